@@ -1,0 +1,1 @@
+"""The gateway: photos and frames in, masks, cut-outs and composites out."""

@@ -1,0 +1,1 @@
+"""What runs models: the Engine protocol and the implementations behind it."""

@@ -1,0 +1,202 @@
+"""Everything the service may refuse or fail with, and what each means on the wire.
+
+ServiceError
+├── BadRequest 400: MalformedBody, MissingImage, AmbiguousSource, BadParameter,
+│                   UnknownParameter, NotAvailable
+├── Unauthorized 401
+├── NotFound 404: UnknownModel        ├── MethodNotAllowed 405
+├── NotAcceptable 406                 ├── BodyTooSlow 408
+├── BodyTooLarge 413                  ├── UnsupportedImageType 415
+├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
+│                           TooManyFrames, ForegroundMissing
+├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed
+├── DeadlineExceeded 504
+└── InternalError 500
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """A refusal or failure that the caller may be told about.
+
+    `detail` is public: it never holds engine text, paths or tracebacks. `limit` and `actual`
+    travel in the answer when a limit was hit; `retry_after_s` becomes `Retry-After`.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        limit: float | None = None,
+        actual: float | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.limit = limit
+        self.actual = actual
+        self.retry_after_s = retry_after_s
+
+
+class InternalError(ServiceError):
+    """Our own fault; the details are in the log under the request id."""
+
+
+class BadRequest(ServiceError):
+    status = 400
+    code = "bad_request"
+    title = "Bad request"
+
+
+class MalformedBody(BadRequest):
+    code = "malformed_body"
+    title = "The request body cannot be parsed"
+
+
+class MissingImage(BadRequest):
+    code = "missing_image"
+    title = "No image was sent"
+
+
+class AmbiguousSource(BadRequest):
+    code = "ambiguous_source"
+    title = "More than one image was sent"
+
+
+class BadParameter(BadRequest):
+    code = "bad_parameter"
+    title = "A parameter has a value that is not allowed"
+
+
+class UnknownParameter(BadRequest):
+    code = "unknown_parameter"
+    title = "A parameter is not known"
+
+
+class NotAvailable(BadRequest):
+    code = "not_available"
+    title = "This option is not available yet"
+
+
+class Unauthorized(ServiceError):
+    status = 401
+    code = "unauthorized"
+    title = "A valid key is required"
+
+
+class NotFound(ServiceError):
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class UnknownModel(NotFound):
+    code = "unknown_model"
+    title = "No such model"
+
+
+class MethodNotAllowed(ServiceError):
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+
+class NotAcceptable(ServiceError):
+    status = 406
+    code = "not_acceptable"
+    title = "The accepted type cannot be made"
+
+
+class BodyTooSlow(ServiceError):
+    status = 408
+    code = "body_too_slow"
+    title = "The request body arrived too slowly"
+    retryable = True
+
+
+class BodyTooLarge(ServiceError):
+    status = 413
+    code = "body_too_large"
+    title = "The request body has too many bytes"
+
+
+class UnsupportedImageType(ServiceError):
+    status = 415
+    code = "unsupported_image_type"
+    title = "The body is not an image of an allowed type"
+
+
+class UnprocessableImage(ServiceError):
+    status = 422
+    code = "unprocessable_image"
+    title = "The image cannot be processed"
+
+
+class UndecodableImage(UnprocessableImage):
+    code = "undecodable_image"
+    title = "The image does not decode"
+
+
+class TooManyPixels(UnprocessableImage):
+    code = "too_many_pixels"
+    title = "The image has too many pixels"
+
+
+class SideTooLong(UnprocessableImage):
+    code = "side_too_long"
+    title = "A side of the image is too long"
+
+
+class AspectTooExtreme(UnprocessableImage):
+    code = "aspect_too_extreme"
+    title = "The image is too narrow"
+
+
+class TooManyFrames(UnprocessableImage):
+    code = "too_many_frames"
+    title = "The image is animated"
+
+
+class ForegroundMissing(UnprocessableImage):
+    code = "foreground_missing"
+    title = "No person was found"
+
+
+class Unavailable(ServiceError):
+    status = 503
+    code = "unavailable"
+    title = "Not available now"
+    retryable = True
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    title = "The service is full"
+
+
+class Draining(Unavailable):
+    code = "draining"
+    title = "The service is shutting down"
+
+
+class WarmingUp(Unavailable):
+    code = "warming_up"
+    title = "The service is warming up"
+
+
+class EngineFailed(Unavailable):
+    code = "engine_failed"
+    title = "The inference engine is not working"
+
+
+class DeadlineExceeded(ServiceError):
+    status = 504
+    code = "deadline_exceeded"
+    title = "The deadline passed"
+    retryable = True

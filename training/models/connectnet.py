@@ -1,0 +1,132 @@
+"""ConnectNet, the 0.13 M parameter portrait network of PP-HumanSeg.
+
+Source: Chu et al., "PP-HumanSeg: Connectivity-Aware Portrait Segmentation with a Large-Scale
+Teleconferencing Video Dataset" (WACVW 2022), section 4 and figure 5.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectNetConfig:
+    """Widths and depths; the defaults are the published network, 131,766 parameters."""
+
+    stem: int = 36
+    skip: int = 18
+    stages: tuple[tuple[int, int], ...] = ((72, 4), (144, 8))
+    """(channels, blocks) per stage; the first block of a stage halves the resolution."""
+    decoder: int = 64
+    classes: int = 2
+    logits_relu: bool = True
+    """The released network passes its logits through a ReLU; dropping it changes no count."""
+
+
+class ConnectNet(nn.Module):
+    """Maps images [N,3,H,W] (RGB, 0..255, any float type) to logits [N,classes,H,W]."""
+
+    def __init__(self, config: ConnectNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ConnectNetConfig()
+        self.stem = conv_bn(3, config.stem, kernel=3, stride=2)
+        self.skip = conv_bn(config.stem, config.skip, kernel=1)
+        self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        blocks: list[nn.Module] = []
+        channels = config.stem
+        for width, depth in config.stages:
+            blocks.append(DownBlock(channels, width))
+            blocks.extend(ShuffleBlock(width) for _ in range(depth - 1))
+            channels = width
+        self.encoder = nn.Sequential(*blocks)
+        self.bottleneck = separable(channels, config.decoder)
+        self.head = nn.Sequential(
+            separable(config.skip + config.decoder, config.decoder),
+            separable(config.decoder, config.classes, relu=config.logits_relu),
+        )
+        self.apply(_initialise)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return upsample_to(self.half_resolution_logits(image), image)
+
+    def half_resolution_logits(self, image: Tensor) -> Tensor:
+        """Logits before the last, parameter-free upsampling: [N,classes,ceil(H/2),ceil(W/2)]."""
+        stem = self.stem(image / 127.5 - 1.0)
+        skip = self.skip(stem)
+        deep = self.bottleneck(self.encoder(self.pool(stem)))
+        logits: Tensor = self.head(torch.cat([skip, upsample_to(deep, skip)], dim=1))
+        return logits
+
+
+class ShuffleBlock(nn.Module):
+    """Stride 1: half of the channels pass untouched, the other half works, then they mix."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.work = nn.Sequential(conv_bn(half, half, kernel=1), separable(half, half))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, worked = x.chunk(2, dim=1)
+        return F.channel_shuffle(torch.cat([kept, self.work(worked)], dim=1), 2)
+
+
+class DownBlock(nn.Module):
+    """Stride 2: both halves are computed from the whole input."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        half = channels_out // 2
+        self.shortcut = separable(channels_in, half, stride=2)
+        self.work = nn.Sequential(
+            conv_bn(channels_in, half, kernel=1), separable(half, half, stride=2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.channel_shuffle(torch.cat([self.shortcut(x), self.work(x)], dim=1), 2)
+
+
+def conv_bn(
+    channels_in: int,
+    channels_out: int,
+    *,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    relu: bool = True,
+) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.Conv2d(
+            channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False
+        ),
+        nn.BatchNorm2d(channels_out),
+    ]
+    if relu:
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def separable(
+    channels_in: int, channels_out: int, *, stride: int = 1, relu: bool = True
+) -> nn.Sequential:
+    """Depthwise 3x3 (no activation), then pointwise."""
+    return nn.Sequential(
+        conv_bn(channels_in, channels_in, kernel=3, stride=stride, groups=channels_in, relu=False),
+        conv_bn(channels_in, channels_out, kernel=1, relu=relu),
+    )
+
+
+def upsample_to(x: Tensor, target: Tensor) -> Tensor:
+    """Bilinear, half-pixel; by size, not by factor, because sides may be odd."""
+    return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, std=0.001)
+
+
+BUILDERS: dict[str, Callable[[ConnectNetConfig], nn.Module]] = {"connectnet": ConnectNet}
