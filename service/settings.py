@@ -1,0 +1,132 @@
+"""Everything an operator may choose, read once at start from `SILHOUETTE_*` variables."""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "SILHOUETTE_"
+QUEUE_PER_WORKER = 32
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """One frozen value. A bad value, or a variable that is not known, stops the start.
+
+    Lists are written with commas: `SILHOUETTE_API_KEYS=one,two`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, validate_default=True, use_attribute_docstrings=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address to bind. Anything but loopback needs `api_keys` or `allow_anonymous`."""
+    port: int = Field(default=8000, ge=0, le=65_535)
+    """Port to bind; 0 lets the system choose."""
+
+    model_repository: Path = Path(__file__).resolve().parent.parent / "model_repository"
+    """Folder that holds `<model>/spec.json` and `<model>/<version>/model.onnx`."""
+    models: Annotated[tuple[str, ...], NoDecode] | None = None
+    """Models to serve; unset serves all that the repository holds."""
+    engine: str = "onnx"
+    """What runs the models: a name of the table in `service/engine`."""
+    device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """What the engine runs on. There is no silent fallback to the CPU."""
+
+    workers: PositiveInt | None = None
+    """Threads for pixels, and as many for inference; unset uses the processors we may use."""
+    max_batch: PositiveInt = 1
+    """Images that may share one run. On a CPU batches never lower the time per image."""
+    queue_size: PositiveInt | None = None
+    """Images that may wait for the engine, per model; unset is 32 for each worker."""
+
+    max_body_bytes: PositiveInt = 20 * 2**20
+    """Bytes of one image."""
+    max_pixels: PositiveInt = 50_000_000
+    """Pixels of one image, read from its header before it is decoded."""
+    max_side: PositiveInt = 16_384
+    """Pixels along the longer side."""
+    max_aspect: PositiveInt = 50
+    """Longer side over shorter side."""
+    max_pixels_in_flight: PositiveInt = 200_000_000
+    """Pixels of all the images being worked on; more are refused with 503."""
+
+    read_timeout_s: Seconds = 10
+    """Time a client has to send its body (408)."""
+    queue_timeout_s: Seconds = 2
+    """Time an image may wait for the engine (503)."""
+    request_timeout_s: Seconds = 10
+    """Time for a whole request, after which its work is cancelled (504)."""
+    drain_timeout_s: Seconds = 20
+    """Time that running requests have to finish when the service stops."""
+
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Keys that callers may present; none means that nobody is asked."""
+    allow_anonymous: bool = False
+    """Serve without keys although the address is not loopback."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins whose pages may call us."""
+    log_format: Literal["text", "json"] = "text"
+    """One line of text or one JSON object per event."""
+
+    def queue_size_for(self, workers: int) -> int:
+        """How many images may wait when `workers` of them can run."""
+        return QUEUE_PER_WORKER * workers if self.queue_size is None else self.queue_size
+
+    @field_validator("models", "api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",")) if value.strip() else ()
+
+    @field_validator("models")
+    @classmethod
+    def _names_some(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and not (names and all(names)):
+            raise ValueError("names no model, or one with an empty name")
+        return names
+
+    @field_validator("api_keys")
+    @classmethod
+    def _no_empty_key(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(key.get_secret_value() for key in keys):
+            raise ValueError("one of the keys is empty")
+        return keys
+
+    @field_validator("model_repository")
+    @classmethod
+    def _is_folder(cls, path: Path) -> Path:
+        if not path.is_dir():
+            raise ValueError(f"no such folder: {path}; set {PREFIX}MODEL_REPOSITORY")
+        return path
+
+    @model_validator(mode="after")
+    def _asks_for_keys_when_reachable(self) -> Self:
+        if not (self.api_keys or self.allow_anonymous or _is_loopback(self.host)):
+            raise ValueError(
+                f"{self.host} can be reached from outside: set {PREFIX}API_KEYS,"
+                f" or {PREFIX}ALLOW_ANONYMOUS=true to serve everybody"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_every_variable(self) -> Self:
+        ours = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
+        unknown = ours - {PREFIX + field.upper() for field in type(self).model_fields}
+        if unknown:
+            raise ValueError(f"not a setting: {', '.join(sorted(unknown))}")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
