@@ -1,0 +1,1 @@
+"""HTTP routes: each turns a request into domain values and a domain value into a response."""

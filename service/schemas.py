@@ -1,0 +1,130 @@
+"""Wire types: what the JSON of this service looks like, and nothing else."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Problem(Wire):
+    """RFC 9457 `application/problem+json`: every refusal and failure has this shape."""
+
+    type: str = Field(description="Stable, one per `code`.")
+    title: str
+    status: int
+    detail: str = Field(description="What was wrong with this request, in words.")
+    instance: str = Field(description="The path that was asked for.")
+    code: str = Field(description="What a program should look at.")
+    request_id: str
+    retryable: bool = Field(description="True: the same request may succeed later.")
+    limit: float | None = Field(default=None, description="The limit that was hit.")
+    actual: float | None = Field(default=None, description="What was sent instead.")
+
+
+class Box(Wire):
+    """A rectangle in pixels of the upright photo."""
+
+    top: int
+    left: int
+    width: int
+    height: int
+
+
+class ModelUsed(Wire):
+    name: str
+    digest: str = Field(description="`sha256:` and the hash of the model file.")
+    backend: str = Field(description="The execution provider that really ran.")
+
+
+class MaskMeasures(Wire):
+    coverage: float = Field(description="Share of the photo that is person, 0..1.")
+    connectivity: float = Field(description="Share of the person in the largest piece, 0..1.")
+    islands: int = Field(description="Number of separate pieces.")
+    confidence: float = Field(description="How decided the boundary is, 0..1.")
+
+
+class Foreground(Wire):
+    present: bool
+    box: Box | None = Field(description="Where the person is in the upright photo.")
+
+
+class PictureSize(Wire):
+    width: int
+    height: int
+
+
+class ResultImage(PictureSize):
+    media_type: str
+    data: str = Field(description="The image file, base64.")
+
+
+class Report(Wire):
+    """The answer of `POST /v1/segment` to `Accept: application/json`."""
+
+    request_id: str
+    output: str
+    model: ModelUsed
+    photo: PictureSize = Field(description="Upright size of the photo that was sent.")
+    foreground: Foreground
+    mask: MaskMeasures
+    timings_ms: dict[str, float]
+    image: ResultImage
+
+
+class ModelCard(Wire):
+    """One served model."""
+
+    name: str
+    version: int
+    digest: str
+    height: int = Field(description="Input size in pixels.")
+    width: int
+    resize: str
+    precision: str
+    max_batch: int
+    size_bytes: int = Field(description="Size of the model file.")
+    metrics: dict[str, dict[str, float]]
+    licence: str
+    run: str = Field(description="The training run that made the weights.")
+    provider: str = Field(description="The execution provider that really runs it.")
+    ready: bool
+
+
+class Models(Wire):
+    auto: str = Field(description="The model that `model=auto` means.")
+    models: list[ModelCard]
+
+
+class Limits(Wire):
+    image_bytes: int
+    pixels: int
+    side: int
+    aspect: int
+    frames: int
+    read_timeout_s: float
+    queue_timeout_s: float
+    request_timeout_s: float
+
+
+class Formats(Wire):
+    input: list[str]
+    output: list[str]
+
+
+class Capabilities(Wire):
+    version: str
+    limits: Limits
+    formats: Formats
+    parameters: dict[str, dict[str, Any]] = Field(
+        description="JSON schema of each parameter of `POST /v1/segment`."
+    )
+    models: list[str]
+    streams: list[str] = Field(description="Streaming protocols; none yet.")
+    not_available: list[str] = Field(description="Values that are refused with `not_available`.")
+
+
+class Health(Wire):
+    status: Literal["ok", "ready"]
