@@ -1,0 +1,67 @@
+"""An engine for tests: its output encodes its input, and the test decides when it answers."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.base import Tensors, check_inputs
+from service.errors import EngineFailed
+from service.spec import ModelSpec
+
+
+def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> "FakeEngine":
+    return FakeEngine(spec)
+
+
+class FakeEngine:
+    """alpha is the red channel of `image`. No threads; answers only while `gate` is set."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._failures: list[Exception] = []
+        self._changed = asyncio.Condition()
+        self._closed = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.batches: list[int] = []
+        """Rows of each batch that reached the engine, in order of arrival."""
+        self.running = 0
+        """Batches inside `infer` now."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    @property
+    def provider(self) -> str:
+        return "FakeExecutionProvider"
+
+    def fail_next(self, error: Exception) -> None:
+        """The next batch that has not failed yet raises `error`."""
+        self._failures.append(error)
+
+    async def reached(self, batches: int) -> None:
+        """Returns once that many batches have reached the engine."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.batches) >= batches)
+
+    async def infer(self, inputs: Tensors) -> NDArray[np.uint8]:
+        rows = check_inputs(self._spec, inputs)
+        if self._closed:
+            raise EngineFailed("The fake engine is closed")
+        self.running += 1
+        try:
+            async with self._changed:
+                self.batches.append(rows)
+                self._changed.notify_all()
+            await self.gate.wait()
+            if self._failures:
+                raise self._failures.pop(0)
+            return np.ascontiguousarray(inputs["image"][..., 0])
+        finally:
+            self.running -= 1
+
+    async def close(self) -> None:
+        self._closed = True
