@@ -4,10 +4,10 @@ import json
 import logging
 import re
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -119,13 +119,16 @@ def read_traceparent(header: str) -> str | None:
     return match["trace"]
 
 
-class TextFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00Z INFO service.app [request id] message`, then the traceback."""
+class _UtcFormatter(logging.Formatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
-    converter = time.gmtime
+
+class TextFormatter(_UtcFormatter):
+    """`2026-01-31T12:00:00.123+00:00 INFO service.app [request id] message`, then a traceback."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s%(tag)s %(message)s", _ISO)
+        super().__init__("%(asctime)s %(levelname)s %(name)s%(tag)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         identity = IDENTITY.get()
@@ -133,15 +136,13 @@ class TextFormatter(logging.Formatter):
         return super().format(record)
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_UtcFormatter):
     """One JSON object per line."""
-
-    converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         identity = IDENTITY.get()
         event: dict[str, object] = {
-            "time": self.formatTime(record, _ISO),
+            "time": self.formatTime(record),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -155,7 +156,6 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(event)
 
 
-_ISO = "%Y-%m-%dT%H:%M:%SZ"
 _FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
 
 

@@ -1,0 +1,206 @@
+"""What every engine promises, whatever runs it and whatever is wrapped around it."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.batcher import Batcher
+from service.engine import open_engine
+from service.engine.base import Engine
+from service.errors import EngineFailed, Unavailable
+from service.spec import SPEC_FILE, ModelSpec, load_spec
+from tests.tiny_model import tiny_spec, write_tiny_model
+
+Open = Callable[[ModelSpec, Path], Engine]
+
+
+def plain(name: str) -> Open:
+    return lambda spec, repository: open_engine(name, spec, repository, workers=2)
+
+
+def batched(name: str) -> Open:
+    return lambda spec, repository: Batcher(
+        plain(name)(spec, repository),
+        max_batch=4,
+        max_queue=64,
+        queue_timeout_s=60,
+        concurrency=2,
+    )
+
+
+ENGINES = {
+    "fake": plain("fake"),
+    "onnx": plain("onnx"),
+    "batched fake": batched("fake"),
+    "batched onnx": batched("onnx"),
+}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("repository")
+    write_tiny_model(path)
+    return path
+
+
+@pytest.fixture(params=ENGINES)
+async def engine(request, repository):
+    spec = load_spec(repository / "connectnet")
+    opened = ENGINES[request.param](spec, repository)
+    yield opened
+    await opened.close()
+
+
+def images(spec: ModelSpec, rows: int, seed: int = 0) -> np.ndarray:
+    shape = (rows, *spec.size_hw, 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+async def test_says_what_runs_it_and_what_it_runs(engine):
+    assert engine.spec.name == "connectnet"
+    assert engine.provider.endswith("ExecutionProvider")
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 8])
+async def test_row_answers_row(engine, rows):
+    batch = images(engine.spec, rows)
+    alpha = await engine.infer({"image": batch})
+    assert alpha.dtype == np.uint8
+    np.testing.assert_array_equal(alpha, batch[..., 0])
+
+
+async def test_batch_equals_one_at_a_time(engine):
+    batch = images(engine.spec, 5)
+    together = await engine.infer({"image": batch})
+    alone = [await engine.infer({"image": row[None]}) for row in batch]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+async def test_concurrent_callers_get_their_own_answer(engine):
+    batches = [images(engine.spec, 1 + seed % 3, seed) for seed in range(24)]
+    answers = await asyncio.gather(*(engine.infer({"image": batch}) for batch in batches))
+    for batch, alpha in zip(batches, answers, strict=True):
+        np.testing.assert_array_equal(alpha, batch[..., 0])
+
+
+async def test_memory_layout_of_the_input_does_not_matter(engine):
+    batch = images(engine.spec, 2)[:, ::-1, :, ::-1]
+    np.testing.assert_array_equal(await engine.infer({"image": batch}), batch[..., 0])
+
+
+def wrong_inputs(spec: ModelSpec) -> Iterator[dict[str, np.ndarray]]:
+    image = images(spec, 2)
+    yield {}
+    yield {"picture": image}
+    yield {"image": image, "prior": image[..., 0]}
+    yield {"image": image.astype(np.float32)}
+    yield {"image": image[0]}
+    yield {"image": image[:, 1:]}
+    yield {"image": image[..., :2]}
+    yield {"image": image[:0]}
+    yield {"image": images(spec, spec.max_batch + 1)}
+
+
+@pytest.mark.parametrize("case", range(len(list(wrong_inputs(tiny_spec())))))
+async def test_wrong_inputs_are_refused(engine, case):
+    wrong = list(wrong_inputs(engine.spec))[case]
+    with pytest.raises(ValueError, match="connectnet"):
+        await engine.infer(wrong)
+
+
+async def test_refusing_spoils_no_neighbour(engine):
+    good = images(engine.spec, 1)
+    answers = await asyncio.gather(
+        engine.infer({"image": good}),
+        engine.infer({"image": good[:, 1:]}),
+        engine.infer({"image": good}),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[1], ValueError)
+    np.testing.assert_array_equal(answers[0], good[..., 0])
+    np.testing.assert_array_equal(answers[2], good[..., 0])
+
+
+async def test_a_cancelled_caller_spoils_no_neighbour(engine):
+    batch = images(engine.spec, 1)
+    calls = [asyncio.create_task(engine.infer({"image": batch})) for _ in range(6)]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for index in (0, 2, 3, 4, 5):
+        np.testing.assert_array_equal(answers[index], batch[..., 0])
+
+
+async def test_closed_engine_is_unavailable(engine):
+    await engine.close()
+    with pytest.raises(Unavailable):
+        await engine.infer({"image": images(engine.spec, 1)})
+
+
+async def test_close_twice_is_one_close(engine):
+    await engine.close()
+    await engine.close()
+
+
+class TestOnnx:
+    """What only the ONNX Runtime engine can get wrong."""
+
+    def open(self, repository: Path, device: str = "cpu") -> Engine:
+        return open_engine("onnx", load_spec(repository / "connectnet"), repository, device=device)
+
+    def test_provider_is_the_one_that_runs(self, repository):
+        assert self.open(repository).provider == "CPUExecutionProvider"
+
+    @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+    def test_no_device_no_fallback(self, repository, device):
+        onnxruntime = pytest.importorskip("onnxruntime")
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            pytest.skip("this ONNX Runtime has the provider")
+        with pytest.raises(EngineFailed, match="without"):
+            self.open(repository, device)
+
+    def test_unknown_device_is_a_programming_error(self, repository):
+        with pytest.raises(ValueError, match="abacus"):
+            self.open(repository, "abacus")
+
+    def test_weights_of_another_spec_are_refused(self, tmp_path):
+        spec = write_tiny_model(tmp_path)
+        file = spec.model_file(tmp_path)
+        file.write_bytes(file.read_bytes() + b"\0")
+        with pytest.raises(EngineFailed, match="not those of its spec"):
+            self.open(tmp_path)
+
+    def test_missing_weights_are_engine_failed_without_a_path(self, tmp_path):
+        spec = write_tiny_model(tmp_path)
+        spec.model_file(tmp_path).unlink()
+        with pytest.raises(EngineFailed) as caught:
+            self.open(tmp_path)
+        assert str(tmp_path) not in caught.value.detail
+
+    def test_weights_that_are_no_graph_are_engine_failed(self, tmp_path):
+        spec = write_tiny_model(tmp_path)
+        spec.model_file(tmp_path).write_bytes(b"garbage")
+        digest = sha256(b"garbage").hexdigest()
+        lying = spec.model_copy(update={"sha256": digest})
+        (tmp_path / spec.name / SPEC_FILE).write_text(lying.model_dump_json())
+        with pytest.raises(EngineFailed, match="cannot load"):
+            self.open(tmp_path)
+
+    async def test_graph_that_belies_its_spec_fails_without_engine_text(self, tmp_path):
+        written = write_tiny_model(tmp_path)
+        lying = tiny_spec(size_hw=(8, 8), digest=written.sha256)
+        engine = open_engine("onnx", lying, tmp_path)
+        with pytest.raises(EngineFailed) as caught:
+            await engine.infer({"image": images(lying, 1)})
+        assert caught.value.detail == "The inference engine failed"
+        assert caught.value.__cause__ is not None
+        await engine.close()
+
+
+def test_unknown_engine_names_those_there_are(repository):
+    with pytest.raises(ValueError, match="onnx"):
+        open_engine("abacus", tiny_spec(), repository)
