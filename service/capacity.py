@@ -17,7 +17,7 @@ def usable_cpus() -> int:
         allowed = os.cpu_count() or 1
     quota = cgroup_quota(CGROUP_ROOT, _text(OWN_CGROUPS) or "")
     # Half a processor more than whole ones would only be throttled: round down.
-    return max(1, min(allowed, math.floor(quota)))
+    return max(1, math.floor(min(allowed, quota)))
 
 
 def cgroup_quota(root: Path, own_cgroups: str) -> float:

@@ -22,7 +22,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, validate_default=True, use_attribute_docstrings=True
+        env_prefix=PREFIX,
+        frozen=True,
+        hide_input_in_errors=True,  # keys are among the values
+        use_attribute_docstrings=True,
+        validate_default=True,
     )
 
     host: str = "127.0.0.1"

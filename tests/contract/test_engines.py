@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from service.batcher import Batcher
@@ -157,7 +158,6 @@ class TestOnnx:
 
     @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
     def test_no_device_no_fallback(self, repository, device):
-        onnxruntime = pytest.importorskip("onnxruntime")
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             pytest.skip("this ONNX Runtime has the provider")
         with pytest.raises(EngineFailed, match="without"):
