@@ -39,7 +39,7 @@ class FakeEngine:
         return "FakeExecutionProvider"
 
     def fail_next(self, error: Exception) -> None:
-        """The next batch that has not failed yet raises `error`."""
+        """The next batch to come raises `error` in place of its answer."""
         self._failures.append(error)
 
     async def reached(self, batches: int) -> None:
@@ -51,14 +51,15 @@ class FakeEngine:
         rows = check_inputs(self._spec, inputs)
         if self._closed:
             raise EngineFailed("The fake engine is closed")
+        failure = self._failures.pop(0) if self._failures else None
         self.running += 1
         try:
             async with self._changed:
                 self.batches.append(rows)
                 self._changed.notify_all()
             await self.gate.wait()
-            if self._failures:
-                raise self._failures.pop(0)
+            if failure:
+                raise failure
             return np.ascontiguousarray(inputs["image"][..., 0])
         finally:
             self.running -= 1
