@@ -1,0 +1,61 @@
+import { problemFrom, unreachable } from "./problem.js";
+
+/** Relative to the page, so that a proxy may serve everything under a prefix. */
+export const SEGMENT_PATH = "v1/segment";
+
+/** @returns {Promise<{auto: string, models: {name: string}[]}>} */
+export async function fetchModels(key) {
+  const response = await call("v1/models", { headers: authorization(key) });
+  return response.json();
+}
+
+/** @returns {Promise<boolean>} whether the service takes work now */
+export async function isReady() {
+  try {
+    return (await fetch("readyz")).ok;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * One photo in, one image out.
+ *
+ * @param {File} photo
+ * @param {[string, string | File][]} parameters
+ * @returns {Promise<{blob: Blob, headers: Headers, roundTripMs: number}>}
+ * @throws {import("./problem.js").Problem} or an AbortError
+ */
+export async function segment(photo, parameters, { key, signal }) {
+  const body = new FormData();
+  body.append("image", photo, photo.name);
+  for (const [name, value] of parameters) body.append(name, value);
+
+  const started = performance.now();
+  const response = await call(SEGMENT_PATH, { method: "POST", body, signal, headers: authorization(key) });
+  const blob = await received(response);
+  return { blob, headers: response.headers, roundTripMs: performance.now() - started };
+}
+
+async function call(path, request) {
+  let response;
+  try {
+    response = await fetch(path, request);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+  if (!response.ok) throw await problemFrom(response);
+  return response;
+}
+
+async function received(response) {
+  try {
+    return await response.blob();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+}
+
+function authorization(key) {
+  return key ? { "X-Api-Key": key } : {};
+}

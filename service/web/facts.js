@@ -1,0 +1,52 @@
+/** What the X- headers say about a result, in words. */
+
+/** @returns {{found: boolean, coverage: number | null}} */
+export function outcome(headers) {
+  return { found: headers.get("X-Foreground") !== "none", coverage: share(headers.get("X-Mask-Coverage")) };
+}
+
+/** @returns {[string, string, string?][]} label, value, and a longer explanation */
+export function facts(headers, { width, height, bytes, type }) {
+  const { found, coverage } = outcome(headers);
+  const digest = headers.get("X-Model-Digest")?.replace(/^sha256:/, "");
+  const certainty = share(headers.get("X-Mask-Confidence"));
+  return [
+    ["Person", found ? "Found" : "None found"],
+    ["Coverage", coverage === null ? "" : percent(coverage), "Share of the photo that is person"],
+    ["Edge certainty", found && certainty !== null ? percent(certainty) : "", "How decided the model is along the outline"],
+    ["Model", headers.get("X-Model") ?? "", digest && `sha256 ${digest}`],
+    ["Runs on", backend(headers.get("X-Backend"))],
+    ["File", `${width} × ${height}, ${fileSize(bytes)} ${type.replace("image/", "").toUpperCase()}`],
+  ].filter(([, value]) => value);
+}
+
+export function showFacts(list, rows) {
+  list.replaceChildren(...rows.map(([label, value, title]) => {
+    const row = document.createElement("div");
+    const term = document.createElement("dt");
+    const description = document.createElement("dd");
+    term.textContent = label;
+    description.textContent = value;
+    if (title) row.title = title;
+    row.append(term, description);
+    return row;
+  }));
+}
+
+export function percent(value) {
+  const scaled = 100 * value;
+  return `${scaled >= 10 || scaled === 0 ? Math.round(scaled) : scaled.toFixed(1)} %`;
+}
+
+function share(text) {
+  const value = Number.parseFloat(text);
+  return Number.isFinite(value) ? value : null;
+}
+
+function backend(name) {
+  return (name ?? "").replace(/ExecutionProvider$/, "");
+}
+
+function fileSize(bytes) {
+  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}

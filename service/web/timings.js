@@ -1,0 +1,50 @@
+/** Server-Timing as numbers, and the bar that shows them. */
+
+const LABELS = {
+  decode: "Decode", route: "Route", queue: "Queue", infer: "Model", post: "Matte", encode: "Encode",
+};
+
+/** `decode;dur=1.5, infer;dur=12` -> [{name: "decode", ms: 1.5}, ...]; entries without dur are dropped. */
+export function parseServerTiming(header) {
+  return (header ?? "")
+    .split(",")
+    .map((entry) => {
+      const [name, ...attributes] = entry.split(";").map((part) => part.trim());
+      const duration = attributes.find((attribute) => attribute.startsWith("dur="));
+      return { name, ms: Number(duration?.slice(4)) };
+    })
+    .filter(({ name, ms }) => name && name !== "total" && Number.isFinite(ms));
+}
+
+/** `5.3 ms`, `84 ms`, `1.25 s` */
+export function milliseconds(ms) {
+  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
+  return `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)} ms`;
+}
+
+/** @param {{timeline: Element, list: Element, total: Element}} elements */
+export function showTimings({ timeline, list, total }, stages, roundTripMs) {
+  const served = stages.reduce((sum, stage) => sum + stage.ms, 0);
+  const rows = [...stages, { name: "transfer", ms: roundTripMs - served }].filter(({ ms }) => ms > 0);
+  total.textContent = `${milliseconds(roundTripMs)} round trip`;
+  timeline.replaceChildren(...rows.map(segmentOf));
+  list.replaceChildren(...rows.map(rowOf));
+}
+
+function segmentOf({ name, ms }) {
+  const segment = document.createElement("i");
+  segment.dataset.stage = name;
+  segment.style.flexGrow = String(ms);
+  return segment;
+}
+
+function rowOf({ name, ms }) {
+  const row = document.createElement("div");
+  const term = document.createElement("dt");
+  const value = document.createElement("dd");
+  row.dataset.stage = name;
+  term.textContent = name === "transfer" ? "Transfer and rest" : (LABELS[name] ?? name);
+  value.textContent = milliseconds(ms);
+  row.append(term, value);
+  return row;
+}
