@@ -1,4 +1,9 @@
 import pytest
+from hypothesis import settings
+
+# A deadline is a timing assertion, and these run on shared cores.
+settings.register_profile("shared cores", deadline=None)
+settings.load_profile("shared cores")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

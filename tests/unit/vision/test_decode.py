@@ -92,7 +92,7 @@ def test_reduced_jpeg_is_upright_and_long_enough(orientation):
 
 
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 300), st.integers(1, 300))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_reduced_jpeg_never_goes_below_what_is_asked(height, width, least_high, least_wide):
     jpeg = make_jpeg(np.full((height, width, 3), 90, np.uint8))
     rgb = decoded(jpeg, at_least=(least_high, least_wide)).rgb

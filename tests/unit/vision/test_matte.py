@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from service.vision.matte import (
+    MAX_EXACT_GROWTH,
+    Box,
+    MaskQuality,
+    bounding_box,
+    feather,
+    grow,
+    harden,
+    quality,
+)
+
+masks = npst.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)))
+
+
+def square(height=100, width=120, top=30, left=40, side=20):
+    alpha = np.zeros((height, width), np.uint8)
+    alpha[top : top + side, left : left + side] = 255
+    return alpha
+
+
+@given(masks, st.floats(0, 1))
+def test_harden_keeps_what_reaches_the_threshold(alpha, threshold):
+    hard = harden(alpha, threshold)
+    margin = np.abs(alpha / 255 - threshold) > 1e-6
+    np.testing.assert_array_equal(hard[margin], np.where(alpha / 255 >= threshold, 255, 0)[margin])
+
+
+def test_harden_includes_the_threshold_itself():
+    ramp = np.arange(256, dtype=np.uint8)[None]
+    for level in range(256):
+        assert np.count_nonzero(harden(ramp, level / 255)) == 256 - level
+
+
+@pytest.mark.parametrize("pixels", [1, 3, 10, MAX_EXACT_GROWTH])
+def test_grow_moves_each_edge_by_so_many_pixels(pixels):
+    grown = grow(square(200, 200, 80, 80, 20), pixels)
+    assert bounding_box(grown) == Box(80 - pixels, 80 - pixels, 20 + 2 * pixels, 20 + 2 * pixels)
+
+
+def test_grow_rounds_corners():
+    grown = grow(square(200, 200, 80, 80, 20), 12)
+    assert grown[80 - 12, 90] == 255
+    assert grown[80 - 12, 80 - 12] == 0
+
+
+def test_grow_by_a_negative_number_shrinks():
+    assert bounding_box(grow(square(side=20), -4)) == Box(34, 44, 12, 12)
+    assert bounding_box(grow(square(side=20), -10)) is None
+
+
+def test_grow_by_zero_is_a_copy():
+    alpha = square()
+    same = grow(alpha, 0)
+    np.testing.assert_array_equal(same, alpha)
+    assert not np.shares_memory(same, alpha)
+
+
+def test_grow_beyond_the_exact_range_is_close():
+    grown = bounding_box(grow(square(600, 600, 200, 200, 200), 80))
+    assert grown is not None
+    assert abs(grown.top - 120) <= 4
+    assert abs(grown.height - 360) <= 8
+
+
+@given(masks, st.integers(-100_000, 100_000))
+def test_grow_of_any_size_keeps_the_shape(alpha, pixels):
+    assert grow(alpha, pixels).shape == alpha.shape
+
+
+@given(masks, st.integers(1, 8))
+def test_grow_is_monotonic(alpha, pixels):
+    assert (grow(alpha, pixels) >= alpha).all()
+    assert (grow(alpha, -pixels) <= alpha).all()
+
+
+def test_feather_softens_the_outline_only():
+    soft = feather(square(300, 300, 100, 100, 100), 8)
+    assert 100 < soft[100, 150] < 155
+    assert soft[100 - 20, 150] == 0
+    assert soft[150, 150] == 255
+
+
+@given(masks, st.floats(0, 10_000))
+def test_feather_of_any_size_keeps_shape_and_range(alpha, pixels):
+    soft = feather(alpha, pixels)
+    assert soft.shape == alpha.shape
+    assert soft.min() >= alpha.min()
+    assert soft.max() <= alpha.max()
+
+
+def test_feather_by_zero_changes_nothing():
+    np.testing.assert_array_equal(feather(square(), 0), square())
+
+
+@given(masks)
+def test_bounding_box_is_tight(alpha):
+    box = bounding_box(alpha)
+    rows, columns = np.nonzero(alpha > 127)
+    if box is None:
+        assert rows.size == 0
+    else:
+        assert (box.top, box.left) == (rows.min(), columns.min())
+        assert (box.height, box.width) == (np.ptp(rows) + 1, np.ptp(columns) + 1)
+
+
+def test_quality_of_a_hard_square():
+    assert quality(square(100, 100, 30, 30, 20)) == MaskQuality(0.04, 1.0, 1, 1.0, True)
+
+
+def test_quality_counts_islands_and_the_largest_share():
+    alpha = square(100, 100, 10, 10, 30)
+    alpha[80:90, 80:90] = 200
+    measured = quality(alpha)
+    assert (measured.islands, measured.coverage) == (2, 0.1)
+    assert measured.connectivity == pytest.approx(0.9)
+
+
+def test_quality_joins_pixels_that_touch_at_a_corner():
+    assert quality(np.eye(8, dtype=np.uint8) * 255).islands == 1
+
+
+@pytest.mark.parametrize(("level", "confidence"), [(0, 1.0), (127, 0.5 / 127.5)])
+def test_quality_without_a_person(level, confidence):
+    measured = quality(np.full((50, 50), level, np.uint8))
+    assert measured == MaskQuality(0.0, 0.0, 0, pytest.approx(confidence), False)
+
+
+def test_quality_takes_a_speck_for_noise():
+    alpha = np.zeros((192, 192), np.uint8)
+    alpha[10:14, 10:14] = 255
+    measured = quality(alpha)
+    assert (measured.islands, measured.foreground) == (1, False)
+
+
+def test_quality_is_less_confident_when_the_outline_is_soft():
+    hard = square(200, 200, 50, 50, 100)
+    assert quality(feather(hard, 12)).confidence < quality(feather(hard, 3)).confidence < 1
+
+
+@given(masks)
+def test_quality_stays_in_range(alpha):
+    measured = quality(alpha)
+    for share in (measured.coverage, measured.connectivity, measured.confidence):
+        assert 0 <= share <= 1
+    assert measured.islands >= 0
