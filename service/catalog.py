@@ -11,8 +11,9 @@ from service.engine.base import Engine
 from service.errors import UnknownModel
 from service.segmenter import Segmenter
 from service.spec import SPEC_FILE, ModelSpec, load_spec
-from service.vision.decode import Frame, ImageFormat, decode, read_header
+from service.vision.decode import Frame, decode
 from service.vision.encode import encode
+from service.vision.header import ImageFormat, read_header
 from service.workers import Workers
 
 AUTO = "auto"

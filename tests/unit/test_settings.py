@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings
-from service.vision.decode import ImageLimits
+from service.vision.header import ImageLimits
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,167 @@
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.batcher import Batcher
+from service.engine.fake import FakeEngine
+from service.errors import EngineFailed, Overloaded
+from service.segmenter import Segmenter
+from service.spec import ResizeRule
+from service.vision.decode import Frame
+from service.vision.matte import quality
+from service.workers import Workers
+from tests.tiny_model import tiny_spec
+
+
+@pytest.fixture(scope="module")
+def workers():
+    pool = Workers(2)
+    yield pool
+    pool.close()
+
+
+def red(hw: tuple[int, int], level: int = 255) -> Frame:
+    rgb = np.zeros((*hw, 3), np.uint8)
+    rgb[..., 0] = level
+    return Frame(rgb, hw)
+
+
+def half_red(hw: tuple[int, int]) -> Frame:
+    frame = red(hw)
+    frame.rgb[:, hw[1] // 2 :] = 0
+    return frame
+
+
+@pytest.mark.parametrize("resize", list(ResizeRule))
+@pytest.mark.parametrize("hw", [(24, 32), (240, 320), (40, 400), (400, 40), (1, 1), (7, 5)])
+async def test_alpha_has_the_size_of_the_photo_and_no_letterbox_in_it(workers, resize, hw):
+    segmenter = Segmenter(FakeEngine(tiny_spec(resize=resize)), workers)
+    matte = await segmenter.segment(red(hw))
+    assert (matte.alpha.shape, matte.alpha.dtype) == (hw, np.uint8)
+    assert matte.alpha.min() == 255
+    assert matte.quality.coverage == 1
+
+
+@pytest.mark.parametrize("resize", list(ResizeRule))
+async def test_the_mask_lies_where_the_person_is(workers, resize):
+    segmenter = Segmenter(FakeEngine(tiny_spec(resize=resize)), workers)
+    matte = await segmenter.segment(half_red((300, 200)))
+    assert matte.alpha[:, :70].min() > 250
+    assert matte.alpha[:, 130:].max() < 5
+
+
+async def test_a_reduced_decode_still_gives_the_size_of_the_photo(workers):
+    reduced = Frame(half_red((60, 80)).rgb, (480, 640))
+    matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(reduced)
+    assert matte.alpha.shape == (480, 640)
+    assert matte.alpha[:, :280].min() > 250
+
+
+async def test_quality_is_of_the_models_mask_without_the_letterbox(workers):
+    segmenter = Segmenter(FakeEngine(tiny_spec(size_hw=(32, 32))), workers)
+    matte = await segmenter.segment(half_red((16, 32)))
+    assert matte.quality == quality(half_red((16, 32)).rgb[..., 0])
+
+
+async def test_no_person_is_an_answer(workers):
+    matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(red((30, 40), level=0))
+    assert not matte.quality.foreground
+    assert matte.alpha.max() == 0
+
+
+async def test_the_photo_is_not_changed(workers):
+    frame = half_red((24, 32))
+    before = frame.rgb.copy()
+    await Segmenter(FakeEngine(tiny_spec()), workers).segment(frame)
+    np.testing.assert_array_equal(frame.rgb, before)
+
+
+async def test_two_photos_at_once_do_not_meet(workers):
+    segmenter = Segmenter(FakeEngine(tiny_spec()), workers)
+    frames = [red((20 + n, 50 - n), level=10 * n) for n in range(20)]
+    mattes = await asyncio.gather(*map(segmenter.segment, frames))
+    for frame, matte in zip(frames, mattes, strict=True):
+        np.testing.assert_array_equal(matte.alpha, frame.rgb[..., 0])
+
+
+async def test_says_which_model_and_what_runs_it(workers):
+    segmenter = Segmenter(FakeEngine(tiny_spec(digest="ab" * 32)), workers)
+    assert segmenter.spec.name == "connectnet"
+    assert segmenter.digest == "ab" * 32
+    assert segmenter.provider == "FakeExecutionProvider"
+    assert segmenter.at_least == (48, 64)
+
+
+async def test_stages_are_named_in_order_and_not_negative(workers):
+    matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(red((24, 32)))
+    stages = matte.timings.stages()
+    assert list(stages) == ["fit", "queue", "infer", "post"]
+    assert min(stages.values()) >= 0
+
+
+async def test_an_engine_without_queue_has_no_wait(workers):
+    matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(red((24, 32)))
+    assert matte.timings.queue_s == 0
+    assert matte.timings.infer_s > 0
+
+
+def behind_a_queue(engine: FakeEngine, max_queue: int = 8) -> Batcher:
+    return Batcher(engine, max_batch=4, max_queue=max_queue, queue_timeout_s=60, concurrency=1)
+
+
+async def test_an_engine_with_a_queue_tells_the_wait_apart(workers):
+    matte = await Segmenter(behind_a_queue(FakeEngine(tiny_spec())), workers).segment(red((24, 32)))
+    assert matte.timings.queue_s > 0
+    assert matte.timings.infer_s > 0
+
+
+async def test_a_full_queue_is_the_callers_to_see(workers):
+    engine = FakeEngine(tiny_spec())
+    engine.gate.clear()
+    segmenter = Segmenter(behind_a_queue(engine, max_queue=1), workers)
+    calls = [asyncio.create_task(segmenter.segment(red((24, 32)))) for _ in range(3)]
+    done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    assert isinstance(done.pop().exception(), Overloaded)
+    engine.gate.set()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(answer, Overloaded) for answer in answers) == 1
+
+
+async def test_a_failing_engine_is_the_callers_to_see(workers):
+    engine = FakeEngine(tiny_spec())
+    engine.fail_next(EngineFailed("broken"))
+    with pytest.raises(EngineFailed):
+        await Segmenter(engine, workers).segment(red((24, 32)))
+
+
+async def test_a_cancelled_call_leaves_the_engine(workers):
+    engine = FakeEngine(tiny_spec())
+    engine.gate.clear()
+    call = asyncio.create_task(Segmenter(engine, workers).segment(red((24, 32))))
+    await engine.reached(1)
+    call.cancel()
+    await asyncio.wait([call])
+    assert engine.running == 0
+
+
+async def test_close_closes_the_engine(workers):
+    segmenter = Segmenter(FakeEngine(tiny_spec()), workers)
+    await segmenter.close()
+    with pytest.raises(EngineFailed):
+        await segmenter.segment(red((24, 32)))
+
+
+@given(
+    hw=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    size_hw=st.tuples(st.integers(8, 40), st.integers(8, 40)),
+    resize=st.sampled_from(ResizeRule),
+    level=st.integers(0, 255),
+)
+def test_an_even_photo_gives_an_even_mask(workers, hw, size_hw, resize, level):
+    segmenter = Segmenter(FakeEngine(tiny_spec(size_hw=size_hw, resize=resize)), workers)
+    matte = asyncio.run(segmenter.segment(red(hw, level)))
+    assert matte.alpha.shape == hw
+    assert (matte.alpha == level).all()

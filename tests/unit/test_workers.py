@@ -1,0 +1,57 @@
+import asyncio
+import threading
+
+import cv2
+import pytest
+
+from service.workers import Workers
+
+
+@pytest.fixture
+def workers():
+    pool = Workers(2)
+    yield pool
+    pool.close()
+
+
+async def test_runs_elsewhere_and_returns(workers):
+    assert await workers.run(threading.get_ident) != threading.get_ident()
+    assert await workers.run(int, "ff", base=16) == 255
+
+
+async def test_an_error_is_the_callers(workers):
+    with pytest.raises(ZeroDivisionError):
+        await workers.run(divmod, 1, 0)
+
+
+async def test_no_more_at_once_than_threads(workers):
+    release, inside = threading.Event(), threading.Semaphore(0)
+
+    def occupy():
+        inside.release()
+        release.wait(10)
+
+    calls = [asyncio.create_task(workers.run(occupy)) for _ in range(3)]
+    for _ in range(2):
+        assert await asyncio.to_thread(inside.acquire, timeout=10)
+    assert not inside.acquire(blocking=False)
+    release.set()
+    await asyncio.gather(*calls)
+
+
+async def test_a_call_cancelled_before_it_began_never_runs():
+    pool = Workers(1)
+    release, ran = threading.Event(), []
+    first = asyncio.create_task(pool.run(release.wait, 10))
+    second = asyncio.create_task(pool.run(ran.append, 1))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait([second])
+    release.set()
+    await first
+    pool.close()
+    assert ran == []
+
+
+def test_one_call_is_one_thread(workers):
+    assert cv2.getNumThreads() == 1
