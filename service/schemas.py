@@ -85,7 +85,6 @@ class ModelCard(Wire):
     resize: str
     precision: str
     max_batch: int
-    size_bytes: int = Field(description="Size of the model file.")
     metrics: dict[str, dict[str, float]]
     licence: str
     run: str = Field(description="The training run that made the weights.")
@@ -102,7 +101,7 @@ class Limits(Wire):
     image_bytes: int
     pixels: int
     side: int
-    aspect: int
+    aspect: float
     frames: int
     read_timeout_s: float
     queue_timeout_s: float

@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -14,6 +15,7 @@ from service.errors import (
     BodyTooSlow,
     MalformedBody,
     MissingImage,
+    Overloaded,
     UnsupportedImageType,
 )
 from service.routes.multipart import MAX_PARTS, MAX_TEXT_BYTES, MultipartReader, Part
@@ -54,8 +56,39 @@ class IntakeLimits:
         return 2 * self.image_bytes + MAX_PARTS * 2 * MAX_TEXT_BYTES
 
 
-async def read_intake(request: Request, limits: IntakeLimits) -> Intake:
-    """Reads the whole body.
+Take = Callable[[int], None]
+
+
+class BodyBudget:
+    """Bounds the bytes of all bodies in memory, counted as they arrive.
+
+    Belongs to one event loop. A body alone is always admitted: its own limit bounds it.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.held = 0
+
+    @contextmanager
+    def lease(self) -> Iterator[Take]:
+        """Gives a function that takes bytes, or raises Overloaded; returns them all at the end."""
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            if self.held > mine and self.held + size > self._max_bytes:
+                raise Overloaded("Too many bytes are in work.", limit=self._max_bytes)
+            mine += size
+            self.held += size
+
+        try:
+            yield take
+        finally:
+            self.held -= mine
+
+
+async def read_intake(request: Request, limits: IntakeLimits, take: Take) -> Intake:
+    """Reads the whole body; `take` is told of every piece before it is kept.
 
     Raises BodyTooLarge at once for a Content-Length over the limit, and while reading for one
     that lied; BodyTooSlow after `read_timeout_s`; MissingImage, AmbiguousSource, MalformedBody,
@@ -68,8 +101,8 @@ async def read_intake(request: Request, limits: IntakeLimits) -> Intake:
     try:
         async with asyncio.timeout(limits.read_timeout_s):
             if is_form:
-                return await _read_form(request, content_type, limits)
-            return Intake(await _read_raw(request, limit))
+                return await _read_form(_pieces(request, limit, take), content_type, limits)
+            return Intake(await _read_raw(_pieces(request, limit, take)))
     except TimeoutError:
         raise BodyTooSlow(
             "The body was not complete in time.", limit=limits.read_timeout_s
@@ -102,29 +135,35 @@ def _check_declared_length(headers: Headers, limit: int) -> None:
         raise _too_large(limit, int(declared))
 
 
-async def _read_raw(request: Request, limit: int) -> Upload:
-    chunks: list[bytes] = []
+async def _pieces(request: Request, limit: int, take: Take) -> AsyncIterator[bytes]:
+    """The body as it arrives, refused as soon as it is longer than `limit`."""
     size = 0
-    sha256 = hashlib.sha256()
-    async for chunk in request.stream():
-        size += len(chunk)
+    async for piece in request.stream():
+        size += len(piece)
         if size > limit:
             raise _too_large(limit, size)
-        chunks.append(chunk)
-        sha256.update(chunk)
-    if not size:
+        take(len(piece))
+        yield piece
+
+
+async def _read_raw(pieces: AsyncIterator[bytes]) -> Upload:
+    kept: list[bytes] = []
+    sha256 = hashlib.sha256()
+    async for piece in pieces:
+        kept.append(piece)
+        sha256.update(piece)
+    data = b"".join(kept)
+    if not data:
         raise MissingImage(f"The body is empty. {HOW_TO_SEND}")
-    return Upload(b"".join(chunks), sha256.hexdigest())
+    return Upload(data, sha256.hexdigest())
 
 
-async def _read_form(request: Request, content_type: str, limits: IntakeLimits) -> Intake:
+async def _read_form(
+    pieces: AsyncIterator[bytes], content_type: str, limits: IntakeLimits
+) -> Intake:
     reader = MultipartReader(content_type, files=FILE_FIELDS, max_file_bytes=limits.image_bytes)
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limits.form_bytes:
-            raise _too_large(limits.form_bytes, size)
-        reader.feed(chunk)
+    async for piece in pieces:
+        reader.feed(piece)
     return _sort(reader.close())
 
 

@@ -1,0 +1,185 @@
+"""The one composition root: settings in, ASGI application out."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from fastapi import Depends, FastAPI
+
+from service import problems
+from service.admission import Admission
+from service.auth import Keyring
+from service.batcher import Batcher
+from service.capacity import usable_cpus
+from service.catalog import open_catalog
+from service.engine import open_engine
+from service.engine.base import Engine
+from service.exchange import Cors, Exchange
+from service.routes import describe, health, models, page, segment
+from service.routes.intake import BodyBudget, IntakeLimits
+from service.routes.parts import Parts, Timeouts, require_key
+from service.settings import Settings
+from service.spec import ModelSpec
+from service.telemetry import Telemetry
+from service.vision.decode import ImageLimits
+from service.workers import Workers
+
+MAX_REQUESTS = 1024
+"""Requests whose bodies may be arriving or in work; what they hold is bounded by its size."""
+BODIES_IN_FLIGHT = 16
+"""How many bodies of the largest size may be in memory."""
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Nothing is opened before the application starts; `app.state.parts` holds the parts then."""
+    telemetry = Telemetry()
+    app = FastAPI(
+        title="Silhouette",
+        summary="Photos in; portrait masks, cut-outs and composites out.",
+        version=version(),
+        lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
+        redirect_slashes=False,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    problems.install(app)
+    _add_middleware(app, settings, telemetry)
+    _add_routes(app)
+    return app
+
+
+def version() -> str:
+    try:
+        return installed_version("silhouette")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
+    """Loads the weights and starts the threads; raises what `open_catalog` raises."""
+    count = settings.workers or usable_cpus()
+    workers = Workers(count)
+    catalog = open_catalog(
+        settings.model_repository,
+        settings.models,
+        workers,
+        partial(open_batched, settings=settings, workers=count, telemetry=telemetry),
+    )
+    door = Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS)
+    telemetry.in_flight.set_function(lambda: door.requests)
+    return Parts(
+        version=version(),
+        catalog=catalog,
+        workers=workers,
+        door=door,
+        pixels=Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS),
+        bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
+        telemetry=telemetry,
+        keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
+        image_limits=ImageLimits(
+            bytes=settings.max_body_bytes,
+            pixels=settings.max_pixels,
+            side=settings.max_side,
+            aspect=settings.max_aspect,
+        ),
+        intake_limits=IntakeLimits(settings.max_body_bytes, settings.read_timeout_s),
+        timeouts=Timeouts(settings.request_timeout_s, settings.queue_timeout_s),
+    )
+
+
+def open_batched(
+    spec: ModelSpec, *, settings: Settings, workers: int, telemetry: Telemetry
+) -> Engine:
+    """The engine of one model, behind the one batcher of its path."""
+    engine = open_engine(
+        settings.engine, spec, settings.model_repository, device=settings.device, workers=workers
+    )
+    batcher = Batcher(
+        engine,
+        max_batch=settings.max_batch,
+        max_queue=settings.queue_size_for(workers),
+        queue_timeout_s=settings.queue_timeout_s,
+        concurrency=workers,
+        on_batch=partial(telemetry.observe_batch, spec.name),
+    )
+    telemetry.watch_queue(spec.name, lambda: batcher.queued)
+    return batcher
+
+
+async def drain(parts: Parts, timeout_s: float) -> None:
+    """Refuses what is new, waits for what is in work, then fails what is left."""
+    parts.door.refuse()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await parts.door.idle()
+    except TimeoutError:
+        log.warning("%d requests did not finish in time", parts.door.requests)
+    await parts.catalog.close()
+
+
+@asynccontextmanager
+async def _lifespan(
+    app: FastAPI, *, settings: Settings, telemetry: Telemetry
+) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        parts = open_parts(settings, telemetry)
+        stack.callback(parts.workers.close)
+        stack.push_async_callback(drain, parts, settings.drain_timeout_s)
+        app.state.parts = parts
+        warming_up = asyncio.create_task(_warm_up(parts))
+        stack.push_async_callback(_cancel, warming_up)
+        yield
+
+
+async def _warm_up(parts: Parts) -> None:
+    """In the background, so that `/livez` and `/readyz` answer from the first moment."""
+    try:
+        await parts.catalog.warm_up()
+    except Exception:
+        parts.warm_up_failed = True
+        log.exception("a model failed its warm-up: not ready")
+    else:
+        log.info("ready: %s", ", ".join(parts.catalog.names))
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _add_middleware(app: FastAPI, settings: Settings, telemetry: Telemetry) -> None:
+    """What is added last is outermost."""
+    app.add_middleware(problems.Unexpected)
+    if settings.cors_origins:
+        app.add_middleware(
+            Cors,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=("*",),
+            expose_headers=segment.EXPOSED_HEADERS,
+        )
+    app.add_middleware(Exchange, telemetry=telemetry)
+
+
+def _add_routes(app: FastAPI) -> None:
+    keyed = [Depends(require_key)]
+    app.include_router(segment.router, dependencies=keyed)
+    app.include_router(models.router, dependencies=keyed)
+    app.include_router(health.router)
+    app.include_router(page.router)
+    app.mount("/web", page.PageFiles(), name="web")
+    app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]
+
+
+def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """FastAPI's document with the schemas that no route names as its model."""
+    document = generate()
+    document["components"]["schemas"].update(describe.SCHEMAS)
+    return document

@@ -1,0 +1,64 @@
+"""ASGI middleware around every request: its identity, its metrics, its standard headers."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import BadRequest
+from service.problems import CODE_KEY, problem
+from service.telemetry import IDENTITY, Telemetry, identify
+
+UNMATCHED = "unmatched"
+
+
+class Exchange:
+    """Names the request, counts its answer, and answers HEAD as GET without a body."""
+
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        identity = identify(headers.get("x-request-id"), headers.get("traceparent"))
+        inner = dict(scope)
+        if inner["method"] == "HEAD":
+            # The server still knows that it was a HEAD, and sends no body.
+            inner["method"] = "GET"
+        status = 0
+
+        async def named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answer = MutableHeaders(scope=message)
+                answer["X-Request-Id"] = identity.request_id
+                answer["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        token = IDENTITY.set(identity)
+        try:
+            await self._app(inner, receive, named)
+        finally:
+            IDENTITY.reset(token)
+            self._telemetry.count_request(_pattern(inner), status, inner.get(CODE_KEY, "ok"))
+
+
+def _pattern(scope: Scope) -> str:
+    """The path as it was declared: what a client made up must not become a metric label."""
+    return getattr(scope.get("route"), "path", UNMATCHED)
+
+
+class Cors(CORSMiddleware):
+    """starlette's, but a refused preflight is a problem document like every refusal."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        scope: Scope = {"path": "*"}
+        return problem(scope, BadRequest("This origin, method or header is not allowed."))

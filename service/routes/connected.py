@@ -1,0 +1,37 @@
+"""Work that ends with its result, its deadline, or its client: whichever comes first."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import DeadlineExceeded
+
+T = TypeVar("T")
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+    """The result of `work`. Call it when the body has been read.
+
+    Raises DeadlineExceeded, or ClientDisconnect when nobody waits any more. However it ends, the
+    work is over when this returns: done or cancelled.
+    """
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_client_gone(request))
+    try:
+        await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
+            raise ClientDisconnect
+        raise DeadlineExceeded("The work was not done in time and was cancelled.", limit=timeout_s)
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _client_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

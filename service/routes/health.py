@@ -1,0 +1,35 @@
+"""What an orchestrator and a metrics collector ask. `/livez` and `/readyz` need no key."""
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.routes.describe import problems
+from service.routes.parts import parts_of, require_key
+from service.schemas import Health
+from service.telemetry import METRICS_TYPE
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", summary="The process answers")
+async def livez() -> Health:
+    return Health(status="ok")
+
+
+@router.get("/readyz", summary="Photos can be taken", responses=problems(503))
+async def readyz(request: Request) -> Health:
+    """503 until a real image went through every model's whole path, and while draining."""
+    parts_of(request).check_ready()
+    return Health(status="ready")
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    dependencies=[Depends(require_key)],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **problems(401)},
+)
+async def metrics(request: Request) -> Response:
+    return Response(parts_of(request).telemetry.exposition(), media_type=METRICS_TYPE)

@@ -1,0 +1,70 @@
+"""What is served: the models, and what may be asked of them."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from service.catalog import AUTO
+from service.routes.describe import problems
+from service.routes.options import NOT_AVAILABLE, PARAMETERS
+from service.routes.parts import Parts, parts_of
+from service.schemas import Capabilities, Formats, Limits, ModelCard, Models
+from service.segmenter import Segmenter
+from service.vision.decode import ImageFormat
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+
+@router.get("/models", summary="The models that are served", responses=problems(401))
+async def list_models(request: Request) -> Models:
+    catalog = parts_of(request).catalog
+    return Models(
+        auto=catalog.get(AUTO).spec.name,
+        models=[model_card(segmenter, ready=catalog.ready) for segmenter in catalog],
+    )
+
+
+@router.get("/capabilities", summary="Limits, formats and parameters", responses=problems(401))
+async def capabilities(request: Request) -> Capabilities:
+    parts = parts_of(request)
+    formats = [made.value for made in ImageFormat]
+    return Capabilities(
+        version=parts.version,
+        limits=_limits(parts),
+        formats=Formats(input=formats, output=formats),
+        parameters={name: known.schema for name, known in PARAMETERS.items()},
+        models=list(parts.catalog.names),
+        streams=[],
+        not_available=list(NOT_AVAILABLE),
+    )
+
+
+def model_card(segmenter: Segmenter, *, ready: bool) -> ModelCard:
+    spec = segmenter.spec
+    return ModelCard(
+        name=spec.name,
+        version=spec.version,
+        digest=f"sha256:{segmenter.digest}",
+        height=spec.size_hw[0],
+        width=spec.size_hw[1],
+        resize=spec.resize,
+        precision=spec.precision,
+        max_batch=spec.max_batch,
+        metrics=spec.metrics,
+        licence=spec.licence,
+        run=spec.run,
+        provider=segmenter.provider,
+        ready=ready,
+    )
+
+
+def _limits(parts: Parts) -> Limits:
+    return Limits(
+        image_bytes=parts.image_limits.bytes,
+        pixels=parts.image_limits.pixels,
+        side=parts.image_limits.side,
+        aspect=parts.image_limits.aspect,
+        frames=1,
+        read_timeout_s=parts.intake_limits.read_timeout_s,
+        queue_timeout_s=parts.timeouts.queue_s,
+        request_timeout_s=parts.timeouts.request_s,
+    )

@@ -1,0 +1,230 @@
+"""The parameters of `POST /v1/segment`: one table that reads, documents and limits them."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from service.errors import BadParameter, NotAvailable, UnknownParameter
+from service.render import Background, Blur, Colour, Look, Output, Picture
+from service.vision.decode import ImageFormat
+
+AUTO = "auto"
+MAX_EDGE_PIXELS = 100
+MAX_MARGIN_PERCENT = 100
+MAX_BLUR_PERCENT = 25
+
+E = TypeVar("E", bound=StrEnum)
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOptions:
+    model: str = AUTO
+    format: ImageFormat | None = None
+    """None leaves it to `Accept`."""
+    look: Look = field(default_factory=Look)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`read` turns text into a value or raises ValueError or NotAvailable; `schema` is JSON
+    schema and says the same to a reader of the documentation."""
+
+    read: Callable[[str], object]
+    schema: Schema
+    description: str
+
+
+def collect(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names and values from query and form alike.
+
+    Raises UnknownParameter, and BadParameter for a name that is given twice.
+    """
+    given: dict[str, str] = {}
+    for name, value in (pair for source in sources for pair in source):
+        if name not in PARAMETERS:
+            raise UnknownParameter(f"{name[:80]!r} is not a parameter; there are {_NAMES}.")
+        if name in given:
+            raise BadParameter(f"{name}: is given twice")
+        given[name] = value
+    return given
+
+
+def parse(given: Mapping[str, str], *, has_picture: bool = False) -> SegmentOptions:
+    """Reads parameters; `has_picture` tells that a background image came along.
+
+    Raises BadParameter for a value that is not allowed, or that would have no effect, and
+    NotAvailable for what a later version will do.
+    """
+    values = {name: _read(name, text) for name, text in given.items()}
+    _refuse_what_has_no_effect(values, has_picture=has_picture)
+    if has_picture:
+        values["background"] = Picture()
+    return SegmentOptions(
+        **{name: values[name] for name in ("model", "format") if name in values},  # type: ignore[arg-type]
+        look=Look(**{name: values[name] for name in _LOOK_FIELDS if name in values}),  # type: ignore[arg-type]
+    )
+
+
+def _read(name: str, text: str) -> object:
+    try:
+        return PARAMETERS[name].read(text)
+    except ValueError as error:
+        raise BadParameter(f"{name}: {error}") from None
+
+
+def _refuse_what_has_no_effect(values: Mapping[str, object], *, has_picture: bool) -> None:
+    if has_picture and "background" in values:
+        raise BadParameter("background: is given twice, as a value and as background_image")
+    if values.get("output") is not Output.COMPOSITE and (has_picture or "background" in values):
+        raise BadParameter("background: needs output=composite")
+    if "crop_margin" in values and not values.get("crop"):
+        raise BadParameter("crop_margin: needs crop=true")
+
+
+def _one_of(kind: type[E]) -> Callable[[str], E]:
+    def read(text: str) -> E:
+        if text not in list(kind):
+            raise ValueError(f"must be one of {', '.join(kind)}")
+        return kind(text)
+
+    return read
+
+
+def _not_yet(name: str, now: str | None, later: tuple[str, ...] = ()) -> Callable[[str], str]:
+    """Takes what is on `now`; what comes `later` (or anything) is not available."""
+
+    def read(text: str) -> str:
+        if text == now:
+            return text
+        if not later or text in later:
+            raise NotAvailable(f"{name}={text[:80]} is not available yet.")
+        raise ValueError(f"must be one of {', '.join(filter(None, (now, *later)))}")
+
+    return read
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return float(text)
+
+    return read
+
+
+def _background(text: str) -> Background:
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        red, green, blue = bytes.fromhex(text[1:])
+        return Colour((red, green, blue))
+    kind, colon, radius = text.partition(":")
+    if kind == "blur" and colon and _DECIMAL.fullmatch(radius):
+        if 0 < float(radius) <= MAX_BLUR_PERCENT:
+            return Blur(float(radius))
+        raise ValueError(f"the blur must be more than 0 and at most {MAX_BLUR_PERCENT}")
+    raise ValueError("must be #rrggbb or blur:<percent of the short side>")
+
+
+def _model(text: str) -> str:
+    if not text:
+        raise ValueError("is empty; the names are at /v1/models")
+    return text
+
+
+def _choice(*values: str, default: str | None = None) -> Schema:
+    schema: Schema = {"type": "string", "enum": list(values)}
+    return schema if default is None else schema | {"default": default}
+
+
+def _range(kind: str, low: float, high: float, default: float | None = None) -> Schema:
+    schema: Schema = {"type": kind, "minimum": low, "maximum": high}
+    return schema if default is None else schema | {"default": default}
+
+
+_BOOLEAN: Schema = {"type": "boolean", "default": False}
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
+
+PARAMETERS: dict[str, Parameter] = {
+    "model": Parameter(
+        _model, {"type": "string", "default": AUTO}, "`auto`, or a name from `/v1/models`."
+    ),
+    "output": Parameter(
+        _one_of(Output),
+        _choice(*Output, default=Output.MASK),
+        "`mask` is 8-bit grey alpha, `cutout` RGBA, `composite` RGB on a background.",
+    ),
+    "background": Parameter(
+        _background,
+        {
+            "type": "string",
+            "pattern": r"^(#[0-9a-fA-F]{6}|blur:[0-9.]+)$",
+            "default": "blur:3",
+        },
+        "For a composite: `#rrggbb`, or `blur:<radius in percent of the short side>`. Or send "
+        "a picture as the part `background_image`; it is scaled to cover.",
+    ),
+    "format": Parameter(
+        _one_of(ImageFormat),
+        _choice(*ImageFormat),
+        "Wins over `Accept`. Without both it is png. JPEG of a cut-out is a 406.",
+    ),
+    "person": Parameter(
+        _not_yet("person", "all", ("dominant",)),
+        _choice("all", "dominant", default="all"),
+        "`dominant` is not available yet.",
+    ),
+    "refine": Parameter(
+        _not_yet("refine", "none", ("guided",)),
+        _choice("none", "guided", default="none"),
+        "`guided` is not available yet.",
+    ),
+    "decontaminate": Parameter(
+        _not_yet("decontaminate", "false", ("true",)), _BOOLEAN, "`true` is not available yet."
+    ),
+    "grow": Parameter(
+        _whole(-MAX_EDGE_PIXELS, MAX_EDGE_PIXELS),
+        _range("integer", -MAX_EDGE_PIXELS, MAX_EDGE_PIXELS, 0),
+        "Moves the edge outwards by pixels of the photo; negative moves it inwards.",
+    ),
+    "feather": Parameter(
+        _number(0, MAX_EDGE_PIXELS),
+        _range("number", 0, MAX_EDGE_PIXELS, 0),
+        "Softens the edge by pixels of the photo.",
+    ),
+    "crop": Parameter(_flag, _BOOLEAN, "Crops to the person; without a person nothing is cut."),
+    "crop_margin": Parameter(
+        _number(0, MAX_MARGIN_PERCENT),
+        _range("number", 0, MAX_MARGIN_PERCENT, 0),
+        "Room around the crop on each side, in percent of the person's height and width.",
+    ),
+    "invert": Parameter(_flag, _BOOLEAN, "Keeps the background instead of the person."),
+    "threshold": Parameter(
+        _number(0, 1), _range("number", 0, 1), "Makes the mask hard; absent keeps it soft."
+    ),
+    "domain": Parameter(_not_yet("domain", None), {"type": "string"}, "Not available yet."),
+    "require_foreground": Parameter(
+        _flag, _BOOLEAN, "Makes a photo without a person a 422 instead of an empty mask."
+    ),
+}
+
+NOT_AVAILABLE = ("person=dominant", "refine=guided", "decontaminate=true", "domain")
+
+_NAMES = ", ".join(PARAMETERS)
+_LOOK_FIELDS = tuple(known.name for known in fields(Look))

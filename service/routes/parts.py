@@ -1,0 +1,67 @@
+"""The parts of a running service that routes use, put together by `create_app`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import Request
+
+from service.admission import Admission
+from service.auth import Keyring
+from service.catalog import Catalog
+from service.errors import EngineFailed, WarmingUp
+from service.routes.intake import BodyBudget, IntakeLimits
+from service.telemetry import Telemetry
+from service.vision.decode import ImageLimits
+from service.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    request_s: float
+    queue_s: float
+
+
+@dataclass(slots=True)
+class Parts:
+    """`door` counts requests from their first byte on, `pixels` the photos in work."""
+
+    version: str
+    catalog: Catalog
+    workers: Workers
+    door: Admission
+    pixels: Admission
+    bodies: BodyBudget
+    telemetry: Telemetry
+    keyring: Keyring
+    image_limits: ImageLimits
+    intake_limits: IntakeLimits
+    timeouts: Timeouts
+    warm_up_failed: bool = False
+
+    def check_ready(self) -> None:
+        """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""
+        with self.door.admit(0):
+            if self.warm_up_failed:
+                raise EngineFailed("A model failed its warm-up.")
+            if not self.catalog.ready:
+                raise WarmingUp("The models are warming up.")
+
+
+def parts_of(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+_bearer = HTTPBearer(auto_error=False)
+_api_key = APIKeyHeader(name="X-Api-Key", auto_error=False)
+
+
+async def require_key(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    api_key: Annotated[str | None, Depends(_api_key)],
+) -> None:
+    """Raises Unauthorized when keys are set and none was sent."""
+    parts_of(request).keyring.check(bearer.credentials if bearer else None, api_key)

@@ -1,0 +1,71 @@
+"""Runs the application in uvicorn: the port first, then the models, and an orderly end."""
+
+import asyncio
+import errno
+import socket
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from service.app import create_app, drain
+from service.settings import Settings
+from service.telemetry import logging_config
+
+CLOSE_TIMEOUT_S = 2
+"""Given to connections to close after the drain, before they are cut."""
+
+
+class PortTaken(Exception):
+    """The address cannot be bound; the message says why in one line."""
+
+
+class Server(uvicorn.Server):
+    """Keeps its port open while it drains, so that clients hear a 503 and not a reset."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = create_app(settings)
+        self._drain_timeout_s = settings.drain_timeout_s
+        self._draining: asyncio.Task[None] | None = None
+        super().__init__(
+            uvicorn.Config(
+                self._app,
+                loop="uvloop",
+                http="httptools",
+                ws_per_message_deflate=False,
+                server_header=False,
+                access_log=False,
+                log_config=logging_config(settings.log_format),
+                timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        drained = drain(self._app.state.parts, self._drain_timeout_s)
+        self._draining = asyncio.create_task(drained)
+        with suppress(asyncio.CancelledError):
+            await self._draining
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second Ctrl-C ends the drain."""
+        super().handle_exit(sig, frame)
+        if self.force_exit and self._draining is not None:
+            self._draining.get_loop().call_soon_threadsafe(self._draining.cancel)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Listens on the address; raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"Port {port} on {host} is taken by another program.") from error
+        raise PortTaken(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
+
+
+def serve(settings: Settings) -> None:
+    """Serves until a signal; raises PortTaken before anything is loaded."""
+    with bind(settings.host, settings.port) as listener:
+        Server(settings).run(sockets=[listener])
