@@ -1,6 +1,7 @@
 import { fetchModels, segment, SEGMENT_PATH } from "./api.js";
 import { curlCommand } from "./curl.js";
 import { facts, outcome, percent, showFacts } from "./facts.js";
+import { shownPart } from "./framing.js";
 import { watchHealth } from "./health.js";
 import { watchPhotos } from "./intake.js";
 import { resultName } from "./naming.js";
@@ -25,7 +26,7 @@ let key = "";
 let running = null; // the AbortController of the newest request
 let settling = 0;
 
-/** @param {"empty" | "working" | "done" | "failed"} state */
+/** @param {"empty" | "waiting" | "working" | "done" | "failed"} state */
 function enter(state, message) {
   main.dataset.state = state;
   byId("frame").setAttribute("aria-busy", String(state === "working"));
@@ -37,10 +38,10 @@ async function choose(file) {
   byId("problem").hidden = true;
   byId("actions").hidden = byId("report").hidden = true;
   showCurl();
-  const shown = stage.showPhoto(file);
-  const sent = send();
-  main.classList.toggle("pictured", await shown);
-  await sent;
+  const preview = stage.showPhoto(file, () => photo !== file);
+  send();
+  const shown = await preview;
+  if (photo === file) main.classList.toggle("pictured", shown);
 }
 
 /** Sends the photo with the options of now; an earlier request still under way is given up. */
@@ -50,7 +51,7 @@ async function send() {
   if (!photo) return;
   const options = readOptions(form);
   if (!isComplete(options)) {
-    byId("status").textContent = "Choose a picture for the background.";
+    enter("waiting", "Choose a picture for the background.");
     return;
   }
   const request = (running = new AbortController());
@@ -65,7 +66,10 @@ async function send() {
 
 async function showAnswer({ blob, headers, roundTripMs }, options, signal) {
   const alt = `${LABELS[options.output]} of ${photo.name}`;
-  const shown = await stage.showResult(blob, { label: LABELS[options.output], alt, signal });
+  const partOf = (whole, result) => shownPart(headers, whole, result, options.margin ?? 0);
+  const shown = await stage.showResult(blob, {
+    label: LABELS[options.output], alt, partOf, stale: () => signal.aborted,
+  });
   if (signal.aborted) return;
   if (!shown) throw new Problem({ title: "The answer is not an image this browser can show" });
 
@@ -74,6 +78,7 @@ async function showAnswer({ blob, headers, roundTripMs }, options, signal) {
     { timeline: byId("timeline"), list: byId("timing"), total: byId("timing-total") },
     parseServerTiming(headers.get("Server-Timing")), roundTripMs,
   );
+  main.classList.add("pictured");
   const download = byId("download");
   download.href = shown.url;
   download.download = resultName(photo.name, options);
@@ -98,6 +103,7 @@ function showProblem(error) {
   byId("retry").hidden = !problem.retryable;
   byId("problem").hidden = problem.status === 401 && !key;
   byId("actions").hidden = byId("report").hidden = true;
+  stage.clearResult();
   enter("failed", photo ? "No result for this photo." : "");
 }
 

@@ -14,6 +14,7 @@ export function facts(headers, { width, height, bytes, type }) {
     ["Person", found ? "Found" : "None found"],
     ["Coverage", coverage === null ? "" : percent(coverage), "Share of the photo that is person"],
     ["Edge certainty", found && certainty !== null ? percent(certainty) : "", "How decided the model is along the outline"],
+    ["Pieces", found ? pieces(headers.get("X-Mask-Connectivity")) : "", "Separate parts of the mask, and how much of it is in the largest"],
     ["Model", headers.get("X-Model") ?? "", digest && `sha256 ${digest}`],
     ["Runs on", backend(headers.get("X-Backend"))],
     ["File", `${width} × ${height}, ${fileSize(bytes)} ${type.replace("image/", "").toUpperCase()}`],
@@ -36,6 +37,13 @@ export function showFacts(list, rows) {
 export function percent(value) {
   const scaled = 100 * value;
   return `${scaled >= 10 || scaled === 0 ? Math.round(scaled) : scaled.toFixed(1)} %`;
+}
+
+/** `0.98;islands=2` -> `2, largest 98 %` */
+function pieces(text) {
+  const islands = Number(/islands=(\d+)/.exec(text)?.[1]);
+  if (!islands) return "";
+  return islands === 1 ? "1" : `${islands}, largest ${percent(share(text))}`;
 }
 
 function share(text) {
