@@ -1,0 +1,155 @@
+"""Who may import whom. A new module needs a row here: say what it stands on."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("service", "training", "loadtests", "tests")
+
+
+class Row(NamedTuple):
+    """What the module, and all below it without a row of their own, may import."""
+
+    ours: str = ""
+    others: str = ""
+    """Packages from outside; `*` is any but those of `NEVER`. The standard library is free."""
+    but: str = ""
+    """Not these, of the standard library or of `*`."""
+
+
+NEVER = "onnxruntime torch"
+WEB = "fastapi starlette uvicorn"
+ENGINE = "service.engine.base service.errors service.spec"
+SEGMENTER = f"{ENGINE} service.vision service.workers"
+ROUTES = (
+    "service.admission service.auth service.catalog service.errors service.problems"
+    " service.render service.routes service.schemas service.segmenter service.streaming"
+    " service.telemetry service.vision service.workers"
+)
+TRAINING = "training service.errors service.spec service.vision"
+
+TABLE = {
+    "service": Row(),
+    "service.errors": Row(),
+    "service.capacity": Row(),
+    "service.spec": Row("service.errors", "pydantic"),
+    "service.settings": Row("", "pydantic pydantic_settings"),
+    "service.schemas": Row("", "pydantic"),
+    "service.telemetry": Row("", "prometheus_client"),
+    "service.admission": Row("service.errors"),
+    "service.auth": Row("service.errors"),
+    "service.workers": Row("", "cv2"),
+    "service.vision": Row(
+        "service.errors service.spec service.vision", "cv2 isal numpy simplejpeg", but="asyncio"
+    ),
+    "service.engine": Row("service.engine.base service.spec"),
+    "service.engine.base": Row("service.spec", "numpy"),
+    "service.engine.fake": Row(ENGINE, "numpy"),
+    "service.engine.onnx": Row(ENGINE, "numpy onnxruntime"),
+    "service.batcher": Row(ENGINE, "numpy"),
+    "service.segmenter": Row(SEGMENTER, "numpy"),
+    "service.catalog": Row(f"{SEGMENTER} service.segmenter", "numpy"),
+    "service.render": Row(
+        "service.errors service.segmenter service.vision service.workers", "numpy"
+    ),
+    "service.problems": Row("service.errors service.schemas service.telemetry", WEB),
+    "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
+    "service.routes": Row(ROUTES, "fastapi numpy pydantic python_multipart starlette"),
+    **dict.fromkeys(
+        ("service.app", "service.server", "service.cli", "service.__main__"), Row("service", "*")
+    ),
+    "training": Row(TRAINING, "* onnxruntime torch", but=WEB),
+    "training.verify": Row(f"{TRAINING} service.engine", "* onnxruntime torch", but=WEB),
+    "training.benchmark": Row(f"{TRAINING} service.engine", "* onnxruntime torch", but=WEB),
+    "loadtests": Row("loadtests", "*"),
+}
+
+
+def row_of(module: str) -> Row:
+    """Its own, or that of the nearest package; modules right below `service` need their own."""
+    if module.startswith("service.") and module.count(".") == 1:
+        return TABLE[module]
+    while module not in TABLE:
+        module = module.rpartition(".")[0]
+    return TABLE[module]
+
+
+def imported(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def allowed(name: str, row: Row) -> bool:
+    top = name.partition(".")[0]
+    if top in OURS:
+        return any(f"{name}.".startswith(f"{ours}.") for ours in row.ours.split())
+    if top in row.but.split():
+        return False
+    if top in sys.stdlib_module_names or top in row.others.split():
+        return True
+    return "*" in row.others and top not in NEVER.split()
+
+
+def refused(module: str, source: str) -> list[str]:
+    return [name for name in imported(source) if not allowed(name, row_of(module))]
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for top in ("service", "training", "loadtests"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+@pytest.mark.parametrize(
+    ("module", "path"), [pytest.param(*each, id=each[0]) for each in modules()]
+)
+def test_imports_are_those_of_the_table(module, path):
+    assert refused(module, path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("service.batcher", "import onnxruntime"),
+        ("service.batcher", "from service.engine import fake"),
+        ("service.vision.decode", "import asyncio"),
+        ("service.vision.decode", "def late():\n    from service import settings"),
+        ("service.routes.segment", "from service.engine.onnx import OnnxEngine"),
+        ("service.telemetry", "from service import errors"),
+        ("service.app", "import torch.nn"),
+        ("service.app", "from training import train"),
+        ("training.train", "from service.engine import open_engine"),
+        ("training.data.mattes", "import fastapi"),
+        ("loadtests.users", "import service"),
+        ("service.settings", "import pydantic_settings_of_another"),
+    ],
+)
+def test_the_check_sees_what_is_forbidden(module, source):
+    assert len(refused(module, source)) == 1
+
+
+def test_a_module_without_a_row_is_seen():
+    with pytest.raises(KeyError):
+        refused("service.stranger", "import json")
+
+
+def test_importing_the_application_loads_no_engine_and_no_training():
+    code = "import sys, service.app; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    tops = {name.partition(".")[0] for name in run.stdout.split()}
+    assert "service" in tops
+    assert tops & {"onnxruntime", "torch", "training"} == set()
