@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -16,7 +17,7 @@ from service.admission import Admission
 from service.auth import Keyring
 from service.batcher import Batcher
 from service.capacity import usable_cpus
-from service.catalog import open_catalog
+from service.catalog import Catalog, open_catalog
 from service.engine import open_engine
 from service.engine.base import Engine
 from service.exchange import Cors, Exchange
@@ -61,8 +62,18 @@ def version() -> str:
         return "0+source"
 
 
-def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
-    """Loads the weights and starts the threads; raises what `open_catalog` raises."""
+@dataclass(frozen=True, slots=True)
+class OpenModels:
+    """The catalog, and the threads that it shares with whoever decodes and renders."""
+
+    catalog: Catalog
+    workers: Workers
+    count: int
+    """Number of threads."""
+
+
+def open_models(settings: Settings, telemetry: Telemetry) -> OpenModels:
+    """Loads the weights; raises what `open_catalog` raises."""
     count = settings.workers or usable_cpus()
     workers = Workers(count)
     catalog = open_catalog(
@@ -71,12 +82,17 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         workers,
         partial(open_batched, settings=settings, workers=count, telemetry=telemetry),
     )
+    return OpenModels(catalog, workers, count)
+
+
+def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
+    opened = open_models(settings, telemetry)
     door = Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS)
     telemetry.in_flight.set_function(lambda: door.requests)
     return Parts(
         version=version(),
-        catalog=catalog,
-        workers=workers,
+        catalog=opened.catalog,
+        workers=opened.workers,
         door=door,
         pixels=Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS),
         bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),

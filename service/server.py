@@ -16,7 +16,7 @@ CLOSE_TIMEOUT_S = 2
 """Given to connections to close after the drain, before they are cut."""
 
 
-class PortTaken(Exception):
+class CannotListen(Exception):
     """The address cannot be bound; the message says why in one line."""
 
 
@@ -55,17 +55,17 @@ class Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listens on the address; raises PortTaken."""
+    """Listens on the address; raises CannotListen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortTaken(f"Port {port} on {host} is taken by another program.") from error
-        raise PortTaken(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
+            raise CannotListen(f"Port {port} on {host} is taken by another program.") from error
+        raise CannotListen(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
 
 
 def serve(settings: Settings) -> None:
-    """Serves until a signal; raises PortTaken before anything is loaded."""
+    """Serves until a signal; raises CannotListen before anything is loaded."""
     with bind(settings.host, settings.port) as listener:
         Server(settings).run(sockets=[listener])
