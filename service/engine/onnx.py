@@ -56,6 +56,7 @@ class OnnxEngine:
         if self._closed:
             raise EngineFailed("The inference engine is closed")
         options = onnxruntime.RunOptions()
+        options.log_severity_level = 4  # what goes wrong reaches us as an exception
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, self._run, inputs, rows, options)

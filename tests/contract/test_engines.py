@@ -200,6 +200,17 @@ class TestOnnx:
         assert caught.value.__cause__ is not None
         await engine.close()
 
+    async def test_a_cancelled_run_ends_and_is_not_only_abandoned(self, tmp_path):
+        write_tiny_model(tmp_path, inversions=20_000_000)
+        engine = self.open(tmp_path)
+        call = asyncio.create_task(engine.infer({"image": images(engine.spec, 1)}))
+        await asyncio.wait([call], timeout=0.2)
+        assert not call.done()
+        call.cancel()
+        # Closing waits for the threads: left to itself the run would go on for about 20 s.
+        async with asyncio.timeout(5):
+            await engine.close()
+
 
 def test_unknown_engine_names_those_there_are(repository):
     with pytest.raises(ValueError, match="onnx"):
