@@ -106,6 +106,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 TEXT = b"This is a text file that somebody named portrait.jpg.\n" * 20
 
 
+@cache
 def seeds() -> dict[str, bytes]:
     """One small valid file of each kind the decoder knows, by name; for fuzzing."""
     small = person(40, 56)

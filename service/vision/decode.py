@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ __all__ = [
     "read_header",
 ]
 
-MAX_SCANS = 100
+MAX_SCANS = 50
 """Scans in one JPEG. Encoders write about ten; each costs a pass over all coefficients, and a
 hostile file can hold a hundred thousand of them."""
 
@@ -87,7 +88,7 @@ def _reduction(header: ImageHeader, at_least: Size | None) -> int:
 def _decode_jpeg(
     data: bytes | memoryview, header: ImageHeader, reduction: int
 ) -> NDArray[np.uint8]:
-    if len(_SCAN.findall(data)) > MAX_SCANS:
+    if next(islice(_SCAN.finditer(data), MAX_SCANS, None), None) is not None:
         raise UndecodableImage("The JPEG has too many scans.", limit=MAX_SCANS)
     wanted = (-(-header.height // reduction), -(-header.width // reduction))
     try:

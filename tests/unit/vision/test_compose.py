@@ -83,7 +83,7 @@ def test_blurred_of_tiny_and_narrow_images(shape, percent):
     assert (blurred(np.full(shape, 77, np.uint8), percent) == 77).all()
 
 
-@pytest.mark.parametrize("hw", [(64, 96), (32, 48), (128, 192), (64, 64), (20, 96), (96, 10)])
+@pytest.mark.parametrize("hw", [(64, 96), (32, 48), (128, 192), (64, 64), (4, 96), (64, 4)])
 def test_cover_keeps_the_middle_and_fills_the_size(hw):
     covered = cover(quadrants(64, 96), hw)
     assert covered.shape == (*hw, 3)

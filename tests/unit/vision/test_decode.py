@@ -189,11 +189,11 @@ def test_jpeg_with_too_many_scans_is_undecodable():
     assert refused.value.limit == MAX_SCANS
 
 
-def test_header_that_disagrees_with_the_pixels_is_undecodable():
-    png = make_png(person(8, 8))
-    other = read_header(make_png(person(9, 8)))
+@pytest.mark.parametrize("format", FORMATS)
+def test_header_that_disagrees_with_the_pixels_is_undecodable(format):
+    other = read_header(make(format, person(9, 8)))
     with pytest.raises(UndecodableImage):
-        decode(png, other)
+        decode(make(format, person(8, 8)), other)
 
 
 def test_webp_canvas_that_disagrees_with_its_frame_is_undecodable():

@@ -46,6 +46,14 @@ def test_size_as_stored(format, height, width):
     assert (header.orientation, header.frames, header.pixels) == (1, 1, height * width)
 
 
+def test_media_types():
+    assert [format.media_type for format in ImageFormat] == [
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+    ]
+
+
 def test_size_of_lossless_and_extended_webp():
     lossless = read_header(make_webp(person(50, 70), lossless=True))
     extended = read_header(make_webp(person(50, 70), orientation=1))
@@ -144,6 +152,20 @@ def test_png_with_endless_chunks_is_undecodable():
     flood = png[:33] + png_chunk(b"tEXt", b"") * (MAX_PARTS + 1) + png[33:]
     with pytest.raises(UndecodableImage):
         read_header(flood)
+
+
+def test_webp_with_endless_chunks_is_undecodable():
+    webp = make_webp(person(8, 8), orientation=1)
+    flood = webp[:30] + (b"JUNK" + bytes(4)) * (MAX_PARTS + 1) + webp[30:]
+    with pytest.raises(UndecodableImage):
+        read_header(b"RIFF" + struct.pack("<I", len(flood) - 8) + flood[8:])
+
+
+def test_webp_without_a_key_frame_is_undecodable():
+    webp = make_webp(person(8, 8))
+    assert webp[23:26] == b"\x9d\x01\x2a"
+    with pytest.raises(UndecodableImage):
+        read_header(webp[:23] + bytes(3) + webp[26:])
 
 
 def test_jpeg_of_fill_bytes_is_undecodable():
