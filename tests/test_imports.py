@@ -62,7 +62,8 @@ TABLE = {
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
     "service.routes": Row(ROUTES, "fastapi numpy pydantic python_multipart starlette"),
     **dict.fromkeys(
-        ("service.app", "service.server", "service.cli", "service.__main__"), Row("service", "*")
+        ("service.app", "service.server", "service.cli", "service.files", "service.__main__"),
+        Row("service", "*"),
     ),
     "training": Row(TRAINING, "* onnxruntime torch", but=WEB),
     "training.verify": Row(f"{TRAINING} service.engine", "* onnxruntime torch", but=WEB),
