@@ -4,7 +4,6 @@ Source: Chu et al., "PP-HumanSeg: Connectivity-Aware Portrait Segmentation with 
 Teleconferencing Video Dataset" (WACVW 2022), section 4 and figure 5.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -127,6 +126,3 @@ def upsample_to(x: Tensor, target: Tensor) -> Tensor:
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.normal_(module.weight, std=0.001)
-
-
-BUILDERS: dict[str, Callable[[ConnectNetConfig], nn.Module]] = {"connectnet": ConnectNet}

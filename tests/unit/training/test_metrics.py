@@ -1,0 +1,66 @@
+"""Golden values of the metrics chapter."""
+
+import numpy as np
+import pytest
+
+from training.metrics import boundary, contour_accuracy, score, summarise
+
+
+def mask(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    picture = np.zeros((64, 64), bool)
+    for top, left, bottom, right in boxes:
+        picture[top:bottom, left:right] = True
+    return picture
+
+
+TRUTH = (16, 16, 48, 48)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        pytest.param([TRUTH], 1.0, id="same"),
+        pytest.param([(16, 17, 48, 49)], 1.0, id="shifted by the tolerance"),
+        pytest.param([(16, 18, 48, 50)], 0.515625, id="shifted by two"),
+        pytest.param([(18, 18, 50, 50)], 0.046875, id="shifted by two both ways"),
+        pytest.param([(15, 15, 49, 49)], 0.985075, id="grown by one"),
+        pytest.param([(14, 14, 50, 50)], 0.0, id="grown by two"),
+        pytest.param([TRUTH, (2, 2, 8, 8)], 0.914286, id="with a blob"),
+        pytest.param([], 0.0, id="empty"),
+    ],
+)
+def test_contour_accuracy_golden(
+    prediction: list[tuple[int, int, int, int]], expected: float
+) -> None:
+    assert contour_accuracy(mask(*prediction), mask(TRUTH), radius=1) == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+def test_boundary_of_the_golden_box_has_128_pixels() -> None:
+    assert boundary(mask(TRUTH)).sum() == 128
+
+
+def test_a_mask_at_the_image_border_has_no_boundary_there() -> None:
+    assert not boundary(np.ones((8, 8), bool)).any()
+
+
+def test_iou_by_class_and_the_three_means() -> None:
+    half, quarter = mask((0, 0, 64, 32)), mask((0, 0, 32, 32))
+    small = score(quarter, half)
+    assert small.iou == pytest.approx((2048 / 3072, 1024 / 2048))
+    perfect = score(half, half)
+    summary = summarise([small, perfect])
+    assert summary["photos"] == 2
+    assert summary["miou_image_mean"] == pytest.approx(100 * np.mean([2 / 3, 1 / 2, 1, 1]))
+    assert summary["iou_fg_image_mean"] == pytest.approx(75)
+    dataset = np.mean([(2048 + 2048) / (3072 + 2048), (1024 + 2048) / (2048 + 2048)])
+    assert summary["miou_dataset"] == pytest.approx(100 * dataset)
+    assert summary["pixel_accuracy"] == pytest.approx(100 * (3072 + 4096) / 8192)
+
+
+def test_nobody_predicted_where_nobody_is_scores_full() -> None:
+    empty = score(mask(), mask())
+    assert empty.iou == (1.0, 1.0)
+    assert empty.connectivity == 1.0
+    assert empty.contour_accuracy == 1.0

@@ -1,0 +1,1 @@
+"""Labelled photos on disk, what augmentation makes of them, and batches."""

@@ -1,0 +1,145 @@
+"""What a training photo goes through: geometry in one warp, colours, and a new background.
+
+The list follows the paper's (scale, crop, flip, colour distortion, rotation, blur); strengths are
+the released configuration's, see the recipe.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from service.vision.geometry import Size, shrink
+
+Image = NDArray[np.uint8]
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Ranges and probabilities; the defaults are the published recipe's."""
+
+    scale: tuple[float, float] = (0.7, 1.6)
+    aspect: float = 0.15
+    """Largest change of the aspect ratio, as a fraction."""
+    rotation: float = 15.0
+    """Degrees either way."""
+    flip: float = 0.5
+    colour: float = 0.4
+    """Brightness, contrast and saturation jitter, each applied half of the time."""
+    hue: float = 9.0
+    """Of OpenCV's 180 hue steps, either way, applied half of the time."""
+    grey: float = 0.03
+    blur: float = 0.1
+    noise: float = 0.1
+    jpeg: float = 0.2
+    composite: float = 0.2
+    """Chance of a new background behind the person."""
+    empty: float = 0.02
+    """Chance of a background alone, without a person."""
+
+
+def warp(
+    rgb: Image, mask: Image, size_hw: Size, augmentation: Augmentation, rng: Rng
+) -> tuple[Image, Image]:
+    """Scale, crop, aspect, rotation and flip at once; what lies outside is mirrored in both."""
+    matrix = _matrix(rgb.shape[:2], size_hw, augmentation, rng)
+    dsize = (size_hw[1], size_hw[0])
+    warped, truth = (
+        cv2.warpAffine(
+            layer, matrix, dsize, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+        for layer in (rgb, mask)
+    )
+    return np.asarray(warped, np.uint8), np.asarray(truth, np.uint8)
+
+
+def _matrix(
+    photo_hw: Size, size_hw: Size, augmentation: Augmentation, rng: Rng
+) -> NDArray[np.float64]:
+    """Photo pixels to input pixels: stretched to the input, then jittered about its centre."""
+    scale = np.exp(rng.uniform(*np.log(augmentation.scale)))
+    aspect = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.aspect) / 2)
+    angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1) * (rng.random() < 0.5)
+    mirror = -1.0 if rng.random() < augmentation.flip else 1.0
+    # Free play: a larger picture may be cropped anywhere, a smaller one may lie anywhere.
+    shift = rng.uniform(-0.5, 0.5, 2) * abs(scale - 1) * size_hw[::-1]
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotate = np.array([[cos, -sin], [sin, cos]])
+    # Rotation acts on upright pixels: stretch first, as the input does, then turn.
+    jitter = rotate @ np.diag([mirror * scale * aspect, scale / aspect])
+    stretch = np.diag([size_hw[1] / photo_hw[1], size_hw[0] / photo_hw[0]])
+    linear = jitter @ stretch
+    photo_centre = np.array([photo_hw[1] - 1, photo_hw[0] - 1]) / 2
+    input_centre = np.array([size_hw[1] - 1, size_hw[0] - 1]) / 2
+    offset = input_centre + shift - linear @ photo_centre
+    return np.column_stack([linear, offset])
+
+
+def compose(rgb: Image, mask: Image, background: Image) -> tuple[Image, Image]:
+    """Pastes the person onto `background` [H,W,3]; the rim is tightened so no halo comes along."""
+    alpha = np.clip((mask.astype(np.float32) - 96) / (255 - 96), 0, 1)
+    weight = alpha[..., None]
+    pasted = rgb * weight + background * (1 - weight)
+    return pasted.astype(np.uint8), (alpha * 255).astype(np.uint8)
+
+
+def random_crop(background: Image, size_hw: Size, rng: Rng) -> Image:
+    """At least half of each side of the background, at `size_hw`."""
+    height, width = background.shape[:2]
+    tall, wide = (max(1, int(side * rng.uniform(0.5, 1))) for side in (height, width))
+    top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
+    crop = background[top : top + tall, left : left + wide]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    return shrink(np.ascontiguousarray(crop), size_hw)
+
+
+def distort(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
+    """Colours first, then what lenses, sensors and codecs do."""
+    rgb = _tones(rgb, augmentation, rng)
+    rgb = _colours(rgb, augmentation, rng)
+    if rng.random() < augmentation.blur:
+        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.4, 1.5)), np.uint8)
+    if rng.random() < augmentation.noise:
+        noise = rng.normal(0, rng.uniform(2, 12), rgb.shape).astype(np.float32)
+        rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)
+    if rng.random() < augmentation.jpeg:
+        quality = int(rng.integers(25, 90))
+        _, encoded = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        rgb = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return rgb
+
+
+def _tones(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
+    """Brightness, contrast and gamma as one table."""
+    levels = np.arange(256, dtype=np.float32)
+    if rng.random() < 0.5:
+        levels = levels * _factor(augmentation.colour, rng)
+    if rng.random() < 0.5:
+        levels = (levels - 127.5) * _factor(augmentation.colour, rng) + 127.5
+    if rng.random() < 0.3:
+        levels = 255 * (np.clip(levels, 0, 255) / 255) ** np.exp(rng.uniform(-0.5, 0.5))
+    return np.asarray(cv2.LUT(rgb, np.clip(levels, 0, 255).astype(np.uint8)), np.uint8)
+
+
+def _colours(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
+    """Saturation and hue, or no colour at all."""
+    if rng.random() < augmentation.grey:
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
+    if rng.random() < 0.5:
+        grey = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        factor = _factor(augmentation.colour, rng)
+        rgb = np.asarray(cv2.addWeighted(rgb, factor, grey, 1 - factor, 0), np.uint8)
+    if rng.random() < 0.5:
+        hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
+        shift = round(rng.uniform(-1, 1) * augmentation.hue)
+        hsv[..., 0] = (hsv[..., 0].astype(np.int16) + shift) % 180
+        rgb = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
+    return rgb
+
+
+def _factor(strength: float, rng: Rng) -> float:
+    return float(1 + rng.uniform(-strength, strength))

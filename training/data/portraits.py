@@ -1,0 +1,72 @@
+"""The labelled photos: `people/index.csv` beside `people/<source>/{images,masks}`."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from service.vision.decode import decode, read_header
+
+Split = Literal["train", "val"]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """One labelled photo; members of a group (one person, one scene) share a split."""
+
+    id: str
+    source: str
+    group: str
+    image: Path
+    mask: Path
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """uint8 [H,W,3], decoded as the service decodes."""
+        return read_rgb(self.image)
+
+    def truth(self) -> NDArray[np.uint8]:
+        """uint8 [H,W], 0 background .. 255 person."""
+        mask = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
+        if mask is None:
+            raise ValueError(f"{self.mask} is not an image")
+        return np.asarray(mask, np.uint8)
+
+
+def read_portraits(data: Path, split: Split) -> list[Portrait]:
+    """The photos of one split, in the order of the index."""
+    people = data / "people"
+    return [
+        Portrait(
+            id=row["id"],
+            source=row["source"],
+            group=row["group"],
+            image=people / row["source"] / "images" / f"{row['id']}.jpg",
+            mask=people / row["source"] / "masks" / f"{row['id']}.png",
+        )
+        for row in _rows(people / "index.csv")
+        if row["split"] == split
+    ]
+
+
+def read_backgrounds(data: Path, split: Split) -> list[Path]:
+    """Photos without a person."""
+    folder = data / "backgrounds"
+    return [
+        folder / f"{row['id']}.jpg" for row in _rows(folder / "index.csv") if row["split"] == split
+    ]
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """A photo as uint8 [H,W,3]."""
+    encoded = path.read_bytes()
+    return decode(encoded, read_header(encoded)).rgb
+
+
+def _rows(index: Path) -> Iterator[dict[str, str]]:
+    with index.open(newline="") as lines:
+        yield from csv.DictReader(lines)

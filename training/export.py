@@ -1,0 +1,121 @@
+"""A checkpoint to a folder of `model_repository/`: ONNX, spec.json, Triton configs and a card.
+
+python -m training.export RUN_DIR --recipe training/recipes/connectnet.toml --data DATA
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import onnx
+import torch
+import typer
+from rich.console import Console
+from torch import nn
+
+from service.spec import SPEC_FILE, ModelSpec, TensorSpec
+from service.vision.geometry import Size
+from training.card import write_card
+from training.data.portraits import read_portraits
+from training.evaluate import evaluate, table
+from training.models import build_model
+from training.models.deployed import Deployed
+from training.onnx_model import open_onnx
+from training.recipe import Recipe, read_recipe
+from training.triton_config import write_configs
+from training.verify import verify
+
+OPSET = 18
+MAX_BATCH = 16
+
+LICENCE = (
+    "Weights Apache-2.0 as far as they are ours to license; trained on photographs whose owners "
+    "have not been asked (see CARD.md): for research and internal evaluation until cleared."
+)
+
+
+def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
+    """Writes the deployed graph with a dynamic batch axis; one file, weights inside."""
+    # an example batch of one would freeze the batch axis
+    example = torch.zeros((2, *size_hw, 3), dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.onnx.export(
+        Deployed(model).eval(),
+        (example,),
+        input_names=["image"],
+        output_names=["alpha"],
+        dynamic_shapes={"image": {0: batch}},
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None, "the exporter returns a program when asked for dynamo"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    exported = program.model_proto
+    # file paths and source lines of the exporting machine have no place in a published file
+    del exported.metadata_props[:]
+    for node in exported.graph.node:
+        node.ClearField("doc_string")
+        del node.metadata_props[:]
+    onnx.save(exported, str(file))
+
+
+def read_weights(recipe: Recipe, checkpoint: Path) -> nn.Module:
+    """The averaged weights of a checkpoint, in evaluation mode."""
+    model = build_model(recipe.model, recipe.options)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["average"])
+    return model.eval()
+
+
+def make_spec(recipe: Recipe, name: str, size_hw: Size, file: Path) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        inputs=(TensorSpec(name="image", dtype="uint8", shape=(-1, *size_hw, 3)),),
+        output=TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw)),
+        size_hw=size_hw,
+        resize=recipe.resize,
+        max_batch=MAX_BATCH,
+        precision="float32",
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        run=recipe.name,
+        licence=LICENCE,
+    )
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="the folder of a training run")],
+    recipe: Annotated[Path, typer.Option(help="the recipe it ran")],
+    data: Annotated[Path, typer.Option(help="the data pack, for measuring")],
+    repository: Annotated[Path, typer.Option()] = Path("model_repository"),
+    size: Annotated[str, typer.Option(help="HxW; default: the last phase's")] = "",
+) -> None:
+    """Exports, verifies against torch and measures; nothing is replaced if one of them fails."""
+    numbers = read_recipe(recipe)
+    size_hw = parse_size(size) if size else numbers.phases[-1].size_hw
+    model = read_weights(numbers, run / "last.pt")
+    folder = repository / numbers.model
+    candidate = folder / "1" / "candidate.onnx"
+    export_onnx(model, size_hw, candidate)
+    verify(model, candidate, size_hw)
+    summaries = evaluate(
+        open_onnx(candidate), read_portraits(data, "val"), size_hw=size_hw, resize=numbers.resize
+    )
+    spec = make_spec(numbers, numbers.model, size_hw, candidate)
+    spec = spec.model_copy(update={"metrics": summaries})
+    candidate.replace(spec.model_file(repository))
+    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    write_configs(spec, folder)
+    write_card(spec, folder, run / "curve.png")
+    Console(width=140).print(table(summaries))
+
+
+def parse_size(text: str) -> Size:
+    """ "192x160" to (192, 160); raises ValueError."""
+    height, width = (int(side) for side in text.split("x"))
+    return height, width
+
+
+if __name__ == "__main__":
+    typer.run(main)

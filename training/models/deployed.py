@@ -1,0 +1,17 @@
+"""The network as it is served: pixels in, mask out, everything between inside the graph."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Deployed(nn.Module):
+    """uint8 [N,H,W,3] RGB to uint8 [N,H,W], 255 x the softmax probability of person."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = self.model(image.permute(0, 3, 1, 2).float())
+        person = torch.softmax(logits, dim=1)[:, 1]
+        return (person * 255).round().to(torch.uint8)

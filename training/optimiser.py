@@ -1,0 +1,117 @@
+"""Optimisers by name: Muon for dense kernels with AdamW for the rest, AdamW alone, SGD."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Muon
+
+from training.recipe import Optimiser
+
+
+class Stepper(Protocol):
+    """What the training loop asks of an optimiser."""
+
+    def step(self, rate: float) -> None:
+        """One update at `rate` times the recipe's rates, then gradients are dropped."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Torch:
+    """One of torch's own over all parameters."""
+
+    def __init__(self, optimiser: torch.optim.Optimizer) -> None:
+        self.optimiser = optimiser
+        self.rates = [group["lr"] for group in optimiser.param_groups]
+
+    def step(self, rate: float) -> None:
+        for group, full in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = full * rate
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimiser.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state)
+
+
+class MuonAndAdamW:
+    """Muon (Jordan 2024, kellerjordan.github.io/posts/muon) on every dense convolution.
+
+    Muon orthogonalises the update of a matrix: kernels as outputs x inputs. Depthwise kernels and
+    batch norm go to AdamW.
+    """
+
+    def __init__(self, model: nn.Module, settings: Optimiser) -> None:
+        self.dense = [p for p in model.parameters() if _is_dense(p)]
+        # Muon takes matrices only: two-dimensional views that share the weights' memory.
+        self.matrices = [_as_matrix(p.detach()) for p in self.dense]
+        if any(
+            m.data_ptr() != p.data_ptr() for m, p in zip(self.matrices, self.dense, strict=True)
+        ):
+            raise ValueError("the model's kernels must lie in channels-last memory")
+        rest = [p for p in model.parameters() if not _is_dense(p)]
+        self.muon = Torch(
+            Muon(self.matrices, lr=settings.muon_rate, weight_decay=settings.weight_decay)
+        )
+        self.adamw = Torch(AdamW(_decay_groups(rest, settings), lr=settings.rate))
+
+    def step(self, rate: float) -> None:
+        for matrix, weight in zip(self.matrices, self.dense, strict=True):
+            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
+        self.muon.step(rate)
+        self.adamw.step(rate)
+        for weight in self.dense:
+            weight.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.muon.load_state_dict(state["muon"])
+        self.adamw.load_state_dict(state["adamw"])
+
+
+def build_optimiser(model: nn.Module, settings: Optimiser) -> Stepper:
+    builders: Mapping[str, Callable[[], Stepper]] = {
+        "muon": lambda: MuonAndAdamW(model, settings),
+        "adamw": lambda: Torch(
+            AdamW(_decay_groups(list(model.parameters()), settings), lr=settings.rate)
+        ),
+        "sgd": lambda: Torch(
+            SGD(
+                _decay_groups(list(model.parameters()), settings),
+                lr=settings.rate,
+                momentum=settings.momentum,
+            )
+        ),
+    }
+    return builders[settings.kind]()
+
+
+def _is_dense(parameter: Tensor) -> bool:
+    """A convolution that mixes channels; two-class logits are too thin to orthogonalise."""
+    return parameter.ndim == 4 and min(parameter.shape[:2]) > 2
+
+
+def _as_matrix(kernel: Tensor) -> Tensor:
+    """[O,I,H,W] in channels-last memory to a view [O, H*W*I]."""
+    return kernel.permute(0, 2, 3, 1).flatten(1)
+
+
+def _decay_groups(parameters: list[nn.Parameter], settings: Optimiser) -> list[dict[str, Any]]:
+    """Weight decay acts on kernels, not on biases and batch norm."""
+    return [
+        {
+            "params": [p for p in parameters if p.ndim > 1],
+            "weight_decay": settings.weight_decay,
+        },
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]

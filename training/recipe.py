@@ -1,0 +1,87 @@
+"""Recipes: every number of a training run, read from TOML."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.spec import ResizeRule
+from training.data.augmentation import Augmentation
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Phase(Strict):
+    """Some epochs at one input size."""
+
+    size_hw: tuple[int, int]
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=2)
+    """Photos a step, over all processes."""
+
+
+class Optimiser(Strict):
+    kind: Literal["muon", "adamw", "sgd"]
+    rate: float
+    muon_rate: float = 0.02
+    """Of the pointwise weights, which Muon steps; `rate` is then AdamW's, for all others."""
+    weight_decay: float
+    momentum: float = 0.9
+    """Of SGD."""
+    warm_up: float = 1.0
+    """Epochs from zero to the full rate."""
+    cool_down: float
+    """Epochs from the full rate to zero, at the end; constant between."""
+    clip: float = 5.0
+    """Largest norm of the gradient."""
+
+
+class LossWeights(Strict):
+    cross_entropy: float = 1.0
+    semantic_connectivity: float = 0.0
+    cold_start: Literal["paper", "missed"] = "paper"
+
+
+class Recipe(Strict):
+    name: str
+    model: str
+    options: dict[str, Any] = {}
+    """Of the architecture."""
+    resize: ResizeRule = ResizeRule.STRETCH
+    seed: int
+    repeats: dict[str, int] = {}
+    """How often an epoch shows each photo of a source; 1 where not named."""
+    phases: tuple[Phase, ...]
+    optimiser: Optimiser
+    loss: LossWeights
+    augmentation: Augmentation = Augmentation()
+    average: float = 0.999
+    """Decay per step of the averaged weights, which are the ones evaluated and exported."""
+    evaluate_every: int = 2
+    """Epochs."""
+
+    @property
+    def epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase(self, epoch: int) -> Phase:
+        """The phase that epoch (from 0) lies in."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase
+            epoch -= phase.epochs
+        raise IndexError(f"the recipe has {self.epochs} epochs")
+
+    def rate(self, epoch: float) -> float:
+        """Share 0..1 of the full rates at a fractional epoch: warm-up, constant, cool-down."""
+        warm = epoch / self.optimiser.warm_up if self.optimiser.warm_up else 1.0
+        cool = (self.epochs - epoch) / self.optimiser.cool_down
+        return max(0.0, min(1.0, warm, cool))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Raises OSError, tomllib.TOMLDecodeError or pydantic.ValidationError."""
+    return Recipe.model_validate(tomllib.loads(path.read_text()))
