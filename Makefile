@@ -1,0 +1,47 @@
+# make serve: the service, in an environment of its own. make test: lint, types and every test.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+# The build with the right accelerator is a matter of the machine; the range is in pyproject.toml.
+TORCH ?= torch==2.13.0
+PYTEST ?=
+
+SERVE := .venv-serve
+DEV := .venv
+
+.PHONY: serve test lint types browser clean
+
+serve: $(SERVE)/installed
+	$(SERVE)/bin/silhouette serve --host $(HOST) --port $(PORT)
+
+test: lint types browser
+	$(DEV)/bin/pytest $(PYTEST)
+
+lint: $(DEV)/installed
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+
+types: $(DEV)/installed
+	$(DEV)/bin/mypy
+
+# Debian's Chromium for the page's test, which says why it skips where there is none.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+		|| echo "no chromium here: the browser test will be skipped"
+
+$(SERVE)/installed: pyproject.toml
+	$(PYTHON) -m venv $(SERVE)
+	$(SERVE)/bin/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+# torch first: whatever wants it later finds it there.
+$(DEV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check --editable '.[training,dev]'
+	touch $@
+
+clean:
+	rm -rf $(SERVE) $(DEV) *.egg-info
