@@ -1,0 +1,476 @@
+"""The page at `/` in a real Chromium against a real server, whose alpha is the red channel."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.data import astronaut
+
+from service.app import create_app
+from service.settings import Settings
+from tests.images import make, quadrants
+from tests.tiny_model import write_tiny_model
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH"),
+]
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+RED, GREEN, BLUE, WHITE = (24, 16), (72, 16), (24, 48), (72, 48)
+"""(x, y) in the middle of each quarter of `images.quadrants()`."""
+READ_PIXELS = """async image => {
+  const canvas = document.createElement('canvas');
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  const context = canvas.getContext('2d');
+  context.drawImage(image, 0, 0);
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+  const url = await new Promise(resolve => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.readAsDataURL(new Blob([pixels.data]));
+  });
+  return { width: canvas.width, height: canvas.height, base64: url.split(',')[1] };
+}"""
+HAND_OVER = """([kind, name, type, bytes]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+  const event = kind === 'paste'
+    ? new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true })
+    : new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true });
+  document.body.dispatchEvent(event);
+}"""
+
+
+@dataclass
+class Visit:
+    """One visitor's page, and what the browser complained about."""
+
+    page: Any
+    origin: str
+    complaints: list[str] = field(default_factory=list)
+
+    def choose(self, content: bytes, name: str = "portrait.png") -> None:
+        file = {"name": name, "mimeType": "image/png", "buffer": content}
+        self.page.set_input_files("#photo", file)
+
+    def finished(self) -> None:
+        """Waits until the newest request was answered with an image."""
+        self.page.wait_for_selector("main[data-state=done]")
+
+    def change(self, act: Callable[[], object]) -> None:
+        """Does something that sends the photo again, and waits for the new result."""
+        before = self.page.get_attribute("#after", "src")
+        act()
+        self.page.wait_for_function(
+            "before => document.querySelector('main').dataset.state === 'done'"
+            " && document.querySelector('#after').src !== before",
+            arg=before,
+        )
+
+    def pick(self, name: str, value: str) -> None:
+        """A radio button or switch, by the label a person would press."""
+        self.page.locator(f"label:has([name={name}][value={value}])").click()
+
+    def result(self) -> NDArray[np.uint8]:
+        """The result as the browser decoded it: uint8 [H,W,4]."""
+        read = self.page.eval_on_selector("#after", READ_PIXELS)
+        rgba = np.frombuffer(b64decode(read["base64"]), np.uint8)
+        return rgba.reshape(read["height"], read["width"], 4)
+
+    def refused(self, status: int) -> None:
+        """The browser logs an answer over 399; here it is expected, once."""
+        logged = [text for text in self.complaints if f"status of {status}" in text]
+        assert len(logged) == 1
+        self.complaints.remove(logged[0])
+
+
+@contextmanager
+def serving(repository: Path, **settings: Any) -> Iterator[str]:
+    app = create_app(Settings(model_repository=repository, **settings))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").is_success)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def server_url(tmp_path_factory) -> Iterator[str]:
+    repository = tmp_path_factory.mktemp("models")
+    write_tiny_model(repository)
+    with serving(repository) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def keyed_server_url(tmp_path_factory) -> Iterator[str]:
+    repository = tmp_path_factory.mktemp("models")
+    write_tiny_model(repository)
+    with serving(repository, api_keys=("sesame",)) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One browser for the module; each visit has a profile of its own."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit_to(chromium) -> Iterator[Callable[..., Visit]]:
+    """Opens the page of a server; no visit may end with a complaint or an outside request."""
+    visits: list[Visit] = []
+
+    def open_page(origin: str, **context: Any) -> Visit:
+        settings = {"viewport": DESKTOP, "reduced_motion": "reduce"} | context
+        page = chromium.new_context(**settings).new_page()
+        visit = Visit(page, origin)
+        visits.append(visit)
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: _note(visit, message.type, message.text))
+        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        page.on("request", lambda request: _expect_home(visit, request.url))
+        page.goto(f"{origin}/")
+        return visit
+
+    yield open_page
+    for visit in visits:
+        visit.page.context.close()
+    assert [visit.complaints for visit in visits] == [[]] * len(visits)
+
+
+def _note(visit: Visit, kind: str, text: str) -> None:
+    if kind in ("error", "warning"):
+        visit.complaints.append(text)
+
+
+def _expect_home(visit: Visit, url: str) -> None:
+    if not url.startswith((visit.origin, "blob:")):
+        visit.complaints.append(f"asked elsewhere: {url}")
+
+
+@pytest.fixture
+def visit(visit_to, server_url) -> Visit:
+    return visit_to(server_url)
+
+
+def test_cutout_of_the_astronaut_has_the_alpha_of_the_model(visit):
+    visit.choose(make("PNG", astronaut()), "astronaut.png")
+    visit.finished()
+
+    seen = visit.result()
+    red = Image.fromarray(astronaut()[..., 0])
+    coarse = red.resize((24, 24), Image.Resampling.BOX).resize(red.size, Image.Resampling.BILINEAR)
+    assert seen.shape == (512, 512, 4)
+    assert np.abs(seen[..., 3].astype(int) - np.asarray(coarse)).mean() < 4
+    # A canvas keeps colours multiplied by alpha, so only nearly opaque pixels come back whole.
+    solid = seen[..., 3] > 200
+    assert solid.any()
+    assert np.abs(seen[solid][:, :3].astype(int) - astronaut()[solid]).max() <= 1
+
+
+def test_facts_and_timings_of_the_answer_are_shown(visit):
+    with visit.page.expect_response("**/v1/segment") as answered:
+        visit.choose(make("PNG", quadrants()))
+    visit.finished()
+
+    coverage = round(100 * float(answered.value.headers["x-mask-coverage"]))
+    facts = visit.page.inner_text("#facts")
+    assert re.search(r"Person\s+Found", facts)
+    assert re.search(rf"Coverage\s+{coverage} %", facts)
+    assert re.search(r"Model\s+connectnet", facts)
+    assert re.search(r"Runs on\s+CPU", facts)
+    assert re.search(r"File\s+96 . 64", facts)
+    assert "Decode" in visit.page.inner_text("#timing")
+    assert "round trip" in visit.page.inner_text("#timing-total")
+    digest = answered.value.headers["x-model-digest"].removeprefix("sha256:")
+    assert digest in visit.page.get_attribute("#facts div:has-text('connectnet')", "title")
+    assert f"Person found, {coverage} % of the photo." in visit.page.inner_text("[role=status]")
+
+
+def test_composite_stands_on_the_chosen_colour(visit):
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+    visit.change(lambda: visit.pick("output", "composite"))
+    visit.page.locator("label:has([name=background][value=colour])").click()
+    visit.change(lambda: visit.page.click("[data-colour='#2f6f8f']"))
+
+    seen = visit.result()
+    assert tuple(seen[GREEN[1], GREEN[0]]) == (0x2F, 0x6F, 0x8F, 255)
+    assert tuple(seen[RED[1], RED[0]]) == (255, 0, 0, 255)
+
+
+def test_composite_stands_on_the_chosen_picture(visit):
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+    visit.change(lambda: visit.pick("output", "composite"))
+    visit.pick("background", "image")
+    visit.page.wait_for_selector("main[data-state=waiting]")
+    picture = np.full((40, 30, 3), (10, 200, 120), np.uint8)
+    backdrop = {"name": "b.png", "mimeType": "image/png", "buffer": make("PNG", picture)}
+    visit.change(lambda: visit.page.set_input_files("#backdrop", backdrop))
+
+    assert tuple(visit.result()[BLUE[1], BLUE[0]]) == (10, 200, 120, 255)
+    assert "background_image=@b.png" in visit.page.inner_text("#curl")
+
+
+def test_mask_can_be_hardened_and_inverted(visit):
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+    visit.change(lambda: visit.pick("output", "mask"))
+    visit.change(lambda: visit.page.get_by_label("Hard edge").check())
+    visit.change(lambda: visit.page.get_by_label("Keep the background instead").check())
+
+    seen = visit.result()
+    assert set(np.unique(seen[..., 0])) == {0, 255}
+    assert [seen[y, x, 0] for x, y in (RED, GREEN, BLUE, WHITE)] == [0, 255, 255, 0]
+
+
+def test_slider_moves_by_keyboard(visit):
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+    slider = visit.page.get_by_role("slider", name=re.compile("Compare"))
+    slider.focus()
+
+    for key, share in (("Home", 0), ("ArrowRight", 1), ("End", 100), ("ArrowLeft", 99)):
+        slider.press(key)
+        assert slider.input_value() == str(share)
+        assert slider.get_attribute("aria-valuetext") == f"{share} % photo"
+        assert _hidden_share(visit) == pytest.approx(100 - share)
+
+
+def test_slider_follows_the_pointer(visit):
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+    box = visit.page.locator("#frame").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    visit.page.mouse.move(box["x"] + 0.5 * box["width"], middle)
+    visit.page.mouse.down()
+    visit.page.mouse.move(box["x"] + 0.2 * box["width"], middle)
+    visit.page.mouse.up()
+    visit.page.mouse.move(box["x"] + 0.9 * box["width"], middle)
+
+    assert _hidden_share(visit) == pytest.approx(80, abs=1)
+
+
+def _hidden_share(visit: Visit) -> float:
+    """How much of the photo is cut off on its right, in percent, as the browser computed it."""
+    style = visit.page.eval_on_selector(".before", "layer => getComputedStyle(layer).clipPath")
+    # inset(top right ...): a right of 100% - 99% is serialised as a calc() or as its value.
+    numbers = [float(n) for n in re.findall(r"(-?[\d.]+)%", style)]
+    return numbers[0] - sum(numbers[1:]) if "calc" in style else numbers[0] if numbers else 0.0
+
+
+def test_cropped_result_lies_over_its_part_of_the_photo(visit):
+    photo = np.zeros((240, 320, 3), np.uint8)
+    photo[60:180, 140:260] = (255, 0, 0)
+    visit.choose(make("PNG", photo))
+    visit.finished()
+    visit.change(lambda: visit.page.get_by_label("Crop to the person").check())
+    visit.page.get_by_role("slider", name=re.compile("Compare")).press("End")
+
+    height, width = visit.result().shape[:2]
+    shown = Image.open(BytesIO(visit.page.locator("#frame").screenshot())).convert("RGB")
+    corners = [(x, y) for x in (0.06, 0.94) for y in (0.15, 0.94)]
+    assert (width, height) == (pytest.approx(120, abs=12), pytest.approx(120, abs=12))
+    for x, y in corners:
+        assert shown.getpixel((int(x * shown.width), int(y * shown.height))) == (255, 0, 0)
+
+
+def test_photo_is_shown_upright_on_both_sides(visit):
+    visit.choose(make("JPEG", quadrants(), orientation=6), "turned.jpg")
+    visit.finished()
+
+    assert visit.result().shape[:2] == (96, 64)
+    assert visit.page.get_attribute("#frame", "data-shows") == "both"
+
+
+def test_download_is_the_shown_image_under_a_sensible_name(visit):
+    visit.choose(make("PNG", quadrants()), "summer.holiday.png")
+    visit.finished()
+    visit.change(lambda: visit.pick("format", "webp"))
+    with visit.page.expect_download() as saved:
+        visit.page.click("#download")
+
+    assert saved.value.suggested_filename == "summer.holiday-cutout.webp"
+    with Image.open(saved.value.path()) as image:
+        assert (image.format, image.size, image.mode) == ("WEBP", (96, 64), "RGBA")
+
+
+def test_text_file_is_refused_readably(visit):
+    with visit.page.expect_response("**/v1/segment") as answered:
+        visit.choose(b"not a picture at all", "note.txt")
+    shown = visit.page.get_by_role("alert")
+    shown.wait_for()
+
+    problem = answered.value.json()
+    text = shown.inner_text()
+    assert problem["title"] in text
+    assert problem["detail"] in text
+    assert problem["request_id"] in text
+    assert not visit.page.is_visible("#download")
+    assert not visit.page.is_visible("#retry")
+    visit.refused(415)
+
+
+def test_good_photo_after_a_refused_one_clears_the_problem(visit):
+    visit.choose(b"not a picture at all", "note.txt")
+    visit.page.get_by_role("alert").wait_for()
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+
+    assert not visit.page.is_visible("[role=alert]")
+    assert visit.page.is_visible("#download")
+    visit.refused(415)
+
+
+def test_photo_without_a_person_says_so(visit):
+    visit.choose(make("PNG", np.zeros((64, 96, 3), np.uint8)))
+    visit.finished()
+
+    assert "No person was found" in visit.page.inner_text("[role=status]")
+
+
+def test_newer_choice_gives_up_the_request_under_way(visit):
+    """The first request is held back until the second is answered, and never shown."""
+    held: list[Any] = []
+    visit.page.route("**/v1/segment", lambda route: held.append(route), times=1)
+    with visit.page.expect_event("requestfailed") as given_up:
+        with visit.page.expect_request("**/v1/segment"):
+            visit.choose(make("PNG", quadrants()))
+        visit.pick("output", "mask")
+    visit.finished()
+
+    assert len(held) == 1
+    assert "ERR_ABORTED" in given_up.value.failure
+    assert visit.page.inner_text("#after-tag") == "Mask"
+    assert visit.result()[GREEN[1], GREEN[0], 3] == 255
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_photo_can_be_handed_over_by(kind, visit):
+    content = list(make("PNG", quadrants()))
+    visit.page.evaluate(HAND_OVER, [kind, "handed.png", "image/png", content])
+    visit.finished()
+
+    assert visit.page.get_attribute("#download", "download") == "handed-cutout.png"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_curl_line_makes_the_same_file(visit, tmp_path):
+    name = 'it\'s; me, "you".png'
+    visit.choose(make("PNG", quadrants()), name)
+    visit.finished()
+    visit.change(lambda: visit.pick("output", "composite"))
+    visit.change(lambda: visit.page.get_by_label("Hard edge").check())
+    with visit.page.expect_download() as saved:
+        visit.page.click("#download")
+    (tmp_path / name).write_bytes(make("PNG", quadrants()))
+    command = visit.page.inner_text("#curl")
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, env=_without_proxies())
+
+    made = shlex.split(command.replace("\\\n", " "))[-1]
+    assert (tmp_path / made).read_bytes() == Path(saved.value.path()).read_bytes()
+
+
+def _without_proxies() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+
+
+def test_server_with_keys_is_asked_for_one_and_served(visit_to, keyed_server_url):
+    visit = visit_to(keyed_server_url)
+    visit.page.get_by_label("This server asks for an API key").fill("sesame")
+    visit.page.get_by_role("button", name="Use key").click()
+    visit.page.wait_for_selector("#model option[value=connectnet]", state="attached")
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+
+    assert not visit.page.is_visible("#key-form")
+    assert "X-Api-Key: $SILHOUETTE_KEY" in visit.page.inner_text("#curl")
+    assert "sesame" not in visit.page.content()
+    visit.refused(401)
+
+
+def test_open_server_is_never_asked_for_a_key(visit):
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+
+    assert not visit.page.is_visible("#key-form")
+
+
+def test_server_timing_is_read_as_the_header_allows_it(visit):
+    parsed = visit.page.evaluate(
+        "async header => (await import('/web/timings.js')).parseServerTiming(header)",
+        'decode;dur=1.5, cache;desc="hit", infer;desc=x;dur=12, total;dur=99, odd;dur=?',
+    )
+    assert parsed == [{"name": "decode", "ms": 1.5}, {"name": "infer", "ms": 12}]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone_shows_everything_without_scrolling_sideways(scheme, visit_to, server_url):
+    visit = visit_to(server_url, viewport=PHONE, color_scheme=scheme)
+    visit.choose(make("PNG", astronaut()))
+    visit.finished()
+
+    width = visit.page.evaluate("document.documentElement.scrollWidth")
+    paper = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", paper)[:3]))
+    assert width <= PHONE["width"]
+    assert (brightness > 600) == (scheme == "light")
+    assert (brightness < 150) == (scheme == "dark")
+
+
+def test_every_control_has_a_name(visit):
+    nameless = visit.page.evaluate(
+        """() => [...document.querySelectorAll('input, select, button, a[href]')]
+          .filter(e => !e.labels?.length && !e.ariaLabel && !e.textContent.trim())
+          .map(e => e.outerHTML)"""
+    )
+    assert nameless == []
