@@ -5,6 +5,7 @@ import errno
 import socket
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -23,25 +24,25 @@ class CannotListen(Exception):
 class Server(uvicorn.Server):
     """Keeps its port open while it drains, so that clients hear a 503 and not a reset."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._app = create_app(settings)
+    def __init__(self, settings: Settings, *, log_config: dict[str, Any] | None = None) -> None:
+        self.app = create_app(settings)
         self._drain_timeout_s = settings.drain_timeout_s
         self._draining: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
-                self._app,
+                self.app,
                 loop="uvloop",
                 http="httptools",
                 ws_per_message_deflate=False,
                 server_header=False,
                 access_log=False,
-                log_config=logging_config(settings.log_format),
+                log_config=log_config,
                 timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
             )
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        drained = drain(self._app.state.parts, self._drain_timeout_s)
+        drained = drain(self.app.state.parts, self._drain_timeout_s)
         self._draining = asyncio.create_task(drained)
         with suppress(asyncio.CancelledError):
             await self._draining
@@ -68,4 +69,4 @@ def bind(host: str, port: int) -> socket.socket:
 def serve(settings: Settings) -> None:
     """Serves until a signal; raises CannotListen before anything is loaded."""
     with bind(settings.host, settings.port) as listener:
-        Server(settings).run(sockets=[listener])
+        Server(settings, log_config=logging_config(settings.log_format)).run(sockets=[listener])
