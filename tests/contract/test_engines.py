@@ -200,6 +200,14 @@ class TestOnnx:
         assert caught.value.__cause__ is not None
         await engine.close()
 
+    async def test_answer_that_belies_the_spec_is_engine_failed(self, tmp_path):
+        spec = write_tiny_model(tmp_path)
+        mask = spec.output.model_copy(update={"shape": (-1, 8, 8)})
+        engine = open_engine("onnx", spec.model_copy(update={"output": mask}), tmp_path)
+        with pytest.raises(EngineFailed):
+            await engine.infer({"image": images(spec, 1)})
+        await engine.close()
+
     async def test_a_cancelled_run_ends_and_is_not_only_abandoned(self, tmp_path):
         write_tiny_model(tmp_path, inversions=20_000_000)
         engine = self.open(tmp_path)

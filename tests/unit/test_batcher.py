@@ -265,6 +265,16 @@ async def test_a_failed_batch_fails_its_own_callers_only(engine, call):
     assert engine.batches == [1, 2, 2]
 
 
+async def test_a_wrong_input_is_refused_before_it_meets_its_neighbours(engine, call):
+    engine.gate.clear()
+    target = batcher(engine)
+    calls = [await call(target, red) for red in range(2)]
+    with pytest.raises(ValueError, match="float32"):
+        await target.infer({"image": image(2)["image"].astype(np.float32)})
+    engine.gate.set()
+    assert [reds(alpha) for alpha in await asyncio.gather(*calls)] == [[0], [1]]
+
+
 async def test_an_answer_of_another_length_is_a_failure():
     class ShortEngine(FakeEngine):
         async def infer(self, inputs):
