@@ -1,9 +1,17 @@
-"""Measures a model on labelled photos, at their own resolution, by source and over all."""
+"""Measures a model on labelled photos, at their own resolution, by source and over all.
+
+    python -m training.evaluate model_repository/connectnet --data DATA
+    python -m training.evaluate model_repository/connectnet --data DATA --url http://127.0.0.1:8000
+
+The second asks a running service for the same masks, which must come out the same.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.request import Request, urlopen
 
+import cv2
 import numpy as np
 import torch
 import typer
@@ -18,45 +26,63 @@ from service.vision.geometry import Size, fit, unfit
 from training.data.portraits import Portrait, Split, read_portraits
 from training.metrics import MaskScore, score, summarise
 from training.models.deployed import Deployed
-from training.onnx_model import open_onnx
+from training.onnx_model import Predict, open_onnx
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""uint8 [N,H,W,3] to uint8 [N,H,W], as every exported model."""
+Segment = Callable[[Portrait], NDArray[np.uint8]]
+"""A photo to its mask uint8 [H,W] at the photo's size."""
 
 OVERALL = "all"
 
 
-def predict_with(model: nn.Module) -> Predict:
-    """A network (logits out) as a Predict, in evaluation mode."""
-    deployed = Deployed(model).eval()
-
-    @torch.inference_mode()
-    def predict(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        alpha: NDArray[np.uint8] = deployed(torch.from_numpy(images)).numpy()
-        return alpha
-
-    return predict
-
-
-def evaluate(
-    predict: Predict, portraits: Sequence[Portrait], *, size_hw: Size, resize: ResizeRule
-) -> dict[str, dict[str, float]]:
+def evaluate(segment: Segment, portraits: Sequence[Portrait]) -> dict[str, dict[str, float]]:
     """The summary of `metrics.summarise` by source and under `all`."""
     scores: dict[str, list[MaskScore]] = {}
     for portrait in track(portraits, "evaluating", console=Console(stderr=True), transient=True):
-        mask = segment(predict, portrait.rgb(), size_hw=size_hw, resize=resize)
+        mask = segment(portrait)
         scores.setdefault(portrait.source, []).append(score(mask > 127, portrait.truth() > 127))
     everything = [row for rows in scores.values() for row in rows]
     named = {source: summarise(rows) for source, rows in sorted(scores.items())}
     return named | {OVERALL: summarise(everything)}
 
 
-def segment(
-    predict: Predict, rgb: NDArray[np.uint8], *, size_hw: Size, resize: ResizeRule
-) -> NDArray[np.uint8]:
-    """One photo to its mask uint8 [H,W], by the same steps as the service."""
-    image, placement = fit(rgb, size_hw, resize)
-    return unfit(predict(image[None])[0], placement, rgb.shape[:2])
+def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
+    """A torch network (logits out), put into evaluation mode."""
+    deployed = Deployed(network).eval()
+    device = next(network.parameters()).device
+
+    @torch.inference_mode()
+    def predict(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        alpha: NDArray[np.uint8] = deployed(torch.from_numpy(images).to(device)).cpu().numpy()
+        return alpha
+
+    return by_model(predict, size_hw=size_hw, resize=resize)
+
+
+def by_model(predict: Predict, *, size_hw: Size, resize: ResizeRule) -> Segment:
+    """The steps of the service, in this process."""
+
+    def segment(portrait: Portrait) -> NDArray[np.uint8]:
+        rgb = portrait.rgb()
+        image, placement = fit(rgb, size_hw, resize)
+        return unfit(predict(image[None])[0], placement, rgb.shape[:2])
+
+    return segment
+
+
+def by_service(url: str, model: str) -> Segment:
+    """A running service, over HTTP; raises urllib.error.URLError."""
+
+    def segment(portrait: Portrait) -> NDArray[np.uint8]:
+        request = Request(
+            f"{url}/v1/segment?model={model}&output=mask&format=png",
+            data=portrait.image.read_bytes(),
+            headers={"Content-Type": "image/jpeg"},
+        )
+        with urlopen(request, timeout=30) as response:
+            encoded = np.frombuffer(response.read(), np.uint8)
+        return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
+
+    return segment
 
 
 def table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -74,17 +100,17 @@ def main(
     model_dir: Annotated[Path, typer.Argument(help="a folder of model_repository/")],
     data: Annotated[Path, typer.Option(help="the data pack")],
     split: Annotated[str, typer.Option(help="train or val")] = "val",
+    url: Annotated[str, typer.Option(help="ask this service instead")] = "",
 ) -> None:
-    """Evaluates an exported model."""
+    """Evaluates an exported model, in process or as served."""
     spec = load_spec(model_dir)
     chosen: Split = "train" if split == "train" else "val"
-    summaries = evaluate(
-        open_onnx(spec.model_file(model_dir.parent)),
-        read_portraits(data, chosen),
-        size_hw=spec.size_hw,
-        resize=spec.resize,
-    )
-    Console(width=140).print(table(summaries))
+    if url:
+        segment = by_service(url.rstrip("/"), spec.name)
+    else:
+        predict = open_onnx(spec.model_file(model_dir.parent))
+        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
+    Console(width=140).print(table(evaluate(segment, read_portraits(data, chosen))))
 
 
 if __name__ == "__main__":

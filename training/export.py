@@ -17,7 +17,7 @@ from service.spec import SPEC_FILE, ModelSpec, TensorSpec
 from service.vision.geometry import Size
 from training.card import write_card
 from training.data.portraits import read_portraits
-from training.evaluate import evaluate, table
+from training.evaluate import by_model, evaluate, table
 from training.models import build_model
 from training.models.deployed import Deployed
 from training.onnx_model import open_onnx
@@ -69,9 +69,12 @@ def read_weights(recipe: Recipe, checkpoint: Path) -> nn.Module:
     return model.eval()
 
 
-def make_spec(recipe: Recipe, name: str, size_hw: Size, file: Path) -> ModelSpec:
+def make_spec(
+    recipe: Recipe, size_hw: Size, file: Path, summaries: dict[str, dict[str, float]]
+) -> ModelSpec:
+    """The contract of an exported file; metrics to a hundredth of the last digit shown."""
     return ModelSpec(
-        name=name,
+        name=recipe.model,
         inputs=(TensorSpec(name="image", dtype="uint8", shape=(-1, *size_hw, 3)),),
         output=TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw)),
         size_hw=size_hw,
@@ -80,6 +83,10 @@ def make_spec(recipe: Recipe, name: str, size_hw: Size, file: Path) -> ModelSpec
         precision="float32",
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         run=recipe.name,
+        metrics={
+            source: {name: round(value, 4) for name, value in row.items()}
+            for source, row in summaries.items()
+        },
         licence=LICENCE,
     )
 
@@ -99,11 +106,9 @@ def main(
     candidate = folder / "1" / "candidate.onnx"
     export_onnx(model, size_hw, candidate)
     verify(model, candidate, size_hw)
-    summaries = evaluate(
-        open_onnx(candidate), read_portraits(data, "val"), size_hw=size_hw, resize=numbers.resize
-    )
-    spec = make_spec(numbers, numbers.model, size_hw, candidate)
-    spec = spec.model_copy(update={"metrics": summaries})
+    segment = by_model(open_onnx(candidate), size_hw=size_hw, resize=numbers.resize)
+    summaries = evaluate(segment, read_portraits(data, "val"))
+    spec = make_spec(numbers, size_hw, candidate, summaries)
     candidate.replace(spec.model_file(repository))
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     write_configs(spec, folder)

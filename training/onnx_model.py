@@ -7,11 +7,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""uint8 [N,H,W,3] to uint8 [N,H,W], as every exported model."""
 
-def open_onnx(
-    model_file: Path, *, threads: int = 1
-) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    """uint8 [N,H,W,3] to uint8 [N,H,W] on the CPU."""
+
+def open_onnx(model_file: Path, *, threads: int = 1) -> Predict:
+    """The file on the CPU; raises onnxruntime's errors when it does not load."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 
 from training.data.portraits import Portrait, read_backgrounds, read_portraits, read_rgb
 from training.data.samples import Batches, Samples, single_threaded
-from training.evaluate import OVERALL, evaluate, predict_with
+from training.evaluate import OVERALL, by_network, evaluate
 from training.losses.cross_entropy import cross_entropy, person_logit
 from training.losses.semantic_connectivity import semantic_connectivity_loss
 from training.models import build_model
@@ -97,8 +97,7 @@ def train(recipe: Recipe, data: Path, run: Path, place: Place, *, start: Path | 
                 row |= validate(recipe, phase, progress, validation)
             record(run, row)
             save(run / "last.pt", progress)
-    if place.first:
-        plot_curve(run / "history.jsonl", run / "curve.png")
+            plot_curve(run / "history.jsonl", run / "curve.png")
 
 
 def begin(recipe: Recipe, run: Path, place: Place, start: Path | None) -> Progress:
@@ -217,9 +216,8 @@ def validate(
     recipe: Recipe, phase: Phase, progress: Progress, portraits: list[Portrait]
 ) -> dict[str, float]:
     """The image mean of both classes' IoU, by source."""
-    summaries = evaluate(
-        predict_with(progress.average), portraits, size_hw=phase.size_hw, resize=recipe.resize
-    )
+    segment = by_network(progress.average, size_hw=phase.size_hw, resize=recipe.resize)
+    summaries = evaluate(segment, portraits)
     scores = {f"val/{source}": s["miou_image_mean"] for source, s in summaries.items()}
     return scores | {"val/connectivity": summaries[OVERALL]["connectivity"]}
 
