@@ -96,20 +96,22 @@ function summary(headers, roundTripMs) {
 
 function showProblem(error) {
   const problem = error instanceof Problem ? error : new Problem({ title: "Something went wrong on this page", detail: String(error) });
-  if (problem.status === 401) askForKey();
   byId("problem-title").textContent = problem.title;
   byId("problem-detail").textContent = problem.detail ?? "";
   byId("problem-meta").textContent = problem.reference;
   byId("retry").hidden = !problem.retryable;
-  byId("problem").hidden = problem.status === 401 && !key;
+  byId("problem").hidden = problem.status === 401;
   byId("actions").hidden = byId("report").hidden = true;
   stage.clearResult();
-  enter("failed", photo ? "No result for this photo." : "");
+  enter("failed", "No result for this photo.");
+  if (problem.status === 401) askForKey();
+  else byId("problem").scrollIntoView({ block: "nearest" });
 }
 
 function askForKey() {
+  if (key) byId("key-hint").textContent = "That key was not accepted.";
   byId("key-form").hidden = false;
-  byId("key").focus();
+  byId("key").select();
 }
 
 async function loadModels() {

@@ -17,7 +17,7 @@ export function facts(headers, { width, height, bytes, type }) {
     ["Pieces", found ? pieces(headers.get("X-Mask-Connectivity")) : "", "Separate parts of the mask, and how much of it is in the largest"],
     ["Model", headers.get("X-Model") ?? "", digest && `sha256 ${digest}`],
     ["Runs on", backend(headers.get("X-Backend"))],
-    ["File", `${width} × ${height}, ${fileSize(bytes)} ${type.replace("image/", "").toUpperCase()}`],
+    ["File", `${width}\u00a0×\u00a0${height}, ${fileSize(bytes)} ${type.replace("image/", "").toUpperCase()}`],
   ].filter(([, value]) => value);
 }
 
@@ -36,7 +36,7 @@ export function showFacts(list, rows) {
 
 export function percent(value) {
   const scaled = 100 * value;
-  return `${scaled >= 10 || scaled === 0 ? Math.round(scaled) : scaled.toFixed(1)} %`;
+  return `${scaled >= 10 || scaled === 0 ? Math.round(scaled) : scaled.toFixed(1)}\u00a0%`;
 }
 
 /** `0.98;islands=2` -> `2, largest 98 %` */
@@ -56,5 +56,5 @@ function backend(name) {
 }
 
 function fileSize(bytes) {
-  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))}\u00a0kB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`;
 }

@@ -18,8 +18,8 @@ export function parseServerTiming(header) {
 
 /** `5.3 ms`, `84 ms`, `1.25 s` */
 export function milliseconds(ms) {
-  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
-  return `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)} ms`;
+  if (ms >= 1000) return `${(ms / 1000).toFixed(2)}\u00a0s`;
+  return `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)}\u00a0ms`;
 }
 
 /** @param {{timeline: Element, list: Element, total: Element}} elements */

@@ -5,28 +5,19 @@ import re
 import shlex
 import shutil
 import subprocess
-import threading
-import time
-from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
-import uvicorn
-from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import astronaut
 
-from service.app import create_app
-from service.settings import Settings
 from tests.images import make, quadrants
-from tests.tiny_model import write_tiny_model
+from tests.integration.conftest import on_socket
+from tests.integration.visit import FLAGS, Visit
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -35,123 +26,22 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH"),
 ]
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 RED, GREEN, BLUE, WHITE = (24, 16), (72, 16), (24, 48), (72, 48)
 """(x, y) in the middle of each quarter of `images.quadrants()`."""
-READ_PIXELS = """async image => {
-  const canvas = document.createElement('canvas');
-  canvas.width = image.naturalWidth;
-  canvas.height = image.naturalHeight;
-  const context = canvas.getContext('2d');
-  context.drawImage(image, 0, 0);
-  const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
-  const url = await new Promise(resolve => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.readAsDataURL(new Blob([pixels.data]));
-  });
-  return { width: canvas.width, height: canvas.height, base64: url.split(',')[1] };
-}"""
-HAND_OVER = """([kind, name, type, bytes]) => {
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
-  const event = kind === 'paste'
-    ? new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true })
-    : new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true });
-  document.body.dispatchEvent(event);
-}"""
-
-
-@dataclass
-class Visit:
-    """One visitor's page, and what the browser complained about."""
-
-    page: Any
-    origin: str
-    complaints: list[str] = field(default_factory=list)
-
-    def choose(self, content: bytes, name: str = "portrait.png") -> None:
-        file = {"name": name, "mimeType": "image/png", "buffer": content}
-        self.page.set_input_files("#photo", file)
-
-    def finished(self) -> None:
-        """Waits until the newest request was answered with an image."""
-        self.page.wait_for_selector("main[data-state=done]")
-
-    def change(self, act: Callable[[], object]) -> None:
-        """Does something that sends the photo again, and waits for the new result."""
-        before = self.page.get_attribute("#after", "src")
-        act()
-        self.page.wait_for_function(
-            "before => document.querySelector('main').dataset.state === 'done'"
-            " && document.querySelector('#after').src !== before",
-            arg=before,
-        )
-
-    def pick(self, name: str, value: str) -> None:
-        """A radio button or switch, by the label a person would press."""
-        self.page.locator(f"label:has([name={name}][value={value}])").click()
-
-    def result(self) -> NDArray[np.uint8]:
-        """The result as the browser decoded it: uint8 [H,W,4]."""
-        read = self.page.eval_on_selector("#after", READ_PIXELS)
-        rgba = np.frombuffer(b64decode(read["base64"]), np.uint8)
-        return rgba.reshape(read["height"], read["width"], 4)
-
-    def refused(self, status: int) -> None:
-        """The browser logs an answer over 399; here it is expected, once."""
-        logged = [text for text in self.complaints if f"status of {status}" in text]
-        assert len(logged) == 1
-        self.complaints.remove(logged[0])
-
-
-@contextmanager
-def serving(repository: Path, **settings: Any) -> Iterator[str]:
-    app = create_app(Settings(model_repository=repository, **settings))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until(lambda: server.started)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").is_success)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
-def server_url(tmp_path_factory) -> Iterator[str]:
-    repository = tmp_path_factory.mktemp("models")
-    write_tiny_model(repository)
-    with serving(repository) as url:
-        yield url
+def server_url(settings_with) -> Iterator[str]:
+    with on_socket(settings_with()) as running:
+        yield running.url
 
 
-@pytest.fixture(scope="module")
-def keyed_server_url(tmp_path_factory) -> Iterator[str]:
-    repository = tmp_path_factory.mktemp("models")
-    write_tiny_model(repository)
-    with serving(repository, api_keys=("sesame",)) as url:
-        yield url
+@pytest.fixture
+def keyed_server_url(settings_with) -> Iterator[str]:
+    with on_socket(settings_with(api_keys=("sesame",))) as running:
+        yield running.url
 
 
 @pytest.fixture(scope="module")
@@ -170,30 +60,15 @@ def visit_to(chromium) -> Iterator[Callable[..., Visit]]:
 
     def open_page(origin: str, **context: Any) -> Visit:
         settings = {"viewport": DESKTOP, "reduced_motion": "reduce"} | context
-        page = chromium.new_context(**settings).new_page()
-        visit = Visit(page, origin)
+        visit = Visit(chromium.new_context(**settings).new_page(), origin)
         visits.append(visit)
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: _note(visit, message.type, message.text))
-        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-        page.on("request", lambda request: _expect_home(visit, request.url))
-        page.goto(f"{origin}/")
+        visit.begin()
         return visit
 
     yield open_page
     for visit in visits:
         visit.page.context.close()
     assert [visit.complaints for visit in visits] == [[]] * len(visits)
-
-
-def _note(visit: Visit, kind: str, text: str) -> None:
-    if kind in ("error", "warning"):
-        visit.complaints.append(text)
-
-
-def _expect_home(visit: Visit, url: str) -> None:
-    if not url.startswith((visit.origin, "blob:")):
-        visit.complaints.append(f"asked elsewhere: {url}")
 
 
 @pytest.fixture
@@ -224,15 +99,17 @@ def test_facts_and_timings_of_the_answer_are_shown(visit):
     coverage = round(100 * float(answered.value.headers["x-mask-coverage"]))
     facts = visit.page.inner_text("#facts")
     assert re.search(r"Person\s+Found", facts)
-    assert re.search(rf"Coverage\s+{coverage} %", facts)
+    assert re.search(rf"Coverage\s+{coverage}\s%", facts)
     assert re.search(r"Model\s+connectnet", facts)
     assert re.search(r"Runs on\s+CPU", facts)
-    assert re.search(r"File\s+96 . 64", facts)
+    assert re.search(r"File\s+96\s.\s64", facts)
     assert "Decode" in visit.page.inner_text("#timing")
     assert "round trip" in visit.page.inner_text("#timing-total")
     digest = answered.value.headers["x-model-digest"].removeprefix("sha256:")
     assert digest in visit.page.get_attribute("#facts div:has-text('connectnet')", "title")
-    assert f"Person found, {coverage} % of the photo." in visit.page.inner_text("[role=status]")
+    assert f"Person found, {coverage}\u00a0% of the photo." in visit.page.inner_text(
+        "[role=status]"
+    )
 
 
 def test_composite_stands_on_the_chosen_colour(visit):
@@ -283,7 +160,7 @@ def test_slider_moves_by_keyboard(visit):
         slider.press(key)
         assert slider.input_value() == str(share)
         assert slider.get_attribute("aria-valuetext") == f"{share} % photo"
-        assert _hidden_share(visit) == pytest.approx(100 - share)
+        assert visit.hidden_share() == pytest.approx(100 - share)
 
 
 def test_slider_follows_the_pointer(visit):
@@ -297,15 +174,7 @@ def test_slider_follows_the_pointer(visit):
     visit.page.mouse.up()
     visit.page.mouse.move(box["x"] + 0.9 * box["width"], middle)
 
-    assert _hidden_share(visit) == pytest.approx(80, abs=1)
-
-
-def _hidden_share(visit: Visit) -> float:
-    """How much of the photo is cut off on its right, in percent, as the browser computed it."""
-    style = visit.page.eval_on_selector(".before", "layer => getComputedStyle(layer).clipPath")
-    # inset(top right ...): a right of 100% - 99% is serialised as a calc() or as its value.
-    numbers = [float(n) for n in re.findall(r"(-?[\d.]+)%", style)]
-    return numbers[0] - sum(numbers[1:]) if "calc" in style else numbers[0] if numbers else 0.0
+    assert visit.hidden_share() == pytest.approx(80, abs=1)
 
 
 def test_cropped_result_lies_over_its_part_of_the_photo(visit):
@@ -396,8 +265,7 @@ def test_newer_choice_gives_up_the_request_under_way(visit):
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
 def test_photo_can_be_handed_over_by(kind, visit):
-    content = list(make("PNG", quadrants()))
-    visit.page.evaluate(HAND_OVER, [kind, "handed.png", "image/png", content])
+    visit.hand_over(kind, make("PNG", quadrants()), "handed.png")
     visit.finished()
 
     assert visit.page.get_attribute("#download", "download") == "handed-cutout.png"
@@ -426,8 +294,9 @@ def _without_proxies() -> dict[str, str]:
 
 def test_server_with_keys_is_asked_for_one_and_served(visit_to, keyed_server_url):
     visit = visit_to(keyed_server_url)
-    visit.page.get_by_label("This server asks for an API key").fill("sesame")
-    visit.page.get_by_role("button", name="Use key").click()
+    visit.offer_key("guess")
+    visit.page.get_by_text("That key was not accepted.").wait_for()
+    visit.offer_key("sesame")
     visit.page.wait_for_selector("#model option[value=connectnet]", state="attached")
     visit.choose(make("PNG", quadrants()))
     visit.finished()
@@ -435,7 +304,7 @@ def test_server_with_keys_is_asked_for_one_and_served(visit_to, keyed_server_url
     assert not visit.page.is_visible("#key-form")
     assert "X-Api-Key: $SILHOUETTE_KEY" in visit.page.inner_text("#curl")
     assert "sesame" not in visit.page.content()
-    visit.refused(401)
+    visit.refused(401, times=2)
 
 
 def test_open_server_is_never_asked_for_a_key(visit):
