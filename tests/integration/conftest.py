@@ -82,7 +82,7 @@ async def in_process(settings: Settings, *, ready: bool = True) -> AsyncIterator
 async def until(condition: Callable[[], bool]) -> None:
     """Waits for something that the code under test brings about."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # there is nothing to be told by
             await asyncio.sleep(0.001)
 
 

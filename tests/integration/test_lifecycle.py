@@ -1,0 +1,290 @@
+"""Starting, filling up, giving up and stopping, with an engine that the test holds back."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Message
+
+from service.app import drain
+from tests.images import make_jpeg, make_png, quadrants
+from tests.integration.conftest import InProcess, in_process, until
+from tests.integration.pictures import picture, refusal
+
+JPEG = make_jpeg(quadrants())
+
+
+@pytest.fixture
+async def held(settings_with, gated):
+    """A ready service with one place in the engine, which is shut, and one in the queue."""
+    settings = settings_with(engine="gated", workers=1, queue_size=1)
+    async with in_process(settings) as service:
+        gated[0].gate.clear()
+        gated[0].batches.clear()
+        yield service
+        gated[0].gate.set()
+
+
+async def test_alive_but_not_ready_while_warming_up(settings_with, gated, monkeypatch):
+    settings = settings_with(engine="gated")
+    async with in_process(settings, ready=False) as service:
+        gated[0].gate.clear()
+
+        assert (await service.client.get("/livez")).status_code == 200
+        document = refusal(await service.client.get("/readyz"), 503, "warming_up")
+        assert document["retryable"] is True
+        early = await service.segment(JPEG)
+        refusal(early, 503, "warming_up")
+        assert early.headers["retry-after"] == "1"
+        cards = (await service.client.get("/v1/models")).json()["models"]
+        assert [card["ready"] for card in cards] == [False]
+
+        gated[0].gate.set()
+        await until(lambda: service.parts.catalog.ready)
+        assert (await service.client.get("/readyz")).json() == {"status": "ready"}
+        picture(await service.segment(JPEG))
+
+
+async def test_failed_warm_up_is_never_ready(settings_with, gated, caplog):
+    settings = settings_with(engine="gated")
+    async with in_process(settings, ready=False) as service:
+        gated[0].fail_next(RuntimeError("weights of straw"))
+        await until(lambda: service.parts.warm_up_failed)
+        refusal(await service.client.get("/readyz"), 503, "engine_failed")
+    assert "weights of straw" in caplog.text
+
+
+async def test_full_queue_refuses_at_once(held, gated):
+    running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
+    await gated[0].reached(1)
+    await until(lambda: held.parts.door.requests == 2)
+    await until(lambda: queued(held) == 1)
+
+    refused = await held.segment(JPEG)
+
+    refusal(refused, 503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    gated[0].gate.set()
+    picture(await running)
+    picture(await waiting)
+
+
+def queued(service: InProcess) -> int:
+    value = service.parts.telemetry.registry.get_sample_value(
+        "silhouette_queue_depth", {"model": "connectnet"}
+    )
+    return int(value or 0)
+
+
+async def test_too_many_pixels_in_work_are_refused(settings_with, gated):
+    settings = settings_with(engine="gated", max_pixels_in_flight=10_000)
+    async with in_process(settings) as service:
+        gated[0].gate.clear()
+        first = asyncio.create_task(service.segment(JPEG))
+        await until(lambda: service.parts.pixels.requests == 1)
+
+        refusal(await service.segment(JPEG), 503, "overloaded")
+
+        gated[0].gate.set()
+        picture(await first)
+        picture(await service.segment(JPEG))
+
+
+async def test_too_many_bytes_in_work_are_refused(settings_with, gated):
+    settings = settings_with(engine="gated", max_body_bytes=len(JPEG))
+    async with in_process(settings) as service:
+        gated[0].gate.clear()
+        held = [asyncio.create_task(service.segment(JPEG)) for _ in range(16)]
+        await until(lambda: service.parts.bodies.held == 16 * len(JPEG))
+
+        refusal(await service.segment(JPEG), 503, "overloaded")
+
+        gated[0].gate.set()
+        await asyncio.gather(*held)
+        assert service.parts.bodies.held == 0
+
+
+async def test_deadline_cancels_the_work(settings_with, gated):
+    async with in_process(settings_with(engine="gated", request_timeout_s=0.2)) as service:
+        gated[0].gate.clear()
+
+        document = refusal(await service.segment(JPEG), 504, "deadline_exceeded")
+
+        assert document["retryable"] is True
+        await until(lambda: gated[0].running == 0)
+        assert service.parts.pixels.pixels == 0
+        gated[0].gate.set()
+        picture(await service.segment(JPEG))
+
+
+async def test_waiting_too_long_for_the_engine_is_a_503(settings_with, gated):
+    settings = settings_with(engine="gated", workers=1, queue_timeout_s=0.05)
+    async with in_process(settings) as service:
+        gated[0].gate.clear()
+        gated[0].batches.clear()
+        running = asyncio.create_task(service.segment(JPEG))
+        await gated[0].reached(1)
+
+        refusal(await service.segment(JPEG), 503, "overloaded")
+
+        gated[0].gate.set()
+        picture(await running)
+
+
+async def post_and_leave(service: InProcess, leave: asyncio.Event) -> list[Message]:
+    """One request by bare ASGI, whose client goes away when `leave` is set."""
+    sent: list[Message] = []
+    arriving = [{"type": "http.request", "body": JPEG, "more_body": False}]
+
+    async def receive() -> Message:
+        if arriving:
+            return arriving.pop()
+        await leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await service.app(scope_of(len(JPEG)), receive, send)
+    return sent
+
+
+def scope_of(length: int) -> dict[str, Any]:
+    headers = {"content-type": "image/jpeg", "content-length": str(length)}
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/v1/segment",
+        "raw_path": b"/v1/segment",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+    }
+
+
+async def test_client_that_leaves_while_the_engine_runs_takes_its_work_along(held, gated):
+    leave = asyncio.Event()
+    request = asyncio.create_task(post_and_leave(held, leave))
+    await gated[0].reached(1)
+
+    leave.set()
+    sent = await request
+
+    assert sent[0]["status"] == 499
+    await until(lambda: gated[0].running == 0)
+    assert held.parts.door.requests == 0
+    assert held.parts.pixels.pixels == 0
+    assert held.parts.bodies.held == 0
+
+
+async def test_client_that_leaves_the_queue_makes_room(held, gated):
+    running = asyncio.create_task(held.segment(JPEG))
+    await gated[0].reached(1)
+    leave = asyncio.Event()
+    request = asyncio.create_task(post_and_leave(held, leave))
+    await until(lambda: queued(held) == 1)
+
+    leave.set()
+    await request
+    assert queued(held) == 0
+    next_one = asyncio.create_task(held.segment(JPEG))
+    await until(lambda: queued(held) == 1)
+
+    gated[0].gate.set()
+    picture(await running)
+    picture(await next_one)
+    assert len(gated[0].batches) == 2
+
+
+async def test_client_that_leaves_while_sending_is_no_error(service, caplog):
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await service.app(scope_of(100), receive, send)
+
+    assert sent[0]["status"] == 499
+    assert service.parts.door.requests == 0
+    assert caplog.records == []
+
+
+async def test_tasks_do_not_pile_up(service):
+    before = len(asyncio.all_tasks())
+    await asyncio.gather(*(service.segment(JPEG) for _ in range(20)))
+    await service.segment(JPEG, "?nope=1")
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_drain_refuses_what_is_new_and_finishes_what_runs(held, gated):
+    running = asyncio.create_task(held.segment(JPEG))
+    await gated[0].reached(1)
+    draining = asyncio.create_task(drain(held.parts, 20))
+    await asyncio.sleep(0)
+
+    refusal(await held.client.get("/readyz"), 503, "draining")
+    refusal(await held.segment(JPEG), 503, "draining")
+    assert (await held.client.get("/livez")).status_code == 200
+    assert not draining.done()
+
+    gated[0].gate.set()
+    picture(await running)
+    await draining
+
+
+async def test_drain_fails_what_does_not_finish_in_time(held, gated):
+    running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
+    await gated[0].reached(1)
+    await until(lambda: queued(held) == 1)
+
+    await drain(held.parts, 0.01)
+
+    refusal(await running, 503, "draining")
+    refusal(await waiting, 503, "draining")
+
+
+async def test_metrics_tell_what_happened(service):
+    await service.segment(JPEG)
+    await service.segment(make_png(quadrants()), "?nope=1")
+    await service.client.get("/made/up/path")
+
+    answer = await service.client.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.text.splitlines()
+
+    def count(*labels: str) -> float:
+        wanted = [
+            line
+            for line in lines
+            if line.startswith("silhouette_requests_total")
+            and all(label in line for label in labels)
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in wanted)
+
+    assert count('route="/v1/segment"', 'status="200"', 'code="ok"') == 1
+    assert count('route="/v1/segment"', 'status="400"', 'code="unknown_parameter"') == 1
+    assert count('route="unmatched"', 'code="not_found"') == 1
+    assert "/made/up" not in answer.text
+    for stage in ("decode", "route", "queue", "infer", "post", "encode"):
+        assert f'stage="{stage}"' in answer.text
+    assert "silhouette_requests_in_flight 0.0" in answer.text
+
+
+async def test_two_applications_do_not_share_anything(settings_with):
+    async with in_process(settings_with()) as one, in_process(settings_with()) as other:
+        await one.segment(JPEG)
+        answers: list[httpx.Response] = [
+            await running.client.get("/metrics") for running in (one, other)
+        ]
+    assert 'route="/v1/segment"' in answers[0].text
+    assert 'route="/v1/segment"' not in answers[1].text

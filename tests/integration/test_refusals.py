@@ -1,0 +1,385 @@
+"""What a client may send wrong: each has its status and code, and the service goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from service.routes.multipart import MAX_PARTS, MAX_TEXT_BYTES
+from tests.images import (
+    TEXT,
+    make_animated,
+    make_bomb,
+    make_gif,
+    make_jpeg,
+    make_png,
+    make_png16,
+    person,
+    quadrants,
+)
+from tests.integration.conftest import in_process
+from tests.integration.pictures import picture, problem, refusal
+
+JPEG = make_jpeg(quadrants())
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left(service) -> AsyncIterator[None]:
+    """After every refusal: no permit, no byte, no queue entry is held, and work goes on."""
+    yield
+    assert service.parts.door.requests == 0
+    assert service.parts.pixels.pixels == 0
+    assert service.parts.bodies.held == 0
+    picture(await service.segment(JPEG))
+
+
+BAD_IMAGES = {
+    "text named jpg": (TEXT, 415, "unsupported_image_type"),
+    "gif": (make_gif(), 415, "unsupported_image_type"),
+    "animated gif": (make_animated("GIF"), 415, "unsupported_image_type"),
+    "animated webp": (make_animated("WEBP"), 422, "too_many_frames"),
+    "apng": (make_animated("PNG"), 422, "too_many_frames"),
+    "truncated jpeg": (make_jpeg()[:-2000], 422, "undecodable_image"),
+    "only the start of a jpeg": (make_jpeg()[:3], 422, "undecodable_image"),
+    "truncated png": (make_png()[:-2000], 422, "undecodable_image"),
+    "bomb of 50k x 50k": (make_bomb(), 422, "side_too_long"),
+    "bomb within the side": (make_bomb(16_000, 16_000), 422, "too_many_pixels"),
+    "extreme aspect": (make_png(np.zeros((2, 102, 3), np.uint8)), 422, "aspect_too_extreme"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
+async def test_bad_image_is_refused_as_body_and_as_field(service, body, status, code):
+    refusal(await service.segment(body), status, code)
+    refusal(await service.form(("image", body)), status, code)
+
+
+@pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
+async def test_bad_background_is_refused_like_a_bad_photo(service, body, status, code):
+    answer = await service.form(
+        ("image", JPEG), ("background_image", body), ("output", "composite")
+    )
+    refusal(answer, status, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        make_jpeg(mode="CMYK"),
+        make_jpeg(mode="L"),
+        make_jpeg(progressive=True),
+        make_png(mode="P"),
+        make_png(mode="L"),
+        make_png(mode="1"),
+        make_png(np.dstack([person(), person()[..., 0]])),
+        make_png(np.zeros((1, 1, 3), np.uint8)),
+        make_png(np.zeros((2, 100, 3), np.uint8)),
+    ],
+    ids=[
+        "cmyk",
+        "grey jpeg",
+        "progressive",
+        "palette",
+        "grey png",
+        "1 bit",
+        "rgba",
+        "1x1",
+        "aspect at the limit",
+    ],
+)
+async def test_unusual_but_good_image_is_taken(service, body):
+    picture(await service.segment(body, "?output=composite&background=%23ffffff"))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+async def test_sixteen_bit_png_is_taken(settings_with, channels):
+    async with in_process(settings_with(max_aspect=64)) as service:
+        picture(await service.segment(make_png16(channels)))
+
+
+async def test_limits_are_told(service):
+    pixels = refusal(await service.segment(make_bomb(16_000, 16_000)), 422, "too_many_pixels")
+    assert (pixels["limit"], pixels["actual"]) == (50_000_000, 256_000_000)
+
+
+async def test_empty_body(service):
+    refusal(await service.segment(b""), 400, "missing_image")
+    refusal(await service.client.post("/v1/segment"), 400, "missing_image")
+    refusal(await service.form(("image", b"")), 400, "missing_image")
+    refusal(await service.form(("output", "mask")), 400, "missing_image")
+
+
+@pytest.mark.parametrize("second", ["image", "image_file", "file"])
+async def test_two_sources(service, second):
+    refusal(await service.form(("image", JPEG), (second, JPEG)), 400, "ambiguous_source")
+
+
+async def test_two_backgrounds(service):
+    both = await service.form(
+        ("image", JPEG), ("background_image", JPEG), ("background_image", JPEG)
+    )
+    refusal(both, 400, "ambiguous_source")
+    named = await service.form(
+        ("image", JPEG),
+        ("background_image", JPEG),
+        ("background", "blur:3"),
+        ("output", "composite"),
+    )
+    refusal(named, 400, "bad_parameter")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status", "code"),
+    [
+        ("application/json", 415, "unsupported_image_type"),
+        ("application/x-www-form-urlencoded", 415, "unsupported_image_type"),
+        ("text/plain", 415, "unsupported_image_type"),
+        ("", 415, "unsupported_image_type"),
+        ("multipart/form-data", 400, "malformed_body"),
+        ("multipart/form-data; boundary=" + "x" * 300, 400, "malformed_body"),
+        ("multipart/form-data; boundary=other", 400, "malformed_body"),
+        ("multipart/mixed; boundary=x", 400, "malformed_body"),
+    ],
+)
+async def test_wrong_content_type(service, content_type, status, code):
+    refusal(await service.segment(JPEG, content_type=content_type), status, code)
+
+
+async def test_compressed_body(service):
+    refusal(await service.segment(JPEG, content_encoding="gzip"), 415, "unsupported_image_type")
+
+
+def form_of(*parts: bytes, end: bytes = b"--b--\r\n") -> bytes:
+    return b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + end
+
+
+IMAGE_PART = b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + JPEG
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not a form at all",
+        form_of(IMAGE_PART, end=b""),
+        form_of(IMAGE_PART, end=b"--b"),
+        form_of(IMAGE_PART)[:-300],
+        form_of(b"no headers"),
+        form_of(b"Content-Disposition: form-data\r\n\r\nx"),
+        form_of(b'Content-Disposition: attachment; name="image"\r\n\r\nx'),
+        form_of(b"Content-Type: image/jpeg\r\n\r\n" + JPEG),
+        form_of(b"X: " + b"y" * 9000 + b"\r\n\r\n"),
+        form_of(*[b'Content-Disposition: form-data; name="grow"\r\n\r\n1'] * (MAX_PARTS + 1)),
+    ],
+    ids=[
+        "no form",
+        "no end",
+        "half an end",
+        "cut",
+        "no headers",
+        "no name",
+        "attachment",
+        "no disposition",
+        "huge header",
+        "many parts",
+    ],
+)
+async def test_malformed_form(service, body):
+    answer = await service.segment(body, content_type="multipart/form-data; boundary=b")
+    refusal(answer, 400, "malformed_body")
+
+
+async def test_well_made_form_of_ours_is_taken(service):
+    answer = await service.segment(
+        form_of(IMAGE_PART), content_type="multipart/form-data; boundary=b"
+    )
+    picture(answer)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("outputs=mask", "unknown_parameter"),
+        ("image_url=http://example.org/a.jpg", "unknown_parameter"),
+        ("image=x", "unknown_parameter"),
+        ("=", "unknown_parameter"),
+        ("%ff=1", "unknown_parameter"),
+        ("output=mask&output=mask", "bad_parameter"),
+        ("output=", "bad_parameter"),
+        ("output=Mask", "bad_parameter"),
+        ("background=%23fff&output=composite", "bad_parameter"),
+        ("background=red&output=composite", "bad_parameter"),
+        ("background=blur:0&output=composite", "bad_parameter"),
+        ("background=blur:26&output=composite", "bad_parameter"),
+        ("background=blur:nan&output=composite", "bad_parameter"),
+        ("background=%23ffffff", "bad_parameter"),
+        ("format=gif", "bad_parameter"),
+        ("person=somebody", "bad_parameter"),
+        ("person=dominant", "not_available"),
+        ("refine=guided", "not_available"),
+        ("refine=very", "bad_parameter"),
+        ("decontaminate=true", "not_available"),
+        ("decontaminate=1", "bad_parameter"),
+        ("domain=portrait", "not_available"),
+        ("grow=1.5", "bad_parameter"),
+        ("grow=101", "bad_parameter"),
+        ("grow=1_0", "bad_parameter"),
+        ("grow=" + "9" * 5000, "bad_parameter"),
+        ("feather=-1", "bad_parameter"),
+        ("feather=inf", "bad_parameter"),
+        ("feather=nan", "bad_parameter"),
+        ("crop=yes", "bad_parameter"),
+        ("crop_margin=5", "bad_parameter"),
+        ("crop=true&crop_margin=101", "bad_parameter"),
+        ("invert=True", "bad_parameter"),
+        ("threshold=1.1", "bad_parameter"),
+        ("threshold=nan", "bad_parameter"),
+        ("require_foreground=", "bad_parameter"),
+        ("model=", "bad_parameter"),
+    ],
+)
+async def test_bad_parameter(service, query, code):
+    refusal(await service.segment(JPEG, f"?{query}"), 400, code)
+
+
+async def test_unknown_model(service):
+    document = refusal(await service.segment(JPEG, "?model=nobody"), 404, "unknown_model")
+    assert "connectnet" in document["detail"]
+
+
+async def test_name_in_query_and_form(service):
+    answer = await service.form(("image", JPEG), ("output", "mask"), query="?output=mask")
+    refusal(answer, 400, "bad_parameter")
+
+
+async def test_field_that_is_no_parameter(service):
+    refusal(await service.form(("image", JPEG), ("size", "auto")), 400, "unknown_parameter")
+    refusal(await service.form(("image", JPEG), ("photo", JPEG)), 400, "bad_parameter")
+
+
+async def test_field_that_is_no_text(service):
+    refusal(await service.form(("image", JPEG), ("grow", b"\xff")), 400, "bad_parameter")
+    long = "1" * (MAX_TEXT_BYTES + 1)
+    refusal(await service.form(("image", JPEG), ("grow", long)), 400, "bad_parameter")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/gif", "image/png;q=0", "nonsense"])
+async def test_nothing_that_we_make_is_accepted(service, accept):
+    refusal(await service.segment(JPEG, accept=accept), 406, "not_acceptable")
+
+
+@pytest.mark.parametrize("path", ["/nope", "/v1/segment/batch", "/v1/segment/", "/web/nope.js"])
+async def test_unknown_path(service, path):
+    refusal(await service.client.get(path), 404, "not_found")
+    if not path.startswith("/web"):
+        refusal(await service.client.post(path, content=JPEG), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/../service/settings.py", "/web/..%2f..%2fpyproject.toml"])
+async def test_path_outside_the_page(service, path):
+    refusal(await service.client.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/v1/segment", "OPTIONS, POST"),
+        ("HEAD", "/v1/segment", "OPTIONS, POST"),
+        ("PUT", "/v1/segment", "OPTIONS, POST"),
+        ("POST", "/livez", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/v1/models", "GET, HEAD, OPTIONS"),
+        ("POST", "/", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_wrong_method(service, method, path, allow):
+    answer = await service.client.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == allow
+    if method != "HEAD":
+        refusal(answer, 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("path", ["/v1/segment", "/livez", "/v1/models"])
+async def test_options_tells_what_is_allowed(service, path):
+    answer = await service.client.options(path)
+    assert answer.status_code == 204
+    assert "OPTIONS" in answer.headers["allow"]
+
+
+async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+class TestBodySize:
+    @pytest.fixture
+    async def service(self, settings_with):
+        async with in_process(settings_with(max_body_bytes=len(JPEG))) as running:
+            yield running
+
+    async def test_exactly_the_limit_is_taken(self, service):
+        picture(await service.segment(JPEG))
+        picture(await service.form(("image", JPEG)))
+
+    async def test_one_byte_more_is_refused(self, service):
+        document = refusal(await service.segment(JPEG + b"\0"), 413, "body_too_large")
+        assert (document["limit"], document["actual"]) == (len(JPEG), len(JPEG) + 1)
+        refusal(await service.form(("image", JPEG + b"\0")), 413, "body_too_large")
+
+    async def test_lying_length_is_refused_while_reading(self, service):
+        answer = await service.client.post(
+            "/v1/segment",
+            content=pieces(JPEG, JPEG),
+            headers={"content-type": "image/jpeg", "content-length": "10"},
+        )
+        refusal(answer, 413, "body_too_large")
+
+    async def test_chunked_body_is_refused_while_reading(self, service):
+        answer = await service.client.post(
+            "/v1/segment", content=pieces(JPEG, b"\0"), headers={"content-type": "image/jpeg"}
+        )
+        refusal(answer, 413, "body_too_large")
+
+    @pytest.mark.parametrize("length", ["-1", "1e3", "9" * 5000, ""])
+    async def test_length_that_is_no_number(self, service, length):
+        answer = await service.client.post(
+            "/v1/segment",
+            content=pieces(JPEG),
+            headers={"content-type": "image/jpeg", "content-length": length},
+        )
+        refusal(answer, 400, "malformed_body")
+
+
+class TestSlowBody:
+    @pytest.fixture
+    async def service(self, settings_with):
+        async with in_process(settings_with(read_timeout_s=0.05)) as running:
+            yield running
+
+    async def test_body_that_never_ends_is_refused(self, service):
+        async def stuck() -> AsyncIterator[bytes]:
+            yield JPEG[:100]
+            await asyncio.Event().wait()
+
+        answer = await service.client.post(
+            "/v1/segment", content=stuck(), headers={"content-type": "image/jpeg"}
+        )
+        document = refusal(answer, 408, "body_too_slow")
+        assert document["retryable"] is True
+
+
+async def test_problem_documents_share_one_shape(service):
+    answers = [
+        await service.segment(TEXT),
+        await service.client.get("/nope"),
+        await service.client.put("/livez"),
+        await service.segment(JPEG, "?nope=1"),
+    ]
+    documents = [problem(answer) for answer in answers]
+    assert len({document["type"] for document in documents}) == len(documents)
+    assert [document["instance"] for document in documents] == [
+        "/v1/segment",
+        "/nope",
+        "/livez",
+        "/v1/segment",
+    ]
