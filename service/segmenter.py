@@ -66,9 +66,8 @@ class Segmenter:
 
     @property
     def at_least(self) -> Size:
-        """A decoder that keeps both sides this long loses nothing the model could see."""
-        height, width = self.spec.size_hw
-        return 2 * height, 2 * width
+        """A decoder may halve a photo while both sides stay this long: so does `fit` itself."""
+        return self.spec.size_hw
 
     async def segment(self, frame: Frame) -> Matte:
         """Raises errors.Unavailable when the engine is full or broken."""

@@ -92,7 +92,7 @@ async def test_says_which_model_and_what_runs_it(workers):
     assert segmenter.spec.name == "connectnet"
     assert segmenter.digest == "ab" * 32
     assert segmenter.provider == "FakeExecutionProvider"
-    assert segmenter.at_least == (48, 64)
+    assert segmenter.at_least == tiny_spec().size_hw
 
 
 async def test_stages_are_named_in_order_and_not_negative(workers):
