@@ -2,10 +2,11 @@
 
 import asyncio
 import errno
+import logging
+import logging.config
 import socket
 from contextlib import suppress
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
@@ -16,6 +17,8 @@ from service.telemetry import logging_config
 CLOSE_TIMEOUT_S = 2
 """Given to connections to close after the drain, before they are cut."""
 
+log = logging.getLogger(__name__)
+
 
 class CannotListen(Exception):
     """The address cannot be bound; the message says why in one line."""
@@ -24,7 +27,7 @@ class CannotListen(Exception):
 class Server(uvicorn.Server):
     """Keeps its port open while it drains, so that clients hear a 503 and not a reset."""
 
-    def __init__(self, settings: Settings, *, log_config: dict[str, Any] | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
         self._drain_timeout_s = settings.drain_timeout_s
         self._draining: asyncio.Task[None] | None = None
@@ -36,7 +39,7 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,
                 server_header=False,
                 access_log=False,
-                log_config=log_config,
+                log_config=None,
                 timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
             )
         )
@@ -66,7 +69,14 @@ def bind(host: str, port: int) -> socket.socket:
         raise CannotListen(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
 
 
+def url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def serve(settings: Settings) -> None:
     """Serves until a signal; raises CannotListen before anything is loaded."""
     with bind(settings.host, settings.port) as listener:
-        Server(settings, log_config=logging_config(settings.log_format)).run(sockets=[listener])
+        logging.config.dictConfig(logging_config(settings.log_format))
+        log.info("listening on %s", url_of(listener))
+        Server(settings).run(sockets=[listener])
