@@ -39,18 +39,22 @@ log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Nothing is opened before the application starts; `app.state.parts` holds the parts then."""
-    telemetry = Telemetry()
+    """Loads the models and puts the parts together, which `app.state.parts` holds.
+
+    Raises what `open_catalog` raises. The parts are closed when the application stops.
+    """
+    parts = open_parts(settings, Telemetry())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
         version=version(),
-        lifespan=partial(_lifespan, settings=settings, telemetry=telemetry),
+        lifespan=partial(_lifespan, parts=parts, drain_timeout_s=settings.drain_timeout_s),
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
+    app.state.parts = parts
     problems.install(app)
-    _add_middleware(app, settings, telemetry)
+    _add_middleware(app, settings.cors_origins, parts.telemetry)
     _add_routes(app)
     return app
 
@@ -140,14 +144,10 @@ async def drain(parts: Parts, timeout_s: float) -> None:
 
 
 @asynccontextmanager
-async def _lifespan(
-    app: FastAPI, *, settings: Settings, telemetry: Telemetry
-) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, *, parts: Parts, drain_timeout_s: float) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        parts = open_parts(settings, telemetry)
         stack.callback(parts.workers.close)
-        stack.push_async_callback(drain, parts, settings.drain_timeout_s)
-        app.state.parts = parts
+        stack.push_async_callback(drain, parts, drain_timeout_s)
         warming_up = asyncio.create_task(_warm_up(parts))
         stack.push_async_callback(_cancel, warming_up)
         yield
@@ -170,13 +170,13 @@ async def _cancel(task: asyncio.Task[None]) -> None:
         await task
 
 
-def _add_middleware(app: FastAPI, settings: Settings, telemetry: Telemetry) -> None:
+def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Telemetry) -> None:
     """What is added last is outermost."""
     app.add_middleware(problems.Unexpected)
-    if settings.cors_origins:
+    if cors_origins:
         app.add_middleware(
             Cors,
-            allow_origins=settings.cors_origins,
+            allow_origins=cors_origins,
             allow_methods=("GET", "HEAD", "POST"),
             allow_headers=("*",),
             expose_headers=segment.EXPOSED_HEADERS,

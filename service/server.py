@@ -75,8 +75,9 @@ def url_of(listener: socket.socket) -> str:
 
 
 def serve(settings: Settings) -> None:
-    """Serves until a signal; raises CannotListen before anything is loaded."""
+    """Serves until a signal; raises CannotListen, or what `create_app` raises."""
     with bind(settings.host, settings.port) as listener:
+        server = Server(settings)
         logging.config.dictConfig(logging_config(settings.log_format))
         log.info("listening on %s", url_of(listener))
-        Server(settings).run(sockets=[listener])
+        server.run(sockets=[listener])

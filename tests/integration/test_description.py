@@ -1,0 +1,106 @@
+"""What the service says about itself: OpenAPI, models, capabilities, the page."""
+
+import re
+
+import pytest
+
+from service.errors import InternalError
+from service.routes.describe import error_kinds
+from service.routes.options import PARAMETERS
+from tests.images import make_jpeg
+from tests.integration.conftest import in_process
+from tests.integration.pictures import refusal
+
+BINARY = {"type": "string", "format": "binary"}
+
+
+@pytest.fixture
+async def operation(service):
+    document = (await service.client.get("/openapi.json")).json()
+    return document["paths"]["/v1/segment"]["post"]
+
+
+async def test_binary_bodies_are_described_both_ways(operation):
+    body = operation["requestBody"]["content"]
+    assert {kind for kind in body if body[kind]["schema"] == BINARY} == {
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+    }
+    form = body["multipart/form-data"]["schema"]
+    assert form["required"] == ["image"]
+    assert form["properties"].keys() == PARAMETERS.keys() | {"image", "background_image"}
+    answer = operation["responses"]["200"]["content"]
+    assert answer.keys() == {"image/png", "image/webp", "image/jpeg", "application/json"}
+    assert answer["image/png"]["schema"] == BINARY
+    assert answer["application/json"]["schema"] == {"$ref": "#/components/schemas/Report"}
+
+
+async def test_parameters_are_described(operation):
+    assert {parameter["name"] for parameter in operation["parameters"]} == PARAMETERS.keys()
+
+
+async def test_every_refusal_is_described(operation):
+    described = operation["responses"]
+    for kind in error_kinds():
+        if kind.status == 405:
+            continue
+        assert kind.code in described[str(kind.status)]["description"]
+        content = described[str(kind.status)]["content"]
+        assert content.keys() == {"application/problem+json"}
+
+
+async def test_document_has_every_schema_that_it_names(service):
+    text = (await service.client.get("/openapi.json")).text
+    document = (await service.client.get("/openapi.json")).json()
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert named <= document["components"]["schemas"].keys()
+    assert "HTTPValidationError" not in text
+
+
+async def test_docs_page(service):
+    answer = await service.client.get("/docs")
+    assert answer.status_code == 200
+    assert "swagger" in answer.text
+
+
+async def test_models(service):
+    listed = (await service.client.get("/v1/models")).json()
+    assert listed["auto"] == "connectnet"
+    (model,) = listed["models"]
+    spec = service.parts.catalog.get().spec
+    assert model["digest"] == f"sha256:{spec.sha256}"
+    assert (model["height"], model["width"]) == spec.size_hw
+    assert model["provider"] == "CPUExecutionProvider"
+    assert model["ready"] is True
+
+
+async def test_capabilities_are_the_settings(settings_with):
+    async with in_process(settings_with(max_side=200, max_body_bytes=123_456)) as service:
+        told = (await service.client.get("/v1/capabilities")).json()
+        assert told["limits"]["side"] == 200
+        assert told["limits"]["image_bytes"] == 123_456
+        assert told["models"] == ["connectnet"]
+        assert told["formats"]["input"] == ["jpeg", "png", "webp"]
+        assert told["parameters"].keys() == PARAMETERS.keys()
+        refusal(await service.segment(make_jpeg()), 422, "side_too_long")
+
+
+async def test_page_and_its_files(service):
+    page = await service.client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    links = re.findall(r'(?:src|href)="(web/[^"]+)"', page.text)
+    assert links
+    for link in links:
+        answer = await service.client.get(f"/{link}")
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_codes_are_unique_and_status_is_of_the_contract():
+    codes = [kind.code for kind in error_kinds() if kind is not InternalError]
+    assert len(codes) == len(set(codes))
+    assert {kind.status for kind in error_kinds()} == {
+        400, 401, 404, 405, 406, 408, 413, 415, 422, 500, 503, 504,
+    }  # fmt: skip

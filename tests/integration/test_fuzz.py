@@ -1,0 +1,69 @@
+"""Thousands of damaged images: an image or a problem document each time, and never a 500."""
+
+import collections
+import json
+
+from tests.images import damaged, make_png, quadrants
+from tests.integration.conftest import in_process
+from tests.integration.pictures import picture, pixels, problem
+
+QUERIES = (
+    "",
+    "?output=cutout&crop=true",
+    "?output=composite&background=blur:2&format=jpeg",
+    "?threshold=0.4&grow=-2&feather=1.5",
+)
+
+
+async def test_damaged_image_is_answered_as_it_should_be(settings_with, mutations):
+    outcomes: collections.Counter[str] = collections.Counter()
+    async with in_process(settings_with()) as service:
+        for number, (name, body) in enumerate(damaged(mutations)):
+            answer = await service.segment(body, QUERIES[number % len(QUERIES)])
+            if answer.status_code == 200:
+                assert pixels(answer.content).size, name
+                outcomes["ok"] += 1
+            else:
+                document = problem(answer)
+                assert answer.status_code in (400, 415, 422), (name, document)
+                outcomes[document["code"]] += 1
+        assert service.parts.door.requests == 0
+        assert service.parts.bodies.held == 0
+        picture(await service.segment(make_png(quadrants())))
+    # A fuzz that only ever sees one branch tests nothing.
+    assert outcomes["ok"] > mutations / 20, json.dumps(outcomes)
+    assert outcomes["undecodable_image"] > mutations / 20, json.dumps(outcomes)
+    assert outcomes["unsupported_image_type"] > 0, json.dumps(outcomes)
+
+
+async def test_damaged_form_is_answered_as_it_should_be(settings_with, mutations):
+    """The same for what is around the image."""
+    image = make_png(quadrants(8, 12))
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n" + image + b"\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="output"\r\n\r\ncutout\r\n--b--\r\n'
+    )
+    outcomes: collections.Counter[int] = collections.Counter()
+    async with in_process(settings_with()) as service:
+        for number in range(mutations // 4):
+            body = _bend(form, number)
+            answer = await service.segment(body, content_type="multipart/form-data; boundary=b")
+            if answer.status_code != 200:
+                problem(answer)
+            assert answer.status_code in (200, 400, 415, 422), (number, answer.text)
+            outcomes[answer.status_code] += 1
+    assert outcomes[200], outcomes
+    assert outcomes[400], outcomes
+
+
+def _bend(form: bytes, number: int) -> bytes:
+    """One byte changed, one cut out, or the end lost; every place gets its turn."""
+    place = number * 7919 % len(form)
+    match number % 3:
+        case 0:
+            return form[:place] + bytes([(form[place] + 1 + number) % 256]) + form[place + 1 :]
+        case 1:
+            return form[:place] + form[place + 1 :]
+        case _:
+            return form[:place]
