@@ -1,0 +1,1 @@
+"""What things cost: pixels, models, and HTTP around them. Numbers are reported, never asserted."""

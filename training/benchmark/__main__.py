@@ -1,0 +1,120 @@
+"""python -m training.benchmark pixels | model | http [--json FILE]
+
+Each takes about a minute. Nothing is asserted: read the figures with the load of the machine.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import typer
+import uvloop
+from rich.console import Console
+
+from service.capacity import usable_cpus
+from service.spec import ResizeRule
+from training.benchmark import http, model, pixels
+from training.benchmark.measure import Figures, keep, machine, show
+from training.benchmark.photos import SIZES
+from training.benchmark.server import serving
+
+REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+out = Console()
+
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")]
+Repository = Annotated[Path, typer.Option(help="Folder of models.")]
+
+
+@app.command("pixels")
+def pixels_command(
+    sizes: Annotated[str, typer.Option(help="Of the photo, with commas.")] = ",".join(SIZES),
+    model_size: Annotated[int, typer.Option(help="Side of the model's input.")] = 192,
+    resize: Annotated[ResizeRule, typer.Option()] = ResizeRule.STRETCH,
+    calls: Annotated[int, typer.Option(help="The most calls of each step.")] = 300,
+    budget_s: Annotated[float, typer.Option(help="Seconds for each step.")] = 0.8,
+    json: Json = None,
+) -> None:
+    """Each step of a photo's way, without the model, on one thread."""
+    cv2.setNumThreads(1)
+    context = machine()
+    measured: list[Figures] = []
+    for name in sizes.split(","):
+        rows = list(
+            pixels.rows(
+                SIZES[name], (model_size, model_size), resize, calls=calls, budget_s=budget_s
+            )
+        )
+        show(f"Pixels, {name} to {model_size}x{model_size} {resize}", rows, out)
+        measured += rows
+    keep({"machine": context, "pixels": measured}, json)
+
+
+@app.command("model")
+def model_command(
+    repository: Repository = REPOSITORY,
+    images: Annotated[int, typer.Option(help="In each round.")] = 400,
+    rounds: Annotated[int, typer.Option(help="The best of them is told.")] = 5,
+    json: Json = None,
+) -> None:
+    """Milliseconds for an image of every model, on one thread and on all of them."""
+    context = machine()
+    rows = list(model.rows(repository, images=images, rounds=rounds))
+    show(f"Models of {repository.name}", rows, out)
+    keep({"machine": context, "model": rows}, json)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPlan:
+    repository: Path
+    workers: int
+    clients: int
+    starts: int
+    rounds: int
+    requests: int
+    mixed: int
+
+
+@app.command("http")
+def http_command(
+    repository: Repository = REPOSITORY,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default, all.")] = None,
+    clients: Annotated[int, typer.Option(help="Connections, and tasks in process.")] = 8,
+    starts: Annotated[int, typer.Option(help="Starts of the server to time.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Of both sides in turn.")] = 7,
+    requests: Annotated[int, typer.Option(help="Of each side in each round.")] = 400,
+    mixed: Annotated[int, typer.Option(help="Requests for the memory figures.")] = 2000,
+    json: Json = None,
+) -> None:
+    """Start-up, throughput against the same pipeline in process, and memory."""
+    plan = HttpPlan(repository, workers or usable_cpus(), clients, starts, rounds, requests, mixed)
+    context = machine()
+    # The server's own event loop: the two sides differ by HTTP alone.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(_http(plan))
+    keep({"machine": context} | figures, json)
+
+
+async def _http(plan: HttpPlan) -> Figures:
+    start = await http.start_times(plan.repository, workers=plan.workers, starts=plan.starts)
+    show("From the start of the process to ready", [start], out)
+    async with serving(plan.repository, workers=plan.workers) as server:
+        async with http.in_process(plan.repository, workers=plan.workers) as inner:
+            rounds = await http.throughput(
+                server, inner, rounds=plan.rounds, requests=plan.requests, clients=plan.clients
+            )
+        show("1280x720 JPEG to mask PNG", rounds, out)
+        summary = http.summary(rounds)
+        show("Medians", [summary], out)
+    # A fresh server, so that nothing but the mixed requests made its memory.
+    async with serving(plan.repository, workers=plan.workers) as server:
+        memory = await http.memory(server, requests=plan.mixed, clients=plan.clients)
+    show("Memory over mixed requests", memory, out)
+    return {"start": start, "rounds": rounds, "summary": summary, "memory": memory}
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,176 @@
+"""The service over HTTP against the same pipeline called in process, and its memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice, repeat
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+
+from service.batcher import Batcher
+from service.catalog import Catalog, open_catalog
+from service.engine import open_engine
+from service.engine.base import Engine
+from service.render import Job, Look, Source, run_job
+from service.spec import ModelSpec
+from service.vision.decode import ImageFormat, ImageLimits, check_limits, read_header
+from service.workers import Workers
+from training.benchmark import mixed
+from training.benchmark.measure import Figures
+from training.benchmark.photos import SIZES, encoded
+from training.benchmark.server import Running, serving
+from training.benchmark.wire import Call, Tally, post, send_all
+
+QUEUE_PER_WORKER = 32
+QUEUE_TIMEOUT_S = 2.0
+PHOTO = SIZES["1280x720"]
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """The parts of the service below HTTP, put together as the application does."""
+
+    catalog: Catalog
+    workers: Workers
+
+    async def segment(self, data: bytes) -> bytes:
+        """A JPEG to its mask as PNG."""
+        header = read_header(data)
+        check_limits(header, ImageLimits())
+        job = Job(Source(data, header), Look(), ImageFormat.PNG)
+        return (await run_job(job, self.catalog.get(), self.workers)).body
+
+
+@asynccontextmanager
+async def in_process(repository: Path, *, workers: int) -> AsyncIterator[InProcess]:
+    pool = Workers(workers)
+    catalog = open_catalog(
+        repository, None, pool, partial(_batched, repository=repository, workers=workers)
+    )
+    try:
+        await catalog.warm_up()
+        yield InProcess(catalog, pool)
+    finally:
+        await catalog.close()
+        pool.close()
+
+
+def _batched(spec: ModelSpec, *, repository: Path, workers: int) -> Engine:
+    return Batcher(
+        open_engine("onnx", spec, repository, workers=workers),
+        max_batch=1,
+        max_queue=QUEUE_PER_WORKER * workers,
+        queue_timeout_s=QUEUE_TIMEOUT_S,
+        concurrency=workers,
+    )
+
+
+async def start_times(repository: Path, *, workers: int, starts: int) -> Figures:
+    """Seconds from the start of the process to the first 200 of /readyz."""
+    seconds: list[float] = []
+    for _ in range(starts):
+        async with serving(repository, workers=workers) as server:
+            seconds.append(server.ready_s)
+    return {
+        "starts": starts,
+        "first_s": seconds[0],
+        "median_s": median(seconds),
+        "worst_s": max(seconds),
+    }
+
+
+async def throughput(
+    server: Running, inner: InProcess, *, rounds: int, requests: int, clients: int
+) -> list[Figures]:
+    """Rounds of both sides in turn, each after a short one that is not counted."""
+    rows: list[Figures] = []
+    for number in range(-1, rounds):
+        count = requests if number >= 0 else 2 * clients
+        wire = await _over_http(server, requests=count, clients=clients)
+        direct = await _directly(inner, requests=count, clients=clients)
+        if number >= 0:
+            ratio = direct["ms"] / wire["ms"]
+            rows.append({"round": number + 1, "side": "http"} | wire | {"ratio": ratio})
+            rows.append({"round": number + 1, "side": "in process"} | direct)
+    return rows
+
+
+def summary(rows: list[Figures]) -> Figures:
+    """Medians over the rounds.
+
+    `cpu_ratio` leaves the client out: what the ratio would be with the client on a machine of
+    its own and the processors busy.
+    """
+    wire = [row for row in rows if row["side"] == "http"]
+    direct = [row for row in rows if row["side"] == "in process"]
+    cpu_wire = median(row["cpu_ms"] for row in wire)
+    cpu_direct = median(row["cpu_ms"] for row in direct)
+    return {
+        "http_per_s": 1000 / median(row["ms"] for row in wire),
+        "in_process_per_s": 1000 / median(row["ms"] for row in direct),
+        "ratio": median(row["ratio"] for row in wire),
+        "http_cpu_ms": cpu_wire,
+        "in_process_cpu_ms": cpu_direct,
+        "client_cpu_ms": median(row["client_cpu_ms"] for row in wire),
+        "cpu_ratio": cpu_direct / cpu_wire if cpu_wire else None,
+    }
+
+
+async def _over_http(server: Running, *, requests: int, clients: int) -> Figures:
+    call = Call(post(mixed.PATH, encoded(PHOTO)), 200, "mask HD")
+    tally = Tally()
+    cpu, own_cpu, wall = server.cpu_s(), process_time(), perf_counter()
+    await send_all(server.port, repeat(call, requests), clients=clients, tally=tally)
+    wall_s, own_s = perf_counter() - wall, process_time() - own_cpu
+    return {
+        "ms": 1000 * wall_s / requests,
+        "cpu_ms": 1000 * (server.cpu_s() - cpu) / requests,
+        "client_cpu_ms": 1000 * own_s / requests,
+        "unexpected": sum(tally.unexpected.values()),
+    }
+
+
+async def _directly(inner: InProcess, *, requests: int, clients: int) -> Figures:
+    photo = encoded(PHOTO)
+    left = iter(range(requests))
+
+    async def caller() -> None:
+        for _ in left:
+            await inner.segment(photo)
+
+    cpu, wall = process_time(), perf_counter()
+    await asyncio.gather(*(caller() for _ in range(clients)))
+    wall_s, cpu_s = perf_counter() - wall, process_time() - cpu
+    return {
+        "ms": 1000 * wall_s / requests,
+        "cpu_ms": 1000 * cpu_s / requests,
+    }
+
+
+async def memory(server: Running, *, requests: int, clients: int) -> list[Figures]:
+    """Mixed requests in four parts, and what the server's process holds after each."""
+    calls = mixed.calls(requests)
+    tally = Tally()
+    rows = [_memory_row(server, tally)]
+    for part in _quarters(requests):
+        await send_all(server.port, islice(calls, part), clients=clients, tally=tally)
+        rows.append(_memory_row(server, tally))
+    return rows
+
+
+def _quarters(total: int) -> Iterator[int]:
+    yield from (total * (n + 1) // 4 - total * n // 4 for n in range(4))
+
+
+def _memory_row(server: Running, tally: Tally) -> Figures:
+    return {
+        "requests": tally.answered,
+        "rss_mb": server.rss_mb(),
+        "peak_mb": server.peak_mb(),
+        "threads": server.threads(),
+        "statuses": ", ".join(f"{status}: {n}" for status, n in sorted(tally.statuses.items())),
+        "unexpected": ", ".join(f"{what} x{n}" for what, n in sorted(tally.unexpected.items())),
+    }

@@ -1,0 +1,74 @@
+"""What one image costs each model of a repository, on one thread and on all of them."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter, process_time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.capacity import usable_cpus
+from service.catalog import find_models, read_spec
+from service.engine import open_engine
+from service.engine.base import Engine, Tensors
+from service.spec import ModelSpec, TensorSpec
+from service.vision.geometry import fit
+from training.benchmark.measure import Figures
+from training.benchmark.photos import SIZES, photo
+
+WARM_UP = 3
+
+
+def rows(repository: Path, *, images: int, rounds: int) -> Iterator[Figures]:
+    """The best of the rounds, because whatever else the machine did only adds to the rest."""
+    for name in find_models(repository):
+        spec = read_spec(repository, name)
+        for workers in sorted({1, usable_cpus()}):
+            runs = [
+                asyncio.run(_run(spec, repository, workers=workers, images=images))
+                for _ in range(rounds)
+            ]
+            best = min(runs, key=lambda run: float(run["ms"]))
+            yield {"model": name, "input": f"{spec.size_hw[1]}x{spec.size_hw[0]}"} | best
+
+
+async def _run(spec: ModelSpec, repository: Path, *, workers: int, images: int) -> Figures:
+    engine = open_engine("onnx", spec, repository, workers=workers)
+    inputs = inputs_of(spec)
+    try:
+        await _infer(engine, inputs, images=WARM_UP, at_once=workers)
+        cpu, wall = process_time(), perf_counter()
+        await _infer(engine, inputs, images=images, at_once=workers)
+        wall_s, cpu_s = perf_counter() - wall, process_time() - cpu
+    finally:
+        await engine.close()
+    return {
+        "provider": engine.provider,
+        "workers": workers,
+        "ms": 1000 * wall_s / images,
+        "cpu_ms": 1000 * cpu_s / images,
+        "images": images,
+    }
+
+
+async def _infer(engine: Engine, inputs: Tensors, *, images: int, at_once: int) -> None:
+    """`images` runs of one image, `at_once` of them in the engine at any time."""
+    left = iter(range(images))
+
+    async def caller() -> None:
+        for _ in left:
+            await engine.infer(inputs)
+
+    await asyncio.gather(*(caller() for _ in range(at_once)))
+
+
+def inputs_of(spec: ModelSpec) -> dict[str, NDArray[np.generic]]:
+    """One row of each input: the photo for `image`, zeros for what only some models take."""
+    return {tensor.name: _input(spec, tensor) for tensor in spec.inputs}
+
+
+def _input(spec: ModelSpec, tensor: TensorSpec) -> NDArray[np.generic]:
+    if tensor.name == "image":
+        return fit(photo(SIZES["640x480"]), spec.size_hw, spec.resize)[0][None]
+    return np.zeros([1 if side == -1 else side for side in tensor.shape], tensor.dtype)

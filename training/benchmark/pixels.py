@@ -1,0 +1,90 @@
+"""What each step between the photo's bytes and the answer's bytes costs, without a model."""
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from service.spec import ResizeRule
+from service.vision import compose
+from service.vision.decode import Frame, ImageFormat, ImageLimits, check_limits, decode, read_header
+from service.vision.encode import encode
+from service.vision.geometry import Size, fit, inside, place, unfit
+from service.vision.matte import quality
+from training.benchmark.measure import Cost, Figures, cost_of, row
+from training.benchmark.photos import encoded, photo, soft_mask
+
+BLUR_PERCENT = 3.0
+NAIVE_PNG_LEVEL = 3
+OURS = "photo to mask PNG, without the model"
+NAIVE = "the same, naive"
+
+Step = tuple[str, Callable[[], object]]
+
+
+def rows(
+    size_hw: Size, model_hw: Size, rule: ResizeRule, *, calls: int, budget_s: float
+) -> Iterator[Figures]:
+    """One row for each step; the naive one tells how many times slower than ours it is."""
+    label = f"{size_hw[1]}x{size_hw[0]}"
+    ours: Cost | None = None
+    for name, call in _steps(size_hw, model_hw, rule):
+        cost = cost_of(call, calls=calls, budget_s=budget_s)
+        if name == OURS:
+            ours = cost
+        slower = {"ratio": cost.p50_ms / ours.p50_ms} if ours and name == NAIVE else {}
+        yield row(cost, size=label, step=name) | slower
+
+
+def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
+    data = encoded(size_hw)
+    header = read_header(data)
+    small = decode(data, header, at_least=model_hw)
+    placement = place(size_hw, model_hw, rule)
+    mask = soft_mask(model_hw)
+    alpha = unfit(mask, placement, size_hw)
+    yield "header and limits", lambda: check_limits(read_header(data), ImageLimits())
+    yield "decode", lambda: decode(data, header)
+    yield "decode for a mask", lambda: decode(data, header, at_least=model_hw)
+    yield "fit", lambda: fit(photo(size_hw), model_hw, rule)
+    yield "fit after the decode for a mask", lambda: fit(small.rgb, model_hw, rule)
+    yield "unfit", lambda: unfit(mask, placement, size_hw)
+    yield "quality", lambda: quality(mask[inside(placement)])
+    yield "encode mask PNG", lambda: encode(alpha, ImageFormat.PNG)
+    yield OURS, lambda: _ours(data, mask, model_hw, rule)
+    yield NAIVE, lambda: _naive(data, mask, model_hw)
+    yield from _pictures(photo(size_hw), alpha)
+
+
+def _pictures(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step]:
+    person = compose.cutout(rgb, alpha)
+    backdrop = compose.solid((rgb.shape[0], rgb.shape[1]), (0, 120, 200))
+    yield "cutout", lambda: compose.cutout(rgb, alpha)
+    yield "encode cutout PNG", lambda: encode(person, ImageFormat.PNG)
+    yield "composite", lambda: compose.composite(rgb, alpha, backdrop)
+    yield "blur", lambda: compose.blurred(rgb, BLUR_PERCENT)
+    yield "encode composite JPEG", lambda: encode(rgb, ImageFormat.JPEG)
+
+
+def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule) -> bytes:
+    """What a request for a mask does, with `mask` for the model's answer."""
+    header = read_header(data)
+    check_limits(header, ImageLimits())
+    frame: Frame = decode(data, header, at_least=model_hw)
+    _, placement = fit(frame.rgb, model_hw, rule)
+    quality(mask[inside(placement)])
+    return encode(unfit(mask, placement, frame.photo_hw), ImageFormat.PNG)
+
+
+def _naive(data: bytes, mask: NDArray[np.uint8], model_hw: Size) -> bytes:
+    """The obvious way with cv2: all pixels, the area resize, a float mask, PNG with a level."""
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None, "the benchmark's own photo"
+    rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    cv2.resize(rgb, (model_hw[1], model_hw[0]), interpolation=cv2.INTER_AREA)
+    probability = mask.astype(np.float32) / 255
+    full = cv2.resize(probability, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
+    alpha = (full * 255).astype(np.uint8)
+    _, png = cv2.imencode(".png", alpha, [cv2.IMWRITE_PNG_COMPRESSION, NAIVE_PNG_LEVEL])
+    return png.tobytes()

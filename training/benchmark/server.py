@@ -1,0 +1,113 @@
+"""The real server as a process of its own, watched from outside through /proc."""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from training.benchmark.wire import HOST, Connection, get
+
+POLL_S = 0.005
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
+
+
+class ServerFailed(Exception):
+    """The server ended, or was not ready in time; the message is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    pid: int
+    port: int
+    ready_s: float
+    """From the start of the process to the first 200 of /readyz."""
+
+    def cpu_s(self) -> float:
+        """Processor time of the process so far, to 10 ms."""
+        fields = self._read("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_mb(self) -> float:
+        """Resident memory now, in MB (10^6 bytes)."""
+        return self._memory("VmRSS")
+
+    def peak_mb(self) -> float:
+        """The most that was ever resident."""
+        return self._memory("VmHWM")
+
+    def threads(self) -> int:
+        return int(self._status("Threads"))
+
+    def _memory(self, name: str) -> float:
+        return int(self._status(name).split()[0]) * 1024 / 1e6
+
+    def _status(self, name: str) -> str:
+        found = re.search(rf"^{name}:\s*(.+)$", self._read("status"), re.MULTILINE)
+        assert found is not None, f"Linux gives {name} for every process"
+        return found[1]
+
+    def _read(self, file: str) -> str:
+        return Path(f"/proc/{self.pid}/{file}").read_text()
+
+
+@asynccontextmanager
+async def serving(repository: Path, *, workers: int) -> AsyncIterator[Running]:
+    """`silhouette serve` on a free port: ready at the start, ended in order."""
+    port = free_port()
+    command = (sys.executable, "-m", "service", "serve", "--host", HOST, "--port", str(port))
+    options = ("--model-repository", str(repository), "--workers", str(workers))
+    with tempfile.TemporaryFile() as log:
+        began = perf_counter()
+        process = subprocess.Popen(  # noqa: ASYNC220  # nothing else runs yet
+            (*command, *options), stderr=log, stdout=log, env=_environment()
+        )
+        try:
+            await _until_ready(process, port)
+            yield Running(process.pid, port, perf_counter() - began)
+        except ServerFailed as error:
+            log.seek(0)
+            raise ServerFailed(f"{error}\n{log.read().decode(errors='replace')}") from None
+        finally:
+            _stop(process)
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _environment() -> dict[str, str]:
+    """Ours without the service's settings: the defaults are what is measured."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SILHOUETTE_")}
+
+
+async def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    give_up = perf_counter() + START_TIMEOUT_S
+    while perf_counter() < give_up:
+        if process.poll() is not None:
+            raise ServerFailed(f"the server ended with {process.returncode}")
+        with suppress(OSError, EOFError):
+            async with Connection(port) as connection:
+                status, _ = await connection.exchange(get("/readyz"))
+                if status == 200:
+                    return
+        await asyncio.sleep(POLL_S)
+    raise ServerFailed(f"the server was not ready within {START_TIMEOUT_S} s")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

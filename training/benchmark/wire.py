@@ -1,0 +1,104 @@
+"""A client that costs little: hand-made HTTP/1.1 over keep-alive connections.
+
+It shares the processors with the server that it measures, so it does no more than it must.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+HOST = "127.0.0.1"
+_NO_BODY = (204, 304)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A whole request as bytes; `expected` is the status that it should be answered with."""
+
+    request: bytes
+    expected: int
+    kind: str
+
+
+def post(path: str, body: bytes, *, content_type: str = "image/jpeg", accept: str = "*/*") -> bytes:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {content_type}\r\n"
+        f"Accept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode("ascii")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run of requests was answered with."""
+
+    answered: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    unexpected: Counter[str] = field(default_factory=Counter)
+    """`kind: status` of answers other than those expected."""
+
+    def add(self, call: Call, status: int) -> None:
+        self.answered += 1
+        self.statuses[status] += 1
+        if status != call.expected:
+            self.unexpected[f"{call.kind}: {status}"] += 1
+
+
+class Connection:
+    """One keep-alive connection; opened again when the server closes it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    async def exchange(self, request: bytes) -> tuple[int, bytes]:
+        """Status and body; raises OSError or EOFError when the server is not there."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(HOST, self._port)
+        reader, writer = self._streams
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        status = int(head[9:12])
+        length = 0 if status in _NO_BODY else int(_header(head, b"content-length") or 0)
+        body = await reader.readexactly(length) if length else b""
+        if _header(head, b"connection") == b"close":
+            self.close()
+        return status, body
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+def _header(head: bytes, name: bytes) -> bytes | None:
+    start = head.find(b"\r\n" + name + b":")
+    if start < 0:
+        return None
+    start += len(name) + 3
+    return head[start : head.index(b"\r\n", start)].strip()
+
+
+async def send_all(port: int, calls: Iterable[Call], *, clients: int, tally: Tally) -> None:
+    """Each client takes the next call as soon as its last one was answered."""
+    left = iter(calls)
+
+    async def client() -> None:
+        async with Connection(port) as connection:
+            for call in left:
+                status, _ = await connection.exchange(call.request)
+                tally.add(call, status)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
