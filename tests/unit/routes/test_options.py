@@ -1,0 +1,96 @@
+import pytest
+
+from service.errors import BadParameter, BadRequest, NotAvailable, UnknownParameter
+from service.render import Blur, Colour, Look, Output, Picture
+from service.routes.options import NOT_AVAILABLE, PARAMETERS, SegmentOptions, collect, parse
+from service.vision.decode import ImageFormat
+
+
+def test_nothing_given_is_the_default():
+    assert parse({}) == SegmentOptions()
+    assert parse({}).look == Look()
+
+
+def test_defaults_of_the_documentation_are_the_defaults():
+    """A parameter said at its documented default changes nothing."""
+    needs = {"background": {"output": "composite"}, "crop_margin": {"crop": "true"}}
+    for name, parameter in PARAMETERS.items():
+        if "default" not in parameter.schema:
+            continue
+        said = str(parameter.schema["default"])
+        said = said.lower() if parameter.schema["type"] == "boolean" else said
+        around = needs.get(name, {})
+        assert parse({**around, name: said}) == parse(around), name
+
+
+def test_everything_given_arrives():
+    options = parse(
+        {
+            "model": "rcrnet",
+            "output": "composite",
+            "background": "#0aFF10",
+            "format": "webp",
+            "grow": "-3",
+            "feather": "1.5",
+            "crop": "true",
+            "crop_margin": "10",
+            "invert": "true",
+            "threshold": ".5",
+            "require_foreground": "true",
+        }
+    )
+    assert options == SegmentOptions(
+        "rcrnet",
+        ImageFormat.WEBP,
+        Look(
+            output=Output.COMPOSITE,
+            background=Colour((10, 255, 16)),
+            grow=-3,
+            feather=1.5,
+            crop=True,
+            crop_margin=10,
+            invert=True,
+            threshold=0.5,
+            require_foreground=True,
+        ),
+    )
+
+
+def test_backgrounds():
+    composite = {"output": "composite"}
+    assert parse({**composite, "background": "blur:7.5"}).look.background == Blur(7.5)
+    assert parse(composite, has_picture=True).look.background == Picture()
+    assert parse(composite).look.background == Blur(3)
+
+
+def test_what_has_no_effect_is_refused():
+    for given in ({"background": "#ffffff"}, {"output": "mask", "background": "blur:3"}):
+        with pytest.raises(BadParameter, match="needs output=composite"):
+            parse(given)
+    with pytest.raises(BadParameter, match="needs output=composite"):
+        parse({}, has_picture=True)
+    with pytest.raises(BadParameter, match="needs crop=true"):
+        parse({"crop": "false", "crop_margin": "1"})
+
+
+@pytest.mark.parametrize("said", NOT_AVAILABLE)
+def test_what_comes_later_says_so(said):
+    name, _, value = said.partition("=")
+    with pytest.raises(NotAvailable, match=name):
+        parse({name: value or "anything"})
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"model", "domain"}))
+@pytest.mark.parametrize("value", ["", " ", "\0", "NaN", "1e999", "٣", "true ", "x" * 10_000])
+def test_nonsense_is_a_bad_request_for_every_parameter(name, value):
+    with pytest.raises(BadRequest) as refused:
+        parse({name: value})
+    assert len(refused.value.detail) < 300
+
+
+def test_names_are_collected_once_from_everywhere():
+    assert collect([("grow", "1")], [("crop", "true")]) == {"grow": "1", "crop": "true"}
+    with pytest.raises(BadParameter, match="twice"):
+        collect([("grow", "1")], [("grow", "1")])
+    with pytest.raises(UnknownParameter, match="Grow"):
+        collect([("Grow", "1")])
