@@ -22,7 +22,7 @@ JPEG_QUALITY = 85
 def photo(size_hw: Size) -> NDArray[np.uint8]:
     """RGB uint8 [*size_hw,3]; the aspect ratio is not kept."""
     size = (size_hw[1], size_hw[0])
-    astronaut = np.asarray(data.astronaut(), np.uint8)
+    astronaut = np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
     resized = np.asarray(cv2.resize(astronaut, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     resized.flags.writeable = False
     return resized
