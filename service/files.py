@@ -135,7 +135,7 @@ class Bench:
         try:
             photo = await self.workers.run(self.open, task.photo)
             job = Job(photo, self.order.options.look, self.order.format, picture)
-            rendered = await run_job(job, self.segmenter, self.workers)
+            rendered = await run_job(job, self.segmenter)
             await self.workers.run(_write, task.result, rendered.body)
         except ServiceError as error:
             return Failure(task.photo, error.detail)

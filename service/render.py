@@ -13,7 +13,6 @@ from service.vision import compose, matte
 from service.vision.decode import Frame, ImageFormat, ImageHeader, decode
 from service.vision.encode import encode
 from service.vision.geometry import Size
-from service.workers import Workers
 
 
 class Output(StrEnum):
@@ -109,16 +108,19 @@ class Rendered:
     """Seconds by the names that metrics and `Server-Timing` use, in order."""
 
 
-async def run_job(job: Job, segmenter: Segmenter, workers: Workers) -> Rendered:
+async def run_job(job: Job, segmenter: Segmenter) -> Rendered:
     """Decode, segment, render. Cancelling it cancels what has not begun.
 
     Raises errors.ServiceError for whatever the photo or the engine is to blame for.
     """
-    started = perf_counter()
-    photo, picture = await workers.run(_load, job, segmenter.at_least)
-    decode_s = perf_counter() - started
-    matte_ = await segmenter.segment(photo)
-    return await workers.run(_render, job, photo, picture, matte_, decode_s)
+    picture: Frame | None = None
+
+    def load() -> Frame:
+        nonlocal picture
+        photo, picture = _load(job, segmenter.at_least)
+        return photo
+
+    return await segmenter.run(load, lambda photo, found: _render(job, photo, picture, found))
 
 
 def _load(job: Job, at_least: Size) -> tuple[Frame, Frame | None]:
@@ -131,9 +133,7 @@ def _load(job: Job, at_least: Size) -> tuple[Frame, Frame | None]:
     return photo, decode(job.picture.data, job.picture.header)
 
 
-def _render(
-    job: Job, photo: Frame, picture: Frame | None, found: Matte, decode_s: float
-) -> Rendered:
+def _render(job: Job, photo: Frame, picture: Frame | None, found: Matte) -> Rendered:
     started = perf_counter()
     if job.look.require_foreground and not found.quality.foreground:
         raise ForegroundMissing("There is no person in the photo.")
@@ -150,7 +150,7 @@ def _render(
         box=box,
         quality=found.quality,
         stages={
-            "decode": decode_s + stages["fit"],
+            "decode": stages["fit"],
             "route": 0.0,
             "queue": stages["queue"],
             "infer": stages["infer"],

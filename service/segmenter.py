@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,15 @@ from service.vision.geometry import Placement, Size, fit, inside, unfit
 from service.vision.matte import MaskQuality, quality
 from service.workers import Workers
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Wall-clock seconds of each stage, the wait for a free thread included."""
 
     fit_s: float
+    """Loading included."""
     queue_s: float
     """Waiting for the engine."""
     infer_s: float
@@ -71,18 +75,32 @@ class Segmenter:
 
     async def segment(self, frame: Frame) -> Matte:
         """Raises errors.Unavailable when the engine is full or broken."""
+        return await self.run(lambda: frame, lambda _, matte: matte)
+
+    async def run(self, load: Callable[[], Frame], finish: Callable[[Frame, Matte], T]) -> T:
+        """What `finish` makes of the photo that `load` gives, and of its matte.
+
+        Both are called in a thread, together with the work that is next to them: a photo
+        changes threads three times and not five. Raises what they raise, and errors.Unavailable
+        when the engine is full or broken.
+        """
         lap = _stopwatch()
-        image, placement = await self._workers.run(
-            fit, frame.rgb, self.spec.size_hw, self.spec.resize
-        )
+        frame, image, placement = await self._workers.run(self._prepare, load)
         fit_s = lap()
         inference = await _infer_timed(self._engine, {"image": image[None]})
         lap()
-        alpha, measured = await self._workers.run(
-            _finish, inference.alpha[0], placement, frame.photo_hw
-        )
-        timings = Timings(fit_s, inference.queue_s, inference.infer_s, lap())
-        return Matte(alpha, measured, timings)
+
+        def complete() -> T:
+            alpha = unfit(inference.alpha[0], placement, frame.photo_hw)
+            measured = quality(inference.alpha[0][inside(placement)])
+            timings = Timings(fit_s, inference.queue_s, inference.infer_s, lap())
+            return finish(frame, Matte(alpha, measured, timings))
+
+        return await self._workers.run(complete)
+
+    def _prepare(self, load: Callable[[], Frame]) -> tuple[Frame, NDArray[np.uint8], Placement]:
+        frame = load()
+        return frame, *fit(frame.rgb, self.spec.size_hw, self.spec.resize)
 
     async def close(self) -> None:
         await self._engine.close()
@@ -93,12 +111,6 @@ async def _infer_timed(engine: Engine, inputs: Tensors) -> Inference:
         return await engine.infer_timed(inputs)
     lap = _stopwatch()
     return Inference(await engine.infer(inputs), queue_s=0.0, infer_s=lap())
-
-
-def _finish(
-    alpha: NDArray[np.uint8], placement: Placement, photo_hw: Size
-) -> tuple[NDArray[np.uint8], MaskQuality]:
-    return unfit(alpha, placement, photo_hw), quality(alpha[inside(placement)])
 
 
 def _stopwatch() -> Callable[[], float]:

@@ -125,7 +125,7 @@ def _source(upload: Upload, limits: ImageLimits) -> Source:
 
 
 async def _answer(parts: Parts, job: Job, order: Order) -> Response:
-    rendered = await run_job(job, order.segmenter, parts.workers)
+    rendered = await run_job(job, order.segmenter)
     name = order.segmenter.spec.name
     parts.telemetry.observe_stages(name, rendered.stages)
     headers = _cache_headers(order) | _headers(order.segmenter, rendered)
