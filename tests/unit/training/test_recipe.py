@@ -1,0 +1,111 @@
+"""A recipe is read whole or refused; its schedule is a function of the epoch."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import training
+from training.models import build_model
+from training.recipe import Recipe, read_recipe
+
+RECIPES = sorted((Path(training.__file__).parent / "recipes").glob("*.toml"))
+
+TEXT = """
+name = "made"
+model = "connectnet"
+seed = 1
+phases = [
+    { size_hw = [32, 48], epochs = 3, batch = 4 },
+    { size_hw = [64, 64], epochs = 5, batch = 2 },
+]
+optimiser = { kind = "sgd", rate = 0.1, weight_decay = 0.0, warm_up = 2, cool_down = 4 }
+loss = {}
+augmentation = { flip = 0.25 }
+"""
+
+
+def recipe(**optimiser: Any) -> Recipe:
+    made = tomllib.loads(TEXT)
+    made["optimiser"] |= optimiser
+    return Recipe.model_validate(made)
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=[file.stem for file in RECIPES])
+def test_every_recipe_reads_and_builds(file):
+    numbers = read_recipe(file)
+    assert numbers.name == file.stem, "the card names the file by the run"
+    build_model(numbers.model, numbers.options)
+    assert numbers.rate(numbers.epochs) == 0
+
+
+def test_there_are_recipes():
+    assert RECIPES
+
+
+def test_reading_keeps_what_the_file_says_and_the_defaults_of_the_rest(tmp_path):
+    file = tmp_path / "made.toml"
+    file.write_text(TEXT)
+    numbers = read_recipe(file)
+    assert numbers.augmentation.flip == 0.25
+    assert numbers.augmentation.scale == (0.7, 1.6)
+    assert numbers.epochs == 8
+    assert numbers.resize == "stretch"
+
+
+@pytest.mark.parametrize(
+    "where", ["", "optimiser", "loss", "augmentation"], ids=lambda where: where or "top"
+)
+def test_unknown_keys_are_refused(where):
+    made = tomllib.loads(TEXT)
+    (made[where] if where else made)["momentun"] = 1
+    with pytest.raises(ValidationError, match="momentun"):
+        Recipe.model_validate(made)
+
+
+def test_unknown_keys_of_a_phase_are_refused():
+    made = tomllib.loads(TEXT)
+    made["phases"][0]["epoch"] = 3
+    with pytest.raises(ValidationError, match=r"phases\.0\.epoch"):
+        Recipe.model_validate(made)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "adagrad"}, {"rate": "fast"}, {"cool_down": 0}, {"warm_up": -1}]
+)
+def test_values_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        recipe(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "size_hw"),
+    [(0, (32, 48)), (2, (32, 48)), (3, (64, 64)), (7, (64, 64))],
+)
+def test_phase_of_an_epoch(epoch, size_hw):
+    assert recipe().phase(epoch).size_hw == size_hw
+
+
+def test_there_is_no_phase_after_the_last():
+    with pytest.raises(IndexError, match="8 epochs"):
+        recipe().phase(8)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "share"), [(0, 0), (1, 0.5), (2, 1), (3.5, 1), (4, 1), (6, 0.5), (7.5, 0.125), (8, 0)]
+)
+def test_rate_warms_up_stays_and_cools_down_to_nothing(epoch, share):
+    assert recipe().rate(epoch) == pytest.approx(share)
+
+
+def test_without_warm_up_the_first_step_has_the_full_rate():
+    assert recipe(warm_up=0).rate(0) == 1
+
+
+@given(warm_up=st.floats(0, 20), cool_down=st.floats(0.1, 20), epoch=st.floats(-1, 20))
+def test_rate_is_a_share_whatever_overlaps(warm_up, cool_down, epoch):
+    assert 0 <= recipe(warm_up=warm_up, cool_down=cool_down).rate(epoch) <= 1
