@@ -27,13 +27,13 @@ class Optimiser(Strict):
     kind: Literal["muon", "adamw", "sgd"]
     rate: float
     muon_rate: float = 0.02
-    """Of the pointwise weights, which Muon steps; `rate` is then AdamW's, for all others."""
+    """Of the dense kernels, which Muon steps; `rate` is then AdamW's, for all others."""
     weight_decay: float
     momentum: float = 0.9
     """Of SGD."""
-    warm_up: float = 1.0
+    warm_up: float = Field(default=1.0, ge=0)
     """Epochs from zero to the full rate."""
-    cool_down: float
+    cool_down: float = Field(gt=0)
     """Epochs from the full rate to zero, at the end; constant between."""
     clip: float = 5.0
     """Largest norm of the gradient."""

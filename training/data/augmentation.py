@@ -28,6 +28,8 @@ class Augmentation:
     flip: float = 0.5
     colour: float = 0.4
     """Brightness, contrast and saturation jitter, each applied half of the time."""
+    gamma: float = 0.5
+    """Largest change of the exponent's logarithm, applied to three photos in ten."""
     hue: float = 9.0
     """Of OpenCV's 180 hue steps, either way, applied half of the time."""
     grey: float = 0.03
@@ -120,7 +122,9 @@ def _tones(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
     if rng.random() < 0.5:
         levels = (levels - 127.5) * _factor(augmentation.colour, rng) + 127.5
     if rng.random() < 0.3:
-        levels = 255 * (np.clip(levels, 0, 255) / 255) ** np.exp(rng.uniform(-0.5, 0.5))
+        levels = 255 * (np.clip(levels, 0, 255) / 255) ** np.exp(
+            rng.uniform(-augmentation.gamma, augmentation.gamma)
+        )
     return np.asarray(cv2.LUT(rgb, np.clip(levels, 0, 255).astype(np.uint8)), np.uint8)
 
 
