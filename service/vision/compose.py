@@ -8,7 +8,7 @@ from service.vision.blur import gaussian
 from service.vision.geometry import Size, shrink
 
 _STRIP_ROWS = 64
-"""Rows blended at a time: their intermediates stay in the cache and out of malloc's mmap."""
+"""Rows worked on at a time: their intermediates stay in the cache and out of malloc's mmap."""
 
 
 def cutout(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -16,10 +16,12 @@ def cutout(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8
 
     RGB is 0 where alpha is 0: nothing of the background leaks, and PNG needs half the bytes.
     """
-    rgba = cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA)
-    cv2.insertChannel(alpha, rgba, 3)
-    person = np.zeros(rgba.shape, np.uint8)
-    cv2.copyTo(rgba, alpha, person)
+    person = np.zeros((*alpha.shape, 4), np.uint8)
+    for start in range(0, alpha.shape[0], _STRIP_ROWS):
+        rows = slice(start, start + _STRIP_ROWS)
+        rgba = cv2.cvtColor(rgb[rows], cv2.COLOR_RGB2RGBA)
+        cv2.insertChannel(alpha[rows], rgba, 3)
+        cv2.copyTo(rgba, alpha[rows], person[rows])
     return person
 
 

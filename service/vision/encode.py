@@ -27,6 +27,8 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _PNG_FILTER_UP = 2
 _LOSSLESS = 101
+_STRIP_BYTES = 2**20
+"""Compressed at a time: what an encoder holds besides the picture and the result."""
 
 
 def encode(image: NDArray[np.uint8], format: ImageFormat) -> bytes:
@@ -58,19 +60,31 @@ def _png(image: NDArray[np.uint8]) -> bytes:
         (
             _PNG_SIGNATURE,
             *_chunk(b"IHDR", header),
-            *_chunk(b"IDAT", isal_zlib.compress(_filter_up(image), 1)),
+            *_chunk(b"IDAT", _deflated(image)),
             *_chunk(b"IEND", b""),
         )
     )
 
 
-def _filter_up(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Each row minus the row above, behind the filter's number."""
+def _deflated(image: NDArray[np.uint8]) -> bytes:
+    """The filtered rows, compressed a strip at a time: never a second copy of a big image."""
     rows = np.ascontiguousarray(image).reshape(image.shape[0], -1)
-    filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
+    count = max(1, _STRIP_BYTES // rows.shape[1])
+    deflate = isal_zlib.compressobj(1)
+    strips = [
+        deflate.compress(_filter_up(rows, start, start + count))
+        for start in range(0, len(rows), count)
+    ]
+    return b"".join((*strips, deflate.flush()))
+
+
+def _filter_up(rows: NDArray[np.uint8], start: int, stop: int) -> NDArray[np.uint8]:
+    """Each of these rows minus the row above, behind the filter's number."""
+    part = rows[start:stop]
+    filtered = np.empty((len(part), rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = _PNG_FILTER_UP
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    np.subtract(part[0], rows[start - 1] if start else 0, out=filtered[0, 1:])
+    np.subtract(part[1:], part[:-1], out=filtered[1:, 1:])
     return filtered
 
 

@@ -34,14 +34,13 @@ class InProcess:
     """The parts of the service below HTTP, put together as the application does."""
 
     catalog: Catalog
-    workers: Workers
 
     async def segment(self, data: bytes) -> bytes:
         """A JPEG to its mask as PNG."""
         header = read_header(data)
         check_limits(header, ImageLimits())
         job = Job(Source(data, header), Look(), ImageFormat.PNG)
-        return (await run_job(job, self.catalog.get(), self.workers)).body
+        return (await run_job(job, self.catalog.get())).body
 
 
 @asynccontextmanager
@@ -52,7 +51,7 @@ async def in_process(repository: Path, *, workers: int) -> AsyncIterator[InProce
     )
     try:
         await catalog.warm_up()
-        yield InProcess(catalog, pool)
+        yield InProcess(catalog)
     finally:
         await catalog.close()
         pool.close()

@@ -60,6 +60,12 @@ def test_png_of_any_pixels_is_read_back_bit_exactly(image):
     np.testing.assert_array_equal(by_pillow(data), image)
 
 
+@pytest.mark.usefixtures("png_writer")
+def test_png_of_more_pixels_than_one_strip_is_read_back_bit_exactly():
+    image = np.random.default_rng(0).integers(0, 8, (701, 800, 4), np.uint8)
+    np.testing.assert_array_equal(by_pillow(encode(image, ImageFormat.PNG)), image)
+
+
 def test_png_of_a_view_that_is_not_contiguous():
     view = np.asarray(person()[::2, 5:50])
     np.testing.assert_array_equal(by_pillow(encode(view, ImageFormat.PNG)), view)
