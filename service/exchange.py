@@ -1,4 +1,7 @@
-"""ASGI middleware around every request: its identity, its metrics, its standard headers."""
+"""ASGI middleware around every request: its identity, metrics, log line, standard headers."""
+
+import logging
+from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -11,9 +14,11 @@ from service.telemetry import IDENTITY, Telemetry, identify
 
 UNMATCHED = "unmatched"
 
+log = logging.getLogger(__name__)
+
 
 class Exchange:
-    """Names the request, counts its answer, and answers HEAD as GET without a body."""
+    """Names the request, counts and logs its answer, and answers HEAD as GET without a body."""
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
         self._app = app
@@ -40,16 +45,20 @@ class Exchange:
                 answer["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
+        began = perf_counter()
         token = IDENTITY.set(identity)
         try:
             await self._app(inner, receive, named)
         finally:
+            pattern, code = _pattern(inner), inner.get(CODE_KEY, "ok")
+            self._telemetry.count_request(pattern, status, code)
+            spent_ms = 1000 * (perf_counter() - began)
+            log.info("%s %s %d %s %.1f ms", scope["method"], pattern, status, code, spent_ms)
             IDENTITY.reset(token)
-            self._telemetry.count_request(_pattern(inner), status, inner.get(CODE_KEY, "ok"))
 
 
 def _pattern(scope: Scope) -> str:
-    """The path as it was declared: what a client made up must not become a metric label."""
+    """The path as it was declared: what a client made up is no metric label and no log line."""
     return getattr(scope.get("route"), "path", UNMATCHED)
 
 
