@@ -39,7 +39,9 @@ class Torch:
         return self.optimiser.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state)
+        # rates, decay and momentum are the recipe's: a branch may have another one
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict(state | {"param_groups": groups})
 
 
 class MuonAndAdamW:
