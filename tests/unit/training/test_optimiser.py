@@ -1,0 +1,192 @@
+"""Muon steps the model's own weights through views, and a saved state goes on as if never left."""
+
+import copy
+import io
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from training.models import build_model
+from training.optimiser import Stepper, build_optimiser
+from training.recipe import Optimiser
+
+
+def made_model(seed: int = 0) -> nn.Module:
+    """A dense 3x3, a depthwise 3x3, a pointwise and a thin last convolution, with batch norm."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False),
+        nn.Conv2d(16, 8, 1),
+        nn.Conv2d(8, 2, 1),
+    )
+    return model.to(memory_format=torch.channels_last)
+
+
+DENSE = {"0.weight", "3.weight"}
+KERNELS = {*DENSE, "2.weight", "4.weight"}
+
+
+def settings(kind: str = "muon", **more: Any) -> Optimiser:
+    numbers = {"kind": kind, "rate": 0.01, "weight_decay": 0.0, "cool_down": 1}
+    return Optimiser.model_validate(numbers | more)
+
+
+def give_gradients(model: nn.Module, seed: int) -> None:
+    torch.manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+
+
+def take_steps(model: nn.Module, optimiser: Stepper, seeds: range) -> None:
+    for seed in seeds:
+        give_gradients(model, seed)
+        optimiser.step(0.5)
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def change(model: nn.Module, before: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: p.detach() - before[name] for name, p in model.named_parameters()}
+
+
+def different(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name in one if not torch.equal(one[name], other[name])}
+
+
+KINDS = ["muon", "adamw", "sgd"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestEveryKind:
+    def test_a_step_moves_every_weight_and_drops_gradients(self, kind):
+        model = made_model()
+        before, places = weights(model), [p.data_ptr() for p in model.parameters()]
+        take_steps(model, build_optimiser(model, settings(kind)), range(1))
+        assert all(moved.any() for moved in change(model, before).values())
+        assert [p.data_ptr() for p in model.parameters()] == places
+        assert all(p.grad is None for p in model.parameters())
+
+    def test_a_step_at_rate_zero_moves_nothing(self, kind):
+        model = made_model()
+        before = weights(model)
+        optimiser = build_optimiser(model, settings(kind, weight_decay=0.1))
+        give_gradients(model, 0)
+        optimiser.step(0)
+        assert not any(moved.any() for moved in change(model, before).values())
+
+    def test_the_rate_scales_the_step(self, kind):
+        steps = []
+        for rate in (1.0, 0.25):
+            model = made_model()
+            before = weights(model)
+            give_gradients(model, 0)
+            build_optimiser(model, settings(kind)).step(rate)
+            steps.append(change(model, before))
+        for name, full in steps[0].items():
+            torch.testing.assert_close(steps[1][name], full / 4, rtol=1e-2, atol=1e-6)
+
+    def test_restored_it_goes_on_as_if_never_left(self, kind):
+        model = made_model()
+        optimiser = build_optimiser(model, settings(kind))
+        take_steps(model, optimiser, range(3))
+        saved = io.BytesIO()
+        torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict()}, saved)
+        saved.seek(0)
+        state = torch.load(saved, weights_only=True)
+        other = made_model(seed=9)
+        resumed = build_optimiser(other, settings(kind))
+        other.load_state_dict(state["model"])
+        resumed.load_state_dict(state["optimiser"])
+        for stepped, by in ((model, optimiser), (other, resumed)):
+            take_steps(stepped, by, range(3, 6))
+        for name, expected in weights(model).items():
+            assert torch.equal(other.get_parameter(name), expected), name
+
+    def test_a_branch_goes_by_its_own_recipe(self, kind):
+        model = made_model()
+        optimiser = build_optimiser(model, settings(kind))
+        take_steps(model, optimiser, range(1))
+        ends = []
+        for decay in (0.0, 0.5):
+            branch = made_model()
+            branch.load_state_dict(model.state_dict())
+            stepper = build_optimiser(branch, settings(kind, weight_decay=decay))
+            stepper.load_state_dict(copy.deepcopy(optimiser.state_dict()))
+            take_steps(branch, stepper, range(1, 2))
+            ends.append(weights(branch))
+        assert different(*ends) == KERNELS
+
+    def test_decay_spares_batch_norm_and_biases(self, kind):
+        moves = []
+        for decay in (0.0, 0.5):
+            model = made_model()
+            before = weights(model)
+            build = build_optimiser(model, settings(kind, weight_decay=decay))
+            take_steps(model, build, range(1))
+            moves.append(change(model, before))
+        assert different(*moves) == KERNELS
+
+
+def test_muon_updates_of_dense_kernels_are_nearly_orthogonal():
+    model = made_model()
+    before = weights(model)
+    optimiser = build_optimiser(model, settings())
+    give_gradients(model, 0)
+    for name in DENSE:
+        # far from orthogonal: one direction a hundred times the others
+        gradient = model.get_parameter(name).grad
+        assert gradient is not None
+        gradient[0] *= 100
+    optimiser.step(1)
+    for name in DENSE:
+        update = change(model, before)[name].permute(0, 2, 3, 1).flatten(1)
+        stretches = torch.linalg.svdvals(update)
+        assert stretches.max() / stretches.min() < 2, name
+
+
+def test_muon_leaves_depthwise_thin_and_vectors_to_adamw():
+    model = made_model()
+    before = weights(model)
+    take_steps(model, build_optimiser(model, settings(rate=0.0)), range(1))
+    moved = {name for name, step in change(model, before).items() if step.any()}
+    assert moved == DENSE
+
+
+def test_muon_takes_gradients_in_any_memory_layout():
+    moves = []
+    for layout in (torch.channels_last, torch.contiguous_format):
+        model = made_model()
+        before = weights(model)
+        optimiser = build_optimiser(model, settings())
+        give_gradients(model, 0)
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            if parameter.ndim == 4:
+                parameter.grad = parameter.grad.contiguous(memory_format=layout)
+        optimiser.step(1)
+        moves.append(change(model, before))
+    for name, step in moves[0].items():
+        assert torch.equal(step, moves[1][name]), name
+
+
+def test_muon_refuses_a_model_whose_kernels_it_could_only_copy():
+    contiguous = made_model().to(memory_format=torch.contiguous_format)
+    with pytest.raises(ValueError, match="channels-last"):
+        build_optimiser(contiguous, settings())
+
+
+def test_muon_of_connectnet_has_all_but_depthwise_and_the_last_kernel():
+    model = build_model("connectnet", {}).to(memory_format=torch.channels_last)
+    before = weights(model)
+    take_steps(model, build_optimiser(model, settings(rate=0.0)), range(1))
+    convolutions = {
+        f"{name}.weight": m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)
+    }
+    expected = {name for name, m in convolutions.items() if m.groups == 1 and m.out_channels > 2}
+    assert {name for name, step in change(model, before).items() if step.any()} == expected
