@@ -101,13 +101,14 @@ def main(
     """Exports, verifies against torch and measures; nothing is replaced if one of them fails."""
     numbers = read_recipe(recipe)
     size_hw = parse_size(size) if size else numbers.phases[-1].size_hw
+    portraits = read_portraits(data, "val")
     model = read_weights(numbers, run / "last.pt")
     folder = repository / numbers.model
     candidate = folder / "1" / "candidate.onnx"
     export_onnx(model, size_hw, candidate)
     verify(model, candidate, size_hw)
     segment = by_model(open_onnx(candidate), size_hw=size_hw, resize=numbers.resize)
-    summaries = evaluate(segment, read_portraits(data, "val"))
+    summaries = evaluate(segment, portraits)
     spec = make_spec(numbers, size_hw, candidate, summaries)
     candidate.replace(spec.model_file(repository))
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")

@@ -26,6 +26,7 @@ def plot_curve(history: Path, picture: Path) -> None:
     right.set(xlabel="epoch", ylabel="mIoU, image mean (%)", ylim=(80, 100))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        if axes.lines:  # nothing is measured before the first evaluation
+            axes.legend(fontsize=8)
     figure.savefig(picture, dpi=110)
     plt.close(figure)

@@ -1,7 +1,4 @@
-"""Shows that an exported graph is the network: torch against ONNX Runtime, and batches.
-
-python -m training.verify RUN_DIR --recipe training/recipes/connectnet.toml
-"""
+"""Shows that an exported graph is the network: torch against ONNX Runtime, and batches."""
 
 from pathlib import Path
 
