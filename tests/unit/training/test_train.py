@@ -1,0 +1,295 @@
+"""A run from a made data pack to a served model: trained, stopped, resumed, branched, exported."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from service.spec import ResizeRule, load_spec
+from tests.made_data import write_data_pack
+from tests.published import assert_published
+from training import evaluate, export
+from training.data.portraits import read_portraits
+from training.models import build_model
+from training.models.deployed import Deployed
+from training.onnx_model import open_onnx
+from training.recipe import Recipe, read_recipe
+from training.train import Place, begin, train
+
+ALONE = Place(rank=0, world=1, device=torch.device("cpu"))
+
+RECIPE = """
+name = "made"
+model = "connectnet"
+options = { stem = 8, skip = 8, stages = [[16, 2]], decoder = 8, logits_relu = false }
+seed = 1
+repeats = { discs = 16, moons = 16 }
+average = 0.8
+evaluate_every = 1
+phases = [
+    { size_hw = [32, 32], epochs = 1, batch = 8 },
+    { size_hw = [32, 40], epochs = 1, batch = 4 },
+]
+optimiser = { kind = "muon", rate = 0.01, weight_decay = 0.01, warm_up = 0.2, cool_down = 1 }
+loss = {}
+"""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    return tmp_path_factory.mktemp("workplace")
+
+
+@pytest.fixture(scope="module")
+def data(workplace):
+    return write_data_pack(workplace / "data")
+
+
+@pytest.fixture(scope="module")
+def recipe_file(workplace):
+    file = workplace / "made.toml"
+    file.write_text(RECIPE)
+    return file
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_file) -> Recipe:
+    return read_recipe(recipe_file)
+
+
+@pytest.fixture(scope="module")
+def run(recipe, data, workplace):
+    """Two epochs without a stop."""
+    run = workplace / "runs" / "made"
+    train(recipe, data, run, ALONE, start=None)
+    return run
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def checkpoint(run: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(run / "last.pt", weights_only=True)
+    return state
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+class TestRun:
+    def test_it_learns(self, run, recipe, data):
+        rows = history(run)
+        untrained = evaluate.evaluate(
+            evaluate.by_network(
+                build_model(recipe.model, recipe.options), size_hw=(32, 32), resize=recipe.resize
+            ),
+            read_portraits(data, "val"),
+        )
+        assert untrained["all"]["miou_image_mean"] < 60
+        assert rows[1]["cross_entropy"] < rows[0]["cross_entropy"] < np.log(2)
+        assert min(rows[1]["val/all"], rows[1]["val/discs"], rows[1]["val/moons"]) > 75
+
+    def test_history_has_a_row_an_epoch(self, run):
+        rows = history(run)
+        assert [row["epoch"] for row in rows] == [1, 2]
+        assert [row["rate"] for row in rows] == [1, 0]
+        assert all(np.isfinite(value) for row in rows for value in row.values())
+
+    def test_the_curve_is_a_picture(self, run):
+        assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_nothing_half_written_is_left(self, run):
+        assert {file.name for file in run.iterdir()} == {"last.pt", "history.jsonl", "curve.png"}
+
+    def test_checkpoint_holds_the_end(self, run):
+        state = checkpoint(run)
+        assert (state["epoch"], state["step"]) == (2, 24 + 48)
+        assert all(value.isfinite().all() for value in state["average"].values())
+        assert not torch.equal(state["average"]["stem.0.weight"], state["model"]["stem.0.weight"])
+
+    def test_a_finished_run_has_nothing_left_to_do(self, run, recipe, data):
+        before = (run / "last.pt").read_bytes()
+        train(recipe, data, run, ALONE, start=None)
+        assert (run / "last.pt").read_bytes() == before
+        assert len(history(run)) == 2
+
+
+@pytest.fixture(scope="module")
+def stopped(recipe, data, workplace):
+    """A run that fails after its first epoch was saved: its curve cannot be drawn."""
+    run = workplace / "runs" / "stopped"
+    in_the_way = run / "curve.png"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        train(recipe, data, run, ALONE, start=None)
+    in_the_way.rmdir()
+    return run
+
+
+class TestStoppedRun:
+    def test_it_goes_on_to_the_same_weights_as_one_that_never_stopped(
+        self, stopped, run, recipe, data, workplace
+    ):
+        resumed = workplace / "runs" / "resumed"
+        resumed.mkdir()
+        for name in ("last.pt", "history.jsonl"):
+            (resumed / name).write_bytes((stopped / name).read_bytes())
+        assert checkpoint(resumed)["epoch"] == 1
+        train(recipe, data, resumed, ALONE, start=None)
+        whole, parts = checkpoint(run), checkpoint(resumed)
+        assert_same(whole["model"], parts["model"])
+        assert_same(whole["average"], parts["average"])
+        assert parts["step"] == whole["step"]
+        untimed = [
+            [{key: value for key, value in row.items() if key != "seconds"} for row in history(of)]
+            for of in (run, resumed)
+        ]
+        assert untimed[0] == untimed[1]
+
+    def test_a_branch_begins_with_its_weights_and_ends_elsewhere(
+        self, stopped, run, recipe, data, workplace
+    ):
+        connected = recipe.model_copy(
+            update={"loss": recipe.loss.model_copy(update={"semantic_connectivity": 1.0})}
+        )
+        branch, start = workplace / "runs" / "branch", stopped / "last.pt"
+        begun = begin(connected, branch, ALONE, start)
+        assert begun.epoch == 1
+        assert_same(begun.model.state_dict(), checkpoint(stopped)["model"])
+        train(connected, data, branch, ALONE, start=start)
+        (row,) = history(branch)
+        assert row["epoch"] == 2
+        assert np.isfinite(row["semantic_connectivity"])
+        assert not torch.equal(
+            checkpoint(branch)["model"]["stem.0.weight"],
+            checkpoint(run)["model"]["stem.0.weight"],
+        )
+
+    def test_its_own_checkpoint_goes_before_the_one_to_branch_from(
+        self, run, stopped, recipe, workplace
+    ):
+        assert begin(recipe, run, ALONE, stopped / "last.pt").epoch == 2
+
+
+@pytest.fixture(scope="module")
+def repository(run, recipe_file, data, workplace):
+    repository = workplace / "model_repository"
+    (repository / "connectnet").mkdir(parents=True)
+    (repository / "connectnet" / "NOTES.md").write_text("Kept by hand.\n")
+    export.main(run, recipe=recipe_file, data=data, repository=repository)
+    return repository
+
+
+class TestExport:
+    def test_it_writes_a_model_of_the_repository(self, repository):
+        assert_published(repository / "connectnet")
+        files = {
+            str(file.relative_to(repository / "connectnet"))
+            for file in repository.rglob("*")
+            if file.is_file()
+        }
+        assert files == {
+            "1/model.onnx",
+            "CARD.md",
+            "NOTES.md",
+            "config.pbtxt",
+            "configs/cpu.pbtxt",
+            "curve.png",
+            "spec.json",
+        }
+
+    def test_spec_says_what_was_trained_and_measured(self, repository, run):
+        spec = load_spec(repository / "connectnet")
+        assert (spec.name, spec.run, spec.size_hw) == ("connectnet", "made", (32, 40))
+        assert spec.resize is ResizeRule.STRETCH
+        assert set(spec.metrics) == {"all", "discs", "moons"}
+        last = history(run)[-1]
+        # torch while training, ONNX here: a pixel on the threshold may fall either way
+        for source, row in spec.metrics.items():
+            assert row["miou_image_mean"] == pytest.approx(last[f"val/{source}"], abs=0.1)
+
+    def test_card_carries_the_notes(self, repository):
+        card = (repository / "connectnet" / "CARD.md").read_text()
+        assert card.endswith("Kept by hand.\n")
+        assert "training/recipes/made.toml" in card
+
+    def test_evaluation_of_the_exported_file_is_finite_and_is_its_spec(
+        self, repository, data, capsys
+    ):
+        spec = load_spec(repository / "connectnet")
+        predict = open_onnx(spec.model_file(repository))
+        segment = evaluate.by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
+        summaries = evaluate.evaluate(segment, read_portraits(data, "val"))
+        for source, row in summaries.items():
+            assert row == pytest.approx(spec.metrics[source], abs=1e-4)
+        evaluate.main(repository / "connectnet", data=data)
+        assert f"{summaries['all']['miou_image_mean']:.2f}" in capsys.readouterr().out
+
+    def test_exported_weights_are_the_averaged_ones(self, run, recipe):
+        model = export.read_weights(recipe, run / "last.pt")
+        assert not model.training
+        assert_same(model.state_dict(), checkpoint(run)["average"])
+
+    def test_a_failing_export_replaces_nothing(self, repository, run, recipe_file, workplace):
+        before = {file: file.read_bytes() for file in repository.rglob("*") if file.is_file()}
+        with pytest.raises(FileNotFoundError):
+            export.main(run, recipe=recipe_file, data=workplace / "none", repository=repository)
+        for file, content in before.items():
+            assert file.read_bytes() == content
+
+    @pytest.mark.parametrize(("text", "size_hw"), [("192x160", (192, 160)), ("32x40", (32, 40))])
+    def test_sizes_are_height_x_width(self, text, size_hw):
+        assert export.parse_size(text) == size_hw
+
+    @pytest.mark.parametrize("text", ["192", "axb", "1x2x3"])
+    def test_other_sizes_are_refused(self, text):
+        with pytest.raises(ValueError, match=r"unpack|invalid literal"):
+            export.parse_size(text)
+
+
+class Recorder(nn.Module):
+    """Logits that are the first two channels of what arrives; remembers it."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.seen = image
+        return image[:, :2] / 64
+
+
+class TestDeployed:
+    def test_pixels_arrive_as_they_are_and_the_mask_is_the_probability(self):
+        images = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
+        recorder = Recorder()
+        alpha = Deployed(recorder)(images)
+        assert recorder.seen.dtype == torch.float32
+        assert torch.equal(recorder.seen, images.permute(0, 3, 1, 2).float())
+        green_over_red = (images[..., 1].float() - images[..., 0].float()) / 64
+        assert alpha.dtype == torch.uint8
+        assert torch.equal(alpha, (green_over_red.sigmoid() * 255).round().to(torch.uint8))
+
+    def test_the_exported_graph_takes_and_gives_bytes(self, repository):
+        graph = onnx.load(load_spec(repository / "connectnet").model_file(repository)).graph
+        (image,), (alpha,) = graph.input, graph.output
+        assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        assert alpha.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+    def test_nothing_is_done_to_pixels_before_the_graph(self, data):
+        portrait = read_portraits(data, "val")[0]
+        rgb = portrait.rgb()
+        given = []
+
+        def predict(images: np.ndarray) -> np.ndarray:
+            given.append(images)
+            return images[..., 0]
+
+        segment = evaluate.by_model(predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH)
+        np.testing.assert_array_equal(segment(portrait), rgb[..., 0])
+        np.testing.assert_array_equal(given[0], rgb[None])
