@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 self.app,
-                loop="uvloop",
+                loop="auto",
                 http="httptools",
                 ws_per_message_deflate=False,
                 server_header=False,

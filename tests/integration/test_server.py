@@ -175,6 +175,22 @@ def test_running_request_is_answered_before_the_end(settings_with, gated):
         httpx.get(f"{service.url}/livez")
 
 
+def test_second_interrupt_ends_the_drain(settings_with, gated):
+    with on_socket(settings_with(engine="gated", workers=1)) as service:
+        gated[0].gate.clear()
+        with closing(connect(service)) as connection:
+            connection.sendall(head(f"Content-Length: {len(JPEG)}") + JPEG)
+            service.wait(lambda: gated[0].running == 1)
+            service.server.handle_exit(signal.SIGINT, None)
+            with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as client:
+                service.wait(lambda: client.get("/readyz").status_code == 503)
+            assert service.thread.is_alive()
+
+            service.server.handle_exit(signal.SIGINT, None)
+            service.thread.join(PATIENCE_S)
+            assert not service.thread.is_alive()
+
+
 def release(service: OnSocket, call) -> None:
     """Runs a call on the server's own loop."""
     service.server.servers[0].get_loop().call_soon_threadsafe(call)
