@@ -54,6 +54,8 @@ class Segmenter:
     def __init__(self, engine: Engine, workers: Workers) -> None:
         self._engine = engine
         self._workers = workers
+        # Asked once: the check of a protocol reads every attribute.
+        self._infer = engine.infer_timed if isinstance(engine, TimedEngine) else self._infer_alone
 
     @property
     def spec(self) -> ModelSpec:
@@ -87,7 +89,7 @@ class Segmenter:
         lap = _stopwatch()
         frame, image, placement = await self._workers.run(self._prepare, load)
         fit_s = lap()
-        inference = await _infer_timed(self._engine, {"image": image[None]})
+        inference = await self._infer({"image": image[None]})
         lap()
 
         def complete() -> T:
@@ -102,15 +104,12 @@ class Segmenter:
         frame = load()
         return frame, *fit(frame.rgb, self.spec.size_hw, self.spec.resize)
 
+    async def _infer_alone(self, inputs: Tensors) -> Inference:
+        lap = _stopwatch()
+        return Inference(await self._engine.infer(inputs), queue_s=0.0, infer_s=lap())
+
     async def close(self) -> None:
         await self._engine.close()
-
-
-async def _infer_timed(engine: Engine, inputs: Tensors) -> Inference:
-    if isinstance(engine, TimedEngine):
-        return await engine.infer_timed(inputs)
-    lap = _stopwatch()
-    return Inference(await engine.infer(inputs), queue_s=0.0, infer_s=lap())
 
 
 def _stopwatch() -> Callable[[], float]:
