@@ -12,7 +12,8 @@ from service.errors import BadRequest
 from service.problems import CODE_KEY, problem
 from service.telemetry import IDENTITY, Telemetry, identify
 
-UNMATCHED = "unmatched"
+OTHER = "other"
+"""Pages, files, and paths that do not exist."""
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Exchange:
 
 def _pattern(scope: Scope) -> str:
     """The path as it was declared: what a client made up is no metric label and no log line."""
-    return getattr(scope.get("route"), "path", UNMATCHED)
+    return getattr(scope.get("route"), "path", OTHER)
 
 
 class Cors(CORSMiddleware):

@@ -273,7 +273,7 @@ async def test_metrics_tell_what_happened(service):
 
     assert count('route="/v1/segment"', 'status="200"', 'code="ok"') == 1
     assert count('route="/v1/segment"', 'status="400"', 'code="unknown_parameter"') == 1
-    assert count('route="unmatched"', 'code="not_found"') == 1
+    assert count('route="other"', 'code="not_found"') == 1
     assert "/made/up" not in answer.text
     for stage in ("decode", "route", "queue", "infer", "post", "encode"):
         assert f'stage="{stage}"' in answer.text
