@@ -1,0 +1,84 @@
+"""Every command of the benchmark runs and says what it should; what it says is not judged."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.tiny_model import write_tiny_model
+from training.benchmark import mixed, wire
+from training.benchmark.__main__ import app
+from training.benchmark.measure import cost_of
+from training.benchmark.pixels import NAIVE, OURS
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model_repository")
+    write_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture
+def figures(tmp_path):
+    """Runs a command; what it wrote as JSON."""
+
+    def run(*arguments: str):
+        file = tmp_path / "figures.json"
+        result = CliRunner().invoke(app, [*arguments, "--json", str(file)])
+        assert result.exit_code == 0, (result.output, result.exception)
+        written = json.loads(file.read_text())
+        assert written.pop("machine")["usable_cpus"] >= 1
+        return written
+
+    return run
+
+
+def test_pixels_has_a_row_for_each_step_and_the_naive_ratio(figures):
+    rows = figures("pixels", "--sizes", "640x480", "--calls", "3", "--budget-s", "0")["pixels"]
+    steps = {row["step"]: row for row in rows}
+    assert {"decode", "fit", "unfit", "cutout", "composite", "blur", OURS, NAIVE} <= steps.keys()
+    assert all(row["calls"] == 3 and row["p50_ms"] > 0 for row in rows)
+    assert [name for name, row in steps.items() if "ratio" in row] == [NAIVE]
+
+
+def test_model_has_a_row_for_one_worker_and_for_all(figures, repository):
+    rows = figures("model", "--repository", str(repository), "--images", "4", "--rounds", "1")
+    assert {row["model"] for row in rows["model"]} == {"connectnet"}
+    assert rows["model"][0]["workers"] == 1
+    assert all(row["provider"] == "CPUExecutionProvider" for row in rows["model"])
+
+
+def test_http_compares_a_real_server_with_the_pipeline_and_watches_its_memory(figures, repository):
+    counts = {"workers": 2, "clients": 2, "starts": 1, "rounds": 2, "requests": 4, "mixed": 40}
+    options = [text for name, count in counts.items() for text in (f"--{name}", str(count))]
+    found = figures("http", "--repository", str(repository), *options)
+    assert found["start"]["starts"] == 1
+    assert [row["side"] for row in found["rounds"]] == 2 * ["http", "in process"]
+    assert all(row.get("unexpected", 0) == 0 for row in found["rounds"])
+    assert found["summary"]["ratio"] > 0
+    memory = found["memory"]
+    assert [row["requests"] for row in memory] == [0, 10, 20, 30, 40]
+    assert memory[-1]["peak_mb"] >= memory[-1]["rss_mb"] > 0
+    assert [row["unexpected"] for row in memory] == 5 * [""]
+
+
+def test_mixed_requests_are_the_same_again_and_of_every_kind():
+    kinds = {call.kind for call in mixed.calls(400)}
+    assert len(kinds) > 15
+    assert [call.kind for call in mixed.calls(30)] == [call.kind for call in mixed.calls(30)]
+    assert {call.expected for call in mixed.calls(400)} == {200, 400, 404, 415, 422}
+
+
+def test_a_tally_tells_answers_that_were_not_expected():
+    tally = wire.Tally()
+    call = wire.Call(b"", 200, "mask")
+    tally.add(call, 200)
+    tally.add(call, 503)
+    assert (tally.answered, dict(tally.unexpected)) == (2, {"mask: 503": 1})
+
+
+def test_a_call_is_made_at_least_three_times_whatever_the_budget():
+    made = []
+    assert cost_of(lambda: made.append(1), calls=10, budget_s=0).calls == 3
+    assert len(made) == 4
