@@ -202,7 +202,8 @@ def _paint(
     rgb = np.ascontiguousarray(photo.rgb[window])
     if look.output is Output.CUTOUT:
         return compose.cutout(rgb, alpha)
-    return compose.composite(rgb, alpha, _background(rgb, picture, look.background))
+    background = _background(rgb, picture, look.background)
+    return compose.composite(rgb, alpha, background, in_place=True)
 
 
 def _background(

@@ -26,12 +26,16 @@ def cutout(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8
 
 
 def composite(
-    rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], background: NDArray[np.uint8]
+    rgb: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
+    background: NDArray[np.uint8],
+    *,
+    in_place: bool = False,
 ) -> NDArray[np.uint8]:
     """Blends uint8 [H,W,3] over a background of the same shape; exact where alpha is 0 or 255,
-    elsewhere within one level.
+    elsewhere within one level. `in_place` uses the background up: 36 MB less at 12 MP.
     """
-    blended = background.copy()
+    blended = background if in_place else background.copy()
     left, top, width, height = cv2.boundingRect(alpha)
     columns = slice(left, left + width)
     for start in range(top, top + height, _STRIP_ROWS):

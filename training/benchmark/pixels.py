@@ -62,7 +62,7 @@ def _pictures(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step
     backdrop = compose.solid((rgb.shape[0], rgb.shape[1]), (0, 120, 200))
     yield "cutout", lambda: compose.cutout(rgb, alpha)
     yield "encode cutout PNG", lambda: encode(person, ImageFormat.PNG)
-    yield "composite", lambda: compose.composite(rgb, alpha, backdrop)
+    yield "composite", lambda: compose.composite(rgb, alpha, backdrop, in_place=True)
     yield "blur", lambda: compose.blurred(rgb, BLUR_PERCENT)
     yield "encode composite JPEG", lambda: encode(rgb, ImageFormat.JPEG)
 

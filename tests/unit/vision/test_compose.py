@@ -40,6 +40,15 @@ def test_composite_is_within_a_level_of_exact_and_leaves_its_inputs(scene):
         np.testing.assert_array_equal(array, copy)
 
 
+@given(scenes())
+def test_composite_in_place_is_the_same_and_in_the_background(scene):
+    rgb, alpha, background = scene
+    expected = composite(rgb, alpha, background)
+    blended = composite(rgb, alpha, background, in_place=True)
+    assert blended is background
+    np.testing.assert_array_equal(blended, expected)
+
+
 def test_composite_of_a_person_in_the_middle():
     alpha = np.zeros((240, 320), np.uint8)
     alpha[40:230, 100:220] = 255
