@@ -1,0 +1,68 @@
+"""Two processes train one model together, as torchrun starts them."""
+
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from tests.made_data import write_data_pack
+from tests.unit.training.test_train import RECIPE, history
+from training.recipe import read_recipe
+from training.train import find_place, train
+
+WORLD = 2
+
+
+def test_alone_unless_torchrun_says_otherwise(monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    place = find_place()
+    assert (place.rank, place.world, place.first) == (0, 1, True)
+
+
+def free_port() -> int:
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return int(any_port.getsockname()[1])
+
+
+def be_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
+    """What one process of torchrun does."""
+    os.environ |= {
+        "WORLD_SIZE": str(WORLD),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    place = find_place()
+    train(read_recipe(recipe), data, run, place, start=None)
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a fork cannot share the parent's CUDA")
+def test_two_ranks_train_one_model(tmp_path):
+    data, recipe, run = write_data_pack(tmp_path / "data"), tmp_path / "made.toml", tmp_path / "run"
+    recipe.write_text(RECIPE)
+    context, port = multiprocessing.get_context("fork"), free_port()
+    ranks = [
+        context.Process(target=be_rank, args=(rank, port, recipe, data, run))
+        for rank in range(WORLD)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(60)
+    left = [process for process in ranks if process.is_alive()]
+    for process in left:
+        process.kill()
+    assert [process.exitcode for process in ranks] == [0, 0]
+    rows = history(run)
+    assert [row["epoch"] for row in rows] == [1, 2], "only the first of them writes"
+    assert rows[1]["val/all"] > 75
+    state = torch.load(run / "last.pt", weights_only=True)
+    assert state["step"] == 24 + 48, "as many steps as alone, each shared"
