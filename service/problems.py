@@ -129,7 +129,7 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     if error.status >= 500 and not error.retryable:
         log.error("%s", error.detail, exc_info=error)
-    elif error.__cause__ is not None:
+    elif error.status >= 500 and error.__cause__ is not None:
         log.warning("%s: %s (%r)", error.code, error.detail, error.__cause__)
     return problem(request.scope, error)
 
