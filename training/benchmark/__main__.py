@@ -4,6 +4,7 @@ Each takes about a minute. Nothing is asserted: read the figures with the load o
 """
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,7 @@ from training.benchmark.server import serving
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 120)
 
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")]
 Repository = Annotated[Path, typer.Option(help="Folder of models.")]

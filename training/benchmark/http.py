@@ -19,7 +19,7 @@ from service.spec import ModelSpec
 from service.vision.decode import ImageFormat, ImageLimits, check_limits, read_header
 from service.workers import Workers
 from training.benchmark import mixed
-from training.benchmark.measure import Figures
+from training.benchmark.measure import Figures, p95
 from training.benchmark.photos import SIZES, encoded
 from training.benchmark.server import Running, serving
 from training.benchmark.wire import Call, Tally, post, send_all
@@ -111,6 +111,8 @@ def summary(rows: list[Figures]) -> Figures:
         "http_per_s": 1000 / median(row["ms"] for row in wire),
         "in_process_per_s": 1000 / median(row["ms"] for row in direct),
         "ratio": median(row["ratio"] for row in wire),
+        "http_p50_ms": median(row["latency_p50_ms"] for row in wire),
+        "http_p95_ms": median(row["latency_p95_ms"] for row in wire),
         "http_cpu_ms": cpu_wire,
         "in_process_cpu_ms": cpu_direct,
         "client_cpu_ms": median(row["client_cpu_ms"] for row in wire),
@@ -127,6 +129,8 @@ async def _over_http(server: Running, *, requests: int, clients: int) -> Figures
     return {
         "ms": 1000 * wall_s / requests,
         "cpu_ms": 1000 * (server.cpu_s() - cpu) / requests,
+        "latency_p50_ms": 1000 * median(tally.seconds),
+        "latency_p95_ms": 1000 * p95(tally.seconds),
         "client_cpu_ms": 1000 * own_s / requests,
         "unexpected": sum(tally.unexpected.values()),
     }
@@ -135,10 +139,13 @@ async def _over_http(server: Running, *, requests: int, clients: int) -> Figures
 async def _directly(inner: InProcess, *, requests: int, clients: int) -> Figures:
     photo = encoded(PHOTO)
     left = iter(range(requests))
+    seconds: list[float] = []
 
     async def caller() -> None:
         for _ in left:
+            began = perf_counter()
             await inner.segment(photo)
+            seconds.append(perf_counter() - began)
 
     cpu, wall = process_time(), perf_counter()
     await asyncio.gather(*(caller() for _ in range(clients)))
@@ -146,6 +153,8 @@ async def _directly(inner: InProcess, *, requests: int, clients: int) -> Figures
     return {
         "ms": 1000 * wall_s / requests,
         "cpu_ms": 1000 * cpu_s / requests,
+        "latency_p50_ms": 1000 * median(seconds),
+        "latency_p95_ms": 1000 * p95(seconds),
     }
 
 

@@ -74,7 +74,9 @@ def show(title: str, rows: Sequence[Figures], console: Console) -> None:
     for name in columns:
         kind = [row[name] for row in rows if row.get(name) is not None]
         numbers = bool(kind) and all(isinstance(value, (int, float)) for value in kind)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(
+            name.replace("_", " "), justify="right" if numbers else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(_text(row.get(name)) for name in columns))
     console.print(table)

@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Self
 
 HOST = "127.0.0.1"
@@ -42,9 +43,12 @@ class Tally:
     statuses: Counter[int] = field(default_factory=Counter)
     unexpected: Counter[str] = field(default_factory=Counter)
     """`kind: status` of answers other than those expected."""
+    seconds: list[float] = field(default_factory=list)
+    """From the first byte sent to the last received, of each."""
 
-    def add(self, call: Call, status: int) -> None:
+    def add(self, call: Call, status: int, seconds: float) -> None:
         self.answered += 1
+        self.seconds.append(seconds)
         self.statuses[status] += 1
         if status != call.expected:
             self.unexpected[f"{call.kind}: {status}"] += 1
@@ -98,7 +102,8 @@ async def send_all(port: int, calls: Iterable[Call], *, clients: int, tally: Tal
     async def client() -> None:
         async with Connection(port) as connection:
             for call in left:
+                began = perf_counter()
                 status, _ = await connection.exchange(call.request)
-                tally.add(call, status)
+                tally.add(call, status, perf_counter() - began)
 
     await asyncio.gather(*(client() for _ in range(clients)))

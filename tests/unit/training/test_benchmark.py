@@ -73,8 +73,8 @@ def test_mixed_requests_are_the_same_again_and_of_every_kind():
 def test_a_tally_tells_answers_that_were_not_expected():
     tally = wire.Tally()
     call = wire.Call(b"", 200, "mask")
-    tally.add(call, 200)
-    tally.add(call, 503)
+    tally.add(call, 200, 0.1)
+    tally.add(call, 503, 0.2)
     assert (tally.answered, dict(tally.unexpected)) == (2, {"mask: 503": 1})
 
 
