@@ -102,7 +102,9 @@ def bounding_box(alpha: NDArray[np.uint8]) -> Box | None:
 def quality(alpha: NDArray[np.uint8]) -> MaskQuality:
     """Measures a mask, best at the model's own resolution: cheap, and free of resize blur."""
     person = _person(alpha)
-    count, _, stats, _ = cv2.connectedComponentsWithStats(person, connectivity=8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(
+        person, connectivity=8, ltype=_label_type(person)
+    )
     areas = stats[1:count, cv2.CC_STAT_AREA]
     total, largest = int(areas.sum()), int(areas.max(initial=0))
     return MaskQuality(
@@ -112,6 +114,13 @@ def quality(alpha: NDArray[np.uint8]) -> MaskQuality:
         confidence=_confidence(alpha, person),
         foreground=total > 0 and largest >= MIN_PERSON_SHARE * alpha.size,
     )
+
+
+def _label_type(mask: NDArray[np.uint8]) -> int:
+    """16 bits take half the time, where they can number every component there could be."""
+    height, width = mask.shape
+    most = ((height + 1) // 2) * ((width + 1) // 2)
+    return cv2.CV_16U if most <= np.iinfo(np.uint16).max else cv2.CV_32S
 
 
 def _confidence(alpha: NDArray[np.uint8], person: NDArray[np.uint8]) -> float:

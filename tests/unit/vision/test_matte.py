@@ -149,3 +149,12 @@ def test_quality_stays_in_range(alpha):
     for share in (measured.coverage, measured.connectivity, measured.confidence):
         assert 0 <= share <= 1
     assert measured.islands >= 0
+
+
+@pytest.mark.parametrize("side", [510, 512, 514])
+def test_quality_counts_as_many_islands_as_there_can_be(side):
+    alpha = np.zeros((side, side), np.uint8)
+    alpha[::2, ::2] = 255
+    measured = quality(alpha)
+    assert measured.islands == (side // 2) ** 2
+    assert measured.connectivity == pytest.approx(1 / measured.islands)
