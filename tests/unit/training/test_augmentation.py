@@ -97,6 +97,22 @@ def test_scale_is_how_large_the_person_becomes_and_place_is_free(zoom):
     assert len(tops) > 2
 
 
+def test_aspect_trades_height_for_width():
+    mask = np.zeros((200, 200), np.uint8)
+    mask[50:150, 50:150] = 255
+    squeezed = replace(STILL, aspect=0.5)
+    ratios = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        _, truth = warp(np.dstack([mask] * 3), mask, (200, 200), squeezed, rng)
+        rows, columns = np.nonzero(truth > 127)
+        tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert tall * wide == pytest.approx(100 * 100, rel=0.03)
+        ratios.append(tall / wide)
+    assert 1 / 1.53 < min(ratios) < 0.95
+    assert 1.05 < max(ratios) < 1.53
+
+
 def test_outside_is_mirrored_and_so_is_its_mask():
     mask = np.full((30, 30), 255, np.uint8)
     small = replace(STILL, scale=(0.5, 0.5), rotation=180)

@@ -133,6 +133,12 @@ class TestEveryKind:
         assert different(*moves) == KERNELS
 
 
+def as_matrix(kernel: torch.Tensor | None) -> torch.Tensor:
+    """Outputs by inputs, the inputs in the order of channels-last memory."""
+    assert kernel is not None
+    return torch.stack([output.permute(1, 2, 0).reshape(-1) for output in kernel])
+
+
 def test_muon_updates_of_dense_kernels_are_nearly_orthogonal():
     model = made_model()
     before = weights(model)
@@ -143,11 +149,15 @@ def test_muon_updates_of_dense_kernels_are_nearly_orthogonal():
         gradient = model.get_parameter(name).grad
         assert gradient is not None
         gradient[0] *= 100
+    gradients = {name: as_matrix(model.get_parameter(name).grad) for name in DENSE}
     optimiser.step(1)
-    for name in DENSE:
-        update = change(model, before)[name].permute(0, 2, 3, 1).flatten(1)
+    for name, gradient in gradients.items():
+        update = as_matrix(change(model, before)[name])
         stretches = torch.linalg.svdvals(update)
         assert stretches.max() / stretches.min() < 2, name
+        u, _, v = torch.linalg.svd(gradient, full_matrices=False)
+        nearest = (u @ v).flatten()
+        assert torch.cosine_similarity(-update.flatten(), nearest, dim=0) > 0.97, name
 
 
 def test_muon_leaves_depthwise_thin_and_vectors_to_adamw():
