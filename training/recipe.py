@@ -33,8 +33,8 @@ class Optimiser(Strict):
     """Of SGD."""
     warm_up: float = Field(default=1.0, ge=0)
     """Epochs from zero to the full rate."""
-    cool_down: float = Field(gt=0)
-    """Epochs from the full rate to zero, at the end; constant between."""
+    cool_down: float = Field(default=0, ge=0)
+    """Epochs from the full rate to zero, at the end; constant between. 0: a run to branch from."""
     clip: float = 5.0
     """Largest norm of the gradient."""
 
@@ -78,7 +78,8 @@ class Recipe(Strict):
     def rate(self, epoch: float) -> float:
         """Share 0..1 of the full rates at a fractional epoch: warm-up, constant, cool-down."""
         warm = epoch / self.optimiser.warm_up if self.optimiser.warm_up else 1.0
-        cool = (self.epochs - epoch) / self.optimiser.cool_down
+        left = self.epochs - epoch
+        cool = left / self.optimiser.cool_down if self.optimiser.cool_down else 1.0
         return max(0.0, min(1.0, warm, cool))
 
 

@@ -40,7 +40,7 @@ def test_every_recipe_reads_and_builds(file):
     numbers = read_recipe(file)
     assert numbers.name == file.stem, "the card names the file by the run"
     build_model(numbers.model, numbers.options)
-    assert numbers.rate(numbers.epochs) == 0
+    assert numbers.rate(numbers.epochs) == (0 if numbers.optimiser.cool_down else 1)
 
 
 def test_there_are_recipes():
@@ -75,7 +75,7 @@ def test_unknown_keys_of_a_phase_are_refused():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "adagrad"}, {"rate": "fast"}, {"cool_down": 0}, {"warm_up": -1}]
+    "wrong", [{"kind": "adagrad"}, {"rate": "fast"}, {"cool_down": -1}, {"warm_up": -1}]
 )
 def test_values_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
@@ -104,6 +104,10 @@ def test_rate_warms_up_stays_and_cools_down_to_nothing(epoch, share):
 
 def test_without_warm_up_the_first_step_has_the_full_rate():
     assert recipe(warm_up=0).rate(0) == 1
+
+
+def test_without_cool_down_the_rate_stays_for_others_to_branch_from():
+    assert recipe(cool_down=0).rate(8) == 1
 
 
 @given(warm_up=st.floats(0, 20), cool_down=st.floats(0.1, 20), epoch=st.floats(-1, 20))
