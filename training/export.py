@@ -105,12 +105,15 @@ def main(
     model = read_weights(numbers, run / "last.pt")
     folder = repository / numbers.model
     candidate = folder / "1" / "candidate.onnx"
-    export_onnx(model, size_hw, candidate)
-    verify(model, candidate, size_hw)
-    segment = by_model(open_onnx(candidate), size_hw=size_hw, resize=numbers.resize)
-    summaries = evaluate(segment, portraits)
-    spec = make_spec(numbers, size_hw, candidate, summaries)
-    candidate.replace(spec.model_file(repository))
+    try:
+        export_onnx(model, size_hw, candidate)
+        verify(model, candidate, size_hw)
+        segment = by_model(open_onnx(candidate), size_hw=size_hw, resize=numbers.resize)
+        summaries = evaluate(segment, portraits)
+        spec = make_spec(numbers, size_hw, candidate, summaries)
+        candidate.replace(spec.model_file(repository))
+    finally:
+        candidate.unlink(missing_ok=True)
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     write_configs(spec, folder)
     write_card(spec, folder, run / "curve.png")

@@ -96,6 +96,8 @@ class Batches(Sampler[list[Draw]]):
         seeds = rng.integers(2**63, size=len(photos))
         draws = [Draw(int(photo), int(s)) for photo, s in zip(photos, seeds, strict=True)]
         whole = len(draws) // (batch * world) * batch * world
+        if not whole:
+            raise ValueError(f"{len(draws)} photos do not fill a batch of {batch * world}")
         mine = draws[rank:whole:world]
         self.batches = [mine[start : start + batch] for start in range(0, len(mine), batch)]
 

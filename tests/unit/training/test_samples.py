@@ -170,3 +170,8 @@ class TestSamples:
     def test_photos_are_kept_no_larger_than_the_largest_zoom_needs(self, data):
         kept = samples(data, (20, 16), STILL).photos
         assert {(rgb.shape, mask.shape) for rgb, mask in kept} == {((30, 30, 3), (30, 30))}
+
+
+def test_photos_that_do_not_fill_a_batch_are_no_epoch():
+    with pytest.raises(ValueError, match="do not fill a batch of 8"):
+        Batches([], {}, batch=4, seed=0, epoch=0, world=2)
