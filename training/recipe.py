@@ -43,6 +43,9 @@ class LossWeights(Strict):
     cross_entropy: float = 1.0
     semantic_connectivity: float = 0.0
     cold_start: Literal["paper", "missed"] = "paper"
+    soften_lone: bool = False
+    """Both of SC loss, see there."""
+    jaccard: float = 0.0
 
 
 class Recipe(Strict):

@@ -14,7 +14,7 @@ def plot_curve(history: Path, picture: Path) -> None:
     """Loss and validation mIoU over epochs, as PNG."""
     rows = [json.loads(line) for line in history.read_text().splitlines()]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for name in ("cross_entropy", "semantic_connectivity"):
+    for name in ("cross_entropy", "semantic_connectivity", "jaccard"):
         points = [(row["epoch"], row[name]) for row in rows if name in row]
         if points:
             left.plot(*zip(*points, strict=True), label=name)

@@ -28,6 +28,7 @@ from training.data.portraits import Portrait, read_backgrounds, read_portraits, 
 from training.data.samples import Batches, Samples, single_threaded
 from training.evaluate import OVERALL, by_network, evaluate
 from training.losses.cross_entropy import cross_entropy, person_logit
+from training.losses.jaccard import jaccard_loss
 from training.losses.semantic_connectivity import semantic_connectivity_loss
 from training.models import build_model
 from training.optimiser import Stepper, build_optimiser
@@ -186,13 +187,15 @@ def train_step(
 
 
 def losses(logits: Tensor, truth: Tensor, weights: LossWeights) -> dict[str, Tensor]:
-    """The weighted terms by name."""
+    """The weighted terms by name; a term without weight costs nothing."""
     terms = {"cross_entropy": weights.cross_entropy * cross_entropy(logits, truth)}
+    person = person_logit(logits).sigmoid()
     if weights.semantic_connectivity:
-        connectivity = semantic_connectivity_loss(
-            person_logit(logits).sigmoid(), truth, cold_start=weights.cold_start
+        terms["semantic_connectivity"] = weights.semantic_connectivity * semantic_connectivity_loss(
+            person, truth, cold_start=weights.cold_start, soften_lone=weights.soften_lone
         )
-        terms["semantic_connectivity"] = weights.semantic_connectivity * connectivity
+    if weights.jaccard:
+        terms["jaccard"] = weights.jaccard * jaccard_loss(person, truth)
     return terms
 
 
