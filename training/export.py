@@ -18,7 +18,7 @@ from service.vision.geometry import Size
 from training.card import write_card
 from training.data.portraits import read_portraits
 from training.evaluate import by_model, evaluate, table
-from training.models import build_model
+from training.models import build_model, deploy_form
 from training.models.deployed import Deployed
 from training.onnx_model import open_onnx
 from training.recipe import Recipe, read_recipe
@@ -106,7 +106,7 @@ def main(
     folder = repository / numbers.model
     candidate = folder / "1" / "candidate.onnx"
     try:
-        export_onnx(model, size_hw, candidate)
+        export_onnx(deploy_form(model), size_hw, candidate)
         verify(model, candidate, size_hw)
         segment = by_model(open_onnx(candidate), size_hw=size_hw, resize=numbers.resize)
         summaries = evaluate(segment, portraits)

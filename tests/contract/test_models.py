@@ -9,7 +9,7 @@ from torch import nn
 
 from service.vision.geometry import Size
 from training.export import export_onnx
-from training.models import BUILDERS, build_model
+from training.models import BUILDERS, build_model, deploy_form
 from training.models.connectnet import ConnectNet, ConnectNetConfig, DownBlock, ShuffleBlock
 from training.models.deployed import Deployed
 from training.onnx_model import open_onnx
@@ -302,3 +302,14 @@ def multiply_adds(model: nn.Module, size_hw: Size) -> int:
     with torch.inference_mode():
         model.eval()(torch.zeros(1, 3, *size_hw))
     return sum(counts)
+
+
+def test_deploy_form_of_connectnet_is_the_same_function_in_whole_blocks():
+    model = seasoned("connectnet").eval()
+    wide = deploy_form(model)
+    channels = wide.head[0][0][0].in_channels
+    assert channels % 16 == 0
+    assert channels > model.head[0][0][0].in_channels
+    images = torch.rand(2, 3, 64, 96) * 255
+    with torch.inference_mode():
+        torch.testing.assert_close(wide(images), model(images), atol=1e-5, rtol=1e-5)

@@ -4,11 +4,14 @@ Source: Chu et al., "PP-HumanSeg: Connectivity-Aware Portrait Segmentation with 
 Teleconferencing Video Dataset" (WACVW 2022), section 4 and figure 5.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+BLOCK = 16
+"""Channels that one AVX-512 register holds, and with it a block of the kernels that serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,32 @@ class ConnectNet(nn.Module):
         deep = self.bottleneck(self.encoder(self.pool(stem)))
         logits: Tensor = self.head(torch.cat([skip, upsample_to(deep, skip)], dim=1))
         return logits
+
+
+def deploy_form(model: ConnectNet) -> ConnectNet:
+    """The same function with dead channels beside the skip's, so that the decoder has a whole
+    number of blocks: ONNX Runtime's blocked kernels take nothing else, and at 96x96 the others
+    cost as much as the rest of the network.
+    """
+    config = model.config
+    skip = config.skip + -(config.skip + config.decoder) % BLOCK
+    wide = ConnectNet(replace(config, skip=skip)).eval()
+    live = [*range(config.skip), *range(skip, skip + config.decoder)]
+    state = wide.state_dict()
+    for name, value in model.state_dict().items():
+        state[name] = _widen(value, state[name], live)
+    wide.load_state_dict(state)
+    return wide
+
+
+def _widen(value: Tensor, like: Tensor, live: list[int]) -> Tensor:
+    """`value` in the shape of `like`, with zeros in the channels that are not live."""
+    for axis, (old, new) in enumerate(zip(value.shape, like.shape, strict=True)):
+        if old != new:
+            shape = (*value.shape[:axis], new, *value.shape[axis + 1 :])
+            at = torch.tensor(live[:old])
+            value = torch.zeros(shape, dtype=value.dtype).index_copy(axis, at, value)
+    return value
 
 
 class ShuffleBlock(nn.Module):

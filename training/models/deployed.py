@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from training.losses.cross_entropy import person_logit
+
 
 class Deployed(nn.Module):
     """uint8 [N,H,W,3] RGB to uint8 [N,H,W], 255 x the softmax probability of person."""
@@ -13,5 +15,6 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         logits = self.model(image.permute(0, 3, 1, 2).float())
-        person = torch.softmax(logits, dim=1)[:, 1]
+        # The same as softmax, whose ONNX Runtime kernel took a seventh of the whole graph's time.
+        person = torch.sigmoid(person_logit(logits))
         return (person * 255).round().to(torch.uint8)
