@@ -282,7 +282,9 @@ def main(
     recipe: Annotated[Path, typer.Argument(help="a file of training/recipes/")],
     data: Annotated[Path, typer.Option(help="the data pack")],
     runs: Annotated[Path, typer.Option(help="where checkpoints and curves go")],
-    start: Annotated[Path | None, typer.Option(help="branch from this checkpoint")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--branch-from", help="a checkpoint of another run")
+    ] = None,
     threads: Annotated[int, typer.Option(help="of each process")] = 1,
 ) -> None:
     """Trains a recipe, or goes on where it stopped."""
