@@ -22,7 +22,8 @@ from rich.table import Table
 from torch import nn
 
 from service.spec import ResizeRule, load_spec
-from service.vision.geometry import Size, fit, unfit
+from service.vision.geometry import Size, fit, inside, unfit
+from service.vision.matte import quality
 from training.data.portraits import Portrait, Split, read_portraits
 from training.metrics import MaskScore, score, summarise
 from training.models.deployed import Deployed
@@ -62,9 +63,12 @@ def by_model(predict: Predict, *, size_hw: Size, resize: ResizeRule) -> Segment:
     """The steps of the service, in this process."""
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
-        rgb = portrait.rgb()
-        image, placement = fit(rgb, size_hw, resize)
-        return unfit(predict(image[None])[0], placement, rgb.shape[:2])
+        frame = portrait.frame(at_least=size_hw)
+        image, placement = fit(frame.rgb, size_hw, resize)
+        alpha = predict(image[None])[0]
+        if not quality(alpha[inside(placement)]).foreground:
+            return np.zeros(frame.photo_hw, np.uint8)
+        return unfit(alpha, placement, frame.photo_hw)
 
     return segment
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from training.data.portraits import Portrait, read_backgrounds, read_portraits, read_rgb
+from training.data.portraits import Portrait, read_backgrounds, read_frame, read_portraits
 from training.data.samples import Batches, Samples, single_threaded
 from training.evaluate import OVERALL, by_network, evaluate
 from training.losses.cross_entropy import cross_entropy, person_logit
@@ -117,7 +117,7 @@ def begin(recipe: Recipe, run: Path, place: Place, start: Path | None) -> Progre
 
 
 def read_samples(recipe: Recipe, phase: Phase, data: Path) -> Samples:
-    backgrounds = [read_rgb(path) for path in read_backgrounds(data, "train")]
+    backgrounds = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
     return Samples(
         read_portraits(data, "train"),
         backgrounds,

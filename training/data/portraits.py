@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.vision.decode import decode, read_header
+from service.vision.decode import Frame, decode, read_header
+from service.vision.geometry import Size
 
 Split = Literal["train", "val"]
 
@@ -26,8 +27,12 @@ class Portrait:
     mask: Path
 
     def rgb(self) -> NDArray[np.uint8]:
-        """uint8 [H,W,3], decoded as the service decodes."""
-        return read_rgb(self.image)
+        """uint8 [H,W,3]."""
+        return read_frame(self.image).rgb
+
+    def frame(self, at_least: Size) -> Frame:
+        """Decoded as the service decodes a photo whose mask alone is wanted."""
+        return read_frame(self.image, at_least=at_least)
 
     def truth(self) -> NDArray[np.uint8]:
         """uint8 [H,W], 0 background .. 255 person."""
@@ -61,10 +66,10 @@ def read_backgrounds(data: Path, split: Split) -> list[Path]:
     ]
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """A photo as uint8 [H,W,3]."""
+def read_frame(path: Path, *, at_least: Size | None = None) -> Frame:
+    """A photo; `at_least` as in `decode`."""
     encoded = path.read_bytes()
-    return decode(encoded, read_header(encoded)).rgb
+    return decode(encoded, read_header(encoded), at_least=at_least)
 
 
 def _rows(index: Path) -> Iterator[dict[str, str]]:

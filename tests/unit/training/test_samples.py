@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.made_data import SIDE, made_portrait, write_data_pack
 from tests.unit.training.test_augmentation import STILL
 from training.data.augmentation import Augmentation
-from training.data.portraits import Portrait, read_backgrounds, read_portraits, read_rgb
+from training.data.portraits import Portrait, read_backgrounds, read_frame, read_portraits
 from training.data.samples import Batches, Draw, Samples
 
 
@@ -111,12 +111,12 @@ class TestPortraits:
 
     def test_backgrounds_of_a_split_have_nobody_and_can_be_read(self, data):
         assert read_backgrounds(data, "val") == []
-        shapes = [read_rgb(path).shape for path in read_backgrounds(data, "train")]
+        shapes = [read_frame(path).rgb.shape for path in read_backgrounds(data, "train")]
         assert shapes == [(SIDE, SIDE, 3)] * 3
 
 
 def samples(data: Path, size_hw: tuple[int, int], augmentation: Augmentation) -> Samples:
-    scenes = [read_rgb(path) for path in read_backgrounds(data, "train")]
+    scenes = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
     people = read_portraits(data, "train")
     return Samples(people, scenes, size_hw=size_hw, augmentation=augmentation)
 
