@@ -108,15 +108,18 @@ def models() -> None:
 
     settings = _settings()
     table = Table(title=f"Models in {settings.model_repository}")
-    for heading in ("name", "version", "input", "precision", "licence", "run", "metrics"):
+    for heading in ("name", "input", "run", "sha256", "mIoU"):
         table.add_column(heading, overflow="fold")
     try:
         names = settings.models or find_models(settings.model_repository)
-        for name in names:
-            table.add_row(*_row(read_spec(settings.model_repository, name)))
+        specs = [read_spec(settings.model_repository, name) for name in names]
     except (OSError, ValueError) as error:
         _stop(str(error))
+    for spec in specs:
+        table.add_row(*_row(spec))
     out.print(table)
+    for spec in specs:
+        _say(out, f"{spec.name}: {spec.licence}")
 
 
 async def _with_progress(tasks: list[Task], order: FileOrder, settings: Settings) -> list[Failure]:
@@ -135,20 +138,14 @@ def _summary(total: int, failures: list[Failure], to: Path) -> None:
 
 
 def _row(spec: ModelSpec) -> tuple[str, ...]:
-    metrics = ", ".join(
-        f"{source} {name} {value:g}"
-        for source, values in spec.metrics.items()
-        for name, value in values.items()
-    )
-    size = f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}"
+    """mIoU is that over all sources of the validation split; the card has the rest."""
+    miou = spec.metrics.get("all", {}).get("miou_image_mean")
     return (
         spec.name,
-        str(spec.version),
-        size,
-        spec.precision,
-        spec.licence,
+        f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}",
         spec.run,
-        metrics or "-",
+        spec.sha256[:12],
+        "-" if miou is None else f"{miou:.2f}",
     )
 
 
