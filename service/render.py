@@ -162,7 +162,7 @@ def _render(job: Job, photo: Frame, picture: Frame | None, found: Matte) -> Rend
 
 def _shape(found: Matte, look: Look) -> tuple[NDArray[np.uint8], matte.Box | None]:
     """The alpha to use, and the person's box in it. Without a person the mask is empty."""
-    alpha = found.alpha if found.quality.foreground else np.zeros_like(found.alpha)
+    alpha = matte.only_person(found.alpha, found.quality)
     if look.threshold is not None:
         alpha = matte.harden(alpha, look.threshold)
     if look.grow:

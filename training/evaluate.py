@@ -23,7 +23,7 @@ from torch import nn
 
 from service.spec import ResizeRule, load_spec
 from service.vision.geometry import Size, fit, inside, unfit
-from service.vision.matte import quality
+from service.vision.matte import only_person, quality
 from training.data.portraits import Portrait, Split, read_portraits
 from training.metrics import MaskScore, score, summarise
 from training.models.deployed import Deployed
@@ -66,9 +66,8 @@ def by_model(predict: Predict, *, size_hw: Size, resize: ResizeRule) -> Segment:
         frame = portrait.frame(at_least=size_hw)
         image, placement = fit(frame.rgb, size_hw, resize)
         alpha = predict(image[None])[0]
-        if not quality(alpha[inside(placement)]).foreground:
-            return np.zeros(frame.photo_hw, np.uint8)
-        return unfit(alpha, placement, frame.photo_hw)
+        measured = quality(alpha[inside(placement)])
+        return only_person(unfit(alpha, placement, frame.photo_hw), measured)
 
     return segment
 

@@ -123,6 +123,11 @@ def _label_type(mask: NDArray[np.uint8]) -> int:
     return cv2.CV_16U if most <= np.iinfo(np.uint16).max else cv2.CV_32S
 
 
+def only_person(alpha: NDArray[np.uint8], measured: MaskQuality) -> NDArray[np.uint8]:
+    """The mask as it is, or an empty one when what was measured is noise and not a person."""
+    return alpha if measured.foreground else np.zeros_like(alpha)
+
+
 def _confidence(alpha: NDArray[np.uint8], person: NDArray[np.uint8]) -> float:
     near = np.ones((2 * BOUNDARY_BAND + 1, 2 * BOUNDARY_BAND + 1), np.uint8)
     band = cv2.morphologyEx(person, cv2.MORPH_GRADIENT, near) > 0
