@@ -6,7 +6,7 @@
 The second asks a running service for the same masks, which must come out the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.request import Request, urlopen
@@ -21,18 +21,27 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
+from service.routing import Domain
 from service.spec import ResizeRule, load_spec
 from service.vision.geometry import Size, fit, inside, unfit
 from service.vision.matte import only_person, quality
 from training.data.portraits import Portrait, Split, read_portraits
 from training.metrics import MaskScore, score, summarise
+from training.models import extra_input
 from training.models.deployed import Deployed
-from training.onnx_model import Predict, open_onnx
+from training.onnx_model import Predict, Tensors, open_onnx
 
 Segment = Callable[[Portrait], NDArray[np.uint8]]
 """A photo to its mask uint8 [H,W] at the photo's size."""
 
+FindDomain = Callable[[Portrait], Domain]
+
 OVERALL = "all"
+
+
+def reference_domain(portrait: Portrait) -> Domain:
+    """By the data pack's own faces."""
+    return portrait.domain
 
 
 def evaluate(segment: Segment, portraits: Sequence[Portrait]) -> dict[str, dict[str, float]]:
@@ -50,22 +59,36 @@ def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segm
     """A torch network (logits out), put into evaluation mode."""
     deployed = Deployed(network).eval()
     device = next(network.parameters()).device
+    extra = extra_input(network)
 
     @torch.inference_mode()
-    def predict(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        alpha: NDArray[np.uint8] = deployed(torch.from_numpy(images).to(device)).cpu().numpy()
+    def predict(inputs: Tensors) -> NDArray[Any]:
+        tensors = [torch.from_numpy(value).to(device) for value in inputs.values()]
+        alpha: NDArray[Any] = deployed(*tensors).cpu().numpy()
         return alpha
 
-    return by_model(predict, size_hw=size_hw, resize=resize)
+    return by_model(predict, size_hw=size_hw, resize=resize, extras=[extra] if extra else [])
 
 
-def by_model(predict: Predict, *, size_hw: Size, resize: ResizeRule) -> Segment:
-    """The steps of the service, in this process."""
+def by_model(
+    predict: Predict,
+    *,
+    size_hw: Size,
+    resize: ResizeRule,
+    extras: Collection[str] = (),
+    domain: FindDomain = reference_domain,
+) -> Segment:
+    """The steps of the service, in this process; `extras` are the inputs beside `image`."""
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
         frame = portrait.frame(at_least=size_hw)
         image, placement = fit(frame.rgb, size_hw, resize)
-        alpha = predict(image[None])[0]
+        inputs: dict[str, NDArray[Any]] = {"image": image[None]}
+        if "prior" in extras:
+            inputs["prior"] = np.zeros((1, *size_hw), np.uint8)
+        if "domain" in extras:
+            inputs["domain"] = np.array([domain(portrait)], np.int64)
+        alpha = predict(inputs)[0]
         measured = quality(alpha[inside(placement)])
         return only_person(unfit(alpha, placement, frame.photo_hw), measured)
 
@@ -108,11 +131,12 @@ def main(
     """Evaluates an exported model, in process or as served."""
     spec = load_spec(model_dir)
     chosen: Split = "train" if split == "train" else "val"
+    extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
     if url:
         segment = by_service(url.rstrip("/"), spec.name)
     else:
         predict = open_onnx(spec.model_file(model_dir.parent))
-        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
+        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
     Console(width=140).print(table(evaluate(segment, read_portraits(data, chosen))))
 
 

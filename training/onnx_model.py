@@ -1,14 +1,16 @@
 """An exported model as a plain function, for measuring it away from the service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""uint8 [N,H,W,3] to uint8 [N,H,W], as every exported model."""
+Tensors = Mapping[str, NDArray[Any]]
+Predict = Callable[[Tensors], NDArray[Any]]
+"""Inputs by name, batch first, to the one output: an exported model."""
 
 
 def open_onnx(model_file: Path, *, threads: int = 1) -> Predict:
@@ -17,8 +19,8 @@ def open_onnx(model_file: Path, *, threads: int = 1) -> Predict:
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
 
-    def predict(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        (alpha,) = session.run(["alpha"], {"image": images})
-        return np.asarray(alpha, np.uint8)
+    def predict(inputs: Tensors) -> NDArray[Any]:
+        (output,) = session.run(None, dict(inputs))
+        return np.asarray(output)
 
     return predict

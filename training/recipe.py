@@ -46,6 +46,12 @@ class LossWeights(Strict):
     soften_lone: bool = False
     """Both of SC loss, see there."""
     jaccard: float = 0.0
+    consistency: float = 1.0
+    """Of RCRNet's two views."""
+    edge: float = 0.3
+    """Of RCRNet's and TriSeNet's edge head."""
+    self_supervised: float = 0.25
+    """Of MD-TriSeNet's branches."""
 
 
 class Recipe(Strict):
@@ -61,6 +67,10 @@ class Recipe(Strict):
     optimiser: Optimiser
     loss: LossWeights
     augmentation: Augmentation = Augmentation()
+    domain_balance: float = Field(default=0.5, ge=0, le=1)
+    """Of MD-TriSeNet's single-domain batches, see training.data.samples."""
+    freeze_statistics: bool = False
+    """Keeps batch norm's statistics outside MD-TriSeNet's branches as they are."""
     average: float = 0.999
     """Decay per step of the averaged weights, which are the ones evaluated and exported."""
     evaluate_every: int = 2

@@ -21,21 +21,17 @@ import typer
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from training.data.portraits import Portrait, read_backgrounds, read_frame, read_portraits
-from training.data.samples import Batches, Samples, single_threaded
-from training.evaluate import OVERALL, by_network, evaluate
-from training.losses.cross_entropy import cross_entropy, person_logit
-from training.losses.jaccard import jaccard_loss
-from training.losses.semantic_connectivity import semantic_connectivity_loss
-from training.models import build_model
+from training.data.samples import single_threaded
+from training.models import adapt_weights, build_model
 from training.optimiser import Stepper, build_optimiser
-from training.recipe import LossWeights, Phase, Recipe, read_recipe
+from training.recipe import Phase, Recipe, read_recipe
 from training.report import plot_curve
+from training.tasks import Task, build_task
 
-Batch = tuple[Tensor, Tensor]
+Batch = Any
+"""A NamedTuple of tensors, whichever the task's samples are."""
 console = Console(stderr=True)
 
 
@@ -50,6 +46,16 @@ class Place:
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run that has no checkpoint of its own begins; nowhere: with new weights."""
+
+    branch: Path | None = None
+    """A checkpoint of another run: weights, optimiser and epoch."""
+    weights: Path | None = None
+    """The averaged weights of a checkpoint or of `training/weights`, at epoch 0."""
 
 
 @dataclass(slots=True)
@@ -78,85 +84,75 @@ class Progress:
         self.epoch, self.step = state["epoch"], state["step"]
 
 
-def train(recipe: Recipe, data: Path, run: Path, place: Place, *, start: Path | None) -> None:
-    """Runs every epoch that is left; `start` is a checkpoint of another run to branch from."""
+def train(recipe: Recipe, data: Path, run: Path, place: Place, *, start: Start) -> None:
+    """Runs every epoch that is left."""
     torch.manual_seed(recipe.seed)
     progress = begin(recipe, run, place, start)
-    validation = read_portraits(data, "val")
-    samples: Samples | None = None
+    task = build_task(recipe, data)
+    samples, size_hw = None, None
     while progress.epoch < recipe.epochs:
         phase = recipe.phase(progress.epoch)
-        if samples is None or samples.size_hw != phase.size_hw:
-            samples = read_samples(recipe, phase, data)
+        if samples is None or size_hw != phase.size_hw:
+            samples, size_hw = task.samples(phase.size_hw), phase.size_hw
         began = time.monotonic()
-        losses = train_epoch(recipe, phase, samples, progress, place)
+        losses = train_epoch(recipe, task, phase, samples, progress, place)
         progress.epoch += 1
         if place.first:
             row = {"epoch": progress.epoch, "seconds": round(time.monotonic() - began, 1)} | losses
             row |= {"size": phase.size_hw[0], "rate": recipe.rate(progress.epoch)}
             if due(recipe, progress.epoch):
-                row |= validate(recipe, phase, progress, validation)
+                row |= task.validate(progress.average, phase.size_hw)
             record(run, row)
             save(run / "last.pt", progress)
             plot_curve(run / "history.jsonl", run / "curve.png")
 
 
-def begin(recipe: Recipe, run: Path, place: Place, start: Path | None) -> Progress:
-    """A fresh start, a branch of another run, or where this run stopped."""
+def begin(recipe: Recipe, run: Path, place: Place, start: Start) -> Progress:
+    """Where this run stopped; else a branch of another run, its weights alone, or nothing."""
     model = build_model(recipe.model, recipe.options).to(place.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
     progress = Progress(model, average, build_optimiser(model, recipe.optimiser))
     run.mkdir(parents=True, exist_ok=True)
     last = run / "last.pt"
-    checkpoint = last if last.exists() else start
+    checkpoint = last if last.exists() else start.branch
     if checkpoint is not None:
         progress.restore(torch.load(checkpoint, map_location=place.device, weights_only=True))
         console.print(f"going on from {checkpoint}, epoch {progress.epoch}")
+    elif start.weights is not None:
+        weights = torch.load(start.weights, map_location=place.device, weights_only=True)
+        for each in (model, average):
+            each.load_state_dict(adapt_weights(each, weights["average"]))
+        console.print(f"beginning with the weights of {start.weights}")
     return progress
 
 
-def read_samples(recipe: Recipe, phase: Phase, data: Path) -> Samples:
-    backgrounds = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
-    return Samples(
-        read_portraits(data, "train"),
-        backgrounds,
-        size_hw=phase.size_hw,
-        augmentation=recipe.augmentation,
-    )
-
-
 def train_epoch(
-    recipe: Recipe, phase: Phase, samples: Samples, progress: Progress, place: Place
+    recipe: Recipe,
+    task: Task,
+    phase: Phase,
+    samples: Dataset[Any],
+    progress: Progress,
+    place: Place,
 ) -> dict[str, float]:
     """One pass; returns the mean of each loss term."""
-    progress.model.train()
-    network = parallel(progress.model, place)
-    batches = epoch_batches(recipe, phase, samples, progress.epoch, place)
+    task.prepare(progress.model)
+    batches = epoch_batches(task, phase, samples, progress.epoch, place)
     totals: dict[str, float] = {}
     for index, batch in enumerate(shown(batches, progress.epoch, recipe.epochs, place)):
         rate = recipe.rate(progress.epoch + index / len(batches))
-        terms = train_step(network, batch, recipe, progress, place, rate=rate)
+        terms = train_step(task, batch, recipe, progress, place, rate=rate)
         for name, term in terms.items():
             totals[name] = totals.get(name, 0.0) + term.item() / len(batches)
     return totals
 
 
 def epoch_batches(
-    recipe: Recipe, phase: Phase, samples: Samples, epoch: int, place: Place
+    task: Task, phase: Phase, samples: Dataset[Any], epoch: int, place: Place
 ) -> DataLoader[Batch]:
-    batches = Batches(
-        samples.portraits,
-        recipe.repeats,
-        batch=phase.batch // place.world,
-        seed=recipe.seed,
-        epoch=epoch,
-        rank=place.rank,
-        world=place.world,
-    )
     return DataLoader(
         samples,
-        batch_sampler=batches,
+        batch_sampler=task.batches(phase, epoch, place.rank, place.world),
         num_workers=1,
         prefetch_factor=4,
         worker_init_fn=single_threaded,
@@ -165,7 +161,7 @@ def epoch_batches(
 
 
 def train_step(
-    network: nn.Module,
+    task: Task,
     batch: Batch,
     recipe: Recipe,
     progress: Progress,
@@ -173,12 +169,11 @@ def train_step(
     *,
     rate: float,
 ) -> dict[str, Tensor]:
-    image, truth = (part.to(place.device) for part in batch)
-    image = image.float().contiguous(memory_format=torch.channels_last)
+    batch = type(batch)(*(part.to(place.device) for part in batch))
     with torch.autocast(place.device.type, torch.bfloat16):
-        logits = network(image)
-    terms = losses(logits.float(), truth.float() / 255, recipe.loss)
+        terms = task.losses(progress.model, batch)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    average_gradients(progress.model, place)
     nn.utils.clip_grad_norm_(progress.model.parameters(), recipe.optimiser.clip)
     progress.optimiser.step(rate)
     progress.step += 1
@@ -186,17 +181,20 @@ def train_step(
     return terms
 
 
-def losses(logits: Tensor, truth: Tensor, weights: LossWeights) -> dict[str, Tensor]:
-    """The weighted terms by name; a term without weight costs nothing."""
-    terms = {"cross_entropy": weights.cross_entropy * cross_entropy(logits, truth)}
-    person = person_logit(logits).sigmoid()
-    if weights.semantic_connectivity:
-        terms["semantic_connectivity"] = weights.semantic_connectivity * semantic_connectivity_loss(
-            person, truth, cold_start=weights.cold_start, soften_lone=weights.soften_lone
-        )
-    if weights.jaccard:
-        terms["jaccard"] = weights.jaccard * jaccard_loss(person, truth)
-    return terms
+def average_gradients(model: nn.Module, place: Place) -> None:
+    """Makes them the mean over all processes, in one message.
+
+    A parameter without a gradient (another domain's branch) has none in any process.
+    """
+    if place.world == 1:
+        return
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    message = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(message)
+    message /= place.world
+    parts = message.split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 @torch.no_grad()
@@ -215,16 +213,6 @@ def due(recipe: Recipe, epoch: int) -> bool:
     return epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs
 
 
-def validate(
-    recipe: Recipe, phase: Phase, progress: Progress, portraits: list[Portrait]
-) -> dict[str, float]:
-    """The image mean of both classes' IoU, by source."""
-    segment = by_network(progress.average, size_hw=phase.size_hw, resize=recipe.resize)
-    summaries = evaluate(segment, portraits)
-    scores = {f"val/{source}": s["miou_image_mean"] for source, s in summaries.items()}
-    return scores | {"val/connectivity": summaries[OVERALL]["connectivity"]}
-
-
 def record(run: Path, row: dict[str, float]) -> None:
     """One line of JSON an epoch, to the file and to the eye."""
     rounded = {name: round(value, 5) for name, value in row.items()}
@@ -238,12 +226,6 @@ def save(path: Path, progress: Progress) -> None:
     beside = path.with_suffix(".new")
     torch.save(progress.state(), beside)
     beside.replace(path)
-
-
-def parallel(model: nn.Module, place: Place) -> nn.Module:
-    if place.world == 1:
-        return model
-    return DistributedDataParallel(model)
 
 
 def shown(batches: DataLoader[Batch], epoch: int, epochs: int, place: Place) -> Iterator[Batch]:
@@ -282,8 +264,12 @@ def main(
     recipe: Annotated[Path, typer.Argument(help="a file of training/recipes/")],
     data: Annotated[Path, typer.Option(help="the data pack")],
     runs: Annotated[Path, typer.Option(help="where checkpoints and curves go")],
-    start: Annotated[
+    branch: Annotated[
         Path | None, typer.Option("--branch-from", help="a checkpoint of another run")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="begin with these, a file of training/weights/ or a checkpoint"),
     ] = None,
     threads: Annotated[int, typer.Option(help="of each process")] = 1,
 ) -> None:
@@ -293,7 +279,7 @@ def main(
     torch.set_num_threads(threads)
     numbers = read_recipe(recipe)
     place = find_place()
-    train(numbers, data, runs.expanduser() / numbers.name, place, start=start)
+    train(numbers, data, runs.expanduser() / numbers.name, place, start=Start(branch, weights))
     if place.world > 1:
         dist.destroy_process_group()
 

@@ -46,21 +46,23 @@ def warp(
     rgb: Image, mask: Image, size_hw: Size, augmentation: Augmentation, rng: Rng
 ) -> tuple[Image, Image]:
     """Scale, crop, aspect, rotation and flip at once; what lies outside is mirrored in both."""
-    matrix = _matrix(rgb.shape[:2], size_hw, augmentation, rng)
+    matrix = random_affine(rgb.shape[:2], size_hw, augmentation, rng)
+    return apply_affine(rgb, matrix, size_hw), apply_affine(mask, matrix, size_hw)
+
+
+def apply_affine(layer: Image, matrix: NDArray[np.float64], size_hw: Size) -> Image:
+    """uint8 [H,W] or [H,W,3] to `size_hw`, bilinear, mirrored outside."""
     dsize = (size_hw[1], size_hw[0])
-    warped, truth = (
-        cv2.warpAffine(
-            layer, matrix, dsize, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-        )
-        for layer in (rgb, mask)
+    warped = cv2.warpAffine(
+        layer, matrix, dsize, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    return np.asarray(warped, np.uint8), np.asarray(truth, np.uint8)
+    return np.asarray(warped, np.uint8)
 
 
-def _matrix(
+def random_affine(
     photo_hw: Size, size_hw: Size, augmentation: Augmentation, rng: Rng
 ) -> NDArray[np.float64]:
-    """Photo pixels to input pixels: stretched to the input, then jittered about its centre."""
+    """[2,3], photo pixels to input pixels: stretched to the input, then jittered about its centre."""
     scale = np.exp(rng.uniform(*np.log(augmentation.scale)))
     aspect = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.aspect) / 2)
     angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1) * (rng.random() < 0.5)

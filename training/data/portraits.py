@@ -10,10 +10,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from service.routing import Domain, domain_of
 from service.vision.decode import Frame, decode, read_header
 from service.vision.geometry import Size
 
 Split = Literal["train", "val"]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """Left, top, width and height as shares of the photo's sides; `ratio` of its area."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def ratio(self) -> float:
+        return self.w * self.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,12 @@ class Portrait:
     group: str
     image: Path
     mask: Path
+    face: FaceBox | None
+    """The dominant face, where the reference found one."""
+
+    @property
+    def domain(self) -> Domain:
+        return domain_of(self.face.ratio if self.face else 0.0)
 
     def rgb(self) -> NDArray[np.uint8]:
         """uint8 [H,W,3]."""
@@ -45,6 +66,7 @@ class Portrait:
 def read_portraits(data: Path, split: Split) -> list[Portrait]:
     """The photos of one split, in the order of the index."""
     people = data / "people"
+    faces = read_faces(data)
     return [
         Portrait(
             id=row["id"],
@@ -52,10 +74,20 @@ def read_portraits(data: Path, split: Split) -> list[Portrait]:
             group=row["group"],
             image=people / row["source"] / "images" / f"{row['id']}.jpg",
             mask=people / row["source"] / "masks" / f"{row['id']}.png",
+            face=faces.get(row["id"]),
         )
         for row in _rows(people / "index.csv")
         if row["split"] == split
     ]
+
+
+def read_faces(data: Path) -> dict[str, FaceBox]:
+    """The dominant face of each photo that has one, by the photo's id."""
+    return {
+        row["id"]: FaceBox(*(float(row[name]) for name in ("x", "y", "w", "h")))
+        for row in _rows(data / "faces.csv")
+        if float(row["ratio_face"]) > 0
+    }
 
 
 def read_backgrounds(data: Path, split: Split) -> list[Path]:

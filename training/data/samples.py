@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from service.vision.geometry import Size, shrink
 from training.data.augmentation import Augmentation, compose, distort, random_crop, warp
 from training.data.portraits import Portrait
+from training.data.prior import previous_mask
 
 Image = NDArray[np.uint8]
 
@@ -26,8 +28,25 @@ class Draw:
     seed: int
 
 
-class Samples(Dataset[tuple[Tensor, Tensor]]):
-    """Draws to (image uint8 [3,H,W], truth uint8 [H,W], 255 = person)."""
+class Sample(NamedTuple):
+    """One training sample; with a leading axis, a batch of them. `image` is what the network is to
+    segment; 255 is person in masks.
+    """
+
+    image: Tensor
+    """uint8 [3,H,W]."""
+    plain: Tensor
+    """The same view before its colours were changed."""
+    prior: Tensor
+    """uint8 [H,W], what a video's previous mask might have been; all 0 as for a first frame."""
+    truth: Tensor
+    """uint8 [H,W]."""
+    domain: int | Tensor
+    """Of the photo, see service.routing."""
+
+
+class Samples(Dataset[Sample]):
+    """Draws to samples of one size."""
 
     def __init__(
         self,
@@ -36,8 +55,11 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
         *,
         size_hw: Size,
         augmentation: Augmentation,
+        priors: bool = False,
     ) -> None:
+        """Without `priors` all of them are empty, which saves their making."""
         self.size_hw = size_hw
+        self.priors = priors
         self.augmentation = augmentation
         self.backgrounds = backgrounds
         self.portraits = portraits
@@ -53,13 +75,20 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
             rgb, mask = shrink(rgb, small), shrink(mask, small)
         return rgb, mask
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, draw: Draw) -> Sample:
         # draws instead of plain indices keep a sample independent of the worker that makes it
         rng = np.random.default_rng(draw.seed)
-        rgb, mask = self._compose(draw, rng)
-        rgb = distort(rgb, self.augmentation, rng)
-        image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-        return image, torch.from_numpy(mask)
+        plain, mask = self._compose(draw, rng)
+        image = distort(plain, self.augmentation, rng)
+        return Sample(
+            image=_channels_first(image),
+            plain=_channels_first(plain),
+            prior=torch.from_numpy(
+                previous_mask(mask, rng) if self.priors else np.zeros_like(mask)
+            ),
+            truth=torch.from_numpy(mask),
+            domain=int(self.portraits[draw.photo].domain),
+        )
 
     def _compose(self, draw: Draw, rng: np.random.Generator) -> tuple[Image, Image]:
         if rng.random() < self.augmentation.empty:
@@ -72,6 +101,10 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
     def _background(self, rng: np.random.Generator) -> Image:
         photo = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         return random_crop(photo, self.size_hw, rng)
+
+
+def _channels_first(rgb: Image) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
 
 
 class Batches(Sampler[list[Draw]]):
@@ -106,6 +139,55 @@ class Batches(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         return iter(self.batches)
+
+
+class SingleDomainBatches(Sampler[list[Draw]]):
+    """Batches whose photos share a domain, domains taking turns; all ranks have the same turn.
+
+    An epoch is about as long as `Batches` would make it. A domain with a share s of the photos
+    gets a share proportional to s ** `balance` of the turns: 1 keeps the shares, 0 makes all equal.
+    """
+
+    def __init__(
+        self,
+        portraits: Sequence[Portrait],
+        repeats: Mapping[str, int],
+        *,
+        balance: float,
+        batch: int,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        rng = np.random.default_rng([seed, epoch])
+        weight = np.array([repeats.get(portrait.source, 1) for portrait in portraits], float)
+        domain = np.array([portrait.domain for portrait in portraits])
+        present, index = np.unique(domain, return_inverse=True)
+        mass = np.bincount(index, weights=weight)
+        share = mass**balance / (mass**balance).sum()
+        turns = np.maximum(1, np.rint(share * weight.sum() / (batch * world))).astype(int)
+        self.batches = []
+        for turn in _interleaved(turns):
+            members = np.flatnonzero(index == turn)
+            chance = weight[members] / weight[members].sum()
+            photos = rng.choice(members, size=batch * world, p=chance)
+            seeds = rng.integers(2**63, size=batch * world)
+            draws = [Draw(int(photo), int(s)) for photo, s in zip(photos, seeds, strict=True)]
+            self.batches.append(draws[rank::world])
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return iter(self.batches)
+
+
+def _interleaved(turns: NDArray[np.int_]) -> list[int]:
+    """Each index as often as `turns` says, spread evenly over the whole."""
+    at = [(np.arange(count) + 0.5) / count for count in turns]
+    order = np.argsort(np.concatenate(at), kind="stable")
+    return [int(k) for k in np.repeat(np.arange(len(turns)), turns)[order]]
 
 
 def single_threaded(_worker: int) -> None:

@@ -1,15 +1,20 @@
 """Architectures: plain modules from images [N,3,H,W] to logits [N,2,H,W], one file each."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from training.models import connectnet
+from training.models import connectnet, rcrnet, trisenet
 from training.models.connectnet import ConnectNet, ConnectNetConfig
+from training.models.rcrnet import RCRNet, RCRNetConfig
+from training.models.trisenet import TriSeNet, TriSeNetConfig, spread_branch
 
 BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "connectnet": lambda **options: ConnectNet(ConnectNetConfig(**options)),
+    "rcrnet": lambda **options: RCRNet(RCRNetConfig(**options)),
+    "trisenet": lambda **options: TriSeNet(TriSeNetConfig(**options)),
+    "md_trisenet": lambda **options: TriSeNet(TriSeNetConfig(**{"domains": 6} | options)),
 }
 
 
@@ -20,4 +25,28 @@ def build_model(name: str, options: Mapping[str, Any]) -> nn.Module:
 
 def deploy_form(model: nn.Module) -> nn.Module:
     """The same function arranged for serving; the model itself where nothing is to be gained."""
-    return connectnet.deploy_form(model) if isinstance(model, ConnectNet) else model
+    match model:
+        case ConnectNet():
+            return connectnet.deploy_form(model)
+        case RCRNet():
+            return rcrnet.deploy_form(model)
+        case TriSeNet():
+            return trisenet.deploy_form(model)
+    return model
+
+
+def extra_input(model: nn.Module) -> Literal["prior", "domain"] | None:
+    """What the served network takes beside the image: uint8 [N,H,W], or int64 [N]."""
+    if isinstance(model, RCRNet) and model.config.prior:
+        return "prior"
+    if isinstance(model, TriSeNet) and len(model.branches) > 1:
+        return "domain"
+    return None
+
+
+def adapt_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights for this model: one domain's branch spreads to all where the model has more."""
+    branches = {name.split(".")[1] for name in weights if name.startswith("branches.")}
+    if isinstance(model, TriSeNet) and len(branches) == 1:
+        return spread_branch(weights, len(model.branches))
+    return weights

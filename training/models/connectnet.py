@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.models.blocks import conv_bn, separable, upsample_to
+
 BLOCK = 16
 """Channels that one AVX-512 register holds, and with it a block of the kernels that serve."""
 
@@ -115,41 +117,6 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.channel_shuffle(torch.cat([self.shortcut(x), self.work(x)], dim=1), 2)
-
-
-def conv_bn(
-    channels_in: int,
-    channels_out: int,
-    *,
-    kernel: int,
-    stride: int = 1,
-    groups: int = 1,
-    relu: bool = True,
-) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(
-            channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False
-        ),
-        nn.BatchNorm2d(channels_out),
-    ]
-    if relu:
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
-
-
-def separable(
-    channels_in: int, channels_out: int, *, stride: int = 1, relu: bool = True
-) -> nn.Sequential:
-    """Depthwise 3x3 (no activation), then pointwise."""
-    return nn.Sequential(
-        conv_bn(channels_in, channels_in, kernel=3, stride=stride, groups=channels_in, relu=False),
-        conv_bn(channels_in, channels_out, kernel=1, relu=relu),
-    )
-
-
-def upsample_to(x: Tensor, target: Tensor) -> Tensor:
-    """Bilinear, half-pixel; by size, not by factor, because sides may be odd."""
-    return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _initialise(module: nn.Module) -> None:

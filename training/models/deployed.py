@@ -7,14 +7,21 @@ from training.losses.cross_entropy import person_logit
 
 
 class Deployed(nn.Module):
-    """uint8 [N,H,W,3] RGB to uint8 [N,H,W], 255 x the softmax probability of person."""
+    """uint8 [N,H,W,3] RGB to uint8 [N,H,W], 255 x the softmax probability of person.
+
+    What else the network takes follows the image: a prior uint8 [N,H,W], or domains int64 [N].
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, image: Tensor) -> Tensor:
-        logits = self.model(image.permute(0, 3, 1, 2).float())
+    def forward(self, image: Tensor, extra: Tensor | None = None) -> Tensor:
+        pixels = image.permute(0, 3, 1, 2).float()
+        if extra is None:
+            logits = self.model(pixels)
+        else:
+            logits = self.model(pixels, extra.float() if extra.dtype == torch.uint8 else extra)
         # The same as softmax, whose ONNX Runtime kernel took a seventh of the whole graph's time.
         person = torch.sigmoid(person_logit(logits))
         return (person * 255).round().to(torch.uint8)

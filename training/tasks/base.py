@@ -1,0 +1,34 @@
+"""What the training loop asks of whatever is trained."""
+
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler
+
+from service.vision.geometry import Size
+from training.data.samples import Draw
+from training.recipe import Phase
+
+
+class Task(Protocol):
+    """One kind of network with its samples, losses and validation. A function of a recipe."""
+
+    def samples(self, size_hw: Size) -> Dataset[Any]:
+        """Draws to NamedTuples of tensors, for one phase."""
+        ...
+
+    def batches(self, phase: Phase, epoch: int, rank: int, world: int) -> Sampler[list[Draw]]:
+        """One rank's share of an epoch."""
+        ...
+
+    def prepare(self, model: nn.Module) -> None:
+        """Puts the model into training mode."""
+        ...
+
+    def losses(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        """The weighted terms of a batch by name; their sum is what is minimised."""
+        ...
+
+    def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
+        """Figures on the validation split, by name; `val/...` ones are plotted."""
+        ...

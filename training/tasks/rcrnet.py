@@ -1,0 +1,37 @@
+"""RCRNet: two views of a photo that must agree, the edge beside the mask, and a previous mask."""
+
+import torch
+from torch import Tensor, nn
+
+from training.data.samples import Sample
+from training.losses.consistency import consistency
+from training.losses.edges import contour_bands, focal_edge_loss
+from training.models.rcrnet import RCRNet
+from training.tasks.segmentation import SegmentationTask, as_images, as_truth, mask_losses
+
+
+class RCRNetTask(SegmentationTask):
+    """L = L_m + alpha L_c + beta L_e, with the terms of PortraitNet.
+
+    Without a weight of consistency the plain view is left out, which halves the time of a step.
+    """
+
+    with_priors = True
+
+    def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:
+        assert isinstance(model, RCRNet)
+        weights = self.recipe.loss
+        truth = as_truth(batch.truth)
+        # One pass over both views: they share the batch norm statistics.
+        views = [batch.image, batch.plain] if weights.consistency else [batch.image]
+        priors = torch.cat([batch.prior] * len(views)).float()
+        logits, edges = model.with_edges(as_images(torch.cat(views)), priors)
+        augmented, *plain = logits.float().split(len(truth))
+        terms = mask_losses(augmented, truth, weights)
+        band = contour_bands(batch.truth)
+        terms["edge"] = weights.edge * focal_edge_loss(edges[: len(truth)].float(), band)
+        if plain:
+            for name, term in mask_losses(plain[0], truth, weights).items():
+                terms[name] = terms[name] + term
+            terms["consistency"] = weights.consistency * consistency(augmented, plain[0])
+        return terms

@@ -1,0 +1,73 @@
+"""TriSeNet with its edge loss; MD-TriSeNet, whose mini-batches are of one domain each."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+
+from training.data.samples import Draw, Sample, SingleDomainBatches
+from training.losses.edges import balanced_edge_loss, gradient_edges
+from training.losses.self_supervised import self_supervised_loss
+from training.models.blocks import upsample_to
+from training.models.trisenet import TriSeNet
+from training.recipe import Phase
+from training.tasks.segmentation import SegmentationTask, as_images, as_truth, mask_losses
+
+
+class TriSeNetTask(SegmentationTask):
+    """L_seg of the batch's own branch, + the shared edge head, + agreement with other branches."""
+
+    @property
+    def domains(self) -> int:
+        return 6 if self.recipe.model == "md_trisenet" else 1
+
+    def batches(self, phase: Phase, epoch: int, rank: int, world: int) -> Sampler[list[Draw]]:
+        if self.domains == 1:
+            return super().batches(phase, epoch, rank, world)
+        return SingleDomainBatches(
+            self.portraits,
+            self.recipe.repeats,
+            balance=self.recipe.domain_balance,
+            batch=phase.batch // world,
+            seed=self.recipe.seed,
+            epoch=epoch,
+            rank=rank,
+            world=world,
+        )
+
+    def prepare(self, model: nn.Module) -> None:
+        model.train()
+        if self.recipe.freeze_statistics:
+            # Batches of one domain have other statistics than the mix that is served.
+            for name, module in model.named_modules():
+                if isinstance(module, nn.BatchNorm2d) and not name.startswith("branches."):
+                    module.eval()
+
+    def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:
+        assert isinstance(model, TriSeNet)
+        weights = self.recipe.loss
+        image = as_images(batch.image)
+        features = model.features(image)
+        own = int(batch.domain[0]) if self.domains > 1 else 0
+        logits = upsample_to(model.branches[own](features), image).float()
+        terms = mask_losses(logits, as_truth(batch.truth), weights)
+        edges = model.edge_logits(features, image).float()
+        terms["edge"] = weights.edge * balanced_edge_loss(edges, gradient_edges(batch.truth))
+        if self.domains > 1 and weights.self_supervised:
+            others = [branch for k, branch in enumerate(model.branches) if k != own]
+            terms["self_supervised"] = weights.self_supervised * self_supervised_loss(
+                logits, [upsample_to(x, image).float() for x in opinions(others, features)]
+            )
+        return terms
+
+
+@torch.no_grad()
+def opinions(branches: Sequence[nn.Module], features: Tensor) -> list[Tensor]:
+    """What branches of other domains say, without a trace of it in them."""
+    answers = []
+    for branch in branches:
+        branch.eval()
+        answers.append(branch(features))
+        branch.train()
+    return answers
