@@ -18,7 +18,7 @@ from service.vision.geometry import Size
 from training.card import write_card
 from training.data.portraits import read_portraits
 from training.evaluate import by_model, evaluate, table
-from training.models import build_model, deploy_form
+from training.models import build_model, deploy_form, extra_input
 from training.models.deployed import Deployed
 from training.onnx_model import open_onnx
 from training.recipe import Recipe, read_recipe
@@ -37,14 +37,19 @@ LICENCE = (
 def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
     """Writes the deployed graph with a dynamic batch axis; one file, weights inside."""
     # an example batch of one would freeze the batch axis
-    example = torch.zeros((2, *size_hw, 3), dtype=torch.uint8)
+    example = [torch.zeros((2, *size_hw, 3), dtype=torch.uint8)]
+    extra = extra_input(model)
+    if extra == "prior":
+        example.append(torch.zeros((2, *size_hw), dtype=torch.uint8))
+    elif extra == "domain":
+        example.append(torch.tensor([0, 3]))
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.onnx.export(
         Deployed(model).eval(),
-        (example,),
-        input_names=["image"],
+        tuple(example),
+        input_names=["image", extra] if extra else ["image"],
         output_names=["alpha"],
-        dynamic_shapes={"image": {0: batch}},
+        dynamic_shapes=[{0: batch} for _ in example],
         opset_version=OPSET,
         dynamo=True,
         external_data=False,

@@ -29,9 +29,8 @@ from training.optimiser import Stepper, build_optimiser
 from training.recipe import Phase, Recipe, read_recipe
 from training.report import plot_curve
 from training.tasks import Task, build_task
+from training.tasks.base import Batch
 
-Batch = Any
-"""A NamedTuple of tensors, whichever the task's samples are."""
 console = Console(stderr=True)
 
 
@@ -192,7 +191,7 @@ def average_gradients(model: nn.Module, place: Place) -> None:
     message = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(message)
     message /= place.world
-    parts = message.split([gradient.numel() for gradient in gradients])
+    parts = torch.split(message, [gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
 

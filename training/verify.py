@@ -1,6 +1,7 @@
 """Shows that an exported graph is the network: torch against ONNX Runtime, and batches."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from service.vision.geometry import Size
+from training.models import extra_input
 from training.models.deployed import Deployed
 from training.onnx_model import open_onnx
 
@@ -22,20 +24,34 @@ class Mismatch(Exception):
 def verify(model: nn.Module, file: Path, size_hw: Size) -> int:
     """Largest difference in levels, torch to ONNX; raises Mismatch over the tolerance.
 
-    Also compares a batch of five with the same five images alone.
+    Also compares a batch of seven, of as many domains where the network takes one, with the same
+    seven rows alone.
     """
-    images = test_images(size_hw, count=5)
+    inputs = test_inputs(model, size_hw, count=7)
     predict = open_onnx(file)
-    batch = predict(images)
-    alone = np.concatenate([predict(image[None]) for image in images])
+    batch = predict(inputs)
+    rows = [{name: value[[row]] for name, value in inputs.items()} for row in range(7)]
+    alone = np.concatenate([predict(row) for row in rows])
     with torch.inference_mode():
-        expected = Deployed(model).eval()(torch.from_numpy(images)).numpy()
+        tensors = [torch.from_numpy(value) for value in inputs.values()]
+        expected = Deployed(model).eval()(*tensors).numpy()
     off = largest_difference(expected, batch)
     if off > TOLERANCE:
         raise Mismatch(f"{file} differs from torch by {off} levels, allowed is {TOLERANCE}")
     if spread := largest_difference(batch, alone):
         raise Mismatch(f"{file} answers a batch otherwise than its rows, by {spread} levels")
     return off
+
+
+def test_inputs(model: nn.Module, size_hw: Size, *, count: int) -> dict[str, NDArray[Any]]:
+    """Scenes, and whatever the network takes beside them; every domain, and two that are none."""
+    inputs: dict[str, NDArray[Any]] = {"image": test_images(size_hw, count=count)}
+    match extra_input(model):
+        case "prior":
+            inputs["prior"] = test_images(size_hw, count=count)[..., 0]
+        case "domain":
+            inputs["domain"] = (np.arange(count) * 5 % 8 - 1).astype(np.int64)
+    return inputs
 
 
 def test_images(size_hw: Size, *, count: int) -> NDArray[np.uint8]:

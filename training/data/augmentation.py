@@ -62,7 +62,7 @@ def apply_affine(layer: Image, matrix: NDArray[np.float64], size_hw: Size) -> Im
 def random_affine(
     photo_hw: Size, size_hw: Size, augmentation: Augmentation, rng: Rng
 ) -> NDArray[np.float64]:
-    """[2,3], photo pixels to input pixels: stretched to the input, then jittered about its centre."""
+    """[2,3], photo to input pixels: stretched to the input, then jittered about its centre."""
     scale = np.exp(rng.uniform(*np.log(augmentation.scale)))
     aspect = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.aspect) / 2)
     angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1) * (rng.random() < 0.5)

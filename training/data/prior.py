@@ -42,4 +42,4 @@ def _streak(side: int, rng: Rng) -> NDArray[np.float32]:
     centre = ((length - 1) / 2, (length - 1) / 2)
     turn = cv2.getRotationMatrix2D(centre, rng.uniform(0, 180), 1)
     streak = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
-    return streak / streak.sum()
+    return np.asarray(streak / streak.sum(), np.float32)

@@ -163,7 +163,7 @@ class SingleDomainBatches(Sampler[list[Draw]]):
         rng = np.random.default_rng([seed, epoch])
         weight = np.array([repeats.get(portrait.source, 1) for portrait in portraits], float)
         domain = np.array([portrait.domain for portrait in portraits])
-        present, index = np.unique(domain, return_inverse=True)
+        _, index = np.unique(domain, return_inverse=True)
         mass = np.bincount(index, weights=weight)
         share = mass**balance / (mass**balance).sum()
         turns = np.maximum(1, np.rint(share * weight.sum() / (batch * world))).astype(int)

@@ -39,7 +39,7 @@ def contour_bands(masks: Tensor) -> Tensor:
 
 
 def gradient_edges(masks: Tensor) -> Tensor:
-    """Where a 3x3 neighbourhood of masks uint8 [N,H,W] (255 = person) holds both classes: 0 or 1."""
+    """1 where a 3x3 neighbourhood of masks uint8 [N,H,W] (255 = person) holds both, else 0."""
     person = (masks > 127).float().unsqueeze(1)
     highest = F.max_pool2d(person, 3, stride=1, padding=1)
     lowest = -F.max_pool2d(-person, 3, stride=1, padding=1)

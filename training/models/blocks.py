@@ -41,6 +41,16 @@ def upsample_to(x: Tensor, target: Tensor) -> Tensor:
     return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def folded(convolution: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of what `conv_bn` built, with its batch norm in evaluation mode folded in."""
+    conv, norm = convolution[0], convolution[1]
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    fused = fuse_conv_bn_eval(conv, norm)
+    assert fused.bias is not None
+    return fused.weight.detach(), fused.bias.detach()
+
+
 def fuse_batch_norm(module: nn.Module) -> None:
     """Folds every batch norm that follows a convolution in a Sequential into it, in place.
 

@@ -1,4 +1,4 @@
-"""RCRNet, the re-parameterised 0.77 M parameter portrait network that takes the previous mask along.
+"""RCRNet, the re-parameterised 0.77 M parameter network that takes the previous mask along.
 
 The published paper gives the module, the wiring and four pairs of counts, but no table of channels;
 the widths here satisfy every sentence and all four pairs to within 1.5 %. The decoder of the
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval
 
-from training.models.blocks import conv_bn, fuse_batch_norm, upsample_to
+from training.models.blocks import conv_bn, folded, fuse_batch_norm, upsample_to
 
 STEM = 16
 ENCODER = ((48, 24), (96, 32), (192, 96), (576, 320))
@@ -143,15 +142,14 @@ class RCR(nn.Module):
 
     @torch.no_grad()
     def fused(self) -> nn.Sequential:
-        """The same function as one pointwise and one depthwise convolution; evaluation mode only."""
-        point, relu = fuse_conv_bn_eval(self.point[0], self.point[1]), self.point[2]
-        wide = fuse_conv_bn_eval(self.wide[0], self.wide[1])
-        narrow = fuse_conv_bn_eval(self.narrow[0], self.narrow[1])
-        assert wide.bias is not None, "batch norm leaves a bias"
-        assert narrow.bias is not None, "batch norm leaves a bias"
-        wide.weight[:, :, 1, 1] += narrow.weight[:, :, 0, 0] + 1
-        wide.bias += narrow.bias
-        return nn.Sequential(point, relu, wide)
+        """The same function as a pointwise and a depthwise convolution; evaluation mode only."""
+        wide, wide_bias = folded(self.wide)
+        narrow, narrow_bias = folded(self.narrow)
+        wide[:, :, 1, 1] += narrow[:, :, 0, 0] + 1
+        channels = len(wide)
+        depth = nn.Conv2d(channels, channels, 3, padding=1, groups=channels).to(wide)
+        depth.load_state_dict({"weight": wide, "bias": wide_bias + narrow_bias})
+        return nn.Sequential(self.point, depth)
 
 
 class Residual(nn.Module):
@@ -244,7 +242,8 @@ class Fusion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mixed: Tensor = self.mix(x)
-        return mixed + mixed * self.attention(mixed)
+        weight: Tensor = self.attention(mixed)
+        return mixed + mixed * weight
 
 
 def double(x: Tensor) -> Tensor:
@@ -280,4 +279,4 @@ def _initialise(module: nn.Module) -> None:
 def _bilinear(weight: Tensor) -> Tensor:
     """The 4x4 kernel that doubles every channel for itself."""
     ramp = torch.tensor([0.25, 0.75, 0.75, 0.25])
-    return torch.eye(weight.shape[0])[:, :, None, None] * torch.outer(ramp, ramp)
+    return torch.einsum("oi,y,x->oiyx", torch.eye(len(weight)), ramp, ramp)

@@ -49,10 +49,11 @@ class TriSeNet(nn.Module):
         self.config = config = config or TriSeNetConfig()
         self.spatial = _spatial_path(config)
         self.backbone = BACKBONES[config.backbone]()
-        self.context = ContextDecoder(*self.backbone.widths[1:])
+        widths = BACKBONES[config.backbone].widths
+        self.context = ContextDecoder(*widths[1:])
         self.edge: EdgePath | None = None
         if config.edges:
-            self.edge = EdgePath(self.backbone.widths)
+            self.edge = EdgePath(widths)
             self.edge_head: nn.Module = nn.Sequential(
                 conv_bn(WIDTH, 64, kernel=3), nn.Conv2d(64, 1, 1)
             )
@@ -62,10 +63,7 @@ class TriSeNet(nn.Module):
 
     def forward(self, image: Tensor, domain: Tensor | None = None) -> Tensor:
         fused = self.features(image)
-        if domain is None:
-            logits = self.branches[-1](fused)
-        else:
-            logits = self._by_domain(fused, domain)
+        logits = self.branches[-1](fused) if domain is None else self._by_domain(fused, domain)
         return upsample_to(logits, image)
 
     def features(self, image: Tensor) -> Tensor:
@@ -122,7 +120,8 @@ class Fusion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mixed: Tensor = self.mix(x)
-        return mixed + mixed * self.attention(mixed)
+        weight: Tensor = self.attention(mixed)
+        return mixed + mixed * weight
 
 
 class MxUnit(nn.Module):
@@ -246,7 +245,8 @@ class XceptionBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.shortcut(x))
+        summed: Tensor = self.body(x) + self.shortcut(x)
+        return F.relu(summed)
 
 
 def sep_conv(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequential:
@@ -302,7 +302,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.shortcut(x))
+        summed: Tensor = self.body(x) + self.shortcut(x)
+        return F.relu(summed)
 
 
 def _taps(stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
@@ -314,7 +315,10 @@ def _taps(stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
     return outputs
 
 
-BACKBONES = {"xception39": Xception39, "resnet18": ResNet18}
+BACKBONES: Mapping[str, type[Xception39] | type[ResNet18]] = {
+    "xception39": Xception39,
+    "resnet18": ResNet18,
+}
 
 
 def double(x: Tensor) -> Tensor:

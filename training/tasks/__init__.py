@@ -18,6 +18,9 @@ TASKS: Mapping[str, Callable[[Recipe, Path], Task]] = {
 """By the name of the architecture."""
 
 
+__all__ = ["TASKS", "Task", "build_task"]
+
+
 def build_task(recipe: Recipe, data: Path) -> Task:
     """Reads the labelled photos; raises KeyError for an unknown architecture, or OSError."""
     return TASKS[recipe.model](recipe, data)

@@ -9,6 +9,9 @@ from service.vision.geometry import Size
 from training.data.samples import Draw
 from training.recipe import Phase
 
+Batch = Any
+"""A NamedTuple of tensors, whichever the task's samples are."""
+
 
 class Task(Protocol):
     """One kind of network with its samples, losses and validation. A function of a recipe."""
@@ -25,7 +28,7 @@ class Task(Protocol):
         """Puts the model into training mode."""
         ...
 
-    def losses(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of a batch by name; their sum is what is minimised."""
         ...
 

@@ -26,7 +26,7 @@ class RCRNetTask(SegmentationTask):
         views = [batch.image, batch.plain] if weights.consistency else [batch.image]
         priors = torch.cat([batch.prior] * len(views)).float()
         logits, edges = model.with_edges(as_images(torch.cat(views)), priors)
-        augmented, *plain = logits.float().split(len(truth))
+        augmented, *plain = logits.float().chunk(len(views))
         terms = mask_losses(augmented, truth, weights)
         band = contour_bands(batch.truth)
         terms["edge"] = weights.edge * focal_edge_loss(edges[: len(truth)].float(), band)

@@ -49,7 +49,7 @@ class TriSeNetTask(SegmentationTask):
         weights = self.recipe.loss
         image = as_images(batch.image)
         features = model.features(image)
-        own = int(batch.domain[0]) if self.domains > 1 else 0
+        own = int(torch.as_tensor(batch.domain)[0]) if self.domains > 1 else 0
         logits = upsample_to(model.branches[own](features), image).float()
         terms = mask_losses(logits, as_truth(batch.truth), weights)
         edges = model.edge_logits(features, image).float()
