@@ -5,7 +5,16 @@ from pathlib import Path
 
 from service.spec import ModelSpec
 
-TITLES = {"connectnet": "ConnectNet (PP-HumanSeg, WACVW 2022), 131,766 parameters"}
+TITLES = {
+    "connectnet": "ConnectNet (PP-HumanSeg, WACVW 2022), 131,766 parameters",
+    "rcrnet": "RCRNet star, 781,304 parameters in training, 763,376 served",
+    "md_trisenet": "MD-TriSeNet on Xception39, 2,968,181 parameters in training, 2,894,260 served",
+}
+
+EXTRAS = {
+    "prior": "; `prior` uint8, the previous frame's alpha or zeros",
+    "domain": "; `domain` int64 [N], 0 far shot .. 5 no face, any other value is 5",
+}
 
 NOTES = "NOTES.md"
 """Kept by hand beside the card and carried into it: comparisons, limits, history."""
@@ -22,13 +31,14 @@ def write_card(spec: ModelSpec, folder: Path, curve: Path) -> None:
 
 def card(spec: ModelSpec) -> str:
     height, width = spec.size_hw
+    extras = "".join(EXTRAS[tensor.name] for tensor in spec.inputs[1:])
     rows = "\n".join(_row(source, metrics) for source, metrics in spec.metrics.items())
     return f"""\
 # {TITLES.get(spec.name, spec.name)}
 
 | | |
 |---|---|
-| input | `image` uint8 [N,{height},{width},3] RGB, resize rule `{spec.resize}` |
+| input | `image` uint8 [N,{height},{width},3] RGB, resize rule `{spec.resize}`{extras} |
 | output | `alpha` uint8 [N,{height},{width}], 255 x the probability of person |
 | precision | {spec.precision} |
 | sha256 | `{spec.sha256}` |

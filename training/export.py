@@ -27,6 +27,8 @@ from training.verify import verify
 
 OPSET = 18
 MAX_BATCH = 16
+WEIGHTS = Path("training/weights")
+KERNEL_AXES = 4
 
 LICENCE = (
     "Weights Apache-2.0 as far as they are ours to license; trained on photographs whose owners "
@@ -74,13 +76,37 @@ def read_weights(recipe: Recipe, checkpoint: Path) -> nn.Module:
     return model.eval()
 
 
+def save_weights(model: nn.Module, file: Path) -> None:
+    """The weights as training takes them to begin with; kernels in half precision."""
+    kept = {
+        name: value.half() if value.ndim == KERNEL_AXES else value
+        for name, value in model.state_dict().items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"average": kept}, file)
+
+
+def input_specs(model: nn.Module, size_hw: Size) -> tuple[TensorSpec, ...]:
+    image = TensorSpec(name="image", dtype="uint8", shape=(-1, *size_hw, 3))
+    match extra_input(model):
+        case "prior":
+            return image, TensorSpec(name="prior", dtype="uint8", shape=(-1, *size_hw))
+        case "domain":
+            return image, TensorSpec(name="domain", dtype="int64", shape=(-1,))
+    return (image,)
+
+
 def make_spec(
-    recipe: Recipe, size_hw: Size, file: Path, summaries: dict[str, dict[str, float]]
+    recipe: Recipe,
+    inputs: tuple[TensorSpec, ...],
+    file: Path,
+    summaries: dict[str, dict[str, float]],
 ) -> ModelSpec:
     """The contract of an exported file; metrics to a hundredth of the last digit shown."""
+    size_hw = inputs[0].shape[1], inputs[0].shape[2]
     return ModelSpec(
         name=recipe.model,
-        inputs=(TensorSpec(name="image", dtype="uint8", shape=(-1, *size_hw, 3)),),
+        inputs=inputs,
         output=TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw)),
         size_hw=size_hw,
         resize=recipe.resize,
@@ -101,6 +127,7 @@ def main(
     recipe: Annotated[Path, typer.Option(help="the recipe it ran")],
     data: Annotated[Path, typer.Option(help="the data pack, for measuring")],
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
+    weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS,
     size: Annotated[str, typer.Option(help="HxW; default: the last phase's")] = "",
 ) -> None:
     """Exports, verifies against torch and measures; nothing is replaced if one of them fails."""
@@ -113,12 +140,17 @@ def main(
     try:
         export_onnx(deploy_form(model), size_hw, candidate)
         verify(model, candidate, size_hw)
-        segment = by_model(open_onnx(candidate), size_hw=size_hw, resize=numbers.resize)
+        inputs = input_specs(model, size_hw)
+        extras = [tensor.name for tensor in inputs[1:]]
+        segment = by_model(
+            open_onnx(candidate), size_hw=size_hw, resize=numbers.resize, extras=extras
+        )
         summaries = evaluate(segment, portraits)
-        spec = make_spec(numbers, size_hw, candidate, summaries)
+        spec = make_spec(numbers, inputs, candidate, summaries)
         candidate.replace(spec.model_file(repository))
     finally:
         candidate.unlink(missing_ok=True)
+    save_weights(model, weights / f"{numbers.model}.pt")
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     write_configs(spec, folder)
     write_card(spec, folder, run / "curve.png")

@@ -40,5 +40,9 @@ version_policy {{ specific {{ versions: [ {spec.version} ] }} }}
 
 def _tensor(tensor: TensorSpec) -> str:
     """Without the batch axis, which `max_batch_size` stands for."""
-    dims = ", ".join(str(side) for side in tensor.shape[1:])
-    return f'  {{ name: "{tensor.name}" data_type: {DTYPES[tensor.dtype]} dims: [ {dims} ] }}'
+    # Triton has no empty dims: a number a row is declared as one and handed on without its axis
+    dims = ", ".join(str(side) for side in tensor.shape[1:] or (1,))
+    reshape = "" if tensor.shape[1:] else " reshape { shape: [ ] }"
+    return (
+        f'  {{ name: "{tensor.name}" data_type: {DTYPES[tensor.dtype]} dims: [ {dims} ]{reshape} }}'
+    )
