@@ -12,7 +12,7 @@ import torch.distributed as dist
 from tests.made_data import write_data_pack
 from tests.unit.training.test_train import RECIPE, history
 from training.recipe import read_recipe
-from training.train import find_place, train
+from training.train import Start, find_place, train
 
 WORLD = 2
 
@@ -40,7 +40,7 @@ def be_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
         "MASTER_PORT": str(port),
     }
     place = find_place()
-    train(read_recipe(recipe), data, run, place, start=None)
+    train(read_recipe(recipe), data, run, place, start=Start())
     dist.destroy_process_group()
 
 

@@ -10,17 +10,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.routing import Domain
 from tests.made_data import SIDE, made_portrait, write_data_pack
 from tests.unit.training.test_augmentation import STILL
 from training.data.augmentation import Augmentation
-from training.data.portraits import Portrait, read_backgrounds, read_frame, read_portraits
-from training.data.samples import Batches, Draw, Samples
+from training.data.portraits import FaceBox, Portrait, read_backgrounds, read_frame, read_portraits
+from training.data.samples import Batches, Draw, Samples, SingleDomainBatches
 
 
-def portraits(count: int, source: str = "discs") -> list[Portrait]:
-    """Never read: Batches looks at sources alone."""
+def portraits(count: int, source: str = "discs", face: FaceBox | None = None) -> list[Portrait]:
+    """Never read: batches look at sources and faces alone."""
     nowhere = Path("nowhere")
-    return [Portrait(f"{source}{n}", source, f"group{n}", nowhere, nowhere) for n in range(count)]
+    return [
+        Portrait(f"{source}{n}", source, f"group{n}", nowhere, nowhere, face) for n in range(count)
+    ]
 
 
 def deal(count: int = 20, *, batch: int = 4, seed: int = 0, epoch: int = 0, **more) -> Batches:
@@ -107,7 +110,7 @@ class TestPortraits:
         broken = tmp_path / "mask.png"
         broken.write_bytes(b"nothing")
         with pytest.raises(ValueError, match=r"mask\.png is not an image"):
-            Portrait("a", "discs", "group", broken, broken).truth()
+            Portrait("a", "discs", "group", broken, broken, None).truth()
 
     def test_backgrounds_of_a_split_have_nobody_and_can_be_read(self, data):
         assert read_backgrounds(data, "val") == []
@@ -128,38 +131,70 @@ class TestSamples:
 
     def test_shapes_and_types(self, varied):
         for seed in range(20):
-            image, truth = varied[Draw(seed % 12, seed)]
-            assert image.shape == (3, 24, 40)
-            assert truth.shape == (24, 40)
-            assert image.dtype == truth.dtype == torch.uint8
+            *tensors, domain = varied[Draw(seed % 12, seed)]
+            shapes = [tuple(tensor.shape) for tensor in tensors]
+            assert shapes == [(3, 24, 40), (3, 24, 40), (24, 40), (24, 40)]
+            assert {tensor.dtype for tensor in tensors} == {torch.uint8}
+            assert domain == varied.portraits[seed % 12].domain
 
     def test_a_sample_is_a_function_of_its_draw(self, varied, data):
         again = samples(data, (24, 40), varied.augmentation)
         for seed in range(20):
             draw = Draw(seed % 12, seed)
             for one, same in zip(varied[draw], again[draw], strict=True):
-                assert torch.equal(one, same)
+                assert torch.equal(torch.as_tensor(one), torch.as_tensor(same))
 
     def test_another_seed_is_another_sample(self, varied):
-        assert not torch.equal(varied[Draw(0, 1)][0], varied[Draw(0, 2)][0])
+        assert not torch.equal(varied[Draw(0, 1)].image, varied[Draw(0, 2)].image)
+
+    def test_the_plain_view_is_the_image_before_its_colours_changed(self, data):
+        geometry = replace(STILL, flip=0.5, composite=0.5)
+        still = samples(data, (32, 32), geometry)
+        dimmed = samples(data, (32, 32), replace(geometry, colour=0.4))
+        for seed in range(20):
+            before, sample = still[Draw(3, seed)], dimmed[Draw(3, seed)]
+            # a trip through HSV rounds
+            assert (before.plain.int() - before.image.int()).abs().max() <= 4
+            assert torch.equal(before.plain, sample.plain)
+            assert torch.equal(before.truth, sample.truth)
+        assert not torch.equal(sample.plain, sample.image)
+
+    def test_priors_change_nothing_else(self, varied, data):
+        given = Samples(
+            varied.portraits,
+            varied.backgrounds,
+            size_hw=varied.size_hw,
+            augmentation=varied.augmentation,
+            priors=True,
+        )
+        some = 0
+        for seed in range(40):
+            without, with_one = varied[Draw(seed % 12, seed)], given[Draw(seed % 12, seed)]
+            assert not without.prior.any()
+            some += bool(with_one.prior.any())
+            assert torch.equal(without.image, with_one.image)
+            assert torch.equal(without.truth, with_one.truth)
+        assert 5 < some < 35
 
     def test_unaugmented_it_is_the_photo_in_rgb(self, data):
         plain = samples(data, (SIDE, SIDE), STILL)
         portrait = plain.portraits[3]
-        image, truth = plain[Draw(3, 0)]
-        assert np.abs(image.permute(1, 2, 0).numpy().astype(int) - portrait.rgb()).max() <= 6
-        np.testing.assert_array_equal(truth.numpy(), portrait.truth())
+        sample = plain[Draw(3, 0)]
+        shown = sample.image.permute(1, 2, 0).numpy().astype(int)
+        assert np.abs(shown - portrait.rgb()).max() <= 6
+        np.testing.assert_array_equal(sample.truth.numpy(), portrait.truth())
 
     def test_empty_shows_a_background_and_nobody(self, data):
         empty = samples(data, (32, 32), Augmentation(empty=1))
         for seed in range(4):
-            assert not empty[Draw(0, seed)][1].any()
+            assert not empty[Draw(0, seed)].truth.any()
 
     def test_composite_keeps_the_person_and_changes_what_is_behind(self, data):
         plain = samples(data, (SIDE, SIDE), STILL)
         moved = samples(data, (SIDE, SIDE), replace(STILL, composite=1))
         draw = Draw(3, 0)
-        (before, truth), (after, kept) = plain[draw], moved[draw]
+        before, truth = plain[draw].image, plain[draw].truth
+        after, kept = moved[draw].image, moved[draw].truth
         behind = truth == 0
         assert torch.equal(kept == 255, truth == 255)
         assert (kept[behind] == 0).all()
@@ -175,3 +210,124 @@ class TestSamples:
 def test_photos_that_do_not_fill_a_batch_are_no_epoch():
     with pytest.raises(ValueError, match="do not fill a batch of 8"):
         Batches([], {}, batch=4, seed=0, epoch=0, world=2)
+
+
+SHARES = {
+    Domain.FAR_SHOT: 8,
+    Domain.HALF_BODY: 128,
+    Domain.HEAD_SHOT: 32,
+    Domain.NO_FACE: 72,
+}
+"""Photos by domain; two domains have none."""
+
+RATIOS = {
+    Domain.FAR_SHOT: 0.001,
+    Domain.HALF_BODY: 0.07,
+    Domain.HEAD_SHOT: 0.5,
+    Domain.NO_FACE: 0.0,
+}
+
+CROWD = [
+    portrait
+    for domain, count in SHARES.items()
+    for portrait in portraits(
+        count, domain.label, FaceBox(0, 0, 1, RATIOS[domain]) if RATIOS[domain] else None
+    )
+]
+
+
+def deal_by_domain(
+    people: list[Portrait] = CROWD,
+    *,
+    balance: float = 1.0,
+    batch: int = 4,
+    seed: int = 0,
+    epoch: int = 0,
+    repeats: dict[str, int] | None = None,
+    **place: int,
+) -> SingleDomainBatches:
+    return SingleDomainBatches(
+        people, repeats or {}, balance=balance, batch=batch, seed=seed, epoch=epoch, **place
+    )
+
+
+def turns(batches: SingleDomainBatches) -> list[Domain]:
+    """The domain of each batch, of which there must be one."""
+    found = []
+    for batch in batches:
+        (domain,) = {CROWD[draw.photo].domain for draw in batch}
+        found.append(domain)
+    return found
+
+
+class TestSingleDomainBatches:
+    def test_the_crowd_is_of_the_domains_it_says(self):
+        assert Counter(portrait.domain for portrait in CROWD) == SHARES
+
+    @given(
+        balance=st.floats(0, 1),
+        batch=st.integers(1, 9),
+        world=st.integers(1, 4),
+        epoch=st.integers(0, 9),
+    )
+    def test_each_step_has_one_domain_in_all_ranks_and_draws_of_its_own(
+        self, balance, batch, world, epoch
+    ):
+        settings = {"balance": balance, "epoch": epoch}
+        alone = deal_by_domain(batch=batch * world, **settings)
+        ranks = [
+            deal_by_domain(batch=batch, rank=rank, world=world, **settings) for rank in range(world)
+        ]
+        assert {len(rank) for rank in ranks} == {len(alone)} == {len(list(alone))}
+        for together, *parts in zip(alone, *ranks, strict=True):
+            assert [len(part) for part in parts] == [batch] * world
+            dealt = [draw for part in parts for draw in part]
+            assert Counter(dealt) == Counter(together)
+            assert len(set(dealt)) == len(dealt), "no two samples of a step are the same"
+            assert len({CROWD[draw.photo].domain for draw in dealt}) == 1
+        assert set(turns(alone)) == set(SHARES), "every domain has its turn"
+
+    @pytest.mark.parametrize(
+        ("balance", "expected"),
+        [
+            pytest.param(1.0, [2, 32, 8, 18], id="as the photos"),
+            # square roots: 2.83, 11.31, 5.66, 8.49 of 28.28
+            pytest.param(0.5, [6, 24, 12, 18], id="between"),
+            pytest.param(0.0, [15, 15, 15, 15], id="all equal"),
+        ],
+    )
+    def test_turns_go_by_the_balance(self, balance, expected):
+        assert Counter(turns(deal_by_domain(balance=balance))) == dict(
+            zip(SHARES, expected, strict=True)
+        )
+
+    def test_repeats_count_as_photos(self):
+        repeated = deal_by_domain(repeats={"far_shot": 11})
+        assert len(repeated) == 80
+        assert Counter(turns(repeated))[Domain.FAR_SHOT] == 22
+
+    def test_a_photo_repeated_more_is_seen_more(self):
+        people = portraits(10, "discs") + portraits(10, "moons")
+        batches = deal_by_domain(people, repeats={"discs": 9}, batch=10)
+        shown = Counter(people[draw.photo].source for batch in batches for draw in batch)
+        assert shown["discs"] > 4 * shown["moons"] > 0
+
+    def test_same_seed_and_epoch_deal_the_same(self):
+        assert list(deal_by_domain(seed=3, epoch=7)) == list(deal_by_domain(seed=3, epoch=7))
+
+    @pytest.mark.parametrize("other", [{"epoch": 1}, {"seed": 1}])
+    def test_another_epoch_or_seed_deals_otherwise(self, other):
+        one, two = (
+            [draw for batch in deal_by_domain(**which) for draw in batch] for which in ({}, other)
+        )
+        assert [draw.photo for draw in one] != [draw.photo for draw in two]
+        assert {draw.seed for draw in one}.isdisjoint(draw.seed for draw in two)
+
+    @pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+    def test_turns_of_a_domain_are_spread_evenly_over_the_epoch(self, balance):
+        order = turns(deal_by_domain(balance=balance))
+        for domain, count in Counter(order).items():
+            taken = np.cumsum([turn == domain for turn in order])
+            due = np.arange(1, len(order) + 1) * count / len(order)
+            # at most as far from its due as the four domains can crowd each other
+            assert np.abs(taken - due).max() <= 1.5, domain

@@ -17,9 +17,9 @@ from training import evaluate, export
 from training.data.portraits import read_portraits
 from training.models import build_model
 from training.models.deployed import Deployed
-from training.onnx_model import open_onnx
+from training.onnx_model import Tensors, open_onnx
 from training.recipe import Recipe, read_recipe
-from training.train import Place, begin, train
+from training.train import Place, Start, begin, train
 
 ALONE = Place(rank=0, world=1, device=torch.device("cpu"))
 
@@ -66,7 +66,7 @@ def recipe(recipe_file) -> Recipe:
 def run(recipe, data, workplace):
     """Two epochs without a stop."""
     run = workplace / "runs" / "made"
-    train(recipe, data, run, ALONE, start=None)
+    train(recipe, data, run, ALONE, start=Start())
     return run
 
 
@@ -118,7 +118,7 @@ class TestRun:
 
     def test_a_finished_run_has_nothing_left_to_do(self, run, recipe, data):
         before = (run / "last.pt").read_bytes()
-        train(recipe, data, run, ALONE, start=None)
+        train(recipe, data, run, ALONE, start=Start())
         assert (run / "last.pt").read_bytes() == before
         assert len(history(run)) == 2
 
@@ -130,7 +130,7 @@ def stopped(recipe, data, workplace):
     in_the_way = run / "curve.png"
     in_the_way.mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
-        train(recipe, data, run, ALONE, start=None)
+        train(recipe, data, run, ALONE, start=Start())
     in_the_way.rmdir()
     return run
 
@@ -144,7 +144,7 @@ class TestStoppedRun:
         for name in ("last.pt", "history.jsonl"):
             (resumed / name).write_bytes((stopped / name).read_bytes())
         assert checkpoint(resumed)["epoch"] == 1
-        train(recipe, data, resumed, ALONE, start=None)
+        train(recipe, data, resumed, ALONE, start=Start())
         whole, parts = checkpoint(run), checkpoint(resumed)
         assert_same(whole["model"], parts["model"])
         assert_same(whole["average"], parts["average"])
@@ -161,7 +161,7 @@ class TestStoppedRun:
         connected = recipe.model_copy(
             update={"loss": recipe.loss.model_copy(update={"semantic_connectivity": 1.0})}
         )
-        branch, start = workplace / "runs" / "branch", stopped / "last.pt"
+        branch, start = workplace / "runs" / "branch", Start(branch=stopped / "last.pt")
         begun = begin(connected, branch, ALONE, start)
         assert begun.epoch == 1
         assert_same(begun.model.state_dict(), checkpoint(stopped)["model"])
@@ -177,7 +177,7 @@ class TestStoppedRun:
     def test_its_own_checkpoint_goes_before_the_one_to_branch_from(
         self, run, stopped, recipe, workplace
     ):
-        assert begin(recipe, run, ALONE, stopped / "last.pt").epoch == 2
+        assert begin(recipe, run, ALONE, Start(branch=stopped / "last.pt")).epoch == 2
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,8 @@ def repository(run, recipe_file, data, workplace):
     repository = workplace / "model_repository"
     (repository / "connectnet").mkdir(parents=True)
     (repository / "connectnet" / "NOTES.md").write_text("Kept by hand.\n")
-    export.main(run, recipe=recipe_file, data=data, repository=repository)
+    weights = workplace / "weights"
+    export.main(run, recipe=recipe_file, data=data, repository=repository, weights=weights)
     return repository
 
 
@@ -242,7 +243,14 @@ class TestExport:
     def test_a_failing_export_replaces_nothing(self, repository, run, recipe_file, workplace):
         before = {file: file.read_bytes() for file in repository.rglob("*") if file.is_file()}
         with pytest.raises(FileNotFoundError):
-            export.main(run, recipe=recipe_file, data=workplace / "none", repository=repository)
+            export.main(
+                run,
+                recipe=recipe_file,
+                data=workplace / "none",
+                repository=repository,
+                weights=workplace / "unwritten",
+            )
+        assert not (workplace / "unwritten").exists()
         for file, content in before.items():
             assert file.read_bytes() == content
 
@@ -286,7 +294,8 @@ class TestDeployed:
         rgb = portrait.rgb()
         given = []
 
-        def predict(images: np.ndarray) -> np.ndarray:
+        def predict(inputs: Tensors) -> np.ndarray:
+            (images,) = inputs.values()
             given.append(images)
             return images[..., 0]
 
