@@ -52,6 +52,7 @@ TABLE = {
     "service.vision": Row(
         "service.errors service.spec service.vision", "cv2 isal numpy simplejpeg", but="asyncio"
     ),
+    "service.routing": Row("service.vision.geometry", "numpy"),
     "service.engine": Row("service.engine.base service.spec"),
     "service.engine.base": Row("service.spec", "numpy"),
     "service.engine.fake": Row(ENGINE, "numpy"),

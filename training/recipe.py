@@ -52,6 +52,8 @@ class LossWeights(Strict):
     """Of RCRNet's and TriSeNet's edge head."""
     self_supervised: float = 0.25
     """Of MD-TriSeNet's branches."""
+    box: float = 1.0
+    """Of the face detector's boxes, beside its heat map."""
 
 
 class Recipe(Strict):
@@ -68,7 +70,7 @@ class Recipe(Strict):
     loss: LossWeights
     augmentation: Augmentation = Augmentation()
     domain_balance: float = Field(default=0.5, ge=0, le=1)
-    """Of MD-TriSeNet's single-domain batches, see training.data.samples."""
+    """Of the draws for MD-TriSeNet and for the face detector, see SingleDomainBatches."""
     freeze_statistics: bool = False
     """Keeps batch norm's statistics outside MD-TriSeNet's branches as they are."""
     average: float = 0.999

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from training.models import connectnet, rcrnet, trisenet
+from training.models import connectnet, face_detector, rcrnet, trisenet
 from training.models.connectnet import ConnectNet, ConnectNetConfig
+from training.models.face_detector import FaceDetector, FaceDetectorConfig
 from training.models.rcrnet import RCRNet, RCRNetConfig
 from training.models.trisenet import TriSeNet, TriSeNetConfig, spread_branch
 
@@ -15,6 +16,7 @@ BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "rcrnet": lambda **options: RCRNet(RCRNetConfig(**options)),
     "trisenet": lambda **options: TriSeNet(TriSeNetConfig(**options)),
     "md_trisenet": lambda **options: TriSeNet(TriSeNetConfig(**{"domains": 6} | options)),
+    "face_detector": lambda **options: FaceDetector(FaceDetectorConfig(**options)),
 }
 
 
@@ -32,6 +34,8 @@ def deploy_form(model: nn.Module) -> nn.Module:
             return rcrnet.deploy_form(model)
         case TriSeNet():
             return trisenet.deploy_form(model)
+        case FaceDetector():
+            return face_detector.deploy_form(model)
     return model
 
 

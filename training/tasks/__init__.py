@@ -5,6 +5,7 @@ from pathlib import Path
 
 from training.recipe import Recipe
 from training.tasks.base import Task
+from training.tasks.face import FaceTask
 from training.tasks.rcrnet import RCRNetTask
 from training.tasks.segmentation import SegmentationTask
 from training.tasks.trisenet import TriSeNetTask
@@ -14,6 +15,7 @@ TASKS: Mapping[str, Callable[[Recipe, Path], Task]] = {
     "rcrnet": RCRNetTask,
     "trisenet": TriSeNetTask,
     "md_trisenet": TriSeNetTask,
+    "face_detector": FaceTask,
 }
 """By the name of the architecture."""
 

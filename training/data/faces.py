@@ -1,0 +1,232 @@
+"""Samples for the face detector: photos with the dominant face's box, at every distance."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from service.vision.geometry import LETTERBOX_GREY, Size, shrink
+from training.data.augmentation import Augmentation, Image, Rng, compose, distort, random_crop
+from training.data.portraits import FaceBox, Portrait
+from training.data.samples import Draw
+
+SMALLEST = 5.0
+"""Pixels that a face's side keeps when the photo is made smaller."""
+LARGEST = 0.9
+"""Share of the input's shorter side up to which a face is magnified."""
+KEPT = 0.35
+"""Share of a face's side, from its centre either way, that no crop cuts off."""
+
+
+class Faces(IntEnum):
+    """What a sample's box says about the rest of the photo."""
+
+    NONE = 0
+    """There is no face at all."""
+    ONE = 1
+    SEVERAL = 2
+    """The box is the dominant one's; where the others are is not known."""
+
+
+class FaceSample(NamedTuple):
+    """One training sample; with a leading axis, a batch of them."""
+
+    image: Tensor
+    """uint8 [3,H,W]."""
+    box: Tensor
+    """float32 [4]: top, left, height, width as shares of the image; zeros without a face."""
+    faces: int | Tensor
+    """One of Faces."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An affine map from shares (x, y) of the photo to pixels (x, y) of the input."""
+
+    linear: NDArray[np.float64]
+    """[2,2]."""
+    offset: NDArray[np.float64]
+    """[2]."""
+
+    def point(self, x: float, y: float) -> NDArray[np.float64]:
+        return np.asarray(self.linear @ (x, y) + self.offset)
+
+    def shifted(self, pixels: NDArray[np.float64]) -> "View":
+        return View(self.linear, self.offset + pixels)
+
+    def matrix(self, photo_hw: Size) -> NDArray[np.float64]:
+        """[2,3] between pixel centres, as OpenCV has it, for a photo of this many pixels."""
+        linear = self.linear / photo_hw[::-1]
+        return np.column_stack([linear, self.offset + linear @ (0.5, 0.5) - 0.5])
+
+    def box(self, face: FaceBox) -> tuple[float, float, float, float]:
+        """Left, top, width and height in pixels, upright: a turned head's box is no larger."""
+        x, y = self.point(face.x + face.w / 2, face.y + face.h / 2)
+        width, height = np.linalg.norm(self.linear, axis=0) * (face.w, face.h)
+        return float(x - width / 2), float(y - height / 2), float(width), float(height)
+
+
+class FaceSamples(Dataset[FaceSample]):
+    """Draws to samples of one size."""
+
+    def __init__(
+        self,
+        portraits: Sequence[Portrait],
+        crowds: frozenset[str],
+        backgrounds: Sequence[Image],
+        *,
+        size_hw: Size,
+        augmentation: Augmentation,
+    ) -> None:
+        """`crowds` holds the ids of the photos with several faces."""
+        self.portraits = portraits
+        self.crowds = crowds
+        self.backgrounds = backgrounds
+        self.size_hw = size_hw
+        self.augmentation = augmentation
+        with ThreadPoolExecutor(2) as pool:
+            self.photos = list(pool.map(lambda each: (each.rgb(), each.truth()), portraits))
+
+    def __getitem__(self, draw: Draw) -> FaceSample:
+        rng = np.random.default_rng(draw.seed)
+        if rng.random() < self.augmentation.empty:
+            scene = random_crop(self._background(rng), self.size_hw, rng)
+            return self._sample(scene, (0.0, 0.0, 0.0, 0.0), Faces.NONE, rng)
+        portrait = self.portraits[draw.photo]
+        rgb, mask = self.photos[draw.photo]
+        view = random_view(portrait.face, rgb.shape[:2], self.size_hw, self.augmentation, rng)
+        new_scene = rng.random() < self.augmentation.composite
+        image = seen(rgb, view, self.size_hw, LETTERBOX_GREY)
+        if new_scene:
+            behind = random_crop(self._background(rng), self.size_hw, rng)
+            image, _ = compose(image, seen(mask, view, self.size_hw, 0), behind)
+        if portrait.face is None:
+            return self._sample(image, (0.0, 0.0, 0.0, 0.0), Faces.NONE, rng)
+        # On a new background nobody else is left.
+        several = portrait.id in self.crowds and not new_scene
+        box = visible_box(portrait.face, view, self.size_hw)
+        return self._sample(image, box, Faces.SEVERAL if several else Faces.ONE, rng)
+
+    def _background(self, rng: Rng) -> Image:
+        return self.backgrounds[int(rng.integers(len(self.backgrounds)))]
+
+    def _sample(
+        self, rgb: Image, box: tuple[float, float, float, float], faces: Faces, rng: Rng
+    ) -> FaceSample:
+        rgb = distort(rgb, self.augmentation, rng)
+        image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+        return FaceSample(image, torch.tensor(box), int(faces))
+
+
+def random_view(
+    face: FaceBox | None, photo_hw: Size, size_hw: Size, augmentation: Augmentation, rng: Rng
+) -> View:
+    """Letterboxed, then scaled, turned, mirrored and moved, with the face in the picture.
+
+    Most views are near the letterboxed photo; the ends of the scale range are rare.
+    """
+    fitted = min(size_hw[0] / photo_hw[0], size_hw[1] / photo_hw[1])
+    scale = np.exp(rng.uniform(*np.log(augmentation.scale)) * rng.random())
+    if face is not None:
+        side = fitted * np.sqrt(face.w * photo_hw[1] * face.h * photo_hw[0])
+        scale = np.clip(scale, min(1, SMALLEST / side), max(1, LARGEST * min(size_hw) / side))
+    aspect = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.aspect) / 2)
+    angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1) * (rng.random() < 0.5)
+    mirror = -1.0 if rng.random() < augmentation.flip else 1.0
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    sides = np.array(photo_hw[::-1]) * fitted * scale
+    linear = turn @ np.diag([mirror * aspect * sides[0], sides[1] / aspect])
+    centred = View(linear, np.array(size_hw[::-1]) / 2 - linear @ (0.5, 0.5))
+    # Free play: a larger photo may be cropped anywhere, a smaller one may lie anywhere.
+    view = centred.shifted(rng.uniform(-0.5, 0.5, 2) * np.abs(sides - size_hw[::-1]))
+    if face is None:
+        return view
+    left, top, width, height = view.box(face)
+    centre = np.array([left + width / 2, top + height / 2])
+    margin = np.minimum(KEPT * np.array([width, height]), np.array(size_hw[::-1]) / 2)
+    return view.shifted(np.clip(centre, margin, size_hw[::-1] - margin) - centre)
+
+
+def visible_box(face: FaceBox, view: View, size_hw: Size) -> tuple[float, float, float, float]:
+    """Top, left, height and width of what is seen of a face, as shares of the input."""
+    left, top, width, height = view.box(face)
+    first = np.clip((top, left), 0, size_hw)
+    last = np.clip((top + height, left + width), 0, size_hw)
+    tall, wide = (last - first) / size_hw
+    return float(first[0] / size_hw[0]), float(first[1] / size_hw[1]), float(tall), float(wide)
+
+
+def seen(layer: Image, view: View, size_hw: Size, border: int) -> Image:
+    """uint8 [H,W] or [H,W,3] through a view, `border` outside; halved first where it would alias,
+    as the service's own resize does.
+    """
+    scale = np.linalg.norm(view.linear / layer.shape[1::-1], axis=0).min()
+    while scale <= 0.5:
+        layer = shrink(layer, (layer.shape[0] // 2, layer.shape[1] // 2))
+        scale *= 2
+    warped = cv2.warpAffine(
+        layer,
+        view.matrix(layer.shape[:2]),
+        (size_hw[1], size_hw[0]),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(border,) * 3,
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def read_crowds(data: Path) -> frozenset[str]:
+    """The ids of the photos in which the reference found several faces."""
+    with (data / "faces.csv").open(newline="") as lines:
+        return frozenset(row["id"] for row in csv.DictReader(lines) if int(row["faces"]) > 1)
+
+
+class BalancedBatches(Sampler[list[Draw]]):
+    """Batches for one epoch of one rank, as many draws as there are photos.
+
+    A domain with a share s of the photos gets a share proportional to s ** `balance` of the draws:
+    1 keeps the shares, 0 makes all equal. A photo of a source counts `repeats` times.
+    """
+
+    def __init__(
+        self,
+        portraits: Sequence[Portrait],
+        repeats: Mapping[str, int],
+        *,
+        balance: float,
+        batch: int,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        rng = np.random.default_rng([seed, epoch])
+        steps = len(portraits) // (batch * world)
+        if not steps:
+            raise ValueError(f"{len(portraits)} photos do not fill a batch of {batch * world}")
+        chance = np.array([repeats.get(portrait.source, 1) for portrait in portraits], float)
+        domains = np.array([portrait.domain for portrait in portraits])
+        for domain in np.unique(domains):
+            chance[domains == domain] *= chance[domains == domain].sum() ** (balance - 1)
+        photos = rng.choice(len(portraits), steps * batch * world, p=chance / chance.sum())
+        seeds = rng.integers(2**63, size=len(photos))
+        draws = [Draw(int(photo), int(s)) for photo, s in zip(photos, seeds, strict=True)]
+        mine = draws[rank::world]
+        self.batches = [mine[start : start + batch] for start in range(0, len(mine), batch)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return iter(self.batches)

@@ -1,0 +1,76 @@
+"""What a face detector's cells are to say: a heat map of centres, and boxes near them.
+
+Sources: the heat map's focal loss is CornerNet's (Law and Deng, ECCV 2018) as CenterNet uses it;
+GIoU is Rezatofighi et al., CVPR 2019.
+"""
+
+import torch
+from torch import Tensor
+
+SPREAD = 1 / 7
+"""Standard deviation of the heat around a centre, as a share of the face's side."""
+NARROWEST = 0.4
+"""The same in cells, for faces smaller than a few cells."""
+NEAR = 0.4
+"""Cells with more heat than this learn the box."""
+SURROUNDINGS = 1e-4
+"""Heat at 4.3 standard deviations: a little more than half a side from the centre."""
+
+
+def heat_map(boxes: Tensor, present: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+    """[N,h,w] in 0..1: a bump on each face's centre, exactly 1 in the cell that holds it.
+
+    boxes [N,4]: top, left, height, width as shares of the image; present bool [N].
+    """
+    height, width = grid_hw
+    top, left, tall, wide = boxes.unbind(1)
+    rows = _bump(height, (top + tall / 2) * height, tall * height)
+    columns = _bump(width, (left + wide / 2) * width, wide * width)
+    return rows[:, :, None] * columns[:, None, :] * present[:, None, None]
+
+
+def _bump(cells: int, centre: Tensor, side: Tensor) -> Tensor:
+    """[N,cells]; distances are from the middle of the cell that holds the centre."""
+    at = torch.arange(cells, device=centre.device)
+    own = centre.floor().clamp(0, cells - 1)
+    spread = (side * SPREAD).clamp(min=NARROWEST)
+    return torch.exp(-(((at - own[:, None]) / spread[:, None]) ** 2) / 2)
+
+
+def heat_loss(logits: Tensor, heat: Tensor, counted: Tensor) -> Tensor:
+    """Focal loss over cells, divided by the number of faces.
+
+    logits and heat [N,h,w]; counted [N,h,w] in 0..1 weighs what cells without a centre say.
+    """
+    score = logits.sigmoid()
+    centre = heat == 1
+    hit = -((1 - score) ** 2) * torch.nn.functional.logsigmoid(logits)
+    miss = -((1 - heat) ** 4) * score**2 * torch.nn.functional.logsigmoid(-logits) * counted
+    return torch.where(centre, hit, miss).sum() / centre.sum().clamp(min=1)
+
+
+def box_loss(boxes: Tensor, truth: Tensor, heat: Tensor) -> Tensor:
+    """1 - GIoU, mean over the cells near a centre, each as much as its heat.
+
+    boxes [N,h*w,4], truth [N,4], heat [N,h,w]. Each photo's cells share one face's weight, so that
+    a face of a hundred cells counts as much as a small one.
+    """
+    weight = torch.where(heat > NEAR, heat, 0).flatten(1)
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
+    loss = 1 - generalised_iou(boxes, truth[:, None])
+    return (weight * loss).sum() / weight.sum().clamp(min=1)
+
+
+def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
+    """IoU less the share of the hull that neither box covers, -1..1; boxes [...,4] with top, left,
+    height and width.
+    """
+    corner, side = one[..., :2], one[..., 2:]
+    other_corner, other_side = other[..., :2], other[..., 2:]
+    far, other_far = corner + side, other_corner + other_side
+    shared = (torch.minimum(far, other_far) - torch.maximum(corner, other_corner)).clamp(min=0)
+    intersection = shared.prod(-1)
+    union = side.prod(-1) + other_side.prod(-1) - intersection
+    hull = (torch.maximum(far, other_far) - torch.minimum(corner, other_corner)).prod(-1)
+    tiny = torch.finfo(one.dtype).tiny
+    return intersection / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)

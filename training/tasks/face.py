@@ -1,0 +1,71 @@
+"""The face detector: a heat map of centres and a box, and what they do for routing."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+
+from service.vision.geometry import Size
+from training.data.faces import BalancedBatches, Faces, FaceSample, FaceSamples, read_crowds
+from training.data.portraits import read_backgrounds, read_frame, read_portraits
+from training.data.samples import Draw
+from training.faces import by_network, measure_faces
+from training.losses.faces import SURROUNDINGS, box_loss, heat_loss, heat_map
+from training.models.face_detector import decode_boxes
+from training.recipe import Phase, Recipe
+from training.tasks.segmentation import as_images
+
+
+class FaceTask:
+    """Focal loss of the heat map + GIoU of the boxes near a centre."""
+
+    def __init__(self, recipe: Recipe, data: Path) -> None:
+        self.recipe = recipe
+        self.portraits = read_portraits(data, "train")
+        self.crowds = read_crowds(data)
+        self.backgrounds = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
+        self.validation = read_portraits(data, "val")
+        self.empty = read_backgrounds(data, "val")
+
+    def samples(self, size_hw: Size) -> FaceSamples:
+        return FaceSamples(
+            self.portraits,
+            self.crowds,
+            self.backgrounds,
+            size_hw=size_hw,
+            augmentation=self.recipe.augmentation,
+        )
+
+    def batches(self, phase: Phase, epoch: int, rank: int, world: int) -> Sampler[list[Draw]]:
+        return BalancedBatches(
+            self.portraits,
+            self.recipe.repeats,
+            balance=self.recipe.domain_balance,
+            batch=phase.batch // world,
+            seed=self.recipe.seed,
+            epoch=epoch,
+            rank=rank,
+            world=world,
+        )
+
+    def prepare(self, model: nn.Module) -> None:
+        model.train()
+
+    def losses(self, model: nn.Module, batch: FaceSample) -> dict[str, Tensor]:
+        raw = model(as_images(batch.image)).float()
+        faces = torch.as_tensor(batch.faces)
+        heat = heat_map(batch.box, faces != Faces.NONE, raw.shape[-2:])
+        # Where the other faces of a group are is not known: only the dominant one's surroundings
+        # count there, so that none of them is called background.
+        lone = (faces != Faces.SEVERAL)[:, None, None]
+        counted = torch.where(lone, 1.0, (heat > SURROUNDINGS).float())
+        return {
+            "heat": heat_loss(raw[:, 0], heat, counted),
+            "box": self.recipe.loss.box * box_loss(decode_boxes(raw), batch.box, heat),
+        }
+
+    def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
+        """How often the dominant face is found, and the photo's domain is the reference's."""
+        find = by_network(model, size_hw=size_hw, resize=self.recipe.resize)
+        return measure_faces(find, self.validation, self.empty).curves()
