@@ -14,4 +14,4 @@ def consistency(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -
     """
     soft = F.softmax(teacher.detach() / temperature, dim=1)
     logs = F.log_softmax(student / temperature, dim=1)
-    return temperature**2 * F.kl_div(logs, soft, reduction="mean")
+    return temperature**2 * F.kl_div(logs, soft, reduction="none").mean()
