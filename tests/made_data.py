@@ -47,6 +47,7 @@ def made_face(number: int, person: str) -> dict[str, str]:
     side = ratio**0.5
     return {
         "id": person,
+        "faces": str(int(ratio > 0)),
         "x": "0.1",
         "y": "0.1",
         "w": f"{side:.6f}",

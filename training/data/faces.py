@@ -131,7 +131,7 @@ class FaceSamples(Dataset[FaceSample]):
 def random_view(
     face: FaceBox | None, photo_hw: Size, size_hw: Size, augmentation: Augmentation, rng: Rng
 ) -> View:
-    """Letterboxed, then scaled, turned, mirrored and moved, with the face in the picture.
+    """In the letterbox's scale, then scaled, turned, mirrored and moved, the face in the picture.
 
     Most views are near the letterboxed photo; the ends of the scale range are rare.
     """

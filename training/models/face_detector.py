@@ -5,6 +5,7 @@ Zhou et al., "Objects as Points" (2019); the encoder is built of ConnectNet's sh
 top-down path brings what 1/32 sees (a face that fills the picture) to the cells.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -113,7 +114,6 @@ class DeployedFaces(nn.Module):
 
 def deploy_form(model: FaceDetector) -> FaceDetector:
     """The same function with batch norm folded into the convolutions."""
-    served = FaceDetector(model.config).eval()
-    served.load_state_dict(model.state_dict())
+    served = copy.deepcopy(model).eval()
     fuse_batch_norm(served)
     return served
