@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ class _Request:
 
 @dataclass(eq=False, slots=True)
 class _Output:
-    alpha: NDArray[np.uint8]
+    rows: NDArray[Any]
     began: float
     ended: float
 
@@ -145,9 +145,9 @@ class Batcher:
         """Callers that wait for a place."""
         return len(self._queue)
 
-    async def infer(self, inputs: Tensors) -> NDArray[np.uint8]:
+    async def infer(self, inputs: Tensors) -> NDArray[Any]:
         """Raises errors.Overloaded, errors.Draining, and what the engine raises."""
-        return (await self.infer_timed(inputs)).alpha
+        return (await self.infer_timed(inputs)).output
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
         """The same, with the wait apart from the run."""
@@ -202,13 +202,13 @@ class Batcher:
             self._on_batch(rows)
         # Not the loop's clock: uvloop's counts whole milliseconds.
         began = perf_counter()
-        alpha = await self._engine.infer(_joined(batch))
+        output = await self._engine.infer(_joined(batch))
         ended = perf_counter()
         try:
-            check_output(self.spec, alpha, rows)
+            check_output(self.spec, output, rows)
         except ValueError as error:
             raise EngineFailed("The engine's answer is not what was asked") from error
-        return _Output(alpha, began, ended)
+        return _Output(output, began, ended)
 
     def _finish(self, batch: _Batch, run: _Run) -> None:
         # A callback of the task, because a task cancelled before its first step runs no `finally`.
@@ -246,9 +246,9 @@ def _deliver(batch: _Batch, output: _Output) -> None:
     for entry in batch:
         request = entry.item
         if not request.answer.done():
-            alpha = output.alpha[row : row + entry.rows]
+            own = output.rows[row : row + entry.rows]
             queue_s = output.began - request.arrived
-            request.answer.set_result(Inference(alpha, queue_s, output.ended - output.began))
+            request.answer.set_result(Inference(own, queue_s, output.ended - output.began))
         row += entry.rows
 
 

@@ -1,30 +1,40 @@
 """The models this process serves: name -> Segmenter, and what `auto` means."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.domains import FaceRouter
 from service.engine.base import Engine
 from service.errors import UnknownModel
 from service.segmenter import Segmenter
-from service.spec import SPEC_FILE, ModelSpec, load_spec
+from service.spec import SPEC_FILE, ModelSpec, Task, load_spec
 from service.vision.decode import Frame, decode
 from service.vision.encode import encode
 from service.vision.header import ImageFormat, read_header
 from service.workers import Workers
 
 AUTO = "auto"
-AUTO_MODEL = "connectnet"
+FOR_PHOTOS = ("connectnet", "md_trisenet", "rcrnet")
+"""What `auto` means for a photo: the first of these that is served, else the first that is."""
+FACE_DETECTOR = "face_detector"
+"""Its folder in the repository: not a model to ask for, but what finds a photo's domain."""
+
+log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """What `GET /v1/models` lists. Not ready until `warm_up` has returned."""
+    """What may be asked for: at least one segmenter. Not ready until `warm_up` has returned."""
 
-    def __init__(self, segmenters: list[Segmenter], workers: Workers) -> None:
+    def __init__(
+        self, segmenters: list[Segmenter], workers: Workers, faces: FaceRouter | None = None
+    ) -> None:
         self._by_name = {segmenter.spec.name: segmenter for segmenter in segmenters}
+        self._faces = faces
         self._workers = workers
         self.ready = False
 
@@ -35,13 +45,15 @@ class Catalog:
     def names(self) -> tuple[str, ...]:
         return tuple(self._by_name)
 
-    def get(self, name: str = AUTO) -> Segmenter:
-        """The model of that name; `auto` is connectnet, or the only model there is.
+    @property
+    def served(self) -> tuple[Segmenter | FaceRouter, ...]:
+        """What `GET /v1/models` lists: those to ask for, then the face detector."""
+        return (*self, self._faces) if self._faces else tuple(self)
 
-        Raises errors.UnknownModel.
-        """
+    def get(self, name: str = AUTO) -> Segmenter:
+        """The model of that name, or what `auto` means. Raises errors.UnknownModel."""
         if name == AUTO:
-            name = self.names[0] if len(self.names) == 1 else AUTO_MODEL
+            name = next((each for each in FOR_PHOTOS if each in self._by_name), self.names[0])
         segmenter = self._by_name.get(name)
         if segmenter is None:
             raise UnknownModel(f"There is no model of that name; there are {', '.join(self.names)}")
@@ -50,13 +62,16 @@ class Catalog:
     async def warm_up(self) -> None:
         """Takes a real photo through every model's whole path; raises what that raises."""
         frame = await self._workers.run(_warm_up_frame)
+        if self._faces:
+            pending = await self._workers.run(self._faces.look, frame)
+            await pending()
         for segmenter in self:
             await segmenter.segment(frame)
         self.ready = True
 
     async def close(self) -> None:
         self.ready = False
-        await asyncio.gather(*(segmenter.close() for segmenter in self))
+        await asyncio.gather(*(model.close() for model in self.served))
 
 
 def open_catalog(
@@ -65,13 +80,43 @@ def open_catalog(
     workers: Workers,
     open_engine: Callable[[ModelSpec], Engine],
 ) -> Catalog:
-    """Opens `models`, or all that the repository holds, in the order of their names.
+    """Opens what `read_specs` reads.
 
     Blocks while weights load. Raises ValueError or OSError for a repository that is not as it
     should be, errors.EngineFailed for a model that does not load.
     """
+    specs = read_specs(repository, models)
+    detectors = [spec for spec in specs if spec.task is Task.FACES]
+    faces = FaceRouter(open_engine(detectors[0]), workers) if detectors else None
+    segmenters = [
+        Segmenter(open_engine(spec), workers, faces)
+        for spec in specs
+        if spec.task is Task.SEGMENTATION
+    ]
+    for segmenter in segmenters:
+        if segmenter.takes_domain and not faces:
+            log.warning(
+                "%s routes by faces and there is no %s: every photo is taken for one without",
+                segmenter.spec.name,
+                FACE_DETECTOR,
+            )
+    return Catalog(segmenters, workers, faces)
+
+
+def read_specs(repository: Path, models: tuple[str, ...] | None) -> list[ModelSpec]:
+    """The specs of `models`, or of all that the repository holds in the order of their names.
+
+    A model that takes a domain brings the face detector along, when the repository holds one.
+    Raises OSError or ValueError, also when nothing would be left to segment with.
+    """
     specs = [read_spec(repository, name) for name in models or find_models(repository)]
-    return Catalog([Segmenter(open_engine(spec), workers) for spec in specs], workers)
+    if not any(spec.task is Task.SEGMENTATION for spec in specs):
+        raise ValueError(f"no model to segment with among {', '.join(s.name for s in specs)}")
+    missing = FACE_DETECTOR not in (spec.name for spec in specs)
+    if missing and any(spec.takes("domain") for spec in specs):
+        there = set(find_models(repository)) & {FACE_DETECTOR}
+        specs += [read_spec(repository, name) for name in there]
+    return specs
 
 
 def find_models(repository: Path) -> tuple[str, ...]:
@@ -89,6 +134,8 @@ def read_spec(repository: Path, name: str) -> ModelSpec:
         raise ValueError(f"{repository / name / SPEC_FILE} is the spec of {spec.name!r}")
     if name == AUTO:
         raise ValueError(f"a model cannot be called {AUTO!r}")
+    if (spec.task is Task.FACES) != (name == FACE_DETECTOR):
+        raise ValueError(f"{name} gives {spec.output.name}: only {FACE_DETECTOR} gives faces")
     return spec
 
 

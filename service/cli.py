@@ -70,6 +70,9 @@ def segment(
         str | None, typer.Option("--format", help="png, webp or jpeg.  [default: png]")
     ] = None,
     model: Annotated[str | None, typer.Option(help="A name of `silhouette models`.")] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="far_shot ... no_face, for a model that takes one.")
+    ] = None,
     grow: Annotated[str | None, typer.Option(help="Pixels; negative shrinks.")] = None,
     feather: Annotated[str | None, typer.Option(help="Pixels.")] = None,
     threshold: Annotated[str | None, typer.Option(help="0..1; makes the mask hard.")] = None,
@@ -85,6 +88,7 @@ def segment(
         background=None if picture else background,
         format=image_format,
         model=model,
+        domain=domain,
         grow=grow,
         feather=feather,
         threshold=threshold,
@@ -104,15 +108,14 @@ def segment(
 @app.command()
 def models() -> None:
     """List the models of the repository."""
-    from service.catalog import find_models, read_spec
+    from service.catalog import read_specs
 
     settings = _settings()
     table = Table(title=f"Models in {settings.model_repository}")
-    for heading in ("name", "input", "run", "sha256", "mIoU"):
+    for heading in ("name", "task", "input", "run", "sha256", "mIoU"):
         table.add_column(heading, overflow="fold")
     try:
-        names = settings.models or find_models(settings.model_repository)
-        specs = [read_spec(settings.model_repository, name) for name in names]
+        specs = read_specs(settings.model_repository, settings.models)
     except (OSError, ValueError) as error:
         _stop(str(error))
     for spec in specs:
@@ -142,6 +145,7 @@ def _row(spec: ModelSpec) -> tuple[str, ...]:
     miou = spec.metrics.get("all", {}).get("miou_image_mean")
     return (
         spec.name,
+        spec.task,
         f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}",
         spec.run,
         spec.sha256[:12],

@@ -9,7 +9,7 @@ from service.app import open_models
 from service.errors import ServiceError
 from service.render import Job, Source, run_job
 from service.routes.negotiate import negotiate
-from service.routes.options import SegmentOptions
+from service.routes.options import SegmentOptions, choose
 from service.segmenter import Segmenter
 from service.settings import Settings
 from service.telemetry import Telemetry
@@ -99,13 +99,12 @@ async def segment_files(
 ) -> list[Failure]:
     """Runs every task, a few at a time, and tells `on_end` of each; returns what failed.
 
-    Raises what opening the models raises, UnknownModel, and what is wrong with the picture.
+    Raises what opening the models and `choose` raise, and what is wrong with the picture.
     """
     opened = open_models(settings, Telemetry())
     try:
-        bench = Bench(
-            opened.catalog.get(order.options.model), opened.workers, _limits(settings), order
-        )
+        segmenter = choose(order.options, opened.catalog)
+        bench = Bench(segmenter, opened.workers, _limits(settings), order)
         picture = await bench.workers.run(bench.open, order.picture) if order.picture else None
         room = asyncio.Semaphore(2 * opened.count)
 
@@ -134,7 +133,8 @@ class Bench:
     async def attempt(self, task: Task, picture: Source | None) -> Failure | None:
         try:
             photo = await self.workers.run(self.open, task.photo)
-            job = Job(photo, self.order.options.look, self.order.format, picture)
+            options = self.order.options
+            job = Job(photo, options.look, self.order.format, picture, options.domain)
             rendered = await run_job(job, self.segmenter)
             await self.workers.run(_write, task.result, rendered.body)
         except ServiceError as error:

@@ -7,7 +7,9 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from service.domains import Routed
 from service.errors import ForegroundMissing
+from service.routing import Domain
 from service.segmenter import Matte, Segmenter
 from service.vision import compose, matte
 from service.vision.decode import Frame, ImageFormat, ImageHeader, decode
@@ -87,6 +89,8 @@ class Job:
     format: ImageFormat
     picture: Source | None = None
     """The background, when `look.background` is a Picture."""
+    domain: Domain | None = None
+    """In place of the one that routing would find."""
 
     @property
     def pixels(self) -> int:
@@ -104,6 +108,8 @@ class Rendered:
     box: matte.Box | None
     """Where the person is, in pixels of the photo."""
     quality: matte.MaskQuality
+    routed: Routed | None
+    """None where the model takes no domain."""
     stages: dict[str, float]
     """Seconds by the names that metrics and `Server-Timing` use, in order."""
 
@@ -115,12 +121,14 @@ async def run_job(job: Job, segmenter: Segmenter) -> Rendered:
     """
     picture: Frame | None = None
 
-    def load() -> Frame:
+    def load(at_least: Size) -> Frame:
         nonlocal picture
-        photo, picture = _load(job, segmenter.at_least)
+        photo, picture = _load(job, at_least)
         return photo
 
-    return await segmenter.run(load, lambda photo, found: _render(job, photo, picture, found))
+    return await segmenter.run(
+        load, lambda photo, found: _render(job, photo, picture, found), domain=job.domain
+    )
 
 
 def _load(job: Job, at_least: Size) -> tuple[Frame, Frame | None]:
@@ -149,9 +157,10 @@ def _render(job: Job, photo: Frame, picture: Frame | None, found: Matte) -> Rend
         photo_hw=photo.photo_hw,
         box=box,
         quality=found.quality,
+        routed=found.routed,
         stages={
             "decode": stages["fit"],
-            "route": 0.0,
+            "route": stages["route"],
             "queue": stages["queue"],
             "infer": stages["infer"],
             "post": stages["post"] + painted - started,

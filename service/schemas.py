@@ -70,6 +70,13 @@ class Report(Wire):
     photo: PictureSize = Field(description="Upright size of the photo that was sent.")
     foreground: Foreground
     mask: MaskMeasures
+    domain: str | None = Field(
+        description="What the photo was segmented in; null where the model takes no domain."
+    )
+    face_ratio: float | None = Field(
+        description="Share of the photo that its dominant face covers, 0..1; null when nobody "
+        "looked for a face."
+    )
     timings_ms: dict[str, float]
     image: ResultImage
 
@@ -78,11 +85,13 @@ class ModelCard(Wire):
     """One served model."""
 
     name: str
+    task: str = Field(description="`segmentation`; `faces` only routes and cannot be asked for.")
     version: int
     digest: str
     height: int = Field(description="Input size in pixels.")
     width: int
     resize: str
+    inputs: list[str] = Field(description="`image`, and `prior` or `domain` where it takes one.")
     precision: str
     max_batch: int
     metrics: dict[str, dict[str, float]]

@@ -1,14 +1,16 @@
-"""One photo through one model: fit, infer, unfit. Stateless."""
+"""One photo through one model: fit, route, infer, unfit. Stateless."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.base import Engine, Inference, Tensors, TimedEngine
+from service.domains import FaceRouter, Pending, Routed, Router, Told
+from service.engine.base import Engine, Tensors, timed
+from service.routing import Domain
 from service.spec import ModelSpec
 from service.vision.decode import Frame
 from service.vision.geometry import Placement, Size, fit, inside, unfit
@@ -24,6 +26,8 @@ class Timings:
 
     fit_s: float
     """Loading included."""
+    route_s: float
+    """Finding the domain, where the model takes one."""
     queue_s: float
     """Waiting for the engine."""
     infer_s: float
@@ -33,6 +37,7 @@ class Timings:
         """By the names that metrics and `Server-Timing` use, in order."""
         return {
             "fit": self.fit_s,
+            "route": self.route_s,
             "queue": self.queue_s,
             "infer": self.infer_s,
             "post": self.post_s,
@@ -41,21 +46,40 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Matte:
-    """`alpha` is uint8 [*photo_hw], 255 = person; `quality` is of the mask the model gave."""
+    """`alpha` is uint8 [*photo_hw], 255 = person; `quality` is of the mask the model gave;
+    `routed` is None where the model takes no domain.
+    """
 
     alpha: NDArray[np.uint8]
     quality: MaskQuality
+    routed: Routed | None
     timings: Timings
 
 
-class Segmenter:
-    """A model with its pixels: photo in, matte of the photo's size out."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A photo fitted to the model; `route` finds its domain."""
 
-    def __init__(self, engine: Engine, workers: Workers) -> None:
+    frame: Frame
+    image: NDArray[np.uint8]
+    placement: Placement
+    route: Pending
+
+
+class Segmenter:
+    """A model with its pixels: photo in, matte of the photo's size out.
+
+    Where the model takes a domain `faces` finds that of each photo; without `faces` every photo
+    is one without a face.
+    """
+
+    def __init__(self, engine: Engine, workers: Workers, faces: FaceRouter | None = None) -> None:
         self._engine = engine
         self._workers = workers
-        # Asked once: the check of a protocol reads every attribute.
-        self._infer = engine.infer_timed if isinstance(engine, TimedEngine) else self._infer_alone
+        self._infer = timed(engine)
+        self.faces = faces if self.takes_domain else None
+        nobody_looks = Routed(Domain.NO_FACE, None) if self.takes_domain else None
+        self._router: Router = self.faces or Told(nobody_looks)
 
     @property
     def spec(self) -> ModelSpec:
@@ -71,44 +95,68 @@ class Segmenter:
         return self.spec.sha256
 
     @property
-    def at_least(self) -> Size:
-        """A decoder may halve a photo while both sides stay this long: so does `fit` itself."""
-        return self.spec.size_hw
+    def takes_domain(self) -> bool:
+        return self.spec.takes("domain")
 
-    async def segment(self, frame: Frame) -> Matte:
-        """Raises errors.Unavailable when the engine is full or broken."""
-        return await self.run(lambda: frame, lambda _, matte: matte)
+    async def segment(self, frame: Frame, *, domain: Domain | None = None) -> Matte:
+        """Raises errors.Unavailable when an engine is full or broken."""
+        return await self.run(lambda _: frame, lambda _, matte: matte, domain=domain)
 
-    async def run(self, load: Callable[[], Frame], finish: Callable[[Frame, Matte], T]) -> T:
+    async def run(
+        self,
+        load: Callable[[Size], Frame],
+        finish: Callable[[Frame, Matte], T],
+        *,
+        domain: Domain | None = None,
+    ) -> T:
         """What `finish` makes of the photo that `load` gives, and of its matte.
 
-        Both are called in a thread, together with the work that is next to them: a photo
-        changes threads three times and not five. Raises what they raise, and errors.Unavailable
-        when the engine is full or broken.
+        `load` is told the sides that are enough: a decoder may halve a photo while both stay as
+        long, and so does `fit` itself. Both are called in a thread, together with the work that
+        is next to them, because every change of threads costs a wait. A `domain` is used as it
+        is and nobody looks for a face; raises ValueError where the model takes none. Raises what
+        they raise, and errors.Unavailable when an engine is full or broken.
         """
+        router = self._router if domain is None else self._told(domain)
         lap = _stopwatch()
-        frame, image, placement = await self._workers.run(self._prepare, load)
+        prepared = await self._workers.run(self._prepare, load, router)
         fit_s = lap()
-        inference = await self._infer({"image": image[None]})
+        routed = await prepared.route()
+        route_s = lap()
+        inference = await self._infer(self._inputs(prepared.image, routed))
         lap()
 
         def complete() -> T:
-            alpha = unfit(inference.alpha[0], placement, frame.photo_hw)
-            measured = quality(inference.alpha[0][inside(placement)])
-            timings = Timings(fit_s, inference.queue_s, inference.infer_s, lap())
-            return finish(frame, Matte(alpha, measured, timings))
+            alpha, placement = inference.output[0], prepared.placement
+            measured = quality(alpha[inside(placement)])
+            whole = unfit(alpha, placement, prepared.frame.photo_hw)
+            timings = Timings(fit_s, route_s, inference.queue_s, inference.infer_s, lap())
+            return finish(prepared.frame, Matte(whole, measured, routed, timings))
 
         return await self._workers.run(complete)
 
-    def _prepare(self, load: Callable[[], Frame]) -> tuple[Frame, NDArray[np.uint8], Placement]:
-        frame = load()
-        return frame, *fit(frame.rgb, self.spec.size_hw, self.spec.resize)
+    def _told(self, domain: Domain) -> Router:
+        if not self.takes_domain:
+            raise ValueError(f"{self.spec.name} takes no domain")
+        return Told(Routed(domain, None))
 
-    async def _infer_alone(self, inputs: Tensors) -> Inference:
-        lap = _stopwatch()
-        return Inference(await self._engine.infer(inputs), queue_s=0.0, infer_s=lap())
+    def _prepare(self, load: Callable[[Size], Frame], router: Router) -> _Prepared:
+        (height, width), (also_height, also_width) = self.spec.size_hw, router.at_least
+        frame = load((max(height, also_height), max(width, also_width)))
+        image, placement = fit(frame.rgb, self.spec.size_hw, self.spec.resize)
+        return _Prepared(frame, image, placement, router.look(frame))
+
+    def _inputs(self, image: NDArray[np.uint8], routed: Routed | None) -> Tensors:
+        """One row of each input of the model. A photo has no frame before it."""
+        inputs: dict[str, NDArray[Any]] = {"image": image[None]}
+        if self.spec.takes("prior"):
+            inputs["prior"] = np.zeros((1, *self.spec.size_hw), np.uint8)
+        if routed is not None:
+            inputs["domain"] = np.array([routed.domain], np.int64)
+        return inputs
 
     async def close(self) -> None:
+        """Closes its engine; `faces` may be others' too."""
         await self._engine.close()
 
 

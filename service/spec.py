@@ -18,6 +18,15 @@ class ResizeRule(StrEnum):
     """The longer side to the model's size, centred on grey; the aspect ratio stays."""
 
 
+class Task(StrEnum):
+    """What a model is for."""
+
+    SEGMENTATION = "segmentation"
+    """Gives `alpha` uint8 [N,H,W]: 255 x the probability of person."""
+    FACES = "faces"
+    """Gives `faces` float32 [N,cells,5], which `service.routing` reads."""
+
+
 class TensorSpec(BaseModel):
     """One tensor of the graph; -1 stands for the batch axis."""
 
@@ -31,7 +40,8 @@ class TensorSpec(BaseModel):
 class ModelSpec(BaseModel):
     """The contract of one exported model.
 
-    `image` is uint8 [N,H,W,3] RGB, `alpha` is uint8 [N,H,W]: 255 x the probability of person.
+    `image` is uint8 [N,H,W,3] RGB. Some models take more: `prior` uint8 [N,H,W], the alpha of the
+    frame before, or `domain` int64 [N], a value of `service.routing.Domain`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,6 +60,14 @@ class ModelSpec(BaseModel):
     metrics: dict[str, dict[str, float]] = {}
     """Measured on the validation split, by source: {"eg1800": {"miou_image_mean": ...}}."""
     licence: str
+
+    @property
+    def task(self) -> Task:
+        return Task.FACES if self.output.name == "faces" else Task.SEGMENTATION
+
+    def takes(self, name: str) -> bool:
+        """Whether `name` is one of the inputs."""
+        return any(tensor.name == name for tensor in self.inputs)
 
     def model_file(self, repository: Path) -> Path:
         return repository / self.name / str(self.version) / "model.onnx"

@@ -26,17 +26,17 @@ class Row(NamedTuple):
 NEVER = "onnxruntime torch"
 WEB = "fastapi starlette uvicorn"
 ENGINE = "service.engine.base service.errors service.spec"
-SEGMENTER = f"{ENGINE} service.vision service.workers"
+SEGMENTER = f"{ENGINE} service.domains service.routing service.vision service.workers"
 ROUTES = (
-    "service.admission service.auth service.catalog service.errors service.problems"
-    " service.render service.routes service.schemas service.segmenter service.streaming"
-    " service.telemetry service.vision service.workers"
+    "service.admission service.auth service.catalog service.domains service.errors"
+    " service.problems service.render service.routes service.routing service.schemas"
+    " service.segmenter service.streaming service.telemetry service.vision service.workers"
 )
 BENCHMARK = (
     "training.benchmark service.batcher service.capacity service.catalog service.engine"
     " service.render service.spec service.vision service.workers"
 )
-TRAINING = "training service.errors service.spec service.vision"
+TRAINING = "training service.errors service.routing service.spec service.vision"
 
 TABLE = {
     "service": Row(),
@@ -58,10 +58,11 @@ TABLE = {
     "service.engine.fake": Row(ENGINE, "numpy"),
     "service.engine.onnx": Row(ENGINE, "numpy onnxruntime"),
     "service.batcher": Row(ENGINE, "numpy"),
+    "service.domains": Row(f"{ENGINE} service.routing service.vision service.workers", "numpy"),
     "service.segmenter": Row(SEGMENTER, "numpy"),
     "service.catalog": Row(f"{SEGMENTER} service.segmenter", "numpy"),
     "service.render": Row(
-        "service.errors service.segmenter service.vision service.workers", "numpy"
+        "service.domains service.errors service.routing service.segmenter service.vision", "numpy"
     ),
     "service.problems": Row("service.errors service.schemas service.telemetry", WEB),
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),

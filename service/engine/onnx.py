@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -51,7 +52,7 @@ class OnnxEngine:
     def provider(self) -> str:
         return str(self._session.get_providers()[0])
 
-    async def infer(self, inputs: Tensors) -> NDArray[np.uint8]:
+    async def infer(self, inputs: Tensors) -> NDArray[Any]:
         rows = check_inputs(self._spec, inputs)
         if self._closed:
             raise EngineFailed("The inference engine is closed")
@@ -68,13 +69,11 @@ class OnnxEngine:
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
 
-    def _run(
-        self, inputs: Tensors, rows: int, options: onnxruntime.RunOptions
-    ) -> NDArray[np.uint8]:
+    def _run(self, inputs: Tensors, rows: int, options: onnxruntime.RunOptions) -> NDArray[Any]:
         with _translated("The inference engine failed"):
-            (alpha,) = self._session.run([self._spec.output.name], dict(inputs), options)
-            check_output(self._spec, alpha, rows)
-        return np.asarray(alpha, np.uint8)
+            (output,) = self._session.run([self._spec.output.name], dict(inputs), options)
+            check_output(self._spec, output, rows)
+        return np.asarray(output)
 
 
 def _read_weights(spec: ModelSpec, model_file: Path) -> bytes:

@@ -17,6 +17,9 @@ HEADERS = {
     "X-Model": "The model that ran.",
     "X-Model-Digest": "`sha256:` and the hash of its file.",
     "X-Backend": "The execution provider that really ran it.",
+    "X-Domain": "The domain that the photo was segmented in, where the model takes one.",
+    "X-Face-Ratio": "Share of the photo that its dominant face covers, 0..1, where the domain "
+    "follows from it; 0 without a face.",
     "X-Foreground": "`present` or `none`.",
     "X-Foreground-Top": "Where the person is, in pixels of the upright photo.",
     "X-Foreground-Left": "As above.",

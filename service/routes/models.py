@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from service.catalog import AUTO
+from service.domains import FaceRouter
 from service.routes.describe import problems
 from service.routes.options import NOT_AVAILABLE, PARAMETERS
 from service.routes.parts import Parts, parts_of
@@ -19,7 +20,7 @@ async def list_models(request: Request) -> Models:
     catalog = parts_of(request).catalog
     return Models(
         auto=catalog.get(AUTO).spec.name,
-        models=[model_card(segmenter, ready=catalog.ready) for segmenter in catalog],
+        models=[model_card(model, ready=catalog.ready) for model in catalog.served],
     )
 
 
@@ -38,21 +39,23 @@ async def capabilities(request: Request) -> Capabilities:
     )
 
 
-def model_card(segmenter: Segmenter, *, ready: bool) -> ModelCard:
-    spec = segmenter.spec
+def model_card(model: Segmenter | FaceRouter, *, ready: bool) -> ModelCard:
+    spec = model.spec
     return ModelCard(
         name=spec.name,
+        task=spec.task,
         version=spec.version,
-        digest=f"sha256:{segmenter.digest}",
+        digest=f"sha256:{spec.sha256}",
         height=spec.size_hw[0],
         width=spec.size_hw[1],
         resize=spec.resize,
+        inputs=[tensor.name for tensor in spec.inputs],
         precision=spec.precision,
         max_batch=spec.max_batch,
         metrics=spec.metrics,
         licence=spec.licence,
         run=spec.run,
-        provider=segmenter.provider,
+        provider=model.provider,
         ready=ready,
     )
 

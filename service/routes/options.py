@@ -6,11 +6,14 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from service.catalog import AUTO, Catalog
 from service.errors import BadParameter, NotAvailable, UnknownParameter
 from service.render import Background, Blur, Colour, Look, Output, Picture
+from service.routing import Domain
+from service.segmenter import Segmenter
 from service.vision.decode import ImageFormat
 
-AUTO = "auto"
+DOMAINS = {domain.label: domain for domain in Domain}
 MAX_EDGE_PIXELS = 100
 MAX_MARGIN_PERCENT = 100
 MAX_BLUR_PERCENT = 25
@@ -25,6 +28,8 @@ class SegmentOptions:
     format: ImageFormat | None = None
     """None leaves it to `Accept`."""
     look: Look = field(default_factory=Look)
+    domain: Domain | None = None
+    """None leaves it to routing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +68,23 @@ def parse(given: Mapping[str, str], *, has_picture: bool = False) -> SegmentOpti
     if has_picture:
         values["background"] = Picture()
     return SegmentOptions(
-        **{name: values[name] for name in ("model", "format") if name in values},  # type: ignore[arg-type]
+        **{name: values[name] for name in ("model", "format", "domain") if name in values},  # type: ignore[arg-type]
         look=Look(**{name: values[name] for name in _LOOK_FIELDS if name in values}),  # type: ignore[arg-type]
     )
+
+
+def choose(options: SegmentOptions, catalog: Catalog) -> Segmenter:
+    """The model that the options ask for.
+
+    Raises UnknownModel, and BadParameter for a domain that the model does not take.
+    """
+    segmenter = catalog.get(options.model)
+    if options.domain is not None and not segmenter.takes_domain:
+        able = ", ".join(other.spec.name for other in catalog if other.takes_domain) or "none"
+        raise BadParameter(
+            f"domain: has no effect on {segmenter.spec.name}; models that take one: {able}"
+        )
+    return segmenter
 
 
 def _read(name: str, text: str) -> object:
@@ -93,15 +112,15 @@ def _one_of(kind: type[E]) -> Callable[[str], E]:
     return read
 
 
-def _not_yet(name: str, now: str | None, later: tuple[str, ...] = ()) -> Callable[[str], str]:
-    """Takes what is on `now`; what comes `later` (or anything) is not available."""
+def _not_yet(name: str, now: str, later: tuple[str, ...]) -> Callable[[str], str]:
+    """Takes what is on `now`; what comes `later` is not available."""
 
     def read(text: str) -> str:
         if text == now:
             return text
-        if not later or text in later:
-            raise NotAvailable(f"{name}={text[:80]} is not available yet.")
-        raise ValueError(f"must be one of {', '.join(filter(None, (now, *later)))}")
+        if text in later:
+            raise NotAvailable(f"{name}={text} is not available yet.")
+        raise ValueError(f"must be one of {', '.join((now, *later))}")
 
     return read
 
@@ -140,6 +159,12 @@ def _background(text: str) -> Background:
             return Blur(float(radius))
         raise ValueError(f"the blur must be more than 0 and at most {MAX_BLUR_PERCENT}")
     raise ValueError("must be #rrggbb or blur:<percent of the short side>")
+
+
+def _domain(text: str) -> Domain:
+    if text not in DOMAINS:
+        raise ValueError(f"must be one of {', '.join(DOMAINS)}")
+    return DOMAINS[text]
 
 
 def _model(text: str) -> str:
@@ -218,13 +243,18 @@ PARAMETERS: dict[str, Parameter] = {
     "threshold": Parameter(
         _number(0, 1), _range("number", 0, 1), "Makes the mask hard; absent keeps it soft."
     ),
-    "domain": Parameter(_not_yet("domain", None), {"type": "string"}, "Not available yet."),
+    "domain": Parameter(
+        _domain,
+        _choice(*DOMAINS),
+        "How far the person is, for a model that takes a domain; absent leaves it to the size of "
+        "the face. Any other model refuses it.",
+    ),
     "require_foreground": Parameter(
         _flag, _BOOLEAN, "Makes a photo without a person a 422 instead of an empty mask."
     ),
 }
 
-NOT_AVAILABLE = ("person=dominant", "refine=guided", "decontaminate=true", "domain")
+NOT_AVAILABLE = ("person=dominant", "refine=guided", "decontaminate=true")
 
 _NAMES = ", ".join(PARAMETERS)
 _LOOK_FIELDS = tuple(known.name for known in fields(Look))

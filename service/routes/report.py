@@ -23,6 +23,7 @@ def report_json(rendered: Rendered, look: Look, segmenter: Segmenter, request_id
 
 def _report(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: str) -> Report:
     measured = rendered.quality
+    routed = rendered.routed
     return Report(
         request_id=request_id,
         output=look.output,
@@ -42,6 +43,8 @@ def _report(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: st
             islands=measured.islands,
             confidence=measured.confidence,
         ),
+        domain=routed.domain.label if routed else None,
+        face_ratio=routed.face_ratio if routed else None,
         timings_ms={stage: round(1000 * s, 3) for stage, s in rendered.stages.items()},
         image=_image(rendered),
     )

@@ -13,7 +13,7 @@ from service.routes import describe
 from service.routes.connected import while_connected
 from service.routes.intake import Intake, Upload, read_intake
 from service.routes.negotiate import JSON, Representation, negotiate
-from service.routes.options import SegmentOptions, collect, parse
+from service.routes.options import SegmentOptions, choose, collect, parse
 from service.routes.parts import Parts, parts_of
 from service.routes.report import report_json
 from service.segmenter import Segmenter
@@ -28,6 +28,8 @@ EXPOSED_HEADERS = (
     "Server-Timing",
     "WWW-Authenticate",
     "X-Backend",
+    "X-Domain",
+    "X-Face-Ratio",
     "X-Foreground",
     "X-Foreground-Height",
     "X-Foreground-Left",
@@ -90,7 +92,7 @@ async def segment(request: Request) -> Response:
 
 def _understand(request: Request, parts: Parts, intake: Intake, given: dict[str, str]) -> Order:
     options = parse(given, has_picture=intake.background is not None)
-    segmenter = parts.catalog.get(options.model)
+    segmenter = choose(options, parts.catalog)
     representation = negotiate(
         request.headers.get("accept"),
         explicit=options.format,
@@ -101,9 +103,11 @@ def _understand(request: Request, parts: Parts, intake: Intake, given: dict[str,
         intake.image.digest,
         intake.background and intake.background.digest,
         options.look,
+        options.domain,
         representation,
         segmenter.spec.name,
         segmenter.digest,
+        segmenter.faces and segmenter.faces.spec.sha256,
     )
     etag = f'"{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}"'
     return Order(options, segmenter, representation, etag)
@@ -115,6 +119,7 @@ def _job(intake: Intake, order: Order, limits: ImageLimits) -> Job:
         look=order.options.look,
         format=order.representation.image,
         picture=_source(intake.background, limits) if intake.background else None,
+        domain=order.options.domain,
     )
 
 
@@ -154,6 +159,10 @@ def _headers(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]:
         "X-Mask-Connectivity": f"{measured.connectivity:.4f};islands={measured.islands}",
         "X-Mask-Confidence": f"{measured.confidence:.4f}",
     }
+    if rendered.routed is not None:
+        headers["X-Domain"] = rendered.routed.domain.label
+        if rendered.routed.face_ratio is not None:
+            headers["X-Face-Ratio"] = f"{rendered.routed.face_ratio:.4f}"
     if rendered.box is not None:
         headers |= {
             "X-Foreground-Top": str(rendered.box.top),

@@ -44,7 +44,8 @@ ENGINES = {
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("repository")
-    write_tiny_model(path)
+    for name in ("connectnet", "rcrnet", "md_trisenet", "face_detector"):
+        write_tiny_model(path, tiny_spec(name))
     return path
 
 
@@ -54,6 +55,21 @@ async def engine(request, repository):
     opened = ENGINES[request.param](spec, repository)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(params=ENGINES)
+async def engine_of(request, repository):
+    """Opens a model by name, on every engine."""
+    opened: list[Engine] = []
+
+    def open_model(name: str) -> Engine:
+        spec = load_spec(repository / name)
+        opened.append(ENGINES[request.param](spec, repository))
+        return opened[-1]
+
+    yield open_model
+    for engine in opened:
+        await engine.close()
 
 
 def images(spec: ModelSpec, rows: int, seed: int = 0) -> np.ndarray:
@@ -134,6 +150,79 @@ async def test_a_cancelled_caller_spoils_no_neighbour(engine):
     answers = await asyncio.gather(*calls, return_exceptions=True)
     for index in (0, 2, 3, 4, 5):
         np.testing.assert_array_equal(answers[index], batch[..., 0])
+
+
+def inputs_of(spec: ModelSpec, rows: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Of every dtype and rank that the model takes; each row has its own domain."""
+    made = {
+        "image": images(spec, rows, seed),
+        "prior": images(spec, rows, seed + 1)[..., 1],
+        "domain": (np.arange(rows) + seed) % 6,
+    }
+    return {tensor.name: made[tensor.name] for tensor in spec.inputs}
+
+
+def answer_to(spec: ModelSpec, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """What the tiny models give."""
+    if spec.name == "face_detector":
+        middle = inputs["image"][:, spec.size_hw[0] // 2, spec.size_hw[1] // 2, 1]
+        return np.float32([[[1, 0, 0, 1, level / 255]] for level in middle])
+    alpha = inputs["image"][..., 0]
+    if spec.name == "rcrnet":
+        return alpha ^ inputs["prior"]
+    return alpha ^ inputs["domain"].astype(np.uint8).reshape(-1, 1, 1)
+
+
+OTHERS = ("rcrnet", "md_trisenet", "face_detector")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_row_answers_row_of_every_input(engine_of, name):
+    engine = engine_of(name)
+    inputs = inputs_of(engine.spec, 5)
+    output = await engine.infer(inputs)
+    assert output.dtype == engine.spec.output.dtype
+    np.testing.assert_allclose(output, answer_to(engine.spec, inputs), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_mixed_batch_equals_one_at_a_time(engine_of, name):
+    engine = engine_of(name)
+    inputs = inputs_of(engine.spec, 6)
+    together = await engine.infer(inputs)
+    alone = [
+        await engine.infer({key: value[row : row + 1] for key, value in inputs.items()})
+        for row in range(6)
+    ]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_concurrent_callers_get_the_answer_to_all_their_inputs(engine_of, name):
+    engine = engine_of(name)
+    callers = [inputs_of(engine.spec, 1 + seed % 3, seed) for seed in range(24)]
+    answers = await asyncio.gather(*map(engine.infer, callers))
+    for inputs, output in zip(callers, answers, strict=True):
+        np.testing.assert_allclose(output, answer_to(engine.spec, inputs), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("rcrnet", {}),
+        ("rcrnet", {"prior": np.zeros((2, 24, 32), np.float32)}),
+        ("rcrnet", {"prior": np.zeros((2, 24, 32, 1), np.uint8)}),
+        ("rcrnet", {"prior": np.zeros((1, 24, 32), np.uint8)}),
+        ("md_trisenet", {}),
+        ("md_trisenet", {"domain": np.zeros(2, np.int32)}),
+        ("md_trisenet", {"domain": np.zeros((2, 1), np.int64)}),
+        ("md_trisenet", {"domain": np.zeros(3, np.int64)}),
+    ],
+)
+async def test_wrong_extra_inputs_are_refused(engine_of, name, wrong):
+    engine = engine_of(name)
+    with pytest.raises(ValueError, match=name):
+        await engine.infer({"image": images(engine.spec, 2), **wrong})
 
 
 async def test_closed_engine_is_unavailable(engine):

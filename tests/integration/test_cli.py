@@ -1,5 +1,7 @@
 """The `silhouette` command on real files."""
 
+import re
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -7,7 +9,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from tests.images import TEXT, make_jpeg, make_png, quadrants
 from tests.integration.pictures import pixels
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import tiny_spec, write_tiny_model
 
 
 @pytest.fixture
@@ -129,6 +131,29 @@ def test_models_are_listed(silhouette, repository):
     assert ended.exit_code == 0
     assert "connectnet" in ended.stdout
     assert "32x24 letterbox" in ended.stdout
+
+
+def test_models_tell_their_task_and_the_detector_comes_along(silhouette, monkeypatch, tmp_path):
+    for name in ("connectnet", "md_trisenet", "face_detector"):
+        write_tiny_model(tmp_path, tiny_spec(name))
+    monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(tmp_path))
+    monkeypatch.setenv("SILHOUETTE_MODELS", "md_trisenet")
+    ended = silhouette("models")
+    assert ended.exit_code == 0
+    assert re.search(r"md_trisenet\W+segmentation", ended.stdout)
+    assert re.search(r"face_detector\W+faces", ended.stdout)
+    assert "connectnet" not in ended.stdout
+
+
+def test_domain_is_an_option_of_models_that_take_one(silhouette, monkeypatch, album, tmp_path):
+    for name in ("connectnet", "md_trisenet"):
+        write_tiny_model(tmp_path, tiny_spec(name))
+    monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(tmp_path))
+    order = ("segment", album / "a.jpg", "-o", tmp_path / "out", "--domain", "half_body")
+    refused = silhouette(*order, "--model", "connectnet")
+    assert refused.exit_code == 1
+    assert "domain: has no effect on connectnet" in refused.stderr
+    assert silhouette(*order, "--model", "md_trisenet").exit_code == 0
 
 
 def test_empty_repository_is_told(silhouette, monkeypatch, tmp_path):

@@ -71,6 +71,7 @@ async def test_models(service):
     spec = service.parts.catalog.get().spec
     assert model["digest"] == f"sha256:{spec.sha256}"
     assert (model["height"], model["width"]) == spec.size_hw
+    assert (model["task"], model["inputs"]) == ("segmentation", ["image"])
     assert model["provider"] == "CPUExecutionProvider"
     assert model["ready"] is True
 

@@ -375,6 +375,21 @@ async def test_batch_sizes_are_told(engine, call):
     assert sizes == [1, 2]
 
 
+async def test_callers_of_different_domains_share_a_batch_and_get_their_own():
+    engine = FakeEngine(tiny_spec("md_trisenet", size_hw=(2, 3)))
+    engine.gate.clear()
+    target = batcher(engine, max_batch=8)
+    calls = [
+        asyncio.create_task(target.infer({**image(64), "domain": np.array([domain])}))
+        for domain in range(6)
+    ]
+    await engine.reached(1)
+    engine.gate.set()
+    answers = await asyncio.gather(*calls)
+    assert [reds(alpha) for alpha in answers] == [[64 ^ domain] for domain in range(6)]
+    assert engine.batches == [1, 5]
+
+
 @given(
     callers=st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=16),
     max_batch=st.integers(1, 6),

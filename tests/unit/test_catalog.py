@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from service.catalog import Catalog, open_catalog
+from service.catalog import FOR_PHOTOS, Catalog, open_catalog
+from service.domains import FaceRouter
 from service.engine import open_engine
 from service.engine.fake import FakeEngine
 from service.errors import EngineFailed, UnknownModel
@@ -32,17 +35,19 @@ def test_models_by_name(catalog_of):
     assert [segmenter.spec.name for segmenter in catalog] == ["connectnet", "rcrnet"]
 
 
-def test_auto_is_connectnet(catalog_of):
-    catalog = catalog_of("another", "connectnet")
-    assert catalog.get("auto").spec.name == "connectnet"
-    assert catalog.get().spec.name == "connectnet"
+def test_auto_is_the_first_for_photos_that_is_served(catalog_of):
+    for preferred in FOR_PHOTOS:
+        later = FOR_PHOTOS[FOR_PHOTOS.index(preferred) + 1 :]
+        catalog = catalog_of("another", *later, preferred)
+        assert catalog.get("auto").spec.name == preferred
+        assert catalog.get() is catalog.get("auto")
 
 
-def test_auto_is_the_only_model_when_there_is_one(catalog_of):
-    assert catalog_of("rcrnet").get("auto").spec.name == "rcrnet"
+def test_auto_is_the_first_model_when_none_is_preferred(catalog_of):
+    assert catalog_of("one", "two").get("auto").spec.name == "one"
 
 
-@pytest.mark.parametrize("name", ["nobody", "", "auto"])
+@pytest.mark.parametrize("name", ["nobody", "", "face_detector"])
 def test_an_unknown_model_names_those_there_are(catalog_of, name):
     with pytest.raises(UnknownModel) as caught:
         catalog_of("one", "two").get(name)
@@ -57,6 +62,24 @@ async def test_ready_only_after_every_model_was_warmed_up(workers):
     assert catalog.ready
     assert [engine.batches for engine in engines] == [[1], [1]]
     await catalog.close()
+    assert not catalog.ready
+
+
+async def test_warm_up_takes_the_whole_path_of_a_model_that_routes(workers):
+    engine, detector = FakeEngine(tiny_spec("md_trisenet")), FakeEngine(tiny_spec("face_detector"))
+    faces = FaceRouter(detector, workers)
+    await Catalog([Segmenter(engine, workers, faces)], workers, faces).warm_up()
+    assert engine.batches == [1]
+    assert detector.batches == [1, 1]
+
+
+async def test_a_detector_that_fails_its_warm_up_is_not_ready(workers):
+    detector = FakeEngine(tiny_spec("face_detector"))
+    detector.fail_next(EngineFailed("broken"))
+    segmenters = [Segmenter(FakeEngine(tiny_spec()), workers)]
+    catalog = Catalog(segmenters, workers, FaceRouter(detector, workers))
+    with pytest.raises(EngineFailed):
+        await catalog.warm_up()
     assert not catalog.ready
 
 
@@ -81,8 +104,9 @@ async def test_a_model_that_fails_its_warm_up_is_not_ready(workers):
 
 
 async def test_close_closes_every_engine(workers):
-    engines = [FakeEngine(tiny_spec(name)) for name in ("one", "two")]
-    await Catalog([Segmenter(engine, workers) for engine in engines], workers).close()
+    engines = [FakeEngine(tiny_spec(name)) for name in ("one", "two", "face_detector")]
+    segmenters = [Segmenter(engine, workers) for engine in engines[:2]]
+    await Catalog(segmenters, workers, FaceRouter(engines[2], workers)).close()
     for engine in engines:
         with pytest.raises(EngineFailed):
             await engine.infer({"image": np.zeros((1, *engine.spec.size_hw, 3), np.uint8)})
@@ -137,3 +161,62 @@ class TestRepository:
         write_tiny_model(tmp_path, tiny_spec("auto"))
         with pytest.raises(ValueError, match="auto"):
             open_catalog(tmp_path, None, workers, FakeEngine)
+
+
+class TestFaceDetector:
+    """It comes with the models that route by faces and is none to ask for."""
+
+    @pytest.fixture
+    def repository(self, tmp_path):
+        for name in ("connectnet", "md_trisenet", "face_detector"):
+            write_tiny_model(tmp_path, tiny_spec(name))
+        return tmp_path
+
+    @pytest.fixture
+    def opened(self, workers):
+        def open_models(repository: Path, *models: str) -> Catalog:
+            return open_catalog(repository, models or None, workers, FakeEngine)
+
+        return open_models
+
+    def test_is_served_after_the_models_and_routes_for_those_that_take_a_domain(
+        self, repository, opened, caplog
+    ):
+        catalog = opened(repository)
+        assert served(catalog) == ["connectnet", "md_trisenet", "face_detector"]
+        assert catalog.names == ("connectnet", "md_trisenet")
+        assert catalog.get("md_trisenet").faces is catalog.served[-1]
+        assert catalog.get("connectnet").faces is None
+        assert caplog.text == ""
+
+    @pytest.mark.parametrize(
+        ("asked", "there"),
+        [
+            (["md_trisenet"], ["md_trisenet", "face_detector"]),
+            (["connectnet"], ["connectnet"]),
+            (["face_detector", "connectnet"], ["connectnet", "face_detector"]),
+        ],
+    )
+    def test_comes_along_with_a_model_that_takes_a_domain(self, repository, opened, asked, there):
+        assert served(opened(repository, *asked)) == there
+
+    def test_alone_it_is_nothing_to_serve(self, repository, opened):
+        with pytest.raises(ValueError, match="no model to segment with"):
+            opened(repository, "face_detector")
+
+    def test_its_absence_is_told_once(self, tmp_path, opened, caplog):
+        write_tiny_model(tmp_path, tiny_spec("md_trisenet"))
+        assert served(opened(tmp_path)) == ["md_trisenet"]
+        (record,) = caplog.records
+        assert "md_trisenet routes by faces and there is no face_detector" in record.getMessage()
+
+    @pytest.mark.parametrize("swap", [("face_detector", "other"), ("other", "face_detector")])
+    def test_only_the_face_detector_gives_faces(self, tmp_path, opened, swap):
+        kind, name = swap
+        write_tiny_model(tmp_path, tiny_spec(kind).model_copy(update={"name": name}))
+        with pytest.raises(ValueError, match="only face_detector gives faces"):
+            opened(tmp_path)
+
+
+def served(catalog: Catalog) -> list[str]:
+    return [model.spec.name for model in catalog.served]

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batcher import Batcher
+from service.domains import FaceRouter, Routed
 from service.engine.fake import FakeEngine
 from service.errors import EngineFailed, Overloaded
+from service.routing import Domain
 from service.segmenter import Segmenter
 from service.spec import ResizeRule
 from service.vision.decode import Frame
@@ -92,13 +94,12 @@ async def test_says_which_model_and_what_runs_it(workers):
     assert segmenter.spec.name == "connectnet"
     assert segmenter.digest == "ab" * 32
     assert segmenter.provider == "FakeExecutionProvider"
-    assert segmenter.at_least == tiny_spec().size_hw
 
 
 async def test_stages_are_named_in_order_and_not_negative(workers):
     matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(red((24, 32)))
     stages = matte.timings.stages()
-    assert list(stages) == ["fit", "queue", "infer", "post"]
+    assert list(stages) == ["fit", "route", "queue", "infer", "post"]
     assert min(stages.values()) >= 0
 
 
@@ -165,3 +166,130 @@ def test_an_even_photo_gives_an_even_mask(workers, hw, size_hw, resize, level):
     matte = asyncio.run(segmenter.segment(red(hw, level)))
     assert matte.alpha.shape == hw
     assert (matte.alpha == level).all()
+
+
+class Watched(FakeEngine):
+    """Keeps what it was asked."""
+
+    async def infer(self, inputs):
+        self.asked = dict(inputs)
+        return await super().infer(inputs)
+
+
+async def test_a_photo_has_no_frame_before_it(workers):
+    engine = Watched(tiny_spec("rcrnet"))
+    matte = await Segmenter(engine, workers).segment(half_red((24, 32)))
+    prior = engine.asked["prior"]
+    assert (prior.dtype, prior.shape, prior.any()) == (np.uint8, (1, 24, 32), False)
+    assert matte.routed is None
+
+
+class TestRouting:
+    """The fake detector sees one face: full height, as wide as the middle of the photo is green;
+    md_trisenet's fake alpha is red xor domain.
+    """
+
+    SPEC = tiny_spec("md_trisenet", size_hw=(24, 32))
+    FACES = tiny_spec("face_detector", size_hw=(16, 16))
+
+    @pytest.fixture
+    def detector(self) -> Watched:
+        return Watched(self.FACES)
+
+    @pytest.fixture
+    def segmenter(self, workers, detector) -> Segmenter:
+        return Segmenter(FakeEngine(self.SPEC), workers, FaceRouter(detector, workers))
+
+    def photo(self, green: int, hw: tuple[int, int] = (24, 32)) -> Frame:
+        frame = red(hw, level=64)
+        frame.rgb[..., 1] = green
+        return frame
+
+    @pytest.mark.parametrize(
+        ("green", "domain"),
+        [
+            (0, Domain.NO_FACE),
+            (1, Domain.FAR_SHOT),
+            (2, Domain.WHOLE_BODY),
+            (20, Domain.HALF_BODY),
+            (50, Domain.CLOSE_SHOT),
+            (200, Domain.HEAD_SHOT),
+        ],
+    )
+    async def test_the_face_decides_the_domain_that_the_model_gets(self, segmenter, green, domain):
+        matte = await segmenter.segment(self.photo(green, (16, 16)))
+        assert matte.routed is not None
+        assert matte.routed.domain is domain
+        assert matte.routed.face_ratio == pytest.approx(green / 255, abs=1e-6)
+        assert (matte.alpha == 64 ^ domain).all()
+        assert matte.timings.route_s > 0
+
+    async def test_the_ratio_is_of_the_photo_without_the_letterbox(self, segmenter):
+        """The face is 200/255 of the input's columns; it covers the photo's, in the middle."""
+        matte = await segmenter.segment(self.photo(200, (64, 16)))
+        assert matte.routed == Routed(Domain.HEAD_SHOT, pytest.approx(1))
+
+    async def test_photos_at_once_keep_their_own_domains(self, workers):
+        engine, detector = (behind_a_queue(FakeEngine(s), 64) for s in (self.SPEC, self.FACES))
+        segmenter = Segmenter(engine, workers, FaceRouter(detector, workers))
+        greens = (0, 1, 2, 20, 50, 200) * 4
+        mattes = await asyncio.gather(*(segmenter.segment(self.photo(g)) for g in greens))
+        alone = [await segmenter.segment(self.photo(green)) for green in greens]
+        for together, single in zip(mattes, alone, strict=True):
+            assert together.routed == single.routed
+            np.testing.assert_array_equal(together.alpha, single.alpha)
+
+    async def test_a_domain_that_is_given_spares_the_detector(self, segmenter, detector):
+        matte = await segmenter.segment(self.photo(200), domain=Domain.FAR_SHOT)
+        assert matte.routed == Routed(Domain.FAR_SHOT, None)
+        assert (matte.alpha == 64 ^ Domain.FAR_SHOT).all()
+        assert detector.batches == []
+
+    async def test_without_a_detector_nobody_looked_for_a_face(self, workers):
+        segmenter = Segmenter(FakeEngine(self.SPEC), workers)
+        matte = await segmenter.segment(self.photo(200))
+        assert matte.routed == Routed(Domain.NO_FACE, None)
+        assert (matte.alpha == 64 ^ Domain.NO_FACE).all()
+
+    async def test_a_model_without_domain_routes_nothing(self, workers, detector):
+        segmenter = Segmenter(FakeEngine(tiny_spec()), workers, FaceRouter(detector, workers))
+        matte = await segmenter.segment(self.photo(200))
+        assert (matte.routed, segmenter.faces, detector.batches) == (None, None, [])
+        with pytest.raises(ValueError, match="no domain"):
+            await segmenter.segment(self.photo(200), domain=Domain.FAR_SHOT)
+
+    @pytest.mark.parametrize(
+        ("faces_hw", "domain", "enough"),
+        [
+            ((16, 16), None, (24, 32)),
+            ((48, 48), None, (48, 48)),
+            ((16, 48), None, (24, 48)),
+            ((48, 48), Domain.FAR_SHOT, (24, 32)),
+        ],
+    )
+    async def test_the_decoder_is_told_the_sides_that_both_need(
+        self, workers, faces_hw, domain, enough
+    ):
+        detector = FakeEngine(tiny_spec("face_detector", size_hw=faces_hw))
+        segmenter = Segmenter(FakeEngine(self.SPEC), workers, FaceRouter(detector, workers))
+        asked = []
+
+        def load(at_least):
+            asked.append(at_least)
+            return self.photo(0)
+
+        await segmenter.run(load, lambda _, matte: matte, domain=domain)
+        assert asked == [enough]
+
+    async def test_a_failing_detector_is_the_callers_to_see(self, segmenter, detector):
+        detector.fail_next(EngineFailed("broken"))
+        with pytest.raises(EngineFailed):
+            await segmenter.segment(self.photo(200))
+
+    async def test_a_cancelled_call_leaves_the_detector(self, segmenter, detector):
+        detector.gate.clear()
+        call = asyncio.create_task(segmenter.segment(self.photo(200)))
+        await detector.reached(1)
+        call.cancel()
+        await asyncio.wait([call])
+        assert detector.running == 0

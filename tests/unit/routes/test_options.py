@@ -3,6 +3,7 @@ import pytest
 from service.errors import BadParameter, BadRequest, NotAvailable, UnknownParameter
 from service.render import Blur, Colour, Look, Output, Picture
 from service.routes.options import NOT_AVAILABLE, PARAMETERS, SegmentOptions, collect, parse
+from service.routing import Domain
 from service.vision.decode import ImageFormat
 
 
@@ -27,6 +28,7 @@ def test_everything_given_arrives():
     options = parse(
         {
             "model": "rcrnet",
+            "domain": "half_body",
             "output": "composite",
             "background": "#0aFF10",
             "format": "webp",
@@ -53,7 +55,14 @@ def test_everything_given_arrives():
             threshold=0.5,
             require_foreground=True,
         ),
+        Domain.HALF_BODY,
     )
+
+
+@pytest.mark.parametrize("domain", Domain)
+def test_every_domain_is_a_choice(domain):
+    assert parse({"domain": domain.label}).domain is domain
+    assert domain.label in PARAMETERS["domain"].schema["enum"]
 
 
 def test_backgrounds():
@@ -80,7 +89,7 @@ def test_what_comes_later_says_so(said):
         parse({name: value or "anything"})
 
 
-@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"model", "domain"}))
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"model"}))
 @pytest.mark.parametrize("value", ["", " ", "\0", "NaN", "1e999", "٣", "true ", "x" * 10_000])
 def test_nonsense_is_a_bad_request_for_every_parameter(name, value):
     with pytest.raises(BadRequest) as refused:
