@@ -5,7 +5,7 @@ import json
 import cv2
 import pytest
 
-from training.report import plot_curve
+from training.curve import plot_curve
 
 FIRST = {"epoch": 1, "cross_entropy": 0.5}
 MEASURED = {"epoch": 2, "cross_entropy": 0.2, "val/all": 90.0, "val/eg1800": 95.0}

@@ -1,4 +1,4 @@
-"""Pictures of a run."""
+"""The picture of a run."""
 
 import json
 from pathlib import Path
@@ -10,20 +10,20 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt  # the backend comes first
 
 
+NO_LOSSES = {"epoch", "seconds", "size", "rate"}
+VALIDATED = "val/"
+
+
 def plot_curve(history: Path, picture: Path) -> None:
-    """Loss and validation mIoU over epochs, as PNG."""
+    """Losses, and what validation said, over epochs, as PNG."""
     rows = [json.loads(line) for line in history.read_text().splitlines()]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for name in ("cross_entropy", "semantic_connectivity", "jaccard"):
+    for name in sorted({name for row in rows for name in row} - NO_LOSSES):
         points = [(row["epoch"], row[name]) for row in rows if name in row]
-        if points:
-            left.plot(*zip(*points, strict=True), label=name)
-    names = sorted({name for row in rows for name in row if name.startswith("val/")})
-    for name in names:
-        points = [(row["epoch"], row[name]) for row in rows if name in row]
-        right.plot(*zip(*points, strict=True), label=name.removeprefix("val/"))
+        axes = right if name.startswith(VALIDATED) else left
+        axes.plot(*zip(*points, strict=True), label=name.removeprefix(VALIDATED))
     left.set(xlabel="epoch", ylabel="loss", yscale="log")
-    right.set(xlabel="epoch", ylabel="mIoU, image mean (%)", ylim=(80, 100))
+    right.set(xlabel="epoch", ylabel="validation")
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.lines:  # nothing is measured before the first evaluation
