@@ -9,7 +9,7 @@ from training.models import connectnet, face_detector, rcrnet, trisenet
 from training.models.connectnet import ConnectNet, ConnectNetConfig
 from training.models.face_detector import FaceDetector, FaceDetectorConfig
 from training.models.rcrnet import RCRNet, RCRNetConfig
-from training.models.trisenet import TriSeNet, TriSeNetConfig, spread_branch
+from training.models.trisenet import GatheredTriSeNet, TriSeNet, TriSeNetConfig, spread_branch
 
 BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "connectnet": lambda **options: ConnectNet(ConnectNetConfig(**options)),
@@ -43,7 +43,9 @@ def extra_input(model: nn.Module) -> Literal["prior", "domain"] | None:
     """What the served network takes beside the image: uint8 [N,H,W], or int64 [N]."""
     if isinstance(model, RCRNet) and model.config.prior:
         return "prior"
-    if isinstance(model, TriSeNet) and len(model.branches) > 1:
+    if isinstance(model, GatheredTriSeNet) or (
+        isinstance(model, TriSeNet) and model.config.domains > 1
+    ):
         return "domain"
     return None
 
