@@ -15,6 +15,7 @@ export function facts(headers, { width, height, bytes, type }) {
     ["Coverage", coverage === null ? "" : percent(coverage), "Share of the photo that is person"],
     ["Edge certainty", found && certainty !== null ? percent(certainty) : "", "How decided the model is along the outline"],
     ["Pieces", found ? pieces(headers.get("X-Mask-Connectivity")) : "", "Separate parts of the mask, and how much of it is in the largest"],
+    ["Distance", distance(headers.get("X-Domain")), distanceReason(headers.get("X-Face-Ratio"))],
     ["Model", headers.get("X-Model") ?? "", digest && `sha256 ${digest}`],
     ["Runs on", backend(headers.get("X-Backend"))],
     ["File", `${width}\u00a0×\u00a0${height}, ${fileSize(bytes)} ${type.replace("image/", "").toUpperCase()}`],
@@ -44,6 +45,18 @@ function pieces(text) {
   const islands = Number(/islands=(\d+)/.exec(text)?.[1]);
   if (!islands) return "";
   return islands === 1 ? "1" : `${islands}, largest ${percent(share(text))}`;
+}
+
+/** `half_body` -> `Half body` */
+function distance(domain) {
+  const words = (domain ?? "").replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+function distanceReason(ratio) {
+  const covered = share(ratio);
+  if (covered === null) return undefined;
+  return covered ? `The face covers ${percent(covered)} of the photo` : "No face was found";
 }
 
 function share(text) {

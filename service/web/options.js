@@ -83,9 +83,10 @@ export function watchOptions(form, changed) {
 export function showModels(form, { auto, models }) {
   const select = form.elements.model;
   const chosen = select.value;
-  const named = models.map(({ name }) => new Option(name, name));
+  const names = models.filter(({ task }) => task === "segmentation").map(({ name }) => name);
+  const named = names.map((name) => new Option(name, name));
   select.replaceChildren(new Option(`Automatic (${auto})`, "auto"), ...named);
-  select.value = models.some(({ name }) => name === chosen) ? chosen : "auto";
+  select.value = names.includes(chosen) ? chosen : "auto";
 }
 
 function showRelevant(form) {

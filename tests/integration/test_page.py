@@ -18,6 +18,7 @@ from skimage.data import astronaut
 from tests.images import make, quadrants
 from tests.integration.conftest import on_socket
 from tests.integration.visit import FLAGS, Visit
+from tests.tiny_model import tiny_spec, write_tiny_model
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -41,6 +42,15 @@ def server_url(settings_with) -> Iterator[str]:
 @pytest.fixture
 def keyed_server_url(settings_with) -> Iterator[str]:
     with on_socket(settings_with(api_keys=("sesame",))) as running:
+        yield running.url
+
+
+@pytest.fixture
+def routed_server_url(settings_with, tmp_path) -> Iterator[str]:
+    """Of a model that takes a domain, and a face that is as wide as the photo is green."""
+    for name in ("md_trisenet", "face_detector"):
+        write_tiny_model(tmp_path, tiny_spec(name))
+    with on_socket(settings_with(model_repository=tmp_path)) as running:
         yield running.url
 
 
@@ -110,6 +120,18 @@ def test_facts_and_timings_of_the_answer_are_shown(visit):
     assert f"Person found, {coverage}\u00a0% of the photo." in visit.page.inner_text(
         "[role=status]"
     )
+
+
+def test_domain_is_a_fact_and_the_detector_no_choice(visit_to, routed_server_url):
+    visit = visit_to(routed_server_url)
+    visit.page.wait_for_selector("#model option[value=md_trisenet]", state="attached")
+    assert visit.page.locator("#model option[value=face_detector]").count() == 0
+    visit.choose(make("PNG", np.full((48, 64, 3), (255, 200, 0), np.uint8)))
+    visit.finished()
+
+    assert re.search(r"Distance\s+Head shot", visit.page.inner_text("#facts"))
+    why = visit.page.get_attribute("#facts div:has-text('Distance')", "title")
+    assert why == "The face covers 78\u00a0% of the photo"
 
 
 def test_composite_stands_on_the_chosen_colour(visit):
