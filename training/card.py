@@ -9,6 +9,7 @@ TITLES = {
     "connectnet": "ConnectNet (PP-HumanSeg, WACVW 2022), 131,766 parameters",
     "rcrnet": "RCRNet star, 781,304 parameters in training, 763,376 served",
     "md_trisenet": "MD-TriSeNet on Xception39, 2,968,181 parameters in training, 2,894,260 served",
+    "face_detector": "Face detector, ours, 174,101 parameters",
 }
 
 EXTRAS = {
@@ -32,29 +33,62 @@ def write_card(spec: ModelSpec, folder: Path, curve: Path) -> None:
 def card(spec: ModelSpec) -> str:
     height, width = spec.size_hw
     extras = "".join(EXTRAS[tensor.name] for tensor in spec.inputs[1:])
-    rows = "\n".join(_row(source, metrics) for source, metrics in spec.metrics.items())
+    faces = spec.output.name == "faces"
     return f"""\
 # {TITLES.get(spec.name, spec.name)}
 
 | | |
 |---|---|
 | input | `image` uint8 [N,{height},{width},3] RGB, resize rule `{spec.resize}`{extras} |
-| output | `alpha` uint8 [N,{height},{width}], 255 x the probability of person |
+| output | {_faces_output(spec) if faces else _alpha_output(spec)} |
 | precision | {spec.precision} |
 | sha256 | `{spec.sha256}` |
 | training run | `{spec.run}` (`training/recipes/{spec.run}.toml`) |
 | licence | {spec.licence} |
 
+{_faces_figures(spec) if faces else _alpha_figures(spec)}
+
+![training curve](curve.png)
+"""
+
+
+def _alpha_output(spec: ModelSpec) -> str:
+    height, width = spec.size_hw
+    return f"`alpha` uint8 [N,{height},{width}], 255 x the probability of person"
+
+
+def _alpha_figures(spec: ModelSpec) -> str:
+    rows = "\n".join(_row(source, metrics) for source, metrics in spec.metrics.items())
+    return f"""\
 ## Validation split, each photo at its own resolution
 
 `python -m training.evaluate model_repository/{spec.name} --data DATA`; percent, threshold 0.5.
 
 | source | photos | mIoU, image mean | IoU person | mIoU, dataset | accuracy | SC | contour |
 |---|---|---|---|---|---|---|---|
-{rows}
+{rows}"""
 
-![training curve](curve.png)
-"""
+
+def _faces_output(spec: ModelSpec) -> str:
+    cells = spec.output.shape[1]
+    return f"`faces` float32 [N,{cells},5]: score, top, left, height, width, 0..1 of the input"
+
+
+def _faces_figures(spec: ModelSpec) -> str:
+    rows = "\n".join(
+        f"| {label} | {figure} | {value:.4g} |"
+        for label, figures in spec.metrics.items()
+        for figure, value in figures.items()
+    )
+    return f"""\
+## Validation split, dominant face of each photo
+
+`python -m training.faces model_repository/{spec.name} --data DATA`; shares 0..1, a face is found
+from an IoU of 0.5 with the reference's.
+
+| domain | figure | value |
+|---|---|---|
+{rows}"""
 
 
 def _row(source: str, metrics: dict[str, float]) -> str:

@@ -11,15 +11,18 @@ import onnx
 import torch
 import typer
 from rich.console import Console
+from rich.table import Table
 from torch import nn
 
 from service.spec import SPEC_FILE, ModelSpec, TensorSpec
 from service.vision.geometry import Size
 from training.card import write_card
-from training.data.portraits import read_portraits
+from training.data.portraits import read_backgrounds, read_portraits
 from training.evaluate import by_model, evaluate, table
+from training.faces import by_detector, measure_faces, summary_table
 from training.models import build_model, deploy_form, extra_input
-from training.models.deployed import Deployed
+from training.models.deployed import deployed
+from training.models.face_detector import STRIDE, FaceDetector
 from training.onnx_model import open_onnx
 from training.recipe import Recipe, read_recipe
 from training.triton_config import write_configs
@@ -29,6 +32,9 @@ OPSET = 18
 MAX_BATCH = 16
 WEIGHTS = Path("training/weights")
 KERNEL_AXES = 4
+
+Summaries = dict[str, dict[str, float]]
+"""Figures by source, or for faces by domain."""
 
 LICENCE = (
     "Weights Apache-2.0 as far as they are ours to license; trained on photographs whose owners "
@@ -47,10 +53,10 @@ def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
         example.append(torch.tensor([0, 3]))
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.onnx.export(
-        Deployed(model).eval(),
+        deployed(model),
         tuple(example),
         input_names=["image", extra] if extra else ["image"],
-        output_names=["alpha"],
+        output_names=[output_spec(model, size_hw).name],
         dynamic_shapes=[{0: batch} for _ in example],
         opset_version=OPSET,
         dynamo=True,
@@ -96,18 +102,41 @@ def input_specs(model: nn.Module, size_hw: Size) -> tuple[TensorSpec, ...]:
     return (image,)
 
 
+def output_spec(model: nn.Module, size_hw: Size) -> TensorSpec:
+    if isinstance(model, FaceDetector):
+        cells = size_hw[0] // STRIDE * (size_hw[1] // STRIDE)
+        return TensorSpec(name="faces", dtype="float32", shape=(-1, cells, 5))
+    return TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw))
+
+
+def measure(
+    model: nn.Module, file: Path, recipe: Recipe, size_hw: Size, data: Path
+) -> tuple[Summaries, Table]:
+    """The exported file on the validation split."""
+    predict, portraits = open_onnx(file), read_portraits(data, "val")
+    if isinstance(model, FaceDetector):
+        find = by_detector(predict, size_hw=size_hw, resize=recipe.resize)
+        report = measure_faces(find, portraits, read_backgrounds(data, "val"))
+        return report.figures(), summary_table({recipe.name: report})
+    extras = [tensor.name for tensor in input_specs(model, size_hw)[1:]]
+    segment = by_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
+    summaries = evaluate(segment, portraits)
+    return summaries, table(summaries)
+
+
 def make_spec(
     recipe: Recipe,
     inputs: tuple[TensorSpec, ...],
+    output: TensorSpec,
     file: Path,
-    summaries: dict[str, dict[str, float]],
+    summaries: Summaries,
 ) -> ModelSpec:
     """The contract of an exported file; metrics to a hundredth of the last digit shown."""
     size_hw = inputs[0].shape[1], inputs[0].shape[2]
     return ModelSpec(
         name=recipe.model,
         inputs=inputs,
-        output=TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw)),
+        output=output,
         size_hw=size_hw,
         resize=recipe.resize,
         max_batch=MAX_BATCH,
@@ -133,20 +162,15 @@ def main(
     """Exports, verifies against torch and measures; nothing is replaced if one of them fails."""
     numbers = read_recipe(recipe)
     size_hw = parse_size(size) if size else numbers.phases[-1].size_hw
-    portraits = read_portraits(data, "val")
     model = read_weights(numbers, run / "last.pt")
     folder = repository / numbers.model
     candidate = folder / "1" / "candidate.onnx"
     try:
         export_onnx(deploy_form(model), size_hw, candidate)
         verify(model, candidate, size_hw)
-        inputs = input_specs(model, size_hw)
-        extras = [tensor.name for tensor in inputs[1:]]
-        segment = by_model(
-            open_onnx(candidate), size_hw=size_hw, resize=numbers.resize, extras=extras
-        )
-        summaries = evaluate(segment, portraits)
-        spec = make_spec(numbers, inputs, candidate, summaries)
+        summaries, shown = measure(model, candidate, numbers, size_hw, data)
+        inputs, output = input_specs(model, size_hw), output_spec(model, size_hw)
+        spec = make_spec(numbers, inputs, output, candidate, summaries)
         candidate.replace(spec.model_file(repository))
     finally:
         candidate.unlink(missing_ok=True)
@@ -154,7 +178,7 @@ def main(
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     write_configs(spec, folder)
     write_card(spec, folder, run / "curve.png")
-    Console(width=140).print(table(summaries))
+    Console(width=140).print(shown)
 
 
 def parse_size(text: str) -> Size:

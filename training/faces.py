@@ -89,6 +89,22 @@ class FaceReport:
     milliseconds: float
     """Median time from pixels to boxes."""
 
+    def figures(self) -> dict[str, dict[str, float]]:
+        """For spec.json: recall by domain, the rest under `all`; times are the machine's."""
+        by_domain = {label: {"recall": share} for label, share in self.recall.items()}
+        by_domain[OVERALL] |= {
+            "photos": self.photos,
+            "agreement": self.agreement,
+            "neighbours": self.neighbours,
+            "precision": self.precision,
+            "box_iou": self.box_iou,
+            "found_iou": self.found_iou,
+            "backgrounds": self.backgrounds,
+            "false_alarms": self.false_alarms,
+            "no_face_alarms": self.no_face_alarms,
+        }
+        return by_domain
+
     def curves(self) -> dict[str, float]:
         """What a training run plots."""
         return {

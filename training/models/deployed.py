@@ -4,6 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from training.losses.cross_entropy import person_logit
+from training.models.face_detector import DeployedFaces, FaceDetector
+
+
+def deployed(model: nn.Module) -> nn.Module:
+    """Any network as it is served, in evaluation mode: uint8 images in, `alpha` or `faces` out."""
+    served = DeployedFaces(model) if isinstance(model, FaceDetector) else Deployed(model)
+    return served.eval()
 
 
 class Deployed(nn.Module):
