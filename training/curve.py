@@ -9,7 +9,6 @@ matplotlib.use("agg")
 
 from matplotlib import pyplot as plt  # the backend comes first
 
-
 NO_LOSSES = {"epoch", "seconds", "size", "rate"}
 VALIDATED = "val/"
 

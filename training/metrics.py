@@ -6,7 +6,7 @@ SC as PP-HumanSeg, contour accuracy as TriSeNet with the boundary measure of DAV
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from training.losses.semantic_connectivity import semantic_connectivity
 
 Mask = NDArray[np.bool_]
+
+RESAMPLES = 2000
+INTERVAL = (2.5, 97.5)
+"""Percentiles: 95 % of the resamples lie between."""
 
 CONTOUR_TOLERANCE = 0.008
 """Of the image diagonal, as DAVIS; the TriSeNet paper does not state its own."""
@@ -41,6 +45,15 @@ class MaskScore:
         return background, person
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its bootstrap interval of 95 %, by percentiles."""
+
+    value: float
+    low: float
+    high: float
+
+
 def score(prediction: Mask, truth: Mask) -> MaskScore:
     """Compares two masks bool [H,W]."""
     both = int((prediction & truth).sum())
@@ -62,19 +75,87 @@ def summarise(scores: Iterable[MaskScore]) -> dict[str, float]:
     `miou_image_mean`: mean over photos of the mean of both classes' IoU. `iou_fg_image_mean`: the
     same of person alone. `miou_dataset`: areas summed over the whole set first.
     """
-    rows = list(scores)
-    ious = np.array([row.iou for row in rows])
-    intersection = np.array([row.intersection for row in rows]).sum(0)
-    union = np.array([row.union for row in rows]).sum(0)
+    rows = _addends(scores)
+    figures = _percentages(rows.sum(0))
+    return {"photos": len(rows)} | {name: float(value) for name, value in figures.items()}
+
+
+def estimate(scores: Iterable[MaskScore], *, resamples: int = RESAMPLES) -> dict[str, Estimate]:
+    """The percentages of `summarise`, each with what drawing other photos would have made of it."""
+    rows = _addends(scores)
+    drawn = _percentages(_draws(len(rows), resamples) @ rows)
+    return _estimates(_percentages(rows.sum(0)), drawn)
+
+
+def compare(
+    scores: Sequence[MaskScore], others: Sequence[MaskScore], *, resamples: int = RESAMPLES
+) -> dict[str, Estimate]:
+    """`scores` less `others`, in points; both of the same photos in the same order.
+
+    Paired: a resample draws the same photos for both, so what is hard for both cancels.
+    """
+    rows, other_rows = _addends(scores), _addends(others)
+    if len(rows) != len(other_rows):
+        raise ValueError(f"{len(rows)} photos cannot be paired with {len(other_rows)}")
+    draws = _draws(len(rows), resamples)
+    return _estimates(
+        _less(_percentages(rows.sum(0)), _percentages(other_rows.sum(0))),
+        _less(_percentages(draws @ rows), _percentages(draws @ other_rows)),
+    )
+
+
+Figures = dict[str, NDArray[np.float64]]
+
+
+def _addends(scores: Iterable[MaskScore]) -> NDArray[np.float64]:
+    """A row for each photo; every figure of a set is a ratio of their sums."""
+    return np.array(
+        [
+            (1, *row.iou, *row.intersection, *row.union, row.correct, row.pixels, *_qualities(row))
+            for row in scores
+        ],
+        np.float64,
+    )
+
+
+def _qualities(row: MaskScore) -> tuple[float, float]:
+    return row.connectivity, row.contour_accuracy
+
+
+def _percentages(sums: NDArray[np.float64]) -> Figures:
+    """From sums [...,11] of rows as `_addends` makes them."""
+    photos, iou_bg, iou_fg, both_bg, both_fg, any_bg, any_fg, correct, pixels, sc, ca = np.moveaxis(
+        sums, -1, 0
+    )
+    dataset = [
+        np.where(union > 0, both / np.maximum(union, 1), 1)
+        for both, union in ((both_bg, any_bg), (both_fg, any_fg))
+    ]
+    shares = {
+        "miou_image_mean": (iou_bg + iou_fg) / 2 / photos,
+        "iou_fg_image_mean": iou_fg / photos,
+        "miou_dataset": (dataset[0] + dataset[1]) / 2,
+        "pixel_accuracy": correct / pixels,
+        "connectivity": sc / photos,
+        "contour_accuracy": ca / photos,
+    }
+    return {name: 100 * share for name, share in shares.items()}
+
+
+def _draws(photos: int, resamples: int) -> NDArray[np.float64]:
+    """How often each photo is drawn [resamples,photos]; always the same for the same numbers."""
+    drawn = np.random.default_rng(0).multinomial(photos, np.full(photos, 1 / photos), resamples)
+    return drawn.astype(np.float64)
+
+
+def _less(figures: Figures, others: Figures) -> Figures:
+    return {name: figures[name] - others[name] for name in figures}
+
+
+def _estimates(figures: Figures, drawn: Figures) -> dict[str, Estimate]:
     return {
-        "photos": len(rows),
-        "miou_image_mean": 100 * float(ious.mean()),
-        "iou_fg_image_mean": 100 * float(ious[:, 1].mean()),
-        "miou_dataset": 100
-        * float(np.where(union > 0, intersection / np.maximum(union, 1), 1).mean()),
-        "pixel_accuracy": 100 * sum(row.correct for row in rows) / sum(row.pixels for row in rows),
-        "connectivity": 100 * float(np.mean([row.connectivity for row in rows])),
-        "contour_accuracy": 100 * float(np.mean([row.contour_accuracy for row in rows])),
+        name: Estimate(float(value), *(float(end) for end in np.percentile(drawn[name], INTERVAL)))
+        for name, value in figures.items()
     }
 
 

@@ -1,9 +1,18 @@
 """Golden values of the metrics chapter."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from training.metrics import boundary, contour_accuracy, score, summarise
+from training.metrics import (
+    boundary,
+    compare,
+    contour_accuracy,
+    estimate,
+    score,
+    summarise,
+)
 
 
 def mask(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -64,3 +73,45 @@ def test_nobody_predicted_where_nobody_is_scores_full() -> None:
     assert empty.iou == (1.0, 1.0)
     assert empty.connectivity == 1.0
     assert empty.contour_accuracy == 1.0
+
+
+def shifted(columns: int) -> np.ndarray:
+    return mask((16, 16 + columns, 48, 48 + columns))
+
+
+def test_an_estimate_is_the_summary_between_its_ends() -> None:
+    scores = [score(shifted(columns), mask(TRUTH)) for columns in range(8)]
+    figures, summary = estimate(scores), summarise(scores)
+    assert figures.keys() == summary.keys() - {"photos"}
+    for name, figure in figures.items():
+        assert figure.value == pytest.approx(summary[name])
+        assert figure.low < figure.value < figure.high
+
+
+def test_the_interval_is_that_of_a_mean() -> None:
+    """Photos of IoU 0 and 1 in halves: the deviation of their mean is a half by root n."""
+    nothing, everything = score(mask(), mask(TRUTH)), score(mask(TRUTH), mask(TRUTH))
+    figure = estimate([nothing, everything] * 50)["iou_fg_image_mean"]
+    assert figure.value == pytest.approx(50)
+    assert figure.high - figure.low == pytest.approx(2 * 1.96 * 5, rel=0.1)
+
+
+def test_photos_that_are_alike_have_no_interval() -> None:
+    figure = estimate([score(shifted(3), mask(TRUTH))] * 5)["miou_image_mean"]
+    assert figure.low == pytest.approx(figure.value) == pytest.approx(figure.high)
+
+
+def test_a_difference_is_paired() -> None:
+    """Each photo loses the same, whatever it scores: the difference is certain, neither is."""
+    rows = [score(mask(TRUTH), mask(TRUTH)), score(shifted(4), mask(TRUTH))] * 4
+    assert estimate(rows)["pixel_accuracy"].low < estimate(rows)["pixel_accuracy"].high
+    worse = [dataclasses.replace(row, correct=row.correct - 41) for row in rows]
+    figure = compare(worse, rows)["pixel_accuracy"]
+    expected = pytest.approx(-100 * 41 / 64**2)
+    assert (figure.value, figure.low, figure.high) == (expected, expected, expected)
+
+
+def test_a_difference_needs_the_same_photos() -> None:
+    row = score(mask(TRUTH), mask(TRUTH))
+    with pytest.raises(ValueError, match="2 photos"):
+        compare([row, row], [row])
