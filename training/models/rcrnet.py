@@ -6,6 +6,7 @@ the widths here satisfy every sentence and all four pairs to within 1.5 %. The d
 segmentation network for mobile device", Computers & Graphics 80, 2019).
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -253,8 +254,7 @@ def double(x: Tensor) -> Tensor:
 
 def deploy_form(model: RCRNet) -> RCRNet:
     """The same function with every RCR module fused, batch norm folded and no edge head."""
-    served = RCRNet(model.config).eval()
-    served.load_state_dict(model.state_dict())
+    served = copy.deepcopy(model).eval()
     served.edge_head = nn.Identity()
     _fuse_modules(served)
     fuse_batch_norm(served)
