@@ -52,8 +52,9 @@ class TriSeNetTask(SegmentationTask):
         own = int(torch.as_tensor(batch.domain)[0]) if self.domains > 1 else 0
         logits = upsample_to(model.branches[own](features), image).float()
         terms = mask_losses(logits, as_truth(batch.truth), weights)
-        edges = model.edge_logits(features, image).float()
-        terms["edge"] = weights.edge * balanced_edge_loss(edges, gradient_edges(batch.truth))
+        if model.edge is not None:
+            edges = model.edge_logits(features, image).float()
+            terms["edge"] = weights.edge * balanced_edge_loss(edges, gradient_edges(batch.truth))
         if self.domains > 1 and weights.self_supervised:
             others = [branch for k, branch in enumerate(model.branches) if k != own]
             terms["self_supervised"] = weights.self_supervised * self_supervised_loss(

@@ -1,0 +1,268 @@
+"""Each task's losses are the weighted terms of its paper, and touch what they should alone."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import default_collate
+
+from tests.made_data import write_data_pack
+from training.data.samples import Batches, Draw, Sample, SingleDomainBatches
+from training.losses.consistency import consistency
+from training.losses.cross_entropy import cross_entropy
+from training.losses.edges import (
+    balanced_edge_loss,
+    contour_bands,
+    focal_edge_loss,
+    gradient_edges,
+)
+from training.losses.self_supervised import self_supervised_loss
+from training.models import BUILDERS, build_model
+from training.recipe import Recipe
+from training.tasks import TASKS, Task, build_task
+
+SIZE = (64, 64)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data_pack(tmp_path_factory.mktemp("data"))
+
+
+def recipe(model: str, loss: dict[str, float] | None = None, **more: Any) -> Recipe:
+    made = {
+        "name": "made",
+        "model": model,
+        "seed": 1,
+        "phases": [{"size_hw": SIZE, "epochs": 1, "batch": 4}],
+        "optimiser": {"kind": "sgd", "rate": 0.1, "weight_decay": 0.0},
+        "loss": loss or {},
+    }
+    return Recipe.model_validate(made | more)
+
+
+def prepared(task: Task, model_name: str, options: dict[str, Any] | None = None) -> nn.Module:
+    torch.manual_seed(0)
+    model = build_model(model_name, options or {})
+    task.prepare(model)
+    return model
+
+
+def batch_of(task: Task, photos: list[int]) -> Sample:
+    samples = task.samples(SIZE)
+    drawn: Sample = default_collate([samples[Draw(photo, photo)] for photo in photos])
+    return drawn
+
+
+def statistics(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.named_buffers()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(terms.values())).sum()
+
+
+def test_every_architecture_has_a_task():
+    assert TASKS.keys() == BUILDERS.keys()
+
+
+def test_an_unknown_architecture_is_refused(data):
+    with pytest.raises(KeyError, match="abacus"):
+        build_task(recipe("abacus"), data)
+
+
+class TestRCRNet:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def task(cls, data):
+        return build_task(recipe("rcrnet", {"consistency": 0.7, "edge": 0.3}), data)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def batch(cls, task):
+        return batch_of(task, [0, 1, 2, 3, 4, 5])
+
+    def test_samples_have_two_views_and_sometimes_a_prior(self, batch):
+        assert not torch.equal(batch.image, batch.plain)
+        given = batch.prior.flatten(1).any(1)
+        assert given.any()
+        assert not given.all()
+
+    def test_terms_are_those_of_the_paper(self, task, batch):
+        terms = task.losses(prepared(task, "rcrnet"), batch)
+        views = torch.cat([batch.image, batch.plain]).float()
+        priors = torch.cat([batch.prior, batch.prior]).float()
+        logits, edges = prepared(task, "rcrnet").with_edges(views, priors)
+        (augmented, plain), truth = logits.chunk(2), batch.truth / 255
+        expected = {
+            "cross_entropy": cross_entropy(augmented, truth) + cross_entropy(plain, truth),
+            "consistency": 0.7 * consistency(augmented, plain),
+            "edge": 0.3 * focal_edge_loss(edges[:6], contour_bands(batch.truth)),
+        }
+        assert terms.keys() == expected.keys()
+        for name, term in expected.items():
+            torch.testing.assert_close(terms[name], term, msg=name)
+            assert term > 0
+
+    def test_the_paper_weighs_them_so_by_default(self):
+        weights = recipe("rcrnet").loss
+        assert (weights.cross_entropy, weights.consistency, weights.edge) == (1, 1, 0.3)
+
+    def test_without_consistency_there_is_one_view(self, data, batch):
+        task = build_task(recipe("rcrnet", {"consistency": 0.0}), data)
+        seen = []
+        model = prepared(task, "rcrnet")
+        model.stem.register_forward_pre_hook(lambda _module, given: seen.append(len(given[0])))
+        terms = task.losses(model, batch)
+        assert terms.keys() == {"cross_entropy", "edge"}
+        assert seen == [6]
+
+    @pytest.mark.parametrize("options", [{}, {"bypass": False, "neck": False}, {"prior": False}])
+    def test_every_parameter_learns(self, task, batch, options):
+        model = prepared(task, "rcrnet", options)
+        total(task.losses(model, batch)).backward()
+        assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+class TestTriSeNet:
+    def test_terms_are_those_of_the_paper(self, data):
+        task = build_task(recipe("trisenet", {"edge": 0.5}), data)
+        batch = batch_of(task, [0, 1, 2, 3])
+        terms = task.losses(prepared(task, "trisenet"), batch)
+        model, image = prepared(task, "trisenet"), batch.image.float()
+        edges = model.edge_logits(model.features(image), image)
+        expected = {
+            "cross_entropy": cross_entropy(prepared(task, "trisenet")(image), batch.truth / 255),
+            "edge": 0.5 * balanced_edge_loss(edges, gradient_edges(batch.truth)),
+        }
+        assert terms.keys() == expected.keys()
+        for name, term in expected.items():
+            torch.testing.assert_close(terms[name], term, msg=name)
+
+    def test_its_batches_mix_domains(self, data):
+        task = build_task(recipe("trisenet"), data)
+        batches = task.batches(task.recipe.phases[0], 0, 0, 1)
+        assert isinstance(batches, Batches)
+
+    def test_without_an_edge_path_there_is_no_edge_to_learn(self, data):
+        task = build_task(recipe("trisenet", options={"edges": False}), data)
+        model = prepared(task, "trisenet", {"edges": False})
+        assert task.losses(model, batch_of(task, [0, 1])).keys() == {"cross_entropy"}
+
+
+OWN = 3
+"""The domain of made photos 0, 4, 8: close shots."""
+
+PHOTOS = [0, 4, 8]
+
+
+class TestMultiDomain:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def task(cls, data):
+        return build_task(recipe("md_trisenet", {"edge": 1.0}), data)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def batch(cls, task):
+        batch = batch_of(task, PHOTOS)
+        assert batch.domain.tolist() == [OWN] * 3
+        return batch
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stepped(cls, task, batch):
+        """The network, its statistics before, and the terms whose gradients it holds."""
+        model = prepared(task, "md_trisenet")
+        before = [statistics(branch) for branch in model.branches]
+        terms = task.losses(model, batch)
+        total(terms).backward()
+        return model, before, terms
+
+    def test_batches_are_of_one_domain(self, task):
+        batches = task.batches(task.recipe.phases[0], 0, 0, 1)
+        assert isinstance(batches, SingleDomainBatches)
+        for batch in batches:
+            assert len({task.portraits[draw.photo].domain for draw in batch}) == 1
+
+    def test_terms_are_those_of_the_paper(self, task, batch, stepped):
+        _, _, terms = stepped
+        model, image = prepared(task, "md_trisenet"), batch.image.float()
+        features = model.features(image)
+        logits = []
+        for domain, branch in enumerate(model.branches):
+            branch.train(domain == OWN)
+            logits.append(F.interpolate(branch(features), size=SIZE, mode="bilinear"))
+        own = logits.pop(OWN)
+        edges = model.edge_logits(features, image)
+        expected = {
+            "cross_entropy": cross_entropy(own, batch.truth / 255),
+            "edge": balanced_edge_loss(edges, gradient_edges(batch.truth)),
+            "self_supervised": 0.25 * self_supervised_loss(own, logits),
+        }
+        assert terms.keys() == expected.keys()
+        for name, term in expected.items():
+            torch.testing.assert_close(terms[name], term, msg=name)
+
+    def test_no_gradient_reaches_other_branches(self, stepped):
+        model, _, _ = stepped
+        for domain, branch in enumerate(model.branches):
+            gradients = [p.grad for p in branch.parameters()]
+            if domain == OWN:
+                assert all(gradient is not None and gradient.any() for gradient in gradients)
+            else:
+                assert all(gradient is None for gradient in gradients), domain
+
+    def test_everything_shared_learns(self, stepped):
+        model, _, _ = stepped
+        shared = {n: p for n, p in model.named_parameters() if not n.startswith("branches.")}
+        assert [n for n, p in shared.items() if p.grad is None or not p.grad.any()] == []
+
+    def test_statistics_of_other_branches_stay_and_all_train_on(self, stepped):
+        model, before, _ = stepped
+        for domain, branch in enumerate(model.branches):
+            assert same(before[domain], statistics(branch)) == (domain != OWN), domain
+            assert all(module.training for module in branch.modules())
+
+    def test_without_the_weight_nobody_is_asked(self, data, batch):
+        task = build_task(recipe("md_trisenet", {"self_supervised": 0.0}), data)
+        model, asked = prepared(task, "md_trisenet"), []
+        for domain, branch in enumerate(model.branches):
+            branch.register_forward_hook(lambda *_, domain=domain: asked.append(domain))
+        assert task.losses(model, batch).keys() == {"cross_entropy", "edge"}
+        assert asked == [OWN]
+
+    def test_frozen_statistics_are_those_outside_the_branches(self, data, batch):
+        task = build_task(recipe("md_trisenet", freeze_statistics=True), data)
+        model = prepared(task, "md_trisenet")
+        before = statistics(model)
+        total(task.losses(model, batch)).backward()
+        after = statistics(model)
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert changed
+        assert all(name.startswith(f"branches.{OWN}.") for name in changed)
+        assert all(p.grad is not None for p in model.backbone.parameters()), "weights still learn"
+
+    def test_statistics_are_not_frozen_unless_asked(self, task, batch):
+        model = prepared(task, "md_trisenet")
+        before = statistics(model.backbone)
+        task.losses(model, batch)
+        assert not same(before, statistics(model.backbone))
+
+
+def test_validation_asks_each_photo_in_its_domain(data):
+    task = build_task(recipe("md_trisenet"), data)
+    model, asked = build_model("md_trisenet", {}), []
+    for domain, branch in enumerate(model.branches):
+        branch.register_forward_pre_hook(
+            lambda _module, given, domain=domain: asked.extend([domain] * len(given[0]))
+        )
+    scores = task.validate(model, SIZE)
+    assert sorted(asked) == sorted(int(portrait.domain) for portrait in task.validation)
+    assert scores.keys() == {"val/all", "val/discs", "val/moons", "val/person", "val/connectivity"}
