@@ -20,6 +20,8 @@ Mask = NDArray[np.bool_]
 RESAMPLES = 2000
 INTERVAL = (2.5, 97.5)
 """Percentiles: 95 % of the resamples lie between."""
+FEW = 10
+"""Of fewer photos the bootstrap knows too little: one photo alone would be certain."""
 
 CONTOUR_TOLERANCE = 0.008
 """Of the image diagonal, as DAVIS; the TriSeNet paper does not state its own."""
@@ -52,6 +54,20 @@ class Estimate:
     value: float
     low: float
     high: float
+    photos: int
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether `low` and `high` mean anything."""
+        return self.photos >= FEW
+
+    @property
+    def surely_positive(self) -> bool:
+        return self.has_interval and self.low > 0
+
+    @property
+    def surely_negative(self) -> bool:
+        return self.has_interval and self.high < 0
 
 
 def score(prediction: Mask, truth: Mask) -> MaskScore:
@@ -84,7 +100,7 @@ def estimate(scores: Iterable[MaskScore], *, resamples: int = RESAMPLES) -> dict
     """The percentages of `summarise`, each with what drawing other photos would have made of it."""
     rows = _addends(scores)
     drawn = _percentages(_draws(len(rows), resamples) @ rows)
-    return _estimates(_percentages(rows.sum(0)), drawn)
+    return _estimates(_percentages(rows.sum(0)), drawn, len(rows))
 
 
 def compare(
@@ -101,6 +117,7 @@ def compare(
     return _estimates(
         _less(_percentages(rows.sum(0)), _percentages(other_rows.sum(0))),
         _less(_percentages(draws @ rows), _percentages(draws @ other_rows)),
+        len(rows),
     )
 
 
@@ -152,9 +169,10 @@ def _less(figures: Figures, others: Figures) -> Figures:
     return {name: figures[name] - others[name] for name in figures}
 
 
-def _estimates(figures: Figures, drawn: Figures) -> dict[str, Estimate]:
+def _estimates(figures: Figures, drawn: Figures, photos: int) -> dict[str, Estimate]:
+    ends = {name: np.percentile(values, INTERVAL) for name, values in drawn.items()}
     return {
-        name: Estimate(float(value), *(float(end) for end in np.percentile(drawn[name], INTERVAL)))
+        name: Estimate(float(value), float(ends[name][0]), float(ends[name][1]), photos)
         for name, value in figures.items()
     }
 

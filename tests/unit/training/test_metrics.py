@@ -115,3 +115,13 @@ def test_a_difference_needs_the_same_photos() -> None:
     row = score(mask(TRUTH), mask(TRUTH))
     with pytest.raises(ValueError, match="2 photos"):
         compare([row, row], [row])
+
+
+@pytest.mark.parametrize(("photos", "sure"), [(9, False), (10, True)])
+def test_few_photos_make_nothing_sure(photos: int, sure: bool) -> None:
+    good, bad = score(mask(TRUTH), mask(TRUTH)), score(shifted(9), mask(TRUTH))
+    better = compare([good] * photos, [bad] * photos)["miou_image_mean"]
+    worse = compare([bad] * photos, [good] * photos)["miou_image_mean"]
+    assert (better.surely_positive, worse.surely_negative) == (sure, sure)
+    assert not better.surely_negative
+    assert not worse.surely_positive

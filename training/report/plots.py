@@ -1,0 +1,109 @@
+"""Pictures of the results; the photos of the data pack are in the gallery alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from training.metrics import Estimate
+
+matplotlib.use("agg")
+
+from matplotlib import pyplot as plt  # the backend comes first
+from matplotlib import ticker
+
+DPI = 110
+SHADE = np.array((255, 0, 120))
+"""Colour of the person in the gallery's masks, RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A model in the plot of accuracy against time."""
+
+    name: str
+    ms: float
+    accuracy: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A row of the gallery: photo uint8 [H,W,3], reference and answer bool [H,W]."""
+
+    title: str
+    photo: NDArray[np.uint8]
+    truth: NDArray[np.bool_]
+    answer: NDArray[np.bool_]
+
+
+def plot_tradeoff(points: Sequence[Point], picture: Path, *, time: str, accuracy: str) -> None:
+    """Accuracy with its interval against milliseconds, which are on a logarithmic axis."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for point in points:
+        at = point.ms, point.accuracy.value
+        axes.errorbar(*at, yerr=_ends([point.accuracy]), fmt="o", capsize=4, label=point.name)
+    axes.set(xscale="log", xlabel=time, ylabel=accuracy)
+    axes.margins(x=0.3)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axes.legend(fontsize=8, loc="best")
+    axes.grid(alpha=0.3)
+    figure.savefig(picture, dpi=DPI)
+    plt.close(figure)
+
+
+def plot_bars(
+    names: Sequence[str], series: dict[str, Sequence[Estimate]], picture: Path, *, label: str
+) -> None:
+    """A group of bars for each name; the axis begins near the lowest end, as its label says."""
+    figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
+    width = 0.8 / len(series)
+    places = np.arange(len(names))
+    for number, (name, values) in enumerate(series.items()):
+        heights = [value.value for value in values]
+        middle = places + (number - (len(series) - 1) / 2) * width
+        axes.bar(middle, heights, width, label=name, yerr=_ends(values), capsize=2)
+    lowest = min(value.low for values in series.values() for value in values)
+    floor = max(0.0, 5 * np.floor(lowest / 5 - 0.5))
+    axes.set(ylim=(floor, 100), ylabel=f"{label} (from {floor:.0f} up)")
+    axes.set_xticks(places, names)
+    axes.grid(alpha=0.3, axis="y")
+    figure.legend(loc="outside lower center", ncols=len(series), fontsize=8)
+    figure.savefig(picture, dpi=DPI)
+    plt.close(figure)
+
+
+def _ends(values: Sequence[Estimate]) -> NDArray[np.float64]:
+    """Lengths of the error bars [2,N], down and up; none of too few photos."""
+    down = [value.value - value.low if value.has_interval else 0 for value in values]
+    up = [value.high - value.value if value.has_interval else 0 for value in values]
+    # the percentiles of a few photos that are alike may miss their mean by a rounding
+    return np.array([down, up]).clip(0)
+
+
+def plot_gallery(pictures: Sequence[Picture], file: Path) -> None:
+    """Photo, reference and answer side by side."""
+    figure, grid = plt.subplots(
+        len(pictures), 3, figsize=(9, 3 * len(pictures)), layout="constrained", squeeze=False
+    )
+    for row, each in zip(grid, pictures, strict=True):
+        shown = each.photo, shade(each.photo, each.truth), shade(each.photo, each.answer)
+        for axes, image in zip(row, shown, strict=True):
+            axes.imshow(image)
+            axes.axis("off")
+        row[0].set_title(each.title, fontsize=9, loc="left")
+        row[1].set_title("reference", fontsize=9)
+        row[2].set_title("answer", fontsize=9)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=80)
+    plt.close(figure)
+
+
+def shade(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The person tinted, everything else dimmed."""
+    tinted = 0.55 * photo + 0.45 * SHADE
+    return np.where(mask[..., None], tinted, 0.45 * photo).astype(np.uint8)

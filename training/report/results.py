@@ -1,0 +1,53 @@
+"""What a run of the report measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.spec import ModelSpec
+from training.benchmark.measure import Figures
+from training.data.portraits import Portrait
+from training.faces import FaceReport
+from training.report.scores import Contender, Group
+from training.report.timing import Timing
+
+METRICS = {
+    "iou_fg_image_mean": "IoU person, image mean",
+    "miou_image_mean": "mIoU of both classes, image mean",
+    "miou_dataset": "mIoU of both classes, areas summed over the set",
+    "pixel_accuracy": "pixel accuracy",
+    "contour_accuracy": "contour accuracy (CA)",
+    "connectivity": "semantic connectivity (SC)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A row of the table of models."""
+
+    spec: ModelSpec
+    megabytes: float
+    weights: int
+    """Floating-point numbers stored in the file."""
+    digest_holds: bool
+    folder: str
+    """Relative to RESULTS.md."""
+    curve: bool
+    """Whether `curve.png` is beside the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a run measured."""
+
+    quick: bool
+    portraits: Sequence[Portrait]
+    groups: Sequence[Group]
+    models: Sequence[Model]
+    contenders: Sequence[Contender]
+    timings: Sequence[Timing]
+    rounds: int
+    machine: Figures
+    faces: dict[str, FaceReport]
+    pictures: str
+    """The folder of the plots, relative to RESULTS.md."""
+    worst_of_each: int

@@ -1,0 +1,181 @@
+"""RESULTS.md, every figure of it from the run that writes it."""
+
+from collections.abc import Iterable
+
+from service.routing import Domain
+from training.data.portraits import Portrait
+from training.metrics import FEW, INTERVAL, RESAMPLES
+from training.report.accuracy import accuracy_text, aims_text, differences_text
+from training.report.markdown import table
+from training.report.results import Model, Results
+from training.report.scores import Contender, worst
+from training.report.timing import CPU, CUDA, providers
+
+
+def results_text(results: Results) -> str:
+    """The whole file."""
+    sections = (
+        *(_opening(results), _models(results), accuracy_text(results)),
+        *(differences_text(results), aims_text(results)),
+        *(_times(results), _curves(results), _failures(results)),
+        *(_faces(results), _unverified(results)),
+    )
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _opening(results: Results) -> str:
+    quick = "**A quick run on a part of the photos, to try the command: not the results.**\n\n"
+    groups = len({each.group for each in results.portraits})
+    percent = INTERVAL[1] - INTERVAL[0]
+    return f"""# Results
+
+{quick if results.quick else ""}\
+Written by `python -m training.report --data DATA`; no figure is kept by hand. Validation split:
+{len(results.portraits)} photos of {groups} people or scenes, each at its own resolution, with the
+service's own steps around the model (decode, resize, no-person rule). In percent, a pixel is
+person from probability 0.5. Brackets hold bootstrap intervals of {percent:.0f} % over photos
+({RESAMPLES} resamples, percentiles, fixed seed): what other photos of the same kind would have
+changed. Fewer than {FEW} photos have none. They say nothing of another seed of the training, of
+which there is one run each."""
+
+
+def _models(results: Results) -> str:
+    rows = [
+        (
+            f"[{each.spec.name}]({each.folder}/CARD.md)",
+            f"{each.spec.size_hw[0]}x{each.spec.size_hw[1]}, {each.spec.resize}",
+            ", ".join(tensor.name for tensor in each.spec.inputs),
+            f"{each.weights:,}",
+            f"{each.megabytes:.2f} MB",
+            f"`{each.spec.run}`",
+            f"`{each.spec.sha256[:12]}`" + ("" if each.digest_holds else " **(not the file's)**"),
+        )
+        for each in results.models
+    ]
+    head = ("model", "input", "takes", "weights in the file", "file", "run", "sha256")
+    licences = "\n".join(f"- {each.spec.name}: {each.spec.licence}" for each in results.models)
+    return f"## Models\n\n{table(head, rows)}\n\nLicences:\n\n{licences}"
+
+
+def _times(results: Results) -> str:
+    machine = results.machine
+    load, cpus = machine["load_before"][0], machine["usable_cpus"]
+    busy = (
+        f" The machine was busy (load {load} on {cpus} processors): read the times as upper bounds,"
+        " and processor time before wall clock."
+    )
+    cuda = "" if CUDA in providers() else " This ONNX Runtime has no CUDA: no GPU was timed."
+    rows = [
+        (
+            each.setup.model,
+            each.setup.provider.removesuffix("ExecutionProvider"),
+            f"{each.setup.threads}" if each.setup.provider == CPU else "",
+            f"{each.setup.batch}",
+            f"{each.ms:.2f}",
+            f"{each.cpu_ms:.2f}",
+        )
+        for each in results.timings
+    ]
+    head = ("model", "provider", "threads", "batch", "ms", "processor ms")
+    return f"""## Time
+
+Milliseconds for one image of the batch, the network alone: medians of {results.rounds} rounds,
+each of which runs every row once. Batches of a model that takes a domain hold all in turn; the
+face detector that finds it comes on top, and in the plot is added to the model with own faces.
+{machine["processor"]}, {cpus} processors usable, load {load} before; \
+ONNX Runtime {machine["onnxruntime"]}, Python {machine["python"]}.\
+{busy if load > cpus / 2 else ""}{cuda}
+
+{table(head, rows)}
+
+![accuracy against time]({results.pictures}/accuracy_time.png)"""
+
+
+def _curves(results: Results) -> str:
+    drawn = [each for each in results.models if each.curve]
+    if not drawn:
+        return ""
+    pictures = tuple(f"![curve of {each.spec.name}]({each.folder}/curve.png)" for each in drawn)
+    return f"## Learning curves\n\n{table([each.spec.name for each in drawn], [pictures])}"
+
+
+def _failures(results: Results) -> str:
+    parts = [
+        "## Failures",
+        f"The {results.worst_of_each} worst photos of each model by mean IoU of both classes. The"
+        " photos are not ours to publish: `python -m training.report --data DATA --gallery"
+        " build/gallery` draws input, reference and answer of each into a folder that git ignores.",
+    ]
+    for each in results.contenders:
+        if each.main:
+            places = worst(each, results.worst_of_each)
+            rows = [_failure(results.portraits[row], each, row) for row in places]
+            head = ("photo", "source", "domain", "mean IoU", "IoU person", "CA", "SC")
+            parts.append(f"### {each.label}\n\n{table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def _failure(portrait: Portrait, contender: Contender, row: int) -> tuple[str, ...]:
+    scored = contender.scores[row]
+    shares = (sum(scored.iou) / 2, scored.iou[1], scored.contour_accuracy, scored.connectivity)
+    percent = (f"{100 * share:.1f}" for share in shares)
+    return portrait.id, portrait.source, portrait.domain.label, *percent
+
+
+def _faces(results: Results) -> str:
+    """Nothing where the repository has no detector."""
+    if not results.faces:
+        return ""
+    reports = results.faces.values()
+    labels = next(iter(reports)).recall
+    shares = {
+        "domain is the reference's": [each.agreement for each in reports],
+        "domain next to the reference's": [each.neighbours for each in reports],
+        **{f"recall, {label}": [each.recall[label] for each in reports] for label in labels},
+        "precision": [each.precision for each in reports],
+        "faces seen in photos without a person": [each.false_alarms for each in reports],
+        "faces seen where the reference has none": [each.no_face_alarms for each in reports],
+        "box IoU with the reference's, 0 if missed": [each.box_iou for each in reports],
+        "box IoU of the faces found": [each.found_iou for each in reports],
+    }
+    rows = [(name, *(f"{100 * value:.1f}" for value in values)) for name, values in shares.items()]
+    rows.append(("median ms, pixels to boxes", *(f"{each.milliseconds:.1f}" for each in reports)))
+    first = next(iter(reports))
+    parts = [
+        "## Face detector",
+        f"On {first.photos} photos of people and {first.backgrounds} scenes without one; in percent"
+        " of photos, but for the last row. The reference is the data pack's faces, which"
+        " a detector found, not a person.",
+        table(("", *results.faces), rows),
+    ]
+    for name, report in results.faces.items():
+        confusion = [
+            (domain.label, *map(str, counts))
+            for domain, counts in zip(Domain, report.confusion, strict=True)
+        ]
+        head = ("reference \\ answer", *(domain.label for domain in Domain))
+        parts.append(f"### Domains by {name}\n\n{table(head, confusion)}")
+    return "\n\n".join(parts)
+
+
+def _unverified(results: Results) -> str:
+    general = [
+        "One training run each: what another seed would give was not measured.",
+        "Reference masks are taken as they are; some are arguable, see the failures.",
+        "Agreement of the file with the network in torch was checked by the export, not here.",
+    ]
+    if CUDA not in providers():
+        general.append("Time and agreement on a GPU.")
+    parts = [f"- {line}" for line in general]
+    for model in results.models:
+        parts += [f"- {model.spec.name}: {line}" for line in _unverified_of(model, results)]
+    return "## Not verified\n\n" + "\n".join(parts)
+
+
+def _unverified_of(model: Model, results: Results) -> Iterable[str]:
+    if not model.digest_holds:
+        yield "the file is not the one that its spec describes."
+    if model.spec.takes("prior"):
+        yield "photos alone, with an empty prior; what the previous mask is worth is not told here."
+    if model.spec.takes("domain") and not results.faces:
+        yield "as served: the repository has no face detector, so no photo was routed by it."

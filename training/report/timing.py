@@ -1,0 +1,119 @@
+"""What an image costs each model in ONNX Runtime, by threads, batch and provider."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from service.routing import Domain
+from service.spec import ModelSpec
+from training.benchmark.model import inputs_of
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+THREADS = (1, 2)
+BATCHES = (1, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One way to run a model; `threads` are those inside an operator, on the CPU."""
+
+    model: str
+    provider: str
+    threads: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Medians over rounds, for one image of the batch."""
+
+    setup: Setup
+    ms: float
+    cpu_ms: float
+    """Processor time of all threads of this process."""
+
+
+def time_models(
+    specs: Sequence[ModelSpec], repository: Path, *, rounds: int, images: int
+) -> list[Timing]:
+    """Each round runs every setup once, so that a busy minute of the machine meets them all."""
+    runs = {
+        setup: _Run(spec, setup, sessions)
+        for spec in specs
+        for sessions in [_sessions(spec, repository)]
+        for setup in setups(spec)
+    }
+    measured: dict[Setup, list[tuple[float, float]]] = {setup: [] for setup in runs}
+    for _ in track(range(rounds), "timing", console=Console(stderr=True), transient=True):
+        for setup, run in runs.items():
+            measured[setup].append(run.milliseconds(images))
+    return [
+        Timing(setup, median(wall for wall, _ in pairs), median(cpu for _, cpu in pairs))
+        for setup, pairs in measured.items()
+    ]
+
+
+def providers() -> tuple[str, ...]:
+    """Those that are measured: the CPU, and CUDA where this ONNX Runtime has it."""
+    return (CPU, CUDA) if CUDA in ort.get_available_providers() else (CPU,)
+
+
+def setups(spec: ModelSpec) -> Iterator[Setup]:
+    for provider in providers():
+        for threads in THREADS if provider == CPU else (1,):
+            for batch in BATCHES:
+                if batch <= spec.max_batch:
+                    yield Setup(spec.name, provider, threads, batch)
+
+
+def batch_of(spec: ModelSpec, count: int) -> dict[str, NDArray[Any]]:
+    """The benchmark's photo `count` times; of all domains in turn, where the model takes them."""
+    rows = {name: np.repeat(row, count, axis=0) for name, row in inputs_of(spec).items()}
+    if "domain" in rows:
+        rows["domain"] = np.arange(count, dtype=np.int64) % len(Domain)
+    return rows
+
+
+Sessions = dict[tuple[str, int], ort.InferenceSession]
+
+
+def _sessions(spec: ModelSpec, repository: Path) -> Sessions:
+    """By provider and threads."""
+    wanted = {(setup.provider, setup.threads) for setup in setups(spec)}
+    return {each: _open(spec.model_file(repository), *each) for each in sorted(wanted)}
+
+
+def _open(file: Path, provider: str, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = ort.InferenceSession(str(file), options, providers=[provider])
+    got = session.get_providers()[0]
+    if got != provider:
+        raise RuntimeError(f"ONNX Runtime runs {file.parent.parent.name} on {got}, not {provider}")
+    return session
+
+
+class _Run:
+    def __init__(self, spec: ModelSpec, setup: Setup, sessions: Sessions) -> None:
+        self._session = sessions[setup.provider, setup.threads]
+        self._inputs = batch_of(spec, setup.batch)
+        self._batch = setup.batch
+
+    def milliseconds(self, images: int) -> tuple[float, float]:
+        """Wall clock and processor time of one image, over about `images` of them."""
+        calls = max(1, images // self._batch)
+        self._session.run(None, self._inputs)  # memory and caches are the last setup's before it
+        cpu, wall = process_time(), perf_counter()
+        for _ in range(calls):
+            self._session.run(None, self._inputs)
+        wall_s, cpu_s = perf_counter() - wall, process_time() - cpu
+        return 1000 * wall_s / (calls * self._batch), 1000 * cpu_s / (calls * self._batch)
