@@ -19,6 +19,9 @@ TOLERANCE = 1
 ROW_TOLERANCE = {"uint8": 0.0, "float32": 0.01}
 """Levels by which a batch may differ from its rows; what is not rounded shows the last bits."""
 
+ROWS = 8
+"""As many as there are domains in `test_inputs`."""
+
 
 class Mismatch(Exception):
     """The exported graph does not compute what the network computes."""
@@ -27,13 +30,13 @@ class Mismatch(Exception):
 def verify(model: nn.Module, file: Path, size_hw: Size) -> float:
     """Largest difference in levels, torch to ONNX; raises Mismatch over the tolerance.
 
-    Also compares a batch of seven, of as many domains where the network takes one, with the same
-    seven rows alone.
+    Also compares a batch of eight, of every domain where the network takes one, with the same rows
+    alone.
     """
-    inputs = test_inputs(model, size_hw, count=7)
+    inputs = test_inputs(model, size_hw, count=ROWS)
     predict = open_onnx(file)
     batch = predict(inputs)
-    rows = [{name: value[[row]] for name, value in inputs.items()} for row in range(7)]
+    rows = [{name: value[[row]] for name, value in inputs.items()} for row in range(ROWS)]
     alone = np.concatenate([predict(row) for row in rows])
     with torch.inference_mode():
         tensors = [torch.from_numpy(value) for value in inputs.values()]
@@ -48,7 +51,9 @@ def verify(model: nn.Module, file: Path, size_hw: Size) -> float:
 
 
 def test_inputs(model: nn.Module, size_hw: Size, *, count: int) -> dict[str, NDArray[Any]]:
-    """Scenes, and whatever the network takes beside them; every domain, and two that are none."""
+    """Scenes, and whatever the network takes beside them; eight rows have every domain, and two
+    that are none.
+    """
     inputs: dict[str, NDArray[Any]] = {"image": test_images(size_hw, count=count)}
     match extra_input(model):
         case "prior":

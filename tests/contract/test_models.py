@@ -8,16 +8,32 @@ import torch
 from torch import nn
 
 from service.vision.geometry import Size
+from tests.networks import (
+    everything,
+    inputs,
+    multiply_adds,
+    of_kind,
+    parameters,
+    pictures,
+    seasoned,
+    shapes,
+    size_of,
+)
 from training.export import export_onnx
 from training.models import BUILDERS, build_model, deploy_form
 from training.models.connectnet import ConnectNet, ConnectNetConfig, DownBlock, ShuffleBlock
 from training.models.deployed import Deployed
 from training.onnx_model import open_onnx
 from training.verify import Mismatch, verify
-from training.verify import test_images as scenes
+from training.verify import test_inputs as made_inputs
 
-SIZE: Size = (48, 66)
-"""A side that is odd after two halvings."""
+pytestmark = pytest.mark.filterwarnings(
+    # two inputs share the batch axis, which is what they should
+    "ignore:# The axis name. batch will not be used:UserWarning"
+)
+
+ARCHITECTURES = sorted(BUILDERS.keys() - {"face_detector"})
+"""Those from an image to a mask."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,96 +44,94 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def seasoned(name: str, seed: int = 0) -> nn.Module:
-    """In evaluation mode, with batch norm statistics of real activations: answers then vary."""
-    torch.manual_seed(seed)
-    model = build_model(name, {})
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.3)
-    with torch.no_grad():
-        for _ in range(3):
-            model.train()(pictures(4))
-    return model.eval()
-
-
-def pictures(count: int, size_hw: Size = SIZE) -> torch.Tensor:
-    """float32 [count,3,H,W], 0..255."""
-    return torch.from_numpy(scenes(size_hw, count=count)).permute(0, 3, 1, 2).float()
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-@pytest.fixture(scope="module", params=sorted(BUILDERS))
+@pytest.fixture(scope="module", params=ARCHITECTURES)
 def name(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
 def model(name):
-    return seasoned(name)
+    return seasoned(build_model(name, {}))
 
 
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     file = tmp_path_factory.mktemp("exported") / "model.onnx"
-    export_onnx(model, SIZE, file)
+    export_onnx(deploy_form(model), size_of(model), file)
     return file
+
+
+def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
+    """Within what single precision leaves of a deep network, as a share of the range."""
+    spread = (other.max() - other.min()).item()
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * spread)
 
 
 class TestEveryArchitecture:
     def test_gradients_reach_every_parameter(self, name):
+        torch.manual_seed(0)
         model = build_model(name, {}).train()
-        logits = model(pictures(2))
-        assert logits.shape == (2, 2, *SIZE)
-        (logits * torch.randn_like(logits)).sum().backward()
+        given = inputs(model, 4)
+        answers = everything(model, *given)
+        torch.stack([(each * torch.randn_like(each)).sum() for each in answers]).sum().backward()
         without = [
             name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()
         ]
         assert without == []
 
+    def test_logits_have_the_size_of_the_image(self, model):
+        assert model(*inputs(model, 3)).shape == (3, 2, *size_of(model))
+
     def test_saved_and_loaded_it_answers_the_same(self, name, model):
-        saved = io.BytesIO()
+        saved, given = io.BytesIO(), inputs(model, 1)
         torch.save(model.state_dict(), saved)
         saved.seek(0)
         other = build_model(name, {}).eval()
-        assert not torch.equal(other(pictures(1)), model(pictures(1)))
+        assert not torch.equal(other(*given), model(*given))
         other.load_state_dict(torch.load(saved, weights_only=True))
-        assert torch.equal(other(pictures(1)), model(pictures(1)))
+        assert torch.equal(other(*given), model(*given))
 
     def test_evaluation_repeats_itself_and_changes_no_state(self, model):
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        assert torch.equal(model(pictures(2)), model(pictures(2)))
+        given = inputs(model, 2)
+        assert torch.equal(model(*given), model(*given))
         for name, value in model.state_dict().items():
             assert torch.equal(value, before[name]), name
 
     def test_a_batch_is_its_rows(self, model):
-        images = pictures(5)
-        alone = torch.cat([model(image[None]) for image in images])
-        torch.testing.assert_close(model(images), alone, rtol=0, atol=1e-4)
+        given = inputs(model, 8)
+        alone = torch.cat([model(*(part[[row]] for part in given)) for row in range(8)])
+        assert_close(model(*given), alone)
 
     def test_different_pictures_get_different_answers(self, model):
-        one, other = model(pictures(2))
+        one, other = model(*inputs(model, 2))
         assert (one - other).abs().max() > 0.1
+
+    def test_the_deploy_form_is_the_same_function(self, model):
+        given = inputs(model, 8)
+        assert_close(deploy_form(model)(*given), model(*given))
+
+    def test_making_the_deploy_form_leaves_the_network_as_it_was(self, model):
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        deploy_form(model)
+        assert model.state_dict().keys() == before.keys()
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, before[name]), name
 
     @pytest.mark.parametrize("batch", [1, 2, 5])
     def test_exported_it_agrees_with_torch(self, model, exported, batch):
-        images = scenes(SIZE, count=batch)
-        alpha = open_onnx(exported)(images)
-        expected = Deployed(model)(torch.from_numpy(images)).numpy()
-        assert alpha.shape == (batch, *SIZE)
+        given = made_inputs(model, size_of(model), count=batch)
+        alpha = open_onnx(exported)(given)
+        expected = Deployed(model)(*(torch.from_numpy(value) for value in given.values())).numpy()
+        assert alpha.shape == (batch, *size_of(model))
         assert alpha.dtype == expected.dtype == np.uint8
         assert np.ptp(alpha) > 50, "a flat answer would agree with anything"
         np.testing.assert_allclose(alpha, expected, rtol=0, atol=1)
 
     def test_verify_passes_the_file_and_no_other(self, name, model, exported):
-        assert verify(model, exported, SIZE) <= 1
+        assert verify(model, exported, size_of(model)) <= 1
         with pytest.raises(Mismatch, match="differs from torch"):
-            verify(seasoned(name, seed=1), exported, SIZE)
+            verify(seasoned(build_model(name, {}), seed=1), exported, size_of(model))
 
     def test_an_exported_file_names_no_path_and_stands_alone(self, exported):
         assert b".py" not in exported.read_bytes()
@@ -209,15 +223,18 @@ class TestConnectNet:
     @pytest.mark.parametrize("logits_relu", [True, False])
     def test_multiply_adds_are_the_published_ones(self, size_hw, millions, logits_relu):
         model = ConnectNet(ConnectNetConfig(logits_relu=logits_relu))
-        assert multiply_adds(model, size_hw) / 1e6 == pytest.approx(millions, abs=0.005)
+        image = torch.zeros(1, 3, *size_hw)
+        (count,) = multiply_adds(model.eval(), lambda: model(image), [model])
+        assert count / 1e6 == pytest.approx(millions, abs=0.005)
 
     def test_the_last_relu_is_a_matter_of_the_flag(self):
-        model = seasoned("connectnet")
+        model = seasoned(build_model("connectnet", {}))
         free = ConnectNet(ConnectNetConfig(logits_relu=False)).eval()
         free.load_state_dict(model.state_dict())
-        raw = free.half_resolution_logits(pictures(1))
+        images = pictures(1, (48, 66))
+        raw = free.half_resolution_logits(images)
         assert raw.min() < 0
-        torch.testing.assert_close(model.half_resolution_logits(pictures(1)), raw.clamp(min=0))
+        torch.testing.assert_close(model.half_resolution_logits(images), raw.clamp(min=0))
 
     def test_pixels_reach_the_stem_as_minus_one_to_one(self):
         model, seen = ConnectNet().eval(), []
@@ -265,23 +282,10 @@ class Plus(nn.Module):
         return x + self.number
 
 
-def of_kind(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
-    return [module for module in model.modules() if isinstance(module, kind)]
-
-
 def shapes_of_stages(size_hw: Size) -> dict[str, tuple[int, ...]]:
     model = ConnectNet().eval()
-    ends = {id(last(stage)): name for name, stage in stages(model).items()}
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def note(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        shapes[ends[id(module)]] = tuple(output.shape[1:])
-
-    for stage in stages(model).values():
-        last(stage).register_forward_hook(note)
-    with torch.inference_mode():
-        model(torch.zeros(1, 3, *size_hw))
-    return shapes
+    ends = {name: last(stage) for name, stage in stages(model).items()}
+    return shapes(ends, lambda: model(torch.zeros(1, 3, *size_hw)))
 
 
 def last(stage: nn.Module) -> nn.Module:
@@ -289,27 +293,9 @@ def last(stage: nn.Module) -> nn.Module:
     return stage[-1] if isinstance(stage, nn.Sequential) else stage
 
 
-def multiply_adds(model: nn.Module, size_hw: Size) -> int:
-    """Of convolutions alone, as the published counts."""
-    counts: list[int] = []
-
-    def count(conv: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        assert isinstance(conv, nn.Conv2d)
-        counts.append(output[0].numel() * conv.weight[0].numel())
-
-    for conv in of_kind(model, nn.Conv2d):
-        conv.register_forward_hook(count)
-    with torch.inference_mode():
-        model.eval()(torch.zeros(1, 3, *size_hw))
-    return sum(counts)
-
-
-def test_deploy_form_of_connectnet_is_the_same_function_in_whole_blocks():
-    model = seasoned("connectnet").eval()
+def test_deploy_form_of_connectnet_is_in_whole_blocks():
+    model = ConnectNet()
     wide = deploy_form(model)
     channels = wide.head[0][0][0].in_channels
     assert channels % 16 == 0
     assert channels > model.head[0][0][0].in_channels
-    images = torch.rand(2, 3, 64, 96) * 255
-    with torch.inference_mode():
-        torch.testing.assert_close(wide(images), model(images), atol=1e-5, rtol=1e-5)
