@@ -116,29 +116,39 @@ def _verdict(results: Results, one: Contender, other: Contender) -> str:
 
 
 def aims_text(results: Results) -> str:
-    """The model that takes a domain stands here as it is compared: with the reference's."""
-    mains = [each for each in results.contenders if each.main]
-    by_name = {each.spec.name: each for each in mains}
+    """Which aims were reached; nothing where none is of these models."""
     groups = {each.name: each for each in results.groups}
     rows = []
-    for aim in AIMS:
-        if aim.model in by_name and aim.group in groups:
-            value = estimate(groups[aim.group].of(by_name[aim.model]))[aim.metric]
-            reached = "yes" if value.value >= aim.at_least else "no"
-            what = f"{aim.model}, {aim.group}: {METRICS[aim.metric]} at least {aim.at_least}"
-            rows.append((what, figure(value), reached))
-    for name in BEST if SUBJECT in by_name and len(mains) > 1 else ():
-        if name in groups:
-            means = {
-                each.spec.name: estimate(groups[name].of(each))["miou_image_mean"].value
-                for each in mains
-            }
-            best = max(means, key=lambda model: means[model])
-            what = f"{SUBJECT}, {name}: the best {METRICS['miou_image_mean']}"
-            rows.append((what, f"{best}, {means[best]:.2f}", "yes" if best == SUBJECT else "no"))
+    for each in (each for each in results.contenders if each.way != NO_FACE):
+        for aim in AIMS:
+            if aim.model == each.spec.name and aim.group in groups:
+                rows.append(_reached(aim, each, groups[aim.group]))
+        rivals = [rival for rival in results.contenders if rival.main and rival.spec != each.spec]
+        if each.spec.name == SUBJECT and rivals:
+            rows += [_best(each, rivals, groups[name]) for name in BEST if name in groups]
     if not rows:
         return ""
-    return f"## Aims\n\n{table(('aim', 'measured', 'reached'), rows)}"
+    return f"## Aims\n\n{table(('model', 'photos', 'aim', 'measured', 'reached'), rows)}"
+
+
+def _reached(aim: Aim, contender: Contender, group: Group) -> tuple[str, ...]:
+    """By the figure itself; its interval is beside it."""
+    value = estimate(group.of(contender))[aim.metric]
+    wanted = f"{METRICS[aim.metric]} at least {aim.at_least}"
+    reached = "yes" if value.value >= aim.at_least else "no"
+    return contender.label, group.name, wanted, figure(value), reached
+
+
+def _best(contender: Contender, rivals: Sequence[Contender], group: Group) -> tuple[str, ...]:
+    """Against each rival the difference, the strongest of them told."""
+    differences = {
+        rival.label: compare(group.of(contender), group.of(rival))[COMPARED[0]] for rival in rivals
+    }
+    strongest = min(differences, key=lambda label: differences[label].value)
+    least = differences[strongest]
+    wanted = f"the best {METRICS[COMPARED[0]]}"
+    told = f"{signed(least)} to {strongest}"
+    return contender.label, group.name, wanted, told, "yes" if least.value > 0 else "no"
 
 
 def _titled(group: Group) -> str:

@@ -80,8 +80,7 @@ def _times(results: Results) -> str:
     return f"""## Time
 
 Milliseconds for one image of the batch, the network alone: medians of {results.rounds} rounds,
-each of which runs every row once. Batches of a model that takes a domain hold all in turn; the
-face detector that finds it comes on top, and in the plot is added to the model with own faces.
+each of which runs every row once; the plot has processor time. {_domains_in_time(results)}
 {machine["processor"]}, {cpus} processors usable, load {load} before; \
 ONNX Runtime {machine["onnxruntime"]}, Python {machine["python"]}.\
 {busy if load > cpus / 2 else ""}{cuda}
@@ -89,6 +88,15 @@ ONNX Runtime {machine["onnxruntime"]}, Python {machine["python"]}.\
 {table(head, rows)}
 
 ![accuracy against time]({results.pictures}/accuracy_time.png)"""
+
+
+def _domains_in_time(results: Results) -> str:
+    if not any(each.spec.takes("domain") for each in results.models):
+        return ""
+    batches = "Batches of a model that takes a domain hold different domains."
+    if not results.faces:
+        return batches
+    return f"{batches} In the plot, own faces include the face detector's time."
 
 
 def _curves(results: Results) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import tiny_spec, write_tiny_model
 from training.benchmark import mixed, wire
 from training.benchmark.__main__ import app
 from training.benchmark.measure import cost_of
@@ -47,6 +47,15 @@ def test_model_has_a_row_for_one_worker_and_for_all(figures, repository):
     assert {row["model"] for row in rows["model"]} == {"connectnet"}
     assert rows["model"][0]["workers"] == 1
     assert all(row["provider"] == "CPUExecutionProvider" for row in rows["model"])
+
+
+def test_model_times_what_takes_more_than_an_image(figures, tmp_path):
+    names = {"rcrnet", "md_trisenet", "face_detector"}
+    for name in names:
+        write_tiny_model(tmp_path, tiny_spec(name))
+    rows = figures("model", "--repository", str(tmp_path), "--images", "4", "--rounds", "1")
+    assert {row["model"] for row in rows["model"]} == names
+    assert all(row["ms"] > 0 for row in rows["model"])
 
 
 def test_http_compares_a_real_server_with_the_pipeline_and_watches_its_memory(figures, repository):

@@ -17,8 +17,9 @@ from training.data.portraits import read_portraits
 from training.metrics import Estimate, MaskScore, score
 from training.report import plots, scores
 from training.report.__main__ import main
-from training.report.accuracy import pairs
+from training.report.accuracy import aims_text, differences_text, pairs
 from training.report.markdown import figure, signed, table
+from training.report.results import Results
 from training.report.scores import NO_FACE, OWN, REFERENCE, Contender
 from training.report.timing import BATCHES, CPU, CUDA, batch_of, providers, setups
 
@@ -200,6 +201,38 @@ def test_models_are_compared_with_each_other_and_ways_among_themselves():
         ("md_trisenet (reference domain)", "md_trisenet (no_face for all)"),
         ("md_trisenet (own faces)", "md_trisenet (no_face for all)"),
     ]
+
+
+def test_aims_are_reached_by_the_figure_and_the_best_is_above_every_rival(data):
+    photos = read_portraits(data, "val")[:12]
+    everything = [scores.Group("all", "all", tuple(range(12)))]
+    contenders = [
+        scored("connectnet", *[0.9] * 12),
+        scored("md_trisenet", *[1.0] * 12, way=REFERENCE),
+        scored("md_trisenet", *[0.5] * 12, way=OWN),
+    ]
+    results = Results(
+        quick=False,
+        portraits=photos,
+        groups=everything,
+        models=[],
+        contenders=contenders,
+        timings=[],
+        rounds=1,
+        machine={},
+        faces={},
+        pictures="results",
+        worst_of_each=1,
+    )
+    rows = [row.strip("| ").split(" | ") for row in aims_text(results).splitlines()[4:]]
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("md_trisenet (reference domain)", "yes"),
+        ("md_trisenet (reference domain)", "yes"),
+        ("md_trisenet (own faces)", "no"),
+        ("md_trisenet (own faces)", "no"),
+    ]
+    assert "md_trisenet (own faces) is beaten by connectnet" in differences_text(results)
+    assert "md_trisenet (reference domain) beats connectnet" in differences_text(results)
 
 
 def test_figures_are_bold_only_where_they_are_sure():
