@@ -32,8 +32,8 @@ class Domain(IntEnum):
 CUTS = (0.005, 0.05, 0.1, 0.3)
 """The face ratio at which each domain after the first begins."""
 
-CONFIDENT = 0.3
-"""Score from which a box is a face: chosen on the training photos, see training.faces."""
+CONFIDENT = 0.4
+"""Score from which a box is a face: the best on the training photos, see training.faces."""
 SAME_FACE = 0.3
 """IoU from which two boxes are one face."""
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from service.routing import find_faces
-from service.spec import ResizeRule
+from service.spec import ResizeRule, TensorSpec
 from service.vision.geometry import place
-from training.export import export_onnx
+from training.export import export_onnx, output_spec
 from training.models import build_model, deploy_form
 from training.models.face_detector import STRIDE, DeployedFaces, FaceDetector, decode_boxes
 from training.onnx_model import open_onnx
@@ -127,6 +127,9 @@ class TestServed:
         expected = DeployedFaces(model)(torch.from_numpy(images)).detach().numpy()
         assert faces.shape == (batch, SIZE[0] * SIZE[1] // STRIDE**2, 5)
         assert faces.dtype == np.float32
+        assert output_spec(model, SIZE) == TensorSpec(
+            name="faces", dtype="float32", shape=(-1, *faces.shape[1:])
+        )
         assert np.ptp(faces[..., 0]) > 0.1, "a flat answer would agree with anything"
         np.testing.assert_allclose(faces, expected, rtol=0, atol=1e-4)
 

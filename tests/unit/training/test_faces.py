@@ -9,7 +9,16 @@ from service.routing import Domain, Face
 from service.spec import ResizeRule
 from tests.made_data import write_data_pack
 from training.data.portraits import FaceBox, read_backgrounds, read_portraits
-from training.faces import BACKGROUND, OVERALL, Sighting, by_detector, iou, judge, measure_faces
+from training.faces import (
+    BACKGROUND,
+    OVERALL,
+    Sighting,
+    balanced,
+    by_detector,
+    iou,
+    judge,
+    measure_faces,
+)
 
 HERE = FaceBox(x=0.2, y=0.1, w=0.4, h=0.5)
 """Ratio 0.2: a close shot."""
@@ -75,6 +84,13 @@ class TestJudge:
         assert judge(sightings, 0.31).agreement == 1
         assert judge(sightings, 0.7).recall[OVERALL] == 0
 
+    def test_balanced_counts_a_rare_domain_as_much_as_a_frequent_one(self):
+        rare = FaceBox(0.5, 0.5, 0.05, 0.05)
+        found = [seen(HERE, face(HERE))] * 9
+        missed = [seen(rare), seen(None, source=BACKGROUND)]
+        # Close shots all right, far shots all wrong, backgrounds all right.
+        assert balanced(judge(found + missed)) == pytest.approx(2 / 3)
+
     def test_time_is_the_median(self):
         report = judge([seen(None, seconds=seconds) for seconds in (0.001, 0.002, 9.0)])
         assert report.milliseconds == pytest.approx(2)
@@ -109,6 +125,12 @@ class TestMeasureFaces:
         assert report.recall["close_shot"] == 1
         assert report.confusion[Domain.CLOSE_SHOT][Domain.CLOSE_SHOT] == 2
         assert report.false_alarms == 1
+
+    def test_figures_are_by_domain_and_without_times(self, pack):
+        figures = self.measure(pack, lambda rgb: []).figures()
+        assert figures["head_shot"] == {"recall": 0}
+        assert figures["all"].items() >= {"recall": 0, "photos": 8, "backgrounds": 3}.items()
+        assert not [name for row in figures.values() for name in row if "second" in name]
 
     def test_curves_are_figures_of_validation(self, pack):
         curves = self.measure(pack, lambda rgb: []).curves()
