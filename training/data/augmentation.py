@@ -33,6 +33,8 @@ class Augmentation:
     hue: float = 9.0
     """Of OpenCV's 180 hue steps, either way, applied half of the time."""
     grey: float = 0.03
+    sharpness: float = 0.0
+    """Strength of sharpening or softening, applied half of the time; part of RCRNet's list."""
     blur: float = 0.1
     noise: float = 0.1
     jpeg: float = 0.2
@@ -104,6 +106,10 @@ def distort(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
     """Colours first, then what lenses, sensors and codecs do."""
     rgb = _tones(rgb, augmentation, rng)
     rgb = _colours(rgb, augmentation, rng)
+    if augmentation.sharpness and rng.random() < 0.5:
+        factor = _factor(augmentation.sharpness, rng)
+        soft = cv2.GaussianBlur(rgb, (3, 3), 0)
+        rgb = np.asarray(cv2.addWeighted(rgb, factor, soft, 1 - factor, 0), np.uint8)
     if rng.random() < augmentation.blur:
         rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.4, 1.5)), np.uint8)
     if rng.random() < augmentation.noise:

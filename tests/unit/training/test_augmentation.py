@@ -167,7 +167,7 @@ def test_grey_is_grey():
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
 
 
-@pytest.mark.parametrize("kind", ["colour", "gamma", "hue", "blur", "noise", "jpeg"])
+@pytest.mark.parametrize("kind", ["colour", "gamma", "hue", "sharpness", "blur", "noise", "jpeg"])
 def test_each_distortion_shows(kind):
     rgb, _ = made_portrait(0)
     strength = {"colour": 0.4, "gamma": 0.5, "hue": 20}.get(kind, 1)
