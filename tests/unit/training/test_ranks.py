@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from tests.made_data import write_data_pack
 from tests.unit.training.test_train import RECIPE, history
 from training.recipe import read_recipe
-from training.train import Start, find_place, train
+from training.train import Place, Start, average_gradients, find_place, train
 
 WORLD = 2
 
@@ -30,8 +31,8 @@ def free_port() -> int:
         return int(any_port.getsockname()[1])
 
 
-def be_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
-    """What one process of torchrun does."""
+def join(rank: int, port: int) -> Place:
+    """What torchrun tells a process, and what the process makes of it."""
     os.environ |= {
         "WORLD_SIZE": str(WORLD),
         "RANK": str(rank),
@@ -39,7 +40,12 @@ def be_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    place = find_place()
+    return find_place()
+
+
+def be_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
+    """What one process of torchrun does."""
+    place = join(rank, port)
     train(read_recipe(recipe), data, run, place, start=Start())
     dist.destroy_process_group()
 
@@ -66,3 +72,28 @@ def test_two_ranks_train_one_model(tmp_path):
     assert rows[1]["val/all"] > 75
     state = torch.load(run / "last.pt", weights_only=True)
     assert state["step"] == 24 + 48, "as many steps as alone, each shared"
+
+
+def average_in_rank(rank: int, port: int) -> None:
+    place = join(rank, port)
+    model = nn.ModuleList([nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 3), nn.Linear(2, 2)])
+    seen, unseen = model[0].weight, model[1].weight
+    seen.data = seen.data.contiguous(memory_format=torch.channels_last)
+    seen.grad = torch.full_like(seen, 1.0 + 2 * rank)
+    model[2].weight.grad = torch.eye(2) * rank
+    average_gradients(model, place)
+    assert (seen.grad == 2).all()
+    assert unseen.grad is None
+    assert torch.equal(model[2].weight.grad, torch.eye(2) / 2)
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a fork cannot share the parent's CUDA")
+def test_gradients_become_the_mean_over_ranks_and_a_branch_without_stays_without():
+    context, port = multiprocessing.get_context("fork"), free_port()
+    ranks = [context.Process(target=average_in_rank, args=(rank, port)) for rank in range(WORLD)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(60)
+    assert [process.exitcode for process in ranks] == [0, 0]

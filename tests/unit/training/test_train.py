@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from service.routing import Domain
 from service.spec import ResizeRule, load_spec
 from tests.made_data import write_data_pack
 from tests.published import assert_published
@@ -302,3 +303,34 @@ class TestDeployed:
         segment = evaluate.by_model(predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH)
         np.testing.assert_array_equal(segment(portrait), rgb[..., 0])
         np.testing.assert_array_equal(given[0], rgb[None])
+
+
+DOMAINS = """
+name = "made_domains"
+model = "md_trisenet"
+seed = 1
+repeats = { discs = 2, moons = 2 }
+freeze_statistics = true
+phases = [{ size_hw = [32, 32], epochs = 1, batch = 4 }]
+optimiser = { kind = "muon", rate = 0.01, weight_decay = 0.01, warm_up = 0 }
+loss = { edge = 1.0 }
+"""
+
+
+def test_six_branches_begin_as_one_and_those_with_photos_learn(data, workplace):
+    torch.manual_seed(0)
+    one_branch = build_model("trisenet", {})
+    weights = workplace / "weights" / "trisenet.pt"
+    export.save_weights(one_branch, weights)
+    recipe_file = workplace / "domains.toml"
+    recipe_file.write_text(DOMAINS)
+    run = workplace / "runs" / "domains"
+    train(read_recipe(recipe_file), data, run, ALONE, start=Start(weights=weights))
+    trained = torch.load(run / "last.pt", weights_only=True)["model"]
+    begun = one_branch.branches[0][2].weight.half().float()
+    unchanged = [
+        domain for domain in range(6) if torch.equal(trained[f"branches.{domain}.2.weight"], begun)
+    ]
+    assert unchanged == [Domain.FAR_SHOT, Domain.HALF_BODY], "no photo of these is in the data"
+    statistics = "spatial.0.1.running_mean"
+    assert torch.equal(trained[statistics], one_branch.state_dict()[statistics])
