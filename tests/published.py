@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto
 
 from service.spec import TensorSpec, load_spec
+from tests.config_lint import complaints
 from training.triton_config import CPU, GPU, model_config
 
 DTYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
@@ -28,6 +29,8 @@ def assert_published(folder: Path) -> None:
     cpu = (folder / "configs" / "cpu.pbtxt").read_text()
     assert gpu == model_config(spec, GPU)
     assert cpu == model_config(spec, CPU)
+    assert complaints(folder, gpu) == []
+    assert complaints(folder, cpu) == []
     assert f"`{spec.sha256}`" in (folder / "CARD.md").read_text()
 
 

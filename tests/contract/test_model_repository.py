@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from tritonclient.grpc import model_config_pb2 as schema
 
-from service.spec import SPEC_FILE
+from service.spec import SPEC_FILE, load_spec
+from tests.config_lint import complaints, parse
 from tests.published import assert_published
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import tiny_spec, write_tiny_model
 from training.card import card
-from training.triton_config import write_configs
+from training.triton_config import main, tensorrt_options, write_configs
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
@@ -28,13 +30,21 @@ def test_files_of_a_committed_model_agree(folder):
     assert_published(folder)
 
 
+NAMES = ("connectnet", "rcrnet", "md_trisenet", "face_detector")
+CONFIGS = ("config.pbtxt", "configs/cpu.pbtxt")
+
+
+def published(repository, name="connectnet"):
+    """A model whose files agree."""
+    spec = write_tiny_model(repository, tiny_spec(name))
+    write_configs(spec, repository / name)
+    (repository / name / "CARD.md").write_text(card(spec))
+    return repository / name
+
+
 @pytest.fixture
 def folder(tmp_path):
-    """A model whose files agree."""
-    spec = write_tiny_model(tmp_path)
-    write_configs(spec, tmp_path / spec.name)
-    (tmp_path / spec.name / "CARD.md").write_text(card(spec))
-    return tmp_path / spec.name
+    return published(tmp_path)
 
 
 def test_the_check_accepts_what_export_writes(folder):
@@ -67,8 +77,88 @@ def test_the_check_sees_shapes_that_the_graph_does_not_have(folder):
         assert_published(folder)
 
 
-def test_configurations_differ_in_their_instances_alone(folder):
-    gpu = (folder / "config.pbtxt").read_text().splitlines()
-    cpu = (folder / "configs" / "cpu.pbtxt").read_text().splitlines()
-    (different,) = [pair for pair in zip(gpu, cpu, strict=True) if pair[0] != pair[1]]
-    assert all(line.startswith("instance_group") for line in different)
+@pytest.mark.parametrize("name", NAMES)
+def test_configurations_differ_in_their_instances_alone(tmp_path, name):
+    folder = published(tmp_path, name)
+    gpu, cpu = (parse((folder / file).read_text()) for file in CONFIGS)
+    assert {group.kind for group in gpu.instance_group} == {schema.ModelInstanceGroup.KIND_GPU}
+    assert {group.kind for group in cpu.instance_group} == {schema.ModelInstanceGroup.KIND_CPU}
+    for config in (gpu, cpu):
+        config.ClearField("instance_group")
+    assert gpu == cpu
+
+
+def test_configurations_are_written_again_from_the_specs(tmp_path):
+    folders = [published(tmp_path, name) for name in NAMES]
+    files = [folder / file for folder in folders for file in CONFIGS]
+    before = [file.read_bytes() for file in files]
+    for file in files:
+        file.write_text("stale")
+    main(tmp_path)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_engines_of_other_weights_are_other_engines(folder):
+    spec = load_spec(folder)
+    retrained = spec.model_copy(update={"sha256": "1" * 64})
+    key = "trt_engine_cache_path"
+    assert tensorrt_options(spec)[key] != tensorrt_options(retrained)[key]
+
+
+def test_a_domain_has_a_profile_of_its_own(tmp_path):
+    options = tensorrt_options(load_spec(published(tmp_path, "md_trisenet")))
+    assert options["trt_profile_opt_shapes"] == "image:4x24x32x3,domain:4"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lint_has_nothing_against_what_the_generator_writes(tmp_path, name):
+    folder = published(tmp_path, name)
+    for file in CONFIGS:
+        assert complaints(folder, (folder / file).read_text()) == []
+
+
+FAULTS = [
+    ("schema", "max_batch_size:", "max_batchsize:"),
+    ("schema", "timeout_action: REJECT", "timeout_action: REFUSE"),
+    ("schema", "default_timeout_microseconds: 2000000", 'default_timeout_microseconds: "2 s"'),
+    ("schema", "dynamic_batching {", "sequence_batching { } dynamic_batching {"),
+    ("name", 'name: "md_trisenet"', 'name: "trisenet"'),
+    ("backend", '"onnxruntime"', '"tensorflow"'),
+    ("graph", '"image" data_type: TYPE_UINT8', '"image" data_type: TYPE_FP32'),
+    ("graph", '"image" data_type', '"picture" data_type'),
+    ("graph", "dims: [ 24, 32, 3 ] },", "dims: [ 32, 24, 3 ] },"),
+    ("graph", "reshape { shape: [ ] }", ""),
+    ("graph", '"alpha" data_type: TYPE_UINT8 dims: [ 24, 32 ]', '"alpha" data_type: TYPE_UINT8'),
+    ("queue", "timeout_action: REJECT", "timeout_action: DELAY"),
+    ("queue", "max_queue_size: 64", ""),
+    ("queue", "default_timeout_microseconds: 2000000", ""),
+    ("queue", "priority_levels: 2", "priority_levels: 1"),
+    ("accelerator", 'name: "tensorrt"', 'name: "cuda"'),
+    ("accelerator", "trt_engine_cache_enable", "trt_engine_cache_enabled"),
+    ("accelerator", '"trt_timing_cache_enable" value: "1"', '"trt_timing_cache_enable" value: ""'),
+    ("accelerator", '"FP16"', '"half"'),
+    ("accelerator", "/var/cache/triton/", "/models/"),
+    ("profile", "trt_profile_min_shapes", "trt_max_partition_iterations"),
+    ("profile", "image:1x24x32x3", "image:2x24x32x3"),
+    ("profile", "image:8x24x32x3,domain:8", "image:16x24x32x3,domain:16"),
+    ("profile", "image:4x24x32x3,domain:4", "image:4x24x32x3,domain:8"),
+    ("profile", "image:4x24x32x3,domain:4", "image:4x24x32x3"),
+    ("profile", "image:4x24x32x3", "image:4x3x24x32"),
+    ("profile", "image:4x24x32x3", "image=4x24x32x3"),
+    ("warm-up", "    batch_size: 8", "    batch_size: 9"),
+    ("warm-up", "    batch_size: 1", "    batch_size: 2"),
+    ("warm-up", "dims: [ 24, 32, 3 ] random", "dims: [ 24, 32 ] random"),
+    ("warm-up", 'inputs { key: "domain"', 'inputs { key: "prior"'),
+    ("parameters", "intra_op_thread_count", "intra_op_threads"),
+    ("version", "versions: [ 1 ]", "versions: [ 2 ]"),
+    ("version", "specific { versions: [ 1 ] }", "latest { num_versions: 1 }"),
+]
+
+
+@pytest.mark.parametrize(("about", "old", "new"), FAULTS)
+def test_lint_sees_the_fault(tmp_path, about, old, new):
+    folder = published(tmp_path, "md_trisenet")
+    text = (folder / "config.pbtxt").read_text()
+    assert old in text
+    found = complaints(folder, text.replace(old, new))
+    assert about in {complaint.split(":")[0] for complaint in found}
