@@ -5,6 +5,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 # The build with the right accelerator is a matter of the machine; the range is in pyproject.toml.
 TORCH ?= torch==2.13.0
+# A whole Triton server, for the tests: linux on x86-64 alone.
+TRITON ?= nvidia-pytriton==0.7.0
 PYTEST ?=
 
 SERVE := .venv-serve
@@ -36,11 +38,14 @@ $(SERVE)/installed: pyproject.toml
 	$(SERVE)/bin/pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-# torch first: whatever wants it later finds it there.
+# torch first: whatever wants it later finds it there. Of pytriton only the server's files are used,
+# and what it depends on is not what we have.
 $(DEV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(DEV)/bin/pip install --quiet --disable-pip-version-check --editable '.[training,dev]'
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check --editable '.[training,triton,dev]'
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(TRITON) \
+		|| echo "no Triton server for this machine: its tests will be skipped"
 	touch $@
 
 clean:
