@@ -1,0 +1,73 @@
+"""Triton's `onnxruntime` backend for machines without one: a backend written in Python.
+
+Runs inside the server, where no other file of ours is. Tensors go through DLPack both ways: with
+numpy 2 the stub's own conversions are silently wrong.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+KINDS = {"TYPE_UINT8": "tensor(uint8)", "TYPE_INT64": "tensor(int64)", "TYPE_FP32": "tensor(float)"}
+
+
+class TritonPythonModel:
+    """One session for each instance, as the native backend has it."""
+
+    def initialize(self, args):
+        sys.unraisablehook = but_for_capsules
+        config = json.loads(args["model_config"])
+        options = onnxruntime.SessionOptions()
+        threads = config["parameters"]["intra_op_thread_count"]["string_value"]
+        options.intra_op_num_threads = int(threads)
+        options.inter_op_num_threads = 1
+        file = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        providers = ["CPUExecutionProvider"]
+        self.session = onnxruntime.InferenceSession(file, options, providers=providers)
+        refuse_difference(config["input"], self.session.get_inputs())
+        refuse_difference(config["output"], self.session.get_outputs())
+        self.inputs = [tensor["name"] for tensor in config["input"]]
+        self.outputs = [tensor["name"] for tensor in config["output"]]
+
+    def execute(self, requests):
+        """One run for all the requests, each of one row or more."""
+        rows = [[read(request, name) for name in self.inputs] for request in requests]
+        joined = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+        answers = self.session.run(self.outputs, dict(zip(self.inputs, joined, strict=True)))
+        ends = np.cumsum([len(parts[0]) for parts in rows])[:-1]
+        split = [np.split(answer, ends) for answer in answers]
+        return [self.response(parts) for parts in zip(*split, strict=True)]
+
+    def response(self, parts):
+        named = zip(self.outputs, parts, strict=True)
+        tensors = [pb_utils.Tensor.from_dlpack(n, np.ascontiguousarray(a)) for n, a in named]
+        return pb_utils.InferenceResponse(output_tensors=tensors)
+
+
+def read(request, name):
+    return np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name))
+
+
+def refuse_difference(configured, found):
+    """The native backend refuses a configuration that the graph belies; so must this."""
+    asked = {tensor["name"]: (KINDS[tensor["data_type"]], sides(tensor)) for tensor in configured}
+    there = {value.name: (value.type, [int(side) for side in value.shape[1:]]) for value in found}
+    if asked != there:
+        raise pb_utils.TritonModelException(f"configured {asked}, the graph has {there}")
+
+
+def sides(tensor):
+    shape = tensor["reshape"].get("shape", []) if "reshape" in tensor else tensor["dims"]
+    return [int(side) for side in shape]
+
+
+def but_for_capsules(unraisable):
+    """The stub marks a capsule of DLPack as used in words of its own, and numpy, which then cannot
+    tell that it was, complains of each.
+    """
+    if "PyCapsule_GetPointer" not in str(unraisable.exc_value):
+        sys.__unraisablehook__(unraisable)
