@@ -10,6 +10,8 @@ from service.spec import TensorSpec, load_spec
 from tests.config_lint import complaints
 from training.triton_config import CPU, GPU, model_config
 
+REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+
 DTYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
 

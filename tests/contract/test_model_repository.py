@@ -1,19 +1,16 @@
 """Every model of model_repository/: its files agree with each other."""
 
 import json
-from pathlib import Path
 
 import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
 from service.spec import SPEC_FILE, load_spec
 from tests.config_lint import complaints, parse
-from tests.published import assert_published
+from tests.published import REPOSITORY, assert_published
 from tests.tiny_model import tiny_spec, write_tiny_model
 from training.card import card
 from training.triton_config import main, tensorrt_options, write_configs
-
-REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
 MODELS = sorted(
     {file.parent.parent for file in REPOSITORY.glob("*/*/model.onnx")}

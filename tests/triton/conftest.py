@@ -1,15 +1,13 @@
 """Servers that whole sessions share: a start takes seconds."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from tritonclient.grpc.aio import InferenceServerClient
 
+from tests.published import REPOSITORY
 from tests.triton.faults import FaultModel, write_fault_model
 from tests.triton.server import TritonServer, missing, serve
-
-REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from tritonclient.utils import InferenceServerException
 
 from service.routing import Domain
 from service.spec import SPEC_FILE, ModelSpec, load_spec
+from tests.published import REPOSITORY
 from tests.triton.client import ask, counts
-from tests.triton.conftest import REPOSITORY
 
 NAMES = sorted(file.parent.name for file in REPOSITORY.glob(f"*/{SPEC_FILE}"))
 CALLERS = 32
