@@ -18,8 +18,9 @@ from service.auth import Keyring
 from service.batcher import Batcher
 from service.capacity import usable_cpus
 from service.catalog import Catalog, open_catalog
-from service.engine import open_engine
-from service.engine.base import Engine
+from service.engine import REMOTES, open_engine, open_remote
+from service.engine.base import DEVICES, Engine, Remote, Terms, TimedEngine, falls_short
+from service.errors import EngineFailed, Unavailable
 from service.exchange import Cors, Exchange
 from service.routes import describe, health, models, page, segment
 from service.routes.intake import BodyBudget, IntakeLimits
@@ -34,6 +35,8 @@ MAX_REQUESTS = 1024
 """Requests whose bodies may be arriving or in work; what they hold is bounded by its size."""
 BODIES_IN_FLIGHT = 16
 """How many bodies of the largest size may be in memory."""
+WARM_UP_EVERY_S = 1.0
+"""While the server that runs the models is not there."""
 
 log = logging.getLogger(__name__)
 
@@ -74,19 +77,39 @@ class OpenModels:
     workers: Workers
     count: int
     """Number of threads."""
+    remote: Remote | None
+    """What runs the models, where that is not us."""
 
 
 def open_models(settings: Settings, telemetry: Telemetry) -> OpenModels:
-    """Loads the weights; raises what `open_catalog` raises."""
+    """Loads the weights, or says where they are; raises what `open_catalog` raises."""
     count = settings.workers or usable_cpus()
     workers = Workers(count)
-    catalog = open_catalog(
-        settings.model_repository,
-        settings.models,
-        workers,
-        partial(open_batched, settings=settings, workers=count, telemetry=telemetry),
+    remote = open_triton(settings, count) if settings.engine in REMOTES else None
+
+    def opened(spec: ModelSpec) -> Engine:
+        engine = remote.open(spec) if remote else open_batched(spec, settings, count, telemetry)
+        if isinstance(engine, TimedEngine):
+            telemetry.watch_queue(spec.name, lambda: engine.queued)
+        telemetry.watch_degraded(spec.name, lambda: falls_short(engine.provider, settings.device))
+        return engine
+
+    catalog = open_catalog(settings.model_repository, settings.models, workers, opened)
+    return OpenModels(catalog, workers, count, remote)
+
+
+def open_triton(settings: Settings, workers: int) -> Remote:
+    """The server that runs the models, and batches: nothing of ours is in front of it."""
+    assert settings.triton_url is not None  # or the settings would have been refused
+    terms = Terms(
+        url=settings.triton_url,
+        device=settings.device,
+        allow_degraded=settings.allow_degraded,
+        request_timeout_s=settings.request_timeout_s,
+        queue_timeout_s=settings.queue_timeout_s,
+        max_in_flight=settings.queue_size_for(workers),
     )
-    return OpenModels(catalog, workers, count)
+    return open_remote(settings.engine, terms)
 
 
 def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
@@ -96,6 +119,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
     return Parts(
         version=version(),
         catalog=opened.catalog,
+        remote=opened.remote,
         workers=opened.workers,
         door=door,
         pixels=Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS),
@@ -114,22 +138,30 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
 
 
 def open_batched(
-    spec: ModelSpec, *, settings: Settings, workers: int, telemetry: Telemetry
-) -> Engine:
-    """The engine of one model, behind the one batcher of its path."""
-    engine = open_engine(
-        settings.engine, spec, settings.model_repository, device=settings.device, workers=workers
-    )
-    batcher = Batcher(
-        engine,
+    spec: ModelSpec, settings: Settings, workers: int, telemetry: Telemetry
+) -> Batcher:
+    """The engine of one model in this process, behind the one batcher of its path."""
+    return Batcher(
+        open_local(spec, settings, workers),
         max_batch=settings.max_batch,
         max_queue=settings.queue_size_for(workers),
         queue_timeout_s=settings.queue_timeout_s,
         concurrency=workers,
         on_batch=partial(telemetry.observe_batch, spec.name),
     )
-    telemetry.watch_queue(spec.name, lambda: batcher.queued)
-    return batcher
+
+
+def open_local(spec: ModelSpec, settings: Settings, workers: int) -> Engine:
+    """On the device that was asked for, or on the fastest there is where that is allowed."""
+    opened = partial(open_engine, settings.engine, spec, settings.model_repository, workers=workers)
+    slower = DEVICES[: DEVICES.index(settings.device)] if settings.allow_degraded else ()
+    *fast, last = (settings.device, *reversed(slower))
+    for device in fast:
+        try:
+            return opened(device=device)
+        except EngineFailed as error:
+            log.warning("degraded: %s", error.detail)
+    return opened(device=last)
 
 
 async def drain(parts: Parts, timeout_s: float) -> None:
@@ -148,20 +180,50 @@ async def _lifespan(app: FastAPI, *, parts: Parts, drain_timeout_s: float) -> As
     async with AsyncExitStack() as stack:
         stack.callback(parts.workers.close)
         stack.push_async_callback(drain, parts, drain_timeout_s)
+        if parts.remote is not None:
+            await _meet(parts.remote)
         warming_up = asyncio.create_task(_warm_up(parts))
         stack.push_async_callback(_cancel, warming_up)
         yield
 
 
-async def _warm_up(parts: Parts) -> None:
-    """In the background, so that `/livez` and `/readyz` answer from the first moment."""
+async def _meet(remote: Remote) -> None:
+    """Refuses the start where the server's models are not ours. It may as well come later."""
     try:
-        await parts.catalog.warm_up()
-    except Exception:
-        parts.warm_up_failed = True
-        log.exception("a model failed its warm-up: not ready")
-    else:
-        log.info("ready: %s", ", ".join(parts.catalog.names))
+        await remote.check()
+    except EngineFailed as error:
+        log.error("refusing to start: %s", error.detail)
+        raise
+    except Unavailable as error:
+        log.warning("not there yet: %s (%r)", error.detail, error.__cause__)
+
+
+async def _warm_up(parts: Parts) -> None:
+    """In the background, so that `/livez` and `/readyz` answer from the first moment.
+
+    What another server runs may be there later, or work later: that is tried until it does.
+    """
+    said = ""
+    while not parts.catalog.ready:
+        try:
+            await parts.catalog.warm_up()
+        except Unavailable as error:
+            if parts.remote is None:
+                _never_ready(parts)
+                return
+            if said != error.detail:
+                log.warning("not ready: %s (%r)", error.detail, error.__cause__)
+                said = error.detail
+            await asyncio.sleep(WARM_UP_EVERY_S)
+        except Exception:
+            _never_ready(parts)
+            return
+    log.info("ready: %s", ", ".join(parts.catalog.names))
+
+
+def _never_ready(parts: Parts) -> None:
+    parts.warm_up_failed = True
+    log.exception("a model failed its warm-up: not ready")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

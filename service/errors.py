@@ -9,7 +9,7 @@ ServiceError
 ├── BodyTooLarge 413                  ├── UnsupportedImageType 415
 ├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
 │                           TooManyFrames, ForegroundMissing
-├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed
+├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed, EngineDown
 ├── DeadlineExceeded 504
 └── InternalError 500
 """
@@ -193,6 +193,13 @@ class WarmingUp(Unavailable):
 class EngineFailed(Unavailable):
     code = "engine_failed"
     title = "The inference engine is not working"
+
+
+class EngineDown(Unavailable):
+    """The engine lives elsewhere and is not there now; asking it again does no harm."""
+
+    code = "engine_down"
+    title = "The inference server cannot be reached"
 
 
 class DeadlineExceeded(ServiceError):

@@ -1,6 +1,7 @@
 """Everything an operator may choose, read once at start from `SILHOUETTE_*` variables."""
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -42,6 +43,10 @@ class Settings(BaseSettings):
     """What runs the models: a name of the table in `service/engine`."""
     device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     """What the engine runs on. There is no silent fallback to the CPU."""
+    allow_degraded: bool = False
+    """Start on something slower where the device is not there; a metric says so."""
+    triton_url: str | None = None
+    """`host:port` of Triton's gRPC, for the engine `triton`. A name may stand for many replicas."""
 
     workers: PositiveInt | None = None
     """Threads for pixels, and as many for inference; unset uses the processors we may use."""
@@ -118,6 +123,19 @@ class Settings(BaseSettings):
                 f"{self.host} can be reached from outside: set {PREFIX}API_KEYS,"
                 f" or {PREFIX}ALLOW_ANONYMOUS=true to serve everybody"
             )
+        return self
+
+    @field_validator("triton_url")
+    @classmethod
+    def _is_grpc(cls, url: str | None) -> str | None:
+        if url is not None and ("//" in url or not re.search(r":\d+$", url)):
+            raise ValueError("write host:port of Triton's gRPC, as in triton:8001")
+        return url
+
+    @model_validator(mode="after")
+    def _knows_where_triton_is(self) -> Self:
+        if self.engine == "triton" and self.triton_url is None:
+            raise ValueError(f"the engine triton needs {PREFIX}TRITON_URL")
         return self
 
     @model_validator(mode="after")

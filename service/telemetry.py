@@ -46,6 +46,12 @@ class Telemetry:
             ("model",),
             registry=self.registry,
         )
+        self._degraded = Gauge(
+            "silhouette_engine_degraded",
+            "1 unless the device asked for, or a faster one, is known to run the model.",
+            ("model",),
+            registry=self.registry,
+        )
         self._batch_rows = Histogram(
             "silhouette_batch_rows",
             "Images that shared one run.",
@@ -70,6 +76,10 @@ class Telemetry:
         """Asks `depth` whenever the metrics are read."""
         self._queued.labels(model).set_function(depth)
 
+    def watch_degraded(self, model: str, degraded: Callable[[], bool]) -> None:
+        """Asks `degraded` whenever the metrics are read."""
+        self._degraded.labels(model).set_function(degraded)
+
     def exposition(self) -> bytes:
         """What `GET /metrics` answers."""
         return generate_latest(self.registry)
@@ -86,6 +96,8 @@ class Identity:
 
     request_id: str
     trace_id: str | None = None
+    traceparent: str | None = None
+    """The header that the trace id is from, to pass on."""
 
 
 IDENTITY: ContextVar[Identity | None] = ContextVar("identity", default=None)
@@ -104,9 +116,10 @@ def identify(request_id: str | None, traceparent: str | None) -> Identity:
     A request id that could not stand in a header and a log line as it is, is not taken over.
     """
     trace_id = read_traceparent(traceparent or "")
+    parent = traceparent.strip() if traceparent and trace_id else None
     if request_id and _REQUEST_ID.fullmatch(request_id):
-        return Identity(request_id, trace_id)
-    return Identity(trace_id or secrets.token_hex(16), trace_id)
+        return Identity(request_id, trace_id, parent)
+    return Identity(trace_id or secrets.token_hex(16), trace_id, parent)
 
 
 def read_traceparent(header: str) -> str | None:

@@ -23,12 +23,13 @@ class Row(NamedTuple):
     """Not these, of the standard library or of `*`."""
 
 
-NEVER = "onnxruntime torch"
+NEVER = "grpc onnxruntime torch tritonclient"
 WEB = "fastapi starlette uvicorn"
 ENGINE = "service.engine.base service.errors service.spec"
 SEGMENTER = f"{ENGINE} service.domains service.routing service.vision service.workers"
 ROUTES = (
-    "service.admission service.auth service.catalog service.domains service.errors"
+    "service.admission service.auth service.catalog service.domains service.engine.base"
+    " service.errors"
     " service.problems service.render service.routes service.routing service.schemas"
     " service.segmenter service.streaming service.telemetry service.vision service.workers"
 )
@@ -57,6 +58,13 @@ TABLE = {
     "service.engine.base": Row("service.spec", "numpy"),
     "service.engine.fake": Row(ENGINE, "numpy"),
     "service.engine.onnx": Row(ENGINE, "numpy onnxruntime"),
+    "service.engine.breaker": Row(),
+    "service.engine.faults": Row("service.errors"),
+    # The identity of the request goes along to the server, for its traces.
+    "service.engine.triton": Row(
+        f"{ENGINE} service.engine.breaker service.engine.faults service.telemetry",
+        "grpc numpy tritonclient",
+    ),
     "service.batcher": Row(ENGINE, "numpy"),
     "service.domains": Row(f"{ENGINE} service.routing service.vision service.workers", "numpy"),
     "service.segmenter": Row(SEGMENTER, "numpy"),
@@ -130,6 +138,8 @@ def test_imports_are_those_of_the_table(module, path):
     ("module", "source"),
     [
         ("service.batcher", "import onnxruntime"),
+        ("service.app", "import grpc"),
+        ("service.engine.onnx", "from tritonclient import grpc"),
         ("service.batcher", "from service.engine import fake"),
         ("service.vision.decode", "import asyncio"),
         ("service.vision.decode", "def late():\n    from service import settings"),
@@ -160,4 +170,4 @@ def test_importing_the_application_loads_no_engine_and_no_training():
     assert run.returncode == 0, run.stderr
     tops = {name.partition(".")[0] for name in run.stdout.split()}
     assert "service" in tops
-    assert tops & {"onnxruntime", "torch", "training"} == set()
+    assert tops & {*NEVER.split(), "training"} == set()

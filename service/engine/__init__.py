@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from service.engine.base import Engine
+from service.engine.base import Engine, Remote, Terms
 from service.spec import ModelSpec
 
 ENGINES = {
@@ -12,6 +13,9 @@ ENGINES = {
     "fake": "service.engine.fake:open_engine",
 }
 """Name -> factory, imported when it is chosen so that an absent SDK costs nothing."""
+
+REMOTES = {"triton": "service.engine.triton:TritonServer"}
+"""The same for what runs elsewhere, and batches there: no Batcher in front of these."""
 
 
 def open_engine(
@@ -23,7 +27,18 @@ def open_engine(
     does not load.
     """
     if name not in ENGINES:
-        raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES)}")
-    module, factory = ENGINES[name].split(":")
-    opened: Callable[..., Engine] = getattr(import_module(module), factory)
+        raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES | REMOTES)}")
+    opened: Callable[..., Engine] = _load(ENGINES[name])
     return opened(spec, repository, device=device, workers=workers)
+
+
+def open_remote(name: str, terms: Terms) -> Remote:
+    """One for all the models of a process. Connects with its first use, in that event loop."""
+    opened: Callable[[Terms], Remote] = _load(REMOTES[name])
+    return opened(terms)
+
+
+def _load(factory: str) -> Callable[..., Any]:
+    module, name = factory.split(":")
+    loaded: Callable[..., Any] = getattr(import_module(module), name)
+    return loaded

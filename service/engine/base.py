@@ -1,6 +1,7 @@
 """The seam between pixels and whatever runs the network."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
@@ -11,6 +12,14 @@ from service.spec import ModelSpec, TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
 """Named inputs, batch first."""
+
+DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""When whoever asks stops waiting, on the clock of the event loop. An engine in process need not
+look: its caller is cancelled. One elsewhere passes it on.
+"""
+
+DEVICES = ("cpu", "cuda", "tensorrt")
+"""What may run a model, slowest first."""
 
 
 class Engine(Protocol):
@@ -48,6 +57,11 @@ class Inference:
 class TimedEngine(Engine, Protocol):
     """An engine with a queue, which alone can tell waiting from running."""
 
+    @property
+    def queued(self) -> int:
+        """Callers that wait for a place."""
+        ...
+
     async def infer_timed(self, inputs: Tensors) -> Inference: ...
 
 
@@ -62,6 +76,44 @@ def timed(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
         return Inference(output, queue_s=0.0, infer_s=perf_counter() - began)
 
     return infer
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How to ask a server that runs models for us."""
+
+    url: str
+    device: str = "cpu"
+    """What has to run the models at least: one of `DEVICES`."""
+    allow_degraded: bool = False
+    """Go on where something slower runs them."""
+    request_timeout_s: float = 10
+    """For an inference whose caller has no `DEADLINE`."""
+    queue_timeout_s: float = 2
+    """For a place here, and then for one there."""
+    max_in_flight: int = 64
+    """Requests of one model that the server may hold at once."""
+
+
+class Remote(Protocol):
+    """A server that runs models for us, and may be gone while we are not."""
+
+    def open(self, spec: ModelSpec) -> Engine:
+        """Asks nobody yet: the first use does. The last engine to close hangs up."""
+        ...
+
+    async def check(self) -> None:
+        """Returns when every model that was opened is there, is that of its spec, and works.
+
+        Raises errors.EngineDown when that may pass by itself, errors.EngineFailed when not.
+        """
+        ...
+
+
+def falls_short(provider: str, device: str) -> bool:
+    """Whether `provider` runs on something slower than the device."""
+    named = (rank for rank, each in enumerate(DEVICES) if each in provider.lower())
+    return max(named, default=0) < DEVICES.index(device)
 
 
 def check_inputs(spec: ModelSpec, inputs: Tensors) -> int:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from service.engine.base import DEADLINE
 from service.errors import DeadlineExceeded
 
 T = TypeVar("T")
@@ -15,9 +16,11 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T], *, tim
     """The result of `work`. Call it when the body has been read.
 
     Raises DeadlineExceeded, or ClientDisconnect when nobody waits any more. However it ends, the
-    work is over when this returns: done or cancelled.
+    work is over when this returns: done or cancelled. It sees the deadline in `DEADLINE`.
     """
+    token = DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     task = asyncio.create_task(work)
+    DEADLINE.reset(token)
     gone = asyncio.create_task(_client_gone(request))
     try:
         await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

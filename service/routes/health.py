@@ -19,8 +19,12 @@ async def livez() -> Health:
 
 @router.get("/readyz", summary="Photos can be taken", responses=problems(503))
 async def readyz(request: Request) -> Health:
-    """503 until a real image went through every model's whole path, and while draining."""
-    parts_of(request).check_ready()
+    """503 until a real image went through every model's whole path, and while draining, or while
+    the server that runs the models is not ready for all of them.
+    """
+    parts = parts_of(request)
+    await parts.check_remote()
+    parts.check_ready()
     return Health(status="ready")
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from service.admission import Admission
 from service.auth import Keyring
 from service.catalog import Catalog
+from service.engine.base import Remote
 from service.errors import EngineFailed, WarmingUp
 from service.routes.intake import BodyBudget, IntakeLimits
 from service.telemetry import Telemetry
@@ -38,7 +39,13 @@ class Parts:
     image_limits: ImageLimits
     intake_limits: IntakeLimits
     timeouts: Timeouts
+    remote: Remote | None = None
     warm_up_failed: bool = False
+
+    async def check_remote(self) -> None:
+        """Raises EngineDown or EngineFailed while the server that runs the models cannot."""
+        if self.remote is not None:
+            await self.remote.check()
 
     def check_ready(self) -> None:
         """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""

@@ -111,11 +111,13 @@ def test_an_invalid_traceparent_is_none(header):
 
 def test_the_callers_request_id_is_taken_over():
     assert identify("order-17", None) == Identity("order-17", None)
-    assert identify("order-17", f"00-{TRACE}-{PARENT}-01") == Identity("order-17", TRACE)
+    traced = identify("order-17", f" 00-{TRACE}-{PARENT}-01")
+    assert traced == Identity("order-17", TRACE, f"00-{TRACE}-{PARENT}-01")
 
 
 def test_a_trace_without_request_id_gives_its_own():
-    assert identify(None, f"00-{TRACE}-{PARENT}-01") == Identity(TRACE, TRACE)
+    header = f"00-{TRACE}-{PARENT}-01"
+    assert identify(None, header) == Identity(TRACE, TRACE, header)
 
 
 def test_made_ids_differ():
