@@ -10,11 +10,13 @@ import onnxruntime
 import pytest
 
 from service.batcher import Batcher
-from service.engine import open_engine
-from service.engine.base import Engine
+from service.engine import open_engine, open_remote
+from service.engine.base import Engine, Terms
 from service.errors import EngineFailed, Unavailable
 from service.spec import SPEC_FILE, ModelSpec, load_spec
 from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.triton.server import missing, serve
+from training.triton_config import write_configs
 
 Open = Callable[[ModelSpec, Path], Engine]
 
@@ -45,26 +47,43 @@ ENGINES = {
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("repository")
     for name in ("connectnet", "rcrnet", "md_trisenet", "face_detector"):
-        write_tiny_model(path, tiny_spec(name))
+        write_configs(write_tiny_model(path, tiny_spec(name)), path / name)
     return path
 
 
-@pytest.fixture(params=ENGINES)
-async def engine(request, repository):
-    spec = load_spec(repository / "connectnet")
-    opened = ENGINES[request.param](spec, repository)
+@pytest.fixture(scope="module")
+def triton_url(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server with the same models."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    with serve(repository, tmp_path_factory.mktemp("triton")) as server:
+        yield server.grpc
+
+
+@pytest.fixture(params=[*ENGINES, "triton"])
+def open_on(request: pytest.FixtureRequest) -> Open:
+    """Opens a model on each engine."""
+    if request.param in ENGINES:
+        return ENGINES[request.param]
+    url = request.getfixturevalue("triton_url")
+    return lambda spec, repository: open_remote("triton", Terms(url=url)).open(spec)
+
+
+@pytest.fixture
+async def engine(open_on, repository):
+    opened = open_on(load_spec(repository / "connectnet"), repository)
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=ENGINES)
-async def engine_of(request, repository):
+@pytest.fixture
+async def engine_of(open_on, repository):
     """Opens a model by name, on every engine."""
     opened: list[Engine] = []
 
     def open_model(name: str) -> Engine:
-        spec = load_spec(repository / name)
-        opened.append(ENGINES[request.param](spec, repository))
+        opened.append(open_on(load_spec(repository / name), repository))
         return opened[-1]
 
     yield open_model
@@ -78,8 +97,9 @@ def images(spec: ModelSpec, rows: int, seed: int = 0) -> np.ndarray:
 
 
 async def test_says_what_runs_it_and_what_it_runs(engine):
+    await engine.infer({"image": images(engine.spec, 1)})  # what is elsewhere was asked by then
     assert engine.spec.name == "connectnet"
-    assert engine.provider.endswith("ExecutionProvider")
+    assert engine.provider.endswith(("ExecutionProvider", "triton:cpu"))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 8])
