@@ -1,0 +1,51 @@
+# The gateway, with its models inside. One process, no shell in its way, nothing written to disk.
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# Dependencies before sources: they change less often, and their layer is the long one.
+COPY deploy/requirements.txt ./
+RUN python -m venv --without-pip /opt/silhouette \
+    && pip --python /opt/silhouette install --no-deps --only-binary :all: --requirement requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY service service
+RUN pip --python /opt/silhouette install --no-deps .
+# What no request ever reaches: ONNX Runtime's converters and its second copy for C programs, the
+# test suites of packages, type stubs, C headers.
+RUN packages="$(echo /opt/silhouette/lib/python3*/site-packages)" \
+    && rm -rf "$packages"/onnxruntime/tools "$packages"/onnxruntime/transformers \
+        "$packages"/onnxruntime/quantization "$packages"/onnxruntime/datasets \
+        "$packages"/onnxruntime/capi/libonnxruntime.so.* \
+        "$packages"/numpy/f2py "$packages"/numpy/_core/include "$packages"/numpy/_core/lib \
+    && find "$packages" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
+    && find "$packages" -name '*.pyi' -delete
+COPY model_repository /models
+COPY deploy/check_models.py ./
+RUN python check_models.py /models \
+    && SILHOUETTE_MODEL_REPOSITORY=/models /opt/silhouette/bin/silhouette models
+
+FROM ${BASE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Silhouette" \
+      org.opencontainers.image.description="Portrait segmentation as a service: the gateway and its models" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /opt/silhouette /opt/silhouette
+COPY --from=build /models /models
+# Beyond loopback the service asks for SILHOUETTE_API_KEYS, or SILHOUETTE_ALLOW_ANONYMOUS=true.
+ENV PATH=/opt/silhouette/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    SILHOUETTE_HOST=0.0.0.0 \
+    SILHOUETTE_MODEL_REPOSITORY=/models
+# A number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["python", "-I", "-S", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SILHOUETTE_PORT', 8000)), timeout=2); c.request('GET', '/readyz'); raise SystemExit(c.getresponse().status != 200)"]
+# Exec form: SIGTERM reaches the service, which drains.
+ENTRYPOINT ["silhouette"]
+CMD ["serve"]

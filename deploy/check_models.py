@@ -1,0 +1,34 @@
+"""Refuses weights that are not those of their spec: run while the image is built.
+
+python check_models.py model_repository
+"""
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+
+def check(repository: Path) -> list[str]:
+    """The models whose weights have the digest of `spec.json`.
+
+    Raises ValueError for one that has not, or when there is none at all.
+    """
+    names = []
+    for file in sorted(repository.glob("*/spec.json")):
+        spec = json.loads(file.read_bytes())
+        weights = file.parent / str(spec["version"]) / "model.onnx"
+        found = sha256(weights.read_bytes()).hexdigest()
+        if found != spec["sha256"]:
+            raise ValueError(f"{weights} has sha256 {found}, its spec says {spec['sha256']}")
+        names.append(spec["name"])
+    if not names:
+        raise ValueError(f"no model in {repository}")
+    return names
+
+
+if __name__ == "__main__":
+    try:
+        print("weights are those of the specs:", ", ".join(check(Path(sys.argv[1]))))
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(str(error))
