@@ -1,4 +1,4 @@
-"""Servers that whole sessions share: a start takes seconds."""
+"""Servers that all tests of this folder share: a start takes seconds."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,14 +10,14 @@ from tests.triton.faults import FaultModel, write_fault_model
 from tests.triton.server import TritonServer, missing, serve
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def wheel() -> None:
     reason = missing()
     if reason:
         pytest.skip(reason)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def triton_server(wheel, tmp_path_factory) -> Iterator[TritonServer]:
     """Serves what production serves."""
     with serve(REPOSITORY, tmp_path_factory.mktemp("triton")) as server:
@@ -30,7 +30,7 @@ async def triton(triton_server) -> AsyncIterator[InferenceServerClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fault_models(wheel, tmp_path_factory) -> dict[str, FaultModel]:
     repository = tmp_path_factory.mktemp("fault_repository")
     return {
@@ -39,7 +39,7 @@ def fault_models(wheel, tmp_path_factory) -> dict[str, FaultModel]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fault_server(fault_models, tmp_path_factory) -> Iterator[TritonServer]:
     repository = fault_models["batching"].folder.parent
     with serve(repository, tmp_path_factory.mktemp("faults")) as server:
