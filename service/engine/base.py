@@ -93,6 +93,10 @@ class Terms:
     """For a place here, and then for one there."""
     max_in_flight: int = 64
     """Requests of one model that the server may hold at once."""
+    check_timeout_s: float = 2
+    """For the server to say that it is ready."""
+    probe_every_s: float = 1
+    """How often to try a model that only failed."""
 
 
 class Remote(Protocol):

@@ -36,10 +36,8 @@ from service.telemetry import IDENTITY
 LIVE, PHOTO = 1, 2
 """Priorities, as `config.pbtxt` has them: live frames go first."""
 KINDS = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
-CHECK_TIMEOUT_S = 2.0
 FAILURES = 3
 """In a row, after which a model is not asked but probed."""
-PROBE_EVERY_S = 1.0
 
 CHANNEL_OPTIONS = (
     ("grpc.lb_policy_name", "round_robin"),
@@ -116,7 +114,7 @@ class TritonEngine:
         self._server = server
         self._terms = server.terms
         self._places = asyncio.Semaphore(self._terms.max_in_flight)
-        self._breaker = Breaker(failures=FAILURES, wait_s=PROBE_EVERY_S)
+        self._breaker = Breaker(failures=FAILURES, wait_s=self._terms.probe_every_s)
         self._calls: set[grpc.aio.Call] = set()
         self._comparing = asyncio.Lock()
         self._same = False
@@ -156,7 +154,7 @@ class TritonEngine:
 
     async def check(self) -> None:
         """Raises errors.EngineDown, EngineFailed or Draining unless an inference would do."""
-        deadline = self._now() + CHECK_TIMEOUT_S
+        deadline = self._now() + self._terms.check_timeout_s
         asked = service_pb2.ModelReadyRequest(name=self._spec.name, version=self._version)
         try:
             await self._trust(deadline)
@@ -202,14 +200,12 @@ class TritonEngine:
             self._places.release()
 
     async def _ask(self, request: Message, deadline: float) -> Message:
-        """Once more, and of another replica where there is one, when the server was not there:
-        an inference changes nothing, so that nothing is done twice.
+        """Once more while there is time, and of another replica where there is one, when the
+        server was not there: an inference changes nothing, so that nothing is done twice.
         """
         try:
             return await self._attempt(request, deadline)
         except EngineDown:
-            if self._now() >= deadline:
-                raise
             return await self._attempt(request, deadline)
 
     async def _attempt(self, request: Message, deadline: float) -> Message:
