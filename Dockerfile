@@ -19,7 +19,8 @@ RUN packages="$(echo /opt/silhouette/lib/python3*/site-packages)" \
         "$packages"/onnxruntime/capi/libonnxruntime.so.* \
         "$packages"/numpy/f2py "$packages"/numpy/_core/include "$packages"/numpy/_core/lib \
     && find "$packages" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
-    && find "$packages" -name '*.pyi' -delete
+    && find "$packages" -name '*.pyi' -delete \
+    && find /opt/silhouette/bin -type f ! -name silhouette -delete
 COPY model_repository /models
 COPY deploy/check_models.py ./
 RUN python check_models.py /models \
@@ -36,7 +37,9 @@ LABEL org.opencontainers.image.title="Silhouette" \
 COPY --from=build /opt/silhouette /opt/silhouette
 COPY --from=build /models /models
 # Beyond loopback the service asks for SILHOUETTE_API_KEYS, or SILHOUETTE_ALLOW_ANONYMOUS=true.
+# ONNX Runtime's releases report to their maker unless they are told not to.
 ENV PATH=/opt/silhouette/bin:$PATH \
+    ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SILHOUETTE_HOST=0.0.0.0 \

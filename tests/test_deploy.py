@@ -69,6 +69,10 @@ def test_image_runs_one_process_that_hears_signals_and_is_not_root():
     assert not re.search(r"^RUN ", final, re.MULTILINE)
 
 
+def test_image_reports_to_nobody():
+    assert re.search(r"^ +ORT_DISABLE_TELEMETRY=1 ", DOCKERFILE, re.MULTILINE)
+
+
 def test_every_stage_is_of_the_one_pinned_base():
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}"] * 2
     assert re.search(r"^ARG BASE=python:\d+\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
