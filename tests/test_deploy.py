@@ -243,6 +243,7 @@ def test_dashboard_asks_for_metrics_that_are_exported():
     telemetry.observe_stages("net", {"infer": 0.01})
     telemetry.observe_batch("net", 1)
     telemetry.watch_queue("net", lambda: 0)
+    telemetry.watch_degraded("net", lambda: False)
     exported = set(re.findall(r"^(silhouette_\w+)", telemetry.exposition().decode(), re.MULTILINE))
     asked = set(
         re.findall(r"silhouette_\w+", (DEPLOY / "grafana/dashboards/silhouette.json").read_text())
