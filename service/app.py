@@ -20,7 +20,7 @@ from service.capacity import usable_cpus
 from service.catalog import Catalog, open_catalog
 from service.engine import REMOTES, open_engine, open_remote
 from service.engine.base import DEVICES, Engine, Remote, Terms, TimedEngine, falls_short
-from service.errors import EngineFailed, Unavailable
+from service.errors import EngineFailed, ServiceError, Unavailable
 from service.exchange import Cors, Exchange
 from service.routes import describe, health, models, page, segment
 from service.routes.intake import BodyBudget, IntakeLimits
@@ -207,7 +207,7 @@ async def _warm_up(parts: Parts) -> None:
     while not parts.catalog.ready:
         try:
             await parts.catalog.warm_up()
-        except Unavailable as error:
+        except ServiceError as error:
             if parts.remote is None:
                 _never_ready(parts)
                 return

@@ -33,8 +33,14 @@ def open_engine(
 
 
 def open_remote(name: str, terms: Terms) -> Remote:
-    """One for all the models of a process. Connects with its first use, in that event loop."""
-    opened: Callable[[Terms], Remote] = _load(REMOTES[name])
+    """One for all the models of a process. Connects with its first use, in that event loop.
+
+    Raises ValueError when its client is not installed.
+    """
+    try:
+        opened: Callable[[Terms], Remote] = _load(REMOTES[name])
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is missing: install silhouette[{name}]") from error
     return opened(terms)
 
 

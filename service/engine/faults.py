@@ -4,7 +4,12 @@ from service.errors import DeadlineExceeded, EngineDown, EngineFailed, Overloade
 
 BROKEN = ("INTERNAL", "UNKNOWN")
 """What a model answers that fails, and what the server does whose Python stub is dead."""
-LEAVING = ("Server is stopping", "Server exiting", "has no available versions")
+LEAVING = (
+    "Server is stopping",
+    "Server exiting",
+    "is not at ready state",
+    "has no available versions",
+)
 
 
 def fault_of(status: str, text: str, *, known: bool) -> ServiceError:

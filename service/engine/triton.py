@@ -65,6 +65,10 @@ Method = Callable[..., grpc.aio.UnaryUnaryCall]
 log = logging.getLogger(__name__)
 
 
+class TritonSaid(Exception):
+    """Status and text, for our log: gRPC's own error takes five lines of it."""
+
+
 class TritonServer:
     """One channel for all the models of a process, shared by every replica's turn.
 
@@ -291,7 +295,7 @@ class TritonEngine:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            raise self._learn(error) from error
+            raise self._learn(error) from TritonSaid(f"{error.code().name}: {error.details()}")
         except asyncio.CancelledError:
             if self._cut_off():
                 raise Draining("The service is shutting down") from None

@@ -149,6 +149,13 @@ async def test_triton_may_come_later(settings_at, triton, unused_port):
             picture(await service.segment(JPEG))
 
 
+async def test_a_warm_up_that_takes_too_long_is_tried_again(settings_at, triton, port):
+    triton.failures = [(StatusCode.DEADLINE_EXCEEDED, "")]
+    async with in_process(settings_at(port), ready=False) as service:
+        await until_answer(service, "/readyz", 200)
+    assert triton.failures == []
+
+
 async def test_triton_may_go_and_come_back(settings_at, triton, unused_port):
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(AsyncExitStack())

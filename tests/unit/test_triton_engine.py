@@ -1,6 +1,7 @@
 """TritonEngine against a server that does as it is told; the real one is in tests/triton."""
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 
 import grpc
@@ -154,6 +155,7 @@ FAULTS = [
     ("UNAVAILABLE", "Request timeout expired", Overloaded, 1),
     ("UNAVAILABLE", "Server is stopping, scheduler for model has stopped", EngineDown, 2),
     ("UNAVAILABLE", "Server exiting", EngineDown, 2),
+    ("UNAVAILABLE", "unknown model: 'x' version 1 is not at ready state", EngineDown, 2),
     ("UNAVAILABLE", "Socket closed", EngineDown, 2),
     ("CANCELLED", "RST_STREAM", EngineDown, 2),
     ("NOT_FOUND", "Request for unknown model: 'x' has no available versions", EngineDown, 2),
@@ -569,6 +571,13 @@ async def until_up(engine):
                 return await engine.check()
             except EngineDown:
                 await asyncio.sleep(0.01)
+
+
+def test_without_its_client_it_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "service.engine.triton")
+    monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
+    with pytest.raises(ValueError, match=r"install silhouette\[triton\]"):
+        open_remote("triton", Terms("127.0.0.1:1"))
 
 
 def test_the_fake_takes_what_the_engine_takes():
