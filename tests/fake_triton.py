@@ -44,20 +44,21 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.gate = asyncio.Event()
         """Inferences, and whether it is ready, are answered while it is set."""
         self.gate.set()
+        self.looked_up = 0
+        """How often somebody asked for a configuration."""
         self.running = 0
         self.cancelled = 0
         self.ready = True
         self.changed = asyncio.Condition()
 
     async def ModelConfig(self, request, context):
-        await self._maybe_fail(context)
-        if request.name not in self.configs:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"unknown model {request.name}")
+        self.looked_up += 1
+        await self._find(request, context)
         return service_pb2.ModelConfigResponse(config=self.configs[request.name])
 
     async def ModelReady(self, request, context):
         await self.gate.wait()
-        await self._maybe_fail(context)
+        await self._find(request, context)
         return service_pb2.ModelReadyResponse(ready=self.ready)
 
     async def ModelInfer(self, request, context):
@@ -86,6 +87,12 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         async with self.changed:
             change(*values)
             self.changed.notify_all()
+
+    async def _find(self, request, context) -> None:
+        await self._maybe_fail(context)
+        if request.name not in self.models or request.version != "1":
+            missing = f"unknown model {request.name} {request.version}"
+            await context.abort(grpc.StatusCode.NOT_FOUND, missing)
 
     async def _maybe_fail(self, context) -> None:
         if self.always:

@@ -87,6 +87,11 @@ class TestAnswers:
         for inputs, alpha in zip(callers, answers, strict=True):
             np.testing.assert_array_equal(alpha, inputs["image"][..., 0])
 
+    async def test_the_first_callers_look_the_model_up_once(self, triton, engine):
+        await asyncio.gather(*(engine.infer(photo()) for _ in range(6)))
+        await engine.check()
+        assert triton.looked_up == 1
+
     async def test_wrong_inputs_never_leave(self, triton, engine):
         with pytest.raises(ValueError, match="connectnet"):
             await engine.infer({"image": photo()["image"][:, 1:]})
@@ -288,6 +293,27 @@ class TestHeld:
         assert [type(error) for error in ended] == [Draining, Draining]
         await held.until(lambda: held.running == 0)
 
+    async def test_closing_one_model_leaves_the_others_alone(self, held, port):
+        server = open_remote("triton", Terms(f"127.0.0.1:{port}"))
+        one, other = server.open(SPECS[0]), server.open(SPECS[1])
+        ending = asyncio.create_task(one.infer(photo()))
+        staying = asyncio.create_task(other.infer(photo(spec=other.spec)))
+        await held.until(lambda: held.running == 2)
+        await one.close()
+        with pytest.raises(Draining):
+            await ending
+        held.gate.set()
+        await staying
+        await other.close()
+
+    async def test_a_caller_that_leaves_while_we_close_has_left(self, held, engine):
+        call = asyncio.create_task(engine.infer(photo()))
+        await held.until(lambda: held.running == 1)
+        call.cancel()
+        await engine.close()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
 
 class TestMetadata:
     """The server's model against the spec."""
@@ -464,6 +490,15 @@ class TestBreaking:
         assert set(probe.request.raw_input_contents[0]) == {0}
         assert call.request.raw_input_contents[0] == photo(5)["image"].tobytes()
         await engine.check()
+        await engine.infer(photo())
+        assert len(triton.calls) == 3
+
+    async def test_requests_that_are_refused_break_nothing(self, triton, engine):
+        triton.failures = [(StatusCode.INVALID_ARGUMENT, "unexpected shape")] * 5
+        for _ in range(5):
+            with pytest.raises(EngineFailed):
+                await engine.infer(photo())
+        await engine.infer(photo())
 
     async def test_a_probe_that_fails_does_not(self, triton, connect, port):
         engine = connect(port, probe_every_s=0)
