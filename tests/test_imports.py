@@ -1,6 +1,7 @@
 """Who may import whom. A new module needs a row here: say what it stands on."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -171,3 +172,28 @@ def test_importing_the_application_loads_no_engine_and_no_training():
     tops = {name.partition(".")[0] for name in run.stdout.split()}
     assert "service" in tops
     assert tops & {*NEVER.split(), "training"} == set()
+
+
+@pytest.mark.parametrize("module", ["service.engine.onnx", "training.onnx_model"])
+def test_onnx_runtime_is_loaded_with_its_reporting_off(module):
+    code = f"""
+import os, sys
+seen = []
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "onnxruntime":
+            seen.append(os.environ.get("ORT_DISABLE_TELEMETRY"))
+sys.meta_path.insert(0, Watch())
+import {module}
+print(seen)
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.strip() == "['1']", run.stderr

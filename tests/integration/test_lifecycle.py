@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import httpx
+import onnxruntime
 import pytest
 from starlette.types import Message
 
-from service.app import drain
+from service.app import create_app, drain
+from service.errors import EngineFailed
 from tests.images import make_jpeg, make_png, quadrants
 from tests.integration.conftest import InProcess, in_process, until
 from tests.integration.pictures import picture, refusal
@@ -53,6 +55,29 @@ async def test_failed_warm_up_is_never_ready(settings_with, gated, caplog):
         await until(lambda: service.parts.warm_up_failed)
         refusal(await service.client.get("/readyz"), 503, "engine_failed")
     assert "weights of straw" in caplog.text
+
+
+NO_GPU = pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(),
+    reason="this ONNX Runtime has the providers",
+)
+
+
+@NO_GPU
+def test_a_device_that_is_not_there_refuses_the_start(settings_with):
+    with pytest.raises(EngineFailed, match="without"):
+        create_app(settings_with(device="tensorrt"))
+
+
+@NO_GPU
+async def test_degraded_starts_and_the_metric_says_so(settings_with, caplog):
+    for device, degraded in (("tensorrt", 1), ("cuda", 1), ("cpu", 0)):
+        async with in_process(settings_with(device=device, allow_degraded=True)) as service:
+            answer = await service.segment(JPEG)
+            assert answer.headers["x-backend"] == "CPUExecutionProvider"
+            metrics = (await service.client.get("/metrics")).text
+            assert f'silhouette_engine_degraded{{model="connectnet"}} {degraded}.0' in metrics
+    assert "degraded: This ONNX Runtime was built without" in caplog.text
 
 
 async def test_full_queue_refuses_at_once(held, gated):

@@ -140,3 +140,19 @@ def test_queue_grows_with_the_workers_unless_told():
 def test_every_field_is_documented():
     undocumented = [name for name, field in Settings.model_fields.items() if not field.description]
     assert undocumented == []
+
+
+@pytest.mark.parametrize("url", ["triton:8001", "10.0.0.1:8001", "ipv4:10.0.0.1:1,10.0.0.2:1"])
+def test_triton_is_somewhere(monkeypatch, url):
+    monkeypatch.setenv("SILHOUETTE_ENGINE", "triton")
+    monkeypatch.setenv("SILHOUETTE_TRITON_URL", url)
+    assert Settings().triton_url == url
+
+
+@pytest.mark.parametrize("url", ["http://triton:8000", "grpc://triton:8001", "triton", ""])
+def test_what_is_no_grpc_address_is_refused(refused, url):
+    assert "host:port" in refused(ENGINE="triton", TRITON_URL=url)
+
+
+def test_triton_nowhere_is_refused(refused):
+    assert "SILHOUETTE_TRITON_URL" in refused(ENGINE="triton")

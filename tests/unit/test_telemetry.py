@@ -53,6 +53,15 @@ def test_stages_are_seconds_by_model():
     assert read["silhouette_stage_seconds_sum", ("connectnet", "infer")] == 0.5
 
 
+def test_degraded_is_asked_when_read():
+    telemetry = Telemetry()
+    provider = ["cpu"]
+    telemetry.watch_degraded("connectnet", lambda: provider == ["cpu"])
+    assert samples(telemetry)["silhouette_engine_degraded", ("connectnet",)] == 1
+    provider[0] = "tensorrt"
+    assert samples(telemetry)["silhouette_engine_degraded", ("connectnet",)] == 0
+
+
 def test_queue_depth_is_asked_when_read():
     telemetry = Telemetry()
     waiting = [1, 2, 3]
