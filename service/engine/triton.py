@@ -36,6 +36,8 @@ from service.telemetry import IDENTITY
 LIVE, PHOTO = 1, 2
 """Priorities, as `config.pbtxt` has them: live frames go first."""
 KINDS = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
+DIGEST = "sha256"
+"""Parameter of a configuration that says which weights it is for; it may be left out."""
 FAILURES = 3
 """In a row, after which a model is not asked but probed."""
 
@@ -352,6 +354,10 @@ def differences(spec: ModelSpec, config: Message) -> list[str]:
     ]
     if config.max_batch_size < spec.max_batch:
         differ.append(f"max_batch_size is {config.max_batch_size} and should be {spec.max_batch}")
+    if DIGEST in config.parameters:
+        digest = config.parameters[DIGEST].string_value
+        if digest != spec.sha256:
+            differ.append(f"{DIGEST} is {digest} and should be {spec.sha256}")
     return differ
 
 

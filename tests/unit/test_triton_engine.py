@@ -368,6 +368,12 @@ class TestMetadata:
             await engine.infer(photo(spec=engine.spec))
         assert triton.calls == []
 
+    @pytest.mark.parametrize(("digest", "differs"), [(SPEC.sha256, False), ("1" * 64, True)])
+    def test_weights_are_those_of_the_spec_where_the_server_says_which(self, digest, differs):
+        config = config_of(SPEC)
+        config.parameters["sha256"].string_value = digest
+        assert ("sha256" in "".join(differences(SPEC, config))) is differs
+
     def test_a_server_may_batch_more(self):
         config = config_of(SPEC)
         config.max_batch_size = 64
