@@ -1,7 +1,6 @@
 """Samples for the face detector: photos with the dominant face's box, at every distance."""
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
@@ -13,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from service.vision.geometry import LETTERBOX_GREY, Size, shrink
 from training.data.augmentation import Augmentation, Image, Rng, compose, distort, random_crop
-from training.data.portraits import FaceBox, Portrait
-from training.data.samples import Draw
+from training.data.portraits import FaceBox, Portrait, rows
+from training.data.samples import Draw, DrawnBatches, channels_first, cut, draw, times_shown
 
 SMALLEST = 5.0
 """Pixels that a face's side keeps when the photo is made smaller."""
@@ -124,8 +123,7 @@ class FaceSamples(Dataset[FaceSample]):
         self, rgb: Image, box: tuple[float, float, float, float], faces: Faces, rng: Rng
     ) -> FaceSample:
         rgb = distort(rgb, self.augmentation, rng)
-        image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-        return FaceSample(image, torch.tensor(box), int(faces))
+        return FaceSample(channels_first(rgb), torch.tensor(box), int(faces))
 
 
 def random_view(
@@ -188,11 +186,10 @@ def seen(layer: Image, view: View, size_hw: Size, border: int) -> Image:
 
 def read_crowds(data: Path) -> frozenset[str]:
     """The ids of the photos in which the reference found several faces."""
-    with (data / "faces.csv").open(newline="") as lines:
-        return frozenset(row["id"] for row in csv.DictReader(lines) if int(row["faces"]) > 1)
+    return frozenset(row["id"] for row in rows(data / "faces.csv") if int(row["faces"]) > 1)
 
 
-class BalancedBatches(Sampler[list[Draw]]):
+class BalancedBatches(DrawnBatches):
     """Batches for one epoch of one rank, as many draws as there are photos.
 
     A domain with a share s of the photos gets a share proportional to s ** `balance` of the draws:
@@ -215,18 +212,9 @@ class BalancedBatches(Sampler[list[Draw]]):
         steps = len(portraits) // (batch * world)
         if not steps:
             raise ValueError(f"{len(portraits)} photos do not fill a batch of {batch * world}")
-        chance = np.array([repeats.get(portrait.source, 1) for portrait in portraits], float)
+        chance = times_shown(portraits, repeats).astype(float)
         domains = np.array([portrait.domain for portrait in portraits])
         for domain in np.unique(domains):
             chance[domains == domain] *= chance[domains == domain].sum() ** (balance - 1)
         photos = rng.choice(len(portraits), steps * batch * world, p=chance / chance.sum())
-        seeds = rng.integers(2**63, size=len(photos))
-        draws = [Draw(int(photo), int(s)) for photo, s in zip(photos, seeds, strict=True)]
-        mine = draws[rank::world]
-        self.batches = [mine[start : start + batch] for start in range(0, len(mine), batch)]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self.batches)
+        self.batches = cut(draw(photos, rng)[rank::world], batch)

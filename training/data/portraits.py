@@ -76,7 +76,7 @@ def read_portraits(data: Path, split: Split) -> list[Portrait]:
             mask=people / row["source"] / "masks" / f"{row['id']}.png",
             face=faces.get(row["id"]),
         )
-        for row in _rows(people / "index.csv")
+        for row in rows(people / "index.csv")
         if row["split"] == split
     ]
 
@@ -85,7 +85,7 @@ def read_faces(data: Path) -> dict[str, FaceBox]:
     """The dominant face of each photo that has one, by the photo's id."""
     return {
         row["id"]: FaceBox(*(float(row[name]) for name in ("x", "y", "w", "h")))
-        for row in _rows(data / "faces.csv")
+        for row in rows(data / "faces.csv")
         if float(row["ratio_face"]) > 0
     }
 
@@ -94,7 +94,7 @@ def read_backgrounds(data: Path, split: Split) -> list[Path]:
     """Photos without a person."""
     folder = data / "backgrounds"
     return [
-        folder / f"{row['id']}.jpg" for row in _rows(folder / "index.csv") if row["split"] == split
+        folder / f"{row['id']}.jpg" for row in rows(folder / "index.csv") if row["split"] == split
     ]
 
 
@@ -104,6 +104,7 @@ def read_frame(path: Path, *, at_least: Size | None = None) -> Frame:
     return decode(encoded, read_header(encoded), at_least=at_least)
 
 
-def _rows(index: Path) -> Iterator[dict[str, str]]:
+def rows(index: Path) -> Iterator[dict[str, str]]:
+    """Of one of the pack's CSV files."""
     with index.open(newline="") as lines:
         yield from csv.DictReader(lines)

@@ -81,8 +81,8 @@ class Samples(Dataset[Sample]):
         plain, mask = self._compose(draw, rng)
         image = distort(plain, self.augmentation, rng)
         return Sample(
-            image=_channels_first(image),
-            plain=_channels_first(plain),
+            image=channels_first(image),
+            plain=channels_first(plain),
             prior=torch.from_numpy(
                 previous_mask(mask, rng) if self.priors else np.zeros_like(mask)
             ),
@@ -103,11 +103,24 @@ class Samples(Dataset[Sample]):
         return random_crop(photo, self.size_hw, rng)
 
 
-def _channels_first(rgb: Image) -> Tensor:
+def channels_first(rgb: Image) -> Tensor:
+    """uint8 [H,W,3] to a tensor [3,H,W]."""
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
 
 
-class Batches(Sampler[list[Draw]]):
+class DrawnBatches(Sampler[list[Draw]]):
+    """Batches that are decided when an epoch begins."""
+
+    batches: list[list[Draw]]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return iter(self.batches)
+
+
+class Batches(DrawnBatches):
     """Batches of draws for one epoch of one rank; an epoch repeats a source `repeats` times."""
 
     def __init__(
@@ -122,26 +135,16 @@ class Batches(Sampler[list[Draw]]):
         world: int = 1,
     ) -> None:
         rng = np.random.default_rng([seed, epoch])
-        photos = np.repeat(
-            np.arange(len(portraits)), [repeats.get(portrait.source, 1) for portrait in portraits]
-        )
+        photos = np.repeat(np.arange(len(portraits)), times_shown(portraits, repeats))
         rng.shuffle(photos)
-        seeds = rng.integers(2**63, size=len(photos))
-        draws = [Draw(int(photo), int(s)) for photo, s in zip(photos, seeds, strict=True)]
+        draws = draw(photos, rng)
         whole = len(draws) // (batch * world) * batch * world
         if not whole:
             raise ValueError(f"{len(draws)} photos do not fill a batch of {batch * world}")
-        mine = draws[rank:whole:world]
-        self.batches = [mine[start : start + batch] for start in range(0, len(mine), batch)]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self.batches)
+        self.batches = cut(draws[rank:whole:world], batch)
 
 
-class SingleDomainBatches(Sampler[list[Draw]]):
+class SingleDomainBatches(DrawnBatches):
     """Batches whose photos share a domain, domains taking turns; all ranks have the same turn.
 
     An epoch is about as long as `Batches` would make it. A domain with a share s of the photos
@@ -161,7 +164,7 @@ class SingleDomainBatches(Sampler[list[Draw]]):
         world: int = 1,
     ) -> None:
         rng = np.random.default_rng([seed, epoch])
-        weight = np.array([repeats.get(portrait.source, 1) for portrait in portraits], float)
+        weight = times_shown(portraits, repeats)
         domain = np.array([portrait.domain for portrait in portraits])
         _, index = np.unique(domain, return_inverse=True)
         mass = np.bincount(index, weights=weight)
@@ -172,15 +175,23 @@ class SingleDomainBatches(Sampler[list[Draw]]):
             members = np.flatnonzero(index == turn)
             chance = weight[members] / weight[members].sum()
             photos = rng.choice(members, size=batch * world, p=chance)
-            seeds = rng.integers(2**63, size=batch * world)
-            draws = [Draw(int(photo), int(s)) for photo, s in zip(photos, seeds, strict=True)]
-            self.batches.append(draws[rank::world])
+            self.batches.append(draw(photos, rng)[rank::world])
 
-    def __len__(self) -> int:
-        return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self.batches)
+def times_shown(portraits: Sequence[Portrait], repeats: Mapping[str, int]) -> NDArray[np.int_]:
+    """How often an epoch shows each photo: as `repeats` says of its source, else once."""
+    return np.array([repeats.get(portrait.source, 1) for portrait in portraits])
+
+
+def draw(photos: NDArray[np.int_], rng: np.random.Generator) -> list[Draw]:
+    """A draw of each photo, with a seed of its own."""
+    seeds = rng.integers(2**63, size=len(photos))
+    return [Draw(int(photo), int(seed)) for photo, seed in zip(photos, seeds, strict=True)]
+
+
+def cut(draws: list[Draw], batch: int) -> list[list[Draw]]:
+    """In batches, in order."""
+    return [draws[start : start + batch] for start in range(0, len(draws), batch)]
 
 
 def _interleaved(turns: NDArray[np.int_]) -> list[int]:

@@ -41,6 +41,11 @@ def upsample_to(x: Tensor, target: Tensor) -> Tensor:
     return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def double(x: Tensor) -> Tensor:
+    """Twice the size, bilinear, half-pixel."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 def folded(convolution: nn.Sequential) -> tuple[Tensor, Tensor]:
     """Kernel and bias of what `conv_bn` built, with its batch norm in evaluation mode folded in."""
     conv, norm = convolution[0], convolution[1]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.blocks import conv_bn, folded, fuse_batch_norm, upsample_to
+from training.models.blocks import conv_bn, double, folded, fuse_batch_norm, upsample_to
 
 STEM = 16
 ENCODER = ((48, 24), (96, 32), (192, 96), (576, 320))
@@ -49,7 +49,7 @@ VARIANTS = {
 class RCRNet(nn.Module):
     """Maps images [N,3,H,W] and priors [N,H,W] (both 0..255, any float type) to logits [N,2,H,W].
 
-    H and W are multiples of 32. `edge_logits` adds the head that only training needs.
+    H and W are multiples of 32. `with_edges` adds the head that only training needs.
     """
 
     def __init__(self, config: RCRNetConfig | None = None) -> None:
@@ -245,11 +245,6 @@ class Fusion(nn.Module):
         mixed: Tensor = self.mix(x)
         weight: Tensor = self.attention(mixed)
         return mixed + mixed * weight
-
-
-def double(x: Tensor) -> Tensor:
-    """Twice the size, bilinear, half-pixel."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def deploy_form(model: RCRNet) -> RCRNet:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.blocks import conv_bn, fuse_batch_norm, upsample_to
+from training.models.blocks import conv_bn, double, fuse_batch_norm, upsample_to
 
 WIDTH = 128
 """Channels of each path at an eighth of the input."""
@@ -307,11 +307,6 @@ BACKBONES: Mapping[str, type[Xception39] | type[ResNet18]] = {
     "xception39": Xception39,
     "resnet18": ResNet18,
 }
-
-
-def double(x: Tensor) -> Tensor:
-    """Twice the size, bilinear, half-pixel."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def deploy_form(model: TriSeNet) -> nn.Module:
