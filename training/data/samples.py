@@ -180,7 +180,7 @@ class SingleDomainBatches(DrawnBatches):
 
 def times_shown(portraits: Sequence[Portrait], repeats: Mapping[str, int]) -> NDArray[np.int_]:
     """How often an epoch shows each photo: as `repeats` says of its source, else once."""
-    return np.array([repeats.get(portrait.source, 1) for portrait in portraits])
+    return np.array([repeats.get(portrait.source, 1) for portrait in portraits], int)
 
 
 def draw(photos: NDArray[np.int_], rng: np.random.Generator) -> list[Draw]:
