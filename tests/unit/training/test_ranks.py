@@ -62,7 +62,7 @@ def test_two_ranks_train_one_model(tmp_path):
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(60)
+        process.join(300)
     left = [process for process in ranks if process.is_alive()]
     for process in left:
         process.kill()
@@ -95,5 +95,5 @@ def test_gradients_become_the_mean_over_ranks_and_a_branch_without_stays_without
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(60)
+        process.join(300)
     assert [process.exitcode for process in ranks] == [0, 0]
