@@ -27,6 +27,7 @@ from service.routes.intake import BodyBudget, IntakeLimits
 from service.routes.parts import Parts, Timeouts, require_key
 from service.settings import Settings
 from service.spec import ModelSpec
+from service.streaming.streams import Streams
 from service.telemetry import Telemetry
 from service.vision.decode import ImageLimits
 from service.workers import Workers
@@ -116,12 +117,19 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
     opened = open_models(settings, telemetry)
     door = Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS)
     telemetry.in_flight.set_function(lambda: door.requests)
+    most_streams = settings.max_streams_for(opened.count)
+    streams = Streams(
+        most=most_streams, most_per_caller=settings.max_streams_per_caller or most_streams
+    )
+    telemetry.streams.set_function(lambda: streams.count)
     return Parts(
         version=version(),
         catalog=opened.catalog,
         remote=opened.remote,
         workers=opened.workers,
+        live=Workers(opened.count),
         door=door,
+        streams=streams,
         pixels=Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS),
         bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
         telemetry=telemetry,
@@ -165,13 +173,16 @@ def open_local(spec: ModelSpec, settings: Settings, workers: int) -> Engine:
 
 
 async def drain(parts: Parts, timeout_s: float) -> None:
-    """Refuses what is new, waits for what is in work, then fails what is left."""
+    """Refuses what is new, ends streams, waits for what is in work, then fails what is left."""
     parts.door.refuse()
+    parts.streams.close()
     try:
         async with asyncio.timeout(timeout_s):
             await parts.door.idle()
+            await parts.streams.idle()
     except TimeoutError:
-        log.warning("%d requests did not finish in time", parts.door.requests)
+        left = parts.door.requests, parts.streams.count
+        log.warning("%d requests and %d streams did not finish in time", *left)
     await parts.catalog.close()
 
 
@@ -179,6 +190,7 @@ async def drain(parts: Parts, timeout_s: float) -> None:
 async def _lifespan(app: FastAPI, *, parts: Parts, drain_timeout_s: float) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         stack.callback(parts.workers.close)
+        stack.callback(parts.live.close)
         stack.push_async_callback(drain, parts, drain_timeout_s)
         if parts.remote is not None:
             await _meet(parts.remote)

@@ -11,7 +11,15 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.base import Engine, Inference, Tensors, check_inputs, check_output
+from service.engine.base import (
+    PRIORITY,
+    Engine,
+    Inference,
+    Priority,
+    Tensors,
+    check_inputs,
+    check_output,
+)
 from service.errors import Draining, EngineFailed, Overloaded
 from service.spec import ModelSpec
 
@@ -27,10 +35,13 @@ class Entry(Generic[T]):
     rows: int
     deadline: float
     """When it is too late to start, on the clock that `pop` is given."""
+    priority: Priority = Priority.PHOTO
 
 
 class BatchQueue(Generic[T]):
-    """The policy, without clock, task or lock: first come, first served, and a bound."""
+    """The policy, without clock, task or lock: live frames before photos, among equals first come,
+    first served, and a bound for each of the two: photos cannot take the place of live frames.
+    """
 
     def __init__(self, *, max_batch: int, max_queue: int) -> None:
         self._max_batch = max_batch
@@ -41,12 +52,13 @@ class BatchQueue(Generic[T]):
         return len(self._entries)
 
     def push(self, entry: Entry[T]) -> None:
-        """Raises errors.Overloaded when `max_queue` entries wait already."""
-        if len(self._entries) >= self._max_queue:
+        """Raises errors.Overloaded when `max_queue` entries of its priority wait already."""
+        waiting = sum(other.priority is entry.priority for other in self._entries)
+        if waiting >= self._max_queue:
             raise Overloaded(
                 "Too many images are waiting",
                 limit=self._max_queue,
-                actual=len(self._entries) + 1,
+                actual=waiting + 1,
                 retry_after_s=1,
             )
         self._entries.append(entry)
@@ -57,15 +69,15 @@ class BatchQueue(Generic[T]):
             self._entries.remove(entry)
 
     def pop(self, now: float) -> list[Entry[T]]:
-        """The next batch: the oldest entry, and those of its key that fit in with it, in order.
+        """The next batch: the first entry, and those of its key that fit in with it, in order.
 
-        At most `max_batch` rows, unless the oldest has more alone. Entries whose deadline has
+        At most `max_batch` rows, unless the first has more alone. Entries whose deadline has
         passed are dropped. Empty when nobody waits.
         """
         batch: list[Entry[T]] = []
         kept: deque[Entry[T]] = deque()
         room = self._max_batch
-        for entry in self._entries:
+        for entry in sorted(self._entries, key=lambda waiting: waiting.priority):
             if entry.deadline <= now:
                 continue
             if not batch or (entry.key == batch[0].key and entry.rows <= room):
@@ -179,7 +191,8 @@ class Batcher:
         key = tuple((name, inputs[name].shape[1:]) for name in sorted(inputs))
         loop = asyncio.get_running_loop()
         request = _Request(inputs, perf_counter(), loop.create_future())
-        entry = Entry(request, key, rows, loop.time() + self._queue_timeout_s)
+        deadline = loop.time() + self._queue_timeout_s
+        entry = Entry(request, key, rows, deadline, PRIORITY.get())
         self._queue.push(entry)
         return entry
 

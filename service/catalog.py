@@ -21,6 +21,8 @@ from service.workers import Workers
 AUTO = "auto"
 FOR_PHOTOS = ("connectnet", "md_trisenet", "rcrnet")
 """What `auto` means for a photo: the first of these that is served, else the first that is."""
+FOR_STREAMS = ("rcrnet", "connectnet", "md_trisenet")
+"""The same for the frames of a stream."""
 FACE_DETECTOR = "face_detector"
 """Its folder in the repository: not a model to ask for, but what finds a photo's domain."""
 
@@ -50,10 +52,11 @@ class Catalog:
         """What `GET /v1/models` lists: those to ask for, then the face detector."""
         return (*self, self._faces) if self._faces else tuple(self)
 
-    def get(self, name: str = AUTO) -> Segmenter:
-        """The model of that name, or what `auto` means. Raises errors.UnknownModel."""
+    def get(self, name: str = AUTO, *, auto: tuple[str, ...] = FOR_PHOTOS) -> Segmenter:
+        """The model of that name, or what `auto` means: the first of these that is served, else the
+        first that is. Raises errors.UnknownModel."""
         if name == AUTO:
-            name = next((each for each in FOR_PHOTOS if each in self._by_name), self.names[0])
+            name = next((each for each in auto if each in self._by_name), self.names[0])
         segmenter = self._by_name.get(name)
         if segmenter is None:
             raise UnknownModel(f"There is no model of that name; there are {', '.join(self.names)}")

@@ -9,6 +9,7 @@ ServiceError
 ├── BodyTooLarge 413                  ├── UnsupportedImageType 415
 ├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
 │                           TooManyFrames, ForegroundMissing
+├── TooManyStreams 429
 ├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed, EngineDown
 ├── DeadlineExceeded 504
 └── InternalError 500
@@ -166,6 +167,13 @@ class TooManyFrames(UnprocessableImage):
 class ForegroundMissing(UnprocessableImage):
     code = "foreground_missing"
     title = "No person was found"
+
+
+class TooManyStreams(ServiceError):
+    status = 429
+    code = "too_many_streams"
+    title = "This caller has too many streams"
+    retryable = True
 
 
 class Unavailable(ServiceError):

@@ -30,6 +30,9 @@ class Output(StrEnum):
 class Colour:
     rgb: tuple[int, int, int]
 
+    def __str__(self) -> str:
+        return "#{:02x}{:02x}{:02x}".format(*self.rgb)
+
 
 @dataclass(frozen=True, slots=True)
 class Blur:
@@ -37,10 +40,16 @@ class Blur:
 
     radius_percent: float
 
+    def __str__(self) -> str:
+        return f"blur:{self.radius_percent:g}"
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """Another picture, which comes with the job."""
+
+    def __str__(self) -> str:
+        return "picture"
 
 
 Background = Colour | Blur | Picture
@@ -145,8 +154,7 @@ def _render(job: Job, photo: Frame, picture: Frame | None, found: Matte) -> Rend
     started = perf_counter()
     if job.look.require_foreground and not found.quality.foreground:
         raise ForegroundMissing("There is no person in the photo.")
-    alpha, box = _shape(found, job.look)
-    image = _paint(photo, picture, alpha, job.look, _window(box, photo.photo_hw, job.look))
+    image, box = draw(job.look, photo, picture, found)
     painted = perf_counter()
     body = encode(image, job.format)
     stages = found.timings.stages()
@@ -167,6 +175,17 @@ def _render(job: Job, photo: Frame, picture: Frame | None, found: Matte) -> Rend
             "encode": perf_counter() - painted,
         },
     )
+
+
+def draw(
+    look: Look, photo: Frame, picture: Frame | None, found: Matte
+) -> tuple[NDArray[np.uint8], matte.Box | None]:
+    """The result, uint8 [h,w] or [h,w,3|4], and where the person is in the photo.
+
+    The photo is whole unless only its mask is wanted; `picture` comes with a Picture background.
+    """
+    alpha, box = _shape(found, look)
+    return _paint(photo, picture, alpha, look, _window(box, photo.photo_hw, look)), box
 
 
 def _shape(found: Matte, look: Look) -> tuple[NDArray[np.uint8], matte.Box | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,28 @@ class Matte:
     timings: Timings
 
 
+class Memory(Protocol):
+    """What a stream knows of the frames before this one. Both are called in a worker, in turn."""
+
+    def recall(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
+        """The mask before this one, uint8 [h,w] for an image [h,w,3]; zeros for none."""
+        ...
+
+    def keep(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What to show for the mask uint8 [h,w] that the model gave for that image."""
+        ...
+
+
+class NoMemory:
+    """A photo has no frame before it."""
+
+    def recall(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
+        return np.zeros(image.shape[:2], np.uint8)
+
+    def keep(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return alpha
+
+
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     """A photo fitted to the model; `route` finds its domain."""
@@ -63,6 +85,7 @@ class _Prepared:
     frame: Frame
     image: NDArray[np.uint8]
     placement: Placement
+    prior: NDArray[np.uint8]
     route: Pending
 
 
@@ -98,6 +121,10 @@ class Segmenter:
     def takes_domain(self) -> bool:
         return self.spec.takes("domain")
 
+    def on(self, workers: Workers) -> Self:
+        """The same model with other threads for its pixels."""
+        return type(self)(self._engine, workers, self.faces)
+
     async def segment(self, frame: Frame, *, domain: Domain | None = None) -> Matte:
         """Raises errors.Unavailable when an engine is full or broken."""
         return await self.run(lambda _: frame, lambda _, matte: matte, domain=domain)
@@ -108,26 +135,29 @@ class Segmenter:
         finish: Callable[[Frame, Matte], T],
         *,
         domain: Domain | None = None,
+        memory: Memory | None = None,
     ) -> T:
         """What `finish` makes of the photo that `load` gives, and of its matte.
 
         `load` is told the sides that are enough: a decoder may halve a photo while both stay as
         long, and so does `fit` itself. Both are called in a thread, together with the work that
         is next to them, because every change of threads costs a wait. A `domain` is used as it
-        is and nobody looks for a face; raises ValueError where the model takes none. Raises what
-        they raise, and errors.Unavailable when an engine is full or broken.
+        is and nobody looks for a face; raises ValueError where the model takes none. With a
+        `memory` the photo is the next frame of its stream, which has no other in work. Raises
+        what they raise, and errors.Unavailable when an engine is full or broken.
         """
         router = self._router if domain is None else self._told(domain)
+        remembered = memory or NoMemory()
         lap = _stopwatch()
-        prepared = await self._workers.run(self._prepare, load, router)
+        prepared = await self._workers.run(self._prepare, load, router, remembered)
         fit_s = lap()
         routed = await prepared.route()
         route_s = lap()
-        inference = await self._infer(self._inputs(prepared.image, routed))
+        inference = await self._infer(self._inputs(prepared, routed))
         lap()
 
         def complete() -> T:
-            alpha, placement = inference.output[0], prepared.placement
+            alpha, placement = remembered.keep(inference.output[0]), prepared.placement
             measured = quality(alpha[inside(placement)])
             whole = unfit(alpha, placement, prepared.frame.photo_hw)
             timings = Timings(fit_s, route_s, inference.queue_s, inference.infer_s, lap())
@@ -140,17 +170,18 @@ class Segmenter:
             raise ValueError(f"{self.spec.name} takes no domain")
         return Told(Routed(domain, None))
 
-    def _prepare(self, load: Callable[[Size], Frame], router: Router) -> _Prepared:
+    def _prepare(self, load: Callable[[Size], Frame], router: Router, memory: Memory) -> _Prepared:
         (height, width), (also_height, also_width) = self.spec.size_hw, router.at_least
         frame = load((max(height, also_height), max(width, also_width)))
         image, placement = fit(frame.rgb, self.spec.size_hw, self.spec.resize)
-        return _Prepared(frame, image, placement, router.look(frame))
+        prior = memory.recall(image, frame.photo_hw)
+        return _Prepared(frame, image, placement, prior, router.look(frame))
 
-    def _inputs(self, image: NDArray[np.uint8], routed: Routed | None) -> Tensors:
-        """One row of each input of the model. A photo has no frame before it."""
-        inputs: dict[str, NDArray[Any]] = {"image": image[None]}
+    def _inputs(self, prepared: _Prepared, routed: Routed | None) -> Tensors:
+        """One row of each input of the model."""
+        inputs: dict[str, NDArray[Any]] = {"image": prepared.image[None]}
         if self.spec.takes("prior"):
-            inputs["prior"] = np.zeros((1, *self.spec.size_hw), np.uint8)
+            inputs["prior"] = prepared.prior[None]
         if routed is not None:
             inputs["domain"] = np.array([routed.domain], np.int64)
         return inputs

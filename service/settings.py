@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SILHOUETTE_"
 QUEUE_PER_WORKER = 32
+STREAMS_PER_WORKER = 8
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -66,6 +67,27 @@ class Settings(BaseSettings):
     max_pixels_in_flight: PositiveInt = 200_000_000
     """Pixels of all the images being worked on; more are refused with 503."""
 
+    max_streams: PositiveInt | None = None
+    """Streams of live video at once; unset is 8 for each worker."""
+    max_streams_per_caller: PositiveInt | None = None
+    """Of one key, or of one address where no key is asked for; unset is as many as there may be."""
+    max_frame_bytes: PositiveInt = 4 * 2**20
+    """Bytes of one message of a stream (close code 1009)."""
+    stream_idle_s: Seconds = 30
+    """Time without a frame after which a WebSocket stream ends (close code 4410)."""
+    stream_max_s: Seconds = 4 * 3600
+    """Time after which a stream ends, however lively."""
+    webrtc_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses to offer as ICE host candidates; none offers those of the network interfaces."""
+    webrtc_ice_servers: Annotated[tuple[str, ...], NoDecode] = ()
+    """`stun:` and `turn:` URLs, with credentials as in `turn:user:password@host:port`."""
+    webrtc_idle_s: Seconds = 10
+    """Time without a frame after which a WebRTC stream ends."""
+    webrtc_connect_s: Seconds = 30
+    """Time that a peer has to connect after its offer."""
+    webrtc_low_latency: bool = False
+    """Patches aiortc's jitter buffer to hand a frame on as soon as it is whole."""
+
     read_timeout_s: Seconds = 10
     """Time a client has to send its body (408)."""
     queue_timeout_s: Seconds = 2
@@ -88,7 +110,13 @@ class Settings(BaseSettings):
         """How many images may wait when `workers` of them can run."""
         return QUEUE_PER_WORKER * workers if self.queue_size is None else self.queue_size
 
-    @field_validator("models", "api_keys", "cors_origins", mode="before")
+    def max_streams_for(self, workers: int) -> int:
+        """How many streams there may be when `workers` frames can be in work."""
+        return STREAMS_PER_WORKER * workers if self.max_streams is None else self.max_streams
+
+    @field_validator(
+        "models", "api_keys", "cors_origins", "webrtc_hosts", "webrtc_ice_servers", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -40,6 +40,13 @@ class Telemetry:
         self.in_flight = Gauge(
             "silhouette_requests_in_flight", "Requests in work.", registry=self.registry
         )
+        self.streams = Gauge("silhouette_streams", "Streams of live video.", registry=self.registry)
+        self._frames = Counter(
+            "silhouette_frames",
+            "Frames of streams; `outcome` is result, skipped or error.",
+            ("transport", "outcome"),
+            registry=self.registry,
+        )
         self._queued = Gauge(
             "silhouette_queue_depth",
             "Images that wait for the engine.",
@@ -63,6 +70,9 @@ class Telemetry:
     def count_request(self, route: str, status: int, code: str = "ok") -> None:
         """`route` is the pattern, never the path a client sent: labels must stay few."""
         self._requests.labels(route, str(status), code).inc()
+
+    def count_frame(self, transport: str, outcome: str) -> None:
+        self._frames.labels(transport, outcome).inc()
 
     def observe_stages(self, model: str, stages: Mapping[str, float]) -> None:
         """Seconds by stage."""

@@ -73,6 +73,27 @@ TABLE = {
     "service.render": Row(
         "service.domains service.errors service.routing service.segmenter service.vision", "numpy"
     ),
+    "service.streaming": Row(
+        "service.engine.base service.errors service.render service.segmenter service.streaming"
+        " service.telemetry service.vision service.workers",
+        "numpy",
+    ),
+    # Pure: what a test can put into a table.
+    "service.streaming.slot": Row(),
+    "service.streaming.temporal": Row("", "cv2 numpy"),
+    "service.streaming.websocket": Row(
+        "service.engine.base service.errors service.render service.segmenter service.streaming"
+        " service.telemetry service.vision service.workers",
+        "numpy starlette",
+    ),
+    "service.streaming.webrtc": Row(
+        "service.engine.base service.errors service.render service.segmenter service.streaming"
+        " service.telemetry service.vision service.workers",
+        "aioice aiortc av cv2 numpy",
+    ),
+    "service.streaming.wire": Row(),
+    # Nothing in the gateway imports it.
+    "service.client": Row("service.streaming.wire", "httpx websockets"),
     "service.problems": Row("service.errors service.schemas service.telemetry", WEB),
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
     "service.routes": Row(ROUTES, "fastapi numpy pydantic python_multipart starlette"),

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import IntEnum
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +18,18 @@ DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 """When whoever asks stops waiting, on the clock of the event loop. An engine in process need not
 look: its caller is cancelled. One elsewhere passes it on.
 """
+
+
+class Priority(IntEnum):
+    """Of two that wait for the same model the lower one is next; the numbers are Triton's."""
+
+    LIVE = 1
+    """A frame of a stream: late, it is worth nothing."""
+    PHOTO = 2
+
+
+PRIORITY: ContextVar[Priority] = ContextVar("priority", default=Priority.PHOTO)
+"""Of what is being inferred, for whoever holds a queue."""
 
 DEVICES = ("cpu", "cuda", "tensorrt")
 """What may run a model, slowest first."""

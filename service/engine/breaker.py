@@ -18,6 +18,11 @@ class Breaker:
         self._in_a_row += 1
         self._probe_at = now + self._wait_s
 
+    def trip(self, now: float) -> None:
+        """A probe failed, and nobody else's failures need be waited for."""
+        self._in_a_row = max(self._in_a_row, self._failures)
+        self._probe_at = now + self._wait_s
+
     def passed(self) -> None:
         """An answer. One that was asked for before the breaker opened does not close it."""
         if not self.open:

@@ -14,7 +14,9 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from service.engine.base import (
     DEADLINE,
+    PRIORITY,
     Inference,
+    Priority,
     Tensors,
     Terms,
     check_inputs,
@@ -28,18 +30,20 @@ from service.errors import (
     Draining,
     EngineDown,
     EngineFailed,
+    Overloaded,
     ServiceError,
 )
 from service.spec import ModelSpec, TensorSpec
 from service.telemetry import IDENTITY
 
-LIVE, PHOTO = 1, 2
 """Priorities, as `config.pbtxt` has them: live frames go first."""
 KINDS = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
 DIGEST = "sha256"
 """Parameter of a configuration that says which weights it is for; it may be left out."""
 FAILURES = 3
 """In a row, after which a model is not asked but probed."""
+IDLE_S = 3
+"""Without an answer, after which a check asks for one."""
 
 CHANNEL_OPTIONS = (
     ("grpc.lb_policy_name", "round_robin"),
@@ -126,6 +130,8 @@ class TritonEngine:
         self._same = False
         """The server's model is that of the spec, since we last lost the server."""
         self._provider: str | None = None
+        self._heard: float | None = None
+        """When it last answered, or was last asked by a check."""
         self._closed = False
         self.queued = 0
         """Callers that wait for a place."""
@@ -145,14 +151,14 @@ class TritonEngine:
         """Raises errors.EngineDown, Overloaded, DeadlineExceeded, Draining too."""
         return (await self.infer_timed(inputs)).output
 
-    async def infer_timed(self, inputs: Tensors, *, live: bool = False) -> Inference:
+    async def infer_timed(self, inputs: Tensors) -> Inference:
         """The same, with the wait for a place apart; that in Triton's queue is in the rest."""
         rows = check_inputs(self._spec, inputs)
         arrived = perf_counter()
         deadline = self._deadline()
         async with self._place():
             began = perf_counter()
-            request = self._request(inputs, LIVE if live else PHOTO)
+            request = self._request(inputs, PRIORITY.get())
             left_s = max(0.001, self._terms.queue_timeout_s - (began - arrived))
             request.parameters["timeout"].int64_param = round(1e6 * left_s)
             output = self._read(await self._ask(request, deadline), rows)
@@ -165,10 +171,11 @@ class TritonEngine:
         try:
             await self._trust(deadline)
             answer = await self._call(self._server.stub.ModelReady, asked, deadline)
+            if not answer.ready:
+                raise EngineDown(f"The inference server is not ready for {self._spec.name}")
+            await self._listen(deadline)
         except DeadlineExceeded as error:
             raise EngineDown("The inference server does not answer") from error
-        if not answer.ready:
-            raise EngineDown(f"The inference server is not ready for {self._spec.name}")
 
     async def close(self) -> None:
         """Whoever still waits gets errors.Draining."""
@@ -218,6 +225,7 @@ class TritonEngine:
         await self._trust(deadline)
         answer = await self._call(self._server.stub.ModelInfer, request, deadline)
         self._breaker.passed()
+        self._heard = self._now()
         return answer
 
     async def _trust(self, deadline: float) -> None:
@@ -247,17 +255,34 @@ class TritonEngine:
         self._provider = provider
         self._same = True
 
+    async def _listen(self, deadline: float) -> None:
+        """Triton calls a model ready whose process is dead: one that has worked and was not heard
+        of for a while is probed, once for all who check at the time.
+        """
+        if self._heard is None or self._now() < self._heard + IDLE_S:
+            return
+        self._heard = self._now()
+        try:
+            await self._probe(deadline)
+        except Overloaded:
+            return  # others keep it busy
+        except (EngineFailed, DeadlineExceeded):
+            self._breaker.trip(self._now())
+            raise
+
     async def _probe(self, deadline: float) -> None:
         """A real inference, of one black picture."""
         black = {t.name: np.zeros((1, *t.shape[1:]), t.dtype) for t in self._spec.inputs}
         answer = await self._call(
-            self._server.stub.ModelInfer, self._request(black, PHOTO), deadline
+            self._server.stub.ModelInfer, self._request(black, Priority.PHOTO), deadline
         )
         self._read(answer, rows=1)
-        self._breaker.close()
-        log.warning("%s works again", self._spec.name)
+        self._heard = self._now()
+        if self._breaker.open:
+            self._breaker.close()
+            log.warning("%s works again", self._spec.name)
 
-    def _request(self, inputs: Tensors, priority: int) -> Message:
+    def _request(self, inputs: Tensors, priority: Priority) -> Message:
         identity = IDENTITY.get()
         request = service_pb2.ModelInferRequest(
             model_name=self._spec.name,

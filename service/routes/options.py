@@ -131,7 +131,9 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Reads a whole number of that range."""
+
     def read(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
@@ -140,7 +142,9 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def _number(low: float, high: float) -> Callable[[str], float]:
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Reads a decimal number of that range."""
+
     def read(text: str) -> float:
         if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
             raise ValueError(f"must be a number from {low:g} to {high:g}")
@@ -224,24 +228,24 @@ PARAMETERS: dict[str, Parameter] = {
         _not_yet("decontaminate", "false", ("true",)), _BOOLEAN, "`true` is not available yet."
     ),
     "grow": Parameter(
-        _whole(-MAX_EDGE_PIXELS, MAX_EDGE_PIXELS),
+        whole(-MAX_EDGE_PIXELS, MAX_EDGE_PIXELS),
         _range("integer", -MAX_EDGE_PIXELS, MAX_EDGE_PIXELS, 0),
         "Moves the edge outwards by pixels of the photo; negative moves it inwards.",
     ),
     "feather": Parameter(
-        _number(0, MAX_EDGE_PIXELS),
+        number(0, MAX_EDGE_PIXELS),
         _range("number", 0, MAX_EDGE_PIXELS, 0),
         "Softens the edge by pixels of the photo.",
     ),
     "crop": Parameter(_flag, _BOOLEAN, "Crops to the person; without a person nothing is cut."),
     "crop_margin": Parameter(
-        _number(0, MAX_MARGIN_PERCENT),
+        number(0, MAX_MARGIN_PERCENT),
         _range("number", 0, MAX_MARGIN_PERCENT, 0),
         "Room around the crop on each side, in percent of the person's height and width.",
     ),
     "invert": Parameter(_flag, _BOOLEAN, "Keeps the background instead of the person."),
     "threshold": Parameter(
-        _number(0, 1), _range("number", 0, 1), "Makes the mask hard; absent keeps it soft."
+        number(0, 1), _range("number", 0, 1), "Makes the mask hard; absent keeps it soft."
     ),
     "domain": Parameter(
         _domain,

@@ -13,6 +13,7 @@ from service.catalog import Catalog
 from service.engine.base import Remote
 from service.errors import EngineFailed, WarmingUp
 from service.routes.intake import BodyBudget, IntakeLimits
+from service.streaming.streams import Streams
 from service.telemetry import Telemetry
 from service.vision.decode import ImageLimits
 from service.workers import Workers
@@ -26,13 +27,18 @@ class Timeouts:
 
 @dataclass(slots=True)
 class Parts:
-    """`door` counts requests from their first byte on, `pixels` the photos in work."""
+    """`door` counts requests from their first byte on, `pixels` the photos in work.
+
+    `live` are the threads for frames: a stream does not wait for photos that are being decoded.
+    """
 
     version: str
     catalog: Catalog
     workers: Workers
+    live: Workers
     door: Admission
     pixels: Admission
+    streams: Streams
     bodies: BodyBudget
     telemetry: Telemetry
     keyring: Keyring

@@ -10,9 +10,9 @@ import pytest
 from grpc import StatusCode
 
 from service.engine import open_remote
-from service.engine.base import DEADLINE, Terms, check_inputs, falls_short
+from service.engine.base import DEADLINE, PRIORITY, Priority, Terms, check_inputs, falls_short
 from service.engine.faults import fault_of
-from service.engine.triton import LIVE, PHOTO, differences, provider_of, target_of
+from service.engine.triton import differences, provider_of, target_of
 from service.errors import (
     DeadlineExceeded,
     Draining,
@@ -124,9 +124,11 @@ class TestAnswers:
 class TestWhatGoesAlong:
     async def test_a_photo_unless_it_is_a_live_frame(self, triton, engine):
         await engine.infer(photo())
-        await engine.infer_timed(photo(), live=True)
+        token = PRIORITY.set(Priority.LIVE)
+        await engine.infer(photo())
+        PRIORITY.reset(token)
         sent = [call.request.parameters["priority"].uint64_param for call in triton.calls]
-        assert sent == [PHOTO, LIVE]
+        assert sent == [Priority.PHOTO, Priority.LIVE] == [2, 1]
 
     async def test_the_wait_in_the_queue_is_ours_to_say(self, triton, connect, port):
         await connect(port, queue_timeout_s=1.5).infer(photo())
@@ -513,6 +515,55 @@ class TestBreaking:
         await self.fail(triton, engine, 2)
         sent = [set(call.request.raw_input_contents[0]) for call in triton.calls]
         assert sent == [{0}, {0}]
+
+    async def test_a_check_leaves_a_model_alone_that_answers(self, triton, engine):
+        await engine.infer(photo())
+        await engine.check()
+        assert len(triton.calls) == 1
+
+    @pytest.fixture
+    def idle(self, monkeypatch):
+        """Any time without an answer is long."""
+        monkeypatch.setattr("service.engine.triton.IDLE_S", 0)
+
+    async def test_a_check_probes_what_was_not_heard_of_for_long(self, idle, triton, engine):
+        await engine.infer(photo())
+        await engine.check()
+        assert [set(call.request.raw_input_contents[0]) for call in triton.calls[1:]] == [{0}]
+
+    async def test_a_model_that_never_worked_is_not_probed(self, idle, triton, engine):
+        await engine.check()
+        assert triton.calls == []
+
+    async def test_a_model_that_dies_unasked_is_found_by_the_check(
+        self, idle, triton, connect, port
+    ):
+        engine = connect(port, probe_every_s=60)
+        await engine.infer(photo())
+        triton.failures = [INTERNAL]
+        with pytest.raises(EngineFailed):
+            await engine.check()
+        for refused in (engine.check(), engine.infer(photo())):
+            with pytest.raises(EngineFailed, match="not working"):
+                await refused
+        assert len(triton.calls) == 2
+
+    async def test_a_model_that_hangs_unasked_is_found_by_the_check(
+        self, idle, triton, connect, port
+    ):
+        engine = connect(port, probe_every_s=60)
+        await engine.infer(photo())
+        triton.failures = [(StatusCode.DEADLINE_EXCEEDED, "")]
+        with pytest.raises(EngineDown, match="does not answer"):
+            await engine.check()
+        with pytest.raises(EngineFailed, match="not working"):
+            await engine.check()
+
+    async def test_a_model_that_others_keep_busy_is_ready(self, idle, triton, engine):
+        await engine.infer(photo())
+        triton.failures = [(StatusCode.UNAVAILABLE, "Exceeds maximum queue size")]
+        await engine.check()
+        await engine.infer(photo())
 
 
 class TestComingAndGoing:

@@ -1,0 +1,1 @@
+"""Live video: a session per stream, and the transports that feed it."""

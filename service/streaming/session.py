@@ -1,0 +1,74 @@
+"""One stream of frames: what was asked for, and what is remembered between frames."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeVar
+
+from service.engine.base import PRIORITY, Priority
+from service.render import Look, Output
+from service.segmenter import Matte, Segmenter
+from service.streaming.memory import StreamMemory
+from service.vision.decode import Frame, ImageFormat
+from service.vision.geometry import Size
+
+T = TypeVar("T")
+
+SMOOTHING = 0.5
+"""The dial where nobody turns it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What is made of each frame. Replaced as a whole, between two frames, when it changes."""
+
+    segmenter: Segmenter
+    look: Look = field(default_factory=Look)
+    format: ImageFormat | None = None
+    """Of the pictures that go back, where the transport is not video; None: see `encoded_as`."""
+    size: int | None = None
+    """Pixels of the longer side that a result has at most; None: those of the frame."""
+    smoothing: float = SMOOTHING
+    picture: Frame | None = field(default=None, repr=False, compare=False)
+    """The background, when `look.background` is a Picture."""
+
+    @property
+    def encoded_as(self) -> ImageFormat:
+        """What was asked for; else JPEG for a composite and PNG for what must be exact."""
+        if self.format is not None:
+            return self.format
+        return ImageFormat.JPEG if self.look.output is Output.COMPOSITE else ImageFormat.PNG
+
+
+class StreamSession:
+    """Frames go through one at a time, in order, ahead of photos. Shares nothing with others."""
+
+    def __init__(self, options: StreamOptions, clock: Callable[[], float] = monotonic) -> None:
+        self.id = secrets.token_urlsafe(12)
+        self._clock = clock
+        self._options = options
+        self._memory = StreamMemory(options.smoothing, clock)
+
+    @property
+    def options(self) -> StreamOptions:
+        return self._options
+
+    def configure(self, options: StreamOptions) -> None:
+        """For the frames from the next one on. Another model begins without a memory."""
+        if options.segmenter.spec != self._options.segmenter.spec:
+            self._memory = StreamMemory(options.smoothing, self._clock)
+        self._memory.smoothing = options.smoothing
+        self._options = options
+
+    def reset(self) -> None:
+        """The next frame owes nothing to those before it."""
+        self._memory.forget()
+
+    async def run(self, load: Callable[[Size], Frame], finish: Callable[[Frame, Matte], T]) -> T:
+        """As `Segmenter.run`, for the next frame of this stream."""
+        token = PRIORITY.set(Priority.LIVE)
+        try:
+            return await self._options.segmenter.run(load, finish, memory=self._memory)
+        finally:
+            PRIORITY.reset(token)

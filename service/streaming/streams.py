@@ -1,0 +1,62 @@
+"""How many streams there may be: a place is tried for and never awaited."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.errors import Draining, Overloaded, TooManyStreams
+
+
+class Streams:
+    """The places for streams, of all transports together. Belongs to one event loop."""
+
+    def __init__(self, *, most: int, most_per_caller: int) -> None:
+        self.most = most
+        self.most_per_caller = most_per_caller
+        self.closing = asyncio.Event()
+        """Set when the service stops: every stream then ends by itself."""
+        self._callers: Counter[str] = Counter()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def count(self) -> int:
+        return self._callers.total()
+
+    @contextmanager
+    def enter(self, caller: str) -> Iterator[None]:
+        """Holds a place. Raises errors.Draining, TooManyStreams (of this caller) or Overloaded."""
+        if self.closing.is_set():
+            raise Draining("The service is shutting down")
+        if self._callers[caller] >= self.most_per_caller:
+            raise TooManyStreams(
+                "You have too many streams",
+                limit=self.most_per_caller,
+                actual=self._callers[caller] + 1,
+                retry_after_s=1,
+            )
+        if self.count >= self.most:
+            raise Overloaded(
+                "There are too many streams",
+                limit=self.most,
+                actual=self.count + 1,
+                retry_after_s=1,
+            )
+        self._callers[caller] += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._callers[caller] -= 1
+            self._callers += Counter()  # forgets who has none
+            if not self.count:
+                self._idle.set()
+
+    def close(self) -> None:
+        """Nobody enters any more, and who is in is told to end."""
+        self.closing.set()
+
+    async def idle(self) -> None:
+        """Returns once there is no stream."""
+        await self._idle.wait()
