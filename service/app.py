@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -22,12 +22,13 @@ from service.engine import REMOTES, open_engine, open_remote
 from service.engine.base import DEVICES, Engine, Remote, Terms, TimedEngine, falls_short
 from service.errors import EngineFailed, ServiceError, Unavailable
 from service.exchange import Cors, Exchange
-from service.routes import describe, health, models, page, segment
+from service.routes import describe, health, models, page, segment, stream
 from service.routes.intake import BodyBudget, IntakeLimits
 from service.routes.parts import Parts, Timeouts, require_key
 from service.settings import Settings
 from service.spec import ModelSpec
-from service.streaming.streams import Streams
+from service.streaming.frames import FRAME_PIXELS
+from service.streaming.streams import StreamLimits, Streams
 from service.telemetry import Telemetry
 from service.vision.decode import ImageLimits
 from service.workers import Workers
@@ -122,6 +123,12 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         most=most_streams, most_per_caller=settings.max_streams_per_caller or most_streams
     )
     telemetry.streams.set_function(lambda: streams.count)
+    image_limits = ImageLimits(
+        bytes=settings.max_body_bytes,
+        pixels=settings.max_pixels,
+        side=settings.max_side,
+        aspect=settings.max_aspect,
+    )
     return Parts(
         version=version(),
         catalog=opened.catalog,
@@ -134,14 +141,17 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
         telemetry=telemetry,
         keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
-        image_limits=ImageLimits(
-            bytes=settings.max_body_bytes,
-            pixels=settings.max_pixels,
-            side=settings.max_side,
-            aspect=settings.max_aspect,
-        ),
+        image_limits=image_limits,
         intake_limits=IntakeLimits(settings.max_body_bytes, settings.read_timeout_s),
         timeouts=Timeouts(settings.request_timeout_s, settings.queue_timeout_s),
+        stream_limits=StreamLimits(
+            message_bytes=settings.max_frame_bytes,
+            idle_s=settings.stream_idle_s,
+            max_s=settings.stream_max_s,
+            frame_s=settings.request_timeout_s,
+        ),
+        frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
+        origins=settings.cors_origins,
     )
 
 
@@ -262,6 +272,7 @@ def _add_routes(app: FastAPI) -> None:
     keyed = [Depends(require_key)]
     app.include_router(segment.router, dependencies=keyed)
     app.include_router(models.router, dependencies=keyed)
+    app.include_router(stream.router)
     app.include_router(health.router)
     app.include_router(page.router)
     app.mount("/web", page.PageFiles(), name="web")

@@ -26,6 +26,15 @@ class Keyring:
         if not any([self._holds(key) for key in sent]):
             raise Unauthorized("The key is not known.")
 
+    def caller(self, bearer: str | None, api_key: str | None, address: str) -> str:
+        """Whose quota it is: the key's where keys are asked for, else the address's.
+
+        Raises Unauthorized as `check` does.
+        """
+        self.check(bearer, api_key)
+        held = [key for key in (bearer, api_key) if key and self._holds(key)]
+        return _digest(held[0].encode("latin-1", "replace")).hex() if held else address
+
     def _holds(self, key: str) -> bool:
         """Looks at every key, so that the time tells nothing about which one matched.
 

@@ -136,7 +136,9 @@ async def run_job(job: Job, segmenter: Segmenter) -> Rendered:
         return photo
 
     return await segmenter.run(
-        load, lambda photo, found: _render(job, photo, picture, found), domain=job.domain
+        load,
+        lambda photo, found: render(job.look, job.format, photo, picture, found),
+        domain=job.domain,
     )
 
 
@@ -150,17 +152,20 @@ def _load(job: Job, at_least: Size) -> tuple[Frame, Frame | None]:
     return photo, decode(job.picture.data, job.picture.header)
 
 
-def _render(job: Job, photo: Frame, picture: Frame | None, found: Matte) -> Rendered:
+def render(
+    look: Look, format: ImageFormat, photo: Frame, picture: Frame | None, found: Matte
+) -> Rendered:
+    """What `draw` makes, as a file. Raises ForegroundMissing, and what `encode` raises."""
     started = perf_counter()
-    if job.look.require_foreground and not found.quality.foreground:
+    if look.require_foreground and not found.quality.foreground:
         raise ForegroundMissing("There is no person in the photo.")
-    image, box = draw(job.look, photo, picture, found)
+    image, box = draw(look, photo, picture, found)
     painted = perf_counter()
-    body = encode(image, job.format)
+    body = encode(image, format)
     stages = found.timings.stages()
     return Rendered(
         body=body,
-        format=job.format,
+        format=format,
         size_hw=(image.shape[0], image.shape[1]),
         photo_hw=photo.photo_hw,
         box=box,
@@ -184,11 +189,11 @@ def draw(
 
     The photo is whole unless only its mask is wanted; `picture` comes with a Picture background.
     """
-    alpha, box = _shape(found, look)
+    alpha, box = shape(found, look)
     return _paint(photo, picture, alpha, look, _window(box, photo.photo_hw, look)), box
 
 
-def _shape(found: Matte, look: Look) -> tuple[NDArray[np.uint8], matte.Box | None]:
+def shape(found: Matte, look: Look) -> tuple[NDArray[np.uint8], matte.Box | None]:
     """The alpha to use, and the person's box in it. Without a person the mask is empty."""
     alpha = matte.only_person(found.alpha, found.quality)
     if look.threshold is not None:

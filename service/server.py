@@ -11,11 +11,16 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app, drain
+from service.connection import Connection
 from service.settings import Settings
 from service.telemetry import logging_config
 
 CLOSE_TIMEOUT_S = 2
 """Given to connections to close after the drain, before they are cut."""
+PING_EVERY_S = 4
+PING_TIMEOUT_S = 5
+"""A WebSocket peer that vanished without a word, or stopped reading, is cut off after at most the
+two together: its place is free within ten seconds."""
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +41,11 @@ class Server(uvicorn.Server):
                 self.app,
                 loop="auto",
                 http="httptools",
-                ws_per_message_deflate=False,
+                ws=Connection,
+                ws_max_size=settings.max_frame_bytes,
+                ws_ping_interval=PING_EVERY_S,
+                ws_ping_timeout=PING_TIMEOUT_S,
+                ws_per_message_deflate=False,  # pictures do not get smaller
                 server_header=False,
                 access_log=False,
                 log_config=None,

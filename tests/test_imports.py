@@ -94,6 +94,7 @@ TABLE = {
     "service.streaming.wire": Row(),
     # Nothing in the gateway imports it.
     "service.client": Row("service.streaming.wire", "httpx websockets"),
+    "service.connection": Row("", "uvicorn"),
     "service.problems": Row("service.errors service.schemas service.telemetry", WEB),
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
     "service.routes": Row(ROUTES, "fastapi numpy pydantic python_multipart starlette"),

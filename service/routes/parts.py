@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from service.admission import Admission
 from service.auth import Keyring
@@ -13,7 +13,7 @@ from service.catalog import Catalog
 from service.engine.base import Remote
 from service.errors import EngineFailed, WarmingUp
 from service.routes.intake import BodyBudget, IntakeLimits
-from service.streaming.streams import Streams
+from service.streaming.streams import StreamLimits, Streams
 from service.telemetry import Telemetry
 from service.vision.decode import ImageLimits
 from service.workers import Workers
@@ -45,6 +45,11 @@ class Parts:
     image_limits: ImageLimits
     intake_limits: IntakeLimits
     timeouts: Timeouts
+    stream_limits: StreamLimits
+    frame_limits: ImageLimits
+    """Of one frame of a stream."""
+    origins: tuple[str, ...] = ()
+    """Of other hosts, whose pages may call us; `*` for all."""
     remote: Remote | None = None
     warm_up_failed: bool = False
 
@@ -62,8 +67,8 @@ class Parts:
                 raise WarmingUp("The models are warming up.")
 
 
-def parts_of(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
+def parts_of(connection: HTTPConnection) -> Parts:
+    parts: Parts = connection.app.state.parts
     return parts
 
 

@@ -4,8 +4,21 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from service.errors import Draining, Overloaded, TooManyStreams
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What one stream may be."""
+
+    message_bytes: int = 4 * 2**20
+    idle_s: float = 30
+    """Without a frame."""
+    max_s: float = 4 * 3600
+    frame_s: float = 10
+    """For one frame, after which its work is cancelled."""
 
 
 class Streams:
