@@ -117,6 +117,17 @@ class Limits(Wire):
     request_timeout_s: float
 
 
+class LiveLimits(Wire):
+    """Of live video."""
+
+    streams: int
+    streams_per_caller: int
+    message_bytes: int = Field(description="Of one WebSocket message.")
+    frame_pixels: int
+    idle_s: float = Field(description="Without a frame, after which a WebSocket stream ends.")
+    max_s: float
+
+
 class Formats(Wire):
     input: list[str]
     output: list[str]
@@ -130,7 +141,11 @@ class Capabilities(Wire):
         description="JSON schema of each parameter of `POST /v1/segment`."
     )
     models: list[str]
-    streams: list[str] = Field(description="Streaming protocols; none yet.")
+    streams: list[str] = Field(description="How live video may come and go.")
+    stream_limits: LiveLimits
+    stream_parameters: dict[str, dict[str, Any]] = Field(
+        description="JSON schema of each option of a stream."
+    )
     not_available: list[str] = Field(description="Values that are refused with `not_available`.")
 
 

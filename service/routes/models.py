@@ -8,9 +8,13 @@ from service.domains import FaceRouter
 from service.routes.describe import problems
 from service.routes.options import NOT_AVAILABLE, PARAMETERS
 from service.routes.parts import Parts, parts_of
-from service.schemas import Capabilities, Formats, Limits, ModelCard, Models
+from service.routes.stream_options import STREAM_PARAMETERS
+from service.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard, Models
 from service.segmenter import Segmenter
 from service.vision.decode import ImageFormat
+
+STREAMS = ("websocket",)
+"""How live video may come and go."""
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
@@ -34,7 +38,9 @@ async def capabilities(request: Request) -> Capabilities:
         formats=Formats(input=formats, output=formats),
         parameters={name: known.schema for name, known in PARAMETERS.items()},
         models=list(parts.catalog.names),
-        streams=[],
+        streams=list(STREAMS),
+        stream_limits=_live_limits(parts),
+        stream_parameters={name: known.schema for name, known in STREAM_PARAMETERS.items()},
         not_available=list(NOT_AVAILABLE),
     )
 
@@ -70,4 +76,15 @@ def _limits(parts: Parts) -> Limits:
         read_timeout_s=parts.intake_limits.read_timeout_s,
         queue_timeout_s=parts.timeouts.queue_s,
         request_timeout_s=parts.timeouts.request_s,
+    )
+
+
+def _live_limits(parts: Parts) -> LiveLimits:
+    return LiveLimits(
+        streams=parts.streams.most,
+        streams_per_caller=parts.streams.most_per_caller,
+        message_bytes=parts.stream_limits.message_bytes,
+        frame_pixels=parts.frame_limits.pixels,
+        idle_s=parts.stream_limits.idle_s,
+        max_s=parts.stream_limits.max_s,
     )

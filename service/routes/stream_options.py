@@ -1,23 +1,26 @@
 """The options of a stream, for every transport: JSON of a `config` message, or a query."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from service.catalog import AUTO, FOR_STREAMS
-from service.errors import BadParameter, UnknownParameter
+from service.errors import BadParameter, NotAcceptable, UnknownParameter
 from service.render import Look, Output, Picture
 from service.routes.options import PARAMETERS, Parameter, number, whole
 from service.routes.parts import Parts
 from service.segmenter import Segmenter
+from service.streaming.frames import fitting
 from service.streaming.session import SMOOTHING, StreamOptions
-from service.vision.decode import Frame, check_limits, decode, read_header
+from service.vision.decode import Frame, ImageFormat, check_limits, decode, read_header
+from service.vision.geometry import shrink
 
 PICTURE = "background_image"
 SIDES = (64, 4096)
 """Pixels that a result's longer side may be asked to have."""
+PICTURE_SIDE = 1920
+"""Pixels of the longer side that a background is kept at, for as long as its stream lasts."""
 
 STREAM_PARAMETERS: dict[str, Parameter] = {
     name: PARAMETERS[name]
@@ -41,14 +44,22 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
     ),
 }
 _LOOK = {known.name for known in fields(Look)}
+_DEFAULTS: dict[str, object] = {
+    "model": AUTO,
+    "format": None,
+    "size": None,
+    "smoothing": SMOOTHING,
+    **{name: getattr(Look(), name) for name in STREAM_PARAMETERS if name in _LOOK},
+}
 
 
 async def read_stream_options(
     given: Mapping[str, object], parts: Parts, before: StreamOptions | None = None
 ) -> StreamOptions:
-    """What `given` asks for, over what held `before`; JSON numbers count as text.
+    """What `given` asks for, over what held `before`.
 
-    Raises BadParameter, UnknownParameter, UnknownModel, and for a picture what decoding it raises.
+    JSON numbers count as text; null is what holds where nothing is asked for. Raises BadParameter,
+    UnknownParameter, UnknownModel, NotAcceptable, and for a picture what decoding it raises.
     """
     values = {name: _read(name, value) for name, value in given.items() if name != PICTURE}
     now = before or StreamOptions(_segmenter(AUTO, parts))
@@ -64,8 +75,11 @@ async def read_stream_options(
         now = replace(now, picture=None)
     new: dict[str, Any] = values | {"look": replace(now.look, **look)}
     now = replace(now, **new)
-    if "background" in look and now.look.output is not Output.COMPOSITE:
+    asked = given.get("background") is not None or PICTURE in given
+    if asked and now.look.output is not Output.COMPOSITE:
         raise BadParameter("background: needs output=composite")
+    if now.look.transparent and now.format is ImageFormat.JPEG:
+        raise NotAcceptable("JPEG cannot hold transparency; ask for png or webp.")
     return now
 
 
@@ -96,6 +110,8 @@ def _read(name: str, value: object) -> object:
         raise UnknownParameter(
             f"{name[:80]!r} is not a parameter; there are {', '.join(STREAM_PARAMETERS)}."
         )
+    if value is None:
+        return _DEFAULTS[name]
     try:
         return known.read(_text(value))
     except ValueError as error:
@@ -115,9 +131,10 @@ def _text(value: object) -> str:
 
 def _picture(value: object, parts: Parts) -> Frame:
     try:
-        data = base64.b64decode(str(value), validate=True)
-    except binascii.Error:
+        data = base64.b64decode(_text(value), validate=True)
+    except ValueError:
         raise BadParameter(f"{PICTURE}: is not base64") from None
     header = read_header(data)
     check_limits(header, parts.image_limits)
-    return decode(data, header)
+    kept_hw = fitting(header.upright_hw, PICTURE_SIDE)
+    return Frame(shrink(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)
