@@ -4,7 +4,9 @@ Triton ignores keys that it does not know in `parameters`, and on a machine with
 the accelerator's: nobody would hear of a typing mistake before production.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import onnx
 from google.protobuf import text_format
 from onnx import TensorProto
 from tritonclient.grpc import model_config_pb2 as schema
+
+from service.spec import SPEC_FILE
+from training.triton_config import DIGEST
 
 # Of onnxruntime_backend r26.06. The first nine are those we use.
 TENSORRT_KEYS = frozenset(  # one a line would fill a screen
@@ -56,7 +61,17 @@ def complaints(folder: Path, text: str) -> list[str]:
         config = parse(text)
     except text_format.ParseError as error:
         return [f"schema: {error}"]
-    checks = (_names, _tensors, _queue, _accelerator, _profiles, _warm_up, _parameters, _versions)
+    checks = (
+        _names,
+        _tensors,
+        _queue,
+        _accelerator,
+        _profiles,
+        _warm_up,
+        _parameters,
+        _digest,
+        _versions,
+    )
     return [complaint for check in checks for complaint in check(config, folder)]
 
 
@@ -169,8 +184,24 @@ def _warm_up(config: Any, folder: Path) -> Iterator[str]:
 
 
 def _parameters(config: Any, folder: Path) -> Iterator[str]:
-    for key in config.parameters.keys() - PARAMETERS:
+    for key in config.parameters.keys() - PARAMETERS - {DIGEST}:
         yield f"parameters: the backend knows no {key!r}"
+
+
+def _digest(config: Any, folder: Path) -> Iterator[str]:
+    """What the gateway compares: of the spec, and of every version that is served."""
+    if DIGEST not in config.parameters:
+        yield "digest: none is said"
+        return
+    said = config.parameters[DIGEST].string_value
+    found = {SPEC_FILE: json.loads((folder / SPEC_FILE).read_text())["sha256"]}
+    for version in config.version_policy.specific.versions:
+        file = folder / str(version) / "model.onnx"
+        if file.exists():
+            found[f"{version}/{file.name}"] = sha256(file.read_bytes()).hexdigest()
+    for where, digest in found.items():
+        if digest != said:
+            yield f"digest: {said!r}, and {where} has {digest!r}"
 
 
 def _versions(config: Any, folder: Path) -> Iterator[str]:

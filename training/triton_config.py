@@ -38,6 +38,10 @@ QUEUE_TIMEOUT_US = 2_000_000
 QUEUE_SIZE = 64
 """Requests that may wait, at each level of priority."""
 WORKSPACE_BYTES = 1 << 30
+DIGEST = "sha256"
+"""Parameter that says which weights are served: the backend passes over it, the gateway compares
+it with its own spec.
+"""
 
 
 def write_configs(spec: ModelSpec, folder: Path) -> None:
@@ -87,6 +91,7 @@ model_warmup [
 {_listed(_warm_up(spec, batch) for batch in sorted({1, spec.max_batch}))}
 ]
 parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
+parameters {{ key: "{DIGEST}" value {{ string_value: "{spec.sha256}" }} }}
 version_policy {{ specific {{ versions: [ {spec.version} ] }} }}
 """
 

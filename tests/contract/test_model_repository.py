@@ -2,9 +2,11 @@
 
 import json
 
+import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
+from service.engine import triton
 from service.spec import SPEC_FILE, load_spec
 from tests.config_lint import complaints, parse
 from tests.published import REPOSITORY, assert_published
@@ -102,6 +104,33 @@ def test_engines_of_other_weights_are_other_engines(folder):
     assert tensorrt_options(spec)[key] != tensorrt_options(retrained)[key]
 
 
+def test_configurations_say_whose_weights_they_are_for(folder):
+    spec = load_spec(folder)
+    for file in CONFIGS:
+        config = parse((folder / file).read_text())
+        assert config.parameters[triton.DIGEST].string_value == spec.sha256
+        assert triton.differences(spec, config) == []
+        retrained = spec.model_copy(update={"sha256": "1" * 64})
+        [differs] = triton.differences(retrained, config)
+        assert spec.sha256 in differs
+
+
+@pytest.mark.parametrize("stale", [SPEC_FILE, "1/model.onnx"])
+def test_lint_sees_a_digest_that_one_of_the_files_has_not(folder, stale):
+    text = (folder / "config.pbtxt").read_text()
+    if stale == SPEC_FILE:
+        spec = json.loads((folder / SPEC_FILE).read_text())
+        (folder / SPEC_FILE).write_text(json.dumps(spec | {"sha256": "1" * 64}))
+    else:
+        # Another graph of the same shapes: the old one with a name.
+        graph = onnx.load(folder / stale)
+        graph.producer_name = "retrained"
+        onnx.save(graph, folder / stale)
+    [complaint] = complaints(folder, text)
+    assert complaint.startswith("digest:")
+    assert stale in complaint
+
+
 def test_a_domain_has_a_profile_of_its_own(tmp_path):
     options = tensorrt_options(load_spec(published(tmp_path, "md_trisenet")))
     assert options["trt_profile_opt_shapes"] == "image:4x24x32x3,domain:4"
@@ -147,6 +176,9 @@ FAULTS = [
     ("warm-up", "dims: [ 24, 32, 3 ] random", "dims: [ 24, 32 ] random"),
     ("warm-up", 'inputs { key: "domain"', 'inputs { key: "prior"'),
     ("parameters", "intra_op_thread_count", "intra_op_threads"),
+    ("parameters", 'key: "sha256"', 'key: "sha265"'),
+    ("digest", 'key: "sha256"', 'key: "sha265"'),
+    ("digest", 'key: "sha256" value { string_value: "', 'key: "sha256" value { string_value: "0'),
     ("version", "versions: [ 1 ]", "versions: [ 2 ]"),
     ("version", "specific { versions: [ 1 ] }", "latest { num_versions: 1 }"),
 ]
