@@ -17,9 +17,12 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from service.engine.base import falls_short
+from service.engine.triton import provider_of
 from service.server import CLOSE_TIMEOUT_S
 from service.settings import PREFIX, Settings
 from service.telemetry import Telemetry
+from tests.config_lint import parse
 from training.triton_config import CACHE_VOLUME, TRITON_RELEASE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,13 +43,21 @@ TRITON_EXIT_S = 30
 
 
 def manifest(kind, name):
-    return next(
-        each for each in MANIFESTS if (each["kind"], each["metadata"]["name"]) == (kind, name)
-    )
+    return next(each for each in MANIFESTS if named(each) == (kind, name))
+
+
+def named(manifest):
+    return manifest["kind"], manifest["metadata"]["name"]
 
 
 def pod(name):
     return manifest("Deployment", name)["spec"]["template"]["spec"]
+
+
+def variables(name):
+    """Of the one container of a Deployment."""
+    [container] = pod(name)["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
 
 
 def seconds(text):
@@ -226,12 +237,40 @@ def test_variables_handed_to_the_gateway_are_settings():
     assert given <= {PREFIX + name.upper() for name in Settings.model_fields}
 
 
-def test_gpu_file_switches_the_gateway_over():
+def gpu_file():
     lines = (DEPLOY / "gpu.env").read_text().splitlines()
-    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_gpu_file_switches_the_gateway_over():
+    given = gpu_file()
     assert given.pop("COMPOSE_PROFILES") == "gpu"
-    assert given == TRITON_CPU["gateway"]["environment"]
+    assert given == {**TRITON_CPU["gateway"]["environment"], "SILHOUETTE_DEVICE": "tensorrt"}
     assert given.keys() <= SERVICES["gateway"]["environment"].keys()
+
+
+@pytest.mark.parametrize(
+    ("environment", "device", "file"),
+    [
+        (gpu_file(), "tensorrt", "config.pbtxt"),
+        (variables("gateway"), "tensorrt", "config.pbtxt"),
+        (TRITON_CPU["gateway"]["environment"], "cpu", "configs/cpu.pbtxt"),
+    ],
+    ids=["gpu.env", "kubernetes", "triton-cpu.yml"],
+)
+def test_gateway_asks_for_the_device_that_triton_is_told_to_use(environment, device, file):
+    assert environment["SILHOUETTE_DEVICE"] == device
+    configured = (ROOT / "model_repository/connectnet" / file).read_text()
+    assert provider_of(parse(configured)) == f"triton:{device}"
+
+
+@pytest.mark.parametrize(
+    "environment", [gpu_file(), variables("gateway")], ids=["gpu.env", "kubernetes"]
+)
+def test_a_gpu_is_not_given_up_in_silence(environment):
+    assert falls_short("triton:cpu", environment["SILHOUETTE_DEVICE"])
+    assert falls_short("triton:cuda", environment["SILHOUETTE_DEVICE"])
+    assert "SILHOUETTE_ALLOW_DEGRADED" not in environment
 
 
 # Monitoring
@@ -292,6 +331,18 @@ def test_kustomization_lists_every_manifest():
     }
 
 
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl to put them together")
+def test_kustomize_puts_every_manifest_together():
+    folder = DEPLOY / "kubernetes"
+    made = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, check=True)
+    rendered = list(yaml.safe_load_all(made.stdout))
+    assert sorted(named(each) for each in rendered) == sorted(named(each) for each in MANIFESTS)
+    for each in rendered:
+        kubernetes_validate.validate(each, "1.33", strict=True)
+    tagged = {f"{image['name']}:{image['newTag']}" for image in KUSTOMIZATION["images"]}
+    assert set(re.findall(rb"image: (\S+)", made.stdout)) == {each.encode() for each in tagged}
+
+
 def test_kustomization_tags_every_image():
     images = {
         container["image"]
@@ -337,10 +388,9 @@ def test_whatever_selects_pods_selects_some(name):
 
 def test_replicas_of_triton_are_seen_one_by_one():
     assert manifest("Service", "triton")["spec"]["clusterIP"] == "None"
-    [gateway] = pod("gateway")["containers"]
-    variables = {each["name"]: each["value"] for each in gateway["env"]}
-    assert variables["SILHOUETTE_TRITON_URL"] == "triton:8001"
-    assert variables.keys() <= {PREFIX + name.upper() for name in Settings.model_fields}
+    given = variables("gateway")
+    assert given["SILHOUETTE_TRITON_URL"] == "triton:8001"
+    assert given.keys() <= {PREFIX + name.upper() for name in Settings.model_fields}
 
 
 def test_pods_keep_engines_where_configurations_say():
