@@ -5,6 +5,7 @@ from starlette.requests import Request
 
 from service.catalog import AUTO
 from service.domains import FaceRouter
+from service.errors import Unavailable
 from service.routes.describe import problems
 from service.routes.options import NOT_AVAILABLE, PARAMETERS
 from service.routes.parts import Parts, parts_of
@@ -21,10 +22,15 @@ router = APIRouter(prefix="/v1", tags=["models"])
 
 @router.get("/models", summary="The models that are served", responses=problems(401))
 async def list_models(request: Request) -> Models:
-    catalog = parts_of(request).catalog
+    """A model is `ready` while photos can be taken; where another server runs the models, it is
+    asked.
+    """
+    parts = parts_of(request)
+    catalog = parts.catalog
+    ready = catalog.ready and await _is_there(parts)
     return Models(
         auto=catalog.get(AUTO).spec.name,
-        models=[model_card(model, ready=catalog.ready) for model in catalog.served],
+        models=[model_card(model, ready=ready) for model in catalog.served],
     )
 
 
@@ -43,6 +49,15 @@ async def capabilities(request: Request) -> Capabilities:
         stream_parameters={name: known.schema for name, known in STREAM_PARAMETERS.items()},
         not_available=list(NOT_AVAILABLE),
     )
+
+
+async def _is_there(parts: Parts) -> bool:
+    """Whether the server that runs the models is ready for all of them, as `/readyz` sees it."""
+    try:
+        await parts.check_remote()
+    except Unavailable:
+        return False
+    return True
 
 
 def model_card(model: Segmenter | FaceRouter, *, ready: bool) -> ModelCard:

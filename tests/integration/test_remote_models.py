@@ -1,0 +1,84 @@
+"""What `/v1/models` says while Triton is not there, or does not do."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from grpc import StatusCode
+
+from service.spec import load_spec
+from tests.fake_triton import FakeTriton, listening
+from tests.images import make_jpeg
+from tests.integration.conftest import PATIENCE_S, in_process
+from tests.integration.pictures import refusal
+
+JPEG = make_jpeg()
+
+
+@pytest.fixture
+def triton(repository):
+    return FakeTriton([load_spec(repository / "connectnet")])
+
+
+@pytest.fixture
+def settings_at(settings_with):
+    def make(port):
+        return settings_with(engine="triton", triton_url=f"127.0.0.1:{port}")
+
+    return make
+
+
+async def card(service):
+    (model,) = (await service.client.get("/v1/models")).json()["models"]
+    return model
+
+
+async def test_ready_while_triton_is_there(settings_at, triton):
+    async with listening(triton) as port, in_process(settings_at(port)) as service:
+        model = await card(service)
+    assert (model["ready"], model["provider"]) == (True, "triton:cpu")
+
+
+async def test_not_ready_before_triton_came(settings_at, triton):
+    async with listening(triton) as port:
+        pass
+    async with in_process(settings_at(port), ready=False) as service:
+        model = await card(service)
+    assert (model["ready"], model["provider"]) == (False, "triton")
+
+
+async def test_not_ready_while_triton_is_gone_and_nobody_has_asked_for_a_photo(settings_at, triton):
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(AsyncExitStack())
+        port = await first.enter_async_context(listening(triton))
+        service = await stack.enter_async_context(in_process(settings_at(port)))
+        await first.aclose()
+
+        assert not (await card(service))["ready"]
+
+        await stack.enter_async_context(listening(triton, port))
+        async with asyncio.timeout(PATIENCE_S):
+            while not (await card(service))["ready"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)  # gRPC reconnects when it does
+
+
+async def test_not_ready_while_triton_says_that_it_is_not(settings_at, triton):
+    async with listening(triton) as port, in_process(settings_at(port)) as service:
+        triton.ready = False
+        assert not (await card(service))["ready"]
+        triton.ready = True
+        assert (await card(service))["ready"]
+
+
+async def test_not_ready_while_a_model_only_fails(settings_at, triton):
+    async with listening(triton) as port, in_process(settings_at(port)) as service:
+        triton.failures = [(StatusCode.INTERNAL, "broken")] * 99  # probes fail too
+        for _ in range(3):
+            refusal(await service.segment(JPEG), 503, "engine_failed")
+        assert not (await card(service))["ready"]
+
+
+async def test_not_ready_while_triton_does_not_answer(settings_at, triton):
+    async with listening(triton) as port, in_process(settings_at(port)) as service:
+        triton.gate.clear()
+        assert not (await card(service))["ready"]
