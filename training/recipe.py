@@ -52,8 +52,21 @@ class LossWeights(Strict):
     """Of RCRNet's and TriSeNet's edge head."""
     self_supervised: float = 0.25
     """Of MD-TriSeNet's branches."""
+    distillation: float = 1.0
+    """Of cross entropy with the teacher's masks, where there is a teacher."""
     box: float = 1.0
     """Of the face detector's boxes, beside its heat map."""
+
+
+class TeacherChoice(Strict):
+    """A network trained before, whose masks are targets beside the labels."""
+
+    model: str
+    options: dict[str, Any] = {}
+    weights: Path
+    """A checkpoint, or a file of training/weights; a relative path is from where training runs."""
+    size_hw: tuple[int, int]
+    """That it looks at photos in."""
 
 
 class Recipe(Strict):
@@ -68,6 +81,8 @@ class Recipe(Strict):
     phases: tuple[Phase, ...]
     optimiser: Optimiser
     loss: LossWeights
+    teacher: TeacherChoice | None = None
+    """For ConnectNet and RCRNet."""
     augmentation: Augmentation = Augmentation()
     domain_balance: float = Field(default=0.5, ge=0, le=1)
     """Of the draws for MD-TriSeNet and for the face detector, see SingleDomainBatches."""

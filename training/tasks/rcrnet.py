@@ -27,7 +27,7 @@ class RCRNetTask(SegmentationTask):
         priors = torch.cat([batch.prior] * len(views)).float()
         logits, edges = model.with_edges(as_images(torch.cat(views)), priors)
         augmented, *plain = logits.float().chunk(len(views))
-        terms = mask_losses(augmented, truth, weights)
+        terms = mask_losses(augmented, truth, weights) | self.taught(augmented, batch)
         band = contour_bands(batch.truth)
         terms["edge"] = weights.edge * focal_edge_loss(edges[: len(truth)].float(), band)
         if plain:

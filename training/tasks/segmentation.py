@@ -14,6 +14,7 @@ from training.losses.cross_entropy import cross_entropy, person_logit
 from training.losses.jaccard import jaccard_loss
 from training.losses.semantic_connectivity import semantic_connectivity_loss
 from training.recipe import LossWeights, Phase, Recipe
+from training.tasks.teacher import Teacher
 
 
 class SegmentationTask:
@@ -23,6 +24,7 @@ class SegmentationTask:
 
     def __init__(self, recipe: Recipe, data: Path) -> None:
         self.recipe = recipe
+        self.teacher = Teacher(recipe.teacher) if recipe.teacher else None
         self.portraits = read_portraits(data, "train")
         self.validation = read_portraits(data, "val")
         self.backgrounds = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
@@ -51,8 +53,17 @@ class SegmentationTask:
         model.train()
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:
-        logits = model(as_images(batch.image))
-        return mask_losses(logits.float(), as_truth(batch.truth), self.recipe.loss)
+        logits = model(as_images(batch.image)).float()
+        return mask_losses(logits, as_truth(batch.truth), self.recipe.loss) | self.taught(
+            logits, batch
+        )
+
+    def taught(self, logits: Tensor, batch: Sample) -> dict[str, Tensor]:
+        """What the teacher, who sees the photo in its true colours, makes of these logits."""
+        if self.teacher is None:
+            return {}
+        weight = self.recipe.loss.distillation
+        return {"distillation": weight * cross_entropy(logits, self.teacher(batch.plain))}
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
         """The image mean of both classes' IoU, by source."""

@@ -1,0 +1,43 @@
+"""Distillation: a larger network, trained before, whose masks are targets beside the labels.
+
+Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015); that the teacher sees
+the very view that the student sees is from Beyer et al., "Knowledge distillation: A good teacher is
+patient and consistent" (CVPR 2022).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.losses.cross_entropy import person_logit
+from training.models import build_model
+from training.models.blocks import fuse_batch_norm
+from training.recipe import TeacherChoice
+
+
+class Teacher:
+    """Says how likely each pixel is person. Learns nothing itself."""
+
+    def __init__(self, choice: TeacherChoice) -> None:
+        """Raises OSError where there are no such weights."""
+        self._size_hw = choice.size_hw
+        self._network = build_model(choice.model, choice.options).eval().requires_grad_(False)
+        weights = torch.load(choice.weights, map_location="cpu", weights_only=True)
+        self._network.load_state_dict(weights["average"])
+        fuse_batch_norm(self._network)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def network(self) -> nn.Module:
+        return self._network
+
+    @torch.no_grad()
+    def __call__(self, photos: Tensor) -> Tensor:
+        """uint8 [N,3,H,W] to [N,H,W] in 0..1; it looks at them at a size of its own."""
+        pixels = photos.float()
+        seen = F.interpolate(pixels, self._size_hw, mode="bilinear", align_corners=False)
+        network = self._network.to(photos.device)
+        logits = network(seen.contiguous(memory_format=torch.channels_last)).float()
+        person = person_logit(logits).sigmoid()[:, None]
+        sized = F.interpolate(person, photos.shape[-2:], mode="bilinear", align_corners=False)
+        return sized[:, 0]
