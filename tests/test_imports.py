@@ -93,7 +93,7 @@ TABLE = {
     ),
     "service.streaming.wire": Row(),
     # Nothing in the gateway imports it.
-    "service.client": Row("service.streaming.wire", "httpx websockets"),
+    "service.client": Row("service.client service.streaming.wire", "httpx websockets"),
     "service.connection": Row("", "uvicorn"),
     "service.problems": Row("service.errors service.schemas service.telemetry", WEB),
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
