@@ -279,8 +279,8 @@ class TritonEngine:
         self._read(answer, rows=1)
         self._heard = self._now()
         if self._breaker.open:
-            self._breaker.close()
             log.warning("%s works again", self._spec.name)
+        self._breaker.close()
 
     def _request(self, inputs: Tensors, priority: Priority) -> Message:
         identity = IDENTITY.get()

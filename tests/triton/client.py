@@ -1,12 +1,18 @@
 """The little of Triton's client that the tests of the server itself need."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 
 from service.spec import ModelSpec
+from tests.triton.faults import PATIENCE_S, FaultModel
+from tests.triton.server import TritonServer
 
 KINDS = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
 
@@ -31,3 +37,37 @@ async def counts(client: InferenceServerClient, spec: ModelSpec) -> tuple[int, i
     statistics = await client.get_inference_statistics(spec.name)
     (model,) = statistics.model_stats
     return model.inference_count, model.execution_count
+
+
+async def metric(server: TritonServer, name: str, model: FaultModel, **labels: str) -> float:
+    """One of the server's own figures; 0 while there is none."""
+    async with httpx.AsyncClient(verify=False) as client:  # to load certificates takes 50 ms
+        text = (await client.get(f"http://{server.metrics}/metrics")).text
+    wanted = {"model": model.spec.name, **labels}.items()
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if family.name == name and wanted <= sample.labels.items()
+    )
+
+
+async def cancelled(server: TritonServer, model: FaultModel) -> float:
+    """Requests that the server let go of, unanswered, since it began."""
+    return await metric(server, "nv_inference_request_failure", model, reason="CANCELED")
+
+
+async def until_waiting(server: TritonServer, model: FaultModel, requests: int) -> None:
+    """Until that many requests are in the server's queue."""
+
+    async def waits() -> bool:
+        return await metric(server, "nv_inference_pending_request_count", model) == requests
+
+    await until(waits)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Asks again and again: there is nothing to be told by."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)

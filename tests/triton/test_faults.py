@@ -2,13 +2,12 @@
 
 import asyncio
 
-import httpx
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
 from tests.tiny_model import write_tiny_model
-from tests.triton.client import ask
+from tests.triton.client import ask, until_waiting
 from tests.triton.faults import PATIENCE_S, QUEUE_SIZE, Fault
 from tests.triton.server import StartFailed, serve
 from training.triton_config import write_configs
@@ -42,14 +41,6 @@ async def busy(stoppable, call):
 async def answer_of(call):
     async with asyncio.timeout(PATIENCE_S):
         return await call
-
-
-async def until_waiting(server, model, requests):
-    """Until that many requests are in the server's queue."""
-    line = f'nv_inference_pending_request_count{{model="{model.spec.name}",version="1"}} {requests}'
-    async with httpx.AsyncClient() as client, asyncio.timeout(PATIENCE_S):
-        while line not in (await client.get(f"http://{server.metrics}/metrics")).text.splitlines():  # noqa: ASYNC110
-            await asyncio.sleep(0.002)  # there is nothing to be told by
 
 
 async def test_full_queue_refuses_at_once(stoppable, call, busy):

@@ -2,7 +2,7 @@ import pytest
 
 from service.engine.breaker import Breaker
 
-FAIL, PASS, PROBE_PASSED, PROBE = "fail", "pass", "probe passed", "may probe"
+FAIL, TRIP, PASS, PROBE_PASSED, PROBE = "fail", "trip", "pass", "probe passed", "may probe"
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,9 @@ FAIL, PASS, PROBE_PASSED, PROBE = "fail", "pass", "probe passed", "may probe"
         ([], False),
         ([(FAIL, 0)] * 2, False),
         ([(FAIL, 0)] * 3, True),
+        ([(TRIP, 0)], True),
+        ([(TRIP, 0), (PASS, 1)], True),
+        ([(TRIP, 0), (PROBE_PASSED, 1)], False),
         ([(FAIL, 0), (FAIL, 0), (PASS, 0), (FAIL, 0), (FAIL, 0)], False),
         ([(FAIL, 0), (FAIL, 0), (PASS, 0), (FAIL, 0), (FAIL, 0), (FAIL, 0)], True),
         # A late answer to an earlier question closes nothing.
@@ -25,6 +28,7 @@ def test_opens_after_failures_in_a_row_and_closes_by_a_probe(events, open_at_the
     for event, now in events:
         {
             FAIL: lambda now=now: breaker.failed(now),
+            TRIP: lambda now=now: breaker.trip(now),
             PASS: breaker.passed,
             PROBE_PASSED: breaker.close,
             PROBE: lambda now=now: breaker.may_probe(now),
@@ -39,10 +43,11 @@ def test_one_probe_each_time_the_wait_is_over():
     assert [(now, breaker.may_probe(now)) for now, _ in asked] == asked
 
 
-def test_a_probe_that_fails_begins_the_wait_anew():
+@pytest.mark.parametrize("fail", [Breaker.failed, Breaker.trip])
+def test_a_probe_that_fails_begins_the_wait_anew(fail):
     breaker = Breaker(failures=1, wait_s=5)
     breaker.failed(100)
     assert breaker.may_probe(105)
-    breaker.failed(107)
+    fail(breaker, 107)
     assert not breaker.may_probe(111)
     assert breaker.may_probe(112)
