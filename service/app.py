@@ -22,13 +22,16 @@ from service.engine import REMOTES, open_engine, open_remote
 from service.engine.base import DEVICES, Engine, Remote, Terms, TimedEngine, falls_short
 from service.errors import EngineFailed, ServiceError, Unavailable
 from service.exchange import Cors, Exchange
-from service.routes import describe, health, models, page, segment, stream
+from service.routes import describe, health, models, page, segment, stream, webrtc
 from service.routes.intake import BodyBudget, IntakeLimits
 from service.routes.parts import Parts, Timeouts, require_key
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.streaming.frames import FRAME_PIXELS
 from service.streaming.streams import StreamLimits, Streams
+from service.streaming.webrtc.peers import Peers
+from service.streaming.webrtc.terms import Terms as WebRTCTerms
+from service.streaming.webrtc.terms import read_ice_server
 from service.telemetry import Telemetry
 from service.vision.decode import ImageLimits
 from service.workers import Workers
@@ -137,6 +140,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         live=Workers(opened.count),
         door=door,
         streams=streams,
+        peers=Peers(webrtc_terms(settings), streams, telemetry),
         pixels=Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS),
         bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
         telemetry=telemetry,
@@ -152,6 +156,19 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         ),
         frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
         origins=settings.cors_origins,
+    )
+
+
+def webrtc_terms(settings: Settings) -> WebRTCTerms:
+    """Raises ValueError for an ICE server that is not written as one."""
+    return WebRTCTerms(
+        hosts=settings.webrtc_hosts,
+        ice_servers=tuple(map(read_ice_server, settings.webrtc_ice_servers)),
+        connect_s=settings.webrtc_connect_s,
+        idle_s=settings.webrtc_idle_s,
+        max_s=settings.stream_max_s,
+        frame_pixels=min(settings.max_pixels, FRAME_PIXELS),
+        low_latency=settings.webrtc_low_latency,
     )
 
 
@@ -241,6 +258,8 @@ async def _warm_up(parts: Parts) -> None:
             _never_ready(parts)
             return
     log.info("ready: %s", ", ".join(parts.catalog.names))
+    with suppress(ServiceError):  # which it logs, and every offer hears
+        await parts.peers.warm_up()
 
 
 def _never_ready(parts: Parts) -> None:
@@ -261,9 +280,9 @@ def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Tele
         app.add_middleware(
             Cors,
             allow_origins=cors_origins,
-            allow_methods=("GET", "HEAD", "POST"),
+            allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
             allow_headers=("*",),
-            expose_headers=segment.EXPOSED_HEADERS,
+            expose_headers=(*segment.EXPOSED_HEADERS, "Location"),
         )
     app.add_middleware(Exchange, telemetry=telemetry)
 
@@ -272,6 +291,7 @@ def _add_routes(app: FastAPI) -> None:
     keyed = [Depends(require_key)]
     app.include_router(segment.router, dependencies=keyed)
     app.include_router(models.router, dependencies=keyed)
+    app.include_router(webrtc.router, dependencies=keyed)
     app.include_router(stream.router)
     app.include_router(health.router)
     app.include_router(page.router)

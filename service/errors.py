@@ -6,10 +6,10 @@ ServiceError
 ├── Unauthorized 401
 ├── NotFound 404: UnknownModel        ├── MethodNotAllowed 405
 ├── NotAcceptable 406                 ├── BodyTooSlow 408
-├── BodyTooLarge 413                  ├── UnsupportedImageType 415
+├── BodyTooLarge 413                  ├── UnsupportedImageType 415, UnsupportedMediaType 415
 ├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
 │                           TooManyFrames, ForegroundMissing
-├── TooManyStreams 429
+├── UnprocessableOffer 422             ├── TooManyStreams 429
 ├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed, EngineDown
 ├── DeadlineExceeded 504
 └── InternalError 500
@@ -133,6 +133,12 @@ class UnsupportedImageType(ServiceError):
     title = "The body is not an image of an allowed type"
 
 
+class UnsupportedMediaType(ServiceError):
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body is not of an allowed type"
+
+
 class UnprocessableImage(ServiceError):
     status = 422
     code = "unprocessable_image"
@@ -167,6 +173,12 @@ class TooManyFrames(UnprocessableImage):
 class ForegroundMissing(UnprocessableImage):
     code = "foreground_missing"
     title = "No person was found"
+
+
+class UnprocessableOffer(ServiceError):
+    status = 422
+    code = "unprocessable_offer"
+    title = "The WebRTC offer cannot be served"
 
 
 class TooManyStreams(ServiceError):

@@ -14,7 +14,7 @@ from service.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard
 from service.segmenter import Segmenter
 from service.vision.decode import ImageFormat
 
-STREAMS = ("websocket",)
+STREAMS = ("websocket", "webrtc")
 """How live video may come and go."""
 
 router = APIRouter(prefix="/v1", tags=["models"])

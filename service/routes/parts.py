@@ -14,6 +14,7 @@ from service.engine.base import Remote
 from service.errors import EngineFailed, WarmingUp
 from service.routes.intake import BodyBudget, IntakeLimits
 from service.streaming.streams import StreamLimits, Streams
+from service.streaming.webrtc.peers import Peers
 from service.telemetry import Telemetry
 from service.vision.decode import ImageLimits
 from service.workers import Workers
@@ -39,6 +40,7 @@ class Parts:
     door: Admission
     pixels: Admission
     streams: Streams
+    peers: Peers
     bodies: BodyBudget
     telemetry: Telemetry
     keyring: Keyring
