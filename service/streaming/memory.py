@@ -1,6 +1,7 @@
 """What one stream remembers of its last frame, and when it had better forget."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 
 import numpy as np
@@ -13,10 +14,18 @@ GAP_S = 1.0
 """After a longer pause the last frame says nothing about the next."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    image: NDArray[np.uint8]
+    photo_hw: Size
+    at: float
+
+
 class StreamMemory:
     """The memory that `Segmenter.run` asks, of one stream and one model.
 
-    Forgets when the size of the frames changes, after a gap, at a scene cut and when told to.
+    Forgets when the size of the frames changes, after a gap, at a scene cut and when told to. A
+    frame that came to no mask is no frame before the next.
     """
 
     def __init__(self, smoothing: float = 0.0, clock: Callable[[], float] = monotonic) -> None:
@@ -24,10 +33,10 @@ class StreamMemory:
         """The dial of `temporal.smooth`; may be turned while the stream runs."""
         self._clock = clock
         self._told_to_forget = False
+        self._now: _Frame | None = None
+        self._before: _Frame | None = None
         self._seen: Seen | None = None
-        self._image: NDArray[np.uint8] | None = None
-        self._photo_hw: Size | None = None
-        self._at = 0.0
+        """The frame before, with its masks."""
 
     def forget(self) -> None:
         """From the next frame on. May be called while a frame is in work."""
@@ -35,22 +44,26 @@ class StreamMemory:
 
     def recall(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
         """See segmenter.Memory."""
-        now = self._clock()
+        self._now = _Frame(image, photo_hw, self._clock())
         told, self._told_to_forget = self._told_to_forget, False
-        if self._seen and (
-            told
-            or photo_hw != self._photo_hw
-            or now - self._at > GAP_S
-            or is_cut(image, self._seen.image)
-        ):
+        if told or not self._follows(self._now):
             self._seen = None
-        self._image, self._photo_hw, self._at = image, photo_hw, now
         return self._seen.alpha if self._seen else np.zeros(image.shape[:2], np.uint8)
 
     def keep(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """See segmenter.Memory."""
-        if self._image is None:
+        if self._now is None:
             raise ValueError("a mask is kept of the frame that was recalled for")
-        shown = smooth(alpha, self._image, self._seen, self.smoothing) if self._seen else alpha
-        self._seen = Seen(self._image, alpha, shown)
+        image = self._now.image
+        shown = smooth(alpha, image, self._seen, self.smoothing) if self._seen else alpha
+        self._seen, self._before = Seen(image, alpha, shown), self._now
         return shown
+
+    def _follows(self, frame: _Frame) -> bool:
+        before = self._before
+        return (
+            before is not None
+            and frame.photo_hw == before.photo_hw
+            and frame.at - before.at <= GAP_S
+            and not is_cut(frame.image, before.image)
+        )

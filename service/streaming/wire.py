@@ -14,7 +14,7 @@ of the three. Text messages are JSON objects with a `type`.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import STRICT, IntEnum, IntFlag
 from struct import Struct
 from typing import Any
 
@@ -36,7 +36,7 @@ class Kind(IntEnum):
     SKIPPED = 4
 
 
-class Flags(IntFlag):
+class Flags(IntFlag, boundary=STRICT):
     NONE = 0
     FOREGROUND = 1
     """Of a result: there is a person in it."""
