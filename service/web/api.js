@@ -2,6 +2,7 @@ import { problemFrom, unreachable } from "./problem.js";
 
 /** Relative to the page, so that a proxy may serve everything under a prefix. */
 export const SEGMENT_PATH = "v1/segment";
+const RTC_PATH = "v1/webrtc";
 
 /** @returns {Promise<{auto: string, models: {name: string}[]}>} */
 export async function fetchModels(key) {
@@ -35,6 +36,37 @@ export async function segment(photo, parameters, { key, signal }) {
   const response = await call(SEGMENT_PATH, { method: "POST", body, signal, headers: authorization(key) });
   const blob = await received(response);
   return { blob, headers: response.headers, roundTripMs: performance.now() - started };
+}
+
+/** @returns {Promise<{ice_servers?: RTCIceServer[]}>} */
+export async function fetchCapabilities(key) {
+  const response = await call("v1/capabilities", { headers: authorization(key) });
+  return response.json();
+}
+
+/**
+ * Offers a peer connection.
+ *
+ * @param {string} offer  SDP with its candidates
+ * @param {Record<string, string | number>} options
+ * @returns {Promise<{id: string, answer: string}>} the id is what the two below need
+ */
+export async function openRtc(offer, options, key) {
+  const headers = { "Content-Type": "application/sdp", ...authorization(key) };
+  const response = await call(`${RTC_PATH}?${new URLSearchParams(options)}`, { method: "POST", body: offer, headers });
+  const id = response.headers.get("Location").split("/").pop();
+  return { id, answer: await response.text() };
+}
+
+/** From the next frame on. */
+export async function configureRtc(id, options, key) {
+  const headers = { "Content-Type": "application/json", ...authorization(key) };
+  await call(`${RTC_PATH}/${id}`, { method: "PATCH", body: JSON.stringify(options), headers });
+}
+
+/** Frees its place; also while the page goes away. Whether the server hears it we cannot wait for. */
+export function closeRtc(id, key) {
+  fetch(`${RTC_PATH}/${id}`, { method: "DELETE", keepalive: true, headers: authorization(key) }).catch(() => {});
 }
 
 async function call(path, request) {

@@ -1,170 +1,28 @@
-import { fetchModels, segment, SEGMENT_PATH } from "./api.js";
-import { curlCommand } from "./curl.js";
-import { facts, outcome, percent, showFacts } from "./facts.js";
-import { shownPart } from "./framing.js";
+import { fetchModels } from "./api.js";
+import { showModels } from "./controls.js";
 import { watchHealth } from "./health.js";
-import { watchPhotos } from "./intake.js";
-import { resultName } from "./naming.js";
-import { isComplete, parameters, readOptions, showModels, watchOptions } from "./options.js";
-import { Problem } from "./problem.js";
-import { photoStage } from "./stage.js";
-import { milliseconds, parseServerTiming, showTimings } from "./timings.js";
-
-/** While a slider moves we wait this long for it to rest. */
-const SETTLE_MS = 180;
-const LABELS = { mask: "Mask", cutout: "Cut-out", composite: "Composite" };
+import { keyForm } from "./key.js";
+import { liveTab } from "./live.js";
+import { photoTab } from "./photo.js";
+import { watchTabs } from "./tabs.js";
 
 const byId = (id) => document.getElementById(id);
-const main = byId("main");
-const form = byId("options");
-const stage = photoStage({
-  frame: byId("frame"), before: byId("before"), after: byId("after"), tag: byId("after-tag"), slider: byId("slider"),
-});
-
-let photo = null;
-let key = "";
-let running = null; // the AbortController of the newest request
-let settling = 0;
-
-/** @param {"empty" | "waiting" | "working" | "done" | "failed"} state */
-function enter(state, message) {
-  main.dataset.state = state;
-  byId("frame").setAttribute("aria-busy", String(state === "working"));
-  byId("status").textContent = message;
-}
-
-async function choose(file) {
-  photo = file;
-  byId("problem").hidden = true;
-  byId("actions").hidden = byId("report").hidden = true;
-  showCurl();
-  const preview = stage.showPhoto(file, () => photo !== file);
-  send();
-  const shown = await preview;
-  if (photo === file) main.classList.toggle("pictured", shown);
-}
-
-/** Sends the photo with the options of now; an earlier request still under way is given up. */
-async function send() {
-  clearTimeout(settling);
-  running?.abort();
-  if (!photo) return;
-  const options = readOptions(form);
-  if (!isComplete(options)) {
-    enter("waiting", "Choose a picture for the background.");
-    return;
-  }
-  const request = (running = new AbortController());
-  enter("working", "Working on it…");
-  try {
-    const answer = await segment(photo, parameters(options), { key, signal: request.signal });
-    if (!request.signal.aborted) await showAnswer(answer, options, request.signal);
-  } catch (error) {
-    if (!request.signal.aborted) showProblem(error);
-  }
-}
-
-async function showAnswer({ blob, headers, roundTripMs }, options, signal) {
-  const alt = `${LABELS[options.output]} of ${photo.name}`;
-  const partOf = (whole, result) => shownPart(headers, whole, result, options.margin ?? 0);
-  const shown = await stage.showResult(blob, {
-    label: LABELS[options.output], alt, partOf, stale: () => signal.aborted,
-  });
-  if (signal.aborted) return;
-  if (!shown) throw new Problem({ title: "The answer is not an image this browser can show" });
-
-  showFacts(byId("facts"), facts(headers, { ...shown, bytes: blob.size, type: blob.type }));
-  showTimings(
-    { timeline: byId("timeline"), list: byId("timing"), total: byId("timing-total") },
-    parseServerTiming(headers.get("Server-Timing")), roundTripMs,
-  );
-  main.classList.add("pictured");
-  const download = byId("download");
-  download.href = shown.url;
-  download.download = resultName(photo.name, options);
-  byId("problem").hidden = true;
-  byId("actions").hidden = byId("report").hidden = false;
-  enter("done", summary(headers, roundTripMs));
-}
-
-function summary(headers, roundTripMs) {
-  const { found, coverage } = outcome(headers);
-  if (!found) return "No person was found in this photo, so the mask is empty.";
-  const size = coverage === null ? "" : `, ${percent(coverage)} of the photo`;
-  return `Person found${size}. Done in ${milliseconds(roundTripMs)}.`;
-}
-
-function showProblem(error) {
-  const problem = error instanceof Problem ? error : new Problem({ title: "Something went wrong on this page", detail: String(error) });
-  byId("problem-title").textContent = problem.title;
-  byId("problem-detail").textContent = problem.detail ?? "";
-  byId("problem-meta").textContent = problem.reference;
-  byId("retry").hidden = !problem.retryable;
-  byId("problem").hidden = problem.status === 401;
-  byId("actions").hidden = byId("report").hidden = true;
-  stage.clearResult();
-  enter("failed", "No result for this photo.");
-  if (problem.status === 401) askForKey();
-  else byId("problem").scrollIntoView({ block: "nearest" });
-}
-
-function askForKey() {
-  if (key) byId("key-hint").textContent = "That key was not accepted.";
-  byId("key-form").hidden = false;
-  byId("key").select();
-}
+const key = keyForm({ form: byId("key-form"), input: byId("key"), hint: byId("key-hint") });
 
 async function loadModels() {
   try {
-    showModels(form, await fetchModels(key));
+    const { auto, models } = await fetchModels(key.value);
+    showModels(byId("options"), { auto, models });
+    showModels(byId("live-options"), { models });
   } catch (error) {
-    if (error.status === 401) askForKey();
+    if (error.status === 401) key.ask();
     // Anything else: "Automatic" stays the only choice, and sending a photo will say why.
   }
 }
 
-function showCurl() {
-  const options = readOptions(form);
-  const photoName = photo?.name ?? "photo.jpg";
-  byId("curl").textContent = curlCommand({
-    url: new URL(SEGMENT_PATH, document.baseURI).href,
-    photoName,
-    parameters: isComplete(options) ? parameters(options) : parameters({ ...options, backdrop: new File([], "background.jpg") }),
-    resultName: resultName(photoName, options),
-    withKey: Boolean(key),
-  });
-}
-
-async function copyCurl() {
-  const button = byId("copy");
-  try {
-    await navigator.clipboard.writeText(byId("curl").textContent);
-    button.textContent = "Copied";
-  } catch {
-    // Not a secure context: select it, so that the usual shortcut works.
-    getSelection().selectAllChildren(byId("curl"));
-    button.textContent = "Selected";
-  }
-  setTimeout(() => { button.textContent = "Copy"; }, 1600);
-}
-
-watchPhotos({ input: byId("photo"), page: document.documentElement }, choose);
-watchOptions(form, ({ settled }) => {
-  showCurl();
-  clearTimeout(settling);
-  if (settled) send();
-  else settling = setTimeout(send, SETTLE_MS);
-});
-byId("retry").addEventListener("click", send);
-byId("copy").addEventListener("click", copyCurl);
-byId("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  key = byId("key").value;
-  byId("key-form").hidden = true;
-  showCurl();
-  loadModels();
-  send();
-});
-showCurl();
+const live = liveTab(key);
+const tabs = watchTabs(byId("tabs"), (name) => { if (name !== "live") live.leave(); });
+photoTab(key, () => tabs.show("photo"));
+key.onOffered(loadModels);
 loadModels();
 watchHealth(byId("health"));

@@ -1,3 +1,5 @@
+import { showValues, watchSwatches } from "./controls.js";
+
 /**
  * The options form: what is chosen, which controls make sense together, and the request
  * parameters it stands for. Defaults of the API are left out, so the same list is what we
@@ -66,27 +68,8 @@ export function watchOptions(form, changed) {
     queueMicrotask(() => { refresh(); changed({ settled: true }); });
   });
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("click", (event) => {
-    const colour = event.target.dataset.colour;
-    if (!colour) return;
-    form.elements.colour.value = colour;
-    refresh();
-    changed({ settled: true });
-  });
-  for (const swatch of form.querySelectorAll("[data-colour]")) {
-    swatch.style.backgroundColor = swatch.dataset.colour;
-  }
+  watchSwatches(form, () => { refresh(); changed({ settled: true }); });
   refresh();
-}
-
-/** Fills the model list; a choice that is still served stays chosen. */
-export function showModels(form, { auto, models }) {
-  const select = form.elements.model;
-  const chosen = select.value;
-  const names = models.filter(({ task }) => task === "segmentation").map(({ name }) => name);
-  const named = names.map((name) => new Option(name, name));
-  select.replaceChildren(new Option(`Automatic (${auto})`, "auto"), ...named);
-  select.value = names.includes(chosen) ? chosen : "auto";
 }
 
 function showRelevant(form) {
@@ -105,22 +88,6 @@ function showRelevant(form) {
   form.querySelector("#jpeg-note").hidden = !transparent;
   if (transparent && jpeg.checked) fields.format.value = "png";
 
-  for (const output of form.querySelectorAll("output")) {
-    const input = fields[output.htmlFor.value];
-    output.value = `${input.value.replace("-", "−")}${input.dataset.unit ?? ""}`;
-    fillTrack(input);
-  }
-  for (const swatch of form.querySelectorAll("[data-colour]")) {
-    swatch.setAttribute("aria-pressed", String(swatch.dataset.colour === fields.colour.value));
-  }
+  showValues(form);
   form.querySelector("#backdrop-name").textContent = fields.backdrop.files[0]?.name ?? "None yet";
-}
-
-/** Colours the track from zero, or from the start where zero is out of range, to the value. */
-function fillTrack(input) {
-  const { min, max, value } = input;
-  const share = (number) => (100 * (number - min)) / (max - min);
-  const ends = [share(Math.max(0, min)), share(value)].sort((a, b) => a - b);
-  input.style.setProperty("--from", `${ends[0]}%`);
-  input.style.setProperty("--to", `${ends[1]}%`);
 }
