@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from service.batcher import Batcher, BatchQueue, Entry
+from service.engine.base import PRIORITY, Priority
 from service.engine.fake import FakeEngine
 from service.errors import Draining, EngineFailed, Overloaded
 from tests.tiny_model import tiny_spec
@@ -81,6 +82,59 @@ class TestQueue:
         queue = self.queue(*map(entry, "abcd"))
         assert items(queue.clear()) == "abcd"
         assert len(queue) == 0
+
+
+class TestPriority:
+    """Capital letters are live frames."""
+
+    @staticmethod
+    def waiting(letters: str, *, keys: str = "", **options) -> BatchQueue:
+        queue: BatchQueue[str] = BatchQueue(**({"max_batch": 1, "max_queue": 9} | options))
+        for letter, key in zip(letters, keys or "k" * len(letters), strict=True):
+            queue.push(prioritised(letter, key))
+        return queue
+
+    @pytest.mark.parametrize(
+        ("waiting", "served"),
+        [("abc", "abc"), ("abC", "Cab"), ("aBcD", "BDac"), ("ABC", "ABC"), ("Ab", "Ab")],
+    )
+    def test_live_before_photos_and_among_equals_in_order(self, waiting, served):
+        queue = self.waiting(waiting)
+        assert "".join(items(queue.pop(0)) for _ in waiting) == served
+
+    @pytest.mark.parametrize(
+        ("waiting", "keys", "batches"),
+        [
+            ("aBcD", "kkkk", ["BDa", "c"]),
+            ("aBcD", "xyxy", ["BD", "ac"]),
+            ("aBcD", "xxyx", ["BDa", "c"]),
+            ("abC", "xxy", ["C", "ab"]),
+        ],
+    )
+    def test_photos_of_the_same_key_fill_what_live_frames_leave(self, waiting, keys, batches):
+        queue = self.waiting(waiting, keys=keys, max_batch=3)
+        assert [items(queue.pop(0)) for _ in batches] == batches
+        assert len(queue) == 0
+
+    @pytest.mark.parametrize(
+        ("waiting", "refused"), [("ab", "c"), ("AB", "C"), ("abAB", "c"), ("abAB", "C")]
+    )
+    def test_each_has_a_bound_of_its_own(self, waiting, refused):
+        queue = self.waiting(waiting, max_queue=2)
+        with pytest.raises(Overloaded) as caught:
+            queue.push(prioritised(refused))
+        assert (caught.value.limit, caught.value.actual) == (2, 3)
+
+    @pytest.mark.parametrize(("waiting", "taken"), [("ab", "C"), ("AB", "c"), ("abA", "B")])
+    def test_one_does_not_take_the_places_of_the_other(self, waiting, taken):
+        queue = self.waiting(waiting, max_queue=2)
+        queue.push(prioritised(taken))
+        assert len(queue) == len(waiting) + 1
+
+
+def prioritised(letter: str, key: str = "k") -> Entry[str]:
+    priority = Priority.LIVE if letter.isupper() else Priority.PHOTO
+    return Entry(letter, key, 1, 10, priority)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -238,6 +292,21 @@ async def test_full_queue_refuses_at_once(engine, call):
     await call(target, 2)
     with pytest.raises(Overloaded):
         await target.infer(image(3))
+
+
+async def test_a_live_frame_overtakes_photos_that_wait(engine, call):
+    engine.gate.clear()
+    target = batcher(engine, max_batch=1)
+    photos = [await call(target, red) for red in range(3)]
+    token = PRIORITY.set(Priority.LIVE)
+    live = await call(target, 9)
+    PRIORITY.reset(token)
+    finished: list[int] = []
+    for red, task in [(9, live), *enumerate(photos)]:
+        task.add_done_callback(lambda _, red=red: finished.append(red))
+    engine.gate.set()
+    await asyncio.gather(live, *photos)
+    assert finished == [0, 9, 1, 2]
 
 
 async def test_who_waited_too_long_is_told_though_no_place_gets_free(engine, call):

@@ -1,0 +1,171 @@
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from service.batcher import Batcher
+from service.engine.base import PRIORITY, Priority
+from service.errors import EngineFailed
+from service.render import Look, Output
+from service.segmenter import Segmenter
+from service.streaming.memory import GAP_S
+from service.streaming.session import StreamOptions, StreamSession
+from service.vision.decode import Frame, ImageFormat
+from tests.tiny_model import tiny_spec
+from tests.unit.streaming.conftest import NotingEngine
+
+SIZE_HW = (24, 32)
+
+
+@pytest.fixture
+def engine():
+    """A model that takes a prior: its alpha is red xor the prior."""
+    return NotingEngine(tiny_spec("rcrnet", size_hw=SIZE_HW))
+
+
+@pytest.fixture
+def options(engine, workers):
+    return StreamOptions(Segmenter(engine, workers), smoothing=0.0)
+
+
+@pytest.fixture
+def session(options):
+    return StreamSession(options)
+
+
+async def show(session: StreamSession, red: int, size_hw=SIZE_HW) -> int:
+    """A frame of that red; the level of the mask that is shown for it."""
+    rgb = np.full((*size_hw, 3), (red, 90, 90), np.uint8)
+    alpha = await session.run(lambda _: Frame(rgb, size_hw), lambda _, found: found.alpha)
+    assert alpha.shape == size_hw
+    assert alpha.min() == alpha.max()
+    return int(alpha[0, 0])
+
+
+def priors(engine: NotingEngine) -> list[int]:
+    return [int(row[0, 0]) for inputs in engine.inputs for row in inputs["prior"]]
+
+
+async def test_the_prior_is_the_mask_of_the_frame_before(session, engine):
+    assert [await show(session, red) for red in (100, 101, 102)] == [100, 100 ^ 101, 3 ^ 100]
+    assert priors(engine) == [0, 100, 100 ^ 101]
+
+
+async def test_the_prior_is_the_whole_mask_at_the_size_of_the_model(session, engine):
+    rgb = np.zeros((*SIZE_HW, 3), np.uint8)
+    rgb[:, :, 0] = np.arange(SIZE_HW[1])
+    for _ in range(2):
+        await session.run(lambda _: Frame(rgb, SIZE_HW), lambda _, found: found)
+    prior = engine.inputs[1]["prior"]
+    assert prior.dtype == np.uint8
+    assert (prior == rgb[None, :, :, 0]).all()
+
+
+async def test_a_reset_leaves_no_prior(session, engine):
+    await show(session, 100)
+    session.reset()
+    await show(session, 100)
+    await show(session, 100)
+    assert priors(engine) == [0, 0, 100]
+
+
+async def test_a_change_of_size_leaves_no_prior(session, engine):
+    await show(session, 100)
+    await show(session, 100, (48, 64))
+    await show(session, 100, (48, 64))
+    assert priors(engine) == [0, 0, 100]
+
+
+async def test_a_gap_leaves_no_prior(options, engine):
+    now = 0.0
+    session = StreamSession(options, clock=lambda: now)
+    await show(session, 100)
+    now = GAP_S + 1
+    await show(session, 100)
+    assert priors(engine) == [0, 0]
+
+
+async def test_a_frame_that_failed_is_not_remembered(session, engine):
+    await show(session, 100)
+    engine.fail_next(EngineFailed("broken"))
+    with pytest.raises(EngineFailed):
+        await show(session, 107)
+    await show(session, 101)
+    assert priors(engine) == [0, 100, 100]
+
+
+async def test_another_model_begins_without_a_memory(session, options, workers, engine):
+    await show(session, 100)
+    other = NotingEngine(tiny_spec("connectnet", size_hw=SIZE_HW))
+    session.configure(replace(options, segmenter=Segmenter(other, workers)))
+    assert await show(session, 101) == 101
+    session.configure(options)
+    await show(session, 102)
+    assert priors(engine) == [0, 0]
+
+
+async def test_another_look_keeps_the_memory(session, options, engine):
+    await show(session, 100)
+    again = replace(
+        options,
+        segmenter=options.segmenter.on(options.segmenter._workers),
+        look=Look(Output.COMPOSITE),
+        smoothing=0.3,
+    )
+    session.configure(again)
+    await show(session, 101)
+    assert priors(engine) == [0, 100]
+
+
+async def test_smoothing_shows_something_between(options):
+    session = StreamSession(replace(options, smoothing=0.5))
+    assert await show(session, 100) == 100
+    assert 1 < await show(session, 101) < 100  # the model says 1
+
+
+async def test_frames_go_ahead_of_photos(session, engine):
+    await show(session, 100)
+    assert engine.priorities == [Priority.LIVE]
+    assert PRIORITY.get() is Priority.PHOTO
+
+
+async def test_sessions_share_batches_and_nothing_else(engine, workers):
+    batcher = Batcher(engine, max_batch=8, max_queue=8, queue_timeout_s=60, concurrency=1)
+    options = StreamOptions(Segmenter(batcher, workers), smoothing=0.0)
+    sessions = [StreamSession(options) for _ in range(3)]
+    for number, session in enumerate(sessions):
+        await show(session, 100 + number)
+    engine.gate.clear()
+    # Holds the one place, so that the frames of all three have to wait together.
+    first = asyncio.create_task(show(StreamSession(options), 9))
+    await engine.reached(4)
+    shown = [asyncio.create_task(show(session, 64)) for session in sessions]
+    async with asyncio.timeout(20):
+        while batcher.queued < 3:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.001)
+    engine.gate.set()
+    await first
+    assert [await task for task in shown] == [64 ^ 100, 64 ^ 101, 64 ^ 102]
+    assert engine.batches[-1] == 3
+    assert sorted(priors(engine)[-3:]) == [100, 101, 102]
+
+
+@pytest.mark.parametrize(
+    ("look", "asked", "encoded"),
+    [
+        (Look(), None, ImageFormat.PNG),
+        (Look(Output.CUTOUT), None, ImageFormat.PNG),
+        (Look(Output.COMPOSITE), None, ImageFormat.JPEG),
+        (Look(Output.COMPOSITE), ImageFormat.WEBP, ImageFormat.WEBP),
+        (Look(), ImageFormat.JPEG, ImageFormat.JPEG),
+    ],
+)
+def test_what_a_result_is_encoded_as(options, look, asked, encoded):
+    assert replace(options, look=look, format=asked).encoded_as is encoded
+
+
+def test_ids_cannot_be_guessed(options):
+    ids = {StreamSession(options).id for _ in range(100)}
+    assert len(ids) == 100
+    assert min(map(len, ids)) >= 16
