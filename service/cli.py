@@ -7,14 +7,26 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from service.errors import ServiceError
-from service.files import Failure, FileOrder, Task, plan, segment_files
+from service.files import Bench, FileOrder, attempt_all, open_bench
+from service.plan import VIDEO_RESULTS, Failure, Task, check_videos, plan
 from service.routes.options import SegmentOptions, parse
-from service.settings import Settings
+from service.routes.stream_options import STREAM_PARAMETERS
+from service.settings import CLIENT_KEY, Settings
 from service.spec import ModelSpec
+from service.streaming.session import SMOOTHING
 
 app = typer.Typer(
     name="silhouette",
@@ -60,8 +72,16 @@ def serve(
 
 @app.command()
 def segment(
-    inputs: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
-    to: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Photos, videos, or folders of them.")],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the results. For one video: a .mp4 or .webm, or a folder for its "
+            "frames as pictures.",
+        ),
+    ],
     output: Annotated[str | None, typer.Option(help="mask, cutout or composite.")] = None,
     background: Annotated[
         str | None, typer.Option(help="#rrggbb, blur:<percent>, or a picture file.")
@@ -79,30 +99,47 @@ def segment(
     crop: Annotated[bool, typer.Option("--crop", help="Crop to the person.")] = False,
     crop_margin: Annotated[str | None, typer.Option(help="Percent of the person.")] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Keep the background.")] = False,
+    smoothing: Annotated[
+        str | None,
+        typer.Option(help=f"0..1, of a video: what stands still flickers less.  [{SMOOTHING}]"),
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="URL of a service to send photos to; no model is loaded.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="For --server.", envvar=CLIENT_KEY)] = None,
 ) -> None:
-    """Segment photos. One that fails does not stop the rest; the exit code is then 1."""
+    """Segment photos and videos. One that fails does not stop the rest; the exit code is then 1."""
     picture = Path(background) if background and Path(background).is_file() else None
-    options = _options(
-        has_picture=picture is not None,
-        output=output,
-        background=None if picture else background,
-        format=image_format,
-        model=model,
-        domain=domain,
-        grow=grow,
-        feather=feather,
-        threshold=threshold,
-        crop="true" if crop else None,
-        crop_margin=crop_margin,
-        invert="true" if invert else None,
-    )
-    order = FileOrder(options, picture)
+    given = {
+        "output": output,
+        "background": None if picture else background,
+        "format": image_format,
+        "model": model,
+        "domain": domain,
+        "grow": grow,
+        "feather": feather,
+        "threshold": threshold,
+        "crop": "true" if crop else None,
+        "crop_margin": crop_margin,
+        "invert": "true" if invert else None,
+    }
+    parameters = {name: value for name, value in given.items() if value is not None}
+    options = _options(parameters, has_picture=picture is not None)
+    order = FileOrder(options, picture, _smoothing(smoothing))
     try:
-        tasks, refused = plan(inputs, to, order.format)
-        failed = asyncio.run(_with_progress(tasks, order, _settings()))
+        video = VIDEO_RESULTS[options.look.transparent]
+        tasks, refused = plan(inputs, to, order.format, video)
+        check_videos(tasks, options)
+        if smoothing is not None and not any(task.is_video for task in tasks):
+            _stop("smoothing: has no effect on photos")
+        if server is None:
+            failed = asyncio.run(_segment(tasks, order, _settings()))
+        else:
+            parameters["format"] = order.format.value
+            failed = asyncio.run(_post(tasks, parameters, picture, (server, key)))
     except (ServiceError, OSError, ValueError) as error:
         _stop(str(error))
-    _summary(len(tasks) + len(refused), refused + failed, to)
+    _summary(tasks, refused, failed, to)
 
 
 @app.command()
@@ -125,17 +162,70 @@ def models() -> None:
         _say(out, f"{spec.name}: {spec.licence}")
 
 
-async def _with_progress(tasks: list[Task], order: FileOrder, settings: Settings) -> list[Failure]:
-    columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+async def _segment(tasks: list[Task], order: FileOrder, settings: Settings) -> list[Failure]:
+    """On this machine: the photos a few at a time, then the videos one by one."""
+    photos = [task for task in tasks if not task.is_video]
+    videos = [task for task in tasks if task.is_video]
+    async with open_bench(order, settings) as bench:
+        failed: list[Failure] = []
+        if photos or not videos:
+            with _photo_progress() as progress:
+                bar = progress.add_task("", total=len(photos))
+                failed += await attempt_all(
+                    photos, bench.segment_photo, bench.at_once, lambda: progress.advance(bar)
+                )
+        return failed + await _segment_videos(videos, bench)
+
+
+async def _segment_videos(videos: list[Task], bench: Bench) -> list[Failure]:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    failed: list[Failure | None] = []
     with Progress(*columns, console=err) as progress:
-        bar = progress.add_task("", total=len(tasks))
-        return await segment_files(tasks, order, settings, lambda: progress.advance(bar))
+        for task in videos:
+            bar = progress.add_task(task.photo.name, total=None)
+
+            def on_progress(done_s: float, total_s: float | None, bar: TaskID = bar) -> None:
+                progress.update(bar, completed=done_s, total=total_s)
+
+            failed.append(await bench.segment_video(task, on_progress))
+    return [failure for failure in failed if failure]
 
 
-def _summary(total: int, failures: list[Failure], to: Path) -> None:
+async def _post(
+    tasks: list[Task], parameters: dict[str, str], picture: Path | None, at: tuple[str, str | None]
+) -> list[Failure]:
+    """On the service at that URL, with that key."""
+    from service.client import Client, ClientError
+    from service.posting import Posting, post_files
+
+    try:
+        async with Client(*at) as client:
+            with _photo_progress() as progress:
+                bar = progress.add_task("", total=len(tasks))
+                posting = Posting(parameters, picture)
+                return await post_files(tasks, posting, client, lambda: progress.advance(bar))
+    except ClientError as error:
+        _stop(str(error))
+
+
+def _photo_progress() -> Progress:
+    columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err)
+
+
+def _summary(tasks: list[Task], refused: list[Failure], failed: list[Failure], to: Path) -> None:
+    failures = refused + failed
+    total = len(tasks) + len(refused)
     for failure in failures:
         _say(err, f"{failure.photo}: {failure.reason}")
-    _say(out, f"{total - len(failures)} of {total} photos done, in {to}")
+    what = "files" if any(task.is_video for task in tasks) else "photos"
+    _say(out, f"{total - len(failures)} of {total} {what} done, in {to}")
     if failures or not total:
         raise typer.Exit(1)
 
@@ -168,14 +258,20 @@ def _settings(**options: object) -> Settings:
         )
 
 
-def _options(*, has_picture: bool, **given: str | None) -> SegmentOptions:
+def _options(given: dict[str, str], *, has_picture: bool) -> SegmentOptions:
     try:
-        return parse(
-            {name: value for name, value in given.items() if value is not None},
-            has_picture=has_picture,
-        )
+        return parse(given, has_picture=has_picture)
     except ServiceError as error:
         _stop(error.detail)
+
+
+def _smoothing(given: str | None) -> float:
+    if given is None:
+        return SMOOTHING
+    try:
+        return float(str(STREAM_PARAMETERS["smoothing"].read(given)))
+    except ValueError as error:
+        _stop(f"smoothing: {error}")
 
 
 def _say(console: Console, line: str) -> None:

@@ -1,43 +1,35 @@
-"""Photos in files through the same pipeline as photos over HTTP."""
+"""Photos and videos in files through the same pipeline as those over HTTP."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.app import open_models
+from service.app import OpenModels, open_models
+from service.catalog import FOR_STREAMS
 from service.errors import ServiceError
+from service.plan import Failure, Task, plan
 from service.render import Job, Source, run_job
 from service.routes.negotiate import negotiate
 from service.routes.options import SegmentOptions, choose
 from service.segmenter import Segmenter
 from service.settings import Settings
+from service.streaming.session import SMOOTHING, StreamOptions
 from service.telemetry import Telemetry
-from service.vision.decode import ImageFormat, ImageLimits, check_limits, read_header
-from service.workers import Workers
+from service.vision.decode import ImageFormat, ImageLimits, check_limits, decode, read_header
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-SUFFIX_OF = {ImageFormat.JPEG: ".jpg", ImageFormat.PNG: ".png", ImageFormat.WEBP: ".webp"}
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    photo: Path
-    result: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    photo: Path
-    reason: str
+__all__ = ["FileOrder", "attempt_all", "open_bench", "plan", "segment_files", "write_whole"]
 
 
 @dataclass(frozen=True, slots=True)
 class FileOrder:
-    """What to make of every photo; `picture` is the background, when that is a file."""
+    """What to make of every file; `picture` is the background, when that is a file."""
 
     options: SegmentOptions
     picture: Path | None = None
+    smoothing: float = SMOOTHING
+    """Of videos."""
 
     @property
     def format(self) -> ImageFormat:
@@ -46,120 +38,123 @@ class FileOrder:
         return negotiate(None, explicit=self.options.format, transparent=look.transparent).image
 
 
-def plan(inputs: Sequence[Path], to: Path, format: ImageFormat) -> tuple[list[Task], list[Failure]]:
-    """What to do for files, and for all the photos in folders, whose subfolders are kept.
-
-    Nothing is ever written over a photo that is read, nor two results to one file: what would
-    do so fails, as does an input that is not there. Results inside a folder are not read again.
-    """
-    tasks: list[Task] = []
-    failures: list[Failure] = []
-    wanted = [found for path in inputs for found in _photos(path, to)]
-    read = {photo.resolve() for photo, _ in wanted}
-    written: set[Path] = set()
-    for photo, relative in wanted:
-        result = to / relative.with_suffix(SUFFIX_OF[format])
-        reason = _refusal(photo, result.resolve(), read, written)
-        if reason:
-            failures.append(Failure(photo, reason))
-        else:
-            written.add(result.resolve())
-            tasks.append(Task(photo, result))
-    return tasks, failures
-
-
-def _photos(path: Path, to: Path) -> Iterable[tuple[Path, Path]]:
-    """(photo, where it goes below the output folder)."""
-    if not path.is_dir():
-        return [(path, Path(path.name))]
-    return [
-        (photo, photo.relative_to(path))
-        for photo in sorted(path.rglob("*"))
-        if photo.suffix.lower() in SUFFIXES
-        and photo.is_file()
-        and (to == path or to not in photo.parents)
-    ]
-
-
-def _refusal(photo: Path, result: Path, read: set[Path], written: set[Path]) -> str | None:
-    if not photo.is_file():
-        return "There is no such file."
-    if result in read:
-        return "The result would overwrite a photo; choose another folder."
-    if result in written:
-        return f"Another photo's result is already {result.name}."
-    return None
-
-
 async def segment_files(
-    tasks: Sequence[Task],
-    order: FileOrder,
-    settings: Settings,
-    on_end: Callable[[], None],
+    tasks: Sequence[Task], order: FileOrder, settings: Settings, on_end: Callable[[], None]
 ) -> list[Failure]:
-    """Runs every task, a few at a time, and tells `on_end` of each; returns what failed.
+    """Runs every task on a photo, a few at a time, and tells `on_end` of each.
 
-    Raises what opening the models and `choose` raise, and what is wrong with the picture.
+    Returns what failed; raises what `open_bench` raises.
     """
+    async with open_bench(order, settings) as bench:
+        return await attempt_all(tasks, bench.segment_photo, bench.at_once, on_end)
+
+
+@asynccontextmanager
+async def open_bench(order: FileOrder, settings: Settings) -> AsyncIterator["Bench"]:
+    """Raises what opening the models and `choose` raise, and what is wrong with the picture."""
     opened = open_models(settings, Telemetry())
     try:
         segmenter = choose(order.options, opened.catalog)
-        bench = Bench(segmenter, opened.workers, _limits(settings), order)
-        picture = await bench.workers.run(bench.open, order.picture) if order.picture else None
-        room = asyncio.Semaphore(2 * opened.count)
-
-        async def one(task: Task) -> Failure | None:
-            async with room:
-                failure = await bench.attempt(task, picture)
-            on_end()
-            return failure
-
-        ended = await asyncio.gather(*(one(task) for task in tasks))
+        limits = _limits(settings)
+        picture = await opened.workers.run(_open, order.picture, limits) if order.picture else None
+        yield Bench(opened, segmenter, limits, order, picture)
     finally:
         await opened.catalog.close()
         opened.workers.close()
-    return [failure for failure in ended if failure]
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
     """Everything that the tasks have in common."""
 
+    opened: OpenModels
     segmenter: Segmenter
-    workers: Workers
+    """For photos."""
     limits: ImageLimits
     order: FileOrder
+    picture: Source | None
 
-    async def attempt(self, task: Task, picture: Source | None) -> Failure | None:
+    @property
+    def at_once(self) -> int:
+        return 2 * self.opened.count
+
+    async def segment_photo(self, task: Task) -> Failure | None:
+        workers, options = self.opened.workers, self.order.options
         try:
-            photo = await self.workers.run(self.open, task.photo)
-            options = self.order.options
-            job = Job(photo, options.look, self.order.format, picture, options.domain)
+            photo = await workers.run(_open, task.photo, self.limits)
+            job = Job(photo, options.look, self.order.format, self.picture, options.domain)
             rendered = await run_job(job, self.segmenter)
-            await self.workers.run(_write, task.result, rendered.body)
+            await workers.run(write_whole, task.result, rendered.body)
         except ServiceError as error:
             return Failure(task.photo, error.detail)
         except OSError as error:
             return Failure(task.photo, error.strerror or str(error))
         return None
 
-    def open(self, path: Path) -> Source:
-        """Our own files have no byte limit; the others are those of the service."""
-        data = path.read_bytes()
-        header = read_header(data)
-        check_limits(header, self.limits)
-        return Source(data, header)
+    async def segment_video(
+        self, task: Task, on_progress: Callable[[float, float | None], None]
+    ) -> Failure | None:
+        """Tells `on_progress` of the seconds that are done, and of how many where that is known."""
+        from service.video import VideoError, segment_video, writer_for  # libav loads late
+
+        try:
+            writer = writer_for(task.result, self.order.format)
+            options = await self.opened.workers.run(self._stream_options)
+            await segment_video(task.photo, writer, options, self.limits, on_progress)
+        except ServiceError as error:
+            return Failure(task.photo, error.detail)
+        except VideoError as error:
+            return Failure(task.photo, str(error))
+        except OSError as error:
+            return Failure(task.photo, error.strerror or str(error))
+        return None
+
+    def _stream_options(self) -> StreamOptions:
+        picture = self.picture
+        return StreamOptions(
+            segmenter=self.opened.catalog.get(self.order.options.model, auto=FOR_STREAMS),
+            look=self.order.options.look,
+            smoothing=self.order.smoothing,
+            picture=decode(picture.data, picture.header) if picture else None,
+        )
+
+
+async def attempt_all(
+    tasks: Sequence[Task],
+    attempt: Callable[[Task], Awaitable[Failure | None]],
+    at_once: int,
+    on_end: Callable[[], None],
+) -> list[Failure]:
+    """Every task, so many at a time; `on_end` is told of each. Returns what failed."""
+    room = asyncio.Semaphore(at_once)
+
+    async def one(task: Task) -> Failure | None:
+        async with room:
+            failure = await attempt(task)
+        on_end()
+        return failure
+
+    ended = await asyncio.gather(*(one(task) for task in tasks))
+    return [failure for failure in ended if failure]
+
+
+def write_whole(path: Path, body: bytes) -> None:
+    """Or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(body)
+    partial.replace(path)
+
+
+def _open(path: Path, limits: ImageLimits) -> Source:
+    """Our own files have no byte limit; the others are those of the service."""
+    data = path.read_bytes()
+    header = read_header(data)
+    check_limits(header, limits)
+    return Source(data, header)
 
 
 def _limits(settings: Settings) -> ImageLimits:
     return ImageLimits(
         pixels=settings.max_pixels, side=settings.max_side, aspect=settings.max_aspect
     )
-
-
-def _write(path: Path, body: bytes) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(body)
-    partial.replace(path)

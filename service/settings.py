@@ -10,6 +10,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SILHOUETTE_"
+CLIENT_KEY = f"{PREFIX}CLIENT_KEY"
+"""No setting: the key that our command line presents where it is a client."""
 QUEUE_PER_WORKER = 32
 STREAMS_PER_WORKER = 8
 
@@ -169,7 +171,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _knows_every_variable(self) -> Self:
         ours = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
-        unknown = ours - {PREFIX + field.upper() for field in type(self).model_fields}
+        known = {PREFIX + field.upper() for field in type(self).model_fields}
+        unknown = ours - known - {CLIENT_KEY}
         if unknown:
             raise ValueError(f"not a setting: {', '.join(sorted(unknown))}")
         return self

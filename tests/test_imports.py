@@ -94,6 +94,15 @@ TABLE = {
     "service.streaming.wire": Row(),
     # Nothing in the gateway imports it.
     "service.client": Row("service.client service.streaming.wire", "httpx websockets"),
+    # Of the command line.
+    "service.plan": Row("service.errors service.routes.options service.vision"),
+    "service.posting": Row("service.client service.errors service.files service.plan"),
+    # libav is here, and late: a photo does without.
+    "service.video": Row(
+        "service.render service.segmenter service.streaming service.video service.vision"
+        " service.workers",
+        "av cv2 numpy",
+    ),
     "service.connection": Row("", "uvicorn"),
     "service.problems": Row("service.errors service.schemas service.telemetry", WEB),
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
