@@ -20,7 +20,8 @@ from training.triton_config import CPU, model_config
 
 MODEL = Path(__file__).parent / "fault_model.py"
 QUEUE_SIZE = 2
-PATIENCE_S = 20
+PATIENCE_S = 60
+"""For anything, beside other work."""
 
 
 class Fault(IntEnum):

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import httpx
 
+REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 SITE = Path(sysconfig.get_path("purelib"))
 WHEEL = SITE / "pytriton" / "tritonserver"
 LIBRARIES = SITE / "nvidia_pytriton.libs"
@@ -159,3 +161,17 @@ def _environment() -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
     }
+
+
+def main() -> None:
+    """Serves a model repository, by default the published models, until it is interrupted."""
+    repository = Path(sys.argv[1]) if len(sys.argv) > 1 else REPOSITORY
+    with TemporaryDirectory() as folder, serve(repository, Path(folder)) as server:
+        port = server.metrics.rpartition(":")[2]
+        print(server.process.pid, server.grpc, port, flush=True)  # as the benchmark takes them
+        with suppress(KeyboardInterrupt):
+            server.process.wait()
+
+
+if __name__ == "__main__":
+    main()

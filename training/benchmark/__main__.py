@@ -1,4 +1,4 @@
-"""python -m training.benchmark pixels | model | http [--json FILE]
+"""python -m training.benchmark pixels | model | http | triton [--json FILE]
 
 Each takes about a minute. Nothing is asserted: read the figures with the load of the machine.
 """
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from service.capacity import usable_cpus
 from service.spec import ResizeRule
-from training.benchmark import http, model, pixels
+from training.benchmark import http, model, pixels, triton
 from training.benchmark.measure import Figures, keep, machine, show
 from training.benchmark.photos import SIZES
 from training.benchmark.server import serving
@@ -115,6 +115,33 @@ async def _http(plan: HttpPlan) -> Figures:
         memory = await http.memory(server, requests=plan.mixed, clients=plan.clients)
     show("Memory over mixed requests", memory, out)
     return {"start": start, "rounds": rounds, "summary": summary, "memory": memory}
+
+
+@app.command("triton")
+def triton_command(
+    pid: Annotated[int, typer.Argument(help="Of a Triton on this machine.")],
+    url: Annotated[str, typer.Argument(help="host:port of its gRPC.")],
+    metrics: Annotated[int, typer.Argument(help="Port of its metrics, on loopback.")],
+    repository: Repository = REPOSITORY,
+    name: Annotated[str, typer.Option("--model", help="Which Triton has to serve.")] = "connectnet",
+    clients: Annotated[str, typer.Option(help="Connections at once, with commas.")] = "8,32",
+    rounds: Annotated[int, typer.Option(help="Of both sides in turn.")] = 7,
+    requests: Annotated[int, typer.Option(help="Of each side in each round.")] = 200,
+    json: Json = None,
+) -> None:
+    """Processor time of a request: gateway and Triton, against the gateway alone.
+
+    `python -m tests.triton.server` starts a Triton without a GPU, and says these three.
+    """
+    context = machine()
+    there = triton.Triton(pid, url, metrics, name)
+    counts = [int(count) for count in clients.split(",")]
+    run = triton.rows(repository, there, clients=counts, rounds=rounds, requests=requests)
+    measured = asyncio.run(run)
+    show(f"{name}, 1280x720 JPEG to mask PNG", measured, out)
+    summary = triton.summary(measured)
+    show("Medians", summary, out)
+    keep({"machine": context, "rounds": measured, "summary": summary}, json)
 
 
 if __name__ == "__main__":

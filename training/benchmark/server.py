@@ -18,6 +18,7 @@ from training.benchmark.wire import HOST, Connection, get
 POLL_S = 0.005
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
+PREFIX = "SILHOUETTE_"
 
 
 class ServerFailed(Exception):
@@ -33,8 +34,7 @@ class Running:
 
     def cpu_s(self) -> float:
         """Processor time of the process so far, to 10 ms."""
-        fields = self._read("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.pid)
 
     def rss_mb(self) -> float:
         """Resident memory now, in MB (10^6 bytes)."""
@@ -59,16 +59,46 @@ class Running:
         return Path(f"/proc/{self.pid}/{file}").read_text()
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far, to 10 ms; 0 when it has left."""
+    try:
+        fields = _stat(pid)
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s_with_children(pid: int) -> float:
+    """The same with the processes that it started and that still run."""
+    children = [int(each.name) for each in Path("/proc").glob("[0-9]*") if _parent(each) == pid]
+    return sum(map(cpu_s, (pid, *children)))
+
+
+def _parent(process: Path) -> int | None:
+    try:
+        return int(_stat(int(process.name))[1])
+    except OSError:
+        return None
+
+
+def _stat(pid: int) -> list[str]:
+    """From its state on; the name before it may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 @asynccontextmanager
-async def serving(repository: Path, *, workers: int) -> AsyncIterator[Running]:
-    """`silhouette serve` on a free port: ready at the start, ended in order."""
+async def serving(repository: Path, *, workers: int, **settings: str) -> AsyncIterator[Running]:
+    """`silhouette serve` on a free port: ready at the start, ended in order.
+
+    `settings` are the service's, in its own names: `engine="triton"`.
+    """
     port = free_port()
     command = (sys.executable, "-m", "service", "serve", "--host", HOST, "--port", str(port))
     options = ("--model-repository", str(repository), "--workers", str(workers))
     with tempfile.TemporaryFile() as log:
         began = perf_counter()
         process = subprocess.Popen(  # noqa: ASYNC220  # nothing else runs yet
-            (*command, *options), stderr=log, stdout=log, env=_environment()
+            (*command, *options), stderr=log, stdout=log, env=_environment(settings)
         )
         try:
             await _until_ready(process, port)
@@ -85,9 +115,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _environment() -> dict[str, str]:
-    """Ours without the service's settings: the defaults are what is measured."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SILHOUETTE_")}
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    """Ours with these alone of the service's settings: the defaults are what is measured."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return kept | {PREFIX + name.upper(): value for name, value in settings.items()}
 
 
 async def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
