@@ -18,10 +18,10 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from tests.integration.conftest import PATIENCE_S
-
 BITS, BLOCK = 16, 16
 """A counter painted along the top: black and white blocks, the lowest bit first."""
+PATIENCE_S = 60
+"""For frames, on a machine that does much else."""
 SDP = {"content-type": "application/sdp"}
 TICK = fractions.Fraction(1, 90_000)
 
@@ -40,12 +40,16 @@ def read_counter(rgb: np.ndarray) -> int:
 
 
 class Camera(VideoStreamTrack):
-    """One colour under the counter, 30 times a second; `stop_filming` keeps the track open."""
+    """Red on the left and blue on the right under the counter, 30 times a second.
 
-    def __init__(self, size_hw: tuple[int, int] = (192, 256), red: int = 255) -> None:
+    `stop_filming` keeps the track open.
+    """
+
+    left = (250, 120, 40)
+
+    def __init__(self, size_hw: tuple[int, int] = (192, 256)) -> None:
         super().__init__()
         self.size_hw = size_hw
-        self.red = red
         self.sent = 0
         self._filming = asyncio.Event()
         self._filming.set()
@@ -56,7 +60,8 @@ class Camera(VideoStreamTrack):
     async def recv(self) -> VideoFrame:
         pts, time_base = await self.next_timestamp()
         await self._filming.wait()
-        rgb = np.full((*self.size_hw, 3), (self.red, 120, 40), np.uint8)
+        rgb = np.full((*self.size_hw, 3), (0, 60, 200), np.uint8)
+        rgb[:, : rgb.shape[1] // 2] = self.left
         paint_counter(rgb, self.sent)
         self.sent += 1
         frame = VideoFrame.from_ndarray(rgb, format="rgb24")
@@ -85,6 +90,7 @@ class Client:
     http: httpx.AsyncClient
     query: str = ""
     camera: Camera = field(default_factory=Camera)
+    sound: MediaStreamTrack | None = None
     codecs: tuple[str, ...] = ()
     """Of those that aiortc knows, in this order; none offers all."""
     seen: list[Seen] = field(default_factory=list)
@@ -95,6 +101,8 @@ class Client:
         self._news = asyncio.Condition()
         self._watching: asyncio.Task[None] | None = None
         self.connection.on("track", self._watch)
+        if self.sound:
+            self.connection.addTransceiver(self.sound, direction="sendonly")
         transceiver = self.connection.addTransceiver(self.camera, direction="sendrecv")
         if self.codecs:
             known = transceiver.sender.getCapabilities("video").codecs
@@ -121,8 +129,9 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         await self.connection.close()
-        if self._watching:
-            await self._watching
+        if self._watching:  # a track that never began does not end with its connection
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
 
     async def offer(self) -> str:
         await self.connection.setLocalDescription(await self.connection.createOffer())

@@ -5,6 +5,7 @@ each of its sections may cost a socket.
 """
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from aiortc.codecs import is_rtx
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -19,6 +20,7 @@ MAX_CANDIDATES = 64
 START_KBIT = 1000
 """What a browser is told to begin with. By itself it begins near 300 kbit/s and a smaller picture,
 for 20 s and more; much more than this overshoots on a poor link."""
+_KINDS = ("audio", "video", "application")
 _CODECS = ("video/vp8", "video/h264")
 """The best first: encoding H264 costs four times as much."""
 
@@ -32,11 +34,20 @@ class Offer:
 
 
 def read_offer(text: str) -> Offer:
-    """Without candidates that we could only ask the network about, and the best codec first.
+    """Without candidates that are no addresses, and with the best codec first.
 
     Raises UnprocessableOffer.
     """
-    description = _parse(text)
+    try:
+        return _understand(SessionDescription.parse(text))
+    except UnprocessableOffer:
+        raise
+    except Exception as error:
+        # aiortc's parser was written for browsers: anything else trips it in any way.
+        raise UnprocessableOffer("The offer is not SDP that can be read.") from error
+
+
+def _understand(description: SessionDescription) -> Offer:
     sections = description.media
     if len(sections) > MAX_SECTIONS:
         raise UnprocessableOffer(
@@ -48,27 +59,24 @@ def read_offer(text: str) -> Offer:
             "The offer has too many candidates.", limit=MAX_CANDIDATES, actual=candidates
         )
     for media in sections:
+        if media.kind not in _KINDS:
+            raise UnprocessableOffer("The offer has a section of an unknown kind.")
         _check_transport(media)
     names = [media.rtp.muxId for media in sections]
     if not all(names) or len(set(names)) < len(names):
         raise UnprocessableOffer("Every section needs a name of its own (a=mid).")
+    bundled = [name for group in description.group for name in group.items]
+    if not set(map(str, bundled)) <= set(names):
+        raise UnprocessableOffer("The offer bundles a section that it does not have.")
     video = next((media for media in sections if _is_both_ways(media)), None)
     if video is None:
         raise UnprocessableOffer("The offer has no video that is sent and received (sendrecv).")
     for media in sections:
-        _strip_local(media)
+        _strip_names(media)
+        if media.rtcp_mux:
+            media.rtcp_port = media.rtcp_port or 9  # or aiortc writes neither
     _prefer(video)
     return Offer(str(description), video.rtp.muxId)
-
-
-def _parse(text: str) -> SessionDescription:
-    try:
-        description = SessionDescription.parse(text)
-    except Exception as error:
-        # The parser was written for browsers: what else it is given trips it in any way.
-        raise UnprocessableOffer("The offer is not SDP that can be read.") from error
-    description.type = "offer"
-    return description
 
 
 def _check_transport(media: MediaDescription) -> None:
@@ -82,12 +90,19 @@ def _is_both_ways(media: MediaDescription) -> bool:
     return media.kind == "video" and media.direction in (None, "sendrecv")
 
 
-def _strip_local(media: MediaDescription) -> None:
-    """A `.local` name is looked for on the local network for a second, and is not needed: a peer
-    is known by the address that its first packet comes from."""
-    media.ice_candidates = [
-        each for each in media.ice_candidates if not each.ip.lower().endswith(".local")
-    ]
+def _strip_names(media: MediaDescription) -> None:
+    """A name that ends in `.local`, which browsers send in place of an address, is looked for on
+    the network for a second, and is not needed: a peer is known by where its first packet comes
+    from."""
+    media.ice_candidates = [each for each in media.ice_candidates if _is_address(each.ip)]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _prefer(video: MediaDescription) -> None:

@@ -35,6 +35,8 @@ from service.vision.decode import Frame
 from service.vision.geometry import Size
 from service.vision.yuv import Planes, at_most, to_rgb
 
+HUNG_UP = "the peer hung up"
+"""Its track ends with its connection: either may be noticed first."""
 CLOSE_S = 5.0
 """For a connection to say goodbye; it is dropped after that."""
 
@@ -94,13 +96,14 @@ class Peer:
             await self._connection.setRemoteDescription(
                 RTCSessionDescription(understood.sdp, "offer")
             )
+            for transceiver in self._connection.getTransceivers():
+                self._attach(transceiver, is_ours=transceiver.mid == understood.mid)
+            answer = await self._connection.createAnswer()
         except Exception as error:
             # An offer that aiortc reads and cannot serve fails in more than one way.
             log.info("an offer was refused: %r", error)
             raise UnprocessableOffer("The offer cannot be served.") from error
-        for transceiver in self._connection.getTransceivers():
-            self._attach(transceiver, is_ours=transceiver.mid == understood.mid)
-        await self._connection.setLocalDescription(await self._connection.createAnswer())
+        await self._connection.setLocalDescription(answer)
         return with_start_bitrate(self._connection.localDescription.sdp)
 
     def _attach(self, transceiver: RTCRtpTransceiver, *, is_ours: bool) -> None:
@@ -147,13 +150,16 @@ class Peer:
                 await self._connection.close()
         except TimeoutError:
             log.warning("a WebRTC connection did not close in %g s", CLOSE_S)
+        except Exception:
+            # Whatever aiortc trips over, the place is free.
+            log.exception("a WebRTC connection did not close")
 
     def _on_state(self) -> None:
         state = self._connection.connectionState
         if state == "connected":
             self._connected.set()
         elif state in ("failed", "closed"):
-            self.end(f"the connection {state}")
+            self.end(HUNG_UP if state == "closed" else "the connection failed")
 
     async def _receive(self) -> str:
         """Keeps the newest frame. What is not read stays in memory, so everything is read."""
@@ -176,7 +182,7 @@ class Peer:
         except TimeoutError:
             return "no frame came"
         except MediaStreamError:
-            return "the camera's track ended"
+            return HUNG_UP
 
     async def _work(self) -> str:
         """Never returns: a frame that fails is one that does not come back."""

@@ -91,9 +91,8 @@ def hasten(receiver: RTCRtpReceiver) -> None:
     receiver._handle_rtp_packet = handle_all  # type: ignore[method-assign]
 
 
-async def check_prompt() -> None:
+async def check_prompt(installed: str = version("aiortc")) -> None:
     """Takes three frames through a receiver as the network would; raises NotPrompt."""
-    installed = version("aiortc")
     if not installed.startswith(VERSIONS):
         raise NotPrompt(f"aiortc {installed} is none of {', '.join(VERSIONS)}*")
     try:
