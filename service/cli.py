@@ -194,6 +194,8 @@ async def _segment_videos(videos: list[Task], bench: Bench) -> list[Failure]:
                 progress.update(bar, completed=done_s, total=total_s)
 
             failed.append(await bench.segment_video(task, on_progress))
+            if failed[-1] is None:
+                progress.update(bar, completed=1, total=1)
     return [failure for failure in failed if failure]
 
 

@@ -111,6 +111,8 @@ class VideoReader:
         streams = [self._video, *(track.stream for track in self._tracks)]
         with video_errors("The video does not decode whole"):
             for packet in self._container.demux(streams):
+                if packet.is_corrupt:
+                    raise VideoError("The video is cut short or damaged.")
                 if packet.stream.index == self._video.index:
                     yield from self._seen(cast("av.Packet[VideoStream]", packet))
                 else:

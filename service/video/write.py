@@ -160,6 +160,7 @@ class VideoWriter:
             self._facts = facts
             self._picture = self._add_picture(facts, image)
             self._sounds = [self._add_sound(track) for track in facts.tracks]
+            self._out.start_encoding()
 
     def write(self, image: NDArray[np.uint8], pts: int) -> None:
         with video_errors(_FAILED):

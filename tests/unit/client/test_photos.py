@@ -214,11 +214,13 @@ def test_a_url_that_is_none_is_refused(url):
         Client(url)
 
 
-def test_the_gateway_does_not_load_the_client():
-    code = "import sys, service.server; print(*sys.modules)"
+def test_neither_the_gateway_nor_the_command_loads_the_client_or_libav():
+    code = "import sys, service.server, service.cli; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
-    assert "service.server" in run.stdout.split()
-    assert not [name for name in run.stdout.split() if name.startswith("service.client")]
+    loaded = run.stdout.split()
+    assert "service.cli" in loaded
+    assert not [name for name in loaded if name.startswith(("service.client", "service.video"))]
+    assert "av" not in loaded
