@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from service.streaming.memory import GAP_S, StreamMemory
+from service.streaming.temporal import TRUST
 
 HW = (24, 32)
 PHOTO_HW = (480, 640)
@@ -34,10 +35,10 @@ def mask(level: int) -> np.ndarray:
 
 
 def see(memory: StreamMemory, level: int, *, of: int = 100, photo_hw=PHOTO_HW) -> np.ndarray:
-    """The prior for a frame, whose mask then has that level."""
+    """The mask that the prior for a frame hints at; the frame's own then has that level."""
     prior = memory.recall(image(of), photo_hw)
     memory.keep(mask(level))
-    return prior
+    return prior / TRUST
 
 
 def test_the_first_frame_has_none_before_it(memory):
@@ -45,17 +46,17 @@ def test_the_first_frame_has_none_before_it(memory):
     assert (prior.shape, prior.dtype, prior.any()) == (HW, np.uint8, False)
 
 
-def test_then_it_is_the_mask_that_the_model_gave(memory):
+def test_then_it_hints_at_the_mask_that_the_model_gave(memory):
     assert [see(memory, level).max() for level in (10, 20, 30)] == [0, 10, 20]
 
 
-def test_the_prior_is_what_the_model_gave_and_not_what_was_shown(clock):
+def test_the_prior_is_of_what_the_model_gave_and_not_what_was_shown(clock):
     memory = StreamMemory(smoothing=1.0, clock=clock)
     see(memory, 0)
     memory.recall(image(), PHOTO_HW)
     shown = memory.keep(mask(200))
     assert shown.max() < 200
-    assert memory.recall(image(), PHOTO_HW).min() == 200
+    assert memory.recall(image(), PHOTO_HW).min() == 200 * TRUST
 
 
 @pytest.mark.parametrize(

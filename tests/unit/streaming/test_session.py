@@ -11,6 +11,7 @@ from service.render import Look, Output
 from service.segmenter import Segmenter
 from service.streaming.memory import GAP_S
 from service.streaming.session import StreamOptions, StreamSession
+from service.streaming.temporal import hint
 from service.vision.decode import Frame, ImageFormat
 from tests.tiny_model import tiny_spec
 from tests.unit.streaming.conftest import NotingEngine
@@ -31,7 +32,7 @@ def options(engine, workers):
 
 @pytest.fixture
 def session(options):
-    return StreamSession(options)
+    return StreamSession(options, clock=lambda: 0.0)
 
 
 async def show(session: StreamSession, red: int, size_hw=SIZE_HW) -> int:
@@ -47,19 +48,19 @@ def priors(engine: NotingEngine) -> list[int]:
     return [int(row[0, 0]) for inputs in engine.inputs for row in inputs["prior"]]
 
 
-async def test_the_prior_is_the_mask_of_the_frame_before(session, engine):
-    assert [await show(session, red) for red in (100, 101, 102)] == [100, 100 ^ 101, 3 ^ 100]
-    assert priors(engine) == [0, 100, 100 ^ 101]
+async def test_the_prior_is_half_of_the_mask_of_the_frame_before(session, engine):
+    assert [await show(session, red) for red in (100, 102, 104)] == [100, 102 ^ 50, 104 ^ 42]
+    assert priors(engine) == [0, 50, (102 ^ 50) // 2]
 
 
-async def test_the_prior_is_the_whole_mask_at_the_size_of_the_model(session, engine):
+async def test_the_prior_is_of_the_whole_mask_at_the_size_of_the_model(session, engine):
     rgb = np.zeros((*SIZE_HW, 3), np.uint8)
     rgb[:, :, 0] = np.arange(SIZE_HW[1])
     for _ in range(2):
         await session.run(lambda _: Frame(rgb, SIZE_HW), lambda _, found: found)
     prior = engine.inputs[1]["prior"]
     assert prior.dtype == np.uint8
-    assert (prior == rgb[None, :, :, 0]).all()
+    assert (prior == hint(rgb[:, :, 0])).all()
 
 
 async def test_a_reset_leaves_no_prior(session, engine):
@@ -67,14 +68,14 @@ async def test_a_reset_leaves_no_prior(session, engine):
     session.reset()
     await show(session, 100)
     await show(session, 100)
-    assert priors(engine) == [0, 0, 100]
+    assert priors(engine) == [0, 0, 50]
 
 
 async def test_a_change_of_size_leaves_no_prior(session, engine):
     await show(session, 100)
     await show(session, 100, (48, 64))
     await show(session, 100, (48, 64))
-    assert priors(engine) == [0, 0, 100]
+    assert priors(engine) == [0, 0, 50]
 
 
 async def test_a_gap_leaves_no_prior(options, engine):
@@ -92,7 +93,7 @@ async def test_a_frame_that_failed_is_not_remembered(session, engine):
     with pytest.raises(EngineFailed):
         await show(session, 107)
     await show(session, 101)
-    assert priors(engine) == [0, 100, 100]
+    assert priors(engine) == [0, 50, 50]
 
 
 async def test_another_model_begins_without_a_memory(session, options, workers, engine):
@@ -115,13 +116,13 @@ async def test_another_look_keeps_the_memory(session, options, engine):
     )
     session.configure(again)
     await show(session, 101)
-    assert priors(engine) == [0, 100]
+    assert priors(engine) == [0, 50]
 
 
 async def test_smoothing_shows_something_between(options):
-    session = StreamSession(replace(options, smoothing=0.5))
+    session = StreamSession(replace(options, smoothing=0.5), clock=lambda: 0.0)
     assert await show(session, 100) == 100
-    assert 1 < await show(session, 101) < 100  # the model says 1
+    assert 101 ^ 50 < await show(session, 101) < 100  # the model says the first
 
 
 async def test_frames_go_ahead_of_photos(session, engine):
@@ -133,9 +134,9 @@ async def test_frames_go_ahead_of_photos(session, engine):
 async def test_sessions_share_batches_and_nothing_else(engine, workers):
     batcher = Batcher(engine, max_batch=8, max_queue=8, queue_timeout_s=60, concurrency=1)
     options = StreamOptions(Segmenter(batcher, workers), smoothing=0.0)
-    sessions = [StreamSession(options) for _ in range(3)]
+    sessions = [StreamSession(options, clock=lambda: 0.0) for _ in range(3)]
     for number, session in enumerate(sessions):
-        await show(session, 100 + number)
+        await show(session, 100 + 2 * number)
     engine.gate.clear()
     # Holds the one place, so that the frames of all three have to wait together.
     first = asyncio.create_task(show(StreamSession(options), 9))
@@ -146,9 +147,9 @@ async def test_sessions_share_batches_and_nothing_else(engine, workers):
             await asyncio.sleep(0.001)
     engine.gate.set()
     await first
-    assert [await task for task in shown] == [64 ^ 100, 64 ^ 101, 64 ^ 102]
+    assert [await task for task in shown] == [64 ^ 50, 64 ^ 51, 64 ^ 52]
     assert engine.batches[-1] == 3
-    assert sorted(priors(engine)[-3:]) == [100, 101, 102]
+    assert sorted(priors(engine)[-3:]) == [50, 51, 52]
 
 
 @pytest.mark.parametrize(
