@@ -36,7 +36,7 @@ ROUTES = (
 )
 BENCHMARK = (
     "training.benchmark service.batcher service.capacity service.catalog service.engine"
-    " service.render service.spec service.vision service.workers"
+    " service.render service.spec service.streaming.wire service.vision service.workers"
 )
 TRAINING = "training service.errors service.routing service.spec service.vision"
 
@@ -113,6 +113,13 @@ TABLE = {
     ),
     "training": Row(TRAINING, "* onnxruntime torch", but=WEB),
     "training.verify": Row(f"{TRAINING} service.engine", "* onnxruntime torch", but=WEB),
+    # Shows clips to the streams that are served.
+    "training.report": Row(
+        f"{TRAINING} service.catalog service.engine service.render service.segmenter"
+        " service.streaming service.workers",
+        "* onnxruntime torch",
+        but=WEB,
+    ),
     # Calls the pipeline below HTTP in process, to compare it with a server; torch-free.
     "training.benchmark": Row(BENCHMARK, "*", but=WEB),
     "loadtests": Row("loadtests", "*"),

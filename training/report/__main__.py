@@ -4,7 +4,7 @@
     python -m training.report --data DATA --quick         (a few photos, to try it)
 
 Writes training/RESULTS.md and training/results/*.png, in `build` when quick, and a gallery of
-failures, which holds photos of the data pack and so goes where git does not look.
+failures and of a clip, which holds photos of the data pack and so goes where git does not look.
 """
 
 import hashlib
@@ -22,11 +22,20 @@ import typer
 
 from service.spec import ModelSpec, Task
 from training.benchmark.measure import machine
+from training.data.clips import read_clips
 from training.data.portraits import Portrait, read_backgrounds, read_portraits
 from training.faces import FaceReport, Find, by_cascade, by_detector, measure_faces
 from training.metrics import estimate
 from training.onnx_model import open_onnx
 from training.report import plots
+from training.report.clips import (
+    DIALS,
+    Streamed,
+    measure_cuts,
+    restless,
+    smoothing_ms,
+    stream_clips,
+)
 from training.report.results import METRICS, Model, Results
 from training.report.scores import (
     OWN,
@@ -45,6 +54,10 @@ from training.report.timing import CPU, Timing, time_models
 
 FACE_DETECTOR = "face_detector"
 PICTURES = "results"
+STRIP = 8
+"""Frames side by side in the picture of a clip."""
+CLIP_HW = (224, 224)
+"""What a cut is looked for in, and what smoothing is timed on."""
 PLOTTED = "miou_image_mean"
 
 
@@ -58,10 +71,12 @@ class Effort:
     images: int
     """About so many in each round of the timing."""
     failures: int
+    frames: int
+    """Of a clip, at most."""
 
 
-FULL = Effort(every=1, rounds=5, images=16, failures=8)
-QUICK = Effort(every=12, rounds=2, images=4, failures=2)
+FULL = Effort(every=1, rounds=5, images=16, failures=8, frames=100)
+QUICK = Effort(every=12, rounds=2, images=4, failures=2, frames=6)
 
 
 def main(
@@ -94,6 +109,10 @@ def main(
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     draw(scored, groups, timings, folder / PICTURES)
     show_failures(scored, answers, portraits, gallery, count=effort.failures)
+    clips = read_clips(data, frames=effort.frames)
+    streamed = stream_clips(specs, repository, clips) if clips else None
+    if streamed and streamed.showings:
+        show_strip(streamed, folder / PICTURES, gallery)
     results = Results(
         quick=quick,
         portraits=portraits,
@@ -106,6 +125,9 @@ def main(
         faces=judge_faces(find, portraits, read_backgrounds(data, "val")[:: effort.every]),
         pictures=PICTURES,
         worst_of_each=effort.failures,
+        streamed=streamed,
+        cuts=measure_cuts(data, clips, frames=effort.frames, size_hw=CLIP_HW),
+        smoothing_ms=smoothing_ms(CLIP_HW),
     )
     (folder / "RESULTS.md").write_text(results_text(results))
 
@@ -207,6 +229,19 @@ def show_failures(
                 for portrait, score in rows
             ]
             plots.plot_gallery(pictures, gallery / f"{each.spec.name}.png")
+
+
+def show_strip(streamed: Streamed, pictures: Path, gallery: Path) -> None:
+    """Our own masks of neighbouring frames; with the photos and the reference in the gallery."""
+    clip, window = restless(streamed, STRIP)
+    masks = {
+        f"{each.label}\ndial {dial:g}": each.alphas[window]
+        for dial in (DIALS[0], DIALS[-1])
+        for each in streamed.of(clip.name, dial)
+    }
+    given = {"frame": clip.frames[window], "reference": clip.truths[window]}
+    plots.plot_strip(masks, pictures / "streams.png")
+    plots.plot_strip(given | masks, gallery / "streams.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Pictures of the results; the photos of the data pack are in the gallery alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +98,26 @@ def plot_gallery(pictures: Sequence[Picture], file: Path) -> None:
         row[0].set_title(each.title, fontsize=9, loc="left")
         row[1].set_title("reference", fontsize=9)
         row[2].set_title("answer", fontsize=9)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=80)
+    plt.close(figure)
+
+
+def plot_strip(rows: Mapping[str, Sequence[NDArray[np.uint8]]], file: Path) -> None:
+    """A row of neighbours for each name: photos uint8 [H,W,3] or masks uint8 [H,W]."""
+    height, width = next(iter(rows.values()))[0].shape[:2]
+    columns = max(len(row) for row in rows.values())
+    figure, grid = plt.subplots(
+        *(len(rows), columns),
+        figsize=(1.5 * columns + 1.5, 1.5 * height / width * len(rows)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for line, (name, pictures) in zip(grid, rows.items(), strict=True):
+        for axes, picture in zip(line, pictures, strict=True):
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=80)
     plt.close(figure)

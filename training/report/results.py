@@ -7,6 +7,7 @@ from service.spec import ModelSpec
 from training.benchmark.measure import Figures
 from training.data.portraits import Portrait
 from training.faces import FaceReport
+from training.report.clips import Cuts, Streamed
 from training.report.scores import Contender, Group
 from training.report.timing import Timing
 
@@ -51,3 +52,8 @@ class Results:
     pictures: str
     """The folder of the plots, relative to RESULTS.md."""
     worst_of_each: int
+    streamed: Streamed | None = None
+    """None where the data pack has no labelled clip."""
+    cuts: Cuts | None = None
+    """None where it has not two clips."""
+    smoothing_ms: float = 0.0

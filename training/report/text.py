@@ -9,6 +9,7 @@ from training.report.accuracy import accuracy_text, aims_text, differences_text
 from training.report.markdown import table
 from training.report.results import Model, Results
 from training.report.scores import Contender, worst
+from training.report.streams import streams_text
 from training.report.timing import CPU, CUDA, providers
 
 
@@ -17,7 +18,7 @@ def results_text(results: Results) -> str:
     sections = (
         *(_opening(results), _models(results), accuracy_text(results)),
         *(differences_text(results), aims_text(results)),
-        *(_times(results), _curves(results), _failures(results)),
+        *(streams_text(results), _times(results), _curves(results), _failures(results)),
         *(_faces(results), _unverified(results)),
     )
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -184,6 +185,6 @@ def _unverified_of(model: Model, results: Results) -> Iterable[str]:
     if not model.digest_holds:
         yield "the file is not the one that its spec describes."
     if model.spec.takes("prior"):
-        yield "photos alone, with an empty prior; what the previous mask is worth is not told here."
+        yield "the photos are without a prior; what it is worth is told of clips alone."
     if model.spec.takes("domain") and not results.faces:
         yield "as served: the repository has no face detector, so no photo was routed by it."

@@ -1,0 +1,225 @@
+"""What a stream shows of a labelled clip, by the code that serves streams."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise, permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from service.engine import open_engine
+from service.engine.base import Engine, Tensors
+from service.render import Look, draw
+from service.segmenter import Matte, Segmenter
+from service.spec import ModelSpec, ResizeRule
+from service.streaming.session import StreamOptions, StreamSession
+from service.streaming.temporal import CUT, Seen, change, hint, is_cut, smooth
+from service.vision.decode import Frame
+from service.vision.geometry import Size, fit
+from service.workers import Workers
+from training.benchmark.measure import cost_of
+from training.data.clips import Clip, read_videos
+from training.metrics import Mask
+from training.temporal import Alpha, dtssd, follow, steadiness
+
+STREAMED = ("connectnet", "rcrnet")
+"""Of the models of a repository, those that are fast enough for a stream."""
+DIALS = (0.0, 0.5, 1.0)
+WITHOUT = "without prior"
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """A clip as a stream of one model shows it, at one setting of the dial."""
+
+    clip: str
+    spec: ModelSpec
+    way: str
+    """`WITHOUT`, or empty."""
+    dial: float
+    alphas: tuple[Alpha, ...]
+    iou: float
+    """Of person, mean over frames, in percent."""
+    dtssd: float
+    steadiness: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.spec.name} {self.way}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """How much a frame differs from the one before it, as `temporal.change` has it."""
+
+    clips: int
+    pairs: int
+    """Neighbours within clips."""
+    within: float
+    """The largest."""
+    between: tuple[float, ...]
+    """The end of each clip to the beginning of each other, in order of size."""
+
+    @property
+    def seen(self) -> float:
+        """The share of changes of clip that `temporal.is_cut` sees."""
+        return sum(each > CUT for each in self.between) / len(self.between)
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What was measured on labelled clips."""
+
+    clips: tuple[Clip, ...]
+    showings: tuple[Showing, ...]
+    reference: dict[str, float]
+    """Steadiness of each clip's own masks: what the flow, and the labels, allow."""
+
+    def of(self, clip: str, dial: float) -> list[Showing]:
+        return [each for each in self.showings if (each.clip, each.dial) == (clip, dial)]
+
+
+def stream_clips(specs: Sequence[ModelSpec], repository: Path, clips: Sequence[Clip]) -> Streamed:
+    """Every clip through every model, with and without the prior that it takes, by the dial."""
+    showings: list[Showing] = []
+    reference: dict[str, float] = {}
+    for clip in track(clips, "clips", console=Console(stderr=True), transient=True):
+        places = [follow(image, before) for before, image in pairwise(clip.frames)]
+        reference[clip.name] = steadiness(clip.truths, places)
+        for spec in (spec for spec in specs if spec.name in STREAMED):
+            for way in (WITHOUT, "") if spec.takes("prior") else ("",):
+                for dial, alphas in asyncio.run(_show(spec, repository, way, clip)).items():
+                    iou, restlessness = person_iou(alphas, clip.truths), dtssd(alphas, clip.truths)
+                    steady = steadiness(alphas, places)
+                    row = Showing(clip.name, spec, way, dial, alphas, iou, restlessness, steady)
+                    showings.append(row)
+    return Streamed(tuple(clips), tuple(showings), reference)
+
+
+async def _show(
+    spec: ModelSpec, repository: Path, way: str, clip: Clip
+) -> dict[float, tuple[Alpha, ...]]:
+    """The masks by the dial."""
+    workers = Workers(1)
+    engine = Once(open_engine("onnx", spec, repository), blind=way == WITHOUT)
+    segmenter = Segmenter(engine, workers)
+    try:
+        return {dial: await play(segmenter, clip, dial) for dial in DIALS}
+    finally:
+        await segmenter.close()
+        workers.close()
+
+
+async def play(segmenter: Segmenter, clip: Clip, dial: float) -> tuple[Alpha, ...]:
+    """The clip's masks, uint8 [H,W] each, from one stream at the clip's own pace."""
+    now = 0.0
+    session = StreamSession(StreamOptions(segmenter, smoothing=dial), clock=lambda: now)
+    shown = []
+    for number, rgb in enumerate(clip.frames):
+        now = number / clip.fps
+        shown.append(await session.run(_load(rgb), _mask))
+    return tuple(shown)
+
+
+def _load(rgb: NDArray[np.uint8]) -> Callable[[Size], Frame]:
+    return lambda _: Frame(rgb, (rgb.shape[0], rgb.shape[1]))
+
+
+def _mask(frame: Frame, found: Matte) -> Alpha:
+    return draw(Look(), frame, None, found)[0]
+
+
+class Once:
+    """An engine that computes what it is asked for but once: the dial changes no input.
+
+    When `blind` the model never sees a prior.
+    """
+
+    def __init__(self, engine: Engine, *, blind: bool) -> None:
+        self._engine = engine
+        self._blind = blind
+        self._known: dict[bytes, NDArray[Any]] = {}
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._engine.spec
+
+    @property
+    def provider(self) -> str:
+        return self._engine.provider
+
+    async def infer(self, inputs: Tensors) -> NDArray[Any]:
+        if self._blind:
+            inputs = {**inputs, "prior": np.zeros_like(inputs["prior"])}
+        key = b"".join(inputs[name].tobytes() for name in sorted(inputs))
+        if key not in self._known:
+            self._known[key] = await self._engine.infer(inputs)
+        return self._known[key]
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+def person_iou(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
+    """Mean over frames, in percent; two empty masks agree."""
+    pairs = zip(alphas, truths, strict=True)
+    return float(100 * np.mean([_iou(alpha > 127, truth > 127) for alpha, truth in pairs]))
+
+
+def _iou(one: Mask, other: Mask) -> float:
+    union = (one | other).sum()
+    return float((one & other).sum() / union) if union else 1.0
+
+
+def measure_cuts(data: Path, clips: Sequence[Clip], *, frames: int, size_hw: Size) -> Cuts | None:
+    """Of every clip, labelled or not; None where there are not two."""
+    within: list[float] = []
+    ends = []
+    for images in _fitted(data, clips, frames, size_hw):
+        within += [change(image, before) for before, image in pairwise(images)]
+        ends.append((images[0], images[-1]))
+    if len(ends) < 2:
+        return None
+    between = sorted(change(begin, end) for (_, end), (begin, _) in permutations(ends, 2))
+    return Cuts(len(ends), len(within), max(within), tuple(between))
+
+
+def _fitted(
+    data: Path, clips: Sequence[Clip], frames: int, size_hw: Size
+) -> Iterator[list[NDArray[np.uint8]]]:
+    """The frames of each clip as a model is given them."""
+    played = [(clip.name, clip.frames) for clip in clips]
+    for _, images in chain(played, read_videos(data, frames=frames)):
+        yield [fit(image, size_hw, ResizeRule.STRETCH)[0] for image in images]
+
+
+def smoothing_ms(hw: Size) -> float:
+    """Processor time of what a frame's memory costs beside the model: cut, smoothing and hint."""
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(0, 256, (*hw, 3), np.uint8) for _ in range(2))
+    alpha, shown = (rng.integers(0, 256, hw, np.uint8) for _ in range(2))
+    before = Seen(other, alpha, shown)
+
+    def call() -> None:
+        is_cut(one, other)
+        smooth(alpha, one, before, 0.5)
+        hint(alpha)
+
+    return cost_of(call, calls=200, budget_s=2).cpu_ms
+
+
+def restless(streamed: Streamed, count: int) -> tuple[Clip, slice]:
+    """The `count` neighbours, of all clips, in which the first model flickers most."""
+    firsts = [(clip, streamed.of(clip.name, 0.0)[0].alphas) for clip in streamed.clips]
+    places = [
+        (dtssd(alphas[start : start + count], clip.truths[start : start + count]), row, start)
+        for row, (clip, alphas) in enumerate(firsts)
+        for start in range(max(1, len(alphas) - count + 1))
+    ]
+    _, row, start = max(places)
+    return firsts[row][0], slice(start, start + count)

@@ -1,0 +1,111 @@
+"""How steady streams are, and why a stream is what it is where nobody chooses."""
+
+from statistics import mean
+
+from service.catalog import FOR_STREAMS
+from service.streaming.session import SMOOTHING
+from service.streaming.temporal import CUT
+from training.data.clips import Clip
+from training.report.clips import Cuts, Showing, Streamed
+from training.report.markdown import table
+from training.report.results import Results
+from training.report.timing import CPU
+
+HEAD = ("", "dial", "IoU person, mean over frames", "dtSSD", "IoU of moved neighbours")
+
+
+def streams_text(results: Results) -> str:
+    """Says so where there are no clips."""
+    streamed = results.streamed
+    if streamed is None or not streamed.showings:
+        return "## Streams\n\nNot measured: no labelled clip, or no model for streams."
+    parts = [
+        "## Streams",
+        _opening(streamed),
+        *(_table(streamed, clip) for clip in streamed.clips),
+        f"![masks of neighbouring frames]({results.pictures}/streams.png)",
+        "Neighbouring frames where plain masks flicker most; the gallery has them with the photos.",
+        _choice(results, streamed),
+        _cuts(results.cuts) if results.cuts else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _opening(streamed: Streamed) -> str:
+    clips = ", ".join(
+        f"{clip.name} ({len(clip.frames)} frames, {clip.fps:g} a second)" for clip in streamed.clips
+    )
+    return f"""Each clip as the service's own stream shows it, every frame: {clips}. *dial* is
+`smoothing`; *without prior* the model sees an empty mask before every frame. dtSSD is the root mean
+square, over pixels, of how much more or less the mask changed than the reference did since the
+frame before, in percent, mean over frames (Erofeev et al., BMVC 2015): less is better. The last
+column moves each mask by the optical flow (DIS) to the next frame and takes its IoU with the mask
+there: steadier is higher, and a mask that is wrong may be steady too. Frames of a clip are much
+alike, so there are no intervals."""
+
+
+def _table(streamed: Streamed, clip: Clip) -> str:
+    rows = [
+        (
+            each.label,
+            f"{each.dial:g}",
+            f"{each.iou:.2f}",
+            f"{each.dtssd:.3f}",
+            f"{each.steadiness:.2f}",
+        )
+        for each in streamed.showings
+        if each.clip == clip.name
+    ]
+    rows.append(("the reference", "", "", "", f"{streamed.reference[clip.name]:.2f}"))
+    return f"### {clip.name}\n\n{table(HEAD, rows)}"
+
+
+def _choice(results: Results, streamed: Streamed) -> str:
+    """The figures of what `auto` means for a stream, beside its rivals."""
+    near = max(streamed.clips, key=lambda clip: mean(float(mask.mean()) for mask in clip.truths))
+    shown = {each.spec.name: each for each in streamed.of(near.name, SMOOTHING) if not each.way}
+    auto = next((name for name in FOR_STREAMS if name in shown), None)
+    if auto is None:
+        return ""
+    ms = {
+        each.setup.model: each.cpu_ms
+        for each in results.timings
+        if (each.setup.provider, each.setup.threads, each.setup.batch) == (CPU, 1, 1)
+    }
+    told = "; ".join(
+        f"{name} has IoU {each.iou:.2f} and dtSSD {each.dtssd:.3f}"
+        f" for {ms[name]:.1f} ms of processor time"
+        for name, each in shown.items()
+    )
+    best = max(shown, key=lambda name: (shown[name].iou, -shown[name].dtssd))
+    verdict = "which is the best of them there" if auto == best else f"although {best} is better"
+    return f"""Where nobody chooses, a stream is of {auto} with the dial at {SMOOTHING:g}. A stream
+is first of all one person close to a camera, so {near.name}, with the largest person, decides: at
+that dial {told}. So it is {auto}, {verdict}. {_dial(streamed, auto)} Beside the model, a frame's
+memory costs {results.smoothing_ms:.2f} ms of processor time at 224x224."""
+
+
+def _dial(streamed: Streamed, name: str) -> str:
+    """What the dial does for that model, mean over clips."""
+
+    def of(dial: float) -> list[Showing]:
+        return [
+            each
+            for each in streamed.showings
+            if (each.spec.name, each.way, each.dial) == (name, "", dial)
+        ]
+
+    told = "; ".join(
+        f"at {dial:g} {mean(each.dtssd for each in of(dial)):.3f} with IoU"
+        f" {mean(each.iou for each in of(dial)):.2f}"
+        for dial in sorted({each.dial for each in streamed.showings})
+    )
+    return f"The dial, by its mean dtSSD over the clips: {told}."
+
+
+def _cuts(cuts: Cuts) -> str:
+    lowest = ", ".join(f"{each:.3f}" for each in cuts.between[:3])
+    return f"""A stream forgets at a cut: where brightness, averaged over a grid of 16x16, changes
+by more than {CUT:g} of white. Within {cuts.clips} clips, {cuts.pairs} pairs of neighbours change by
+{cuts.within:.3f} at most. From the end of one to the beginning of another it sees
+{100 * cuts.seen:.1f} % of {len(cuts.between)} changes; the smallest are {lowest}."""
