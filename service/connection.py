@@ -46,10 +46,22 @@ class Connection(WebSocketsSansIOProtocol):
             raise
 
     def data_received(self, data: bytes) -> None:
+        """Bytes are a sign of life too: a pong has to wait behind a large message."""
+        if self.pong_timer is not None and self.ping_timeout is not None:
+            self.pong_timer.cancel()
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
         if self.conn.parser_exc is None:
             super().data_received(data)
         else:
             self._close_when_quiet()
+
+    def send_receive_event_to_app(self) -> None:
+        """Text that is no UTF-8 is the peer's mistake: uvicorn would log a traceback of ours."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
+            self.conn.fail(1007, "text is UTF-8")
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
         """Answers only a peer that reads: its pongs would pile up."""
@@ -93,3 +105,11 @@ class Connection(WebSocketsSansIOProtocol):
     def _tell(self, code: int, reason: str) -> None:
         """The application, what it would hear of a peer that closed."""
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -138,8 +138,15 @@ def _check_handshake(socket: WebSocket, origins: tuple[str, ...]) -> None:
     ours = socket.headers.get("host", "").lower()
     if origin is None or origin in origins or "*" in origins:
         return
-    if not ours or urlsplit(origin).netloc.lower() != ours:
+    if not ours or _host_of(origin) != ours:
         raise Ended(Close.POLICY, "pages of this origin may not stream")
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _rules(parts: Parts) -> Rules:

@@ -1,4 +1,4 @@
-"""python -m training.benchmark pixels | model | http | triton [--json FILE]
+"""python -m training.benchmark pixels | model | http | triton | streams [--json FILE]
 
 Each takes about a minute. Nothing is asserted: read the figures with the load of the machine.
 """
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from service.capacity import usable_cpus
 from service.spec import ResizeRule
-from training.benchmark import http, model, pixels, triton
+from training.benchmark import http, model, pixels, streams, triton
 from training.benchmark.measure import Figures, keep, machine, show
 from training.benchmark.photos import SIZES
 from training.benchmark.server import serving
@@ -142,6 +142,47 @@ def triton_command(
     summary = triton.summary(measured)
     show("Medians", summary, out)
     keep({"machine": context, "rounds": measured, "summary": summary}, json)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsPlan:
+    repository: Path
+    workers: int
+    seconds: float
+    streams: int
+    sessions: int
+
+
+@app.command("streams")
+def streams_command(
+    repository: Repository = REPOSITORY,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default, all.")] = None,
+    seconds: Annotated[float, typer.Option(help="Of each run.")] = 15,
+    at_once: Annotated[int, typer.Option(help="Streams in the run with many.")] = 8,
+    sessions: Annotated[int, typer.Option(help="One after the other, for the memory.")] = 200,
+    json: Json = None,
+) -> None:
+    """Live video over WebSocket: 640x480 JPEGs in, masks out."""
+    plan = StreamsPlan(repository, workers or usable_cpus(), seconds, at_once, sessions)
+    context = machine()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(_streams(plan))
+    keep({"machine": context} | figures, json)
+
+
+async def _streams(plan: StreamsPlan) -> Figures:
+    async with serving(plan.repository, workers=plan.workers) as server:
+        runs = [
+            await streams.one_stream(server, seconds=plan.seconds),
+            *await streams.overload(server, seconds=plan.seconds),
+            await streams.many_streams(server, streams=plan.streams, seconds=plan.seconds),
+        ]
+        show("Round trips of 640x480 over WebSocket", runs, out)
+    # A fresh server, so that nothing but the sessions made its memory.
+    async with serving(plan.repository, workers=plan.workers) as server:
+        memory = await streams.sessions(server, count=plan.sessions)
+    show("Memory over sessions, one after the other", memory, out)
+    return {"runs": runs, "memory": memory}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""The client's end of a stream: against an application in process, where the test decides when
+the peer reads; and what messages look like."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from service.streaming.wire import (
+    SUBPROTOCOL,
+    Header,
+    Kind,
+    Result,
+    pack,
+    unpack,
+    unpack_result,
+    write_text,
+)
+from tests.images import make_jpeg, quadrants
+from tests.integration.conftest import PATIENCE_S
+
+JPEG = make_jpeg(quadrants())
+
+
+def config(**options: object) -> str:
+    return write_text("config", options)
+
+
+def frame(seq: int = 0, picture: bytes = JPEG, *, timestamp: int = 0) -> bytes:
+    return pack(Header(Kind.FRAME, seq, timestamp), picture)
+
+
+def result_of(message: bytes) -> tuple[Header, Result, bytes]:
+    header, body = unpack(message)
+    assert header.kind is Kind.RESULT, bytes(body)
+    told, picture = unpack_result(body)
+    return header, told, bytes(picture)
+
+
+def error_of(message: bytes) -> tuple[Header, dict[str, Any]]:
+    header, body = unpack(message)
+    assert header.kind is Kind.ERROR
+    return header, json.loads(bytes(body))
+
+
+class Closed(Exception):
+    """What the application closed with."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class AsgiPeer:
+    """A WebSocket without a socket. While `reads` is not set, what the application sends finds no
+    room, as behind a full buffer."""
+
+    def __init__(self, app: Any, scope: dict[str, Any]) -> None:
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._gone = asyncio.Event()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.blocked = 0
+        """Messages that find no room."""
+        self._to_app.put_nowait({"type": "websocket.connect"})
+        self.task = asyncio.create_task(app(scope, self._to_app.get, self._send))
+
+    @property
+    def unread(self) -> int:
+        """Messages that the application has not taken."""
+        return self._to_app.qsize()
+
+    def send(self, message: bytes | str) -> None:
+        kind = "text" if isinstance(message, str) else "bytes"
+        self._to_app.put_nowait({"type": "websocket.receive", kind: message})
+
+    async def next(self) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE_S):
+            return await self._from_app.get()
+
+    async def receive(self) -> Any:
+        """Text as what it says, bytes as they are; raises Closed."""
+        message = await self.next()
+        if message["type"] == "websocket.close":
+            raise Closed(message["code"], message["reason"])
+        assert message["type"] == "websocket.send"
+        return json.loads(message["text"]) if message.get("text") else message["bytes"]
+
+    async def end(self) -> Closed:
+        """What it was closed with; nothing may come before."""
+        try:
+            raise AssertionError(f"not closed, but sent {await self.receive()}")
+        except Closed as closed:
+            return closed
+
+    async def leave(self, code: int = 1001) -> None:
+        """Returns when the application is done with us."""
+        self._gone.set()
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.wait([self.task])
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        if not self.reads.is_set():
+            self.blocked += 1
+            either = [asyncio.create_task(each.wait()) for each in (self.reads, self._gone)]
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self.blocked -= 1
+                for task in either:
+                    task.cancel()
+        if self._gone.is_set():
+            raise OSError("the peer is gone")
+        self._from_app.put_nowait(dict(message))
+
+
+@asynccontextmanager
+async def connected(
+    app: Any,
+    *,
+    subprotocols: tuple[str, ...] = (SUBPROTOCOL,),
+    address: str = "127.0.0.1",
+    **headers: str,
+) -> AsyncIterator[AsgiPeer]:
+    """A peer that was accepted. However the test leaves, the application is done with it."""
+    given = {"host": "silhouette", **{name.replace("_", "-"): headers[name] for name in headers}}
+    peer = AsgiPeer(
+        app,
+        {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": "/v1/stream",
+            "raw_path": b"/v1/stream",
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
+            "client": (address, 1),
+            "server": ("127.0.0.1", 80),
+            "subprotocols": list(subprotocols),
+            "state": {},
+            "extensions": {},
+        },
+    )
+    try:
+        accepted = await peer.next()
+        assert accepted["type"] == "websocket.accept"
+        assert accepted["subprotocol"] == (SUBPROTOCOL if SUBPROTOCOL in subprotocols else None)
+        yield peer
+    finally:
+        await peer.leave()
+        peer.task.result()
+
+
+@asynccontextmanager
+async def streaming(app: Any, **options: object) -> AsyncIterator[AsgiPeer]:
+    """A peer whose stream is ready."""
+    async with connected(app) as peer:
+        peer.send(config(**options))
+        assert (await peer.receive())["type"] == "ready"
+        yield peer

@@ -1,0 +1,214 @@
+"""Live video over WebSocket: round trips at the pace of a camera, under too much load, and what
+stays in memory of sessions that are over."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import cycle
+from statistics import median
+from time import perf_counter, perf_counter_ns, process_time
+
+import cv2
+import numpy as np
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from service.streaming.wire import (
+    CREDITS,
+    SUBPROTOCOL,
+    Header,
+    Kind,
+    pack,
+    unpack,
+    write_text,
+)
+from training.benchmark.measure import Figures, p95
+from training.benchmark.photos import JPEG_QUALITY, SIZES, photo
+from training.benchmark.server import Running
+from training.benchmark.wire import HOST
+
+SIZE_HW = SIZES["640x480"]
+FPS = 30
+FRAMES_A_SESSION = 5
+SETTLED = 20
+"""Sessions after which the server has everything that it keeps."""
+STEPS = 8
+
+
+@cache
+def frames() -> list[bytes]:
+    """JPEGs of one picture that moves a little to the side and back."""
+    shifts = [*range(STEPS), *range(STEPS, 0, -1)]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    bgr = cv2.cvtColor(photo(SIZE_HW), cv2.COLOR_RGB2BGR)
+    return [
+        cv2.imencode(".jpg", np.roll(bgr, 2 * shift, axis=1), quality)[1].tobytes()
+        for shift in shifts
+    ]
+
+
+@dataclass(slots=True)
+class Stream:
+    """One client: what it sent, and how long each answer took."""
+
+    connection: ClientConnection
+    pictures: Iterator[bytes] = field(default_factory=lambda: cycle(frames()))
+    sent: int = 0
+    answered: Counter[Kind] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    """From sending a frame to its result, of each."""
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def unanswered(self) -> int:
+        return self.sent - self.answered.total()
+
+    async def send(self) -> None:
+        header = Header(Kind.FRAME, self.sent, perf_counter_ns())
+        self.sent += 1
+        await self.connection.send(pack(header, next(self.pictures)))
+
+    async def read(self) -> None:
+        """Until the connection closes."""
+        async for message in self.connection:
+            assert isinstance(message, bytes), message
+            header, _ = unpack(message)
+            self.answered[header.kind] += 1
+            if header.kind is Kind.RESULT:
+                self.seconds.append((perf_counter_ns() - header.timestamp) / 1e9)
+            self.room.set()
+
+    async def pace(self, fps: float, seconds: float, *, at_most: int | None) -> None:
+        """Sends at that rate; a frame for which there is no credit is left out, as a camera's."""
+        began = perf_counter()
+        for number in range(round(fps * seconds)):
+            await asyncio.sleep(max(0.0, began + number / fps - perf_counter()))
+            if at_most is None or self.unanswered < at_most:
+                await self.send()
+
+    async def hurry(self, seconds: float, *, at_most: int) -> None:
+        """Sends whenever there is credit."""
+        give_up = perf_counter() + seconds
+        while perf_counter() < give_up:
+            self.room.clear()
+            if self.unanswered < at_most:
+                await self.send()
+            else:
+                await self.room.wait()
+
+    async def settle(self) -> None:
+        """Returns once every frame is answered."""
+        while self.unanswered:
+            self.room.clear()
+            await self.room.wait()
+
+
+@asynccontextmanager
+async def streaming(server: Running) -> AsyncIterator[Stream]:
+    url = f"ws://{HOST}:{server.port}/v1/stream"
+    ours = Subprotocol(SUBPROTOCOL)
+    async with connect(url, subprotocols=[ours], compression=None, max_size=None) as connection:
+        await connection.send(write_text("config", {"output": "mask"}))
+        await connection.recv()
+        stream = Stream(connection)
+        reading = asyncio.create_task(stream.read())
+        try:
+            yield stream
+        finally:
+            await connection.close()
+            await reading
+
+
+async def one_stream(server: Running, *, seconds: float) -> Figures:
+    """At the pace of a camera, with the credits of the protocol."""
+    async with streaming(server) as stream:
+        await stream.pace(FPS, 2, at_most=CREDITS)
+        return {"what": f"{FPS} fps"} | await _measured(
+            server, [stream], stream.pace(FPS, seconds, at_most=CREDITS)
+        )
+
+
+async def overload(server: Running, *, seconds: float, times: int = 4) -> list[Figures]:
+    """One stream: frame after frame, then `times` as many without heeding the credits."""
+    async with streaming(server) as stream:
+        await stream.hurry(2, at_most=1)
+        alone = await _measured(server, [stream], stream.hurry(seconds, at_most=1))
+        frame_s = 1 / alone["results_per_s"]
+    async with streaming(server) as stream:
+        flooding = stream.pace(times / frame_s, seconds, at_most=None)
+        flooded = await _measured(server, [stream], flooding)
+    return [
+        {"what": "one in flight"} | alone,
+        {"what": f"{times} times that, open loop"}
+        | flooded
+        | {"frame_times_p95": flooded["p95_ms"] / 1000 / frame_s},
+    ]
+
+
+async def many_streams(server: Running, *, streams: int, seconds: float) -> Figures:
+    """Cameras at once, with the credits of the protocol."""
+    async with AsyncExitStack() as stack:
+        several = [await stack.enter_async_context(streaming(server)) for _ in range(streams)]
+        figures = await _measured(
+            server,
+            several,
+            asyncio.gather(*(each.pace(FPS, seconds, at_most=CREDITS) for each in several)),
+        )
+    frame_s = streams / figures["results_per_s"]
+    share = {"frame_times_p95": figures["p95_ms"] / 1000 / frame_s}
+    return {"what": f"{streams} streams of {FPS} fps"} | figures | share
+
+
+async def sessions(server: Running, *, count: int) -> list[Figures]:
+    """One after the other, a few frames each, and what the server's process holds after them."""
+    rows = [_memory_row(server, 0)]
+    for number in range(1, count + 1):
+        async with streaming(server) as stream:
+            for _ in range(FRAMES_A_SESSION):
+                await stream.send()
+                await stream.settle()
+        if number == SETTLED or number % (count // 4) == 0:
+            rows.append(_memory_row(server, number))
+    settled = next(row["rss_mb"] for row in rows if row["sessions"] >= SETTLED)
+    return [row | {"since_settled_mb": row["rss_mb"] - settled} for row in rows]
+
+
+async def _measured(server: Running, streams: list[Stream], work: Awaitable[object]) -> Figures:
+    """Of what is sent meanwhile and answered in the end."""
+    sent, answered = _sent(streams), _answered(streams)
+    for stream in streams:
+        stream.seconds.clear()
+    cpu, own, wall = server.cpu_s(), process_time(), perf_counter()
+    await work
+    for stream in streams:
+        await stream.settle()
+    wall_s = perf_counter() - wall
+    answers = _answered(streams) - answered
+    seconds = [each for stream in streams for each in stream.seconds]
+    return {
+        "sent": _sent(streams) - sent,
+        "results": answers[Kind.RESULT],
+        "skipped": answers[Kind.SKIPPED],
+        "errors": answers[Kind.ERROR],
+        "results_per_s": answers[Kind.RESULT] / wall_s,
+        "p50_ms": 1000 * median(seconds),
+        "p95_ms": 1000 * p95(seconds),
+        "worst_ms": 1000 * max(seconds),
+        "server_cpu_ms": 1000 * (server.cpu_s() - cpu) / answers[Kind.RESULT],
+        "client_cpu_ms": 1000 * (process_time() - own) / answers[Kind.RESULT],
+    }
+
+
+def _sent(streams: list[Stream]) -> int:
+    return sum(stream.sent for stream in streams)
+
+
+def _answered(streams: list[Stream]) -> Counter[Kind]:
+    return sum((stream.answered for stream in streams), Counter[Kind]())
+
+
+def _memory_row(server: Running, number: int) -> Figures:
+    return {"sessions": number, "rss_mb": server.rss_mb(), "threads": server.threads()}
