@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from service.client.errors import ClientError, http_errors, refusal
-from service.client.stream import Stream, Value, open_stream
+from service.client.stream import Option, Stream, Value, open_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Client:
         return _segmented(await self._call("POST", "/v1/segment", params=query, **sent))
 
     @asynccontextmanager
-    async def stream(self, **options: Value) -> AsyncIterator[Stream]:
+    async def stream(self, **options: Option) -> AsyncIterator[Stream]:
         """A stream of live frames; the options are those of its `config` message.
 
         Raises StreamClosed where the service ends it, Refused where there are none, Unreachable.

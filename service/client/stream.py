@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +19,9 @@ from service.client.errors import ClientError, Refused, StreamClosed, handshake_
 from service.streaming import wire
 
 Value = str | int | float | bool
-"""Of a parameter or an option."""
+"""Of a parameter."""
+Option = Value | bytes | None
+"""Of a stream: bytes are a picture, None takes back what was asked for before."""
 
 MAX_RESULT_BYTES = 128 * 2**20
 _SEQUENCES = 2**32
@@ -69,7 +72,7 @@ Answer = Result | Skipped | Failed
 
 @asynccontextmanager
 async def open_stream(
-    url: httpx.URL, headers: Mapping[str, str], timeout_s: float, options: Mapping[str, Value]
+    url: httpx.URL, headers: Mapping[str, str], timeout_s: float, options: Mapping[str, Option]
 ) -> AsyncIterator["Stream"]:
     """Raises StreamClosed, Refused or Unreachable."""
     where = url.copy_with(
@@ -122,13 +125,14 @@ class Stream:
         self._closed: ClientError | None = None
         self._news = asyncio.Event()
 
-    async def configure(self, **options: Value) -> None:
+    async def configure(self, **options: Option) -> None:
         """Changes the options that are named, for the frames from the next one on.
 
         Raises Refused for options that are not allowed, and then nothing changes.
         """
         async with self._configuring:
-            await self._say(wire.write_text("config", options))
+            sent = {name: _json(value) for name, value in options.items()}
+            await self._say(wire.write_text("config", sent))
             await self._until(lambda: bool(self._replies))
             reply = self._replies.popleft()
         if reply["type"] != "ready":
@@ -171,7 +175,11 @@ class Stream:
         return self._take()
 
     async def map(self, frames: AsyncIterable[bytes]) -> AsyncGenerator[Answer, None]:
-        """The answer to every frame, as they come; raises what `frames` raises."""
+        """Exactly one answer to every frame, as they come; raises what `frames` raises.
+
+        The newest frame wins here too: of two that reach an idle service together, the first may
+        be Skipped. Whoever must have every picture sends one and waits for its answer.
+        """
         sending = asyncio.create_task(self._send_all(frames))
         sending.add_done_callback(lambda _: self._news.set())
         try:
@@ -258,6 +266,10 @@ def _read_answer(message: bytes) -> Answer:
             said = loads(bytes(body))
             return Failed(*about, said["code"], said["detail"], said["retryable"])
     raise wire.WireError(f"a service sends no {header.kind.name}")
+
+
+def _json(value: Option) -> Value | None:
+    return b64encode(value).decode("ascii") if isinstance(value, bytes) else value
 
 
 def _now_us() -> int:

@@ -1,0 +1,123 @@
+"""The Python client against the service itself."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from service.client import Client, Failed, Refused, Result, Skipped, StreamClosed
+from service.streaming import wire
+from tests.images import TEXT, make_jpeg, quadrants
+from tests.integration.conftest import OnSocket, on_socket
+from tests.integration.pictures import pixels
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+PHOTO = make_jpeg(quadrants())
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="module")
+def served(settings_with) -> Iterator[OnSocket]:
+    with on_socket(settings_with(max_streams=2)) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(served) -> AsyncIterator[Client]:
+    async with asyncio.timeout(PATIENCE_S), Client(served.url) as client:
+        yield client
+
+
+async def test_photo(client, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    done = await client.segment(tmp_path / "photo.jpg", output="cutout", format="webp", crop=True)
+    assert done.media_type == "image/webp"
+    assert done.model == "connectnet"
+    assert done.foreground
+    assert done.box is not None
+    assert pixels(done.body).shape[:2] == (done.box.height, done.box.width)
+    assert set(done.timings_s) == {"decode", "route", "queue", "infer", "post", "encode"}
+    assert 0 < done.coverage < 1
+
+
+async def test_refusal(client):
+    with pytest.raises(Refused) as refused:
+        await client.segment(TEXT)
+    assert (refused.value.code, refused.value.status) == ("unsupported_image_type", 415)
+    assert refused.value.request_id
+
+
+async def test_stream(client):
+    async def frames() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield PHOTO
+
+    async with client.stream(output="mask") as stream:
+        assert stream.options["output"] == "mask"
+        answers = [answer async for answer in stream.map(frames())]
+        assert sorted(answer.seq for answer in answers) == [1, 2, 3, 4, 5]
+        results = [answer for answer in answers if isinstance(answer, Result)]
+        assert results[-1].seq == 5  # the newest is never skipped
+        assert all(isinstance(answer, Result | Skipped) for answer in answers)
+        assert results[-1].dropped == 5 - len(results)
+        for result in results:
+            assert pixels(result.picture).shape == (64, 96)
+            assert (result.width, result.height) == (96, 64)
+            assert result.foreground
+            assert 0 < result.server_s <= result.round_trip_s
+
+        await stream.configure(output="composite", background_image=PHOTO)
+        assert stream.options["background"] == "picture"
+        await stream.configure(output="cutout", background=None)
+        await stream.reset()
+        await stream.send(PHOTO)
+        answer = await anext(stream)
+        assert isinstance(answer, Result)
+        assert pixels(answer.picture).shape == (64, 96, 4)
+
+        with pytest.raises(Refused) as refused:
+            await stream.configure(grow="much")
+        assert refused.value.code == "bad_parameter"
+
+        await stream.send(TEXT)
+        failed = await anext(stream)
+        assert isinstance(failed, Failed)
+        assert failed.code == "unsupported_image_type"
+
+
+async def test_streams_that_are_refused(client):
+    with pytest.raises(StreamClosed) as closed:
+        async with client.stream(output="nothing"):
+            raise AssertionError("it never opened")
+    assert closed.value.code == wire.Close.BAD_CONFIG
+    assert "output" in closed.value.reason
+
+    async with client.stream(), client.stream():
+        with pytest.raises(StreamClosed) as closed:
+            async with client.stream():
+                raise AssertionError("it never opened")
+        assert closed.value.retryable
+
+
+async def test_the_example_of_the_readme_runs(served, client, tmp_path, monkeypatch):
+    """As it is written, but for where the service and the photo are."""
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert 'Client("http://127.0.0.1:8000")' in example
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    monkeypatch.chdir(tmp_path)
+
+    async def frames() -> AsyncIterator[bytes]:
+        yield PHOTO
+        yield PHOTO
+
+    shown: list[bytes] = []
+    body = "".join(f"    {line}\n" for line in example.splitlines() if "import" not in line)
+    imports = "".join(f"{line}\n" for line in example.splitlines() if "import" in line)
+    names = {"camera": frames(), "show": shown.append}
+    source = f"{imports}async def main():\n{body}".replace("http://127.0.0.1:8000", served.url)
+    exec(compile(source, "README.md", "exec"), names)
+    await names["main"]()  # type: ignore[operator]
+    assert pixels((tmp_path / "cutout.png").read_bytes()).shape == (64, 96, 4)
+    assert {pixels(picture).shape for picture in shown} == {(64, 96, 3)}
