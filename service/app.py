@@ -258,8 +258,7 @@ async def _warm_up(parts: Parts) -> None:
             _never_ready(parts)
             return
     log.info("ready: %s", ", ".join(parts.catalog.names))
-    with suppress(ServiceError):  # which it logs, and every offer hears
-        await parts.peers.warm_up()
+    await parts.peers.warm_up()
 
 
 def _never_ready(parts: Parts) -> None:

@@ -1,4 +1,4 @@
-"""python -m training.benchmark pixels | model | http | triton | streams [--json FILE]
+"""python -m training.benchmark pixels | model | http | triton | streams | webrtc [--json FILE]
 
 Each takes about a minute. Nothing is asserted: read the figures with the load of the machine.
 """
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from service.capacity import usable_cpus
 from service.spec import ResizeRule
-from training.benchmark import http, model, pixels, streams, triton
+from training.benchmark import http, model, pixels, streams, triton, webrtc
 from training.benchmark.measure import Figures, keep, machine, show
 from training.benchmark.photos import SIZES
 from training.benchmark.server import serving
@@ -182,6 +182,59 @@ async def _streams(plan: StreamsPlan) -> Figures:
     async with serving(plan.repository, workers=plan.workers) as server:
         memory = await streams.sessions(server, count=plan.sessions)
     show("Memory over sessions, one after the other", memory, out)
+    return {"runs": runs, "memory": memory}
+
+
+@dataclass(frozen=True, slots=True)
+class WebRTCPlan:
+    repository: Path
+    workers: int
+    model: str
+    seconds: float
+    heavy: str
+    calls: int
+    overload_s: float
+    sessions: int
+
+
+@app.command("webrtc")
+def webrtc_command(
+    repository: Repository = REPOSITORY,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default, all.")] = None,
+    model: Annotated[str, typer.Option(help="For one stream and for the memory.")] = "connectnet",
+    seconds: Annotated[float, typer.Option(help="Of the run of one stream.")] = 30,
+    heavy: Annotated[str, typer.Option(help="For the overload.")] = "md_trisenet",
+    calls: Annotated[int, typer.Option(help="At once, in the overload.")] = 2,
+    overload_s: Annotated[float, typer.Option(help="Length of the overload.")] = 300,
+    sessions: Annotated[int, typer.Option(help="One after the other, for the memory.")] = 200,
+    json: Json = None,
+) -> None:
+    """Live video over WebRTC: 640x480 at 30 fps in, composites out; a length of 0 is no run."""
+    plan = WebRTCPlan(
+        repository, workers or usable_cpus(), model, seconds, heavy, calls, overload_s, sessions
+    )
+    context = machine()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(_webrtc(plan))
+    keep({"machine": context} | figures, json)
+
+
+async def _webrtc(plan: WebRTCPlan) -> Figures:
+    runs: list[Figures] = []
+    memory: list[Figures] = []
+    async with serving(plan.repository, workers=plan.workers) as server:
+        if plan.seconds:
+            runs.append(await webrtc.one_call(server, plan.model, seconds=plan.seconds))
+        if plan.overload_s:
+            runs += await webrtc.many_calls(
+                server, plan.heavy, calls=plan.calls, seconds=plan.overload_s
+            )
+        show("640x480 over WebRTC, there and back", runs, out)
+    if plan.sessions:
+        # A fresh server, so that nothing but the sessions made its memory.
+        async with serving(plan.repository, workers=plan.workers) as server:
+            memory = await webrtc.sessions(server, plan.model, count=plan.sessions)
+        show("Memory over sessions, one after the other", memory, out)
     return {"runs": runs, "memory": memory}
 
 

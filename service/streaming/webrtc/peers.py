@@ -72,11 +72,16 @@ class Peers:
         await asyncio.wait({self._lives[id]})
 
     async def warm_up(self) -> None:
-        """So that no peer waits for it; raises Unavailable as `open` would."""
-        await self._load()
-        from service.streaming.webrtc.peer import rehearse
+        """So that no peer waits for it. What fails is in the log, and every offer hears of it."""
+        try:
+            await self._load()
+            from service.streaming.webrtc.peer import rehearse
 
-        await rehearse()
+            await rehearse()
+        except Unavailable:
+            return
+        except Exception:
+            log.exception("WebRTC failed its warm-up")
 
     def _get(self, id: str) -> "Peer":
         peer = self._peers.get(id)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from service.streaming.webrtc.terms import IceServer, read_ice_server
@@ -37,3 +40,10 @@ def test_ice_server(text, server):
 def test_no_ice_server(text):
     with pytest.raises(ValueError, match="server"):
         read_ice_server(text)
+
+
+def test_the_application_starts_without_aiortc():
+    """The first use loads it, in a thread."""
+    code = "import sys, service.app; print(sys.modules.keys() & {'aiortc', 'aioice', 'av'})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "set()", run.stderr
