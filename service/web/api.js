@@ -38,12 +38,6 @@ export async function segment(photo, parameters, { key, signal }) {
   return { blob, headers: response.headers, roundTripMs: performance.now() - started };
 }
 
-/** @returns {Promise<{ice_servers?: RTCIceServer[]}>} */
-export async function fetchCapabilities(key) {
-  const response = await call("v1/capabilities", { headers: authorization(key) });
-  return response.json();
-}
-
 /**
  * Offers a peer connection.
  *

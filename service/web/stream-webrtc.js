@@ -1,4 +1,4 @@
-import { closeRtc, configureRtc, fetchCapabilities, openRtc } from "./api.js";
+import { closeRtc, configureRtc, openRtc } from "./api.js";
 import { changed } from "./live-options.js";
 import { Problem } from "./problem.js";
 import { Recent } from "./recent.js";
@@ -27,9 +27,8 @@ export class RtcStream {
   constructor(key) { this.#key = key; }
 
   async start(video, options) {
-    const { ice_servers: iceServers = [] } = await fetchCapabilities(this.#key);
-    if (this.#stopped) return;
-    const peer = (this.#peer = new RTCPeerConnection({ iceServers }));
+    // No ICE servers: a relay, where the server has one, is among the candidates of its answer.
+    const peer = (this.#peer = new RTCPeerConnection({ iceServers: [] }));
     const connected = this.#watch(peer);
     connected.catch(() => {}); // may be late for a start that failed already
     await this.#send(video.srcObject);
@@ -102,14 +101,25 @@ export class RtcStream {
     return new Promise((resolve, reject) => {
       let isConnected = false;
       const late = setTimeout(() => reject(noWay()), CONNECT_MS);
-      peer.ontrack = ({ track }) => this.#show(track);
-      peer.onconnectionstatechange = () => {
-        const state = peer.connectionState;
-        if (state === "connected") { clearTimeout(late); isConnected = true; resolve(); }
-        if (state !== "failed" && state !== "closed") return;
+      const ended = () => {
         clearTimeout(late);
         if (isConnected) this.onclose(lost());
         else reject(noWay());
+      };
+      peer.ontrack = ({ track, transceiver }) => {
+        this.#show(track);
+        // The server's goodbye; `failed` alone would come half a minute later.
+        const { transport } = transceiver.receiver;
+        transport.onstatechange = () => {
+          if (transport.state !== "closed") return;
+          this.#id = null; // there is nothing left to end
+          ended();
+        };
+      };
+      peer.onconnectionstatechange = () => {
+        const state = peer.connectionState;
+        if (state === "connected") { clearTimeout(late); isConnected = true; resolve(); }
+        if (state === "failed" || state === "closed") ended();
       };
     });
   }

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image, ImageDraw
 from websockets.sync.client import connect
 
+from service.settings import Settings
 from service.streaming import wire
 from tests.images import make
 from tests.integration.conftest import OnSocket, on_socket
@@ -111,8 +112,19 @@ def _launched(playing: Any, flags: tuple[str, ...]) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def running(settings_with) -> Iterator[OnSocket]:
-    with on_socket(settings_with(webrtc_hosts=("127.0.0.1",))) as running:
+def live_settings(settings_with) -> Callable[..., Settings]:
+    """On loopback alone, and patient: on a busy machine a browser may draw no frame for long."""
+
+    def make(**overrides: Any) -> Settings:
+        patient = {"stream_idle_s": 120, "webrtc_idle_s": 120, "webrtc_connect_s": 120}
+        return settings_with(webrtc_hosts=("127.0.0.1",), **patient, **overrides)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def running(live_settings) -> Iterator[OnSocket]:
+    with on_socket(live_settings()) as running:
         yield running
 
 
@@ -136,8 +148,11 @@ class LiveVisit:
     def off(self) -> None:
         """The camera is closed, and the server has its place back."""
         self.page.wait_for_selector("#live[data-state=off]")
-        assert self.page.evaluate("document.querySelector('#camera').srcObject") is None
+        assert self.camera_is_off()
         self.running.wait(self._no_streams)
+
+    def camera_is_off(self) -> bool:
+        return self.page.evaluate("document.querySelector('#camera').srcObject") is None
 
     def choose(self, name: str, value: str) -> None:
         self.visit.pick(name, value)
@@ -148,7 +163,8 @@ class LiveVisit:
             self.page.wait_for_function(_NEAR, arg=[point, colour, CLOSE_BY], polling=50)
         except sync_api.TimeoutError:
             last = self.page.evaluate("window.lastPixel")
-            pytest.fail(f"{point} never became {colour}; it is {last}")
+            told = self.page.inner_text("#live")
+            pytest.fail(f"{point} never became {colour}; it is {last}, and the page says: {told}")
 
     def alert(self) -> str:
         shown = self.page.get_by_role("alert")
@@ -212,6 +228,7 @@ def test_camera_comes_back_before_what_is_asked_for(transport, visit_to, running
     live.page.screenshot(path=tmp_path / f"{transport}.png")
     live.page.set_viewport_size(PHONE)
     live.page.screenshot(path=tmp_path / f"{transport}-phone.png", full_page=True)
+    live.page.set_viewport_size(DESKTOP)  # a video out of sight may stand still
     live.choose("scene", "mask")
     live.comes_near(CORNER, (0, 0, 0))
     live.comes_near(CHEST, (255, 255, 255))
@@ -315,8 +332,8 @@ def test_one_of_several_cameras_can_be_chosen(visit_to, running, playing):
         assert live.page.evaluate(label) == names[1]
 
 
-def test_full_server_is_tried_again_on_request(visit_to, settings_with):
-    with on_socket(settings_with(max_streams=1)) as running:
+def test_full_server_is_tried_again_on_request(visit_to, live_settings):
+    with on_socket(live_settings(max_streams=1, max_streams_per_caller=2)) as running:
         live = visit_to(running)
         url = running.url.replace("http", "ws") + "/v1/stream"
         with connect(url, subprotocols=[wire.SUBPROTOCOL], proxy=None) as other:
@@ -331,19 +348,30 @@ def test_full_server_is_tried_again_on_request(visit_to, settings_with):
         assert not live.page.is_visible("#live-problem")
 
 
-def test_end_by_the_server_is_told_with_its_reason(visit_to, settings_with):
-    with on_socket(settings_with(stream_max_s=0.5)) as running:
+@pytest.mark.parametrize(
+    ("transport", "told"),
+    [
+        ("websocket", ("The server is restarting", "The service is shutting down.")),
+        ("webrtc", ("The connection was lost",)),
+    ],
+)
+def test_end_by_the_server_is_told(transport, told, visit_to, live_settings):
+    with on_socket(live_settings()) as running:
         live = visit_to(running)
+        live.choose("transport", transport)
         live.start()
+        live.live()
+        running.server.should_exit = True
 
         text = live.alert()
-        assert "The server ended the stream" in text
-        assert "A stream lasts 0.5 s at most." in text
-        live.off()
+        for words in told:
+            assert words in text
+        assert live.page.is_visible("#live-retry")
+        assert live.camera_is_off()
 
 
-def test_server_with_keys_asks_for_one_and_begins(visit_to, settings_with):
-    with on_socket(settings_with(api_keys=("sesame",))) as running:
+def test_server_with_keys_asks_for_one_and_begins(visit_to, live_settings):
+    with on_socket(live_settings(api_keys=("sesame",))) as running:
         live = visit_to(running)
         live.start()
         live.visit.offer_key("guess")
