@@ -147,7 +147,7 @@ class LiveVisit:
 
     def off(self) -> None:
         """The camera is closed, and the server has its place back."""
-        self.page.wait_for_selector("#live[data-state=off]")
+        self.page.wait_for_selector("#live[data-state=off]", state="attached")
         assert self.camera_is_off()
         self.running.wait(self._no_streams)
 
