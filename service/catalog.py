@@ -21,8 +21,8 @@ from service.workers import Workers
 AUTO = "auto"
 FOR_PHOTOS = ("connectnet", "md_trisenet", "rcrnet")
 """What `auto` means for a photo: the first of these that is served, else the first that is."""
-FOR_STREAMS = ("rcrnet", "connectnet", "md_trisenet")
-"""The same for the frames of a stream."""
+FOR_STREAMS = ("connectnet", "rcrnet", "md_trisenet")
+"""The same for the frames of a stream: training/RESULTS.md says why."""
 FACE_DETECTOR = "face_detector"
 """Its folder in the repository: not a model to ask for, but what finds a photo's domain."""
 

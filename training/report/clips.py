@@ -18,7 +18,7 @@ from service.render import Look, draw
 from service.segmenter import Matte, Segmenter
 from service.spec import ModelSpec, ResizeRule
 from service.streaming.session import StreamOptions, StreamSession
-from service.streaming.temporal import CUT, Seen, change, hint, is_cut, smooth
+from service.streaming.temporal import CUT, TRUST, Seen, change, hint, is_cut, smooth
 from service.vision.decode import Frame
 from service.vision.geometry import Size, fit
 from service.workers import Workers
@@ -30,7 +30,9 @@ from training.temporal import Alpha, dtssd, follow, steadiness
 STREAMED = ("connectnet", "rcrnet")
 """Of the models of a repository, those that are fast enough for a stream."""
 DIALS = (0.0, 0.5, 1.0)
-WITHOUT = "without prior"
+WITHOUT, WHOLE = "without prior", "whole prior"
+PRIORS = {WITHOUT: 0.0, WHOLE: 1 / TRUST, "": 1.0}
+"""What the prior that a stream gives is multiplied by before the model sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Showing:
     clip: str
     spec: ModelSpec
     way: str
-    """`WITHOUT`, or empty."""
+    """Of `PRIORS`; empty as it is served."""
     dial: float
     alphas: tuple[Alpha, ...]
     iou: float
@@ -85,14 +87,14 @@ class Streamed:
 
 
 def stream_clips(specs: Sequence[ModelSpec], repository: Path, clips: Sequence[Clip]) -> Streamed:
-    """Every clip through every model, with and without the prior that it takes, by the dial."""
+    """Every clip through every model, with the priors that it may take, by the dial."""
     showings: list[Showing] = []
     reference: dict[str, float] = {}
     for clip in track(clips, "clips", console=Console(stderr=True), transient=True):
         places = [follow(image, before) for before, image in pairwise(clip.frames)]
         reference[clip.name] = steadiness(clip.truths, places)
         for spec in (spec for spec in specs if spec.name in STREAMED):
-            for way in (WITHOUT, "") if spec.takes("prior") else ("",):
+            for way in PRIORS if spec.takes("prior") else ("",):
                 for dial, alphas in asyncio.run(_show(spec, repository, way, clip)).items():
                     iou, restlessness = person_iou(alphas, clip.truths), dtssd(alphas, clip.truths)
                     steady = steadiness(alphas, places)
@@ -106,7 +108,7 @@ async def _show(
 ) -> dict[float, tuple[Alpha, ...]]:
     """The masks by the dial."""
     workers = Workers(1)
-    engine = Once(open_engine("onnx", spec, repository), blind=way == WITHOUT)
+    engine = Once(open_engine("onnx", spec, repository), prior=PRIORS[way])
     segmenter = Segmenter(engine, workers)
     try:
         return {dial: await play(segmenter, clip, dial) for dial in DIALS}
@@ -137,12 +139,12 @@ def _mask(frame: Frame, found: Matte) -> Alpha:
 class Once:
     """An engine that computes what it is asked for but once: the dial changes no input.
 
-    When `blind` the model never sees a prior.
+    The model sees the prior multiplied by `prior`, at most 255.
     """
 
-    def __init__(self, engine: Engine, *, blind: bool) -> None:
+    def __init__(self, engine: Engine, *, prior: float = 1.0) -> None:
         self._engine = engine
-        self._blind = blind
+        self._prior = prior
         self._known: dict[bytes, NDArray[Any]] = {}
 
     @property
@@ -154,8 +156,9 @@ class Once:
         return self._engine.provider
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        if self._blind:
-            inputs = {**inputs, "prior": np.zeros_like(inputs["prior"])}
+        if "prior" in inputs:
+            told = np.minimum(self._prior * inputs["prior"].astype(np.float32), 255)
+            inputs = {**inputs, "prior": told.astype(np.uint8)}
         key = b"".join(inputs[name].tobytes() for name in sorted(inputs))
         if key not in self._known:
             self._known[key] = await self._engine.infer(inputs)

@@ -4,7 +4,7 @@ from statistics import mean
 
 from service.catalog import FOR_STREAMS
 from service.streaming.session import SMOOTHING
-from service.streaming.temporal import CUT
+from service.streaming.temporal import CUT, TRUST
 from training.data.clips import Clip
 from training.report.clips import Cuts, Showing, Streamed
 from training.report.markdown import table
@@ -36,7 +36,8 @@ def _opening(streamed: Streamed) -> str:
         f"{clip.name} ({len(clip.frames)} frames, {clip.fps:g} a second)" for clip in streamed.clips
     )
     return f"""Each clip as the service's own stream shows it, every frame: {clips}. *dial* is
-`smoothing`; *without prior* the model sees an empty mask before every frame. dtSSD is the root mean
+`smoothing`. A model with a prior sees the mask before at {TRUST:g} of its strength; *without prior*
+it sees an empty one before every frame, with *whole prior* all of it. dtSSD is the root mean
 square, over pixels, of how much more or less the mask changed than the reference did since the
 frame before, in percent, mean over frames (Erofeev et al., BMVC 2015): less is better. The last
 column moves each mask by the optical flow (DIS) to the next frame and takes its IoU with the mask
@@ -81,8 +82,23 @@ def _choice(results: Results, streamed: Streamed) -> str:
     verdict = "which is the best of them there" if auto == best else f"although {best} is better"
     return f"""Where nobody chooses, a stream is of {auto} with the dial at {SMOOTHING:g}. A stream
 is first of all one person close to a camera, so {near.name}, with the largest person, decides: at
-that dial {told}. So it is {auto}, {verdict}. {_dial(streamed, auto)} Beside the model, a frame's
+that dial {told}. So it is {auto}, {verdict}. {_elsewhere(streamed, near)}{_dial(streamed, auto)} Beside the model, a frame's
 memory costs {results.smoothing_ms:.2f} ms of processor time at 224x224."""
+
+
+def _elsewhere(streamed: Streamed, near: Clip) -> str:
+    """What the choice may cost: the other clips, which do not decide."""
+    return "".join(
+        f"On {clip.name} IoU is "
+        + ", ".join(
+            f"{each.iou:.2f} for {each.spec.name}"
+            for each in streamed.of(clip.name, SMOOTHING)
+            if not each.way
+        )
+        + ". "
+        for clip in streamed.clips
+        if clip.name != near.name
+    )
 
 
 def _dial(streamed: Streamed, name: str) -> str:

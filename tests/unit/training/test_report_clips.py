@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from service.engine import open_engine
+from service.engine.fake import FakeEngine
 from service.segmenter import Segmenter
 from service.spec import load_spec
 from service.streaming.session import SMOOTHING
@@ -16,7 +17,7 @@ from tests.images import person
 from tests.tiny_model import tiny_spec, write_tiny_model
 from training.data.clips import read_clips, read_videos
 from training.report import clips as report
-from training.report.clips import WITHOUT, Cuts, Once, Showing, Streamed
+from training.report.clips import PRIORS, WHOLE, WITHOUT, Cuts, Once, Showing, Streamed
 from training.report.results import Results
 from training.report.streams import streams_text
 from training.report.timing import CPU, Setup, Timing
@@ -66,9 +67,10 @@ def test_every_clip_is_shown_by_every_model_for_streams_at_every_dial(streamed):
     assert {(each.label, each.dial) for each in streamed.of("dark", 0.5)} == {
         ("connectnet", 0.5),
         (f"rcrnet {WITHOUT}", 0.5),
+        (f"rcrnet {WHOLE}", 0.5),
         ("rcrnet", 0.5),
     }
-    assert len(streamed.showings) == 2 * 3 * len(report.DIALS)
+    assert len(streamed.showings) == 2 * 4 * len(report.DIALS)
     for each in streamed.showings:
         assert [alpha.shape for alpha in each.alphas] == [HW] * 4
         assert 0 <= each.iou <= 100
@@ -84,15 +86,27 @@ async def test_a_clip_is_played_by_a_session_with_its_memory(data, repository):
     (clip, _) = read_clips(data, frames=4)
     spec = load_spec(repository / "rcrnet")
     shown = {}
-    for blind in (False, True):
+    for way in PRIORS:
         workers = Workers(1)
-        engine = Once(open_engine("onnx", spec, repository), blind=blind)
+        engine = Once(open_engine("onnx", spec, repository), prior=PRIORS[way])
         segmenter = Segmenter(engine, workers)
-        shown[blind] = await report.play(segmenter, clip, 0.0)
+        shown[way] = await report.play(segmenter, clip, 0.0)
         await segmenter.close()
         workers.close()
-    assert np.array_equal(shown[True][0], shown[False][0])
-    assert not np.array_equal(shown[True][1], shown[False][1])
+    for way in (WITHOUT, WHOLE):
+        assert np.array_equal(shown[way][0], shown[""][0])
+        assert not np.array_equal(shown[way][1], shown[""][1])
+
+
+@pytest.mark.parametrize(
+    ("share", "seen"), [(0.0, [0, 0, 0]), (1.0, [0, 50, 200]), (2, [0, 100, 255])]
+)
+async def test_a_model_is_told_a_share_of_the_prior(share, seen):
+    spec = tiny_spec("rcrnet", size_hw=(1, 3))
+    prior = np.array([[[0, 50, 200]]], np.uint8)
+    inputs = {"image": np.zeros((1, 1, 3, 3), np.uint8), "prior": prior}
+    # the alpha of an image without red is the prior
+    assert (await Once(FakeEngine(spec), prior=share).infer(inputs)).tolist() == [[seen]]
 
 
 async def test_what_is_known_is_not_computed_again():
@@ -109,7 +123,7 @@ async def test_what_is_known_is_not_computed_again():
         async def close(self):
             asked.append("closed")
 
-    engine = Once(Counting(), blind=True)
+    engine = Once(Counting(), prior=0.0)
     image, prior = np.zeros((1, 4, 4, 3), np.uint8), np.full((1, 4, 4), 9, np.uint8)
     assert not (await engine.infer({"image": image, "prior": prior})).any()
     await engine.infer({"image": image, "prior": prior + 1})
@@ -204,6 +218,7 @@ def test_the_text_tells_every_figure_and_the_choice(streamed):
     text = streams_text(results(streamed, Cuts(2, 6, 0.05, (0.11, 0.3, 0.4, 0.5))))
     for each in streamed.showings:
         assert f"| {each.label} | {each.dial:g} | {each.iou:.2f} | {each.dtssd:.3f} |" in text
+    assert text.count("IoU is ") == 1
     assert f"a stream is of connectnet with the dial at {SMOOTHING:g}" in text
     assert "sees\n75.0 % of 4 changes; the smallest are 0.110, 0.300, 0.400" in text
 
