@@ -82,8 +82,9 @@ def _choice(results: Results, streamed: Streamed) -> str:
     verdict = "which is the best of them there" if auto == best else f"although {best} is better"
     return f"""Where nobody chooses, a stream is of {auto} with the dial at {SMOOTHING:g}. A stream
 is first of all one person close to a camera, so {near.name}, with the largest person, decides: at
-that dial {told}. So it is {auto}, {verdict}. {_elsewhere(streamed, near)}{_dial(streamed, auto)} Beside the model, a frame's
-memory costs {results.smoothing_ms:.2f} ms of processor time at 224x224."""
+that dial {told}. So it is {auto}, {verdict}.
+{_elsewhere(streamed, near)}{_dial(streamed, auto)} Beside the model, a frame's memory
+costs {results.smoothing_ms:.2f} ms of processor time at 224x224."""
 
 
 def _elsewhere(streamed: Streamed, near: Clip) -> str:
