@@ -71,7 +71,19 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     },
     **problems(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
 }
-CHANGE: dict[str, Any] = {
+# Not arguments of the routes: FastAPI would describe a refusal of its own for them.
+STREAM: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "id",
+            "in": "path",
+            "required": True,
+            "description": "As in `Location`.",
+            "schema": {"type": "string"},
+        }
+    ]
+}
+CHANGE: dict[str, Any] = STREAM | {
     "requestBody": {
         "required": True,
         "content": {
@@ -142,10 +154,10 @@ async def begin_stream(request: Request) -> Response:
     openapi_extra=CHANGE,
     response_class=Response,
 )
-async def change_stream(id: str, request: Request) -> Response:
+async def change_stream(request: Request) -> Response:
     """Changes the options that are named, from the next frame on; a picture goes in base64."""
     parts = parts_of(request)
-    session = parts.peers.get(id)
+    session = parts.peers.get(request.path_params["id"])
     with parts.bodies.lease() as take:
         body = await read_body(
             request,
@@ -168,12 +180,13 @@ async def change_stream(id: str, request: Request) -> Response:
     "/{id}",
     summary="End a stream",
     status_code=204,
-    responses=problems(401, 404),
+    responses=problems(401, 404, 500),
+    openapi_extra=STREAM,
     response_class=Response,
 )
-async def end_stream(id: str, request: Request) -> Response:
+async def end_stream(request: Request) -> Response:
     """Answers when its place is free. A page that is left sends it with `keepalive`."""
-    await parts_of(request).peers.close(id)
+    await parts_of(request).peers.close(request.path_params["id"])
     return Response(status_code=204)
 
 

@@ -107,5 +107,5 @@ def test_codes_are_unique_and_status_is_of_the_contract():
     codes = [kind.code for kind in error_kinds() if kind is not InternalError]
     assert len(codes) == len(set(codes))
     assert {kind.status for kind in error_kinds()} == {
-        400, 401, 404, 405, 406, 408, 413, 415, 422, 500, 503, 504,
+        400, 401, 404, 405, 406, 408, 413, 415, 422, 429, 500, 503, 504,
     }  # fmt: skip
