@@ -15,6 +15,8 @@ from uvicorn.server import ServerState
 
 LINGER_S = 5.0
 """For a peer to take what was written before the end, and to answer our close."""
+LARGE = 256 * 2**10
+"""Bytes of a message that may take longer than a ping; a frame of a camera has fewer."""
 QUIET_S = 0.5
 """Without a byte from a peer that was told why we close, until we do."""
 
@@ -35,6 +37,7 @@ class Connection(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.logger = _quiet
+        self._cut: asyncio.TimerHandle | None = None
 
     async def send(self, message: Any) -> None:  # noqa: ANN401  # as in uvicorn
         """An application that does not know yet that we closed is told as when the peer did."""
@@ -46,14 +49,14 @@ class Connection(WebSocketsSansIOProtocol):
             raise
 
     def data_received(self, data: bytes) -> None:
-        """Bytes are a sign of life too: a pong has to wait behind a large message."""
-        if self.pong_timer is not None and self.ping_timeout is not None:
-            self.pong_timer.cancel()
-            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
-        if self.conn.parser_exc is None:
-            super().data_received(data)
-        else:
+        if self.conn.parser_exc is not None:
             self._close_when_quiet()
+            return
+        super().data_received(data)
+        # A pong has to wait behind a large message that is still on its way.
+        if len(self.conn.reader.buffer) > LARGE and self.pong_timer is not None:
+            self.pong_timer.cancel()
+            self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
 
     def send_receive_event_to_app(self) -> None:
         """Text that is no UTF-8 is the peer's mistake: uvicorn would log a traceback of ours."""
@@ -95,7 +98,13 @@ class Connection(WebSocketsSansIOProtocol):
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
-        self.loop.call_later(LINGER_S, self.transport.abort)
+        if not self.disconnected:
+            self._cut = self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+        super().connection_lost(exc)
 
     def _close_when_quiet(self) -> None:
         if self.close_timer is not None:
