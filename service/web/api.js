@@ -58,9 +58,10 @@ export async function configureRtc(id, options, key) {
   await call(`${RTC_PATH}/${id}`, { method: "PATCH", body: JSON.stringify(options), headers });
 }
 
-/** Frees its place; also while the page goes away. Whether the server hears it we cannot wait for. */
-export function closeRtc(id, key) {
-  fetch(`${RTC_PATH}/${id}`, { method: "DELETE", keepalive: true, headers: authorization(key) }).catch(() => {});
+/** Frees its place; also while the page goes away. A server that does not hear it finds out later. */
+export async function closeRtc(id, key) {
+  const request = { method: "DELETE", keepalive: true, headers: authorization(key) };
+  await fetch(`${RTC_PATH}/${id}`, request).catch(() => {});
 }
 
 async function call(path, request) {

@@ -34,6 +34,7 @@ export class RtcStream {
     await this.#send(video.srcObject);
     await peer.setLocalDescription();
     await gathered(peer);
+    if (this.#stopped) return;
     const answer = await this.#offer(options);
     if (this.#stopped) return;
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
@@ -54,9 +55,10 @@ export class RtcStream {
   stop() {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#peer?.close();
     this.view.srcObject = null;
-    if (this.#id) closeRtc(this.#id, this.#key);
+    // First the word, then the line: after the other way round there is nothing left to end.
+    const told = this.#id ? closeRtc(this.#id, this.#key) : Promise.resolve();
+    told.then(() => this.#peer?.close());
   }
 
   async stats() {

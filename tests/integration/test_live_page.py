@@ -149,7 +149,7 @@ class LiveVisit:
         """The camera is closed, and the server has its place back."""
         self.page.wait_for_selector("#live[data-state=off]", state="attached")
         assert self.camera_is_off()
-        self.running.wait(self._no_streams)
+        self.running.wait(self.no_streams)
 
     def camera_is_off(self) -> bool:
         return self.page.evaluate("document.querySelector('#camera').srcObject") is None
@@ -171,7 +171,7 @@ class LiveVisit:
         shown.wait_for()
         return str(shown.inner_text())
 
-    def _no_streams(self) -> bool:
+    def no_streams(self) -> bool:
         metrics = httpx.get(f"{self.running.url}/metrics").text
         return "\nsilhouette_streams 0.0\n" in metrics
 
@@ -268,9 +268,9 @@ def test_leaving_the_page_ends_the_stream(transport, visit_to, running):
     live.choose("transport", transport)
     live.start()
     live.live()
-    live.page.goto(f"{running.url}/v1/models")
+    live.page.goto("about:blank")
 
-    running.wait(live._no_streams)
+    running.wait(live.no_streams)
 
 
 def test_another_transport_takes_over(visit_to, running):
@@ -341,7 +341,7 @@ def test_full_server_is_tried_again_on_request(visit_to, live_settings):
             assert json.loads(other.recv())["type"] == "ready"
             live.start()
             assert "The server is full" in live.alert()
-        running.wait(live._no_streams)
+        running.wait(live.no_streams)
         live.page.get_by_role("button", name="Try again").click()
         live.live()
 
