@@ -17,6 +17,8 @@ LINGER_S = 5.0
 """For a peer to take what was written before the end, and to answer our close."""
 LARGE = 256 * 2**10
 """Bytes of a message that may take longer than a ping; a frame of a camera has fewer."""
+LOOK_AGAIN_S = 0.5
+"""For a pong that is late, to be read."""
 QUIET_S = 0.5
 """Without a byte from a peer that was told why we close, until we do."""
 
@@ -38,6 +40,7 @@ class Connection(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.logger = _quiet
         self._cut: asyncio.TimerHandle | None = None
+        self._looked_again = False
 
     async def send(self, message: Any) -> None:  # noqa: ANN401  # as in uvicorn
         """An application that does not know yet that we closed is told as when the peer did."""
@@ -90,7 +93,16 @@ class Connection(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         self._close_when_quiet()
 
+    def send_keepalive_ping(self) -> None:
+        self._looked_again = False
+        super().send_keepalive_ping()
+
     def keepalive_timeout(self) -> None:
+        if not self._looked_again:
+            # Where it was us who stood still, the pong may be there and only not read yet.
+            self._looked_again = True
+            self.pong_timer = self.loop.call_later(LOOK_AGAIN_S, self.keepalive_timeout)
+            return
         if not (self.close_sent or self.transport.is_closing()):
             self._tell(1011, "keepalive ping timeout")
             super().keepalive_timeout()

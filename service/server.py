@@ -17,8 +17,8 @@ from service.telemetry import logging_config
 
 CLOSE_TIMEOUT_S = 2
 """Given to connections to close after the drain, before they are cut."""
-PING_EVERY_S = 4
-PING_TIMEOUT_S = 5
+PING_EVERY_S = 3
+PING_TIMEOUT_S = 6
 """A WebSocket peer that vanished without a word, or stopped reading, is cut off after at most the
 two together: its place is free within ten seconds."""
 

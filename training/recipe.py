@@ -87,7 +87,7 @@ class Recipe(Strict):
     domain_balance: float = Field(default=0.5, ge=0, le=1)
     """Of the draws for MD-TriSeNet and for the face detector, see SingleDomainBatches."""
     freeze_statistics: bool = False
-    """Keeps batch norm's statistics outside MD-TriSeNet's branches as they are."""
+    """Keeps MD-TriSeNet's batch norm statistics as they are."""
     average: float = 0.999
     """Decay per step of the averaged weights, which are the ones evaluated and exported."""
     evaluate_every: int = 2

@@ -39,21 +39,21 @@ class Streams:
 
     @contextmanager
     def enter(self, caller: str) -> Iterator[None]:
-        """Holds a place. Raises errors.Draining, TooManyStreams (of this caller) or Overloaded."""
+        """Holds a place. Raises errors.Draining, Overloaded or TooManyStreams (of this caller)."""
         if self.closing.is_set():
             raise Draining("The service is shutting down")
-        if self._callers[caller] >= self.most_per_caller:
-            raise TooManyStreams(
-                "You have too many streams",
-                limit=self.most_per_caller,
-                actual=self._callers[caller] + 1,
-                retry_after_s=1,
-            )
         if self.count >= self.most:
             raise Overloaded(
                 "There are too many streams",
                 limit=self.most,
                 actual=self.count + 1,
+                retry_after_s=1,
+            )
+        if self._callers[caller] >= self.most_per_caller:
+            raise TooManyStreams(
+                "You have too many streams",
+                limit=self.most_per_caller,
+                actual=self._callers[caller] + 1,
                 retry_after_s=1,
             )
         self._callers[caller] += 1

@@ -240,6 +240,8 @@ class WebSocketStream:
         if (pushed_out := self._slot.put(waiting)) is not None:
             self._count("skipped")
             await self._peer.send(pack(replace(pushed_out.header, kind=Kind.SKIPPED)))
+        # Who is free takes it now: the next frame may have come already, and would push it out.
+        await asyncio.sleep(0)
 
     async def _work(self) -> NoReturn:
         while True:

@@ -165,6 +165,14 @@ class TestSaid:
 
 
 class TestAnswers:
+    async def test_two_frames_at_once_are_both_segmented(self, service):
+        async with streaming(service.app) as peer:
+            for round_ in range(3):
+                peer.send(frame(2 * round_))
+                peer.send(frame(2 * round_ + 1))
+                answers = [result_of(await peer.receive())[0] for _ in range(2)]
+                assert [header.seq for header in answers] == [2 * round_, 2 * round_ + 1]
+
     async def test_the_newest_wins_and_each_frame_is_answered_once(self, service, engine):
         async with streaming(service.app) as peer:
             engine.gate.clear()

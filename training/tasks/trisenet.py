@@ -39,9 +39,9 @@ class TriSeNetTask(SegmentationTask):
     def prepare(self, model: nn.Module) -> None:
         model.train()
         if self.recipe.freeze_statistics:
-            # Batches of one domain have other statistics than the mix that is served.
-            for name, module in model.named_modules():
-                if isinstance(module, nn.BatchNorm2d) and not name.startswith("branches."):
+            # Eight photos of one domain have other statistics than the mix that the weights know.
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
                     module.eval()
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:

@@ -39,10 +39,10 @@ def test_all_together_have_a_bound():
     assert refused(streams, "c") is None
 
 
-@pytest.mark.parametrize(("entered", "kind"), [("a", TooManyStreams), ("b", Overloaded)])
-def test_a_refusal_says_how_many(entered, kind):
-    streams = Streams(most=1, most_per_caller=1)
-    with streams.enter("a"), pytest.raises(kind) as caught, streams.enter(entered):
+@pytest.mark.parametrize(("most", "kind"), [(2, TooManyStreams), (1, Overloaded)])
+def test_a_refusal_says_how_many_and_full_is_full_for_all(most, kind):
+    streams = Streams(most=most, most_per_caller=1)
+    with streams.enter("a"), pytest.raises(kind) as caught, streams.enter("a"):
         pass
     assert (caught.value.limit, caught.value.actual, caught.value.retry_after_s) == (1, 2, 1)
 
