@@ -334,7 +334,7 @@ async def test_a_place_is_free_for_the_next(settings_with):
                 await begin(peer)
                 async with client(service) as other:
                     await other.send(config())
-                    assert (await ended(other))[0] == Close.TOO_MANY_STREAMS
+                    assert (await ended(other))[0] == Close.OVERLOADED
             await asyncio.to_thread(service.wait, lambda: service.parts.streams.count == 0)
 
 
