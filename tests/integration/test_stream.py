@@ -407,10 +407,15 @@ class TestPlaces:
                 assert service.parts.streams.count == 1
 
     @pytest.mark.parametrize(
-        ("other", "code"), [("10.0.0.2", Close.OVERLOADED), ("10.0.0.1", Close.TOO_MANY_STREAMS)]
+        ("other", "most", "code"),
+        [
+            ("10.0.0.2", 2, Close.OVERLOADED),
+            ("10.0.0.1", 2, Close.OVERLOADED),
+            ("10.0.0.1", 3, Close.TOO_MANY_STREAMS),
+        ],
     )
-    async def test_of_one_address(self, settings_with, gated, other, code):
-        settings = settings_with(engine="gated", max_streams=2, max_streams_per_caller=1)
+    async def test_of_one_address(self, settings_with, gated, other, most, code):
+        settings = settings_with(engine="gated", max_streams=most, max_streams_per_caller=1)
         async with (
             in_process(settings) as service,
             connected(service.app, address="10.0.0.1") as one,
