@@ -68,7 +68,9 @@ def opinions(branches: Sequence[nn.Module], features: Tensor) -> list[Tensor]:
     """What branches of other domains say, without a trace of it in them."""
     answers = []
     for branch in branches:
+        modes = [(module, module.training) for module in branch.modules()]
         branch.eval()
         answers.append(branch(features))
-        branch.train()
+        for module, training in modes:
+            module.training = training  # what is frozen stays so
     return answers
