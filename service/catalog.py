@@ -19,7 +19,7 @@ from service.vision.header import ImageFormat, read_header
 from service.workers import Workers
 
 AUTO = "auto"
-FOR_PHOTOS = ("connectnet", "md_trisenet", "rcrnet")
+FOR_PHOTOS = ("md_trisenet", "connectnet", "rcrnet")
 """What `auto` means for a photo: the first of these that is served, else the first that is."""
 FOR_STREAMS = ("connectnet", "rcrnet", "md_trisenet")
 """The same for the frames of a stream: training/RESULTS.md says why."""
