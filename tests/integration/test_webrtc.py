@@ -353,6 +353,7 @@ async def test_keys_are_asked_for_and_their_streams_counted(serving):
         refusal(await post(service, offer(video())), 401, "unauthorized")
         service.client.headers["authorization"] = "Bearer one"
         async with Client(service.client) as client:
+            await client.sees(1)  # who leaves before it connected is only missed after a while
             mine = await post(service, offer(video()))
             refusal(mine, 429, "too_many_streams")
             assert int(mine.headers["retry-after"]) > 0
