@@ -12,6 +12,7 @@ import uvicorn
 
 from service.app import create_app, drain
 from service.connection import Connection
+from service.memory import share_arenas
 from service.settings import Settings
 from service.telemetry import logging_config
 
@@ -85,6 +86,7 @@ def url_of(listener: socket.socket) -> str:
 
 def serve(settings: Settings) -> None:
     """Serves until a signal; raises CannotListen, or what `create_app` raises."""
+    share_arenas()
     with bind(settings.host, settings.port) as listener:
         server = Server(settings)
         logging.config.dictConfig(logging_config(settings.log_format))

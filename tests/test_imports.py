@@ -44,6 +44,7 @@ TABLE = {
     "service": Row(),
     "service.errors": Row(),
     "service.capacity": Row(),
+    "service.memory": Row(),
     "service.spec": Row("service.errors", "pydantic"),
     "service.settings": Row("", "pydantic pydantic_settings"),
     "service.schemas": Row("", "pydantic"),
@@ -52,7 +53,7 @@ TABLE = {
     "service.auth": Row("service.errors"),
     "service.workers": Row("", "cv2"),
     "service.vision": Row(
-        "service.errors service.spec service.vision", "cv2 isal numpy simplejpeg", but="asyncio"
+        "service.errors service.spec service.vision", "PIL cv2 isal numpy simplejpeg", but="asyncio"
     ),
     "service.routing": Row("service.vision.geometry", "numpy"),
     "service.engine": Row("service.engine.base service.spec"),
