@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.base import Engine, timed
-from service.routing import Domain, route
+from service.routing import Domain, Face, route
 from service.spec import ModelSpec
 from service.vision.decode import Frame
 from service.vision.geometry import Placement, Size, fit
@@ -18,11 +18,19 @@ from service.workers import Workers
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The domain of a photo, and the share of it that the dominant face covers."""
+    """The domain of a photo, and the dominant face in it."""
 
     domain: Domain
-    face_ratio: float | None
-    """0 without a face; None when nobody looked for one."""
+    face: Face | None
+    looked: bool
+    """Whether anybody looked for a face."""
+
+    @property
+    def face_ratio(self) -> float | None:
+        """Share of the photo that the face covers: 0 without one, None when nobody looked."""
+        if not self.looked:
+            return None
+        return self.face.ratio if self.face else 0.0
 
 
 Pending = Callable[[], Awaitable[Routed | None]]
@@ -85,7 +93,7 @@ class FaceRouter:
         inference = await self._infer({"image": image[None]})
         # Not on the loop: a photo of a crowd has many faces.
         found = await self._workers.run(route, inference.output[0], placement)
-        return Routed(found.domain, found.ratio)
+        return Routed(found.domain, found.face, looked=True)
 
     async def close(self) -> None:
         await self._engine.close()

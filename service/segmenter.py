@@ -101,7 +101,7 @@ class Segmenter:
         self._workers = workers
         self._infer = timed(engine)
         self.faces = faces if self.takes_domain else None
-        nobody_looks = Routed(Domain.NO_FACE, None) if self.takes_domain else None
+        nobody_looks = Routed(Domain.NO_FACE, None, looked=False) if self.takes_domain else None
         self._router: Router = self.faces or Told(nobody_looks)
 
     @property
@@ -168,7 +168,7 @@ class Segmenter:
     def _told(self, domain: Domain) -> Router:
         if not self.takes_domain:
             raise ValueError(f"{self.spec.name} takes no domain")
-        return Told(Routed(domain, None))
+        return Told(Routed(domain, None, looked=False))
 
     def _prepare(self, load: Callable[[Size], Frame], router: Router, memory: Memory) -> _Prepared:
         (height, width), (also_height, also_width) = self.spec.size_hw, router.at_least

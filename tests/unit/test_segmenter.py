@@ -227,7 +227,23 @@ class TestRouting:
     async def test_the_ratio_is_of_the_photo_without_the_letterbox(self, segmenter):
         """The face is 200/255 of the input's columns; it covers the photo's, in the middle."""
         matte = await segmenter.segment(self.photo(200, (64, 16)))
-        assert matte.routed == Routed(Domain.HEAD_SHOT, pytest.approx(1))
+        assert matte.routed is not None
+        assert matte.routed.domain is Domain.HEAD_SHOT
+        assert matte.routed.face_ratio == pytest.approx(1)
+
+    async def test_the_face_itself_is_kept(self, segmenter):
+        """Full height, at the left, as wide as the photo is green."""
+        matte = await segmenter.segment(self.photo(51, (16, 16)))
+        assert matte.routed is not None
+        face = matte.routed.face
+        assert face is not None
+        assert (face.top, face.left, face.height) == (0, 0, 1)
+        assert face.width == pytest.approx(0.2, abs=1e-6)
+
+    async def test_a_photo_without_a_face_was_looked_at(self, segmenter):
+        matte = await segmenter.segment(self.photo(0))
+        assert matte.routed == Routed(Domain.NO_FACE, None, looked=True)
+        assert matte.routed.face_ratio == 0
 
     async def test_photos_at_once_keep_their_own_domains(self, workers):
         engine, detector = (behind_a_queue(FakeEngine(s), 64) for s in (self.SPEC, self.FACES))
@@ -241,14 +257,15 @@ class TestRouting:
 
     async def test_a_domain_that_is_given_spares_the_detector(self, segmenter, detector):
         matte = await segmenter.segment(self.photo(200), domain=Domain.FAR_SHOT)
-        assert matte.routed == Routed(Domain.FAR_SHOT, None)
+        assert matte.routed == Routed(Domain.FAR_SHOT, None, looked=False)
+        assert matte.routed.face_ratio is None
         assert (matte.alpha == 64 ^ Domain.FAR_SHOT).all()
         assert detector.batches == []
 
     async def test_without_a_detector_nobody_looked_for_a_face(self, workers):
         segmenter = Segmenter(FakeEngine(self.SPEC), workers)
         matte = await segmenter.segment(self.photo(200))
-        assert matte.routed == Routed(Domain.NO_FACE, None)
+        assert matte.routed == Routed(Domain.NO_FACE, None, looked=False)
         assert (matte.alpha == 64 ^ Domain.NO_FACE).all()
 
     async def test_a_model_without_domain_routes_nothing(self, workers, detector):
