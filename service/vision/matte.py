@@ -15,6 +15,9 @@ PERSON_OVER = 127
 MIN_PERSON_SHARE = 0.001
 """A largest component under this share of the area is noise, not a person."""
 
+MIN_HOLE_SHARE = 0.0001
+"""A hole under this share of the area is a speck: 15 pixels of 384x384, 4 of 192x192."""
+
 BOUNDARY_BAND = 2
 """Pixels on either side of the person's outline that `confidence` looks at."""
 
@@ -44,6 +47,12 @@ class MaskQuality:
     """Share of those that lie in the largest 8-connected component; 0 when there are none."""
     islands: int
     """Number of 8-connected components of pixels over 127, specks included."""
+    holes: int
+    """Number of 4-connected parts of the background that the person encloses, specks left out.
+
+    What reaches the edge of the picture is not enclosed: an arm akimbo makes a hole, legs that are
+    cut by the edge do not.
+    """
     confidence: float
     """Mean of |alpha - 127.5| / 127.5 over the pixels within 2 of the outline, 0..1.
 
@@ -95,32 +104,48 @@ def feather(alpha: NDArray[np.uint8], pixels: float) -> NDArray[np.uint8]:
 
 def bounding_box(alpha: NDArray[np.uint8]) -> Box | None:
     """The smallest box around all pixels over 127; None when there are none."""
-    left, top, width, height = cv2.boundingRect(_person(alpha))
+    left, top, width, height = cv2.boundingRect(person_pixels(alpha))
     return Box(top, left, height, width) if width else None
 
 
 def quality(alpha: NDArray[np.uint8]) -> MaskQuality:
     """Measures a mask, best at the model's own resolution: cheap, and free of resize blur."""
-    person = _person(alpha)
-    count, _, stats, _ = cv2.connectedComponentsWithStats(
-        person, connectivity=8, ltype=_label_type(person)
-    )
-    areas = stats[1:count, cv2.CC_STAT_AREA]
+    person = person_pixels(alpha)
+    areas = _components(person, connectivity=8)[:, cv2.CC_STAT_AREA]
     total, largest = int(areas.sum()), int(areas.max(initial=0))
     return MaskQuality(
         coverage=total / alpha.size,
         connectivity=largest / total if total else 0.0,
-        islands=count - 1,
+        islands=len(areas),
+        holes=_holes(person),
         confidence=_confidence(alpha, person),
         foreground=total > 0 and largest >= MIN_PERSON_SHARE * alpha.size,
     )
 
 
-def _label_type(mask: NDArray[np.uint8]) -> int:
-    """16 bits take half the time, where they can number every component there could be."""
+def _components(mask: NDArray[np.uint8], *, connectivity: int) -> NDArray[np.int32]:
+    """OpenCV's statistics of what is not 0, a row for each component."""
     height, width = mask.shape
-    most = ((height + 1) // 2) * ((width + 1) // 2)
-    return cv2.CV_16U if most <= np.iinfo(np.uint16).max else cv2.CV_32S
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    most = rows * columns if connectivity == 8 else 2 * rows * columns
+    # 16 bits take half the time, where they can number every component there could be
+    labels = cv2.CV_16U if most <= np.iinfo(np.uint16).max else cv2.CV_32S
+    stats = cv2.connectedComponentsWithStats(mask, connectivity=connectivity, ltype=labels)[2]
+    return np.asarray(stats[1:], np.int32)
+
+
+def _holes(person: NDArray[np.uint8]) -> int:
+    """No background outside the person's box is enclosed, nor what reaches the box's sides."""
+    left, top, width, height = cv2.boundingRect(person)
+    if not width:
+        return 0
+    inside = cv2.bitwise_not(person[top : top + height, left : left + width])
+    found = _components(np.asarray(inside, np.uint8), connectivity=4)
+    first = found[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
+    last = first + found[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    enclosed = (first > 0).all(axis=1) & (last < (width, height)).all(axis=1)
+    large = found[:, cv2.CC_STAT_AREA] >= MIN_HOLE_SHARE * person.size
+    return int(np.count_nonzero(enclosed & large))
 
 
 def only_person(alpha: NDArray[np.uint8], measured: MaskQuality) -> NDArray[np.uint8]:
@@ -135,5 +160,6 @@ def _confidence(alpha: NDArray[np.uint8], person: NDArray[np.uint8]) -> float:
     return float(np.abs(decided.astype(np.float32) - 127.5).mean() / 127.5)
 
 
-def _person(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def person_pixels(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """255 where the alpha is over 127, else 0."""
     return np.asarray(cv2.threshold(alpha, PERSON_OVER, 255, cv2.THRESH_BINARY)[1], np.uint8)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -110,7 +111,7 @@ def test_bounding_box_is_tight(alpha):
 
 
 def test_quality_of_a_hard_square():
-    assert quality(square(100, 100, 30, 30, 20)) == MaskQuality(0.04, 1.0, 1, 1.0, True)
+    assert quality(square(100, 100, 30, 30, 20)) == MaskQuality(0.04, 1.0, 1, 0, 1.0, True)
 
 
 def test_quality_counts_islands_and_the_largest_share():
@@ -125,10 +126,47 @@ def test_quality_joins_pixels_that_touch_at_a_corner():
     assert quality(np.eye(8, dtype=np.uint8) * 255).islands == 1
 
 
+def test_quality_counts_the_holes_that_the_person_encloses():
+    alpha = square(300, 200, 50, 50, 100)
+    alpha[60:80, 60:80] = 0
+    assert quality(alpha).holes == 1
+    alpha[100:110, 100:110] = 127
+    assert quality(alpha).holes == 2
+    alpha[100:105, 70:71] = 0  # a speck: 5 of 60,000 pixels
+    assert quality(alpha).holes == 2
+
+
+def test_quality_takes_nothing_that_is_open_for_a_hole():
+    alpha = square(200, 200, 0, 50, 100)
+    alpha[0:20, 60:80] = 0  # open to the edge of the picture
+    alpha[40:60, 120:150] = 0  # a bay, open to the background
+    assert quality(alpha).holes == 0
+
+
+def test_quality_lets_a_hole_leak_through_sides_and_not_through_corners():
+    """Person touches at corners, so background does not."""
+    alpha = square(300, 200, 20, 20, 30)
+    alpha[30:40, 30:40] = 0
+    way_out = np.arange(20, 30)
+    alpha[way_out, way_out] = 0  # specks, one by one
+    assert quality(alpha).holes == 1
+    alpha[20:40, 30] = 0
+    assert quality(alpha).holes == 0
+
+
+@given(masks)
+def test_quality_counts_holes_as_a_flood_from_outside_would(alpha):
+    """At this size no hole is a speck."""
+    outside = np.pad((alpha > 127).astype(np.uint8), 1)
+    cv2.floodFill(outside, None, (0, 0), 1, flags=4)
+    enclosed = cv2.connectedComponents((outside == 0).astype(np.uint8), connectivity=4)[0] - 1
+    assert quality(alpha).holes == enclosed
+
+
 @pytest.mark.parametrize(("level", "confidence"), [(0, 1.0), (127, 0.5 / 127.5)])
 def test_quality_without_a_person(level, confidence):
     measured = quality(np.full((50, 50), level, np.uint8))
-    assert measured == MaskQuality(0.0, 0.0, 0, pytest.approx(confidence), False)
+    assert measured == MaskQuality(0.0, 0.0, 0, 0, pytest.approx(confidence), False)
 
 
 def test_quality_takes_a_speck_for_noise():
