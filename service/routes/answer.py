@@ -1,0 +1,107 @@
+"""What one photo is answered with: the same for a request, a part of a batch, and whom else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.render import Job, Rendered, Source, run_job
+from service.routes.intake import Upload
+from service.routes.negotiate import JSON, Representation, negotiate
+from service.routes.options import SegmentOptions, choose, parse
+from service.routes.parts import Parts
+from service.routes.report import report_json
+from service.segmenter import Segmenter
+from service.telemetry import IDENTITY, server_timing
+from service.vision.decode import ImageLimits, check_limits, read_header
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request that was understood: what to do, with which model, and how to answer."""
+
+    options: SegmentOptions
+    segmenter: Segmenter
+    representation: Representation
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body, and the headers that describe it beside its type."""
+
+    body: bytes
+    media_type: str
+    headers: dict[str, str]
+
+
+def understand(
+    given: Mapping[str, str], parts: Parts, *, accept: str | None, has_picture: bool
+) -> Order:
+    """Raises what `parse`, `choose` and `negotiate` raise."""
+    options = parse(given, has_picture=has_picture)
+    segmenter = choose(options, parts.catalog)
+    representation = negotiate(
+        accept, explicit=options.format, transparent=options.look.transparent
+    )
+    return Order(options, segmenter, representation)
+
+
+def source(upload: Upload, limits: ImageLimits) -> Source:
+    """Raises UnsupportedImageType and UnprocessableImage, before a pixel is decoded."""
+    header = read_header(upload.data)
+    check_limits(header, limits)
+    return Source(upload.data, header)
+
+
+def job_of(order: Order, photo: Source, picture: Source | None) -> Job:
+    return Job(
+        photo=photo,
+        look=order.options.look,
+        format=order.representation.image,
+        picture=picture,
+        domain=order.options.domain,
+    )
+
+
+async def answer(parts: Parts, order: Order, job: Job) -> Answer:
+    """Does the job. Raises what `run_job` raises."""
+    rendered = await measured(parts, order.segmenter, job)
+    headers = headers_of(order.segmenter, rendered)
+    if not order.representation.report:
+        return Answer(rendered.body, job.format.media_type, headers)
+    identity = IDENTITY.get()
+    document = await parts.workers.run(
+        report_json, rendered, job.look, order.segmenter, identity.request_id if identity else ""
+    )
+    return Answer(document, JSON, headers)
+
+
+async def measured(parts: Parts, segmenter: Segmenter, job: Job) -> Rendered:
+    """Does the job, and tells the metrics how long each stage of it took."""
+    rendered = await run_job(job, segmenter)
+    parts.telemetry.observe_stages(segmenter.spec.name, rendered.stages)
+    return rendered
+
+
+def headers_of(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]:
+    measured = rendered.quality
+    headers = {
+        "Server-Timing": server_timing(rendered.stages),
+        "X-Model": segmenter.spec.name,
+        "X-Model-Digest": f"sha256:{segmenter.digest}",
+        "X-Backend": segmenter.provider,
+        "X-Foreground": "present" if rendered.quality.foreground else "none",
+        "X-Mask-Coverage": f"{measured.coverage:.4f}",
+        "X-Mask-Connectivity": f"{measured.connectivity:.4f};islands={measured.islands}",
+        "X-Mask-Confidence": f"{measured.confidence:.4f}",
+    }
+    if rendered.routed is not None:
+        headers["X-Domain"] = rendered.routed.domain.label
+        if rendered.routed.face_ratio is not None:
+            headers["X-Face-Ratio"] = f"{rendered.routed.face_ratio:.4f}"
+    if rendered.box is not None:
+        headers |= {
+            "X-Foreground-Top": str(rendered.box.top),
+            "X-Foreground-Left": str(rendered.box.left),
+            "X-Foreground-Width": str(rendered.box.width),
+            "X-Foreground-Height": str(rendered.box.height),
+        }
+    return headers
