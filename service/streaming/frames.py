@@ -33,7 +33,11 @@ async def run_frame(
     return await session.run(
         load,
         lambda frame, found: render(
-            options.look, options.encoded_as, frame, options.picture, found
+            options.look,
+            options.encoded_as,
+            frame,
+            session.backdrop(options.picture, frame.photo_hw),
+            found,
         ),
     )
 

@@ -10,6 +10,7 @@ from service.engine.base import PRIORITY, Priority
 from service.render import Look, Output
 from service.segmenter import Matte, Segmenter
 from service.streaming.memory import StreamMemory
+from service.vision import compose
 from service.vision.decode import Frame, ImageFormat
 from service.vision.geometry import Size
 
@@ -49,6 +50,7 @@ class StreamSession:
         self._clock = clock
         self._options = options
         self._memory = StreamMemory(options.smoothing, clock)
+        self._backdrop: tuple[Frame, Frame] | None = None
 
     @property
     def options(self) -> StreamOptions:
@@ -64,6 +66,18 @@ class StreamSession:
     def reset(self) -> None:
         """The next frame owes nothing to those before it."""
         self._memory.forget()
+
+    def backdrop(self, picture: Frame | None, size_hw: Size) -> Frame | None:
+        """The picture as large as the frames it goes behind; scaled once, not for each of them."""
+        if picture is None:
+            return None
+        if self._backdrop is not None:
+            of, scaled = self._backdrop
+            if of is picture and scaled.photo_hw == size_hw:
+                return scaled
+        scaled = Frame(compose.cover(picture.rgb, size_hw), size_hw)
+        self._backdrop = picture, scaled
+        return scaled
 
     async def run(self, load: Callable[[Size], Frame], finish: Callable[[Frame, Matte], T]) -> T:
         """As `Segmenter.run`, for the next frame of this stream."""

@@ -1,22 +1,27 @@
 import asyncio
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.batcher import Batcher
 from service.engine.base import PRIORITY, Priority
 from service.errors import EngineFailed
-from service.render import Look, Output
+from service.render import Look, Output, Picture
 from service.segmenter import Segmenter
+from service.streaming.frames import run_frame
 from service.streaming.memory import GAP_S
 from service.streaming.session import StreamOptions, StreamSession
 from service.streaming.temporal import hint
-from service.vision.decode import Frame, ImageFormat
+from service.vision.decode import Frame, ImageFormat, ImageLimits
+from tests.images import make_png
 from tests.tiny_model import tiny_spec
 from tests.unit.streaming.conftest import NotingEngine
 
 SIZE_HW = (24, 32)
+RED, BLUE = (200, 30, 20), (10, 20, 220)
 
 
 @pytest.fixture
@@ -164,6 +169,34 @@ async def test_sessions_share_batches_and_nothing_else(engine, workers):
 )
 def test_what_a_result_is_encoded_as(options, look, asked, encoded):
     assert replace(options, look=look, format=asked).encoded_as is encoded
+
+
+def test_a_backdrop_is_scaled_once_for_a_picture_and_a_size(session):
+    red, blue = (Frame(np.full((90, 160, 3), rgb, np.uint8), (90, 160)) for rgb in (RED, BLUE))
+    first = session.backdrop(red, (24, 32))
+    assert session.backdrop(red, (24, 32)) is first
+    assert first.rgb.shape == (24, 32, 3)
+    assert (first.rgb == RED).all()
+    assert (session.backdrop(blue, (24, 32)).rgb == BLUE).all()
+    assert session.backdrop(blue, (10, 10)).rgb.shape == (10, 10, 3)
+    assert (session.backdrop(red, (24, 32)).rgb == RED).all()
+    assert session.backdrop(None, (24, 32)) is None
+
+
+@pytest.mark.parametrize("picture_hw", [SIZE_HW, (48, 64)])
+async def test_frames_leave_the_background_as_it_is(options, picture_hw):
+    """Whoever was in one frame is not in the next."""
+    picture = Frame(np.full((*picture_hw, 3), BLUE, np.uint8), picture_hw)
+    look = Look(Output.COMPOSITE, Picture())
+    session = StreamSession(replace(options, look=look, format=ImageFormat.PNG, picture=picture))
+    limits = ImageLimits()
+    for red in (255, 0):
+        session.reset()
+        frame = np.full((*SIZE_HW, 3), (red, 90, 90), np.uint8)
+        shown = await run_frame(session, make_png(frame), limits)
+    assert shown.quality.coverage == 0
+    assert (np.asarray(Image.open(io.BytesIO(shown.body))) == BLUE).all()
+    assert (picture.rgb == BLUE).all()
 
 
 def test_ids_cannot_be_guessed(options):
