@@ -1,8 +1,8 @@
-"""Who may come in: permits by pixels, tried and never awaited."""
+"""Who may come in: permits by pixels, tried, and awaited only by who is already in."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from service.errors import Draining, Overloaded
 
@@ -19,6 +19,7 @@ class Admission:
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._left = asyncio.Event()
         self.pixels = 0
         """Pixels in work."""
         self.requests = 0
@@ -37,6 +38,15 @@ class Admission:
         finally:
             self._add(-1, -pixels)
 
+    @asynccontextmanager
+    async def admit_when_free(self, pixels: int) -> AsyncIterator[None]:
+        """As `admit`, but waits for room; how long is for the caller to bound."""
+        while not self._has_room(pixels):
+            self._left.clear()
+            await self._left.wait()
+        with self.admit(pixels):
+            yield
+
     def refuse(self) -> None:
         """From now on nobody is admitted; who is in work may finish."""
         self._closed = True
@@ -44,6 +54,13 @@ class Admission:
     async def idle(self) -> None:
         """Returns once nothing is in work."""
         await self._idle.wait()
+
+    def _has_room(self, pixels: int) -> bool:
+        try:
+            self._check(pixels)
+        except Overloaded:
+            return False
+        return True
 
     def _check(self, pixels: int) -> None:
         if self._closed:
@@ -68,6 +85,8 @@ class Admission:
     def _add(self, requests: int, pixels: int) -> None:
         self.requests += requests
         self.pixels += pixels
+        if requests < 0:
+            self._left.set()
         if self.requests:
             self._idle.clear()
         else:

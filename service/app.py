@@ -22,8 +22,8 @@ from service.engine import REMOTES, open_engine, open_remote
 from service.engine.base import DEVICES, Engine, Remote, Terms, TimedEngine, falls_short
 from service.errors import EngineFailed, ServiceError, Unavailable
 from service.exchange import Cors, Exchange
-from service.routes import describe, health, models, page, segment, stream, webrtc
-from service.routes.intake import BodyBudget, IntakeLimits
+from service.routes import batch, describe, health, models, page, segment, stream, webrtc
+from service.routes.intake import BatchLimits, BodyBudget, IntakeLimits
 from service.routes.parts import Parts, Timeouts, require_key
 from service.settings import Settings
 from service.spec import ModelSpec
@@ -147,6 +147,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
         image_limits=image_limits,
         intake_limits=IntakeLimits(settings.max_body_bytes, settings.read_timeout_s),
+        batch_limits=batch_limits(settings, opened.count),
         timeouts=Timeouts(settings.request_timeout_s, settings.queue_timeout_s),
         stream_limits=StreamLimits(
             message_bytes=settings.max_frame_bytes,
@@ -156,6 +157,18 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         ),
         frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
         origins=settings.cors_origins,
+    )
+
+
+def batch_limits(settings: Settings, workers: int) -> BatchLimits:
+    """A body that may be longer has longer to arrive; two photos a thread keep the engine busy."""
+    longer = max(1.0, settings.max_batch_body_bytes / settings.max_body_bytes)
+    return BatchLimits(
+        images=settings.max_batch_images,
+        form_bytes=settings.max_batch_body_bytes,
+        image_bytes=settings.max_body_bytes,
+        read_timeout_s=settings.read_timeout_s * longer,
+        at_once=2 * workers,
     )
 
 
@@ -289,6 +302,7 @@ def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Tele
 def _add_routes(app: FastAPI) -> None:
     keyed = [Depends(require_key)]
     app.include_router(segment.router, dependencies=keyed)
+    app.include_router(batch.router, dependencies=keyed)
     app.include_router(models.router, dependencies=keyed)
     app.include_router(webrtc.router, dependencies=keyed)
     app.include_router(stream.router)

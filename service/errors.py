@@ -6,7 +6,7 @@ ServiceError
 ├── Unauthorized 401
 ├── NotFound 404: UnknownModel        ├── MethodNotAllowed 405
 ├── NotAcceptable 406                 ├── BodyTooSlow 408
-├── BodyTooLarge 413                  ├── UnsupportedImageType 415, UnsupportedMediaType 415
+├── BodyTooLarge 413: TooManyImages   ├── UnsupportedImageType 415, UnsupportedMediaType 415
 ├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
 │                           TooManyFrames, ForegroundMissing
 ├── UnprocessableOffer 422             ├── TooManyStreams 429
@@ -125,6 +125,11 @@ class BodyTooLarge(ServiceError):
     status = 413
     code = "body_too_large"
     title = "The request body has too many bytes"
+
+
+class TooManyImages(BodyTooLarge):
+    code = "too_many_images"
+    title = "The batch has too many images"
 
 
 class UnsupportedImageType(ServiceError):

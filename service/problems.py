@@ -31,6 +31,7 @@ CODE_KEY = "silhouette.code"
 """Where the scope keeps the code of the problem, for the metrics."""
 CLIENT_GONE = 499
 LINGER_S = 2.0
+UNFORESEEN = "Something went wrong on our side; the log knows more."
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,16 @@ def problem(scope: Scope, error: ServiceError, headers: dict[str, str] | None = 
         headers=_headers(error) | (headers or {}),
         media_type=MEDIA_TYPE,
     )
+
+
+def of_part(path: str, error: Exception) -> Response:
+    """As a request that ended in `error` would be answered and logged, for one part of many."""
+    if not isinstance(error, ServiceError):
+        log.error("unexpected failure of a part of %s", path, exc_info=error)
+        error = InternalError(UNFORESEEN)
+    else:
+        _log(error)
+    return problem({"path": path}, error)
 
 
 def _headers(error: ServiceError) -> dict[str, str]:
@@ -121,17 +132,22 @@ class Unexpected:
             if started or scope["type"] != "http":
                 raise
             log.exception("unexpected failure of %s %s", scope["method"], scope["path"])
-            error = InternalError("Something went wrong on our side; the log knows more.")
+            error = InternalError(UNFORESEEN)
             await problem(scope, error)(scope, receive, send)
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
+    _log(error)
+    return problem(request.scope, error)
+
+
+def _log(error: ServiceError) -> None:
+    """What is our own fault."""
     if error.status >= 500 and not error.retryable:
         log.error("%s", error.detail, exc_info=error)
     elif error.status >= 500 and error.__cause__ is not None:
         log.warning("%s: %s (%r)", error.code, error.detail, error.__cause__)
-    return problem(request.scope, error)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

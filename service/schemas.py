@@ -108,6 +108,8 @@ class Models(Wire):
 
 class Limits(Wire):
     image_bytes: int
+    batch_images: int
+    batch_body_bytes: int
     pixels: int
     side: int
     aspect: float

@@ -60,6 +60,10 @@ class Settings(BaseSettings):
 
     max_body_bytes: PositiveInt = 20 * 2**20
     """Bytes of one image."""
+    max_batch_images: PositiveInt = 32
+    """Images of one `POST /v1/segment/batch`."""
+    max_batch_body_bytes: PositiveInt = 64 * 2**20
+    """Bytes of its whole body."""
     max_pixels: PositiveInt = 50_000_000
     """Pixels of one image, read from its header before it is decoded."""
     max_side: PositiveInt = 16_384

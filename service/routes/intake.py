@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -16,7 +16,9 @@ from service.errors import (
     MalformedBody,
     MissingImage,
     Overloaded,
+    TooManyImages,
     UnsupportedImageType,
+    UnsupportedMediaType,
 )
 from service.routes.multipart import MAX_PARTS, MAX_TEXT_BYTES, MultipartReader, Part
 
@@ -35,11 +37,22 @@ class Upload:
 
     data: bytes
     digest: str
+    filename: str = ""
+    """As the client wrote it: anything at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
     image: Upload
+    background: Upload | None = None
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchIntake:
+    """At least one image, in the order in which they were sent; an image may be empty."""
+
+    images: tuple[Upload, ...]
     background: Upload | None = None
     fields: tuple[tuple[str, str], ...] = ()
 
@@ -54,6 +67,22 @@ class IntakeLimits:
     @property
     def form_bytes(self) -> int:
         return 2 * self.image_bytes + MAX_PARTS * 2 * MAX_TEXT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """`form_bytes` bounds the whole body of a batch, `image_bytes` each image in it."""
+
+    images: int
+    form_bytes: int
+    image_bytes: int
+    read_timeout_s: float
+    at_once: int
+    """How many images of one batch may be in work."""
+
+    @property
+    def parts(self) -> int:
+        return self.images + MAX_PARTS
 
 
 Take = Callable[[int], None]
@@ -98,24 +127,64 @@ async def read_intake(request: Request, limits: IntakeLimits, take: Take) -> Int
     is_form = _is_form(request.headers, content_type)
     limit = limits.form_bytes if is_form else limits.image_bytes
     _check_declared_length(request.headers, limit)
-    try:
-        async with asyncio.timeout(limits.read_timeout_s):
-            if is_form:
-                return await _read_form(_pieces(request, limit, take), content_type, limits)
+    async with _in_time(limits.read_timeout_s):
+        if not is_form:
             return Intake(await _read_raw(_pieces(request, limit, take)))
+        files = dict.fromkeys(FILE_FIELDS, limits.image_bytes)
+        reader = MultipartReader(content_type, files=files)
+        return _sort(await _read_form(reader, _pieces(request, limit, take)))
+
+
+async def read_batch(request: Request, limits: BatchLimits, take: Take) -> BatchIntake:
+    """As `read_intake`, for a form of many images.
+
+    Raises TooManyImages when one too many begins, and UnsupportedMediaType for what is no form.
+    """
+    headers = request.headers
+    content_type = headers.get("content-type", "")
+    _check_encoding(headers)
+    if _kind(content_type) != "multipart/form-data":
+        raise UnsupportedMediaType("A batch is multipart/form-data with fields `image`.")
+    _check_declared_length(headers, limits.form_bytes)
+
+    def count(parts: Sequence[Part]) -> None:
+        images = sum(part.name in IMAGE_FIELDS for part in parts)
+        if images > limits.images:
+            raise TooManyImages(
+                f"A batch has at most {limits.images} images.", limit=limits.images, actual=images
+            )
+
+    files = dict.fromkeys(FILE_FIELDS, limits.image_bytes)
+    reader = MultipartReader(content_type, files=files, max_parts=limits.parts, watch=count)
+    async with _in_time(limits.read_timeout_s):
+        return _sort_batch(await _read_form(reader, _pieces(request, limits.form_bytes, take)))
+
+
+@asynccontextmanager
+async def _in_time(timeout_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
     except TimeoutError:
-        raise BodyTooSlow(
-            "The body was not complete in time.", limit=limits.read_timeout_s
-        ) from None
+        raise BodyTooSlow("The body was not complete in time.", limit=timeout_s) from None
 
 
-def _is_form(headers: Headers, content_type: str) -> bool:
-    """Raises for a body that is neither a form nor an image, before reading any of it."""
+def _check_encoding(headers: Headers) -> None:
+    """Raises for an empty or a compressed body, before reading any of it."""
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         raise MissingImage(f"The body is empty. {HOW_TO_SEND}")
     if headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedImageType("A compressed body (Content-Encoding) is not read.")
-    kind = content_type.partition(";")[0].strip().lower()
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _is_form(headers: Headers, content_type: str) -> bool:
+    """Raises for a body that is neither a form nor an image, before reading any of it."""
+    _check_encoding(headers)
+    kind = _kind(content_type)
     if kind == "multipart/form-data":
         return True
     if kind.startswith("multipart/"):
@@ -158,25 +227,36 @@ async def _read_raw(pieces: AsyncIterator[bytes]) -> Upload:
     return Upload(data, sha256.hexdigest())
 
 
-async def _read_form(
-    pieces: AsyncIterator[bytes], content_type: str, limits: IntakeLimits
-) -> Intake:
-    reader = MultipartReader(content_type, files=FILE_FIELDS, max_file_bytes=limits.image_bytes)
+async def _read_form(reader: MultipartReader, pieces: AsyncIterator[bytes]) -> list[Part]:
     async for piece in pieces:
         reader.feed(piece)
-    return _sort(reader.close())
+    return reader.close()
 
 
 def _sort(parts: Sequence[Part]) -> Intake:
-    files = [part for part in parts if part.is_file and not _is_empty_choice(part)]
-    image = _the_only([part for part in files if part.name in IMAGE_FIELDS], "image")
+    image = _the_only(_files(parts, IMAGE_FIELDS), "image")
     if image is None:
         raise MissingImage(f"The form has no image. {HOW_TO_SEND}")
-    return Intake(
-        image,
-        _the_only([part for part in files if part.name == BACKGROUND_FIELD], BACKGROUND_FIELD),
-        tuple((part.name, part.text()) for part in parts if not part.is_file),
-    )
+    return Intake(image, _background(parts), _texts(parts))
+
+
+def _sort_batch(parts: Sequence[Part]) -> BatchIntake:
+    images = tuple(_upload(part) for part in _files(parts, IMAGE_FIELDS))
+    if not images:
+        raise MissingImage("The form has no image; each is a field `image`.")
+    return BatchIntake(images, _background(parts), _texts(parts))
+
+
+def _files(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
+    return [part for part in parts if part.name in names and not _is_empty_choice(part)]
+
+
+def _background(parts: Sequence[Part]) -> Upload | None:
+    return _the_only(_files(parts, (BACKGROUND_FIELD,)), BACKGROUND_FIELD)
+
+
+def _texts(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
+    return tuple((part.name, part.text()) for part in parts if not part.is_file)
 
 
 def _is_empty_choice(part: Part) -> bool:
@@ -192,7 +272,11 @@ def _the_only(parts: Sequence[Part], what: str) -> Upload | None:
         return None
     if not parts[0].size:
         raise MissingImage(f"{parts[0].name} is empty.")
-    return Upload(parts[0].data(), parts[0].hash.hexdigest())
+    return _upload(parts[0])
+
+
+def _upload(part: Part) -> Upload:
+    return Upload(part.data(), part.hash.hexdigest(), part.filename or "")
 
 
 def _too_large(limit: int, actual: int) -> BodyTooLarge:

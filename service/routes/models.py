@@ -84,6 +84,8 @@ def model_card(model: Segmenter | FaceRouter, *, ready: bool) -> ModelCard:
 def _limits(parts: Parts) -> Limits:
     return Limits(
         image_bytes=parts.image_limits.bytes,
+        batch_images=parts.batch_limits.images,
+        batch_body_bytes=parts.batch_limits.form_bytes,
         pixels=parts.image_limits.pixels,
         side=parts.image_limits.side,
         aspect=parts.image_limits.aspect,

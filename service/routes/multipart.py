@@ -1,7 +1,7 @@
 """multipart/form-data in memory, with limits: nothing is ever spooled to a disk."""
 
 import hashlib
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,9 @@ class Part:
             self.hash.update(chunk)
 
     def data(self) -> bytes:
-        return b"".join(self.chunks)
+        """The whole; its pieces are let go."""
+        self.chunks = [b"".join(self.chunks)]
+        return self.chunks[0]
 
     def text(self) -> str:
         """Raises BadParameter for what is not UTF-8."""
@@ -55,13 +57,22 @@ class Part:
 class MultipartReader:
     """Feed it chunks, then `close` it for the parts.
 
-    Parts named in `files` may have `max_file_bytes`, all others MAX_TEXT_BYTES. Raises
+    `files` says how many bytes the parts of each name may have; all others are text, of
+    MAX_TEXT_BYTES. `watch` is shown the parts whenever one begins, and may raise. Raises
     MalformedBody, BodyTooLarge and BadParameter as soon as the bytes show it.
     """
 
-    def __init__(self, content_type: str, *, files: Container[str], max_file_bytes: int) -> None:
+    def __init__(
+        self,
+        content_type: str,
+        *,
+        files: Mapping[str, int],
+        max_parts: int = MAX_PARTS,
+        watch: Callable[[Sequence[Part]], None] = lambda parts: None,
+    ) -> None:
         self._files = files
-        self._max_file_bytes = max_file_bytes
+        self._max_parts = max_parts
+        self._watch = watch
         self._parts: list[Part] = []
         self._headers: dict[str, bytes] = {}
         self._header_name = b""
@@ -115,18 +126,18 @@ class MultipartReader:
         self._header_name = self._header_value = b""
 
     def _on_headers_finished(self) -> None:
-        if len(self._parts) == MAX_PARTS:
-            raise MalformedBody(f"The multipart body has more than {MAX_PARTS} parts.")
+        if len(self._parts) == self._max_parts:
+            raise MalformedBody(f"The multipart body has more than {self._max_parts} parts.")
         kind, options = parse_options_header(self._headers.get("content-disposition", b""))
         name, filename = options.get(b"name"), options.get(b"filename")
         if kind != b"form-data" or name is None:
             raise MalformedBody("A part of the multipart body has no name.")
         self._parts.append(self._part(_text(name), None if filename is None else _text(filename)))
+        self._watch(self._parts)
 
     def _part(self, name: str, filename: str | None) -> Part:
         is_file = name in self._files
-        limit = self._max_file_bytes if is_file else MAX_TEXT_BYTES
-        return Part(name, is_file, filename, limit)
+        return Part(name, is_file, filename, self._files.get(name, MAX_TEXT_BYTES))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._parts[-1].add(data[start:end])

@@ -12,7 +12,7 @@ from service.auth import Keyring
 from service.catalog import Catalog
 from service.engine.base import Remote
 from service.errors import EngineFailed, WarmingUp
-from service.routes.intake import BodyBudget, IntakeLimits
+from service.routes.intake import BatchLimits, BodyBudget, IntakeLimits
 from service.streaming.streams import StreamLimits, Streams
 from service.streaming.webrtc.peers import Peers
 from service.telemetry import Telemetry
@@ -46,6 +46,7 @@ class Parts:
     keyring: Keyring
     image_limits: ImageLimits
     intake_limits: IntakeLimits
+    batch_limits: BatchLimits
     timeouts: Timeouts
     stream_limits: StreamLimits
     frame_limits: ImageLimits

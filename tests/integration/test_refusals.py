@@ -269,7 +269,7 @@ async def test_nothing_that_we_make_is_accepted(service, accept):
     refusal(await service.segment(JPEG, accept=accept), 406, "not_acceptable")
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1/segment/batch", "/v1/segment/", "/web/nope.js"])
+@pytest.mark.parametrize("path", ["/nope", "/v1/segment/nope", "/v1/segment/", "/web/nope.js"])
 async def test_unknown_path(service, path):
     refusal(await service.client.get(path), 404, "not_found")
     if not path.startswith("/web"):

@@ -90,3 +90,43 @@ def test_never_over_the_bounds_but_for_one_alone(photos):
     for permit, _ in held:
         permit.__exit__(None, None, None)
     assert (admission.requests, admission.pixels) == (0, 0)
+
+
+async def test_who_waits_comes_in_when_there_is_room():
+    admission = Admission(max_pixels=100, max_requests=3)
+    came: list[int] = []
+
+    async def wait_for(pixels: int) -> None:
+        async with admission.admit_when_free(pixels):
+            came.append(pixels)
+
+    with admission.admit(60):
+        with admission.admit(30):
+            waiting = [asyncio.create_task(wait_for(pixels)) for pixels in (100, 35, 20)]
+            await asyncio.sleep(0)
+            assert came == []
+        await waiting[1]
+        await waiting[2]
+        assert came == [35, 20]
+        assert not waiting[0].done()
+    await waiting[0]
+    assert (admission.requests, admission.pixels) == (0, 0)
+
+
+async def test_who_gives_up_waiting_leaves_nothing():
+    admission = Admission(max_pixels=100, max_requests=3)
+    with admission.admit(60):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01), admission.admit_when_free(50):
+                pytest.fail("admitted")
+        assert (admission.requests, admission.pixels) == (1, 60)
+
+
+async def test_waiting_while_draining_is_refused():
+    admission = Admission(max_pixels=100, max_requests=3)
+    with admission.admit(60):
+        waiting = asyncio.ensure_future(admission.admit_when_free(50).__aenter__())
+        await asyncio.sleep(0)
+        admission.refuse()
+    with pytest.raises(Draining):
+        await waiting

@@ -19,7 +19,7 @@ def form(*parts: tuple[str, bytes]) -> bytes:
 
 
 def reader(max_file_bytes: int = 10_000) -> MultipartReader:
-    return MultipartReader(CONTENT_TYPE, files=("image",), max_file_bytes=max_file_bytes)
+    return MultipartReader(CONTENT_TYPE, files={"image": max_file_bytes})
 
 
 BODIES = st.one_of(
@@ -72,3 +72,23 @@ def test_names_may_be_in_any_script():
     taken.feed(form(("größe", "ñ".encode())))
     (part,) = taken.close()
     assert (part.name, part.text()) == ("größe", "ñ")
+
+
+def test_whoever_watches_sees_a_part_when_it_begins():
+    seen: list[list[str]] = []
+    taken = MultipartReader(
+        CONTENT_TYPE,
+        files={"image": 100},
+        watch=lambda parts: seen.append([part.name for part in parts]),
+    )
+    taken.feed(b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n')
+    assert seen == [["image"]]
+    taken.feed(b'x\r\n--edge\r\nContent-Disposition: form-data; name="grow"\r\n\r\n')
+    assert seen == [["image"], ["image", "grow"]]
+
+
+def test_the_number_of_parts_is_limited():
+    few = MultipartReader(CONTENT_TYPE, files={}, max_parts=2)
+    few.feed(form(("a", b"1"), ("b", b"2")))
+    with pytest.raises(MalformedBody, match="more than 1 part"):
+        MultipartReader(CONTENT_TYPE, files={}, max_parts=1).feed(form(("a", b""), ("b", b"")))

@@ -1,0 +1,46 @@
+"""Names for files that are sent back, from names that anybody may have made up."""
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+MAX_STEM = 100
+"""Characters."""
+
+_SEPARATOR = re.compile(r"[/\\]")
+_RESERVED = frozenset('"*:<>?|')
+
+
+def stems(filenames: Iterable[str]) -> list[str]:
+    """A name without its suffix for each file: printable, in no folder, no two the same."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for number, filename in enumerate(filenames, 1):
+        stem = _stem(filename) or f"image-{number}"
+        name, copies = stem, 1
+        while name.casefold() in taken:
+            copies += 1
+            name = f"{stem}-{copies}"
+        taken.add(name.casefold())
+        found.append(name)
+    return found
+
+
+def attachment(filename: str) -> str:
+    """The value of `Content-Disposition` (RFC 6266), in ASCII, for a name that `stems` made."""
+    plain = "".join(char if char.isascii() else "_" for char in filename)
+    value = f'attachment; filename="{plain}"'
+    if plain != filename:
+        value += f"; filename*=UTF-8''{quote(filename, safe='')}"
+    return value
+
+
+def _stem(filename: str) -> str:
+    name = _SEPARATOR.split(filename)[-1]
+    clean = "".join("_" if _is_unsafe(char) else char for char in name)
+    return PurePosixPath(clean).stem.strip(". ")[:MAX_STEM].rstrip(". ")
+
+
+def _is_unsafe(char: str) -> bool:
+    return char in _RESERVED or not char.isprintable()
