@@ -23,6 +23,7 @@ from service.engine.base import DEVICES, Engine, Remote, Terms, TimedEngine, fal
 from service.errors import EngineFailed, ServiceError, Unavailable
 from service.exchange import Cors, Exchange
 from service.routes import batch, describe, health, models, page, segment, stream, webrtc
+from service.routes.inference import routes as inference
 from service.routes.intake import BatchLimits, BodyBudget, IntakeLimits
 from service.routes.parts import Parts, Timeouts, require_key
 from service.settings import Settings
@@ -294,7 +295,11 @@ def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Tele
             allow_origins=cors_origins,
             allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
             allow_headers=("*",),
-            expose_headers=(*segment.EXPOSED_HEADERS, "Location"),
+            expose_headers=(
+                *segment.EXPOSED_HEADERS,
+                "Location",
+                "Inference-Header-Content-Length",
+            ),
         )
     app.add_middleware(Exchange, telemetry=telemetry)
 
@@ -305,6 +310,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(batch.router, dependencies=keyed)
     app.include_router(models.router, dependencies=keyed)
     app.include_router(webrtc.router, dependencies=keyed)
+    app.include_router(inference.router)
     app.include_router(stream.router)
     app.include_router(health.router)
     app.include_router(page.router)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.base import Engine, timed
+from service.engine.base import Engine, Inference, Tensors, timed
 from service.routing import Domain, Face, route
 from service.spec import ModelSpec
 from service.vision.decode import Frame
@@ -94,6 +94,10 @@ class FaceRouter:
         # Not on the loop: a photo of a crowd has many faces.
         found = await self._workers.run(route, inference.output[0], placement)
         return Routed(found.domain, found.face, looked=True)
+
+    async def infer(self, inputs: Tensors) -> Inference:
+        """For who brings the model's own inputs, and no photo; raises what its engine does."""
+        return await self._infer(inputs)
 
     async def close(self) -> None:
         await self._engine.close()

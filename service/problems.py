@@ -1,7 +1,11 @@
-"""Refusals and failures over HTTP: RFC 9457 `application/problem+json`, in one shape."""
+"""Refusals and failures over HTTP: RFC 9457 `application/problem+json`, in one shape.
+
+Under `/v2` it is the shape of the Open Inference Protocol, which its clients know.
+"""
 
 import asyncio
 import contextlib
+import json
 import logging
 
 from fastapi import FastAPI
@@ -27,6 +31,7 @@ from service.telemetry import IDENTITY
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:silhouette:problem:"
+INFERENCE_PATH = "/v2"
 CODE_KEY = "silhouette.code"
 """Where the scope keeps the code of the problem, for the metrics."""
 CLIENT_GONE = 499
@@ -47,6 +52,15 @@ def install(app: FastAPI) -> None:
 def problem(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> Response:
     """The answer to a request that ended in `error`."""
     scope[CODE_KEY] = error.code
+    shape = _inference_error if _is_inference(scope["path"]) else _problem
+    body, media_type = shape(scope, error)
+    kind = LingeringResponse if isinstance(error, BodyTooLarge) else Response
+    all_headers = _headers(error) | (headers or {})
+    return kind(body, error.status, headers=all_headers, media_type=media_type)
+
+
+def _problem(scope: Scope, error: ServiceError) -> tuple[str, str]:
+    """The body, and its media type."""
     identity = IDENTITY.get()
     document = Problem(
         type=TYPE_PREFIX + error.code,
@@ -60,13 +74,20 @@ def problem(scope: Scope, error: ServiceError, headers: dict[str, str] | None = 
         limit=error.limit,
         actual=error.actual,
     )
-    kind = LingeringResponse if isinstance(error, BodyTooLarge) else Response
-    return kind(
-        document.model_dump_json(exclude_none=True),
-        error.status,
-        headers=_headers(error) | (headers or {}),
-        media_type=MEDIA_TYPE,
-    )
+    return document.model_dump_json(exclude_none=True), MEDIA_TYPE
+
+
+def _is_inference(path: str) -> bool:
+    return path == INFERENCE_PATH or path.startswith(f"{INFERENCE_PATH}/")
+
+
+def _inference_error(scope: Scope, error: ServiceError) -> tuple[str, str]:
+    """All there is room for is one text."""
+    text = error.detail
+    if error.limit is not None:
+        got = "" if error.actual is None else f", got {error.actual:.15g}"
+        text = f"{text.rstrip('.')} (limit {error.limit:.15g}{got})."
+    return json.dumps({"error": text}), "application/json"
 
 
 def of_part(path: str, error: Exception) -> Response:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.domains import FaceRouter, Pending, Routed, Router, Told
-from service.engine.base import Engine, Tensors, timed
+from service.engine.base import Engine, Inference, Tensors, timed
 from service.routing import Domain
 from service.spec import ModelSpec
 from service.vision.decode import Frame
@@ -185,6 +185,10 @@ class Segmenter:
         if routed is not None:
             inputs["domain"] = np.array([routed.domain], np.int64)
         return inputs
+
+    async def infer(self, inputs: Tensors) -> Inference:
+        """For who brings the model's own inputs, and no photo; raises what its engine does."""
+        return await self._infer(inputs)
 
     async def close(self) -> None:
         """Closes its engine; `faces` may be others' too."""

@@ -108,6 +108,12 @@ TABLE = {
     "service.problems": Row("service.errors service.schemas service.telemetry", WEB),
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
     "service.routes": Row(ROUTES, "fastapi numpy pydantic python_multipart starlette"),
+    # Tensors as they travel: no HTTP.
+    "service.routes.inference.wire": Row(
+        "service.engine.base service.errors service.routes.inference service.spec", "numpy"
+    ),
+    "service.routes.inference.documents": Row("", "numpy"),
+    "service.routes.inference": Row(f"{ROUTES} service.spec", "fastapi numpy pydantic starlette"),
     **dict.fromkeys(
         ("service.app", "service.server", "service.cli", "service.files", "service.__main__"),
         Row("service", "*"),

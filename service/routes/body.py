@@ -10,19 +10,19 @@ from service.errors import BodyTooLarge, BodyTooSlow, UnsupportedMediaType
 
 async def read_body(
     request: Request,
-    media_type: str,
+    media_type: str | None,
     *,
     limit: int,
     timeout_s: float,
     take: Callable[[int], None],
 ) -> bytes:
-    """`take` is told of every piece before it is kept.
+    """`media_type` is None where any will do; `take` is told of every piece before it is kept.
 
     Raises UnsupportedMediaType, BodyTooLarge before it is all there, and BodyTooSlow.
     """
     headers = request.headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != media_type:
+    if media_type not in (None, kind):
         raise UnsupportedMediaType(f"Content-Type is {kind[:80] or 'missing'!r}, not {media_type}.")
     if headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
