@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import httpx
 
-from service.client.errors import ClientError, http_errors, refusal
+from service.client.batch import answers
+from service.client.errors import ClientError, Refused, http_errors, refusal
 from service.client.stream import Option, Stream, Value, open_stream
 
 
@@ -133,6 +134,30 @@ class Client:
             sent = {"files": files}
         return _segmented(await self._call("POST", "/v1/segment", params=query, **sent))
 
+    async def segment_batch(
+        self,
+        photos: Sequence[bytes | Path],
+        *,
+        background_image: bytes | Path | None = None,
+        **parameters: Value,
+    ) -> list[Segmented | Refused]:
+        """What `POST /v1/segment/batch` makes of each photo, in order, or why it does not.
+
+        The parameters and the background are for all. What refuses the whole is raised; the rest
+        is as with `segment`.
+        """
+        query = {name: _text(value) for name, value in parameters.items()}
+        files = [("image", (_name(photo), await _read(photo))) for photo in photos]
+        if background_image is not None:
+            files.append(("background_image", ("background", await _read(background_image))))
+        whole = await self._call("POST", "/v1/segment/batch", params=query, files=files)
+        return [
+            _segmented(answer)
+            if answer.is_success
+            else refusal(answer.status_code, answer.headers, answer.content)
+            for answer in answers(whole)
+        ]
+
     @asynccontextmanager
     async def stream(self, **options: Option) -> AsyncIterator[Stream]:
         """A stream of live frames; the options are those of its `config` message.
@@ -169,6 +194,10 @@ _IMAGE = {"Content-Type": "image/*"}
 
 async def _read(file: bytes | Path) -> bytes:
     return file if isinstance(file, bytes) else await asyncio.to_thread(file.read_bytes)
+
+
+def _name(file: bytes | Path) -> str:
+    return "photo" if isinstance(file, bytes) else file.name
 
 
 def _text(value: Value) -> str:

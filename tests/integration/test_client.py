@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client import Client, Failed, Refused, Result, Skipped, StreamClosed
+from service.client import Client, Failed, Refused, Result, Segmented, Skipped, StreamClosed
 from service.streaming import wire
 from tests.images import TEXT, make_jpeg, quadrants
 from tests.integration.conftest import OnSocket, on_socket
@@ -121,3 +121,21 @@ async def test_the_example_of_the_readme_runs(served, client, tmp_path, monkeypa
     await names["main"]()  # type: ignore[operator]
     assert pixels((tmp_path / "cutout.png").read_bytes()).shape == (64, 96, 4)
     assert {pixels(picture).shape for picture in shown} == {(64, 96, 3)}
+
+
+async def test_batch(client, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    photos = [tmp_path / "photo.jpg", TEXT, PHOTO]
+    first, second, third = await client.segment_batch(photos, output="cutout", format="webp")
+
+    alone = await client.segment(PHOTO, output="cutout", format="webp")
+    assert isinstance(first, Segmented)
+    assert isinstance(third, Segmented)
+    assert first.body == third.body == alone.body
+    assert (first.box, first.foreground) == (alone.box, True)
+    assert isinstance(second, Refused)
+    assert (second.code, second.status) == ("unsupported_image_type", 415)
+
+    with pytest.raises(Refused) as refused:
+        await client.segment_batch([PHOTO] * 33)
+    assert (refused.value.code, refused.value.limit) == ("too_many_images", 32)
