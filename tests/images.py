@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,118 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
 
 
+def png_with(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """With these chunks right behind the header of the PNG."""
+    return png[:33] + b"".join(png_chunk(*chunk) for chunk in chunks) + png[33:]
+
+
+D50 = (0.9642, 1.0, 0.8249)
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+"""g, a, b, c, d of ICC's parametric curve of type 3."""
+
+COLORANTS: dict[str, tuple[tuple[float, float, float], ...]] = {
+    "sRGB": ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139)),
+    "Display P3": ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)),
+    "Adobe RGB": ((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446)),
+    "ProPhoto": ((0.7977, 0.2880, 0.0), (0.1352, 0.7119, 0.0), (0.0313, 0.0001, 0.8249)),
+}
+"""XYZ of full red, green and blue of each colour space, adapted to D50."""
+
+GAMMAS = {"Adobe RGB": 563 / 256, "ProPhoto": 1.8}
+"""Of the spaces whose curve is a plain power; the others have that of sRGB."""
+
+
+@cache
+def rgb_profile(name: str) -> bytes:
+    """A small ICC profile of one of `COLORANTS`."""
+    curve = icc_gamma(GAMMAS[name]) if name in GAMMAS else icc_parametric(3, *SRGB_CURVE)
+    return matrix_profile(name, COLORANTS[name], curve)
+
+
+def matrix_profile(
+    name: str, colorants: tuple[tuple[float, float, float], ...], curve: bytes
+) -> bytes:
+    """Of colorants and one curve for all three channels."""
+    tags = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(_icc_xyz, colorants), strict=True))
+    return icc_profile(
+        b"RGB ", name, {**tags, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}, b"mntr"
+    )
+
+
+def grey_profile(gamma: float, pcs: bytes = b"XYZ ") -> bytes:
+    return icc_profile(b"GRAY", f"Grey {gamma}", {b"kTRC": icc_gamma(gamma)}, b"mntr", pcs)
+
+
+def table_profile(space: bytes, corners: dict[tuple[int, ...], tuple[int, int, int]]) -> bytes:
+    """Of a table: channels of 0 or 1 to L, a, b; black where nothing is given, linear between.
+
+    `space` is "RGB " or "CMYK"; the latter is called "Test press".
+    """
+    channels = len(space.strip())
+    nodes = [
+        bytes((round(lightness * 2.55), 128 + a, 128 + b))
+        for node in product((0, 1), repeat=channels)
+        for lightness, a, b in [corners.get(node, (0, 0, 0))]
+    ]
+    straight = bytes(range(256))
+    unit = struct.pack(">9i", *(65536 * (n % 4 == 0) for n in range(9)))
+    table = b"mft1" + bytes(4) + bytes((channels, 3, 2, 0)) + unit
+    table += straight * channels + b"".join(nodes) + straight * 3
+    kind, name = (b"prtr", "Test press") if space == b"CMYK" else (b"scnr", "Test scanner")
+    return icc_profile(space, name, {b"A2B0": table}, kind, b"Lab ")
+
+
+def icc_profile(
+    space: bytes, name: str, tags: dict[bytes, bytes], kind: bytes, pcs: bytes = b"XYZ "
+) -> bytes:
+    """An ICC profile of version 4 (2 with the connection space Lab) with these tags."""
+    text = name.encode("utf-16-be")
+    described = b"mluc" + struct.pack(">IIIHHII", 0, 1, 12, 0x656E, 0x5553, len(text), 28) + text
+    whole = {b"desc": described, b"wtpt": _icc_xyz(D50), **tags}
+    directory, content = struct.pack(">I", len(whole)), b""
+    for tag, value in whole.items():
+        at = 128 + 4 + 12 * len(whole) + len(content)
+        directory += tag + struct.pack(">II", at, len(value))
+        content += value + bytes(-len(value) % 4)
+    version = 0x02400000 if pcs == b"Lab " else 0x04300000
+    header = struct.pack(
+        ">I4sI4s4s4s12x4s28x3i48x",
+        128 + len(directory) + len(content),
+        b"test",
+        version,
+        kind,
+        space,
+        pcs,
+        b"acsp",
+        *_fixed(D50),
+    )
+    return header + directory + content
+
+
+def _icc_xyz(xyz: tuple[float, ...]) -> bytes:
+    return b"XYZ " + struct.pack(">I3i", 0, *_fixed(xyz))
+
+
+def icc_gamma(gamma: float) -> bytes:
+    return b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256)) + bytes(2)
+
+
+def icc_parametric(function: int, *parameters: float) -> bytes:
+    """g, a, b, c, d, e, f, as many of them as the function has."""
+    fixed = _fixed(parameters)
+    return b"para" + struct.pack(f">IHH{len(fixed)}i", 0, function, 0, *fixed)
+
+
+def icc_sampled(points: list[int]) -> bytes:
+    """Of 0..65535 at even steps."""
+    curve = b"curv" + struct.pack(f">II{len(points)}H", 0, len(points), *points)
+    return curve + bytes(-len(curve) % 4)
+
+
+def _fixed(values: tuple[float, ...]) -> list[int]:
+    return [round(value * 65536) for value in values]
+
+
 TEXT = b"This is a text file that somebody named portrait.jpg.\n" * 20
 
 
@@ -120,6 +233,10 @@ def seeds() -> dict[str, bytes]:
         "png_palette": make_png(small, mode="P", transparency=3),
         "png_rgba": make_png(rgba),
         "png_16": make_png16(4),
+        "jpeg_profile": make_jpeg(small, icc_profile=rgb_profile("Display P3")),
+        "jpeg_cmyk_profile": make_jpeg(small, mode="CMYK", icc_profile=table_profile(b"CMYK", {})),
+        "png_profile": make_png(small, icc_profile=rgb_profile("ProPhoto")),
+        "webp_profile": make_webp(small, icc_profile=rgb_profile("Adobe RGB")),
         "webp": make_webp(small),
         "webp_lossless": make_webp(small, lossless=True),
         "webp_alpha": make_webp(rgba, orientation=3),

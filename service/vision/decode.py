@@ -1,4 +1,4 @@
-"""Bytes to upright RGB pixels, and the only place that decodes images."""
+"""Bytes to upright sRGB pixels, and the only place that decodes images."""
 
 import re
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from service.errors import UndecodableImage
+from service.vision.colour import SRGB, ColourNote, to_srgb
 from service.vision.geometry import Size
 from service.vision.header import (
     ImageFormat,
@@ -22,6 +23,7 @@ from service.vision.header import (
 )
 
 __all__ = [
+    "ColourNote",
     "Frame",
     "ImageFormat",
     "ImageHeader",
@@ -51,20 +53,41 @@ class Frame:
 
     rgb: NDArray[np.uint8]
     photo_hw: Size
+    colour: ColourNote = SRGB
+    """What was done to make the pixels sRGB."""
 
 
-def decode(data: bytes | memoryview, header: ImageHeader, *, at_least: Size | None = None) -> Frame:
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Pixels of 8 bits as the file has them, not upright."""
+
+    pixels: NDArray[np.uint8]
+    """RGB [h,w,3], or CMYK [h,w,4] where 255 is no ink."""
+    alpha: NDArray[np.uint8] | None = None
+
+
+def decode(
+    data: bytes | memoryview,
+    header: ImageHeader,
+    *,
+    at_least: Size | None = None,
+    colours: bool = True,
+) -> Frame:
     """Decodes the image that `header` was read from; check the limits first.
 
-    Grey, palette, 16-bit and CMYK become 8-bit RGB; transparency is flattened on white. With
+    Grey, palette, 16-bit and CMYK become 8-bit RGB, converted to sRGB by the profile that comes
+    with them unless nobody will see the `colours`; transparency is flattened on white. With
     `at_least` a JPEG may come out at 1/2, 1/4 or 1/8 while both upright sides stay that long.
     Raises UndecodableImage for anything that does not decode whole.
     """
     if header.format is ImageFormat.JPEG:
         stored = _decode_jpeg(data, header, _reduction(header, at_least))
     else:
-        stored = _to_rgb(_decode_any(data, cv2.IMREAD_UNCHANGED, header))
-    return Frame(_upright(stored, header.orientation), header.upright_hw)
+        stored = _split(_decode_any(data, cv2.IMREAD_UNCHANGED, header), header)
+    rgb, note = to_srgb(stored.pixels, header.colour, wanted=colours)
+    if stored.alpha is not None:
+        rgb = _flatten(rgb, stored.alpha)
+    return Frame(_upright(rgb, header.orientation), header.upright_hw, note)
 
 
 def _reduction(header: ImageHeader, at_least: Size | None) -> int:
@@ -85,9 +108,7 @@ def _reduction(header: ImageHeader, at_least: Size | None) -> int:
     return 1
 
 
-def _decode_jpeg(
-    data: bytes | memoryview, header: ImageHeader, reduction: int
-) -> NDArray[np.uint8]:
+def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) -> _Stored:
     if next(islice(_SCAN.finditer(data), MAX_SCANS, None), None) is not None:
         raise UndecodableImage("The JPEG has too many scans.", limit=MAX_SCANS)
     wanted = (-(-header.height // reduction), -(-header.width // reduction))
@@ -95,16 +116,16 @@ def _decode_jpeg(
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         if (height, width) != (header.height, header.width):
             raise UndecodableImage("The JPEG contradicts itself about its size.")
-        if space in ("CMYK", "YCCK"):
-            return _u8(_decode_any(data, _COLOUR, header))
-        rgb = simplejpeg.decode_jpeg(data, "RGB", min_height=wanted[0], min_width=wanted[1])
+        # Every writer of CMYK does as Adobe did and stores the inks inverted.
+        kept = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
+        pixels = simplejpeg.decode_jpeg(data, kept, min_height=wanted[0], min_width=wanted[1])
     except ValueError as error:
         # Strict decoding also refuses what every viewer opens, such as stray bytes between
         # segments or odd subsampling; cv2 takes those. Missing pixels stay refused.
         if "premature end" in str(error).lower():
             raise UndecodableImage("The JPEG is cut short.") from error
-        return _u8(_decode_any(data, _COLOUR, header))
-    return _u8(rgb)
+        pixels = _decode_any(data, _COLOUR, header)
+    return _Stored(_u8(pixels))
 
 
 def _decode_any(
@@ -120,15 +141,21 @@ def _decode_any(
     return pixels  # type: ignore[return-value]  # the stubs do not narrow the element type
 
 
-def _to_rgb(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Grey, BGR or BGRA of 8 or 16 bits to RGB uint8, flattened on white."""
+def _split(pixels: NDArray[np.uint8] | NDArray[np.uint16], header: ImageHeader) -> _Stored:
+    """Grey, BGR or BGRA of 8 or 16 bits to RGB of 8, and alpha where something is transparent."""
+    clear = None
+    if pixels.ndim == 2 and header.clear_grey is not None:
+        # cv2 reads this kind of transparency from every PNG but a grey one.
+        clear = _u8(cv2.bitwise_not(cv2.inRange(pixels, header.clear_grey, header.clear_grey)))
     if pixels.dtype == np.uint16:
-        return _to_rgb(_u8(cv2.convertScaleAbs(pixels, alpha=1 / 257)))
+        pixels = _u8(cv2.convertScaleAbs(pixels, alpha=1 / 257))
     if pixels.ndim == 2:
-        return _u8(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB))
+        return _Stored(_u8(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)), clear)
     if pixels.shape[2] == 3:
-        return _u8(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-    return _flatten(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB), cv2.extractChannel(pixels, 3))
+        return _Stored(_u8(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
+    return _Stored(
+        _u8(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)), _u8(cv2.extractChannel(pixels, 3))
+    )
 
 
 def _flatten(rgb: MatLike, alpha: MatLike) -> NDArray[np.uint8]:

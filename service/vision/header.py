@@ -17,6 +17,7 @@ from service.errors import (
     UndecodableImage,
     UnsupportedImageType,
 )
+from service.vision.colour_tag import PNG_CHUNKS, UNTAGGED, ColourTag, of_jpeg, of_png, of_webp
 from service.vision.geometry import Size
 
 MAX_PARTS = 10_000
@@ -24,10 +25,12 @@ MAX_PARTS = 10_000
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
-_JPEG_APP1, _JPEG_SOS, _JPEG_EOI = 0xE1, 0xDA, 0xD9
+_JPEG_APP1, _JPEG_APP2, _JPEG_SOS, _JPEG_EOI = 0xE1, 0xE2, 0xDA, 0xD9
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _EXIF_PREFIX = b"Exif\0\0"
+_ICC_PREFIX = b"ICC_PROFILE\0"
+_PNG_READ = frozenset({b"eXIf", b"tRNS"}) | PNG_CHUNKS
 _ORIENTATION_TAG = 0x0112
 _SHORT = 3
 _MAX_TAGS = 1_000
@@ -52,6 +55,9 @@ class ImageHeader:
     height: int
     orientation: int = 1
     frames: int = 1
+    colour: ColourTag = UNTAGGED
+    clear_grey: int | None = None
+    """The level that is transparent in a grey PNG, among 256, or 65,536 where it has 16 bits."""
 
     @property
     def upright_hw(self) -> Size:
@@ -74,7 +80,7 @@ class ImageLimits:
 
 
 def read_header(data: bytes | memoryview) -> ImageHeader:
-    """Reads size, orientation and frame count; no pixel is decoded.
+    """Reads size, orientation, frame count and colour tag; no pixel is decoded.
 
     Raises UnsupportedImageType unless the bytes begin as JPEG, PNG or WebP, and UndecodableImage
     when they do but are cut short or malformed before the pixels.
@@ -121,6 +127,7 @@ def _parse(view: memoryview) -> ImageHeader:
 def _parse_jpeg(view: memoryview) -> ImageHeader:
     size: Size | None = None
     orientation: int | None = None
+    profile: list[memoryview] = []
     for marker, segment in _jpeg_segments(view):
         if marker in _JPEG_FRAMES:
             if size is not None:
@@ -128,9 +135,12 @@ def _parse_jpeg(view: memoryview) -> ImageHeader:
             size = struct.unpack_from(">HH", segment, 1)
         elif marker == _JPEG_APP1 and orientation is None and bytes(segment[:6]) == _EXIF_PREFIX:
             orientation = _orientation(segment[6:])
+        elif marker == _JPEG_APP2 and bytes(segment[:12]) == _ICC_PREFIX:
+            profile.append(segment[len(_ICC_PREFIX) :])
     if size is None:
         raise UndecodableImage("The JPEG does not declare its size.")
-    return ImageHeader(ImageFormat.JPEG, size[1], size[0], orientation or 1)
+    height, width = size
+    return ImageHeader(ImageFormat.JPEG, width, height, orientation or 1, colour=of_jpeg(profile))
 
 
 def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -159,13 +169,29 @@ def _parse_png(view: memoryview) -> ImageHeader:
     if kind != b"IHDR" or length != 13:
         raise UndecodableImage("The PNG does not begin with its header.")
     frames = 1
-    orientation: int | None = None
+    said: dict[bytes, memoryview] = {}
     for kind, content in _png_chunks(view):
         if kind == b"acTL":
             frames = max(frames, *struct.unpack_from(">I", content))
-        elif kind == b"eXIf" and orientation is None:
-            orientation = _orientation(content)
-    return ImageHeader(ImageFormat.PNG, width, height, orientation or 1, frames)
+        elif kind in _PNG_READ:
+            said.setdefault(kind, content)
+    return ImageHeader(
+        ImageFormat.PNG,
+        width,
+        height,
+        _orientation(said[b"eXIf"]) if b"eXIf" in said else 1,
+        frames,
+        of_png(said),
+        _clear_grey(said[b"tRNS"], *view[24:26]) if b"tRNS" in said else None,
+    )
+
+
+def _clear_grey(content: memoryview, depth: int, colour_type: int) -> int | None:
+    """The transparent level of a grey PNG; fewer than 8 bits become 8, as the pixels do."""
+    if colour_type != 0 or len(content) != 2 or depth not in (1, 2, 4, 8, 16):
+        return None
+    level, top = int.from_bytes(content), (1 << depth) - 1
+    return (level & top) * (255 // top if depth < 8 else 1)
 
 
 def _png_chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
@@ -204,14 +230,19 @@ def _parse_extended_webp(view: memoryview) -> ImageHeader:
     wide, wide_high, tall, tall_high = struct.unpack_from("<HBHB", view, 24)
     frames = 0
     orientation: int | None = None
+    colour: ColourTag | None = None
     for kind, content in _webp_chunks(view):
         if kind == b"ANMF":
             frames += 1
         elif kind == b"EXIF" and orientation is None:
             prefixed = bytes(content[:6]) == _EXIF_PREFIX
             orientation = _orientation(content[6:] if prefixed else content)
+        elif kind == b"ICCP" and colour is None:
+            colour = of_webp(content)
     width, height = wide + (wide_high << 16) + 1, tall + (tall_high << 16) + 1
-    return ImageHeader(ImageFormat.WEBP, width, height, orientation or 1, max(1, frames))
+    return ImageHeader(
+        ImageFormat.WEBP, width, height, orientation or 1, max(1, frames), colour or UNTAGGED
+    )
 
 
 def _webp_chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:

@@ -1,12 +1,13 @@
 import io
 import re
 import struct
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from service.errors import ServiceError, UndecodableImage
 from service.vision.decode import (
@@ -26,8 +27,12 @@ from tests.images import (
     make_png16,
     make_webp,
     person,
+    png_file,
+    png_with,
     quadrants,
+    rgb_profile,
     seeds,
+    table_profile,
 )
 
 FORMATS = ["JPEG", "PNG", "WEBP"]
@@ -116,6 +121,28 @@ def test_png_modes_become_rgb(mode):
     np.testing.assert_array_equal(decoded(png).rgb, reference)
 
 
+@pytest.mark.parametrize(("depth", "colour_type"), [(8, 0), (16, 0), (8, 2), (16, 2)])
+def test_the_one_transparent_level_or_colour_of_a_png_becomes_white(depth, colour_type):
+    """A row of black, the transparent level, and grey; in each channel."""
+    kind = ">u1" if depth == 8 else ">u2"
+    levels = np.repeat(np.array([0, 7, 128]) * (1 if depth == 8 else 257), colour_type + 1)
+    row = zlib.compress(b"\0" + levels.astype(kind).tobytes())
+    clear = levels[colour_type + 1 : 2 * (colour_type + 1)].astype(">u2").tobytes()
+    png = png_with(png_file(3, 1, depth, colour_type, row), (b"tRNS", clear))
+    assert decoded(png).rgb[0].tolist() == [[0] * 3, [255] * 3, [128] * 3]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_transparent_level_of_few_bits_becomes_white(depth):
+    """Level 0 in the first pixels of the row, the transparent level 1 in the last."""
+    row = zlib.compress(b"\0\0\1")
+    width = 16 // depth
+    png = png_with(png_file(width, 1, depth, 0, row), (b"tRNS", b"\0\1"))
+    rgb = decoded(png).rgb[0]
+    assert (rgb[:-1] == 0).all()
+    assert rgb[-1].tolist() == [255, 255, 255]
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_16_bit_png_is_scaled_to_8(channels):
     rgb = decoded(make_png16(channels)).rgb
@@ -137,6 +164,85 @@ def test_transparency_is_flattened_on_white(format):
     rgb = decoded(make(format, rgba, **({"lossless": True} if format == "WEBP" else {}))).rgb
     assert (rgb[:8] == 255).all()
     assert abs(int(rgb[12, 3, 0]) - (100 * 128 + 255 * 127) // 255) <= 1
+
+
+P3 = rgb_profile("Display P3")
+EXACT = {"PNG": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+
+
+def by_pillow(rgb):
+    """Display P3 to sRGB as Pillow does it to a whole picture."""
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(P3))
+    return np.asarray(
+        ImageCms.profileToProfile(Image.fromarray(rgb), profile, ImageCms.createProfile("sRGB"))
+    )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_colours_of_a_profile_come_out_as_srgb(format):
+    frame = decoded(make(format, person(), icc_profile=P3, **EXACT[format]))
+    assert mean_difference(frame.rgb, by_pillow(person())) < 1
+    assert mean_difference(person(), by_pillow(person())) > 3
+    assert str(frame.colour) == "converted:Display P3"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_colours_are_left_as_stored_where_nobody_sees_them(format):
+    tagged = decoded(make(format, person(), icc_profile=P3, **EXACT[format]), colours=False)
+    plain = decoded(make(format, person(), **EXACT[format]))
+    np.testing.assert_array_equal(tagged.rgb, plain.rgb)
+    assert (str(tagged.colour), str(plain.colour)) == ("kept", "srgb")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_orientation_and_profile_together(format):
+    photo = make(format, quadrants(), icc_profile=P3, orientation=6, **EXACT[format])
+    frame = decoded(photo)
+    assert frame.photo_hw == frame.rgb.shape[:2] == (96, 64)
+    turned = by_pillow(np.rot90(quadrants(), -1).copy())
+    assert mean_difference(frame.rgb, turned) < 1
+
+
+def test_reduced_jpeg_is_converted_too():
+    jpeg = make_jpeg(np.full((480, 640, 3), (200, 60, 40), np.uint8), icc_profile=P3)
+    frame = decoded(jpeg, at_least=(100, 100))
+    assert frame.rgb.shape == (120, 160, 3)
+    expected = by_pillow(np.full((1, 1, 3), (200, 60, 40), np.uint8))
+    assert mean_difference(frame.rgb, expected) < 3
+
+
+def test_16_bit_png_with_a_profile():
+    profile = zlib.compress(rgb_profile("ProPhoto"))
+    frame = decoded(png_with(make_png16(3), (b"iCCP", b"x\0\0" + profile)))
+    assert str(frame.colour) == "converted:ProPhoto"
+    middle = 255 * (1.055 * 0.5 ** (1.8 / 2.4) - 0.055)
+    assert abs(int(frame.rgb[0, 128, 0]) - middle) < 3
+
+
+def test_colour_is_converted_before_it_is_laid_on_white():
+    rgba = np.full((8, 8, 4), (200, 60, 40, 128), np.uint8)
+    rgb = decoded(make_png(rgba, icc_profile=P3)).rgb
+    opaque = by_pillow(np.ascontiguousarray(rgba[..., :3])).astype(int)
+    assert mean_difference(rgb, (opaque * 128 + 255 * 127) // 255) <= 1
+
+
+def test_cmyk_with_a_profile_is_not_multiplied_out():
+    """A press whose full cyan is a grey, in a photo that is all cyan."""
+    press = table_profile(b"CMYK", {(0, 0, 0, 0): (100, 0, 0), (1, 0, 0, 0): (50, 0, 0)})
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    with_profile = decoded(make_jpeg(cyan, quality=100, icc_profile=press))
+    without = decoded(make_jpeg(cyan, quality=100))
+    assert np.abs(with_profile.rgb.astype(int) - 119).max() < 3
+    assert np.abs(without.rgb - (0, 255, 255)).max() < 3
+    assert str(with_profile.colour) == "converted:Test press"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_broken_profile_is_ignored_and_said(format):
+    frame = decoded(make(format, person(), icc_profile=P3[:300], **EXACT[format]))
+    plain = decoded(make(format, person(), **EXACT[format]))
+    np.testing.assert_array_equal(frame.rgb, plain.rgb)
+    assert str(frame.colour) == "ignored:profile that is not valid"
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,4 +1,5 @@
 import struct
+import zlib
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from service.errors import (
     UndecodableImage,
     UnsupportedImageType,
 )
+from service.vision.colour_tag import MAX_PROFILE_BYTES, UNTAGGED, ColourTag
 from service.vision.header import (
     MAX_PARTS,
     ImageFormat,
@@ -32,6 +34,9 @@ from tests.images import (
     make_webp,
     person,
     png_chunk,
+    png_file,
+    png_with,
+    rgb_profile,
     seeds,
 )
 
@@ -179,6 +184,142 @@ def test_jpeg_that_declares_two_frames_is_undecodable():
     frame = jpeg[at : at + 2 + int.from_bytes(jpeg[at + 2 : at + 4])]
     with pytest.raises(UndecodableImage):
         read_header(jpeg[:at] + frame + jpeg[at:])
+
+
+SMALL = person(8, 8)
+PROFILE = rgb_profile("Display P3")
+
+
+def tagged(format, profile):
+    return read_header(make(format, SMALL, icc_profile=profile)).colour
+
+
+def unpacked(tag):
+    return zlib.decompress(tag.profile) if tag.deflated else tag.profile
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_profile_is_read(format):
+    assert unpacked(tagged(format, PROFILE)) == PROFILE
+    assert tagged(format, PROFILE).ignored == ""
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_photo_without_a_profile_says_nothing_of_colours(format):
+    assert read_header(make(format, SMALL)).colour == UNTAGGED
+
+
+def jpeg_with(*segments):
+    jpeg = make_jpeg(SMALL)
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def app2(content):
+    return b"\xff\xe2" + struct.pack(">H", len(content) + 2) + content
+
+
+def part(number, count, content):
+    return app2(b"ICC_PROFILE\0" + bytes((number, count)) + content)
+
+
+def test_profile_of_a_jpeg_in_many_parts_of_any_order():
+    parts = [part(3, 3, b"third"), part(1, 3, b"first"), app2(b"MPF\0"), part(2, 3, b"second")]
+    assert read_header(jpeg_with(*parts)).colour == ColourTag(b"firstsecondthird")
+
+
+def test_profile_of_more_than_one_segment_as_others_write_it():
+    long = PROFILE + bytes(200_000)
+    assert tagged("JPEG", long).profile == long
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part(1, 2, b"x")],
+        [part(1, 2, b"x"), part(3, 2, b"x")],
+        [part(1, 1, b"x"), part(1, 1, b"x")],
+        [part(0, 1, b"x")],
+        [app2(b"ICC_PROFILE\0")],
+        [app2(b"ICC_PROFILE\0\x01")],
+        [part(1, 1, b"x")] * 300,
+    ],
+)
+def test_profile_of_a_jpeg_with_parts_missing_is_ignored_and_said(parts):
+    header = read_header(jpeg_with(*parts))
+    assert (header.width, header.height) == (8, 8)
+    assert header.colour == ColourTag(ignored="profile with parts missing")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_profile_of_too_many_bytes_is_ignored_and_said(format):
+    assert len(tagged(format, bytes(MAX_PROFILE_BYTES)).profile) == MAX_PROFILE_BYTES
+    assert tagged(format, bytes(MAX_PROFILE_BYTES + 1)) == ColourTag(
+        ignored="profile of too many bytes"
+    )
+
+
+def png_colour(*chunks):
+    return read_header(png_with(make_png(SMALL), *chunks)).colour
+
+
+GAMMA = (b"gAMA", struct.pack(">I", 45_455))
+LINEAR = (b"gAMA", struct.pack(">I", 100_000))
+PRIMARIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
+CHROMATICITIES = (b"cHRM", struct.pack(">8I", *PRIMARIES))
+WIDE = (b"cHRM", struct.pack(">8I", *PRIMARIES[:2], 68_000, 32_000, *PRIMARIES[4:]))
+ICC = (b"iCCP", b"name\0\0packed")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([(b"sRGB", b"\0")], UNTAGGED),
+        ([GAMMA], UNTAGGED),
+        ([GAMMA, CHROMATICITIES], UNTAGGED),
+        ([(b"sRGB", b"\0"), LINEAR], UNTAGGED),
+        ([(b"cICP", bytes((1, 13, 0, 1)))], UNTAGGED),
+        ([(b"cICP", bytes((12, 13, 0, 1)))], ColourTag(ignored="cICP")),
+        ([(b"cICP", b""), (b"sRGB", b"\0")], ColourTag(ignored="cICP")),
+        ([LINEAR], ColourTag(ignored="gAMA and cHRM")),
+        ([GAMMA, WIDE], ColourTag(ignored="gAMA and cHRM")),
+        ([(b"gAMA", b"")], ColourTag(ignored="gAMA and cHRM")),
+        ([ICC], ColourTag(b"packed", deflated=True)),
+        ([LINEAR, ICC, (b"sRGB", b"\0"), (b"cICP", b"xxxx")], ColourTag(b"packed", deflated=True)),
+        ([ICC, (b"iCCP", b"second\0\0other")], ColourTag(b"packed", deflated=True)),
+    ],
+)
+def test_chunks_of_a_png_about_colours(chunks, expected):
+    assert png_colour(*chunks) == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"name", b"name\0", b"name\0\x01packed", b"n" * 90])
+def test_malformed_profile_of_a_png_is_ignored_and_said(content):
+    assert "profile without a name" in png_colour((b"iCCP", content)).ignored
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour_type", "content", "level"),
+    [
+        (1, 0, b"\0\1", 255),
+        (2, 0, b"\0\2", 170),
+        (4, 0, b"\0\3", 51),
+        (8, 0, b"\0\7", 7),
+        (8, 0, b"\1\7", 7),
+        (16, 0, b"\1\7", 263),
+        (8, 0, b"\7", None),
+        (0, 0, b"\0\7", None),
+        (5, 0, b"\0\7", None),
+        (8, 2, b"\0\7", None),
+        (8, 3, b"\0\7", None),
+    ],
+)
+def test_transparent_level_of_a_grey_png(depth, colour_type, content, level):
+    png = png_with(png_file(1, 1, depth, colour_type, b""), (b"tRNS", content))
+    assert read_header(png).clear_grey == level
+
+
+def test_header_shows_no_profile_in_a_log():
+    assert "profile=" not in repr(tagged("JPEG", PROFILE))
 
 
 @pytest.mark.parametrize("name", sorted(seeds()))
