@@ -43,8 +43,10 @@ async def test_parameters_are_described(operation):
 async def test_every_refusal_is_described(service):
     document = (await service.client.get("/openapi.json")).json()
     described: dict[int, set[str]] = {}
-    for path in document["paths"].values():
-        for operation in path.values():
+    for path, item in document["paths"].items():
+        if path.startswith(("/v1.0", "/v2")):
+            continue  # of the shapes of remove.bg and of the Open Inference Protocol
+        for operation in item.values():
             for status, answer in operation["responses"].items():
                 if int(status) >= 400:
                     assert answer["content"].keys() == {"application/problem+json"}
