@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from service.vision.blur import enlarge, gaussian, softened
 from service.vision.geometry import Size, shrink
 
-WRAP_PERCENT = 1.5
+WRAP_PERCENT = 1.0
 """Sigma of the light that comes round the person, in percent of the short side."""
 
 _STRIP_ROWS = 64
