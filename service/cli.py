@@ -93,12 +93,27 @@ def segment(
     domain: Annotated[
         str | None, typer.Option(help="far_shot ... no_face, for a model that takes one.")
     ] = None,
+    person: Annotated[
+        str | None, typer.Option(help="all, or dominant: one of several.  [default: all]")
+    ] = None,
+    refine: Annotated[
+        str | None, typer.Option(help="guided by the photo's edges, or none.  [default: guided]")
+    ] = None,
+    keep_spill: Annotated[
+        bool, typer.Option("--keep-spill", help="Leave the old background's colour in the edge.")
+    ] = False,
     grow: Annotated[str | None, typer.Option(help="Pixels; negative shrinks.")] = None,
     feather: Annotated[str | None, typer.Option(help="Pixels.")] = None,
     threshold: Annotated[str | None, typer.Option(help="0..1; makes the mask hard.")] = None,
     crop: Annotated[bool, typer.Option("--crop", help="Crop to the person.")] = False,
     crop_margin: Annotated[str | None, typer.Option(help="Percent of the person.")] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Keep the background.")] = False,
+    layout: Annotated[
+        str | None, typer.Option(help="Where the person goes: x:0.3,y:1,scale:0.6,flip:true;...")
+    ] = None,
+    light_wrap: Annotated[
+        str | None, typer.Option(help="Percent of the background's light round the person.")
+    ] = None,
     smoothing: Annotated[
         str | None,
         typer.Option(help=f"0..1, of a video: what stands still flickers less.  [{SMOOTHING}]"),
@@ -116,12 +131,17 @@ def segment(
         "format": image_format,
         "model": model,
         "domain": domain,
+        "person": person,
+        "refine": refine,
+        "decontaminate": "false" if keep_spill else None,
         "grow": grow,
         "feather": feather,
         "threshold": threshold,
         "crop": "true" if crop else None,
         "crop_margin": crop_margin,
         "invert": "true" if invert else None,
+        "layout": layout,
+        "light_wrap": light_wrap,
     }
     parameters = {name: value for name, value in given.items() if value is not None}
     options = _options(parameters, has_picture=picture is not None)

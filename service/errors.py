@@ -2,7 +2,7 @@
 
 ServiceError
 ├── BadRequest 400: MalformedBody, MissingImage, AmbiguousSource, BadParameter,
-│                   UnknownParameter, NotAvailable
+│                   UnknownParameter
 ├── Unauthorized 401
 ├── NotFound 404: UnknownModel        ├── MethodNotAllowed 405
 ├── NotAcceptable 406                 ├── BodyTooSlow 408
@@ -78,11 +78,6 @@ class BadParameter(BadRequest):
 class UnknownParameter(BadRequest):
     code = "unknown_parameter"
     title = "A parameter is not known"
-
-
-class NotAvailable(BadRequest):
-    code = "not_available"
-    title = "This option is not available yet"
 
 
 class Unauthorized(ServiceError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import BadParameter, NotAcceptable
+from service.look import Person
 from service.routes.options import SegmentOptions
 from service.vision.decode import ImageFormat
 
@@ -86,6 +87,10 @@ def check_videos(tasks: Sequence[Task], options: SegmentOptions) -> None:
     look = options.look
     if look.crop:
         raise BadParameter("crop: the frames of a video are of one size")
+    if look.person is not Person.ALL:
+        raise BadParameter("person: the frames of a video would not agree on one")
+    if look.layout is not None:
+        raise BadParameter("layout: the person of a video is where they are")
     if options.domain is not None:
         raise BadParameter("domain: has no effect on a video, whose every frame has its own")
     if look.transparent and any(task.result.suffix.lower() == ".mp4" for task in tasks):

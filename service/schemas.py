@@ -43,17 +43,39 @@ class MaskMeasures(Wire):
     coverage: float = Field(description="Share of the photo that is person, 0..1.")
     connectivity: float = Field(description="Share of the person in the largest piece, 0..1.")
     islands: int = Field(description="Number of separate pieces.")
+    holes: int = Field(description="Number of places inside the person that are background.")
     confidence: float = Field(description="How decided the boundary is, 0..1.")
+
+
+class Piece(Wire):
+    """A part of the mask that touches no other."""
+
+    box: Box
+    share: float = Field(description="Of all person pixels of the mask, 0..1.")
+    kept: bool
+    reason: str = Field(description="Such as `dominant`, `near the dominant person`.")
 
 
 class Foreground(Wire):
     present: bool
     box: Box | None = Field(description="Where the person is in the upright photo.")
+    pieces: list[Piece] = Field(
+        description="With `person=dominant`: what was kept and what was rejected, the largest "
+        "first; empty otherwise."
+    )
 
 
 class PictureSize(Wire):
     width: int
     height: int
+
+
+class Photo(PictureSize):
+    colour: str = Field(
+        description="What was done to show its colours as sRGB: `srgb` when nothing had to be, "
+        "`converted:` and the profile's name, `ignored:` and why its profile could not be used; "
+        "`kept` for a mask, which no profile changes."
+    )
 
 
 class ResultImage(PictureSize):
@@ -67,7 +89,7 @@ class Report(Wire):
     request_id: str
     output: str
     model: ModelUsed
-    photo: PictureSize = Field(description="Upright size of the photo that was sent.")
+    photo: Photo = Field(description="The photo that was sent, upright.")
     foreground: Foreground
     mask: MaskMeasures
     domain: str | None = Field(
@@ -148,7 +170,6 @@ class Capabilities(Wire):
     stream_parameters: dict[str, dict[str, Any]] = Field(
         description="JSON schema of each option of a stream."
     )
-    not_available: list[str] = Field(description="Values that are refused with `not_available`.")
 
 
 class Health(Wire):

@@ -27,16 +27,23 @@ class Row(NamedTuple):
 NEVER = "grpc onnxruntime torch tritonclient"
 WEB = "fastapi starlette uvicorn"
 ENGINE = "service.engine.base service.errors service.spec"
-SEGMENTER = f"{ENGINE} service.domains service.routing service.vision service.workers"
+SEGMENTER = (
+    f"{ENGINE} service.domains service.routing service.second_look service.vision service.workers"
+)
+STREAMING = (
+    "service.draw service.engine.base service.errors service.look service.render"
+    " service.segmenter service.streaming service.telemetry service.vision service.workers"
+)
 ROUTES = (
     "service.admission service.auth service.catalog service.domains service.engine.base"
-    " service.errors"
+    " service.errors service.look"
     " service.problems service.render service.routes service.routing service.schemas"
     " service.segmenter service.streaming service.telemetry service.vision service.workers"
 )
 BENCHMARK = (
     "training.benchmark service.batcher service.capacity service.catalog service.engine"
-    " service.render service.spec service.streaming.wire service.vision service.workers"
+    " service.look service.render service.spec service.streaming.wire service.vision"
+    " service.workers"
 )
 TRAINING = "training service.errors service.routing service.spec service.vision"
 
@@ -69,45 +76,47 @@ TABLE = {
     ),
     "service.batcher": Row(ENGINE, "numpy"),
     "service.domains": Row(f"{ENGINE} service.routing service.vision service.workers", "numpy"),
+    "service.second_look": Row("service.routing service.vision", "cv2 numpy"),
     "service.segmenter": Row(SEGMENTER, "numpy"),
     "service.catalog": Row(f"{SEGMENTER} service.segmenter", "numpy"),
+    "service.look": Row("service.vision.layout"),
+    "service.draw": Row("service.look service.routing service.segmenter service.vision", "numpy"),
     "service.render": Row(
-        "service.domains service.errors service.routing service.segmenter service.vision", "numpy"
+        "service.domains service.draw service.errors service.look service.routing service.segmenter"
+        " service.vision"
     ),
-    "service.streaming": Row(
-        "service.engine.base service.errors service.render service.segmenter service.streaming"
-        " service.telemetry service.vision service.workers",
-        "numpy",
-    ),
+    "service.streaming": Row(STREAMING, "numpy"),
     # Pure: what a test can put into a table.
     "service.streaming.slot": Row(),
     "service.streaming.temporal": Row("", "cv2 numpy"),
-    "service.streaming.websocket": Row(
-        "service.engine.base service.errors service.render service.segmenter service.streaming"
-        " service.telemetry service.vision service.workers",
-        "numpy starlette",
-    ),
-    "service.streaming.webrtc": Row(
-        "service.engine.base service.errors service.render service.segmenter service.streaming"
-        " service.telemetry service.vision service.workers",
-        "aioice aiortc av cv2 numpy",
-    ),
+    "service.streaming.websocket": Row(STREAMING, "numpy starlette"),
+    "service.streaming.webrtc": Row(STREAMING, "aioice aiortc av cv2 numpy"),
     "service.streaming.wire": Row(),
     # Nothing in the gateway imports it.
     "service.client": Row("service.client service.streaming.wire", "httpx websockets"),
     # Of the command line.
-    "service.plan": Row("service.errors service.routes.options service.vision"),
+    "service.plan": Row("service.errors service.look service.routes.options service.vision"),
     "service.posting": Row("service.client service.errors service.files service.plan"),
     # libav is here, and late: a photo does without.
     "service.video": Row(
-        "service.render service.segmenter service.streaming service.video service.vision"
+        "service.draw service.segmenter service.streaming service.video service.vision"
         " service.workers",
         "av cv2 numpy",
     ),
     "service.connection": Row("", "uvicorn"),
-    "service.problems": Row("service.errors service.schemas service.telemetry", WEB),
+    "service.removebg_errors": Row("service.errors"),
+    "service.problems": Row(
+        "service.errors service.removebg_errors service.schemas service.telemetry", WEB
+    ),
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
     "service.routes": Row(ROUTES, "fastapi numpy pydantic python_multipart starlette"),
+    # Pixels, and what they are to be: no HTTP.
+    "service.routes.removebg.options": Row("service.errors"),
+    "service.routes.removebg.picture": Row(
+        "service.draw service.errors service.look service.routes.removebg.options"
+        " service.segmenter service.vision",
+        "cv2 numpy",
+    ),
     # Tensors as they travel: no HTTP.
     "service.routes.inference.wire": Row(
         "service.engine.base service.errors service.routes.inference service.spec", "numpy"
@@ -122,9 +131,16 @@ TABLE = {
     "training.verify": Row(f"{TRAINING} service.engine", "* onnxruntime torch", but=WEB),
     # Shows clips to the streams that are served.
     "training.report": Row(
-        f"{TRAINING} service.catalog service.engine service.render service.segmenter"
-        " service.streaming service.workers",
+        f"{TRAINING} service.catalog service.draw service.engine service.look service.second_look"
+        " service.segmenter service.streaming service.workers",
         "* onnxruntime torch",
+        but=WEB,
+    ),
+    # Photos as the service draws them where nobody chooses.
+    "training.gallery": Row(
+        f"{TRAINING} service.catalog service.draw service.engine service.look"
+        " service.routes.options service.segmenter service.workers",
+        "*",
         but=WEB,
     ),
     # Calls the pipeline below HTTP in process, to compare it with a server; torch-free.

@@ -7,7 +7,7 @@ from service.catalog import AUTO
 from service.domains import FaceRouter
 from service.errors import Unavailable
 from service.routes.describe import problems
-from service.routes.options import NOT_AVAILABLE, PARAMETERS
+from service.routes.options import PARAMETERS
 from service.routes.parts import Parts, parts_of
 from service.routes.stream_options import STREAM_PARAMETERS
 from service.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard, Models
@@ -47,7 +47,6 @@ async def capabilities(request: Request) -> Capabilities:
         streams=list(STREAMS),
         stream_limits=_live_limits(parts),
         stream_parameters={name: known.schema for name, known in STREAM_PARAMETERS.items()},
-        not_available=list(NOT_AVAILABLE),
     )
 
 

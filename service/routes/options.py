@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from service.catalog import AUTO, Catalog
-from service.errors import BadParameter, NotAvailable, UnknownParameter
-from service.render import Background, Blur, Colour, Look, Output, Picture
+from service.errors import BadParameter, UnknownParameter
+from service.look import Background, Blur, Colour, Look, Output, Person, Picture, Refine
 from service.routing import Domain
 from service.segmenter import Segmenter
 from service.vision.decode import ImageFormat
+from service.vision.layout import read_layout
 
+PHOTO = Look(refine=Refine.GUIDED, decontaminate=True)
+"""What is made of a photo when nothing is asked for."""
 DOMAINS = {domain.label: domain for domain in Domain}
 MAX_EDGE_PIXELS = 100
 MAX_MARGIN_PERCENT = 100
@@ -27,15 +30,15 @@ class SegmentOptions:
     model: str = AUTO
     format: ImageFormat | None = None
     """None leaves it to `Accept`."""
-    look: Look = field(default_factory=Look)
+    look: Look = PHOTO
     domain: Domain | None = None
     """None leaves it to routing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """`read` turns text into a value or raises ValueError or NotAvailable; `schema` is JSON
-    schema and says the same to a reader of the documentation."""
+    """`read` turns text into a value or raises ValueError; `schema` is JSON schema and says the
+    same to a reader of the documentation."""
 
     read: Callable[[str], object]
     schema: Schema
@@ -60,8 +63,7 @@ def collect(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
 def parse(given: Mapping[str, str], *, has_picture: bool = False) -> SegmentOptions:
     """Reads parameters; `has_picture` tells that a background image came along.
 
-    Raises BadParameter for a value that is not allowed, or that would have no effect, and
-    NotAvailable for what a later version will do.
+    Raises BadParameter for a value that is not allowed, or that would have no effect.
     """
     values = {name: _read(name, text) for name, text in given.items()}
     _refuse_what_has_no_effect(values, has_picture=has_picture)
@@ -69,7 +71,7 @@ def parse(given: Mapping[str, str], *, has_picture: bool = False) -> SegmentOpti
         values["background"] = Picture()
     return SegmentOptions(
         **{name: values[name] for name in ("model", "format", "domain") if name in values},  # type: ignore[arg-type]
-        look=Look(**{name: values[name] for name in _LOOK_FIELDS if name in values}),  # type: ignore[arg-type]
+        look=replace(PHOTO, **{name: values[name] for name in _LOOK_FIELDS if name in values}),  # type: ignore[arg-type]
     )
 
 
@@ -97,8 +99,15 @@ def _read(name: str, text: str) -> object:
 def _refuse_what_has_no_effect(values: Mapping[str, object], *, has_picture: bool) -> None:
     if has_picture and "background" in values:
         raise BadParameter("background: is given twice, as a value and as background_image")
-    if values.get("output") is not Output.COMPOSITE and (has_picture or "background" in values):
+    composite = values.get("output") is Output.COMPOSITE
+    if not composite and (has_picture or "background" in values):
         raise BadParameter("background: needs output=composite")
+    if not composite and values.get("light_wrap"):
+        raise BadParameter("light_wrap: needs output=composite")
+    if "layout" in values and values.get("crop"):
+        raise BadParameter("crop: has no effect with a layout, which says where the person goes")
+    if "layout" in values and values.get("invert"):
+        raise BadParameter("layout: moves the person, and invert=true removes them")
     if "crop_margin" in values and not values.get("crop"):
         raise BadParameter("crop_margin: needs crop=true")
 
@@ -108,19 +117,6 @@ def _one_of(kind: type[E]) -> Callable[[str], E]:
         if text not in list(kind):
             raise ValueError(f"must be one of {', '.join(kind)}")
         return kind(text)
-
-    return read
-
-
-def _not_yet(name: str, now: str, later: tuple[str, ...]) -> Callable[[str], str]:
-    """Takes what is on `now`; what comes `later` is not available."""
-
-    def read(text: str) -> str:
-        if text == now:
-            return text
-        if text in later:
-            raise NotAvailable(f"{name}={text} is not available yet.")
-        raise ValueError(f"must be one of {', '.join((now, *later))}")
 
     return read
 
@@ -177,6 +173,10 @@ def _model(text: str) -> str:
     return text
 
 
+def _flagged(default: bool) -> Schema:
+    return {"type": "boolean", "default": default}
+
+
 def _choice(*values: str, default: str | None = None) -> Schema:
     schema: Schema = {"type": "string", "enum": list(values)}
     return schema if default is None else schema | {"default": default}
@@ -187,7 +187,7 @@ def _range(kind: str, low: float, high: float, default: float | None = None) -> 
     return schema if default is None else schema | {"default": default}
 
 
-_BOOLEAN: Schema = {"type": "boolean", "default": False}
+_PLACED = r"(x:-?[0-9.]+|y:-?[0-9.]+|scale:[0-9.]+|flip:(true|false))"
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 
 PARAMETERS: dict[str, Parameter] = {
@@ -215,17 +215,20 @@ PARAMETERS: dict[str, Parameter] = {
         "Wins over `Accept`. Without both it is png. JPEG of a cut-out is a 406.",
     ),
     "person": Parameter(
-        _not_yet("person", "all", ("dominant",)),
-        _choice("all", "dominant", default="all"),
-        "`dominant` is not available yet.",
+        _one_of(Person),
+        _choice(*Person, default=PHOTO.person),
+        "`all` keeps everyone and what they hold; `dominant` the person of the largest face, or "
+        "else the largest and most central. The report lists what was kept and rejected.",
     ),
     "refine": Parameter(
-        _not_yet("refine", "none", ("guided",)),
-        _choice("none", "guided", default="none"),
-        "`guided` is not available yet.",
+        _one_of(Refine),
+        _choice(*Refine, default=PHOTO.refine),
+        "`guided` finds the edge in the photo itself where the model is not sure of it.",
     ),
     "decontaminate": Parameter(
-        _not_yet("decontaminate", "false", ("true",)), _BOOLEAN, "`true` is not available yet."
+        _flag,
+        _flagged(PHOTO.decontaminate),
+        "Takes the old background's colour out of the edge of a cut-out or composite.",
     ),
     "grow": Parameter(
         whole(-MAX_EDGE_PIXELS, MAX_EDGE_PIXELS),
@@ -237,13 +240,15 @@ PARAMETERS: dict[str, Parameter] = {
         _range("number", 0, MAX_EDGE_PIXELS, 0),
         "Softens the edge by pixels of the photo.",
     ),
-    "crop": Parameter(_flag, _BOOLEAN, "Crops to the person; without a person nothing is cut."),
+    "crop": Parameter(
+        _flag, _flagged(False), "Crops to the person; without a person nothing is cut."
+    ),
     "crop_margin": Parameter(
         number(0, MAX_MARGIN_PERCENT),
         _range("number", 0, MAX_MARGIN_PERCENT, 0),
         "Room around the crop on each side, in percent of the person's height and width.",
     ),
-    "invert": Parameter(_flag, _BOOLEAN, "Keeps the background instead of the person."),
+    "invert": Parameter(_flag, _flagged(False), "Keeps the background instead of the person."),
     "threshold": Parameter(
         number(0, 1), _range("number", 0, 1), "Makes the mask hard; absent keeps it soft."
     ),
@@ -253,12 +258,22 @@ PARAMETERS: dict[str, Parameter] = {
         "How far the person is, for a model that takes a domain; absent leaves it to the size of "
         "the face. Any other model refuses it.",
     ),
+    "layout": Parameter(
+        read_layout,
+        {"type": "string", "pattern": f"^{_PLACED}([,;]{_PLACED})*$"},
+        "Where the person goes: `x:0.3,y:1,scale:0.6,flip:true` puts the middle of their lower "
+        "edge at that share of the picture's width and height, scaled and mirrored; what is left "
+        "out stays as it is. Up to 8 copies with `;` between them, a later one in front.",
+    ),
+    "light_wrap": Parameter(
+        number(0, 100),
+        _range("number", 0, 100, 0),
+        "Lets the new background's light come round the person's rim, in percent. For a composite.",
+    ),
     "require_foreground": Parameter(
-        _flag, _BOOLEAN, "Makes a photo without a person a 422 instead of an empty mask."
+        _flag, _flagged(False), "Makes a photo without a person a 422 instead of an empty mask."
     ),
 }
-
-NOT_AVAILABLE = ("person=dominant", "refine=guided", "decontaminate=true")
 
 _NAMES = ", ".join(PARAMETERS)
 _LOOK_FIELDS = tuple(known.name for known in fields(Look))

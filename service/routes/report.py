@@ -2,18 +2,20 @@
 
 import base64
 
-from service.render import Look, Rendered
+from service.look import Look
+from service.render import Rendered
 from service.schemas import (
     Box,
     Foreground,
     MaskMeasures,
     ModelUsed,
-    PictureSize,
+    Photo,
+    Piece,
     Report,
     ResultImage,
 )
 from service.segmenter import Segmenter
-from service.vision import matte
+from service.vision import matte, people
 
 
 def report_json(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: str) -> bytes:
@@ -32,15 +34,21 @@ def _report(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: st
             digest=f"sha256:{segmenter.digest}",
             backend=segmenter.provider,
         ),
-        photo=PictureSize(height=rendered.photo_hw[0], width=rendered.photo_hw[1]),
+        photo=Photo(
+            height=rendered.photo_hw[0],
+            width=rendered.photo_hw[1],
+            colour=str(rendered.colour),
+        ),
         foreground=Foreground(
             present=measured.foreground,
-            box=_box(rendered.box),
+            box=_box(rendered.box) if rendered.box else None,
+            pieces=[_piece(piece) for piece in rendered.pieces],
         ),
         mask=MaskMeasures(
             coverage=measured.coverage,
             connectivity=measured.connectivity,
             islands=measured.islands,
+            holes=measured.holes,
             confidence=measured.confidence,
         ),
         domain=routed.domain.label if routed else None,
@@ -50,9 +58,11 @@ def _report(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: st
     )
 
 
-def _box(box: matte.Box | None) -> Box | None:
-    if box is None:
-        return None
+def _piece(piece: people.Piece) -> Piece:
+    return Piece(box=_box(piece.box), share=piece.share, kept=piece.kept, reason=piece.reason)
+
+
+def _box(box: matte.Box) -> Box:
     return Box(top=box.top, left=box.left, height=box.height, width=box.width)
 
 

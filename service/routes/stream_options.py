@@ -7,7 +7,7 @@ from typing import Any
 
 from service.catalog import AUTO, FOR_STREAMS
 from service.errors import BadParameter, NotAcceptable, UnknownParameter
-from service.render import Look, Output, Picture
+from service.look import Look, Output, Picture
 from service.routes.options import PARAMETERS, Parameter, number, whole
 from service.routes.parts import Parts
 from service.segmenter import Segmenter

@@ -19,7 +19,7 @@ from service.errors import (
     NotAcceptable,
     UnknownParameter,
 )
-from service.render import Output
+from service.look import Output
 from service.routes.body import read_body
 from service.routes.describe import problems
 from service.routes.parts import Parts, parts_of

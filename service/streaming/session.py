@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TypeVar
 
 from service.engine.base import PRIORITY, Priority
-from service.render import Look, Output
+from service.look import Look, Output
 from service.segmenter import Matte, Segmenter
 from service.streaming.memory import StreamMemory
 from service.vision import compose

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.render import draw
+from service.draw import draw
 from service.segmenter import Matte
 from service.streaming.session import StreamOptions, StreamSession
 from service.video.read import Facts, Heard, Still, VideoReader
@@ -105,7 +105,7 @@ async def _drawn(still: Still, session: StreamSession) -> NDArray[np.uint8]:
         return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
 
     def finish(frame: Frame, found: Matte) -> NDArray[np.uint8]:
-        return draw(options.look, frame, options.picture, found)[0]
+        return draw(options.look, frame, options.picture, found).image
 
     return await session.run(load, finish)
 

@@ -156,7 +156,6 @@ async def test_the_detector_is_listed_and_not_to_be_asked_for(service):
     assert "face_detector" not in document["detail"]
     told = (await service.client.get("/v1/capabilities")).json()
     assert told["models"] == ["connectnet", "md_trisenet", "rcrnet"]
-    assert "domain" not in told["not_available"]
 
 
 async def test_without_a_detector_the_answer_says_that_nobody_looked(tmp_path, settings_with):

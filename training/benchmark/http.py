@@ -14,7 +14,8 @@ from service.batcher import Batcher
 from service.catalog import Catalog, open_catalog
 from service.engine import open_engine
 from service.engine.base import Engine
-from service.render import Job, Look, Source, run_job
+from service.look import Look, Refine
+from service.render import Job, Source, run_job
 from service.spec import ModelSpec
 from service.vision.decode import ImageFormat, ImageLimits, check_limits, read_header
 from service.workers import Workers
@@ -28,6 +29,8 @@ QUEUE_PER_WORKER = 32
 QUEUE_TIMEOUT_S = 2.0
 PHOTO = SIZES["1280x720"]
 MODEL = "connectnet"
+LOOK = Look(refine=Refine.GUIDED)
+"""What the service makes of a photo when nothing is asked for."""
 """The fastest, so that what is not the model shows."""
 
 
@@ -41,7 +44,7 @@ class InProcess:
         """A JPEG to its mask as PNG."""
         header = read_header(data)
         check_limits(header, ImageLimits())
-        job = Job(Source(data, header), Look(), ImageFormat.PNG)
+        job = Job(Source(data, header), LOOK, ImageFormat.PNG)
         return (await run_job(job, self.catalog.get(MODEL))).body
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from service.draw import draw
 from service.engine import open_engine
 from service.engine.base import Engine, Tensors
-from service.render import Look, draw
+from service.look import Look
 from service.segmenter import Matte, Segmenter
 from service.spec import ModelSpec, ResizeRule
 from service.streaming.session import StreamOptions, StreamSession
@@ -133,7 +134,7 @@ def _load(rgb: NDArray[np.uint8]) -> Callable[[Size], Frame]:
 
 
 def _mask(frame: Frame, found: Matte) -> Alpha:
-    return draw(Look(), frame, None, found)[0]
+    return draw(Look(), frame, None, found).image
 
 
 class Once:

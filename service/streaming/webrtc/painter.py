@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from service.render import Background, Blur, Colour, Output, Picture, shape
+from service.draw import person_of, shape
+from service.look import Background, Blur, Colour, Output, Picture
 from service.segmenter import Matte
 from service.streaming.session import StreamOptions
 from service.vision import compose, yuv
@@ -21,7 +22,7 @@ class Painter:
 
     def paint(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
         """The mask as a grey picture, or the person before the background; as large as `photo`."""
-        alpha, _ = shape(found, options.look)
+        alpha, _ = shape(person_of(found), options.look)
         match options.look.output:
             case Output.MASK:
                 return yuv.grey(alpha)

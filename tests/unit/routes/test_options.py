@@ -1,20 +1,24 @@
+import re
+
 import pytest
 
-from service.errors import BadParameter, BadRequest, NotAvailable, UnknownParameter
-from service.render import Blur, Colour, Look, Output, Picture
-from service.routes.options import NOT_AVAILABLE, PARAMETERS, SegmentOptions, collect, parse
+from service.errors import BadParameter, BadRequest, UnknownParameter
+from service.look import Blur, Colour, Look, Output, Person, Picture, Refine
+from service.routes.options import PARAMETERS, PHOTO, SegmentOptions, collect, parse
 from service.routing import Domain
 from service.vision.decode import ImageFormat
 
 
 def test_nothing_given_is_the_default():
     assert parse({}) == SegmentOptions()
-    assert parse({}).look == Look()
+    assert parse({}).look == PHOTO
+    assert Look(refine=Refine.GUIDED, decontaminate=True) == PHOTO
 
 
 def test_defaults_of_the_documentation_are_the_defaults():
     """A parameter said at its documented default changes nothing."""
-    needs = {"background": {"output": "composite"}, "crop_margin": {"crop": "true"}}
+    composite = {"output": "composite"}
+    needs = {"background": composite, "light_wrap": composite, "crop_margin": {"crop": "true"}}
     for name, parameter in PARAMETERS.items():
         if "default" not in parameter.schema:
             continue
@@ -38,6 +42,10 @@ def test_everything_given_arrives():
             "crop_margin": "10",
             "invert": "true",
             "threshold": ".5",
+            "person": "dominant",
+            "refine": "none",
+            "decontaminate": "false",
+            "light_wrap": "40",
             "require_foreground": "true",
         }
     )
@@ -53,6 +61,10 @@ def test_everything_given_arrives():
             crop_margin=10,
             invert=True,
             threshold=0.5,
+            person=Person.DOMINANT,
+            refine=Refine.NONE,
+            decontaminate=False,
+            light_wrap=40,
             require_foreground=True,
         ),
         Domain.HALF_BODY,
@@ -80,13 +92,28 @@ def test_what_has_no_effect_is_refused():
         parse({}, has_picture=True)
     with pytest.raises(BadParameter, match="needs crop=true"):
         parse({"crop": "false", "crop_margin": "1"})
+    with pytest.raises(BadParameter, match="light_wrap: needs output=composite"):
+        parse({"output": "cutout", "light_wrap": "1"})
+    for nowhere in ("crop", "invert"):
+        with pytest.raises(BadParameter, match="layout"):
+            parse({"layout": "x:0.5", nowhere: "true"})
 
 
-@pytest.mark.parametrize("said", NOT_AVAILABLE)
-def test_what_comes_later_says_so(said):
-    name, _, value = said.partition("=")
-    with pytest.raises(NotAvailable, match=name):
-        parse({name: value or "anything"})
+@pytest.mark.parametrize(
+    "said", ["x:0.3", "y:1,scale:.5", "x:-0.25,flip:true;x:0.75", "scale:4;scale:0.05;flip:false"]
+)
+def test_a_layout_is_what_its_pattern_says(said):
+    assert re.search(PARAMETERS["layout"].schema["pattern"], said)
+    layout = parse({"layout": said}).look.layout
+    assert layout is not None
+    assert parse({"layout": str(layout)}).look.layout == layout
+
+
+@pytest.mark.parametrize("said", ["x", "z:1", "x:a", "x:1,", ";x:1", "flip:yes", "x:1 "])
+def test_no_layout(said):
+    assert not re.search(PARAMETERS["layout"].schema["pattern"], said)
+    with pytest.raises(BadParameter, match="layout: "):
+        parse({"layout": said})
 
 
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"model"}))

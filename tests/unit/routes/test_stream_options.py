@@ -17,7 +17,7 @@ from service.errors import (
     UnknownParameter,
     UnsupportedImageType,
 )
-from service.render import Blur, Colour, Look, Output, Picture
+from service.look import Blur, Colour, Look, Output, Picture
 from service.routes.stream_options import (
     PICTURE_SIDE,
     STREAM_PARAMETERS,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from service.errors import SideTooLong, TooManyPixels, UndecodableImage, UnsupportedImageType
-from service.render import Colour, Look, Output, Picture
+from service.look import Colour, Look, Output, Picture
 from service.segmenter import Segmenter
 from service.streaming.frames import fitting, run_frame
 from service.streaming.session import StreamOptions, StreamSession

@@ -9,7 +9,7 @@ from PIL import Image
 from service.batcher import Batcher
 from service.engine.base import PRIORITY, Priority
 from service.errors import EngineFailed
-from service.render import Look, Output, Picture
+from service.look import Look, Output, Picture
 from service.segmenter import Segmenter
 from service.streaming.frames import run_frame
 from service.streaming.memory import GAP_S

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from service.render import Blur, Colour, Look, Output, Picture
+from service.look import Blur, Colour, Look, Output, Picture
 from service.segmenter import Matte
 from service.streaming.session import StreamOptions
 from service.streaming.webrtc import frames

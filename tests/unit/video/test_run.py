@@ -8,7 +8,7 @@ import pytest
 
 from service.engine.fake import FakeEngine
 from service.errors import EngineFailed
-from service.render import Look
+from service.look import Look
 from service.segmenter import Segmenter
 from service.streaming.session import StreamOptions
 from service.video import VideoError, segment_video, writer_for

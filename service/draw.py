@@ -1,0 +1,144 @@
+"""A photo and its matte become the picture that was asked for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.look import Background, Blur, Colour, Look, Output, Person, Picture, Refine
+from service.routing import Face
+from service.segmenter import Matte
+from service.vision import compose, layout, matte
+from service.vision.decode import Frame
+from service.vision.decontaminate import foreground
+from service.vision.geometry import Size, shrink
+from service.vision.people import Piece, dominant
+from service.vision.refine import guided
+
+Window = tuple[slice, slice]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """`image` is uint8 [h,w] or [h,w,3|4]."""
+
+    image: NDArray[np.uint8]
+    box: matte.Box | None
+    """Where the person is, in pixels of the photo."""
+    pieces: tuple[Piece, ...]
+    """Of the mask, kept and rejected, where one person was chosen."""
+
+
+def draw(look: Look, photo: Frame, picture: Frame | None, found: Matte) -> Drawn:
+    """The photo is whole unless only its mask is wanted; `picture` comes with a Picture
+    background.
+    """
+    alpha, pieces = _chosen(found, look)
+    if look.refine is Refine.GUIDED:
+        alpha = _refined(alpha, photo)
+    shaped, box = shape(alpha, look)
+    return Drawn(_paint(look, photo, picture, alpha, shaped, box), box, pieces)
+
+
+def person_of(found: Matte) -> NDArray[np.uint8]:
+    """The mask of a matte: an empty one where what was found is noise."""
+    return matte.only_person(found.alpha, found.quality)
+
+
+def shape(alpha: NDArray[np.uint8], look: Look) -> tuple[NDArray[np.uint8], matte.Box | None]:
+    """The alpha to use, and the person's box in it; None without a person."""
+    if look.threshold is not None:
+        alpha = matte.harden(alpha, look.threshold)
+    if look.grow:
+        alpha = matte.grow(alpha, look.grow)
+    if look.feather:
+        alpha = matte.feather(alpha, look.feather)
+    return _kept(alpha, look), matte.bounding_box(alpha)
+
+
+def _chosen(found: Matte, look: Look) -> tuple[NDArray[np.uint8], tuple[Piece, ...]]:
+    alpha = person_of(found)
+    if look.person is Person.ALL:
+        return alpha, ()
+    face = found.routed.face if found.routed else None
+    return dominant(alpha, _box_of(face, alpha.shape) if face else None)
+
+
+def _box_of(face: Face, photo_hw: tuple[int, ...]) -> matte.Box:
+    height, width = photo_hw
+    return matte.Box(
+        top=round(face.top * height),
+        left=round(face.left * width),
+        height=round(face.height * height),
+        width=round(face.width * width),
+    )
+
+
+def _refined(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:
+    """At the resolution that the photo was decoded at, which a mask alone may have reduced."""
+    seen_hw = photo.rgb.shape[0], photo.rgb.shape[1]
+    return shrink(guided(photo.rgb, shrink(alpha, seen_hw)), (alpha.shape[0], alpha.shape[1]))
+
+
+def _kept(alpha: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
+    return np.asarray(np.bitwise_not(alpha), np.uint8) if look.invert else alpha
+
+
+def _paint(
+    look: Look,
+    photo: Frame,
+    picture: Frame | None,
+    soft: NDArray[np.uint8],
+    shaped: NDArray[np.uint8],
+    box: matte.Box | None,
+) -> NDArray[np.uint8]:
+    """`soft` is how the photo mixes person and background, `shaped` what is shown of it."""
+    window = _window(box, photo.photo_hw, look)
+    if look.output is Output.MASK:
+        if look.layout is not None:
+            return layout.place_mask(shaped, box, look.layout, photo.photo_hw)
+        return np.ascontiguousarray(shaped[window])
+    rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, shaped))
+    colours = foreground(rgb, _kept(soft, look)[window]) if look.decontaminate else rgb
+    shown = layout.Layer(colours, alpha)
+    if look.layout is not None:
+        shown = layout.place(colours, alpha, box, look.layout, photo.photo_hw)
+    if look.output is Output.CUTOUT:
+        return compose.cutout(*shown)
+    scene = _background(rgb, alpha, picture, look.background)
+    lit = compose.light_wrap(*shown, scene, look.light_wrap)
+    return compose.composite(lit, shown.alpha, scene, in_place=True)
+
+
+def _window(box: matte.Box | None, photo_hw: Size, look: Look) -> Window:
+    """The rows and columns of the photo that the result shows; all without a person."""
+    if not look.crop or box is None:
+        return slice(0, photo_hw[0]), slice(0, photo_hw[1])
+    share = look.crop_margin / 100
+    return (
+        _stretch(box.top, box.height, share, photo_hw[0]),
+        _stretch(box.left, box.width, share, photo_hw[1]),
+    )
+
+
+def _stretch(start: int, length: int, share: float, end: int) -> slice:
+    margin = round(length * share)
+    return slice(max(0, start - margin), min(end, start + length + margin))
+
+
+def _background(
+    rgb: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
+    picture: Frame | None,
+    background: Background,
+) -> NDArray[np.uint8]:
+    size_hw = (rgb.shape[0], rgb.shape[1])
+    match background:
+        case Colour(colour):
+            return compose.solid(size_hw, colour)
+        case Blur(radius_percent):
+            return compose.blurred(rgb, radius_percent, alpha)
+        case Picture():
+            if picture is None:
+                raise ValueError("a job with a picture background comes with the picture")
+            return compose.cover(picture.rgb, size_hw)
