@@ -15,12 +15,6 @@ import triton_python_backend_utils as pb_utils
 KINDS = {"TYPE_UINT8": "tensor(uint8)", "TYPE_INT64": "tensor(int64)", "TYPE_FP32": "tensor(float)"}
 
 
-ROWS = 4
-"""Of one run. A batch costs a processor more for each image than these do, which its caches hold;
-the native backend, on a GPU, runs what Triton joined as one.
-"""
-
-
 class TritonPythonModel:
     """One session for each instance, as the native backend has it."""
 
@@ -40,33 +34,19 @@ class TritonPythonModel:
         self.outputs = [tensor["name"] for tensor in config["output"]]
 
     def execute(self, requests):
-        """Joins the requests, each of one row or more, and runs them a few rows at a time."""
-        rows = [[read(request, name) for name in self.inputs] for request in requests]
-        counts = [len(parts[0]) for parts in rows]
-        answers = []
-        for few in pieces(counts):
-            joined = [np.concatenate(parts) for parts in zip(*rows[few], strict=True)]
-            named = dict(zip(self.inputs, joined, strict=True))
-            ends = np.cumsum(counts[few])[:-1]
-            split = [np.split(answer, ends) for answer in self.session.run(self.outputs, named)]
-            answers += [self.response(parts) for parts in zip(*split, strict=True)]
-        return answers
+        """Runs the requests, each of one row or more, that Triton joined as one batch.
 
-    def response(self, parts):
-        named = zip(self.outputs, parts, strict=True)
+        One after the other: a processor takes longer for a row of many than for one, which its
+        caches hold. The native backend, on a GPU, runs them together.
+        """
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        inputs = {name: read(request, name) for name in self.inputs}
+        outputs = self.session.run(self.outputs, inputs)
+        named = zip(self.outputs, outputs, strict=True)
         tensors = [pb_utils.Tensor.from_dlpack(n, np.ascontiguousarray(a)) for n, a in named]
         return pb_utils.InferenceResponse(output_tensors=tensors)
-
-
-def pieces(counts):
-    """Slices of neighbours that have up to ROWS rows together; a request is never cut."""
-    begin = rows = 0
-    for index, count in enumerate(counts):
-        if index > begin and rows + count > ROWS:
-            yield slice(begin, index)
-            begin, rows = index, 0
-        rows += count
-    yield slice(begin, len(counts))
 
 
 def read(request, name):
