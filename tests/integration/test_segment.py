@@ -184,8 +184,8 @@ async def test_model_by_name(service, photo, name):
 
 
 async def test_defaults_may_be_said_aloud(service, photo):
-    said = "?model=auto&output=mask&format=png&person=all&refine=none&decontaminate=false&grow=0"
-    more = "&feather=0&crop=false&invert=false&require_foreground=false"
+    said = "?model=auto&output=mask&format=png&person=all&refine=guided&decontaminate=true&grow=0"
+    more = "&feather=0&light_wrap=0&crop=false&invert=false&require_foreground=false"
     assert (await service.segment(photo, said + more)).content == (
         await service.segment(photo)
     ).content
@@ -231,7 +231,7 @@ async def test_report_holds_the_image_and_what_the_headers_say(service, left_is_
     assert report["request_id"] == answer.headers["x-request-id"]
     assert report["output"] == "cutout"
     assert report["model"]["name"] == "connectnet"
-    assert report["photo"] == {"height": HEIGHT, "width": WIDTH}
+    assert report["photo"] == {"height": HEIGHT, "width": WIDTH, "colour": "srgb"}
     assert report["foreground"]["present"] is True
     assert str(report["foreground"]["box"]["width"]) == answer.headers["x-foreground-width"]
     assert report["mask"]["islands"] == 1
