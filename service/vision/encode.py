@@ -1,5 +1,6 @@
 """Pixels to PNG, JPEG or WebP bytes."""
 
+import io
 import struct
 import zlib
 
@@ -8,6 +9,7 @@ import numpy as np
 import simplejpeg
 from cv2.typing import MatLike
 from numpy.typing import NDArray
+from PIL import Image
 
 from service.errors import InternalError, NotAcceptable
 from service.vision.header import ImageFormat
@@ -26,7 +28,12 @@ MAX_SIDE = {ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _PNG_FILTER_UP = 2
-_LOSSLESS = 101
+_WEBP_MASK: dict[str, int] = {"lossless": 1, "method": 0, "quality": 50}
+"""12 MP in 0.3 s instead of 1.3 s by libwebp's usual effort, 4, for 1.3 to 3 times the bytes;
+effort 1 takes 1.0 s."""
+_WEBP_COLOURS = {"method": 2, "quality": QUALITY}
+"""Half to two thirds of the time of effort 4 for 1 to 4 % more bytes. Effort 0 halves it again,
+but the alpha of a cut-out then makes the file half as big again."""
 _STRIP_BYTES = 2**20
 """Compressed at a time: what an encoder holds besides the picture and the result."""
 
@@ -110,9 +117,15 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 
 def _webp(image: NDArray[np.uint8]) -> bytes:
+    """By Pillow, since cv2 has no way to say how hard libwebp should try."""
     # A lossy mask takes a third of the time but is off by up to 6 levels, 0 and 255 included.
-    quality = _LOSSLESS if image.ndim == 2 else QUALITY
-    return _cv2(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    options = _WEBP_MASK if image.ndim == 2 else _WEBP_COLOURS
+    file = io.BytesIO()
+    try:
+        Image.fromarray(image).save(file, "WEBP", **options)
+    except (OSError, ValueError) as error:
+        raise InternalError("The result could not be encoded.") from error
+    return file.getvalue()
 
 
 def _cv2(extension: str, image: MatLike, parameters: list[int]) -> bytes:

@@ -108,6 +108,42 @@ def test_jpeg_of_a_cutout_is_not_acceptable():
         encode(RGBA, ImageFormat.JPEG)
 
 
+def noisy(height, width):
+    """A picture of steps and noise: nothing that a lossless writer could guess."""
+    noise = np.random.default_rng(0).integers(0, 64, (height, width, 4), np.uint8)
+    return noise + 3 * np.resize(np.arange(64, dtype=np.uint8), (1, width, 1))
+
+
+@given(npst.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_webp_of_any_mask_is_lossless(mask):
+    np.testing.assert_array_equal(by_pillow(encode(mask, ImageFormat.WEBP))[..., 0], mask)
+    np.testing.assert_array_equal(by_cv2(encode(mask, ImageFormat.WEBP))[..., 0], mask)
+
+
+def test_webp_alpha_is_exact_in_noise():
+    image = noisy(300, 200)
+    np.testing.assert_array_equal(by_pillow(encode(image, ImageFormat.WEBP))[..., 3], image[..., 3])
+
+
+def psnr(one, other):
+    return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2))
+
+
+@pytest.mark.parametrize("format", [ImageFormat.JPEG, ImageFormat.WEBP])
+def test_lossy_pictures_are_as_good_as_those_of_the_usual_effort(format):
+    photo = np.asarray(Image.fromarray(person()).resize((960, 720)))
+    ours = by_pillow(encode(photo, format))
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, format.value, quality=90)
+    assert psnr(ours, photo) > psnr(by_pillow(buffer.getvalue()), photo) - 0.5
+
+
+@pytest.mark.parametrize("image", [GREY, person(), RGBA], ids=["grey", "rgb", "rgba"])
+def test_webp_of_a_view_that_is_not_contiguous(image):
+    view = image[::2, 5:50]
+    assert encode(view, ImageFormat.WEBP) == encode(view.copy(), ImageFormat.WEBP)
+
+
 def test_webp_of_a_side_it_cannot_hold_is_not_acceptable():
     with pytest.raises(NotAcceptable) as refused:
         encode(np.zeros((1, 16_384), np.uint8), ImageFormat.WEBP)
