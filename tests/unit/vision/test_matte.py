@@ -6,7 +6,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from service.vision.matte import (
+    EXPECTED,
     MAX_EXACT_GROWTH,
+    MIN_SHARE,
+    SURE_DECIDED,
+    SURE_SHARE,
     Box,
     MaskQuality,
     bounding_box,
@@ -111,7 +115,9 @@ def test_bounding_box_is_tight(alpha):
 
 
 def test_quality_of_a_hard_square():
-    assert quality(square(100, 100, 30, 30, 20)) == MaskQuality(0.04, 1.0, 1, 0, 1.0, True)
+    measured = quality(square(100, 100, 30, 30, 20))
+    assert measured == MaskQuality(0.04, 1.0, 1, 0, 1.0)
+    assert (measured.confidence, measured.foreground) == (1.0, True)
 
 
 def test_quality_counts_islands_and_the_largest_share():
@@ -163,10 +169,11 @@ def test_quality_counts_holes_as_a_flood_from_outside_would(alpha):
     assert quality(alpha).holes == enclosed
 
 
-@pytest.mark.parametrize(("level", "confidence"), [(0, 1.0), (127, 0.5 / 127.5)])
-def test_quality_without_a_person(level, confidence):
+@pytest.mark.parametrize(("level", "decided"), [(0, 1.0), (127, 0.5 / 127.5)])
+def test_quality_without_a_person(level, decided):
     measured = quality(np.full((50, 50), level, np.uint8))
-    assert measured == MaskQuality(0.0, 0.0, 0, 0, pytest.approx(confidence), False)
+    assert measured == MaskQuality(0.0, 0.0, 0, 0, pytest.approx(decided))
+    assert not measured.foreground
 
 
 def test_quality_takes_a_speck_for_noise():
@@ -176,16 +183,57 @@ def test_quality_takes_a_speck_for_noise():
     assert (measured.islands, measured.foreground) == (1, False)
 
 
+@pytest.mark.parametrize(
+    ("share", "decided", "found"),
+    [
+        (SURE_SHARE, 0.0, True),
+        (SURE_SHARE * 0.99, SURE_DECIDED, True),
+        (SURE_SHARE * 0.99, SURE_DECIDED * 0.99, False),
+        (MIN_SHARE, SURE_DECIDED, True),
+        (MIN_SHARE * 0.99, 1.0, False),
+        (0.0, 1.0, False),
+    ],
+)
+def test_a_small_person_is_believed_when_the_outline_is_decided(share, decided, found):
+    assert MaskQuality(share, 1.0, 1, 0, decided).foreground == found
+
+
+def test_the_largest_part_alone_makes_a_person():
+    assert not MaskQuality(2 * MIN_SHARE, 0.4, 3, 0, 1.0).foreground
+    assert MaskQuality(2 * MIN_SHARE, 0.6, 3, 0, 1.0).foreground
+
+
+def test_quality_believes_a_small_square_unless_it_is_soft():
+    small = square(192, 192, 100, 100, 16)
+    assert quality(small).foreground
+    assert quality(feather(small, 2)).foreground
+    assert not quality(feather(small, 16)).foreground
+
+
 def test_quality_is_less_confident_when_the_outline_is_soft():
     hard = square(200, 200, 50, 50, 100)
-    assert quality(feather(hard, 12)).confidence < quality(feather(hard, 3)).confidence < 1
+    soft, softer = (quality(feather(hard, pixels)).confidence for pixels in (3, 6))
+    assert 0.5 < softer < soft < 1
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_confidence_is_from_a_half_to_one_and_grows_with_decision(inner, outer):
+    """Both sides of the outline count the same."""
+    alpha = np.full((20, 20), outer, np.uint8)
+    alpha[:, 10:] = inner
+    measured = quality(alpha)
+    decided = (abs(2 * inner - 255) + abs(2 * outer - 255)) / 510
+    assert measured.decided == pytest.approx(decided)
+    expected = EXPECTED[0] + EXPECTED[1] * decided
+    assert measured.confidence == pytest.approx(min(1, max(0.5, expected)))
 
 
 @given(masks)
 def test_quality_stays_in_range(alpha):
     measured = quality(alpha)
-    for share in (measured.coverage, measured.connectivity, measured.confidence):
+    for share in (measured.coverage, measured.connectivity, measured.decided):
         assert 0 <= share <= 1
+    assert 0.5 <= measured.confidence <= 1
     assert measured.islands >= 0
 
 

@@ -124,7 +124,18 @@ def test_legs_below_a_table_are_kept_and_a_child_beside_is_not():
     alpha = scene(body, legs, child)
     kept, told = dominant(alpha, Box(45, 180, 40, 40))
     np.testing.assert_array_equal(kept, scene(body, legs))
-    assert set(reasons(told)) == {Reason.DOMINANT, Reason.BELOW, Reason.OTHER}
+    assert set(reasons(told)) == {Reason.DOMINANT, Reason.IN_LINE, Reason.OTHER}
+
+
+def test_what_is_above_is_the_same_person_only_where_no_face_says_otherwise():
+    """Legs that are larger than the rest are the dominant piece, and have a head."""
+    chest, legs = patch(30, 165, 60, 70), patch(110, 150, 160, 100)
+    kept, told = dominant(scene(chest, legs), None)
+    np.testing.assert_array_equal(kept, scene(chest, legs))
+    assert reasons(told) == [Reason.DOMINANT, Reason.IN_LINE]
+    kept, told = dominant(scene(chest, legs), Box(120, 180, 40, 40))
+    np.testing.assert_array_equal(kept, legs)
+    assert reasons(told) == [Reason.DOMINANT, Reason.OTHER]
 
 
 def test_specks_go_unless_they_are_near():
