@@ -117,8 +117,7 @@ def read_numbers(numbers: Numbers, shape: tuple[int, ...], dtype: str) -> NDArra
     found = text.count(b",") + 1
     if found != total:
         raise ValueError(f"has {found} numbers, and {total} make up its shape {list(shape)}")
-    nested = text.count(b"[") > 1
-    blocks = [prod(shape[axis:]) for axis in range(len(shape))] if nested else [total]
+    blocks = [] if _is_flat(text) else [prod(shape[axis:]) for axis in range(len(shape))]
     tensor = np.empty(total, dtype)
     first = 0
     for piece in _pieces(text):
@@ -126,6 +125,12 @@ def read_numbers(numbers: Numbers, shape: tuple[int, ...], dtype: str) -> NDArra
         tensor[first : first + len(read)] = _fitting(read, tensor.dtype)
         first += len(read)
     return tensor.reshape(shape)
+
+
+def _is_flat(text: bytes) -> bool:
+    """Whether the bracket that it begins with and one at its end are the only ones."""
+    ends = text.count(b"[") == text.count(b"]") == 1
+    return ends and not text[text.find(b"]") + 1 :].strip(_SPACE)
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:
@@ -138,11 +143,13 @@ def _pieces(text: bytes) -> Iterator[bytes]:
 
 
 def _read_piece(piece: bytes, first: int, blocks: list[int]) -> list[int | float]:
-    """The numbers of a piece, of which `first` is the place of the first one."""
+    """The numbers of a piece, of which `first` is the place of the first one; without `blocks`
+    they are known to be flat.
+    """
     if piece.translate(None, _ALLOWED):
         raise ValueError("has something in it that is no number")
     count = piece.count(b",") + 1
-    if _MISPLACED.search(piece) or not _is_nested(piece, first, count, blocks):
+    if blocks and not _is_nested(piece, first, count, blocks):
         raise ValueError("is neither one list of numbers nor nested as its shape is")
     try:
         read: list[int | float] = json.loads(
@@ -160,6 +167,8 @@ def _is_nested(piece: bytes, first: int, count: int, blocks: list[int]) -> bool:
 
     `blocks` has the size of each, from the whole tensor to the innermost list.
     """
+    if _MISPLACED.search(piece):
+        return False
     marks = np.frombuffer(piece, np.uint8)
     number = np.cumsum(marks == ord(","))
     opened = np.bincount(number[marks == ord("[")], minlength=count)
