@@ -1,7 +1,8 @@
-"""One photo through one model: fit, route, infer, unfit. Stateless."""
+"""One photo through one model: fit, route, infer, unfit; twice where that helps. Stateless."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol, Self, TypeVar
 
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from service.domains import FaceRouter, Pending, Routed, Router, Told
 from service.engine.base import Engine, Inference, Tensors, timed
-from service.routing import Domain
+from service.routing import Domain, domain_of
+from service.second_look import DETAIL, agree, cut, find_window, merge, scaled
 from service.spec import ModelSpec
 from service.vision.decode import Frame
-from service.vision.geometry import Placement, Size, fit, inside, unfit
-from service.vision.matte import MaskQuality, quality
+from service.vision.geometry import Placement, Size, fit, inside, shrink, unfit
+from service.vision.matte import Box, MaskQuality, only_person, quality
 from service.workers import Workers
 
 T = TypeVar("T")
@@ -22,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Wall-clock seconds of each stage, the wait for a free thread included."""
+    """Wall-clock seconds of each stage, of all looks together, waits for a free thread included."""
 
     fit_s: float
     """Loading included."""
@@ -32,6 +34,19 @@ class Timings:
     """Waiting for the engine."""
     infer_s: float
     post_s: float
+
+    def __add__(self, other: "Timings") -> "Timings":
+        return Timings(
+            fit_s=self.fit_s + other.fit_s,
+            route_s=self.route_s + other.route_s,
+            queue_s=self.queue_s + other.queue_s,
+            infer_s=self.infer_s + other.infer_s,
+            post_s=self.post_s + other.post_s,
+        )
+
+    def later(self, post_s: float) -> "Timings":
+        """With so much more of the last stage."""
+        return replace(self, post_s=self.post_s + post_s)
 
     def stages(self) -> dict[str, float]:
         """By the names that metrics and `Server-Timing` use, in order."""
@@ -46,14 +61,16 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Matte:
-    """`alpha` is uint8 [*photo_hw], 255 = person; `quality` is of the mask the model gave;
-    `routed` is None where the model takes no domain.
+    """`alpha` is uint8 [*photo_hw], 255 = person; `quality` is of it at the model's size;
+    `routed` is of the whole photo, and None where the model takes no domain.
     """
 
     alpha: NDArray[np.uint8]
     quality: MaskQuality
     routed: Routed | None
     timings: Timings
+    looks: int = 1
+    """Times that the model was asked, see service.second_look."""
 
 
 class Memory(Protocol):
@@ -87,6 +104,37 @@ class _Prepared:
     placement: Placement
     prior: NDArray[np.uint8]
     route: Pending
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A photo that the model has looked at; `alpha` is what it gave, at its own size."""
+
+    frame: Frame
+    placement: Placement
+    alpha: NDArray[np.uint8]
+    routed: Routed | None
+    timings: Timings
+
+    def whole(self) -> NDArray[np.uint8]:
+        """The mask at the size of the photo."""
+        return unfit(self.alpha, self.placement, self.frame.photo_hw)
+
+    def told(self, other: NDArray[np.uint8]) -> Self:
+        """As seen by one who knows another mask of the same photo, of any size."""
+        place, alpha = inside(self.placement), self.alpha.copy()
+        size_hw = (self.placement.height, self.placement.width)
+        alpha[place] = agree(shrink(other, size_hw), alpha[place])
+        return replace(self, alpha=alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A part of a photo as a photo of its own, and where it lies in the whole, in its pixels."""
+
+    frame: Frame
+    box: Box
+    routed: Routed | None
 
 
 class Segmenter:
@@ -143,36 +191,72 @@ class Segmenter:
         long, and so does `fit` itself. Both are called in a thread, together with the work that
         is next to them, because every change of threads costs a wait. A `domain` is used as it
         is and nobody looks for a face; raises ValueError where the model takes none. With a
-        `memory` the photo is the next frame of its stream, which has no other in work. Raises
-        what they raise, and errors.Unavailable when an engine is full or broken.
+        `memory` the photo is the next frame of its stream, which has no other in work and no
+        time for a second look. Raises what they raise, and errors.Unavailable when an engine is
+        full or broken.
         """
         router = self._router if domain is None else self._told(domain)
         remembered = memory or NoMemory()
+        sides = self._sides(router, DETAIL if memory is None else 1)
+        first = await self._look(partial(load, sides), router, remembered)
         lap = _stopwatch()
-        prepared = await self._workers.run(self._prepare, load, router, remembered)
+
+        def complete() -> T | _Window:
+            seen = replace(first, alpha=remembered.keep(first.alpha))
+            measured = quality(seen.alpha[inside(seen.placement)])
+            window = _window(seen, measured) if memory is None else None
+            if window is not None:
+                return window
+            alpha = seen.whole()
+            timings = seen.timings.later(lap())
+            return finish(seen.frame, Matte(alpha, measured, seen.routed, timings))
+
+        done = await self._workers.run(complete)
+        if not isinstance(done, _Window):
+            return done
+        return await self._look_again(
+            replace(first, timings=first.timings.later(lap())), done, finish
+        )
+
+    async def _look_again(
+        self, first: _Seen, window: _Window, finish: Callable[[Frame, Matte], T]
+    ) -> T:
+        """What `finish` makes of the photo when its window was looked at too."""
+        second = await self._look(lambda: window.frame, Told(window.routed), NoMemory())
+        lap = _stopwatch()
+
+        def complete() -> T:
+            whole = first.whole()
+            alpha = merge(whole, second.told(cut(whole, window.box)).whole(), window.box)
+            placement = first.placement
+            measured = quality(shrink(alpha, (placement.height, placement.width)))
+            timings = (first.timings + second.timings).later(lap())
+            return finish(first.frame, Matte(alpha, measured, first.routed, timings, looks=2))
+
+        return await self._workers.run(complete)
+
+    async def _look(self, load: Callable[[], Frame], router: Router, memory: Memory) -> _Seen:
+        lap = _stopwatch()
+        prepared = await self._workers.run(self._prepare, load, router, memory)
         fit_s = lap()
         routed = await prepared.route()
         route_s = lap()
         inference = await self._infer(self._inputs(prepared, routed))
-        lap()
-
-        def complete() -> T:
-            alpha, placement = remembered.keep(inference.output[0]), prepared.placement
-            measured = quality(alpha[inside(placement)])
-            whole = unfit(alpha, placement, prepared.frame.photo_hw)
-            timings = Timings(fit_s, route_s, inference.queue_s, inference.infer_s, lap())
-            return finish(prepared.frame, Matte(whole, measured, routed, timings))
-
-        return await self._workers.run(complete)
+        timings = Timings(fit_s, route_s, inference.queue_s, inference.infer_s, post_s=0)
+        return _Seen(prepared.frame, prepared.placement, inference.output[0], routed, timings)
 
     def _told(self, domain: Domain) -> Router:
         if not self.takes_domain:
             raise ValueError(f"{self.spec.name} takes no domain")
         return Told(Routed(domain, None, looked=False))
 
-    def _prepare(self, load: Callable[[Size], Frame], router: Router, memory: Memory) -> _Prepared:
+    def _sides(self, router: Router, detail: int) -> Size:
+        """Pixels that are enough to be looked at with so many times the model's detail."""
         (height, width), (also_height, also_width) = self.spec.size_hw, router.at_least
-        frame = load((max(height, also_height), max(width, also_width)))
+        return max(detail * height, also_height), max(detail * width, also_width)
+
+    def _prepare(self, load: Callable[[], Frame], router: Router, memory: Memory) -> _Prepared:
+        frame = load()
         image, placement = fit(frame.rgb, self.spec.size_hw, self.spec.resize)
         prior = memory.recall(image, frame.photo_hw)
         return _Prepared(frame, image, placement, prior, router.look(frame))
@@ -193,6 +277,28 @@ class Segmenter:
     async def close(self) -> None:
         """Closes its engine; `faces` may be others' too."""
         await self._engine.close()
+
+
+def _window(seen: _Seen, measured: MaskQuality) -> _Window | None:
+    """What of the photo to look at again; None where the first look is enough."""
+    frame, routed = seen.frame, seen.routed
+    rgb_hw = (frame.rgb.shape[0], frame.rgb.shape[1])
+    mask = only_person(seen.alpha[inside(seen.placement)], measured)
+    box = find_window(mask, routed.face if routed else None, rgb_hw)
+    if box is None:
+        return None
+    in_photo = scaled(box, rgb_hw, frame.photo_hw)
+    part = Frame(cut(frame.rgb, box), (in_photo.height, in_photo.width))
+    return _Window(
+        part, in_photo, _closer(routed, box.height * box.width / (rgb_hw[0] * rgb_hw[1]))
+    )
+
+
+def _closer(routed: Routed | None, share: float) -> Routed | None:
+    """For a window of that share of the photo. What somebody told stays as it is."""
+    if routed is None or routed.face_ratio is None:
+        return routed
+    return replace(routed, domain=domain_of(routed.face_ratio / share))
 
 
 def _stopwatch() -> Callable[[], float]:

@@ -10,7 +10,8 @@ from service.domains import FaceRouter, Routed
 from service.engine.fake import FakeEngine
 from service.errors import EngineFailed, Overloaded
 from service.routing import Domain
-from service.segmenter import Segmenter
+from service.second_look import DETAIL
+from service.segmenter import NoMemory, Segmenter
 from service.spec import ResizeRule
 from service.vision.decode import Frame
 from service.vision.matte import quality
@@ -279,9 +280,9 @@ class TestRouting:
         ("faces_hw", "domain", "enough"),
         [
             ((16, 16), None, (24, 32)),
-            ((48, 48), None, (48, 48)),
-            ((16, 48), None, (24, 48)),
-            ((48, 48), Domain.FAR_SHOT, (24, 32)),
+            ((148, 148), None, (148, 148)),
+            ((16, 148), None, (24, 148)),
+            ((148, 148), Domain.FAR_SHOT, (24, 32)),
         ],
     )
     async def test_the_decoder_is_told_the_sides_that_both_need(
@@ -295,8 +296,18 @@ class TestRouting:
             asked.append(at_least)
             return self.photo(0)
 
-        await segmenter.run(load, lambda _, matte: matte, domain=domain)
+        await segmenter.run(load, lambda _, matte: matte, domain=domain, memory=NoMemory())
         assert asked == [enough]
+
+    async def test_a_photo_is_decoded_for_a_second_look(self, segmenter):
+        asked = []
+
+        def load(at_least):
+            asked.append(at_least)
+            return self.photo(0)
+
+        await segmenter.run(load, lambda _, matte: matte)
+        assert asked == [(DETAIL * 24, DETAIL * 32)]
 
     async def test_a_failing_detector_is_the_callers_to_see(self, segmenter, detector):
         detector.fail_next(EngineFailed("broken"))
@@ -310,3 +321,122 @@ class TestRouting:
         call.cancel()
         await asyncio.wait([call])
         assert detector.running == 0
+
+
+class TestSecondLook:
+    """A person at a twentieth of the photo's sides, whom md_trisenet's fake sees as she is."""
+
+    SPEC = tiny_spec("md_trisenet", size_hw=(64, 64))
+    FACES = tiny_spec("face_detector", size_hw=(16, 16))
+
+    def photo(self, side: int = 80, *, level: int = 255, hw: tuple[int, int] = (1280, 1280)):
+        """A red square a little to the right of the middle."""
+        frame = red(hw, level=0)
+        frame.rgb[600 : 600 + side, 640 : 640 + side, 0] = level
+        return frame
+
+    @pytest.fixture
+    def engine(self) -> Watched:
+        return Watched(tiny_spec(size_hw=(64, 64)))
+
+    @pytest.fixture
+    def segmenter(self, workers, engine) -> Segmenter:
+        return Segmenter(engine, workers)
+
+    async def test_a_small_person_is_looked_at_again_in_all_its_pixels(self, segmenter, engine):
+        matte = await segmenter.segment(self.photo())
+        assert (matte.looks, engine.batches) == (2, [1, 1])
+        truth = self.photo().rgb[..., 0]
+        assert (np.abs(matte.alpha.astype(int) - truth) > 127).mean() < 0.0002
+        person = engine.asked["image"][0, ..., 0] > 127
+        assert person.mean() == pytest.approx(1 / 4, abs=0.05)
+
+    async def test_outside_the_window_the_first_mask_stays(self, workers, engine, segmenter):
+        frame = self.photo()
+        frame.rgb[..., 0] = np.maximum(frame.rgb[..., 0], 90)
+        matte = await segmenter.segment(frame)
+        streamed = await segmenter.run(lambda _: frame, lambda _, m: m, memory=NoMemory())
+        outside = np.ones(frame.photo_hw, bool)
+        outside[560:720, 600:760] = False
+        assert (matte.looks, streamed.looks) == (2, 1)
+        np.testing.assert_array_equal(matte.alpha[outside], streamed.alpha[outside])
+
+    @pytest.mark.parametrize(("side", "level"), [(1000, 255), (80, 100), (80, 0)])
+    async def test_a_close_shot_or_nobody_is_looked_at_once(self, segmenter, engine, side, level):
+        frame = red((1280, 1280), level=0)
+        frame.rgb[100 : 100 + side, 100 : 100 + side, 0] = level
+        matte = await segmenter.segment(frame)
+        assert (matte.looks, engine.batches) == (1, [1])
+
+    async def test_a_stream_has_no_time_for_it(self, segmenter, engine):
+        frame = self.photo()
+        matte = await segmenter.run(lambda _: frame, lambda _, m: m, memory=NoMemory())
+        assert (matte.looks, engine.batches) == (1, [1])
+
+    async def test_quality_is_of_what_both_looks_gave(self, segmenter):
+        matte = await segmenter.segment(self.photo())
+        assert matte.quality.coverage == pytest.approx((80 / 1280) ** 2, rel=0.1)
+        assert matte.quality.foreground
+
+    async def test_a_reduced_decode_is_looked_at_again_and_has_the_size_of_the_photo(
+        self, segmenter
+    ):
+        whole = await segmenter.segment(self.photo())
+        frame = Frame(np.ascontiguousarray(self.photo().rgb[::2, ::2]), (1280, 1280))
+        matte = await segmenter.segment(frame)
+        assert matte.looks == 2
+        assert matte.alpha.shape == (1280, 1280)
+        assert np.abs(matte.alpha.astype(int) - whole.alpha).mean() < 0.1
+
+    async def test_the_second_look_waits_in_the_queue_too(self, workers):
+        engine = FakeEngine(tiny_spec(size_hw=(64, 64)))
+        segmenter = Segmenter(behind_a_queue(engine), workers)
+        once = await segmenter.run(lambda _: self.photo(), lambda _, m: m, memory=NoMemory())
+        assert once.timings.queue_s > 0
+        engine.gate.clear()
+        call = asyncio.create_task(segmenter.segment(self.photo()))
+        await engine.reached(2)
+        engine.gate.set()
+        twice = await call
+        assert twice.looks == 2
+        assert min(twice.timings.stages().values()) >= 0
+
+    async def test_a_failing_second_look_is_the_callers_to_see(self, workers):
+        """The first mask alone would be another answer to the same photo."""
+        engine = FakeEngine(tiny_spec(size_hw=(64, 64)))
+        engine.gate.clear()
+        call = asyncio.create_task(Segmenter(engine, workers).segment(self.photo()))
+        await engine.reached(1)
+        engine.fail_next(EngineFailed("broken"))
+        engine.gate.set()
+        with pytest.raises(EngineFailed):
+            await call
+
+    async def test_the_window_has_the_domain_of_the_face_in_it(self, workers):
+        """A face that is hardly there in the photo is larger in the window."""
+        engine, detector = Watched(self.SPEC), FakeEngine(self.FACES)
+        segmenter = Segmenter(engine, workers, FaceRouter(detector, workers))
+        frame = self.photo()
+        frame.rgb[..., 1] = 4
+        matte = await segmenter.segment(frame)
+        assert matte.routed is not None
+        assert matte.routed.domain is Domain.WHOLE_BODY
+        assert matte.looks == 2
+        assert engine.asked["domain"] == [Domain.HEAD_SHOT]
+        assert detector.batches == [1]
+
+    async def test_a_domain_that_is_given_is_that_of_both_looks(self, workers):
+        engine = Watched(self.SPEC)
+        matte = await Segmenter(engine, workers).segment(self.photo(), domain=Domain.FAR_SHOT)
+        assert matte.looks == 2
+        assert engine.asked["domain"] == [Domain.FAR_SHOT]
+
+    async def test_a_face_without_a_person_is_looked_at_again(self, workers):
+        """The first look sees nobody; the detector a face at the left."""
+        engine, detector = Watched(self.SPEC), FakeEngine(self.FACES)
+        segmenter = Segmenter(engine, workers, FaceRouter(detector, workers))
+        frame = red((640, 1280), level=0)
+        frame.rgb[..., 1] = 2
+        matte = await segmenter.segment(frame)
+        assert matte.looks == 2
+        assert not matte.quality.foreground
