@@ -26,6 +26,7 @@ from service.routes import batch, describe, health, models, page, segment, strea
 from service.routes.inference import routes as inference
 from service.routes.intake import BatchLimits, BodyBudget, IntakeLimits
 from service.routes.parts import Parts, Timeouts, require_key
+from service.routes.removebg import routes as removebg
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.streaming.frames import FRAME_PIXELS
@@ -297,6 +298,7 @@ def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Tele
             allow_headers=("*",),
             expose_headers=(
                 *segment.EXPOSED_HEADERS,
+                *removebg.EXPOSED_HEADERS,
                 "Inference-Header-Content-Length",
                 "Location",
             ),
@@ -308,6 +310,7 @@ def _add_routes(app: FastAPI) -> None:
     keyed = [Depends(require_key)]
     app.include_router(segment.router, dependencies=keyed)
     app.include_router(batch.router, dependencies=keyed)
+    app.include_router(removebg.router, dependencies=keyed)
     app.include_router(models.router, dependencies=keyed)
     app.include_router(webrtc.router, dependencies=keyed)
     app.include_router(inference.router)

@@ -1,6 +1,7 @@
 """Refusals and failures over HTTP: RFC 9457 `application/problem+json`, in one shape.
 
-Under `/v2` it is the shape of the Open Inference Protocol, which its clients know.
+Under `/v2` it is the shape of the Open Inference Protocol, and under `/v1.0` that of remove.bg,
+which their clients know.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import removebg_errors
 from service.errors import (
     BadRequest,
     BodyTooLarge,
@@ -29,6 +31,7 @@ from service.errors import (
 from service.schemas import Problem
 from service.telemetry import IDENTITY
 
+JSON = "application/json"
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:silhouette:problem:"
 INFERENCE_PATH = "/v2"
@@ -52,15 +55,19 @@ def install(app: FastAPI) -> None:
 def problem(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> Response:
     """The answer to a request that ended in `error`."""
     scope[CODE_KEY] = error.code
-    shape = _inference_error if _is_inference(scope["path"]) else _problem
-    body, media_type = shape(scope, error)
+    status = error.status
+    if _is_below(INFERENCE_PATH, scope["path"]):
+        body, media_type = _inference_error(error), JSON
+    elif _is_below(removebg_errors.PATH, scope["path"]):
+        (status, body), media_type = removebg_errors.translated(error), JSON
+    else:
+        body, media_type = _problem(scope, error), MEDIA_TYPE
     kind = LingeringResponse if isinstance(error, BodyTooLarge) else Response
     all_headers = _headers(error) | (headers or {})
-    return kind(body, error.status, headers=all_headers, media_type=media_type)
+    return kind(body, status, headers=all_headers, media_type=media_type)
 
 
-def _problem(scope: Scope, error: ServiceError) -> tuple[str, str]:
-    """The body, and its media type."""
+def _problem(scope: Scope, error: ServiceError) -> str:
     identity = IDENTITY.get()
     document = Problem(
         type=TYPE_PREFIX + error.code,
@@ -74,20 +81,20 @@ def _problem(scope: Scope, error: ServiceError) -> tuple[str, str]:
         limit=error.limit,
         actual=error.actual,
     )
-    return document.model_dump_json(exclude_none=True), MEDIA_TYPE
+    return document.model_dump_json(exclude_none=True)
 
 
-def _is_inference(path: str) -> bool:
-    return path == INFERENCE_PATH or path.startswith(f"{INFERENCE_PATH}/")
+def _is_below(prefix: str, path: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
-def _inference_error(scope: Scope, error: ServiceError) -> tuple[str, str]:
+def _inference_error(error: ServiceError) -> str:
     """All there is room for is one text."""
     text = error.detail
     if error.limit is not None:
         got = "" if error.actual is None else f", got {error.actual:.15g}"
         text = f"{text.rstrip('.')} (limit {error.limit:.15g}{got})."
-    return json.dumps({"error": text}), "application/json"
+    return json.dumps({"error": text})
 
 
 def of_part(path: str, error: Exception) -> Response:

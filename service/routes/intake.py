@@ -22,6 +22,7 @@ from service.errors import (
 )
 from service.routes.multipart import MAX_PARTS, MAX_TEXT_BYTES, MultipartReader, Part
 
+FORM = "multipart/form-data"
 IMAGE_FIELDS = ("image", "image_file", "file")
 BACKGROUND_FIELD = "background_image"
 FILE_FIELDS = (*IMAGE_FIELDS, BACKGROUND_FIELD)
@@ -124,15 +125,15 @@ async def read_intake(request: Request, limits: IntakeLimits, take: Take) -> Int
     BadParameter, UnsupportedImageType. starlette's ClientDisconnect passes through.
     """
     content_type = request.headers.get("content-type", "")
-    is_form = _is_form(request.headers, content_type)
-    limit = limits.form_bytes if is_form else limits.image_bytes
-    _check_declared_length(request.headers, limit)
+    if _is_form(request.headers, content_type):
+        reader = MultipartReader(content_type, files=dict.fromkeys(FILE_FIELDS, limits.image_bytes))
+        parts = await read_form(
+            request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, take=take
+        )
+        return _sort(parts)
+    _check_declared_length(request.headers, limits.image_bytes)
     async with _in_time(limits.read_timeout_s):
-        if not is_form:
-            return Intake(await _read_raw(_pieces(request, limit, take)))
-        files = dict.fromkeys(FILE_FIELDS, limits.image_bytes)
-        reader = MultipartReader(content_type, files=files)
-        return _sort(await _read_form(reader, _pieces(request, limit, take)))
+        return Intake(await _read_raw(_pieces(request, limits.image_bytes, take)))
 
 
 async def read_batch(request: Request, limits: BatchLimits, take: Take) -> BatchIntake:
@@ -140,12 +141,10 @@ async def read_batch(request: Request, limits: BatchLimits, take: Take) -> Batch
 
     Raises TooManyImages when one too many begins, and UnsupportedMediaType for what is no form.
     """
-    headers = request.headers
-    content_type = headers.get("content-type", "")
-    _check_encoding(headers)
-    if _kind(content_type) != "multipart/form-data":
+    content_type = request.headers.get("content-type", "")
+    _check_encoding(request.headers)
+    if kind_of(content_type) != FORM:
         raise UnsupportedMediaType("A batch is multipart/form-data with fields `image`.")
-    _check_declared_length(headers, limits.form_bytes)
 
     def count(parts: Sequence[Part]) -> None:
         images = sum(part.name in IMAGE_FIELDS for part in parts)
@@ -156,8 +155,19 @@ async def read_batch(request: Request, limits: BatchLimits, take: Take) -> Batch
 
     files = dict.fromkeys(FILE_FIELDS, limits.image_bytes)
     reader = MultipartReader(content_type, files=files, max_parts=limits.parts, watch=count)
-    async with _in_time(limits.read_timeout_s):
-        return _sort_batch(await _read_form(reader, _pieces(request, limits.form_bytes, take)))
+    parts = await read_form(
+        request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, take=take
+    )
+    return _sort_batch(parts)
+
+
+async def read_form(
+    request: Request, reader: MultipartReader, *, limit: int, timeout_s: float, take: Take
+) -> list[Part]:
+    """All parts of a body of at most `limit` bytes. Raises as `read_intake` does."""
+    _check_declared_length(request.headers, limit)
+    async with _in_time(timeout_s):
+        return await _read_form(reader, _pieces(request, limit, take))
 
 
 @asynccontextmanager
@@ -177,15 +187,16 @@ def _check_encoding(headers: Headers) -> None:
         raise UnsupportedImageType("A compressed body (Content-Encoding) is not read.")
 
 
-def _kind(content_type: str) -> str:
+def kind_of(content_type: str) -> str:
+    """The media type alone."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def _is_form(headers: Headers, content_type: str) -> bool:
     """Raises for a body that is neither a form nor an image, before reading any of it."""
     _check_encoding(headers)
-    kind = _kind(content_type)
-    if kind == "multipart/form-data":
+    kind = kind_of(content_type)
+    if kind == FORM:
         return True
     if kind.startswith("multipart/"):
         raise MalformedBody("Of the multipart types only multipart/form-data is read.")
@@ -248,7 +259,7 @@ def _sort_batch(parts: Sequence[Part]) -> BatchIntake:
 
 
 def _files(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
-    return [part for part in parts if part.name in names and not _is_empty_choice(part)]
+    return [part for part in parts if part.name in names and not is_empty_choice(part)]
 
 
 def _background(parts: Sequence[Part]) -> Upload | None:
@@ -259,7 +270,7 @@ def _texts(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
     return tuple((part.name, part.text()) for part in parts if not part.is_file)
 
 
-def _is_empty_choice(part: Part) -> bool:
+def is_empty_choice(part: Part) -> bool:
     """What a browser sends for a file input in which nothing was chosen."""
     return not part.size and not part.filename
 

@@ -1,0 +1,256 @@
+"""`POST /v1.0/removebg`: clients of remove.bg work here when they change the base URL."""
+
+import base64
+import json
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import UnknownParameter
+from service.look import Look
+from service.render import Source
+from service.routes import describe
+from service.routes.answer import source
+from service.routes.connected import while_connected
+from service.routes.intake import FORM, Upload
+from service.routes.negotiate import JSON
+from service.routes.options import parse as parse_native
+from service.routes.parts import Parts, parts_of
+from service.routes.removebg.intake import (
+    BACKGROUND,
+    BASE64,
+    FILE,
+    URLENCODED,
+    read_removebg,
+)
+from service.routes.removebg.options import PARAMETERS, Wanted, parse
+from service.routes.removebg.picture import ZIP, Removed, packed, paint, reduced, size_of
+from service.segmenter import Matte, Segmenter
+from service.telemetry import server_timing
+from service.vision.decode import Frame, ImageFormat, decode
+from service.vision.geometry import Size
+
+EXPOSED_HEADERS = (
+    "X-Credits-Charged",
+    "X-Height",
+    "X-Max-Height",
+    "X-Max-Width",
+    "X-Type",
+    "X-Width",
+)
+"""What a page of another origin may read, beside what all answers have."""
+
+HEADERS = {
+    "X-Type": "`person`.",
+    "X-Width": "Of the result, in pixels.",
+    "X-Height": "As above.",
+    "X-Max-Width": "Of the result at `size=full`, before it is cropped.",
+    "X-Max-Height": "As above.",
+    "X-Foreground-Top": "Where the person is in the result before it is cropped or laid out.",
+    "X-Foreground-Left": "As above.",
+    "X-Foreground-Width": "As above.",
+    "X-Foreground-Height": "As above.",
+    "X-Credits-Charged": "0.",
+}
+
+router = APIRouter(tags=["remove.bg"])
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """All that is to be done for one request."""
+
+    photo: Source
+    picture: Source | None
+    wanted: Wanted
+    look: Look
+
+    @property
+    def pixels(self) -> int:
+        return self.photo.header.pixels + (self.picture.header.pixels if self.picture else 0)
+
+    @property
+    def photo_hw(self) -> Size:
+        return self.photo.header.upright_hw
+
+    @property
+    def size_hw(self) -> Size:
+        """Before it is cropped."""
+        return size_of(self.photo_hw, self.wanted.max_pixels)
+
+
+def _request() -> dict[str, Any]:
+    fields = {
+        name: {"type": "string", "default": known.default, "description": known.description}
+        for name, known in PARAMETERS.items()
+    }
+    in_base64 = {BASE64: {"type": "string", "description": "The photo."}}
+    files = {
+        FILE: describe.BINARY | {"description": "The photo."},
+        BACKGROUND: describe.BINARY | {"description": "The background; it is scaled to cover."},
+    }
+    text = {"type": "object", "properties": in_base64 | fields, "additionalProperties": False}
+    form = text | {"properties": files | in_base64 | fields}
+    content = {FORM: form, JSON: text, URLENCODED: text}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {kind: {"schema": schema} for kind, schema in content.items()},
+        }
+    }
+
+
+def _answers() -> dict[int | str, dict[str, Any]]:
+    error = {"type": "object", "properties": dict.fromkeys(("title", "code", "detail"), _TEXT)}
+    errors = {"type": "object", "properties": {"errors": {"type": "array", "items": error}}}
+    images = (made.media_type for made in ImageFormat)
+    return {
+        200: {
+            "description": "The picture, or with `Accept: application/json` alone its base64.",
+            "headers": {
+                name: {"description": text, "schema": _TEXT} for name, text in HEADERS.items()
+            },
+            "content": {
+                **{kind: {"schema": describe.BINARY} for kind in (*images, ZIP)},
+                JSON: {"schema": {"type": "object"}},
+            },
+        },
+        **{
+            status: {"description": text, "content": {JSON: {"schema": errors}}}
+            for status, text in _REFUSALS.items()
+        },
+    }
+
+
+_TEXT = {"type": "string"}
+_REFUSALS = {
+    400: "`invalid_<parameter>`, `missing_source`, `multiple_sources`, `file_too_large`, "
+    "`invalid_file_type`, `failed_to_read_image`, `resolution_too_high`, `unknown_foreground`...",
+    403: "`auth_failed`",
+    408: "`body_too_slow`",
+    415: "`unsupported_media_type`",
+    429: "`rate_limit_exceeded`: the service is full",
+    500: "`internal`",
+    503: "`draining`, `warming_up`, `engine_failed`, `engine_down`",
+    504: "`deadline_exceeded`",
+}
+
+
+@router.post(
+    "/v1.0/removebg",
+    summary="Remove the background, as remove.bg does",
+    responses=_answers(),
+    openapi_extra=_request(),
+    response_class=Response,
+)
+async def removebg(request: Request) -> Response:
+    """The names, headers and errors of remove.bg's API, for people.
+
+    What it cannot do it refuses: another type of foreground, an image by its address, a shadow.
+    The photo goes to the default model, with all that improves edges.
+    """
+    arrived = perf_counter()
+    parts = parts_of(request)
+    parts.check_ready()
+    if request.query_params:
+        raise UnknownParameter("Parameters are fields of the body.")
+    with parts.door.admit(0), parts.bodies.lease() as take:
+        intake = await read_removebg(request, parts.intake_limits, take, parts.workers)
+        wanted = parse(intake.fields, has_picture=intake.background is not None)
+        removal = Removal(
+            photo=_source(parts, intake.image),
+            picture=None if intake.background is None else _source(parts, intake.background),
+            wanted=wanted,
+            look=parse_native({"output": "cutout"}).look,
+        )
+        with parts.pixels.admit(removal.pixels):
+            return await while_connected(
+                request,
+                _answer(parts, removal, as_json=wants_json(request.headers.get("accept"))),
+                timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
+            )
+
+
+def wants_json(accept: str | None) -> bool:
+    """Only who accepts nothing else: many clients say that they accept JSON, and anything."""
+    kinds = [entry.partition(";")[0].strip().lower() for entry in (accept or "").split(",")]
+    return kinds == [JSON]
+
+
+def _source(parts: Parts, data: bytes) -> Source:
+    return source(Upload(data, digest=""), parts.image_limits)
+
+
+async def _answer(parts: Parts, removal: Removal, *, as_json: bool) -> Response:
+    segmenter = parts.catalog.get()
+    removed, stages = await _remove(segmenter, removal)
+    parts.telemetry.observe_stages(segmenter.spec.name, stages)
+    headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
+    if as_json:
+        body = await parts.workers.run(_document, removed)
+        return Response(body, headers=headers, media_type=JSON)
+    return Response(removed.body, headers=headers, media_type=removed.media_type)
+
+
+async def _remove(segmenter: Segmenter, removal: Removal) -> tuple[Removed, dict[str, float]]:
+    """What came out, and the seconds that each stage took."""
+    picture: Frame | None = None
+
+    def load(at_least: Size) -> Frame:
+        nonlocal picture
+        if removal.picture is not None:
+            picture = decode(removal.picture.data, removal.picture.header)
+        whole = decode(removal.photo.data, removal.photo.header, at_least=removal.size_hw)
+        return reduced(whole, removal.size_hw)
+
+    def finish(photo: Frame, found: Matte) -> tuple[Removed, dict[str, float]]:
+        began = perf_counter()
+        wanted = removal.wanted
+        image, box = paint(wanted, removal.look, photo, picture, found, removal.photo_hw)
+        painted = perf_counter()
+        removed = packed(image, box, wanted.encoding)
+        stages = found.timings.stages()
+        return removed, {
+            "decode": stages["fit"],
+            "route": stages["route"],
+            "queue": stages["queue"],
+            "infer": stages["infer"],
+            "post": stages["post"] + painted - began,
+            "encode": perf_counter() - painted,
+        }
+
+    return await segmenter.run(load, finish)
+
+
+def _headers(segmenter: Segmenter, removal: Removal, removed: Removed) -> dict[str, str]:
+    (height, width), (max_height, max_width) = removed.size_hw, removal.photo_hw
+    headers = {
+        "X-Width": str(width),
+        "X-Height": str(height),
+        "X-Max-Width": str(max_width),
+        "X-Max-Height": str(max_height),
+        "X-Credits-Charged": "0",
+        "X-Model": segmenter.spec.name,
+        "X-Model-Digest": f"sha256:{segmenter.digest}",
+        "X-Backend": segmenter.provider,
+    }
+    if removal.wanted.names_type:
+        headers["X-Type"] = "person"
+    return headers | {
+        f"X-Foreground-{side.title()}": str(pixels) for side, pixels in _sides(removed).items()
+    }
+
+
+def _sides(removed: Removed) -> dict[str, int]:
+    box = removed.box
+    return {"top": box.top, "left": box.left, "width": box.width, "height": box.height}
+
+
+def _document(removed: Removed) -> bytes:
+    sides = {f"foreground_{side}": pixels for side, pixels in _sides(removed).items()}
+    image = base64.b64encode(removed.body).decode("ascii")
+    return json.dumps({"data": {"result_b64": image, **sides}}).encode()
