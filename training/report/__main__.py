@@ -51,6 +51,8 @@ from training.report.scores import (
 )
 from training.report.text import results_text
 from training.report.timing import CPU, Timing, time_models
+from training.report.trust import PICTURE as RELIABILITY
+from training.report.trust import draw_reliability, measure_trust
 
 FACE_DETECTOR = "face_detector"
 PICTURES = "results"
@@ -109,6 +111,9 @@ def main(
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     draw(scored, groups, timings, folder / PICTURES)
     show_failures(scored, answers, portraits, gallery, count=effort.failures)
+    backgrounds = read_backgrounds(data, "val")[:: effort.every]
+    trust = measure_trust(specs, repository, find, portraits, backgrounds)
+    draw_reliability(trust, folder / PICTURES / RELIABILITY)
     clips = read_clips(data, frames=effort.frames)
     streamed = stream_clips(specs, repository, clips) if clips else None
     if streamed and streamed.showings:
@@ -122,12 +127,13 @@ def main(
         timings=timings,
         rounds=effort.rounds,
         machine=context | {"onnxruntime": ort.__version__},
-        faces=judge_faces(find, portraits, read_backgrounds(data, "val")[:: effort.every]),
+        faces=judge_faces(find, portraits, backgrounds),
         pictures=PICTURES,
         worst_of_each=effort.failures,
         streamed=streamed,
         cuts=measure_cuts(data, clips, frames=effort.frames, size_hw=CLIP_HW),
         smoothing_ms=smoothing_ms(CLIP_HW),
+        trust=trust,
     )
     (folder / "RESULTS.md").write_text(results_text(results))
 

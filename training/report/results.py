@@ -10,6 +10,7 @@ from training.faces import FaceReport
 from training.report.clips import Cuts, Streamed
 from training.report.scores import Contender, Group
 from training.report.timing import Timing
+from training.report.trust import TrustFigures
 
 METRICS = {
     "iou_fg_image_mean": "IoU person, image mean",
@@ -57,3 +58,4 @@ class Results:
     cuts: Cuts | None = None
     """None where it has not two clips."""
     smoothing_ms: float = 0.0
+    trust: TrustFigures | None = None

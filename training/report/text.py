@@ -11,6 +11,7 @@ from training.report.results import Model, Results
 from training.report.scores import Contender, worst
 from training.report.streams import streams_text
 from training.report.timing import CPU, CUDA, providers
+from training.report.trust import trust_text
 
 
 def results_text(results: Results) -> str:
@@ -18,10 +19,17 @@ def results_text(results: Results) -> str:
     sections = (
         *(_opening(results), _models(results), accuracy_text(results)),
         *(differences_text(results), aims_text(results)),
-        *(streams_text(results), _times(results), _curves(results), _failures(results)),
-        *(_faces(results), _unverified(results)),
+        *(_photos(results), streams_text(results), _times(results)),
+        *(_curves(results), _failures(results), _faces(results), _unverified(results)),
     )
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _photos(results: Results) -> str:
+    """What the service does to a photo beside asking the model."""
+    if results.trust is None:
+        return ""
+    return trust_text(results.trust, results.pictures)
 
 
 def _opening(results: Results) -> str:

@@ -87,10 +87,11 @@ def test_links_and_pictures_are_there(written, report):
         "accuracy_time.png",
         "domains.png",
         "sources.png",
+        "reliability.png",
         "curve.png",
     }
     assert all((written / link).exists() for link in linked)
-    for name in ("accuracy_time", "domains", "sources"):
+    for name in ("accuracy_time", "domains", "reliability", "sources"):
         drawn = cv2.imread(str(written / "results" / f"{name}.png"))
         assert drawn.min() < drawn.max()
 
@@ -101,6 +102,7 @@ def test_photos_are_in_the_gallery_alone(written):
     assert {file.name for file in (written / "results").iterdir()} == {
         "accuracy_time.png",
         "domains.png",
+        "reliability.png",
         "sources.png",
     }
 
