@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from service.vision.band import grid, pad, tiles
 
-SOLVED_SIDE = 256
+SOLVED_SIDE = 192
 """Cells along the photo's longer side at which lines are found: about what a model sees."""
-RADIUS = 4
+RADIUS = 3
 """Cells to either side that share a line."""
 NOISE = 2e-4
 """Variance of a colour channel (0..1) that tells nothing."""

@@ -116,7 +116,7 @@ def test_tiles_give_what_the_whole_would(hw, monkeypatch):
 
 @pytest.mark.parametrize("hw", [(1, 1), (3, 2000), (600, 900), (517, 513), (250, 250)])
 def test_tiles_cover_a_photo_once(hw):
-    cells = grid(hw, 256)
+    cells = grid(hw, 192)
     seen = np.zeros(hw, int)
     for tile in tiles(cells, np.ones(cells.hw, np.uint8)):
         seen[tile.pixels] += 1
