@@ -59,12 +59,13 @@ SRGB = ColourNote(Treatment.SRGB)
 
 
 def to_srgb(
-    pixels: NDArray[np.uint8], tag: ColourTag, *, wanted: bool = True
+    pixels: NDArray[np.uint8], tag: ColourTag, *, wanted: bool = True, in_place: bool = False
 ) -> tuple[NDArray[np.uint8], ColourNote]:
     """RGB [h,w,3] or CMYK [h,w,4] to RGB in sRGB; uint8, and 255 is no ink in CMYK.
 
     Without a profile, with one that cannot be used, or if true colours are not `wanted`, RGB
-    stays as it is and CMYK is multiplied out. No profile is a failure.
+    stays as it is and CMYK is multiplied out. No profile is a failure. `in_place` uses RGB
+    pixels up: 36 MB less at 12 MP.
     """
     if not tag.profile:
         note = ColourNote(Treatment.IGNORED, tag.ignored) if tag.ignored else SRGB
@@ -80,7 +81,12 @@ def to_srgb(
         return _plain(pixels), ColourNote(Treatment.IGNORED, str(why))
     if profile.space != "CMYK" and _changes_nothing(conversion, matching.shape[2]):
         return _plain(pixels), SRGB
-    return _converted(conversion, matching), ColourNote(Treatment.CONVERTED, profile.name)
+    reuse = in_place and pixels.shape[2] == 3
+    rgb = pixels if reuse else np.empty((*pixels.shape[:2], 3), np.uint8)
+    for start in range(0, len(pixels), _STRIP_ROWS):
+        rows = slice(start, start + _STRIP_ROWS)
+        rgb[rows] = conversion(matching[rows])
+    return rgb, ColourNote(Treatment.CONVERTED, profile.name)
 
 
 def _plain(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -185,14 +191,6 @@ class _ByTables:
             self._mode, size, np.ascontiguousarray(strip), "raw", self._mode, 0, 1
         )
         return np.asarray(self._transform.apply(image))
-
-
-def _converted(conversion: _Conversion, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
-    for start in range(0, len(pixels), _STRIP_ROWS):
-        rows = slice(start, start + _STRIP_ROWS)
-        rgb[rows] = conversion(pixels[rows])
-    return rgb
 
 
 def _changes_nothing(conversion: _Conversion, channels: int) -> bool:

@@ -84,7 +84,7 @@ def decode(
         stored = _decode_jpeg(data, header, _reduction(header, at_least))
     else:
         stored = _split(_decode_any(data, cv2.IMREAD_UNCHANGED, header), header)
-    rgb, note = to_srgb(stored.pixels, header.colour, wanted=colours)
+    rgb, note = to_srgb(stored.pixels, header.colour, wanted=colours, in_place=True)
     if stored.alpha is not None:
         rgb = _flatten(rgb, stored.alpha)
     return Frame(_upright(rgb, header.orientation), header.upright_hw, note)

@@ -175,7 +175,28 @@ def test_photo_that_is_not_contiguous():
     np.testing.assert_array_equal(converted(view, profile), converted(view.copy(), profile))
 
 
-def test_threads_share_a_conversion():
+@pytest.mark.parametrize(
+    ("photo", "profile"),
+    [
+        (person(), rgb_profile("Display P3")),
+        (person(), table_profile(b"RGB ", {(1, 0, 0): (50, 60, 0)})),
+        (np.repeat(person()[..., :1], 3, axis=2), grey_profile(1.8)),
+        (
+            np.dstack([person(), person()[..., 0]]),
+            table_profile(b"CMYK", {(1, 0, 0, 1): (9, 9, 9)}),
+        ),
+    ],
+)
+def test_in_place_gives_the_same_pixels(photo, profile):
+    apart = to_srgb(photo, ColourTag(profile))
+    used_up = photo.copy()
+    in_place = to_srgb(used_up, ColourTag(profile), in_place=True)
+    np.testing.assert_array_equal(in_place[0], apart[0])
+    assert in_place[1] == apart[1]
+    assert (in_place[0] is used_up) == (photo.shape[2] == 3)
+
+
+def test_threads_do_not_disturb_each_other():
     profile = rgb_profile("ProPhoto")
     alone = converted(person(), profile)
     with ThreadPoolExecutor(8) as pool:
