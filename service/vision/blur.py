@@ -44,6 +44,8 @@ def softened(
 
 
 def enlarge(image: NDArray[np.uint8], size_hw: Size) -> NDArray[np.uint8]:
-    """Resizes smooth uint8 [h,w] or [h,w,3] to `size_hw`."""
+    """Resizes smooth uint8 [h,w] or [h,w,3] to `size_hw`; itself if it has that size."""
+    if image.shape[:2] == size_hw:
+        return image
     resized = cv2.resize(image, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8)

@@ -1,5 +1,7 @@
 """What may be behind the person: the colours around them, spread smoothly inwards."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,8 @@ from service.vision.geometry import shrink
 
 _FILL_SIDE = 128
 """Pixels of the longer side that the fill has at most; smooth as it is, more would show nothing."""
+
+_STRIP_ROWS = 64
 
 _RIM_SHARE = 0.003
 """Of the shorter side: as far from what is hidden may a camera have mixed its colours in."""
@@ -21,14 +25,25 @@ def without(image: NDArray[np.uint8], hidden: NDArray[np.uint8]) -> NDArray[np.u
     """Uint8 [H,W] or [H,W,3] with what uint8 [H,W] hides (255 = wholly) filled from around it.
 
     A little more than the hidden part is filled, so that none of its colours stay at its rim; as
-    it was further away, and everywhere when everything is hidden. Takes the memory of four copies.
+    it was further away, and everywhere when everything is hidden. Takes the memory of two copies
+    and two masks.
     """
     hidden = _widened(hidden)
     known = np.asarray(cv2.bitwise_not(hidden), np.uint8)
     if not known.any():
         return image.copy()
-    seen = _scaled(image, known)
-    return np.asarray(cv2.add(seen, _scaled(_filled(seen, known), hidden)), np.uint8)
+    seen = np.empty_like(image)
+    for rows in _strips(image):
+        seen[rows] = _scaled(image[rows], known[rows])
+    filled = _filled(seen, known)
+    for rows in _strips(image):
+        cv2.add(seen[rows], _scaled(filled[rows], hidden[rows]), dst=seen[rows])
+    return seen
+
+
+def _strips(image: NDArray[np.uint8]) -> Iterator[slice]:
+    for start in range(0, image.shape[0], _STRIP_ROWS):
+        yield slice(start, start + _STRIP_ROWS)
 
 
 def _widened(hidden: NDArray[np.uint8]) -> NDArray[np.uint8]:
