@@ -164,7 +164,8 @@ def _environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """Serves a model repository, by default the published models, until it is interrupted."""
+    """Serves a model repository, by default the published models, until it is told to end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     repository = Path(sys.argv[1]) if len(sys.argv) > 1 else REPOSITORY
     with TemporaryDirectory() as folder, serve(repository, Path(folder)) as server:
         port = server.metrics.rpartition(":")[2]
