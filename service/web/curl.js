@@ -16,6 +16,8 @@ export function curlCommand({ url, photoName, parameters, resultName, withKey })
 
 function formArgument(name, value) {
   if (value instanceof File) return `-F ${quoted(`${name}=@${fileOperand(value.name)}`)}`;
+  // After a `;` the option -F expects words of its own.
+  if (value.includes(";")) return `--form-string ${quoted(`${name}=${value}`)}`;
   return `-F ${quoted(`${name}=${value}`)}`;
 }
 

@@ -5,16 +5,22 @@ export function outcome(headers) {
   return { found: headers.get("X-Foreground") !== "none", coverage: share(headers.get("X-Mask-Coverage")) };
 }
 
-/** @returns {[string, string, string?][]} label, value, and a longer explanation */
-export function facts(headers, { width, height, bytes, type }) {
+/**
+ * @param {Headers} headers
+ * @param {{width: number, height: number, bytes: number, type: string, one: boolean}} result
+ *   `one`: a person was chosen out of all that was found, which is what the headers measure
+ * @returns {[string, string, string?][]} label, value, and a longer explanation
+ */
+export function facts(headers, { width, height, bytes, type, one }) {
   const { found, coverage } = outcome(headers);
   const digest = headers.get("X-Model-Digest")?.replace(/^sha256:/, "");
-  const certainty = share(headers.get("X-Mask-Confidence"));
+  const confidence = share(headers.get("X-Mask-Confidence"));
+  const before = one ? ", before the main person was chosen" : "";
   return [
-    ["Person", found ? "Found" : "None found"],
-    ["Coverage", coverage === null ? "" : percent(coverage), "Share of the photo that is person"],
-    ["Edge certainty", found && certainty !== null ? percent(certainty) : "", "How decided the model is along the outline"],
-    ["Pieces", found ? pieces(headers.get("X-Mask-Connectivity")) : "", "Separate parts of the mask, and how much of it is in the largest"],
+    ["Person", personOf(found, one)],
+    ["Coverage", coverage === null ? "" : percent(coverage), `Share of the photo that is person${before}`],
+    ["Edge confidence", found && confidence !== null ? percent(confidence) : "", "Share of the pixels along the outline that are expected to be right; by chance it would be half"],
+    ["Pieces", found ? pieces(headers.get("X-Mask-Connectivity")) : "", `Separate parts of the mask, and how much of it is in the largest${before}`],
     ["Distance", distance(headers.get("X-Domain")), distanceReason(headers.get("X-Face-Ratio"))],
     ["Model", headers.get("X-Model") ?? "", digest && `sha256 ${digest}`],
     ["Runs on", backend(headers.get("X-Backend"))],
@@ -38,6 +44,11 @@ export function showFacts(list, rows) {
 export function percent(value) {
   const scaled = 100 * value;
   return `${scaled >= 10 || scaled === 0 ? Math.round(scaled) : scaled.toFixed(1)}\u00a0%`;
+}
+
+function personOf(found, one) {
+  if (!found) return "None found";
+  return one ? "Main person kept" : "Found";
 }
 
 /** `0.98;islands=2` -> `2, largest 98 %` */

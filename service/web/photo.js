@@ -5,6 +5,7 @@ import { shownPart } from "./framing.js";
 import { watchPhotos } from "./intake.js";
 import { resultName } from "./naming.js";
 import { isComplete, parameters, readOptions, watchOptions } from "./options.js";
+import { startWhereTheyStand } from "./placement.js";
 import { asProblem, problemCard } from "./problem-card.js";
 import { Problem } from "./problem.js";
 import { photoStage } from "./stage.js";
@@ -77,7 +78,9 @@ async function showAnswer({ blob, headers, roundTripMs }, options, signal) {
   if (signal.aborted) return;
   if (!shown) throw new Problem({ title: "The answer is not an image this browser can show" });
 
-  showFacts(byId("facts"), facts(headers, { ...shown, bytes: blob.size, type: blob.type }));
+  if (!form.elements.move.checked) startWhereTheyStand(form.elements, headers, shown.photo);
+  const one = options.person === "dominant";
+  showFacts(byId("facts"), facts(headers, { ...shown, bytes: blob.size, type: blob.type, one }));
   showTimings(
     { timeline: byId("timeline"), list: byId("timing"), total: byId("timing-total") },
     parseServerTiming(headers.get("Server-Timing")), roundTripMs,

@@ -36,7 +36,7 @@ export function photoStage({ frame, before, after, tag, slider }) {
     /**
      * Shows a result, laid over the part of the photo it shows where that is known.
      * @param {(photo: Size, result: Size) => object | null} partOf
-     * @returns {Promise<{width: number, height: number, url: string} | null>} null: not shown
+     * @returns {Promise<{width: number, height: number, url: string, photo: Size} | null>} null: not shown
      */
     async showResult(blob, { label, alt, partOf, stale }) {
       await arriving; // its size is needed
@@ -50,7 +50,7 @@ export function photoStage({ frame, before, after, tag, slider }) {
       slider.disabled = part === null;
       if (fresh && part) compare.reveal();
       fresh = false;
-      return { ...sizeOf(after), url: after.src };
+      return { ...sizeOf(after), url: after.src, photo: sizeOf(before) };
     },
   };
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import astronaut
 
@@ -31,6 +32,34 @@ DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 RED, GREEN, BLUE, WHITE = (24, 16), (72, 16), (24, 48), (72, 48)
 """(x, y) in the middle of each quarter of `images.quadrants()`."""
+
+
+Pixels = NDArray[np.uint8]
+
+
+def standing() -> Pixels:
+    """One person, 120 wide and 200 high, left of the middle: blue is on their right half alone."""
+    photo = np.zeros((240, 320, 3), np.uint8)
+    photo[40:, 40:160] = (255, 0, 0)
+    photo[40:, 100:160, 2] = 255
+    return photo
+
+
+def uncertain(alpha: Pixels) -> int:
+    return int(((alpha > 12) & (alpha < 243)).sum())
+
+
+def person_pixels(rgba: Pixels) -> int:
+    return int((rgba[..., 3] > 127).sum())
+
+
+def middle(rgba: Pixels) -> float:
+    """From the left, of what is shown."""
+    return float(np.flatnonzero((rgba[..., 3] > 127).any(axis=0)).mean())
+
+
+def lower_edge(rgba: Pixels) -> int:
+    return int(np.flatnonzero((rgba[..., 3] > 127).any(axis=1)).max()) + 1
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +116,8 @@ def visit(visit_to, server_url) -> Visit:
 
 
 def test_cutout_of_the_astronaut_has_the_alpha_of_the_model(visit):
+    visit.page.get_by_label("Edges from the photo").uncheck()
+    visit.page.get_by_label("Remove colour spill").uncheck()
     visit.choose(make("PNG", astronaut()), "astronaut.png")
     visit.finished()
 
@@ -106,10 +137,14 @@ def test_facts_and_timings_of_the_answer_are_shown(visit):
         visit.choose(make("PNG", quadrants()))
     visit.finished()
 
-    coverage = round(100 * float(answered.value.headers["x-mask-coverage"]))
+    coverage, confidence = (
+        round(100 * float(answered.value.headers[f"x-mask-{name}"]))
+        for name in ("coverage", "confidence")
+    )
     facts = visit.page.inner_text("#facts")
     assert re.search(r"Person\s+Found", facts)
     assert re.search(rf"Coverage\s+{coverage}\s%", facts)
+    assert re.search(rf"Edge confidence\s+{confidence}\s%", facts)
     assert re.search(r"Model\s+connectnet", facts)
     assert re.search(r"Runs on\s+CPU", facts)
     assert re.search(r"File\s+96\s.\s64", facts)
@@ -158,6 +193,160 @@ def test_composite_stands_on_the_chosen_picture(visit):
 
     assert tuple(visit.result()[BLUE[1], BLUE[0]]) == (10, 200, 120, 255)
     assert "background_image=@b.png" in visit.page.inner_text("#curl")
+
+
+def test_defaults_are_left_out_of_the_request(visit):
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+
+    assert visit.sent() == {"output": "cutout"}
+    visit.page.get_by_text("Placement", exact=True).click()
+    visit.slide("Size", 60)
+    visit.change(lambda: visit.page.get_by_label("Edges from the photo").uncheck())
+    visit.change(lambda: visit.page.get_by_role("button", name="Reset options").click())
+    assert visit.sent() == {"output": "cutout"}
+    assert visit.page.inner_text("#placement-state") == "As in the photo"
+
+
+def test_main_person_alone_is_kept(visit):
+    photo = standing()
+    photo[180:, 260:310] = (255, 0, 0)
+    visit.choose(make("PNG", photo))
+    visit.finished()
+    assert visit.result()[220, 285, 3] > 200
+    visit.change(lambda: visit.pick("person", "dominant"))
+
+    assert visit.sent() == {"output": "cutout", "person": "dominant"}
+    seen = visit.result()[..., 3]
+    assert seen[220, 285] == 0
+    assert seen[200, 100] > 200
+    assert re.search(r"Person\s+Main person kept", visit.page.inner_text("#facts"))
+
+
+def test_edges_are_those_of_the_photo_unless_switched_off(visit):
+    """The model sees a hundredth of the photo's pixels: its own edge is wide."""
+    visit.choose(make("PNG", standing()))
+    visit.finished()
+    refined = visit.result()[..., 3]
+    visit.change(lambda: visit.page.get_by_label("Edges from the photo").uncheck())
+
+    assert visit.sent() == {"output": "cutout", "refine": "none"}
+    coarse = visit.result()[..., 3]
+    assert uncertain(refined) < uncertain(coarse)
+
+
+def test_colour_spill_is_taken_out_unless_switched_off(visit):
+    """The alpha stays; colours differ at its edge alone."""
+    visit.choose(make("PNG", astronaut()))
+    visit.finished()
+    clean = visit.result()
+    visit.change(lambda: visit.page.get_by_label("Remove colour spill").uncheck())
+
+    assert visit.sent() == {"output": "cutout", "decontaminate": "false"}
+    spilt = visit.result()
+    differ = (clean[..., :3] != spilt[..., :3]).any(axis=-1)
+    assert (clean[..., 3] == spilt[..., 3]).all()
+    assert differ.any()
+    assert not differ[clean[..., 3] == 255].any()
+
+
+def test_light_of_the_background_comes_round_the_rim(visit):
+    visit.choose(make("PNG", standing()))
+    visit.finished()
+    assert not visit.page.get_by_role("slider", name="Light wrap").is_visible()
+    visit.change(lambda: visit.pick("output", "composite"))
+    visit.change(lambda: visit.pick("background", "colour"))
+    plain = visit.result().astype(int)
+    visit.slide("Light wrap", 80)
+
+    assert visit.sent()["light_wrap"] == "80"
+    brighter = (visit.result().astype(int) - plain).sum(axis=-1)
+    assert brighter.max() > 100
+    assert brighter[200, 100] < 20
+
+
+def test_moving_begins_where_the_person_stands(visit):
+    visit.choose(make("PNG", standing()))
+    visit.finished()
+    before = visit.result()[..., 3].astype(int)
+    visit.page.get_by_text("Placement", exact=True).click()
+    visit.change(lambda: visit.page.get_by_label("Move the person").check())
+    still = visit.result()[..., 3].astype(int)
+    visit.slide("From the left", 70)
+
+    assert np.abs(before - still).mean() < 3
+    assert re.fullmatch(r"x:0\.7,y:[01](\.\d+)?", visit.sent()["layout"])
+    assert middle(visit.result()) == pytest.approx(0.7 * 320, abs=4)
+    visit.slide("From the top", 60)
+    assert visit.sent()["layout"] == "x:0.7,y:0.6"
+    assert lower_edge(visit.result()) == pytest.approx(0.6 * 240, abs=4)
+
+
+def test_person_can_be_scaled_and_mirrored_in_place(visit):
+    visit.choose(make("PNG", standing()))
+    visit.finished()
+    whole = visit.result()
+    visit.page.get_by_text("Placement", exact=True).click()
+    visit.slide("Size", 50)
+
+    assert visit.sent() == {"output": "cutout", "layout": "scale:0.5"}
+    half = visit.result()
+    assert person_pixels(half) == pytest.approx(person_pixels(whole) / 4, rel=0.1)
+    assert middle(half) == pytest.approx(middle(whole), abs=3)
+    assert lower_edge(half) == pytest.approx(lower_edge(whole), abs=3)
+    assert half[230, 90, 2] < 50
+    visit.change(lambda: visit.page.get_by_label("Mirrored").check())
+    assert visit.sent()["layout"] == "scale:0.5,flip:true"
+    assert visit.result()[230, 90, 2] > 200
+    assert visit.page.inner_text("#placement-state") == "50\u00a0%, mirrored"
+
+
+def test_copies_stand_side_by_side(visit):
+    visit.choose(make("PNG", standing()))
+    visit.finished()
+    visit.page.get_by_text("Placement", exact=True).click()
+    visit.slide("Size", 40)
+    visit.slide("Copies", 3)
+    visit.slide("Apart", 30)
+
+    layout = "x:0.2,scale:0.4;x:0.5,scale:0.4;x:0.8,scale:0.4"
+    assert visit.sent() == {"output": "cutout", "layout": layout}
+    row = visit.result()[220, :, 3] > 127
+    starts = np.flatnonzero(np.diff(row.astype(int)) == 1)
+    ends = np.flatnonzero(np.diff(row.astype(int)) == -1)
+    assert (starts + ends) / 2 == pytest.approx([0.2 * 320, 0.5 * 320, 0.8 * 320], abs=4)
+
+
+def test_crop_and_placement_switch_each_other_off(visit):
+    crop, invert = (
+        visit.page.get_by_label(label)
+        for label in ("Crop to the person", "Keep the background instead")
+    )
+    visit.choose(make("PNG", standing()))
+    visit.finished()
+    visit.page.get_by_text("Placement", exact=True).click()
+    visit.slide("Size", 50)
+    assert crop.is_disabled()
+    assert invert.is_disabled()
+    visit.slide("Size", 100)
+    visit.change(crop.check)
+
+    assert not visit.page.get_by_role("slider", name="Size").is_visible()
+    assert visit.page.get_by_text("Needs a photo that is neither cropped").is_visible()
+    assert visit.sent() == {"output": "cutout", "crop": "true"}
+
+
+def test_controls_without_effect_are_not_shown(visit):
+    spill, wrap = (visit.page.get_by_label(name) for name in ("Remove colour spill", "Light wrap"))
+    shown = {}
+    for output in ("cutout", "composite", "mask"):
+        visit.pick("output", output)
+        shown[output] = spill.is_visible(), wrap.is_visible()
+
+    assert shown == {"cutout": (True, False), "composite": (True, True), "mask": (False, False)}
+    visit.choose(make("PNG", quadrants()))
+    visit.finished()
+    assert visit.sent() == {}
 
 
 def test_mask_can_be_hardened_and_inverted(visit):
@@ -300,6 +489,8 @@ def test_curl_line_makes_the_same_file(visit, tmp_path):
     visit.finished()
     visit.change(lambda: visit.pick("output", "composite"))
     visit.change(lambda: visit.page.get_by_label("Hard edge").check())
+    visit.page.get_by_text("Placement", exact=True).click()
+    visit.slide("Copies", 2)
     with visit.page.expect_download() as saved:
         visit.page.click("#download")
     (tmp_path / name).write_bytes(make("PNG", quadrants()))
@@ -349,6 +540,10 @@ def test_phone_shows_everything_without_scrolling_sideways(scheme, visit_to, ser
     visit = visit_to(server_url, viewport=PHONE, color_scheme=scheme)
     visit.choose(make("PNG", astronaut()))
     visit.finished()
+    visit.page.get_by_text("Placement", exact=True).click()
+    visit.slide("Copies", 6)
+    visit.change(lambda: visit.page.get_by_label("Move the person").check())
+    visit.change(lambda: visit.pick("output", "composite"))
 
     width = visit.page.evaluate("document.documentElement.scrollWidth")
     paper = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")

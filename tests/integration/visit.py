@@ -42,6 +42,16 @@ _HAND_OVER = """([kind, name, bytes]) => {
     : new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true });
   document.body.dispatchEvent(event);
 }"""
+_REMEMBER_FORMS = """() => {
+  const send = window.fetch;
+  window.forms = [];
+  window.fetch = (path, request) => {
+    if (request?.body instanceof FormData) window.forms.push([...request.body]);
+    return send(path, request);
+  };
+}"""
+_NEWEST_FORM = """() => Object.fromEntries(
+  window.forms.at(-1).filter(([, value]) => typeof value === 'string'))"""
 _NEW_RESULT = """before => document.querySelector('main').dataset.state === 'done'
   && document.querySelector('#after').src !== before"""
 
@@ -59,6 +69,7 @@ class Visit:
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._expect_home)
+        self.page.add_init_script(f"({_REMEMBER_FORMS})()")
         self.page.goto(f"{self.origin}/")
 
     def choose(self, content: bytes, name: str = "portrait.png") -> None:
@@ -81,6 +92,16 @@ class Visit:
     def pick(self, name: str, value: str) -> None:
         """One of several, by the label that a person would press."""
         self.page.locator(f"label:has([name={name}][value={value}])").click()
+
+    def slide(self, label: str, value: int) -> None:
+        """Moves a slider there, and waits for the new result."""
+        slider = self.page.get_by_role("slider", name=label, exact=True)
+        self.change(lambda: slider.fill(str(value)))
+
+    def sent(self) -> dict[str, str]:
+        """What the newest request said beside its files; the browser does not tell of itself."""
+        said: dict[str, str] = self.page.evaluate(_NEWEST_FORM)
+        return said
 
     def offer_key(self, key: str) -> None:
         self.page.get_by_label("This server asks for an API key").fill(key)
