@@ -185,7 +185,7 @@ def _words(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
     return (
         f"{width}x{height}  {segmenter.spec.name} {domain}{face}"
         f"coverage {100 * told.coverage:.0f} %, pieces {told.islands}, "
-        f"certainty {100 * told.confidence:.0f} %"
+        f"confidence {100 * told.confidence:.0f} %"
     )
 
 
