@@ -99,13 +99,14 @@ def _paint(
             return layout.place_mask(shaped, box, look.layout, photo.photo_hw)
         return np.ascontiguousarray(shaped[window])
     rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, shaped))
-    colours = foreground(rgb, _kept(soft, look)[window]) if look.decontaminate else rgb
+    mixed = np.ascontiguousarray(_kept(soft, look)[window])
+    colours = foreground(rgb, mixed) if look.decontaminate else rgb
     shown = layout.Layer(colours, alpha)
     if look.layout is not None:
         shown = layout.place(colours, alpha, box, look.layout, photo.photo_hw)
     if look.output is Output.CUTOUT:
         return compose.cutout(*shown)
-    scene = _background(rgb, alpha, picture, look.background)
+    scene = _background(rgb, np.maximum(mixed, alpha), picture, look.background)
     lit = compose.light_wrap(*shown, scene, look.light_wrap)
     return compose.composite(lit, shown.alpha, scene, in_place=True)
 
@@ -128,16 +129,17 @@ def _stretch(start: int, length: int, share: float, end: int) -> slice:
 
 def _background(
     rgb: NDArray[np.uint8],
-    alpha: NDArray[np.uint8],
+    hidden: NDArray[np.uint8],
     picture: Frame | None,
     background: Background,
 ) -> NDArray[np.uint8]:
+    """`hidden` is what is shown, or is mixed into the photo: nothing of it belongs here."""
     size_hw = (rgb.shape[0], rgb.shape[1])
     match background:
         case Colour(colour):
             return compose.solid(size_hw, colour)
         case Blur(radius_percent):
-            return compose.blurred(rgb, radius_percent, alpha)
+            return compose.blurred(rgb, radius_percent, hidden)
         case Picture():
             if picture is None:
                 raise ValueError("a job with a picture background comes with the picture")

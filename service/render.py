@@ -55,6 +55,8 @@ class Rendered:
     quality: matte.MaskQuality
     routed: Routed | None
     """None where the model takes no domain."""
+    looks: int
+    """How often the model was asked: twice for a person who is small in the photo."""
     stages: dict[str, float]
     """Seconds by the names that metrics and `Server-Timing` use, in order."""
 
@@ -113,6 +115,7 @@ def render(
         pieces=drawn.pieces,
         quality=found.quality,
         routed=found.routed,
+        looks=found.looks,
         stages={
             "decode": stages["fit"],
             "route": stages["route"],

@@ -99,6 +99,9 @@ class Report(Wire):
         description="Share of the photo that its dominant face covers, 0..1; null when nobody "
         "looked for a face."
     )
+    looks: int = Field(
+        description="How often the model was asked: twice for a person who is small in the photo."
+    )
     timings_ms: dict[str, float]
     image: ResultImage
 

@@ -187,7 +187,8 @@ def _range(kind: str, low: float, high: float, default: float | None = None) -> 
     return schema if default is None else schema | {"default": default}
 
 
-_PLACED = r"(x:-?[0-9.]+|y:-?[0-9.]+|scale:[0-9.]+|flip:(true|false))"
+_PLACED = r"((x|y|scale):-?([0-9]{1,3}(\.[0-9]*)?|\.[0-9]+)|flip:(true|false))"
+_COPY = f"{_PLACED}(,{_PLACED}){{0,3}}"
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 
 PARAMETERS: dict[str, Parameter] = {
@@ -260,7 +261,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "layout": Parameter(
         read_layout,
-        {"type": "string", "pattern": f"^{_PLACED}([,;]{_PLACED})*$"},
+        {"type": "string", "pattern": f"^{_COPY}(;{_COPY}){{0,7}}$"},
         "Where the person goes: `x:0.3,y:1,scale:0.6,flip:true` puts the middle of their lower "
         "edge at that share of the picture's width and height, scaled and mirrored; what is left "
         "out stays as it is. Up to 8 copies with `;` between them, a later one in front.",

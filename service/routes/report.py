@@ -53,6 +53,7 @@ def _report(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: st
         ),
         domain=routed.domain.label if routed else None,
         face_ratio=routed.face_ratio if routed else None,
+        looks=rendered.looks,
         timings_ms={stage: round(1000 * s, 3) for stage, s in rendered.stages.items()},
         image=_image(rendered),
     )

@@ -105,11 +105,16 @@ def solid(size_hw: Size, colour: tuple[int, int, int]) -> Planes:
     )
 
 
-def blurred(planes: Planes, radius_percent: float) -> Planes:
-    """Out of focus: a Gaussian whose sigma is that share of the short side."""
+def blurred(planes: Planes, radius_percent: float, alpha: NDArray[np.uint8]) -> Planes:
+    """Out of focus: a Gaussian whose sigma is that share of the short side, of what is behind the
+    person of uint8 [h,w].
+    """
     sigma = radius_percent / 100 * min(planes.size_hw)
+    small = shrink(alpha, half(planes.size_hw))
     return Planes(
-        gaussian(planes.y, sigma), gaussian(planes.u, sigma / 2), gaussian(planes.v, sigma / 2)
+        gaussian(planes.y, sigma, alpha),
+        gaussian(planes.u, sigma / 2, small),
+        gaussian(planes.v, sigma / 2, small),
     )
 
 

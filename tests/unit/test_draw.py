@@ -96,6 +96,14 @@ def test_a_blurred_background_shows_nothing_of_the_person():
     assert np.abs(beside - BLUE).max() <= 3
 
 
+def test_a_hard_mask_leaves_no_glow_of_its_rim():
+    frame, alpha = photo(LEFT)
+    frame.rgb[20:110, 70:74], alpha[20:110, 70:74] = RED, 200
+    look = Look(output=Output.COMPOSITE, background=Blur(5), threshold=0.9)
+    drawn = draw(look, frame, None, matte(alpha))
+    assert np.abs(drawn.image[60, 76:90].astype(int) - BLUE).max() <= 3
+
+
 def test_refining_takes_the_edge_from_the_photo():
     """The mask is as soft as that of a model that saw the photo at an eighth of its size."""
     frame, truth = photo(Box(160, 160, 720, 480), hw=(960, 1600))

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.draw import person_of, shape
 from service.look import Background, Blur, Colour, Output, Picture
 from service.segmenter import Matte
@@ -27,14 +30,14 @@ class Painter:
             case Output.MASK:
                 return yuv.grey(alpha)
             case Output.COMPOSITE:
-                return yuv.composite(photo, alpha, self._behind(options, photo))
+                return yuv.composite(photo, alpha, self._behind(options, photo, alpha))
             case Output.CUTOUT:
                 raise ValueError("video has no transparency")
 
-    def _behind(self, options: StreamOptions, photo: Planes) -> Planes:
+    def _behind(self, options: StreamOptions, photo: Planes, alpha: NDArray[np.uint8]) -> Planes:
         match options.look.background:
             case Blur(radius_percent):
-                return yuv.blurred(photo, radius_percent)
+                return yuv.blurred(photo, radius_percent, alpha)
             case Colour(rgb):
                 return self._kept(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
             case Picture():

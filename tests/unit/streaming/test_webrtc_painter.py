@@ -49,7 +49,7 @@ def test_composite_is_that_of_photos(size_hw):
     rgb = person(*size_hw)
     for background, behind in (
         (Colour(GREEN), np.full_like(rgb, GREEN)),
-        (Blur(5), blurred(rgb, 5)),
+        (Blur(5), blurred(rgb, 5, left_half(size_hw))),
     ):
         drawn = painted(Painter(), options(background), rgb)
         expected = composite(rgb, left_half(size_hw), behind)

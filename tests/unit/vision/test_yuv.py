@@ -121,12 +121,22 @@ def test_solid_is_one_colour(size_hw):
 def test_blur_is_as_wide_in_colour_as_in_brightness():
     rgb = np.zeros((200, 200, 3), np.uint8)
     rgb[:, 100:] = 255, 0, 0
-    planes = yuv.blurred(yuv.from_rgb(rgb), 10)
+    planes = yuv.blurred(yuv.from_rgb(rgb), 10, np.zeros((200, 200), np.uint8))
     wide = [np.ptp(plane.astype(int)[:, [50, 149]]) for plane in (planes.y, planes.v.repeat(2, 1))]
     whole = [np.ptp(plane.astype(int)) for plane in yuv.from_rgb(rgb)[::2]]
     shares = [part / all_of_it for part, all_of_it in zip(wide, whole, strict=True)]
     assert shares[0] == pytest.approx(shares[1], abs=0.03)
     assert planes.y[0, 100] == pytest.approx((16 + 82) / 2, abs=3)
+
+
+def test_blur_is_of_what_is_behind_the_person():
+    rgb = np.full((200, 200, 3), (20, 40, 220), np.uint8)
+    alpha = np.zeros((200, 200), np.uint8)
+    rgb[50:150, 50:150], alpha[50:150, 50:150] = (220, 30, 30), 255
+    for plane, behind in zip(
+        yuv.blurred(yuv.from_rgb(rgb), 5, alpha), yuv.from_rgb(rgb[:50]), strict=True
+    ):
+        assert np.abs(plane.astype(int) - int(behind[0, 0])).max() <= 4
 
 
 @pytest.mark.parametrize(
