@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from training.losses.semantic_connectivity import semantic_connectivity
 
@@ -22,6 +22,9 @@ INTERVAL = (2.5, 97.5)
 """Percentiles: 95 % of the resamples lie between."""
 FEW = 10
 """Of fewer photos the bootstrap knows too little: one photo alone would be certain."""
+
+BOUNDARY_WIDTH = 0.02
+"""Of the image diagonal, as boundary IoU is published."""
 
 CONTOUR_TOLERANCE = 0.008
 """Of the image diagonal, as DAVIS; the TriSeNet paper does not state its own."""
@@ -121,6 +124,14 @@ def compare(
     )
 
 
+def mean_of(values: ArrayLike, *, resamples: int = RESAMPLES) -> Estimate:
+    """The mean of one figure a photo; of differences, it is paired."""
+    column = np.asarray(values, np.float64)
+    drawn = _draws(len(column), resamples) @ column / len(column)
+    low, high = np.percentile(drawn, INTERVAL)
+    return Estimate(float(column.mean()), float(low), float(high), len(column))
+
+
 Figures = dict[str, NDArray[np.float64]]
 
 
@@ -187,6 +198,23 @@ def contour_accuracy(prediction: Mask, truth: Mask, *, radius: int | None = None
     if precision + recall == 0:
         return 0.0
     return 2 * precision * recall / (precision + recall)
+
+
+def boundary_iou(prediction: Mask, truth: Mask, *, width: float = BOUNDARY_WIDTH) -> float:
+    """IoU of the rims of both masks, as wide as that share of the diagonal (Cheng et al., CVPR
+    2021); 1 when neither has one.
+    """
+    pixels = max(1, round(width * math.hypot(*truth.shape)))
+    predicted, actual = _rim(prediction, pixels), _rim(truth, pixels)
+    either = int((predicted | actual).sum())
+    return int((predicted & actual).sum()) / either if either else 1.0
+
+
+def _rim(mask: Mask, pixels: int) -> Mask:
+    """The part of a mask within so many pixels of its outline or of the image's edge."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    inner = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=pixels)[1:-1, 1:-1]
+    return np.asarray(mask & (inner == 0))
 
 
 def boundary(mask: Mask) -> Mask:

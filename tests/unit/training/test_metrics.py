@@ -7,9 +7,11 @@ import pytest
 
 from training.metrics import (
     boundary,
+    boundary_iou,
     compare,
     contour_accuracy,
     estimate,
+    mean_of,
     score,
     summarise,
 )
@@ -125,3 +127,30 @@ def test_few_photos_make_nothing_sure(photos: int, sure: bool) -> None:
     assert (better.surely_positive, worse.surely_negative) == (sure, sure)
     assert not better.surely_negative
     assert not worse.surely_positive
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [
+        pytest.param([TRUTH], 1.0, id="same"),
+        pytest.param([(15, 15, 49, 49)], 124 / 372, id="grown by one"),
+        pytest.param([(12, 12, 52, 52)], 0.0, id="grown by more than a rim"),
+        pytest.param([], 0.0, id="empty"),
+    ],
+)
+def test_boundary_iou_of_rims_two_pixels_wide(
+    prediction: list[tuple[int, int, int, int]], expected: float
+) -> None:
+    assert boundary_iou(mask(*prediction), mask(TRUTH)) == pytest.approx(expected)
+
+
+def test_boundary_iou_of_nothing_is_perfect() -> None:
+    assert boundary_iou(mask(), mask()) == 1
+
+
+def test_a_mean_has_an_interval_about_it() -> None:
+    figure = mean_of([1.0, 2.0, 3.0, 6.0] * 5)
+    assert figure.value == 3
+    assert 2 < figure.low < 3 < figure.high < 4
+    assert figure.photos == 20
+    assert mean_of(np.full(12, -2.0)).surely_negative

@@ -1,0 +1,278 @@
+"""What the photo's edges and clean colours are worth, by source, and what they cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from service.vision.decontaminate import foreground
+from service.vision.geometry import Size
+from service.vision.refine import guided
+from training.benchmark.measure import cost_of
+from training.data.augmentation import random_crop
+from training.data.portraits import Portrait, read_frame
+from training.metrics import CONTOUR_TOLERANCE, Estimate, boundary_iou, contour_accuracy, mean_of
+from training.report.markdown import figure, signed, table
+from training.report.scores import Answer, Group, group
+
+FINE = 0.005
+"""Of the diagonal: a rim in which a pixel or two are told."""
+NEAR = 0.01
+"""Of the diagonal to either side of the outline: where wrong levels are counted."""
+MEASURES = {
+    "iou": "IoU person",
+    "contour": "CA",
+    "boundary": "boundary IoU",
+    "fine": "fine boundary IoU",
+    "levels": "wrong levels",
+}
+SIZES: tuple[Size, ...] = ((480, 640), (720, 1280), (3000, 4000))
+SCENES = 8
+"""Of each source, made to measure colours."""
+RIM = 2.0
+"""Sigma in pixels by which the outline of a made scene is softened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """A model's masks of the same photos, a row for each with the figures of `MEASURES`, in
+    percent: as they came, and guided by the photo.
+    """
+
+    model: str
+    plain: NDArray[np.float64]
+    guided: NDArray[np.float64]
+
+    def gain(self, measure: str, part: Group) -> Estimate:
+        """Guided less plain, in points, over the photos of a group."""
+        column = list(MEASURES).index(measure)
+        rows = list(part.rows)
+        return mean_of(self.guided[rows, column] - self.plain[rows, column])
+
+    def level(self, measure: str, part: Group) -> Estimate:
+        return mean_of(self.plain[list(part.rows), list(MEASURES).index(measure)])
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """Mean error of a cut-out's colours in levels, a number for each scene, by the mask used."""
+
+    mask: str
+    photo: tuple[float, ...]
+    """With the photo's own colours."""
+    clean: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeFigures:
+    groups: tuple[Group, ...]
+    refined: tuple[Refined, ...]
+    colours: tuple[Colours, ...]
+    cpu_ms: Mapping[Size, tuple[float, float]]
+    """Median processor time of `guided` and of `foreground` by the photo's size."""
+
+
+def measure_edges(
+    answers: Mapping[str, Answer], portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+) -> EdgeFigures:
+    """The answers of models, by name, as `scores.open_answer` gives them; the first one's masks
+    are also those that colours are measured with. `backgrounds` are photos without a person.
+    """
+    return EdgeFigures(
+        groups=tuple(each for each in group(portraits) if each.kind != "domain"),
+        refined=tuple(_refined(name, each, portraits) for name, each in answers.items()),
+        colours=_colours(answers, portraits, backgrounds),
+        cpu_ms={size: _cost(size) for size in SIZES},
+    )
+
+
+def _refined(name: str, answer: Answer, portraits: Sequence[Portrait]) -> Refined:
+    plain, refined = [], []
+    for each in track(portraits, f"{name}, edges", console=Console(stderr=True), transient=True):
+        truth, alpha = each.truth(), answer(each, each.domain)
+        plain.append(_figures(alpha, truth))
+        refined.append(_figures(guided(each.rgb(), alpha), truth))
+    return Refined(name, np.array(plain), np.array(refined))
+
+
+def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float, ...]:
+    """In the order of `MEASURES`, in percent."""
+    person, actual = alpha > 127, truth > 127
+    either = int((person | actual).sum())
+    shares = (
+        int((person & actual).sum()) / either if either else 1.0,
+        contour_accuracy(person, actual),
+        boundary_iou(person, actual),
+        boundary_iou(person, actual, width=FINE),
+        _wrong_levels(alpha, truth),
+    )
+    return tuple(100 * share for share in shares)
+
+
+def _wrong_levels(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
+    """Mean difference of two masks, 0..1, around the outline of the true one."""
+    side = 2 * max(1, round(NEAR * float(np.hypot(*truth.shape)))) + 1
+    hard = cv2.threshold(truth, 127, 1, cv2.THRESH_BINARY)[1]
+    near = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, np.ones((side, side), np.uint8)) > 0
+    difference = cv2.absdiff(alpha, truth)[near]
+    return float(difference.mean()) / 255 if difference.size else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A person of known colours before another background; uint8."""
+
+    portrait: Portrait
+    """The one it was made of."""
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8]
+    own: NDArray[np.uint8]
+
+
+def _colours(
+    answers: Mapping[str, Answer], portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+) -> tuple[Colours, ...]:
+    """By the true mask, and by the first model's, guided."""
+    name, answer = next(iter(answers.items()))
+    errors: dict[str, list[tuple[float, float]]] = {"true": [], f"{name}, guided": []}
+    with TemporaryDirectory() as folder:
+        for scene in made_scenes(portraits, backgrounds):
+            file = Path(folder) / f"{scene.portrait.id}.png"
+            cv2.imwrite(str(file), scene.rgb[..., ::-1])
+            found = guided(
+                scene.rgb, answer(replace(scene.portrait, image=file), scene.portrait.domain)
+            )
+            for mask, rows in zip((scene.alpha, found), errors.values(), strict=True):
+                rows.append(
+                    (
+                        colour_error(scene.rgb, scene, mask),
+                        colour_error(foreground(scene.rgb, mask), scene, mask),
+                    )
+                )
+    return tuple(
+        Colours(mask, tuple(row[0] for row in rows), tuple(row[1] for row in rows))
+        for mask, rows in errors.items()
+    )
+
+
+def made_scenes(portraits: Sequence[Portrait], backgrounds: Sequence[Path]) -> Iterator[Scene]:
+    """Up to `SCENES` of each source; always the same."""
+    rng = np.random.default_rng(0)
+    seen: dict[str, int] = {}
+    for each in portraits:
+        seen[each.source] = seen.get(each.source, 0) + 1
+        if seen[each.source] <= SCENES and (each.truth() > 250).any():
+            behind = read_frame(backgrounds[int(rng.integers(len(backgrounds)))]).rgb
+            alpha = np.asarray(cv2.GaussianBlur(each.truth(), (0, 0), RIM), np.uint8)
+            own = _spread(each.rgb(), each.truth())
+            share = alpha[..., None] / 255
+            crop = random_crop(behind, (alpha.shape[0], alpha.shape[1]), rng)
+            rgb = np.rint(own * share + crop * (1 - share)).astype(np.uint8)
+            yield Scene(each, rgb, alpha, own)
+
+
+def _spread(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The person's colours, and outside those of the nearest pixel well inside."""
+    inside = cv2.erode((truth > 250).astype(np.uint8), np.ones((5, 5), np.uint8))
+    if not inside.any():
+        inside = (truth > 250).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(
+        1 - inside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    palette = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
+    palette[nearest[inside > 0]] = rgb[inside > 0]
+    return np.asarray(palette[nearest], np.uint8)
+
+
+def colour_error(rgb: NDArray[np.uint8], scene: Scene, mask: NDArray[np.uint8]) -> float:
+    """Mean difference in levels from the person's own colours where `mask` is between and some of
+    the person is, weighted by `mask`: as much as it shows.
+    """
+    weight = mask * ((mask > 0) & (mask < 255) & (scene.alpha > 0)).astype(np.float64)
+    difference = cv2.absdiff(rgb, scene.own).mean(axis=2)
+    return float((difference * weight).sum() / max(weight.sum(), 1.0))
+
+
+def _cost(size: Size) -> tuple[float, float]:
+    """Of a made photo with a person of usual proportions in the middle, on this thread alone."""
+    rng = np.random.default_rng(0)
+    height, width = size
+    coarse = rng.integers(0, 256, (60, 80, 3), np.uint8)
+    rgb = np.asarray(cv2.resize(coarse, (width, height)), np.uint8)
+    small = np.zeros((384, 384), np.uint8)
+    cv2.ellipse(small, (190, 110), (60, 80), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    cv2.ellipse(small, (190, 340), (130, 160), 0, 0, 360, 255, -1, cv2.LINE_AA)
+    alpha = np.asarray(cv2.resize(small, (width, height)), np.uint8)
+    refined = guided(rgb, alpha)
+    edges = cost_of(lambda: guided(rgb, alpha), calls=15, budget_s=2)
+    colours = cost_of(lambda: foreground(rgb, refined), calls=15, budget_s=2)
+    return edges.cpu_ms, colours.cpu_ms
+
+
+def edges_text(figures: EdgeFigures, pictures: str) -> str:
+    """The section of RESULTS.md; it has no picture in the folder `pictures`."""
+    parts = [
+        "## Edges and colours",
+        _opening(),
+        *(_gains(each, figures.groups) for each in figures.refined),
+        _colours_text(figures),
+        _times(figures),
+    ]
+    return "\n\n".join(parts)
+
+
+def _opening() -> str:
+    return f"""`refine=guided` moves a mask's uncertain pixels to the photo's edges. The tables have
+what that changes, in points, guided less plain on the same photos; bold where the interval leaves
+out zero. *CA* allows {100 * CONTOUR_TOLERANCE:g} % of the diagonal, about what labels are true to,
+and so tells little of edges. *Boundary IoU* is that of rims as wide as 2 % of the diagonal (Cheng
+et al., CVPR 2021), *fine* of {100 * FINE:g} %. *Wrong levels* is the mean difference from the
+reference, in percent, within {100 * NEAR:g} % of its outline: less is better. Outlines of eg1800
+and ccp are drawn coarsely; facesynthetics' are exact, hair included."""
+
+
+def _gains(refined: Refined, groups: Sequence[Group]) -> str:
+    head = ("", "photos", *MEASURES.values())
+    whole = groups[0]
+    plain = (figure(refined.level(each, whole)) for each in MEASURES)
+    rows: list[tuple[str, ...]] = [("plain, all", f"{len(whole.rows)}", *plain)]
+    for part in groups:
+        gains = (signed(refined.gain(each, part)) for each in MEASURES)
+        rows.append((f"guided, {part.name}", f"{len(part.rows)}", *gains))
+    return f"### {refined.model}\n\n{table(head, rows)}"
+
+
+def _colours_text(figures: EdgeFigures) -> str:
+    head = ("mask", "scenes", "photo's colours", "clean colours", "clean less photo's")
+    rows = [
+        (
+            each.mask,
+            f"{len(each.photo)}",
+            figure(mean_of(each.photo)),
+            figure(mean_of(each.clean)),
+            signed(mean_of(np.subtract(each.clean, each.photo))),
+        )
+        for each in figures.colours
+    ]
+    return f"""### Colours
+
+`decontaminate=true` on made scenes: people of the photos, their outline softened and their colours
+carried over it, before backgrounds of other photos. Mean error of a cut-out's colour, in levels of
+255, where the mask is between, weighted by the mask.
+
+{table(head, rows)}"""
+
+
+def _times(figures: EdgeFigures) -> str:
+    rows = [
+        (f"{width}x{height}", f"{edges:.1f}", f"{colours:.1f}")
+        for (height, width), (edges, colours) in figures.cpu_ms.items()
+    ]
+    head = ("photo", "edges, processor ms", "colours, processor ms")
+    return f"One thread, median, a person in the middle:\n\n{table(head, rows)}"
