@@ -24,6 +24,12 @@ from service.vision.band import grid, pad, tiles
 
 SOLVED_SIDE = 192
 """Cells along the photo's longer side at which lines are found: about what a model sees."""
+GUIDE_SIDE = 1536
+"""Pixels along its longer side from which a photo, reduced as it was decoded, may guide a mask
+that is wanted alone. Every pixel more tells a little more of hair, so there is no size at which
+nothing is lost: over made heads with strands of 2 to 5 pixels in 3072, this takes away 86 % of
+what the whole photo takes away of the mask's error (2048: 91 %; 1024: 75 %; 768: 62 %; 384: 28 %).
+"""
 RADIUS = 3
 """Cells to either side that share a line."""
 NOISE = 2e-4
