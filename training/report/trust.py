@@ -192,10 +192,10 @@ def _confidence(models: Sequence[Reliability], pictures: str) -> Iterable[str]:
     yield f"""The confidence of a mask is the share of its boundary band, {BOUNDARY_BAND} pixels on
 either side of the outline at the model's resolution, that is expected to be on the right side. It
 is one line for all models through the mean of |alpha - 127.5| / 127.5 over the band, drawn on
-training photos by `python -m training.trust`; here it is held against the validation photos, every
-model as it is served. The calibration error is the mean distance of what was said from what was
-observed over {BINS} bins of as many photos each, in points; the plain mean is what the confidence
-was before. Photos in which the mask has no outline are left out."""
+training photos by `python -m training.trust`; here it is held against the validation photos, as
+each model sees them at its first look. The calibration error is the mean distance of what was said
+from what was observed over {BINS} bins of as many photos each, in points; the plain mean is what
+the confidence was before. Photos in which the mask has no outline are left out."""
     yield table(head, rows)
     yield f"![what was said against what was observed]({pictures}/{PICTURE})"
 
@@ -222,9 +222,9 @@ def _nobody(models: Sequence[Presence]) -> Iterable[str]:
 {100 * MIN_SHARE:g} % of the area; or less than {100 * SURE_SHARE:g} %, and the outline is not
 decided (the plain mean above under {SURE_DECIDED:g}, a confidence under {_least():.2f}). *Once* the
 first was the whole rule. Alarms are on scenes without a person; lost are photos of people that were
-called `none`, of use those among them whose mask has an IoU of {USEFUL:g} with the reference. The
-photos have no person of less than a hundredth of the area: how many smaller ones are lost is not
-known."""
+called `none`, of use those among them whose mask has an IoU of {USEFUL:g} with the reference.
+Hardly a photo has a person of less than a hundredth of the area: how many smaller ones are lost is
+not known. The second look that the service takes at small people is not counted."""
     yield table(head, rows)
 
 
