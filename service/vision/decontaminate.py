@@ -10,13 +10,14 @@ between.
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from service.vision.band import grid, pad, tiles
 
-AVERAGED_SIDE = 256
+AVERAGED_SIDE = 192
 """Cells along the photo's longer side at which colours are averaged."""
-FAR, NEAR = 8, 2
+FAR, NEAR = 6, 1
 """Cells to either side that are averaged: in the first pass, which must reach what is decided
 from anywhere in the band, and in the second, which must follow the colours."""
 STRANGER = 1e-4
@@ -75,9 +76,9 @@ def _own(
     alpha: NDArray[np.uint8],
     person: NDArray[np.uint8],
     behind: NDArray[np.uint8],
-) -> NDArray[np.uint8]:
+) -> MatLike:
     """A tile [h,w,3]: the person's average, and what of the pixel both averages do not explain."""
     share = cv2.merge([alpha * np.float32(1 / 255)] * 3)
-    around, beyond = person.astype(np.float32), behind.astype(np.float32)
-    detail = rgb - (beyond + share * (around - beyond))
-    return np.rint(np.clip(around + share * detail, 0, 255)).astype(np.uint8)
+    apart = cv2.multiply(cv2.subtract(person, behind, dtype=cv2.CV_32F), share)
+    detail = cv2.subtract(rgb, cv2.add(apart, behind, dtype=cv2.CV_32F), dtype=cv2.CV_32F)
+    return cv2.add(cv2.multiply(detail, share), person, dtype=cv2.CV_8U)
