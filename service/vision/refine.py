@@ -106,8 +106,8 @@ def _apply(
     line: Sequence[Plane], share: Plane, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]
 ) -> MatLike:
     """A tile: the mask uint8 [h,w] moved to what its line says by `share` of the way."""
-    told: MatLike = line[3]
-    for slope, channel in zip(line, cv2.split(rgb.astype(np.float32)), strict=False):
-        told = cv2.add(told, cv2.multiply(slope, channel))
-    level = np.rint(np.clip(told, 0, 255)).astype(np.uint8)
+    by_red, by_green, by_blue, told = line
+    red, green, blue = cv2.split(rgb.astype(np.float32))
+    partly = cv2.add(cv2.add(told, cv2.multiply(by_red, red)), cv2.multiply(by_green, green))
+    level = cv2.add(partly, cv2.multiply(by_blue, blue), dtype=cv2.CV_8U)
     return cv2.blendLinear(level, alpha, share, 1 - share)
