@@ -44,7 +44,7 @@ class Segmented:
     coverage: float
     """Share of the photo that is person, 0..1."""
     confidence: float
-    """How decided the boundary is, 0..1."""
+    """Share of the pixels along the outline that is expected to be right, 0..1."""
     domain: str | None
     """None where the model takes none."""
     timings_s: dict[str, float]

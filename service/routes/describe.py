@@ -28,7 +28,8 @@ HEADERS = {
     "X-Mask-Coverage": "Share of the photo that is person, 0..1.",
     "X-Mask-Connectivity": "Share of the person in its largest piece, and the number of pieces: "
     "`0.9931;islands=2`.",
-    "X-Mask-Confidence": "How decided the boundary is, 0..1.",
+    "X-Mask-Confidence": "Share of the pixels along the outline that is expected to be right, "
+    "0..1.",
     "ETag": "Of content, parameters and model; send it back as If-None-Match.",
 }
 

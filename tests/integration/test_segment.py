@@ -223,7 +223,9 @@ async def test_accept_chooses_the_format(service, photo, accept, media_type):
 
 async def test_report_holds_the_image_and_what_the_headers_say(service, left_is_person):
     answer = await service.segment(
-        left_is_person, "?output=cutout&crop=true&crop_margin=10&format=webp", accept="application/json"
+        left_is_person,
+        "?output=cutout&crop=true&crop_margin=10&format=webp",
+        accept="application/json",
     )
 
     report = answer.json()

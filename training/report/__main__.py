@@ -36,8 +36,10 @@ from training.report.clips import (
     smoothing_ms,
     stream_clips,
 )
-from training.report.results import METRICS, Model, Results
+from training.report.edges import measure_edges
+from training.report.results import Model, PhotoFigures, Results
 from training.report.scores import (
+    METRICS,
     OWN,
     Answer,
     Contender,
@@ -49,6 +51,7 @@ from training.report.scores import (
     ways_of,
     worst,
 )
+from training.report.second_look import measure_second_look
 from training.report.text import results_text
 from training.report.timing import CPU, Timing, time_models
 from training.report.trust import PICTURE as RELIABILITY
@@ -97,6 +100,7 @@ def main(
     specs = find_specs(repository, Task.SEGMENTATION)
     if not specs:
         raise typer.BadParameter(f"no segmentation model in {repository}")
+    models = [describe(spec, repository, folder) for spec in specs]
     portraits = read_portraits(data, "val")[:: effort.every]
     find = open_detector(repository)
     answers = {spec.name: open_answer(spec, repository) for spec in specs}
@@ -112,8 +116,14 @@ def main(
     draw(scored, groups, timings, folder / PICTURES)
     show_failures(scored, answers, portraits, gallery, count=effort.failures)
     backgrounds = read_backgrounds(data, "val")[:: effort.every]
-    trust = measure_trust(specs, repository, find, portraits, backgrounds)
-    draw_reliability(trust, folder / PICTURES / RELIABILITY)
+    photos = PhotoFigures(
+        second_look=measure_second_look(
+            [each.spec for each in models if each.digest_holds], repository, portraits, backgrounds
+        ),
+        edges=measure_edges(answers, portraits, backgrounds),
+        trust=measure_trust(specs, repository, find, portraits, backgrounds),
+    )
+    draw_reliability(photos.trust, folder / PICTURES / RELIABILITY)
     clips = read_clips(data, frames=effort.frames)
     streamed = stream_clips(specs, repository, clips) if clips else None
     if streamed and streamed.showings:
@@ -122,7 +132,7 @@ def main(
         quick=quick,
         portraits=portraits,
         groups=groups,
-        models=[describe(spec, repository, folder) for spec in specs],
+        models=models,
         contenders=scored,
         timings=timings,
         rounds=effort.rounds,
@@ -133,7 +143,7 @@ def main(
         streamed=streamed,
         cuts=measure_cuts(data, clips, frames=effort.frames, size_hw=CLIP_HW),
         smoothing_ms=smoothing_ms(CLIP_HW),
-        trust=trust,
+        photos=photos,
     )
     (folder / "RESULTS.md").write_text(results_text(results))
 

@@ -6,8 +6,8 @@ from itertools import combinations
 
 from training.metrics import compare, estimate
 from training.report.markdown import figure, signed, table
-from training.report.results import METRICS, Results
-from training.report.scores import NO_FACE, OWN, REFERENCE, Contender, Group
+from training.report.results import Results
+from training.report.scores import METRICS, NO_FACE, OWN, REFERENCE, Contender, Group
 
 COMPARED = ("miou_image_mean", "iou_fg_image_mean")
 SUBJECT = "md_trisenet"

@@ -8,18 +8,11 @@ from training.benchmark.measure import Figures
 from training.data.portraits import Portrait
 from training.faces import FaceReport
 from training.report.clips import Cuts, Streamed
+from training.report.edges import EdgeFigures
 from training.report.scores import Contender, Group
+from training.report.second_look import SecondLookFigures
 from training.report.timing import Timing
 from training.report.trust import TrustFigures
-
-METRICS = {
-    "iou_fg_image_mean": "IoU person, image mean",
-    "miou_image_mean": "mIoU of both classes, image mean",
-    "miou_dataset": "mIoU of both classes, areas summed over the set",
-    "pixel_accuracy": "pixel accuracy",
-    "contour_accuracy": "contour accuracy (CA)",
-    "connectivity": "semantic connectivity (SC)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +28,15 @@ class Model:
     """Relative to RESULTS.md."""
     curve: bool
     """Whether `curve.png` is beside the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFigures:
+    """What the service does to a photo beside asking the model."""
+
+    second_look: SecondLookFigures
+    edges: EdgeFigures
+    trust: TrustFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +60,4 @@ class Results:
     cuts: Cuts | None = None
     """None where it has not two clips."""
     smoothing_ms: float = 0.0
-    trust: TrustFigures | None = None
+    photos: PhotoFigures | None = None

@@ -24,6 +24,15 @@ NO_FACE = "no_face for all"
 
 EVERYTHING = ("all", "all")
 
+METRICS = {
+    "iou_fg_image_mean": "IoU person, image mean",
+    "miou_image_mean": "mIoU of both classes, image mean",
+    "miou_dataset": "mIoU of both classes, areas summed over the set",
+    "pixel_accuracy": "pixel accuracy",
+    "contour_accuracy": "contour accuracy (CA)",
+    "connectivity": "semantic connectivity (SC)",
+}
+
 Answer = Callable[[Portrait, Domain], NDArray[np.uint8]]
 """A photo, taken for one of that domain, to its mask uint8 [H,W] at the photo's size."""
 

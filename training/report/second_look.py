@@ -24,8 +24,7 @@ from training.benchmark.photos import SIZES, encoded
 from training.data.portraits import Portrait, read_frame
 from training.metrics import Estimate, Mask, MaskScore, compare, estimate, score
 from training.report.markdown import figure, signed, table
-from training.report.results import METRICS
-from training.report.scores import Group, group
+from training.report.scores import METRICS, Group, group
 
 MODELS = ("md_trisenet", "connectnet")
 COMPARED = ("iou_fg_image_mean", "miou_image_mean")
@@ -64,10 +63,13 @@ class SecondLookFigures:
 
 
 def measure_second_look(
-    repository: Path, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+    specs: Sequence[ModelSpec],
+    repository: Path,
+    portraits: Sequence[Portrait],
+    backgrounds: Sequence[Path],
 ) -> SecondLookFigures:
-    """Those of `MODELS` that the repository has, with its own faces where they take a domain."""
-    names = tuple(name for name in MODELS if (repository / name).exists())
+    """Those of `MODELS` among them, with the repository's faces where they take a domain."""
+    names = tuple(name for name in MODELS if any(spec.name == name for spec in specs))
     measured = asyncio.run(_measure(repository, names, portraits, backgrounds)) if names else ()
     return SecondLookFigures(
         models=measured,

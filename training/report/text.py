@@ -6,9 +6,11 @@ from service.routing import Domain
 from training.data.portraits import Portrait
 from training.metrics import FEW, INTERVAL, RESAMPLES
 from training.report.accuracy import accuracy_text, aims_text, differences_text
+from training.report.edges import edges_text
 from training.report.markdown import table
 from training.report.results import Model, Results
 from training.report.scores import Contender, worst
+from training.report.second_look import second_look_text
 from training.report.streams import streams_text
 from training.report.timing import CPU, CUDA, providers
 from training.report.trust import trust_text
@@ -26,10 +28,14 @@ def results_text(results: Results) -> str:
 
 
 def _photos(results: Results) -> str:
-    """What the service does to a photo beside asking the model."""
-    if results.trust is None:
+    if results.photos is None:
         return ""
-    return trust_text(results.trust, results.pictures)
+    sections = (
+        second_look_text(results.photos.second_look, results.pictures),
+        edges_text(results.photos.edges, results.pictures),
+        trust_text(results.photos.trust, results.pictures),
+    )
+    return "\n\n".join(section for section in sections if section)
 
 
 def _opening(results: Results) -> str:

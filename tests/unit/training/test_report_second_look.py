@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from service.spec import Task
 from tests.tiny_model import tiny_spec, write_tiny_model
 from training.data.portraits import Portrait
+from training.report.scores import find_specs
 from training.report.second_look import (
     SecondLookFigures,
     measure_second_look,
@@ -55,7 +57,8 @@ def repository(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def figures(repository, portraits, scenes) -> SecondLookFigures:
-    return measure_second_look(repository, portraits, scenes)
+    specs = find_specs(repository, Task.SEGMENTATION)
+    return measure_second_look(specs, repository, portraits, scenes)
 
 
 def test_small_people_are_looked_at_twice_and_seen_better(figures):
@@ -94,14 +97,16 @@ def test_the_section_tells_of_groups_that_a_second_look_changed(figures):
 
 
 def test_nothing_is_told_where_no_such_model_is(tmp_path, portraits):
-    write_tiny_model(tmp_path, tiny_spec("rcrnet"))
-    figures = measure_second_look(tmp_path, portraits, [])
+    spec = tiny_spec("rcrnet")
+    write_tiny_model(tmp_path, spec)
+    figures = measure_second_look([spec], tmp_path, portraits, [])
     assert figures.models == ()
     assert second_look_text(figures, "results") == ""
 
 
 def test_photos_that_need_no_second_look_have_no_row(repository, portraits):
-    figures = measure_second_look(repository, portraits[:1], [])
+    specs = find_specs(repository, Task.SEGMENTATION)
+    figures = measure_second_look(specs, repository, portraits[:1], [])
     text = second_look_text(figures, "results")
     assert "0 of 1 photos are looked at twice." in text
     assert "| all |" not in text
