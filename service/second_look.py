@@ -98,9 +98,11 @@ def window_around(region: Region, photo_hw: Size) -> Box:
 
 
 def _grown(first: float, length: float, end: int) -> tuple[float, float]:
-    """Middle and length in pixels of what lies within 0..`end`, with its margin."""
+    """Middle and length in pixels of what lies within 0..`end`, with a margin that need not: so a
+    person nearly as high as the photo has a window that is wide, too.
+    """
     begin, finish = (min(1.0, max(0.0, edge)) for edge in (first, first + length))
-    return end * (begin + finish) / 2, min(end, end * (finish - begin) * (1 + 2 * MARGIN))
+    return end * (begin + finish) / 2, end * (finish - begin) * (1 + 2 * MARGIN)
 
 
 def _span(middle: float, length: float, end: int) -> tuple[int, int]:

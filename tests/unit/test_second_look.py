@@ -83,6 +83,15 @@ def test_a_window_is_no_longer_than_photos_are_unless_the_photo_is(photo):
     assert window.width <= SLENDER * window.height + 2 or window.height == hw[0]
 
 
+def test_a_person_nearly_as_high_as_the_photo_has_a_wide_window():
+    """The margin that the photo has no room for counts, too: little is won by such a window."""
+    assert window_around(Region(0.1, 0.45, 0.8, 0.1), (1000, 1000)) == Box(0, 100, 1000, 800)
+
+
+def test_of_a_body_that_leaves_the_photo_the_rest_counts():
+    assert window_around(Region(0.9, 0.45, 8, 0.1), (1000, 1000)) == Box(800, 400, 200, 200)
+
+
 @given(windows(), st.integers(1, 8))
 def test_a_window_of_a_smaller_decode_is_the_same_part_of_the_photo(small, factor):
     hw, box = small
