@@ -1,12 +1,13 @@
 """Image files in, a picture as a file out: the same for HTTP and CLI."""
 
 from dataclasses import dataclass
+from math import ceil
 from time import perf_counter
 
 from service.domains import Routed
 from service.draw import draw
 from service.errors import ForegroundMissing
-from service.look import Look
+from service.look import Look, Refine
 from service.routing import Domain
 from service.segmenter import Matte, Segmenter
 from service.vision import matte
@@ -14,6 +15,7 @@ from service.vision.decode import ColourNote, Frame, ImageFormat, ImageHeader, d
 from service.vision.encode import encode
 from service.vision.geometry import Size
 from service.vision.people import Piece
+from service.vision.refine import GUIDE_SIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,21 @@ def _load(job: Job, at_least: Size) -> tuple[Frame, Frame | None]:
     photo = decode(
         job.photo.data,
         job.photo.header,
-        at_least=at_least if only_mask else None,
+        at_least=_enough(job, at_least) if only_mask else None,
         colours=not only_mask,
     )
     if job.picture is None:
         return photo, None
     return photo, decode(job.picture.data, job.picture.header)
+
+
+def _enough(job: Job, at_least: Size) -> Size:
+    """Sides of a photo that suffice for its mask."""
+    if job.look.refine is Refine.NONE:
+        return at_least
+    height, width = job.photo.header.upright_hw
+    share = min(1.0, GUIDE_SIDE / max(height, width))
+    return max(at_least[0], ceil(height * share)), max(at_least[1], ceil(width * share))
 
 
 def render(
