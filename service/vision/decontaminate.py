@@ -6,6 +6,11 @@ and what they do not explain of a pixel is that side's own detail; a second pass
 radius, averages what the first has cleaned. Here both passes are made at a reduced size and with
 weights that prefer what surely belongs, and the photo's pixels are touched only where the mask is
 between.
+
+Why not pymatting's multi-level estimate (Germer et al. 2020): on composites of known colours, 32
+of training photos and cut-outs, its error was 5.6 and 3.9 levels where this has 6.1 and 5.6 (the
+photo itself 14.8 and 16.0), and with a mask softer than the true one 8.0 and 5.1 to 7.1 and 5.8;
+for that it took 148 ms of processor time at 1280x720 to 8, and needs a compiler at run time.
 """
 
 import cv2
