@@ -1,0 +1,145 @@
+"""Every parameter of a photo on both engines: in process, and with Triton behind the gateway."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import httpx
+import numpy as np
+import pytest
+
+from service.routes.options import PARAMETERS
+from service.vision.decode import ImageFormat
+from tests.images import make_jpeg, make_png, person
+from tests.integration.pictures import picture, problem
+from tests.published import REPOSITORY
+from tests.triton.gateway import PATIENCE_S, gateway_on, until_ready
+
+PATIENT = {"queue_timeout_s": PATIENCE_S, "request_timeout_s": PATIENCE_S}
+PHOTO = make_jpeg(np.hstack([person(320, 240), person(320, 240)[:, ::-1]]))
+NOBODY = make_png(np.zeros((64, 64, 3), np.uint8))
+CUTOUT = "output=cutout"
+COMPOSITE = "output=composite"
+
+ROWS = (
+    "",
+    "model=auto",
+    "model=connectnet",
+    "model=rcrnet",
+    "output=mask",
+    CUTOUT,
+    COMPOSITE,
+    f"{COMPOSITE}&background=%2320639b",
+    f"{COMPOSITE}&background=blur:8",
+    f"{CUTOUT}&format=png",
+    f"{CUTOUT}&format=webp",
+    f"{COMPOSITE}&format=jpeg",
+    "person=all",
+    "person=dominant",
+    "refine=none",
+    "refine=guided",
+    f"{CUTOUT}&decontaminate=true",
+    f"{CUTOUT}&decontaminate=false",
+    "grow=4",
+    "grow=-4",
+    "feather=2.5",
+    f"{CUTOUT}&crop=true",
+    f"{CUTOUT}&crop=true&crop_margin=10",
+    "invert=true",
+    "threshold=0.5",
+    "domain=far_shot",
+    "domain=head_shot",
+    "require_foreground=true",
+    "layout=x:0.25,scale:0.5;x:0.75,scale:0.5,flip:true",
+    f"{COMPOSITE}&background=%23ffffff&light_wrap=60",
+)
+
+
+@dataclass(frozen=True)
+class Both:
+    """In process, and with Triton."""
+
+    clients: tuple[httpx.AsyncClient, httpx.AsyncClient]
+
+    async def post(self, path: str, **sent: object) -> tuple[httpx.Response, httpx.Response]:
+        onnx, triton = [await client.post(path, **sent) for client in self.clients]
+        return onnx, triton
+
+
+@pytest.fixture(scope="module")
+def urls(triton_server, tmp_path_factory) -> Iterator[tuple[str, str]]:
+    folders = [tmp_path_factory.mktemp(name) for name in ("onnx", "triton")]
+    shared = {"model_repository": REPOSITORY, **PATIENT}
+    with (
+        gateway_on(folders[0], engine="onnx", **shared) as onnx,
+        gateway_on(folders[1], triton_url=triton_server.grpc, **shared) as triton,
+    ):
+        yield onnx.url, triton.url
+
+
+@pytest.fixture
+async def both(urls) -> AsyncIterator[Both]:
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, verify=False)
+            )
+            for url in urls
+        ]
+        for client in clients:
+            await until_ready(client)
+        yield Both((clients[0], clients[1]))
+
+
+def test_every_parameter_has_a_row():
+    assert {pair.partition("=")[0] for row in ROWS for pair in row.split("&") if pair} == set(
+        PARAMETERS
+    )
+
+
+@pytest.mark.parametrize("row", ROWS)
+async def test_the_answer_is_the_same(both, row):
+    onnx, triton = await both.post(
+        f"/v1/segment?{row}", content=PHOTO, headers={"content-type": "image/jpeg"}
+    )
+    assert onnx.status_code == triton.status_code == 200, onnx.text
+    assert onnx.headers["x-backend"] == "CPUExecutionProvider"
+    assert triton.headers["x-backend"] == "triton:cpu"
+    assert onnx.headers["x-foreground"] == "present"
+    assert onnx.content == triton.content
+    told = [name for name in onnx.headers if name.startswith(("x-mask", "x-foreground", "x-model"))]
+    assert [onnx.headers[name] for name in told] == [triton.headers[name] for name in told]
+    assert onnx.headers["etag"] == triton.headers["etag"]
+    kind = ImageFormat(onnx.headers["content-type"].removeprefix("image/"))
+    assert picture(onnx, kind.media_type).any()
+
+
+async def test_a_background_picture_goes_behind(both):
+    files = {"image": PHOTO, "background_image": make_png(np.full((40, 40, 3), 200, np.uint8))}
+    onnx, triton = await both.post("/v1/segment", files=files, data={"output": "composite"})
+    assert onnx.status_code == 200, onnx.text
+    assert onnx.content == triton.content
+
+
+async def test_who_is_not_there_can_be_required(both):
+    sent = {"content": NOBODY, "headers": {"content-type": "image/png"}}
+    for answer in await both.post("/v1/segment?require_foreground=true", **sent):
+        assert problem(answer)["code"] == "foreground_missing"
+    for answer in await both.post("/v1/segment", **sent):
+        assert answer.headers["x-foreground"] == "none"
+        assert not picture(answer).any()
+
+
+async def test_a_report_says_who_was_kept(both):
+    sent = {
+        "content": PHOTO,
+        "headers": {"content-type": "image/jpeg", "accept": "application/json"},
+    }
+    told = [
+        json.loads(answer.content)
+        for answer in await both.post("/v1/segment?person=dominant", **sent)
+    ]
+    assert told[0]["foreground"] == told[1]["foreground"]
+    assert told[0]["mask"] == told[1]["mask"]
+    assert sum(piece["reason"] == "dominant" for piece in told[0]["foreground"]["pieces"]) == 1
