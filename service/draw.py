@@ -56,6 +56,13 @@ def shape(alpha: NDArray[np.uint8], look: Look) -> tuple[NDArray[np.uint8], matt
     return _kept(alpha, look), matte.bounding_box(alpha)
 
 
+def hidden(soft: NDArray[np.uint8], shown: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
+    """What has no place in a background made of the photo: all that is shown, or that the photo
+    mixes with it. `soft` is the mask before `shape`, `shown` what that gave.
+    """
+    return np.maximum(_kept(soft, look), shown)
+
+
 def _chosen(found: Matte, look: Look) -> tuple[NDArray[np.uint8], tuple[Piece, ...]]:
     alpha = person_of(found)
     if look.person is Person.ALL:
@@ -99,14 +106,14 @@ def _paint(
             return layout.place_mask(shaped, box, look.layout, photo.photo_hw)
         return np.ascontiguousarray(shaped[window])
     rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, shaped))
-    mixed = np.ascontiguousarray(_kept(soft, look)[window])
-    colours = foreground(rgb, mixed) if look.decontaminate else rgb
+    soft = np.ascontiguousarray(soft[window])
+    colours = foreground(rgb, _kept(soft, look)) if look.decontaminate else rgb
     shown = layout.Layer(colours, alpha)
     if look.layout is not None:
         shown = layout.place(colours, alpha, box, look.layout, photo.photo_hw)
     if look.output is Output.CUTOUT:
         return compose.cutout(*shown)
-    scene = _background(rgb, np.maximum(mixed, alpha), picture, look.background)
+    scene = _background(rgb, hidden(soft, alpha, look), picture, look.background)
     lit = compose.light_wrap(*shown, scene, look.light_wrap)
     return compose.composite(lit, shown.alpha, scene, in_place=True)
 
@@ -129,17 +136,17 @@ def _stretch(start: int, length: int, share: float, end: int) -> slice:
 
 def _background(
     rgb: NDArray[np.uint8],
-    hidden: NDArray[np.uint8],
+    covered: NDArray[np.uint8],
     picture: Frame | None,
     background: Background,
 ) -> NDArray[np.uint8]:
-    """`hidden` is what is shown, or is mixed into the photo: nothing of it belongs here."""
+    """`covered` is what `hidden` says."""
     size_hw = (rgb.shape[0], rgb.shape[1])
     match background:
         case Colour(colour):
             return compose.solid(size_hw, colour)
         case Blur(radius_percent):
-            return compose.blurred(rgb, radius_percent, hidden)
+            return compose.blurred(rgb, radius_percent, covered)
         case Picture():
             if picture is None:
                 raise ValueError("a job with a picture background comes with the picture")

@@ -40,6 +40,8 @@ class ModelUsed(Wire):
 
 
 class MaskMeasures(Wire):
+    """Of the mask that the model gave: of everyone, and before any parameter changed it."""
+
     coverage: float = Field(description="Share of the photo that is person, 0..1.")
     connectivity: float = Field(description="Share of the person in the largest piece, 0..1.")
     islands: int = Field(description="Number of separate pieces.")
@@ -63,8 +65,8 @@ class Foreground(Wire):
     present: bool
     box: Box | None = Field(description="Where the person is in the upright photo.")
     pieces: list[Piece] = Field(
-        description="With `person=dominant`: what was kept and what was rejected, the largest "
-        "first; empty otherwise."
+        description="With `person=dominant`: what was kept and what was rejected, the 16 largest; "
+        "empty otherwise."
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from service.errors import BadParameter
 from service.render import Job, Rendered, Source, run_job
 from service.routes.intake import Upload
 from service.routes.negotiate import JSON, Representation, negotiate
@@ -12,6 +13,9 @@ from service.routes.report import report_json
 from service.segmenter import Segmenter
 from service.telemetry import IDENTITY, server_timing
 from service.vision.decode import ImageLimits, check_limits, read_header
+
+MAX_LAYOUT_PIXELS = 100_000_000
+"""Of the photo, times the copies: 50 million take a second or two of a processor, uninterrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,15 @@ def source(upload: Upload, limits: ImageLimits) -> Source:
 
 
 def job_of(order: Order, photo: Source, picture: Source | None) -> Job:
+    """Raises BadParameter for a layout that would take too long to draw."""
+    layout = order.options.look.layout
+    drawn = len(layout.copies) * photo.header.pixels if layout else 0
+    if drawn > MAX_LAYOUT_PIXELS:
+        raise BadParameter(
+            "layout: so many copies of so large a photo are not drawn.",
+            limit=MAX_LAYOUT_PIXELS,
+            actual=drawn,
+        )
     return Job(
         photo=photo,
         look=order.options.look,

@@ -92,7 +92,7 @@ async def segment_batch(request: Request) -> Response:
             accept=accept_of_parts(request.headers.get("accept")),
             has_picture=intake.background is not None,
         )
-        jobs = _jobs(intake, order, parts.image_limits)
+        jobs = await parts.workers.run(_jobs, intake, order, parts.image_limits)
         _check_room(jobs, parts)
         names = stems(upload.filename for upload in intake.images)
         return MixedResponse(

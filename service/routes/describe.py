@@ -25,7 +25,8 @@ HEADERS = {
     "X-Foreground-Left": "As above.",
     "X-Foreground-Width": "As above.",
     "X-Foreground-Height": "As above.",
-    "X-Mask-Coverage": "Share of the photo that is person, 0..1.",
+    "X-Mask-Coverage": "Share of the photo that is person, 0..1; this and what follows of the mask "
+    "that the model gave, before any parameter changed it.",
     "X-Mask-Connectivity": "Share of the person in its largest piece, and the number of pieces: "
     "`0.9931;islands=2`.",
     "X-Mask-Confidence": "Share of the pixels along the outline that is expected to be right, "

@@ -32,8 +32,8 @@ Plane = NDArray[np.float32]
 
 
 def foreground(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [H,W,3] to be shown with the mask uint8 [H,W]: the photo itself where that is 255, the
-    person's colour without the background's where it is between, and of no meaning where it is 0.
+    """uint8 [H,W,3] to be shown with the mask uint8 [H,W]: the photo itself where that is 0 or 255,
+    the person's colour without the background's where it is between.
     """
     height, width = alpha.shape
     cells = grid((height, width), AVERAGED_SIDE)
@@ -48,7 +48,8 @@ def foreground(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.u
     padded = pad(person), pad(behind)
     for tile in tiles(cells, between):
         sides = (tile.enlarge(side) for side in padded)
-        clean[tile.pixels] = _own(rgb[tile.pixels], alpha[tile.pixels], *sides)
+        own = _own(rgb[tile.pixels], alpha[tile.pixels], *sides)
+        cv2.copyTo(own, alpha[tile.pixels], clean[tile.pixels])
     return clean
 
 

@@ -388,3 +388,11 @@ async def test_problem_documents_share_one_shape(service):
         "/livez",
         "/v1/segment",
     ]
+
+
+async def test_too_many_copies_of_a_large_photo(service):
+    large = make_bomb(7000, 7000)
+    layout = ";".join(["flip:true"] * 3)
+    document = refusal(await service.segment(large, f"?layout={layout}"), 400, "bad_parameter")
+    assert document["limit"] == 100_000_000
+    assert document["actual"] == 147_000_000

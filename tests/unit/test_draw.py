@@ -138,6 +138,16 @@ def test_decontamination_takes_the_old_background_out(clean):
     assert (np.abs(rim[:3].astype(int) - RED).max() < 30) == clean
 
 
+def test_a_grown_cut_out_shows_more_of_the_photo():
+    frame, alpha = photo(Box(300, 300, 400, 400), hw=(1000, 1000))
+    soft = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 4), np.uint8)
+    look = Look(output=Output.CUTOUT, grow=60, decontaminate=True)
+    image = draw(look, frame, None, matte(soft)).image
+    ring = (image[..., 3] == 255) & (soft == 0)
+    assert ring.sum() > 50_000
+    assert (image[ring][:, :3] == BLUE).all()
+
+
 def test_the_person_goes_where_the_layout_says():
     frame, alpha = photo(LEFT)
     look = Look(output=Output.COMPOSITE, background=Colour(GREEN), layout=read_layout("x:0.75"))

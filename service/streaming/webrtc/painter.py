@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from service.draw import person_of, shape
+from service.draw import hidden, person_of, shape
 from service.look import Background, Blur, Colour, Output, Picture
 from service.segmenter import Matte
 from service.streaming.session import StreamOptions
@@ -25,19 +25,21 @@ class Painter:
 
     def paint(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
         """The mask as a grey picture, or the person before the background; as large as `photo`."""
-        alpha, _ = shape(person_of(found), options.look)
+        soft = person_of(found)
+        alpha, _ = shape(soft, options.look)
         match options.look.output:
             case Output.MASK:
                 return yuv.grey(alpha)
             case Output.COMPOSITE:
-                return yuv.composite(photo, alpha, self._behind(options, photo, alpha))
+                covered = hidden(soft, alpha, options.look)
+                return yuv.composite(photo, alpha, self._behind(options, photo, covered))
             case Output.CUTOUT:
                 raise ValueError("video has no transparency")
 
-    def _behind(self, options: StreamOptions, photo: Planes, alpha: NDArray[np.uint8]) -> Planes:
+    def _behind(self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]) -> Planes:
         match options.look.background:
             case Blur(radius_percent):
-                return yuv.blurred(photo, radius_percent, alpha)
+                return yuv.blurred(photo, radius_percent, covered)
             case Colour(rgb):
                 return self._kept(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
             case Picture():

@@ -5,6 +5,7 @@ from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import pytest
 from av import VideoFrame
@@ -54,6 +55,17 @@ def test_composite_is_that_of_photos(size_hw):
         drawn = painted(Painter(), options(background), rgb)
         expected = composite(rgb, left_half(size_hw), behind)
         assert np.abs(drawn - expected).mean() < 3
+
+
+@pytest.mark.parametrize("shaped", [{"grow": -20}, {"threshold": 0.95}])
+def test_a_blurred_background_does_not_glow_where_the_mask_was_cut(shaped):
+    """A white person before black, with a soft outline."""
+    alpha = np.zeros((240, 320), np.uint8)
+    alpha[60:180, 100:220] = 255
+    alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 4), np.uint8)
+    rgb = np.repeat(alpha[..., None], 3, axis=2)
+    drawn = Painter().paint(options(Blur(4), **shaped), yuv.from_rgb(rgb), found(alpha))
+    assert drawn.y[alpha == 0].max() < 60
 
 
 def test_mask_is_grey():
