@@ -42,13 +42,19 @@ SETTLED = 20
 """Sessions after which the server has everything that it keeps."""
 CONNECT_S = 120
 STEPS = 8
+WALL = 4 * BLOCK
 
 
 @cache
 def pictures() -> list[NDArray[np.uint8]]:
-    """RGB of one picture that moves a little to the side and back."""
+    """RGB of one picture that moves a little to the side and back, a grey wall above it: where
+    there is nobody the counter comes back as it was.
+    """
     shifts = [*range(STEPS), *range(STEPS, 0, -1)]
-    return [np.roll(photo(SIZE_HW), 2 * shift, axis=1) for shift in shifts]
+    height, width = SIZE_HW
+    scene = np.full((height, width, 3), 127, np.uint8)
+    scene[WALL:] = photo((height - WALL, width))
+    return [np.roll(scene, 2 * shift, axis=1) for shift in shifts]
 
 
 class Camera(VideoStreamTrack):
