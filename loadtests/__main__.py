@@ -82,11 +82,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     load.add_argument(
         "--users",
-        type=int,
+        type=_count,
         help="at the highest point, instead of a rate: each waits for its answer",
     )
     add("--arrivals", choices=("poisson", "constant"), default="poisson", help="of a rate")
-    add("--streams", type=int, default=2, help="cameras on WebSockets, all the time")
+    add("--streams", type=_count, default=2, help="cameras on WebSockets, all the time")
     add("--fps", type=_positive, default=15.0, help="of each camera")
     add("--batch-share", type=float, default=0.05, help="of the requests; the rest are photos")
     add("--calibration", type=_positive, default=20.0, help="seconds to measure the capacity")
@@ -94,6 +94,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of what is asked for when")
     add("--out", type=Path, default=Path("build/loadtests"), help="folder for the report")
     return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(text)
+    return int(text)
 
 
 def _positive(text: str) -> float:

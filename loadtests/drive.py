@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import gevent
 from locust import LoadTestShape
 from locust.env import Environment
+from locust.event import EventHook
 from locust.html import get_html_report
 from locust.stats import stats_history
 
@@ -49,7 +50,10 @@ def measure_capacity(target: Target, seconds: float) -> float:
 
 
 def drive(load: Load, streams: int) -> str:
-    """Fills the record of the load; returns locust's own report, HTML."""
+    """Fills the record of the load; returns locust's own report, HTML.
+
+    Raises what a user did not expect: that is no failure of the server but one of ours.
+    """
     prepare()
     load.start()
     watchers = [bind(Prober, load, fixed_count=1), bind(MemoryReader, load, fixed_count=1)]
@@ -66,16 +70,24 @@ def drive(load: Load, streams: int) -> str:
         stop_timeout=PATIENCE_S,
         catch_exceptions=False,
     )
-    environment.events.request.add_listener(load.record.on_request)  # type: ignore[no-untyped-call]
+    broken: list[Exception] = []
+    _listen(environment.events.request, load.record.on_request)
+    _listen(environment.events.user_error, lambda exception, **_: broken.append(exception))
     runner = environment.create_local_runner()
     history = gevent.spawn(stats_history, runner)
     try:
         runner.start_shape()
         gevent.wait([runner.shape_greenlet])
+        if broken:
+            raise broken[0]
         return _locust_html(environment)
     finally:
         history.kill()
         runner.quit()
+
+
+def _listen(event: EventHook, to: Callable[..., object]) -> None:
+    event.add_listener(to)  # type: ignore[no-untyped-call]
 
 
 def _locust_html(environment: Environment) -> str:

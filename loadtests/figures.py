@@ -45,6 +45,8 @@ def figures_of(
         ),
         "frames_left_out": record.left_out,
     }
+    if len(stages) > 1 and stages[0].level == stages[-1].level:
+        figures["drift_share"] = _drift(figures["phases"], stages)
     if record.memory:
         figures["memory"] = _memory(record.memory)
     if measured_capacity:
@@ -135,6 +137,14 @@ def _phases(samples: Sequence[Sample], stages: Sequence[Stage]) -> Figures:
         phases[stage.name] = {"level": stage.level} | _summary(ours, stage.seconds)
         began = ended
     return phases
+
+
+def _drift(phases: Figures, stages: Sequence[Stage]) -> float | None:
+    """By how much photos took longer in the last phase than in the first, by their p99."""
+    first, last = (phases[stage.name].get("photo", {}) for stage in (stages[0], stages[-1]))
+    if not (first.get("p99_ms") and last.get("p99_ms")):
+        return None
+    return float(last["p99_ms"] / first["p99_ms"] - 1)
 
 
 def _memory(memory: Sequence[tuple[float, float]]) -> Figures:

@@ -13,6 +13,7 @@ PEAK: dict[Shape, float] = {"steady": 0.5, "step": 1.5, "overload": 3.0, "soak":
 """The highest load, as a share of the capacity that was measured."""
 
 STEPS = 6
+QUARTERS = 4
 
 
 def stages_of(shape: Shape, *, peak: float, seconds: float) -> tuple[Stage, ...]:
@@ -27,6 +28,9 @@ def stages_of(shape: Shape, *, peak: float, seconds: float) -> tuple[Stage, ...]
         calm = peak / PEAK["overload"] / 2
         thirds = (("before", calm), ("over", peak), ("after", calm))
         return tuple(Stage(name, seconds / 3, level) for name, level in thirds)
+    if shape == "soak":
+        quarters = range(1, QUARTERS + 1)
+        return tuple(Stage(f"quarter {number}", seconds / QUARTERS, peak) for number in quarters)
     return (Stage(shape, seconds, peak),)
 
 

@@ -4,6 +4,7 @@ import json
 from itertools import count
 
 import gevent
+from gevent import Greenlet
 from locust import User, task
 from locust.exception import StopUser
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -65,7 +66,7 @@ class Camera(User):
             ledger = Ledger(self._configure(connection))
             reading = gevent.spawn(self._read, connection, ledger)
             try:
-                self._send(connection, ledger)
+                self._send(connection, ledger, reading)
                 ledger.over = True
                 if ledger.unanswered:
                     reading.join(SETTLE_S)
@@ -86,13 +87,16 @@ class Camera(User):
             raise Unexpected("the first message of a stream is not ready")
         return int(json.loads(ready)["credits"])
 
-    def _send(self, connection: ClientConnection, ledger: Ledger) -> None:
+    def _send(self, connection: ClientConnection, ledger: Ledger, reading: Greenlet) -> None:
+        """To the end of the load, or until nobody reads any more."""
         pictures = camera()
         for number in count(max(0, int(self.load.now_s * self.load.fps) + 1)):
             due_s = number / self.load.fps
             if due_s >= self.load.seconds:
                 return
             self.load.sleep_until(due_s)
+            if reading.ready():
+                return
             picture = next(pictures)
             if ledger.has_credit:
                 due_ns = int((self.load.began + due_s) * 1e9)

@@ -97,7 +97,7 @@ class OpenLoop(Visitor):
         for due_s in self.load.due():
             self.load.sleep_until(due_s)
             under_way.spawn(self.ask, next(asks), due_s)
-        under_way.join()
+        under_way.join(raise_error=True)
         raise StopUser
 
 

@@ -74,6 +74,10 @@ def test_steps_rise():
     assert levels == pytest.approx([1, 2, 3, 4, 5, 6])
 
 
+def test_a_soak_has_four_quarters_alike():
+    assert [stage.level for stage in stages_of("soak", peak=6, seconds=60)] == [6, 6, 6, 6]
+
+
 def test_users_follow_the_stages_to_their_end():
     users = users_at([Stage("few", 2, 1), Stage("many", 3, 7.6)])
     assert [users(at_s) for at_s in (-1, 0, 1.9, 2, 4.9, 5, 6)] == [1, 1, 1, 8, 8, None, None]

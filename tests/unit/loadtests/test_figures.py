@@ -120,3 +120,11 @@ def test_a_moment_of_the_timeline_has_what_was_due_in_it():
     assert (row["ok_per_s"], row["refused_per_s"]) == (2, 1)
     assert row["photo_p50_ms"] == pytest.approx(600)
     assert row["health_p50_ms"] is None
+
+
+def test_drift_is_from_the_first_phase_to_a_last_one_of_the_same_load():
+    same = (Stage("first", 10, 2), Stage("more", 10, 9), Stage("last", 10, 2))
+    record = Record([sample(1, 0.2), sample(11, 5.0), sample(21, 0.3)])
+    assert figures_of(record, same)["drift_share"] == pytest.approx(0.5)
+    assert "drift_share" not in figures_of(record, STAGES)
+    assert figures_of(Record([sample(1)]), same)["drift_share"] is None
