@@ -1,7 +1,6 @@
 """Our refusals and failures in the words of remove.bg's API: the one place where they meet."""
 
 import json
-import re
 
 from service.errors import (
     AmbiguousSource,
@@ -19,6 +18,7 @@ from service.errors import (
     UnprocessableImage,
     UnsupportedImageType,
 )
+from service.routes.removebg.options import PARAMETERS
 
 PATH = "/v1.0"
 
@@ -42,7 +42,8 @@ _PARAMETER_CODES = {
     "bg": "multiple_bg_sources",
     "image_file_b64": "failed_to_read_image",
 }
-"""Of a BadParameter, whose detail begins with a name; `invalid_<name>` for all others."""
+"""Of a BadParameter, whose detail begins with a name; `invalid_<name>` for other parameters, and
+`invalid_parameter` for a name that is none."""
 
 
 def translated(error: ServiceError) -> tuple[int, str]:
@@ -57,10 +58,9 @@ def translated(error: ServiceError) -> tuple[int, str]:
 
 def _translated(error: ServiceError) -> tuple[int, str, str]:
     if isinstance(error, BadParameter):
-        name = re.match(r"[a-z0-9_]+(?=:)", error.detail)
-        parameter = name[0] if name else "parameter"
-        code = _PARAMETER_CODES.get(parameter, f"invalid_{parameter}")
-        return error.status, code, error.detail
+        name = error.detail.partition(":")[0]
+        known = f"invalid_{name}" if name in PARAMETERS else "invalid_parameter"
+        return error.status, _PARAMETER_CODES.get(name, known), error.detail
     for kind in type(error).__mro__:
         if kind in _CODES:
             return *_CODES[kind], error.title

@@ -104,7 +104,7 @@ TABLE = {
         "av cv2 numpy",
     ),
     "service.connection": Row("", "uvicorn"),
-    "service.removebg_errors": Row("service.errors"),
+    "service.removebg_errors": Row("service.errors service.routes.removebg.options"),
     "service.problems": Row(
         "service.errors service.removebg_errors service.schemas service.telemetry", WEB
     ),

@@ -5,6 +5,7 @@ The model's alpha is the red channel, so red and white parts of a photo are "per
 
 import asyncio
 import base64
+import gzip
 import io
 import json
 import logging
@@ -32,6 +33,7 @@ PHOTO = make_png(quadrants(HEIGHT, WIDTH))
 BASE64 = base64.b64encode(PHOTO).decode()
 NOBODY = make_png(np.zeros((40, 60, 3), np.uint8))
 RED, GREEN = (16, 24), (16, 72)
+AS_JSON = {"content-type": "application/json"}
 
 
 def left_half(height: int = HEIGHT, width: int = WIDTH) -> bytes:
@@ -332,6 +334,9 @@ async def test_bad_images(service, body, status, code):
         ("application/x-www-form-urlencoded", b"\xff=1", 400, "malformed_body"),
         ("application/x-www-form-urlencoded", b"a=%ff", 400, "malformed_body"),
         ("application/x-www-form-urlencoded", b"&".join([b"a=1"] * 99), 400, "malformed_body"),
+        ("application/json", b'{"size": "%s"}' % (b"a" * 5000), 400, "invalid_size"),
+        ("application/json", b'{"a": [%s]}' % b",".join([b"{}"] * 30_000), 400, "file_too_large"),
+        ("application/x-www-form-urlencoded", b"x=" + b"%41" * 30_000, 400, "file_too_large"),
         ("multipart/form-data", PHOTO, 400, "malformed_body"),
         ("multipart/form-data; boundary=b", PHOTO, 400, "malformed_body"),
         ("image/png", PHOTO, 415, "unsupported_media_type"),
@@ -341,6 +346,37 @@ async def test_bad_images(service, body, status, code):
 async def test_bad_bodies(service, content_type, body, status, code):
     answer = await service.client.post(PATH, content=body, headers={"content-type": content_type})
     error_of(answer, status, code)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/form-data; boundary=b", "application/json", "application/x-www-form-urlencoded"],
+)
+async def test_a_compressed_body_is_not_read(service, content_type):
+    headers = {"content-type": content_type, "content-encoding": "gzip"}
+    answer = await service.client.post(PATH, content=gzip.compress(b"{}"), headers=headers)
+    said = error_of(answer, 415, "unsupported_media_type")
+    assert "Content-Encoding" in said["detail"]
+
+
+async def test_a_name_that_is_no_parameter_is_no_code(service):
+    name = "n" * 200
+    twice = await service.client.post(
+        PATH, content=f'{{"{name}": 1, "{name}": 1}}', headers=AS_JSON
+    )
+    assert len(error_of(twice, 400, "invalid_parameter")["detail"]) < 120
+    listed = await service.client.post(PATH, json={name: []})
+    assert len(error_of(listed, 400, "invalid_parameter")["detail"]) < 140
+
+
+async def test_margins_make_no_picture_larger_than_a_photo_may_be(settings_with):
+    async with in_process(settings_with(max_pixels=HEIGHT * WIDTH)) as service:
+        tight = picture(await post(service, left_half(), crop="true", size="full"))
+        refused = await post(
+            service, left_half(), crop="true", size="full", crop_margin="50%", format="jpg"
+        )
+        said = error_of(refused, 400, "resolution_too_high")
+        assert f"limit {HEIGHT * WIDTH}, got {4 * tight[..., 0].size}" in said["detail"]
 
 
 async def test_other_refusals_have_the_same_shape(service):

@@ -106,8 +106,9 @@ def _wanted(values: dict[str, Any], *, has_picture: bool) -> Wanted:
     position = values.get("position", CENTRE if scale is not None else None)
     crop = values.get("crop", False)
     only_alpha = values.get("channels") == "alpha"
-    if crop and (scale is not None or position is not None):
-        raise BadParameter("scale: and position have no effect with crop=true")
+    idle = [name for name in ("scale", "position") if values.get(name) is not None]
+    if crop and idle:
+        raise BadParameter(f"{idle[0]}: has no effect with crop=true")
     if only_alpha and (has_picture or "bg_color" in values):
         raise BadParameter("channels: alpha has no background")
     return Wanted(
@@ -192,8 +193,8 @@ def _margin(text: str) -> tuple[Length, ...]:
     match lengths:
         case (every,):
             return every, every, every, every
-        case (across, down):
-            return across, down, across, down
+        case (down, across):
+            return down, across, down, across
         case (_, _, _, _):
             return lengths
     raise ValueError("must be one, two or four lengths, each as 10px or 10%")
@@ -268,7 +269,11 @@ PARAMETERS = {
     "roi": Parameter(_roi, "Where the person is looked for: x1 y1 x2 y2.", "0% 0% 100% 100%"),
     "crop": Parameter(_flag, "Crops to the person.", "false"),
     "crop_margin": Parameter(
-        _margin, "Around the crop: one, two or four of up to 50% or 500px.", "0"
+        _margin,
+        "Around the crop: one, two (above and below, beside) or four (clockwise from the top) of "
+        "up to 50% or 500px. It comes on top of `size`, and is refused where the picture would "
+        "have more pixels than a photo may.",
+        "0",
     ),
     "scale": Parameter(_scale, "The person's share of the picture, 10% to 100%.", "original"),
     "position": Parameter(

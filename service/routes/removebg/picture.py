@@ -3,14 +3,14 @@
 import io
 import zipfile
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import prod, sqrt
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from service.draw import draw
-from service.errors import BadParameter, ForegroundMissing
+from service.errors import BadParameter, ForegroundMissing, TooManyPixels
 from service.look import Look
 from service.routes.removebg.options import WHOLE, Encoding, Length, Rgba, Wanted
 from service.segmenter import Matte
@@ -47,35 +47,51 @@ def size_of(photo_hw: Size, max_pixels: int | None) -> Size:
     return max(1, int(photo_hw[0] * share)), max(1, int(photo_hw[1] * share))
 
 
-def reduced(frame: Frame, size_hw: Size) -> Frame:
-    """The photo at that size, for whoever wants no more."""
-    return replace(frame, rgb=shrink(frame.rgb, size_hw), photo_hw=size_hw)
+def cropped(wanted: Wanted, box_hw: Size) -> Size:
+    """Of the picture that is cropped to a person of that size, its margins included."""
+    above, right, below, before = _margins(wanted, box_hw)
+    return above + box_hw[0] + below, before + box_hw[1] + right
+
+
+def reduced(frame: Frame) -> Frame:
+    """The photo without the pixels that only its mask was for."""
+    return replace(frame, rgb=shrink(frame.rgb, frame.photo_hw))
 
 
 def paint(
-    wanted: Wanted, look: Look, photo: Frame, picture: Frame | None, found: Matte, photo_hw: Size
+    wanted: Wanted,
+    look: Look,
+    photo: Frame,
+    picture: Frame | None,
+    found: Matte,
+    photo_hw: Size,
+    max_pixels: int,
 ) -> tuple[NDArray[np.uint8], Box]:
     """Grey [h,w], RGB or RGBA [h,w,3|4], and where the person is before it was laid out.
 
-    `photo` is the one of `photo_hw` that was reduced. Raises ForegroundMissing for nobody.
+    `photo` is the one of `photo_hw` that was reduced. Raises ForegroundMissing for nobody, and
+    TooManyPixels where the margins make a picture of more than `max_pixels`.
     """
     if not found.quality.foreground:
         raise ForegroundMissing("There is no person in the photo.")
-    cut = draw(look, photo, None, _in_region(found, wanted, photo_hw)).image
-    person = Layer(
-        np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGBA2RGB), np.uint8),
-        np.asarray(cv2.extractChannel(cut, 3), np.uint8),
+    layer, box = _laid_out(
+        _cut_out(look, photo, _in_region(found, wanted, photo_hw)), wanted, max_pixels
     )
-    box = _visible(person.alpha)
-    laid_out = _laid_out(person, box, wanted)
-    image = laid_out.alpha if wanted.only_alpha else _before(laid_out, wanted.bg_color, picture)
-    return image, box
+    return layer.alpha if wanted.only_alpha else _before(layer, wanted.bg_color, picture), box
 
 
 def packed(image: NDArray[np.uint8], box: Box, encoding: Encoding) -> Removed:
     """What `paint` gave, as a file."""
     body, media_type = _file(image, encoding)
     return Removed(body, media_type, (image.shape[0], image.shape[1]), box)
+
+
+def _cut_out(look: Look, photo: Frame, found: Matte) -> Layer:
+    cut = draw(look, photo, None, found).image
+    return Layer(
+        np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGBA2RGB), np.uint8),
+        np.asarray(cv2.extractChannel(cut, 3), np.uint8),
+    )
 
 
 def _in_region(found: Matte, wanted: Wanted, photo_hw: Size) -> Matte:
@@ -107,18 +123,42 @@ def _visible(alpha: NDArray[np.uint8]) -> Box:
     return Box(top, left, height, width)
 
 
-def _laid_out(person: Layer, box: Box, wanted: Wanted) -> Layer:
-    height, width = person.alpha.shape
+def _laid_out(person: Layer, wanted: Wanted, max_pixels: int) -> tuple[Layer, Box]:
+    """The person in their new place, and where they were before."""
+    box = _visible(person.alpha)
     if wanted.crop:
-        margins = wanted.crop_margin
-        sides = (box.height, box.width, box.height, box.width)
-        above, right, below, before = (
-            round(margin.of(side)) for margin, side in zip(margins, sides, strict=True)
-        )
-        size_hw = (above + box.height + below, before + box.width + right)
-        return _put(person, box, size_hw, top=above, left=before, scale=1.0)
+        return _cropped(person, box, wanted, max_pixels), box
     if wanted.scale is None and wanted.position is None:
-        return person
+        return person, box
+    return _moved(person, box, wanted), box
+
+
+def _cropped(person: Layer, box: Box, wanted: Wanted, max_pixels: int) -> Layer:
+    box_hw = (box.height, box.width)
+    size_hw = cropped(wanted, box_hw)
+    if prod(size_hw) > max_pixels:
+        raise TooManyPixels(
+            "With its crop_margin the picture has too many pixels.",
+            limit=max_pixels,
+            actual=prod(size_hw),
+        )
+    above, *_, before = _margins(wanted, box_hw)
+    return _put(person, box, size_hw, top=above, left=before, scale=1.0)
+
+
+def _margins(wanted: Wanted, box_hw: Size) -> tuple[int, int, int, int]:
+    """Pixels above, right, below and left of a person of that size."""
+    (height, width), (above, right, below, before) = box_hw, wanted.crop_margin
+    return (
+        round(above.of(height)),
+        round(right.of(width)),
+        round(below.of(height)),
+        round(before.of(width)),
+    )
+
+
+def _moved(person: Layer, box: Box, wanted: Wanted) -> Layer:
+    height, width = person.alpha.shape
     fill = min(height / box.height, width / box.width)
     scale = 1.0 if wanted.scale is None else wanted.scale * fill
     top, left = float(box.top), float(box.left)

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from time import perf_counter
 from typing import Any
 
@@ -20,15 +21,18 @@ from service.routes.intake import FORM, Upload
 from service.routes.negotiate import JSON
 from service.routes.options import parse as parse_native
 from service.routes.parts import Parts, parts_of
-from service.routes.removebg.intake import (
-    BACKGROUND,
-    BASE64,
-    FILE,
-    URLENCODED,
-    read_removebg,
-)
+from service.routes.removebg.bodies import BASE64
+from service.routes.removebg.intake import BACKGROUND, FILE, URLENCODED, read_removebg
 from service.routes.removebg.options import PARAMETERS, Wanted, parse
-from service.routes.removebg.picture import ZIP, Removed, packed, paint, reduced, size_of
+from service.routes.removebg.picture import (
+    ZIP,
+    Removed,
+    cropped,
+    packed,
+    paint,
+    reduced,
+    size_of,
+)
 from service.segmenter import Matte, Segmenter
 from service.telemetry import server_timing
 from service.vision.decode import Frame, ImageFormat, decode
@@ -68,10 +72,17 @@ class Removal:
     picture: Source | None
     wanted: Wanted
     look: Look
+    max_pixels: int
+    """Of what comes out."""
 
     @property
     def pixels(self) -> int:
-        return self.photo.header.pixels + (self.picture.header.pixels if self.picture else 0)
+        """Of the files, and what margins can add to a picture that the person fills."""
+        files = self.photo.header.pixels + (self.picture.header.pixels if self.picture else 0)
+        if not self.wanted.crop:
+            return files
+        most = min(self.max_pixels, prod(cropped(self.wanted, self.size_hw)))
+        return files + max(0, most - prod(self.size_hw))
 
     @property
     def photo_hw(self) -> Size:
@@ -166,6 +177,7 @@ async def removebg(request: Request) -> Response:
             picture=None if intake.background is None else _source(parts, intake.background),
             wanted=wanted,
             look=parse_native({"output": "cutout"}).look,
+            max_pixels=parts.image_limits.pixels,
         )
         with parts.pixels.admit(removal.pixels):
             return await while_connected(
@@ -204,13 +216,20 @@ async def _remove(segmenter: Segmenter, removal: Removal) -> tuple[Removed, dict
         nonlocal picture
         if removal.picture is not None:
             picture = decode(removal.picture.data, removal.picture.header)
-        whole = decode(removal.photo.data, removal.photo.header, at_least=removal.size_hw)
-        return reduced(whole, removal.size_hw)
+        return load_photo(removal, at_least)
 
     def finish(photo: Frame, found: Matte) -> tuple[Removed, dict[str, float]]:
         began = perf_counter()
         wanted = removal.wanted
-        image, box = paint(wanted, removal.look, photo, picture, found, removal.photo_hw)
+        image, box = paint(
+            wanted,
+            removal.look,
+            reduced(photo),
+            picture,
+            found,
+            removal.photo_hw,
+            removal.max_pixels,
+        )
         painted = perf_counter()
         removed = packed(image, box, wanted.encoding)
         stages = found.timings.stages()
@@ -224,6 +243,14 @@ async def _remove(segmenter: Segmenter, removal: Removal) -> tuple[Removed, dict
         }
 
     return await segmenter.run(load, finish)
+
+
+def load_photo(removal: Removal, at_least: Size) -> Frame:
+    """With the pixels that looking for the person takes, as a photo of the size that is wanted."""
+    (height, width), size_hw = at_least, removal.size_hw
+    enough = (max(height, size_hw[0]), max(width, size_hw[1]))
+    frame = decode(removal.photo.data, removal.photo.header, at_least=enough)
+    return replace(frame, photo_hw=size_hw)
 
 
 def _headers(segmenter: Segmenter, removal: Removal, removed: Removed) -> dict[str, str]:

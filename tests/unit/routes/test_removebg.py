@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -24,12 +25,14 @@ from service.errors import (
 )
 from service.look import Look, Output
 from service.removebg_errors import translated
+from service.render import Source
 from service.routes.removebg.options import PARAMETERS, WHOLE, Encoding, Length, Wanted, parse
-from service.routes.removebg.picture import Removed, packed, paint, size_of
-from service.routes.removebg.routes import wants_json
+from service.routes.removebg.picture import Removed, packed, paint, reduced, size_of
+from service.routes.removebg.routes import Removal, load_photo, wants_json
 from service.segmenter import Matte, Timings
-from service.vision.decode import Frame
+from service.vision.decode import Frame, read_header
 from service.vision.matte import quality
+from tests.images import make_jpeg, make_png
 
 PERCENT = {"percent": True}
 
@@ -113,9 +116,14 @@ def test_any_text_is_read_or_refused(name, text):
 
 
 def test_what_does_not_go_together():
-    for fields in ({"crop": "true", "scale": "50%"}, {"crop": "true", "position": "center"}):
-        with pytest.raises(BadParameter, match="no effect"):
+    for fields, name in (
+        ({"crop": "true", "scale": "50%"}, "scale"),
+        ({"crop": "true", "position": "center"}, "position"),
+        ({"crop": "true", "position": "center", "scale": "original"}, "position"),
+    ):
+        with pytest.raises(BadParameter) as idle:
             parse(fields)
+        assert idle.value.detail == f"{name}: has no effect with crop=true"
     with pytest.raises(BadParameter, match="background"):
         parse({"channels": "alpha", "bg_color": "fff"})
     with pytest.raises(BadParameter) as both:
@@ -143,6 +151,9 @@ def test_other_types_find_nothing(kind):
         (Overloaded("Full."), 429, "rate_limit_exceeded"),
         (Draining("Ending."), 503, "draining"),
         (BadParameter("has no name"), 400, "invalid_parameter"),
+        (BadParameter("size: is odd"), 400, "invalid_size"),
+        (BadParameter("size_of_it: is none of ours"), 400, "invalid_parameter"),
+        (BadParameter("image_file_b64: is not base64"), 400, "failed_to_read_image"),
     ],
 )
 def test_our_errors_in_their_words(error, status, code):
@@ -189,7 +200,12 @@ BLOCK = slice(30, 50), slice(40, 50)
 RED, GREEN, CLEAR = [255, 0, 0, 255], [0, 255, 0], [0, 0, 0, 0]
 
 
-def painted(wanted: Wanted, picture: Frame | None = None, alpha_value: int = 255) -> Removed:
+def painted(
+    wanted: Wanted,
+    picture: Frame | None = None,
+    alpha_value: int = 255,
+    max_pixels: int = 50_000_000,
+) -> Removed:
     rgb = np.zeros((*PHOTO_HW, 3), np.uint8)
     rgb[..., 1] = 255
     alpha = np.zeros(PHOTO_HW, np.uint8)
@@ -197,7 +213,8 @@ def painted(wanted: Wanted, picture: Frame | None = None, alpha_value: int = 255
     alpha[BLOCK] = alpha_value
     found = Matte(alpha, quality(alpha), None, Timings(0, 0, 0, 0, 0))
     look = Look(output=Output.CUTOUT)
-    drawn, box = paint(wanted, look, Frame(rgb, PHOTO_HW), picture, found, PHOTO_HW)
+    photo = Frame(rgb, PHOTO_HW)
+    drawn, box = paint(wanted, look, photo, picture, found, PHOTO_HW, max_pixels)
     return packed(drawn, box, wanted.encoding)
 
 
@@ -237,6 +254,82 @@ def test_a_margin_may_be_larger_than_the_photo():
     rgba = image(painted(Wanted(crop=True, crop_margin=(Length(100),) * 4)))
     assert block_of(rgba) == (100, 100, 20, 10)
     assert rgba.shape == (220, 210, 4)
+
+
+def test_margins_make_no_picture_larger_than_a_photo_may_be():
+    wanted = Wanted(crop=True, crop_margin=(Length(50, percent=True),) * 4)
+    assert image(painted(wanted, max_pixels=800)).shape == (40, 20, 4)
+    with pytest.raises(TooManyPixels) as refused:
+        painted(wanted, max_pixels=799)
+    assert (refused.value.limit, refused.value.actual) == (799, 800)
+    status, body = translated(refused.value)
+    (said,) = json.loads(body)["errors"]
+    assert (status, said["code"]) == (400, "resolution_too_high")
+    assert said["detail"].endswith("(limit 799, got 800).")
+
+
+def removal(photo: bytes, wanted: Wanted, max_pixels: int = 50_000_000) -> Removal:
+    source = Source(photo, read_header(photo))
+    return Removal(source, None, wanted, Look(output=Output.CUTOUT), max_pixels)
+
+
+@pytest.mark.parametrize(
+    ("fields", "max_pixels", "pixels"),
+    [
+        ({"size": "full"}, 10**6, 10_000),
+        ({"size": "full", "crop": "true"}, 10**6, 10_000),
+        ({"size": "full", "crop_margin": "50%"}, 10**6, 10_000),  # nothing is cropped
+        ({"size": "full", "crop": "true", "crop_margin": "50%"}, 10**6, 40_000),
+        ({"size": "full", "crop": "true", "crop_margin": "50% 0 0 0"}, 10**6, 15_000),
+        ({"size": "full", "crop": "true", "crop_margin": "100px"}, 10**6, 90_000),
+        ({"size": "full", "crop": "true", "crop_margin": "500px"}, 50_000, 50_000),
+    ],
+)
+def test_margins_are_admitted_too(fields, max_pixels, pixels):
+    photo = make_png(np.zeros((100, 100, 3), np.uint8))
+    assert removal(photo, parse(fields), max_pixels).pixels == pixels
+
+
+@pytest.mark.parametrize(
+    ("size", "at_least", "seen", "size_hw"),
+    [
+        ("preview", (384, 384), (800, 800), (500, 500)),
+        ("preview", (1152, 1152), (1600, 1600), (500, 500)),
+        ("preview", (700, 300), (800, 800), (500, 500)),
+        ("medium", (384, 384), (1600, 1600), (1224, 1224)),
+        ("full", (384, 384), (1600, 1600), (1600, 1600)),
+    ],
+)
+def test_a_photo_has_the_pixels_that_looking_at_it_takes(size, at_least, seen, size_hw):
+    """Whatever is wanted of it: a person who is small in it is looked at again."""
+    photo = make_jpeg(np.zeros((1600, 1600, 3), np.uint8))
+    frame = load_photo(removal(photo, parse({"size": size})), at_least)
+    assert frame.rgb.shape == (*seen, 3)
+    assert frame.photo_hw == size_hw
+    assert reduced(frame).rgb.shape == (*size_hw, 3)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Wanted(),
+        Wanted(crop=True),
+        Wanted(position=(0.5, 0.5)),
+        Wanted(position=(0.5, 0.5), bg_color=(0, 0, 255, 255)),
+    ],
+)
+def test_pictures_that_are_done_with_take_no_memory(wanted):
+    """Bytes a pixel: four are of the cut-out, of the person and of the canvas each."""
+    size_hw = (1000, 1000)
+    alpha = np.full(size_hw, 255, np.uint8)
+    found = Matte(alpha, quality(alpha), None, Timings(0, 0, 0, 0, 0))
+    photo = Frame(np.zeros((*size_hw, 3), np.uint8), size_hw)
+    tracemalloc.start()
+    try:
+        paint(wanted, Look(output=Output.CUTOUT), photo, None, found, size_hw, alpha.size)
+        assert tracemalloc.get_traced_memory()[1] < 10 * alpha.size
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
