@@ -89,7 +89,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     add("--streams", type=_count, default=2, help="cameras on WebSockets, all the time")
     add("--fps", type=_positive, default=15.0, help="of each camera")
     add("--batch-share", type=float, default=0.05, help="of the requests; the rest are photos")
-    add("--calibration", type=_positive, default=20.0, help="seconds to measure the capacity")
+    add("--calibration", type=_positive, default=30.0, help="seconds to measure the capacity")
     add("--thresholds", type=Path, default=OWN, help="a TOML file")
     add("--seed", type=int, default=0, help="of what is asked for when")
     add("--out", type=Path, default=Path("build/loadtests"), help="folder for the report")
