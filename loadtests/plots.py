@@ -45,7 +45,9 @@ def _latency(axes: Axes, rows: list[Figures]) -> None:
     at = _column(rows, "at_s")
     for kind in KINDS:
         if any(row[f"{kind}_p95_ms"] is not None for row in rows):
-            axes.plot(at, _column(rows, f"{kind}_p95_ms"), color=COLOURS[kind], label=f"{kind} p95")
+            whole = _column(rows, f"{kind}_p95_ms")
+            # Points as well: a second alone between two without an answer is no line.
+            axes.plot(at, whole, color=COLOURS[kind], marker=".", markersize=3, label=f"{kind} p95")
             half = _column(rows, f"{kind}_p50_ms")
             axes.plot(at, half, color=COLOURS[kind], alpha=0.5, linestyle=":", label=f"{kind} p50")
     axes.set_yscale("log")
