@@ -115,7 +115,6 @@ def render(
     drawn = draw(look, photo, picture, found)
     painted = perf_counter()
     body = encode(drawn.image, format)
-    stages = found.timings.stages()
     return Rendered(
         body=body,
         format=format,
@@ -127,12 +126,5 @@ def render(
         quality=found.quality,
         routed=found.routed,
         looks=found.looks,
-        stages={
-            "decode": stages["fit"],
-            "route": stages["route"],
-            "queue": stages["queue"],
-            "infer": stages["infer"],
-            "post": stages["post"] + painted - started,
-            "encode": perf_counter() - painted,
-        },
+        stages=found.timings.served(painted - started, perf_counter() - painted),
     )

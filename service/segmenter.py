@@ -48,6 +48,11 @@ class Timings:
         """With so much more of the last stage."""
         return replace(self, post_s=self.post_s + post_s)
 
+    def served(self, paint_s: float, encode_s: float) -> dict[str, float]:
+        """Those of an answer that is an image file, painted and encoded after the matte came."""
+        whole = self.later(paint_s).stages()
+        return {"decode": whole.pop("fit"), **whole, "encode": encode_s}
+
     def stages(self) -> dict[str, float]:
         """By the names that metrics and `Server-Timing` use, in order."""
         return {

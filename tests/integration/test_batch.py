@@ -19,7 +19,6 @@ from urllib.parse import unquote
 import httpx
 import numpy as np
 import pytest
-from starlette.types import Message
 
 from service.app import drain
 from service.errors import EngineFailed
@@ -32,6 +31,7 @@ from tests.integration.conftest import (
     on_socket,
     until,
 )
+from tests.integration.leaving import post_and_leave
 from tests.integration.pictures import pixels, refusal
 from tests.integration.test_fuzz import _bend as bend
 from tests.integration.test_refusals import BAD_IMAGES
@@ -478,7 +478,9 @@ async def test_bytes_of_a_batch_count_like_all_others(settings_with, gated):
 
 async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
     leave = asyncio.Event()
-    request = asyncio.create_task(post_and_leave(held, [JPEG] * 6, leave))
+    body = image_part(JPEG) * 6 + b"--b--\r\n"
+    posted = post_and_leave(held, leave, PATH, body, "multipart/form-data; boundary=b")
+    request = asyncio.create_task(posted)
     await gated[0].reached(1)
     await until(lambda: held.parts.pixels.requests == 4)
 
@@ -490,42 +492,6 @@ async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
     await nothing_held(held)
     metrics = (await held.client.get("/metrics")).text
     assert f'code="client_gone",route="{PATH}",status="200"' in metrics
-
-
-async def post_and_leave(
-    service: InProcess, photos: list[bytes], leave: asyncio.Event
-) -> list[Message]:
-    """A batch by bare ASGI, whose client goes away when `leave` is set."""
-    body = b"".join(image_part(photo) for photo in photos) + b"--b--\r\n"
-    sent: list[Message] = []
-    arriving = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        if arriving:
-            return arriving.pop()
-        await leave.wait()
-        return {"type": "http.disconnect"}
-
-    async def take(message: Message) -> None:
-        sent.append(message)
-
-    headers = {"content-type": "multipart/form-data; boundary=b", "content-length": str(len(body))}
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": PATH,
-        "raw_path": PATH.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 2),
-    }
-    await service.app(scope, receive, take)
-    return sent
 
 
 async def test_a_drain_lets_a_batch_finish(held, gated):

@@ -10,7 +10,6 @@ from contextlib import closing
 import numpy as np
 import onnxruntime
 import pytest
-from starlette.types import Message
 
 from service.app import drain
 from service.engine.fake import FakeEngine
@@ -18,6 +17,7 @@ from service.errors import EngineFailed
 from service.spec import load_spec
 from tests.fake_triton import FakeTriton, listening
 from tests.integration.conftest import PATIENCE_S, in_process, on_socket, until
+from tests.integration.leaving import post_and_leave
 from tests.integration.test_server import connect, everything
 from tests.tensors import (
     KINDS,
@@ -464,7 +464,8 @@ class TestUnderLoad:
 
     async def test_a_client_that_leaves_takes_its_work_along(self, held, gated):
         leave = asyncio.Event()
-        request = asyncio.create_task(post_and_leave(held, leave))
+        posted = post_and_leave(held, leave, PATH, json_request(IMAGE), "application/json")
+        request = asyncio.create_task(posted)
         await gated[0].reached(1)
         leave.set()
         assert (await request)[0]["status"] == 499
@@ -501,38 +502,6 @@ def queued(service):
     return service.parts.telemetry.registry.get_sample_value(
         "silhouette_queue_depth", {"model": "connectnet"}
     )
-
-
-async def post_and_leave(service, leave: asyncio.Event) -> list[Message]:
-    """One request by bare ASGI, whose client goes away when `leave` is set."""
-    sent: list[Message] = []
-    arriving = [{"type": "http.request", "body": json_request(IMAGE), "more_body": False}]
-
-    async def receive() -> Message:
-        if arriving:
-            return arriving.pop()
-        await leave.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": PATH,
-        "raw_path": PATH.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 2),
-    }
-    await service.app(scope, receive, send)
-    return sent
 
 
 async def test_openapi_describes_the_routes(alone):

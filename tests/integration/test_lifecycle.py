@@ -1,7 +1,6 @@
 """Starting, filling up, giving up and stopping, with an engine that the test holds back."""
 
 import asyncio
-from typing import Any
 
 import httpx
 import onnxruntime
@@ -12,6 +11,7 @@ from service.app import create_app, drain
 from service.errors import EngineFailed
 from tests.images import make_jpeg, make_png, quadrants
 from tests.integration.conftest import InProcess, in_process, until
+from tests.integration.leaving import post_and_leave, scope_of
 from tests.integration.pictures import picture, refusal
 
 JPEG = make_jpeg(quadrants())
@@ -157,45 +157,9 @@ async def test_waiting_too_long_for_the_engine_is_a_503(settings_with, gated):
         picture(await running)
 
 
-async def post_and_leave(service: InProcess, leave: asyncio.Event) -> list[Message]:
-    """One request by bare ASGI, whose client goes away when `leave` is set."""
-    sent: list[Message] = []
-    arriving = [{"type": "http.request", "body": JPEG, "more_body": False}]
-
-    async def receive() -> Message:
-        if arriving:
-            return arriving.pop()
-        await leave.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await service.app(scope_of(len(JPEG)), receive, send)
-    return sent
-
-
-def scope_of(length: int) -> dict[str, Any]:
-    headers = {"content-type": "image/jpeg", "content-length": str(length)}
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/v1/segment",
-        "raw_path": b"/v1/segment",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 2),
-    }
-
-
 async def test_client_that_leaves_while_the_engine_runs_takes_its_work_along(held, gated):
     leave = asyncio.Event()
-    request = asyncio.create_task(post_and_leave(held, leave))
+    request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
     await gated[0].reached(1)
 
     leave.set()
@@ -212,7 +176,7 @@ async def test_client_that_leaves_the_queue_makes_room(held, gated):
     running = asyncio.create_task(held.segment(JPEG))
     await gated[0].reached(1)
     leave = asyncio.Event()
-    request = asyncio.create_task(post_and_leave(held, leave))
+    request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
     await until(lambda: queued(held) == 1)
 
     leave.set()
@@ -236,7 +200,7 @@ async def test_client_that_leaves_while_sending_is_no_error(service, caplog):
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await service.app(scope_of(100), receive, send)
+    await service.app(scope_of("/v1/segment", 100), receive, send)
 
     assert sent[0]["status"] == 499
     assert service.parts.door.requests == 0

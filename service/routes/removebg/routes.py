@@ -232,15 +232,7 @@ async def _remove(segmenter: Segmenter, removal: Removal) -> tuple[Removed, dict
         )
         painted = perf_counter()
         removed = packed(image, box, wanted.encoding)
-        stages = found.timings.stages()
-        return removed, {
-            "decode": stages["fit"],
-            "route": stages["route"],
-            "queue": stages["queue"],
-            "infer": stages["infer"],
-            "post": stages["post"] + painted - began,
-            "encode": perf_counter() - painted,
-        }
+        return removed, found.timings.served(painted - began, perf_counter() - painted)
 
     return await segmenter.run(load, finish)
 

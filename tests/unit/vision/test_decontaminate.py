@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from service.vision.decontaminate import foreground
 from tests.images import person
+from tests.unit.vision.masked import photos
 
 
 def soft_disc(hw):
@@ -30,15 +30,6 @@ def error(colours, own, alpha):
     weight = alpha * mixed(alpha)
     difference = np.abs(colours.astype(int) - own).mean(2)
     return (difference * weight).sum() / weight.sum()
-
-
-@st.composite
-def photos(draw):
-    hw = draw(st.tuples(st.integers(1, 40), st.integers(1, 700)))
-    chance = np.random.default_rng(draw(st.integers(0, 2**32)))
-    rgb = chance.integers(0, 256, (*hw, 3), np.uint8)
-    alpha = cv2.resize(chance.integers(0, 256, (3, 5), np.uint8), hw[::-1]).reshape(hw)
-    return (rgb, alpha) if draw(st.booleans()) else (rgb.transpose(1, 0, 2).copy(), alpha.T.copy())
 
 
 @settings(max_examples=30, deadline=None)

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from service.vision import refine
 from service.vision.band import Grid, grid, pad, tiles
 from service.vision.refine import guided
 from tests.images import person
+from tests.unit.vision.masked import photos
 
 
 def noisy(colour, hw, seed=0):
@@ -39,15 +39,6 @@ def scene(truth, inside=(200, 150, 120), outside=(40, 80, 160)):
 
 def error(alpha, truth):
     return np.abs(alpha.astype(int) - truth).mean()
-
-
-@st.composite
-def photos(draw):
-    hw = draw(st.tuples(st.integers(1, 40), st.integers(1, 700)))
-    chance = np.random.default_rng(draw(st.integers(0, 2**32)))
-    rgb = chance.integers(0, 256, (*hw, 3), np.uint8)
-    alpha = cv2.resize(chance.integers(0, 256, (3, 5), np.uint8), hw[::-1]).reshape(hw)
-    return (rgb, alpha) if draw(st.booleans()) else (rgb.transpose(1, 0, 2).copy(), alpha.T.copy())
 
 
 @settings(max_examples=30, deadline=None)
