@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from service.vision.geometry import Size, shrink
 
-TILE = 96
-"""Pixels along a tile's side, about: what is done to one stays in the cache."""
+TILE = 384
+"""Pixels along a tile's side, about. Small ones stay in the cache, but every call on one lets other
+threads in and then waits for its turn: with two photos in work, a cut-out of 1280x720 took 58 ms of
+processor time at 96 and 47 at this.
+"""
 MIN_CELLS = 8
 """Along a tile's side; with fewer, too much is done twice where tiles meet."""
 
