@@ -35,6 +35,7 @@ from service.streaming.webrtc.peers import Peers
 from service.streaming.webrtc.terms import Terms as WebRTCTerms
 from service.streaming.webrtc.terms import read_ice_server
 from service.telemetry import Telemetry
+from service.turns import Turns
 from service.vision.decode import ImageLimits
 from service.workers import Workers
 
@@ -121,8 +122,9 @@ def open_triton(settings: Settings, workers: int) -> Remote:
 
 def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
     opened = open_models(settings, telemetry)
-    door = Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS)
+    door = Admission(max_requests=MAX_REQUESTS)
     telemetry.in_flight.set_function(lambda: door.requests)
+    turns = open_turns(settings, opened.count)
     most_streams = settings.max_streams_for(opened.count)
     streams = Streams(
         most=most_streams, most_per_caller=settings.max_streams_per_caller or most_streams
@@ -143,7 +145,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         door=door,
         streams=streams,
         peers=Peers(webrtc_terms(settings), streams, telemetry),
-        pixels=Admission(max_pixels=settings.max_pixels_in_flight, max_requests=MAX_REQUESTS),
+        turns=turns,
         bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
         telemetry=telemetry,
         keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
@@ -159,6 +161,16 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         ),
         frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
         origins=settings.cors_origins,
+    )
+
+
+def open_turns(settings: Settings, workers: int) -> Turns:
+    """For whoever brings photos: a stream has its own place, and no line."""
+    return Turns(
+        at_once=settings.photos_at_once_for(workers),
+        max_pixels=settings.max_pixels_in_flight_for(workers),
+        max_waiting=settings.queue_size_for(workers),
+        max_wait_s=settings.queue_timeout_s,
     )
 
 

@@ -14,6 +14,7 @@ CLIENT_KEY = f"{PREFIX}CLIENT_KEY"
 """No setting: the key that our command line presents where it is a client."""
 QUEUE_PER_WORKER = 32
 STREAMS_PER_WORKER = 8
+PIXELS_PER_WORKER = 32_000_000
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -56,7 +57,11 @@ class Settings(BaseSettings):
     max_batch: PositiveInt = 1
     """Images that may share one run. On a CPU batches never lower the time per image."""
     queue_size: PositiveInt | None = None
-    """Images that may wait for the engine, per model; unset is 32 for each worker."""
+    """Photos that may wait for their turn, and images for the engine, per model; unset is 32 for
+    each worker."""
+    photos_at_once: PositiveInt | None = None
+    """Photos decoded and in work at once; unset is two for each worker, and more where batches
+    form: `max_batch` more for each worker, or with Triton as many as may wait."""
 
     max_body_bytes: PositiveInt = 20 * 2**20
     """Bytes of one image."""
@@ -70,8 +75,9 @@ class Settings(BaseSettings):
     """Pixels along the longer side."""
     max_aspect: PositiveInt = 50
     """Longer side over shorter side."""
-    max_pixels_in_flight: PositiveInt = 200_000_000
-    """Pixels of all the images being worked on; more are refused with 503."""
+    max_pixels_in_flight: PositiveInt | None = None
+    """Pixels of all the photos decoded and in work, of which one may have more; the others wait.
+    Unset is 32 million for each worker."""
 
     max_streams: PositiveInt | None = None
     """Streams of live video at once; unset is 8 for each worker."""
@@ -97,7 +103,8 @@ class Settings(BaseSettings):
     read_timeout_s: Seconds = 10
     """Time a client has to send its body (408)."""
     queue_timeout_s: Seconds = 2
-    """Time an image may wait for the engine (503)."""
+    """Time a photo may wait for its turn, and an image for the engine; one that would have to wait
+    longer is refused at once (503)."""
     request_timeout_s: Seconds = 10
     """Time for a whole request, after which its work is cancelled (504)."""
     drain_timeout_s: Seconds = 20
@@ -115,6 +122,18 @@ class Settings(BaseSettings):
     def queue_size_for(self, workers: int) -> int:
         """How many images may wait when `workers` of them can run."""
         return QUEUE_PER_WORKER * workers if self.queue_size is None else self.queue_size
+
+    def photos_at_once_for(self, workers: int) -> int:
+        """How many photos may be in work when `workers` threads touch their pixels."""
+        if self.photos_at_once is not None:
+            return self.photos_at_once
+        if self.engine == "triton":
+            return self.queue_size_for(workers)
+        return workers * (1 + self.max_batch)
+
+    def max_pixels_in_flight_for(self, workers: int) -> int:
+        """How many pixels those photos may have together."""
+        return self.max_pixels_in_flight or PIXELS_PER_WORKER * workers
 
     def max_streams_for(self, workers: int) -> int:
         """How many streams there may be when `workers` frames can be in work."""

@@ -38,7 +38,8 @@ ROUTES = (
     "service.admission service.auth service.catalog service.domains service.engine.base"
     " service.errors service.look"
     " service.problems service.render service.routes service.routing service.schemas"
-    " service.segmenter service.streaming service.telemetry service.vision service.workers"
+    " service.segmenter service.streaming service.telemetry service.turns service.vision"
+    " service.workers"
 )
 BENCHMARK = (
     "training.benchmark service.batcher service.capacity service.catalog service.engine"
@@ -57,6 +58,7 @@ TABLE = {
     "service.schemas": Row("", "pydantic"),
     "service.telemetry": Row("", "prometheus_client"),
     "service.admission": Row("service.errors"),
+    "service.turns": Row("service.errors"),
     "service.auth": Row("service.errors"),
     "service.workers": Row("", "cv2"),
     "service.vision": Row(

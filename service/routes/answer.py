@@ -12,6 +12,7 @@ from service.routes.parts import Parts
 from service.routes.report import report_json
 from service.segmenter import Segmenter
 from service.telemetry import IDENTITY, server_timing
+from service.turns import Work
 from service.vision.decode import ImageLimits, check_limits, read_header
 
 MAX_LAYOUT_PIXELS = 100_000_000
@@ -74,24 +75,22 @@ def job_of(order: Order, photo: Source, picture: Source | None) -> Job:
     )
 
 
-async def answer(parts: Parts, order: Order, job: Job) -> Answer:
-    """Does the job. Raises what `run_job` raises."""
-    rendered = await measured(parts, order.segmenter, job)
-    headers = headers_of(order.segmenter, rendered)
-    if not order.representation.report:
-        return Answer(rendered.body, job.format.media_type, headers)
-    identity = IDENTITY.get()
-    document = await parts.workers.run(
-        report_json, rendered, job.look, order.segmenter, identity.request_id if identity else ""
-    )
-    return Answer(document, JSON, headers)
-
-
-async def measured(parts: Parts, segmenter: Segmenter, job: Job) -> Rendered:
-    """Does the job, and tells the metrics how long each stage of it took."""
-    rendered = await run_job(job, segmenter)
-    parts.telemetry.observe_stages(segmenter.spec.name, rendered.stages)
-    return rendered
+async def answer(parts: Parts, order: Order, job: Job, *, patient: bool = False) -> Answer:
+    """Does the job when its turn comes. Raises what `run_job` and `Turns.take` raise."""
+    work = Work((order.segmenter.spec.name, job.look.output), job.pixels)
+    async with parts.turns.take(work, patient=patient) as waited_s:
+        rendered = await run_job(job, order.segmenter)
+        rendered.stages["queue"] += waited_s
+        parts.telemetry.observe_stages(order.segmenter.spec.name, rendered.stages)
+        headers = headers_of(order.segmenter, rendered)
+        if not order.representation.report:
+            return Answer(rendered.body, job.format.media_type, headers)
+        identity = IDENTITY.get()
+        request_id = identity.request_id if identity else ""
+        document = await parts.workers.run(
+            report_json, rendered, job.look, order.segmenter, request_id
+        )
+        return Answer(document, JSON, headers)
 
 
 def headers_of(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]:

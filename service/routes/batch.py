@@ -80,10 +80,10 @@ async def segment_batch(request: Request) -> Response:
     a whole, as does a service that has no room for the first photo; the others wait for theirs.
     """
     parts = parts_of(request)
-    parts.check_ready()
+    parts.check_room()
     query = collect(request.query_params.multi_items())
     with ExitStack() as held:
-        held.enter_context(parts.door.admit(0))
+        held.enter_context(parts.door.admit())
         take = held.enter_context(parts.bodies.lease())
         intake = await read_batch(request, parts.batch_limits, take)
         order = understand(
@@ -93,7 +93,7 @@ async def segment_batch(request: Request) -> Response:
             has_picture=intake.background is not None,
         )
         jobs = await parts.workers.run(_jobs, intake, order, parts.image_limits)
-        _check_room(jobs, parts)
+        parts.turns.check()
         names = stems(upload.filename for upload in intake.images)
         return MixedResponse(
             _answers(parts, order, jobs, names, path=request.url.path),
@@ -126,14 +126,6 @@ def _job(
         return job_of(order, source(upload, limits), picture)
     except ServiceError as error:
         return error
-
-
-def _check_room(jobs: Sequence[Job | ServiceError], parts: Parts) -> None:
-    """Raises Overloaded when there is none for the first photo: better at once than in parts."""
-    first = next((job for job in jobs if isinstance(job, Job)), None)
-    if first is not None:
-        with parts.pixels.admit(first.pixels):
-            pass
 
 
 async def _answers(
@@ -193,8 +185,8 @@ async def _in_time(parts: Parts, order: Order, job: Job) -> Answer:
     timeout_s = parts.timeouts.request_s
     DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:
-        async with asyncio.timeout(timeout_s), parts.pixels.admit_when_free(job.pixels):
-            return await answer(parts, order, job)
+        async with asyncio.timeout(timeout_s):
+            return await answer(parts, order, job, patient=True)
     except TimeoutError:
         raise DeadlineExceeded(
             "The work was not done in time and was cancelled.", limit=timeout_s

@@ -16,6 +16,7 @@ from service.routes.intake import BatchLimits, BodyBudget, IntakeLimits
 from service.streaming.streams import StreamLimits, Streams
 from service.streaming.webrtc.peers import Peers
 from service.telemetry import Telemetry
+from service.turns import Turns
 from service.vision.decode import ImageLimits
 from service.workers import Workers
 
@@ -28,7 +29,7 @@ class Timeouts:
 
 @dataclass(slots=True)
 class Parts:
-    """`door` counts requests from their first byte on, `pixels` the photos in work.
+    """`door` counts requests from their first byte on; `turns` says when a photo may be decoded.
 
     `live` are the threads for frames: a stream does not wait for photos that are being decoded.
     """
@@ -38,7 +39,7 @@ class Parts:
     workers: Workers
     live: Workers
     door: Admission
-    pixels: Admission
+    turns: Turns
     streams: Streams
     peers: Peers
     bodies: BodyBudget
@@ -63,11 +64,16 @@ class Parts:
 
     def check_ready(self) -> None:
         """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""
-        with self.door.admit(0):
-            if self.warm_up_failed:
-                raise EngineFailed("A model failed its warm-up.")
-            if not self.catalog.ready:
-                raise WarmingUp("The models are warming up.")
+        self.door.check()
+        if self.warm_up_failed:
+            raise EngineFailed("A model failed its warm-up.")
+        if not self.catalog.ready:
+            raise WarmingUp("The models are warming up.")
+
+    def check_room(self) -> None:
+        """Raises what `check_ready` does, or Overloaded: before a body is read, if possible."""
+        self.check_ready()
+        self.turns.check()
 
 
 def parts_of(connection: HTTPConnection) -> Parts:

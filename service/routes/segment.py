@@ -58,9 +58,9 @@ async def segment(request: Request) -> Response:
     """
     arrived = perf_counter()
     parts = parts_of(request)
-    parts.check_ready()
+    parts.check_room()
     query = collect(request.query_params.multi_items())
-    with parts.door.admit(0), parts.bodies.lease() as take:
+    with parts.door.admit(), parts.bodies.lease() as take:
         intake = await read_intake(request, parts.intake_limits, take)
         order = understand(
             collect(query.items(), intake.fields),
@@ -74,12 +74,11 @@ async def segment(request: Request) -> Response:
         photo = source(intake.image, parts.image_limits)
         picture = source(intake.background, parts.image_limits) if intake.background else None
         job = job_of(order, photo, picture)
-        with parts.pixels.admit(job.pixels):
-            done = await while_connected(
-                request,
-                answer(parts, order, job),
-                timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
-            )
+        done = await while_connected(
+            request,
+            answer(parts, order, job),
+            timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
+        )
     return Response(done.body, headers=headers | done.headers, media_type=done.media_type)
 
 

@@ -129,7 +129,7 @@ async def begin_stream(request: Request) -> Response:
     parts.check_ready()
     caller = _caller(request, parts)
     options = await _options(_query(request), parts, None)
-    with parts.door.admit(0), parts.bodies.lease() as take:
+    with parts.door.admit(), parts.bodies.lease() as take:
         body = await read_body(
             request,
             SDP,

@@ -107,7 +107,7 @@ async def nothing_is_left(service) -> AsyncIterator[None]:
 
 async def nothing_held(service: InProcess) -> None:
     await until(lambda: service.parts.door.requests == 0)
-    assert service.parts.pixels.requests == 0
+    assert service.parts.turns.working == 0
     assert service.parts.bodies.held == 0
 
 
@@ -387,7 +387,7 @@ async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with,
         engine.batches.clear()
         asking = asyncio.create_task(send(service, *[JPEG] * 20))
         await engine.reached(4)
-        await until(lambda: service.parts.pixels.requests == 8)
+        await until(lambda: service.parts.turns.working == 8)
         registry = service.parts.telemetry.registry
         await until(
             lambda: (
@@ -395,7 +395,7 @@ async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with,
                 == 8 - sum(engine.batches)
             )
         )
-        assert service.parts.pixels.requests == 8
+        assert service.parts.turns.working == 8
 
         engine.gate.set()
         assert len(parts_of(await asking)) == 20
@@ -447,18 +447,18 @@ async def test_photos_after_the_first_wait_for_room(settings_with):
 
 
 async def test_no_room_for_the_first_refuses_the_whole(settings_with, gated):
-    settings = settings_with(engine="gated", max_pixels_in_flight=10_000)
+    settings = settings_with(engine="gated", photos_at_once=1, queue_size=1)
     async with in_process(settings) as service:
         gated[0].gate.clear()
-        first = asyncio.create_task(service.segment(JPEG))
-        await until(lambda: service.parts.pixels.requests == 1)
+        both = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
+        await until(lambda: service.parts.turns.waiting == 1)
 
         refused = await send(service, TEXT, JPEG)
         refusal(refused, 503, "overloaded")
         assert refused.headers["retry-after"] == "1"
 
         gated[0].gate.set()
-        await first
+        await asyncio.gather(*both)
         await nothing_held(service)
 
 
@@ -467,7 +467,7 @@ async def test_bytes_of_a_batch_count_like_all_others(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         asking = asyncio.create_task(send(service, *[JPEG] * 15))
-        await until(lambda: service.parts.pixels.requests == 4)
+        await until(lambda: service.parts.turns.working == 4)
 
         refusal(await service.segment(JPEG), 503, "overloaded")
 
@@ -482,7 +482,7 @@ async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
     posted = post_and_leave(held, leave, PATH, body, "multipart/form-data; boundary=b")
     request = asyncio.create_task(posted)
     await gated[0].reached(1)
-    await until(lambda: held.parts.pixels.requests == 4)
+    await until(lambda: held.parts.turns.working == 4)
 
     leave.set()
     sent = await request
@@ -596,7 +596,7 @@ def test_a_client_that_takes_nothing_is_cut_off(settings_with):
             service.wait(lambda: service.parts.bodies.held > 0)
             service.wait(lambda: service.parts.door.requests == 0)
         assert service.parts.bodies.held == 0
-        assert service.parts.pixels.requests == 0
+        assert service.parts.turns.working == 0
         labels = {"route": PATH, "status": "200", "code": "client_gone"}
         registry = service.parts.telemetry.registry
         service.wait(lambda: registry.get_sample_value("silhouette_requests_total", labels) == 1)

@@ -98,7 +98,7 @@ async def alone(settings_with):
 
 def nothing_is_left(service):
     assert service.parts.door.requests == 0
-    assert service.parts.pixels.pixels == 0
+    assert service.parts.turns.pixels == 0
     assert service.parts.bodies.held == 0
 
 
@@ -409,8 +409,8 @@ async def test_nothing_is_ready_while_triton_is_gone(four, settings_with):
 class TestUnderLoad:
     @pytest.fixture
     async def held(self, settings_with, gated):
-        """One place in the engine, which is shut, and one in the queue."""
-        settings = settings_with(engine="gated", workers=1, queue_size=1)
+        """One place in the engine, which is shut, and one to wait for a turn."""
+        settings = settings_with(engine="gated", workers=1, queue_size=1, photos_at_once=1)
         async with in_process(settings) as service:
             gated[0].gate.clear()
             gated[0].batches.clear()
@@ -424,36 +424,36 @@ class TestUnderLoad:
         running = asyncio.create_task(post(held, json_request(inputs)))
         await gated[0].reached(1)
         assert gated[0].batches == [5]
-        assert held.parts.pixels.pixels == 5 * 24 * 32
+        assert held.parts.turns.pixels == 5 * 24 * 32
         gated[0].gate.set()
         np.testing.assert_array_equal(output_of(await running), inputs["image"][..., 0])
 
     async def test_a_full_queue_refuses_at_once(self, held, gated):
         running, waiting = [asyncio.create_task(post(held)) for _ in range(2)]
-        await until(lambda: queued(held) == 1)
+        await until(lambda: held.parts.turns.waiting == 1)
 
         refused = await post(held)
 
-        assert "Too many images are waiting (limit 1, got 2)." in error_of(refused, 503)
+        assert "Too many photos are waiting (limit 1, got 2)." in error_of(refused, 503)
         assert refused.headers["retry-after"] == "1"
         gated[0].gate.set()
         output_of(await running)
         output_of(await waiting)
 
-    async def test_too_many_pixels_in_work_are_refused(self, settings_with, gated):
-        """Of two rows, while one is in work: a row alone would still do."""
+    async def test_rows_wait_for_room_as_photos_do(self, settings_with, gated):
+        """Two rows, while one is in work."""
         settings = settings_with(engine="gated", max_pixels_in_flight=2 * 24 * 32)
         async with in_process(settings) as service:
             gated[0].gate.clear()
             first = asyncio.create_task(post(service))
-            await until(lambda: service.parts.pixels.requests == 1)
-            refused = await post(service, json_request(made_inputs(tiny_spec(), 2)))
-            assert "Too many pixels" in error_of(refused, 503)
-            second = asyncio.create_task(post(service))
-            await until(lambda: service.parts.pixels.requests == 2)
+            await until(lambda: service.parts.turns.working == 1)
+            inputs = made_inputs(tiny_spec(), 2)
+            second = asyncio.create_task(post(service, json_request(inputs)))
+            await until(lambda: service.parts.turns.waiting == 1)
+            assert service.parts.turns.working == 1
             gated[0].gate.set()
             output_of(await first)
-            output_of(await second)
+            np.testing.assert_array_equal(output_of(await second), inputs["image"][..., 0])
 
     async def test_the_deadline_cancels_the_work(self, settings_with, gated):
         async with in_process(settings_with(engine="gated", request_timeout_s=0.2)) as service:

@@ -1,6 +1,7 @@
 """Starting, filling up, giving up and stopping, with an engine that the test holds back."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import httpx
 import onnxruntime
@@ -8,7 +9,9 @@ import pytest
 from starlette.types import Message
 
 from service.app import create_app, drain
+from service.engine.base import PRIORITY, Priority
 from service.errors import EngineFailed
+from service.vision.decode import decode, read_header
 from tests.images import make_jpeg, make_png, quadrants
 from tests.integration.conftest import InProcess, in_process, until
 from tests.integration.leaving import post_and_leave, scope_of
@@ -19,8 +22,8 @@ JPEG = make_jpeg(quadrants())
 
 @pytest.fixture
 async def held(settings_with, gated):
-    """A ready service with one place in the engine, which is shut, and one in the queue."""
-    settings = settings_with(engine="gated", workers=1, queue_size=1)
+    """A ready service: one photo in work, in the engine, which is shut, and one that may wait."""
+    settings = settings_with(engine="gated", workers=1, queue_size=1, photos_at_once=1)
     async with in_process(settings) as service:
         gated[0].gate.clear()
         gated[0].batches.clear()
@@ -80,13 +83,16 @@ async def test_degraded_starts_and_the_metric_says_so(settings_with, caplog):
     assert "degraded: This ONNX Runtime was built without" in caplog.text
 
 
-async def test_full_queue_refuses_at_once(held, gated):
+async def test_full_line_refuses_at_once_and_before_the_body(held, gated):
     running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
     await gated[0].reached(1)
-    await until(lambda: held.parts.door.requests == 2)
-    await until(lambda: queued(held) == 1)
+    await until(lambda: held.parts.turns.waiting == 1)
 
-    refused = await held.segment(JPEG)
+    async def body() -> AsyncIterator[bytes]:
+        pytest.fail("the body of a photo that is refused was read")
+        yield b""
+
+    refused = await held.client.post("/v1/segment", content=body())
 
     refusal(refused, 503, "overloaded")
     assert refused.headers["retry-after"] == "1"
@@ -95,25 +101,57 @@ async def test_full_queue_refuses_at_once(held, gated):
     picture(await waiting)
 
 
+async def test_photo_that_would_wait_too_long_hears_so_at_once(settings_with, gated):
+    settings = settings_with(
+        engine="gated", workers=1, photos_at_once=1, queue_size=100, queue_timeout_s=2
+    )
+    async with in_process(settings) as service:
+        gated[0].gate.clear()
+        some = [asyncio.create_task(service.segment(JPEG)) for _ in range(40)]
+        refused, held = await asyncio.wait(some, return_when=asyncio.FIRST_COMPLETED)
+
+        for answer in refused:
+            document = refusal(answer.result(), 503, "overloaded")
+            assert document["limit"] == 2
+            assert document["actual"] > 2
+            assert answer.result().headers["retry-after"] == "3"
+        # A tenth of a second each is the first guess, since none has ended yet.
+        assert service.parts.turns.waiting in (19, 20)
+        gated[0].gate.set()
+        answers = await asyncio.gather(*held)
+        assert sum(answer.status_code == 200 for answer in answers) in (20, 21)
+
+
+async def test_photos_wait_undecoded_for_room(settings_with, gated):
+    settings = settings_with(engine="gated", max_pixels_in_flight=10_000)
+    async with in_process(settings) as service:
+        gated[0].gate.clear()
+        both = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
+        await until(lambda: service.parts.turns.waiting == 1)
+        assert service.parts.turns.working == 1
+        gated[0].gate.set()
+        for answer in await asyncio.gather(*both):
+            picture(answer)
+
+
+async def test_live_frames_do_not_wait_in_line(held, gated):
+    """A stream has its place: the line of photos is not before it."""
+    both = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
+    await until(lambda: held.parts.turns.waiting == 1)
+    frame = decode(JPEG, read_header(JPEG))
+    PRIORITY.set(Priority.LIVE)
+    live = asyncio.create_task(held.parts.catalog.get().on(held.parts.live).segment(frame))
+    await until(lambda: queued(held) == 1)
+    gated[0].gate.set()
+    assert (await live).alpha.any()
+    await asyncio.gather(*both)
+
+
 def queued(service: InProcess) -> int:
     value = service.parts.telemetry.registry.get_sample_value(
         "silhouette_queue_depth", {"model": "connectnet"}
     )
     return int(value or 0)
-
-
-async def test_too_many_pixels_in_work_are_refused(settings_with, gated):
-    settings = settings_with(engine="gated", max_pixels_in_flight=10_000)
-    async with in_process(settings) as service:
-        gated[0].gate.clear()
-        first = asyncio.create_task(service.segment(JPEG))
-        await until(lambda: service.parts.pixels.requests == 1)
-
-        refusal(await service.segment(JPEG), 503, "overloaded")
-
-        gated[0].gate.set()
-        picture(await first)
-        picture(await service.segment(JPEG))
 
 
 async def test_too_many_bytes_in_work_are_refused(settings_with, gated):
@@ -138,13 +176,13 @@ async def test_deadline_cancels_the_work(settings_with, gated):
 
         assert document["retryable"] is True
         await until(lambda: gated[0].running == 0)
-        assert service.parts.pixels.pixels == 0
+        assert service.parts.turns.pixels == 0
         gated[0].gate.set()
         picture(await service.segment(JPEG))
 
 
 async def test_waiting_too_long_for_the_engine_is_a_503(settings_with, gated):
-    settings = settings_with(engine="gated", workers=1, queue_timeout_s=0.05)
+    settings = settings_with(engine="gated", workers=1, photos_at_once=2, queue_timeout_s=0.05)
     async with in_process(settings) as service:
         gated[0].gate.clear()
         gated[0].batches.clear()
@@ -168,22 +206,22 @@ async def test_client_that_leaves_while_the_engine_runs_takes_its_work_along(hel
     assert sent[0]["status"] == 499
     await until(lambda: gated[0].running == 0)
     assert held.parts.door.requests == 0
-    assert held.parts.pixels.pixels == 0
+    assert held.parts.turns.pixels == 0
     assert held.parts.bodies.held == 0
 
 
-async def test_client_that_leaves_the_queue_makes_room(held, gated):
+async def test_client_that_leaves_the_line_makes_room(held, gated):
     running = asyncio.create_task(held.segment(JPEG))
     await gated[0].reached(1)
     leave = asyncio.Event()
     request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
-    await until(lambda: queued(held) == 1)
+    await until(lambda: held.parts.turns.waiting == 1)
 
     leave.set()
     await request
-    assert queued(held) == 0
+    assert held.parts.turns.waiting == 0
     next_one = asyncio.create_task(held.segment(JPEG))
-    await until(lambda: queued(held) == 1)
+    await until(lambda: held.parts.turns.waiting == 1)
 
     gated[0].gate.set()
     picture(await running)
@@ -233,7 +271,7 @@ async def test_drain_refuses_what_is_new_and_finishes_what_runs(held, gated):
 async def test_drain_fails_what_does_not_finish_in_time(held, gated):
     running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
     await gated[0].reached(1)
-    await until(lambda: queued(held) == 1)
+    await until(lambda: held.parts.turns.waiting == 1)
 
     await drain(held.parts, 0.01)
 

@@ -57,8 +57,8 @@ def server(settings_with):
 
 @pytest.fixture
 def narrow_server(settings_with):
-    """One photo at a time, and one stream."""
-    with on_socket(settings_with(max_pixels_in_flight=1, max_streams=1)) as running:
+    """One photo at a time, one that waits, and one stream."""
+    with on_socket(settings_with(photos_at_once=1, queue_size=1, max_streams=1)) as running:
         yield running
 
 

@@ -29,7 +29,7 @@ async def nothing_is_left(service) -> AsyncIterator[None]:
     """After every refusal: no permit, no byte, no queue entry is held, and work goes on."""
     yield
     assert service.parts.door.requests == 0
-    assert service.parts.pixels.pixels == 0
+    assert service.parts.turns.pixels == 0
     assert service.parts.bodies.held == 0
     picture(await service.segment(JPEG))
 

@@ -68,7 +68,7 @@ async def post(service: InProcess, photo: bytes = PHOTO, **fields: Any) -> httpx
 async def nothing_is_left(service) -> AsyncIterator[None]:
     yield
     await until(lambda: service.parts.door.requests == 0)
-    assert service.parts.pixels.requests == 0
+    assert service.parts.turns.working == 0
     assert service.parts.bodies.held == 0
 
 
@@ -401,16 +401,17 @@ async def test_too_large_as_file_and_as_base64(settings_with):
 
 
 async def test_a_full_service_is_a_rate_limit(settings_with, gated):
-    settings = settings_with(engine="gated", max_pixels_in_flight=7000)
+    settings = settings_with(engine="gated", photos_at_once=1, queue_size=1)
     async with in_process(settings) as service:
         gated[0].gate.clear()
-        first = asyncio.create_task(post(service))
-        await until(lambda: service.parts.pixels.requests == 1)
+        both = [asyncio.create_task(post(service)) for _ in range(2)]
+        await until(lambda: service.parts.turns.waiting == 1)
         refused = await post(service)
         error_of(refused, 429, "rate_limit_exceeded")
         assert refused.headers["retry-after"] == "1"
         gated[0].gate.set()
-        picture(await first)
+        for done in await asyncio.gather(*both):
+            picture(done)
 
 
 async def test_failures(settings_with, gated):

@@ -34,7 +34,7 @@ def nothing_is_left(request):
         service = request.getfixturevalue("socket_service")
         service.wait(lambda: service.parts.door.requests == 0)
         assert service.parts.bodies.held == 0
-        assert service.parts.pixels.pixels == 0
+        assert service.parts.turns.pixels == 0
 
 
 def post(client: httpx.Client, body: bytes = JPEG, query: str = "") -> httpx.Response:
@@ -141,7 +141,7 @@ def test_client_that_leaves_while_the_engine_runs_leaves_nothing(settings_with, 
             service.wait(lambda: engine.running == 1)
         service.wait(lambda: engine.running == 0)
         service.wait(lambda: service.parts.door.requests == 0)
-        assert service.parts.pixels.pixels == 0
+        assert service.parts.turns.pixels == 0
         assert service.parts.bodies.held == 0
 
 

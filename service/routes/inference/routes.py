@@ -33,6 +33,7 @@ from service.routes.parts import Parts, parts_of, require_key
 from service.segmenter import Segmenter
 from service.spec import ModelSpec, TensorSpec
 from service.telemetry import server_timing
+from service.turns import Work
 
 NAME = "silhouette"
 EXTENSIONS = ("binary_tensor_data",)
@@ -145,10 +146,10 @@ async def infer(request: Request) -> Response:
     """
     arrived = perf_counter()
     parts = parts_of(request)
-    parts.check_ready()
+    parts.check_room()
     model = _find(request)
     header_length = _header_length(request)
-    with parts.door.admit(0), parts.bodies.lease() as take:
+    with parts.door.admit(), parts.bodies.lease() as take:
         body = await read_body(
             request,
             None,
@@ -167,13 +168,14 @@ async def _infer(parts: Parts, model: Model, body: bytes, header_length: int | N
     began = perf_counter()
     asked = await parts.workers.run(read_request, body, header_length, model.spec)
     decode_s = perf_counter() - began
-    with parts.pixels.admit(asked.rows * _pixels(model.spec)):
+    work = Work((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
+    async with parts.turns.take(work) as waited_s:
         inference = await model.infer(asked.inputs)
         began = perf_counter()
         answer = await parts.workers.run(write_answer, asked, model.spec, inference.output)
     stages = {
         "decode": decode_s,
-        "queue": inference.queue_s,
+        "queue": waited_s + inference.queue_s,
         "infer": inference.infer_s,
         "encode": perf_counter() - began,
     }

@@ -35,6 +35,7 @@ from service.routes.removebg.picture import (
 )
 from service.segmenter import Matte, Segmenter
 from service.telemetry import server_timing
+from service.turns import Work
 from service.vision.decode import Frame, ImageFormat, decode
 from service.vision.geometry import Size
 
@@ -166,10 +167,10 @@ async def removebg(request: Request) -> Response:
     """
     arrived = perf_counter()
     parts = parts_of(request)
-    parts.check_ready()
+    parts.check_room()
     if request.query_params:
         raise UnknownParameter("Parameters are fields of the body.")
-    with parts.door.admit(0), parts.bodies.lease() as take:
+    with parts.door.admit(), parts.bodies.lease() as take:
         intake = await read_removebg(request, parts.intake_limits, take, parts.workers)
         wanted = parse(intake.fields, has_picture=intake.background is not None)
         removal = Removal(
@@ -179,12 +180,11 @@ async def removebg(request: Request) -> Response:
             look=parse_native({"output": "cutout"}).look,
             max_pixels=parts.image_limits.pixels,
         )
-        with parts.pixels.admit(removal.pixels):
-            return await while_connected(
-                request,
-                _answer(parts, removal, as_json=wants_json(request.headers.get("accept"))),
-                timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
-            )
+        return await while_connected(
+            request,
+            _answer(parts, removal, as_json=wants_json(request.headers.get("accept"))),
+            timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
+        )
 
 
 def wants_json(accept: str | None) -> bool:
@@ -199,13 +199,17 @@ def _source(parts: Parts, data: bytes) -> Source:
 
 async def _answer(parts: Parts, removal: Removal, *, as_json: bool) -> Response:
     segmenter = parts.catalog.get()
-    removed, stages = await _remove(segmenter, removal)
-    parts.telemetry.observe_stages(segmenter.spec.name, stages)
-    headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
-    if as_json:
-        body = await parts.workers.run(_document, removed)
-        return Response(body, headers=headers, media_type=JSON)
-    return Response(removed.body, headers=headers, media_type=removed.media_type)
+    async with parts.turns.take(
+        Work((segmenter.spec.name, "removebg"), removal.pixels)
+    ) as waited_s:
+        removed, stages = await _remove(segmenter, removal)
+        stages["queue"] += waited_s
+        parts.telemetry.observe_stages(segmenter.spec.name, stages)
+        headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
+        if as_json:
+            body = await parts.workers.run(_document, removed)
+            return Response(body, headers=headers, media_type=JSON)
+        return Response(removed.body, headers=headers, media_type=removed.media_type)
 
 
 async def _remove(segmenter: Segmenter, removal: Removal) -> tuple[Removed, dict[str, float]]:
