@@ -10,12 +10,16 @@ from time import perf_counter
 
 from service.errors import Overloaded
 
-FIXED_PIXELS = 1_000_000
-"""What a photo costs however small it is, as if it were so many pixels larger."""
+FIXED_PIXELS = 6_000_000
+"""What a photo costs however small it is, as if it were so many pixels larger: about what the
+models and outputs cost on a CPU, whose differences the kinds of work tell."""
 FIRST_GUESS_S = 0.1
 """A turn of `FIXED_PIXELS`, while none of its kind has ended."""
-LEARNING = 0.1
+LEARNING = 0.2
 """How much the newest turn counts."""
+MISTAKEN = 2.0
+"""How many times the longest wait a photo stays that was let in by mistake: having waited so long,
+it is more use answered late than refused late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ class Turns:
         self._line.append(entry)
         self._advance()
         try:
-            await self._called(entry, None if patient else self._max_wait_s)
+            await self._called(entry, None if patient else MISTAKEN * self._max_wait_s)
             yield entry.began - entry.came
             self._pace.learn(work, perf_counter() - entry.began)
         finally:

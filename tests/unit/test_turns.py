@@ -150,7 +150,7 @@ async def test_who_waited_too_long_all_the_same_is_refused_and_leaves_nothing():
     async with photos(turns, 1, 1) as (_, tasks):
         with pytest.raises(Overloaded) as caught:
             await tasks[1]
-        assert caught.value.limit == 0.02
+        assert caught.value.limit == 0.04
         assert (turns.working, turns.waiting) == (1, 0)
 
 
