@@ -14,6 +14,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="damaged images for the fuzz tests; unit tests use a tenth",
     )
+    parser.addoption(
+        "--requests",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="requests that must not make a server or a client grow",
+    )
+    parser.addoption(
+        "--real-models",
+        action="store_true",
+        help="measure memory with the models of model_repository/ instead of a tiny one",
+    )
 
 
 @pytest.fixture(scope="session")
