@@ -1,9 +1,7 @@
 """The Python client against the service itself."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,6 @@ from tests.images import TEXT, make_jpeg, quadrants
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.pictures import pixels
 
-README = Path(__file__).resolve().parents[2] / "README.md"
 PHOTO = make_jpeg(quadrants())
 PATIENCE_S = 60
 
@@ -99,29 +96,6 @@ async def test_streams_that_are_refused(client):
             async with client.stream():
                 raise AssertionError("it never opened")
         assert closed.value.retryable
-
-
-async def test_the_example_of_the_readme_runs(served, client, tmp_path, monkeypatch):
-    """As it is written, but for where the service and the photo are."""
-    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    (example,) = (code for code in examples if "service.client" in code)
-    assert 'Client("http://127.0.0.1:8000")' in example
-    (tmp_path / "photo.jpg").write_bytes(PHOTO)
-    monkeypatch.chdir(tmp_path)
-
-    async def frames() -> AsyncIterator[bytes]:
-        yield PHOTO
-        yield PHOTO
-
-    shown: list[bytes] = []
-    body = "".join(f"    {line}\n" for line in example.splitlines() if "import" not in line)
-    imports = "".join(f"{line}\n" for line in example.splitlines() if "import" in line)
-    names = {"camera": frames(), "show": shown.append}
-    source = f"{imports}async def main():\n{body}".replace("http://127.0.0.1:8000", served.url)
-    exec(compile(source, "README.md", "exec"), names)
-    await names["main"]()  # type: ignore[operator]
-    assert pixels((tmp_path / "cutout.png").read_bytes()).shape == (64, 96, 4)
-    assert {pixels(picture).shape for picture in shown} == {(64, 96, 3)}
 
 
 async def test_batch(client, tmp_path):

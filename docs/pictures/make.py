@@ -1,0 +1,133 @@
+"""Makes the pictures of the documents anew, with the service as it is and its defaults.
+
+    python docs/pictures/make.py
+
+The photos are those of scikit-image that show a person and are free: the astronaut Eileen Collins
+(NASA, public domain) and the camera operator by Lav Varshney (CC0). Needs the extra `dev`, and
+chromium for the picture of the page.
+"""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import sync_playwright
+from skimage import data
+
+from service.client import Client
+from service.server import Server, bind
+from service.settings import Settings
+
+HERE = Path(__file__).resolve().parent
+PORTRAIT = slice(0, 270), slice(95, 365)
+"""Rows and columns of the astronaut's head and shoulders."""
+BLUE = "#20639b"
+SIDE = 340
+"""Pixels of every picture of a strip."""
+GAP = 8
+CHECK = 17
+"""Pixels of a square of what stands for nothing."""
+STOP_S = 20
+
+Pixels = NDArray[np.uint8]
+"""RGB uint8 [H,W,3], or grey [H,W]."""
+
+
+def main() -> None:
+    with serving() as url:
+        for name, pixels in photos().items():
+            pictures = asyncio.run(made_of(as_png(pixels), url))
+            write(strip(pictures), name)
+        write(page(url), "page")
+
+
+def photos() -> dict[str, Pixels]:
+    astronaut = np.asarray(data.astronaut())  # type: ignore[no-untyped-call]
+    camera = np.asarray(data.camera())  # type: ignore[no-untyped-call]
+    return {"portrait": astronaut[PORTRAIT], "astronaut": astronaut, "camera": camera}
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The URL of a service; what is asked of it too early is tried again by its client."""
+    with bind("127.0.0.1", 0) as listener:
+        server = Server(Settings())
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(STOP_S)
+
+
+async def made_of(png: bytes, url: str) -> list[Image.Image]:
+    """The photo, its mask, its cut-out on checks, and its person on blue."""
+    async with Client(url) as client:
+        mask = await client.segment(png)
+        cutout = await client.segment(png, output="cutout")
+        blue = await client.segment(png, output="composite", background=BLUE)
+    print(f"{mask.model}, domain {mask.domain}, confidence {mask.confidence:.2f}")
+    photo, alpha, person, composite = (
+        Image.open(BytesIO(body)) for body in (png, mask.body, cutout.body, blue.body)
+    )
+    return [photo, alpha, Image.alpha_composite(checks(person.size), person), composite]
+
+
+def checks(size: tuple[int, int]) -> Image.Image:
+    """Grey and white squares, which is how nothing is drawn."""
+    width, height = size
+    board = Image.new("RGBA", size, "white")
+    for top in range(0, height, CHECK):
+        for left in range(top // CHECK % 2 * CHECK, width, 2 * CHECK):
+            board.paste("#cccccc", (left, top, left + CHECK, top + CHECK))
+    return board
+
+
+def strip(pictures: list[Image.Image]) -> Image.Image:
+    """Square pictures side by side."""
+    width = len(pictures) * (SIDE + GAP) - GAP
+    paper = Image.new("RGB", (width, SIDE), "white")
+    for place, picture in enumerate(pictures):
+        small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        paper.paste(small, (place * (SIDE + GAP), 0))
+    return paper
+
+
+def page(url: str) -> Image.Image:
+    """The page at `/`, with the astronaut in it and the slider in the middle."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        seen = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+        seen.goto(url)
+        astronaut = as_png(photos()["astronaut"])
+        seen.set_input_files(
+            "#photo", {"name": "astronaut.png", "mimeType": "image/png", "buffer": astronaut}
+        )
+        seen.wait_for_selector("main[data-state=done]")
+        shot = seen.screenshot()
+        browser.close()
+    return Image.open(BytesIO(shot)).convert("RGB")
+
+
+def write(image: Image.Image, name: str) -> None:
+    image.save(HERE / f"{name}.jpg", quality=85, optimize=True, progressive=True)
+
+
+def as_png(pixels: Pixels) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    main()
