@@ -43,7 +43,7 @@ $(SERVE)/installed: pyproject.toml
 $(DEV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(DEV)/bin/pip install --quiet --disable-pip-version-check --editable '.[training,triton,loadtests,dev]'
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check --editable '.[training,triton,otel,loadtests,dev]'
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(TRITON) \
 		|| echo "no Triton server for this machine: its tests will be skipped"
 	touch $@

@@ -19,7 +19,8 @@ from service.batcher import Batcher
 from service.capacity import usable_cpus
 from service.catalog import Catalog, open_catalog
 from service.engine import REMOTES, open_engine, open_remote
-from service.engine.base import DEVICES, Engine, Remote, Terms, TimedEngine, falls_short
+from service.engine.base import DEVICES, Engine, Remote, Terms, falls_short
+from service.engine.watched import Watched
 from service.errors import EngineFailed, ServiceError, Unavailable
 from service.exchange import Cors, Exchange
 from service.routes import batch, describe, health, models, page, segment, stream, webrtc
@@ -34,7 +35,7 @@ from service.streaming.streams import StreamLimits, Streams
 from service.streaming.webrtc.peers import Peers
 from service.streaming.webrtc.terms import Terms as WebRTCTerms
 from service.streaming.webrtc.terms import read_ice_server
-from service.telemetry import Telemetry
+from service.telemetry import Telemetry, open_tracing, watch_loop
 from service.turns import Turns
 from service.vision.decode import ImageLimits
 from service.workers import Workers
@@ -54,7 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises what `open_catalog` raises. The parts are closed when the application stops.
     """
-    parts = open_parts(settings, Telemetry())
+    telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
+    parts = open_parts(settings, telemetry)
+    telemetry.is_version(version())
+    telemetry.watch_ready(lambda: parts.catalog.ready and not parts.streams.closing.is_set())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
@@ -97,10 +101,12 @@ def open_models(settings: Settings, telemetry: Telemetry) -> OpenModels:
 
     def opened(spec: ModelSpec) -> Engine:
         engine = remote.open(spec) if remote else open_batched(spec, settings, count, telemetry)
-        if isinstance(engine, TimedEngine):
-            telemetry.watch_queue(spec.name, lambda: engine.queued)
-        telemetry.watch_degraded(spec.name, lambda: falls_short(engine.provider, settings.device))
-        return engine
+        watched = Watched(engine, partial(telemetry.inference, spec.name))
+        engines, name, device = telemetry.engines, spec.name, settings.device
+        engines.watch_queue(name, lambda: watched.queued)
+        engines.watch_degraded(name, lambda: falls_short(watched.provider, device))
+        engines.watch_model(name, spec.sha256, lambda: watched.provider)
+        return watched
 
     catalog = open_catalog(settings.model_repository, settings.models, workers, opened)
     return OpenModels(catalog, workers, count, remote)
@@ -129,7 +135,6 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
     streams = Streams(
         most=most_streams, most_per_caller=settings.max_streams_per_caller or most_streams
     )
-    telemetry.streams.set_function(lambda: streams.count)
     image_limits = ImageLimits(
         bytes=settings.max_body_bytes,
         pixels=settings.max_pixels,
@@ -209,7 +214,7 @@ def open_batched(
         max_queue=settings.queue_size_for(workers),
         queue_timeout_s=settings.queue_timeout_s,
         concurrency=workers,
-        on_batch=partial(telemetry.observe_batch, spec.name),
+        on_batch=partial(telemetry.engines.observe_batch, spec.name),
     )
 
 
@@ -248,8 +253,9 @@ async def _lifespan(app: FastAPI, *, parts: Parts, drain_timeout_s: float) -> As
         stack.push_async_callback(drain, parts, drain_timeout_s)
         if parts.remote is not None:
             await _meet(parts.remote)
-        warming_up = asyncio.create_task(_warm_up(parts))
-        stack.push_async_callback(_cancel, warming_up)
+        stack.push_async_callback(asyncio.to_thread, parts.telemetry.tracing.close)
+        for task in (_warm_up(parts), watch_loop(parts.telemetry.observe_lag)):
+            stack.push_async_callback(_cancel, asyncio.create_task(task))
         yield
 
 

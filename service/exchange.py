@@ -1,6 +1,7 @@
-"""ASGI middleware around every request: its identity, metrics, log line, standard headers."""
+"""ASGI middleware round every request: its identity, metrics, trace, log line, standard headers."""
 
 import logging
+from dataclasses import dataclass
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadRequest
 from service.problems import CODE_KEY, problem
-from service.telemetry import IDENTITY, Telemetry, identify
+from service.telemetry import IDENTITY, Answered, Identity, Telemetry, fields, identify
 
 OTHER = "other"
 """Pages, files, and paths that do not exist."""
@@ -35,32 +36,81 @@ class Exchange:
         if inner["method"] == "HEAD":
             # The server still knows that it was a HEAD, and sends no body.
             inner["method"] = "GET"
-        status = 0
+        with self._telemetry.tracing.request(identity, scope["method"], scope["path"]) as span:
+            token = IDENTITY.set(span.identity)
+            wire = _Wire(receive, send, span.identity)
+            try:
+                await self._app(inner, wire.receive, wire.send)
+            finally:
+                answered = wire.answered(_pattern(inner), inner.get(CODE_KEY, "ok"))
+                self._telemetry.count_request(answered)
+                span.answered(answered.route, answered.status, answered.code)
+                _log(scope["method"], answered, wire.model or _model(inner, answered))
+                IDENTITY.reset(token)
 
-        async def named(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                answer = MutableHeaders(scope=message)
-                answer["X-Request-Id"] = identity.request_id
-                answer["X-Content-Type-Options"] = "nosniff"
-            await send(message)
 
-        began = perf_counter()
-        token = IDENTITY.set(identity)
-        try:
-            await self._app(inner, receive, named)
-        finally:
-            pattern, code = _pattern(inner), inner.get(CODE_KEY, "ok")
-            self._telemetry.count_request(pattern, status, code)
-            spent_ms = 1000 * (perf_counter() - began)
-            log.info("%s %s %d %s %.1f ms", scope["method"], pattern, status, code, spent_ms)
-            IDENTITY.reset(token)
+@dataclass(slots=True)
+class _Wire:
+    """What goes in and out of one request: counted, and named."""
+
+    _receive: Receive
+    _send: Send
+    _identity: Identity
+    status: int = 0
+    model: str | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    began: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.began = perf_counter()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            answer = MutableHeaders(scope=message)
+            answer["X-Request-Id"] = self._identity.request_id
+            answer["X-Content-Type-Options"] = "nosniff"
+            self.model = answer.get("x-model")
+        else:
+            self.bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+    def answered(self, route: str, code: str) -> Answered:
+        spent_s = perf_counter() - self.began
+        return Answered(route, self.status, code, spent_s, self.bytes_in, self.bytes_out)
 
 
 def _pattern(scope: Scope) -> str:
     """The path as it was declared: what a client made up is no metric label and no log line."""
     return getattr(scope.get("route"), "path", OTHER)
+
+
+def _model(scope: Scope, answered: Answered) -> str | None:
+    """That of a path: there is one of that name, or the answer would be a refusal."""
+    name = scope.get("path_params", {}).get("model")
+    return str(name) if name and answered.status == 200 else None
+
+
+def _log(method: str, answered: Answered, model: str | None) -> None:
+    spent_ms = 1000 * answered.seconds
+    log.info(
+        "%s %s %d %s %.1f ms",
+        *(method, answered.route, answered.status, answered.code, spent_ms),
+        extra=fields(
+            method=method,
+            route=answered.route,
+            status=answered.status,
+            code=answered.code,
+            duration_ms=round(spent_ms, 1),
+            model=model,
+        ),
+    )
 
 
 class Cors(CORSMiddleware):

@@ -118,6 +118,9 @@ class Settings(BaseSettings):
     """Origins whose pages may call us."""
     log_format: Literal["text", "json"] = "text"
     """One line of text or one JSON object per event."""
+    otel_endpoint: str | None = None
+    """URL of an OpenTelemetry collector that takes OTLP over HTTP, as in `http://collector:4318`;
+    unset sends no trace. Needs the extra `otel`."""
 
     def queue_size_for(self, workers: int) -> int:
         """How many images may wait when `workers` of them can run."""
@@ -183,6 +186,13 @@ class Settings(BaseSettings):
     def _is_grpc(cls, url: str | None) -> str | None:
         if url is not None and ("//" in url or not re.search(r":\d+$", url)):
             raise ValueError("write host:port of Triton's gRPC, as in triton:8001")
+        return url
+
+    @field_validator("otel_endpoint")
+    @classmethod
+    def _is_otlp(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^/?#]+(/[^?#]*)?", url):
+            raise ValueError("write the collector's URL, as in http://collector:4318")
         return url
 
     @model_validator(mode="after")

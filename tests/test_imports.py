@@ -56,7 +56,9 @@ TABLE = {
     "service.spec": Row("service.errors", "pydantic"),
     "service.settings": Row("", "pydantic pydantic_settings"),
     "service.schemas": Row("", "pydantic"),
-    "service.telemetry": Row("", "prometheus_client"),
+    "service.telemetry": Row("service.telemetry", "prometheus_client"),
+    # The one file that knows OpenTelemetry's SDK; loaded where traces are asked for.
+    "service.telemetry.otel": Row("service.telemetry", "opentelemetry"),
     "service.admission": Row("service.errors"),
     "service.turns": Row("service.errors"),
     "service.auth": Row("service.errors"),
@@ -69,6 +71,7 @@ TABLE = {
     "service.engine.base": Row("service.spec", "numpy"),
     "service.engine.fake": Row(ENGINE, "numpy"),
     "service.engine.onnx": Row(ENGINE, "numpy onnxruntime"),
+    "service.engine.watched": Row("service.engine.base service.spec", "numpy"),
     "service.engine.breaker": Row(),
     "service.engine.faults": Row("service.errors"),
     # The identity of the request goes along to the server, for its traces.

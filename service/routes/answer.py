@@ -81,7 +81,7 @@ async def answer(parts: Parts, order: Order, job: Job, *, patient: bool = False)
     async with parts.turns.take(work, patient=patient) as waited_s:
         rendered = await run_job(job, order.segmenter)
         rendered.stages["queue"] += waited_s
-        parts.telemetry.observe_stages(order.segmenter.spec.name, rendered.stages)
+        parts.telemetry.observe_image(order.segmenter.spec.name, rendered.stages, rendered)
         headers = headers_of(order.segmenter, rendered)
         if not order.representation.report:
             return Answer(rendered.body, job.format.media_type, headers)

@@ -85,7 +85,8 @@ class _Visit:
         given = await self._first_message()
         try:
             caller = self._caller(given.pop("key", None))
-            with self._parts.streams.enter(caller):
+            counted = self._parts.telemetry.stream(TRANSPORT)
+            with self._parts.streams.enter(caller), counted:
                 self._parts.check_ready()
                 options = await read_stream_options(given, self._parts)
                 self._stream = WebSocketStream(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -45,7 +45,7 @@ from service.streaming.wire import (
 from service.telemetry import Telemetry
 from service.vision.decode import ImageLimits
 
-TRANSPORT = "websocket"
+TRANSPORT: Final = "websocket"
 OUTCOMES = ("result", "skipped", "error")
 """How a frame may be answered."""
 BAD_FRAMES = 30
@@ -264,13 +264,15 @@ class WebSocketStream:
             return pack(replace(waiting.header, kind=Kind.ERROR), body)
         self._bad_in_a_row, self._failing = 0, ""
         self._count("result")
-        self._rules.telemetry.observe_stages(self.model, rendered.stages)
+        age_s = perf_counter() - waiting.arrived
+        telemetry = self._rules.telemetry
+        telemetry.observe_image(self.model, rendered.stages, rendered, kind="frame")
+        telemetry.observe_frame(TRANSPORT, age_s)
         flags = Flags.FOREGROUND if rendered.quality.foreground else Flags.NONE
         height, width = rendered.size_hw
-        server_us = round(1e6 * (perf_counter() - waiting.arrived))
         return pack_result(
             replace(waiting.header, kind=Kind.RESULT, flags=flags),
-            Result(width, height, self._slot.dropped, server_us),
+            Result(width, height, self._slot.dropped, round(1e6 * age_s)),
             rendered.body,
         )
 

@@ -173,7 +173,7 @@ class LiveVisit:
 
     def no_streams(self) -> bool:
         metrics = httpx.get(f"{self.running.url}/metrics").text
-        return "\nsilhouette_streams 0.0\n" in metrics
+        return all(f'silhouette_streams{{transport="{each}"}} 0.0' in metrics for each in TRANSPORTS)
 
 
 @pytest.fixture

@@ -97,8 +97,9 @@ async def test_route_is_a_stage_of_answers_and_metrics(service):
     assert float(re.search(r"route;dur=([0-9.]+)", timing)[1]) > 0
     metrics = (await service.client.get("/metrics")).text
     assert re.search(
-        r'silhouette_stage_seconds_count\{model="md_trisenet",stage="route"\} [1-9]', metrics
+        r'stage_seconds_count\{kind="photo",model="md_trisenet",stage="route"\} [1-9]', metrics
     )
+    assert re.search(r'domains_total\{domain="\w+",kind="photo",model="md_trisenet"\} 1', metrics)
     assert re.search(r'silhouette_batch_rows_count\{model="face_detector"\} [1-9]', metrics)
 
 

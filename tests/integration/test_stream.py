@@ -634,11 +634,13 @@ class TestTold:
                 await peer.receive()
             inside = service.parts.telemetry.exposition().decode()
         after = service.parts.telemetry.exposition().decode()
-        assert "silhouette_streams 1.0" in inside
-        assert "silhouette_streams 0.0" in after
+        assert 'silhouette_streams{transport="websocket"} 1.0' in inside
+        assert 'silhouette_streams{transport="websocket"} 0.0' in after
         assert 'silhouette_frames_total{outcome="result",transport="websocket"} 1.0' in after
         assert 'silhouette_frames_total{outcome="error",transport="websocket"} 1.0' in after
-        assert 'stage_seconds_count{model="connectnet",stage="infer"} 1.0' in after
+        assert 'stage_seconds_count{kind="frame",model="connectnet",stage="infer"} 1.0' in after
+        assert 'silhouette_frame_seconds_count{transport="websocket"} 1.0' in after
+        assert 'images_total{foreground="present",kind="frame",model="connectnet"} 1.0' in after
 
     async def test_capabilities(self, settings_with, gated):
         settings = settings_with(

@@ -1,90 +1,227 @@
+import asyncio
 import json
 import logging
 import logging.config
 import sys
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
+from service.errors import EngineFailed
 from service.telemetry import (
     IDENTITY,
+    Answered,
     Identity,
     JsonFormatter,
     Telemetry,
     TextFormatter,
+    fields,
     identify,
     logging_config,
     read_traceparent,
     server_timing,
+    watch_loop,
 )
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 
 
-def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[str, ...]], float]:
-    families = text_string_to_metric_families(telemetry.exposition().decode())
-    return {
-        (sample.name, tuple(sorted(sample.labels.values()))): sample.value
-        for family in families
-        for sample in family.samples
-    }
+PHOTO_STAGES = {"decode": 0.25, "infer": 0.5}
 
 
-def test_requests_are_counted_by_route_status_and_code():
-    telemetry = Telemetry()
-    telemetry.count_request("/v1/segment", 200)
-    telemetry.count_request("/v1/segment", 503, "overloaded")
-    telemetry.count_request("/v1/segment", 503, "overloaded")
-    read = samples(telemetry)
-    assert read["silhouette_requests_total", ("/v1/segment", "200", "ok")] == 1
-    assert read["silhouette_requests_total", ("/v1/segment", "503", "overloaded")] == 2
+@dataclass(frozen=True)
+class Label:
+    label: str
 
 
-def test_stages_are_seconds_by_model():
-    telemetry = Telemetry()
-    telemetry.observe_stages("connectnet", {"decode": 0.25, "infer": 0.5})
+@dataclass(frozen=True)
+class Route:
+    domain: Label
+
+
+@dataclass(frozen=True)
+class Quality:
+    foreground: bool = True
+    coverage: float = 0.3
+    connectivity: float = 0.995
+    confidence: float = 0.9
+
+
+@dataclass(frozen=True)
+class Matte:
+    quality: Quality = Quality()
+    routed: Route | None = None
+    looks: int = 1
+
+
+@pytest.fixture
+def telemetry():
+    return Telemetry()
+
+
+@pytest.fixture
+def read(telemetry):
+    """The value of a metric with those labels; None where there is none."""
+
+    def value(name, **labels):
+        return telemetry.registry.get_sample_value(f"silhouette_{name}", labels)
+
+    return value
+
+
+def test_requests_are_counted_by_route_status_and_code(telemetry, read):
+    telemetry.count_request(Answered("/v1/segment", 200))
+    for _ in range(2):
+        telemetry.count_request(Answered("/v1/segment", 503, "overloaded"))
+    route = {"route": "/v1/segment"}
+    assert read("requests_total", **route, status="200", code="ok") == 1
+    assert read("requests_total", **route, status="503", code="overloaded") == 2
+
+
+def test_requests_have_a_duration_and_sizes_by_route(telemetry, read):
+    telemetry.count_request(Answered("/v1/segment", 200, "ok", 0.04, bytes_in=900, bytes_out=70))
+    telemetry.count_request(Answered("/v1/segment", 422, "x", 0.001, bytes_in=100, bytes_out=30))
+    assert read("request_seconds_count", route="/v1/segment") == 2
+    assert read("request_seconds_bucket", route="/v1/segment", le="0.001") == 1
+    assert read("request_seconds_bucket", route="/v1/segment", le="0.05") == 2
+    assert read("request_bytes_total", route="/v1/segment") == 1000
+    assert read("response_bytes_total", route="/v1/segment") == 100
+
+
+def test_stages_are_seconds_by_model_and_kind(telemetry, read):
+    telemetry.observe_stages("connectnet", PHOTO_STAGES)
     telemetry.observe_stages("connectnet", {"decode": 0.5})
-    read = samples(telemetry)
-    assert read["silhouette_stage_seconds_sum", ("connectnet", "decode")] == 0.75
-    assert read["silhouette_stage_seconds_count", ("connectnet", "decode")] == 2
-    assert read["silhouette_stage_seconds_sum", ("connectnet", "infer")] == 0.5
+    telemetry.observe_stages("connectnet", {"decode": 0.125}, kind="frame")
+    photo = {"model": "connectnet", "kind": "photo"}
+    assert read("stage_seconds_sum", **photo, stage="decode") == 0.75
+    assert read("stage_seconds_count", **photo, stage="decode") == 2
+    assert read("stage_seconds_sum", **photo, stage="infer") == 0.5
+    assert read("stage_seconds_sum", model="connectnet", kind="frame", stage="decode") == 0.125
 
 
-def test_degraded_is_asked_when_read():
-    telemetry = Telemetry()
-    provider = ["cpu"]
-    telemetry.watch_degraded("connectnet", lambda: provider == ["cpu"])
-    assert samples(telemetry)["silhouette_engine_degraded", ("connectnet",)] == 1
-    provider[0] = "tensorrt"
-    assert samples(telemetry)["silhouette_engine_degraded", ("connectnet",)] == 0
+def test_an_image_tells_where_its_time_went_and_what_was_found(telemetry, read):
+    routed = Route(Label("half_body"))
+    telemetry.observe_image("md_trisenet", PHOTO_STAGES, Matte(routed=routed, looks=2))
+    photo = {"model": "md_trisenet", "kind": "photo"}
+    assert read("stage_seconds_count", **photo, stage="infer") == 1
+    assert read("images_total", **photo, foreground="present") == 1
+    assert read("domains_total", **photo, domain="half_body") == 1
+    assert read("second_looks_total", model="md_trisenet") == 1
+    assert read("mask_confidence_sum", **photo) == 0.9
+    assert read("mask_coverage_sum", **photo) == 0.3
+    assert read("mask_connectivity_sum", **photo) == 0.995
 
 
-def test_queue_depth_is_asked_when_read():
-    telemetry = Telemetry()
-    waiting = [1, 2, 3]
-    telemetry.watch_queue("connectnet", lambda: len(waiting))
-    assert samples(telemetry)["silhouette_queue_depth", ("connectnet",)] == 3
-    waiting.clear()
-    assert samples(telemetry)["silhouette_queue_depth", ("connectnet",)] == 0
+def test_a_mask_of_nobody_is_counted_and_not_measured(telemetry, read):
+    telemetry.observe_image("connectnet", PHOTO_STAGES, Matte(Quality(foreground=False)))
+    photo = {"model": "connectnet", "kind": "photo"}
+    assert read("images_total", **photo, foreground="none") == 1
+    assert read("images_total", **photo, foreground="present") is None
+    assert read("mask_confidence_count", **photo) is None
+    assert read("second_looks_total", model="connectnet") is None
 
 
-def test_in_flight_and_batches():
-    telemetry = Telemetry()
-    telemetry.observe_batch("connectnet", 3)
+def test_an_engine_that_fails_is_counted_by_the_code_of_the_problem(telemetry, read):
+    for error in (EngineFailed("broke"), EngineFailed("again"), ValueError("ours")):
+        with pytest.raises(type(error)), telemetry.inference("connectnet"):
+            raise error
+    with telemetry.inference("connectnet") as watch:
+        watch.waited(0.1)
+    assert read("engine_failures_total", model="connectnet", code="engine_failed") == 2
+    assert read("engine_failures_total", model="connectnet", code="internal") == 1
+
+
+def test_a_caller_that_left_is_no_failure_of_the_engine(telemetry, read):
+    with pytest.raises(asyncio.CancelledError), telemetry.inference("connectnet"):
+        raise asyncio.CancelledError
+    assert b"silhouette_engine_failures_total{" not in telemetry.exposition()
+
+
+@pytest.mark.parametrize("name", ["queue_depth", "engine_degraded"])
+def test_engines_are_asked_when_the_metrics_are_read(telemetry, read, name):
+    asked = {
+        "queue_depth": telemetry.engines.watch_queue,
+        "engine_degraded": telemetry.engines.watch_degraded,
+    }
+    answers = [1]
+    asked[name]("connectnet", lambda: answers[0])
+    assert read(name, model="connectnet") == 1
+    answers[0] = 0
+    assert read(name, model="connectnet") == 0
+
+
+def test_provider_of_a_model_is_asked_when_the_metrics_are_read(telemetry, read):
+    provider = ["triton"]
+    telemetry.engines.watch_model("connectnet", "0af7", lambda: provider[0])
+    labels = {"model": "connectnet", "digest": "sha256:0af7"}
+    assert read("model_info", **labels, provider="triton") == 1
+    provider[0] = "triton:cuda"
+    assert read("model_info", **labels, provider="triton:cuda") == 1
+    assert read("model_info", **labels, provider="triton") is None
+
+
+def test_batches_and_requests_in_work(telemetry, read):
+    telemetry.engines.observe_batch("connectnet", 3)
     with telemetry.in_flight.track_inprogress():
-        read = samples(telemetry)
-    assert read["silhouette_requests_in_flight", ()] == 1
-    assert read["silhouette_batch_rows_sum", ("connectnet",)] == 3
-    assert samples(telemetry)["silhouette_requests_in_flight", ()] == 0
+        assert read("requests_in_flight") == 1
+    assert read("requests_in_flight") == 0
+    assert read("batch_rows_sum", model="connectnet") == 3
 
 
-def test_two_applications_share_no_numbers():
-    one, other = Telemetry(), Telemetry()
-    one.count_request("/", 200)
-    assert ("silhouette_requests_total", ("/", "200", "ok")) not in samples(other)
+def test_streams_are_those_that_are_there_and_none_is_zero(telemetry, read):
+    assert read("streams", transport="webrtc") == 0
+    with telemetry.stream("websocket"), telemetry.stream("websocket"):
+        assert read("streams", transport="websocket") == 2
+        assert read("streams", transport="webrtc") == 0
+    assert read("streams", transport="websocket") == 0
+
+
+def test_frames_have_outcomes_and_an_age(telemetry, read):
+    telemetry.count_frame("websocket", "skipped")
+    telemetry.observe_frame("websocket", 0.03)
+    assert read("frames_total", transport="websocket", outcome="skipped") == 1
+    assert read("frame_seconds_bucket", transport="websocket", le="0.033") == 1
+    assert read("frame_seconds_bucket", transport="websocket", le="0.02") == 0
+
+
+def test_release_and_readiness(telemetry, read):
+    ready = [False]
+    telemetry.is_version("1.2.3")
+    telemetry.watch_ready(lambda: ready[0])
+    assert read("info", version="1.2.3") == 1
+    assert read("ready") == 0
+    ready[0] = True
+    assert read("ready") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_process_tells_of_its_memory_and_processor_time(telemetry):
+    value = telemetry.registry.get_sample_value
+    assert value("process_resident_memory_bytes") > 2**20
+    assert value("process_cpu_seconds_total") > 0
+
+
+async def test_a_loop_that_stood_still_is_late(telemetry, read):
+    now, sleeps = 0.0, iter(range(2))
+
+    async def oversleep(asked_s):
+        nonlocal now
+        next(sleeps)
+        now += asked_s + 0.04
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await watch_loop(telemetry.observe_lag, sleep=oversleep, clock=lambda: now)
+    assert read("loop_lag_seconds_count") == 2
+    assert read("loop_lag_seconds_bucket", le="0.025") == 0
+    assert read("loop_lag_seconds_bucket", le="0.05") == 2
+
+
+def test_two_applications_share_no_numbers(telemetry, read):
+    Telemetry().count_request(Answered("/", 200))
+    assert read("requests_total", route="/", status="200", code="ok") is None
 
 
 def test_server_timing_is_milliseconds_in_order():
@@ -189,6 +326,33 @@ def test_text_line_carries_the_request_id_and_the_traceback(record):
 
 def test_text_line_without_request(record):
     assert "ERROR service.app it broke" in TextFormatter().format(record)
+
+
+def logged(message, *args, **extra):
+    logger = logging.Logger("service.exchange")
+    return logger.makeRecord(logger.name, logging.INFO, "x.py", 1, message, args, None, extra=extra)
+
+
+@pytest.mark.usefixtures("identity")
+def test_fields_of_a_record_are_fields_of_its_json_line_and_not_of_its_text():
+    made = logged("%s %d", "POST", 200, **fields(method="POST", status=200, model=None))
+    event = json.loads(JsonFormatter().format(made))
+    assert (event["method"], event["status"], event["message"]) == ("POST", 200, "POST 200")
+    assert "model" not in event
+    assert TextFormatter().format(made).endswith("INFO service.exchange [order-17] POST 200")
+
+
+@pytest.mark.usefixtures("identity")
+def test_fields_hide_nothing_that_every_line_has():
+    event = json.loads(JsonFormatter().format(logged("said", **fields(level=1, request_id=2))))
+    assert (event["level"], event["request_id"]) == ("INFO", "order-17")
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter, JsonFormatter])
+def test_a_line_break_in_a_message_begins_no_line(formatter):
+    line = formatter().format(logged("odd %s", "a\nERROR service.app all is lost\x1b[2J\u2028z"))
+    assert line.isprintable()
+    assert "\\nERROR" in line
 
 
 @pytest.mark.parametrize(("log_format", "kind"), [("text", TextFormatter), ("json", JsonFormatter)])

@@ -179,6 +179,7 @@ async def _infer(parts: Parts, model: Model, body: bytes, header_length: int | N
         "infer": inference.infer_s,
         "encode": perf_counter() - began,
     }
+    parts.telemetry.observe_stages(model.spec.name, stages, kind="tensors")
     return _response(answer, server_timing(stages))
 
 

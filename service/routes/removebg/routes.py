@@ -202,9 +202,9 @@ async def _answer(parts: Parts, removal: Removal, *, as_json: bool) -> Response:
     async with parts.turns.take(
         Work((segmenter.spec.name, "removebg"), removal.pixels)
     ) as waited_s:
-        removed, stages = await _remove(segmenter, removal)
+        removed, found, stages = await _remove(segmenter, removal)
         stages["queue"] += waited_s
-        parts.telemetry.observe_stages(segmenter.spec.name, stages)
+        parts.telemetry.observe_image(segmenter.spec.name, stages, found)
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
             body = await parts.workers.run(_document, removed)
@@ -212,8 +212,10 @@ async def _answer(parts: Parts, removal: Removal, *, as_json: bool) -> Response:
         return Response(removed.body, headers=headers, media_type=removed.media_type)
 
 
-async def _remove(segmenter: Segmenter, removal: Removal) -> tuple[Removed, dict[str, float]]:
-    """What came out, and the seconds that each stage took."""
+async def _remove(
+    segmenter: Segmenter, removal: Removal
+) -> tuple[Removed, Matte, dict[str, float]]:
+    """What came out, what it was made of, and the seconds that each stage took."""
     picture: Frame | None = None
 
     def load(at_least: Size) -> Frame:
@@ -222,7 +224,7 @@ async def _remove(segmenter: Segmenter, removal: Removal) -> tuple[Removed, dict
             picture = decode(removal.picture.data, removal.picture.header)
         return load_photo(removal, at_least)
 
-    def finish(photo: Frame, found: Matte) -> tuple[Removed, dict[str, float]]:
+    def finish(photo: Frame, found: Matte) -> tuple[Removed, Matte, dict[str, float]]:
         began = perf_counter()
         wanted = removal.wanted
         image, box = paint(
@@ -236,7 +238,8 @@ async def _remove(segmenter: Segmenter, removal: Removal) -> tuple[Removed, dict
         )
         painted = perf_counter()
         removed = packed(image, box, wanted.encoding)
-        return removed, found.timings.served(painted - began, perf_counter() - painted)
+        stages = found.timings.served(painted - began, perf_counter() - painted)
+        return removed, found, stages
 
     return await segmenter.run(load, finish)
 

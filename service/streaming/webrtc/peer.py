@@ -8,8 +8,11 @@ one is in work.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TypeVar
 
 from aiortc import (
     MediaStreamTrack,
@@ -40,10 +43,20 @@ HUNG_UP = "the peer hung up"
 CLOSE_S = 5.0
 """For a connection to say goodbye; it is dropped after that."""
 
-Observe = Callable[[str, Mapping[str, float]], None]
-"""Told of each result: the model, and the seconds of its stages."""
+Observe = Callable[[str, Matte, float], None]
+"""Told of each result: the model, what it found, and the seconds since the frame arrived."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A frame of the camera, and when it was read."""
+
+    frame: VideoFrame
+    at: float = field(default_factory=perf_counter)
 
 
 class Returned(MediaStreamTrack):
@@ -82,7 +95,7 @@ class Peer:
         self._connection.on("connectionstatechange", self._on_state)
         self._connected = asyncio.Event()
         self._told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._incoming: LatestSlot[VideoFrame] = LatestSlot()
+        self._incoming: LatestSlot[_Arrived] = LatestSlot()
         self._outgoing: LatestSlot[VideoFrame] = LatestSlot()
         self._painter = Painter()
         self._camera: MediaStreamTrack | None = None
@@ -178,7 +191,7 @@ class Peer:
                     assert isinstance(frame, VideoFrame), "the camera is a video track"
                     if frame.width * frame.height > self._terms.frame_pixels:
                         return "a frame has too many pixels"
-                    self._put(self._incoming, frame)
+                    self._put(self._incoming, _Arrived(frame))
         except TimeoutError:
             return "no frame came"
         except MediaStreamError:
@@ -187,9 +200,9 @@ class Peer:
     async def _work(self) -> str:
         """Never returns: a frame that fails is one that does not come back."""
         while True:
-            frame = await self._incoming.get()
+            arrived = await self._incoming.get()
             try:
-                self._put(self._outgoing, await self._process(frame))
+                self._put(self._outgoing, await self._process(arrived))
             except ServiceError as error:
                 self._count("error")
                 if error.code != self._complained:
@@ -199,8 +212,8 @@ class Peer:
                 self._count("result")
                 self._complained = ""
 
-    async def _process(self, frame: VideoFrame) -> VideoFrame:
-        options = self.session.options
+    async def _process(self, arrived: _Arrived) -> VideoFrame:
+        options, frame = self.session.options, arrived.frame
         photo: Planes
 
         def load(_: Size) -> Frame:
@@ -210,15 +223,15 @@ class Peer:
                 photo = at_most(photo, options.size)
             return Frame(to_rgb(photo), photo.size_hw)
 
-        def finish(_: Frame, found: Matte) -> tuple[VideoFrame, Mapping[str, float]]:
+        def finish(_: Frame, found: Matte) -> tuple[VideoFrame, Matte]:
             drawn = self._painter.paint(options, photo, found)
-            return frames.write(drawn, like=frame), found.timings.stages()
+            return frames.write(drawn, like=frame), found
 
-        result, stages = await self.session.run(load, finish)
-        self._observe(options.segmenter.spec.name, stages)
+        result, found = await self.session.run(load, finish)
+        self._observe(options.segmenter.spec.name, found, perf_counter() - arrived.at)
         return result
 
-    def _put(self, slot: LatestSlot[VideoFrame], frame: VideoFrame) -> None:
+    def _put(self, slot: LatestSlot[T], frame: T) -> None:
         if slot.put(frame) is not None:
             self._count("skipped")
 

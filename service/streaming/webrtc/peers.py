@@ -6,9 +6,10 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from importlib import import_module
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from service.errors import NotFound, Unavailable
+from service.segmenter import Matte
 from service.streaming.session import StreamOptions, StreamSession
 from service.streaming.streams import Streams
 from service.streaming.webrtc.terms import Terms
@@ -17,7 +18,7 @@ from service.telemetry import Telemetry
 if TYPE_CHECKING:
     from service.streaming.webrtc.peer import Peer
 
-TRANSPORT = "webrtc"
+TRANSPORT: Final = "webrtc"
 """Its label in the metrics."""
 OUTCOMES = ("result", "skipped", "error")
 
@@ -47,6 +48,7 @@ class Peers:
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(self._streams.enter(caller))
+            stack.enter_context(self._telemetry.stream(TRANSPORT))
             await self._load()
             from service.streaming.webrtc.peer import Peer
 
@@ -57,7 +59,12 @@ class Peers:
                 outcomes[outcome] += 1
                 self._telemetry.count_frame(TRANSPORT, outcome)
 
-            peer = Peer(session, self._terms, count=count, observe=self._telemetry.observe_stages)
+            def observe(model: str, found: Matte, age_s: float) -> None:
+                stages = found.timings.stages()
+                self._telemetry.observe_image(model, stages, found, kind="frame")
+                self._telemetry.observe_frame(TRANSPORT, age_s)
+
+            peer = Peer(session, self._terms, count=count, observe=observe)
             stack.push_async_callback(peer.close)
             answer = await peer.answer(offer)
             self._peers[session.id] = peer

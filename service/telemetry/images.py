@@ -1,0 +1,115 @@
+"""The metrics of single images: where their time went, and what was found. Never a pixel."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+Kind = Literal["photo", "frame", "tensors"]
+"""Of a request, of a stream, and of `/v2`, where nobody knows what they show."""
+
+STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+CONFIDENCE_BUCKETS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+"""A mask whose outline is drawn at random has 0.5."""
+COVERAGE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+CONNECTIVITY_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
+
+
+class Quality(Protocol):
+    """What is measured of a mask; shares 0..1."""
+
+    @property
+    def foreground(self) -> bool: ...
+    @property
+    def coverage(self) -> float: ...
+    @property
+    def connectivity(self) -> float: ...
+    @property
+    def confidence(self) -> float: ...
+
+
+class Domain(Protocol):
+    @property
+    def label(self) -> str: ...
+
+
+class Routed(Protocol):
+    @property
+    def domain(self) -> Domain: ...
+
+
+class Found(Protocol):
+    """What is known of the person in an image: a matte, or what was rendered of one."""
+
+    @property
+    def quality(self) -> Quality: ...
+    @property
+    def routed(self) -> Routed | None: ...
+    @property
+    def looks(self) -> int: ...
+
+
+class Images:
+    """Labels are few: models are the operator's, and the rest are of this program."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "silhouette_stage_seconds",
+            "Wall-clock time of one stage of one image.",
+            ("model", "stage", "kind"),
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self._images = Counter(
+            "silhouette_images",
+            "Images segmented; `foreground` is present or none.",
+            ("model", "kind", "foreground"),
+            registry=registry,
+        )
+        self._domains = Counter(
+            "silhouette_domains",
+            "Images by the domain they were segmented in, of models that take one.",
+            ("model", "kind", "domain"),
+            registry=registry,
+        )
+        self._second_looks = Counter(
+            "silhouette_second_looks",
+            "Photos that the model was asked twice about: the person is small in them.",
+            ("model",),
+            registry=registry,
+        )
+        self._confidence = _shares(
+            registry, "confidence", "Confidence of masks that show a person.", CONFIDENCE_BUCKETS
+        )
+        self._coverage = _shares(
+            registry, "coverage", "Share of the picture that the person covers.", COVERAGE_BUCKETS
+        )
+        self._connectivity = _shares(
+            registry,
+            "connectivity",
+            "Share of the person that is in one piece.",
+            CONNECTIVITY_BUCKETS,
+        )
+
+    def took(self, model: str, kind: Kind, seconds: Mapping[str, float]) -> None:
+        for stage, spent_s in seconds.items():
+            self._seconds.labels(model, stage, kind).observe(spent_s)
+
+    def found(self, model: str, kind: Kind, found: Found) -> None:
+        quality = found.quality
+        self._images.labels(model, kind, "present" if quality.foreground else "none").inc()
+        if found.routed is not None:
+            self._domains.labels(model, kind, found.routed.domain.label).inc()
+        if found.looks > 1:
+            self._second_looks.labels(model).inc()
+        if quality.foreground:
+            self._confidence.labels(model, kind).observe(quality.confidence)
+            self._coverage.labels(model, kind).observe(quality.coverage)
+            self._connectivity.labels(model, kind).observe(quality.connectivity)
+
+
+def _shares(
+    registry: CollectorRegistry, name: str, meaning: str, buckets: tuple[float, ...]
+) -> Histogram:
+    labels = ("model", "kind")
+    return Histogram(f"silhouette_mask_{name}", meaning, labels, buckets=buckets, registry=registry)
