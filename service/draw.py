@@ -30,8 +30,8 @@ class Drawn:
 
 
 def draw(look: Look, photo: Frame, picture: Frame | None, found: Matte) -> Drawn:
-    """The photo is whole unless only its mask is wanted; `picture` comes with a Picture
-    background.
+    """The photo is whole unless only its mask is wanted, and is used up; `picture` comes with a
+    Picture background.
     """
     alpha, pieces = _chosen(found, look)
     if look.refine is Refine.GUIDED:
@@ -107,13 +107,16 @@ def _paint(
         return np.ascontiguousarray(shaped[window])
     rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, shaped))
     soft = np.ascontiguousarray(soft[window])
-    colours = foreground(rgb, _kept(soft, look)) if look.decontaminate else rgb
+    scene = None
+    if look.output is Output.COMPOSITE:
+        scene = _background(rgb, hidden(soft, alpha, look), picture, look.background)
+    # Last, and in place: a copy would be the dearest of all that a large photo holds.
+    colours = foreground(rgb, _kept(soft, look), in_place=True) if look.decontaminate else rgb
     shown = layout.Layer(colours, alpha)
     if look.layout is not None:
         shown = layout.place(colours, alpha, box, look.layout, photo.photo_hw)
-    if look.output is Output.CUTOUT:
+    if scene is None:
         return compose.cutout(*shown)
-    scene = _background(rgb, hidden(soft, alpha, look), picture, look.background)
     lit = compose.light_wrap(*shown, scene, look.light_wrap)
     return compose.composite(lit, shown.alpha, scene, in_place=True)
 

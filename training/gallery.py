@@ -191,7 +191,7 @@ def _words(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
 
 def _drawn(look: Look, frame: Frame, found: Matte) -> Image:
     """Of the photo's own size."""
-    image = draw(look, frame, None, found).image
+    image = draw(look, replace(frame, rgb=frame.rgb.copy()), None, found).image
     return image if image.ndim == 3 else np.dstack([image] * 3)
 
 

@@ -11,12 +11,16 @@ from service.errors import DeadlineExceeded
 
 T = TypeVar("T")
 
+_leaving: set[asyncio.Task[Any]] = set()
+"""Cancelled, but a thread of theirs still runs. An event loop itself holds no task."""
+
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
     """The result of `work`. Call it when the body has been read.
 
     Raises DeadlineExceeded, or ClientDisconnect when nobody waits any more. However it ends, the
-    work is over when this returns: done or cancelled. It sees the deadline in `DEADLINE`.
+    work is done or cancelled when this returns; a thread that it has begun may still run, for which
+    the answer does not wait. It sees the deadline in `DEADLINE`.
     """
     token = DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     task = asyncio.create_task(work)
@@ -30,9 +34,11 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T], *, tim
             raise ClientDisconnect
         raise DeadlineExceeded("The work was not done in time and was cancelled.", limit=timeout_s)
     finally:
-        task.cancel()
         gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        if task.cancel():
+            _leaving.add(task)
+            task.add_done_callback(_leaving.discard)
+        await asyncio.gather(gone, return_exceptions=True)
 
 
 async def _client_gone(request: Request) -> None:

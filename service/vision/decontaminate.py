@@ -31,14 +31,16 @@ STRANGER = 1e-4
 Plane = NDArray[np.float32]
 
 
-def foreground(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def foreground(
+    rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], *, in_place: bool = False
+) -> NDArray[np.uint8]:
     """uint8 [H,W,3] to be shown with the mask uint8 [H,W]: the photo itself where that is 0 or 255,
-    the person's colour without the background's where it is between.
+    the person's colour without the background's where it is between. `in_place` uses the photo up.
     """
     height, width = alpha.shape
     cells = grid((height, width), AVERAGED_SIDE)
     small = cells.reduce(alpha)
-    clean = rgb.copy()
+    clean = rgb if in_place else rgb.copy()
     # rounded, a cell that is nearly decided looks so; what is beside it says that it is not
     steps = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     between = np.asarray(cv2.max(steps, cv2.inRange(small, 1, 254)), np.uint8)

@@ -1,6 +1,7 @@
 """Starting, filling up, giving up and stopping, with an engine that the test holds back."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import httpx
@@ -8,12 +9,13 @@ import onnxruntime
 import pytest
 from starlette.types import Message
 
+from service import render
 from service.app import create_app, drain
 from service.engine.base import PRIORITY, Priority
 from service.errors import EngineFailed
 from service.vision.decode import decode, read_header
 from tests.images import make_jpeg, make_png, quadrants
-from tests.integration.conftest import InProcess, in_process, until
+from tests.integration.conftest import PATIENCE_S, InProcess, in_process, until
 from tests.integration.leaving import post_and_leave, scope_of
 from tests.integration.pictures import picture, refusal
 
@@ -179,6 +181,25 @@ async def test_deadline_cancels_the_work(settings_with, gated):
         assert service.parts.turns.pixels == 0
         gated[0].gate.set()
         picture(await service.segment(JPEG))
+
+
+async def test_photo_whose_thread_outlasts_the_deadline_keeps_its_turn(settings_with, monkeypatch):
+    """Until then it has its pixels; its caller does not wait for that."""
+    began, release = threading.Event(), threading.Event()
+
+    def stuck(*_: object) -> bytes:
+        began.set()
+        assert release.wait(PATIENCE_S)
+        return b""
+
+    async with in_process(settings_with(request_timeout_s=0.2)) as service:
+        monkeypatch.setattr(render, "encode", stuck)
+        refusal(await service.segment(JPEG), 504, "deadline_exceeded")
+        assert began.is_set()
+        assert service.parts.door.requests == 0
+        assert service.parts.turns.working == 1
+        release.set()
+        await until(lambda: service.parts.turns.working == 0)
 
 
 async def test_waiting_too_long_for_the_engine_is_a_503(settings_with, gated):

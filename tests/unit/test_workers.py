@@ -53,5 +53,23 @@ async def test_a_call_cancelled_before_it_began_never_runs():
     assert ran == []
 
 
+async def test_who_cancels_waits_for_a_call_that_has_begun(workers):
+    began, release = threading.Event(), threading.Event()
+
+    def work():
+        began.set()
+        assert release.wait(10)
+
+    call = asyncio.create_task(workers.run(work))
+    assert await asyncio.to_thread(began.wait, 10)
+    for _ in range(2):
+        call.cancel()
+        await asyncio.wait([call], timeout=0.01)
+        assert not call.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
 def test_one_call_is_one_thread(workers):
     assert cv2.getNumThreads() == 1

@@ -44,6 +44,8 @@ def test_any_size_keeps_shape_inputs_and_what_is_decided(photo):
     np.testing.assert_array_equal(rgb, before[0])
     np.testing.assert_array_equal(alpha, before[1])
     assert not np.shares_memory(clean, rgb)
+    assert foreground(rgb, alpha, in_place=True) is rgb
+    np.testing.assert_array_equal(rgb, clean)
 
 
 @pytest.mark.parametrize("level", [0, 255])
