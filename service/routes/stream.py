@@ -31,7 +31,7 @@ from service.streaming.websocket import (
     parse_text,
 )
 from service.streaming.wire import SUBPROTOCOL, Close
-from service.telemetry import IDENTITY, identify
+from service.telemetry import IDENTITY, fields, identify
 
 CONFIG_S = 5.0
 """Time that a peer has for its first message."""
@@ -66,7 +66,7 @@ async def stream(socket: WebSocket) -> None:
         log.exception("a stream broke")
         end = Ended(Close.INTERNAL, "something went wrong on our side; the log knows more")
     await visit.peer.close(end)
-    log.info("%s", visit.line(end))
+    visit.tell(end)
 
 
 class _Visit:
@@ -97,13 +97,25 @@ class _Visit:
             code = next(code for kind, code in CODES if isinstance(error, kind))
             raise Ended(code, f"{error.code}: {error.detail}") from error
 
-    def line(self, end: Ended) -> str:
-        """For the log: nothing in it was made up by the peer."""
+    def tell(self, end: Ended) -> None:
+        """The log and the metrics: nothing of it was made up by the peer."""
+        self._parts.telemetry.count_end(TRANSPORT, _reason(end))
         counts = self._stream.outcomes if self._stream else {}
-        frames = " ".join(f"{name}={counts.get(name, 0)}" for name in OUTCOMES)
+        frames = {name: counts.get(name, 0) for name in OUTCOMES}
         model = self._stream.model if self._stream else "-"
         spent_s = perf_counter() - self._began
-        return f"stream {TRANSPORT} {model} {frames} {spent_s:.1f} s closed {end.code}"
+        said = " ".join(f"{name}={count}" for name, count in frames.items())
+        log.info(
+            "stream %s %s %s %.1f s closed %d",
+            *(TRANSPORT, model, said, spent_s, end.code),
+            extra=fields(
+                transport=TRANSPORT,
+                model=model,
+                frames=frames,
+                duration_s=round(spent_s, 1),
+                close=end.code,
+            ),
+        )
 
     async def _first_message(self) -> dict[str, Any]:
         try:
@@ -129,6 +141,11 @@ class _Visit:
         sent = key.encode("utf-8", "replace").decode("latin-1") if key else None
         address = self._socket.client.host if self._socket.client else ""
         return self._parts.keyring.caller(bearer, sent or headers.get("x-api-key"), address)
+
+
+def _reason(end: Ended) -> str:
+    """Of a metric: the name of our close code, or that it was not us."""
+    return "client" if end.gone or end.code not in set(Close) else Close(end.code).name.lower()
 
 
 def _check_handshake(socket: WebSocket, origins: tuple[str, ...]) -> None:

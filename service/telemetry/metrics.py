@@ -96,6 +96,12 @@ class Telemetry:
             ("transport",),
             registry=self.registry,
         )
+        self._ended = Counter(
+            "silhouette_streams_ended",
+            "Streams that are over or were refused, by why.",
+            ("transport", "reason"),
+            registry=self.registry,
+        )
         for transport in get_args(Transport):
             self._streams.labels(transport)  # none is 0, not nothing
         self._frames = Counter(
@@ -141,6 +147,10 @@ class Telemetry:
         """One more, until the block ends."""
         with self._streams.labels(transport).track_inprogress():
             yield
+
+    def count_end(self, transport: Transport, reason: str) -> None:
+        """Of a stream; `reason` is one of ours, never a peer's words."""
+        self._ended.labels(transport, reason).inc()
 
     def count_frame(self, transport: Transport, outcome: str) -> None:
         self._frames.labels(transport, outcome).inc()

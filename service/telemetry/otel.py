@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from threading import Thread
 from time import time_ns
+from typing import TypedDict
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -46,6 +47,14 @@ LIVE = ("queue", "infer")
 LEAST_S = 0.0005
 """Of a wait that is worth a span."""
 
+
+class _Quiet(TypedDict):
+    record_exception: bool
+    set_status_on_exception: bool
+
+
+_QUIET: _Quiet = {"record_exception": False, "set_status_on_exception": False}
+"""What an exception says may be about a photo: a span has its code."""
 _WAITED: ContextVar[float] = ContextVar("waited", default=0.0)
 """Seconds that the image in work waited for engines."""
 _w3c = TraceContextTextMapPropagator()
@@ -76,6 +85,7 @@ class OtelTracing:
         if path in UNTRACED:
             yield NoSpan(identity)
             return
+        _WAITED.set(0.0)
         with self._tracer.start_as_current_span(
             method,
             context=_w3c.extract({"traceparent": identity.traceparent or ""}, Context()),
@@ -84,7 +94,7 @@ class OtelTracing:
                 "http.request.method": method,
                 "silhouette.request_id": identity.request_id,
             },
-            record_exception=False,
+            **_QUIET,
         ) as span:
             yield _Request(span, method, _own(identity, span))
 
@@ -96,11 +106,14 @@ class OtelTracing:
             yield NO_INFERENCE
             return
         with self._tracer.start_as_current_span(
-            "infer", attributes={"silhouette.model": model}, record_exception=False
+            "infer", attributes={"silhouette.model": model}, **_QUIET
         ) as span:
             token = IDENTITY.set(_own(identity, span))
             try:
                 yield _Inference(self, span)
+            except Exception as error:
+                _failed(span, getattr(error, "code", type(error).__name__))
+                raise
             finally:
                 IDENTITY.reset(token)
 
@@ -147,8 +160,7 @@ class _Request:
             {"http.route": route, "http.response.status_code": status, "silhouette.code": code}
         )
         if status >= 500:
-            self._span.set_attribute("error.type", code)
-            self._span.set_status(StatusCode.ERROR)
+            _failed(self._span, code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,11 @@ class _Inference:
         _WAITED.set(_WAITED.get() + queue_s)
         if queue_s >= LEAST_S and isinstance(self._span, ReadableSpan):
             self._tracing.lay("queue", self._span.start_time or time_ns(), queue_s)
+
+
+def _failed(span: Span, code: object) -> None:
+    span.set_attribute("error.type", str(code))
+    span.set_status(StatusCode.ERROR)
 
 
 def _own(identity: Identity, span: Span) -> Identity:

@@ -626,6 +626,9 @@ class TestTold:
         (line,) = [line for line in caplog.messages if line.startswith("stream ")]
         assert line.startswith("stream websocket - result=0 skipped=0 error=0 ")
         assert line.endswith(" s closed 1003")
+        ended = {"transport": "websocket", "reason": "wrong_type"}
+        registry = service.parts.telemetry.registry
+        assert registry.get_sample_value("silhouette_streams_ended_total", ended) == 1
 
     async def test_metrics(self, service):
         async with streaming(service.app) as peer:

@@ -87,7 +87,11 @@ class TritonServer:
 
 @contextmanager
 def serve(
-    repository: Path, folder: Path, *, ports: tuple[int, int, int] | None = None
+    repository: Path,
+    folder: Path,
+    *,
+    ports: tuple[int, int, int] | None = None,
+    options: tuple[str, ...] = (),
 ) -> Iterator[TritonServer]:
     """Serves a model repository until the block ends; `folder` is for backends and the log."""
     http, grpc, metrics = ports or free_ports()
@@ -110,6 +114,7 @@ def serve(
                 "--log-info=false",  # what failed is otherwise far above tables of options
                 "--metrics-interval-ms=200",
                 "--exit-timeout-secs=10",
+                *options,
                 *(
                     f"--backend-config={name},shm-region-prefix-name={prefix}"
                     for name in ("python", "onnxruntime")

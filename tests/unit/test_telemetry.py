@@ -179,6 +179,11 @@ def test_streams_are_those_that_are_there_and_none_is_zero(telemetry, read):
     assert read("streams", transport="websocket") == 0
 
 
+def test_streams_end_for_reasons(telemetry, read):
+    telemetry.count_end("websocket", "idle")
+    assert read("streams_ended_total", transport="websocket", reason="idle") == 1
+
+
 def test_frames_have_outcomes_and_an_age(telemetry, read):
     telemetry.count_frame("websocket", "skipped")
     telemetry.observe_frame("websocket", 0.03)

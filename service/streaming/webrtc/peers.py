@@ -13,7 +13,7 @@ from service.segmenter import Matte
 from service.streaming.session import StreamOptions, StreamSession
 from service.streaming.streams import Streams
 from service.streaming.webrtc.terms import Terms
-from service.telemetry import Telemetry
+from service.telemetry import Telemetry, fields
 
 if TYPE_CHECKING:
     from service.streaming.webrtc.peer import Peer
@@ -107,9 +107,8 @@ class Peers:
             log.exception("a WebRTC stream broke")
         finally:
             del self._lives[peer.session.id]
-            frames = " ".join(f"{name}={outcomes[name]}" for name in OUTCOMES)
-            spent_s = perf_counter() - began
-            log.info("stream %s %s %s %.1f s: %s", TRANSPORT, model, frames, spent_s, reason)
+            self._telemetry.count_end(TRANSPORT, reason)
+            _log(model, {name: outcomes[name] for name in OUTCOMES}, perf_counter() - began, reason)
 
     async def _load(self) -> None:
         """Raises Unavailable where what was asked for cannot be had: nothing less is served."""
@@ -128,3 +127,18 @@ class Peers:
                     log.error("no WebRTC: low latency was asked for and %s", error)
                     raise Unavailable("WebRTC cannot be served as it was set up.") from error
             self._loaded = True
+
+
+def _log(model: str, frames: dict[str, int], spent_s: float, reason: str) -> None:
+    said = " ".join(f"{name}={count}" for name, count in frames.items())
+    log.info(
+        "stream %s %s %s %.1f s: %s",
+        *(TRANSPORT, model, said, spent_s, reason),
+        extra=fields(
+            transport=TRANSPORT,
+            model=model,
+            frames=frames,
+            duration_s=round(spent_s, 1),
+            reason=reason,
+        ),
+    )

@@ -1,0 +1,178 @@
+"""What one request leaves behind: metrics, a line in the log, and spans at a collector."""
+
+import io
+import json
+import logging
+import logging.config
+from contextlib import contextmanager
+from math import prod
+
+import httpx
+
+from service.telemetry import logging_config
+from tests.images import make_jpeg, quadrants
+from tests.integration.conftest import in_process, on_socket, until
+from tests.integration.pictures import picture, refusal
+from tests.otlp import collecting
+
+JPEG = make_jpeg(quadrants())
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+STAGES = {"decode", "route", "infer", "post", "encode"}
+
+
+def value(service, name, **labels):
+    return service.parts.telemetry.registry.get_sample_value(f"silhouette_{name}", labels)
+
+
+async def test_a_photo_is_measured(service):
+    answer = await service.segment(JPEG)
+    photo = {"model": "connectnet", "kind": "photo"}
+    assert value(service, "images_total", **photo, foreground="present") == 1
+    assert value(service, "mask_confidence_count", **photo) == 1
+    assert value(service, "stage_seconds_count", **photo, stage="encode") == 1
+    route = {"route": "/v1/segment"}
+    assert value(service, "request_seconds_count", **route) == 1
+    assert value(service, "request_bytes_total", **route) == len(JPEG)
+    assert value(service, "response_bytes_total", **route) == len(answer.content)
+
+
+async def test_every_photo_of_a_batch_is_measured(service):
+    files = [("image", (f"{index}.jpg", JPEG)) for index in range(3)]
+    await service.client.post("/v1/segment/batch", files=files)
+    photo = {"model": "connectnet", "kind": "photo"}
+    assert value(service, "images_total", **photo, foreground="present") == 3
+
+
+async def test_the_removebg_route_is_measured_too(service):
+    await service.client.post("/v1.0/removebg", files={"image_file": JPEG})
+    photo = {"model": "connectnet", "kind": "photo"}
+    assert value(service, "images_total", **photo, foreground="present") == 1
+
+
+async def test_tensors_are_timed_and_nobody_knows_what_they_show(service):
+    zeros = bytes(3 * prod(service.parts.catalog.get("connectnet").spec.size_hw))
+    headers = {"Inference-Header-Content-Length": "0"}
+    url = "/v2/models/connectnet/infer"
+    answer = await service.client.post(url, content=zeros, headers=headers)
+    assert answer.status_code == 200, answer.text
+    labels = {"model": "connectnet", "kind": "tensors"}
+    assert value(service, "stage_seconds_count", **labels, stage="infer") == 1
+    assert value(service, "mask_confidence_count", **labels) is None
+
+
+async def test_what_runs_is_told(service):
+    parts = service.parts
+    digest = f"sha256:{parts.catalog.get().digest}"
+    labels = {"model": "connectnet", "digest": digest, "provider": "CPUExecutionProvider"}
+    assert value(service, "model_info", **labels) == 1
+    assert value(service, "info", version=parts.version) == 1
+    assert value(service, "ready") == 1
+    parts.streams.close()
+    assert value(service, "ready") == 0
+
+
+async def test_the_loop_is_watched(service):
+    before = value(service, "loop_lag_seconds_count")
+    await until(lambda: value(service, "loop_lag_seconds_count") > before)
+
+
+@contextmanager
+def lines_of(log_format):
+    """What the process logs in that format; the loggers are as before when it ends."""
+    written = io.StringIO()
+    configured = logging_config(log_format)
+    configured["handlers"]["stderr"]["stream"] = written
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    logging.config.dictConfig(configured)
+    try:
+        # Those of the client in this process are not the service's.
+        yield lambda: [line for line in written.getvalue().splitlines() if '"httpx"' not in line]
+    finally:
+        root.handlers[:], root.level = before
+
+
+async def test_a_line_of_json_says_what_a_request_was(service):
+    with lines_of("json") as lines:
+        await service.segment(JPEG, x_request_id="order-17", traceparent=TRACEPARENT)
+    (event,) = [json.loads(line) for line in lines() if "/v1/segment" in line]
+    assert event.pop("duration_ms") > 0
+    assert event.pop("message").startswith("POST /v1/segment 200 ok ")
+    assert event.pop("time")
+    assert event == {
+        "level": "INFO",
+        "logger": "service.exchange",
+        "method": "POST",
+        "route": "/v1/segment",
+        "status": 200,
+        "code": "ok",
+        "model": "connectnet",
+        "request_id": "order-17",
+        "trace_id": TRACE,
+    }
+
+
+async def test_a_refusal_has_its_code_and_nothing_that_the_client_made_up(service):
+    with lines_of("json") as lines:
+        refusal(await service.client.get("/canary?canary=canary"), 404, "not_found")
+        refusal(await service.client.get("/v1/models/canary"), 404, "not_found")
+        answer = await service.client.get("/v2/models/canary")
+        assert answer.status_code == 404
+    events = [json.loads(line) for line in lines() if "service.exchange" in line]
+    assert [(event["status"], event["code"]) for event in events][:1] == [(404, "not_found")]
+    assert "canary" not in "".join(lines())
+
+
+def test_lines_of_the_server_are_as_ours(settings_with):
+    with lines_of("json") as lines, on_socket(settings_with()) as running:
+        httpx.get(f"{running.url}/livez")
+    events = [json.loads(line) for line in lines()]
+    assert "uvicorn.error" in {event["logger"] for event in events}
+    assert all({"time", "level", "message"} <= event.keys() for event in events)
+
+
+class TestTraces:
+    async def test_a_photo_leaves_a_trace(self, settings_with):
+        with collecting() as collector:
+            async with in_process(settings_with(otel_endpoint=collector.url)) as service:
+                answer = await service.segment(
+                    JPEG, traceparent=TRACEPARENT, x_request_id="order-17"
+                )
+                await service.client.get("/readyz")
+            picture(answer)
+        request = collector.named("POST /v1/segment")
+        below = {
+            span["name"]
+            for span in collector.spans
+            if span.get("parentSpanId") == request["spanId"]
+        }
+        assert {span["traceId"] for span in collector.spans} == {TRACE}
+        assert below - {"queue"} == STAGES
+        assert collector.paths == {"/v1/traces"}
+        assert {span["service"] for span in collector.spans} == {"silhouette"}
+
+    async def test_each_photo_of_a_batch_has_its_stages(self, settings_with):
+        files = [("image", (f"{index}.jpg", JPEG)) for index in range(3)]
+        with collecting() as collector:
+            async with in_process(settings_with(otel_endpoint=collector.url)) as service:
+                await service.client.post("/v1/segment/batch", files=files)
+        names = [span["name"] for span in collector.spans]
+        assert names.count("POST /v1/segment/batch") == 1
+        assert {name: names.count(name) for name in STAGES} == dict.fromkeys(STAGES, 3)
+
+    async def test_log_lines_name_the_trace_that_the_service_began(self, settings_with):
+        with collecting() as collector, lines_of("json") as lines:
+            async with in_process(settings_with(otel_endpoint=collector.url)) as service:
+                await service.client.get("/v1/models")
+        (event,) = [json.loads(line) for line in lines() if "/v1/models" in line]
+        assert event["trace_id"] == collector.named("GET /v1/models")["traceId"]
+
+    async def test_a_refusal_is_a_trace_that_says_its_code(self, settings_with):
+        with collecting() as collector:
+            async with in_process(settings_with(otel_endpoint=collector.url)) as service:
+                await service.segment(b"canary")
+        (span,) = collector.spans
+        said = {each["key"]: each["value"] for each in span["attributes"]}
+        assert said["silhouette.code"] == {"stringValue": "unsupported_image_type"}
+        assert "canary" not in json.dumps(span)

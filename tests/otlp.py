@@ -1,0 +1,96 @@
+"""A collector on loopback: takes OTLP over HTTP, and remembers the spans."""
+
+import json
+import threading
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from google.protobuf import json_format
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+PATIENCE_S = 30
+
+
+@dataclass
+class Collector:
+    """`gate` keeps it from answering while it is closed."""
+
+    url: str = ""
+    spans: list[dict[str, Any]] = field(default_factory=list)
+    """As in OTLP's JSON, ids in hexadecimal, with `service`."""
+    paths: set[str] = field(default_factory=set)
+    gate: threading.Event = field(default_factory=threading.Event)
+    heard: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, path: str, content_type: str, body: bytes) -> None:
+        self.paths.add(path)
+        self.heard.set()
+        self.gate.wait(PATIENCE_S)
+        for resource in _document(content_type, body).get("resourceSpans", ()):
+            service = _attributes(resource["resource"])["service.name"]
+            for scope in resource["scopeSpans"]:
+                self.spans += [span | {"service": service} for span in scope["spans"]]
+
+    def named(self, name: str) -> dict[str, Any]:
+        """The one span of that name."""
+        (span,) = [span for span in self.spans if span["name"] == name]
+        return span
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    collector = Collector()
+    collector.gate.set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            collector.take(self.path, self.headers["content-type"], body)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        collector.url = f"http://127.0.0.1:{server.server_port}"
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield collector
+        finally:
+            collector.gate.set()
+            server.shutdown()
+            serving.join()
+
+
+def _document(content_type: str, body: bytes) -> dict[str, Any]:
+    if content_type == "application/json":
+        document: dict[str, Any] = json.loads(body)
+        return document
+    document = json_format.MessageToDict(ExportTraceServiceRequest.FromString(body))
+    for span in _spans(document):
+        for name in ("traceId", "spanId", "parentSpanId"):
+            if name in span:
+                span[name] = _hex(span[name])
+    return document
+
+
+def _spans(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for resource in document.get("resourceSpans", ()):
+        for scope in resource["scopeSpans"]:
+            yield from scope["spans"]
+
+
+def _hex(base64: str) -> str:
+    """protobuf writes bytes in base64; OTLP's JSON has ids in hexadecimal."""
+    return b64decode(base64).hex()
+
+
+def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
+    return {each["key"]: next(iter(each["value"].values())) for each in holder["attributes"]}

@@ -1,0 +1,67 @@
+"""One trace from the caller through the gateway into Triton, as a collector gets it."""
+
+import asyncio
+
+import pytest
+
+from service.settings import Settings
+from tests.images import make_jpeg, person
+from tests.integration.conftest import in_process
+from tests.integration.pictures import picture
+from tests.otlp import PATIENCE_S, collecting
+from tests.published import REPOSITORY
+from tests.triton.server import serve
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = "b7ad6b7169203331"
+PHOTO = make_jpeg(person(320, 240))
+
+
+@pytest.fixture(scope="module")
+def collector():
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def traced_server(wheel, collector, tmp_path_factory):
+    options = (
+        "--trace-config=mode=opentelemetry",
+        "--trace-config=rate=1",
+        "--trace-config=level=TIMESTAMPS",
+        f"--trace-config=opentelemetry,url={collector.url}/v1/traces",
+        "--trace-config=opentelemetry,bsp_schedule_delay=100",
+    )
+    with serve(REPOSITORY, tmp_path_factory.mktemp("traces"), options=options) as server:
+        yield server
+
+
+async def test_spans_of_triton_are_below_the_inference_of_the_gateway(traced_server, collector):
+    settings = Settings(
+        engine="triton",
+        triton_url=traced_server.grpc,
+        otel_endpoint=collector.url,
+        request_timeout_s=PATIENCE_S,
+        queue_timeout_s=PATIENCE_S,
+    )
+    async with in_process(settings) as service:
+        traceparent = f"00-{TRACE}-{PARENT}-01"
+        answer = await service.segment(PHOTO, "?model=connectnet", traceparent=traceparent)
+        picture(answer)
+
+    def roots_of_triton():
+        """Those of our trace that Triton made below something of ours."""
+        spans = [span for span in collector.spans if span["traceId"].lower() == TRACE]
+        ours = {span["spanId"].lower(): span for span in spans if span["service"] == "silhouette"}
+        return [
+            ours[span["parentSpanId"].lower()]["name"]
+            for span in spans
+            if span["service"] != "silhouette" and span["parentSpanId"].lower() in ours
+        ]
+
+    async with asyncio.timeout(PATIENCE_S):
+        while not roots_of_triton():  # noqa: ASYNC110  # Triton sends when it does
+            await asyncio.sleep(0.01)
+    assert set(roots_of_triton()) == {"infer"}
+    request = collector.named("POST /v1/segment")
+    assert (request["traceId"], request["parentSpanId"]) == (TRACE, PARENT)
