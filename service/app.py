@@ -131,6 +131,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
     door = Admission(max_requests=MAX_REQUESTS)
     telemetry.in_flight.set_function(lambda: door.requests)
     turns = open_turns(settings, opened.count)
+    telemetry.line.watch(turns)
     most_streams = settings.max_streams_for(opened.count)
     streams = Streams(
         most=most_streams, most_per_caller=settings.max_streams_per_caller or most_streams

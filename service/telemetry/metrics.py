@@ -20,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from service.telemetry.engines import Engines
 from service.telemetry.images import Found, Images, Kind
+from service.telemetry.line import Line
 from service.telemetry.tracing import InferenceSpan, NoTracing, Tracing
 
 REQUEST_BUCKETS = (
@@ -61,6 +62,7 @@ class Telemetry:
             collector(registry=self.registry)
         self._images = Images(self.registry)
         self.engines = Engines(self.registry)
+        self.line = Line(self.registry)
         self._add_requests()
         self._add_streams()
         self._add_process()

@@ -131,6 +131,9 @@ async def test_photos_wait_undecoded_for_room(settings_with, gated):
         both = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
         await until(lambda: service.parts.turns.waiting == 1)
         assert service.parts.turns.working == 1
+        metrics = (await service.client.get("/metrics")).text
+        assert "silhouette_photos_waiting 1.0" in metrics
+        assert "silhouette_photos_working 1.0" in metrics
         gated[0].gate.set()
         for answer in await asyncio.gather(*both):
             picture(answer)
