@@ -12,12 +12,13 @@ COPY pyproject.toml README.md LICENSE ./
 COPY service service
 RUN pip --python /opt/silhouette install --no-deps .
 # What no request ever reaches: ONNX Runtime's converters and its second copy for C programs, the
-# test suites of packages, type stubs, C headers.
+# test suites of packages, type stubs, C headers, another page of documentation.
 RUN packages="$(echo /opt/silhouette/lib/python3*/site-packages)" \
     && rm -rf "$packages"/onnxruntime/tools "$packages"/onnxruntime/transformers \
         "$packages"/onnxruntime/quantization "$packages"/onnxruntime/datasets \
         "$packages"/onnxruntime/capi/libonnxruntime.so.* \
         "$packages"/numpy/f2py "$packages"/numpy/_core/include "$packages"/numpy/_core/lib \
+        "$packages"/fastapi_offline/static/redoc.standalone.js \
     && find "$packages" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
     && find "$packages" -name '*.pyi' -delete \
     && find /opt/silhouette/bin -type f ! -name silhouette -delete

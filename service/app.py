@@ -28,6 +28,7 @@ from service.routes.inference import routes as inference
 from service.routes.intake import BatchLimits, BodyBudget, IntakeLimits
 from service.routes.parts import Parts, Timeouts, require_key
 from service.routes.removebg import routes as removebg
+from service.safe_headers import SafeHeaders
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.streaming.frames import FRAME_PIXELS
@@ -63,6 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
         version=version(),
+        docs_url=None,  # `page` has them, without scripts of other hosts
+        redoc_url=None,
         lifespan=partial(_lifespan, parts=parts, drain_timeout_s=settings.drain_timeout_s),
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -196,7 +199,9 @@ def webrtc_terms(settings: Settings) -> WebRTCTerms:
     """Raises ValueError for an ICE server that is not written as one."""
     return WebRTCTerms(
         hosts=settings.webrtc_hosts,
-        ice_servers=tuple(map(read_ice_server, settings.webrtc_ice_servers)),
+        ice_servers=tuple(
+            read_ice_server(each.get_secret_value()) for each in settings.webrtc_ice_servers
+        ),
         connect_s=settings.webrtc_connect_s,
         idle_s=settings.webrtc_idle_s,
         max_s=settings.stream_max_s,
@@ -323,6 +328,7 @@ def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Tele
             ),
         )
     app.add_middleware(Exchange, telemetry=telemetry)
+    app.add_middleware(SafeHeaders)
 
 
 def _add_routes(app: FastAPI) -> None:

@@ -159,7 +159,7 @@ class Unexpected:
         except Exception:
             if started or scope["type"] != "http":
                 raise
-            log.exception("unexpected failure of %s %s", scope["method"], scope["path"])
+            log.exception("unexpected failure of %s %.200r", scope["method"], scope["path"])
             error = InternalError(UNFORESEEN)
             await problem(scope, error)(scope, receive, send)
 

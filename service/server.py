@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import logging.config
+import resource
 import socket
 from contextlib import suppress
 from types import FrameType
@@ -12,6 +13,7 @@ import uvicorn
 
 from service.app import create_app, drain
 from service.connection import Connection
+from service.http_connection import HttpConnection
 from service.memory import share_arenas
 from service.settings import Settings
 from service.telemetry import logging_config
@@ -41,7 +43,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 self.app,
                 loop="auto",
-                http="httptools",
+                http=HttpConnection,
                 ws=Connection,
                 ws_max_size=settings.max_frame_bytes,
                 ws_ping_interval=PING_EVERY_S,
@@ -79,6 +81,14 @@ def bind(host: str, port: int) -> socket.socket:
         raise CannotListen(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
 
 
+def write_no_core_dumps() -> None:
+    """The memory of a process that crashes holds photos and keys, and a core file is on a disk.
+
+    A system that pipes dumps to a program of its own is told the limit, and is to heed it.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def url_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -87,6 +97,7 @@ def url_of(listener: socket.socket) -> str:
 def serve(settings: Settings) -> None:
     """Serves until a signal; raises CannotListen, or what `create_app` raises."""
     share_arenas()
+    write_no_core_dumps()
     with bind(settings.host, settings.port) as listener:
         server = Server(settings)
         logging.config.dictConfig(logging_config(settings.log_format))

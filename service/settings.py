@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     """Time after which a stream ends, however lively."""
     webrtc_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Addresses to offer as ICE host candidates; none offers those of the network interfaces."""
-    webrtc_ice_servers: Annotated[tuple[str, ...], NoDecode] = ()
+    webrtc_ice_servers: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """`stun:` and `turn:` URLs, with credentials as in `turn:user:password@host:port`."""
     webrtc_idle_s: Seconds = 10
     """Time without a frame after which a WebRTC stream ends."""

@@ -109,10 +109,14 @@ TABLE = {
         "av cv2 numpy",
     ),
     "service.connection": Row("", "uvicorn"),
+    "service.http_connection": Row(
+        "service.errors service.problems service.safe_headers service.telemetry", "uvicorn"
+    ),
     "service.removebg_errors": Row("service.errors service.routes.removebg.options"),
     "service.problems": Row(
         "service.errors service.removebg_errors service.schemas service.telemetry", WEB
     ),
+    "service.safe_headers": Row("", WEB),
     "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
     "service.routes": Row(ROUTES, "fastapi numpy pydantic python_multipart starlette"),
     # Pixels, and what they are to be: no HTTP.

@@ -12,6 +12,8 @@ from service.errors import BadParameter, BodyTooLarge, MalformedBody
 
 MAX_PARTS = 32
 MAX_TEXT_BYTES = 4096
+MAX_NAME = 80
+"""Characters of a name that somebody sent, when it is told back."""
 
 
 @dataclass(slots=True)
@@ -44,11 +46,11 @@ class Part:
         try:
             return self.data().decode()
         except UnicodeDecodeError:
-            raise BadParameter(f"{self.name}: is not UTF-8 text") from None
+            raise BadParameter(f"{self.name[:MAX_NAME]}: is not UTF-8 text") from None
 
     def _too_large(self) -> BodyTooLarge | BadParameter:
         if not self.is_file:
-            return BadParameter(f"{self.name}: has more than {self.limit} bytes")
+            return BadParameter(f"{self.name[:MAX_NAME]}: has more than {self.limit} bytes")
         return BodyTooLarge(
             f"{self.name} has more than {self.limit} bytes", limit=self.limit, actual=self.size
         )

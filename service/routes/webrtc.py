@@ -4,7 +4,6 @@ The conventions are those of WHIP (RFC 9725), but video is answered with video.
 """
 
 import asyncio
-import json
 from typing import Any
 
 from fastapi import APIRouter
@@ -30,6 +29,7 @@ from service.routes.stream_options import (
     read_stream_options,
 )
 from service.streaming.session import StreamOptions
+from service.streaming.wire import WireError, read_object
 
 SDP = "application/sdp"
 MAX_SDP_BYTES = 64 * 1024
@@ -235,9 +235,8 @@ def _text(body: bytes) -> str:
 
 def _object(body: bytes) -> dict[str, object]:
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        raise MalformedBody("The body is not JSON.") from None
-    if not isinstance(value, dict):
-        raise MalformedBody("The body is not a JSON object.")
-    return value
+        return read_object(body.decode())
+    except UnicodeDecodeError:
+        raise MalformedBody("The body is not UTF-8.") from None
+    except WireError as error:
+        raise MalformedBody(f"The body cannot be used: {error}.") from None

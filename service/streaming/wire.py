@@ -28,6 +28,10 @@ _HEADER = Struct("<4sBBHIQ")
 _RESULT = Struct("<HHII")
 _MOST = 2**32 - 1
 
+MAX_MEMBERS = 256
+"""Of a text message. A parser needs forty times the memory of small values and lets no other
+thread run meanwhile; the one long value that there may be is a picture in base64."""
+
 
 class Kind(IntEnum):
     FRAME = 1
@@ -125,12 +129,22 @@ def unpack_result(body: memoryview) -> tuple[Result, memoryview]:
 
 def read_text(message: str) -> dict[str, Any]:
     """A text message; raises WireError unless it is an object with a `type`."""
-    try:
-        value = json.loads(message)
-    except (ValueError, RecursionError):
-        raise WireError("a text message is JSON") from None
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+    value = read_object(message)
+    if not isinstance(value.get("type"), str):
         raise WireError("a text message is an object with a type")
+    return value
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """A JSON object of at most MAX_MEMBERS values, of any length; raises WireError."""
+    if max(text.count(mark) for mark in ",[{") > MAX_MEMBERS:
+        raise WireError(f"JSON has at most {MAX_MEMBERS} values here")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise WireError("the text is no JSON") from None
+    if not isinstance(value, dict):
+        raise WireError("the text is no JSON object")
     return value
 
 

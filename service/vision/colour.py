@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from service.vision.colour_tag import MAX_PROFILE_BYTES, ColourTag
-from service.vision.icc import BadProfile, Profile, parse
+from service.vision.icc import BadProfile, Profile, check_tables, parse
 
 _STRIP_ROWS = 64
 """Converted at a time, so that what is between stays in the cache."""
@@ -172,6 +172,7 @@ class _ByTables:
         self._mode = {"GRAY": "L"}.get(space, space)
         if _AMPLIFIER in content:
             raise BadProfile("profile with multi-process elements")
+        check_tables(content)
         try:
             self._transform = ImageCms.ImageCmsTransform(
                 ImageCms.ImageCmsProfile(io.BytesIO(content)),

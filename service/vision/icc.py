@@ -1,7 +1,9 @@
 """What an ICC profile says. The bytes come from strangers: all that is read is checked for size."""
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +62,58 @@ def parse(content: bytes) -> Profile:
         _printable(str(content[at : at + 4], "latin-1")) for at in (12, 16, 20)
     )
     return Profile(kind, space, connection, tags)
+
+
+def check_tables(content: bytes) -> None:
+    """Raises BadProfile unless every table that is declared is there.
+
+    lcms makes room for a table, and fills it, before it looks whether the file holds one: a
+    profile of 300 bytes would take half a gigabyte and seconds. Of a name that is there twice it
+    reads the first.
+    """
+    view = memoryview(content)
+    count = int.from_bytes(view[_HEADER_BYTES : _HEADER_BYTES + 4])
+    for number in range(min(count, _MAX_TAGS)):
+        _, at, size = struct.unpack_from(">4sII", view, _HEADER_BYTES + 4 + 12 * number)
+        tag = view[at : at + size]
+        declared = _TABLES.get(bytes(tag[:4]))
+        try:
+            whole = declared is None or declared(tag) <= len(tag)
+        except (struct.error, IndexError):
+            whole = False
+        if not whole:
+            raise BadProfile("profile with tables that are not there")
+
+
+def _lut8(tag: memoryview) -> int:
+    """Bytes that the tag has when its table is whole."""
+    inputs, outputs, nodes = tag[8], tag[9], tag[10]
+    return 48 + 256 * (inputs + outputs) + outputs * prod(inputs * [nodes])
+
+
+def _lut16(tag: memoryview) -> int:
+    inputs, outputs, nodes = tag[8], tag[9], tag[10]
+    before, after = struct.unpack_from(">HH", tag, 48)
+    return 52 + 2 * int(inputs * before + outputs * (after + prod(inputs * [nodes])))
+
+
+def _lut_ab(tag: memoryview) -> int:
+    inputs, outputs = tag[8], tag[9]
+    (start,) = struct.unpack_from(">I", tag, 24)
+    if not start:
+        return 0
+    nodes = tag[start : start + 16]
+    wide = max(1, tag[start + 16])  # bytes of a number; what has another is refused later
+    return int(start) + 20 + wide * outputs * prod(nodes[:inputs])
+
+
+_TABLES: dict[bytes, Callable[[memoryview], int]] = {
+    b"mft1": _lut8,
+    b"mft2": _lut16,
+    b"mAB ": _lut_ab,
+    b"mBA ": _lut_ab,
+}
+"""How many bytes each type of table has."""
 
 
 def _numbers(tag: memoryview, kind: bytes, format: str, at: int) -> tuple[int, ...]:

@@ -14,13 +14,14 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from service.errors import UnprocessableOffer
 
 MAX_SECTIONS = 8
-"""Tracks and data channels together."""
+"""Tracks."""
 MAX_CANDIDATES = 64
 """Of all sections together; a browser with several networks has about twenty."""
 START_KBIT = 1000
 """What a browser is told to begin with. By itself it begins near 300 kbit/s and a smaller picture,
 for 20 s and more; much more than this overshoots on a poor link."""
-_KINDS = ("audio", "video", "application")
+_KINDS = ("audio", "video")
+"""No data channel: aiortc keeps the pieces of a message that never ends, as many as are sent."""
 _CODECS = ("video/vp8", "video/h264")
 """The best first: encoding H264 costs four times as much."""
 
@@ -60,7 +61,7 @@ def _understand(description: SessionDescription) -> Offer:
         )
     for media in sections:
         if media.kind not in _KINDS:
-            raise UnprocessableOffer("The offer has a section of an unknown kind.")
+            raise UnprocessableOffer("The offer has a section of a kind other than audio or video.")
         _check_transport(media)
     names = [media.rtp.muxId for media in sections]
     if not all(names) or len(set(names)) < len(names):
@@ -98,11 +99,12 @@ def _strip_names(media: MediaDescription) -> None:
 
 
 def _is_address(host: str) -> bool:
+    """Of one peer: what is sent to many, or to nobody, is none."""
     try:
-        ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return False
-    return True
+    return not (address.is_multicast or address.is_unspecified)
 
 
 def _prefer(video: MediaDescription) -> None:

@@ -114,7 +114,7 @@ class Peer:
             answer = await self._connection.createAnswer()
         except Exception as error:
             # An offer that aiortc reads and cannot serve fails in more than one way.
-            log.info("an offer was refused: %r", error)
+            log.info("an offer was refused: %.200r", error)
             raise UnprocessableOffer("The offer cannot be served.") from error
         await self._connection.setLocalDescription(answer)
         return with_start_bitrate(self._connection.localDescription.sdp)

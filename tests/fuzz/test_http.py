@@ -1,0 +1,297 @@
+"""Raw bytes over a socket: what is no HTTP, what two servers would read in two ways, and what
+would hold memory or a place for ever."""
+
+import json
+import random
+import socket
+import time
+from contextlib import closing
+
+import httpx
+import numpy as np
+import pytest
+
+from service import http_connection
+from service.http_connection import MAX_AHEAD, MAX_HEAD_BYTES
+from tests.fuzz.sound import left_nothing
+from tests.images import make_jpeg, make_png, quadrants
+from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
+
+JPEG = make_jpeg(quadrants())
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+SMUGGLED = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+ANSWER = b"HTTP/1.1 "
+
+
+@pytest.fixture(scope="module")
+def server(settings_with):
+    with on_socket(settings_with(read_timeout_s=0.5, max_body_bytes=200_000)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def lives_on(server):
+    """After whatever was sent: nothing is held, and the next is answered."""
+    yield
+    server.wait(lambda: server.parts.door.requests == 0)
+    server.wait(lambda: not server.server.server_state.tasks)
+    left_nothing(server.parts)
+    assert httpx.get(f"{server.url}/livez", timeout=PATIENCE_S).status_code == 200
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """So that a test need not wait as long as a client may."""
+    monkeypatch.setattr(http_connection, "HEAD_S", 0.3)
+    monkeypatch.setattr(http_connection, "TAKEN_EVERY_S", 0.3)
+
+
+def connect(service: OnSocket) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What the server sends until it closes; a reset is an end as well."""
+    received = b""
+    try:
+        while piece := connection.recv(65536):
+            received += piece
+    except ConnectionResetError:
+        pass
+    return received
+
+
+def ask(service: OnSocket, sent: bytes) -> bytes:
+    """All that comes back to one who sends so much and no more."""
+    with closing(connect(service)) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        return everything(connection)
+
+
+def status(answer: bytes) -> int:
+    assert answer.startswith(ANSWER), answer[:200]
+    return int(answer[len(ANSWER) :][:3])
+
+
+def refusal(answer: bytes, expected: int = 400) -> dict[str, object]:
+    """The problem document of the only answer there is."""
+    assert status(answer) == expected
+    assert answer.count(ANSWER) == 1
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"x-content-type-options: nosniff" in head.lower()
+    assert b"connection: close" in head.lower()
+    document: dict[str, object] = json.loads(body)
+    assert document["status"] == expected
+    return document
+
+
+BAD = {
+    "length and chunks": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks and length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "two lengths": POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
+    "lengths in one": POST + b"Content-Length: 5, 6\r\n\r\nabcde",
+    "negative length": POST + b"Content-Length: -1\r\n\r\n",
+    "length with a sign": POST + b"Content-Length: +5\r\n\r\nabcde",
+    "endless length": POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n",
+    "hexadecimal length": POST + b"Content-Length: 0x5\r\n\r\nabcde",
+    "blank before the colon": POST + b"Content-Length : 5\r\n\r\nabcde",
+    "folded header": POST + b"Transfer-Encoding:\r\n chunked\r\nContent-Length: 5\r\n\r\nabcde",
+    "unknown coding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked and then not": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "vertical tab": POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "negative chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nabc\r\n0\r\n\r\n",
+    "chunk of no number": POST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\nabc\r\n0\r\n\r\n",
+    "endless chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"F" * 20 + b"\r\nabc",
+    "chunk that lies": POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabcdef\r\n0\r\n\r\n",
+    "line feeds alone": b"GET /livez HTTP/1.1\nHost: x\n\n",
+    "no method": b" /livez HTTP/1.1\r\n\r\n",
+    "unknown method": b"HELLO /livez HTTP/1.1\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
+    "zeros": bytes(100),
+    "bytes over 127 in the path": b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    "zero in a header": GET + b"X: a\0b\r\n\r\n",
+    "no path": b"GET http://elsewhere HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a tunnel": b"CONNECT elsewhere:80 HTTP/1.1\r\nHost: elsewhere\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", [pytest.param(sent, id=name) for name, sent in BAD.items()])
+def test_what_is_no_request_is_refused_and_hides_no_other(server, sent):
+    """Nothing after it is read: a proxy that read it otherwise smuggles nothing."""
+    document = refusal(ask(server, sent + SMUGGLED))
+    assert document["code"] in ("bad_request", "malformed_body")
+
+
+GOOD = {
+    "without a host": b"GET /livez HTTP/1.1\r\n\r\n",
+    "of 1.0": b"GET /livez HTTP/1.0\r\n\r\n",
+    "an address": b"GET http://elsewhere/livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    "lines before it": b"\r\n\r\n" + GET + b"\r\n",
+    "an upgrade to what we do not speak": GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    "a chunk with an extension": GET + b"Transfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\n\r\n",
+    "trailers": GET + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", [pytest.param(sent, id=name) for name, sent in GOOD.items()])
+def test_what_is_odd_and_allowed_is_answered(server, sent):
+    assert status(ask(server, sent)) == 200
+
+
+def test_requests_ahead_of_their_answers_are_answered_in_order(server):
+    paths = (b"/livez", b"/v1/models", b"/nothing")
+    sent = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths)
+    with closing(connect(server)) as connection:
+        connection.sendall(sent + GET + b"Connection: close\r\n\r\n")
+        answers = everything(connection).split(ANSWER)[1:]
+    assert [int(answer[:3]) for answer in answers] == [200, 200, 404, 200]
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"GET /" + b"a" * 10**6,
+        GET + b"X: " + b"a" * 10**6,
+        GET + b"a" * 10**6,
+        GET + b"X: y\r\n" * 10**5,
+        b"\r\n" * 10**6,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 10**5,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 10**6,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"y" * 10**6,
+    ],
+    ids=["path", "value", "name", "headers", "lines", "trailers", "trailer", "extension"],
+)
+def test_a_flood_of_headers_is_cut_off(server, flood):
+    """The last two in a body: it is refused as one, at the latest when its time is over."""
+    with closing(connect(server)) as connection:
+        try:
+            for start in range(0, len(flood), 10_000):
+                connection.sendall(flood[start : start + 10_000])
+        except (ConnectionResetError, BrokenPipeError):
+            return  # it was told, and did not listen
+        assert status(everything(connection)) in (400, 408, 415)
+
+
+def test_headers_up_to_the_limit_are_taken(server):
+    long = b"X: " + b"a" * (MAX_HEAD_BYTES - 100) + b"\r\n\r\n"
+    assert status(ask(server, GET + long)) == 200
+    document = refusal(ask(server, GET + b"Y: " + b"a" * 200 + b"\r\n" + long))
+    assert document["limit"] == MAX_HEAD_BYTES
+
+
+def test_requests_far_ahead_of_their_answers_are_cut_off(server):
+    """Or each byte sent would cost twenty of ours."""
+    with closing(connect(server)) as connection:
+        try:
+            connection.sendall((GET + b"\r\n") * 100 * MAX_AHEAD)
+        except (ConnectionResetError, BrokenPipeError):
+            return
+        assert everything(connection).count(ANSWER) <= 100
+
+
+@pytest.mark.usefixtures("hurried")
+def test_headers_that_never_end_are_refused(server):
+    with closing(connect(server)) as connection:
+        connection.sendall(GET)
+        document = refusal(everything(connection), 408)
+    assert document["code"] == "body_too_slow"
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("first", [b"", GET + b"\r\n"], ids=["at once", "after an answer"])
+def test_a_byte_now_and_then_buys_no_time(server, first):
+    with closing(connect(server)) as connection:
+        connection.sendall(first)
+        connection.settimeout(0.02)
+        received, give_up = b"", time.monotonic() + PATIENCE_S
+        for byte in (GET[at : at + 1] for at in range(len(GET))):
+            assert time.monotonic() < give_up
+            try:
+                connection.sendall(byte)
+                while piece := connection.recv(65536):
+                    received += piece
+                break
+            except TimeoutError:
+                continue
+            except (ConnectionResetError, BrokenPipeError):
+                break
+        else:
+            connection.settimeout(PATIENCE_S)
+            received += everything(connection)
+    assert (b" 408 " in received) or received.count(ANSWER) == bool(first)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_who_says_nothing_is_cut_off(server):
+    with closing(connect(server)) as connection:
+        assert everything(connection) == b""
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_body_that_nobody_wants_and_that_never_ends(server):
+    """It was answered; what still drips in holds nothing."""
+    with closing(connect(server)) as connection:
+        connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+        assert status(everything(connection)) == 404
+
+
+@pytest.mark.usefixtures("hurried")
+def test_who_does_not_take_the_answer_is_cut_off(settings_with):
+    """A picture larger than what the system keeps for both ends would stay in memory."""
+    noise = make_png(_noise(2000, 2000))
+    with on_socket(settings_with()) as service, closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(PATIENCE_S)
+        connection.connect(("127.0.0.1", service.port))
+        head = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(noise) + noise)
+        service.wait(lambda: service.server.server_state.total_requests > 0)
+        service.wait(lambda: not service.server.server_state.connections)
+
+
+def test_who_takes_the_answer_slowly_gets_it(settings_with):
+    with on_socket(settings_with()) as service, closing(connect(service)) as connection:
+        head = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        noise = make_png(_noise(600, 600))
+        connection.sendall(
+            head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(noise) + noise
+        )
+        service.wait(lambda: service.server.server_state.total_requests > 0)
+        answer = everything(connection)
+    size = int(answer.partition(b"content-length: ")[2].split()[0])
+    assert len(answer.partition(b"\r\n\r\n")[2]) == size
+
+
+@pytest.mark.usefixtures("hurried")
+def test_damaged_requests_are_answered_or_refused(server, mutations):
+    whole = POST + b"Content-Length: %d\r\n\r\n" % len(JPEG) + JPEG
+    outcomes = set()
+    for number in range(mutations // 20):
+        chance = random.Random(number)
+        broken = bytearray(whole[:200] if number % 2 else whole)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(min(120, len(broken)))
+            match chance.randrange(4):
+                case 0:
+                    broken[at] = chance.randrange(256)
+                case 1:
+                    del broken[at : at + chance.randint(1, 8)]
+                case 2:
+                    broken[at:at] = broken[at : at + 9]
+                case _:
+                    broken[at:at] = chance.choice((b"\r\n", b"\0", b"\r\n\r\n", b":", b" "))
+        with closing(connect(server)) as connection:
+            connection.sendall(broken)
+            answer = connection.recv(65536)
+        code = status(answer)
+        assert code < 500, (number, bytes(broken[:200]), answer[:300])
+        outcomes.add(code)
+    assert {200, 400} <= outcomes
+
+
+def _noise(height: int, width: int):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

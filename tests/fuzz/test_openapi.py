@@ -1,0 +1,102 @@
+"""What OpenAPI says may be sent, and what it says may not: each answer is one that it describes.
+
+schemathesis makes the requests; every one is made again by the next run.
+"""
+
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service.app import create_app
+from service.settings import Settings
+from tests.fuzz.sound import left_nothing
+from tests.images import make_jpeg, make_png, quadrants
+from tests.integration.conftest import on_socket
+from tests.tiny_model import write_tiny_model
+
+AS_DESCRIBED = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+SMALL = quadrants(16, 24)
+FILES = [make_jpeg(SMALL), make_png(SMALL), make_png(SMALL)[:60], b"", b"\xff\xd8\xff"]
+
+schemathesis.openapi.format("binary", st.sampled_from(FILES))
+
+
+@schemathesis.serializer("application/sdp")
+def as_sdp(context: Any, value: Any) -> Any:
+    return {"data": str(value).encode("utf-8", "replace")}
+
+
+def described() -> dict[str, Any]:
+    """The document; with names of models that exist, or nothing behind them would be seen."""
+    with TemporaryDirectory() as folder:
+        write_tiny_model(Path(folder))
+        document = create_app(Settings(model_repository=Path(folder))).openapi()
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            for parameter in operation.get("parameters", []):
+                if path.startswith("/v2") and parameter["in"] == "path":
+                    known = {"model": "connectnet", "version": "1"}[parameter["name"]]
+                    parameter["schema"] = {"enum": [known, "none"]}
+    return document
+
+
+def operations() -> list[Any]:
+    schema = schemathesis.openapi.from_dict(described())
+    return [found.ok() for found in schema.get_all_operations()]
+
+
+@pytest.fixture(scope="module")
+def server(settings_with):
+    with on_socket(settings_with()) as running:
+        yield running
+
+
+def test_the_document_has_operations():
+    assert len(operations()) > 15
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("operation", [pytest.param(each, id=each.label) for each in operations()])
+def test_every_answer_is_described(server, operation, mode, mutations):
+    takes_something = {"parameters", "requestBody"} & operation.definition.raw.keys()
+    if mode is GenerationMode.NEGATIVE and not takes_something:
+        return  # there is nothing that could be wrong
+    seen: Counter[int] = Counter()
+
+    @given(operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=max(4, mutations // 400),
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: Case) -> None:
+        answer = case.call(base_url=server.url)
+        seen[answer.status_code] += 1
+        assert answer.status_code < 500 or answer.status_code == 503, answer.content[:500]
+        case.validate_response(answer, checks=AS_DESCRIBED)
+
+    ask()
+    assert seen
+    assert server.thread.is_alive()
+    server.wait(lambda: server.parts.door.requests == 0)
+    left_nothing(server.parts)
