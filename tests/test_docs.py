@@ -15,11 +15,11 @@ from service.settings import CLIENT_KEY, PREFIX, Settings
 from service.spec import load_spec
 from service.streaming.wire import Close
 from service.telemetry import Telemetry
-from tests.documents import DOCUMENTS, ROOT, all_blocks, anchors, blocks, links, quoted, rows
+from tests.documents import DOCUMENTS, ROOT, all_blocks, anchors, blocks, links, prose, quoted, rows
 
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"
-RUN_ELSEWHERE = {"docker", "kubectl", "pip", "torchrun"}
+RUN_ELSEWHERE = {"docker", "kubectl", "pip"}
 """Commands that these tests cannot run; the files they name are looked for."""
 
 
@@ -136,8 +136,27 @@ def test_no_example_escapes_the_tests():
 
 
 def commands() -> list[list[str]]:
-    code = "\n".join(block.code for block in all_blocks("sh")).replace("\\\n", " ")
-    return [words for line in code.splitlines() if (words := shlex.split(line, comments=True))]
+    """Of examples, and those that a table or a sentence names."""
+    code = "\n".join(block.code for block in all_blocks("sh")).replace("\\\n", " ").splitlines()
+    named = [found for document in DOCUMENTS for found in quoted(prose(document))]
+    code += [found for found in named if found.startswith(("make ", "python -m "))]
+    return [words for line in code if (words := shlex.split(line, comments=True))]
+
+
+def source_of(script: str) -> str:
+    """Of a file, a module or a package that can be run."""
+    path = ROOT / script.removesuffix(".py").replace(".", "/")
+    found = [each for each in (path.with_suffix(".py"), path / "__main__.py") if each.exists()]
+    assert found, script
+    return found[0].read_text()
+
+
+def takes(source: str, option: str) -> bool:
+    """Whether argparse or typer is told of it there."""
+    argument = option.removeprefix("--").replace("-", "_")
+    return f'"{option}"' in source or bool(
+        re.search(rf"^    {argument}: Annotated\[", source, re.M)
+    )
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
@@ -145,13 +164,11 @@ def test_commands_name_what_there_is(words):
     program, *rest = words
     if program == "make":
         subprocess.run(["make", "--dry-run", *rest], cwd=ROOT, check=True, capture_output=True)
-    elif program == "python":
-        script = Path(rest[0]) if rest[0] != "-m" else Path(*rest[1].split("."))
-        module, package = ROOT / script.with_suffix(".py"), ROOT / script / "__main__.py"
-        source = "".join(path.read_text() for path in (module, package) if path.exists())
-        assert source
-        for option in (word[2:].replace("-", "_") for word in rest if word.startswith("--")):
-            assert re.search(rf"\b{option}\b", source.replace("-", "_")), option
+    elif program in ("python", "torchrun"):
+        module = rest.index("-m") + 1 if "-m" in rest else 0
+        source = source_of(rest[module])
+        for option in (word for word in rest[module + 1 :] if word.startswith("--")):
+            assert takes(source, option), option
     else:
         assert program in RUN_ELSEWHERE | {"curl", "silhouette"}
     for word in rest:
