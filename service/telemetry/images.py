@@ -1,6 +1,8 @@
 """The metrics of single images: where their time went, and what was found. Never a pixel."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Literal, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -49,8 +51,21 @@ class Found(Protocol):
     def looks(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Meters:
+    """Of the images of one model and kind."""
+
+    present: Counter
+    none: Counter
+    confidence: Histogram
+    coverage: Histogram
+    connectivity: Histogram
+
+
 class Images:
-    """Labels are few: models are the operator's, and the rest are of this program."""
+    """Labels are few: models are the operator's, and the rest are of this program. Where they are
+    looked up for every image that is done once: it costs more than to count.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(
@@ -91,21 +106,35 @@ class Images:
             CONNECTIVITY_BUCKETS,
         )
 
+        self._stage_of = cache(self._seconds.labels)
+        self._found_of = cache(self._meters)
+
     def took(self, model: str, kind: Kind, seconds: Mapping[str, float]) -> None:
         for stage, spent_s in seconds.items():
-            self._seconds.labels(model, stage, kind).observe(spent_s)
+            self._stage_of(model, stage, kind).observe(spent_s)
 
     def found(self, model: str, kind: Kind, found: Found) -> None:
-        quality = found.quality
-        self._images.labels(model, kind, "present" if quality.foreground else "none").inc()
+        meters, quality = self._found_of(model, kind), found.quality
         if found.routed is not None:
             self._domains.labels(model, kind, found.routed.domain.label).inc()
         if found.looks > 1:
             self._second_looks.labels(model).inc()
-        if quality.foreground:
-            self._confidence.labels(model, kind).observe(quality.confidence)
-            self._coverage.labels(model, kind).observe(quality.coverage)
-            self._connectivity.labels(model, kind).observe(quality.connectivity)
+        if not quality.foreground:
+            meters.none.inc()
+            return
+        meters.present.inc()
+        meters.confidence.observe(quality.confidence)
+        meters.coverage.observe(quality.coverage)
+        meters.connectivity.observe(quality.connectivity)
+
+    def _meters(self, model: str, kind: Kind) -> _Meters:
+        return _Meters(
+            present=self._images.labels(model, kind, "present"),
+            none=self._images.labels(model, kind, "none"),
+            confidence=self._confidence.labels(model, kind),
+            coverage=self._coverage.labels(model, kind),
+            connectivity=self._connectivity.labels(model, kind),
+        )
 
 
 def _shares(

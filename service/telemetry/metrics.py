@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -87,6 +88,11 @@ class Telemetry:
         self._response_bytes = Counter(
             "silhouette_response_bytes", "Of bodies.", ("route",), registry=self.registry
         )
+        # Cached: to look labels up costs more than to count.
+        self._count_of = cache(self._requests.labels)
+        self._seconds_of = cache(self._request_seconds.labels)
+        self._bytes_in_of = cache(self._request_bytes.labels)
+        self._bytes_out_of = cache(self._response_bytes.labels)
         self.in_flight = Gauge(
             "silhouette_requests_in_flight", "Requests in work.", registry=self.registry
         )
@@ -139,10 +145,10 @@ class Telemetry:
 
     def count_request(self, answered: Answered) -> None:
         route = answered.route
-        self._requests.labels(route, str(answered.status), answered.code).inc()
-        self._request_seconds.labels(route).observe(answered.seconds)
-        self._request_bytes.labels(route).inc(answered.bytes_in)
-        self._response_bytes.labels(route).inc(answered.bytes_out)
+        self._count_of(route, answered.status, answered.code).inc()
+        self._seconds_of(route).observe(answered.seconds)
+        self._bytes_in_of(route).inc(answered.bytes_in)
+        self._bytes_out_of(route).inc(answered.bytes_out)
 
     @contextmanager
     def stream(self, transport: Transport) -> Iterator[None]:

@@ -119,8 +119,8 @@ def test_a_mask_of_nobody_is_counted_and_not_measured(telemetry, read):
     telemetry.observe_image("connectnet", PHOTO_STAGES, Matte(Quality(foreground=False)))
     photo = {"model": "connectnet", "kind": "photo"}
     assert read("images_total", **photo, foreground="none") == 1
-    assert read("images_total", **photo, foreground="present") is None
-    assert read("mask_confidence_count", **photo) is None
+    assert read("images_total", **photo, foreground="present") == 0
+    assert read("mask_confidence_count", **photo) == 0
     assert read("second_looks_total", model="connectnet") is None
 
 
