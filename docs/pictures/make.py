@@ -3,8 +3,8 @@
     python docs/pictures/make.py
 
 The photos are those of scikit-image that show a person and are free: the astronaut Eileen Collins
-(NASA, public domain) and the camera operator by Lav Varshney (CC0). Needs the extra `dev`, and
-chromium for the picture of the page.
+(NASA, public domain) and the camera operator by Lav Varshney (CC0). Behind her stands a rocket
+(SpaceX, public domain). Needs the extra `dev`, and chromium for the picture of the page.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ def main() -> None:
         for name, pixels in photos().items():
             pictures = asyncio.run(made_of(as_png(pixels), url))
             write(strip(pictures), name)
+        write(strip(asyncio.run(asked_for(as_png(photos()["portrait"]), url))), "asked_for")
         write(page(url), "page")
 
 
@@ -79,6 +80,21 @@ async def made_of(png: bytes, url: str) -> list[Image.Image]:
         Image.open(BytesIO(body)) for body in (png, mask.body, cutout.body, blue.body)
     )
     return [photo, alpha, Image.alpha_composite(checks(person.size), person), composite]
+
+
+async def asked_for(png: bytes, url: str) -> list[Image.Image]:
+    """What some parameters make of a photo, in the order of docs/api.md."""
+    rocket = as_png(np.asarray(data.rocket()))  # type: ignore[no-untyped-call]
+    twins = "x:0.3,scale:0.6;x:0.72,scale:0.6,flip:true"
+    async with Client(url) as client:
+        made = [
+            await client.segment(png, output="composite", background="blur:6"),
+            await client.segment(png, output="composite", background_image=rocket),
+            await client.segment(png, output="composite", background_image=rocket, layout=twins),
+            await client.segment(png, output="cutout", invert=True),
+        ]
+    *composites, without = (Image.open(BytesIO(each.body)) for each in made)
+    return [*composites, Image.alpha_composite(checks(without.size), without)]
 
 
 def checks(size: tuple[int, int]) -> Image.Image:
