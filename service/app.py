@@ -20,6 +20,7 @@ from service.capacity import usable_cpus
 from service.catalog import Catalog, open_catalog
 from service.engine import REMOTES, open_engine, open_remote
 from service.engine.base import DEVICES, Engine, Remote, Terms, falls_short
+from service.engine.checked import Checked
 from service.engine.watched import Watched
 from service.errors import EngineFailed, ServiceError, Unavailable
 from service.exchange import Cors, Exchange
@@ -59,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
     parts = open_parts(settings, telemetry)
     telemetry.is_version(version())
-    telemetry.watch_ready(lambda: parts.catalog.ready and not parts.streams.closing.is_set())
+    telemetry.watch_ready(lambda: parts.works and not parts.streams.closing.is_set())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
@@ -94,6 +95,8 @@ class OpenModels:
     """Number of threads."""
     remote: Remote | None
     """What runs the models, where that is not us."""
+    engines: tuple[Checked, ...] = ()
+    """One for each model."""
 
 
 def open_models(settings: Settings, telemetry: Telemetry) -> OpenModels:
@@ -102,17 +105,21 @@ def open_models(settings: Settings, telemetry: Telemetry) -> OpenModels:
     workers = Workers(count)
     remote = open_triton(settings, count) if settings.engine in REMOTES else None
 
+    checked: list[Checked] = []
+
     def opened(spec: ModelSpec) -> Engine:
         engine = remote.open(spec) if remote else open_batched(spec, settings, count, telemetry)
-        watched = Watched(engine, partial(telemetry.inference, spec.name))
+        checked.append(Checked(engine))
+        watched = Watched(checked[-1], partial(telemetry.inference, spec.name))
         engines, name, device = telemetry.engines, spec.name, settings.device
         engines.watch_queue(name, lambda: watched.queued)
         engines.watch_degraded(name, lambda: falls_short(watched.provider, device))
+        engines.watch_failing(name, checked[-1].is_failing)
         engines.watch_model(name, spec.sha256, lambda: watched.provider)
         return watched
 
     catalog = open_catalog(settings.model_repository, settings.models, workers, opened)
-    return OpenModels(catalog, workers, count, remote)
+    return OpenModels(catalog, workers, count, remote, tuple(checked))
 
 
 def open_triton(settings: Settings, workers: int) -> Remote:
@@ -149,6 +156,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         version=version(),
         catalog=opened.catalog,
         remote=opened.remote,
+        engines=opened.engines,
         workers=opened.workers,
         live=Workers(opened.count),
         door=door,

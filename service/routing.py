@@ -89,13 +89,14 @@ def find_faces(
 ) -> list[Face]:
     """Faces of one photo, best first, cut to the photo.
 
-    output float [cells,5]: score 0..1, then top, left, height and width as shares of the input.
+    output float [cells,5]: score 0..1, then top, left, height and width as shares of the input;
+    all finite, which `service.engine.checked` sees to. A box without an area is no face.
     """
     candidates = output[output[:, 0] >= confident].astype(np.float64)
     candidates = candidates[np.argsort(-candidates[:, 0], kind="stable")]
     first, last = _in_photo(candidates[:, 1:], placement)
     middle = (first + last) / 2
-    seen = ((middle > 0) & (middle < 1)).all(axis=1)
+    seen = ((middle > 0) & (middle < 1) & (last > first)).all(axis=1)
     scores, first, last = candidates[seen, 0], first[seen].clip(0, 1), last[seen].clip(0, 1)
     faces = []
     while len(scores):

@@ -36,7 +36,7 @@ STREAMING = (
 )
 ROUTES = (
     "service.admission service.auth service.catalog service.domains service.engine.base"
-    " service.errors service.look"
+    " service.engine.checked service.errors service.look"
     " service.problems service.render service.routes service.routing service.schemas"
     " service.segmenter service.streaming service.telemetry service.turns service.vision"
     " service.workers"
@@ -71,6 +71,7 @@ TABLE = {
     "service.engine.base": Row("service.spec", "numpy"),
     "service.engine.fake": Row(ENGINE, "numpy"),
     "service.engine.onnx": Row(ENGINE, "numpy onnxruntime"),
+    "service.engine.checked": Row(ENGINE, "numpy"),
     "service.engine.watched": Row("service.engine.base service.spec", "numpy"),
     "service.engine.breaker": Row(),
     "service.engine.faults": Row("service.errors"),

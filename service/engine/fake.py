@@ -1,6 +1,7 @@
 """An engine for tests: its output encodes its input, and the test decides when it answers."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ class FakeEngine:
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._failures: list[Exception] = []
+        self.broken: Exception | None = None
+        """While it is set every batch raises it."""
+        self.spoiled: Callable[[NDArray[Any]], NDArray[Any]] = lambda answer: answer
+        """What becomes of each answer on its way out."""
         self._changed = asyncio.Condition()
         self._closed = False
         self.gate = asyncio.Event()
@@ -55,7 +60,7 @@ class FakeEngine:
         rows = check_inputs(self._spec, inputs)
         if self._closed:
             raise EngineFailed("The fake engine is closed")
-        failure = self._failures.pop(0) if self._failures else None
+        failure = self._failures.pop(0) if self._failures else self.broken
         self.running += 1
         try:
             async with self._changed:
@@ -64,7 +69,7 @@ class FakeEngine:
             await self.gate.wait()
             if failure:
                 raise failure
-            return _faces(inputs) if self._spec.task is Task.FACES else _alpha(inputs)
+            return self.spoiled(_faces(inputs) if self._spec.task is Task.FACES else _alpha(inputs))
         finally:
             self.running -= 1
 

@@ -20,10 +20,11 @@ async def livez() -> Health:
 @router.get("/readyz", summary="Photos can be taken", responses=problems(503))
 async def readyz(request: Request) -> Health:
     """503 until a real image went through every model's whole path, and while draining, or while
-    the server that runs the models is not ready for all of them.
+    the server that runs the models is not ready for all of them, or a model in this process fails
+    again and again.
     """
     parts = parts_of(request)
-    await parts.check_remote()
+    await parts.check_engines()
     parts.check_ready()
     return Health(status="ready")
 

@@ -51,9 +51,9 @@ async def capabilities(request: Request) -> Capabilities:
 
 
 async def _is_there(parts: Parts) -> bool:
-    """Whether the server that runs the models is ready for all of them, as `/readyz` sees it."""
+    """Whether what runs the models can, for all of them, as `/readyz` sees it."""
     try:
-        await parts.check_remote()
+        await parts.check_engines()
     except Unavailable:
         return False
     return True

@@ -11,6 +11,7 @@ from service.admission import Admission
 from service.auth import Keyring
 from service.catalog import Catalog
 from service.engine.base import Remote
+from service.engine.checked import Checked
 from service.errors import EngineFailed, WarmingUp
 from service.routes.intake import BatchLimits, BodyBudget, IntakeLimits
 from service.streaming.streams import StreamLimits, Streams
@@ -55,12 +56,20 @@ class Parts:
     origins: tuple[str, ...] = ()
     """Of other hosts, whose pages may call us; `*` for all."""
     remote: Remote | None = None
+    engines: tuple[Checked, ...] = ()
     warm_up_failed: bool = False
 
-    async def check_remote(self) -> None:
-        """Raises EngineDown or EngineFailed while the server that runs the models cannot."""
+    @property
+    def works(self) -> bool:
+        """Whether every model has worked, and none has failed again and again since."""
+        return self.catalog.ready and not any(each.is_failing() for each in self.engines)
+
+    async def check_engines(self) -> None:
+        """Raises EngineDown or EngineFailed while what runs the models cannot."""
         if self.remote is not None:
             await self.remote.check()
+        for engine in self.engines:
+            await engine.check()
 
     def check_ready(self) -> None:
         """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""

@@ -36,6 +36,12 @@ class Engines:
             ("model", "code"),
             registry=registry,
         )
+        self._failing = Gauge(
+            "silhouette_engine_failing",
+            "1 while the model fails again and again, and `/readyz` with it.",
+            ("model",),
+            registry=registry,
+        )
         self._models = _Models()
         registry.register(self._models)
 
@@ -53,6 +59,10 @@ class Engines:
     def watch_degraded(self, model: str, degraded: Callable[[], bool]) -> None:
         """Asks `degraded` whenever the metrics are read."""
         self._degraded.labels(model).set_function(degraded)
+
+    def watch_failing(self, model: str, failing: Callable[[], bool]) -> None:
+        """Asks `failing` whenever the metrics are read."""
+        self._failing.labels(model).set_function(failing)
 
     def watch_model(self, model: str, digest: str, provider: Callable[[], str]) -> None:
         """Asks `provider` whenever the metrics are read: that of another server may change."""

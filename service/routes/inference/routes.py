@@ -226,5 +226,5 @@ def _header_length(request: Request) -> int | None:
 
 
 async def _check_ready(parts: Parts) -> None:
-    await parts.check_remote()
+    await parts.check_engines()
     parts.check_ready()
