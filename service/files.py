@@ -138,12 +138,23 @@ async def attempt_all(
     return [failure for failure in ended if failure]
 
 
+class CannotWrite(OSError):
+    """A result; the text says which one, and why."""
+
+
 def write_whole(path: Path, body: bytes) -> None:
-    """Or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Or not at all, as where the disk is full. Raises CannotWrite."""
     partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(body)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(body)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CannotWrite(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _open(path: Path, limits: ImageLimits) -> Source:

@@ -1,8 +1,8 @@
 """Drawn frames and sound into a video file, or frames into a folder; whole or not at all."""
 
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +67,15 @@ _FAILED = "The video cannot be written"
 _AUDIO_RATE = 48_000
 
 
+@contextmanager
+def _writing_frames() -> Iterator[None]:
+    """The system's errors as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise VideoError(f"The frames cannot be written: {error.strerror}.") from error
+
+
 def writer_for(result: Path, format: ImageFormat) -> "Writer":
     """For a file by its suffix, else a folder of pictures of `format`; raises VideoError."""
     container = CONTAINERS.get(result.suffix.lower())
@@ -101,7 +110,7 @@ class Writer(Protocol):
 class SequenceWriter:
     """`000001.png`, `000002.png`, ... in a folder of their own.
 
-    Raises VideoError where there is something in it already.
+    Raises VideoError, also where there is something in it already.
     """
 
     copies: frozenset[str] | None = None
@@ -117,12 +126,15 @@ class SequenceWriter:
 
     def start(self, facts: Facts, image: NDArray[np.uint8]) -> None:
         shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
+        with _writing_frames():
+            self._partial.mkdir(parents=True)
 
     def write(self, image: NDArray[np.uint8], pts: int) -> None:
         self._count += 1
         path = self._partial / f"{self._count:06}.{self._suffix}"
-        path.write_bytes(encode(image, self._format))
+        body = encode(image, self._format)
+        with _writing_frames():
+            path.write_bytes(body)
 
     def hear(self, heard: Heard) -> None:
         """Pictures are silent."""
