@@ -5,9 +5,13 @@ import errno
 import logging
 import logging.config
 import resource
+import signal
 import socket
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 
@@ -94,11 +98,30 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+@contextmanager
+def _an_end_in_order() -> Iterator[None]:
+    """uvicorn raises the signal that stopped it once more when it is done, and by that the process
+    would die: to whoever asked it to stop it has not failed.
+    """
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
+
+
 def serve(settings: Settings) -> None:
-    """Serves until a signal; raises CannotListen, or what `create_app` raises."""
+    """Serves until a signal; raises CannotListen, or what `create_app` raises.
+
+    SIGTERM then raises SystemExit: the process ends with 0.
+    """
     share_arenas()
     write_no_core_dumps()
-    with bind(settings.host, settings.port) as listener:
+    with _an_end_in_order(), bind(settings.host, settings.port) as listener:
         server = Server(settings)
         logging.config.dictConfig(logging_config(settings.log_format))
         log.info("listening on %s", url_of(listener))

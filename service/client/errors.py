@@ -16,8 +16,11 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus
 from service.streaming import wire
 
 _COME_BACK_STATUS = frozenset({408, 429, 502, 503, 504})
+BROKEN = 1006
+"""In place of the code that a connection which broke did not have."""
 _COME_BACK_CLOSE = frozenset(
     {
+        BROKEN,
         wire.Close.GOING_AWAY,
         wire.Close.RESTART,
         wire.Close.OVERLOADED,
@@ -70,7 +73,8 @@ class Unreachable(ClientError):
 
 
 class StreamClosed(ClientError):
-    """`code` is one of wire.Close, or 1006 where the connection broke."""
+    """`code` is one of wire.Close, 1002 where the service broke the protocol, or 1006 where the
+    connection broke: a service that was killed may be there again."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}".strip())

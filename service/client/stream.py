@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from service.client.errors import ClientError, Refused, StreamClosed, handshake_errors
+from service.client.errors import BROKEN, ClientError, Refused, StreamClosed, handshake_errors
 from service.streaming import wire
 
 Value = str | int | float | bool
@@ -25,7 +25,7 @@ Option = Value | bytes | None
 
 MAX_RESULT_BYTES = 128 * 2**20
 _SEQUENCES = 2**32
-_BROKEN = 1006
+_PROTOCOL_ERROR = 1002
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,9 @@ class Stream:
         except ConnectionClosed:
             self._closed = self._why()
         except (wire.WireError, JSONDecodeError, KeyError) as error:
-            self._closed = StreamClosed(_BROKEN, f"the service broke the protocol: {error!r}")
+            self._closed = StreamClosed(
+                _PROTOCOL_ERROR, f"the service broke the protocol: {error!r}"
+            )
         finally:
             self._news.set()
 
@@ -241,7 +243,7 @@ class Stream:
 
     def _why(self) -> StreamClosed:
         code = self._socket.close_code
-        return StreamClosed(_BROKEN if code is None else code, self._socket.close_reason or "")
+        return StreamClosed(BROKEN if code is None else code, self._socket.close_reason or "")
 
 
 def _read_answer(message: bytes) -> Answer:
