@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ PROVIDERS = {
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
 }
 """Device -> providers. The first is the one asked for; the next take what it cannot run."""
+
+_AS_ASKED = 1
+"""Of ONNX Runtime's `arena_extend_strategy`: not to the next power of two."""
+_ANY = -1
+"""Of the sizes in its `OrtArenaCfg`: what it takes itself."""
 
 
 def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> "OnnxEngine":
@@ -94,6 +100,9 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    if device == "cpu":
+        _share_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     with _translated(f"ONNX Runtime cannot load the model on {device}"):
         session = onnxruntime.InferenceSession(weights, options, providers=asked)
     session.disable_fallback()
@@ -101,6 +110,20 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     if got != asked[0]:
         raise EngineFailed(f"ONNX Runtime runs the model on {got} instead of {asked[0]}")
     return session
+
+
+@cache
+def _share_arena() -> None:
+    """One arena for the tensors of all models of the process.
+
+    With one of its own each model keeps what the most of its runs at once ever took, and a server
+    that uses four of them grows until each had that moment.
+    """
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    arena = onnxruntime.OrtArenaCfg(0, _AS_ASKED, _ANY, _ANY)  # 0 is without a bound
+    onnxruntime.create_and_register_allocator(info, arena)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ POLL_S = 0.005
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 PREFIX = "SILHOUETTE_"
+SERVICE = (sys.executable, "-m", "service")
 
 
 class ServerFailed(Exception):
@@ -38,25 +39,30 @@ class Running:
 
     def rss_mb(self) -> float:
         """Resident memory now, in MB (10^6 bytes)."""
-        return self._memory("VmRSS")
+        return rss_mb(self.pid)
 
     def peak_mb(self) -> float:
         """The most that was ever resident."""
-        return self._memory("VmHWM")
+        return _kib(_found("VmHWM", self.pid, "status"))
 
     def threads(self) -> int:
-        return int(self._status("Threads"))
+        return int(_found("Threads", self.pid, "status"))
 
-    def _memory(self, name: str) -> float:
-        return int(self._status(name).split()[0]) * 1024 / 1e6
 
-    def _status(self, name: str) -> str:
-        found = re.search(rf"^{name}:\s*(.+)$", self._read("status"), re.MULTILINE)
-        assert found is not None, f"Linux gives {name} for every process"
-        return found[1]
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process, in MB (10^6 bytes), page by page: `status` gives it roughly."""
+    return _kib(_found("Rss", pid, "smaps_rollup"))
 
-    def _read(self, file: str) -> str:
-        return Path(f"/proc/{self.pid}/{file}").read_text()
+
+def _kib(value: str) -> float:
+    return int(value.split()[0]) * 1024 / 1e6
+
+
+def _found(name: str, pid: int, file: str) -> str:
+    text = Path(f"/proc/{pid}/{file}").read_text()
+    found = re.search(rf"^{name}:\s*(.+)$", text, re.MULTILINE)
+    assert found is not None, f"Linux gives {name} for every process"
+    return found[1]
 
 
 def cpu_s(pid: int) -> float:
@@ -87,18 +93,24 @@ def _stat(pid: int) -> list[str]:
 
 
 @asynccontextmanager
-async def serving(repository: Path, *, workers: int, **settings: str) -> AsyncIterator[Running]:
+async def serving(
+    repository: Path, *, workers: int, command: Sequence[str] = SERVICE, **settings: str
+) -> AsyncIterator[Running]:
     """`silhouette serve` on a free port: ready at the start, ended in order.
 
-    `settings` are the service's, in its own names: `engine="triton"`.
+    `settings` are the service's, in its own names: `engine="triton"`. Another `command` is given
+    the same arguments.
     """
     port = free_port()
-    command = (sys.executable, "-m", "service", "serve", "--host", HOST, "--port", str(port))
+    where = ("--host", HOST, "--port", str(port))
     options = ("--model-repository", str(repository), "--workers", str(workers))
     with tempfile.TemporaryFile() as log:
         began = perf_counter()
         process = subprocess.Popen(  # noqa: ASYNC220  # nothing else runs yet
-            (*command, *options), stderr=log, stdout=log, env=_environment(settings)
+            (*command, "serve", *where, *options),
+            stderr=log,
+            stdout=log,
+            env=_environment(settings),
         )
         try:
             await _until_ready(process, port)

@@ -1,0 +1,35 @@
+"""What the memory of servers is measured on: a tiny model, or those that are served."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.published import REPOSITORY
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture(scope="session")
+def repository(request, tmp_path_factory) -> Path:
+    """Of a model that takes next to no memory of its own, or with `--real-models` the real ones."""
+    if request.config.getoption("--real-models"):
+        return REPOSITORY
+    folder = tmp_path_factory.mktemp("model_repository")
+    write_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def requests(request) -> int:
+    """How many requests must not make a process grow."""
+    return int(request.config.getoption("--requests"))
+
+
+@pytest.fixture
+def told(request, capsys):
+    """Prints a measurement, also where the test passes."""
+
+    def tell(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{request.node.name}: {line}")
+
+    return tell

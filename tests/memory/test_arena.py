@@ -1,0 +1,45 @@
+"""Models in one process have one place for their tensors."""
+
+import json
+import subprocess
+import sys
+
+from tests.tiny_model import tiny_spec, write_tiny_model
+
+MODELS = 5
+SIDE = 2000
+"""A run of such a model takes tens of MB."""
+PROGRAM = """
+import asyncio, gc, json, os, sys
+from pathlib import Path
+import numpy as np
+from service.engine import open_engine
+from service.spec import load_spec
+from training.benchmark.server import rss_mb
+
+async def main():
+    repository = Path(sys.argv[1])
+    specs = [load_spec(folder) for folder in sorted(repository.iterdir())]
+    engines = [open_engine("onnx", spec, repository) for spec in specs]
+    image = np.ones((1, *specs[0].size_hw, 3), np.uint8)
+    marks = [rss_mb(os.getpid())]
+    for engine in engines:
+        await engine.infer({"image": image})
+        gc.collect()
+        marks.append(rss_mb(os.getpid()))
+    print(json.dumps(marks))
+
+asyncio.run(main())
+"""
+
+
+def test_another_model_takes_no_more_memory_for_its_tensors(tmp_path, told):
+    for n in range(MODELS):
+        write_tiny_model(tmp_path, tiny_spec(f"model_{n}", size_hw=(SIDE, SIDE)))
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    before, first, *_, last = json.loads(ran.stdout)
+    told(f"{before:.1f} -> {first:.1f} -> {last:.1f} MB")
+    assert last - first < first - before
