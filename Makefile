@@ -11,8 +11,10 @@ PYTEST ?=
 
 SERVE := .venv-serve
 DEV := .venv
+COMPARE := .venv-compare
+SERVERS := loadtests/compare/servers
 
-.PHONY: serve test lint types browser clean
+.PHONY: serve test lint types browser compare clean
 
 serve: $(SERVE)/installed
 	$(SERVE)/bin/silhouette serve --host $(HOST) --port $(PORT)
@@ -33,6 +35,22 @@ browser:
 		&& apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 		|| echo "no chromium here: the browser test will be skipped"
 
+# What people would use instead, in environments of their own; then all servers in turn, about a
+# quarter of an hour in which nothing else should run. COMPARE_OPTIONS="--rounds 1" is shorter.
+compare: $(DEV)/installed $(COMPARE)/installed $(COMPARE)-mediapipe/installed
+	$(DEV)/bin/python -m loadtests.compare $(COMPARE_OPTIONS)
+
+$(COMPARE)/installed: $(SERVERS)/requirements.txt
+	$(PYTHON) -m venv $(COMPARE)
+	$(COMPARE)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+$(COMPARE)-mediapipe/installed: $(SERVERS)/requirements-mediapipe.txt
+	$(PYTHON) -m venv $(COMPARE)-mediapipe
+	$(COMPARE)-mediapipe/bin/pip install --quiet --disable-pip-version-check --requirement $< \
+		|| echo "no mediapipe for this machine: it will not be measured"
+	touch $@
+
 $(SERVE)/installed: pyproject.toml
 	$(PYTHON) -m venv $(SERVE)
 	$(SERVE)/bin/pip install --quiet --disable-pip-version-check --editable .
@@ -49,4 +67,4 @@ $(DEV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(SERVE) $(DEV) *.egg-info
+	rm -rf $(SERVE) $(DEV) $(COMPARE) $(COMPARE)-mediapipe *.egg-info

@@ -1,0 +1,1 @@
+"""The service beside what people would use instead, measured alike."""
