@@ -33,10 +33,8 @@ PAGE_HEADERS = {
 DOCS_HEADERS = {
     **REVALIDATE,
     **_PERMISSIONS,
-    # Swagger UI styles some of its elements in place, has icons in its style sheet, and shows
-    # the pictures that are answered.
-    "Content-Security-Policy": f"{_ONLY_US}style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:",
+    # Swagger UI has icons in its style sheet, and shows the pictures that are answered.
+    "Content-Security-Policy": f"{_ONLY_US}style-src 'self'; img-src 'self' data: blob:",
 }
 
 router = APIRouter()

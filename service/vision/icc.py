@@ -104,7 +104,7 @@ def _lut_ab(tag: memoryview) -> int:
         return 0
     nodes = tag[start : start + 16]
     wide = max(1, tag[start + 16])  # bytes of a number; what has another is refused later
-    return int(start) + 20 + wide * outputs * prod(nodes[:inputs])
+    return int(start + 20 + wide * outputs * prod(nodes[:inputs]))
 
 
 _TABLES: dict[bytes, Callable[[memoryview], int]] = {

@@ -1,17 +1,45 @@
 """Strangers' bytes, at every door. `--mutations` says how many; the suite takes the least."""
 
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
+from hypothesis import HealthCheck, settings
 
-from tests.integration.conftest import (  # fixtures
-    repository,
-    service,
-    settings_with,
-)
+from tests.fuzz.sound import left_nothing
+from tests.integration.conftest import InProcess, in_process, repository, service, settings_with
 
-__all__ = ["repository", "service", "settings_with"]
+__all__ = ["repository", "service", "settings_with"]  # fixtures
 
 
 @pytest.fixture(scope="session")
-def examples(mutations) -> int:
-    """How many inputs a property is tried on where each costs a request or more."""
-    return max(5, mutations // 40)
+def tried(mutations) -> settings:
+    """Of a property that costs a request or more: the same inputs in every run, and how many."""
+    return settings(
+        max_examples=max(5, mutations // 40),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@dataclass(frozen=True)
+class Inside:
+    """An application for the examples of one property, which is no coroutine itself."""
+
+    service: InProcess
+    run: Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture
+def inside(settings_with) -> Iterator[Inside]:
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        service = runner.run(stack.enter_async_context(in_process(settings_with())))
+        yield Inside(service, runner.run)
+        left_nothing(service.parts)
+        runner.run(stack.aclose())

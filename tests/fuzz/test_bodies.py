@@ -1,0 +1,362 @@
+"""Forms, JSON, tensors, queries and headers that nobody would send by accident."""
+
+import base64
+import json
+import random
+from collections import Counter
+from urllib.parse import urlencode
+
+import numpy as np
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from service.routes.multipart import MAX_PARTS
+from service.routes.options import PARAMETERS
+from service.routes.removebg.options import PARAMETERS as REMOVEBG
+from tests.fuzz.sound import sound
+from tests.images import make_jpeg, make_png, quadrants
+
+JPEG, PNG = make_jpeg(quadrants(16, 24)), make_png(quadrants(16, 24))
+FORM = "multipart/form-data; boundary="
+OCTETS = "application/octet-stream"
+NAMES = ["image", "image_file", "file", "background_image", "output", "grow", "", "x" * 5000, "é\0"]
+LENGTH = "Inference-Header-Content-Length"
+SHAPE = [1, 24, 32, 3]
+"""Of the tiny model."""
+
+names = st.sampled_from(NAMES) | st.text(max_size=10)
+contents = st.sampled_from([JPEG, PNG, b"", b"cutout", b"0", b"\xff" * 5000]) | st.binary(
+    max_size=30
+)
+extras = st.sampled_from(
+    ["", "; filename=a.png", '; filename="', "; filename*=UTF-8''%ff", "; name=two", ";;;===", "\0"]
+)
+
+
+def part(name: str, content: bytes, extra: str = "", more: str = "", boundary: str = "b") -> bytes:
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n{more}\r\n'
+    return head.encode("utf-8", "replace") + content + b"\r\n"
+
+
+parts = st.builds(
+    part,
+    names,
+    contents,
+    extras,
+    st.sampled_from(["", "Content-Type: image/png\r\n", "Content-Transfer-Encoding: base64\r\n"]),
+    st.sampled_from(["b", "b", "b", "c", "b-", ""]),
+)
+LAST = b"--b--\r\n"
+MANY = b"".join(part(f"n{n}", b"") for n in range(10 * MAX_PARTS)) + LAST
+LONG_NAME = part("image", JPEG) + part("n" * 4000, b"\xff") + LAST
+FORMS = (
+    (FORM + "b", MANY),
+    (FORM + "b", LONG_NAME),
+    (FORM + "b", part("n" * 4000, b"x" * 5000) + LAST),
+    (FORM + "b", part("image", JPEG) + b"--b" + b"-" * 100_000),
+    (FORM + "b", b"\r\n" * 50_000 + part("image", JPEG) + LAST),
+    (FORM + "b", part("image", JPEG) + LAST + b"\r\n" * 50_000),
+    (FORM + "b", part("image", b"\r\n--" * 20_000) + LAST),
+    (FORM + "b", b"--b\r\n" + b"A: b\r\n" * 10_000 + b"\r\n" + LAST),
+    (FORM + "b", b"--b\r\nContent-Disposition: form-data; name=" + b"n" * 100_000 + b"\r\n\r\n"),
+    (FORM + "b" * 5000, part("image", JPEG) + LAST),
+    (FORM, part("image", JPEG) + LAST),
+    (FORM + '"b', part("image", JPEG) + LAST),
+    (FORM + "b; boundary=c", part("image", JPEG) + LAST),
+    ("multipart/form-data;" + ";" * 10_000 + "boundary=b", part("image", JPEG) + LAST),
+    ("multipart/mixed; boundary=b", part("image", JPEG) + LAST),
+    (FORM + "b", part("image", FORM.encode() + part("image", JPEG) + LAST) + LAST),
+)
+
+
+def test_forms(inside, tried):
+    """Of photos, batches and remove.bg: nested, cut, with names and boundaries of all kinds."""
+    ask, outcomes = _asker(inside)
+
+    @given(
+        path=st.sampled_from(["/v1/segment", "/v1/segment/batch", "/v1.0/removebg"]),
+        kind=st.sampled_from([FORM + "b", FORM + "b", FORM + '"b"', FORM + "c", "multipart/mixed"]),
+        pieces=st.lists(parts | st.binary(max_size=20), max_size=8),
+        end=st.sampled_from([LAST, LAST, b"", b"--b-", LAST + LAST]),
+        cut=st.integers(0, 5),
+    )
+    @tried
+    def send(path: str, kind: str, pieces: list[bytes], end: bytes, cut: int) -> None:
+        body = b"".join(pieces) + end
+        ask(path, body[: len(body) - cut] if cut > 3 else body, {"content-type": kind})
+
+    send()
+    for kind, body in FORMS:
+        for path in ("/v1/segment", "/v1/segment/batch", "/v1.0/removebg"):
+            assert ask(path, body, {"content-type": kind}) in (200, 400, 413, 415, 422)
+    assert ask("/v1/segment", part("image", JPEG) + LAST, {"content-type": FORM + "b"}) == 200
+    assert outcomes[400]
+
+
+def test_a_name_that_is_told_back_is_cut(inside):
+    answer = inside.run(
+        inside.service.client.post(
+            "/v1/segment", content=LONG_NAME, headers={"content-type": FORM + "b"}
+        )
+    )
+    assert sound(answer) == 400
+    assert "n" * 80 in answer.text
+    assert "n" * 81 not in answer.text
+
+
+encoded = base64.b64encode(JPEG).decode()
+texts = st.one_of(
+    st.sampled_from(["", encoded, encoded[:-2], "data:image/jpeg;base64," + encoded, "=" * 99]),
+    st.sampled_from(["100%", "10px 20px 30px 40px", "-1", "1e9", "nan", "a" * 5000, "\0", "fff"]),
+    st.text(max_size=12),
+)
+fields = st.dictionaries(st.sampled_from([*REMOVEBG, "image_file_b64", "nonsense"]), texts)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+BOMBS = (
+    b"[" * 60_000,
+    b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    b'{"size":' + b"9" * 60_000 + b"}",
+    b'{"size":1e999999999}',
+    b'{"image_file_b64":"' + b"A" * 300_001 + b'"}',
+    b'{"image_file_b64":"' + b"\\u0041" * 20_000 + b'"}',
+    b'{"image_file_b64":"' + b"\\" * 3001 + b'"}',
+    b'{"image_file_b64":{"image_file_b64":"AAAA"}}',
+    b'{"image_file_b64":"AAAA","image_file_b64":"AAAA"}',
+    b'{"\\u0069mage_file_b64":"AAAA"}',
+    '{"image_file_b64":"AAAA"}'.encode("utf-16"),
+    b"\xef\xbb\xbf{}",
+    b"NaN",
+    b"image_file_b64=" + b"%" * 30_000,
+    b"image_file_b64=" + b"+" * 30_000,
+    b"&" * 30_000,
+    b"a=b&" * 10_000,
+    b"=&=&=",
+    b"size=%ff%fe",
+    b"size=\xff",
+)
+
+
+def test_removebg_in_json_and_urlencoded(inside, tried):
+    ask, outcomes = _asker(inside)
+    as_json, as_form = "application/json", "application/x-www-form-urlencoded"
+
+    @given(sent=st.one_of(fields, anything))
+    @tried
+    def send(sent: object) -> None:
+        body = json.dumps(sent).encode()
+        ask("/v1.0/removebg", body, {"content-type": as_json})
+        if isinstance(sent, dict):
+            pairs = {key: value for key, value in sent.items() if isinstance(value, str)}
+            body = urlencode(pairs, errors="replace").encode()
+            ask("/v1.0/removebg", body, {"content-type": as_form})
+
+    send()
+    for bomb in BOMBS:
+        for kind in (as_json, as_form):
+            ask("/v1.0/removebg", bomb, {"content-type": kind})
+    photo = {"image_file_b64": encoded, "size": "auto"}
+    assert ask("/v1.0/removebg", json.dumps(photo).encode(), {"content-type": as_json}) == 200
+    assert set(outcomes) <= {200, 400, 415}, outcomes
+
+
+def _tensor(**changes: object) -> dict[str, object]:
+    zeros = [0] * (24 * 32 * 3)
+    return {"name": "image", "datatype": "UINT8", "shape": SHAPE, "data": zeros} | changes
+
+
+def _asked(*inputs: object, **more: object) -> bytes:
+    return json.dumps({"inputs": list(inputs)} | more).encode()
+
+
+RIGHT = _asked(_tensor())
+TENSORS = (
+    _asked(_tensor(data=[float("nan")] * 2304)),
+    _asked(_tensor(data=[1e400] * 2304)),
+    _asked(_tensor(data=[10**400] * 2304)),
+    _asked(_tensor(data=[[[[0] * 3] * 32] * 24])),
+    _asked(_tensor(data=[[]] * 2304)),
+    _asked(_tensor(data={"data": [1]})),
+    _asked(_tensor(data="x")),
+    _asked(_tensor(shape=[10**18, 24, 32, 3])),
+    _asked(_tensor(shape=[-1, 24, 32, 3])),
+    _asked(_tensor(shape=[True, 24, 32, 3])),
+    _asked(_tensor(shape=[1.0, 24, 32, 3])),
+    _asked(_tensor(shape=[])),
+    _asked(_tensor(shape=[1] * 5000)),
+    _asked(_tensor(name="n" * 5000)),
+    _asked(_tensor(datatype=["UINT8"])),
+    _asked(_tensor(), _tensor()),
+    _asked(*[{}] * 5000),
+    _asked(_tensor(), outputs=[{"name": "alpha"}] * 2),
+    _asked(_tensor(), id="i" * 50_000),
+    _asked(_tensor(), id=5),
+    _asked(_tensor(), parameters=[]),
+    _asked(_tensor(parameters={"binary_data_size": 10**30})),
+    _asked(_tensor(parameters={"shared_memory_region": "x"})),
+    RIGHT.replace(b"[0,", b"[0,,", 1),
+    RIGHT.replace(b"0]", b"0", 1),
+    RIGHT.replace(b'"data": [', b'"data": [[[[[[', 1),
+    RIGHT.replace(b'"data"', b'"data": [1], "data"', 1),
+    RIGHT + RIGHT,
+    b'{"inputs": ' + b"[" * 60_000,
+    b'{"a":' * 20_000,
+    b'{"data": [' * 5000,
+    b'"data": [1',
+    b"\0" * 100,
+)
+numbers = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.integers())
+inputs = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["image", "x"]) | numbers,
+        "datatype": st.sampled_from(["UINT8", "FP32"]) | numbers,
+        "shape": st.just(SHAPE) | st.lists(st.integers(-1, 2**70), max_size=5) | numbers,
+        "data": st.just([0] * 2304) | st.lists(numbers, max_size=4) | numbers,
+        "parameters": st.dictionaries(st.sampled_from(["binary_data_size", "x"]), numbers),
+    },
+)
+
+
+def test_tensors(inside, tried):
+    ask, outcomes = _asker(inside)
+    path = "/v2/models/connectnet/infer"
+    raw = np.zeros(SHAPE, np.uint8).tobytes()
+    header = _asked({**_tensor(), "parameters": {"binary_data_size": len(raw)}})
+    header = header.replace(json.dumps([0] * 2304).encode(), b"0").replace(b'"data": 0, ', b"")
+
+    @given(
+        sent=st.lists(inputs, max_size=2),
+        more=st.dictionaries(st.sampled_from(["id", "outputs", "parameters"]), numbers),
+        length=st.none() | st.integers(0, 10**21) | st.sampled_from(["-1", "x", "1 ", "", "0x1"]),
+        behind=st.sampled_from([b"", b"x", raw]),
+    )
+    @example(sent=[_tensor()], more={}, length=None, behind=b"")
+    @tried
+    def send(sent: list[object], more: dict[str, object], length: object, behind: bytes) -> None:
+        headers = {} if length is None else {LENGTH: str(length)}
+        ask(path, _asked(*sent, **more) + behind, headers)
+
+    send()
+    for body in TENSORS:
+        ask(path, body, {})
+        ask(path, body, {LENGTH: str(len(body))})
+    for length in (0, 1, len(header) - 1, len(header), len(header) + 1, 10**19):
+        ask(path, header + raw, {LENGTH: str(length)})
+    chance = random.Random(0)
+    for _ in range(100):
+        at = chance.randrange(len(RIGHT))
+        ask(
+            path, RIGHT[:at] + chance.choice((b"", b"[", b"}", b'"', b"\xff")) + RIGHT[at + 1 :], {}
+        )
+    assert ask(path, RIGHT, {}) == 200
+    assert ask(path, header + raw, {LENGTH: str(len(header))}) == 200
+    assert set(outcomes) <= {200, 400}, outcomes
+
+
+queries = st.lists(
+    st.tuples(
+        st.sampled_from([*PARAMETERS, "nonsense", "", "x" * 300]),
+        st.sampled_from(["cutout", "composite", "true", "0.5", "-5", "nan", "1e9", "#102030"])
+        | st.text(max_size=15),
+    ),
+    max_size=4,
+)
+DIGITS = "9" * 4000
+QUERIES = (
+    "layout=" + "x:0.1;" * 3000,
+    "layout=" + "x:0.1,y:0.1,scale:1,flip:true;" * 7 + "x:",
+    f"grow={DIGITS}",
+    f"feather=0.{DIGITS}",
+    f"threshold={DIGITS}e{DIGITS}",
+    "background=%23" + "f" * 5000,
+    "%ff=%fe",
+    "=",
+    "&" * 5000,
+    "output=mask&" * 2000,
+    "a;b;c",
+    "output",
+    "output=%00",
+    "output=\u202emask",
+)
+HEADERS = (
+    {"accept": "*/*;q=" + DIGITS},
+    {"accept": ",".join(["image/png;q=0.1"] * 1000)},
+    {"accept": "image/png;q=nan, image/webp;q=-inf"},
+    {"accept": "/" * 1000},
+    {"accept": ";;;,,,;q"},
+    {"if-none-match": ",".join(['"x"'] * 2000)},
+    {"if-none-match": "*"},
+    {"traceparent": "00-" + "f" * 5000},
+    {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-00"},
+    {"x-request-id": "a" * 5000},
+    {"x-request-id": "a b\tc"},
+    {"x-request-id": "\u0661\u0662".encode().decode("latin-1")},
+    {"authorization": "Bearer"},
+    {"authorization": "Bearer " + "k" * 5000},
+    {"origin": "null"},
+    {"range": "bytes=0-0,1-1"},
+    {"content-length": "abc"},
+    {"content-length": "\u00b2"},
+    {"content-encoding": "gzip, deflate"},
+    {"content-type": "image/jpeg" + ";" * 5000},
+    {"content-type": "image/\xff"},
+    {"host": ""},
+    {"expect": "everything"},
+)
+
+
+def test_queries_and_headers(inside, tried):
+    ask, outcomes = _asker(inside)
+
+    @given(pairs=queries, header=st.sampled_from([{}, *HEADERS]))
+    @tried
+    def send(pairs: list[tuple[str, str]], header: dict[str, str]) -> None:
+        query = urlencode(pairs, errors="replace")
+        ask(f"/v1/segment?{query}", JPEG, {"content-type": "image/jpeg"} | header)
+
+    send()
+    for query in QUERIES:
+        for path in ("/v1/segment", "/v1/segment/batch", "/v1.0/removebg", "/v1/webrtc", "/livez"):
+            ask(f"{path}?{query}", JPEG, {"content-type": "image/jpeg"})
+    for header in HEADERS:
+        ask("/v1/segment", JPEG, {"content-type": "image/jpeg"} | header)
+    assert outcomes[200]
+    assert outcomes[400]
+
+
+PATHS = (
+    "/%00", "/%ff", "//", "/..%2f..%2fetc/passwd", "/web/..%5c..%5cx", "/web/%2e%2e/app.py",
+    "/web/" + "a/" * 2000, "/web/%00.js", "/docs/..%2fcore.py", "/docs/%2e%2e", "/v1/webrtc/%0a",
+    "/v2/models/%00/infer", "/v2/models/../infer", "/v2/models/a%2fb/versions/1",
+    "/v2/models/connectnet/versions/%f0%9f%92%a9", "/v1/models/%0d%0aX:%20y", "/;x=y", "/*",
+)  # fmt: skip
+
+
+def test_paths(inside):
+    """Of files and models: none leads out of its folder, and none breaks a header or a log line."""
+    for path in PATHS:
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "X"):
+            answer = inside.run(inside.service.client.request(method, path))
+            assert answer.status_code < 500, path
+            assert b"def " not in answer.content, path
+
+
+def _asker(inside):
+    """Sends a body; the status of an answer that is sound, and how often each came."""
+    outcomes: Counter[int] = Counter()
+
+    def ask(path: str, body: bytes, headers: dict[str, str]) -> int:
+        raw = [
+            (name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()
+        ]
+        answer = inside.run(inside.service.client.post(path, content=body, headers=raw))
+        code = sound(answer) if not path.startswith("/v1/segment/batch") else answer.status_code
+        assert code < 500, answer.text
+        outcomes[code] += 1
+        return code
+
+    return ask, outcomes

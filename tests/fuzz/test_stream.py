@@ -1,0 +1,229 @@
+"""A stream's peer sends anything, in any order: each frame gets one answer, or the stream ends
+with a code that says why, and never with ours."""
+
+import json
+import random
+import socket
+import struct
+from collections import Counter
+from contextlib import closing
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from service.routes.stream_options import STREAM_PARAMETERS
+from service.streaming.wire import MAX_MEMBERS, Close, Kind, unpack
+from tests.images import damaged
+from tests.integration.conftest import on_socket
+from tests.integration.stream_peer import JPEG, Closed, config, connected, frame
+from tests.integration.test_stream_sockets import (
+    BINARY,
+    CLOSE,
+    HANDSHAKE,
+    PING,
+    TEXT,
+    message,
+    until_seen,
+)
+
+Sent = list[bytes | str]
+CONTINUATION, PONG = 0, 10
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+sensible = {
+    "output": ["mask", "cutout", "composite"],
+    "background": ["#102030", "blur:3"],
+    "format": ["jpeg", "png", "webp", None],
+    "smoothing": [0, 0.5, "1"],
+    "size": [64, 100.0, None],
+    "invert": [True, "false"],
+    "model": ["auto", "connectnet", "nobody"],
+}
+options = st.fixed_dictionaries(
+    {},
+    optional={name: st.sampled_from(some) for name, some in sensible.items()}
+    | {name: values for name in STREAM_PARAMETERS.keys() - sensible.keys()}
+    | {"key": values, "nonsense": values},
+)
+configs = options.map(lambda each: config(**each))
+texts = st.one_of(
+    st.just(json.dumps({"type": "reset"})),
+    configs,
+    st.text(max_size=40),
+    values.map(json.dumps),
+    st.dictionaries(st.sampled_from(["type", "a"]), values).map(json.dumps),
+)
+pictures = st.sampled_from([JPEG, JPEG[:50], b"", *(body for _, body in damaged(20))])
+frames = st.builds(
+    lambda seq, timestamp, picture: frame(seq, picture, timestamp=timestamp),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**64 - 1),
+    pictures,
+)
+headers = st.builds(
+    struct.Struct("<4sBBHIQ").pack,
+    st.sampled_from([b"SILH", b"silh", b"\0\0\0\0"]),
+    st.integers(0, 255),
+    st.integers(0, 255),
+    st.integers(0, 2**16 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**64 - 1),
+)
+conversations = st.lists(
+    st.one_of(frames, frames, configs, texts, headers, st.binary(max_size=40)), max_size=12
+)
+BOMB = json.dumps({"type": "config", "model": [{}] * 10 * MAX_MEMBERS})
+DEEP = '{"type":"config","model":' + "[" * 100_000 + "]" * 100_000 + "}"
+LONG = '{"type":"config","grow":' + "1" * 100_000 + "}"
+NAN = '{"type":"config","smoothing":NaN,"feather":Infinity,"grow":1e999}'
+LONE = '{"type":"\\ud800","\\udfff":"\\ud800"}'
+
+
+def test_any_conversation(inside, tried):
+    @given(first=configs | texts | st.binary(max_size=30), sent=conversations)
+    @example(first=config(), sent=[BOMB, frame(1)])
+    @example(first=config(), sent=[DEEP, frame(1)])
+    @example(first=config(), sent=[LONG, frame(1)])
+    @example(first=config(), sent=[NAN, frame(1)])
+    @example(first=config(), sent=[LONE, frame(1)])
+    @example(first=LONE, sent=[])
+    @example(first=DEEP, sent=[])
+    @example(first=config(), sent=[frame(n % 3) for n in range(40)])
+    @example(first=config(), sent=[frame(n, b"x") for n in range(40)])
+    @example(first=config(), sent=[config(background_image="A" * 5000), frame(1)])
+    @tried
+    def converse(first: bytes | str, sent: Sent) -> None:
+        inside.run(talk(inside.service, first, sent))
+        assert inside.service.parts.streams.count == 0
+
+    converse()
+
+
+async def talk(service, first: bytes | str, sent: Sent) -> None:
+    async with connected(service.app) as peer:
+        for each in (first, *sent, json.dumps({"type": "nobody knows"})):
+            peer.send(each)
+        asked = sum(_is_frame(each) for each in sent)
+        answered: Counter[Kind] = Counter()
+        try:
+            while True:
+                got = await peer.receive()
+                if isinstance(got, dict):
+                    if got["type"] == "error" and "nobody knows" in got["detail"]:
+                        break
+                else:
+                    answered[unpack(got)[0].kind] += 1
+            while answered.total() < asked:
+                got = await peer.receive()
+                answered[unpack(got)[0].kind] += 1
+        except Closed as closed:
+            end = closed
+        else:
+            end = None
+    if end is None:
+        assert answered.total() == asked
+        assert Kind.FRAME not in answered
+    else:
+        assert end.code in set(Close) - {Close.INTERNAL}, end
+        assert len(end.reason.encode()) <= 123
+
+
+def _is_frame(sent: bytes | str) -> bool:
+    return isinstance(sent, bytes) and len(sent) >= 20 and sent[:6] == b"SILH\x01\x01"
+
+
+@pytest.mark.parametrize("sent", [BOMB, DEEP, LONG, LONE], ids=["bomb", "deep", "long", "lone"])
+def test_text_that_would_cost_much_ends_the_stream(inside, sent):
+    """Or is refused: a parser that met a million values would stop everybody's frames."""
+
+    async def run() -> Closed:
+        async with connected(inside.service.app) as peer:
+            peer.send(config())
+            assert (await peer.receive())["type"] == "ready"
+            peer.send(sent)
+            try:
+                assert (await peer.receive())["code"] in ("bad_parameter", "bad_request")
+                peer.send("x")
+                return await peer.end()
+            except Closed as closed:
+                return closed
+
+    assert inside.run(run()).code == Close.WRONG_TYPE
+
+
+@pytest.fixture(scope="module")
+def server(settings_with):
+    with on_socket(settings_with(max_frame_bytes=100_000)) as running:
+        yield running
+
+
+def test_bytes_in_any_pieces_and_with_any_damage(server, mutations):
+    """Below messages: RFC 6455's own frames, cut, doubled, unmasked, of no opcode, too large."""
+    for number in range(mutations // 20):
+        chance = random.Random(number)
+        sent = HANDSHAKE + b"".join(_parts(chance))
+        if number % 2:
+            at = chance.randrange(len(HANDSHAKE), len(sent))
+            sent = (
+                sent[:at]
+                + chance.randbytes(chance.randint(0, 6))
+                + sent[at + chance.randint(0, 9) :]
+            )
+        with closing(_connect(server)) as peer:
+            try:
+                peer.sendall(HANDSHAKE)
+                assert until_seen(peer, b"\r\n\r\n")
+                at = len(HANDSHAKE)
+                while at < len(sent):
+                    step = chance.choice((1, 3, 100, 10_000))
+                    peer.sendall(sent[at : at + step])
+                    at += step
+            except (ConnectionResetError, BrokenPipeError):
+                pass  # it was told why, and went on
+    server.wait(lambda: server.parts.streams.count == 0)
+    server.wait(lambda: not server.server.server_state.tasks)
+    with closing(_connect(server)) as peer:
+        peer.sendall(HANDSHAKE)
+        assert until_seen(peer, b"\r\n\r\n")
+        peer.sendall(message(TEXT, config().encode()))
+        assert until_seen(peer, b'"ready"')
+
+
+def _parts(chance: random.Random) -> list[bytes]:
+    """A conversation of frames of the protocol below ours, most of which are allowed."""
+    parts = [message(TEXT, config().encode())]
+    for _ in range(chance.randint(1, 6)):
+        whole = frame(chance.randrange(9), JPEG)
+        cut = chance.randrange(len(whole))
+        parts += chance.choice(
+            [
+                [message(BINARY, whole)],
+                [message(BINARY, whole[:cut], final=False), message(CONTINUATION, whole[cut:])],
+                [message(BINARY, whole[:cut], final=False), message(PING, b""), message(0, b"")],
+                [message(BINARY, whole[:cut], final=False), message(TEXT, b"{}")],
+                [message(CONTINUATION, whole)],
+                [message(PING, bytes(125)), message(PONG, b"?")],
+                [message(PING, bytes(126))],
+                [message(chance.randrange(16), b"x")],
+                [message(TEXT, b"\xff\xfe")],
+                [
+                    message(
+                        CLOSE, chance.choice((b"", b"\x03", b"\x03\xe8", b"\0\0", b"\x03\xe8\xff"))
+                    )
+                ],
+                [bytes([0x82, 0x05]) + b"bare!"],
+                [bytes([0xF2, 0x80]) + bytes(4)],
+                [bytes([0x82, 0xFF]) + struct.pack(">Q", 2**63 - 1) + bytes(9)],
+                [bytes([0x82, 0xFF]) + struct.pack(">Q", 100_001) + bytes(9)],
+            ]
+        )
+    return parts
+
+
+def _connect(server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=20)
