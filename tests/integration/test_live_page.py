@@ -173,7 +173,8 @@ class LiveVisit:
 
     def no_streams(self) -> bool:
         metrics = httpx.get(f"{self.running.url}/metrics").text
-        return all(f'silhouette_streams{{transport="{each}"}} 0.0' in metrics for each in TRANSPORTS)
+        none = (f'silhouette_streams{{transport="{each}"}} 0.0' for each in TRANSPORTS)
+        return all(line in metrics for line in none)
 
 
 @pytest.fixture
