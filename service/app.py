@@ -212,6 +212,7 @@ def webrtc_terms(settings: Settings) -> WebRTCTerms:
         ),
         connect_s=settings.webrtc_connect_s,
         idle_s=settings.webrtc_idle_s,
+        frame_s=settings.request_timeout_s,
         max_s=settings.stream_max_s,
         frame_pixels=min(settings.max_pixels, FRAME_PIXELS),
         low_latency=settings.webrtc_low_latency,

@@ -1,12 +1,15 @@
 """One stream of frames: what was asked for, and what is remembered between frames."""
 
+import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
 
-from service.engine.base import PRIORITY, Priority
+from service.engine.base import DEADLINE, PRIORITY, Priority
+from service.errors import DeadlineExceeded
 from service.look import Look, Output
 from service.segmenter import Matte, Segmenter
 from service.streaming.memory import StreamMemory
@@ -18,6 +21,19 @@ T = TypeVar("T")
 
 SMOOTHING = 0.5
 """The dial where nobody turns it."""
+
+
+@asynccontextmanager
+async def in_time(frame_s: float) -> AsyncIterator[None]:
+    """For one frame, also where it is inferred elsewhere. Raises errors.DeadlineExceeded."""
+    token = DEADLINE.set(asyncio.get_running_loop().time() + frame_s)
+    try:
+        async with asyncio.timeout(frame_s):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded("The frame was not done in time.", limit=frame_s) from None
+    finally:
+        DEADLINE.reset(token)
 
 
 @dataclass(frozen=True, slots=True)

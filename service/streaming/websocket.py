@@ -15,17 +15,15 @@ from typing import Any, Final, NoReturn
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from service.engine.base import DEADLINE
 from service.errors import (
     BadRequest,
-    DeadlineExceeded,
     ServiceError,
     UnprocessableImage,
     UnsupportedImageType,
 )
 from service.render import Rendered
 from service.streaming.frames import run_frame
-from service.streaming.session import StreamOptions, StreamSession
+from service.streaming.session import StreamOptions, StreamSession, in_time
 from service.streaming.slot import LatestSlot
 from service.streaming.streams import StreamLimits
 from service.streaming.wire import (
@@ -277,13 +275,8 @@ class WebSocketStream:
         )
 
     async def _run(self, body: memoryview) -> Rendered:
-        frame_s = self._rules.limits.frame_s
-        DEADLINE.set(asyncio.get_running_loop().time() + frame_s)
-        try:
-            async with asyncio.timeout(frame_s):
-                return await run_frame(self._session, body, self._rules.frame_limits)
-        except TimeoutError:
-            raise DeadlineExceeded("The frame was not done in time.", limit=frame_s) from None
+        async with in_time(self._rules.limits.frame_s):
+            return await run_frame(self._session, body, self._rules.frame_limits)
 
     def _note(self, error: ServiceError) -> None:
         """One line for a row of failures: at thirty frames a second they would fill the log."""

@@ -34,3 +34,7 @@ class Metrics:
 
     async def failing(self, model: str = "connectnet") -> bool:
         return await self.value("silhouette_engine_failing", model=model) == 1
+
+    async def frames(self, transport: str, outcome: str) -> float:
+        labels = {"transport": transport, "outcome": outcome}
+        return await self.value("silhouette_frames_total", **labels)

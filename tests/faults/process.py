@@ -29,6 +29,7 @@ class Serving:
     process: subprocess.Popen[bytes]
     port: int
     log_file: Path
+    http: httpx.Client
 
     @property
     def url(self) -> str:
@@ -45,7 +46,7 @@ class Serving:
         self.process.send_signal(signal.SIGUSR2)
 
     def metric(self, name: str, **labels: str) -> float:
-        return value(httpx.get(f"{self.url}/metrics", timeout=PATIENCE_S), name, **labels)
+        return value(self.http.get("/metrics"), name, **labels)
 
     def requests(self, status: int, code: str) -> float:
         labels = {"route": "/v1/segment", "status": str(status), "code": code}
@@ -53,7 +54,7 @@ class Serving:
 
     def ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=PATIENCE_S).status_code == 200
+            return self.http.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -87,12 +88,19 @@ def serving(
             stderr=subprocess.STDOUT,
         )
     try:
-        running = Serving(process, port or _port(process, log_file), log_file)
-        running.wait(running.ready)
-        yield running
+        found = port or _port(process, log_file)
+        with http_client(f"http://127.0.0.1:{found}") as http:
+            running = Serving(process, found, log_file, http)
+            running.wait(running.ready)
+            yield running
     finally:
         process.kill()
         process.wait()
+
+
+def http_client(url: str) -> httpx.Client:
+    """Without what only TLS needs, which takes longer to load than all else."""
+    return httpx.Client(base_url=url, timeout=PATIENCE_S, verify=False)
 
 
 def _port(process: subprocess.Popen[bytes], log_file: Path) -> int:

@@ -7,6 +7,7 @@ up as disks do.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -16,8 +17,10 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
+from tests.faults.process import free_port, serving
 from tests.images import make_png, person
 from tests.integration.conftest import on_socket
+from tests.integration.pictures import picture
 from tests.tiny_model import tiny_spec, write_tiny_model
 from tests.videos import make_video, uneven
 
@@ -25,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FULL = "No space left on device"
 NAMES = ("a", "b", "c")
 PATIENCE_S = 120
+PNG = {"content-type": "image/png"}
+NOTHING_SAID = 120
+"""Python's exit code where what was left to say at the end could not be written."""
 
 
 @pytest.fixture
@@ -154,3 +160,14 @@ def test_a_video_until_the_disk_is_full(models, talk, tmp_path, name):
     assert FULL in said
     assert "cannot be written" in said
     assert "Traceback" not in said
+
+
+def test_a_server_without_room_for_its_log_answers_and_stops_as_ever(models, tmp_path):
+    full = serving(tmp_path, models, port=free_port(), log=Path("/dev/full"), engine="onnx")
+    with full as server:
+        for _ in range(3):
+            photo = make_png(person(40, 60))
+            picture(server.http.post("/v1/segment", content=photo, headers=PNG))
+        assert server.requests(200, "ok") == 3
+        server.process.send_signal(signal.SIGTERM)
+        assert server.ended() in (0, NOTHING_SAID)

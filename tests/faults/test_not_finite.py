@@ -20,6 +20,7 @@ from service.errors import EngineFailed
 from service.routing import find_faces, route
 from service.spec import ResizeRule
 from service.vision.geometry import place
+from tests.fake_triton import FakeTriton, listening
 from tests.faults.metrics import Metrics
 from tests.images import make_png
 from tests.integration.conftest import InProcess, in_process
@@ -120,6 +121,26 @@ async def test_a_neighbour_in_the_same_batch_is_answered():
     assert engine.batches == [1, 3]
     assert isinstance(answers[1], EngineFailed)
     assert [float(answers[n][0, 0, 4]) for n in (0, 2)] == pytest.approx([0.2, 0.4])
+
+
+async def test_a_triton_that_gives_none_is_not_ready_either(settings_with, tmp_path):
+    """Calls ready all the while: that its answers are none we find out."""
+    names = ("md_trisenet", "face_detector")
+    specs = [write_tiny_model(tmp_path, tiny_spec(name)) for name in names]
+    triton = FakeTriton(specs)
+    async with listening(triton) as port:
+        settings = settings_with(
+            model_repository=tmp_path, engine="triton", triton_url=f"127.0.0.1:{port}"
+        )
+        async with in_process(settings) as service:
+            triton.models["face_detector"].spoiled = spoiled(1, np.nan)
+            for _ in range(FAILURES):
+                refusal(await service.segment(PHOTO), 503, "engine_failed")
+            refusal(await service.client.get("/readyz"), 503, "engine_failed")
+            assert await Metrics(service.client).failing("face_detector")
+            triton.models["face_detector"].spoiled = lambda faces: faces
+            picture(await service.segment(PHOTO))
+            assert (await service.client.get("/readyz")).status_code == 200
 
 
 def image(green: int) -> dict[str, np.ndarray]:

@@ -27,7 +27,7 @@ from av import VideoFrame
 
 from service.errors import ServiceError, UnprocessableOffer
 from service.segmenter import Matte
-from service.streaming.session import StreamSession
+from service.streaming.session import StreamSession, in_time
 from service.streaming.slot import LatestSlot, SlotClosed
 from service.streaming.webrtc import frames
 from service.streaming.webrtc.offer import read_offer, with_start_bitrate
@@ -227,7 +227,8 @@ class Peer:
             drawn = self._painter.paint(options, photo, found)
             return frames.write(drawn, like=frame), found
 
-        result, found = await self.session.run(load, finish)
+        async with in_time(self._terms.frame_s):
+            result, found = await self.session.run(load, finish)
         self._observe(options.segmenter.spec.name, found, perf_counter() - arrived.at)
         return result
 

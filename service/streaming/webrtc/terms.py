@@ -41,6 +41,8 @@ class Terms:
     """Time to connect after the offer."""
     idle_s: float = 10
     """Time without a frame."""
+    frame_s: float = 10
+    """Time for one frame."""
     max_s: float = 4 * 3600
     """Time of a whole stream."""
     frame_pixels: int = 4096 * 2160
