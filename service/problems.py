@@ -38,6 +38,8 @@ INFERENCE_PATH = "/v2"
 CODE_KEY = "silhouette.code"
 """Where the scope keeps the code of the problem, for the metrics."""
 CLIENT_GONE = 499
+MAX_PATH = 200
+"""Characters of a path that are told back."""
 LINGER_S = 2.0
 UNFORESEEN = "Something went wrong on our side; the log knows more."
 
@@ -74,7 +76,7 @@ def _problem(scope: Scope, error: ServiceError) -> str:
         title=error.title,
         status=error.status,
         detail=error.detail,
-        instance=scope["path"],
+        instance=scope["path"][:MAX_PATH],
         code=error.code,
         request_id=identity.request_id if identity else "",
         retryable=error.retryable,
