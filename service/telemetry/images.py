@@ -11,8 +11,8 @@ Kind = Literal["photo", "frame", "tensors"]
 """Of a request, of a stream, and of `/v2`, where nobody knows what they show."""
 
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-CONFIDENCE_BUCKETS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-"""A mask whose outline is drawn at random has 0.5."""
+CONFIDENCE_BUCKETS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+"""None is below 0.5, which a mask whose outline is drawn at random has."""
 COVERAGE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CONNECTIVITY_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
@@ -57,6 +57,7 @@ class _Meters:
 
     present: Counter
     none: Counter
+    second_looks: Counter
     confidence: Histogram
     coverage: Histogram
     connectivity: Histogram
@@ -118,7 +119,7 @@ class Images:
         if found.routed is not None:
             self._domains.labels(model, kind, found.routed.domain.label).inc()
         if found.looks > 1:
-            self._second_looks.labels(model).inc()
+            meters.second_looks.inc()
         if not quality.foreground:
             meters.none.inc()
             return
@@ -131,6 +132,7 @@ class Images:
         return _Meters(
             present=self._images.labels(model, kind, "present"),
             none=self._images.labels(model, kind, "none"),
+            second_looks=self._second_looks.labels(model),
             confidence=self._confidence.labels(model, kind),
             coverage=self._coverage.labels(model, kind),
             connectivity=self._connectivity.labels(model, kind),
