@@ -263,12 +263,12 @@ async def drain(parts: Parts, timeout_s: float) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, parts: Parts, drain_timeout_s: float) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, parts.telemetry.tracing.close)
         stack.callback(parts.workers.close)
         stack.callback(parts.live.close)
         stack.push_async_callback(drain, parts, drain_timeout_s)
         if parts.remote is not None:
             await _meet(parts.remote)
-        stack.push_async_callback(asyncio.to_thread, parts.telemetry.tracing.close)
         for task in (_warm_up(parts), watch_loop(parts.telemetry.observe_lag)):
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         yield
