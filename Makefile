@@ -14,7 +14,7 @@ DEV := .venv
 COMPARE := .venv-compare
 SERVERS := loadtests/compare/servers
 
-.PHONY: serve test lint types browser compare clean
+.PHONY: serve test lint types browser compare audit clean
 
 serve: $(SERVE)/installed
 	$(SERVE)/bin/silhouette serve --host $(HOST) --port $(PORT)
@@ -28,6 +28,11 @@ lint: $(DEV)/installed
 
 types: $(DEV)/installed
 	$(DEV)/bin/mypy
+
+# Known vulnerabilities of what the image holds, to the version. Asks a database on the network; what
+# that does not know fails the audit too, or an answer about nothing would look like a good one.
+audit: $(DEV)/installed
+	$(DEV)/bin/pip-audit --strict --no-deps --disable-pip --requirement deploy/requirements.txt
 
 # Debian's Chromium for the page's test, which says why it skips where there is none.
 browser:
