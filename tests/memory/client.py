@@ -21,6 +21,7 @@ from training.benchmark.server import rss_mb
 WARM_UP = 500
 STREAM_EVERY = 100
 FRAMES = 10
+PATIENCE_S = 120
 BODY = make_jpeg(person())
 
 
@@ -29,7 +30,7 @@ async def main(url: str, requests: int, keep: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
         photo.write_bytes(BODY)
-        async with Client(url) as client:
+        async with Client(url, timeout_s=PATIENCE_S) as client:
             await use(client, photo, WARM_UP)
             marks = [resident_mb()]
             for _ in range(4):

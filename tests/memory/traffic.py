@@ -27,6 +27,7 @@ CLIENTS = 4
 PATH = "/v1/segment"
 SMALL, MIDDLE, LARGE, CAMERA = (240, 320), (480, 640), (720, 1280), (3000, 4000)
 FRAMES = 5
+PATIENCE_S = 120
 HANDSHAKE = (
     b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -48,11 +49,12 @@ Visit = Callable[[Caller], Awaitable[None]]
 async def pay(port: int, visits: Iterable[Visit]) -> None:
     """Each of `CLIENTS` callers pays the next visit as soon as its last one is over."""
     left = iter(visits)
+    url = f"http://{HOST}:{port}"
 
     async def caller() -> None:
         async with AsyncExitStack() as stack:
             connection = await stack.enter_async_context(Connection(port))
-            client = await stack.enter_async_context(Client(f"http://{HOST}:{port}"))
+            client = await stack.enter_async_context(Client(url, timeout_s=PATIENCE_S))
             for visit in left:
                 await visit(Caller(port, connection, client))
 
