@@ -224,6 +224,13 @@ async def test_a_loop_that_stood_still_is_late(telemetry, read):
     assert read("loop_lag_seconds_bucket", le="0.05") == 2
 
 
+def test_metrics_are_as_of_when_they_were_read(telemetry):
+    telemetry.count_request(Answered("/", 200))
+    write = telemetry.read()
+    telemetry.count_request(Answered("/", 200))
+    assert b'silhouette_requests_total{code="ok",route="/",status="200"} 1.0' in write()
+
+
 def test_two_applications_share_no_numbers(telemetry, read):
     Telemetry().count_request(Answered("/", 200))
     assert read("requests_total", route="/", status="200", code="ok") is None
