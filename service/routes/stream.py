@@ -82,8 +82,9 @@ class _Visit:
     async def run(self) -> Ended:
         """Raises Ended for whoever does not come to stream."""
         _check_handshake(self._socket, self._parts.origins)
-        given = await self._first_message()
         try:
+            with self._parts.streams.knock():
+                given = await self._first_message()
             caller = self._caller(given.pop("key", None))
             counted = self._parts.telemetry.stream(TRANSPORT)
             with self._parts.streams.enter(caller), counted:

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from service.errors import Draining, Overloaded, TooManyStreams
 
+MOST_AT_THE_DOOR = 64
+"""At least so many peers may have connected and not said yet who they are: each may be sending a
+message of the largest size."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
@@ -29,6 +33,7 @@ class Streams:
         self.most_per_caller = most_per_caller
         self.closing = asyncio.Event()
         """Set when the service stops: every stream then ends by itself."""
+        self._at_the_door = 0
         self._callers: Counter[str] = Counter()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -36,6 +41,23 @@ class Streams:
     @property
     def count(self) -> int:
         return self._callers.total()
+
+    @contextmanager
+    def knock(self) -> Iterator[None]:
+        """Holds a place to say what is wanted. Raises errors.Overloaded."""
+        most = max(MOST_AT_THE_DOOR, self.most)
+        if self._at_the_door >= most:
+            raise Overloaded(
+                "Too many peers have not said what they want",
+                limit=most,
+                actual=self._at_the_door + 1,
+                retry_after_s=1,
+            )
+        self._at_the_door += 1
+        try:
+            yield
+        finally:
+            self._at_the_door -= 1
 
     @contextmanager
     def enter(self, caller: str) -> Iterator[None]:

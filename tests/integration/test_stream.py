@@ -9,6 +9,7 @@ import pytest
 
 from service.errors import EngineFailed, Overloaded
 from service.routes import stream
+from service.streaming import streams
 from service.streaming.websocket import BAD_FRAMES
 from service.streaming.wire import CREDITS, Close, Flags, Header, Kind, pack, unpack, write_text
 from tests.images import make_bomb, make_jpeg, make_webp, person, quadrants
@@ -667,3 +668,17 @@ async def test_streams_and_photos_do_not_mix(service):
             assert result_of(await one.receive())[1].width == 320
             assert result_of(await other.receive())[1].width == 96
             assert photo.status_code == 200
+
+
+async def test_peers_that_never_say_what_they_want_leave_room_for_others(service, monkeypatch):
+    """Before a key was seen: each could send a message of the largest size."""
+    monkeypatch.setattr(streams, "MOST_AT_THE_DOOR", 2)
+    service.parts.streams.most = 2
+    async with connected(service.app) as first, connected(service.app):
+        async with connected(service.app) as third:
+            assert (await third.end()).code == Close.OVERLOADED
+        first.send(config())
+        assert (await first.receive())["type"] == "ready"
+        async with connected(service.app) as fourth:
+            fourth.send(config())
+            assert (await fourth.receive())["type"] == "ready"
