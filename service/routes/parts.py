@@ -65,7 +65,10 @@ class Parts:
         return self.catalog.ready and not any(each.is_failing() for each in self.engines)
 
     async def check_engines(self) -> None:
-        """Raises EngineDown or EngineFailed while what runs the models cannot."""
+        """Raises EngineDown or EngineFailed while what runs the models cannot, and Draining before
+        either: nobody mends an engine that is being closed.
+        """
+        self.door.check()
         if self.remote is not None:
             await self.remote.check()
         for engine in self.engines:

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from service.app import create_app
+from service.app import create_app, drain
 from service.engine import checked
 from service.engine.checked import FAILURES
 from service.engine.fake import FakeEngine
@@ -83,13 +83,22 @@ async def test_a_dead_engine_is_told_until_it_works(
     assert await metrics.requests(503, "engine_failed", "/readyz") == 2
     assert await metrics.engine_failures("engine_failed") >= FAILURES
     assert await metrics.failing()
+    assert await metrics.value("silhouette_ready") == 0
 
     engine.broken = None
     await recovers(service)
     assert await statuses(service) == {200}
     assert not await metrics.failing()
+    assert await metrics.value("silhouette_ready") == 1
     said = [line for line in caplog.messages if line.startswith("connectnet ")]
     assert said == ["connectnet fails again and again", "connectnet works again"]
+
+
+async def test_a_dead_engine_of_a_service_that_stops_is_no_news(service, engine):
+    engine.broken = EngineFailed("It fell over.")
+    await fail(service, FAILURES)
+    await drain(service.parts, PATIENCE_S)
+    refusal(await service.client.get("/readyz"), 503, "draining")
 
 
 async def test_asking_whether_it_is_ready_is_cheap_however_often(service, engine):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.batcher import Batcher
@@ -147,11 +147,12 @@ def image(green: int) -> dict[str, np.ndarray]:
     return {"image": np.full((1, *SPEC.size_hw, 3), (0, green, 0), np.uint8)}
 
 
-@given(
-    rows=st.lists(
-        st.tuples(*[st.floats(width=32, allow_nan=False, allow_infinity=False)] * 5), max_size=8
-    )
-)
+numbers = st.floats(-1, 1) | st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(rows=st.lists(st.tuples(*[numbers] * 5), max_size=8))
+@example(rows=[(0.9, 0.7, 0.7, -0.3, -0.3)])
+@example(rows=[(0.9, 0.3, 0.7, 0.4, -0.3)])
 def test_any_numbers_make_faces_in_the_photo_or_none(rows):
     """However mad: sides below zero, scores above one."""
     output = np.array(rows, np.float32).reshape(-1, 5)
