@@ -69,6 +69,8 @@ class Connection:
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
         """Status and body; raises OSError or EOFError when the server is not there."""
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()  # idle for longer than the server keeps it
         if self._streams is None:
             self._streams = await asyncio.open_connection(HOST, self._port)
         reader, writer = self._streams
