@@ -129,5 +129,10 @@ def test_changes_of_a_stream(inside, tried):
         assert sound(changed) in (200, 400, 404, 406, 415, 422)
 
     change()
+    bomb = b'{"output": "mask", "x": [' + b"{}," * 257 + b"{}]}"
+    kind = {"content-type": "application/json"}
+    refused = inside.run(service.client.patch(place, content=bomb, headers=kind))
+    assert sound(refused) == 400
+    assert "256 values" in refused.text
     assert inside.run(service.client.delete(place)).status_code == 204
     assert inside.run(service.client.delete(place)).status_code == 404

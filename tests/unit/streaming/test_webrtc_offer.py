@@ -94,7 +94,9 @@ def test_the_first_video_both_ways_is_served(sections, name):
 
 
 def test_only_addresses_stay_among_the_candidates():
-    hosts = ["10.0.0.1", "0f3c8a52-1111-2222-3333-444455556666.local", "fd00::2", "example.org"]
+    names = ["0f3c8a52-1111-2222-3333-444455556666.local", "example.org"]
+    many_or_none = ["224.0.0.1", "ff02::1", "0.0.0.0", "::"]
+    hosts = ["10.0.0.1", *names, "fd00::2", *many_or_none]
     lines = [HOST.format(ip=ip) for ip in hosts]
     assert read(offer(video(VP8, *lines)))[2] == ["10.0.0.1", "fd00::2"]
 
@@ -145,6 +147,7 @@ def test_as_many_as_are_allowed(text):
         (offer(video(name="1"), video(name="1")), "name of its own"),
         (offer(video()).replace("a=mid:1\r\n", ""), "name of its own"),
         (offer(video(), section("text", "2", OPUS)), "kind"),
+        (offer(video(), section("application", "2", "a=sctp-port:5000\n")), "kind"),
         (offer(video()).replace("BUNDLE 1", "BUNDLE 2 1"), "bundles"),
         (offer(video()).replace("a=ice-ufrag:abcd\r\n", ""), "ICE"),
         (offer(video()).replace("a=ice-pwd", "a=ice-other"), "ICE"),

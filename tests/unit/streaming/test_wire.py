@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from service.streaming.wire import (
     MAGIC,
+    MAX_MEMBERS,
     Flags,
     Header,
     Kind,
@@ -120,3 +121,20 @@ def test_any_json_is_a_message_or_a_wire_error(value):
     except WireError:
         return
     assert isinstance(message["type"], str)
+
+
+@pytest.mark.parametrize("small", ["[]", "{}", "1", '"a"'])
+def test_text_of_many_small_values_is_refused_before_it_is_parsed(small):
+    """A megabyte of them would be forty of memory, and stop every other stream meanwhile."""
+
+    def text(count: int) -> str:
+        return '{"type":"config","x":[' + ",".join(count * [small]) + "]}"
+
+    assert read_text(text(100))["type"] == "config"
+    with pytest.raises(WireError, match=f"at most {MAX_MEMBERS} values"):
+        read_text(text(MAX_MEMBERS))
+
+
+def test_text_with_one_long_value_is_read():
+    picture = "A" * 4_000_000
+    assert read_text(json.dumps({"type": "config", "x": picture}))["x"] == picture
