@@ -95,6 +95,9 @@ async def test_frames_come_back(serving, codecs):
         )
         assert "x-google-start-bitrate" in sent
         assert outcomes(service, "result") >= 15
+        aged = {"transport": "webrtc"}
+        read = service.parts.telemetry.registry.get_sample_value
+        assert read("silhouette_frame_seconds_count", aged) >= 15
 
 
 async def test_a_real_server(settings_with):
@@ -283,6 +286,10 @@ async def test_a_stream_ends(serving, caplog, end, terms, reason):
         refusal(await client.patch(size=128), 404, "not_found")
         refusal(await client.http.delete(client.location), 404, "not_found")
         assert [line for line in caplog.messages if line.endswith(f" s: {reason}")]
+        read = service.parts.telemetry.registry.get_sample_value
+        ended = {"transport": "webrtc", "reason": reason}
+        assert read("silhouette_streams_ended_total", ended) == 1
+        assert read("silhouette_streams", {"transport": "webrtc"}) == 0
 
 
 async def test_an_offer_and_then_silence(serving, caplog):
