@@ -10,11 +10,13 @@ from math import prod
 import httpx
 
 from service.telemetry import logging_config
+from tests.documents import ROOT, blocks
 from tests.images import make_jpeg, quadrants
 from tests.integration.conftest import in_process, on_socket, until
 from tests.integration.pictures import picture, refusal
 from tests.otlp import collecting
 
+DOCUMENT = ROOT / "docs/metrics.md"
 JPEG = make_jpeg(quadrants())
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -97,6 +99,8 @@ async def test_a_line_of_json_says_what_a_request_was(service):
     with lines_of("json") as lines:
         await service.segment(JPEG, x_request_id="order-17", traceparent=TRACEPARENT)
     (event,) = [json.loads(line) for line in lines() if "/v1/segment" in line]
+    (documented,) = [block.code for block in blocks(DOCUMENT) if block.language == "json"]
+    assert json.loads(documented).keys() == event.keys()
     assert event.pop("duration_ms") > 0
     assert event.pop("message").startswith("POST /v1/segment 200 ok ")
     assert event.pop("time")
