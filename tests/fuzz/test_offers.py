@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from service.streaming.webrtc.offer import MAX_CANDIDATES
 from tests.fuzz.sound import sound
 from tests.integration.conftest import in_process, until
-from tests.unit.streaming.test_webrtc_offer import H264, OPUS, VP8, damaged, offer, section, video
+from tests.unit.streaming.test_webrtc_offer import (
+    H264,
+    OPUS,
+    VP8,
+    damaged,
+    data_channel,
+    offer,
+    section,
+    video,
+)
 
 SDP = {"content-type": "application/sdp"}
 HOST = "a=candidate:1 1 udp 2130706431 {} {} typ host\r\n"
@@ -52,7 +61,7 @@ HOSTILE = {
     "source": offer(video(VP8, "a=ssrc:99999999999999999999 cname:me\n")),
     "group of sources": offer(video(VP8, "a=ssrc-group:FID 1\n", "a=ssrc:1 cname:me\n")),
     "data": offer(video(), "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\na=mid:2\n"),
-    "data channel": offer(video(), section("application", "d", "a=sctp-port:5000\n")),
+    "data channel": offer(video(), data_channel("d")),
     "feedback": offer(video(VP8, *(f"a=rtcp-fb:* x{n}\n" for n in range(3000)))),
     "zeros": "\0" * 1000,
     "lone surrogates": offer(video()).replace("s=-", "s=\ufffd\u2028"),

@@ -50,6 +50,11 @@ def section(kind: str, name: str, *lines: str, direction: str = "sendrecv") -> s
     return head + TRANSPORT.format(name=name) + f"a={direction}\n" + "".join(lines)
 
 
+def data_channel(name: str) -> str:
+    head = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\n"
+    return head + TRANSPORT.format(name=name) + "a=sctp-port:5000\n"
+
+
 def offer(*sections: str) -> str:
     names = " ".join(re.findall(r"a=mid:(\S+)", "".join(sections)))
     return (SESSION.format(names=names) + "".join(sections)).replace("\n", "\r\n")
@@ -147,7 +152,7 @@ def test_as_many_as_are_allowed(text):
         (offer(video(name="1"), video(name="1")), "name of its own"),
         (offer(video()).replace("a=mid:1\r\n", ""), "name of its own"),
         (offer(video(), section("text", "2", OPUS)), "kind"),
-        (offer(video(), section("application", "2", "a=sctp-port:5000\n")), "kind"),
+        (offer(video(), data_channel("2")), "kind"),
         (offer(video()).replace("BUNDLE 1", "BUNDLE 2 1"), "bundles"),
         (offer(video()).replace("a=ice-ufrag:abcd\r\n", ""), "ICE"),
         (offer(video()).replace("a=ice-pwd", "a=ice-other"), "ICE"),
