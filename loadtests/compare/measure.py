@@ -1,15 +1,15 @@
 """The whole comparison: rounds of all servers in turn, then each with more than it can do."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from loadtests.compare.load import closed, opened
 from loadtests.compare.masks import BadMask, Mask, agreement, read_mask
 from loadtests.compare.meter import metered
 from loadtests.compare.photos import photos
-from loadtests.compare.process import Running, running
+from loadtests.compare.process import Running, ServerFailed, running
 from loadtests.compare.subjects import Subject
 from loadtests.compare.summary import Figures, closed_figures, medians, overload_figures
 from loadtests.compare.wire import Connection, get, upload
@@ -24,6 +24,9 @@ Say = Callable[[str], None]
 
 class NotTheSame(Exception):
     """A server that is said to have the model of the first one gives other masks."""
+
+
+BROKEN = (ServerFailed, NotTheSame, BadMask, OSError, EOFError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +47,55 @@ async def measure(
     """The first subject gives the masks that the others are compared with.
 
     Of `trials`, servers of one name, the fastest is compared. Only one server runs at a time.
-    Raises process.ServerFailed, NotTheSame, masks.BadMask.
+    One that breaks is left out from there on, and is among the figures with the reason.
     """
-    tried = [await _trial(trial, plan, say) for trial in trials]
-    if tried:
-        best = max(range(len(tried)), key=lambda index: tried[index]["per_s"])
-        subjects = sorted((trials[best], *subjects), key=lambda subject: not subject.ours)
+    run = _Run(plan, say)
+    tried = [(trial, await run.guarded(trial, _trial(trial, plan))) for trial in trials]
+    if settings := [(trial, row) for trial, row in tried if row is not None]:
+        best, _ = max(settings, key=lambda each: float(each[1]["per_s"]))
+        subjects = sorted((best, *subjects), key=lambda subject: not subject.ours)
     rows: dict[str, list[Figures]] = {subject.name: [] for subject in subjects}
-    masks: list[Mask] = []
     for number in range(plan.rounds):
-        for subject in _turned(subjects, number):
-            rows[subject.name].append(await _round(subject, plan, masks))
-            say(_told(f"round {number + 1}", subject, rows[subject.name][-1]))
-    found = [_of_subject(subject, rows[subject.name], plan) for subject in subjects]
-    for subject, figures in zip(subjects, found, strict=True):
-        figures["overload"] = await _overload(subject, plan, _capacity(figures))
-        say(f"overload: {subject.title}: {figures['overload']['goodput_per_s']:.1f} a second")
-    return {"trials": tried, "subjects": found}
+        for subject in run.left_of(_turned(subjects, number)):
+            if row := await run.guarded(subject, _round(subject, plan, run.masks)):
+                rows[subject.name].append(row)
+    found = []
+    for subject in run.left_of(subjects):
+        figures = _of_subject(subject, rows[subject.name], plan)
+        if over := await run.guarded(subject, _overload(subject, plan, _capacity(figures))):
+            found.append(figures | {"overload": over})
+    return {
+        "trials": [{"title": trial.title} | row for trial, row in settings],
+        "subjects": found,
+        "broken": run.broken,
+    }
+
+
+@dataclass(slots=True)
+class _Run:
+    plan: Plan
+    say: Say
+    masks: list[Mask] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    """Titles and reasons."""
+
+    async def guarded(self, subject: Subject, step: Awaitable[Figures]) -> Figures | None:
+        """None when the server breaks, which is told."""
+        try:
+            figures = await step
+        except BROKEN as error:
+            self.say(f"{subject.title}: {error}")
+            self.broken[subject.title] = f"left out: {type(error).__name__}: {_first_line(error)}"
+            return None
+        self.say(f"{subject.title}: {_told(figures)}")
+        return figures
+
+    def left_of(self, subjects: Iterable[Subject]) -> Iterator[Subject]:
+        return (subject for subject in subjects if subject.title not in self.broken)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _turned(subjects: Sequence[Subject], number: int) -> Iterator[Subject]:
@@ -69,12 +104,11 @@ def _turned(subjects: Sequence[Subject], number: int) -> Iterator[Subject]:
     yield from (*subjects[start:], *subjects[:start])
 
 
-async def _trial(subject: Subject, plan: Plan, say: Say) -> Figures:
+async def _trial(subject: Subject, plan: Plan) -> Figures:
     async with _started(subject) as server:
         await _warm_up(server, subject, plan)
         row = await _closed(server, subject, clients=TRIAL_CLIENTS, seconds=plan.seconds)
-    say(f"trial: {subject.title}: {row['per_s']:.1f} a second, {row['cpu_ms'] or 0:.1f} ms")
-    return {"title": subject.title} | {name: row[name] for name in ("per_s", "cpu_ms")}
+    return {name: row[name] for name in ("per_s", "cpu_ms")}
 
 
 async def _round(subject: Subject, plan: Plan, masks: list[Mask]) -> Figures:
@@ -121,6 +155,8 @@ async def _closed(server: Running, subject: Subject, *, clients: int, seconds: f
 
 
 async def _overload(subject: Subject, plan: Plan, capacity: float) -> Figures:
+    if not capacity:
+        raise BadMask("it gave none in time")
     per_s = plan.times * capacity
     async with _started(subject) as server:
         await _warm_up(server, subject, plan)
@@ -182,7 +218,11 @@ def _requests(subject: Subject) -> list[bytes]:
     return [upload(subject.path, photo.jpeg) for photo in photos()]
 
 
-def _told(what: str, subject: Subject, row: Figures) -> str:
-    rates = ", ".join(f"{each['per_s']:.1f}" for each in row["closed"].values())
-    costs = ", ".join(f"{each['cpu_ms'] or 0:.1f}" for each in row["closed"].values())
-    return f"{what}: {subject.title}: {rates} a second, {costs} ms of processor time"
+def _told(figures: Figures) -> str:
+    """Of a trial, a round or an overload."""
+    if "goodput_per_s" in figures:
+        return f"overload, {figures['goodput_per_s']:.1f} masks a second"
+    rows = list(figures["closed"].values()) if "closed" in figures else [figures]
+    rates = ", ".join(f"{row['per_s']:.1f}" for row in rows)
+    costs = ", ".join(f"{row['cpu_ms'] or 0:.1f}" for row in rows)
+    return f"{rates} masks a second, {costs} ms of processor time"

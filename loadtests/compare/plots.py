@@ -40,7 +40,7 @@ def plot_requests(subjects: list[Figures], file: Path) -> None:
         rates.bar_label(bars, fmt="%.0f", fontsize=7, padding=2)
     rates.set_xlabel("masks of 1280x720 photos a second")
     rates.legend(fontsize="small")
-    ms = [subject["closed"][clients[len(clients) // 2]]["cpu_ms"] for subject in subjects]
+    ms = [subject["closed"][clients[len(clients) // 2]]["cpu_ms"] or 0.0 for subject in subjects]
     colours = [OURS if subject["ours"] else OTHERS for subject in subjects]
     costs.bar_label(costs.barh(_places(subjects), ms, color=colours), fmt="%.1f", padding=3)
     costs.set_xlabel("ms of processor time for one")

@@ -23,8 +23,8 @@ def write_report(figures: Figures, report: Path, plots: Path) -> None:
 def page(figures: Figures, plots: str) -> str:
     return f"""# The service beside what people would use instead
 
-Measured {figures["measured"]} by `make compare` on {_machine(figures)}. One harness sends the same
-photos to each server and checks every answer; the tables are made from
+Measured {figures["measured"]} by `make compare` on {_machine(figures)}.
+One harness sends the same photos to each server and checks every answer; the tables are made from
 [the figures]({plots}/figures.json) by `python -m loadtests.compare --report-only`.
 
 {_findings(figures)}
@@ -94,7 +94,7 @@ def _findings(figures: Figures) -> str:
     lines = [_ratio(ours, found[name], aim) for name, aim in AIMS.items() if name in found]
     flat = [each["title"] for each in figures["subjects"] if each["overload"]["holds"]]
     lines.append(
-        "Latency stays flat and everybody gets an answer at three times the capacity: "
+        "Latency stays flat, and everybody gets a mask or a refusal, at three times the capacity: "
         f"{', '.join(flat) or 'none'}."
     )
     return "\n".join(f"- {line}" for line in lines)
@@ -130,7 +130,7 @@ def _requests(figures: Figures) -> str:
         "errors",
     )
     return _table(
-        f"Medians of {figures['plan']['rounds']} rounds; processor time with {middle} clients.",
+        f"Medians; rounds: {figures['plan']['rounds']}. Processor time is with {middle} clients.",
         head,
         (
             (
@@ -209,18 +209,19 @@ def _how(figures: Figures) -> str:
     )
     versions = "\n".join(f"- {name}: {told}" for name, told in figures["versions"].items())
     return f"""The photos come with scikit-image, cropped to 16:9, resized to 1280x720 and saved as
-JPEG: {photos}. They are sent in turn, as the file of a form, over HTTP/1.1 connections that stay
-open. Every answer has to be a PNG of 8 bits in one channel and 1280x720 pixels: what is not counts
-as an error. Where the model and what is asked of it are the same, the masks have to agree with
-ours (intersection over union above 0.97 for each photo), or nothing is measured.
+JPEG: {photos}.
+They are sent in turn, as the file of a form, over HTTP/1.1 connections that stay open. Every
+answer has to be a PNG of 8 bits in one channel and 1280x720 pixels: what is not counts as an
+error. Where the model and what is asked of it are the same, the masks have to agree with ours
+(intersection over union above 0.97 for each photo), or the server is left out.
 
-Only one server runs at a time: {plan["rounds"]} rounds of all of them in turn, each beginning with
-another one, each with a fresh start and {plan["warm_up_s"]:g} s of warming up, then
+Only one server runs at a time. In each of {plan["rounds"]} rounds all of them come in turn, from
+another one on each time, with a fresh start and {plan["warm_up_s"]:g} s of warming up, then
 {plan["seconds"]:g} s with each number of clients; a client sends its next request when the last is
 answered. Processor time is that of all processes of the server (`/proc`), divided by the masks it
 gave. The overload comes after the rounds, with another fresh start for each. Latency is called
 flat when the p95 of what was answered in the last third is at most 1.5 times that in the first,
-and at most 1 % got no answer at all.
+and at most 1 % got neither a mask nor a refusal.
 
 {versions}"""
 

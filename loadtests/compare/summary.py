@@ -58,6 +58,7 @@ def overload_figures(
         "thirds": thirds(load.samples, seconds),
         "health": health(load.probes, seconds),
         "client_late_p95_ms": _percentile([sample.late_s for sample in load.samples], 95),
+        "server_share": server_s / load.seconds,
         "client_share": client_s / load.seconds,
         "others_share": _others(load.seconds, server_s, client_s, machine_s),
         "timeline": timeline(load.samples, seconds),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.compare.__main__ import compared
-from loadtests.compare.measure import NotTheSame, Plan
+from loadtests.compare.measure import Plan
 from loadtests.compare.report import write_report
 from loadtests.compare.subjects import Subject
 from tests.mask_server import mask_png
@@ -55,8 +55,16 @@ def test_every_server_is_measured_and_reported(mask, tmp_path):
     assert "| Server two |" in (tmp_path / "RESULTS.md").read_text()
 
 
-def test_a_server_with_other_masks_is_not_measured(mask, tmp_path):
-    other = tmp_path / "other.png"
+def test_a_server_that_breaks_is_left_out_with_the_reason(mask, tmp_path):
+    other, bad = tmp_path / "other.png", tmp_path / "bad.png"
     other.write_bytes(mask_png(share=0.25))
-    with pytest.raises(NotTheSame, match=r"Server two: the masks agree to 0\.500"):
-        compared([subject("one", mask), subject("two", other)], [], PLAN)
+    bad.write_bytes(b"no mask")
+    servers = [subject("one", mask), subject("two", other), subject("three", bad)]
+    figures = compared([*servers, subject("four", tmp_path / "none.png")], [], PLAN)
+    assert [each["name"] for each in figures["subjects"]] == ["one"]
+    reasons = figures["broken"]
+    assert reasons.keys() == {"Server two", "Server three", "Server four"}
+    assert "NotTheSame: Server two: the masks agree to 0.500" in reasons["Server two"]
+    assert "BadMask: no PNG" in reasons["Server three"]
+    assert "ServerFailed: the server ended with 1" in reasons["Server four"]
+    assert reasons.items() <= figures["left_out"].items()

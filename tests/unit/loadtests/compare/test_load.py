@@ -78,3 +78,11 @@ async def test_a_failure_says_what_it_was(server, why):
     async with server.serving() as port:
         load = await closed(port, REQUESTS, clients=1, seconds=0.05)
     assert {(sample.outcome, sample.why) for sample in load.samples} == {("failed", why)}
+
+
+async def test_a_client_that_is_refused_does_not_come_again_at_once():
+    server = MaskServer(room=0)
+    async with server.serving() as port:
+        load = await closed(port, REQUESTS, clients=2, seconds=0.3)
+    assert [sample.outcome for sample in load.samples] == ["refused"] * server.asked
+    assert server.asked == 2

@@ -82,6 +82,7 @@ def test_an_overload_is_told_by_what_became_of_all():
     assert found["refused_share"] == 0.08
     assert (found["late_share"], found["failed_share"]) == (0.01, 0.01)
     assert found["refusals"]["p95_ms"] == pytest.approx(2)
+    assert (found["server_share"], found["client_share"]) == (0.4, 0.1)
     assert found["errors"] == {"refused": 8, "late": 1, "status 500": 1}
 
 
