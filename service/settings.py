@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     @field_validator("otel_endpoint")
     @classmethod
     def _is_otlp(cls, url: str | None) -> str | None:
-        if url is not None and not re.fullmatch(r"https?://[^/?#]+(/[^?#]*)?", url):
+        if url is not None and not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", url):
             raise ValueError("write the collector's URL, as in http://collector:4318")
         return url
 

@@ -52,6 +52,7 @@ def test_settings_show_no_secret(settings):
         {"webrtc_idle_s": "nan"},
         {"api_keys": [KEY, ""]},
         {"webrtc_ice_servers": [TURN, 5]},
+        {"otel_endpoint": f"http://user:{PASSWORD}@collector:4318"},
     ],
 )
 def test_settings_that_are_wrong_tell_no_secret(settings_with, wrong):
