@@ -254,6 +254,18 @@ def damaged(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
         yield f"{name} seed={seed} number={number}", _damage(whole, chance)
 
 
+def bent(form: bytes, number: int) -> bytes:
+    """One byte changed, one cut out, or the end lost; every place gets its turn."""
+    place = number * 7919 % len(form)
+    match number % 3:
+        case 0:
+            return form[:place] + bytes([(form[place] + 1 + number) % 256]) + form[place + 1 :]
+        case 1:
+            return form[:place] + form[place + 1 :]
+        case _:
+            return form[:place]
+
+
 def _damage(whole: bytes, chance: random.Random) -> bytes:
     """Changes, cuts, repeats or removes; the first bytes are hit more often than the rest."""
     broken = bytearray(whole)

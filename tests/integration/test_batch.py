@@ -22,7 +22,8 @@ import pytest
 
 from service.app import drain
 from service.errors import EngineFailed
-from tests.images import TEXT, make_jpeg, make_png, make_webp, quadrants
+from service.safe_headers import HEADERS
+from tests.images import TEXT, bent, make_jpeg, make_png, make_webp, quadrants
 from tests.integration.conftest import (
     PATIENCE_S,
     InProcess,
@@ -33,14 +34,13 @@ from tests.integration.conftest import (
 )
 from tests.integration.leaving import post_and_leave
 from tests.integration.pictures import pixels, refusal
-from tests.integration.test_fuzz import _bend as bend
 from tests.integration.test_refusals import BAD_IMAGES
 
 PATH = "/v1/segment/batch"
 JPEG = make_jpeg(quadrants())
 ONLY_ALONE = {"etag", "vary", "content-length", "server-timing", "x-request-id"}
 """Headers of a single answer that a part has not, or has of its own."""
-ONLY_OF_HTTP = {"x-content-type-options"}
+ONLY_OF_HTTP = {name.lower() for name in HEADERS}
 ONLY_IN_PARTS = {"x-index", "x-status", "content-disposition"}
 
 
@@ -528,7 +528,7 @@ async def test_damaged_batch_is_answered_as_it_should_be(settings_with, mutation
     outcomes: collections.Counter[str] = collections.Counter()
     async with in_process(settings_with()) as service:
         for number in range(mutations // 4):
-            answer = await send_pieces(service, bend(form, number))
+            answer = await send_pieces(service, bent(form, number))
             if answer.status_code != 200:
                 assert answer.status_code in (400, 415), (number, answer.text)
                 outcomes["refused"] += 1

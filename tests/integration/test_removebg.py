@@ -21,10 +21,9 @@ import requests
 
 from service.app import drain
 from service.errors import EngineFailed
-from tests.images import make_jpeg, make_png, quadrants
+from tests.images import bent, make_jpeg, make_png, quadrants
 from tests.integration.conftest import InProcess, OnSocket, in_process, on_socket, until
 from tests.integration.pictures import picture, pixels
-from tests.integration.test_fuzz import _bend as bend
 from tests.integration.test_refusals import BAD_IMAGES
 
 PATH = "/v1.0/removebg"
@@ -470,7 +469,7 @@ async def test_damaged_bodies_are_answered_as_they_should_be(service, mutations)
     for number in range(mutations // 8):
         for content_type, body in kinds:
             answer = await service.client.post(
-                PATH, content=bend(body, number), headers={"content-type": content_type}
+                PATH, content=bent(body, number), headers={"content-type": content_type}
             )
             outcomes[answer.status_code] += 1
             if answer.status_code == 400:
