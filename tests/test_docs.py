@@ -139,7 +139,7 @@ def commands() -> list[list[str]]:
     """Of examples, and those that a table or a sentence names."""
     code = "\n".join(block.code for block in all_blocks("sh")).replace("\\\n", " ").splitlines()
     named = [found for document in DOCUMENTS for found in quoted(prose(document))]
-    code += [found for found in named if found.startswith(("make ", "python -m "))]
+    code += [found for found in named if found.startswith(("make ", "python -m ", "pytest "))]
     return [words for line in code if (words := shlex.split(line, comments=True))]
 
 
@@ -169,6 +169,11 @@ def test_commands_name_what_there_is(words):
         source = source_of(rest[module])
         for option in (word for word in rest[module + 1 :] if word.startswith("--")):
             assert takes(source, option), option
+    elif program == "pytest":
+        assert (ROOT / rest[0]).exists(), rest[0]
+        added = (ROOT / "tests/conftest.py").read_text()
+        for option in (word for word in rest if word.startswith("--")):
+            assert takes(added, option), option
     else:
         assert program in RUN_ELSEWHERE | {"curl", "silhouette"}
     for word in rest:
