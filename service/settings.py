@@ -14,7 +14,7 @@ CLIENT_KEY = f"{PREFIX}CLIENT_KEY"
 """No setting: the key that our command line presents where it is a client."""
 QUEUE_PER_WORKER = 32
 STREAMS_PER_WORKER = 8
-PIXELS_PER_WORKER = 32_000_000
+PIXELS_PER_WORKER = 25_000_000
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     """Longer side over shorter side."""
     max_pixels_in_flight: PositiveInt | None = None
     """Pixels of all the photos decoded and in work, of which one may have more; the others wait.
-    Unset is 32 million for each worker."""
+    Unset is 25 million for each worker."""
 
     max_streams: PositiveInt | None = None
     """Streams of live video at once; unset is 8 for each worker."""
