@@ -21,7 +21,10 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_AHEAD = 64
 """Requests of one connection whose answers have not begun."""
 HEAD_S = 10.0
-"""From a connection, or the answer before, to the last header of the next request."""
+"""From a connection, or the first byte of a request on one that is open, to the last header."""
+KEEP_ALIVE_S = 75.0
+"""From an answer to the next request: longer than proxies keep connections that nobody uses, since
+one that we close as a request sets out is a request that fails."""
 TAKEN_BYTES = 64 * 1024
 TAKEN_EVERY_S = 10.0
 """A client takes at least so much of its answer in each such time, or it is cut off."""
@@ -48,7 +51,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_head()
+        self._expect_head(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_timers()
@@ -67,6 +70,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = 0
+        self._expect_head(HEAD_S)
 
     def on_url(self, url: bytes) -> None:
         self._count_head(url)
@@ -80,6 +84,7 @@ class HttpConnection(HttpToolsProtocol):
         self._unread = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
+            self._head_timer = None
         if len(self.pipeline) >= MAX_AHEAD:
             self._stop(BadRequest("Too many requests ahead of their answers.", limit=MAX_AHEAD))
         super().on_headers_complete()
@@ -97,8 +102,8 @@ class HttpConnection(HttpToolsProtocol):
         super().on_response_complete()
         if self._taken_timer is None:
             self._watch_taken(self.transport.get_write_buffer_size())
-        if waiting and not self.transport.is_closing():
-            self._expect_head()
+        if waiting and self._head_timer is None and not self.transport.is_closing():
+            self._expect_head(KEEP_ALIVE_S)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal or BadRequest("This is no request of HTTP/1.1."))
@@ -113,10 +118,10 @@ class HttpConnection(HttpToolsProtocol):
         self._refusal = refusal
         raise refusal
 
-    def _expect_head(self) -> None:
+    def _expect_head(self, seconds: float) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
-        self._head_timer = self.loop.call_later(HEAD_S, self._on_no_head)
+        self._head_timer = self.loop.call_later(seconds, self._on_no_head)
 
     def _on_no_head(self) -> None:
         if self.transport.is_closing():

@@ -17,7 +17,7 @@ import uvicorn
 
 from service.app import create_app, drain
 from service.connection import Connection
-from service.http_connection import HttpConnection
+from service.http_connection import KEEP_ALIVE_S, HttpConnection
 from service.memory import share_arenas
 from service.settings import Settings
 from service.telemetry import logging_config
@@ -56,6 +56,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 access_log=False,
                 log_config=None,
+                timeout_keep_alive=round(KEEP_ALIVE_S),
                 timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
             )
         )

@@ -44,6 +44,7 @@ def lives_on(server):
 def hurried(monkeypatch):
     """So that a test need not wait as long as a client may."""
     monkeypatch.setattr(http_connection, "HEAD_S", 0.3)
+    monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 0.3)
     monkeypatch.setattr(http_connection, "TAKEN_EVERY_S", 0.3)
 
 
