@@ -40,8 +40,8 @@ browser:
 		&& apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 		|| echo "no chromium here: the browser test will be skipped"
 
-# What people would use instead, in environments of their own; then all servers in turn, about a
-# quarter of an hour in which nothing else should run. COMPARE_OPTIONS="--rounds 1" is shorter.
+# What people would use instead, in environments of their own; then all servers in turn, ten
+# minutes in which nothing else should run. COMPARE_OPTIONS="--rounds 1" is shorter.
 compare: $(DEV)/installed $(COMPARE)/installed $(COMPARE)-mediapipe/installed
 	$(DEV)/bin/python -m loadtests.compare $(COMPARE_OPTIONS)
 

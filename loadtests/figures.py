@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -148,12 +149,16 @@ def _drift(phases: Figures, stages: Sequence[Stage]) -> float | None:
 
 
 def _memory(memory: Sequence[tuple[float, float]]) -> Figures:
-    """MB (10^6 bytes) of the server: first and last, and what is between them."""
+    """MB (10^6 bytes) of the server: of the first and of the last tenth of the readings, the one in
+    the middle, since a reading while a large photo is in work says nothing of what stays.
+    """
     megabytes = [size / 1e6 for _, size in memory]
+    tenth = max(1, len(megabytes) // 10)
+    first, last = median(megabytes[:tenth]), median(megabytes[-tenth:])
     return {
-        "first_mb": megabytes[0],
-        "last_mb": megabytes[-1],
-        "growth_mb": megabytes[-1] - megabytes[0],
+        "first_mb": first,
+        "last_mb": last,
+        "growth_mb": last - first,
         "peak_mb": max(megabytes),
     }
 

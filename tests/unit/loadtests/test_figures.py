@@ -93,7 +93,7 @@ def test_stages_are_by_kind_and_in_the_order_of_the_server():
     assert stages["stream"]["server"]["p95_ms"] == pytest.approx(20)
 
 
-def test_growth_is_from_the_first_reading_to_the_last():
+def test_growth_is_from_the_first_readings_to_the_last():
     record = Record([sample()], memory=[(0, 100e6), (1, 180e6), (2, 130e6)])
     assert figures_of(record, STAGES)["memory"] == {
         "first_mb": 100.0,
@@ -101,6 +101,14 @@ def test_growth_is_from_the_first_reading_to_the_last():
         "growth_mb": 30.0,
         "peak_mb": 180.0,
     }
+
+
+def test_a_large_photo_at_the_end_is_no_growth():
+    sizes = [100.0] * 37 + [110.0, 110.0, 250.0]
+    record = Record([sample()], memory=[(at, 1e6 * size) for at, size in enumerate(sizes)])
+    memory = figures_of(record, STAGES)["memory"]
+    assert memory["growth_mb"] == pytest.approx(10.0)
+    assert memory["peak_mb"] == pytest.approx(250.0)
 
 
 def test_a_server_that_does_not_tell_its_memory_has_none():
