@@ -1,4 +1,4 @@
-"""ASGI middleware round every request: its identity, metrics, trace, log line, standard headers."""
+"""ASGI middleware around every request: its identity, metrics, trace and log line."""
 
 import logging
 from dataclasses import dataclass
@@ -75,7 +75,6 @@ class _Wire:
             self.status = message["status"]
             answer = MutableHeaders(scope=message)
             answer["X-Request-Id"] = self._identity.request_id
-            answer["X-Content-Type-Options"] = "nosniff"
             self.model = answer.get("x-model")
         else:
             self.bytes_out += len(message.get("body", b""))

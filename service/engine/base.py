@@ -91,6 +91,40 @@ def timed(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
     return infer
 
 
+class Around:
+    """A timed engine around any engine: all is that engine's, but for what a subclass does to an
+    inference.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._infer = timed(engine)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._engine.spec
+
+    @property
+    def provider(self) -> str:
+        return self._engine.provider
+
+    @property
+    def queued(self) -> int:
+        """Callers that wait for a place; of an engine without a queue nobody does."""
+        return self._engine.queued if isinstance(self._engine, TimedEngine) else 0
+
+    async def infer(self, inputs: Tensors) -> NDArray[Any]:
+        """Raises what `infer_timed` does."""
+        return (await self.infer_timed(inputs)).output
+
+    async def infer_timed(self, inputs: Tensors) -> Inference:
+        """Raises what the engine does."""
+        return await self._infer(inputs)
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How to ask a server that runs models for us."""

@@ -2,22 +2,11 @@
 
 import asyncio
 import logging
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from service.engine.base import (
-    PRIORITY,
-    Engine,
-    Inference,
-    Priority,
-    Tensors,
-    TimedEngine,
-    timed,
-)
+from service.engine.base import PRIORITY, Around, Engine, Inference, Priority, Tensors
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError
-from service.spec import ModelSpec
 
 FAILURES = 3
 """Calls in a row that ended without an answer, after which a check asks for one."""
@@ -29,7 +18,7 @@ CHECK_EVERY_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class Checked:
+class Checked(Around):
     """Around whatever batches: it sees callers, not batches.
 
     Numbers that are not finite are no answer: a face at NaN would be no face, and the photo would
@@ -38,8 +27,7 @@ class Checked:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._infer = timed(engine)
+        super().__init__(engine)
         self._failed = 0
         """Calls in a row."""
         self._unanswered = 0
@@ -48,29 +36,13 @@ class Checked:
         self._checking = asyncio.Lock()
         self._next_check = 0.0
 
-    @property
-    def spec(self) -> ModelSpec:
-        return self._engine.spec
-
-    @property
-    def provider(self) -> str:
-        return self._engine.provider
-
-    @property
-    def queued(self) -> int:
-        """Callers that wait for a place; of an engine without a queue nobody does."""
-        return self._engine.queued if isinstance(self._engine, TimedEngine) else 0
-
     def is_failing(self) -> bool:
         return self._failed >= FAILURES
 
-    async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        """Raises what the engine does, and errors.EngineFailed for numbers that are not finite."""
-        return (await self.infer_timed(inputs)).output
-
     async def infer_timed(self, inputs: Tensors) -> Inference:
+        """Raises what the engine does, and errors.EngineFailed for numbers that are not finite."""
         try:
-            inference = await self._infer(inputs)
+            inference = await super().infer_timed(inputs)
             if inference.output.dtype.kind == "f" and not np.isfinite(inference.output).all():
                 raise EngineFailed("The engine's answer has a number in it that is not finite")
         except BaseException as error:
@@ -93,9 +65,6 @@ class Checked:
                 self._next_check = asyncio.get_running_loop().time() + CHECK_EVERY_S
         if self.is_failing():
             raise EngineFailed(f"{self.spec.name} is not working", retry_after_s=1)
-
-    async def close(self) -> None:
-        await self._engine.close()
 
     async def _probe(self) -> None:
         """Before photos, which may wait for a model that hangs."""
