@@ -21,6 +21,7 @@ from service.errors import (
 from service.routes.parts import Parts, parts_of
 from service.routes.stream_options import effective, read_stream_options
 from service.streaming.session import StreamSession
+from service.streaming.streams import log_end
 from service.streaming.websocket import (
     OUTCOMES,
     TRANSPORT,
@@ -31,7 +32,7 @@ from service.streaming.websocket import (
     parse_text,
 )
 from service.streaming.wire import SUBPROTOCOL, Close
-from service.telemetry import IDENTITY, fields, identify
+from service.telemetry import IDENTITY, identify
 
 CONFIG_S = 5.0
 """Time that a peer has for its first message."""
@@ -105,18 +106,7 @@ class _Visit:
         frames = {name: counts.get(name, 0) for name in OUTCOMES}
         model = self._stream.model if self._stream else "-"
         spent_s = perf_counter() - self._began
-        said = " ".join(f"{name}={count}" for name, count in frames.items())
-        log.info(
-            "stream %s %s %s %.1f s closed %d",
-            *(TRANSPORT, model, said, spent_s, end.code),
-            extra=fields(
-                transport=TRANSPORT,
-                model=model,
-                frames=frames,
-                duration_s=round(spent_s, 1),
-                close=end.code,
-            ),
-        )
+        log_end(log, TRANSPORT, model, frames, spent_s, f" closed {end.code}", close=end.code)
 
     async def _first_message(self) -> dict[str, Any]:
         try:

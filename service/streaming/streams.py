@@ -1,12 +1,14 @@
 """How many streams there may be: a place is tried for and never awaited."""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from service.errors import Draining, Overloaded, TooManyStreams
+from service.telemetry import Transport, fields
 
 MOST_AT_THE_DOOR = 64
 """At least so many peers may have connected and not said yet who they are: each may be sending a
@@ -95,3 +97,29 @@ class Streams:
     async def idle(self) -> None:
         """Returns once there is no stream."""
         await self._idle.wait()
+
+
+def log_end(
+    log: logging.Logger,
+    transport: Transport,
+    model: str,
+    frames: Mapping[str, int],
+    spent_s: float,
+    how: str,
+    **end: object,
+) -> None:
+    """One line of a stream that is over. `how` ends it, and `end` says the same as a field;
+    `frames` are counted by how they were answered.
+    """
+    said = " ".join(f"{name}={count}" for name, count in frames.items())
+    log.info(
+        "stream %s %s %s %.1f s%s",
+        *(transport, model, said, spent_s, how),
+        extra=fields(
+            transport=transport,
+            model=model,
+            frames=dict(frames),
+            duration_s=round(spent_s, 1),
+            **end,
+        ),
+    )

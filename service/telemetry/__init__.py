@@ -3,7 +3,7 @@
 from service.telemetry.identity import IDENTITY, Identity, identify, read_traceparent
 from service.telemetry.logs import JsonFormatter, TextFormatter, fields, logging_config
 from service.telemetry.loop import watch_loop
-from service.telemetry.metrics import METRICS_TYPE, Answered, Telemetry, server_timing
+from service.telemetry.metrics import METRICS_TYPE, Answered, Telemetry, Transport, server_timing
 from service.telemetry.tracing import NoTracing, Tracing, open_tracing
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Telemetry",
     "TextFormatter",
     "Tracing",
+    "Transport",
     "fields",
     "identify",
     "logging_config",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from service.errors import NotFound, Unavailable
 from service.segmenter import Matte
 from service.streaming.session import StreamOptions, StreamSession
-from service.streaming.streams import Streams
+from service.streaming.streams import Streams, log_end
 from service.streaming.webrtc.terms import Terms
-from service.telemetry import Telemetry, fields
+from service.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from service.streaming.webrtc.peer import Peer
@@ -108,7 +108,8 @@ class Peers:
         finally:
             del self._lives[peer.session.id]
             self._telemetry.count_end(TRANSPORT, reason)
-            _log(model, {name: outcomes[name] for name in OUTCOMES}, perf_counter() - began, reason)
+            frames, spent_s = {name: outcomes[name] for name in OUTCOMES}, perf_counter() - began
+            log_end(log, TRANSPORT, model, frames, spent_s, f": {reason}", reason=reason)
 
     async def _load(self) -> None:
         """Raises Unavailable where what was asked for cannot be had: nothing less is served."""
@@ -127,18 +128,3 @@ class Peers:
                     log.error("no WebRTC: low latency was asked for and %s", error)
                     raise Unavailable("WebRTC cannot be served as it was set up.") from error
             self._loaded = True
-
-
-def _log(model: str, frames: dict[str, int], spent_s: float, reason: str) -> None:
-    said = " ".join(f"{name}={count}" for name, count in frames.items())
-    log.info(
-        "stream %s %s %s %.1f s: %s",
-        *(TRANSPORT, model, said, spent_s, reason),
-        extra=fields(
-            transport=TRANSPORT,
-            model=model,
-            frames=frames,
-            duration_s=round(spent_s, 1),
-            reason=reason,
-        ),
-    )
