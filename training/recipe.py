@@ -87,7 +87,9 @@ class Recipe(Strict):
     domain_balance: float = Field(default=0.5, ge=0, le=1)
     """Of the draws for MD-TriSeNet and for the face detector, see SingleDomainBatches."""
     freeze_statistics: bool = False
-    """Keeps MD-TriSeNet's batch norm statistics as they are."""
+    """Keeps batch norm's running statistics as they are, and trains the network that is served:
+    those of a few photos differ from them, most of all where all photos are of one domain.
+    """
     average: float = 0.999
     """Decay per step of the averaged weights, which are the ones evaluated and exported."""
     evaluate_every: int = 2

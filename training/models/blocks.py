@@ -1,8 +1,53 @@
 """What several architectures are built of."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
+
+
+class ConvBatchNorm(nn.Sequential):
+    """Convolution without bias, batch norm and, for some, ReLU.
+
+    Training with frozen statistics (only the batch norms in evaluation mode), it computes one
+    convolution by the folded kernel, through which gradients reach both: batch norm's own passes
+    over the activations would take a third of the time.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.frozen:
+            return super().forward(x)
+        conv, _norm, *rest = self
+        x = convolve(conv, x, *self.folded())
+        for layer in rest:
+            x = layer(x)
+        return x
+
+    @property
+    def frozen(self) -> bool:
+        norm = self[1]
+        return self.training and isinstance(norm, nn.BatchNorm2d) and not norm.training
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Kernel and bias of the same function with the batch norm's running statistics."""
+        conv, norm, *_ = self
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        return conv.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale
+
+
+def convolve(conv: nn.Module, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """`conv` with another kernel and bias."""
+    assert isinstance(conv, nn.Conv2d)
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu" and conv.stride[0] > 1 < conv.groups:
+        # Here oneDNN takes 3 to 12 times as long for gradients in bfloat16.
+        with torch.autocast("cpu", enabled=False):
+            y = F.conv2d(x.float(), kernel.float(), bias, conv.stride, conv.padding, 1, conv.groups)
+        return y.to(x.dtype)
+    return F.conv2d(x, kernel, bias, conv.stride, conv.padding, 1, conv.groups)
 
 
 def conv_bn(
@@ -13,7 +58,7 @@ def conv_bn(
     stride: int = 1,
     groups: int = 1,
     relu: bool = True,
-) -> nn.Sequential:
+) -> ConvBatchNorm:
     """Convolution without bias that keeps the size (or halves it), batch norm, ReLU."""
     layers: list[nn.Module] = [
         nn.Conv2d(
@@ -23,7 +68,7 @@ def conv_bn(
     ]
     if relu:
         layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+    return ConvBatchNorm(*layers)
 
 
 def separable(
@@ -44,16 +89,6 @@ def upsample_to(x: Tensor, target: Tensor) -> Tensor:
 def double(x: Tensor) -> Tensor:
     """Twice the size, bilinear, half-pixel."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def folded(convolution: nn.Sequential) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of what `conv_bn` built, with its batch norm in evaluation mode folded in."""
-    conv, norm = convolution[0], convolution[1]
-    assert isinstance(conv, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d)
-    fused = fuse_conv_bn_eval(conv, norm)
-    assert fused.bias is not None
-    return fused.weight.detach(), fused.bias.detach()
 
 
 def fuse_batch_norm(module: nn.Module) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.blocks import conv_bn, double, folded, fuse_batch_norm, upsample_to
+from training.models.blocks import conv_bn, convolve, double, fuse_batch_norm, upsample_to
 
 STEM = 16
 ENCODER = ((48, 24), (96, 32), (192, 96), (576, 320))
@@ -138,18 +138,24 @@ class RCR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.point(x)
+        if self.wide.frozen:
+            return convolve(self.wide[0], x, *self._depth())
         summed: Tensor = self.wide(x) + self.narrow(x) + x
         return summed
+
+    def _depth(self) -> tuple[Tensor, Tensor]:
+        """Kernel and bias of the three branches as one depthwise convolution."""
+        wide, wide_bias = self.wide.folded()
+        narrow, narrow_bias = self.narrow.folded()
+        return wide + F.pad(narrow + 1, (1, 1, 1, 1)), wide_bias + narrow_bias
 
     @torch.no_grad()
     def fused(self) -> nn.Sequential:
         """The same function as a pointwise and a depthwise convolution; evaluation mode only."""
-        wide, wide_bias = folded(self.wide)
-        narrow, narrow_bias = folded(self.narrow)
-        wide[:, :, 1, 1] += narrow[:, :, 0, 0] + 1
-        channels = len(wide)
-        depth = nn.Conv2d(channels, channels, 3, padding=1, groups=channels).to(wide)
-        depth.load_state_dict({"weight": wide, "bias": wide_bias + narrow_bias})
+        kernel, bias = self._depth()
+        channels = len(kernel)
+        depth = nn.Conv2d(channels, channels, 3, padding=1, groups=channels).to(kernel)
+        depth.load_state_dict({"weight": kernel, "bias": bias})
         return nn.Sequential(self.point, depth)
 
 

@@ -51,6 +51,10 @@ class SegmentationTask:
 
     def prepare(self, model: nn.Module) -> None:
         model.train()
+        if self.recipe.freeze_statistics:
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:
         logits = model(as_images(batch.image)).float()

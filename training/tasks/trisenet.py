@@ -36,14 +36,6 @@ class TriSeNetTask(SegmentationTask):
             world=world,
         )
 
-    def prepare(self, model: nn.Module) -> None:
-        model.train()
-        if self.recipe.freeze_statistics:
-            # Eight photos of one domain have other statistics than the mix that the weights know.
-            for module in model.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:
         assert isinstance(model, TriSeNet)
         weights = self.recipe.loss

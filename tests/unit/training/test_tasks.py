@@ -20,6 +20,7 @@ from training.losses.edges import (
 )
 from training.losses.self_supervised import self_supervised_loss
 from training.models import BUILDERS, build_model
+from training.models.blocks import conv_bn
 from training.recipe import Recipe
 from training.tasks import TASKS, Task, build_task
 
@@ -303,6 +304,54 @@ class TestMultiDomain:
         before = statistics(model.backbone)
         task.losses(model, batch)
         assert not same(before, statistics(model.backbone))
+
+
+class TestFrozenStatistics:
+    """Training them, one trains the very function that is served."""
+
+    @pytest.fixture(params=["connectnet", "rcrnet", "trisenet", "md_trisenet"])
+    def name(self, request):
+        return request.param
+
+    @pytest.fixture
+    def model(self, data, name):
+        model = prepared(build_task(recipe(name, freeze_statistics=True), data), name)
+        generator = torch.Generator().manual_seed(4)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(std=0.2, generator=generator)
+                module.running_var.uniform_(0.5, 2.0, generator=generator)
+        return model
+
+    def test_the_function_is_that_of_evaluation_mode(self, model, name):
+        model.double()  # a network that nothing normalises yet makes large numbers
+        generator = torch.Generator().manual_seed(5)
+        images = torch.rand((2, 3, *SIZE), generator=generator, dtype=torch.float64) * 255
+        given = (images, torch.tensor([1, 4])) if name == "md_trisenet" else (images,)
+        trained = model(*given)
+        torch.testing.assert_close(trained, model.eval()(*given), rtol=1e-8, atol=1e-8)
+
+    def test_all_learn_but_the_statistics(self, data, model, name):
+        task = build_task(recipe(name, freeze_statistics=True), data)
+        batch, before = batch_of(task, [0, 1, 2]), statistics(model)
+        total(task.losses(model, batch)).backward()
+        assert same(before, statistics(model))
+        others = "branches." if name == "md_trisenet" else "none"
+        own = f"branches.{int(batch.domain[0])}."
+        still = [n for n, p in model.named_parameters() if p.grad is None]
+        assert [n for n in still if not n.startswith(others) or n.startswith(own)] == []
+
+    def test_a_strided_depthwise_convolution_in_bfloat16(self):
+        """It computes in float32, and no layer after it notices."""
+        torch.manual_seed(6)
+        block = conv_bn(8, 8, kernel=3, stride=2, groups=8)
+        block[1].eval()
+        x = torch.randn(2, 8, 16, 16)
+        exact = block(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = block(x.bfloat16())
+        assert mixed.dtype == torch.bfloat16
+        torch.testing.assert_close(mixed.float(), exact, rtol=0.02, atol=0.02)
 
 
 def test_validation_asks_each_photo_in_its_domain(data):
