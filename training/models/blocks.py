@@ -15,10 +15,8 @@ class ConvBatchNorm(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.frozen:
-            return super().forward(x)
-        conv, _norm, *rest = self
-        x = convolve(conv, x, *self.folded())
+        conv, norm, *rest = self
+        x = convolve(conv, x, *self.folded()) if self.frozen else norm(conv(x))
         for layer in rest:
             x = layer(x)
         return x
@@ -82,8 +80,15 @@ def separable(
 
 
 def upsample_to(x: Tensor, target: Tensor) -> Tensor:
-    """Bilinear, half-pixel; by size, not by factor, because sides may be odd."""
-    return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=False)
+    """Bilinear, half-pixel; by size only where no whole factor leads there, as with odd sides.
+
+    ONNX Runtime's blocked kernels, and with them all layers after this one, take a factor only.
+    """
+    (height, width), (rows, columns) = x.shape[-2:], target.shape[-2:]
+    factor = rows // height
+    if (height * factor, width * factor) == (rows, columns):
+        return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    return F.interpolate(x, size=(rows, columns), mode="bilinear", align_corners=False)
 
 
 def double(x: Tensor) -> Tensor:
