@@ -99,14 +99,14 @@ def _inference_error(error: ServiceError) -> str:
     return json.dumps({"error": text})
 
 
-def of_part(path: str, error: Exception) -> Response:
+def of_part(scope: Scope, error: Exception) -> Response:
     """As a request that ended in `error` would be answered and logged, for one part of many."""
     if not isinstance(error, ServiceError):
-        log.error("unexpected failure of a part of %s", path, exc_info=error)
+        log.error("unexpected failure of a part of %s", scope["path"], exc_info=error)
         error = InternalError(UNFORESEEN)
     else:
         _log(error)
-    return problem({"path": path}, error)
+    return problem(scope, error)
 
 
 def _headers(error: ServiceError) -> dict[str, str]:

@@ -68,6 +68,7 @@ def exercised() -> Telemetry:
     telemetry = Telemetry()
     telemetry.is_version("1.2.3")
     telemetry.count_request(Answered("/v1/segment", 200))
+    telemetry.count_batch_photo(200, "ok")
     telemetry.observe_image("net", {"infer": 0.01}, Found())
     with pytest.raises(EngineFailed), telemetry.inference("net"):
         raise EngineFailed("broke")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service import problems
 from service.engine.base import DEADLINE
@@ -167,18 +168,22 @@ async def _attempt(
     parts: Parts, order: Order, job: Job | ServiceError, path: str
 ) -> tuple[int, Answer]:
     """Status and answer of one photo; whatever went wrong, the others go on."""
+    scope: Scope = {"path": path}  # as if it were a request of its own
     try:
         if isinstance(job, ServiceError):
             raise job
-        return 200, await _in_time(parts, order, job)
+        status, done = 200, await _in_time(parts, order, job)
     except Exception as error:
-        refused = problems.of_part(path, error)
+        refused = problems.of_part(scope, error)
         headers = {
             name.title(): value
             for name, value in refused.headers.items()
             if name in ("cache-control", "retry-after")
         }
-        return refused.status_code, Answer(bytes(refused.body), problems.MEDIA_TYPE, headers)
+        done = Answer(bytes(refused.body), problems.MEDIA_TYPE, headers)
+        status = refused.status_code
+    parts.telemetry.count_batch_photo(status, scope.get(problems.CODE_KEY, "ok"))
+    return status, done
 
 
 async def _in_time(parts: Parts, order: Order, job: Job) -> Answer:

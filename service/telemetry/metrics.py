@@ -90,6 +90,12 @@ class Telemetry:
         self._response_bytes = Counter(
             "silhouette_response_bytes", "Of bodies.", ("route",), registry=self.registry
         )
+        self._batch_photos = Counter(
+            "silhouette_batch_photos",
+            "Photos of batches by the answer that each had; the request itself is a 200.",
+            ("status", "code"),
+            registry=self.registry,
+        )
         # Cached: to look labels up costs more than to count.
         self._count_of = cache(self._requests.labels)
         self._seconds_of = cache(self._request_seconds.labels)
@@ -151,6 +157,9 @@ class Telemetry:
         self._seconds_of(route).observe(answered.seconds)
         self._bytes_in_of(route).inc(answered.bytes_in)
         self._bytes_out_of(route).inc(answered.bytes_out)
+
+    def count_batch_photo(self, status: int, code: str) -> None:
+        self._batch_photos.labels(status, code).inc()
 
     @contextmanager
     def stream(self, transport: Transport) -> Iterator[None]:

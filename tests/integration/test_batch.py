@@ -378,6 +378,21 @@ async def held(settings_with, gated) -> AsyncIterator[InProcess]:
         gated[0].gate.set()
 
 
+async def test_each_photo_is_counted_by_the_answer_it_had(service):
+    registry = service.parts.telemetry.registry
+
+    def counted(status: int, code: str) -> float:
+        labels = {"status": str(status), "code": code}
+        return registry.get_sample_value("silhouette_batch_photos_total", labels) or 0.0
+
+    answers = ((200, "ok"), (415, "unsupported_image_type"), (400, "missing_image"))
+    before = [counted(*answer) for answer in answers]
+    parts = parts_of(await send(service, JPEG, TEXT, JPEG, b""))
+    assert [part.status for part in parts] == [200, 415, 200, 400]
+    after = [counted(*answer) for answer in answers]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [2, 1, 1]
+
+
 async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with, gated):
     """Twice as many as there are threads: while some run, as many others can share a run."""
     settings = settings_with(engine="gated", workers=4, max_batch=4)
