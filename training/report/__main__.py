@@ -37,6 +37,7 @@ from training.report.clips import (
     stream_clips,
 )
 from training.report.edges import measure_edges
+from training.report.outlines import measure_outlines
 from training.report.results import Model, PhotoFigures, Results
 from training.report.scores import (
     METRICS,
@@ -140,6 +141,7 @@ def main(
         faces=judge_faces(find, portraits, backgrounds),
         pictures=PICTURES,
         worst_of_each=effort.failures,
+        outlines=measure_outlines(portraits, groups),
         streamed=streamed,
         cuts=measure_cuts(data, clips, frames=effort.frames, size_hw=CLIP_HW),
         smoothing_ms=smoothing_ms(CLIP_HW),

@@ -9,6 +9,7 @@ from training.data.portraits import Portrait
 from training.faces import FaceReport
 from training.report.clips import Cuts, Streamed
 from training.report.edges import EdgeFigures
+from training.report.outlines import OutlineFigures
 from training.report.scores import Contender, Group
 from training.report.second_look import SecondLookFigures
 from training.report.timing import Timing
@@ -55,6 +56,7 @@ class Results:
     pictures: str
     """The folder of the plots, relative to RESULTS.md."""
     worst_of_each: int
+    outlines: Sequence[OutlineFigures] = ()
     streamed: Streamed | None = None
     """None where the data pack has no labelled clip."""
     cuts: Cuts | None = None

@@ -8,6 +8,7 @@ from training.metrics import FEW, INTERVAL, RESAMPLES
 from training.report.accuracy import accuracy_text, aims_text, differences_text
 from training.report.edges import edges_text
 from training.report.markdown import table
+from training.report.outlines import outlines_text
 from training.report.results import Model, Results
 from training.report.scores import Contender, worst
 from training.report.second_look import second_look_text
@@ -20,7 +21,7 @@ def results_text(results: Results) -> str:
     """The whole file."""
     sections = (
         *(_opening(results), _models(results), accuracy_text(results)),
-        *(differences_text(results), aims_text(results)),
+        *(differences_text(results), aims_text(results), outlines_text(results.outlines)),
         *(_photos(results), streams_text(results), _times(results)),
         *(_curves(results), _failures(results), _faces(results), _unverified(results)),
     )

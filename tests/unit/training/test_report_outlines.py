@@ -1,0 +1,65 @@
+"""What a moved outline costs, against shapes whose areas are known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from training.report.outlines import PIXELS, measure_outlines, outlines_text
+from training.report.scores import EVERYTHING, Group
+
+
+@dataclass(frozen=True)
+class Square:
+    """A photo of 100x100 whose person is a square in its middle."""
+
+    side: int
+    shape: tuple[int, int] = (100, 100)
+
+    def truth(self) -> np.ndarray:
+        mask = np.zeros(self.shape, np.uint8)
+        margins = [(length - self.side) // 2 for length in self.shape]
+        top, left = margins
+        mask[top : top + self.side, left : left + self.side] = 255
+        return mask
+
+
+def measured(*squares: Square):
+    everything = Group(*EVERYTHING, tuple(range(len(squares))))
+    return measure_outlines(squares, [everything, Group("domain", "far", (0,))])
+
+
+@pytest.mark.parametrize(("column", "pixels"), list(enumerate(PIXELS)))
+def test_a_square_grown_and_shrunk(column, pixels):
+    (figures,) = measured(Square(60))
+    grown = 60**2 + 4 * 60 * pixels  # and less than a disk in the corners
+    shrunk = (60 - 2 * pixels) ** 2
+    rounded = 4 * pixels**2
+    person = (60**2 / (grown + rounded / 2) + shrunk / 60**2) / 2
+    background = ((100**2 - grown - rounded / 2) / 6400 + 6400 / (100**2 - shrunk)) / 2
+    expected = 50 * (person + background)
+    assert figures.scores[column].value == pytest.approx(expected, abs=0.15)
+
+
+def test_more_costs_more_and_small_people_most():
+    (large,), (small,) = measured(Square(80)), measured(Square(20))
+    for figures in (large, small):
+        values = [score.value for score in figures.scores]
+        assert values == sorted(values, reverse=True)
+        assert values[0] < 100
+    assert all(a.value > b.value for a, b in zip(large.scores, small.scores, strict=True))
+
+
+def test_a_photo_without_a_person_or_full_of_one_costs_nothing():
+    (figures,) = measured(Square(0), Square(100))
+    assert [score.value for score in figures.scores] == [100] * len(PIXELS)
+
+
+def test_a_row_for_each_group_but_domains():
+    text = outlines_text(measured(Square(40), Square(60, (120, 90)), Square(40)))
+    assert "| all | 3 | 100x100 |" in text
+    assert "far" not in text
+
+
+def test_without_photos_there_is_nothing_to_tell():
+    assert outlines_text([]) == ""
