@@ -53,13 +53,13 @@ class LossWeights(Strict):
     self_supervised: float = 0.25
     """Of MD-TriSeNet's branches."""
     distillation: float = 1.0
-    """Of cross entropy with the teacher's masks, where there is a teacher."""
+    """Of cross entropy with the teachers' masks, where there are teachers."""
     box: float = 1.0
     """Of the face detector's boxes, beside its heat map."""
 
 
 class TeacherChoice(Strict):
-    """A network trained before, whose masks are targets beside the labels."""
+    """A network trained before, whose masks are targets beside the labels: the mean of all."""
 
     model: str
     options: dict[str, Any] = {}
@@ -81,7 +81,7 @@ class Recipe(Strict):
     phases: tuple[Phase, ...]
     optimiser: Optimiser
     loss: LossWeights
-    teacher: TeacherChoice | None = None
+    teachers: tuple[TeacherChoice, ...] = ()
     """For ConnectNet and RCRNet."""
     augmentation: Augmentation = Augmentation()
     domain_balance: float = Field(default=0.5, ge=0, le=1)

@@ -14,7 +14,7 @@ from training.losses.cross_entropy import cross_entropy, person_logit
 from training.losses.jaccard import jaccard_loss
 from training.losses.semantic_connectivity import semantic_connectivity_loss
 from training.recipe import LossWeights, Phase, Recipe
-from training.tasks.teacher import Teacher
+from training.tasks.teacher import Teacher, mean_mask
 
 
 class SegmentationTask:
@@ -24,7 +24,7 @@ class SegmentationTask:
 
     def __init__(self, recipe: Recipe, data: Path) -> None:
         self.recipe = recipe
-        self.teacher = Teacher(recipe.teacher) if recipe.teacher else None
+        self.teachers = [Teacher(choice) for choice in recipe.teachers]
         self.portraits = read_portraits(data, "train")
         self.validation = read_portraits(data, "val")
         self.backgrounds = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
@@ -63,11 +63,12 @@ class SegmentationTask:
         )
 
     def taught(self, logits: Tensor, batch: Sample) -> dict[str, Tensor]:
-        """What the teacher, who sees the photo in its true colours, makes of these logits."""
-        if self.teacher is None:
+        """What the teachers, who see the photo in its true colours, make of these logits."""
+        if not self.teachers:
             return {}
         weight = self.recipe.loss.distillation
-        return {"distillation": weight * cross_entropy(logits, self.teacher(batch.plain))}
+        mask = mean_mask(self.teachers, batch.plain)
+        return {"distillation": weight * cross_entropy(logits, mask)}
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
         """The image mean of both classes' IoU, by source."""

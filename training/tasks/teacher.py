@@ -1,17 +1,18 @@
-"""Distillation: a larger network, trained before, whose masks are targets beside the labels.
+"""Distillation: networks trained before, whose masks together are targets beside the labels.
 
 Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015); that the teacher sees
 the very view that the student sees is from Beyer et al., "Knowledge distillation: A good teacher is
 patient and consistent" (CVPR 2022).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.losses.cross_entropy import person_logit
-from training.models import build_model
-from training.models.blocks import fuse_batch_norm
+from training.models import build_model, deploy_form
 from training.recipe import TeacherChoice
 
 
@@ -21,10 +22,10 @@ class Teacher:
     def __init__(self, choice: TeacherChoice) -> None:
         """Raises OSError where there are no such weights."""
         self._size_hw = choice.size_hw
-        self._network = build_model(choice.model, choice.options).eval().requires_grad_(False)
+        network = build_model(choice.model, choice.options).eval().requires_grad_(False)
         weights = torch.load(choice.weights, map_location="cpu", weights_only=True)
-        self._network.load_state_dict(weights["average"])
-        fuse_batch_norm(self._network)
+        network.load_state_dict(weights["average"])
+        self._network = deploy_form(network).requires_grad_(False)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
@@ -41,3 +42,8 @@ class Teacher:
         person = person_logit(logits).sigmoid()[:, None]
         sized = F.interpolate(person, photos.shape[-2:], mode="bilinear", align_corners=False)
         return sized[:, 0]
+
+
+def mean_mask(teachers: Sequence[Teacher], photos: Tensor) -> Tensor:
+    """uint8 [N,3,H,W] to what they say on average, [N,H,W] in 0..1."""
+    return torch.stack([teacher(photos) for teacher in teachers]).mean(0)

@@ -81,51 +81,58 @@ def test_an_unknown_architecture_is_refused(data):
 TEACHER = {"model": "trisenet", "size_hw": (96, 96)}
 
 
-class TestTeacher:
+class TestTeachers:
     @pytest.fixture(scope="class")
     @classmethod
     def weights(cls, tmp_path_factory):
         torch.manual_seed(3)
-        path = tmp_path_factory.mktemp("weights") / "trisenet.pt"
-        torch.save({"average": build_model("trisenet", {}).state_dict()}, path)
-        return path
+        folder = tmp_path_factory.mktemp("weights")
+        for name in BUILDERS.keys() - {"face_detector"}:
+            torch.save({"average": build_model(name, {}).state_dict()}, folder / f"{name}.pt")
+        return folder
 
     @pytest.mark.parametrize("student", ["connectnet", "rcrnet"])
-    def test_its_masks_of_the_plain_view_are_targets_too(self, data, weights, student):
-        choice = TEACHER | {"weights": weights}
+    def test_their_masks_of_the_plain_view_are_targets_too(self, data, weights, student):
+        sizes = {"trisenet": (96, 96), "connectnet": (32, 64), "rcrnet": (64, 64)}
+        choices = [
+            {"model": name, "size_hw": size, "weights": weights / f"{name}.pt"}
+            for name, size in sizes.items()
+        ]
         losses = {"distillation": 0.5, "consistency": 0.0}
-        task = build_task(recipe(student, losses, teacher=choice), data)
+        task = build_task(recipe(student, losses, teachers=choices), data)
         alone = build_task(recipe(student, losses), data)
         batch = batch_of(task, [0, 1, 2, 3])
         terms = task.losses(prepared(task, student), batch)
         expected = alone.losses(prepared(alone, student), batch)
-        teacher = build_model("trisenet", {}).eval()
-        teacher.load_state_dict(torch.load(weights, weights_only=True)["average"])
-        seen = F.interpolate(batch.plain.float(), (96, 96), mode="bilinear")
-        masks = teacher(seen).softmax(1)[:, 1:]
-        masks = F.interpolate(masks, SIZE, mode="bilinear")[:, 0]
+        masks = []
+        for name, size in sizes.items():
+            teacher = build_model(name, {}).eval()
+            teacher.load_state_dict(torch.load(weights / f"{name}.pt")["average"])
+            seen = F.interpolate(batch.plain.float(), size, mode="bilinear")
+            mask = teacher(seen).softmax(1)[:, 1:]
+            masks.append(F.interpolate(mask, SIZE, mode="bilinear")[:, 0])
         logits = {
             "connectnet": lambda model: model(batch.image.float()),
             "rcrnet": lambda model: model.with_edges(batch.image.float(), batch.prior.float())[0],
         }[student](prepared(task, student))
-        expected["distillation"] = 0.5 * cross_entropy(logits, masks)
+        expected["distillation"] = 0.5 * cross_entropy(logits, sum(masks) / 3)
         assert terms.keys() == expected.keys()
         for name, term in expected.items():
             torch.testing.assert_close(terms[name], term, rtol=1e-4, atol=1e-5, msg=name)
 
-    def test_it_learns_nothing(self, data, weights):
-        choice = TEACHER | {"weights": weights}
-        task = build_task(recipe("connectnet", teacher=choice), data)
+    def test_they_learn_nothing(self, data, weights):
+        choice = TEACHER | {"weights": weights / "trisenet.pt"}
+        task = build_task(recipe("connectnet", teachers=[choice]), data)
         model = prepared(task, "connectnet")
         total(task.losses(model, batch_of(task, [0, 1]))).backward()
         assert all(p.grad is not None for p in model.parameters())
-        assert not any(p.requires_grad for p in task.teacher.network.parameters())
+        (teacher,) = task.teachers
+        assert not any(p.requires_grad for p in teacher.network.parameters())
 
     def test_weights_that_are_not_there(self, data, tmp_path):
+        choice = TEACHER | {"weights": tmp_path / "none.pt"}
         with pytest.raises(OSError, match=r"none\.pt"):
-            build_task(
-                recipe("connectnet", teacher=TEACHER | {"weights": tmp_path / "none.pt"}), data
-            )
+            build_task(recipe("connectnet", teachers=[choice]), data)
 
 
 class TestRCRNet:
