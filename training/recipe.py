@@ -82,7 +82,7 @@ class Recipe(Strict):
     optimiser: Optimiser
     loss: LossWeights
     teachers: tuple[TeacherChoice, ...] = ()
-    """For ConnectNet and RCRNet."""
+    """For networks of masks."""
     augmentation: Augmentation = Augmentation()
     domain_balance: float = Field(default=0.5, ge=0, le=1)
     """Of the draws for MD-TriSeNet and for the face detector, see SingleDomainBatches."""

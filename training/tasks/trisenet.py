@@ -43,7 +43,7 @@ class TriSeNetTask(SegmentationTask):
         features = model.features(image)
         own = int(torch.as_tensor(batch.domain)[0]) if self.domains > 1 else 0
         logits = upsample_to(model.branches[own](features), image).float()
-        terms = mask_losses(logits, as_truth(batch.truth), weights)
+        terms = mask_losses(logits, as_truth(batch.truth), weights) | self.taught(logits, batch)
         if model.edge is not None:
             edges = model.edge_logits(features, image).float()
             terms["edge"] = weights.edge * balanced_edge_loss(edges, gradient_edges(batch.truth))

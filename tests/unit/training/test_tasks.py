@@ -91,7 +91,7 @@ class TestTeachers:
             torch.save({"average": build_model(name, {}).state_dict()}, folder / f"{name}.pt")
         return folder
 
-    @pytest.mark.parametrize("student", ["connectnet", "rcrnet"])
+    @pytest.mark.parametrize("student", ["connectnet", "rcrnet", "trisenet"])
     def test_their_masks_of_the_plain_view_are_targets_too(self, data, weights, student):
         sizes = {"trisenet": (96, 96), "connectnet": (32, 64), "rcrnet": (64, 64)}
         choices = [
@@ -114,6 +114,7 @@ class TestTeachers:
         logits = {
             "connectnet": lambda model: model(batch.image.float()),
             "rcrnet": lambda model: model.with_edges(batch.image.float(), batch.prior.float())[0],
+            "trisenet": lambda model: model(batch.image.float()),
         }[student](prepared(task, student))
         expected["distillation"] = 0.5 * cross_entropy(logits, sum(masks) / 3)
         assert terms.keys() == expected.keys()
