@@ -103,11 +103,15 @@ export class SocketStream {
     };
   }
 
+  /** Between the server's close frame and `onclose` nothing can be sent, and browsers complain. */
+  get #takes() { return this.#socket.readyState === WebSocket.OPEN; }
+
   #tell(options) {
-    this.#socket.send(JSON.stringify({ type: "config", ...options }));
+    if (this.#takes) this.#socket.send(JSON.stringify({ type: "config", ...options }));
   }
 
   #send(jpeg, atMs, video) {
+    if (!this.#takes) return;
     this.#socket.send(new Blob([frameHeader(this.#seq, atMs), jpeg]));
     this.#seq = (this.#seq + 1) % 2 ** 32;
     this.#credits -= 1;
