@@ -43,11 +43,8 @@ class MaskScore:
 
     @property
     def iou(self) -> tuple[float, float]:
-        """IoU of background and of person; an empty union is a perfect 1."""
-        background, person = (
-            i / u if u else 1.0 for i, u in zip(self.intersection, self.union, strict=True)
-        )
-        return background, person
+        """See `class_iou`."""
+        return _shares(self.intersection, self.union)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +72,32 @@ class Estimate:
 
 def score(prediction: Mask, truth: Mask) -> MaskScore:
     """Compares two masks bool [H,W]."""
-    both = int((prediction & truth).sum())
-    either = int((prediction | truth).sum())
-    pixels = prediction.size
+    intersection, union = _areas(prediction, truth)
     return MaskScore(
-        intersection=(pixels - either, both),
-        union=(pixels - both, either),
-        correct=pixels - either + both,
-        pixels=pixels,
+        intersection=intersection,
+        union=union,
+        correct=sum(intersection),
+        pixels=prediction.size,
         connectivity=semantic_connectivity(prediction, truth),
         contour_accuracy=contour_accuracy(prediction, truth),
     )
+
+
+def class_iou(prediction: Mask, truth: Mask) -> tuple[float, float]:
+    """IoU of background and of person; an empty union is a perfect 1."""
+    return _shares(*_areas(prediction, truth))
+
+
+def _areas(prediction: Mask, truth: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Pixels in the intersection and in the union, as (background, person)."""
+    both = int((prediction & truth).sum())
+    either = int((prediction | truth).sum())
+    return (prediction.size - either, both), (prediction.size - both, either)
+
+
+def _shares(intersection: tuple[int, int], union: tuple[int, int]) -> tuple[float, float]:
+    background, person = (i / u if u else 1.0 for i, u in zip(intersection, union, strict=True))
+    return background, person
 
 
 def summarise(scores: Iterable[MaskScore]) -> dict[str, float]:

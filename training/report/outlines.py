@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from training.data.portraits import Portrait
-from training.metrics import Estimate, Mask, mean_of
+from training.metrics import Estimate, Mask, class_iou, mean_of
 from training.report.markdown import figure, table
 from training.report.scores import METRICS, Group
 
@@ -51,16 +51,7 @@ def _score_moved(truth: Mask, pixels: int) -> float:
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     mask = truth.astype(np.uint8)
     moved = (cv2.dilate(mask, disk) > 0, cv2.erode(mask, disk) > 0)
-    return 100 * float(np.mean([_mean_iou(each, truth) for each in moved]))
-
-
-def _mean_iou(mask: Mask, truth: Mask) -> float:
-    """Of both classes; one that is in neither is a perfect 1."""
-    shares = []
-    for one, other in ((mask, truth), (~mask, ~truth)):
-        either = int((one | other).sum())
-        shares.append(int((one & other).sum()) / either if either else 1.0)
-    return float(np.mean(shares))
+    return 100 * float(np.mean([class_iou(each, truth) for each in moved]))
 
 
 def _median_sides(masks: Sequence[Mask]) -> tuple[int, int]:
