@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, permutations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from rich.progress import track
 
 from service.draw import draw
 from service.engine import open_engine
-from service.engine.base import Engine, Tensors
+from service.engine.base import Around, Engine, Inference, Tensors
 from service.look import Look
 from service.segmenter import Matte, Segmenter
 from service.spec import ModelSpec, ResizeRule
@@ -137,36 +136,25 @@ def _mask(frame: Frame, found: Matte) -> Alpha:
     return draw(Look(), frame, None, found).image
 
 
-class Once:
+class Once(Around):
     """An engine that computes what it is asked for but once: the dial changes no input.
 
     The model sees the prior multiplied by `prior`, at most 255.
     """
 
     def __init__(self, engine: Engine, *, prior: float = 1.0) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._prior = prior
-        self._known: dict[bytes, NDArray[Any]] = {}
+        self._known: dict[bytes, Inference] = {}
 
-    @property
-    def spec(self) -> ModelSpec:
-        return self._engine.spec
-
-    @property
-    def provider(self) -> str:
-        return self._engine.provider
-
-    async def infer(self, inputs: Tensors) -> NDArray[Any]:
+    async def infer_timed(self, inputs: Tensors) -> Inference:
         if "prior" in inputs:
             told = np.minimum(self._prior * inputs["prior"].astype(np.float32), 255)
             inputs = {**inputs, "prior": told.astype(np.uint8)}
         key = b"".join(inputs[name].tobytes() for name in sorted(inputs))
         if key not in self._known:
-            self._known[key] = await self._engine.infer(inputs)
+            self._known[key] = await super().infer_timed(inputs)
         return self._known[key]
-
-    async def close(self) -> None:
-        await self._engine.close()
 
 
 def person_iou(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
