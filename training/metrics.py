@@ -88,6 +88,11 @@ def class_iou(prediction: Mask, truth: Mask) -> tuple[float, float]:
     return _shares(*_areas(prediction, truth))
 
 
+def mask_iou(one: Mask, other: Mask) -> float:
+    """IoU of what two masks bool [H,W] cover; 1 where both are empty."""
+    return class_iou(one, other)[1]
+
+
 def _areas(prediction: Mask, truth: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
     """Pixels in the intersection and in the union, as (background, person)."""
     both = int((prediction & truth).sum())
@@ -217,9 +222,7 @@ def boundary_iou(prediction: Mask, truth: Mask, *, width: float = BOUNDARY_WIDTH
     2021); 1 when neither has one.
     """
     pixels = max(1, round(width * math.hypot(*truth.shape)))
-    predicted, actual = _rim(prediction, pixels), _rim(truth, pixels)
-    either = int((predicted | actual).sum())
-    return int((predicted & actual).sum()) / either if either else 1.0
+    return mask_iou(_rim(prediction, pixels), _rim(truth, pixels))
 
 
 def _rim(mask: Mask, pixels: int) -> Mask:

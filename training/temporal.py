@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.metrics import mask_iou
+
 Alpha = NDArray[np.uint8]
 """Of one frame, uint8 [H,W], 255 = person."""
 
@@ -56,9 +58,7 @@ def _agreements(alphas: Sequence[Alpha], places: Sequence[NDArray[np.float32]]) 
     for (before, alpha), place in zip(pairwise(alphas), places, strict=True):
         x, y = cv2.split(place)
         moved = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        one, other = moved > 127, alpha > 127
-        union = (one | other).sum()
-        yield float((one & other).sum() / union) if union else 1.0
+        yield mask_iou(moved > 127, alpha > 127)
 
 
 def _share(alpha: Alpha) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from service.vision.geometry import Size, fit
 from service.workers import Workers
 from training.benchmark.measure import cost_of
 from training.data.clips import Clip, read_videos
-from training.metrics import Mask
+from training.metrics import mask_iou
 from training.temporal import Alpha, dtssd, follow, steadiness
 
 STREAMED = ("connectnet", "rcrnet")
@@ -160,12 +160,7 @@ class Once(Around):
 def person_iou(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
     """Mean over frames, in percent; two empty masks agree."""
     pairs = zip(alphas, truths, strict=True)
-    return float(100 * np.mean([_iou(alpha > 127, truth > 127) for alpha, truth in pairs]))
-
-
-def _iou(one: Mask, other: Mask) -> float:
-    union = (one | other).sum()
-    return float((one & other).sum() / union) if union else 1.0
+    return float(100 * np.mean([mask_iou(alpha > 127, truth > 127) for alpha, truth in pairs]))
 
 
 def measure_cuts(data: Path, clips: Sequence[Clip], *, frames: int, size_hw: Size) -> Cuts | None:

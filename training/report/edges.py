@@ -17,7 +17,14 @@ from service.vision.refine import guided
 from training.benchmark.measure import cost_of
 from training.data.augmentation import random_crop
 from training.data.portraits import Portrait, read_frame
-from training.metrics import CONTOUR_TOLERANCE, Estimate, boundary_iou, contour_accuracy, mean_of
+from training.metrics import (
+    CONTOUR_TOLERANCE,
+    Estimate,
+    boundary_iou,
+    contour_accuracy,
+    mask_iou,
+    mean_of,
+)
 from training.report.markdown import figure, signed, table
 from training.report.scores import Answer, Group, group
 
@@ -104,9 +111,8 @@ def _refined(name: str, answer: Answer, portraits: Sequence[Portrait]) -> Refine
 def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float, ...]:
     """In the order of `MEASURES`, in percent."""
     person, actual = alpha > 127, truth > 127
-    either = int((person | actual).sum())
     shares = (
-        int((person & actual).sum()) / either if either else 1.0,
+        mask_iou(person, actual),
         contour_accuracy(person, actual),
         boundary_iou(person, actual),
         boundary_iou(person, actual, width=FINE),
