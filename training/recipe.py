@@ -67,6 +67,8 @@ class TeacherChoice(Strict):
     """A checkpoint, or a file of training/weights; a relative path is from where training runs."""
     size_hw: tuple[int, int]
     """That it looks at photos in."""
+    mirrored: bool = False
+    """Looks at each photo in a mirror, too, and says the mean of both, for twice the time."""
 
 
 class Recipe(Strict):

@@ -22,6 +22,7 @@ class Teacher:
     def __init__(self, choice: TeacherChoice) -> None:
         """Raises OSError where there are no such weights."""
         self._size_hw = choice.size_hw
+        self._mirrored = choice.mirrored
         network = build_model(choice.model, choice.options).eval().requires_grad_(False)
         weights = torch.load(choice.weights, map_location="cpu", weights_only=True)
         network.load_state_dict(weights["average"])
@@ -37,11 +38,17 @@ class Teacher:
         """uint8 [N,3,H,W] to [N,H,W] in 0..1; it looks at them at a size of its own."""
         pixels = photos.float()
         seen = F.interpolate(pixels, self._size_hw, mode="bilinear", align_corners=False)
-        network = self._network.to(photos.device)
-        logits = network(seen.contiguous(memory_format=torch.channels_last)).float()
-        person = person_logit(logits).sigmoid()[:, None]
-        sized = F.interpolate(person, photos.shape[-2:], mode="bilinear", align_corners=False)
+        person = self._opinion(seen)
+        if self._mirrored:
+            person = (person + self._opinion(seen.flip(-1)).flip(-1)) / 2
+        sized = F.interpolate(person[:, None], photos.shape[-2:], mode="bilinear")
         return sized[:, 0]
+
+    def _opinion(self, seen: Tensor) -> Tensor:
+        """[N,3,h,w] to [N,h,w] in 0..1."""
+        network = self._network.to(seen.device)
+        logits = network(seen.contiguous(memory_format=torch.channels_last)).float()
+        return person_logit(logits).sigmoid()
 
 
 def mean_mask(teachers: Sequence[Teacher], photos: Tensor) -> Tensor:

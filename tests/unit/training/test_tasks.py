@@ -121,6 +121,17 @@ class TestTeachers:
         for name, term in expected.items():
             torch.testing.assert_close(terms[name], term, rtol=1e-4, atol=1e-5, msg=name)
 
+    def test_one_that_looks_in_a_mirror_too_says_the_mean_of_both(self, data, weights):
+        choice = {"model": "rcrnet", "size_hw": (64, 64), "weights": weights / "rcrnet.pt"}
+        task = build_task(
+            recipe("connectnet", teachers=[choice, choice | {"mirrored": True}]), data
+        )
+        once, both = task.teachers
+        photos = batch_of(task, [0, 1]).plain
+        mirror_image = once(photos.flip(-1)).flip(-1)
+        assert (mirror_image - once(photos)).abs().max() > 0.01
+        torch.testing.assert_close(both(photos), (once(photos) + mirror_image) / 2)
+
     def test_they_learn_nothing(self, data, weights):
         choice = TEACHER | {"weights": weights / "trisenet.pt"}
         task = build_task(recipe("connectnet", teachers=[choice]), data)
