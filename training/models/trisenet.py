@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.blocks import conv_bn, double, fuse_batch_norm, upsample_to
+from training.models.blocks import Depthwise, conv_bn, double, fuse_batch_norm, upsample_to
 
 WIDTH = 128
 """Channels of each path at an eighth of the input."""
@@ -118,7 +118,7 @@ class MxUnit(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.gate = nn.Sequential(
-            nn.Conv2d(channels, channels, 5, padding=2, groups=channels),
+            Depthwise(channels, 5, bias=True),
             nn.Conv2d(channels, channels, 1),
             nn.Sigmoid(),
         )
@@ -240,7 +240,7 @@ class XceptionBlock(nn.Module):
 def sep_conv(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequential:
     """Depthwise without batch norm, pointwise with: not `blocks.separable`."""
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_in, 3, stride, 1, groups=channels_in, bias=False),
+        Depthwise(channels_in, 3, stride=stride, bias=False),
         nn.Conv2d(channels_in, channels_out, 1, bias=False),
         nn.BatchNorm2d(channels_out),
     )
