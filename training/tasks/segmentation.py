@@ -63,11 +63,15 @@ class SegmentationTask:
         )
 
     def taught(self, logits: Tensor, batch: Sample) -> dict[str, Tensor]:
-        """What the teachers, who see the photo in its true colours, make of these logits."""
+        """What the teachers, who see the photo in its true colours, make of these logits.
+
+        Where there is nobody they are not asked: what they imagine there would be learned, too.
+        """
         if not self.teachers:
             return {}
         weight = self.recipe.loss.distillation
-        mask = mean_mask(self.teachers, batch.plain)
+        somebody = batch.truth.flatten(1).any(1)[:, None, None]
+        mask = mean_mask(self.teachers, batch.plain) * somebody
         return {"distillation": weight * cross_entropy(logits, mask)}
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:

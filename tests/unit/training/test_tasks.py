@@ -132,6 +132,20 @@ class TestTeachers:
         assert (mirror_image - once(photos)).abs().max() > 0.01
         torch.testing.assert_close(both(photos), (once(photos) + mirror_image) / 2)
 
+    def test_they_are_not_asked_where_there_is_nobody(self, data, weights):
+        choice = TEACHER | {"weights": weights / "trisenet.pt"}
+        task = build_task(recipe("connectnet", teachers=[choice]), data)
+        batch = batch_of(task, [0, 1])
+        truth = batch.truth.clone()
+        truth[1] = 0
+        terms = task.losses(prepared(task, "connectnet"), batch._replace(truth=truth))
+        (teacher,) = task.teachers
+        mask = teacher(batch.plain)
+        assert mask[1].max() > 0.01
+        mask[1] = 0
+        logits = prepared(task, "connectnet")(batch.image.float())
+        torch.testing.assert_close(terms["distillation"], cross_entropy(logits, mask))
+
     def test_they_learn_nothing(self, data, weights):
         choice = TEACHER | {"weights": weights / "trisenet.pt"}
         task = build_task(recipe("connectnet", teachers=[choice]), data)
