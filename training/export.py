@@ -74,11 +74,23 @@ def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
     onnx.save(exported, str(file))
 
 
-def read_weights(recipe: Recipe, checkpoint: Path) -> nn.Module:
-    """The averaged weights of a checkpoint, in evaluation mode."""
+def read_weights(recipe: Recipe, *checkpoints: Path) -> nn.Module:
+    """The averaged weights of a checkpoint, or the mean of several, in evaluation mode.
+
+    Source of the mean: Wortsman et al., "Robust fine-tuning of zero-shot models" (CVPR 2022).
+    """
     model = build_model(recipe.model, recipe.options)
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["average"])
+    states = [
+        torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
+        for checkpoint in checkpoints
+    ]
+    mean = {
+        name: sum(state[name] for state in states) / len(states)
+        if value.is_floating_point()
+        else value
+        for name, value in states[0].items()
+    }
+    model.load_state_dict(mean)
     return model.eval()
 
 
@@ -158,11 +170,14 @@ def main(
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
     weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS,
     size: Annotated[str, typer.Option(help="HxW; default: the last phase's")] = "",
+    mean_with: Annotated[
+        list[Path] | None, typer.Option(help="checkpoints of earlier runs, for the mean of all")
+    ] = None,
 ) -> None:
     """Exports, verifies against torch and measures; nothing is replaced if one of them fails."""
     numbers = read_recipe(recipe)
     size_hw = parse_size(size) if size else numbers.phases[-1].size_hw
-    model = read_weights(numbers, run / "last.pt")
+    model = read_weights(numbers, run / "last.pt", *(mean_with or []))
     folder = repository / numbers.model
     candidate = folder / "1" / "candidate.onnx"
     try:

@@ -26,7 +26,7 @@ lose 4, 0 and 1 in all, whose masks were of no use (IoU under 0.5). A greater sh
 were, and more decided than this loses more people.
 """
 
-EXPECTED = (0.44, 0.58)
+EXPECTED = (0.44, 0.59)
 """Height and slope of the line from `decided` to what share of the boundary band is right.
 
 By `python -m training.trust`, which draws it through 359 photos of the training split as three

@@ -17,7 +17,9 @@ from tests.published import REPOSITORY
 from tests.triton.gateway import PATIENCE_S, gateway_on, until_ready
 
 PATIENT = {"queue_timeout_s": PATIENCE_S, "request_timeout_s": PATIENCE_S}
-PHOTO = make_jpeg(np.hstack([person(320, 240), person(320, 240)[:, ::-1]]))
+TWO = np.hstack([person(320, 320), person(320, 320)[:, ::-1]])
+PHOTO = make_jpeg(np.vstack([np.full((320, 640, 3), 200, np.uint8), TWO]))
+"""As high as wide: a model whose input is square sees both people in their proportions."""
 NOBODY = make_png(np.zeros((64, 64, 3), np.uint8))
 CUTOUT = "output=cutout"
 COMPOSITE = "output=composite"

@@ -241,6 +241,18 @@ class TestExport:
         assert not model.training
         assert_same(model.state_dict(), checkpoint(run)["average"])
 
+    def test_several_checkpoints_are_exported_as_their_mean(self, run, recipe, tmp_path):
+        state = checkpoint(run)["average"]
+        other = {
+            name: value + 2.0 if value.is_floating_point() else value
+            for name, value in state.items()
+        }
+        torch.save({"average": other}, tmp_path / "other.pt")
+        mean = export.read_weights(recipe, run / "last.pt", tmp_path / "other.pt").state_dict()
+        for name, value in state.items():
+            expected = value + 1.0 if value.is_floating_point() else value
+            torch.testing.assert_close(mean[name], expected, msg=name)
+
     def test_a_failing_export_replaces_nothing(self, repository, run, recipe_file, workplace):
         before = {file: file.read_bytes() for file in repository.rglob("*") if file.is_file()}
         with pytest.raises(FileNotFoundError):
