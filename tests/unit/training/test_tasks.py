@@ -133,7 +133,7 @@ class TestTeachers:
         torch.testing.assert_close(both(photos), (once(photos) + mirror_image) / 2)
 
     def test_they_are_not_asked_where_there_is_nobody(self, data, weights):
-        choice = TEACHER | {"weights": weights / "trisenet.pt"}
+        choice = {"model": "rcrnet", "size_hw": (64, 64), "weights": weights / "rcrnet.pt"}
         task = build_task(recipe("connectnet", teachers=[choice]), data)
         batch = batch_of(task, [0, 1])
         truth = batch.truth.clone()
