@@ -17,6 +17,7 @@ from torch import nn
 from service.spec import SPEC_FILE, ModelSpec, TensorSpec
 from service.vision.geometry import Size
 from training.card import write_card
+from training.checkpoint import read_average
 from training.data.portraits import read_backgrounds, read_portraits
 from training.evaluate import by_model, evaluate, table
 from training.faces import by_detector, measure_faces, summary_table
@@ -80,10 +81,7 @@ def read_weights(recipe: Recipe, *checkpoints: Path) -> nn.Module:
     Source of the mean: Wortsman et al., "Robust fine-tuning of zero-shot models" (CVPR 2022).
     """
     model = build_model(recipe.model, recipe.options)
-    states = [
-        torch.load(checkpoint, map_location="cpu", weights_only=True)["average"]
-        for checkpoint in checkpoints
-    ]
+    states = [read_average(checkpoint) for checkpoint in checkpoints]
     mean = {
         name: sum(state[name] for state in states) / len(states)
         if value.is_floating_point()

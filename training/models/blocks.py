@@ -41,8 +41,8 @@ def convolve(conv: nn.Module, x: Tensor, kernel: Tensor, bias: Tensor | None) ->
     """`conv` with another kernel and bias."""
     assert isinstance(conv, nn.Conv2d)
     slow = conv.groups > 1 and (conv.stride[0] > 1 or conv.kernel_size[0] > 3)
-    if slow and x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        # Here oneDNN takes 2 to 26 times as long for gradients in bfloat16.
+    if slow and torch.is_grad_enabled() and x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        # oneDNN takes 2 to 26 times as long for these gradients in bfloat16.
         with torch.autocast("cpu", enabled=False):
             y = F.conv2d(x.float(), kernel.float(), bias, conv.stride, conv.padding, 1, conv.groups)
         return y.to(x.dtype)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.checkpoint import read_average
 from training.losses.cross_entropy import person_logit
 from training.models import build_model, deploy_form
 from training.recipe import TeacherChoice
@@ -24,8 +25,7 @@ class Teacher:
         self._size_hw = choice.size_hw
         self._mirrored = choice.mirrored
         network = build_model(choice.model, choice.options).eval().requires_grad_(False)
-        weights = torch.load(choice.weights, map_location="cpu", weights_only=True)
-        network.load_state_dict(weights["average"])
+        network.load_state_dict(read_average(choice.weights))
         self._network = deploy_form(network).requires_grad_(False)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -346,3 +346,17 @@ def test_six_branches_begin_as_one_and_those_with_photos_learn(data, workplace):
     assert unchanged == [Domain.FAR_SHOT, Domain.HALF_BODY], "no photo of these is in the data"
     statistics = "spatial.0.1.running_mean"
     assert torch.equal(trained[statistics], one_branch.state_dict()[statistics])
+
+
+@pytest.mark.parametrize(
+    ("device", "abilities", "expected"),
+    [
+        ("cpu", {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ("cpu", {"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True),
+        ("cpu", {"avx512_f": True, "avx512_bf16": False, "amx_bf16": True}, True),
+        ("cuda", {"avx512_bf16": False}, True),
+    ],
+)
+def test_bfloat16_only_where_the_device_computes_in_it(monkeypatch, device, abilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    assert Place(rank=0, world=1, device=torch.device(device)).bfloat16 is expected
