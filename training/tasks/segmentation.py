@@ -71,7 +71,8 @@ class SegmentationTask:
             return {}
         weight = self.recipe.loss.distillation
         somebody = batch.truth.flatten(1).any(1)[:, None, None]
-        mask = mean_mask(self.teachers, batch.plain) * somebody
+        assert isinstance(batch.domain, Tensor), "of a batch it is one"
+        mask = mean_mask(self.teachers, batch.plain, batch.domain) * somebody
         return {"distillation": weight * cross_entropy(logits, mask)}
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:

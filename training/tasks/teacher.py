@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.checkpoint import read_average
 from training.losses.cross_entropy import person_logit
-from training.models import build_model, deploy_form
+from training.models import build_model, deploy_form, extra_input
 from training.recipe import TeacherChoice
 
 
@@ -26,6 +26,7 @@ class Teacher:
         self._mirrored = choice.mirrored
         network = build_model(choice.model, choice.options).eval().requires_grad_(False)
         network.load_state_dict(read_average(choice.weights))
+        self._takes_domain = extra_input(network) == "domain"
         self._network = deploy_form(network).requires_grad_(False)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -34,23 +35,27 @@ class Teacher:
         return self._network
 
     @torch.no_grad()
-    def __call__(self, photos: Tensor) -> Tensor:
-        """uint8 [N,3,H,W] to [N,H,W] in 0..1; it looks at them at a size of its own."""
+    def __call__(self, photos: Tensor, domain: Tensor) -> Tensor:
+        """uint8 [N,3,H,W] and the domain of each, int64 [N], to [N,H,W] in 0..1.
+
+        It looks at them at a size of its own.
+        """
         pixels = photos.float()
         seen = F.interpolate(pixels, self._size_hw, mode="bilinear", align_corners=False)
-        person = self._opinion(seen)
+        person = self._opinion(seen, domain)
         if self._mirrored:
-            person = (person + self._opinion(seen.flip(-1)).flip(-1)) / 2
+            person = (person + self._opinion(seen.flip(-1), domain).flip(-1)) / 2
         sized = F.interpolate(person[:, None], photos.shape[-2:], mode="bilinear")
         return sized[:, 0]
 
-    def _opinion(self, seen: Tensor) -> Tensor:
+    def _opinion(self, seen: Tensor, domain: Tensor) -> Tensor:
         """[N,3,h,w] to [N,h,w] in 0..1."""
         network = self._network.to(seen.device)
-        logits = network(seen.contiguous(memory_format=torch.channels_last)).float()
+        extra = (domain,) if self._takes_domain else ()
+        logits = network(seen.contiguous(memory_format=torch.channels_last), *extra).float()
         return person_logit(logits).sigmoid()
 
 
-def mean_mask(teachers: Sequence[Teacher], photos: Tensor) -> Tensor:
-    """uint8 [N,3,H,W] to what they say on average, [N,H,W] in 0..1."""
-    return torch.stack([teacher(photos) for teacher in teachers]).mean(0)
+def mean_mask(teachers: Sequence[Teacher], photos: Tensor, domain: Tensor) -> Tensor:
+    """uint8 [N,3,H,W] and int64 [N] to what they say on average, [N,H,W] in 0..1."""
+    return torch.stack([teacher(photos, domain) for teacher in teachers]).mean(0)
