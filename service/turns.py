@@ -112,7 +112,7 @@ class Turns:
             raise Overloaded(
                 "The photo would wait too long for its turn",
                 limit=self._max_wait_s,
-                actual=round(wait_s, 3),
+                actual=ceil(wait_s * 1000) / 1000,  # up: it is never told as the limit itself
                 retry_after_s=ceil(wait_s),
             )
         if len(self._line) >= self._max_waiting:
