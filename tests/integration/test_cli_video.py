@@ -214,6 +214,8 @@ def test_interrupted_it_leaves_no_half_file(tmp_path):
         | {"SILHOUETTE_MODEL_REPOSITORY": str(tmp_path / "models"), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # what is started in a shell's background is deaf to it, and its children are
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     give_up = time.monotonic() + PATIENCE_S
     while not list((tmp_path / "out").iterdir()):
