@@ -25,20 +25,18 @@ def without(image: NDArray[np.uint8], hidden: NDArray[np.uint8]) -> NDArray[np.u
     """Uint8 [H,W] or [H,W,3] with what uint8 [H,W] hides (255 = wholly) filled from around it.
 
     A little more than the hidden part is filled, so that none of its colours stay at its rim; as
-    it was further away, and everywhere when everything is hidden. Takes the memory of two copies
-    and two masks.
+    it was further away, and everywhere when everything is hidden. Takes the memory of three
+    copies and four masks.
     """
     hidden = _widened(hidden)
     known = np.asarray(cv2.bitwise_not(hidden), np.uint8)
     if not known.any():
         return image.copy()
-    seen = np.empty_like(image)
+    filled = _filled(image, known)
     for rows in _strips(image):
-        seen[rows] = _scaled(image[rows], known[rows])
-    filled = _filled(seen, known)
-    for rows in _strips(image):
-        cv2.add(seen[rows], _scaled(filled[rows], hidden[rows]), dst=seen[rows])
-    return seen
+        seen = _scaled(image[rows], known[rows])
+        filled[rows] = cv2.add(seen, _scaled(filled[rows], hidden[rows])).reshape(seen.shape)
+    return filled
 
 
 def _strips(image: NDArray[np.uint8]) -> Iterator[slice]:
@@ -54,21 +52,34 @@ def _widened(hidden: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _scaled(image: NDArray[np.uint8], share: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Each pixel times its share [H,W] of 255; exact for 0 and 255."""
+    scaled = cv2.multiply(image, _of_each(image, share), scale=1 / 255)
+    return np.asarray(scaled, np.uint8).reshape(image.shape)
+
+
+def _of_each(image: NDArray[np.uint8], share: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The share [H,W] of each of the channels of the image."""
     shares = share if image.ndim == 2 else cv2.merge([share] * image.shape[2])
-    return np.asarray(cv2.multiply(image, shares, scale=1 / 255), np.uint8)
+    return np.asarray(shares, np.uint8)
 
 
-def _filled(seen: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A smooth picture as large as `seen`, in which everything is as dark as it is little known."""
+def _filled(image: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A smooth picture as large as `image`, of the colours that are known of it."""
     height, width = known.shape
+    # In 16 bits: to divide by a small weight what was rounded to 8 changes the colour.
+    seen = np.empty(image.shape, np.uint16)
+    for rows in _strips(image):
+        shares = _of_each(image, known[rows])
+        product = cv2.multiply(image[rows], shares, dtype=cv2.CV_16U)
+        seen[rows] = product.reshape(shares.shape)
+    weight = known.astype(np.uint16) * 255
     scale = min(0.5, _FILL_SIDE / max(height, width))
     small_hw = max(1, round(height * scale)), max(1, round(width * scale))
     colours = shrink(seen, small_hw).reshape(*small_hw, -1)
-    layered = np.dstack([colours, shrink(known, small_hw)]).astype(np.float32)
-    layered /= 255
+    layered = np.dstack([colours, shrink(weight, small_hw)]).astype(np.float32)
+    layered /= 255 * 255
     spread = cv2.convertScaleAbs(_spread(layered), alpha=255)
     filled = cv2.resize(spread, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(filled, np.uint8).reshape(seen.shape)
+    return np.asarray(filled, np.uint8).reshape(image.shape)
 
 
 def _spread(layered: NDArray[np.float32]) -> NDArray[np.float32]:
