@@ -226,7 +226,8 @@ def _weighted(layer: Layer) -> MatLike:
 
 
 def _straight(weighted: MatLike) -> Layer:
-    alpha = cv2.extractChannel(weighted, 3)
+    # What rounds to no alpha has no colour either: to divide by 0 gives 0.
+    alpha = cv2.threshold(cv2.extractChannel(weighted, 3), 127, 0, cv2.THRESH_TOZERO)[1]
     rgb = cv2.cvtColor(weighted, cv2.COLOR_RGBA2RGB)
     colours = cv2.divide(rgb, cv2.merge([alpha] * 3), scale=255, dtype=cv2.CV_8U)
     return Layer(

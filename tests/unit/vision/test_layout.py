@@ -204,6 +204,12 @@ class TestPlace:
         shown = placed(f"x:0.41,y:0.87,scale:{scale}", rgb, alpha, (200, 200))
         assert (shown.rgb[shown.alpha > 0] == (255, 0, 0)).all()
 
+    def test_a_haze_that_scaling_rounds_to_nothing_has_no_colour(self):
+        rgb, alpha = solid((1, 3), (7, 130, 250)), np.array([[1, 0, 1]], np.uint8)
+        shown = place(rgb, alpha, Box(0, 0, 1, 3), read_layout("x:0.5,scale:4"), (4, 12))
+        assert set(shown.alpha.flat) == {0, 1}
+        assert not shown.rgb[shown.alpha == 0].any()
+
     def test_later_copies_stand_in_front(self):
         back, front = placed("scale:1"), placed("x:0.6,scale:0.7")
         both = placed("scale:1;x:0.6,scale:0.7")
