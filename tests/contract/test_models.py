@@ -53,15 +53,13 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def model(name):
-    return seasoned(build_model(name, {}))
+def model(name, network_of):
+    return network_of(name)
 
 
 @pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    file = tmp_path_factory.mktemp("exported") / "model.onnx"
-    export_onnx(deploy_form(model), size_of(model), file)
-    return file
+def exported(name, file_of):
+    return file_of(name)
 
 
 def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
@@ -148,16 +146,16 @@ def test_upsampling_goes_to_the_size_of_another(larger):
     torch.testing.assert_close(upsample_to(x, torch.zeros(1, 1, *larger)), expected)
 
 
-@pytest.mark.parametrize("name", ["connectnet", "trisenet"])
-def test_an_exported_file_upsamples_by_constant_factors(name, tmp_path):
+def test_exported_files_upsample_by_constant_factors(network_of, file_of, tmp_path):
     """Else ONNX Runtime leaves its blocked layout: a fifth of ConnectNet's time."""
-    file = tmp_path / "model.onnx"
-    export_onnx(deploy_form(seasoned(build_model(name, {}))), (64, 96), file)
-    graph = onnx.load(file).graph
-    constants = {tensor.name for tensor in graph.initializer}
-    resizes = [node for node in graph.node if node.op_type == "Resize"]
-    assert resizes
-    assert all(len(node.input) == 3 and node.input[2] in constants for node in resizes)
+    even = tmp_path / "model.onnx"
+    export_onnx(deploy_form(network_of("connectnet")), (64, 96), even)
+    for file in (even, file_of("trisenet")):
+        graph = onnx.load(file).graph
+        constants = {tensor.name for tensor in graph.initializer}
+        resizes = [node for node in graph.node if node.op_type == "Resize"]
+        assert resizes
+        assert all(len(node.input) == 3 and node.input[2] in constants for node in resizes)
 
 
 class Whispering(nn.Module):

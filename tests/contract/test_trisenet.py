@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from tests.networks import inputs, multiply_adds, of_kind, parameters, pictures, seasoned, shapes
-from training.export import export_onnx
 from training.models import adapt_weights, build_model, deploy_form
 from training.models.trisenet import MEAN, STD, Branch, MxUnit, TriSeNet, TriSeNetConfig
 from training.onnx_model import open_onnx
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
 DOMAINS = 6
 NO_FACE = 5
 MIXED = [3, 0, 5, 2, 2, 1, 4, 0]
-SIZE = (64, 64)
+SIZE = (64, 96)
 
 
 @pytest.fixture(autouse=True)
@@ -184,15 +183,13 @@ class TestParts:
 
 
 @pytest.fixture(scope="module")
-def network():
-    return seasoned(build_model("md_trisenet", {}))
+def network(network_of):
+    return network_of("md_trisenet")
 
 
 @pytest.fixture(scope="module")
-def served(network, tmp_path_factory):
-    file = tmp_path_factory.mktemp("served") / "model.onnx"
-    export_onnx(deploy_form(network), SIZE, file)
-    return open_onnx(file)
+def served(file_of):
+    return open_onnx(file_of("md_trisenet"))
 
 
 def by_hand(network: nn.Module, x: torch.Tensor, domain: int) -> torch.Tensor:

@@ -1,0 +1,30 @@
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from tests.networks import seasoned, size_of
+from training.export import export_onnx
+from training.models import build_model, deploy_form
+
+
+@pytest.fixture(scope="session")
+def network_of() -> Callable[[str], nn.Module]:
+    """An untrained network of an architecture, by name; the same one each time."""
+    return cache(lambda name: seasoned(build_model(name, {})))
+
+
+@pytest.fixture(scope="session")
+def file_of(network_of, tmp_path_factory) -> Callable[[str], Path]:
+    """That network as ONNX file for pictures of `size_of` it. Made once: to export takes long."""
+
+    @cache
+    def exported(name: str) -> Path:
+        file = tmp_path_factory.mktemp(name) / "model.onnx"
+        network = network_of(name)
+        export_onnx(deploy_form(network), size_of(network), file)
+        return file
+
+    return exported
