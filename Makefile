@@ -7,7 +7,8 @@ PORT ?= 8000
 TORCH ?= torch==2.13.0
 # A whole Triton server, for the tests: linux on x86-64 alone.
 TRITON ?= nvidia-pytriton==0.7.0
-PYTEST ?=
+# Two processes; a file stays in one, so that the servers and models of its tests are made once.
+PYTEST ?= --numprocesses 2 --dist loadfile
 
 SERVE := .venv-serve
 DEV := .venv

@@ -1,9 +1,12 @@
 """What the memory of servers is measured on: a tiny model, or those that are served."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import MEASURED
 from tests.published import REPOSITORY
 from tests.tiny_model import write_tiny_model
 
@@ -25,11 +28,6 @@ def requests(request) -> int:
 
 
 @pytest.fixture
-def told(request, capsys):
-    """Prints a measurement, also where the test passes."""
-
-    def tell(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n{request.node.name}: {line}")
-
-    return tell
+def told(record_property) -> Callable[[str], None]:
+    """Takes a measurement, which is printed at the end, also where the test passes."""
+    return partial(record_property, MEASURED)
