@@ -7,8 +7,9 @@ PORT ?= 8000
 TORCH ?= torch==2.13.0
 # A whole Triton server, for the tests: linux on x86-64 alone.
 TRITON ?= nvidia-pytriton==0.7.0
-# Two processes; a file stays in one, so that the servers and models of its tests are made once.
-PYTEST ?= --numprocesses 2 --dist loadfile
+# A third quicker in two processes: PYTEST="--numprocesses 2 --dist loadfile". A file stays in one,
+# so that the servers and models of its tests are made once.
+PYTEST ?=
 
 SERVE := .venv-serve
 DEV := .venv

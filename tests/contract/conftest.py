@@ -3,6 +3,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from tests.networks import seasoned, size_of
@@ -13,7 +14,13 @@ from training.models import build_model, deploy_form
 @pytest.fixture(scope="session")
 def network_of() -> Callable[[str], nn.Module]:
     """An untrained network of an architecture, by name; the same one each time."""
-    return cache(lambda name: seasoned(build_model(name, {})))
+
+    @cache
+    def untrained(name: str) -> nn.Module:
+        torch.manual_seed(0)
+        return seasoned(build_model(name, {}))
+
+    return untrained
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ class TritonPythonModel:
         with (self.folder / "ran").open("a") as ran:
             print(*reds, file=ran)
         while (self.folder / "closed").exists():
+            (self.folder / "held").touch()
             time.sleep(0.002)
         return [answer(image) for image in images]
 

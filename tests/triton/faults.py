@@ -39,8 +39,16 @@ class FaultModel:
     folder: Path
 
     def close(self) -> None:
-        """Batches that come from now on wait."""
+        """The next batch is held, and what comes after it waits."""
+        (self.folder / "held").unlink(missing_ok=True)
         (self.folder / "closed").touch()
+
+    def wait_until_held(self) -> None:
+        """Until a batch is held by the gate, which is closed."""
+        give_up = time.monotonic() + PATIENCE_S
+        while not (self.folder / "held").exists():
+            assert time.monotonic() < give_up, f"no batch was ever held: {self.ran}"
+            time.sleep(0.002)
 
     def open(self) -> None:
         (self.folder / "closed").unlink(missing_ok=True)
@@ -51,12 +59,6 @@ class FaultModel:
         file = self.folder / "ran"
         lines = file.read_text().splitlines() if file.exists() else []
         return [[int(red) for red in line.split()] for line in lines]
-
-    def wait_until_ran(self, batches: int) -> None:
-        give_up = time.monotonic() + PATIENCE_S
-        while len(self.ran) < batches:
-            assert time.monotonic() < give_up, f"{batches} batches never came: {self.ran}"
-            time.sleep(0.002)
 
     def forget(self) -> None:
         """Open, with nothing in its memory."""

@@ -65,7 +65,7 @@ async def busy(stoppable, start):
     """The model is at work on picture 1, until the test opens its gate."""
     stoppable.close()
     first = start(1)
-    await asyncio.to_thread(stoppable.wait_until_ran, 1)
+    await asyncio.to_thread(stoppable.wait_until_held)
     yield
     stoppable.open()
     await right(1, first)

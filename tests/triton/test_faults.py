@@ -32,7 +32,7 @@ async def busy(stoppable, call):
     """The call that the model is at work on, until the test opens its gate."""
     stoppable.close()
     first = call()
-    await asyncio.to_thread(stoppable.wait_until_ran, 1)
+    await asyncio.to_thread(stoppable.wait_until_held)
     yield first
     stoppable.open()
     await answer_of(first)

@@ -86,7 +86,7 @@ async def busy(stoppable, start, right):
     stoppable.forget()
     stoppable.close()
     first = start(201)
-    await asyncio.to_thread(stoppable.wait_until_ran, 1)
+    await asyncio.to_thread(stoppable.wait_until_held)
     yield
     stoppable.open()
     await right(201, first)

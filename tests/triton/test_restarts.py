@@ -101,7 +101,7 @@ async def test_a_server_that_is_told_to_stop_ends_what_it_has(triton, site, clie
     photos = [model.image(red)[0] for red in (201, 202, 203)]
     model.close()
     held = [asyncio.create_task(post(client, model.spec.name, photos[0]))]
-    await asyncio.to_thread(model.wait_until_ran, 1)
+    await asyncio.to_thread(model.wait_until_held)
     held += [asyncio.create_task(post(client, model.spec.name, photo)) for photo in photos[1:]]
     await until_waiting(triton, model, 2)
 
@@ -171,7 +171,7 @@ async def test_a_server_that_is_killed_under_load_gives_no_wrong_answer(
         await until_each(posters, answered=True)
 
         site.batching.close()
-        await asyncio.to_thread(site.batching.wait_until_ran, len(site.batching.ran) + 1)
+        await asyncio.to_thread(site.batching.wait_until_held)
         await asyncio.to_thread(triton.kill)
         await until_each(posters, answered=False)
         assert await until_not_ready(client) == "engine_down"
@@ -221,7 +221,7 @@ async def test_a_model_whose_process_died_is_not_ready_though_triton_says_so(
     if asked:
         model.close()
         held = asyncio.create_task(post(client, model.spec.name, photo))
-        await asyncio.to_thread(model.wait_until_ran, 1)
+        await asyncio.to_thread(model.wait_until_held)
     os.kill(stub_of(triton, model), signal.SIGKILL)
     if asked:
         refusal(await held, 503, "engine_failed")

@@ -12,7 +12,9 @@ from tests.otlp import PATIENCE_S, collecting
 from tests.published import REPOSITORY
 from tests.triton.server import serve
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
+TRACES = [f"0af7651916cd43dd8448eb211c8031{number:02x}" for number in range(5)]
+"""Of as many photos, for Triton overlooks a traceparent at times: 3 of 200 beside busy processes,
+with a plain gRPC client."""
 PARENT = "b7ad6b7169203331"
 PHOTO = make_jpeg(person(320, 240))
 
@@ -45,13 +47,13 @@ async def test_spans_of_triton_are_below_the_inference_of_the_gateway(traced_ser
         queue_timeout_s=PATIENCE_S,
     )
     async with in_process(settings) as service:
-        traceparent = f"00-{TRACE}-{PARENT}-01"
-        answer = await service.segment(PHOTO, "?model=connectnet", traceparent=traceparent)
-        picture(answer)
+        for trace in TRACES:
+            traceparent = f"00-{trace}-{PARENT}-01"
+            picture(await service.segment(PHOTO, "?model=connectnet", traceparent=traceparent))
 
     def roots_of_triton():
-        """Those of our trace that Triton made below something of ours."""
-        spans = [span for span in collector.spans if span["traceId"].lower() == TRACE]
+        """Those of our traces that Triton made below something of ours."""
+        spans = [span for span in collector.spans if span["traceId"].lower() in TRACES]
         ours = {span["spanId"].lower(): span for span in spans if span["service"] == "silhouette"}
         return [
             ours[span["parentSpanId"].lower()]["name"]
@@ -63,5 +65,6 @@ async def test_spans_of_triton_are_below_the_inference_of_the_gateway(traced_ser
         while not roots_of_triton():  # noqa: ASYNC110  # Triton sends when it does
             await asyncio.sleep(0.01)
     assert set(roots_of_triton()) == {"infer"}
-    request = collector.named("POST /v1/segment")
-    assert (request["traceId"], request["parentSpanId"]) == (TRACE, PARENT)
+    requests = [span for span in collector.spans if span["name"] == "POST /v1/segment"]
+    assert [span["traceId"] for span in requests] == TRACES
+    assert {span["parentSpanId"] for span in requests} == {PARENT}
