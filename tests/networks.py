@@ -38,12 +38,6 @@ def everything(model: nn.Module, image: Tensor, extra: Tensor | None = None) -> 
     return [model(image)]
 
 
-def assert_close(one: Tensor, other: Tensor) -> None:
-    """Within what single precision leaves of a deep network, as a share of the range."""
-    spread = (other.max() - other.min()).item()
-    torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * spread)
-
-
 def size_of(model: nn.Module) -> Size:
     """A small input: a side that is odd after two halvings for the one that takes any."""
     return (48, 66) if isinstance(model, ConnectNet) else (64, 96)
