@@ -17,12 +17,12 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from service.engine.base import falls_short
-from service.engine.triton import provider_of
-from service.server import CLOSE_TIMEOUT_S
-from service.settings import PREFIX, Settings
-from tests.config_lint import parse
-from training.triton_config import CACHE_VOLUME, TRITON_RELEASE
+from silhouette_seg.engine.base import falls_short
+from silhouette_seg.engine.triton import provider_of
+from silhouette_seg.server.server import CLOSE_TIMEOUT_S
+from silhouette_seg.settings import PREFIX, Settings
+from tests.support.config_lint import parse
+from training.export.triton_config import CACHE_VOLUME, TRITON_RELEASE
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"

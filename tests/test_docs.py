@@ -8,14 +8,24 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.routes.describe import HEADERS, error_kinds
-from service.routes.options import PARAMETERS
-from service.routes.stream_options import STREAM_PARAMETERS
-from service.settings import CLIENT_KEY, PREFIX, Settings
-from service.spec import load_spec
-from service.streaming.wire import Close
-from service.telemetry import Telemetry
-from tests.documents import DOCUMENTS, ROOT, all_blocks, anchors, blocks, links, prose, quoted, rows
+from silhouette_seg.api.openapi import HEADERS, error_kinds
+from silhouette_seg.api.request.parameters import PARAMETERS
+from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
+from silhouette_seg.settings import CLIENT_KEY, PREFIX, Settings
+from silhouette_seg.spec import load_spec
+from silhouette_seg.streaming.protocol import Close
+from silhouette_seg.telemetry import Telemetry
+from tests.support.documents import (
+    DOCUMENTS,
+    ROOT,
+    all_blocks,
+    anchors,
+    blocks,
+    links,
+    prose,
+    quoted,
+    rows,
+)
 
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"

@@ -9,14 +9,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from service.batcher import Batcher
-from service.engine import open_engine, open_remote
-from service.engine.base import Engine, Terms
-from service.errors import EngineFailed, Unavailable
-from service.spec import SPEC_FILE, ModelSpec, load_spec
-from tests.tiny_model import tiny_spec, write_tiny_model
+from silhouette_seg.engine import open_engine, open_remote
+from silhouette_seg.engine.base import Engine, Terms
+from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.errors import EngineFailed, Unavailable
+from silhouette_seg.spec import SPEC_FILE, ModelSpec, load_spec
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 from tests.triton.server import missing, serve
-from training.triton_config import write_configs
+from training.export.triton_config import write_configs
 
 Open = Callable[[ModelSpec, Path], Engine]
 

@@ -6,13 +6,13 @@ import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
-from service.engine import triton
-from service.spec import SPEC_FILE, load_spec
-from tests.config_lint import complaints, parse
-from tests.published import REPOSITORY, assert_published
-from tests.tiny_model import tiny_spec, write_tiny_model
-from training.card import card
-from training.triton_config import main, tensorrt_options, write_configs
+from silhouette_seg.engine import triton
+from silhouette_seg.spec import SPEC_FILE, load_spec
+from tests.support.config_lint import complaints, parse
+from tests.support.published import REPOSITORY, assert_published
+from tests.support.tiny_model import tiny_spec, write_tiny_model
+from training.export.model_card import card
+from training.export.triton_config import main, tensorrt_options, write_configs
 
 MODELS = sorted(
     {file.parent.parent for file in REPOSITORY.glob("*/*/model.onnx")}

@@ -6,9 +6,9 @@ import asyncio
 import signal
 from types import FrameType
 
-from service.cli import main
-from service.engine import ENGINES
-from tests import fakes
+from silhouette_seg.cli.main import main
+from silhouette_seg.engine import ENGINES
+from tests.support import fakes
 
 
 def hold(number: int, frame: FrameType | None) -> None:
@@ -23,7 +23,7 @@ def release(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    ENGINES["held"] = "tests.fakes:open_gated"
+    ENGINES["held"] = "tests.support.fakes:open_gated"
     signal.signal(signal.SIGUSR1, hold)
     signal.signal(signal.SIGUSR2, release)
     main()

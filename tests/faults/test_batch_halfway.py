@@ -4,13 +4,13 @@ import httpx
 import numpy as np
 import pytest
 
-from service.client import Client, Refused, Segmented
-from service.engine.checked import FAILURES
-from service.errors import EngineFailed
+from silhouette_seg.client import Client, Refused, Segmented
+from silhouette_seg.engine.health import FAILURES
+from silhouette_seg.errors import EngineFailed
 from tests.faults.metrics import Metrics
-from tests.images import make_png, person
 from tests.integration.conftest import in_process
 from tests.integration.pictures import pixels, refusal
+from tests.support.images import make_png, person
 
 WIDTHS = tuple(range(40, 56, 2))
 ANSWERED = 3

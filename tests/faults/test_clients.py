@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.faults.metrics import value
-from tests.images import make_jpeg, quadrants
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
+from tests.support.images import make_jpeg, quadrants
 
 JPEG = make_jpeg(quadrants())
 

@@ -7,16 +7,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from service.app import create_app, drain
-from service.engine import checked
-from service.engine.checked import FAILURES
-from service.engine.fake import FakeEngine
-from service.errors import EngineFailed
+from silhouette_seg.app import create_app
+from silhouette_seg.engine import health
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.engine.health import FAILURES
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.lifecycle import drain
 from tests.faults.metrics import Metrics
-from tests.images import make_jpeg, quadrants
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process
 from tests.integration.leaving import post_and_leave
 from tests.integration.pictures import picture, refusal
+from tests.support.images import make_jpeg, quadrants
 
 JPEG = make_jpeg(quadrants())
 READY = ("/readyz", "/v2/health/ready", "/v2/models/connectnet/ready")
@@ -41,7 +42,7 @@ def metrics(service) -> Metrics:
 @pytest.fixture
 def impatient(monkeypatch) -> None:
     """A check may follow at once on the one before."""
-    monkeypatch.setattr(checked, "CHECK_EVERY_S", 0.0)
+    monkeypatch.setattr(health, "CHECK_EVERY_S", 0.0)
 
 
 async def fail(service: InProcess, times: int) -> None:
@@ -124,7 +125,7 @@ async def test_a_photo_that_fails_alone_does_not_make_a_service_unready(service,
 
 
 async def test_an_engine_that_hangs_is_not_ready(settings_with, gated, impatient, monkeypatch):
-    monkeypatch.setattr(checked, "CHECK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(health, "CHECK_TIMEOUT_S", 0.05)
     settings = settings_with(engine="gated", workers=1, request_timeout_s=0.1)
     async with in_process(settings) as service:
         metrics = Metrics(service.client)
@@ -140,7 +141,7 @@ async def test_an_engine_that_hangs_is_not_ready(settings_with, gated, impatient
         assert await metrics.requests(504, "deadline_exceeded") == posts
         assert await metrics.failing()
 
-        monkeypatch.setattr(checked, "CHECK_TIMEOUT_S", PATIENCE_S)
+        monkeypatch.setattr(health, "CHECK_TIMEOUT_S", PATIENCE_S)
         gated[0].gate.set()
         assert (await service.client.get("/readyz")).status_code == 200
         assert not await metrics.failing()

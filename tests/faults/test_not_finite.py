@@ -13,19 +13,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.batcher import Batcher
-from service.engine.checked import FAILURES, Checked
-from service.engine.fake import FakeEngine
-from service.errors import EngineFailed
-from service.routing import find_faces, route
-from service.spec import ResizeRule
-from service.vision.geometry import place
-from tests.fake_triton import FakeTriton, listening
+from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.engine.health import FAILURES, Checked
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.pipeline.faces import find_faces, route
+from silhouette_seg.spec import ResizeRule
+from silhouette_seg.vision.geometry import place
 from tests.faults.metrics import Metrics
-from tests.images import make_png
 from tests.integration.conftest import InProcess, in_process
 from tests.integration.pictures import picture, refusal
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.fake_triton import FakeTriton, listening
+from tests.support.images import make_png
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 PHOTO = make_png(np.full((48, 64, 3), (200, 128, 0), np.uint8))
 COLUMNS = ("score", "top", "left", "height", "width")

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from aioice import ice
 
-from service import server
-from service.engine import checked
-from service.engine.checked import FAILURES
-from service.engine.fake import FakeEngine
-from service.errors import EngineFailed
-from service.streaming.wire import Kind, unpack
+from silhouette_seg.engine import health
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.engine.health import FAILURES
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.server import server
+from silhouette_seg.streaming.protocol import Kind, unpack
 from tests.faults.metrics import Metrics
-from tests.images import make_png
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process, on_socket, until
 from tests.integration.pictures import refusal
 from tests.integration.stream_peer import error_of, frame, result_of, streaming
@@ -30,13 +29,14 @@ from tests.integration.test_stream_sockets import (
     raw,
 )
 from tests.integration.webrtc_peer import Client
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.images import make_png
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
     """A check may follow at once on the one before."""
-    monkeypatch.setattr(checked, "CHECK_EVERY_S", 0.0)
+    monkeypatch.setattr(health, "CHECK_EVERY_S", 0.0)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ class TestWebRTC:
             await client.sees(2)
 
     async def test_a_failure_that_nobody_foresaw_ends_it(self, calling, gated, caplog):
-        caplog.set_level("INFO", "service.streaming")
+        caplog.set_level("INFO", "silhouette_seg.streaming")
         async with calling() as (service, client):
             gated[0].fail_next(ZeroDivisionError("secret of the engine"))
             await until(lambda: service.parts.streams.count == 0)

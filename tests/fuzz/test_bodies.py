@@ -10,11 +10,11 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.routes.multipart import MAX_PARTS
-from service.routes.options import PARAMETERS
-from service.routes.removebg.options import PARAMETERS as REMOVEBG
+from silhouette_seg.api.removebg.parameters import PARAMETERS as REMOVEBG
+from silhouette_seg.api.request.multipart import MAX_PARTS
+from silhouette_seg.api.request.parameters import PARAMETERS
 from tests.fuzz.sound import sound
-from tests.images import make_jpeg, make_png, quadrants
+from tests.support.images import make_jpeg, make_png, quadrants
 
 JPEG, PNG = make_jpeg(quadrants(16, 24)), make_png(quadrants(16, 24))
 FORM = "multipart/form-data; boundary="

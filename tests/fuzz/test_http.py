@@ -11,11 +11,11 @@ import httpx
 import numpy as np
 import pytest
 
-from service import http_connection
-from service.http_connection import MAX_AHEAD, MAX_HEAD_BYTES
+from silhouette_seg.server import http_protocol
+from silhouette_seg.server.http_protocol import MAX_AHEAD, MAX_HEAD_BYTES
 from tests.fuzz.sound import left_nothing
-from tests.images import make_jpeg, make_png, quadrants
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
+from tests.support.images import make_jpeg, make_png, quadrants
 
 JPEG = make_jpeg(quadrants())
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -43,9 +43,9 @@ def lives_on(server):
 @pytest.fixture
 def hurried(monkeypatch):
     """So that a test need not wait as long as a client may."""
-    monkeypatch.setattr(http_connection, "HEAD_S", 0.3)
-    monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 0.3)
-    monkeypatch.setattr(http_connection, "TAKEN_EVERY_S", 0.3)
+    monkeypatch.setattr(http_protocol, "HEAD_S", 0.3)
+    monkeypatch.setattr(http_protocol, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(http_protocol, "TAKEN_EVERY_S", 0.3)
 
 
 def connect(service: OnSocket) -> socket.socket:
@@ -250,8 +250,8 @@ def test_who_does_not_take_the_answer_is_cut_off(settings_with):
         connection.connect(("127.0.0.1", service.port))
         head = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(noise) + noise)
-        service.wait(lambda: service.server.server_state.total_requests > 0)
-        service.wait(lambda: not service.server.server_state.connections)
+        service.wait(lambda: service.server.server.server_state.total_requests > 0)
+        service.wait(lambda: not service.server.server.server_state.connections)
 
 
 def test_who_takes_the_answer_slowly_gets_it(settings_with):
@@ -261,7 +261,7 @@ def test_who_takes_the_answer_slowly_gets_it(settings_with):
         connection.sendall(
             head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(noise) + noise
         )
-        service.wait(lambda: service.server.server_state.total_requests > 0)
+        service.wait(lambda: service.server.server.server_state.total_requests > 0)
         answer = everything(connection)
     size = int(answer.partition(b"content-length: ")[2].split()[0])
     assert len(answer.partition(b"\r\n\r\n")[2]) == size

@@ -3,9 +3,9 @@
 import collections
 import json
 
-from tests.images import bent, damaged, make_png, quadrants
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, pixels, problem
+from tests.support.images import bent, damaged, make_png, quadrants
 
 QUERIES = (
     "",

@@ -9,10 +9,10 @@ from aioice import ice
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.streaming.webrtc.offer import MAX_CANDIDATES
+from silhouette_seg.streaming.webrtc.offer import MAX_CANDIDATES
 from tests.fuzz.sound import sound
 from tests.integration.conftest import in_process, until
-from tests.unit.streaming.test_webrtc_offer import (
+from tests.unit.streaming.webrtc.test_offer import (
     H264,
     OPUS,
     VP8,

@@ -20,12 +20,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from service.app import create_app
-from service.settings import Settings
+from silhouette_seg.app import create_app
+from silhouette_seg.settings import Settings
 from tests.fuzz.sound import left_nothing
-from tests.images import make_jpeg, make_png, quadrants
 from tests.integration.conftest import on_socket
-from tests.tiny_model import write_tiny_model
+from tests.support.images import make_jpeg, make_png, quadrants
+from tests.support.tiny_model import write_tiny_model
 
 AS_DESCRIBED = [
     status_code_conformance,

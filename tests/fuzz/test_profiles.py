@@ -5,10 +5,10 @@ import struct
 
 import pytest
 
-from service.vision.colour import Treatment
-from service.vision.decode import decode, read_header
-from service.vision.icc import BadProfile, check_tables
-from tests.images import icc_profile, make_jpeg, person, table_profile
+from silhouette_seg.vision.codec.colour import Treatment
+from silhouette_seg.vision.codec.decode import decode, read_header
+from silhouette_seg.vision.codec.icc import BadProfile, check_tables
+from tests.support.images import icc_profile, make_jpeg, person, table_profile
 
 SMALL = person(24, 32)
 UNIT = struct.pack(">9i", *(65536 * (n % 4 == 0) for n in range(9)))

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.routes.stream_options import STREAM_PARAMETERS
-from service.streaming.wire import MAX_MEMBERS, Close, Kind, unpack
-from tests.images import damaged
+from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
+from silhouette_seg.streaming.protocol import MAX_MEMBERS, Close, Kind, unpack
 from tests.integration.conftest import on_socket
 from tests.integration.stream_peer import JPEG, Closed, config, connected, frame
 from tests.integration.test_stream_sockets import (
@@ -26,6 +25,7 @@ from tests.integration.test_stream_sockets import (
     message,
     until_seen,
 )
+from tests.support.images import damaged
 
 Sent = list[bytes | str]
 CONTINUATION, PONG = 0, 10

@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from service.app import create_app
-from service.engine import ENGINES
-from service.engine.fake import FakeEngine
-from service.routes.parts import Parts
-from service.server import Server, bind
-from service.settings import Settings
-from tests import fakes
-from tests.tiny_model import write_tiny_model
+from silhouette_seg.api.gateway import Parts
+from silhouette_seg.app import create_app
+from silhouette_seg.engine import ENGINES
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.server.server import Server, bind
+from silhouette_seg.settings import Settings
+from tests.support import fakes
+from tests.support.tiny_model import write_tiny_model
 
 PATIENCE_S = 20
 
@@ -95,7 +95,7 @@ async def service(settings_with) -> AsyncIterator[InProcess]:
 @pytest.fixture
 def gated(monkeypatch) -> Iterator[list[FakeEngine]]:
     """Makes `engine="gated"` known; the engines it opened, which the test can stop."""
-    monkeypatch.setitem(ENGINES, "gated", "tests.fakes:open_gated")
+    monkeypatch.setitem(ENGINES, "gated", "tests.support.fakes:open_gated")
     fakes.OPENED.clear()
     yield fakes.OPENED
     fakes.OPENED.clear()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from service.streaming.wire import (
+from silhouette_seg.streaming.protocol import (
     SUBPROTOCOL,
     Header,
     Kind,
@@ -17,8 +17,8 @@ from service.streaming.wire import (
     unpack_result,
     write_text,
 )
-from tests.images import make_jpeg, quadrants
 from tests.integration.conftest import PATIENCE_S
+from tests.support.images import make_jpeg, quadrants
 
 JPEG = make_jpeg(quadrants())
 

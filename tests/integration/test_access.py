@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.images import make_jpeg, quadrants
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, refusal
+from tests.support.images import make_jpeg, quadrants
 
 JPEG = make_jpeg(quadrants())
 ORIGIN = "https://shop.example"

@@ -20,10 +20,9 @@ import httpx
 import numpy as np
 import pytest
 
-from service.app import drain
-from service.errors import EngineFailed
-from service.safe_headers import HEADERS
-from tests.images import TEXT, bent, make_jpeg, make_png, make_webp, quadrants
+from silhouette_seg.api.middleware.security_headers import HEADERS
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import (
     PATIENCE_S,
     InProcess,
@@ -35,6 +34,7 @@ from tests.integration.conftest import (
 from tests.integration.leaving import post_and_leave
 from tests.integration.pictures import pixels, refusal
 from tests.integration.test_refusals import BAD_IMAGES
+from tests.support.images import TEXT, bent, make_jpeg, make_png, make_webp, quadrants
 
 PATH = "/v1/segment/batch"
 JPEG = make_jpeg(quadrants())
@@ -577,7 +577,7 @@ def test_parts_leave_as_soon_as_they_are_done(settings_with, gated):
     """The engine answers one photo and is shut again: its part is there, the next is in work."""
     with on_socket(settings_with(engine="gated", workers=1)) as service:
         engine = gated[0]
-        loop = service.server.servers[0].get_loop()
+        loop = service.server.server.servers[0].get_loop()
         engine.gate.clear()
         before = len(engine.batches)
 

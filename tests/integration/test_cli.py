@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
-from tests.images import TEXT, make_jpeg, make_png, quadrants
+from silhouette_seg.cli.main import app
 from tests.integration.pictures import pixels
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.images import TEXT, make_jpeg, make_png, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 
 @pytest.fixture

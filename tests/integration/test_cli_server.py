@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
-from service.settings import CLIENT_KEY, Settings
-from tests.images import TEXT, make_jpeg, make_png, quadrants
+from silhouette_seg.cli.main import app
+from silhouette_seg.settings import CLIENT_KEY, Settings
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.pictures import pixels
+from tests.support.images import TEXT, make_jpeg, make_png, quadrants
 
 KEY = "a key of the tests"
 

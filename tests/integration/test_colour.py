@@ -8,8 +8,8 @@ import base64
 import numpy as np
 import pytest
 
-from tests.images import make, make_jpeg, make_png, rgb_profile
 from tests.integration.pictures import picture, pixels
+from tests.support.images import make, make_jpeg, make_png, rgb_profile
 
 P3 = rgb_profile("Display P3")
 RED_IN_P3 = (234, 51, 35)

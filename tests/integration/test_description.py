@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from service.errors import InternalError
-from service.routes.describe import error_kinds
-from service.routes.options import PARAMETERS
-from tests.images import make_jpeg
+from silhouette_seg.api.openapi import error_kinds
+from silhouette_seg.api.request.parameters import PARAMETERS
+from silhouette_seg.errors import InternalError
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
+from tests.support.images import make_jpeg
 
 BINARY = {"type": "string", "format": "binary"}
 

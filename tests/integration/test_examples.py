@@ -20,13 +20,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from service.cli import app
-from service.settings import Settings
-from tests.documents import Block, all_blocks
-from tests.images import make
+from silhouette_seg.cli.main import app
+from silhouette_seg.settings import Settings
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.visit import FLAGS
-from tests.videos import make_video
+from tests.support.documents import Block, all_blocks
+from tests.support.images import make
+from tests.support.videos import make_video
 
 ADDRESS = "127.0.0.1:8000"
 """As it stands in the examples."""

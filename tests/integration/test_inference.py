@@ -11,15 +11,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from service.app import drain
-from service.engine.fake import FakeEngine
-from service.errors import EngineFailed
-from service.spec import load_spec
-from tests.fake_triton import FakeTriton, listening
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.lifecycle import drain
+from silhouette_seg.spec import load_spec
 from tests.integration.conftest import PATIENCE_S, in_process, on_socket, until
 from tests.integration.leaving import post_and_leave
 from tests.integration.test_server import connect, everything
-from tests.tensors import (
+from tests.support.fake_triton import FakeTriton, listening
+from tests.support.tensors import (
     KINDS,
     LENGTH,
     answer_of,
@@ -30,7 +30,7 @@ from tests.tensors import (
     made_inputs,
     output_of,
 )
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 NAMES = ("connectnet", "face_detector", "md_trisenet", "rcrnet")
 MAX_BATCH = 8

@@ -9,15 +9,16 @@ import onnxruntime
 import pytest
 from starlette.types import Message
 
-from service import render
-from service.app import create_app, drain
-from service.engine.base import PRIORITY, Priority
-from service.errors import EngineFailed
-from service.vision.decode import decode, read_header
-from tests.images import make_jpeg, make_png, quadrants
+from silhouette_seg.app import create_app
+from silhouette_seg.engine.base import PRIORITY, Priority
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.lifecycle import drain
+from silhouette_seg.pipeline import photo
+from silhouette_seg.vision.codec.decode import decode, read_header
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process, until
 from tests.integration.leaving import post_and_leave, scope_of
 from tests.integration.pictures import picture, refusal
+from tests.support.images import make_jpeg, make_png, quadrants
 
 JPEG = make_jpeg(quadrants())
 
@@ -196,7 +197,7 @@ async def test_photo_whose_thread_outlasts_the_deadline_keeps_its_turn(settings_
         return b""
 
     async with in_process(settings_with(request_timeout_s=0.2)) as service:
-        monkeypatch.setattr(render, "encode", stuck)
+        monkeypatch.setattr(photo, "encode", stuck)
         refusal(await service.segment(JPEG), 504, "deadline_exceeded")
         assert began.is_set()
         assert service.parts.door.requests == 0

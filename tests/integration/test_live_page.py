@@ -21,11 +21,11 @@ import pytest
 from PIL import Image, ImageDraw
 from websockets.sync.client import connect
 
-from service.settings import Settings
-from service.streaming import wire
-from tests.images import make
+from silhouette_seg.settings import Settings
+from silhouette_seg.streaming import protocol
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.visit import FLAGS, Visit
+from tests.support.images import make
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -337,8 +337,8 @@ def test_full_server_is_tried_again_on_request(visit_to, live_settings):
     with on_socket(live_settings(max_streams=1, max_streams_per_caller=2)) as running:
         live = visit_to(running)
         url = running.url.replace("http", "ws") + "/v1/stream"
-        with connect(url, subprotocols=[wire.SUBPROTOCOL], proxy=None) as other:
-            other.send(wire.write_text("config", {}))
+        with connect(url, subprotocols=[protocol.SUBPROTOCOL], proxy=None) as other:
+            other.send(protocol.write_text("config", {}))
             assert json.loads(other.recv())["type"] == "ready"
             live.start()
             assert "The server is full" in live.alert()
@@ -406,8 +406,10 @@ def test_phone_shows_everything_without_scrolling_sideways(scheme, visit_to, run
 
 def test_wire_of_the_page_is_that_of_the_server(visit_to, running):
     live = visit_to(running)
-    header = wire.Header(wire.Kind.RESULT, 2**32 - 1, 123_456_789, wire.Flags.FOREGROUND)
-    message = wire.pack_result(header, wire.Result(640, 480, 7, 12_500), b"jpeg")
+    header = protocol.Header(
+        protocol.Kind.RESULT, 2**32 - 1, 123_456_789, protocol.Flags.FOREGROUND
+    )
+    message = protocol.pack_result(header, protocol.Result(640, 480, 7, 12_500), b"jpeg")
     seen = live.page.evaluate(
         """async bytes => {
           const { frameHeader, readMessage, readResult } = await import('/web/wire.js');
@@ -418,12 +420,12 @@ def test_wire_of_the_page_is_that_of_the_server(visit_to, running):
         }""",
         list(message),
     )
-    sent, rest = wire.unpack(bytes(seen["sent"]))
+    sent, rest = protocol.unpack(bytes(seen["sent"]))
 
     assert seen["header"] == {"kind": 2, "flags": 1, "seq": 2**32 - 1, "sentMs": 123_456.789}
     assert seen["result"] == {"width": 640, "height": 480, "skipped": 7, "serverMs": 12.5}
     assert bytes(seen["picture"]) == b"jpeg"
-    assert sent == wire.Header(wire.Kind.FRAME, 4_000_000_000, 1_234_568)
+    assert sent == protocol.Header(protocol.Kind.FRAME, 4_000_000_000, 1_234_568)
     assert not rest
 
 

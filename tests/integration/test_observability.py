@@ -9,12 +9,12 @@ from math import prod
 
 import httpx
 
-from service.telemetry import logging_config
-from tests.documents import ROOT, blocks
-from tests.images import make_jpeg, quadrants
+from silhouette_seg.telemetry import logging_config
 from tests.integration.conftest import in_process, on_socket, until
 from tests.integration.pictures import picture, refusal
-from tests.otlp import collecting
+from tests.support.documents import ROOT, blocks
+from tests.support.images import make_jpeg, quadrants
+from tests.support.otlp import collecting
 
 DOCUMENT = ROOT / "docs/metrics.md"
 JPEG = make_jpeg(quadrants())
@@ -106,7 +106,7 @@ async def test_a_line_of_json_says_what_a_request_was(service):
     assert event.pop("time")
     assert event == {
         "level": "INFO",
-        "logger": "service.exchange",
+        "logger": "silhouette_seg.api.middleware.request_log",
         "method": "POST",
         "route": "/v1/segment",
         "status": 200,
@@ -123,7 +123,9 @@ async def test_a_refusal_has_its_code_and_nothing_that_the_client_made_up(servic
         refusal(await service.client.get("/v1/models/canary"), 404, "not_found")
         answer = await service.client.get("/v2/models/canary")
         assert answer.status_code == 404
-    events = [json.loads(line) for line in lines() if "service.exchange" in line]
+    events = [
+        json.loads(line) for line in lines() if "silhouette_seg.api.middleware.request_log" in line
+    ]
     assert [(event["status"], event["code"]) for event in events][:1] == [(404, "not_found")]
     assert "canary" not in "".join(lines())
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import astronaut
 
-from tests.images import make, quadrants
 from tests.integration.conftest import on_socket
 from tests.integration.visit import FLAGS, Visit
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.images import make, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from service.routes.multipart import MAX_PARTS, MAX_TEXT_BYTES
-from tests.images import (
+from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES
+from tests.integration.conftest import in_process
+from tests.integration.pictures import picture, problem, refusal
+from tests.support.images import (
     TEXT,
     make_animated,
     make_bomb,
@@ -18,8 +20,6 @@ from tests.images import (
     person,
     quadrants,
 )
-from tests.integration.conftest import in_process
-from tests.integration.pictures import picture, problem, refusal
 
 JPEG = make_jpeg(quadrants())
 

@@ -8,16 +8,16 @@ from contextlib import AsyncExitStack
 import pytest
 from grpc import StatusCode
 
-from service.app import drain
-from service.errors import EngineFailed
-from service.files import FileOrder, plan, segment_files
-from service.routes.options import parse
-from service.spec import load_spec
-from service.vision.header import ImageFormat
-from tests.fake_triton import FakeTriton, listening
-from tests.images import make_jpeg, quadrants
+from silhouette_seg.api.request.parameters import parse
+from silhouette_seg.cli.local import FileOrder, plan, segment_files
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.lifecycle import drain
+from silhouette_seg.spec import load_spec
+from silhouette_seg.vision.codec.header import ImageFormat
 from tests.integration.conftest import PATIENCE_S, in_process
 from tests.integration.pictures import picture, refusal
+from tests.support.fake_triton import FakeTriton, listening
+from tests.support.images import make_jpeg, quadrants
 
 JPEG = make_jpeg(quadrants())
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -129,7 +129,7 @@ async def test_the_process_ends_when_the_start_is_refused(repository, triton, po
         "SILHOUETTE_MODEL_REPOSITORY": str(repository),
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service", "serve", "--port", "0"),
+        *(sys.executable, "-m", "silhouette_seg", "serve", "--port", "0"),
         env={**os.environ, **settings},
         stderr=asyncio.subprocess.PIPE,
     )

@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack
 import pytest
 from grpc import StatusCode
 
-from service.spec import load_spec
-from tests.fake_triton import FakeTriton, listening
-from tests.images import make_jpeg
+from silhouette_seg.spec import load_spec
 from tests.integration.conftest import PATIENCE_S, in_process
 from tests.integration.pictures import refusal
+from tests.support.fake_triton import FakeTriton, listening
+from tests.support.images import make_jpeg
 
 JPEG = make_jpeg()
 

@@ -19,12 +19,12 @@ import pytest
 import removebg.removebg as public_client
 import requests
 
-from service.app import drain
-from service.errors import EngineFailed
-from tests.images import bent, make_jpeg, make_png, quadrants
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import InProcess, OnSocket, in_process, on_socket, until
 from tests.integration.pictures import picture, pixels
 from tests.integration.test_refusals import BAD_IMAGES
+from tests.support.images import bent, make_jpeg, make_png, quadrants
 
 PATH = "/v1.0/removebg"
 HEIGHT, WIDTH = 64, 96
@@ -265,7 +265,11 @@ async def test_what_their_clients_send_without_meaning_it_is_taken(service):
 
 
 async def test_sources(service):
-    error_of(await service.client.post(PATH, files={"size": (None, "auto")}), 400, "missing_source")
+    error_of(
+        await service.client.post(PATH, files={"size": (None, "auto")}),
+        400,
+        "missing_source",
+    )
     error_of(await service.client.post(PATH, json={}), 400, "missing_source")
     error_of(await post(service, b""), 400, "missing_source")
     error_of(await post(service, image_file_b64=BASE64), 400, "multiple_sources")

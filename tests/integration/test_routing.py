@@ -10,11 +10,11 @@ import re
 import numpy as np
 import pytest
 
-from service.routing import Domain
-from tests.images import make_jpeg, make_png
+from silhouette_seg.pipeline.faces import Domain
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, refusal
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.images import make_jpeg, make_png
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 NAMES = ("connectnet", "face_detector", "md_trisenet", "rcrnet")
 RED = 192

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import EngineFailed
-from tests.images import make_jpeg, make_png, make_webp, person, quadrants
+from silhouette_seg.errors import EngineFailed
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, pixels, refusal
+from tests.support.images import make_jpeg, make_png, make_webp, person, quadrants
 
 HEIGHT, WIDTH = 96, 128
 RED, GREEN, BLUE, WHITE = (24, 32), (24, 96), (72, 32), (72, 96)

@@ -12,10 +12,10 @@ from contextlib import closing
 import httpx
 import pytest
 
-from service.server import CannotListen, bind
-from tests.images import make_jpeg, person, quadrants
+from silhouette_seg.server.server import CannotListen, bind
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
 from tests.integration.pictures import picture, refusal
+from tests.support.images import make_jpeg, person, quadrants
 
 JPEG = make_jpeg(quadrants())
 
@@ -159,7 +159,7 @@ def test_running_request_is_answered_before_the_end(settings_with, gated):
         asking = threading.Thread(target=ask)
         asking.start()
         service.wait(lambda: engine.running == 1)
-        service.server.should_exit = True
+        service.server.server.should_exit = True
         with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as client:
             service.wait(lambda: client.get("/readyz").status_code == 503)
             refused = post(client)
@@ -181,19 +181,19 @@ def test_second_interrupt_ends_the_drain(settings_with, gated):
         with closing(connect(service)) as connection:
             connection.sendall(head(f"Content-Length: {len(JPEG)}") + JPEG)
             service.wait(lambda: gated[0].running == 1)
-            service.server.handle_exit(signal.SIGINT, None)
+            service.server.server.handle_exit(signal.SIGINT, None)
             with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as client:
                 service.wait(lambda: client.get("/readyz").status_code == 503)
             assert service.thread.is_alive()
 
-            service.server.handle_exit(signal.SIGINT, None)
+            service.server.server.handle_exit(signal.SIGINT, None)
             service.thread.join(PATIENCE_S)
             assert not service.thread.is_alive()
 
 
 def release(service: OnSocket, call) -> None:
     """Runs a call on the server's own loop."""
-    service.server.servers[0].get_loop().call_soon_threadsafe(call)
+    service.server.server.servers[0].get_loop().call_soon_threadsafe(call)
 
 
 def test_port_that_is_taken_is_told_in_one_line():
@@ -210,7 +210,7 @@ def test_address_that_is_not_ours_is_told():
 
 def start(repository, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", *arguments],
+        [sys.executable, "-m", "silhouette_seg", "serve", *arguments],
         env={**os.environ, "SILHOUETTE_MODEL_REPOSITORY": str(repository)},
         stderr=subprocess.PIPE,
         text=True,

@@ -7,12 +7,20 @@ from typing import NoReturn
 
 import pytest
 
-from service.errors import EngineFailed, Overloaded
-from service.routes import stream
-from service.streaming import streams
-from service.streaming.websocket import BAD_FRAMES
-from service.streaming.wire import CREDITS, Close, Flags, Header, Kind, pack, unpack, write_text
-from tests.images import make_bomb, make_jpeg, make_webp, person, quadrants
+from silhouette_seg.admission import stream_limit
+from silhouette_seg.api import stream
+from silhouette_seg.errors import EngineFailed, Overloaded
+from silhouette_seg.streaming.protocol import (
+    CREDITS,
+    Close,
+    Flags,
+    Header,
+    Kind,
+    pack,
+    unpack,
+    write_text,
+)
+from silhouette_seg.streaming.websocket import BAD_FRAMES
 from tests.integration.conftest import in_process, until
 from tests.integration.pictures import pixels
 from tests.integration.stream_peer import (
@@ -26,7 +34,8 @@ from tests.integration.stream_peer import (
     result_of,
     streaming,
 )
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.images import make_bomb, make_jpeg, make_webp, person, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 BAD = frame(0, b"no picture")
 
@@ -660,7 +669,10 @@ class TestTold:
 
 
 async def test_streams_and_photos_do_not_mix(service):
-    async with streaming(service.app, format="png") as one, streaming(service.app) as other:
+    async with (
+        streaming(service.app, format="png") as one,
+        streaming(service.app) as other,
+    ):
         for seq in range(5):
             one.send(frame(seq, make_jpeg(person())))
             other.send(frame(seq))
@@ -672,7 +684,7 @@ async def test_streams_and_photos_do_not_mix(service):
 
 async def test_peers_that_never_say_what_they_want_leave_room_for_others(service, monkeypatch):
     """Before a key was seen: each could send a message of the largest size."""
-    monkeypatch.setattr(streams, "MOST_AT_THE_DOOR", 2)
+    monkeypatch.setattr(stream_limit, "MOST_AT_THE_DOOR", 2)
     service.parts.streams.most = 2
     async with connected(service.app) as first, connected(service.app):
         async with connected(service.app) as third:

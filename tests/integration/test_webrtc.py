@@ -13,12 +13,12 @@ import pytest
 from aioice import ice
 from aiortc import AudioStreamTrack
 
-from service.errors import EngineFailed
-from tests.images import make_png
+from silhouette_seg.errors import EngineFailed
 from tests.integration.conftest import InProcess, in_process, on_socket, until
 from tests.integration.pictures import problem, refusal
 from tests.integration.webrtc_peer import SDP, Client
-from tests.unit.streaming.test_webrtc_offer import OPUS, VP8, VP9, damaged, offer, section, video
+from tests.support.images import make_png
+from tests.unit.streaming.webrtc.test_offer import OPUS, VP8, VP9, damaged, offer, section, video
 
 BLUE = "?background=%231040c0"
 NEAR = 14
@@ -223,7 +223,10 @@ async def test_sound_is_read_and_dropped(serving):
 
 
 async def test_low_latency(serving):
-    async with serving(webrtc_low_latency=True) as service, Client(service.client, BLUE) as client:
+    async with (
+        serving(webrtc_low_latency=True) as service,
+        Client(service.client, BLUE) as client,
+    ):
         seen = await client.sees(15)
         assert [each.number for each in seen] == sorted({each.number for each in seen})
         assert is_near(seen[-1].at(0.5, 0.25), client.camera.left)
@@ -277,7 +280,7 @@ async def wait(client: Client) -> None:
     ],
 )
 async def test_a_stream_ends(serving, caplog, end, terms, reason):
-    caplog.set_level("INFO", "service.streaming")
+    caplog.set_level("INFO", "silhouette_seg.streaming")
     async with serving(**terms) as service, Client(service.client) as client:
         if end is not wait:
             await client.sees(1)
@@ -293,7 +296,7 @@ async def test_a_stream_ends(serving, caplog, end, terms, reason):
 
 
 async def test_an_offer_and_then_silence(serving, caplog):
-    caplog.set_level("INFO", "service.streaming")
+    caplog.set_level("INFO", "silhouette_seg.streaming")
     async with serving(webrtc_connect_s=0.3) as service:
         answer = await post(service, offer(video()))
         assert answer.status_code == 201

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.images import make_jpeg, person
 from tests.memory.group import limited, within
 from tests.memory.traffic import CAMERA, PATH, camera_photo
+from tests.support.images import make_jpeg, person
 from training.benchmark.server import SERVICE, serving
 from training.benchmark.wire import Connection, get, post
 

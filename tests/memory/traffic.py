@@ -10,16 +10,9 @@ from functools import cache
 import httpx
 import numpy as np
 
-from service.client import Client, Result
-from service.client.photos import Segmented
-from tests.images import (
-    TEXT,
-    make_bomb,
-    make_jpeg,
-    make_png,
-    make_webp,
-    person,
-)
+from silhouette_seg.client import Client, Result
+from silhouette_seg.client.photos import Segmented
+from tests.support.images import TEXT, make_bomb, make_jpeg, make_png, make_webp, person
 from training.benchmark.wire import HOST, Call, Connection, get, post
 
 CLIENTS = 4

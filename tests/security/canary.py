@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from tests.images import EXIF_ORIENTATION
+from tests.support.images import EXIF_ORIENTATION
 
 WORD = "canary-7f3a9c51e0"
 """Stands in the files as text, and in their names."""

@@ -24,11 +24,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from service.streaming.wire import SUBPROTOCOL
+from silhouette_seg.streaming.protocol import SUBPROTOCOL
 from tests.integration.conftest import PATIENCE_S
 from tests.integration.stream_peer import config, frame
 from tests.security.canary import WORD, Canary
-from tests.unit.streaming.test_webrtc_offer import offer, video
+from tests.unit.streaming.webrtc.test_offer import offer, video
 
 CANARY = Canary()
 FILES = {"png": CANARY.png, "jpeg": CANARY.jpeg, "webp": CANARY.webp}
@@ -106,7 +106,15 @@ def _served(
     }
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [*(follow if traced else ()), sys.executable, "-m", "service", "serve", "--port", "0"],
+            [
+                *(follow if traced else ()),
+                sys.executable,
+                "-m",
+                "silhouette_seg",
+                "serve",
+                "--port",
+                "0",
+            ],
             cwd=work,
             env=environment,
             stdout=errors,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.safe_headers import NOTHING, POLICY
-from tests.images import make_jpeg, quadrants
+from silhouette_seg.api.middleware.security_headers import NOTHING, POLICY
 from tests.integration.conftest import in_process
+from tests.support.images import make_jpeg, quadrants
 
 PAGES = ("/", "/docs")
 FILES = ("/web/app.js", "/web/style.css", "/web/icon.svg", "/docs/swagger-ui-bundle.js")

@@ -7,17 +7,17 @@ import traceback
 import pytest
 from pydantic import ValidationError
 
-from service.app import webrtc_terms
-from service.auth import Keyring
-from service.engine import ENGINES
-from service.engine.fake import FakeEngine
-from service.settings import Settings
-from service.streaming.webrtc.terms import read_ice_server
-from service.telemetry.logs import TextFormatter
-from tests.images import make_jpeg, quadrants
+from silhouette_seg.admission.keys import Keyring
+from silhouette_seg.assembly import webrtc_terms
+from silhouette_seg.engine import ENGINES
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.settings import Settings
+from silhouette_seg.streaming.webrtc.config import read_ice_server
+from silhouette_seg.telemetry.logs import TextFormatter
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
 from tests.integration.stream_peer import config, connected
+from tests.support.images import make_jpeg, quadrants
 
 KEY, OTHER, PASSWORD = "key-5b1d0c77", "guess-90aa41", "turn-password-3e8f"
 TURN = f"turn:user:{PASSWORD}@turn.example:3478"

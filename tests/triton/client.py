@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from service.spec import ModelSpec
+from silhouette_seg.spec import ModelSpec
 from tests.triton.faults import PATIENCE_S, FaultModel
 from tests.triton.server import TritonServer
 

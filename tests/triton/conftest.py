@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from tritonclient.grpc.aio import InferenceServerClient
 
-from tests.published import REPOSITORY
+from tests.support.published import REPOSITORY
 from tests.triton.faults import FaultModel, write_fault_model
 from tests.triton.server import TritonServer, missing, serve
 

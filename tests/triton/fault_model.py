@@ -1,4 +1,4 @@
-"""A model that misbehaves as it is asked to. Answers the red channel, as tests/tiny_model.py does.
+"""A model that misbehaves on request. It answers the red channel, as `tests/support/tiny_model.py`.
 
 Runs inside the server, where no other file of ours is; `tests/triton/faults.py` speaks with it.
 """

@@ -14,9 +14,9 @@ import httpx
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.vision.matte import PERSON_OVER
-from tests.images import make_png
+from silhouette_seg.vision.mask.quality import PERSON_OVER
 from tests.integration.pictures import picture, problem
+from tests.support.images import make_png
 from tests.triton.client import until
 
 PATIENCE_S = 60
@@ -47,7 +47,7 @@ def gateway_on(folder: Path, **settings: object) -> Iterator[Gateway]:
     log_file = folder / "gateway.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--port", "0"],
+            [sys.executable, "-m", "silhouette_seg", "serve", "--port", "0"],
             env=os.environ | ours,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -5,9 +5,9 @@ import asyncio
 import numpy as np
 import pytest
 
-from service.engine import open_remote
-from service.engine.base import DEADLINE, Terms
-from service.errors import DeadlineExceeded, EngineFailed, Overloaded
+from silhouette_seg.engine import open_remote
+from silhouette_seg.engine.base import DEADLINE, Terms
+from silhouette_seg.errors import DeadlineExceeded, EngineFailed, Overloaded
 from tests.triton.client import cancelled, until_waiting
 from tests.triton.faults import PATIENCE_S, QUEUE_SIZE, Fault
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from tests.tiny_model import write_tiny_model
+from tests.support.tiny_model import write_tiny_model
 from tests.triton.client import ask, until_waiting
 from tests.triton.faults import PATIENCE_S, QUEUE_SIZE, Fault
 from tests.triton.server import StartFailed, serve
-from training.triton_config import write_configs
+from training.export.triton_config import write_configs
 
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 LIVE, PHOTO = 1, 2

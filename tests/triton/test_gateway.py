@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.settings import Settings
+from silhouette_seg.settings import Settings
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
 from tests.triton.client import cancelled, until, until_waiting

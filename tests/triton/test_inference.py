@@ -18,9 +18,9 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
-from service.spec import ModelSpec, load_spec
-from tests.published import REPOSITORY
-from tests.tensors import KINDS, described, made_inputs, on_wire
+from silhouette_seg.spec import ModelSpec, load_spec
+from tests.support.published import REPOSITORY
+from tests.support.tensors import KINDS, described, made_inputs, on_wire
 from tests.triton.gateway import PATIENCE_S, gateway_on
 from tests.triton.test_served_models import NAMES, in_process
 

@@ -4,7 +4,7 @@ import re
 
 import httpx
 
-from tests.test_metrics import TRITON
+from tests.unit.telemetry.test_metrics import TRITON
 
 
 def test_metrics_of_the_dashboard_are_there(triton_server):

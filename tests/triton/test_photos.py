@@ -9,11 +9,11 @@ import httpx
 import numpy as np
 import pytest
 
-from service.routes.options import PARAMETERS
-from service.vision.decode import ImageFormat
-from tests.images import make_jpeg, make_png, person
+from silhouette_seg.api.request.parameters import PARAMETERS
+from silhouette_seg.vision.codec.decode import ImageFormat
 from tests.integration.pictures import picture, problem
-from tests.published import REPOSITORY
+from tests.support.images import make_jpeg, make_png, person
+from tests.support.published import REPOSITORY
 from tests.triton.gateway import PATIENCE_S, gateway_on, until_ready
 
 PATIENT = {"queue_timeout_s": PATIENCE_S, "request_timeout_s": PATIENCE_S}

@@ -8,9 +8,9 @@ import pytest
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from service.routing import Domain
-from service.spec import SPEC_FILE, ModelSpec, load_spec
-from tests.published import REPOSITORY
+from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.spec import SPEC_FILE, ModelSpec, load_spec
+from tests.support.published import REPOSITORY
 from tests.triton.client import ask, counts
 
 NAMES = sorted(file.parent.name for file in REPOSITORY.glob(f"*/{SPEC_FILE}"))

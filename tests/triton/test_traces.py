@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from service.settings import Settings
-from tests.images import make_jpeg, person
+from silhouette_seg.settings import Settings
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture
-from tests.otlp import PATIENCE_S, collecting
-from tests.published import REPOSITORY
+from tests.support.images import make_jpeg, person
+from tests.support.otlp import PATIENCE_S, collecting
+from tests.support.published import REPOSITORY
 from tests.triton.server import serve
 
 TRACES = [f"0af7651916cd43dd8448eb211c8031{number:02x}" for number in range(5)]

@@ -3,8 +3,8 @@ import os
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings
-from service.vision.header import ImageLimits
+from silhouette_seg.settings import Settings
+from silhouette_seg.vision.codec.header import ImageLimits
 
 
 @pytest.fixture(autouse=True)

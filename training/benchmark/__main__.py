@@ -14,8 +14,8 @@ import typer
 import uvloop
 from rich.console import Console
 
-from service.capacity import usable_cpus
-from service.spec import ResizeRule
+from silhouette_seg.runtime.cpu_quota import usable_cpus
+from silhouette_seg.spec import ResizeRule
 from training.benchmark import http, model, pixels, streams, triton, webrtc
 from training.benchmark.measure import Figures, keep, machine, show
 from training.benchmark.photos import SIZES

@@ -10,15 +10,15 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
-from service.batcher import Batcher
-from service.catalog import Catalog, open_catalog
-from service.engine import open_engine
-from service.engine.base import Engine
-from service.look import Look, Refine
-from service.render import Job, Source, run_job
-from service.spec import ModelSpec
-from service.vision.decode import ImageFormat, ImageLimits, check_limits, read_header
-from service.workers import Workers
+from silhouette_seg.engine import open_engine
+from silhouette_seg.engine.base import Engine
+from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.pipeline.options import Look, Refine
+from silhouette_seg.pipeline.photo import Job, Source, run_job
+from silhouette_seg.pipeline.registry import Catalog, open_catalog
+from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.spec import ModelSpec
+from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits, check_limits, read_header
 from training.benchmark import mixed
 from training.benchmark.measure import Figures, p95
 from training.benchmark.photos import SIZES, encoded

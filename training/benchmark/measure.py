@@ -14,7 +14,7 @@ import cv2
 from rich.console import Console
 from rich.table import Table
 
-from service.capacity import usable_cpus
+from silhouette_seg.runtime.cpu_quota import usable_cpus
 
 CPU_INFO = Path("/proc/cpuinfo")
 

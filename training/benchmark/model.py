@@ -8,12 +8,12 @@ from time import perf_counter, process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from service.capacity import usable_cpus
-from service.catalog import find_models, read_spec
-from service.engine import open_engine
-from service.engine.base import Engine, Tensors
-from service.spec import ModelSpec, TensorSpec
-from service.vision.geometry import fit
+from silhouette_seg.engine import open_engine
+from silhouette_seg.engine.base import Engine, Tensors
+from silhouette_seg.pipeline.registry import find_models, read_spec
+from silhouette_seg.runtime.cpu_quota import usable_cpus
+from silhouette_seg.spec import ModelSpec, TensorSpec
+from silhouette_seg.vision.geometry import fit
 from training.benchmark.measure import Figures
 from training.benchmark.photos import SIZES, photo
 

@@ -6,12 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.spec import ResizeRule
-from service.vision import compose
-from service.vision.decode import Frame, ImageFormat, ImageLimits, check_limits, decode, read_header
-from service.vision.encode import encode
-from service.vision.geometry import Size, fit, inside, place, unfit
-from service.vision.matte import quality
+from silhouette_seg.spec import ResizeRule
+from silhouette_seg.vision.codec.decode import (
+    Frame,
+    ImageFormat,
+    ImageLimits,
+    check_limits,
+    decode,
+    read_header,
+)
+from silhouette_seg.vision.codec.encode import encode
+from silhouette_seg.vision.compose import blend
+from silhouette_seg.vision.geometry import Size, fit, inside, place, unfit
+from silhouette_seg.vision.mask.quality import quality
 from training.benchmark.measure import Cost, Figures, cost_of, row
 from training.benchmark.photos import encoded, photo, soft_mask
 
@@ -63,12 +70,12 @@ def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
 
 
 def _pictures(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step]:
-    person = compose.cutout(rgb, alpha)
-    backdrop = compose.solid((rgb.shape[0], rgb.shape[1]), (0, 120, 200))
-    yield "cutout", lambda: compose.cutout(rgb, alpha)
+    person = blend.cutout(rgb, alpha)
+    backdrop = blend.solid((rgb.shape[0], rgb.shape[1]), (0, 120, 200))
+    yield "cutout", lambda: blend.cutout(rgb, alpha)
     yield "encode cutout PNG", lambda: encode(person, ImageFormat.PNG)
-    yield "composite", lambda: compose.composite(rgb, alpha, backdrop, in_place=True)
-    yield "blur", lambda: compose.blurred(rgb, BLUR_PERCENT)
+    yield "composite", lambda: blend.composite(rgb, alpha, backdrop, in_place=True)
+    yield "blur", lambda: blend.blurred(rgb, BLUR_PERCENT)
     yield "encode composite JPEG", lambda: encode(rgb, ImageFormat.JPEG)
 
 

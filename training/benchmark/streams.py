@@ -16,7 +16,7 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from service.streaming.wire import (
+from silhouette_seg.streaming.protocol import (
     CREDITS,
     SUBPROTOCOL,
     Header,

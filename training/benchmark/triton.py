@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from service.capacity import usable_cpus
+from silhouette_seg.runtime.cpu_quota import usable_cpus
 from training.benchmark import mixed
 from training.benchmark.measure import Figures
 from training.benchmark.photos import SIZES, encoded

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, shrink
 
 Image = NDArray[np.uint8]
 Rng = np.random.Generator

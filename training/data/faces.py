@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from service.vision.geometry import LETTERBOX_GREY, Size, shrink
+from silhouette_seg.vision.geometry import LETTERBOX_GREY, Size, shrink
 from training.data.augmentation import Augmentation, Image, Rng, compose, distort, random_crop
-from training.data.portraits import FaceBox, Portrait, rows
+from training.data.dataset import FaceBox, Portrait, rows
 from training.data.samples import Draw, DrawnBatches, channels_first, cut, draw, times_shown
 
 SMALLEST = 5.0

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from service.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, shrink
 from training.data.augmentation import Augmentation, compose, distort, random_crop, warp
-from training.data.portraits import Portrait
-from training.data.prior import previous_mask
+from training.data.dataset import Portrait
+from training.data.simulated_prior import previous_mask
 
 Image = NDArray[np.uint8]
 
@@ -42,7 +42,7 @@ class Sample(NamedTuple):
     truth: Tensor
     """uint8 [H,W]."""
     domain: int | Tensor
-    """Of the photo, see service.routing."""
+    """Of the photo, see silhouette_seg.pipeline.faces."""
 
 
 class Samples(Dataset[Sample]):

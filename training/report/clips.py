@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.draw import draw
-from service.engine import open_engine
-from service.engine.base import Around, Engine, Inference, Tensors
-from service.look import Look
-from service.segmenter import Matte, Segmenter
-from service.spec import ModelSpec, ResizeRule
-from service.streaming.session import StreamOptions, StreamSession
-from service.streaming.temporal import CUT, TRUST, Seen, change, hint, is_cut, smooth
-from service.vision.decode import Frame
-from service.vision.geometry import Size, fit
-from service.workers import Workers
+from silhouette_seg.engine import open_engine
+from silhouette_seg.engine.base import Around, Engine, Inference, Tensors
+from silhouette_seg.pipeline.options import Look
+from silhouette_seg.pipeline.rendering import draw
+from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.spec import ModelSpec, ResizeRule
+from silhouette_seg.streaming.session import StreamOptions, StreamSession
+from silhouette_seg.streaming.smoothing import CUT, TRUST, Seen, change, hint, is_cut, smooth
+from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.geometry import Size, fit
 from training.benchmark.measure import cost_of
 from training.data.clips import Clip, read_videos
-from training.metrics import mask_iou
-from training.temporal import Alpha, dtssd, follow, steadiness
+from training.evaluation.metrics import mask_iou
+from training.evaluation.temporal_stability import Alpha, dtssd, follow, steadiness
 
 STREAMED = ("connectnet", "rcrnet")
 """Of the models of a repository, those that are fast enough for a stream."""

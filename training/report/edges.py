@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.vision.decontaminate import foreground
-from service.vision.geometry import Size
-from service.vision.refine import guided
+from silhouette_seg.vision.compose.foreground import foreground
+from silhouette_seg.vision.geometry import Size
+from silhouette_seg.vision.mask.guided_filter import guided
 from training.benchmark.measure import cost_of
 from training.data.augmentation import random_crop
-from training.data.portraits import Portrait, read_frame
-from training.metrics import (
+from training.data.dataset import Portrait, read_frame
+from training.evaluation.metrics import (
     CONTOUR_TOLERANCE,
     Estimate,
     boundary_iou,

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.routing import Domain, domain_of, dominant
-from service.spec import SPEC_FILE, ModelSpec, Task, load_spec
-from service.vision.geometry import Size
-from training.data.portraits import Portrait
-from training.evaluate import FindDomain, by_model, reference_domain
-from training.faces import Find
-from training.metrics import MaskScore, score
-from training.onnx_model import open_onnx
+from silhouette_seg.pipeline.faces import Domain, domain_of, dominant
+from silhouette_seg.spec import SPEC_FILE, ModelSpec, Task, load_spec
+from silhouette_seg.vision.geometry import Size
+from training.data.dataset import Portrait
+from training.evaluation.faces import Find
+from training.evaluation.masks import FindDomain, by_model, reference_domain
+from training.evaluation.metrics import MaskScore, score
+from training.evaluation.onnx_model import open_onnx
 
 REFERENCE = "reference domain"
 OWN = "own faces"

@@ -2,9 +2,9 @@
 
 from statistics import mean
 
-from service.catalog import FOR_STREAMS
-from service.streaming.session import SMOOTHING
-from service.streaming.temporal import CUT, TRUST
+from silhouette_seg.pipeline.registry import FOR_STREAMS
+from silhouette_seg.streaming.session import SMOOTHING
+from silhouette_seg.streaming.smoothing import CUT, TRUST
 from training.data.clips import Clip
 from training.report.clips import Cuts, Showing, Streamed
 from training.report.markdown import table

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable
 
-from service.routing import Domain
-from training.data.portraits import Portrait
-from training.metrics import FEW, INTERVAL, RESAMPLES
+from silhouette_seg.pipeline.faces import Domain
+from training.data.dataset import Portrait
+from training.evaluation.metrics import FEW, INTERVAL, RESAMPLES
 from training.report.accuracy import accuracy_text, aims_text, differences_text
+from training.report.calibration import trust_text
 from training.report.edges import edges_text
 from training.report.markdown import table
 from training.report.outlines import outlines_text
 from training.report.results import Model, Results
 from training.report.scores import Contender, worst
-from training.report.second_look import second_look_text
 from training.report.streams import streams_text
 from training.report.timing import CPU, CUDA, providers
-from training.report.trust import trust_text
+from training.report.zoom import second_look_text
 
 
 def results_text(results: Results) -> str:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.base import PRIORITY, Priority, Tensors
-from service.engine.fake import FakeEngine
-from service.spec import ModelSpec
-from service.workers import Workers
+from silhouette_seg.engine.base import PRIORITY, Priority, Tensors
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.spec import ModelSpec
 
 
 class NotingEngine(FakeEngine):

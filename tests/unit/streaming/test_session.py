@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.batcher import Batcher
-from service.engine.base import PRIORITY, Priority
-from service.errors import EngineFailed
-from service.look import Look, Output, Picture
-from service.segmenter import Segmenter
-from service.streaming.frames import run_frame
-from service.streaming.memory import GAP_S
-from service.streaming.session import StreamOptions, StreamSession
-from service.streaming.temporal import hint
-from service.vision.decode import Frame, ImageFormat, ImageLimits
-from tests.images import make_png
-from tests.tiny_model import tiny_spec
+from silhouette_seg.engine.base import PRIORITY, Priority
+from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.pipeline.options import Look, Output, Picture
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.streaming.image_frame import run_frame
+from silhouette_seg.streaming.session import StreamOptions, StreamSession
+from silhouette_seg.streaming.smoothing import hint
+from silhouette_seg.streaming.temporal_context import GAP_S
+from silhouette_seg.vision.codec.decode import Frame, ImageFormat, ImageLimits
+from tests.support.images import make_png
+from tests.support.tiny_model import tiny_spec
 from tests.unit.streaming.conftest import NotingEngine
 
 SIZE_HW = (24, 32)

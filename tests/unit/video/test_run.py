@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.engine.fake import FakeEngine
-from service.errors import EngineFailed
-from service.look import Look
-from service.segmenter import Segmenter
-from service.streaming.session import StreamOptions
-from service.video import VideoError, segment_video, writer_for
-from service.video.run import AHEAD, _read
-from service.vision.header import ImageFormat, ImageLimits
-from service.workers import Workers
-from tests.tiny_model import tiny_spec
-from tests.videos import make_video, see, uneven
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.pipeline.options import Look
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.streaming.session import StreamOptions
+from silhouette_seg.video import VideoError, segment_video, writer_for
+from silhouette_seg.video.run import AHEAD, _read
+from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
+from tests.support.tiny_model import tiny_spec
+from tests.support.videos import make_video, see, uneven
 
 LIMITS = ImageLimits()
 PATIENCE_S = 60

@@ -4,9 +4,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.spec import ResizeRule
-from service.vision.geometry import LETTERBOX_GREY, fit, inside, place, shrink, unfit
-from tests.images import person
+from silhouette_seg.spec import ResizeRule
+from silhouette_seg.vision.geometry import LETTERBOX_GREY, fit, inside, place, shrink, unfit
+from tests.support.images import person
 
 sides = st.integers(1, 400)
 sizes = st.tuples(sides, sides)

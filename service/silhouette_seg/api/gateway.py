@@ -1,0 +1,106 @@
+"""The parts of a running service that routes use, put together by `create_app`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import HTTPConnection, Request
+
+from silhouette_seg.admission.keys import Keyring
+from silhouette_seg.admission.photo_queue import Turns
+from silhouette_seg.admission.request_limit import Admission
+from silhouette_seg.admission.stream_limit import StreamLimits, Streams
+from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLimits
+from silhouette_seg.engine.base import Remote
+from silhouette_seg.engine.health import Checked
+from silhouette_seg.errors import EngineFailed, WarmingUp
+from silhouette_seg.pipeline.registry import Catalog
+from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.streaming.webrtc.registry import Peers
+from silhouette_seg.telemetry import Telemetry
+from silhouette_seg.vision.codec.decode import ImageLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    request_s: float
+    queue_s: float
+
+
+@dataclass(slots=True)
+class Parts:
+    """`door` counts requests from their first byte on; `turns` says when a photo may be decoded.
+
+    `live` are the threads for frames: a stream does not wait for photos that are being decoded.
+    """
+
+    version: str
+    catalog: Catalog
+    workers: Workers
+    live: Workers
+    door: Admission
+    turns: Turns
+    streams: Streams
+    peers: Peers
+    bodies: BodyBudget
+    telemetry: Telemetry
+    keyring: Keyring
+    image_limits: ImageLimits
+    intake_limits: IntakeLimits
+    batch_limits: BatchLimits
+    timeouts: Timeouts
+    stream_limits: StreamLimits
+    frame_limits: ImageLimits
+    """Of one frame of a stream."""
+    origins: tuple[str, ...] = ()
+    """Of other hosts, whose pages may call us; `*` for all."""
+    remote: Remote | None = None
+    engines: tuple[Checked, ...] = ()
+    warm_up_failed: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether every model has worked, and none has failed again and again since."""
+        return self.catalog.ready and not any(each.is_failing() for each in self.engines)
+
+    async def check_engines(self) -> None:
+        """Raises EngineDown or EngineFailed while what runs the models cannot, and Draining before
+        either: nobody mends an engine that is being closed.
+        """
+        self.door.check()
+        if self.remote is not None:
+            await self.remote.check()
+        for engine in self.engines:
+            await engine.check()
+
+    def check_ready(self) -> None:
+        """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""
+        self.door.check()
+        if self.warm_up_failed:
+            raise EngineFailed("A model failed its warm-up.")
+        if not self.catalog.ready:
+            raise WarmingUp("The models are warming up.")
+
+    def check_room(self) -> None:
+        """Raises what `check_ready` does, or Overloaded: before a body is read, if possible."""
+        self.check_ready()
+        self.turns.check()
+
+
+def parts_of(connection: HTTPConnection) -> Parts:
+    parts: Parts = connection.app.state.parts
+    return parts
+
+
+_bearer = HTTPBearer(auto_error=False)
+_api_key = APIKeyHeader(name="X-Api-Key", auto_error=False)
+
+
+async def require_key(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    api_key: Annotated[str | None, Depends(_api_key)],
+) -> None:
+    """Raises Unauthorized when keys are set and none was sent."""
+    parts_of(request).keyring.check(bearer.credentials if bearer else None, api_key)

@@ -1,0 +1,1 @@
+"""ASGI middleware: request log and response headers."""

@@ -1,0 +1,123 @@
+"""ASGI middleware around every request: its identity, metrics, trace and log line."""
+
+import logging
+from dataclasses import dataclass
+from time import perf_counter
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from silhouette_seg.api.problem_details import CODE_KEY, problem
+from silhouette_seg.errors import BadRequest
+from silhouette_seg.telemetry import IDENTITY, Answered, Identity, Telemetry, fields, identify
+
+OTHER = "other"
+"""Pages, files, and paths that do not exist."""
+
+log = logging.getLogger(__name__)
+
+
+class Exchange:
+    """Names the request, counts and logs its answer, and answers HEAD as GET without a body."""
+
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        identity = identify(headers.get("x-request-id"), headers.get("traceparent"))
+        inner = dict(scope)
+        if inner["method"] == "HEAD":
+            # The server still knows that it was a HEAD, and sends no body.
+            inner["method"] = "GET"
+        with self._telemetry.tracing.request(identity, scope["method"], scope["path"]) as span:
+            token = IDENTITY.set(span.identity)
+            wire = _Wire(receive, send, span.identity)
+            try:
+                await self._app(inner, wire.receive, wire.send)
+            finally:
+                answered = wire.answered(_pattern(inner), inner.get(CODE_KEY, "ok"))
+                self._telemetry.count_request(answered)
+                span.answered(answered.route, answered.status, answered.code)
+                _log(scope["method"], answered, wire.model or _model(inner, answered))
+                IDENTITY.reset(token)
+
+
+@dataclass(slots=True)
+class _Wire:
+    """What goes in and out of one request: counted, and named."""
+
+    _receive: Receive
+    _send: Send
+    _identity: Identity
+    status: int = 0
+    model: str | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    began: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.began = perf_counter()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            answer = MutableHeaders(scope=message)
+            answer["X-Request-Id"] = self._identity.request_id
+            self.model = answer.get("x-model")
+        else:
+            self.bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+    def answered(self, route: str, code: str) -> Answered:
+        spent_s = perf_counter() - self.began
+        return Answered(route, self.status, code, spent_s, self.bytes_in, self.bytes_out)
+
+
+def _pattern(scope: Scope) -> str:
+    """The path as it was declared: what a client made up is no metric label and no log line."""
+    return getattr(scope.get("route"), "path", OTHER)
+
+
+def _model(scope: Scope, answered: Answered) -> str | None:
+    """That of a path: there is one of that name, or the answer would be a refusal."""
+    name = scope.get("path_params", {}).get("model")
+    return str(name) if name and answered.status == 200 else None
+
+
+def _log(method: str, answered: Answered, model: str | None) -> None:
+    spent_ms = 1000 * answered.seconds
+    log.info(
+        "%s %s %d %s %.1f ms",
+        *(method, answered.route, answered.status, answered.code, spent_ms),
+        extra=fields(
+            method=method,
+            route=answered.route,
+            status=answered.status,
+            code=answered.code,
+            duration_ms=round(spent_ms, 1),
+            model=model,
+        ),
+    )
+
+
+class Cors(CORSMiddleware):
+    """starlette's, but a refused preflight is a problem document like every refusal."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        scope: Scope = {"path": "*"}
+        return problem(scope, BadRequest("This origin, method or header is not allowed."))

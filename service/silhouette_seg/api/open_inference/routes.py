@@ -1,0 +1,230 @@
+"""The Open Inference Protocol's routes: what is served, whether it is ready, and inference."""
+
+from time import perf_counter
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from silhouette_seg.admission.photo_queue import Work
+from silhouette_seg.api.gateway import Parts, parts_of, require_key
+from silhouette_seg.api.open_inference.codec import (
+    DATATYPES,
+    Answer,
+    read_request,
+    wire_sides,
+    write_answer,
+)
+from silhouette_seg.api.open_inference.openapi import (
+    HEADER_LENGTH,
+    INFER_ANSWERS,
+    JSON,
+    OCTETS,
+    ModelMetadata,
+    ServerMetadata,
+    TensorMetadata,
+    errors,
+    infer_request,
+    path_parameters,
+)
+from silhouette_seg.api.request.body import read_body
+from silhouette_seg.api.request.disconnect import while_connected
+from silhouette_seg.errors import MalformedBody, UnknownModel
+from silhouette_seg.pipeline.domain_router import FaceRouter
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.spec import ModelSpec, TensorSpec
+from silhouette_seg.telemetry import server_timing
+
+NAME = "silhouette"
+EXTENSIONS = ("binary_tensor_data",)
+PLATFORM = "onnxruntime_onnx"
+"""Of the files in the repository, whoever runs them."""
+
+Model = Segmenter | FaceRouter
+
+router = APIRouter(prefix="/v2", tags=["inference"])
+KEYED = [Depends(require_key)]
+ONE = "/models/{model}"
+ONE_OF_A_VERSION = "/models/{model}/versions/{version}"
+
+
+@router.get("", summary="The server", responses=errors(401), dependencies=KEYED)
+async def server_metadata(request: Request) -> ServerMetadata:
+    version = parts_of(request).version
+    return ServerMetadata(name=NAME, version=version, extensions=list(EXTENSIONS))
+
+
+@router.get("/health/live", summary="The process answers", response_class=Response)
+async def live() -> Response:
+    return Response()
+
+
+@router.get(
+    "/health/ready",
+    summary="Inference can be asked for",
+    response_class=Response,
+    responses=errors(503),
+)
+async def ready(request: Request) -> Response:
+    """As `/readyz`; the body is empty."""
+    await _check_ready(parts_of(request))
+    return Response()
+
+
+@router.get(
+    ONE,
+    summary="A model's tensors",
+    responses=errors(401, 404),
+    openapi_extra=path_parameters("model"),
+    dependencies=KEYED,
+)
+@router.get(
+    ONE_OF_A_VERSION,
+    summary="A model's tensors",
+    responses=errors(401, 404),
+    openapi_extra=path_parameters("model", "version"),
+    dependencies=KEYED,
+)
+async def model_metadata(request: Request) -> ModelMetadata:
+    spec = _find(request).spec
+    return ModelMetadata(
+        name=spec.name,
+        versions=[str(spec.version)],
+        platform=PLATFORM,
+        inputs=[_tensor_metadata(tensor) for tensor in spec.inputs],
+        outputs=[_tensor_metadata(spec.output)],
+    )
+
+
+@router.get(
+    f"{ONE}/ready",
+    summary="A model can be asked",
+    response_class=Response,
+    responses=errors(401, 404, 503),
+    openapi_extra=path_parameters("model"),
+    dependencies=KEYED,
+)
+@router.get(
+    f"{ONE_OF_A_VERSION}/ready",
+    summary="A model can be asked",
+    response_class=Response,
+    responses=errors(401, 404, 503),
+    openapi_extra=path_parameters("model", "version"),
+    dependencies=KEYED,
+)
+async def model_ready(request: Request) -> Response:
+    """All models become ready together; the body is empty."""
+    _find(request)
+    await _check_ready(parts_of(request))
+    return Response()
+
+
+@router.post(
+    f"{ONE}/infer",
+    summary="Tensors in, tensors out",
+    response_class=Response,
+    responses=INFER_ANSWERS,
+    openapi_extra=infer_request("model"),
+    dependencies=KEYED,
+)
+@router.post(
+    f"{ONE_OF_A_VERSION}/infer",
+    summary="Tensors in, tensors out",
+    response_class=Response,
+    responses=INFER_ANSWERS,
+    openapi_extra=infer_request("model", "version"),
+    dependencies=KEYED,
+)
+async def infer(request: Request) -> Response:
+    """Runs a model on tensors as it takes them: no photo is decoded, nothing is resized or routed.
+
+    Tensors are JSON, or little-endian bytes after the JSON, whose length is then in
+    `Inference-Header-Content-Length`. With 0 there the body is one row of the only input, and is
+    answered in binary. Up to `max_batch` rows (see `/v1/models`) are answered in their order. The
+    type of the body is not looked at; a compressed one is refused. Parameters that are not
+    described here are ignored. The request changes nothing and may be repeated.
+    """
+    arrived = perf_counter()
+    parts = parts_of(request)
+    parts.check_room()
+    model = _find(request)
+    header_length = _header_length(request)
+    with parts.door.admit(), parts.bodies.lease() as take:
+        body = await read_body(
+            request,
+            None,
+            limit=parts.intake_limits.image_bytes,
+            timeout_s=parts.intake_limits.read_timeout_s,
+            take=take,
+        )
+        return await while_connected(
+            request,
+            _infer(parts, model, body, header_length),
+            timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
+        )
+
+
+async def _infer(parts: Parts, model: Model, body: bytes, header_length: int | None) -> Response:
+    began = perf_counter()
+    asked = await parts.workers.run(read_request, body, header_length, model.spec)
+    decode_s = perf_counter() - began
+    work = Work((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
+    async with parts.turns.take(work) as waited_s:
+        inference = await model.infer(asked.inputs)
+        began = perf_counter()
+        answer = await parts.workers.run(write_answer, asked, model.spec, inference.output)
+    stages = {
+        "decode": decode_s,
+        "queue": waited_s + inference.queue_s,
+        "infer": inference.infer_s,
+        "encode": perf_counter() - began,
+    }
+    parts.telemetry.observe_stages(model.spec.name, stages, kind="tensors")
+    return _response(answer, server_timing(stages))
+
+
+def _response(answer: Answer, timing: str) -> Response:
+    headers = {"Server-Timing": timing}
+    if answer.header_length is None:
+        return Response(answer.body, headers=headers, media_type=JSON)
+    headers[HEADER_LENGTH] = str(answer.header_length)
+    return Response(answer.body, headers=headers, media_type=OCTETS)
+
+
+def _pixels(spec: ModelSpec) -> int:
+    """Of one row."""
+    return spec.size_hw[0] * spec.size_hw[1]
+
+
+def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
+    return TensorMetadata(
+        name=tensor.name,
+        datatype=DATATYPES[tensor.dtype],
+        shape=[-1, *wire_sides(tensor)],
+    )
+
+
+def _find(request: Request) -> Model:
+    """The model that the path names."""
+    name, version = request.path_params["model"], request.path_params.get("version")
+    served = {model.spec.name: model for model in parts_of(request).catalog.served}
+    if name not in served:
+        raise UnknownModel(f"There is no model of that name; there are {', '.join(served)}.")
+    model = served[name]
+    if version not in (None, str(model.spec.version)):
+        raise UnknownModel(f"Of {name} there is version {model.spec.version} only.")
+    return model
+
+
+def _header_length(request: Request) -> int | None:
+    told = request.headers.get(HEADER_LENGTH)
+    if told is None:
+        return None
+    if not (told.isascii() and told.isdigit() and len(told) < 20):
+        raise MalformedBody(f"{HEADER_LENGTH} is not a number.")
+    return int(told)
+
+
+async def _check_ready(parts: Parts) -> None:
+    await parts.check_engines()
+    parts.check_ready()

@@ -1,0 +1,82 @@
+"""`multipart/mixed` answers: each part leaves as soon as it is there."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from silhouette_seg.api.problem_details import CODE_KEY
+
+PIECE_BYTES = 2**16
+"""What is written at once: a client that is slow but takes something is told from one that is not
+there."""
+
+
+@dataclass(frozen=True, slots=True)
+class MixedPart:
+    """Names and values are ASCII, of one line each; lengths are added here."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class MixedResponse(StreamingResponse):
+    """Sends `parts` in order. However it ends they are closed first, and then `held`.
+
+    It ends early when the client goes away, or takes nothing for `stall_s`.
+    """
+
+    def __init__(
+        self, parts: AsyncGenerator[MixedPart], *, stall_s: float, held: ExitStack
+    ) -> None:
+        boundary = secrets.token_hex(16)
+        self._written = write(parts, boundary)
+        self._stall_s = stall_s
+        self._held = held
+        super().__init__(self._written, media_type=f"multipart/mixed; boundary={boundary}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            async with aclosing(self._written):
+                try:
+                    await self._send_while_taken(receive, send)
+                except ClientDisconnect:
+                    scope[CODE_KEY] = "client_gone"
+
+    async def _send_while_taken(self, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._stall_s):
+                    await send(message)
+            except TimeoutError:
+                raise ClientDisconnect from None
+
+        sending = asyncio.create_task(self.stream_response(send_in_time))
+        gone = asyncio.create_task(self.listen_for_disconnect(receive))
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise ClientDisconnect
+            sending.result()
+        finally:
+            sending.cancel()
+            gone.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+
+
+async def write(parts: AsyncGenerator[MixedPart], boundary: str) -> AsyncGenerator[bytes]:
+    """The body in pieces. Closing it closes `parts`."""
+    async with aclosing(parts):
+        async for part in parts:
+            lines = [f"--{boundary}", f"Content-Length: {len(part.body)}"]
+            lines += [f"{name}: {value}" for name, value in part.headers.items()]
+            yield "\r\n".join([*lines, "", ""]).encode("ascii")
+            for start in range(0, len(part.body), PIECE_BYTES):
+                yield part.body[start : start + PIECE_BYTES]
+            yield b"\r\n"
+        yield f"--{boundary}--\r\n".encode("ascii")

@@ -1,0 +1,76 @@
+"""The JSON answer of `POST /v1/segment`."""
+
+import base64
+
+from silhouette_seg.api.schemas import (
+    Box,
+    Foreground,
+    MaskMeasures,
+    ModelUsed,
+    Photo,
+    Piece,
+    Report,
+    ResultImage,
+)
+from silhouette_seg.pipeline.options import Look
+from silhouette_seg.pipeline.photo import Rendered
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.vision.mask import person_selection, quality
+
+
+def report_json(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: str) -> bytes:
+    """The report with the image inside. Slow for a big image: call it in a worker."""
+    return _report(rendered, look, segmenter, request_id).model_dump_json().encode()
+
+
+def _report(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: str) -> Report:
+    measured = rendered.quality
+    routed = rendered.routed
+    return Report(
+        request_id=request_id,
+        output=look.output,
+        model=ModelUsed(
+            name=segmenter.spec.name,
+            digest=f"sha256:{segmenter.digest}",
+            backend=segmenter.provider,
+        ),
+        photo=Photo(
+            height=rendered.photo_hw[0],
+            width=rendered.photo_hw[1],
+            colour=str(rendered.colour),
+        ),
+        foreground=Foreground(
+            present=measured.foreground,
+            box=_box(rendered.box) if rendered.box else None,
+            pieces=[_piece(piece) for piece in rendered.pieces],
+        ),
+        mask=MaskMeasures(
+            coverage=measured.coverage,
+            connectivity=measured.connectivity,
+            islands=measured.islands,
+            holes=measured.holes,
+            confidence=measured.confidence,
+        ),
+        domain=routed.domain.label if routed else None,
+        face_ratio=routed.face_ratio if routed else None,
+        looks=rendered.looks,
+        timings_ms={stage: round(1000 * s, 3) for stage, s in rendered.stages.items()},
+        image=_image(rendered),
+    )
+
+
+def _piece(piece: person_selection.Piece) -> Piece:
+    return Piece(box=_box(piece.box), share=piece.share, kept=piece.kept, reason=piece.reason)
+
+
+def _box(box: quality.Box) -> Box:
+    return Box(top=box.top, left=box.left, height=box.height, width=box.width)
+
+
+def _image(rendered: Rendered) -> ResultImage:
+    return ResultImage(
+        media_type=rendered.format.media_type,
+        height=rendered.size_hw[0],
+        width=rendered.size_hw[1],
+        data=base64.b64encode(rendered.body).decode("ascii"),
+    )

@@ -1,0 +1,169 @@
+"""`WS /v1/stream`: who may stream, the first message, and the line in the log."""
+
+import asyncio
+import logging
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket
+
+from silhouette_seg.admission.stream_limit import log_end
+from silhouette_seg.api.gateway import Parts, parts_of
+from silhouette_seg.api.request.stream_parameters import effective, read_stream_options
+from silhouette_seg.errors import (
+    BadParameter,
+    Draining,
+    InternalError,
+    ServiceError,
+    TooManyStreams,
+    Unauthorized,
+    Unavailable,
+)
+from silhouette_seg.streaming.protocol import SUBPROTOCOL, Close
+from silhouette_seg.streaming.session import StreamSession
+from silhouette_seg.streaming.websocket import (
+    OUTCOMES,
+    TRANSPORT,
+    Ended,
+    Peer,
+    Rules,
+    WebSocketStream,
+    parse_text,
+)
+from silhouette_seg.telemetry import IDENTITY, identify
+
+CONFIG_S = 5.0
+"""Time that a peer has for its first message."""
+
+CODES: tuple[tuple[type[ServiceError], Close], ...] = (
+    (Unauthorized, Close.UNAUTHORIZED),
+    (TooManyStreams, Close.TOO_MANY_STREAMS),
+    (Draining, Close.RESTART),
+    (Unavailable, Close.OVERLOADED),
+    (InternalError, Close.INTERNAL),
+    (ServiceError, Close.BAD_CONFIG),
+)
+"""What a refusal is as a close code; the first that fits."""
+
+router = APIRouter()
+log = logging.getLogger(__name__)
+
+
+@router.websocket("/v1/stream")
+async def stream(socket: WebSocket) -> None:
+    """Always accepts: a browser shows its page the code of a close, but not that of a refusal."""
+    headers = socket.headers
+    IDENTITY.set(identify(headers.get("x-request-id"), headers.get("traceparent")))
+    offered = SUBPROTOCOL in socket.scope["subprotocols"]
+    await socket.accept(SUBPROTOCOL if offered else None)
+    visit = _Visit(socket)
+    try:
+        end = await visit.run()
+    except Ended as error:
+        end = error
+    except Exception:
+        log.exception("a stream broke")
+        end = Ended(Close.INTERNAL, "something went wrong on our side; the log knows more")
+    await visit.peer.close(end)
+    visit.tell(end)
+
+
+class _Visit:
+    """One peer, from the handshake to its end."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self.peer = Peer(socket)
+        self._socket = socket
+        self._parts = parts_of(socket)
+        self._began = perf_counter()
+        self._stream: WebSocketStream | None = None
+
+    async def run(self) -> Ended:
+        """Raises Ended for whoever does not come to stream."""
+        _check_handshake(self._socket, self._parts.origins)
+        try:
+            with self._parts.streams.knock():
+                given = await self._first_message()
+            caller = self._caller(given.pop("key", None))
+            counted = self._parts.telemetry.stream(TRANSPORT)
+            with self._parts.streams.enter(caller), counted:
+                self._parts.check_ready()
+                options = await read_stream_options(given, self._parts)
+                self._stream = WebSocketStream(
+                    self.peer, StreamSession(options), _rules(self._parts)
+                )
+                return await self._stream.run()
+        except ServiceError as error:
+            code = next(code for kind, code in CODES if isinstance(error, kind))
+            raise Ended(code, f"{error.code}: {error.detail}") from error
+
+    def tell(self, end: Ended) -> None:
+        """The log and the metrics: nothing of it was made up by the peer."""
+        self._parts.telemetry.count_end(TRANSPORT, _reason(end))
+        counts = self._stream.outcomes if self._stream else {}
+        frames = {name: counts.get(name, 0) for name in OUTCOMES}
+        model = self._stream.model if self._stream else "-"
+        spent_s = perf_counter() - self._began
+        log_end(log, TRANSPORT, model, frames, spent_s, f" closed {end.code}", close=end.code)
+
+    async def _first_message(self) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(CONFIG_S):
+                message = await self.peer.receive()
+        except TimeoutError:
+            raise Ended(Close.CONFIG_TIMEOUT, f"no config within {CONFIG_S:g} s") from None
+        if not isinstance(message, str):
+            raise Ended(Close.BAD_CONFIG, "the first message is a config")
+        kind, values = parse_text(message)
+        if kind != "config":
+            raise Ended(Close.BAD_CONFIG, "the first message is a config")
+        return values
+
+    def _caller(self, key: object) -> str:
+        """Raises Unauthorized, and BadParameter for a key that is no text."""
+        if not (key is None or isinstance(key, str)):
+            raise BadParameter("key: must be text")
+        headers = self._socket.headers
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else None
+        # The ring reads keys as header text: latin-1 for whatever bytes were sent.
+        sent = key.encode("utf-8", "replace").decode("latin-1") if key else None
+        address = self._socket.client.host if self._socket.client else ""
+        return self._parts.keyring.caller(bearer, sent or headers.get("x-api-key"), address)
+
+
+def _reason(end: Ended) -> str:
+    """Of a metric: the name of our close code, or that it was not us."""
+    return "client" if end.gone or end.code not in set(Close) else Close(end.code).name.lower()
+
+
+def _check_handshake(socket: WebSocket, origins: tuple[str, ...]) -> None:
+    """Browsers send the origin of the page and leave it to us: there is no CORS for WebSockets."""
+    if SUBPROTOCOL not in socket.scope["subprotocols"]:
+        raise Ended(Close.POLICY, f"the subprotocol is {SUBPROTOCOL}")
+    origin = socket.headers.get("origin")
+    ours = socket.headers.get("host", "").lower()
+    if origin is None or origin in origins or "*" in origins:
+        return
+    if not ours or _host_of(origin) != ours:
+        raise Ended(Close.POLICY, "pages of this origin may not stream")
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _rules(parts: Parts) -> Rules:
+    return Rules(
+        limits=parts.stream_limits,
+        frame_limits=parts.frame_limits,
+        read_options=lambda given, before: read_stream_options(given, parts, before),
+        show_options=effective,
+        telemetry=parts.telemetry,
+        closing=parts.streams.closing,
+    )

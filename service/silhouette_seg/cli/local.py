@@ -1,0 +1,177 @@
+"""Photos and videos in files through the same pipeline as those over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from silhouette_seg.api.request.negotiation import negotiate
+from silhouette_seg.api.request.parameters import SegmentOptions, choose
+from silhouette_seg.assembly import OpenModels, open_models
+from silhouette_seg.cli.tasks import Failure, Task, plan
+from silhouette_seg.errors import ServiceError
+from silhouette_seg.pipeline.photo import Job, Source, run_job
+from silhouette_seg.pipeline.registry import FOR_STREAMS
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.settings import Settings
+from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
+from silhouette_seg.telemetry import Telemetry
+from silhouette_seg.vision.codec.decode import (
+    ImageFormat,
+    ImageLimits,
+    check_limits,
+    decode,
+    read_header,
+)
+
+__all__ = ["FileOrder", "attempt_all", "open_bench", "plan", "segment_files", "write_whole"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileOrder:
+    """What to make of every file; `picture` is the background, when that is a file."""
+
+    options: SegmentOptions
+    picture: Path | None = None
+    smoothing: float = SMOOTHING
+    """Of videos."""
+
+    @property
+    def format(self) -> ImageFormat:
+        """PNG unless asked otherwise; raises NotAcceptable for JPEG of a cut-out."""
+        look = self.options.look
+        return negotiate(None, explicit=self.options.format, transparent=look.transparent).image
+
+
+async def segment_files(
+    tasks: Sequence[Task], order: FileOrder, settings: Settings, on_end: Callable[[], None]
+) -> list[Failure]:
+    """Runs every task on a photo, a few at a time, and tells `on_end` of each.
+
+    Returns what failed; raises what `open_bench` raises.
+    """
+    async with open_bench(order, settings) as bench:
+        return await attempt_all(tasks, bench.segment_photo, bench.at_once, on_end)
+
+
+@asynccontextmanager
+async def open_bench(order: FileOrder, settings: Settings) -> AsyncIterator["Bench"]:
+    """Raises what opening the models and `choose` raise, and what is wrong with the picture."""
+    opened = open_models(settings, Telemetry())
+    try:
+        segmenter = choose(order.options, opened.catalog)
+        limits = _limits(settings)
+        picture = await opened.workers.run(_open, order.picture, limits) if order.picture else None
+        yield Bench(opened, segmenter, limits, order, picture)
+    finally:
+        await opened.catalog.close()
+        opened.workers.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything that the tasks have in common."""
+
+    opened: OpenModels
+    segmenter: Segmenter
+    """For photos."""
+    limits: ImageLimits
+    order: FileOrder
+    picture: Source | None
+
+    @property
+    def at_once(self) -> int:
+        return 2 * self.opened.count
+
+    async def segment_photo(self, task: Task) -> Failure | None:
+        workers, options = self.opened.workers, self.order.options
+        try:
+            photo = await workers.run(_open, task.photo, self.limits)
+            job = Job(photo, options.look, self.order.format, self.picture, options.domain)
+            rendered = await run_job(job, self.segmenter)
+            await workers.run(write_whole, task.result, rendered.body)
+        except ServiceError as error:
+            return Failure(task.photo, error.detail)
+        except OSError as error:
+            return Failure(task.photo, error.strerror or str(error))
+        return None
+
+    async def segment_video(
+        self, task: Task, on_progress: Callable[[float, float | None], None]
+    ) -> Failure | None:
+        """Tells `on_progress` of the seconds that are done, and of how many where that is known."""
+        from silhouette_seg.video import VideoError, segment_video, writer_for
+
+        try:
+            writer = writer_for(task.result, self.order.format)
+            options = await self.opened.workers.run(self._stream_options)
+            await segment_video(task.photo, writer, options, self.limits, on_progress)
+        except ServiceError as error:
+            return Failure(task.photo, error.detail)
+        except VideoError as error:
+            return Failure(task.photo, str(error))
+        except OSError as error:
+            return Failure(task.photo, error.strerror or str(error))
+        return None
+
+    def _stream_options(self) -> StreamOptions:
+        picture = self.picture
+        return StreamOptions(
+            segmenter=self.opened.catalog.get(self.order.options.model, auto=FOR_STREAMS),
+            look=self.order.options.look,
+            smoothing=self.order.smoothing,
+            picture=decode(picture.data, picture.header) if picture else None,
+        )
+
+
+async def attempt_all(
+    tasks: Sequence[Task],
+    attempt: Callable[[Task], Awaitable[Failure | None]],
+    at_once: int,
+    on_end: Callable[[], None],
+) -> list[Failure]:
+    """Every task, so many at a time; `on_end` is told of each. Returns what failed."""
+    room = asyncio.Semaphore(at_once)
+
+    async def one(task: Task) -> Failure | None:
+        async with room:
+            failure = await attempt(task)
+        on_end()
+        return failure
+
+    ended = await asyncio.gather(*(one(task) for task in tasks))
+    return [failure for failure in ended if failure]
+
+
+class CannotWrite(OSError):
+    """A result; the text says which one, and why."""
+
+
+def write_whole(path: Path, body: bytes) -> None:
+    """Or not at all, as where the disk is full. Raises CannotWrite."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(body)
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CannotWrite(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _open(path: Path, limits: ImageLimits) -> Source:
+    """Our own files have no byte limit; the others are those of the service."""
+    data = path.read_bytes()
+    header = read_header(data)
+    check_limits(header, limits)
+    return Source(data, header)
+
+
+def _limits(settings: Settings) -> ImageLimits:
+    return ImageLimits(
+        pixels=settings.max_pixels, side=settings.max_side, aspect=settings.max_aspect
+    )

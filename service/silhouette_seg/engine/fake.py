@@ -1,0 +1,93 @@
+"""An engine for tests: its output encodes its input, and the test decides when it answers."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.engine.base import Tensors, check_inputs
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.spec import ModelSpec, Task
+
+
+def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> "FakeEngine":
+    return FakeEngine(spec)
+
+
+class FakeEngine:
+    """alpha is the red channel of `image`, xor `prior`, xor `domain`; `faces` is one face as high
+    as the image and as wide as the share of green in its middle. No threads; answers only while
+    `gate` is set.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._failures: list[Exception] = []
+        self.broken: Exception | None = None
+        """While it is set every batch raises it."""
+        self.spoiled: Callable[[NDArray[Any]], NDArray[Any]] = lambda answer: answer
+        """What becomes of each answer on its way out."""
+        self._changed = asyncio.Condition()
+        self._closed = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.batches: list[int] = []
+        """Rows of each batch that reached the engine, in order of arrival."""
+        self.running = 0
+        """Batches inside `infer` now."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    @property
+    def provider(self) -> str:
+        return "FakeExecutionProvider"
+
+    def fail_next(self, error: Exception) -> None:
+        """The next batch to come raises `error` in place of its answer."""
+        self._failures.append(error)
+
+    async def reached(self, batches: int) -> None:
+        """Returns once that many batches have reached the engine."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self.batches) >= batches)
+
+    async def infer(self, inputs: Tensors) -> NDArray[Any]:
+        rows = check_inputs(self._spec, inputs)
+        if self._closed:
+            raise EngineFailed("The fake engine is closed")
+        failure = self._failures.pop(0) if self._failures else self.broken
+        self.running += 1
+        try:
+            async with self._changed:
+                self.batches.append(rows)
+                self._changed.notify_all()
+            await self.gate.wait()
+            if failure:
+                raise failure
+            return self.spoiled(_faces(inputs) if self._spec.task is Task.FACES else _alpha(inputs))
+        finally:
+            self.running -= 1
+
+    async def close(self) -> None:
+        self._closed = True
+
+
+def _alpha(inputs: Tensors) -> NDArray[np.uint8]:
+    alpha = inputs["image"][..., 0].copy()
+    if "prior" in inputs:
+        alpha ^= inputs["prior"]
+    if "domain" in inputs:
+        alpha ^= inputs["domain"].astype(np.uint8)[:, None, None]
+    return alpha
+
+
+def _faces(inputs: Tensors) -> NDArray[np.float32]:
+    image = inputs["image"]
+    faces = np.tile(np.array([1, 0, 0, 1, 0], np.float32), (len(image), 1, 1))
+    faces[:, 0, 4] = image[:, image.shape[1] // 2, image.shape[2] // 2, 1] / np.float32(255)
+    return faces

@@ -1,0 +1,1 @@
+"""From a decoded image to a finished mask or composite, without HTTP."""

@@ -1,0 +1,67 @@
+"""What goes back for a frame, drawn in the planes that video carries."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.pipeline.options import Background, Blur, Colour, Output, Picture
+from silhouette_seg.pipeline.rendering import hidden, person_of, shape
+from silhouette_seg.pipeline.segmenter import Matte
+from silhouette_seg.streaming.session import StreamOptions
+from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.compose import blend, yuv
+from silhouette_seg.vision.compose.yuv import Planes
+from silhouette_seg.vision.geometry import Size
+
+
+class Painter:
+    """Draws the frames of one stream, one at a time; keeps the background that stands still."""
+
+    def __init__(self) -> None:
+        self._kept_for: tuple[Size, Background] | None = None
+        self._picture: Frame | None = None
+        self._background: Planes | None = None
+
+    def paint(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
+        """The mask as a grey picture, or the person before the background; as large as `photo`."""
+        soft = person_of(found)
+        alpha, _ = shape(soft, options.look)
+        match options.look.output:
+            case Output.MASK:
+                return yuv.grey(alpha)
+            case Output.COMPOSITE:
+                covered = hidden(soft, alpha, options.look)
+                return yuv.composite(photo, alpha, self._behind(options, photo, covered))
+            case Output.CUTOUT:
+                raise ValueError("video has no transparency")
+
+    def _behind(self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]) -> Planes:
+        match options.look.background:
+            case Blur(radius_percent):
+                return yuv.blurred(photo, radius_percent, covered)
+            case Colour(rgb):
+                return self._kept(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
+            case Picture():
+                picture = options.picture
+                if picture is None:
+                    raise ValueError("a picture background comes with the picture")
+                return self._kept(photo.size_hw, options, lambda hw: _cover(picture, hw))
+
+    def _kept(
+        self, size_hw: Size, options: StreamOptions, make: Callable[[Size], Planes]
+    ) -> Planes:
+        """Made once for each size of frames and each background."""
+        key = size_hw, options.look.background
+        if (
+            self._background is None
+            or key != self._kept_for
+            or options.picture is not self._picture
+        ):
+            self._kept_for, self._picture = key, options.picture
+            self._background = make(size_hw)
+        return self._background
+
+
+def _cover(picture: Frame, size_hw: Size) -> Planes:
+    return yuv.from_rgb(blend.cover(picture.rgb, size_hw))

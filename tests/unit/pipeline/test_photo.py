@@ -1,0 +1,51 @@
+"""How much of a photo is decoded for what was asked for."""
+
+import pytest
+
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.pipeline.options import Look, Output, Refine
+from silhouette_seg.pipeline.photo import Job, Source, run_job
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.vision.codec.decode import ImageFormat, read_header
+from tests.support.images import make_jpeg, person
+from tests.support.tiny_model import tiny_spec
+
+HW = (2000, 3200)
+
+
+class Watching(Segmenter):
+    """Knows how large the photo was decoded."""
+
+    longer_side = 0
+
+    async def run(self, load, finish, **how):
+        def watched(at_least):
+            frame = load(at_least)
+            self.longer_side = max(frame.rgb.shape)
+            return frame
+
+        return await super().run(watched, finish, **how)
+
+
+@pytest.mark.parametrize(
+    ("look", "longer_side"),
+    [
+        (Look(), 400),
+        (Look(refine=Refine.GUIDED), 1600),
+        (Look(output=Output.CUTOUT), 3200),
+        (Look(output=Output.CUTOUT, refine=Refine.GUIDED), 3200),
+    ],
+)
+async def test_as_much_is_decoded_as_is_needed(look, longer_side):
+    workers = Workers(1)
+    segmenter = Watching(FakeEngine(tiny_spec("connectnet", size_hw=(64, 64))), workers)
+    data = make_jpeg(person(*HW))
+    try:
+        job = Job(Source(data, read_header(data)), look, ImageFormat.PNG)
+        rendered = await run_job(job, segmenter)
+    finally:
+        await segmenter.close()
+        workers.close()
+    assert rendered.size_hw == HW
+    assert segmenter.longer_side == longer_side

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+
+from silhouette_seg.streaming.smoothing import TRUST
+from silhouette_seg.streaming.temporal_context import GAP_S, StreamMemory
+
+HW = (24, 32)
+PHOTO_HW = (480, 640)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def memory(clock):
+    return StreamMemory(clock=clock)
+
+
+def image(level: int = 100) -> np.ndarray:
+    return np.full((*HW, 3), level, np.uint8)
+
+
+def mask(level: int) -> np.ndarray:
+    return np.full(HW, level, np.uint8)
+
+
+def see(memory: StreamMemory, level: int, *, of: int = 100, photo_hw=PHOTO_HW) -> np.ndarray:
+    """The mask that the prior for a frame hints at; the frame's own then has that level."""
+    prior = memory.recall(image(of), photo_hw)
+    memory.keep(mask(level))
+    return prior / TRUST
+
+
+def test_the_first_frame_has_none_before_it(memory):
+    prior = memory.recall(image(), PHOTO_HW)
+    assert (prior.shape, prior.dtype, prior.any()) == (HW, np.uint8, False)
+
+
+def test_then_it_hints_at_the_mask_that_the_model_gave(memory):
+    assert [see(memory, level).max() for level in (10, 20, 30)] == [0, 10, 20]
+
+
+def test_the_prior_is_of_what_the_model_gave_and_not_what_was_shown(clock):
+    memory = StreamMemory(smoothing=1.0, clock=clock)
+    see(memory, 0)
+    memory.recall(image(), PHOTO_HW)
+    shown = memory.keep(mask(200))
+    assert shown.max() < 200
+    assert memory.recall(image(), PHOTO_HW).min() == 200 * TRUST
+
+
+@pytest.mark.parametrize(
+    ("what", "forgets"),
+    [
+        ("nothing", False),
+        ("size", True),
+        ("turned", True),
+        ("short pause", False),
+        ("gap", True),
+        ("cut", True),
+        ("a little darker", False),
+        ("told", True),
+    ],
+)
+def test_when_it_forgets(memory, clock, what, forgets):
+    see(memory, 50)
+    clock.now += {"short pause": GAP_S, "gap": GAP_S + 0.01}.get(what, 0.03)
+    if what == "told":
+        memory.forget()
+    photo_hw = {"size": (240, 320), "turned": (640, 480)}.get(what, PHOTO_HW)
+    level = {"cut": 200, "a little darker": 80}.get(what, 100)
+    assert see(memory, 60, of=level, photo_hw=photo_hw).any() == (not forgets)
+    assert see(memory, 70, of=level, photo_hw=photo_hw).max() == 60
+
+
+def test_told_while_a_frame_is_in_work_it_forgets_that_one(memory):
+    memory.recall(image(), PHOTO_HW)
+    memory.forget()
+    memory.keep(mask(50))
+    assert not see(memory, 60).any()
+    assert see(memory, 70).max() == 60
+
+
+class TestFrameThatFailed:
+    """It was recalled for, and no mask came of it."""
+
+    def test_the_one_before_it_still_counts(self, memory):
+        see(memory, 50)
+        memory.recall(image(), PHOTO_HW)
+        assert see(memory, 60).max() == 50
+
+    def test_failures_do_not_keep_an_old_mask_alive(self, memory, clock):
+        see(memory, 50)
+        for _ in range(4):
+            clock.now += GAP_S / 2
+            memory.recall(image(), PHOTO_HW)
+        assert not see(memory, 60).any()
+
+    def test_one_of_another_size_does_not_hide_the_change(self, memory):
+        see(memory, 50)
+        memory.recall(image(), (240, 320))
+        assert not see(memory, 60, photo_hw=(240, 320)).any()
+
+
+def test_nothing_is_shared(clock):
+    one, other = StreamMemory(clock=clock), StreamMemory(clock=clock)
+    see(one, 10)
+    see(other, 20)
+    one.forget()
+    assert not see(one, 30).any()
+    assert see(other, 40).max() == 20
+
+
+def test_a_mask_without_a_frame_is_refused(memory):
+    with pytest.raises(ValueError, match="recalled"):
+        memory.keep(mask(1))
+
+
+def test_a_turned_dial_counts_from_the_next_frame(clock):
+    memory = StreamMemory(smoothing=0.0, clock=clock)
+    see(memory, 0)
+    memory.recall(image(), PHOTO_HW)
+    assert memory.keep(mask(200)).min() == 200
+    memory.smoothing = 0.9
+    memory.recall(image(), PHOTO_HW)
+    assert memory.keep(mask(100)).min() > 100
