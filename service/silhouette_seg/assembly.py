@@ -6,12 +6,13 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import Turns
 from silhouette_seg.admission.request_limit import Admission
 from silhouette_seg.admission.stream_limit import StreamLimits, Streams
 from silhouette_seg.api.gateway import Gateway, Timeouts
-from silhouette_seg.api.request.uploads import BatchLimits, BodyMemoryBudget, UploadLimits
+from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine import REMOTES, open_engine, open_remote
 from silhouette_seg.engine.base import DEVICES, Engine, Remote, Terms, falls_short
 from silhouette_seg.engine.batcher import Batcher

@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 import pytest
 
-from silhouette_seg.api.middleware.security_headers import HEADERS
+from silhouette_seg.api.middleware.security_headers import SECURITY_HEADERS
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import (
@@ -40,7 +40,7 @@ PATH = "/v1/segment/batch"
 JPEG = make_jpeg(quadrants())
 ONLY_ALONE = {"etag", "vary", "content-length", "server-timing", "x-request-id"}
 """Headers of a single answer that a part has not, or has of its own."""
-ONLY_OF_HTTP = {name.lower() for name in HEADERS}
+ONLY_OF_HTTP = {name.lower() for name in SECURITY_HEADERS}
 ONLY_IN_PARTS = {"x-index", "x-status", "content-disposition"}
 
 
@@ -108,7 +108,7 @@ async def nothing_is_left(service) -> AsyncIterator[None]:
 async def nothing_held(service: InProcess) -> None:
     await until(lambda: service.gateway.requests.requests == 0)
     assert service.gateway.photo_queue.working == 0
-    assert service.gateway.body_memory.held == 0
+    assert service.gateway.body_memory.reserved == 0
 
 
 @pytest.fixture(scope="module")
@@ -608,9 +608,9 @@ def test_a_client_that_takes_nothing_is_cut_off(settings_with):
             connection.settimeout(PATIENCE_S)
             connection.connect(("127.0.0.1", service.port))
             connection.sendall(head_and_body([photo] * 16, "?output=cutout"))
-            service.wait(lambda: service.gateway.body_memory.held > 0)
+            service.wait(lambda: service.gateway.body_memory.reserved > 0)
             service.wait(lambda: service.gateway.requests.requests == 0)
-        assert service.gateway.body_memory.held == 0
+        assert service.gateway.body_memory.reserved == 0
         assert service.gateway.photo_queue.working == 0
         labels = {"route": PATH, "status": "200", "code": "client_gone"}
         registry = service.gateway.telemetry.registry

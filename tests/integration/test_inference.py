@@ -99,7 +99,7 @@ async def alone(settings_with):
 def nothing_is_left(service):
     assert service.gateway.requests.requests == 0
     assert service.gateway.photo_queue.pixels == 0
-    assert service.gateway.body_memory.held == 0
+    assert service.gateway.body_memory.reserved == 0
 
 
 async def post(service, body=None, path=PATH, **headers):

@@ -167,13 +167,13 @@ async def test_too_many_bytes_in_work_are_refused(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         held = [asyncio.create_task(service.segment(JPEG)) for _ in range(16)]
-        await until(lambda: service.gateway.body_memory.held == 16 * len(JPEG))
+        await until(lambda: service.gateway.body_memory.reserved == 16 * len(JPEG))
 
         refusal(await service.segment(JPEG), 503, "overloaded")
 
         gated[0].gate.set()
         await asyncio.gather(*held)
-        assert service.gateway.body_memory.held == 0
+        assert service.gateway.body_memory.reserved == 0
 
 
 async def test_deadline_cancels_the_work(settings_with, gated):
@@ -234,7 +234,7 @@ async def test_client_that_leaves_while_the_engine_runs_takes_its_work_along(hel
     await until(lambda: gated[0].running == 0)
     assert held.gateway.requests.requests == 0
     assert held.gateway.photo_queue.pixels == 0
-    assert held.gateway.body_memory.held == 0
+    assert held.gateway.body_memory.reserved == 0
 
 
 async def test_client_that_leaves_the_line_makes_room(held, gated):

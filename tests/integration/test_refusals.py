@@ -30,7 +30,7 @@ async def nothing_is_left(service) -> AsyncIterator[None]:
     yield
     assert service.gateway.requests.requests == 0
     assert service.gateway.photo_queue.pixels == 0
-    assert service.gateway.body_memory.held == 0
+    assert service.gateway.body_memory.reserved == 0
     picture(await service.segment(JPEG))
 
 

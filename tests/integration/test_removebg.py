@@ -68,7 +68,7 @@ async def nothing_is_left(service) -> AsyncIterator[None]:
     yield
     await until(lambda: service.gateway.requests.requests == 0)
     assert service.gateway.photo_queue.working == 0
-    assert service.gateway.body_memory.held == 0
+    assert service.gateway.body_memory.reserved == 0
 
 
 # The package `removebg`, which knows nothing of us but the address.

@@ -91,8 +91,8 @@ async def segment_batch(request: Request) -> Response:
     query = merge_parameters(request.query_params.multi_items())
     with ExitStack() as resources:
         resources.enter_context(gateway.requests.admit())
-        take = resources.enter_context(gateway.body_memory.lease())
-        upload = await read_batch_upload(request, gateway.batch_limits, take)
+        reserve = resources.enter_context(gateway.body_memory.reservation())
+        upload = await read_batch_upload(request, gateway.batch_limits, reserve)
         resolved = resolve(
             merge_parameters(query.items(), upload.fields),
             gateway,

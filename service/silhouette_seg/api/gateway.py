@@ -7,11 +7,12 @@ from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection, Request
 
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import Turns
 from silhouette_seg.admission.request_limit import Admission
 from silhouette_seg.admission.stream_limit import StreamLimits, Streams
-from silhouette_seg.api.request.uploads import BatchLimits, BodyMemoryBudget, UploadLimits
+from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine.base import Remote
 from silhouette_seg.engine.health import Checked
 from silhouette_seg.errors import EngineFailed, WarmingUp

@@ -66,8 +66,8 @@ async def segment(request: Request) -> Response:
     gateway = gateway_of(request)
     gateway.check_capacity()
     query = merge_parameters(request.query_params.multi_items())
-    with gateway.requests.admit(), gateway.body_memory.lease() as take:
-        upload = await read_photo_upload(request, gateway.upload_limits, take)
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
+        upload = await read_photo_upload(request, gateway.upload_limits, reserve)
         resolved = resolve(
             merge_parameters(query.items(), upload.fields),
             gateway,

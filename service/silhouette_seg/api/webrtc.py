@@ -129,13 +129,13 @@ async def begin_stream(request: Request) -> Response:
     gateway.check_ready()
     caller = _caller(request, gateway)
     options = await _options(_query(request), gateway, None)
-    with gateway.requests.admit(), gateway.body_memory.lease() as take:
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
         body = await read_body(
             request,
             SDP,
             limit=MAX_SDP_BYTES,
             timeout_s=gateway.upload_limits.read_timeout_s,
-            take=take,
+            reserve=reserve,
         )
         offer = _text(body)
         try:
@@ -158,13 +158,13 @@ async def change_stream(request: Request) -> Response:
     """Changes the options that are named, from the next frame on; a picture goes in base64."""
     gateway = gateway_of(request)
     session = gateway.webrtc.get(request.path_params["id"])
-    with gateway.body_memory.lease() as take:
+    with gateway.body_memory.reservation() as reserve:
         body = await read_body(
             request,
             JSON,
             limit=MAX_JSON_BYTES + -(-gateway.image_limits.bytes // 3) * 4,
             timeout_s=gateway.upload_limits.read_timeout_s,
-            take=take,
+            reserve=reserve,
         )
         given = await gateway.stream_workers.run(_object, body)
         while True:

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from silhouette_seg.api.problem_details import CODE_KEY, problem
-from silhouette_seg.errors import BadRequest
+from silhouette_seg.api.problem_details import CODE_KEY
 from silhouette_seg.telemetry import IDENTITY, Answered, Identity, Telemetry, fields, identify
 
 UNMATCHED_ROUTE = "other"
@@ -110,14 +107,3 @@ def _log(method: str, answered: Answered, model: str | None) -> None:
             model=model,
         ),
     )
-
-
-class Cors(CORSMiddleware):
-    """starlette's, but a refused preflight is a problem document like every refusal."""
-
-    def preflight_response(self, request_headers: Headers) -> Response:
-        response = super().preflight_response(request_headers)
-        if response.status_code < 400:
-            return response
-        scope: Scope = {"path": "*"}
-        return problem(scope, BadRequest("This origin, method or header is not allowed."))

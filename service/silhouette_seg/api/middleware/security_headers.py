@@ -7,7 +7,7 @@ CSP_HEADER = "Content-Security-Policy"
 DENY_ALL_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """Of pictures and JSON: whoever opens one in a tab runs nothing, and no page frames it."""
 
-HEADERS = {
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     # What a page of another origin may read is for CORS to say, which this does not touch.
@@ -25,7 +25,7 @@ class SecurityHeadersMiddleware:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

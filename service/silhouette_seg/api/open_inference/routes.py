@@ -149,13 +149,13 @@ async def infer(request: Request) -> Response:
     gateway.check_capacity()
     model = _find(request)
     header_length = _header_length(request)
-    with gateway.requests.admit(), gateway.body_memory.lease() as take:
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
         body = await read_body(
             request,
             None,
             limit=gateway.upload_limits.image_bytes,
             timeout_s=gateway.upload_limits.read_timeout_s,
-            take=take,
+            reserve=reserve,
         )
         return await run_until_disconnect(
             request,

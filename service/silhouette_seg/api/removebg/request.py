@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from silhouette_seg.admission.body_memory import Reserve
 from silhouette_seg.api.removebg.bodies import (
     BASE64,
     MAX_BESIDES_BYTES,
@@ -17,7 +18,6 @@ from silhouette_seg.api.request.body import read_body
 from silhouette_seg.api.request.multipart import MultipartReader, Part
 from silhouette_seg.api.request.uploads import (
     FORM,
-    Take,
     UploadLimits,
     is_empty_file_input,
     media_type_of,
@@ -41,7 +41,7 @@ class RemovebgIntake:
 
 
 async def read_removebg(
-    request: Request, limits: UploadLimits, take: Take, workers: Workers
+    request: Request, limits: UploadLimits, reserve: Reserve, workers: Workers
 ) -> RemovebgIntake:
     """Reads the whole body; base64 may be longer than the image by its nature.
 
@@ -53,14 +53,14 @@ async def read_removebg(
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
     if kind == FORM:
-        parts = await _read_multipart(request, limits, take)
+        parts = await _read_multipart(request, limits, reserve)
         return await workers.run(from_parts, parts, limits.image_bytes)
     body = await read_body(
         request,
         kind,
         limit=_in_base64(limits.image_bytes),
         timeout_s=limits.read_timeout_s,
-        take=take,
+        reserve=reserve,
     )
     return await workers.run(from_text, kind, body, limits.image_bytes)
 
@@ -95,7 +95,7 @@ def from_parts(parts: Sequence[Part], image_bytes: int) -> RemovebgIntake:
     )
 
 
-async def _read_multipart(request: Request, limits: UploadLimits, take: Take) -> list[Part]:
+async def _read_multipart(request: Request, limits: UploadLimits, reserve: Reserve) -> list[Part]:
     image_bytes, in_base64 = limits.image_bytes, _in_base64(limits.image_bytes)
     reader = MultipartReader(
         request.headers["content-type"],
@@ -106,7 +106,7 @@ async def _read_multipart(request: Request, limits: UploadLimits, take: Take) ->
         reader,
         limit=limits.form_bytes + in_base64,
         timeout_s=limits.read_timeout_s,
-        take=take,
+        reserve=reserve,
     )
 
 

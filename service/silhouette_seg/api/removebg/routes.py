@@ -170,8 +170,8 @@ async def removebg(request: Request) -> Response:
     gateway.check_capacity()
     if request.query_params:
         raise UnknownParameter("Parameters are fields of the body.")
-    with gateway.requests.admit(), gateway.body_memory.lease() as take:
-        intake = await read_removebg(request, gateway.upload_limits, take, gateway.workers)
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
+        intake = await read_removebg(request, gateway.upload_limits, reserve, gateway.workers)
         wanted = parse(intake.fields, has_picture=intake.background is not None)
         removal = Removal(
             photo=_source(gateway, intake.image),

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from silhouette_seg.admission.body_memory import Reserve
 from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES, MultipartReader, Part
 from silhouette_seg.errors import (
     AmbiguousSource,
@@ -16,7 +17,6 @@ from silhouette_seg.errors import (
     BodyTooSlow,
     MalformedBody,
     MissingImage,
-    Overloaded,
     TooManyImages,
     UnsupportedImageType,
     UnsupportedMediaType,
@@ -86,39 +86,10 @@ class BatchLimits:
         return self.images + MAX_PARTS
 
 
-Take = Callable[[int], None]
-
-
-class BodyMemoryBudget:
-    """Bounds the bytes of all bodies in memory, counted as they arrive.
-
-    Belongs to one event loop. A body alone is always admitted: its own limit bounds it.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self.held = 0
-
-    @contextmanager
-    def lease(self) -> Iterator[Take]:
-        """Gives a function that takes bytes, or raises Overloaded; returns them all at the end."""
-        mine = 0
-
-        def take(size: int) -> None:
-            nonlocal mine
-            if self.held > mine and self.held + size > self._max_bytes:
-                raise Overloaded("Too many bytes are in work.", limit=self._max_bytes)
-            mine += size
-            self.held += size
-
-        try:
-            yield take
-        finally:
-            self.held -= mine
-
-
-async def read_photo_upload(request: Request, limits: UploadLimits, take: Take) -> PhotoUpload:
-    """Reads the whole body; `take` is told of every piece before it is kept.
+async def read_photo_upload(
+    request: Request, limits: UploadLimits, reserve: Reserve
+) -> PhotoUpload:
+    """Reads the whole body; `reserve` is told of every piece before it is kept.
 
     Raises BodyTooLarge at once for a Content-Length over the limit, and while reading for one
     that lied; BodyTooSlow after `read_timeout_s`; MissingImage, AmbiguousSource, MalformedBody,
@@ -128,15 +99,19 @@ async def read_photo_upload(request: Request, limits: UploadLimits, take: Take) 
     if _is_form(request.headers, content_type):
         reader = MultipartReader(content_type, files=dict.fromkeys(FILE_FIELDS, limits.image_bytes))
         parts = await read_form(
-            request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, take=take
+            request,
+            reader,
+            limit=limits.form_bytes,
+            timeout_s=limits.read_timeout_s,
+            reserve=reserve,
         )
         return _sort(parts)
     _check_declared_length(request.headers, limits.image_bytes)
     async with _in_time(limits.read_timeout_s):
-        return PhotoUpload(await _read_raw(_pieces(request, limits.image_bytes, take)))
+        return PhotoUpload(await _read_raw(_pieces(request, limits.image_bytes, reserve)))
 
 
-async def read_batch_upload(request: Request, limits: BatchLimits, take: Take) -> BatchUpload:
+async def read_batch_upload(request: Request, limits: BatchLimits, reserve: Reserve) -> BatchUpload:
     """As `read_photo_upload`, for a form of many images.
 
     Raises TooManyImages when one too many begins, and UnsupportedMediaType for what is no form.
@@ -156,18 +131,18 @@ async def read_batch_upload(request: Request, limits: BatchLimits, take: Take) -
     files = dict.fromkeys(FILE_FIELDS, limits.image_bytes)
     reader = MultipartReader(content_type, files=files, max_parts=limits.parts, watch=count)
     parts = await read_form(
-        request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, take=take
+        request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, reserve=reserve
     )
     return _sort_batch(parts)
 
 
 async def read_form(
-    request: Request, reader: MultipartReader, *, limit: int, timeout_s: float, take: Take
+    request: Request, reader: MultipartReader, *, limit: int, timeout_s: float, reserve: Reserve
 ) -> list[Part]:
     """All parts of a body of at most `limit` bytes. Raises as `read_photo_upload` does."""
     _check_declared_length(request.headers, limit)
     async with _in_time(timeout_s):
-        return await _read_form(reader, _pieces(request, limit, take))
+        return await _read_form(reader, _pieces(request, limit, reserve))
 
 
 @asynccontextmanager
@@ -215,14 +190,14 @@ def _check_declared_length(headers: Headers, limit: int) -> None:
         raise _too_large(limit, int(declared))
 
 
-async def _pieces(request: Request, limit: int, take: Take) -> AsyncIterator[bytes]:
+async def _pieces(request: Request, limit: int, reserve: Reserve) -> AsyncIterator[bytes]:
     """The body as it arrives, refused as soon as it is longer than `limit`."""
     size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > limit:
             raise _too_large(limit, size)
-        take(len(piece))
+        reserve(len(piece))
         yield piece
 
 
