@@ -20,13 +20,13 @@ from silhouette_seg.telemetry import (
     read_identity,
 )
 
-OTHER = "other"
+UNMATCHED_ROUTE = "other"
 """Pages, files, and paths that do not exist."""
 
 log = logging.getLogger(__name__)
 
 
-class Exchange:
+class RequestLogMiddleware:
     """Names the request, counts and logs its answer, and answers HEAD as GET without a body."""
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
@@ -45,19 +45,19 @@ class Exchange:
             inner["method"] = "GET"
         with self._telemetry.tracing.request_span(identity, scope["method"], scope["path"]) as span:
             token = IDENTITY.set(span.identity)
-            wire = _Wire(receive, send, span.identity)
+            recorder = _RequestRecorder(receive, send, span.identity)
             try:
-                await self._app(inner, wire.receive, wire.send)
+                await self._app(inner, recorder.receive, recorder.send)
             finally:
-                answered = wire.answered(_pattern(inner), inner.get(CODE_KEY, "ok"))
+                answered = recorder.answered(_route_pattern(inner), inner.get(CODE_KEY, "ok"))
                 self._telemetry.count_request(answered)
                 span.set_response(answered.route, answered.status, answered.code)
-                _log(scope["method"], answered, wire.model or _model(inner, answered))
+                _log(scope["method"], answered, recorder.model or _model_from_path(inner, answered))
                 IDENTITY.reset(token)
 
 
 @dataclass(slots=True)
-class _Wire:
+class _RequestRecorder:
     """What goes in and out of one request: counted, and named."""
 
     _receive: Receive
@@ -92,12 +92,12 @@ class _Wire:
         return RequestRecord(route, self.status, code, spent_s, self.bytes_in, self.bytes_out)
 
 
-def _pattern(scope: Scope) -> str:
+def _route_pattern(scope: Scope) -> str:
     """The path as it was declared: what a client made up is no metric label and no log line."""
-    return getattr(scope.get("route"), "path", OTHER)
+    return getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
 
 
-def _model(scope: Scope, answered: RequestRecord) -> str | None:
+def _model_from_path(scope: Scope, answered: RequestRecord) -> str | None:
     """That of a path: there is one of that name, or the answer would be a refusal."""
     name = scope.get("path_params", {}).get("model")
     return str(name) if name and answered.status == 200 else None
