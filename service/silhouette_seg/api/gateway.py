@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from starlette.requests import HTTPConnection, Request
 
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
@@ -13,8 +14,8 @@ from silhouette_seg.admission.photo_queue import Turns
 from silhouette_seg.admission.request_limit import Admission
 from silhouette_seg.admission.stream_limit import StreamLimits, Streams
 from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
-from silhouette_seg.engine.base import Remote
-from silhouette_seg.engine.health import Checked
+from silhouette_seg.engine.base import InferenceServer
+from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import Catalog
 from silhouette_seg.runtime.thread_pool import Workers
@@ -56,8 +57,8 @@ class Gateway:
     """Of one frame of a stream."""
     allowed_origins: tuple[str, ...] = ()
     """Of other hosts, whose pages may call us; `*` for all."""
-    remote: Remote | None = None
-    engines: tuple[Checked, ...] = ()
+    remote: InferenceServer | None = None
+    engines: tuple[HealthCheckedEngine, ...] = ()
     warm_up_failed: bool = False
 
     @property
@@ -71,9 +72,9 @@ class Gateway:
         """
         self.requests.check()
         if self.remote is not None:
-            await self.remote.check()
+            await self.remote.check_ready()
         for engine in self.engines:
-            await engine.check()
+            await engine.check_health()
 
     def check_ready(self) -> None:
         """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""
