@@ -18,8 +18,10 @@ from silhouette_seg.api import (
     webrtc,
 )
 from silhouette_seg.api.gateway import require_key
-from silhouette_seg.api.middleware.request_log import Cors, RequestLogMiddleware
+from silhouette_seg.api.middleware.cors import ProblemCORSMiddleware
+from silhouette_seg.api.middleware.request_log import RequestLogMiddleware
 from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddleware
+from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import routes as removebg
 from silhouette_seg.assembly import build_gateway, version
@@ -48,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.gateway = gateway
-    problem_details.install(app)
+    problem_details.add_exception_handlers(app)
     _add_middleware(app, settings.cors_origins, gateway.telemetry)
     _add_routes(app)
     return app

@@ -7,8 +7,7 @@ from time import perf_counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from silhouette_seg.api.problem_details import CODE_KEY, problem
-from silhouette_seg.errors import BadRequest
+from silhouette_seg.api.problem_details import CODE_KEY
 from silhouette_seg.telemetry import (
     IDENTITY,
     Identity,
