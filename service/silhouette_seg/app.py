@@ -31,7 +31,7 @@ from silhouette_seg.telemetry import Telemetry, open_tracing
 def create_app(settings: Settings) -> FastAPI:
     """Loads the models and puts the parts together, which `app.state.parts` holds.
 
-    Raises what `open_catalog` raises. The parts are closed when the application stops.
+    Raises what `load_registry` raises. The parts are closed when the application stops.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
     parts = open_parts(settings, telemetry)

@@ -30,7 +30,7 @@ async def drain(parts: Parts, timeout_s: float) -> None:
     except TimeoutError:
         left = parts.door.requests, parts.streams.count
         log.warning("%d requests and %d streams did not finish in time", *left)
-    await parts.catalog.close()
+    await parts.registry.close()
 
 
 @asynccontextmanager
@@ -64,9 +64,9 @@ async def _warm_up(parts: Parts) -> None:
     What another server runs may be there later, or work later: that is tried until it does.
     """
     said = ""
-    while not parts.catalog.ready:
+    while not parts.registry.ready:
         try:
-            await parts.catalog.warm_up()
+            await parts.registry.warm_up()
         except ServiceError as error:
             if parts.remote is None:
                 _never_ready(parts)
@@ -78,7 +78,7 @@ async def _warm_up(parts: Parts) -> None:
         except Exception:
             _never_ready(parts)
             return
-    log.info("ready: %s", ", ".join(parts.catalog.names))
+    log.info("ready: %s", ", ".join(parts.registry.names))
     await parts.peers.warm_up()
 
 

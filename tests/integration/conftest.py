@@ -75,7 +75,7 @@ async def in_process(settings: Settings, *, ready: bool = True) -> AsyncIterator
     ):
         running = InProcess(app, client)
         if ready:
-            await until(lambda: running.parts.catalog.ready)
+            await until(lambda: running.parts.registry.ready)
         yield running
 
 
@@ -132,7 +132,7 @@ def on_socket(settings: Settings) -> Iterator[OnSocket]:
         running = OnSocket(server, listener.getsockname()[1], thread)
         thread.start()
         try:
-            running.wait(lambda: server.started and running.parts.catalog.ready)
+            running.wait(lambda: server.started and running.parts.registry.ready)
             yield running
         finally:
             server.should_exit = True

@@ -74,7 +74,7 @@ async def test_models(service):
     listed = (await service.client.get("/v1/models")).json()
     assert listed["auto"] == "connectnet"
     (model,) = listed["models"]
-    spec = service.parts.catalog.get().spec
+    spec = service.parts.registry.get().spec
     assert model["digest"] == f"sha256:{spec.sha256}"
     assert (model["height"], model["width"]) == spec.size_hw
     assert (model["task"], model["inputs"]) == ("segmentation", ["image"])

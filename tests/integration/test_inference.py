@@ -384,7 +384,7 @@ async def test_nothing_is_ready_while_warming_up(settings_with, gated):
         assert "warming up" in error_of(early, 503)
         assert early.headers["retry-after"] == "1"
         gated[0].gate.set()
-        await until(lambda: service.parts.catalog.ready)
+        await until(lambda: service.parts.registry.ready)
         output_of(await post(service))
 
 

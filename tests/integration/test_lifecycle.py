@@ -49,7 +49,7 @@ async def test_alive_but_not_ready_while_warming_up(settings_with, gated, monkey
         assert [card["ready"] for card in cards] == [False]
 
         gated[0].gate.set()
-        await until(lambda: service.parts.catalog.ready)
+        await until(lambda: service.parts.registry.ready)
         assert (await service.client.get("/readyz")).json() == {"status": "ready"}
         picture(await service.segment(JPEG))
 
@@ -146,7 +146,7 @@ async def test_live_frames_do_not_wait_in_line(held, gated):
     await until(lambda: held.parts.turns.waiting == 1)
     frame = decode(JPEG, read_header(JPEG))
     PRIORITY.set(Priority.LIVE)
-    live = asyncio.create_task(held.parts.catalog.get().on(held.parts.live).segment(frame))
+    live = asyncio.create_task(held.parts.registry.get().with_pool(held.parts.live).segment(frame))
     await until(lambda: queued(held) == 1)
     gated[0].gate.set()
     assert (await live).alpha.any()

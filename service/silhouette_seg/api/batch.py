@@ -21,7 +21,7 @@ from silhouette_seg.api.response.content_disposition import attachment, stems
 from silhouette_seg.api.response.multipart_mixed import MixedPart, MixedResponse
 from silhouette_seg.engine.base import DEADLINE
 from silhouette_seg.errors import DeadlineExceeded, MissingImage, ServiceError
-from silhouette_seg.pipeline.photo import Job, Source
+from silhouette_seg.pipeline.photo import ImageFile, PhotoJob
 from silhouette_seg.telemetry import IDENTITY
 from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits
 
@@ -111,15 +111,15 @@ def accept_of_parts(accept: str | None) -> str | None:
     )
 
 
-def _jobs(intake: BatchIntake, order: Order, limits: ImageLimits) -> list[Job | ServiceError]:
+def _jobs(intake: BatchIntake, order: Order, limits: ImageLimits) -> list[PhotoJob | ServiceError]:
     """For each photo what to do, or why it cannot be done. Raises for a bad background."""
     picture = source(intake.background, limits) if intake.background else None
     return [_job(upload, order, picture, limits) for upload in intake.images]
 
 
 def _job(
-    upload: Upload, order: Order, picture: Source | None, limits: ImageLimits
-) -> Job | ServiceError:
+    upload: Upload, order: Order, picture: ImageFile | None, limits: ImageLimits
+) -> PhotoJob | ServiceError:
     if not upload.data:
         return MissingImage("The image is empty.")
     try:
@@ -131,7 +131,7 @@ def _job(
 async def _answers(
     parts: Parts,
     order: Order,
-    jobs: Sequence[Job | ServiceError],
+    jobs: Sequence[PhotoJob | ServiceError],
     names: Sequence[str],
     *,
     path: str,
@@ -164,7 +164,7 @@ async def in_order(works: Iterable[Callable[[], Awaitable[T]]], at_once: int) ->
 
 
 async def _attempt(
-    parts: Parts, order: Order, job: Job | ServiceError, path: str
+    parts: Parts, order: Order, job: PhotoJob | ServiceError, path: str
 ) -> tuple[int, Answer]:
     """Status and answer of one photo; whatever went wrong, the others go on."""
     scope: Scope = {"path": path}  # as if it were a request of its own
@@ -185,7 +185,7 @@ async def _attempt(
     return status, done
 
 
-async def _in_time(parts: Parts, order: Order, job: Job) -> Answer:
+async def _in_time(parts: Parts, order: Order, job: PhotoJob) -> Answer:
     timeout_s = parts.timeouts.request_s
     DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:

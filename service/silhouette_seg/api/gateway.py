@@ -15,7 +15,7 @@ from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLi
 from silhouette_seg.engine.base import Remote
 from silhouette_seg.engine.health import Checked
 from silhouette_seg.errors import EngineFailed, WarmingUp
-from silhouette_seg.pipeline.registry import Catalog
+from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.streaming.webrtc.registry import Peers
 from silhouette_seg.telemetry import Telemetry
@@ -36,7 +36,7 @@ class Parts:
     """
 
     version: str
-    catalog: Catalog
+    registry: ModelRegistry
     workers: Workers
     live: Workers
     door: Admission
@@ -62,7 +62,7 @@ class Parts:
     @property
     def works(self) -> bool:
         """Whether every model has worked, and none has failed again and again since."""
-        return self.catalog.ready and not any(each.is_failing() for each in self.engines)
+        return self.registry.ready and not any(each.is_failing() for each in self.engines)
 
     async def check_engines(self) -> None:
         """Raises EngineDown or EngineFailed while what runs the models cannot, and Draining before
@@ -79,7 +79,7 @@ class Parts:
         self.door.check()
         if self.warm_up_failed:
             raise EngineFailed("A model failed its warm-up.")
-        if not self.catalog.ready:
+        if not self.registry.ready:
             raise WarmingUp("The models are warming up.")
 
     def check_room(self) -> None:

@@ -26,11 +26,11 @@ async def list_models(request: Request) -> Models:
     asked.
     """
     parts = parts_of(request)
-    catalog = parts.catalog
-    ready = catalog.ready and await _is_there(parts)
+    registry = parts.registry
+    ready = registry.ready and await _is_there(parts)
     return Models(
-        auto=catalog.get(AUTO).spec.name,
-        models=[model_card(model, ready=ready) for model in catalog.served],
+        auto=registry.get(AUTO).spec.name,
+        models=[model_card(model, ready=ready) for model in registry.models],
     )
 
 
@@ -43,7 +43,7 @@ async def capabilities(request: Request) -> Capabilities:
         limits=_limits(parts),
         formats=Formats(input=formats, output=formats),
         parameters={name: known.schema for name, known in PARAMETERS.items()},
-        models=list(parts.catalog.names),
+        models=list(parts.registry.names),
         streams=list(STREAMS),
         stream_limits=_live_limits(parts),
         stream_parameters={name: known.schema for name, known in STREAM_PARAMETERS.items()},

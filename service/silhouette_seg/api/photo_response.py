@@ -10,7 +10,7 @@ from silhouette_seg.api.request.parameters import SegmentOptions, choose, parse
 from silhouette_seg.api.request.uploads import Upload
 from silhouette_seg.api.response.report import report_json
 from silhouette_seg.errors import BadParameter
-from silhouette_seg.pipeline.photo import Job, Rendered, Source, run_job
+from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, RenderedImage, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.telemetry import IDENTITY, server_timing
 from silhouette_seg.vision.codec.decode import ImageLimits, check_limits, read_header
@@ -42,23 +42,23 @@ def understand(
 ) -> Order:
     """Raises what `parse`, `choose` and `negotiate` raise."""
     options = parse(given, has_picture=has_picture)
-    segmenter = choose(options, parts.catalog)
+    segmenter = choose(options, parts.registry)
     representation = negotiate(
-        accept, explicit=options.format, transparent=options.look.transparent
+        accept, explicit=options.format, transparent=options.render.transparent
     )
     return Order(options, segmenter, representation)
 
 
-def source(upload: Upload, limits: ImageLimits) -> Source:
+def source(upload: Upload, limits: ImageLimits) -> ImageFile:
     """Raises UnsupportedImageType and UnprocessableImage, before a pixel is decoded."""
     header = read_header(upload.data)
     check_limits(header, limits)
-    return Source(upload.data, header)
+    return ImageFile(upload.data, header)
 
 
-def job_of(order: Order, photo: Source, picture: Source | None) -> Job:
+def job_of(order: Order, photo: ImageFile, picture: ImageFile | None) -> PhotoJob:
     """Raises BadParameter for a layout that would take too long to draw."""
-    layout = order.options.look.layout
+    layout = order.options.render.layout
     drawn = len(layout.copies) * photo.header.pixels if layout else 0
     if drawn > MAX_LAYOUT_PIXELS:
         raise BadParameter(
@@ -66,20 +66,20 @@ def job_of(order: Order, photo: Source, picture: Source | None) -> Job:
             limit=MAX_LAYOUT_PIXELS,
             actual=drawn,
         )
-    return Job(
+    return PhotoJob(
         photo=photo,
-        look=order.options.look,
+        options=order.options.render,
         format=order.representation.image,
         picture=picture,
         domain=order.options.domain,
     )
 
 
-async def answer(parts: Parts, order: Order, job: Job, *, patient: bool = False) -> Answer:
-    """Does the job when its turn comes. Raises what `run_job` and `Turns.take` raise."""
-    work = Work((order.segmenter.spec.name, job.look.output), job.pixels)
+async def answer(parts: Parts, order: Order, job: PhotoJob, *, patient: bool = False) -> Answer:
+    """Does the job when its turn comes. Raises what `segment_photo` and `Turns.take` raise."""
+    work = Work((order.segmenter.spec.name, job.options.output), job.pixels)
     async with parts.turns.take(work, patient=patient) as waited_s:
-        rendered = await run_job(job, order.segmenter)
+        rendered = await segment_photo(job, order.segmenter)
         rendered.stages["queue"] += waited_s
         parts.telemetry.observe_image(order.segmenter.spec.name, rendered.stages, rendered)
         headers = headers_of(order.segmenter, rendered)
@@ -88,12 +88,12 @@ async def answer(parts: Parts, order: Order, job: Job, *, patient: bool = False)
         identity = IDENTITY.get()
         request_id = identity.request_id if identity else ""
         document = await parts.workers.run(
-            report_json, rendered, job.look, order.segmenter, request_id
+            report_json, rendered, job.options, order.segmenter, request_id
         )
         return Answer(document, JSON, headers)
 
 
-def headers_of(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]:
+def headers_of(segmenter: Segmenter, rendered: RenderedImage) -> dict[str, str]:
     measured = rendered.quality
     headers = {
         "Server-Timing": server_timing(rendered.stages),
@@ -105,10 +105,10 @@ def headers_of(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]:
         "X-Mask-Connectivity": f"{measured.connectivity:.4f};islands={measured.islands}",
         "X-Mask-Confidence": f"{measured.confidence:.4f}",
     }
-    if rendered.routed is not None:
-        headers["X-Domain"] = rendered.routed.domain.label
-        if rendered.routed.face_ratio is not None:
-            headers["X-Face-Ratio"] = f"{rendered.routed.face_ratio:.4f}"
+    if rendered.decision is not None:
+        headers["X-Domain"] = rendered.decision.domain.label
+        if rendered.decision.face_ratio is not None:
+            headers["X-Face-Ratio"] = f"{rendered.decision.face_ratio:.4f}"
     if rendered.box is not None:
         headers |= {
             "X-Foreground-Top": str(rendered.box.top),

@@ -88,11 +88,11 @@ def _etag(parts: Parts, intake: Intake, order: Order) -> str:
         parts.version,
         intake.image.digest,
         intake.background and intake.background.digest,
-        order.options.look,
+        order.options.render,
         order.options.domain,
         order.representation,
         segmenter.spec.name,
         segmenter.digest,
-        segmenter.faces and segmenter.faces.spec.sha256,
+        segmenter.face_router and segmenter.face_router.spec.sha256,
     )
     return f'"{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}"'
