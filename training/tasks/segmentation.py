@@ -76,12 +76,13 @@ class SegmentationTask:
         return {"distillation": weight * cross_entropy(logits, mask)}
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
-        """The image mean of both classes' IoU, by source."""
+        """Image means by source: `val/...` of both classes' IoU, `person/...` of the person's."""
         segment = by_network(model, size_hw=size_hw, resize=self.recipe.resize)
         summaries = evaluate(segment, self.validation)
         scores = {f"val/{source}": row["miou_image_mean"] for source, row in summaries.items()}
+        person = {f"person/{source}": row["iou_fg_image_mean"] for source, row in summaries.items()}
         overall = summaries[OVERALL]
-        return scores | {
+        return scores | person | {
             "val/person": overall["iou_fg_image_mean"],
             "val/connectivity": overall["connectivity"],
         }
