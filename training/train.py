@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.checkpoint import read_average
 from training.curve import plot_curve
+from training.data.pack import check_pack
 from training.data.samples import single_threaded
 from training.models import adapt_weights, build_model
 from training.optimiser import Stepper, build_optimiser
@@ -95,7 +96,8 @@ class Progress:
 
 
 def train(recipe: Recipe, data: Path, run: Path, place: Place, *, start: Start) -> None:
-    """Runs every epoch that is left."""
+    """Runs every epoch that is left; raises PackError for a data pack with a wrong file."""
+    check_pack(data)
     torch.manual_seed(recipe.seed)
     progress = begin(recipe, run, place, start)
     task = build_task(recipe, data)

