@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.engine.base import Engine, Inference, Tensors, timed
+from silhouette_seg.engine.base import Engine, Inference, Tensors, with_timings
 from silhouette_seg.pipeline.domain_router import (
     DomainRouter,
     FaceRouter,
@@ -166,7 +166,7 @@ class Segmenter:
     ) -> None:
         self._engine = engine
         self._workers = workers
-        self._infer = timed(engine)
+        self._infer = with_timings(engine)
         self.face_router = face_router if self.takes_domain else None
         nobody_looks = (
             DomainDecision(Domain.NO_FACE, None, detector_ran=False) if self.takes_domain else None

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from silhouette_seg.api.middleware.security_headers import HEADERS
 from silhouette_seg.api.problem_details import problem
 from silhouette_seg.errors import BadRequest, BodyTooSlow, ServiceError
-from silhouette_seg.telemetry import IDENTITY, identify
+from silhouette_seg.telemetry import IDENTITY, read_identity
 
 MAX_HEAD_BYTES = 32 * 1024
 """Of the line and headers of a request, and of what follows a chunked body."""
@@ -152,7 +152,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, error: ServiceError) -> None:
         """Before there is a request that the application could answer."""
-        identity = identify(None, None)
+        identity = read_identity(None, None)
         token = IDENTITY.set(identity)
         try:
             answer = problem({"path": "*"}, error)

@@ -62,7 +62,7 @@ async def test_ready_only_after_every_model_was_warmed_up(workers):
     assert not registry.ready
     await registry.warm_up()
     assert registry.ready
-    assert [set(engine.batches) for engine in engines] == [{1}, {1}]
+    assert [set(engine.batch_sizes) for engine in engines] == [{1}, {1}]
     await registry.close()
     assert not registry.ready
 
@@ -71,8 +71,8 @@ async def test_warm_up_takes_the_whole_path_of_a_model_that_routes(workers):
     engine, detector = FakeEngine(tiny_spec("md_trisenet")), FakeEngine(tiny_spec("face_detector"))
     faces = FaceRouter(detector, workers)
     await ModelRegistry([Segmenter(engine, workers, faces)], workers, faces).warm_up()
-    assert set(engine.batches) == {1}
-    assert detector.batches == [1, 1]
+    assert set(engine.batch_sizes) == {1}
+    assert detector.batch_sizes == [1, 1]
 
 
 async def test_a_detector_that_fails_its_warm_up_is_not_ready(workers):
