@@ -6,12 +6,14 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
+
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import Turns
 from silhouette_seg.admission.request_limit import Admission
 from silhouette_seg.admission.stream_limit import StreamLimits, Streams
-from silhouette_seg.api.gateway import Parts, Timeouts
-from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLimits
+from silhouette_seg.api.gateway import Gateway, Timeouts
+from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine import INFERENCE_SERVERS, open_engine, open_inference_server
 from silhouette_seg.engine.base import DEVICES, Engine, InferenceServer, TritonConfig, is_degraded
 from silhouette_seg.engine.batcher import Batcher
@@ -101,7 +103,7 @@ def open_triton(settings: Settings, workers: int) -> InferenceServer:
     return open_inference_server(settings.engine, config)
 
 
-def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
+def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     opened = open_models(settings, telemetry)
     door = Admission(max_requests=MAX_REQUESTS)
     telemetry.requests_in_flight.set_function(lambda: door.requests)
@@ -117,22 +119,22 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         side=settings.max_side,
         aspect=settings.max_aspect,
     )
-    return Parts(
+    return Gateway(
         version=version(),
         registry=opened.registry,
         remote=opened.remote,
         engines=opened.engines,
         workers=opened.workers,
-        live=Workers(opened.count),
-        door=door,
+        stream_workers=Workers(opened.count),
+        requests=door,
         streams=streams,
-        peers=Peers(webrtc_terms(settings), streams, telemetry),
-        turns=turns,
-        bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
+        webrtc=Peers(webrtc_terms(settings), streams, telemetry),
+        photo_queue=turns,
+        body_memory=BodyMemoryBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
         telemetry=telemetry,
         keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
         image_limits=image_limits,
-        intake_limits=IntakeLimits(settings.max_body_bytes, settings.read_timeout_s),
+        upload_limits=UploadLimits(settings.max_body_bytes, settings.read_timeout_s),
         batch_limits=batch_limits(settings, opened.count),
         timeouts=Timeouts(settings.request_timeout_s, settings.queue_timeout_s),
         stream_limits=StreamLimits(
@@ -142,7 +144,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
             frame_s=settings.request_timeout_s,
         ),
         frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
-        origins=settings.cors_origins,
+        allowed_origins=settings.cors_origins,
     )
 
 

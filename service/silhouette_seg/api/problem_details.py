@@ -41,7 +41,7 @@ CLIENT_GONE = 499
 MAX_PATH = 200
 """Characters of a path that are told back."""
 LINGER_S = 2.0
-UNFORESEEN = "Something went wrong on our side; the log knows more."
+INTERNAL_DETAIL = "Something went wrong on our side; the log knows more."
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +99,11 @@ def _inference_error(error: ServiceError) -> str:
     return json.dumps({"error": text})
 
 
-def of_part(scope: Scope, error: Exception) -> Response:
+def problem_for_part(scope: Scope, error: Exception) -> Response:
     """As a request that ended in `error` would be answered and logged, for one part of many."""
     if not isinstance(error, ServiceError):
         log.error("unexpected failure of a part of %s", scope["path"], exc_info=error)
-        error = InternalError(UNFORESEEN)
+        error = InternalError(INTERNAL_DETAIL)
     else:
         _log(error)
     return problem(scope, error)
@@ -162,7 +162,7 @@ class Unexpected:
             if started or scope["type"] != "http":
                 raise
             log.exception("unexpected failure of %s %.200r", scope["method"], scope["path"])
-            error = InternalError(UNFORESEEN)
+            error = InternalError(INTERNAL_DETAIL)
             await problem(scope, error)(scope, receive, send)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from silhouette_seg.api.request.negotiation import negotiate
-from silhouette_seg.api.request.parameters import SegmentOptions, choose
+from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.assembly import OpenModels, open_models
 from silhouette_seg.cli.tasks import Failure, Task, plan
 from silhouette_seg.errors import ServiceError
@@ -57,10 +57,10 @@ async def segment_files(
 
 @asynccontextmanager
 async def open_bench(order: FileOrder, settings: Settings) -> AsyncIterator["Bench"]:
-    """Raises what opening the models and `choose` raise, and what is wrong with the picture."""
+    """Raises what opening the models and `select_model` raise, and what is wrong with the picture."""
     opened = open_models(settings, Telemetry())
     try:
-        segmenter = choose(order.options, opened.registry)
+        segmenter = select_model(order.options, opened.registry)
         limits = _limits(settings)
         picture = await opened.workers.run(_open, order.picture, limits) if order.picture else None
         yield Bench(opened, segmenter, limits, order, picture)

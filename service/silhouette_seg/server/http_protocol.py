@@ -11,7 +11,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from silhouette_seg.api.middleware.security_headers import HEADERS
+from silhouette_seg.api.middleware.security_headers import SECURITY_HEADERS
 from silhouette_seg.api.problem_details import problem
 from silhouette_seg.errors import BadRequest, BodyTooSlow, ServiceError
 from silhouette_seg.telemetry import IDENTITY, read_identity
@@ -158,7 +158,7 @@ class HttpConnection(HttpToolsProtocol):
             answer = problem({"path": "*"}, error)
         finally:
             IDENTITY.reset(token)
-        answer.headers.update(HEADERS)
+        answer.headers.update(SECURITY_HEADERS)
         answer.headers.update({"Connection": "close", "X-Request-Id": identity.request_id})
         lines = [b"%s: %s\r\n" % header for header in answer.raw_headers]
         body = bytes(answer.body)

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from silhouette_seg.admission.photo_queue import Work
 from silhouette_seg.api import openapi
-from silhouette_seg.api.gateway import Parts, parts_of
-from silhouette_seg.api.photo_response import source
+from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.photo_response import read_source
 from silhouette_seg.api.removebg.bodies import BASE64
 from silhouette_seg.api.removebg.parameters import PARAMETERS, Wanted, parse
 from silhouette_seg.api.removebg.rendering import (
@@ -27,10 +27,10 @@ from silhouette_seg.api.removebg.rendering import (
     size_of,
 )
 from silhouette_seg.api.removebg.request import BACKGROUND, FILE, URLENCODED, read_removebg
-from silhouette_seg.api.request.disconnect import while_connected
+from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.api.request.negotiation import JSON
-from silhouette_seg.api.request.parameters import parse as parse_native
-from silhouette_seg.api.request.uploads import FORM, Upload
+from silhouette_seg.api.request.parameters import parse_parameters
+from silhouette_seg.api.request.uploads import FORM, UploadedImage
 from silhouette_seg.errors import UnknownParameter
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.photo import ImageFile
@@ -166,24 +166,24 @@ async def removebg(request: Request) -> Response:
     The photo goes to the default model, with all that improves edges.
     """
     arrived = perf_counter()
-    parts = parts_of(request)
-    parts.check_room()
+    gateway = gateway_of(request)
+    gateway.check_capacity()
     if request.query_params:
         raise UnknownParameter("Parameters are fields of the body.")
-    with parts.door.admit(), parts.bodies.lease() as take:
-        intake = await read_removebg(request, parts.intake_limits, take, parts.workers)
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
+        intake = await read_removebg(request, gateway.upload_limits, reserve, gateway.workers)
         wanted = parse(intake.fields, has_picture=intake.background is not None)
         removal = Removal(
-            photo=_source(parts, intake.image),
-            picture=None if intake.background is None else _source(parts, intake.background),
+            photo=_source(gateway, intake.image),
+            picture=None if intake.background is None else _source(gateway, intake.background),
             wanted=wanted,
-            options=parse_native({"output": "cutout"}).render,
-            max_pixels=parts.image_limits.pixels,
+            options=parse_parameters({"output": "cutout"}).render,
+            max_pixels=gateway.image_limits.pixels,
         )
-        return await while_connected(
+        return await run_until_disconnect(
             request,
-            _answer(parts, removal, as_json=wants_json(request.headers.get("accept"))),
-            timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
+            _answer(gateway, removal, as_json=wants_json(request.headers.get("accept"))),
+            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
         )
 
 
@@ -193,21 +193,21 @@ def wants_json(accept: str | None) -> bool:
     return kinds == [JSON]
 
 
-def _source(parts: Parts, data: bytes) -> ImageFile:
-    return source(Upload(data, digest=""), parts.image_limits)
+def _source(gateway: Gateway, data: bytes) -> ImageFile:
+    return read_source(UploadedImage(data, digest=""), gateway.image_limits)
 
 
-async def _answer(parts: Parts, removal: Removal, *, as_json: bool) -> Response:
-    segmenter = parts.registry.get()
-    async with parts.turns.take(
+async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Response:
+    segmenter = gateway.registry.get()
+    async with gateway.photo_queue.take(
         Work((segmenter.spec.name, "removebg"), removal.pixels)
     ) as waited_s:
         removed, found, stages = await _remove(segmenter, removal)
         stages["queue"] += waited_s
-        parts.telemetry.observe_image(segmenter.spec.name, stages, found)
+        gateway.telemetry.observe_image(segmenter.spec.name, stages, found)
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
-            body = await parts.workers.run(_document, removed)
+            body = await gateway.workers.run(_document, removed)
             return Response(body, headers=headers, media_type=JSON)
         return Response(removed.body, headers=headers, media_type=removed.media_type)
 
