@@ -33,7 +33,7 @@ from silhouette_seg.telemetry import Telemetry, open_tracing
 def create_app(settings: Settings) -> FastAPI:
     """Loads the models and puts the gateway together, which `app.state.gateway` holds.
 
-    Raises what `open_catalog` raises. The gateway are closed when the application stops.
+    Raises what `load_registry` raises. The gateway are closed when the application stops.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
     gateway = build_gateway(settings, telemetry)

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
+
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import Turns
 from silhouette_seg.admission.request_limit import Admission
@@ -19,7 +20,7 @@ from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.instrumented import InstrumentedEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.registry import Catalog, open_catalog
+from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
 from silhouette_seg.runtime.cpu_quota import usable_cpus
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.settings import Settings
@@ -51,9 +52,9 @@ def version() -> str:
 
 @dataclass(frozen=True, slots=True)
 class OpenModels:
-    """The catalog, and the threads that it shares with whoever decodes and renders."""
+    """The registry, and the threads that it shares with whoever decodes and renders."""
 
-    catalog: Catalog
+    registry: ModelRegistry
     workers: Workers
     count: int
     """Number of threads."""
@@ -64,7 +65,7 @@ class OpenModels:
 
 
 def open_models(settings: Settings, telemetry: Telemetry) -> OpenModels:
-    """Loads the weights, or says where they are; raises what `open_catalog` raises."""
+    """Loads the weights, or says where they are; raises what `load_registry` raises."""
     count = settings.workers or usable_cpus()
     workers = Workers(count)
     remote = open_triton(settings, count) if settings.engine in INFERENCE_SERVERS else None
@@ -84,8 +85,8 @@ def open_models(settings: Settings, telemetry: Telemetry) -> OpenModels:
         engines.track_model(name, spec.sha256, lambda: watched.provider)
         return watched
 
-    catalog = open_catalog(settings.model_repository, settings.models, workers, opened)
-    return OpenModels(catalog, workers, count, remote, tuple(checked))
+    registry = load_registry(settings.model_repository, settings.models, workers, opened)
+    return OpenModels(registry, workers, count, remote, tuple(checked))
 
 
 def open_triton(settings: Settings, workers: int) -> InferenceServer:
@@ -120,7 +121,7 @@ def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     )
     return Gateway(
         version=version(),
-        registry=opened.catalog,
+        registry=opened.registry,
         remote=opened.remote,
         engines=opened.engines,
         workers=opened.workers,

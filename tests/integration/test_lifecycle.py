@@ -147,7 +147,7 @@ async def test_live_frames_do_not_wait_in_line(held, gated):
     frame = decode(JPEG, read_header(JPEG))
     PRIORITY.set(Priority.LIVE)
     live = asyncio.create_task(
-        held.gateway.registry.get().on(held.gateway.stream_workers).segment(frame)
+        held.gateway.registry.get().with_pool(held.gateway.stream_workers).segment(frame)
     )
     await until(lambda: queued(held) == 1)
     gated[0].gate.set()

@@ -28,7 +28,7 @@ from silhouette_seg.api.response.content_disposition import attachment, unique_s
 from silhouette_seg.api.response.multipart_mixed import MixedPart, MixedResponse
 from silhouette_seg.engine.base import DEADLINE
 from silhouette_seg.errors import DeadlineExceeded, MissingImage, ServiceError
-from silhouette_seg.pipeline.photo import Job, Source
+from silhouette_seg.pipeline.photo import ImageFile, PhotoJob
 from silhouette_seg.telemetry import IDENTITY
 from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits
 
@@ -120,15 +120,15 @@ def part_accept(accept: str | None) -> str | None:
 
 def _jobs(
     upload: BatchUpload, resolved: ResolvedRequest, limits: ImageLimits
-) -> list[Job | ServiceError]:
+) -> list[PhotoJob | ServiceError]:
     """For each photo what to do, or why it cannot be done. Raises for a bad background."""
     picture = read_source(upload.background, limits) if upload.background else None
     return [_job(upload, resolved, picture, limits) for upload in upload.images]
 
 
 def _job(
-    upload: UploadedImage, resolved: ResolvedRequest, picture: Source | None, limits: ImageLimits
-) -> Job | ServiceError:
+    upload: UploadedImage, resolved: ResolvedRequest, picture: ImageFile | None, limits: ImageLimits
+) -> PhotoJob | ServiceError:
     if not upload.data:
         return MissingImage("The image is empty.")
     try:
@@ -140,7 +140,7 @@ def _job(
 async def _answers(
     gateway: Gateway,
     resolved: ResolvedRequest,
-    jobs: Sequence[Job | ServiceError],
+    jobs: Sequence[PhotoJob | ServiceError],
     names: Sequence[str],
     *,
     path: str,
@@ -175,7 +175,7 @@ async def run_in_order(
 
 
 async def _respond_or_problem(
-    gateway: Gateway, resolved: ResolvedRequest, job: Job | ServiceError, path: str
+    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob | ServiceError, path: str
 ) -> tuple[int, PhotoResponse]:
     """Status and answer of one photo; whatever went wrong, the others go on."""
     scope: Scope = {"path": path}  # as if it were a request of its own
@@ -196,7 +196,9 @@ async def _respond_or_problem(
     return status, done
 
 
-async def _respond_in_time(gateway: Gateway, resolved: ResolvedRequest, job: Job) -> PhotoResponse:
+async def _respond_in_time(
+    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob
+) -> PhotoResponse:
     timeout_s = gateway.timeouts.request_s
     DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from starlette.requests import HTTPConnection, Request
 
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
@@ -16,7 +17,7 @@ from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine.base import InferenceServer
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed, WarmingUp
-from silhouette_seg.pipeline.registry import Catalog
+from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.streaming.webrtc.registry import Peers
 from silhouette_seg.telemetry import Telemetry
@@ -37,7 +38,7 @@ class Gateway:
     """
 
     version: str
-    registry: Catalog
+    registry: ModelRegistry
     workers: Workers
     stream_workers: Workers
     requests: Admission

@@ -26,11 +26,11 @@ async def list_models(request: Request) -> Models:
     asked.
     """
     gateway = gateway_of(request)
-    catalog = gateway.registry
-    ready = catalog.ready and await _engines_available(gateway)
+    registry = gateway.registry
+    ready = registry.ready and await _engines_available(gateway)
     return Models(
-        auto=catalog.get(AUTO).spec.name,
-        models=[model_card(model, ready=ready) for model in catalog.served],
+        auto=registry.get(AUTO).spec.name,
+        models=[model_card(model, ready=ready) for model in registry.models],
     )
 
 

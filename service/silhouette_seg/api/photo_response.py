@@ -10,7 +10,7 @@ from silhouette_seg.api.request.parameters import SegmentOptions, parse_paramete
 from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.api.response.report import report_json
 from silhouette_seg.errors import BadParameter
-from silhouette_seg.pipeline.photo import Job, Rendered, Source, run_job
+from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, RenderedImage, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.telemetry import IDENTITY, server_timing
 from silhouette_seg.vision.codec.decode import ImageLimits, check_limits, read_header
@@ -44,21 +44,21 @@ def resolve(
     options = parse_parameters(given, has_background_image=has_background_image)
     segmenter = select_model(options, gateway.registry)
     representation = negotiate(
-        accept, explicit=options.format, transparent=options.look.transparent
+        accept, explicit=options.format, transparent=options.render.transparent
     )
     return ResolvedRequest(options, segmenter, representation)
 
 
-def read_source(upload: UploadedImage, limits: ImageLimits) -> Source:
+def read_source(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
     """Raises UnsupportedImageType and UnprocessableImage, before a pixel is decoded."""
     header = read_header(upload.data)
     check_limits(header, limits)
-    return Source(upload.data, header)
+    return ImageFile(upload.data, header)
 
 
-def build_job(resolved: ResolvedRequest, photo: Source, picture: Source | None) -> Job:
+def build_job(resolved: ResolvedRequest, photo: ImageFile, picture: ImageFile | None) -> PhotoJob:
     """Raises BadParameter for a layout that would take too long to draw."""
-    layout = resolved.options.look.layout
+    layout = resolved.options.render.layout
     drawn = len(layout.copies) * photo.header.pixels if layout else 0
     if drawn > MAX_LAYOUT_PIXELS:
         raise BadParameter(
@@ -66,9 +66,9 @@ def build_job(resolved: ResolvedRequest, photo: Source, picture: Source | None) 
             limit=MAX_LAYOUT_PIXELS,
             actual=drawn,
         )
-    return Job(
+    return PhotoJob(
         photo=photo,
-        look=resolved.options.look,
+        options=resolved.options.render,
         format=resolved.representation.image,
         picture=picture,
         domain=resolved.options.domain,
@@ -76,12 +76,12 @@ def build_job(resolved: ResolvedRequest, photo: Source, picture: Source | None) 
 
 
 async def respond(
-    gateway: Gateway, resolved: ResolvedRequest, job: Job, *, patient: bool = False
+    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, patient: bool = False
 ) -> PhotoResponse:
-    """Does the job when its turn comes. Raises what `run_job` and `Turns.take` raise."""
-    work = Work((resolved.segmenter.spec.name, job.look.output), job.pixels)
+    """Does the job when its turn comes. Raises what `segment_photo` and `Turns.take` raise."""
+    work = Work((resolved.segmenter.spec.name, job.options.output), job.pixels)
     async with gateway.photo_queue.take(work, patient=patient) as waited_s:
-        rendered = await run_job(job, resolved.segmenter)
+        rendered = await segment_photo(job, resolved.segmenter)
         rendered.stages["queue"] += waited_s
         gateway.telemetry.observe_image(resolved.segmenter.spec.name, rendered.stages, rendered)
         headers = response_headers(resolved.segmenter, rendered)
@@ -90,12 +90,12 @@ async def respond(
         identity = IDENTITY.get()
         request_id = identity.request_id if identity else ""
         document = await gateway.workers.run(
-            report_json, rendered, job.look, resolved.segmenter, request_id
+            report_json, rendered, job.options, resolved.segmenter, request_id
         )
         return PhotoResponse(document, JSON, headers)
 
 
-def response_headers(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]:
+def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str, str]:
     measured = rendered.quality
     headers = {
         "Server-Timing": server_timing(rendered.stages),
@@ -107,10 +107,10 @@ def response_headers(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]
         "X-Mask-Connectivity": f"{measured.connectivity:.4f};islands={measured.islands}",
         "X-Mask-Confidence": f"{measured.confidence:.4f}",
     }
-    if rendered.routed is not None:
-        headers["X-Domain"] = rendered.routed.domain.label
-        if rendered.routed.face_ratio is not None:
-            headers["X-Face-Ratio"] = f"{rendered.routed.face_ratio:.4f}"
+    if rendered.decision is not None:
+        headers["X-Domain"] = rendered.decision.domain.label
+        if rendered.decision.face_ratio is not None:
+            headers["X-Face-Ratio"] = f"{rendered.decision.face_ratio:.4f}"
     if rendered.box is not None:
         headers |= {
             "X-Foreground-Top": str(rendered.box.top),

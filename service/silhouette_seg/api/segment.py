@@ -96,11 +96,11 @@ def _etag(gateway: Gateway, upload: PhotoUpload, resolved: ResolvedRequest) -> s
         gateway.version,
         upload.image.digest,
         upload.background and upload.background.digest,
-        resolved.options.look,
+        resolved.options.render,
         resolved.options.domain,
         resolved.representation,
         segmenter.spec.name,
         segmenter.digest,
-        segmenter.faces and segmenter.faces.spec.sha256,
+        segmenter.face_router and segmenter.face_router.spec.sha256,
     )
     return f'"{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}"'

@@ -217,7 +217,7 @@ async def _options(
     if given.get("output") is None and (before is None or "output" in given):
         given = given | {"output": Output.COMPOSITE.value}  # the default, of video
     options = await parse_stream_options(given, gateway, before)
-    if options.look.output is Output.CUTOUT:
+    if options.render.output is Output.CUTOUT:
         raise NotAcceptable(NO_CUTOUT)
     return options
 

@@ -147,7 +147,7 @@ def segment(
     options = _options(parameters, has_background_image=picture is not None)
     order = FileOrder(options, picture, _smoothing(smoothing))
     try:
-        video = VIDEO_RESULTS[options.look.transparent]
+        video = VIDEO_RESULTS[options.render.transparent]
         tasks, refused = plan(inputs, to, order.format, video)
         check_videos(tasks, options)
         if smoothing is not None and not any(task.is_video for task in tasks):

@@ -51,8 +51,8 @@ class Routed:
 class Found:
     """A person, as a matte tells of one."""
 
-    routed: Routed = Routed(Label("half_body"))
-    looks: int = 2
+    decision: Routed = Routed(Label("half_body"))
+    passes: int = 2
     foreground: bool = True
     coverage: float = 0.3
     connectivity: float = 1.0

@@ -209,7 +209,7 @@ def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
 def _find(request: Request) -> Model:
     """The model that the path names."""
     name, version = request.path_params["model"], request.path_params.get("version")
-    served = {model.spec.name: model for model in gateway_of(request).registry.served}
+    served = {model.spec.name: model for model in gateway_of(request).registry.models}
     if name not in served:
         raise UnknownModel(f"There is no model of that name; there are {', '.join(served)}.")
     model = served[name]

@@ -32,8 +32,8 @@ from silhouette_seg.api.request.negotiation import JSON
 from silhouette_seg.api.request.parameters import parse_parameters
 from silhouette_seg.api.request.uploads import FORM, UploadedImage
 from silhouette_seg.errors import UnknownParameter
-from silhouette_seg.pipeline.options import Look
-from silhouette_seg.pipeline.photo import Source
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.photo import ImageFile
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.telemetry import server_timing
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, decode
@@ -69,10 +69,10 @@ router = APIRouter(tags=["remove.bg"])
 class Removal:
     """All that is to be done for one request."""
 
-    photo: Source
-    picture: Source | None
+    photo: ImageFile
+    picture: ImageFile | None
     wanted: Wanted
-    look: Look
+    options: RenderOptions
     max_pixels: int
     """Of what comes out."""
 
@@ -177,7 +177,7 @@ async def removebg(request: Request) -> Response:
             photo=_source(gateway, intake.image),
             picture=None if intake.background is None else _source(gateway, intake.background),
             wanted=wanted,
-            look=parse_parameters({"output": "cutout"}).look,
+            options=parse_parameters({"output": "cutout"}).render,
             max_pixels=gateway.image_limits.pixels,
         )
         return await run_until_disconnect(
@@ -193,7 +193,7 @@ def wants_json(accept: str | None) -> bool:
     return kinds == [JSON]
 
 
-def _source(gateway: Gateway, data: bytes) -> Source:
+def _source(gateway: Gateway, data: bytes) -> ImageFile:
     return read_source(UploadedImage(data, digest=""), gateway.image_limits)
 
 
@@ -218,18 +218,18 @@ async def _remove(
     """What came out, what it was made of, and the seconds that each stage took."""
     picture: Frame | None = None
 
-    def load(at_least: Size) -> Frame:
+    def load(min_size: Size) -> Frame:
         nonlocal picture
         if removal.picture is not None:
             picture = decode(removal.picture.data, removal.picture.header)
-        return load_photo(removal, at_least)
+        return load_photo(removal, min_size)
 
     def finish(photo: Frame, found: Matte) -> tuple[Removed, Matte, dict[str, float]]:
         began = perf_counter()
         wanted = removal.wanted
         image, box = paint(
             wanted,
-            removal.look,
+            removal.options,
             reduced(photo),
             picture,
             found,
@@ -238,15 +238,15 @@ async def _remove(
         )
         painted = perf_counter()
         removed = packed(image, box, wanted.encoding)
-        stages = found.timings.served(painted - began, perf_counter() - painted)
+        stages = found.timings.response_stages(painted - began, perf_counter() - painted)
         return removed, found, stages
 
     return await segmenter.run(load, finish)
 
 
-def load_photo(removal: Removal, at_least: Size) -> Frame:
+def load_photo(removal: Removal, min_size: Size) -> Frame:
     """With the pixels that looking for the person takes, as a photo of the size that is wanted."""
-    (height, width), size_hw = at_least, removal.size_hw
+    (height, width), size_hw = min_size, removal.size_hw
     enough = (max(height, size_hw[0]), max(width, size_hw[1]))
     frame = decode(removal.photo.data, removal.photo.header, at_least=enough)
     return replace(frame, photo_hw=size_hw)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from silhouette_seg.admission.body_memory import Reserve
 from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve

@@ -11,15 +11,15 @@ from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.options import (
     PHOTO_DEFAULTS,
     Background,
+    BackgroundImage,
     Blur,
     Colour,
-    Look,
     Output,
-    Person,
-    Picture,
-    Refine,
+    PersonSelection,
+    Refinement,
+    RenderOptions,
 )
-from silhouette_seg.pipeline.registry import AUTO, Catalog
+from silhouette_seg.pipeline.registry import AUTO, ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.codec.decode import ImageFormat
 from silhouette_seg.vision.compose.layout import read_layout
@@ -38,7 +38,7 @@ class SegmentOptions:
     model: str = AUTO
     format: ImageFormat | None = None
     """None leaves it to `Accept`."""
-    look: Look = PHOTO_DEFAULTS
+    render: RenderOptions = PHOTO_DEFAULTS
     domain: Domain | None = None
     """None leaves it to routing."""
 
@@ -78,21 +78,21 @@ def parse_parameters(
     values = {name: _read(name, text) for name, text in given.items()}
     _refuse_what_has_no_effect(values, has_background_image=has_background_image)
     if has_background_image:
-        values["background"] = Picture()
+        values["background"] = BackgroundImage()
     return SegmentOptions(
         **{name: values[name] for name in ("model", "format", "domain") if name in values},  # type: ignore[arg-type]
-        look=replace(PHOTO_DEFAULTS, **{k: values[k] for k in _LOOK_FIELDS if k in values}),  # type: ignore[arg-type]
+        render=replace(PHOTO_DEFAULTS, **{k: values[k] for k in _RENDER_FIELDS if k in values}),  # type: ignore[arg-type]
     )
 
 
-def select_model(options: SegmentOptions, catalog: Catalog) -> Segmenter:
+def select_model(options: SegmentOptions, registry: ModelRegistry) -> Segmenter:
     """The model that the options ask for.
 
     Raises UnknownModel, and BadParameter for a domain that the model does not take.
     """
-    segmenter = catalog.get(options.model)
+    segmenter = registry.get(options.model)
     if options.domain is not None and not segmenter.takes_domain:
-        able = ", ".join(other.spec.name for other in catalog if other.takes_domain) or "none"
+        able = ", ".join(other.spec.name for other in registry if other.takes_domain) or "none"
         raise BadParameter(
             f"domain: has no effect on {segmenter.spec.name}; models that take one: {able}"
         )
@@ -226,14 +226,14 @@ PARAMETERS: dict[str, Parameter] = {
         "Wins over `Accept`. Without both it is png. JPEG of a cut-out is a 406.",
     ),
     "person": Parameter(
-        _one_of(Person),
-        _enum_schema(*Person, default=PHOTO_DEFAULTS.person),
+        _one_of(PersonSelection),
+        _enum_schema(*PersonSelection, default=PHOTO_DEFAULTS.person),
         "`all` keeps everyone and what they hold; `dominant` the person of the largest face, or "
         "else the largest and most central. The report lists what was kept and rejected.",
     ),
     "refine": Parameter(
-        _one_of(Refine),
-        _enum_schema(*Refine, default=PHOTO_DEFAULTS.refine),
+        _one_of(Refinement),
+        _enum_schema(*Refinement, default=PHOTO_DEFAULTS.refine),
         "`guided` finds the edge in the photo itself where the model is not sure of it.",
     ),
     "decontaminate": Parameter(
@@ -293,4 +293,4 @@ PARAMETERS: dict[str, Parameter] = {
 }
 
 _NAMES = ", ".join(PARAMETERS)
-_LOOK_FIELDS = tuple(known.name for known in fields(Look))
+_RENDER_FIELDS = tuple(known.name for known in fields(RenderOptions))

@@ -13,8 +13,8 @@ from silhouette_seg.api.request.parameters import (
     number_between,
 )
 from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
-from silhouette_seg.pipeline.options import Look, Output, Picture
-from silhouette_seg.pipeline.registry import AUTO, FOR_STREAMS
+from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
+from silhouette_seg.pipeline.registry import AUTO, STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.streaming.image_frame import fitting
 from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
@@ -48,13 +48,15 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
         "A picture to put behind the person, in JSON alone; scaled to cover.",
     ),
 }
-_LOOK = {known.name for known in fields(Look)}
+_RENDER_FIELDS = {known.name for known in fields(RenderOptions)}
 _DEFAULTS: dict[str, object] = {
     "model": AUTO,
     "format": None,
     "size": None,
     "smoothing": SMOOTHING,
-    **{name: getattr(Look(), name) for name in STREAM_PARAMETERS if name in _LOOK},
+    **{
+        name: getattr(RenderOptions(), name) for name in STREAM_PARAMETERS if name in _RENDER_FIELDS
+    },
 }
 
 
@@ -70,46 +72,50 @@ async def parse_stream_options(
     now = before or StreamOptions(_segmenter(AUTO, gateway))
     if "model" in values:
         now = replace(now, segmenter=_segmenter(str(values.pop("model")), gateway))
-    look: dict[str, Any] = {name: values.pop(name) for name in list(values) if name in _LOOK}
+    render: dict[str, Any] = {
+        name: values.pop(name) for name in list(values) if name in _RENDER_FIELDS
+    }
     if BACKGROUND_IMAGE in given:
         if "background" in given:
             raise BadParameter(f"background: is given twice, as a value and as {BACKGROUND_IMAGE}")
-        look["background"] = Picture()
+        render["background"] = BackgroundImage()
         now = replace(
             now,
             picture=await gateway.stream_workers.run(_picture, given[BACKGROUND_IMAGE], gateway),
         )
-    elif "background" in look:
+    elif "background" in render:
         now = replace(now, picture=None)
-    new: dict[str, Any] = values | {"look": replace(now.look, **look)}
+    new: dict[str, Any] = values | {"render": replace(now.render, **render)}
     now = replace(now, **new)
     asked = given.get("background") is not None or BACKGROUND_IMAGE in given
-    if asked and now.look.output is not Output.COMPOSITE:
+    if asked and now.render.output is not Output.COMPOSITE:
         raise BadParameter("background: needs output=composite")
-    if now.look.transparent and now.format is ImageFormat.JPEG:
+    if now.render.transparent and now.format is ImageFormat.JPEG:
         raise NotAcceptable("JPEG cannot hold transparency; ask for png or webp.")
     return now
 
 
 def effective_options(options: StreamOptions) -> dict[str, object]:
     """The same as JSON, for a client that wants to know what it got."""
-    look = options.look
+    render = options.render
     return {
         "model": options.segmenter.spec.name,
-        "output": look.output.value,
-        "background": str(look.background),
+        "output": render.output.value,
+        "background": str(render.background),
         "format": options.encoded_as.value,
         "size": options.size,
         "smoothing": options.smoothing,
-        "threshold": look.threshold,
-        "grow": look.grow,
-        "feather": look.feather,
-        "invert": look.invert,
+        "threshold": render.threshold,
+        "grow": render.grow,
+        "feather": render.feather,
+        "invert": render.invert,
     }
 
 
 def _segmenter(name: str, gateway: Gateway) -> Segmenter:
-    return gateway.registry.get(name, auto=FOR_STREAMS).on(gateway.stream_workers)
+    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(
+        gateway.stream_workers
+    )
 
 
 def _read(name: str, value: object) -> object:

@@ -12,21 +12,21 @@ from silhouette_seg.errors import BadParameter, BadRequest, UnknownParameter
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.options import (
     PHOTO_DEFAULTS,
+    BackgroundImage,
     Blur,
     Colour,
-    Look,
     Output,
-    Person,
-    Picture,
-    Refine,
+    PersonSelection,
+    Refinement,
+    RenderOptions,
 )
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 
 def test_nothing_given_is_the_default():
     assert parse_parameters({}) == SegmentOptions()
-    assert parse_parameters({}).look == PHOTO_DEFAULTS
-    assert Look(refine=Refine.GUIDED, decontaminate=True) == PHOTO_DEFAULTS
+    assert parse_parameters({}).render == PHOTO_DEFAULTS
+    assert RenderOptions(refine=Refinement.GUIDED, decontaminate=True) == PHOTO_DEFAULTS
 
 
 def test_defaults_of_the_documentation_are_the_defaults():
@@ -66,7 +66,7 @@ def test_everything_given_arrives():
     assert options == SegmentOptions(
         "rcrnet",
         ImageFormat.WEBP,
-        Look(
+        RenderOptions(
             output=Output.COMPOSITE,
             background=Colour((10, 255, 16)),
             grow=-3,
@@ -75,8 +75,8 @@ def test_everything_given_arrives():
             crop_margin=10,
             invert=True,
             threshold=0.5,
-            person=Person.DOMINANT,
-            refine=Refine.NONE,
+            person=PersonSelection.DOMINANT,
+            refine=Refinement.NONE,
             decontaminate=False,
             light_wrap=40,
             require_foreground=True,
@@ -93,9 +93,12 @@ def test_every_domain_is_a_choice(domain):
 
 def test_backgrounds():
     composite = {"output": "composite"}
-    assert parse_parameters({**composite, "background": "blur:7.5"}).look.background == Blur(7.5)
-    assert parse_parameters(composite, has_background_image=True).look.background == Picture()
-    assert parse_parameters(composite).look.background == Blur(3)
+    assert parse_parameters({**composite, "background": "blur:7.5"}).render.background == Blur(7.5)
+    assert (
+        parse_parameters(composite, has_background_image=True).render.background
+        == BackgroundImage()
+    )
+    assert parse_parameters(composite).render.background == Blur(3)
 
 
 def test_what_has_no_effect_is_refused():
@@ -118,9 +121,9 @@ def test_what_has_no_effect_is_refused():
 )
 def test_a_layout_is_what_its_pattern_says(said):
     assert re.search(PARAMETERS["layout"].schema["pattern"], said)
-    layout = parse_parameters({"layout": said}).look.layout
+    layout = parse_parameters({"layout": said}).render.layout
     assert layout is not None
-    assert parse_parameters({"layout": str(layout)}).look.layout == layout
+    assert parse_parameters({"layout": str(layout)}).render.layout == layout
 
 
 @pytest.mark.parametrize("said", ["x", "z:1", "x:a", "x:1,", ";x:1", "flip:yes", "x:1 "])

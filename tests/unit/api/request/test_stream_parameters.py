@@ -22,8 +22,8 @@ from silhouette_seg.errors import (
     UnknownParameter,
     UnsupportedImageType,
 )
-from silhouette_seg.pipeline.options import Blur, Colour, Look, Output, Picture
-from silhouette_seg.pipeline.registry import Catalog
+from silhouette_seg.pipeline.options import BackgroundImage, Blur, Colour, Output, RenderOptions
+from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.streaming.session import SMOOTHING
@@ -40,7 +40,7 @@ def gateway():
         Segmenter(FakeEngine(tiny_spec(name)), workers) for name in ("connectnet", "md_trisenet")
     ]
     yield SimpleNamespace(
-        registry=Catalog(served, workers),
+        registry=ModelRegistry(served, workers),
         stream_workers=workers,
         image_limits=ImageLimits(pixels=10_000_000),
     )
@@ -54,7 +54,7 @@ def text(data: bytes) -> str:
 async def test_nothing_asked_for(gateway):
     options = await parse_stream_options({}, gateway)
     assert options.segmenter.spec.name == "connectnet"
-    assert (options.look, options.format, options.size) == (Look(), None, None)
+    assert (options.render, options.format, options.size) == (RenderOptions(), None, None)
     assert options.smoothing == SMOOTHING
     assert options.picture is None
 
@@ -123,8 +123,8 @@ async def test_what_cannot_hold_is_refused(gateway, given, error):
 async def test_later_options_change_what_they_name(gateway):
     first = await parse_stream_options({"output": "composite", "size": 100, "grow": 2}, gateway)
     then = await parse_stream_options({"grow": 5, "background": "#000000"}, gateway, first)
-    assert (then.size, then.look.grow, then.look.output) == (100, 5, Output.COMPOSITE)
-    assert then.look.background == Colour((0, 0, 0))
+    assert (then.size, then.render.grow, then.render.output) == (100, 5, Output.COMPOSITE)
+    assert then.render.background == Colour((0, 0, 0))
 
 
 async def test_null_takes_it_back(gateway):
@@ -167,7 +167,7 @@ class TestPicture:
 
     async def test_it_becomes_the_background(self, gateway):
         options = await self.with_picture(gateway, make_jpeg(person(48, 64)))
-        assert options.look.background == Picture()
+        assert options.render.background == BackgroundImage()
         assert options.picture.rgb.shape == (48, 64, 3)
 
     async def test_it_is_kept_small(self, gateway):
@@ -179,7 +179,7 @@ class TestPicture:
         later = await parse_stream_options({"feather": 2}, gateway, options)
         assert later.picture is options.picture
         blurred = await parse_stream_options({"background": "blur:5"}, gateway, later)
-        assert (blurred.picture, blurred.look.background) == (None, Blur(5))
+        assert (blurred.picture, blurred.render.background) == (None, Blur(5))
 
     async def test_two_backgrounds_are_refused(self, gateway):
         given = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
