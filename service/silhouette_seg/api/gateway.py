@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
-from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from starlette.requests import HTTPConnection, Request
 
 from silhouette_seg.admission.body_memory import BodyMemoryBudget

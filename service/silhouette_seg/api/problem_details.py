@@ -142,30 +142,6 @@ class LingeringResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class Unexpected:
-    """ASGI middleware: an exception that nobody foresaw is logged and becomes an opaque 500."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception:
-            if started or scope["type"] != "http":
-                raise
-            log.exception("unexpected failure of %s %.200r", scope["method"], scope["path"])
-            error = InternalError(INTERNAL_DETAIL)
-            await problem(scope, error)(scope, receive, send)
-
-
 async def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     _log(error)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from silhouette_seg.admission.body_memory import Reserve
 from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from silhouette_seg.admission.body_memory import Reserve
 from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from silhouette_seg.admission.body_memory import Reserve
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
@@ -100,7 +99,11 @@ async def read_photo_upload(
     if _is_form(request.headers, content_type):
         reader = MultipartReader(content_type, files=dict.fromkeys(FILE_FIELDS, limits.image_bytes))
         parts = await read_form(
-            request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, reserve=take
+            request,
+            reader,
+            limit=limits.form_bytes,
+            timeout_s=limits.read_timeout_s,
+            reserve=reserve,
         )
         return _sort(parts)
     _check_declared_length(request.headers, limits.image_bytes)
@@ -128,7 +131,7 @@ async def read_batch_upload(request: Request, limits: BatchLimits, reserve: Rese
     files = dict.fromkeys(FILE_FIELDS, limits.image_bytes)
     reader = MultipartReader(content_type, files=files, max_parts=limits.parts, watch=count)
     parts = await read_form(
-        request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, reserve=take
+        request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, reserve=reserve
     )
     return _sort_batch(parts)
 
