@@ -28,7 +28,7 @@ from silhouette_seg.pipeline.zoom import (
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import Placement, Size, fit, inside, shrink, unfit
+from silhouette_seg.vision.geometry import Placement, Size, fit, inside, resize, unfit
 from silhouette_seg.vision.mask.quality import Box, MaskQuality, empty_if_noise, measure_quality
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class _Prediction:
         """As seen by one who knows another mask of the same photo, of any size."""
         place, alpha = inside(self.placement), self.alpha.copy()
         size_hw = (self.placement.height, self.placement.width)
-        alpha[place] = fuse_log_odds(shrink(other, size_hw), alpha[place])
+        alpha[place] = fuse_log_odds(resize(other, size_hw), alpha[place])
         return replace(self, alpha=alpha)
 
 
@@ -254,7 +254,7 @@ class Segmenter:
                 whole, second.fused_with(crop(whole, window.box)).full_size(), window.box
             )
             placement = first.placement
-            measured = measure_quality(shrink(alpha, (placement.height, placement.width)))
+            measured = measure_quality(resize(alpha, (placement.height, placement.width)))
             timings = (first.timings + second.timings).plus_post(lap())
             return finish(first.frame, Matte(alpha, measured, first.decision, timings, passes=2))
 
