@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from silhouette_seg.vision.compose.foreground import estimate_foreground
 from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.guided_filter import refine_edges
 from training.benchmark.measure import cost_of
