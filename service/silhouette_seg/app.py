@@ -1,4 +1,4 @@
-"""The one composition root: settings in, ASGI application out."""
+"""Composition root: builds the ASGI application from the settings."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,26 +22,26 @@ from silhouette_seg.api.middleware.request_log import Cors, Exchange
 from silhouette_seg.api.middleware.security_headers import SafeHeaders
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import routes as removebg
-from silhouette_seg.assembly import open_parts, version
+from silhouette_seg.assembly import create_gateway, version
 from silhouette_seg.lifecycle import lifespan
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import Telemetry, open_tracing
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Loads the models and puts the parts together, which `app.state.parts` holds.
+    """Loads the models and builds the application; `app.state.parts` holds its parts.
 
-    Raises what `open_catalog` raises. The parts are closed when the application stops.
+    Raises the errors of `create_gateway`. The parts close when the application stops.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
-    parts = open_parts(settings, telemetry)
+    parts = create_gateway(settings, telemetry)
     telemetry.is_version(version())
-    telemetry.watch_ready(lambda: parts.works and not parts.streams.closing.is_set())
+    telemetry.watch_ready(lambda: parts.works and not parts.streams.draining.is_set())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
         version=version(),
-        docs_url=None,  # `page` has them, without scripts of other hosts
+        docs_url=None,  # `page` serves the documentation, without scripts of other hosts
         redoc_url=None,
         lifespan=partial(lifespan, parts=parts, drain_timeout_s=settings.drain_timeout_s),
         redirect_slashes=False,
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Telemetry) -> None:
-    """What is added last is outermost."""
+    """Adds the middleware from the innermost to the outermost."""
     app.add_middleware(problem_details.Unexpected)
     if cors_origins:
         app.add_middleware(
@@ -75,12 +75,12 @@ def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Tele
 
 
 def _add_routes(app: FastAPI) -> None:
-    keyed = [Depends(require_key)]
-    app.include_router(segment.router, dependencies=keyed)
-    app.include_router(batch.router, dependencies=keyed)
-    app.include_router(removebg.router, dependencies=keyed)
-    app.include_router(models.router, dependencies=keyed)
-    app.include_router(webrtc.router, dependencies=keyed)
+    authenticated = [Depends(require_key)]
+    app.include_router(segment.router, dependencies=authenticated)
+    app.include_router(batch.router, dependencies=authenticated)
+    app.include_router(removebg.router, dependencies=authenticated)
+    app.include_router(models.router, dependencies=authenticated)
+    app.include_router(webrtc.router, dependencies=authenticated)
     app.include_router(inference.router)
     app.include_router(stream.router)
     app.include_router(health.router)
@@ -90,7 +90,7 @@ def _add_routes(app: FastAPI) -> None:
 
 
 def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """FastAPI's document with the schemas that no route names as its model."""
+    """Generates FastAPI's document and adds the schemas that no route declares."""
     document = generate()
     document["components"]["schemas"].update(openapi.SCHEMAS)
     return document

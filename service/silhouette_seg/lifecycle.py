@@ -1,4 +1,4 @@
-"""Start and stop: remote check, warm-up in the background, drain."""
+"""Start and stop of the service: remote check, warm-up in the background, and drain."""
 
 import asyncio
 import logging
@@ -15,76 +15,80 @@ from silhouette_seg.telemetry import watch_loop
 log = logging.getLogger(__name__)
 
 
-WARM_UP_EVERY_S = 1.0
-"""While the server that runs the models is not there."""
+WARM_UP_RETRY_S = 1.0
+"""Interval between warm-up attempts while a remote inference server is unavailable, in seconds."""
 
 
 async def drain(parts: Parts, timeout_s: float) -> None:
-    """Refuses what is new, ends streams, waits for what is in work, then fails what is left."""
-    parts.door.refuse()
-    parts.streams.close()
+    """Rejects new work, ends streams, waits for running work, then fails the rest."""
+    parts.requests.start_draining()
+    parts.streams.start_draining()
     try:
         async with asyncio.timeout(timeout_s):
-            await parts.door.idle()
-            await parts.streams.idle()
+            await parts.requests.wait_idle()
+            await parts.streams.wait_idle()
     except TimeoutError:
-        left = parts.door.requests, parts.streams.count
-        log.warning("%d requests and %d streams did not finish in time", *left)
+        unfinished = parts.requests.count, parts.streams.count
+        log.warning("%d requests and %d streams did not finish in time", *unfinished)
     await parts.catalog.close()
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI, *, parts: Parts, drain_timeout_s: float) -> AsyncIterator[None]:
+    """Starts the background tasks; on exit drains the service and closes its parts.
+
+    Raises EngineFailed if a remote inference server holds other models.
+    """
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, parts.telemetry.tracing.close)
-        stack.callback(parts.workers.close)
-        stack.callback(parts.live.close)
+        stack.callback(parts.photo_pool.close)
+        stack.callback(parts.stream_pool.close)
         stack.push_async_callback(drain, parts, drain_timeout_s)
         if parts.remote is not None:
-            await _meet(parts.remote)
+            await _check_remote(parts.remote)
         for task in (_warm_up(parts), watch_loop(parts.telemetry.observe_lag)):
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         yield
 
 
-async def _meet(remote: Remote) -> None:
-    """Refuses the start where the server's models are not ours. It may as well come later."""
+async def _check_remote(remote: Remote) -> None:
+    """Refuses to start if the server's models differ; an unavailable server may start later."""
     try:
         await remote.check()
     except EngineFailed as error:
         log.error("refusing to start: %s", error.detail)
         raise
     except Unavailable as error:
-        log.warning("not there yet: %s (%r)", error.detail, error.__cause__)
+        log.warning("inference server unavailable: %s (%r)", error.detail, error.__cause__)
 
 
 async def _warm_up(parts: Parts) -> None:
-    """In the background, so that `/livez` and `/readyz` answer from the first moment.
+    """Warms up every model in the background, so that `/livez` and `/readyz` always answer.
 
-    What another server runs may be there later, or work later: that is tried until it does.
+    A remote inference server may start or recover later: its models are tried until they work.
     """
-    said = ""
+    last_warning = ""
     while not parts.catalog.ready:
         try:
             await parts.catalog.warm_up()
         except ServiceError as error:
             if parts.remote is None:
-                _never_ready(parts)
+                _mark_warm_up_failed(parts)
                 return
-            if said != error.detail:
+            if last_warning != error.detail:
                 log.warning("not ready: %s (%r)", error.detail, error.__cause__)
-                said = error.detail
-            await asyncio.sleep(WARM_UP_EVERY_S)
+                last_warning = error.detail
+            await asyncio.sleep(WARM_UP_RETRY_S)
         except Exception:
-            _never_ready(parts)
+            _mark_warm_up_failed(parts)
             return
     log.info("ready: %s", ", ".join(parts.catalog.names))
     await parts.peers.warm_up()
 
 
-def _never_ready(parts: Parts) -> None:
+def _mark_warm_up_failed(parts: Parts) -> None:
     parts.warm_up_failed = True
-    log.exception("a model failed its warm-up: not ready")
+    log.exception("a model failed its warm-up; the service does not become ready")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SILHOUETTE_"
-CLIENT_KEY = f"{PREFIX}CLIENT_KEY"
+CLIENT_KEY_VARIABLE = f"{PREFIX}CLIENT_KEY_VARIABLE"
 """No setting: the key that our command line presents where it is a client."""
 QUEUE_PER_WORKER = 32
 STREAMS_PER_WORKER = 8
@@ -153,34 +153,34 @@ class Settings(BaseSettings):
         "models", "api_keys", "cors_origins", "webrtc_hosts", "webrtc_ice_servers", mode="before"
     )
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_on_commas(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",")) if value.strip() else ()
 
     @field_validator("models")
     @classmethod
-    def _names_some(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _require_model_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names is not None and not (names and all(names)):
             raise ValueError("names no model, or one with an empty name")
         return names
 
     @field_validator("api_keys")
     @classmethod
-    def _no_empty_key(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    def _reject_empty_key(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if not all(key.get_secret_value() for key in keys):
             raise ValueError("one of the keys is empty")
         return keys
 
     @field_validator("model_repository")
     @classmethod
-    def _is_folder(cls, path: Path) -> Path:
+    def _require_folder(cls, path: Path) -> Path:
         if not path.is_dir():
             raise ValueError(f"no such folder: {path}; set {PREFIX}MODEL_REPOSITORY")
         return path
 
     @model_validator(mode="after")
-    def _asks_for_keys_when_reachable(self) -> Self:
+    def _require_keys_beyond_loopback(self) -> Self:
         if not (self.api_keys or self.allow_anonymous or _is_loopback(self.host)):
             raise ValueError(
                 f"{self.host} can be reached from outside: set {PREFIX}API_KEYS,"
@@ -190,29 +190,29 @@ class Settings(BaseSettings):
 
     @field_validator("triton_url")
     @classmethod
-    def _is_grpc(cls, url: str | None) -> str | None:
+    def _require_host_and_port(cls, url: str | None) -> str | None:
         if url is not None and ("//" in url or not re.search(r":\d+$", url)):
             raise ValueError("write host:port of Triton's gRPC, as in triton:8001")
         return url
 
     @field_validator("otel_endpoint")
     @classmethod
-    def _is_otlp(cls, url: str | None) -> str | None:
+    def _require_http_url(cls, url: str | None) -> str | None:
         if url is not None and not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", url):
             raise ValueError("write the collector's URL, as in http://collector:4318")
         return url
 
     @model_validator(mode="after")
-    def _knows_where_triton_is(self) -> Self:
+    def _require_triton_url(self) -> Self:
         if self.engine == "triton" and self.triton_url is None:
             raise ValueError(f"the engine triton needs {PREFIX}TRITON_URL")
         return self
 
     @model_validator(mode="after")
-    def _knows_every_variable(self) -> Self:
+    def _reject_unknown_variables(self) -> Self:
         ours = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
         known = {PREFIX + field.upper() for field in type(self).model_fields}
-        unknown = ours - known - {CLIENT_KEY}
+        unknown = ours - known - {CLIENT_KEY_VARIABLE}
         if unknown:
             raise ValueError(f"not a setting: {', '.join(sorted(unknown))}")
         return self

@@ -18,7 +18,7 @@ class ResizeRule(StrEnum):
     """The longer side to the model's size, centred on grey; the aspect ratio stays."""
 
 
-class Task(StrEnum):
+class ModelTask(StrEnum):
     """What a model is for."""
 
     SEGMENTATION = "segmentation"
@@ -62,10 +62,10 @@ class ModelSpec(BaseModel):
     licence: str
 
     @property
-    def task(self) -> Task:
-        return Task.FACES if self.output.name == "faces" else Task.SEGMENTATION
+    def task(self) -> ModelTask:
+        return ModelTask.FACES if self.output.name == "faces" else ModelTask.SEGMENTATION
 
-    def takes(self, name: str) -> bool:
+    def has_input(self, name: str) -> bool:
         """Whether `name` is one of the inputs."""
         return any(tensor.name == name for tensor in self.inputs)
 

@@ -28,5 +28,5 @@ def sound(answer: httpx.Response) -> int:
 
 def left_nothing(parts) -> None:
     """No permit and no byte stays behind."""
-    assert parts.door.requests == 0
+    assert parts.requests.count == 0
     assert parts.bodies.held == 0

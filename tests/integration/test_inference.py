@@ -97,8 +97,8 @@ async def alone(settings_with):
 
 
 def nothing_is_left(service):
-    assert service.parts.door.requests == 0
-    assert service.parts.turns.pixels == 0
+    assert service.parts.requests.count == 0
+    assert service.parts.photo_queue.running_pixels == 0
     assert service.parts.bodies.held == 0
 
 
@@ -170,7 +170,7 @@ class TestMetadata:
 
     async def test_another_version_says_which_there_is(self, alone):
         answer = await alone.client.get("/v2/models/connectnet/versions/2")
-        assert error_of(answer, 404) == "Of connectnet there is version 1 only."
+        assert error_of(answer, 404) == ("Unknown model 'connectnet/2'; available: connectnet/1.")
 
 
 class TestInference:
@@ -416,7 +416,7 @@ class TestUnderLoad:
             gated[0].batches.clear()
             yield service
             gated[0].gate.set()
-            await until(lambda: service.parts.door.requests == 0)
+            await until(lambda: service.parts.requests.count == 0)
             nothing_is_left(service)
 
     async def test_rows_of_a_request_run_together(self, held, gated):
@@ -424,13 +424,13 @@ class TestUnderLoad:
         running = asyncio.create_task(post(held, json_request(inputs)))
         await gated[0].reached(1)
         assert gated[0].batches == [5]
-        assert held.parts.turns.pixels == 5 * 24 * 32
+        assert held.parts.photo_queue.running_pixels == 5 * 24 * 32
         gated[0].gate.set()
         np.testing.assert_array_equal(output_of(await running), inputs["image"][..., 0])
 
     async def test_a_full_queue_refuses_at_once(self, held, gated):
         running, waiting = [asyncio.create_task(post(held)) for _ in range(2)]
-        await until(lambda: held.parts.turns.waiting == 1)
+        await until(lambda: held.parts.photo_queue.queued == 1)
 
         refused = await post(held)
 
@@ -446,11 +446,11 @@ class TestUnderLoad:
         async with in_process(settings) as service:
             gated[0].gate.clear()
             first = asyncio.create_task(post(service))
-            await until(lambda: service.parts.turns.working == 1)
+            await until(lambda: service.parts.photo_queue.running == 1)
             inputs = made_inputs(tiny_spec(), 2)
             second = asyncio.create_task(post(service, json_request(inputs)))
-            await until(lambda: service.parts.turns.waiting == 1)
-            assert service.parts.turns.working == 1
+            await until(lambda: service.parts.photo_queue.queued == 1)
+            assert service.parts.photo_queue.running == 1
             gated[0].gate.set()
             output_of(await first)
             np.testing.assert_array_equal(output_of(await second), inputs["image"][..., 0])

@@ -83,7 +83,7 @@ async def segment_batch(request: Request) -> Response:
     parts.check_room()
     query = collect(request.query_params.multi_items())
     with ExitStack() as held:
-        held.enter_context(parts.door.admit())
+        held.enter_context(parts.requests.admit())
         take = held.enter_context(parts.bodies.lease())
         intake = await read_batch(request, parts.batch_limits, take)
         order = understand(
@@ -92,8 +92,8 @@ async def segment_batch(request: Request) -> Response:
             accept=accept_of_parts(request.headers.get("accept")),
             has_picture=intake.background is not None,
         )
-        jobs = await parts.workers.run(_jobs, intake, order, parts.image_limits)
-        parts.turns.check()
+        jobs = await parts.photo_pool.run_in_thread(_jobs, intake, order, parts.image_limits)
+        parts.photo_queue.check()
         names = stems(upload.filename for upload in intake.images)
         return MixedResponse(
             _answers(parts, order, jobs, names, path=request.url.path),
@@ -192,9 +192,7 @@ async def _in_time(parts: Parts, order: Order, job: Job) -> Answer:
         async with asyncio.timeout(timeout_s):
             return await answer(parts, order, job, patient=True)
     except TimeoutError:
-        raise DeadlineExceeded(
-            "The work was not done in time and was cancelled.", limit=timeout_s
-        ) from None
+        raise DeadlineExceeded(limit=timeout_s) from None
 
 
 def _part(index: int, name: str, status: int, done: Answer) -> MixedPart:

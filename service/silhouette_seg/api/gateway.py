@@ -8,15 +8,15 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from starlette.requests import HTTPConnection, Request
 
 from silhouette_seg.admission.keys import Keyring
-from silhouette_seg.admission.photo_queue import Turns
-from silhouette_seg.admission.request_limit import Admission
-from silhouette_seg.admission.stream_limit import StreamLimits, Streams
+from silhouette_seg.admission.photo_queue import PhotoQueue
+from silhouette_seg.admission.request_limit import RequestLimiter
+from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
 from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLimits
 from silhouette_seg.engine.base import Remote
 from silhouette_seg.engine.health import Checked
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import Catalog
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.webrtc.registry import Peers
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
@@ -30,18 +30,18 @@ class Timeouts:
 
 @dataclass(slots=True)
 class Parts:
-    """`door` counts requests from their first byte on; `turns` says when a photo may be decoded.
+    """`requests` counts requests from their first byte on; `photo_queue` bounds decoded photos.
 
-    `live` are the threads for frames: a stream does not wait for photos that are being decoded.
+    `stream_pool` decodes and renders frames, so that streams do not wait for photos.
     """
 
     version: str
     catalog: Catalog
-    workers: Workers
-    live: Workers
-    door: Admission
-    turns: Turns
-    streams: Streams
+    photo_pool: ThreadPool
+    stream_pool: ThreadPool
+    requests: RequestLimiter
+    photo_queue: PhotoQueue
+    streams: StreamLimiter
     peers: Peers
     bodies: BodyBudget
     telemetry: Telemetry
@@ -68,7 +68,7 @@ class Parts:
         """Raises EngineDown or EngineFailed while what runs the models cannot, and Draining before
         either: nobody mends an engine that is being closed.
         """
-        self.door.check()
+        self.requests.check()
         if self.remote is not None:
             await self.remote.check()
         for engine in self.engines:
@@ -76,16 +76,16 @@ class Parts:
 
     def check_ready(self) -> None:
         """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""
-        self.door.check()
+        self.requests.check()
         if self.warm_up_failed:
             raise EngineFailed("A model failed its warm-up.")
         if not self.catalog.ready:
-            raise WarmingUp("The models are warming up.")
+            raise WarmingUp
 
     def check_room(self) -> None:
         """Raises what `check_ready` does, or Overloaded: before a body is read, if possible."""
         self.check_ready()
-        self.turns.check()
+        self.photo_queue.check()
 
 
 def parts_of(connection: HTTPConnection) -> Parts:
@@ -103,4 +103,4 @@ async def require_key(
     api_key: Annotated[str | None, Depends(_api_key)],
 ) -> None:
     """Raises Unauthorized when keys are set and none was sent."""
-    parts_of(request).keyring.check(bearer.credentials if bearer else None, api_key)
+    parts_of(request).keyring.authenticate(bearer.credentials if bearer else None, api_key)

@@ -97,10 +97,10 @@ def _limits(parts: Parts) -> Limits:
 
 def _live_limits(parts: Parts) -> LiveLimits:
     return LiveLimits(
-        streams=parts.streams.most,
-        streams_per_caller=parts.streams.most_per_caller,
-        message_bytes=parts.stream_limits.message_bytes,
+        streams=parts.streams.max_streams,
+        streams_per_caller=parts.streams.max_per_caller,
+        message_bytes=parts.stream_limits.max_message_bytes,
         frame_pixels=parts.frame_limits.pixels,
-        idle_s=parts.stream_limits.idle_s,
-        max_s=parts.stream_limits.max_s,
+        idle_s=parts.stream_limits.idle_timeout_s,
+        max_s=parts.stream_limits.max_duration_s,
     )

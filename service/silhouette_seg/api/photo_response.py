@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from silhouette_seg.admission.photo_queue import Work
+from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Parts
 from silhouette_seg.api.request.negotiation import JSON, Representation, negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, choose, parse
@@ -76,9 +76,9 @@ def job_of(order: Order, photo: Source, picture: Source | None) -> Job:
 
 
 async def answer(parts: Parts, order: Order, job: Job, *, patient: bool = False) -> Answer:
-    """Does the job when its turn comes. Raises what `run_job` and `Turns.take` raise."""
-    work = Work((order.segmenter.spec.name, job.look.output), job.pixels)
-    async with parts.turns.take(work, patient=patient) as waited_s:
+    """Does the job when its turn comes. Raises what `run_job` and `PhotoQueue.slot` raise."""
+    work = Workload((order.segmenter.spec.name, job.look.output), job.pixels)
+    async with parts.photo_queue.slot(work, enforce_max_wait=not patient) as waited_s:
         rendered = await run_job(job, order.segmenter)
         rendered.stages["queue"] += waited_s
         parts.telemetry.observe_image(order.segmenter.spec.name, rendered.stages, rendered)
@@ -87,7 +87,7 @@ async def answer(parts: Parts, order: Order, job: Job, *, patient: bool = False)
             return Answer(rendered.body, job.format.media_type, headers)
         identity = IDENTITY.get()
         request_id = identity.request_id if identity else ""
-        document = await parts.workers.run(
+        document = await parts.photo_pool.run_in_thread(
             report_json, rendered, job.look, order.segmenter, request_id
         )
         return Answer(document, JSON, headers)

@@ -60,7 +60,7 @@ async def segment(request: Request) -> Response:
     parts = parts_of(request)
     parts.check_room()
     query = collect(request.query_params.multi_items())
-    with parts.door.admit(), parts.bodies.lease() as take:
+    with parts.requests.admit(), parts.bodies.lease() as take:
         intake = await read_intake(request, parts.intake_limits, take)
         order = understand(
             collect(query.items(), intake.fields),

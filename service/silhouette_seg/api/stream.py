@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from silhouette_seg.admission.stream_limit import log_end
+from silhouette_seg.admission.stream_limit import log_stream_end
 from silhouette_seg.api.gateway import Parts, parts_of
 from silhouette_seg.api.request.stream_parameters import effective, read_stream_options
 from silhouette_seg.errors import (
@@ -84,11 +84,11 @@ class _Visit:
         """Raises Ended for whoever does not come to stream."""
         _check_handshake(self._socket, self._parts.origins)
         try:
-            with self._parts.streams.knock():
+            with self._parts.streams.handshake():
                 given = await self._first_message()
             caller = self._caller(given.pop("key", None))
             counted = self._parts.telemetry.stream(TRANSPORT)
-            with self._parts.streams.enter(caller), counted:
+            with self._parts.streams.acquire(caller), counted:
                 self._parts.check_ready()
                 options = await read_stream_options(given, self._parts)
                 self._stream = WebSocketStream(
@@ -106,7 +106,9 @@ class _Visit:
         frames = {name: counts.get(name, 0) for name in OUTCOMES}
         model = self._stream.model if self._stream else "-"
         spent_s = perf_counter() - self._began
-        log_end(log, TRANSPORT, model, frames, spent_s, f" closed {end.code}", close=end.code)
+        log_stream_end(
+            log, TRANSPORT, model, frames, spent_s, f" closed {end.code}", close=end.code
+        )
 
     async def _first_message(self) -> dict[str, Any]:
         try:
@@ -131,7 +133,7 @@ class _Visit:
         # The ring reads keys as header text: latin-1 for whatever bytes were sent.
         sent = key.encode("utf-8", "replace").decode("latin-1") if key else None
         address = self._socket.client.host if self._socket.client else ""
-        return self._parts.keyring.caller(bearer, sent or headers.get("x-api-key"), address)
+        return self._parts.keyring.identify(bearer, sent or headers.get("x-api-key"), address)
 
 
 def _reason(end: Ended) -> str:
@@ -165,5 +167,5 @@ def _rules(parts: Parts) -> Rules:
         read_options=lambda given, before: read_stream_options(given, parts, before),
         show_options=effective,
         telemetry=parts.telemetry,
-        closing=parts.streams.closing,
+        closing=parts.streams.draining,
     )

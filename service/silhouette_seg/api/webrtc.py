@@ -129,7 +129,7 @@ async def begin_stream(request: Request) -> Response:
     parts.check_ready()
     caller = _caller(request, parts)
     options = await _options(_query(request), parts, None)
-    with parts.door.admit(), parts.bodies.lease() as take:
+    with parts.requests.admit(), parts.bodies.lease() as take:
         body = await read_body(
             request,
             SDP,
@@ -166,7 +166,7 @@ async def change_stream(request: Request) -> Response:
             timeout_s=parts.intake_limits.read_timeout_s,
             take=take,
         )
-        given = await parts.live.run(_object, body)
+        given = await parts.stream_pool.run_in_thread(_object, body)
         while True:
             before = session.options
             options = await _options(given, parts, before)
@@ -194,7 +194,7 @@ def _caller(request: Request, parts: Parts) -> str:
     scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
     bearer = token if scheme.lower() == "bearer" else None
     address = request.client.host if request.client else ""
-    return parts.keyring.caller(bearer, request.headers.get("x-api-key"), address)
+    return parts.keyring.identify(bearer, request.headers.get("x-api-key"), address)
 
 
 def _query(request: Request) -> dict[str, object]:

@@ -313,7 +313,7 @@ class TritonEngine:
     async def _call(self, method: Method, request: Message, deadline: float) -> Message:
         """One call of Triton; raises what `fault_of` makes of its failure."""
         if self._closed:
-            raise Draining("The service is shutting down")
+            raise Draining
         left_s = deadline - self._now()
         if left_s <= 0:
             raise deadline_passed()
@@ -325,7 +325,7 @@ class TritonEngine:
             raise self._learn(error) from TritonSaid(f"{error.code().name}: {error.details()}")
         except asyncio.CancelledError:
             if self._cut_off():
-                raise Draining("The service is shutting down") from None
+                raise Draining from None
             raise
         finally:
             self._calls.discard(call)

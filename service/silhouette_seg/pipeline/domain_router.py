@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Engine, Inference, Tensors, timed
 from silhouette_seg.pipeline.faces import Domain, Face, route
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size, fit
@@ -68,7 +68,7 @@ class Told:
 class FaceRouter:
     """The face detector with its pixels."""
 
-    def __init__(self, engine: Engine, workers: Workers) -> None:
+    def __init__(self, engine: Engine, workers: ThreadPool) -> None:
         self._engine = engine
         self._workers = workers
         self._infer = timed(engine)
@@ -92,7 +92,7 @@ class FaceRouter:
         """Raises errors.Unavailable when the engine is full or broken."""
         inference = await self._infer({"image": image[None]})
         # Not on the loop: a photo of a crowd has many faces.
-        found = await self._workers.run(route, inference.output[0], placement)
+        found = await self._workers.run_in_thread(route, inference.output[0], placement)
         return Routed(found.domain, found.face, looked=True)
 
     async def infer(self, inputs: Tensors) -> Inference:

@@ -118,7 +118,7 @@ def render(
     """What `draw` makes, as a file. Raises ForegroundMissing, and what `encode` raises."""
     started = perf_counter()
     if look.require_foreground and not found.quality.foreground:
-        raise ForegroundMissing("There is no person in the photo.")
+        raise ForegroundMissing
     drawn = draw(look, photo, picture, found)
     painted = perf_counter()
     body = encode(drawn.image, format)

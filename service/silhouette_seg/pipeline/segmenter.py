@@ -13,7 +13,7 @@ from silhouette_seg.engine.base import Engine, Inference, Tensors, timed
 from silhouette_seg.pipeline.domain_router import FaceRouter, Pending, Routed, Router, Told
 from silhouette_seg.pipeline.faces import Domain, domain_of
 from silhouette_seg.pipeline.zoom import DETAIL, agree, cut, find_window, merge, scaled
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size, fit, inside, shrink, unfit
@@ -149,7 +149,9 @@ class Segmenter:
     is one without a face.
     """
 
-    def __init__(self, engine: Engine, workers: Workers, faces: FaceRouter | None = None) -> None:
+    def __init__(
+        self, engine: Engine, workers: ThreadPool, faces: FaceRouter | None = None
+    ) -> None:
         self._engine = engine
         self._workers = workers
         self._infer = timed(engine)
@@ -172,9 +174,9 @@ class Segmenter:
 
     @property
     def takes_domain(self) -> bool:
-        return self.spec.takes("domain")
+        return self.spec.has_input("domain")
 
-    def on(self, workers: Workers) -> Self:
+    def on(self, workers: ThreadPool) -> Self:
         """The same model with other threads for its pixels."""
         return type(self)(self._engine, workers, self.faces)
 
@@ -216,7 +218,7 @@ class Segmenter:
             timings = seen.timings.later(lap())
             return finish(seen.frame, Matte(alpha, measured, seen.routed, timings))
 
-        done = await self._workers.run(complete)
+        done = await self._workers.run_in_thread(complete)
         if not isinstance(done, _Window):
             return done
         return await self._look_again(
@@ -238,11 +240,11 @@ class Segmenter:
             timings = (first.timings + second.timings).later(lap())
             return finish(first.frame, Matte(alpha, measured, first.routed, timings, looks=2))
 
-        return await self._workers.run(complete)
+        return await self._workers.run_in_thread(complete)
 
     async def _look(self, load: Callable[[], Frame], router: Router, memory: Memory) -> _Seen:
         lap = _stopwatch()
-        prepared = await self._workers.run(self._prepare, load, router, memory)
+        prepared = await self._workers.run_in_thread(self._prepare, load, router, memory)
         fit_s = lap()
         routed = await prepared.route()
         route_s = lap()
@@ -269,7 +271,7 @@ class Segmenter:
     def _inputs(self, prepared: _Prepared, routed: Routed | None) -> Tensors:
         """One row of each input of the model."""
         inputs: dict[str, NDArray[Any]] = {"image": prepared.image[None]}
-        if self.spec.takes("prior"):
+        if self.spec.has_input("prior"):
             inputs["prior"] = prepared.prior[None]
         if routed is not None:
             inputs["domain"] = np.array([routed.domain], np.int64)

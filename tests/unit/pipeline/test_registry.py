@@ -9,13 +9,13 @@ from silhouette_seg.errors import EngineFailed, UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import FOR_PHOTOS, Catalog, open_catalog
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 
 @pytest.fixture(scope="module")
 def workers():
-    pool = Workers(2)
+    pool = ThreadPool(2)
     yield pool
     pool.close()
 
@@ -122,12 +122,12 @@ class TestRepository:
 
     @pytest.fixture
     def opened(self, repository, workers):
-        def open_models(models: tuple[str, ...] | None = None) -> Catalog:
+        def load_models(models: tuple[str, ...] | None = None) -> Catalog:
             return open_catalog(
                 repository, models, workers, lambda spec: open_engine("onnx", spec, repository)
             )
 
-        return open_models
+        return load_models
 
     async def test_holds_every_folder_with_a_spec(self, opened):
         catalog = opened()
@@ -174,10 +174,10 @@ class TestFaceDetector:
 
     @pytest.fixture
     def opened(self, workers):
-        def open_models(repository: Path, *models: str) -> Catalog:
+        def load_models(repository: Path, *models: str) -> Catalog:
             return open_catalog(repository, models or None, workers, FakeEngine)
 
-        return open_models
+        return load_models
 
     def test_is_served_after_the_models_and_routes_for_those_that_take_a_domain(
         self, repository, opened, caplog

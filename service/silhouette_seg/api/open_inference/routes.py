@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from silhouette_seg.admission.photo_queue import Work
+from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Parts, parts_of, require_key
 from silhouette_seg.api.open_inference.codec import (
     DATATYPES,
@@ -149,7 +149,7 @@ async def infer(request: Request) -> Response:
     parts.check_room()
     model = _find(request)
     header_length = _header_length(request)
-    with parts.door.admit(), parts.bodies.lease() as take:
+    with parts.requests.admit(), parts.bodies.lease() as take:
         body = await read_body(
             request,
             None,
@@ -166,13 +166,15 @@ async def infer(request: Request) -> Response:
 
 async def _infer(parts: Parts, model: Model, body: bytes, header_length: int | None) -> Response:
     began = perf_counter()
-    asked = await parts.workers.run(read_request, body, header_length, model.spec)
+    asked = await parts.photo_pool.run_in_thread(read_request, body, header_length, model.spec)
     decode_s = perf_counter() - began
-    work = Work((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
-    async with parts.turns.take(work) as waited_s:
+    work = Workload((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
+    async with parts.photo_queue.slot(work) as waited_s:
         inference = await model.infer(asked.inputs)
         began = perf_counter()
-        answer = await parts.workers.run(write_answer, asked, model.spec, inference.output)
+        answer = await parts.photo_pool.run_in_thread(
+            write_answer, asked, model.spec, inference.output
+        )
     stages = {
         "decode": decode_s,
         "queue": waited_s + inference.queue_s,
@@ -209,10 +211,10 @@ def _find(request: Request) -> Model:
     name, version = request.path_params["model"], request.path_params.get("version")
     served = {model.spec.name: model for model in parts_of(request).catalog.served}
     if name not in served:
-        raise UnknownModel(f"There is no model of that name; there are {', '.join(served)}.")
+        raise UnknownModel(name, served)
     model = served[name]
     if version not in (None, str(model.spec.version)):
-        raise UnknownModel(f"Of {name} there is version {model.spec.version} only.")
+        raise UnknownModel(f"{name}/{version}", [f"{name}/{model.spec.version}"])
     return model
 
 

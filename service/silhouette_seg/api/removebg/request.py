@@ -18,7 +18,7 @@ from silhouette_seg.api.request.multipart import MultipartReader, Part
 from silhouette_seg.api.request.uploads import FORM, IntakeLimits, Take, is_empty_choice, kind_of
 from silhouette_seg.api.request.uploads import read_form as read_parts
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 
 JSON = "application/json"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -35,7 +35,7 @@ class RemovebgIntake:
 
 
 async def read_removebg(
-    request: Request, limits: IntakeLimits, take: Take, workers: Workers
+    request: Request, limits: IntakeLimits, take: Take, workers: ThreadPool
 ) -> RemovebgIntake:
     """Reads the whole body; base64 may be longer than the image by its nature.
 
@@ -48,7 +48,7 @@ async def read_removebg(
         raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
     if kind == FORM:
         parts = await _read_multipart(request, limits, take)
-        return await workers.run(from_parts, parts, limits.image_bytes)
+        return await workers.run_in_thread(from_parts, parts, limits.image_bytes)
     body = await read_body(
         request,
         kind,
@@ -56,7 +56,7 @@ async def read_removebg(
         timeout_s=limits.read_timeout_s,
         take=take,
     )
-    return await workers.run(from_text, kind, body, limits.image_bytes)
+    return await workers.run_in_thread(from_text, kind, body, limits.image_bytes)
 
 
 def from_text(kind: str, body: bytes, image_bytes: int) -> RemovebgIntake:

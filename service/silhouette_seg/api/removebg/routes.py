@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from silhouette_seg.admission.photo_queue import Work
+from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Parts, parts_of
 from silhouette_seg.api.photo_response import source
@@ -170,8 +170,8 @@ async def removebg(request: Request) -> Response:
     parts.check_room()
     if request.query_params:
         raise UnknownParameter("Parameters are fields of the body.")
-    with parts.door.admit(), parts.bodies.lease() as take:
-        intake = await read_removebg(request, parts.intake_limits, take, parts.workers)
+    with parts.requests.admit(), parts.bodies.lease() as take:
+        intake = await read_removebg(request, parts.intake_limits, take, parts.photo_pool)
         wanted = parse(intake.fields, has_picture=intake.background is not None)
         removal = Removal(
             photo=_source(parts, intake.image),
@@ -199,15 +199,15 @@ def _source(parts: Parts, data: bytes) -> Source:
 
 async def _answer(parts: Parts, removal: Removal, *, as_json: bool) -> Response:
     segmenter = parts.catalog.get()
-    async with parts.turns.take(
-        Work((segmenter.spec.name, "removebg"), removal.pixels)
+    async with parts.photo_queue.slot(
+        Workload((segmenter.spec.name, "removebg"), removal.pixels)
     ) as waited_s:
         removed, found, stages = await _remove(segmenter, removal)
         stages["queue"] += waited_s
         parts.telemetry.observe_image(segmenter.spec.name, stages, found)
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
-            body = await parts.workers.run(_document, removed)
+            body = await parts.photo_pool.run_in_thread(_document, removed)
             return Response(body, headers=headers, media_type=JSON)
         return Response(removed.body, headers=headers, media_type=removed.media_type)
 

@@ -32,7 +32,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T], *, tim
             return task.result()
         if gone.done():
             raise ClientDisconnect
-        raise DeadlineExceeded("The work was not done in time and was cancelled.", limit=timeout_s)
+        raise DeadlineExceeded(limit=timeout_s)
     finally:
         gone.cancel()
         if task.cancel():

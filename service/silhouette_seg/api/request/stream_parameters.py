@@ -70,7 +70,9 @@ async def read_stream_options(
         if "background" in given:
             raise BadParameter(f"background: is given twice, as a value and as {PICTURE}")
         look["background"] = Picture()
-        now = replace(now, picture=await parts.live.run(_picture, given[PICTURE], parts))
+        now = replace(
+            now, picture=await parts.stream_pool.run_in_thread(_picture, given[PICTURE], parts)
+        )
     elif "background" in look:
         now = replace(now, picture=None)
     new: dict[str, Any] = values | {"look": replace(now.look, **look)}
@@ -101,7 +103,7 @@ def effective(options: StreamOptions) -> dict[str, object]:
 
 
 def _segmenter(name: str, parts: Parts) -> Segmenter:
-    return parts.catalog.get(name, auto=FOR_STREAMS).on(parts.live)
+    return parts.catalog.get(name, auto=FOR_STREAMS).on(parts.stream_pool)
 
 
 def _read(name: str, value: object) -> object:
