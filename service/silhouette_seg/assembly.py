@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 MAX_REQUESTS = 1024
-"""Requests in progress, including those whose body still arrives.
+"""Requests in progress, including those that still receive their body.
 
 `MAX_BODIES_IN_MEMORY` bounds the memory of their bodies.
 """

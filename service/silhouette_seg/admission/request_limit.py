@@ -8,7 +8,7 @@ from silhouette_seg.errors import Draining, Overloaded
 
 
 class RequestLimiter:
-    """Bounds the requests in progress, including those whose body still arrives.
+    """Bounds the requests in progress, including those that still receive their body.
 
     The limiter belongs to one event loop.
     """

@@ -41,7 +41,7 @@ def parts():
     ]
     yield SimpleNamespace(
         catalog=Catalog(served, workers),
-        live=workers,
+        stream_pool=workers,
         image_limits=ImageLimits(pixels=10_000_000),
     )
     workers.close()
