@@ -35,8 +35,8 @@ def create_app(settings: Settings) -> FastAPI:
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
     parts = create_gateway(settings, telemetry)
-    telemetry.is_version(version())
-    telemetry.watch_ready(lambda: parts.works and not parts.streams.draining.is_set())
+    telemetry.set_version(version())
+    telemetry.track_ready(lambda: parts.works and not parts.streams.draining.is_set())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",

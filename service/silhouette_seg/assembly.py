@@ -12,11 +12,11 @@ from silhouette_seg.admission.request_limit import RequestLimiter
 from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
 from silhouette_seg.api.gateway import Parts, Timeouts
 from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLimits
-from silhouette_seg.engine import REMOTES, open_engine, open_remote
-from silhouette_seg.engine.base import DEVICES, Engine, Remote, Terms, falls_short
+from silhouette_seg.engine import INFERENCE_SERVERS, open_engine, open_inference_server
+from silhouette_seg.engine.base import DEVICES, Engine, InferenceServer, TritonConfig, is_degraded
 from silhouette_seg.engine.batcher import Batcher
-from silhouette_seg.engine.health import Checked
-from silhouette_seg.engine.instrumented import Watched
+from silhouette_seg.engine.health import HealthCheckedEngine
+from silhouette_seg.engine.instrumented import InstrumentedEngine
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.registry import Catalog, open_catalog
 from silhouette_seg.runtime.cpu_quota import available_cpus
@@ -59,9 +59,9 @@ class LoadedModels:
     """Threads for decoding, rendering, and the work around the engine."""
     threads: int
     """Number of threads in `pool`."""
-    remote: Remote | None
+    remote: InferenceServer | None
     """Inference server that runs the models; None if they run in this process."""
-    engines: tuple[Checked, ...] = ()
+    engines: tuple[HealthCheckedEngine, ...] = ()
     """One engine for each model."""
 
 
@@ -72,31 +72,31 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
     """
     threads = settings.workers or available_cpus()
     pool = ThreadPool(threads)
-    remote = create_remote(settings, threads) if settings.engine in REMOTES else None
-    checked: list[Checked] = []
+    remote = create_remote(settings, threads) if settings.engine in INFERENCE_SERVERS else None
+    checked: list[HealthCheckedEngine] = []
 
     def load(spec: ModelSpec) -> Engine:
         if remote is None:
             engine: Engine = load_batched_engine(spec, settings, threads, telemetry)
         else:
-            engine = remote.open(spec)
-        checked.append(Checked(engine))
-        watched = Watched(checked[-1], partial(telemetry.inference, spec.name))
+            engine = remote.open_engine(spec)
+        checked.append(HealthCheckedEngine(engine))
+        watched = InstrumentedEngine(checked[-1], partial(telemetry.track_inference, spec.name))
         engines, name, device = telemetry.engines, spec.name, settings.device
-        engines.watch_queue(name, lambda: watched.queued)
-        engines.watch_degraded(name, lambda: falls_short(watched.provider, device))
-        engines.watch_failing(name, checked[-1].is_failing)
-        engines.watch_model(name, spec.sha256, lambda: watched.provider)
+        engines.track_queue_depth(name, lambda: watched.queued)
+        engines.track_degraded(name, lambda: is_degraded(watched.provider, device))
+        engines.track_failing(name, checked[-1].is_failing)
+        engines.track_model(name, spec.sha256, lambda: watched.provider)
         return watched
 
     catalog = open_catalog(settings.model_repository, settings.models, pool, load)
     return LoadedModels(catalog, pool, threads, remote, tuple(checked))
 
 
-def create_remote(settings: Settings, workers: int) -> Remote:
+def create_remote(settings: Settings, workers: int) -> InferenceServer:
     """Creates the client of the inference server, which forms the batches itself."""
     assert settings.triton_url is not None  # Settings requires it with this engine
-    terms = Terms(
+    config = TritonConfig(
         url=settings.triton_url,
         device=settings.device,
         allow_degraded=settings.allow_degraded,
@@ -104,7 +104,7 @@ def create_remote(settings: Settings, workers: int) -> Remote:
         queue_timeout_s=settings.queue_timeout_s,
         max_in_flight=settings.queue_size_for(workers),
     )
-    return open_remote(settings.engine, terms)
+    return open_inference_server(settings.engine, config)
 
 
 def create_gateway(settings: Settings, telemetry: Telemetry) -> Parts:
@@ -114,7 +114,7 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Parts:
     """
     models = load_models(settings, telemetry)
     requests = RequestLimiter(max_requests=MAX_REQUESTS)
-    telemetry.in_flight.set_function(lambda: requests.count)
+    telemetry.requests_in_flight.set_function(lambda: requests.count)
     photo_queue = create_photo_queue(settings, models.threads)
     telemetry.line.watch(photo_queue)
     max_streams = settings.max_streams_for(models.threads)

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from silhouette_seg.api.gateway import Parts
-from silhouette_seg.engine.base import Remote
+from silhouette_seg.engine.base import InferenceServer
 from silhouette_seg.errors import EngineFailed, ServiceError, Unavailable
-from silhouette_seg.telemetry import watch_loop
+from silhouette_seg.telemetry import monitor_loop_lag
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +46,15 @@ async def lifespan(app: FastAPI, *, parts: Parts, drain_timeout_s: float) -> Asy
         stack.push_async_callback(drain, parts, drain_timeout_s)
         if parts.remote is not None:
             await _check_remote(parts.remote)
-        for task in (_warm_up(parts), watch_loop(parts.telemetry.observe_lag)):
+        for task in (_warm_up(parts), monitor_loop_lag(parts.telemetry.observe_loop_lag)):
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         yield
 
 
-async def _check_remote(remote: Remote) -> None:
+async def _check_remote(remote: InferenceServer) -> None:
     """Refuses to start if the server's models differ; an unavailable server may start later."""
     try:
-        await remote.check()
+        await remote.check_ready()
     except EngineFailed as error:
         log.error("refusing to start: %s", error.detail)
         raise

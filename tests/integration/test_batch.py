@@ -373,7 +373,7 @@ async def held(settings_with, gated) -> AsyncIterator[InProcess]:
     """A ready service whose engine is shut; four photos of a batch may be in work."""
     async with in_process(settings_with(engine="gated", workers=2)) as service:
         gated[0].gate.clear()
-        gated[0].batches.clear()
+        gated[0].batch_sizes.clear()
         yield service
         gated[0].gate.set()
 
@@ -399,23 +399,23 @@ async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with,
     async with in_process(settings) as service:
         engine = gated[0]
         engine.gate.clear()
-        engine.batches.clear()
+        engine.batch_sizes.clear()
         asking = asyncio.create_task(send(service, *[JPEG] * 20))
-        await engine.reached(4)
+        await engine.wait_for_batches(4)
         await until(lambda: service.parts.photo_queue.running == 8)
         registry = service.parts.telemetry.registry
         await until(
             lambda: (
                 registry.get_sample_value("silhouette_queue_depth", {"model": "connectnet"})
-                == 8 - sum(engine.batches)
+                == 8 - sum(engine.batch_sizes)
             )
         )
         assert service.parts.photo_queue.running == 8
 
         engine.gate.set()
         assert len(parts_of(await asking)) == 20
-        assert sum(engine.batches) == 20
-        assert max(engine.batches) > 1
+        assert sum(engine.batch_sizes) == 20
+        assert max(engine.batch_sizes) > 1
 
 
 async def test_one_failure_of_the_engine_is_one_part(held, gated):
@@ -496,7 +496,7 @@ async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
     body = image_part(JPEG) * 6 + b"--b--\r\n"
     posted = post_and_leave(held, leave, PATH, body, "multipart/form-data; boundary=b")
     request = asyncio.create_task(posted)
-    await gated[0].reached(1)
+    await gated[0].wait_for_batches(1)
     await until(lambda: held.parts.photo_queue.running == 4)
 
     leave.set()
@@ -511,7 +511,7 @@ async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
 
 async def test_a_drain_lets_a_batch_finish(held, gated):
     asking = asyncio.create_task(send(held, *[JPEG] * 6))
-    await gated[0].reached(1)
+    await gated[0].wait_for_batches(1)
     draining = asyncio.create_task(drain(held.parts, PATIENCE_S))
     await asyncio.sleep(0)
     refusal(await send(held, JPEG), 503, "draining")
@@ -524,7 +524,7 @@ async def test_a_drain_lets_a_batch_finish(held, gated):
 
 async def test_a_drain_that_takes_too_long_fails_what_is_left(held, gated):
     asking = asyncio.create_task(send(held, *[JPEG] * 6))
-    await gated[0].reached(1)
+    await gated[0].wait_for_batches(1)
     await drain(held.parts, 0.01)
     for part in parts_of(await asking):
         problem_of(part, 503, "draining")
@@ -579,7 +579,7 @@ def test_parts_leave_as_soon_as_they_are_done(settings_with, gated):
         engine = gated[0]
         loop = service.server.servers[0].get_loop()
         engine.gate.clear()
-        before = len(engine.batches)
+        before = len(engine.batch_sizes)
 
         async def let_one_through() -> None:
             engine.gate.set()
@@ -587,7 +587,7 @@ def test_parts_leave_as_soon_as_they_are_done(settings_with, gated):
 
         with closing(connect(service)) as connection:
             connection.sendall(head_and_body([JPEG] * 3))
-            service.wait(lambda: len(engine.batches) == before + 1)
+            service.wait(lambda: len(engine.batch_sizes) == before + 1)
             asyncio.run_coroutine_threadsafe(let_one_through(), loop).result(PATIENCE_S)
             received = b""
             while not re.search(rb"X-Index: 0.*\r\n\r\n.*IEND", received, re.DOTALL):

@@ -29,7 +29,7 @@ async def held(settings_with, gated):
     settings = settings_with(engine="gated", workers=1, queue_size=1, photos_at_once=1)
     async with in_process(settings) as service:
         gated[0].gate.clear()
-        gated[0].batches.clear()
+        gated[0].batch_sizes.clear()
         yield service
         gated[0].gate.set()
 
@@ -88,7 +88,7 @@ async def test_degraded_starts_and_the_metric_says_so(settings_with, caplog):
 
 async def test_full_line_refuses_at_once_and_before_the_body(held, gated):
     running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
-    await gated[0].reached(1)
+    await gated[0].wait_for_batches(1)
     await until(lambda: held.parts.photo_queue.queued == 1)
 
     async def body() -> AsyncIterator[bytes]:
@@ -210,9 +210,9 @@ async def test_waiting_too_long_for_the_engine_is_a_503(settings_with, gated):
     settings = settings_with(engine="gated", workers=1, photos_at_once=2, queue_timeout_s=0.05)
     async with in_process(settings) as service:
         gated[0].gate.clear()
-        gated[0].batches.clear()
+        gated[0].batch_sizes.clear()
         running = asyncio.create_task(service.segment(JPEG))
-        await gated[0].reached(1)
+        await gated[0].wait_for_batches(1)
 
         refusal(await service.segment(JPEG), 503, "overloaded")
 
@@ -223,7 +223,7 @@ async def test_waiting_too_long_for_the_engine_is_a_503(settings_with, gated):
 async def test_client_that_leaves_while_the_engine_runs_takes_its_work_along(held, gated):
     leave = asyncio.Event()
     request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
-    await gated[0].reached(1)
+    await gated[0].wait_for_batches(1)
 
     leave.set()
     sent = await request
@@ -237,7 +237,7 @@ async def test_client_that_leaves_while_the_engine_runs_takes_its_work_along(hel
 
 async def test_client_that_leaves_the_line_makes_room(held, gated):
     running = asyncio.create_task(held.segment(JPEG))
-    await gated[0].reached(1)
+    await gated[0].wait_for_batches(1)
     leave = asyncio.Event()
     request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
     await until(lambda: held.parts.photo_queue.queued == 1)
@@ -251,7 +251,7 @@ async def test_client_that_leaves_the_line_makes_room(held, gated):
     gated[0].gate.set()
     picture(await running)
     picture(await next_one)
-    assert len(gated[0].batches) == 2
+    assert len(gated[0].batch_sizes) == 2
 
 
 async def test_client_that_leaves_while_sending_is_no_error(service, caplog):
@@ -279,7 +279,7 @@ async def test_tasks_do_not_pile_up(service):
 
 async def test_drain_refuses_what_is_new_and_finishes_what_runs(held, gated):
     running = asyncio.create_task(held.segment(JPEG))
-    await gated[0].reached(1)
+    await gated[0].wait_for_batches(1)
     draining = asyncio.create_task(drain(held.parts, 20))
     await asyncio.sleep(0)
 
@@ -295,7 +295,7 @@ async def test_drain_refuses_what_is_new_and_finishes_what_runs(held, gated):
 
 async def test_drain_fails_what_does_not_finish_in_time(held, gated):
     running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
-    await gated[0].reached(1)
+    await gated[0].wait_for_batches(1)
     await until(lambda: held.parts.photo_queue.queued == 1)
 
     await drain(held.parts, 0.01)

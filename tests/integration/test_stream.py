@@ -134,9 +134,9 @@ class TestSaid:
     async def test_a_later_config_is_not_for_a_frame_that_waits(self, service, engine):
         async with streaming(service.app, format="png") as peer:
             engine.gate.clear()
-            before = len(engine.batches)
+            before = len(engine.batch_sizes)
             peer.send(frame(1))
-            await engine.reached(before + 1)
+            await engine.wait_for_batches(before + 1)
             peer.send(frame(2))
             peer.send(config(size=64))
             assert (await peer.receive())["from_seq"] == 3
@@ -186,9 +186,9 @@ class TestAnswers:
     async def test_the_newest_wins_and_each_frame_is_answered_once(self, service, engine):
         async with streaming(service.app) as peer:
             engine.gate.clear()
-            before = len(engine.batches)
+            before = len(engine.batch_sizes)
             peer.send(frame(0, timestamp=70))
-            await engine.reached(before + 1)
+            await engine.wait_for_batches(before + 1)
             for seq in range(1, 5):
                 peer.send(frame(seq, timestamp=70 + seq))
             skipped = [await peer.receive() for _ in range(3)]
@@ -276,9 +276,9 @@ class TestAnswers:
         ):
             (engine,) = gated
             engine.gate.clear()
-            before = len(engine.batches)
+            before = len(engine.batch_sizes)
             peer.send(frame(0))
-            await engine.reached(before + 1)
+            await engine.wait_for_batches(before + 1)
             peer.send(frame(1))
             peer.send(write_text("reset", {}))
             peer.send(config())
@@ -539,9 +539,9 @@ class TestEnd:
     async def test_a_drain(self, service, engine):
         async with streaming(service.app) as idle, streaming(service.app) as busy:
             engine.gate.clear()
-            before = len(engine.batches)
+            before = len(engine.batch_sizes)
             busy.send(frame())
-            await engine.reached(before + 1)
+            await engine.wait_for_batches(before + 1)
             service.parts.streams.start_draining()
             ends = [await idle.end(), await busy.end()]
             assert [end.code for end in ends] == [Close.RESTART] * 2
@@ -552,9 +552,9 @@ class TestEnd:
     async def test_a_peer_that_leaves_takes_its_frame_along(self, service, engine):
         async with streaming(service.app) as peer:
             engine.gate.clear()
-            before = len(engine.batches)
+            before = len(engine.batch_sizes)
             peer.send(frame())
-            await engine.reached(before + 1)
+            await engine.wait_for_batches(before + 1)
             await peer.leave()
         assert engine.running == 0
         assert service.parts.streams.count == 0

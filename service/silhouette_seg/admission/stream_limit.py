@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
-from silhouette_seg.telemetry import Transport, fields
+from silhouette_seg.telemetry import Transport, log_fields
 
 MAX_PENDING_HANDSHAKES = 64
 """Smallest bound of the connections that have not identified their caller yet.
@@ -124,7 +124,7 @@ def log_stream_end(
     log.info(
         "stream %s %s %s %.1f s%s",
         *(transport, model, counts, duration_s, ending),
-        extra=fields(
+        extra=log_fields(
             transport=transport,
             model=model,
             frames=dict(frames),

@@ -12,8 +12,8 @@ from silhouette_seg.admission.photo_queue import PhotoQueue
 from silhouette_seg.admission.request_limit import RequestLimiter
 from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
 from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLimits
-from silhouette_seg.engine.base import Remote
-from silhouette_seg.engine.health import Checked
+from silhouette_seg.engine.base import InferenceServer
+from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import Catalog
 from silhouette_seg.runtime.thread_pool import ThreadPool
@@ -55,8 +55,8 @@ class Parts:
     """Of one frame of a stream."""
     origins: tuple[str, ...] = ()
     """Of other hosts, whose pages may call us; `*` for all."""
-    remote: Remote | None = None
-    engines: tuple[Checked, ...] = ()
+    remote: InferenceServer | None = None
+    engines: tuple[HealthCheckedEngine, ...] = ()
     warm_up_failed: bool = False
 
     @property
@@ -70,9 +70,9 @@ class Parts:
         """
         self.requests.check()
         if self.remote is not None:
-            await self.remote.check()
+            await self.remote.check_ready()
         for engine in self.engines:
-            await engine.check()
+            await engine.check_health()
 
     def check_ready(self) -> None:
         """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""

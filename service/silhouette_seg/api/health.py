@@ -9,7 +9,7 @@ from starlette.responses import Response
 from silhouette_seg.api.gateway import parts_of, require_key
 from silhouette_seg.api.openapi import problems
 from silhouette_seg.api.schemas import Health
-from silhouette_seg.telemetry import METRICS_TYPE
+from silhouette_seg.telemetry import METRICS_CONTENT_TYPE
 
 router = APIRouter(tags=["health"])
 
@@ -39,5 +39,5 @@ async def readyz(request: Request) -> Health:
     responses={200: {"content": {"text/plain": {}}}, **problems(401)},
 )
 async def metrics(request: Request) -> Response:
-    written = await asyncio.to_thread(parts_of(request).telemetry.read())
-    return Response(written, media_type=METRICS_TYPE)
+    written = await asyncio.to_thread(parts_of(request).telemetry.snapshot())
+    return Response(written, media_type=METRICS_CONTENT_TYPE)

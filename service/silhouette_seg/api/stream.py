@@ -32,7 +32,7 @@ from silhouette_seg.streaming.websocket import (
     WebSocketStream,
     parse_text,
 )
-from silhouette_seg.telemetry import IDENTITY, identify
+from silhouette_seg.telemetry import IDENTITY, read_identity
 
 CONFIG_S = 5.0
 """Time that a peer has for its first message."""
@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 async def stream(socket: WebSocket) -> None:
     """Always accepts: a browser shows its page the code of a close, but not that of a refusal."""
     headers = socket.headers
-    IDENTITY.set(identify(headers.get("x-request-id"), headers.get("traceparent")))
+    IDENTITY.set(read_identity(headers.get("x-request-id"), headers.get("traceparent")))
     offered = SUBPROTOCOL in socket.scope["subprotocols"]
     await socket.accept(SUBPROTOCOL if offered else None)
     visit = _Visit(socket)
@@ -87,7 +87,7 @@ class _Visit:
             with self._parts.streams.handshake():
                 given = await self._first_message()
             caller = self._caller(given.pop("key", None))
-            counted = self._parts.telemetry.stream(TRANSPORT)
+            counted = self._parts.telemetry.track_stream(TRANSPORT)
             with self._parts.streams.acquire(caller), counted:
                 self._parts.check_ready()
                 options = await read_stream_options(given, self._parts)
@@ -101,7 +101,7 @@ class _Visit:
 
     def tell(self, end: Ended) -> None:
         """The log and the metrics: nothing of it was made up by the peer."""
-        self._parts.telemetry.count_end(TRANSPORT, _reason(end))
+        self._parts.telemetry.count_stream_end(TRANSPORT, _reason(end))
         counts = self._stream.outcomes if self._stream else {}
         frames = {name: counts.get(name, 0) for name in OUTCOMES}
         model = self._stream.model if self._stream else "-"

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.engine.base import Engine, Inference, Tensors, timed
+from silhouette_seg.engine.base import Engine, Inference, Tensors, with_timings
 from silhouette_seg.pipeline.faces import Domain, Face, route
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
@@ -71,7 +71,7 @@ class FaceRouter:
     def __init__(self, engine: Engine, workers: ThreadPool) -> None:
         self._engine = engine
         self._workers = workers
-        self._infer = timed(engine)
+        self._infer = with_timings(engine)
 
     @property
     def spec(self) -> ModelSpec:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.engine.base import Engine, Inference, Tensors, timed
+from silhouette_seg.engine.base import Engine, Inference, Tensors, with_timings
 from silhouette_seg.pipeline.domain_router import FaceRouter, Pending, Routed, Router, Told
 from silhouette_seg.pipeline.faces import Domain, domain_of
 from silhouette_seg.pipeline.zoom import DETAIL, agree, cut, find_window, merge, scaled
@@ -154,7 +154,7 @@ class Segmenter:
     ) -> None:
         self._engine = engine
         self._workers = workers
-        self._infer = timed(engine)
+        self._infer = with_timings(engine)
         self.faces = faces if self.takes_domain else None
         nobody_looks = Routed(Domain.NO_FACE, None, looked=False) if self.takes_domain else None
         self._router: Router = self.faces or Told(nobody_looks)

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from silhouette_seg.api.middleware.security_headers import HEADERS
 from silhouette_seg.api.problem_details import problem
 from silhouette_seg.errors import BadRequest, BodyTooSlow, ServiceError
-from silhouette_seg.telemetry import IDENTITY, identify
+from silhouette_seg.telemetry import IDENTITY, read_identity
 
 MAX_HEAD_BYTES = 32 * 1024
 """Largest head of a request (request line and headers), and largest trailer, in bytes."""
@@ -156,7 +156,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _send_error(self, error: ServiceError) -> None:
         """Writes an error response for a request that never reached the application."""
-        identity = identify(None, None)
+        identity = read_identity(None, None)
         token = IDENTITY.set(identity)
         try:
             response = problem({"path": "*"}, error)

@@ -260,7 +260,7 @@ class WebSocketStream:
         age_s = perf_counter() - waiting.arrived
         telemetry = self._rules.telemetry
         telemetry.observe_image(self.model, rendered.stages, rendered, kind="frame")
-        telemetry.observe_frame(TRANSPORT, age_s)
+        telemetry.observe_frame_age(TRANSPORT, age_s)
         flags = Flags.FOREGROUND if rendered.quality.foreground else Flags.NONE
         height, width = rendered.size_hw
         return pack_result(

@@ -60,7 +60,7 @@ async def test_ready_only_after_every_model_was_warmed_up(workers):
     assert not catalog.ready
     await catalog.warm_up()
     assert catalog.ready
-    assert [set(engine.batches) for engine in engines] == [{1}, {1}]
+    assert [set(engine.batch_sizes) for engine in engines] == [{1}, {1}]
     await catalog.close()
     assert not catalog.ready
 
@@ -69,8 +69,8 @@ async def test_warm_up_takes_the_whole_path_of_a_model_that_routes(workers):
     engine, detector = FakeEngine(tiny_spec("md_trisenet")), FakeEngine(tiny_spec("face_detector"))
     faces = FaceRouter(detector, workers)
     await Catalog([Segmenter(engine, workers, faces)], workers, faces).warm_up()
-    assert set(engine.batches) == {1}
-    assert detector.batches == [1, 1]
+    assert set(engine.batch_sizes) == {1}
+    assert detector.batch_sizes == [1, 1]
 
 
 async def test_a_detector_that_fails_its_warm_up_is_not_ready(workers):

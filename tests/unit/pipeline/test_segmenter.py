@@ -143,7 +143,7 @@ async def test_a_cancelled_call_leaves_the_engine(workers):
     engine = FakeEngine(tiny_spec())
     engine.gate.clear()
     call = asyncio.create_task(Segmenter(engine, workers).segment(red((24, 32))))
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     call.cancel()
     await asyncio.wait([call])
     assert engine.running == 0
@@ -261,7 +261,7 @@ class TestRouting:
         assert matte.routed == Routed(Domain.FAR_SHOT, None, looked=False)
         assert matte.routed.face_ratio is None
         assert (matte.alpha == 64 ^ Domain.FAR_SHOT).all()
-        assert detector.batches == []
+        assert detector.batch_sizes == []
 
     async def test_without_a_detector_nobody_looked_for_a_face(self, workers):
         segmenter = Segmenter(FakeEngine(self.SPEC), workers)
@@ -272,7 +272,7 @@ class TestRouting:
     async def test_a_model_without_domain_routes_nothing(self, workers, detector):
         segmenter = Segmenter(FakeEngine(tiny_spec()), workers, FaceRouter(detector, workers))
         matte = await segmenter.segment(self.photo(200))
-        assert (matte.routed, segmenter.faces, detector.batches) == (None, None, [])
+        assert (matte.routed, segmenter.faces, detector.batch_sizes) == (None, None, [])
         with pytest.raises(ValueError, match="no domain"):
             await segmenter.segment(self.photo(200), domain=Domain.FAR_SHOT)
 
@@ -317,7 +317,7 @@ class TestRouting:
     async def test_a_cancelled_call_leaves_the_detector(self, segmenter, detector):
         detector.gate.clear()
         call = asyncio.create_task(segmenter.segment(self.photo(200)))
-        await detector.reached(1)
+        await detector.wait_for_batches(1)
         call.cancel()
         await asyncio.wait([call])
         assert detector.running == 0
@@ -345,7 +345,7 @@ class TestSecondLook:
 
     async def test_a_small_person_is_looked_at_again_in_all_its_pixels(self, segmenter, engine):
         matte = await segmenter.segment(self.photo())
-        assert (matte.looks, engine.batches) == (2, [1, 1])
+        assert (matte.looks, engine.batch_sizes) == (2, [1, 1])
         truth = self.photo().rgb[..., 0]
         assert (np.abs(matte.alpha.astype(int) - truth) > 127).mean() < 0.0002
         person = engine.asked["image"][0, ..., 0] > 127
@@ -366,12 +366,12 @@ class TestSecondLook:
         frame = red((1280, 1280), level=0)
         frame.rgb[100 : 100 + side, 100 : 100 + side, 0] = level
         matte = await segmenter.segment(frame)
-        assert (matte.looks, engine.batches) == (1, [1])
+        assert (matte.looks, engine.batch_sizes) == (1, [1])
 
     async def test_a_stream_has_no_time_for_it(self, segmenter, engine):
         frame = self.photo()
         matte = await segmenter.run(lambda _: frame, lambda _, m: m, memory=NoMemory())
-        assert (matte.looks, engine.batches) == (1, [1])
+        assert (matte.looks, engine.batch_sizes) == (1, [1])
 
     async def test_quality_is_of_what_both_looks_gave(self, segmenter):
         matte = await segmenter.segment(self.photo())
@@ -395,7 +395,7 @@ class TestSecondLook:
         assert once.timings.queue_s > 0
         engine.gate.clear()
         call = asyncio.create_task(segmenter.segment(self.photo()))
-        await engine.reached(2)
+        await engine.wait_for_batches(2)
         engine.gate.set()
         twice = await call
         assert twice.looks == 2
@@ -406,7 +406,7 @@ class TestSecondLook:
         engine = FakeEngine(tiny_spec(size_hw=(64, 64)))
         engine.gate.clear()
         call = asyncio.create_task(Segmenter(engine, workers).segment(self.photo()))
-        await engine.reached(1)
+        await engine.wait_for_batches(1)
         engine.fail_next(EngineFailed("broken"))
         engine.gate.set()
         with pytest.raises(EngineFailed):
@@ -423,7 +423,7 @@ class TestSecondLook:
         assert matte.routed.domain is Domain.WHOLE_BODY
         assert matte.looks == 2
         assert engine.asked["domain"] == [Domain.HEAD_SHOT]
-        assert detector.batches == [1]
+        assert detector.batch_sizes == [1]
 
     async def test_a_domain_that_is_given_is_that_of_both_looks(self, workers):
         engine = Watched(self.SPEC)

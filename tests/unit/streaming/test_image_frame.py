@@ -98,4 +98,4 @@ async def test_a_picture_is_scaled_to_cover(engine, workers):
 async def test_bad_frames_reach_no_engine(engine, workers, data, error):
     with pytest.raises(error):
         await result(engine, workers, memoryview(data))
-    assert engine.batches == []
+    assert engine.batch_sizes == []

@@ -145,7 +145,7 @@ async def test_sessions_share_batches_and_nothing_else(engine, workers):
     engine.gate.clear()
     # Holds the one place, so that the frames of all three have to wait together.
     first = asyncio.create_task(show(StreamSession(options), 9))
-    await engine.reached(4)
+    await engine.wait_for_batches(4)
     shown = [asyncio.create_task(show(session, 64)) for session in sessions]
     async with asyncio.timeout(20):
         while batcher.queued < 3:  # noqa: ASYNC110  # nothing tells of it
@@ -153,7 +153,7 @@ async def test_sessions_share_batches_and_nothing_else(engine, workers):
     engine.gate.set()
     await first
     assert [await task for task in shown] == [64 ^ 50, 64 ^ 51, 64 ^ 52]
-    assert engine.batches[-1] == 3
+    assert engine.batch_sizes[-1] == 3
     assert sorted(priors(engine)[-3:]) == [50, 51, 52]
 
 

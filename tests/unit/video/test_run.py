@@ -90,11 +90,11 @@ async def test_frames_do_not_pile_up_before_a_slow_writer(tmp_path, workers):
         segment_video(tmp_path / "a.mp4", kept, options(workers, engine), LIMITS, lambda *_: None)
     )
     async with asyncio.timeout(PATIENCE_S):
-        await engine.reached(AHEAD + 2)
+        await engine.wait_for_batches(AHEAD + 2)
         # A further frame would go through these threads, and before what is asked of them now.
         for _ in range(50):
             await workers.run_in_thread(lambda: None)
-        assert len(engine.batches) == AHEAD + 2
+        assert len(engine.batch_sizes) == AHEAD + 2
         kept.gate.set()
         await running
     assert len(kept.times) == 60

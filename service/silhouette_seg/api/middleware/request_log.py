@@ -11,7 +11,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from silhouette_seg.api.problem_details import CODE_KEY, problem
 from silhouette_seg.errors import BadRequest
-from silhouette_seg.telemetry import IDENTITY, Answered, Identity, Telemetry, fields, identify
+from silhouette_seg.telemetry import (
+    IDENTITY,
+    Identity,
+    RequestRecord,
+    Telemetry,
+    log_fields,
+    read_identity,
+)
 
 OTHER = "other"
 """Pages, files, and paths that do not exist."""
@@ -31,12 +38,12 @@ class Exchange:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        identity = identify(headers.get("x-request-id"), headers.get("traceparent"))
+        identity = read_identity(headers.get("x-request-id"), headers.get("traceparent"))
         inner = dict(scope)
         if inner["method"] == "HEAD":
             # The server still knows that it was a HEAD, and sends no body.
             inner["method"] = "GET"
-        with self._telemetry.tracing.request(identity, scope["method"], scope["path"]) as span:
+        with self._telemetry.tracing.request_span(identity, scope["method"], scope["path"]) as span:
             token = IDENTITY.set(span.identity)
             wire = _Wire(receive, send, span.identity)
             try:
@@ -44,7 +51,7 @@ class Exchange:
             finally:
                 answered = wire.answered(_pattern(inner), inner.get(CODE_KEY, "ok"))
                 self._telemetry.count_request(answered)
-                span.answered(answered.route, answered.status, answered.code)
+                span.set_response(answered.route, answered.status, answered.code)
                 _log(scope["method"], answered, wire.model or _model(inner, answered))
                 IDENTITY.reset(token)
 
@@ -80,9 +87,9 @@ class _Wire:
             self.bytes_out += len(message.get("body", b""))
         await self._send(message)
 
-    def answered(self, route: str, code: str) -> Answered:
+    def answered(self, route: str, code: str) -> RequestRecord:
         spent_s = perf_counter() - self.began
-        return Answered(route, self.status, code, spent_s, self.bytes_in, self.bytes_out)
+        return RequestRecord(route, self.status, code, spent_s, self.bytes_in, self.bytes_out)
 
 
 def _pattern(scope: Scope) -> str:
@@ -90,18 +97,18 @@ def _pattern(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", OTHER)
 
 
-def _model(scope: Scope, answered: Answered) -> str | None:
+def _model(scope: Scope, answered: RequestRecord) -> str | None:
     """That of a path: there is one of that name, or the answer would be a refusal."""
     name = scope.get("path_params", {}).get("model")
     return str(name) if name and answered.status == 200 else None
 
 
-def _log(method: str, answered: Answered, model: str | None) -> None:
+def _log(method: str, answered: RequestRecord, model: str | None) -> None:
     spent_ms = 1000 * answered.seconds
     log.info(
         "%s %s %d %s %.1f ms",
         *(method, answered.route, answered.status, answered.code, spent_ms),
-        extra=fields(
+        extra=log_fields(
             method=method,
             route=answered.route,
             status=answered.status,

@@ -44,11 +44,11 @@ class Peers:
     async def open(self, offer: str, options: StreamOptions, caller: str) -> tuple[str, str]:
         """The id of a new peer, and the SDP to answer it with; it then lives by itself.
 
-        Raises UnprocessableOffer, Unavailable, and what `StreamLimiter.enter` raises.
+        Raises UnprocessableOffer, Unavailable, and what `StreamLimiter.acquire` raises.
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(self._streams.acquire(caller))
-            stack.enter_context(self._telemetry.stream(TRANSPORT))
+            stack.enter_context(self._telemetry.track_stream(TRANSPORT))
             await self._load()
             from silhouette_seg.streaming.webrtc.peer import Peer
 
@@ -62,7 +62,7 @@ class Peers:
             def observe(model: str, found: Matte, age_s: float) -> None:
                 stages = found.timings.stages()
                 self._telemetry.observe_image(model, stages, found, kind="frame")
-                self._telemetry.observe_frame(TRANSPORT, age_s)
+                self._telemetry.observe_frame_age(TRANSPORT, age_s)
 
             peer = Peer(session, self._terms, count=count, observe=observe)
             stack.push_async_callback(peer.close)
@@ -107,7 +107,7 @@ class Peers:
             log.exception("a WebRTC stream broke")
         finally:
             del self._lives[peer.session.id]
-            self._telemetry.count_end(TRANSPORT, reason)
+            self._telemetry.count_stream_end(TRANSPORT, reason)
             frames, spent_s = {name: outcomes[name] for name in OUTCOMES}, perf_counter() - began
             log_stream_end(log, TRANSPORT, model, frames, spent_s, f": {reason}", reason=reason)
 
