@@ -151,7 +151,7 @@ class WebSocketStream:
 
     async def run(self) -> Ended:
         """Why it ended. When this returns, or is cancelled, no task of the stream is left."""
-        lasting_s = self._rules.limits.max_s
+        lasting_s = self._rules.limits.max_duration_s
         tasks = [asyncio.create_task(part) for part in (self._read(), self._work(), self._watch())]
         try:
             ended, _ = await asyncio.wait(
@@ -171,7 +171,7 @@ class WebSocketStream:
 
     async def _read(self) -> NoReturn:
         await self._say_ready(from_seq=0)
-        clock, idle_s = asyncio.get_running_loop().time, self._rules.limits.idle_s
+        clock, idle_s = asyncio.get_running_loop().time, self._rules.limits.idle_timeout_s
         idle_at = clock() + idle_s
         while True:
             try:
@@ -208,9 +208,9 @@ class WebSocketStream:
         values = {
             "session": self._session.id,
             "credits": CREDITS,
-            "max_bytes": limits.message_bytes,
-            "idle_s": limits.idle_s,
-            "max_s": limits.max_s,
+            "max_bytes": limits.max_message_bytes,
+            "idle_s": limits.idle_timeout_s,
+            "max_s": limits.max_duration_s,
             "from_seq": from_seq,
             "options": self._rules.show_options(self._options),
         }
@@ -270,7 +270,7 @@ class WebSocketStream:
         )
 
     async def _run(self, body: memoryview) -> RenderedImage:
-        async with in_time(self._rules.limits.frame_s):
+        async with in_time(self._rules.limits.frame_timeout_s):
             return await run_frame(self._session, body, self._rules.frame_limits)
 
     def _note(self, error: ServiceError) -> None:

@@ -81,7 +81,9 @@ async def parse_stream_options(
         render["background"] = BackgroundImage()
         now = replace(
             now,
-            picture=await gateway.stream_workers.run(_picture, given[BACKGROUND_IMAGE], gateway),
+            picture=await gateway.stream_pool.run_in_thread(
+                _picture, given[BACKGROUND_IMAGE], gateway
+            ),
         )
     elif "background" in render:
         now = replace(now, picture=None)
@@ -113,9 +115,7 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
 
 
 def _segmenter(name: str, gateway: Gateway) -> Segmenter:
-    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(
-        gateway.stream_workers
-    )
+    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(gateway.stream_pool)
 
 
 def _read(name: str, value: object) -> object:

@@ -8,7 +8,7 @@ from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from silhouette_seg.admission.stream_limit import Streams, log_end
+from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
 from silhouette_seg.errors import NotFound, Unavailable
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Peers:
     """Belongs to one event loop. aiortc is loaded by the first use, in a thread."""
 
-    def __init__(self, terms: Terms, streams: Streams, telemetry: Telemetry) -> None:
+    def __init__(self, terms: Terms, streams: StreamLimiter, telemetry: Telemetry) -> None:
         self._terms = terms
         self._streams = streams
         self._telemetry = telemetry
@@ -44,10 +44,10 @@ class Peers:
     async def open(self, offer: str, options: StreamOptions, caller: str) -> tuple[str, str]:
         """The id of a new peer, and the SDP to answer it with; it then lives by itself.
 
-        Raises UnprocessableOffer, Unavailable, and what `Streams.enter` raises.
+        Raises UnprocessableOffer, Unavailable, and what `StreamLimiter.acquire` raises.
         """
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._streams.enter(caller))
+            stack.enter_context(self._streams.acquire(caller))
             stack.enter_context(self._telemetry.track_stream(TRANSPORT))
             await self._load()
             from silhouette_seg.streaming.webrtc.peer import Peer
@@ -102,14 +102,14 @@ class Peers:
         reason = "it broke"
         try:
             async with leave:
-                reason = await peer.run(self._streams.closing)
+                reason = await peer.run(self._streams.draining)
         except Exception:
             log.exception("a WebRTC stream broke")
         finally:
             del self._lives[peer.session.id]
             self._telemetry.count_stream_end(TRANSPORT, reason)
             frames, spent_s = {name: outcomes[name] for name in OUTCOMES}, perf_counter() - began
-            log_end(log, TRANSPORT, model, frames, spent_s, f": {reason}", reason=reason)
+            log_stream_end(log, TRANSPORT, model, frames, spent_s, f": {reason}", reason=reason)
 
     async def _load(self) -> None:
         """Raises Unavailable where what was asked for cannot be had: nothing less is served."""
