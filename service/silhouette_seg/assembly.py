@@ -23,10 +23,9 @@ from silhouette_seg.runtime.cpu_quota import usable_cpus
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.settings import Settings
 from silhouette_seg.spec import ModelSpec
-from silhouette_seg.streaming.image_frame import FRAME_PIXELS
-from silhouette_seg.streaming.webrtc.config import Terms as WebRTCTerms
-from silhouette_seg.streaming.webrtc.config import read_ice_server
-from silhouette_seg.streaming.webrtc.registry import Peers
+from silhouette_seg.streaming.image_frame import MAX_FRAME_PIXELS
+from silhouette_seg.streaming.webrtc.config import WebRTCConfig, parse_ice_server
+from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
@@ -124,7 +123,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         live=Workers(opened.count),
         door=door,
         streams=streams,
-        peers=Peers(webrtc_terms(settings), streams, telemetry),
+        peers=PeerRegistry(webrtc_config(settings), streams, telemetry),
         turns=turns,
         bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
         telemetry=telemetry,
@@ -139,7 +138,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
             max_s=settings.stream_max_s,
             frame_s=settings.request_timeout_s,
         ),
-        frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
+        frame_limits=replace(image_limits, pixels=min(settings.max_pixels, MAX_FRAME_PIXELS)),
         origins=settings.cors_origins,
     )
 
@@ -166,18 +165,18 @@ def batch_limits(settings: Settings, workers: int) -> BatchLimits:
     )
 
 
-def webrtc_terms(settings: Settings) -> WebRTCTerms:
+def webrtc_config(settings: Settings) -> WebRTCConfig:
     """Raises ValueError for an ICE server that is not written as one."""
-    return WebRTCTerms(
+    return WebRTCConfig(
         hosts=settings.webrtc_hosts,
         ice_servers=tuple(
-            read_ice_server(each.get_secret_value()) for each in settings.webrtc_ice_servers
+            parse_ice_server(each.get_secret_value()) for each in settings.webrtc_ice_servers
         ),
         connect_s=settings.webrtc_connect_s,
         idle_s=settings.webrtc_idle_s,
         frame_s=settings.request_timeout_s,
         max_s=settings.stream_max_s,
-        frame_pixels=min(settings.max_pixels, FRAME_PIXELS),
+        frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
         low_latency=settings.webrtc_low_latency,
     )
 

@@ -17,7 +17,7 @@ from silhouette_seg.engine.health import Checked
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import Catalog
 from silhouette_seg.runtime.thread_pool import Workers
-from silhouette_seg.streaming.webrtc.registry import Peers
+from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
@@ -42,7 +42,7 @@ class Parts:
     door: Admission
     turns: Turns
     streams: Streams
-    peers: Peers
+    peers: PeerRegistry
     bodies: BodyBudget
     telemetry: Telemetry
     keyring: Keyring

@@ -21,29 +21,30 @@ from silhouette_seg.errors import (
     Unauthorized,
     Unavailable,
 )
-from silhouette_seg.streaming.protocol import SUBPROTOCOL, Close
+from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode
 from silhouette_seg.streaming.session import StreamSession
 from silhouette_seg.streaming.websocket import (
+    INTERNAL_REASON,
     OUTCOMES,
     TRANSPORT,
-    Ended,
-    Peer,
-    Rules,
+    FrameSocket,
+    StreamEnd,
+    StreamEnvironment,
     WebSocketStream,
-    parse_text,
+    read_text_message,
 )
 from silhouette_seg.telemetry import IDENTITY, identify
 
 CONFIG_S = 5.0
 """Time that a peer has for its first message."""
 
-CODES: tuple[tuple[type[ServiceError], Close], ...] = (
-    (Unauthorized, Close.UNAUTHORIZED),
-    (TooManyStreams, Close.TOO_MANY_STREAMS),
-    (Draining, Close.RESTART),
-    (Unavailable, Close.OVERLOADED),
-    (InternalError, Close.INTERNAL),
-    (ServiceError, Close.BAD_CONFIG),
+CODES: tuple[tuple[type[ServiceError], CloseCode], ...] = (
+    (Unauthorized, CloseCode.UNAUTHORIZED),
+    (TooManyStreams, CloseCode.TOO_MANY_STREAMS),
+    (Draining, CloseCode.RESTART),
+    (Unavailable, CloseCode.OVERLOADED),
+    (InternalError, CloseCode.INTERNAL),
+    (ServiceError, CloseCode.BAD_CONFIG),
 )
 """What a refusal is as a close code; the first that fits."""
 
@@ -61,11 +62,11 @@ async def stream(socket: WebSocket) -> None:
     visit = _Visit(socket)
     try:
         end = await visit.run()
-    except Ended as error:
+    except StreamEnd as error:
         end = error
     except Exception:
         log.exception("a stream broke")
-        end = Ended(Close.INTERNAL, "something went wrong on our side; the log knows more")
+        end = StreamEnd(CloseCode.INTERNAL, INTERNAL_REASON)
     await visit.peer.close(end)
     visit.tell(end)
 
@@ -74,14 +75,14 @@ class _Visit:
     """One peer, from the handshake to its end."""
 
     def __init__(self, socket: WebSocket) -> None:
-        self.peer = Peer(socket)
+        self.peer = FrameSocket(socket)
         self._socket = socket
         self._parts = parts_of(socket)
         self._began = perf_counter()
         self._stream: WebSocketStream | None = None
 
-    async def run(self) -> Ended:
-        """Raises Ended for whoever does not come to stream."""
+    async def run(self) -> StreamEnd:
+        """Raises StreamEnd for whoever does not come to stream."""
         _check_handshake(self._socket, self._parts.origins)
         try:
             with self._parts.streams.knock():
@@ -92,14 +93,14 @@ class _Visit:
                 self._parts.check_ready()
                 options = await read_stream_options(given, self._parts)
                 self._stream = WebSocketStream(
-                    self.peer, StreamSession(options), _rules(self._parts)
+                    self.peer, StreamSession(options), _environment(self._parts)
                 )
-                return await self._stream.run()
+                return await self._stream.serve()
         except ServiceError as error:
             code = next(code for kind, code in CODES if isinstance(error, kind))
-            raise Ended(code, f"{error.code}: {error.detail}") from error
+            raise StreamEnd(code, f"{error.code}: {error.detail}") from error
 
-    def tell(self, end: Ended) -> None:
+    def tell(self, end: StreamEnd) -> None:
         """The log and the metrics: nothing of it was made up by the peer."""
         self._parts.telemetry.count_end(TRANSPORT, _reason(end))
         counts = self._stream.outcomes if self._stream else {}
@@ -113,12 +114,12 @@ class _Visit:
             async with asyncio.timeout(CONFIG_S):
                 message = await self.peer.receive()
         except TimeoutError:
-            raise Ended(Close.CONFIG_TIMEOUT, f"no config within {CONFIG_S:g} s") from None
+            raise StreamEnd(CloseCode.CONFIG_TIMEOUT, f"no config within {CONFIG_S:g} s") from None
         if not isinstance(message, str):
-            raise Ended(Close.BAD_CONFIG, "the first message is a config")
-        kind, values = parse_text(message)
+            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message is a config")
+        kind, values = read_text_message(message)
         if kind != "config":
-            raise Ended(Close.BAD_CONFIG, "the first message is a config")
+            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message is a config")
         return values
 
     def _caller(self, key: object) -> str:
@@ -134,21 +135,25 @@ class _Visit:
         return self._parts.keyring.caller(bearer, sent or headers.get("x-api-key"), address)
 
 
-def _reason(end: Ended) -> str:
+def _reason(end: StreamEnd) -> str:
     """Of a metric: the name of our close code, or that it was not us."""
-    return "client" if end.gone or end.code not in set(Close) else Close(end.code).name.lower()
+    return (
+        "client"
+        if end.disconnected or end.code not in set(CloseCode)
+        else CloseCode(end.code).name.lower()
+    )
 
 
 def _check_handshake(socket: WebSocket, origins: tuple[str, ...]) -> None:
     """Browsers send the origin of the page and leave it to us: there is no CORS for WebSockets."""
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
-        raise Ended(Close.POLICY, f"the subprotocol is {SUBPROTOCOL}")
+        raise StreamEnd(CloseCode.POLICY, f"the subprotocol is {SUBPROTOCOL}")
     origin = socket.headers.get("origin")
     ours = socket.headers.get("host", "").lower()
     if origin is None or origin in origins or "*" in origins:
         return
     if not ours or _host_of(origin) != ours:
-        raise Ended(Close.POLICY, "pages of this origin may not stream")
+        raise StreamEnd(CloseCode.POLICY, "pages of this origin may not stream")
 
 
 def _host_of(origin: str) -> str:
@@ -158,12 +163,12 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-def _rules(parts: Parts) -> Rules:
-    return Rules(
+def _environment(parts: Parts) -> StreamEnvironment:
+    return StreamEnvironment(
         limits=parts.stream_limits,
         frame_limits=parts.frame_limits,
-        read_options=lambda given, before: read_stream_options(given, parts, before),
-        show_options=effective,
+        parse_options=lambda given, before: read_stream_options(given, parts, before),
+        describe_options=effective,
         telemetry=parts.telemetry,
         closing=parts.streams.closing,
     )

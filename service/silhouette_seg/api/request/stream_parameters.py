@@ -11,8 +11,8 @@ from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
 from silhouette_seg.pipeline.options import Look, Output, Picture
 from silhouette_seg.pipeline.registry import AUTO, FOR_STREAMS
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.streaming.image_frame import fitting
-from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
+from silhouette_seg.streaming.image_frame import scale_to_fit
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, check_limits, decode, read_header
 from silhouette_seg.vision.geometry import shrink
 
@@ -34,7 +34,7 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
     ),
     "smoothing": Parameter(
         number(0, 1),
-        {"type": "number", "minimum": 0, "maximum": 1, "default": SMOOTHING},
+        {"type": "number", "minimum": 0, "maximum": 1, "default": DEFAULT_SMOOTHING},
         "How much a mask owes to the one before it where the picture stands still.",
     ),
     PICTURE: Parameter(
@@ -48,7 +48,7 @@ _DEFAULTS: dict[str, object] = {
     "model": AUTO,
     "format": None,
     "size": None,
-    "smoothing": SMOOTHING,
+    "smoothing": DEFAULT_SMOOTHING,
     **{name: getattr(Look(), name) for name in STREAM_PARAMETERS if name in _LOOK},
 }
 
@@ -90,7 +90,7 @@ def effective(options: StreamOptions) -> dict[str, object]:
         "model": options.segmenter.spec.name,
         "output": look.output.value,
         "background": str(look.background),
-        "format": options.encoded_as.value,
+        "format": options.image_format.value,
         "size": options.size,
         "smoothing": options.smoothing,
         "threshold": look.threshold,
@@ -136,5 +136,5 @@ def _picture(value: object, parts: Parts) -> Frame:
         raise BadParameter(f"{PICTURE}: is not base64") from None
     header = read_header(data)
     check_limits(header, parts.image_limits)
-    kept_hw = fitting(header.upright_hw, PICTURE_SIDE)
+    kept_hw = scale_to_fit(header.upright_hw, PICTURE_SIDE)
     return Frame(shrink(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)

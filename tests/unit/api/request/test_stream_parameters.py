@@ -26,7 +26,7 @@ from silhouette_seg.pipeline.options import Blur, Colour, Look, Output, Picture
 from silhouette_seg.pipeline.registry import Catalog
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import Workers
-from silhouette_seg.streaming.session import SMOOTHING
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits
 from tests.support.images import make_bomb, make_jpeg, person
 from tests.support.tiny_model import tiny_spec
@@ -55,7 +55,7 @@ async def test_nothing_asked_for(parts):
     options = await read_stream_options({}, parts)
     assert options.segmenter.spec.name == "connectnet"
     assert (options.look, options.format, options.size) == (Look(), None, None)
-    assert options.smoothing == SMOOTHING
+    assert options.smoothing == DEFAULT_SMOOTHING
     assert options.picture is None
 
 
@@ -155,7 +155,7 @@ async def test_a_refused_change_changes_nothing(parts):
     with pytest.raises(NotAcceptable):
         await read_stream_options({"format": "jpeg"}, parts, before)
     assert before.format is None
-    assert before.encoded_as is ImageFormat.PNG
+    assert before.image_format is ImageFormat.PNG
 
 
 class TestPicture:
