@@ -250,8 +250,8 @@ def test_who_does_not_take_the_answer_is_cut_off(settings_with):
         connection.connect(("127.0.0.1", service.port))
         head = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(noise) + noise)
-        service.wait(lambda: service.server.server.server_state.total_requests > 0)
-        service.wait(lambda: not service.server.server.server_state.connections)
+        service.wait(lambda: service.server.server_state.total_requests > 0)
+        service.wait(lambda: not service.server.server_state.connections)
 
 
 def test_who_takes_the_answer_slowly_gets_it(settings_with):
@@ -261,7 +261,7 @@ def test_who_takes_the_answer_slowly_gets_it(settings_with):
         connection.sendall(
             head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(noise) + noise
         )
-        service.wait(lambda: service.server.server.server_state.total_requests > 0)
+        service.wait(lambda: service.server.server_state.total_requests > 0)
         answer = everything(connection)
     size = int(answer.partition(b"content-length: ")[2].split()[0])
     assert len(answer.partition(b"\r\n\r\n")[2]) == size

@@ -577,7 +577,7 @@ def test_parts_leave_as_soon_as_they_are_done(settings_with, gated):
     """The engine answers one photo and is shut again: its part is there, the next is in work."""
     with on_socket(settings_with(engine="gated", workers=1)) as service:
         engine = gated[0]
-        loop = service.server.server.servers[0].get_loop()
+        loop = service.server.servers[0].get_loop()
         engine.gate.clear()
         before = len(engine.batches)
 

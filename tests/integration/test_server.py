@@ -159,7 +159,7 @@ def test_running_request_is_answered_before_the_end(settings_with, gated):
         asking = threading.Thread(target=ask)
         asking.start()
         service.wait(lambda: engine.running == 1)
-        service.server.server.should_exit = True
+        service.server.should_exit = True
         with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as client:
             service.wait(lambda: client.get("/readyz").status_code == 503)
             refused = post(client)
@@ -181,19 +181,19 @@ def test_second_interrupt_ends_the_drain(settings_with, gated):
         with closing(connect(service)) as connection:
             connection.sendall(head(f"Content-Length: {len(JPEG)}") + JPEG)
             service.wait(lambda: gated[0].running == 1)
-            service.server.server.handle_exit(signal.SIGINT, None)
+            service.server.handle_exit(signal.SIGINT, None)
             with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as client:
                 service.wait(lambda: client.get("/readyz").status_code == 503)
             assert service.thread.is_alive()
 
-            service.server.server.handle_exit(signal.SIGINT, None)
+            service.server.handle_exit(signal.SIGINT, None)
             service.thread.join(PATIENCE_S)
             assert not service.thread.is_alive()
 
 
 def release(service: OnSocket, call) -> None:
     """Runs a call on the server's own loop."""
-    service.server.server.servers[0].get_loop().call_soon_threadsafe(call)
+    service.server.servers[0].get_loop().call_soon_threadsafe(call)
 
 
 def test_port_that_is_taken_is_told_in_one_line():

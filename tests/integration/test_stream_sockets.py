@@ -142,7 +142,7 @@ def flood(service: OnSocket, peer: socket.socket, what: bytes) -> int:
     try:
         while time.monotonic() < give_up:
             peer.sendall(what)
-            for each in list(service.server.server.server_state.connections):
+            for each in list(service.server.server_state.connections):
                 most = max(most, each.transport.get_write_buffer_size())
     except OSError:
         return most
@@ -344,7 +344,7 @@ async def test_a_stop_tells_every_peer(settings_with):
             await begin(idle)
             await begin(busy)
             await busy.send(frame(0, make_png(person(480, 640))))
-            service.server.server.should_exit = True
+            service.server.should_exit = True
             codes = [(await ended(peer))[0] for peer in (idle, busy)]
         assert codes == [CloseCode.RESTART] * 2
         await asyncio.to_thread(service.thread.join, PATIENCE_S)
@@ -356,6 +356,6 @@ async def test_a_stop_does_not_wait_for_a_peer_that_does_not_read(settings_with)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for seq in range(30):
             peer.sendall(message(BINARY, frame(seq, NOISE)))
-        service.server.server.should_exit = True
+        service.server.should_exit = True
         await asyncio.to_thread(service.thread.join, PATIENCE_S)
         assert not service.thread.is_alive()
