@@ -176,7 +176,7 @@ def webrtc_config(settings: Settings) -> WebRTCConfig:
         idle_s=settings.webrtc_idle_s,
         frame_s=settings.request_timeout_s,
         max_s=settings.stream_max_s,
-        frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
+        max_frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
         low_latency=settings.webrtc_low_latency,
     )
 

@@ -46,7 +46,7 @@ def serving(settings_with):
             await until(lambda: asyncio.all_tasks() <= before)
             await until(lambda: not decoders())
             assert not service.parts.peers._peers
-            assert not service.parts.peers._lives
+            assert not service.parts.peers._tasks
 
     return serve
 
