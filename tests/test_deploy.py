@@ -17,8 +17,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from silhouette_seg.engine.base import falls_short
-from silhouette_seg.engine.triton import provider_of
+from silhouette_seg.engine.base import is_degraded
+from silhouette_seg.engine.triton import provider_of_config
 from silhouette_seg.server.server import CLOSE_TIMEOUT_S
 from silhouette_seg.settings import PREFIX, Settings
 from tests.support.config_lint import parse
@@ -262,15 +262,15 @@ def test_gpu_file_switches_the_gateway_over():
 def test_gateway_asks_for_the_device_that_triton_is_told_to_use(environment, device, file):
     assert environment["SILHOUETTE_DEVICE"] == device
     configured = (ROOT / "model_repository/connectnet" / file).read_text()
-    assert provider_of(parse(configured)) == f"triton:{device}"
+    assert provider_of_config(parse(configured)) == f"triton:{device}"
 
 
 @pytest.mark.parametrize(
     "environment", [gpu_file(), variables("gateway")], ids=["gpu.env", "kubernetes"]
 )
 def test_a_gpu_is_not_given_up_in_silence(environment):
-    assert falls_short("triton:cpu", environment["SILHOUETTE_DEVICE"])
-    assert falls_short("triton:cuda", environment["SILHOUETTE_DEVICE"])
+    assert is_degraded("triton:cpu", environment["SILHOUETTE_DEVICE"])
+    assert is_degraded("triton:cuda", environment["SILHOUETTE_DEVICE"])
     assert "SILHOUETTE_ALLOW_DEGRADED" not in environment
 
 

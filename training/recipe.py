@@ -71,6 +71,17 @@ class TeacherChoice(Strict):
     """Looks at each photo in a mirror, too, and says the mean of both, for twice the time."""
 
 
+class PseudoLabels(Strict):
+    """Unlabelled photos whose masks are a model's."""
+
+    masks: Path | None = None
+    """Folder of a teacher's masks; without it the pack's selfie masks are taken."""
+    min_agreement: float = Field(default=0.9, ge=0, le=1)
+    """IoU of the selfie mask with another network's, below which the photo is left out."""
+    weight: float = Field(default=0.5, ge=0, le=1)
+    """Weight of their certain pixels in the losses; a labelled photo's is 1."""
+
+
 class Recipe(Strict):
     name: str
     model: str
@@ -80,6 +91,11 @@ class Recipe(Strict):
     seed: int
     repeats: dict[str, int] = {}
     """How often an epoch shows each photo of a source; 1 where not named."""
+    photos_per_epoch: int | None = Field(default=None, ge=2)
+    """Samples of an epoch, drawn by `source_weights`; `repeats` then has no part in it."""
+    source_weights: dict[str, float] = {}
+    """How often a photo of a source is drawn, as a multiple of a source that is not named."""
+    pseudo_labels: PseudoLabels | None = None
     phases: tuple[Phase, ...]
     optimiser: Optimiser
     loss: LossWeights

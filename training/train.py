@@ -23,6 +23,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from training.data.pack import check_pack
 from training.data.samples import single_threaded
 from training.models import adapt_weights, build_model
 from training.models.checkpoint import read_average
@@ -95,7 +96,8 @@ class Progress:
 
 
 def train(recipe: Recipe, data: Path, run: Path, place: Place, *, start: Start) -> None:
-    """Runs every epoch that is left."""
+    """Runs every epoch that is left; raises PackError for a data pack with a wrong file."""
+    check_pack(data)
     torch.manual_seed(recipe.seed)
     progress = begin(recipe, run, place, start)
     task = build_task(recipe, data)

@@ -18,48 +18,50 @@ from silhouette_seg.api import (
     webrtc,
 )
 from silhouette_seg.api.gateway import require_key
-from silhouette_seg.api.middleware.request_log import Cors, Exchange
-from silhouette_seg.api.middleware.security_headers import SafeHeaders
+from silhouette_seg.api.middleware.cors import ProblemCORSMiddleware
+from silhouette_seg.api.middleware.request_log import RequestLogMiddleware
+from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddleware
+from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import routes as removebg
-from silhouette_seg.assembly import open_parts, version
+from silhouette_seg.assembly import build_gateway, version
 from silhouette_seg.lifecycle import lifespan
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import Telemetry, open_tracing
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Loads the models and puts the parts together, which `app.state.parts` holds.
+    """Loads the models and puts the gateway together, which `app.state.gateway` holds.
 
-    Raises what `open_catalog` raises. The parts are closed when the application stops.
+    Raises what `load_registry` raises. The gateway are closed when the application stops.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
-    parts = open_parts(settings, telemetry)
-    telemetry.is_version(version())
-    telemetry.watch_ready(lambda: parts.works and not parts.streams.closing.is_set())
+    gateway = build_gateway(settings, telemetry)
+    telemetry.set_version(version())
+    telemetry.track_ready(lambda: gateway.is_healthy and not gateway.streams.closing.is_set())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
         version=version(),
         docs_url=None,  # `page` has them, without scripts of other hosts
         redoc_url=None,
-        lifespan=partial(lifespan, parts=parts, drain_timeout_s=settings.drain_timeout_s),
+        lifespan=partial(lifespan, gateway=gateway, drain_timeout_s=settings.drain_timeout_s),
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    app.state.parts = parts
-    problem_details.install(app)
-    _add_middleware(app, settings.cors_origins, parts.telemetry)
+    app.state.gateway = gateway
+    problem_details.add_exception_handlers(app)
+    _add_middleware(app, settings.cors_origins, gateway.telemetry)
     _add_routes(app)
     return app
 
 
 def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Telemetry) -> None:
     """What is added last is outermost."""
-    app.add_middleware(problem_details.Unexpected)
+    app.add_middleware(UnhandledErrorMiddleware)
     if cors_origins:
         app.add_middleware(
-            Cors,
+            ProblemCORSMiddleware,
             allow_origins=cors_origins,
             allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
             allow_headers=("*",),
@@ -70,8 +72,8 @@ def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Tele
                 "Location",
             ),
         )
-    app.add_middleware(Exchange, telemetry=telemetry)
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(RequestLogMiddleware, telemetry=telemetry)
+    app.add_middleware(SecurityHeadersMiddleware)
 
 
 def _add_routes(app: FastAPI) -> None:

@@ -6,19 +6,20 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import Turns
 from silhouette_seg.admission.request_limit import Admission
 from silhouette_seg.admission.stream_limit import StreamLimits, Streams
-from silhouette_seg.api.gateway import Parts, Timeouts
-from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLimits
-from silhouette_seg.engine import REMOTES, open_engine, open_remote
-from silhouette_seg.engine.base import DEVICES, Engine, Remote, Terms, falls_short
+from silhouette_seg.api.gateway import Gateway, Timeouts
+from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
+from silhouette_seg.engine import INFERENCE_SERVERS, open_engine, open_inference_server
+from silhouette_seg.engine.base import DEVICES, Engine, InferenceServer, TritonConfig, is_degraded
 from silhouette_seg.engine.batcher import Batcher
-from silhouette_seg.engine.health import Checked
-from silhouette_seg.engine.instrumented import Watched
+from silhouette_seg.engine.health import HealthCheckedEngine
+from silhouette_seg.engine.instrumented import InstrumentedEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.registry import Catalog, open_catalog
+from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
 from silhouette_seg.runtime.cpu_quota import usable_cpus
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.settings import Settings
@@ -49,45 +50,47 @@ def version() -> str:
 
 @dataclass(frozen=True, slots=True)
 class OpenModels:
-    """The catalog, and the threads that it shares with whoever decodes and renders."""
+    """The registry, and the threads that it shares with whoever decodes and renders."""
 
-    catalog: Catalog
+    registry: ModelRegistry
     workers: Workers
     count: int
     """Number of threads."""
-    remote: Remote | None
+    remote: InferenceServer | None
     """What runs the models, where that is not us."""
-    engines: tuple[Checked, ...] = ()
+    engines: tuple[HealthCheckedEngine, ...] = ()
     """One for each model."""
 
 
 def open_models(settings: Settings, telemetry: Telemetry) -> OpenModels:
-    """Loads the weights, or says where they are; raises what `open_catalog` raises."""
+    """Loads the weights, or says where they are; raises what `load_registry` raises."""
     count = settings.workers or usable_cpus()
     workers = Workers(count)
-    remote = open_triton(settings, count) if settings.engine in REMOTES else None
+    remote = open_triton(settings, count) if settings.engine in INFERENCE_SERVERS else None
 
-    checked: list[Checked] = []
+    checked: list[HealthCheckedEngine] = []
 
     def opened(spec: ModelSpec) -> Engine:
-        engine = remote.open(spec) if remote else open_batched(spec, settings, count, telemetry)
-        checked.append(Checked(engine))
-        watched = Watched(checked[-1], partial(telemetry.inference, spec.name))
+        engine = (
+            remote.open_engine(spec) if remote else open_batched(spec, settings, count, telemetry)
+        )
+        checked.append(HealthCheckedEngine(engine))
+        watched = InstrumentedEngine(checked[-1], partial(telemetry.track_inference, spec.name))
         engines, name, device = telemetry.engines, spec.name, settings.device
-        engines.watch_queue(name, lambda: watched.queued)
-        engines.watch_degraded(name, lambda: falls_short(watched.provider, device))
-        engines.watch_failing(name, checked[-1].is_failing)
-        engines.watch_model(name, spec.sha256, lambda: watched.provider)
+        engines.track_queue_depth(name, lambda: watched.queued)
+        engines.track_degraded(name, lambda: is_degraded(watched.provider, device))
+        engines.track_failing(name, checked[-1].is_failing)
+        engines.track_model(name, spec.sha256, lambda: watched.provider)
         return watched
 
-    catalog = open_catalog(settings.model_repository, settings.models, workers, opened)
-    return OpenModels(catalog, workers, count, remote, tuple(checked))
+    registry = load_registry(settings.model_repository, settings.models, workers, opened)
+    return OpenModels(registry, workers, count, remote, tuple(checked))
 
 
-def open_triton(settings: Settings, workers: int) -> Remote:
+def open_triton(settings: Settings, workers: int) -> InferenceServer:
     """The server that runs the models, and batches: nothing of ours is in front of it."""
     assert settings.triton_url is not None  # or the settings would have been refused
-    terms = Terms(
+    config = TritonConfig(
         url=settings.triton_url,
         device=settings.device,
         allow_degraded=settings.allow_degraded,
@@ -95,13 +98,13 @@ def open_triton(settings: Settings, workers: int) -> Remote:
         queue_timeout_s=settings.queue_timeout_s,
         max_in_flight=settings.queue_size_for(workers),
     )
-    return open_remote(settings.engine, terms)
+    return open_inference_server(settings.engine, config)
 
 
-def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
+def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     opened = open_models(settings, telemetry)
     door = Admission(max_requests=MAX_REQUESTS)
-    telemetry.in_flight.set_function(lambda: door.requests)
+    telemetry.requests_in_flight.set_function(lambda: door.requests)
     turns = open_turns(settings, opened.count)
     telemetry.line.watch(turns)
     most_streams = settings.max_streams_for(opened.count)
@@ -114,22 +117,22 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
         side=settings.max_side,
         aspect=settings.max_aspect,
     )
-    return Parts(
+    return Gateway(
         version=version(),
-        catalog=opened.catalog,
+        registry=opened.registry,
         remote=opened.remote,
         engines=opened.engines,
         workers=opened.workers,
-        live=Workers(opened.count),
-        door=door,
+        stream_workers=Workers(opened.count),
+        requests=door,
         streams=streams,
-        peers=PeerRegistry(webrtc_config(settings), streams, telemetry),
-        turns=turns,
-        bodies=BodyBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
+        webrtc=PeerRegistry(webrtc_config(settings), streams, telemetry),
+        photo_queue=turns,
+        body_memory=BodyMemoryBudget(BODIES_IN_FLIGHT * settings.max_body_bytes),
         telemetry=telemetry,
         keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
         image_limits=image_limits,
-        intake_limits=IntakeLimits(settings.max_body_bytes, settings.read_timeout_s),
+        upload_limits=UploadLimits(settings.max_body_bytes, settings.read_timeout_s),
         batch_limits=batch_limits(settings, opened.count),
         timeouts=Timeouts(settings.request_timeout_s, settings.queue_timeout_s),
         stream_limits=StreamLimits(
@@ -139,7 +142,7 @@ def open_parts(settings: Settings, telemetry: Telemetry) -> Parts:
             frame_s=settings.request_timeout_s,
         ),
         frame_limits=replace(image_limits, pixels=min(settings.max_pixels, MAX_FRAME_PIXELS)),
-        origins=settings.cors_origins,
+        allowed_origins=settings.cors_origins,
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from silhouette_seg.engine import open_engine, open_remote
-from silhouette_seg.engine.base import Engine, Terms
+from silhouette_seg.engine import open_engine, open_inference_server
+from silhouette_seg.engine.base import Engine, TritonConfig
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.errors import EngineFailed, Unavailable
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, load_spec
@@ -67,7 +67,9 @@ def open_on(request: pytest.FixtureRequest) -> Open:
     if request.param in ENGINES:
         return ENGINES[request.param]
     url = request.getfixturevalue("triton_url")
-    return lambda spec, repository: open_remote("triton", Terms(url=url)).open(spec)
+    return lambda spec, repository: open_inference_server(
+        "triton", TritonConfig(url=url)
+    ).open_engine(spec)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from silhouette_seg.client import Client, Refused, Segmented
-from silhouette_seg.engine.health import FAILURES
+from silhouette_seg.engine.health import FAILURE_THRESHOLD
 from silhouette_seg.errors import EngineFailed
 from tests.faults.metrics import Metrics
 from tests.integration.conftest import in_process
@@ -27,12 +27,12 @@ def lies(alpha: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("fault", [dies, lies])
 async def test_what_was_done_before_is_answered_and_the_rest_is_told(settings_with, gated, fault):
     async with in_process(settings_with(engine="gated", workers=1)) as service:
-        before = len(gated[0].batches)
+        before = len(gated[0].batch_sizes)
 
         def halfway(alpha: np.ndarray) -> np.ndarray:
-            return alpha if len(gated[0].batches) - before <= ANSWERED else fault(alpha)
+            return alpha if len(gated[0].batch_sizes) - before <= ANSWERED else fault(alpha)
 
-        gated[0].spoiled = halfway
+        gated[0].transform_output = halfway
         async with Client(
             "http://silhouette", transport=httpx.ASGITransport(service.app)
         ) as client:
@@ -50,6 +50,6 @@ async def test_what_was_done_before_is_answered_and_the_rest_is_told(settings_wi
         # The whole was answered: what failed inside of it is told by the engine's own metric.
         metrics = Metrics(service.client)
         assert await metrics.requests(200, "ok", "/v1/segment/batch") == 1
-        assert await metrics.engine_failures("engine_failed") == len(refused) >= FAILURES
+        assert await metrics.engine_failures("engine_failed") == len(refused) >= FAILURE_THRESHOLD
         assert await metrics.failing()
         refusal(await service.client.get("/readyz"), 503, "engine_failed")

@@ -10,7 +10,7 @@ import pytest
 from silhouette_seg.app import create_app
 from silhouette_seg.engine import health
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.engine.health import FAILURES
+from silhouette_seg.engine.health import FAILURE_THRESHOLD
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
 from tests.faults.metrics import Metrics
@@ -42,7 +42,7 @@ def metrics(service) -> Metrics:
 @pytest.fixture
 def impatient(monkeypatch) -> None:
     """A check may follow at once on the one before."""
-    monkeypatch.setattr(health, "CHECK_EVERY_S", 0.0)
+    monkeypatch.setattr(health, "PROBE_INTERVAL_S", 0.0)
 
 
 async def fail(service: InProcess, times: int) -> None:
@@ -71,8 +71,8 @@ async def by_a_photo(service: InProcess) -> None:
 async def test_a_dead_engine_is_told_until_it_works(
     service, engine, metrics, impatient, caplog, recovers: Callable[[InProcess], Awaitable[None]]
 ):
-    engine.broken = EngineFailed("It fell over.")
-    await fail(service, FAILURES - 1)
+    engine.persistent_error = EngineFailed("It fell over.")
+    await fail(service, FAILURE_THRESHOLD - 1)
     assert await statuses(service) == {200}
     assert not await metrics.failing()
 
@@ -80,13 +80,13 @@ async def test_a_dead_engine_is_told_until_it_works(
     assert await statuses(service) == {503}
     refusal(await service.client.get("/readyz"), 503, "engine_failed")
     assert (await service.client.get("/livez")).status_code == 200
-    assert await metrics.requests(503, "engine_failed") == FAILURES
+    assert await metrics.requests(503, "engine_failed") == FAILURE_THRESHOLD
     assert await metrics.requests(503, "engine_failed", "/readyz") == 2
-    assert await metrics.engine_failures("engine_failed") >= FAILURES
+    assert await metrics.engine_failures("engine_failed") >= FAILURE_THRESHOLD
     assert await metrics.failing()
     assert await metrics.value("silhouette_ready") == 0
 
-    engine.broken = None
+    engine.persistent_error = None
     await recovers(service)
     assert await statuses(service) == {200}
     assert not await metrics.failing()
@@ -96,19 +96,19 @@ async def test_a_dead_engine_is_told_until_it_works(
 
 
 async def test_a_dead_engine_of_a_service_that_stops_is_no_news(service, engine):
-    engine.broken = EngineFailed("It fell over.")
-    await fail(service, FAILURES)
-    await drain(service.parts, PATIENCE_S)
+    engine.persistent_error = EngineFailed("It fell over.")
+    await fail(service, FAILURE_THRESHOLD)
+    await drain(service.gateway, PATIENCE_S)
     refusal(await service.client.get("/readyz"), 503, "draining")
 
 
 async def test_asking_whether_it_is_ready_is_cheap_however_often(service, engine):
-    engine.broken = EngineFailed("It fell over.")
-    await fail(service, FAILURES)
-    before = len(engine.batches)
+    engine.persistent_error = EngineFailed("It fell over.")
+    await fail(service, FAILURE_THRESHOLD)
+    before = len(engine.batch_sizes)
     answers = await asyncio.gather(*(service.client.get("/readyz") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {503}
-    assert len(engine.batches) == before + 1
+    assert len(engine.batch_sizes) == before + 1
 
 
 async def test_a_photo_that_fails_alone_does_not_make_a_service_unready(service, engine, metrics):
@@ -117,15 +117,15 @@ async def test_a_photo_that_fails_alone_does_not_make_a_service_unready(service,
             raise EngineFailed("Not this one.")
         return alpha
 
-    engine.spoiled = fails_for_a_person
-    await fail(service, FAILURES + 1)
+    engine.transform_output = fails_for_a_person
+    await fail(service, FAILURE_THRESHOLD + 1)
     assert await metrics.failing()
     assert await statuses(service) == {200}
     assert not await metrics.failing()
 
 
 async def test_an_engine_that_hangs_is_not_ready(settings_with, gated, impatient, monkeypatch):
-    monkeypatch.setattr(health, "CHECK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.05)
     settings = settings_with(engine="gated", workers=1, request_timeout_s=0.1)
     async with in_process(settings) as service:
         metrics = Metrics(service.client)
@@ -137,11 +137,11 @@ async def test_an_engine_that_hangs_is_not_ready(settings_with, gated, impatient
                 refusal(await service.segment(JPEG), 504, "deadline_exceeded")
                 posts += 1
         refusal(asked, 503, "engine_failed")
-        assert posts >= FAILURES
+        assert posts >= FAILURE_THRESHOLD
         assert await metrics.requests(504, "deadline_exceeded") == posts
         assert await metrics.failing()
 
-        monkeypatch.setattr(health, "CHECK_TIMEOUT_S", PATIENCE_S)
+        monkeypatch.setattr(health, "PROBE_TIMEOUT_S", PATIENCE_S)
         gated[0].gate.set()
         assert (await service.client.get("/readyz")).status_code == 200
         assert not await metrics.failing()
@@ -149,12 +149,12 @@ async def test_an_engine_that_hangs_is_not_ready(settings_with, gated, impatient
 
 async def test_clients_that_leave_do_not_make_it_fail(service, engine, metrics):
     engine.gate.clear()
-    for number in range(FAILURES):
+    for number in range(FAILURE_THRESHOLD):
         leave = asyncio.Event()
-        before = len(engine.batches)
+        before = len(engine.batch_sizes)
         post = asyncio.create_task(post_and_leave(service, leave, "/v1/segment", JPEG))
         async with asyncio.timeout(PATIENCE_S):
-            await engine.reached(before + 1)
+            await engine.wait_for_batches(before + 1)
         leave.set()
         await post
         assert await metrics.requests(499, "client_gone") == number + 1
@@ -174,25 +174,25 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_an_answer_of_another_shape_is_none(service, engine, metrics, caplog, wrong):
-    engine.spoiled = WRONG[wrong]
-    await fail(service, FAILURES)
-    assert await metrics.engine_failures("engine_failed") == FAILURES
-    assert await metrics.requests(503, "engine_failed") == FAILURES
+    engine.transform_output = WRONG[wrong]
+    await fail(service, FAILURE_THRESHOLD)
+    assert await metrics.engine_failures("engine_failed") == FAILURE_THRESHOLD
+    assert await metrics.requests(503, "engine_failed") == FAILURE_THRESHOLD
     assert await statuses(service) == {503}
     # What was wrong with it is for the log alone.
     assert "ValueError('connectnet" in caplog.text
     assert "(1, 24, 32)" not in (await service.segment(JPEG)).text
-    engine.spoiled = lambda alpha: alpha
+    engine.transform_output = lambda alpha: alpha
     picture(await service.segment(JPEG))
 
 
 async def test_a_failure_that_nobody_foresaw_is_seen_too(service, engine, metrics):
-    engine.broken = RuntimeError("secret of the engine")
-    for _ in range(FAILURES):
+    engine.persistent_error = RuntimeError("secret of the engine")
+    for _ in range(FAILURE_THRESHOLD):
         answer = await service.segment(JPEG)
         refusal(answer, 500, "internal")
         assert "secret" not in answer.text
-    assert await metrics.engine_failures("internal") == FAILURES
+    assert await metrics.engine_failures("internal") == FAILURE_THRESHOLD
     refusal(await service.client.get("/readyz"), 503, "engine_failed")
 
 

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.engine.health import FAILURES, Checked
+from silhouette_seg.engine.health import FAILURE_THRESHOLD, HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.faces import find_faces, route
+from silhouette_seg.pipeline.faces import decide_domain, find_faces
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.geometry import place
 from tests.faults.metrics import Metrics
 from tests.integration.conftest import InProcess, in_process
 from tests.integration.pictures import picture, refusal
-from tests.support.fake_triton import FakeTriton, listening
+from tests.support.fake_triton import FakeTriton, serve_triton
 from tests.support.images import make_png
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 
@@ -58,7 +58,7 @@ def spoiled(column: int, with_what: float):
 @pytest.mark.parametrize("column", range(5), ids=COLUMNS)
 async def test_a_photo_is_not_routed_by_it(service, detector, caplog, column, number):
     metrics = Metrics(service.client)
-    detector.spoiled = spoiled(column, number)
+    detector.transform_output = spoiled(column, number)
     answer = await service.segment(PHOTO, "?model=md_trisenet")
     assert refusal(answer, 503, "engine_failed")["retryable"] is True
     assert await metrics.engine_failures("engine_failed", "face_detector") == 1
@@ -67,7 +67,7 @@ async def test_a_photo_is_not_routed_by_it(service, detector, caplog, column, nu
 
 
 async def test_who_needs_no_face_is_answered(service, detector):
-    detector.spoiled = spoiled(0, np.nan)
+    detector.transform_output = spoiled(0, np.nan)
     picture(await service.segment(PHOTO, "?model=connectnet"))
     told = await service.segment(PHOTO, "?model=md_trisenet&domain=half_body")
     picture(told)
@@ -75,12 +75,12 @@ async def test_who_needs_no_face_is_answered(service, detector):
 
 
 async def test_it_is_not_ready_until_there_are_numbers_again(service, detector):
-    detector.spoiled = spoiled(3, np.nan)
-    for _ in range(FAILURES):
+    detector.transform_output = spoiled(3, np.nan)
+    for _ in range(FAILURE_THRESHOLD):
         refusal(await service.segment(PHOTO, "?model=md_trisenet"), 503, "engine_failed")
     refusal(await service.client.get("/readyz"), 503, "engine_failed")
     assert await Metrics(service.client).failing("face_detector")
-    detector.spoiled = lambda faces: faces
+    detector.transform_output = lambda faces: faces
     routed = await service.segment(PHOTO, "?model=md_trisenet")
     assert routed.headers["x-domain"] == "head_shot"
     assert (await service.client.get("/readyz")).status_code == 200
@@ -88,7 +88,7 @@ async def test_it_is_not_ready_until_there_are_numbers_again(service, detector):
 
 @pytest.mark.parametrize("binary", [False, True])
 async def test_tensors_are_refused_whatever_they_are_written_in(service, detector, binary):
-    detector.spoiled = spoiled(4, np.inf)
+    detector.transform_output = spoiled(4, np.inf)
     image = {"name": "image", "shape": [1, 24, 32, 3], "datatype": "UINT8"}
     body = {
         "inputs": [image | {"data": [0] * 24 * 32 * 3}],
@@ -107,18 +107,18 @@ async def test_a_neighbour_in_the_same_batch_is_answered():
         faces[faces[:, 0, 4] == 1, 0, 4] = np.nan
         return faces
 
-    engine.spoiled = spoil
+    engine.transform_output = spoil
     batcher = Batcher(engine, max_batch=8, max_queue=8, queue_timeout_s=60, concurrency=1)
-    target = Checked(batcher)
+    target = HealthCheckedEngine(batcher)
     engine.gate.clear()
     first = asyncio.create_task(target.infer(image(0)))
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     others = [asyncio.create_task(target.infer(image(green))) for green in (51, 255, 102)]
     await asyncio.sleep(0)  # each has come to the queue
     engine.gate.set()
     await first
     answers = await asyncio.gather(*others, return_exceptions=True)
-    assert engine.batches == [1, 3]
+    assert engine.batch_sizes == [1, 3]
     assert isinstance(answers[1], EngineFailed)
     assert [float(answers[n][0, 0, 4]) for n in (0, 2)] == pytest.approx([0.2, 0.4])
 
@@ -128,17 +128,17 @@ async def test_a_triton_that_gives_none_is_not_ready_either(settings_with, tmp_p
     names = ("md_trisenet", "face_detector")
     specs = [write_tiny_model(tmp_path, tiny_spec(name)) for name in names]
     triton = FakeTriton(specs)
-    async with listening(triton) as port:
+    async with serve_triton(triton) as port:
         settings = settings_with(
             model_repository=tmp_path, engine="triton", triton_url=f"127.0.0.1:{port}"
         )
         async with in_process(settings) as service:
-            triton.models["face_detector"].spoiled = spoiled(1, np.nan)
-            for _ in range(FAILURES):
+            triton.models["face_detector"].transform_output = spoiled(1, np.nan)
+            for _ in range(FAILURE_THRESHOLD):
                 refusal(await service.segment(PHOTO), 503, "engine_failed")
             refusal(await service.client.get("/readyz"), 503, "engine_failed")
             assert await Metrics(service.client).failing("face_detector")
-            triton.models["face_detector"].spoiled = lambda faces: faces
+            triton.models["face_detector"].transform_output = lambda faces: faces
             picture(await service.segment(PHOTO))
             assert (await service.client.get("/readyz")).status_code == 200
 
@@ -160,4 +160,6 @@ def test_any_numbers_make_faces_in_the_photo_or_none(rows):
     for face in find_faces(output, placement):
         assert 0 <= face.top < face.top + face.height <= 1 + 1e-9
         assert 0 <= face.left < face.left + face.width <= 1 + 1e-9
-    assert 0 <= route(output, placement).ratio <= 1
+    ratio = decide_domain(output, placement).face_ratio
+    assert ratio is not None
+    assert 0 <= ratio <= 1

@@ -11,7 +11,7 @@ from aioice import ice
 
 from silhouette_seg.engine import health
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.engine.health import FAILURES
+from silhouette_seg.engine.health import FAILURE_THRESHOLD
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.server import server
 from silhouette_seg.streaming.protocol import MessageKind, unpack
@@ -36,7 +36,7 @@ from tests.support.tiny_model import tiny_spec, write_tiny_model
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
     """A check may follow at once on the one before."""
-    monkeypatch.setattr(health, "CHECK_EVERY_S", 0.0)
+    monkeypatch.setattr(health, "PROBE_INTERVAL_S", 0.0)
 
 
 @pytest.fixture
@@ -59,17 +59,17 @@ class TestWebSocket:
     async def test_an_engine_that_dies_is_told_of_each_frame_until_it_works(self, service, engine):
         metrics = Metrics(service.client)
         async with streaming(service.app) as peer:
-            engine.broken = EngineFailed("It fell over.")
-            for seq in range(FAILURES):
+            engine.persistent_error = EngineFailed("It fell over.")
+            for seq in range(FAILURE_THRESHOLD):
                 peer.send(frame(seq))
                 header, told = error_of(await peer.receive())
                 assert (header.seq, told["code"], told["retryable"]) == (seq, "engine_failed", True)
-            assert await metrics.frames("websocket", "error") == FAILURES
-            assert await metrics.engine_failures("engine_failed") == FAILURES
+            assert await metrics.frames("websocket", "error") == FAILURE_THRESHOLD
+            assert await metrics.engine_failures("engine_failed") == FAILURE_THRESHOLD
             assert await metrics.failing()
             refusal(await service.client.get("/readyz"), 503, "engine_failed")
 
-            engine.broken = None
+            engine.persistent_error = None
             peer.send(frame(9))
             assert result_of(await peer.receive())[0].seq == 9
             assert await metrics.frames("websocket", "result") == 1
@@ -84,10 +84,10 @@ class TestWebSocket:
         settings = settings_with(engine="gated", model_repository=tmp_path)
         async with in_process(settings) as service, streaming(service.app) as peer:
             detector = next(each for each in gated if each.spec.name == "face_detector")
-            detector.spoiled = faces_at_nan
+            detector.transform_output = faces_at_nan
             peer.send(frame(1))
             assert error_of(await peer.receive())[1]["code"] == "engine_failed"
-            detector.spoiled = lambda faces: faces
+            detector.transform_output = lambda faces: faces
             peer.send(frame(2))
             assert result_of(await peer.receive())[0].seq == 2
 
@@ -101,11 +101,11 @@ def calling(settings_with, gated, monkeypatch):
     async def call(**settings: object) -> AsyncIterator[tuple[InProcess, Client]]:
         terms = {"engine": "gated", "webrtc_hosts": ("127.0.0.1",)} | settings
         async with in_process(settings_with(**terms)) as service:
-            await service.parts.peers.warm_up()
+            await service.gateway.webrtc.warm_up()
             async with Client(service.client) as client:
                 await client.sees(1)
                 yield service, client
-            await until(lambda: service.parts.streams.count == 0)
+            await until(lambda: service.gateway.streams.count == 0)
 
     return call
 
@@ -114,13 +114,13 @@ class TestWebRTC:
     async def test_an_engine_that_dies_sends_nothing_back_until_it_works(self, calling, gated):
         async with calling() as (service, client):
             metrics = Metrics(service.client)
-            gated[0].broken = EngineFailed("It fell over.")
-            await until_counted(metrics, "error", 2 * FAILURES)
+            gated[0].persistent_error = EngineFailed("It fell over.")
+            await until_counted(metrics, "error", 2 * FAILURE_THRESHOLD)
             assert await metrics.failing()
             refusal(await service.client.get("/readyz"), 503, "engine_failed")
             assert await metrics.value("silhouette_streams", transport="webrtc") == 1
 
-            gated[0].broken = None
+            gated[0].persistent_error = None
             sent = client.camera.sent
             while (await client.sees(1))[0].number < sent:
                 pass
@@ -131,10 +131,10 @@ class TestWebRTC:
         """As over a WebSocket: else one call that never ends would end the stream unsaid."""
         async with calling(request_timeout_s=0.5) as (service, client):
             metrics = Metrics(service.client)
-            stuck = len(gated[0].batches)
+            stuck = len(gated[0].batch_sizes)
             gated[0].gate.clear()
             await until_counted(metrics, "error", 2)
-            assert len(gated[0].batches) >= stuck + 2
+            assert len(gated[0].batch_sizes) >= stuck + 2
             gated[0].gate.set()
             await client.sees(2)
 
@@ -142,7 +142,7 @@ class TestWebRTC:
         caplog.set_level("INFO", "silhouette_seg.streaming")
         async with calling() as (service, client):
             gated[0].fail_next(ZeroDivisionError("secret of the engine"))
-            await until(lambda: service.parts.streams.count == 0)
+            await until(lambda: service.gateway.streams.count == 0)
             metrics = Metrics(service.client)
             assert await metrics.engine_failures("internal") == 1
             assert await metrics.value("silhouette_streams", transport="webrtc") == 0
@@ -174,7 +174,7 @@ async def test_a_peer_that_does_not_read_holds_up_nobody_else(settings_with, mon
                     await reader.send(frame(seq, make_png(np.zeros((48, 64, 3), np.uint8))))
                     header, _ = unpack(await reader.recv())
                     assert (header.kind, header.seq) == (MessageKind.RESULT, seq)
-                await asyncio.to_thread(service.wait, lambda: service.parts.streams.count == 1)
+                await asyncio.to_thread(service.wait, lambda: service.gateway.streams.count == 1)
                 async with httpx.AsyncClient(
                     base_url=service.url, timeout=PATIENCE_S, verify=False
                 ) as http:

@@ -34,9 +34,9 @@ def server(settings_with):
 def lives_on(server):
     """After whatever was sent: nothing is held, and the next is answered."""
     yield
-    server.wait(lambda: server.parts.door.requests == 0)
+    server.wait(lambda: server.gateway.requests.requests == 0)
     server.wait(lambda: not server.server.server_state.tasks)
-    left_nothing(server.parts)
+    left_nothing(server.gateway)
     assert httpx.get(f"{server.url}/livez", timeout=PATIENCE_S).status_code == 200
 
 

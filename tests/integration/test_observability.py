@@ -14,7 +14,7 @@ from tests.integration.conftest import in_process, on_socket, until
 from tests.integration.pictures import picture, refusal
 from tests.support.documents import ROOT, blocks
 from tests.support.images import make_jpeg, quadrants
-from tests.support.otlp import collecting
+from tests.support.otlp import run_collector
 
 DOCUMENT = ROOT / "docs/metrics.md"
 JPEG = make_jpeg(quadrants())
@@ -24,7 +24,7 @@ STAGES = {"decode", "route", "infer", "post", "encode"}
 
 
 def value(service, name, **labels):
-    return service.parts.telemetry.registry.get_sample_value(f"silhouette_{name}", labels)
+    return service.gateway.telemetry.registry.get_sample_value(f"silhouette_{name}", labels)
 
 
 async def test_a_photo_is_measured(service):
@@ -53,7 +53,7 @@ async def test_the_removebg_route_is_measured_too(service):
 
 
 async def test_tensors_are_timed_and_nobody_knows_what_they_show(service):
-    zeros = bytes(3 * prod(service.parts.catalog.get("connectnet").spec.size_hw))
+    zeros = bytes(3 * prod(service.gateway.registry.get("connectnet").spec.size_hw))
     headers = {"Inference-Header-Content-Length": "0"}
     url = "/v2/models/connectnet/infer"
     answer = await service.client.post(url, content=zeros, headers=headers)
@@ -64,13 +64,13 @@ async def test_tensors_are_timed_and_nobody_knows_what_they_show(service):
 
 
 async def test_what_runs_is_told(service):
-    parts = service.parts
-    digest = f"sha256:{parts.catalog.get().digest}"
+    gateway = service.gateway
+    digest = f"sha256:{gateway.registry.get().digest}"
     labels = {"model": "connectnet", "digest": digest, "provider": "CPUExecutionProvider"}
     assert value(service, "model_info", **labels) == 1
-    assert value(service, "info", version=parts.version) == 1
+    assert value(service, "info", version=gateway.version) == 1
     assert value(service, "ready") == 1
-    parts.streams.close()
+    gateway.streams.close()
     assert value(service, "ready") == 0
 
 
@@ -140,14 +140,14 @@ def test_lines_of_the_server_are_as_ours(settings_with):
 
 class TestTraces:
     async def test_a_photo_leaves_a_trace(self, settings_with):
-        with collecting() as collector:
+        with run_collector() as collector:
             async with in_process(settings_with(otel_endpoint=collector.url)) as service:
                 answer = await service.segment(
                     JPEG, traceparent=TRACEPARENT, x_request_id="order-17"
                 )
                 await service.client.get("/readyz")
             picture(answer)
-        request = collector.named("POST /v1/segment")
+        request = collector.span_named("POST /v1/segment")
         below = {
             span["name"]
             for span in collector.spans
@@ -160,7 +160,7 @@ class TestTraces:
 
     async def test_each_photo_of_a_batch_has_its_stages(self, settings_with):
         files = [("image", (f"{index}.jpg", JPEG)) for index in range(3)]
-        with collecting() as collector:
+        with run_collector() as collector:
             async with in_process(settings_with(otel_endpoint=collector.url)) as service:
                 await service.client.post("/v1/segment/batch", files=files)
         names = [span["name"] for span in collector.spans]
@@ -168,14 +168,14 @@ class TestTraces:
         assert {name: names.count(name) for name in STAGES} == dict.fromkeys(STAGES, 3)
 
     async def test_log_lines_name_the_trace_that_the_service_began(self, settings_with):
-        with collecting() as collector, lines_of("json") as lines:
+        with run_collector() as collector, lines_of("json") as lines:
             async with in_process(settings_with(otel_endpoint=collector.url)) as service:
                 await service.client.get("/v1/models")
         (event,) = [json.loads(line) for line in lines() if "/v1/models" in line]
-        assert event["trace_id"] == collector.named("GET /v1/models")["traceId"]
+        assert event["trace_id"] == collector.span_named("GET /v1/models")["traceId"]
 
     async def test_a_refusal_is_a_trace_that_says_its_code(self, settings_with):
-        with collecting() as collector:
+        with run_collector() as collector:
             async with in_process(settings_with(otel_endpoint=collector.url)) as service:
                 await service.segment(b"canary")
         (span,) = collector.spans

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from grpc import StatusCode
 
-from silhouette_seg.api.request.parameters import parse
+from silhouette_seg.api.request.parameters import parse_parameters
 from silhouette_seg.cli.local import FileOrder, plan, segment_files
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
@@ -16,7 +16,7 @@ from silhouette_seg.spec import load_spec
 from silhouette_seg.vision.codec.header import ImageFormat
 from tests.integration.conftest import PATIENCE_S, in_process
 from tests.integration.pictures import picture, refusal
-from tests.support.fake_triton import FakeTriton, listening
+from tests.support.fake_triton import FakeTriton, serve_triton
 from tests.support.images import make_jpeg, quadrants
 
 JPEG = make_jpeg(quadrants())
@@ -32,13 +32,13 @@ def triton(repository):
 @pytest.fixture
 async def port(triton):
     """Of a Triton that is there all the time."""
-    async with listening(triton) as port:
+    async with serve_triton(triton) as port:
         yield port
 
 
 @pytest.fixture
 async def unused_port(triton):
-    async with listening(triton) as port:
+    async with serve_triton(triton) as port:
         pass
     return port
 
@@ -59,7 +59,7 @@ async def until_answer(service, path, status):
 
 
 def metric(service, name):
-    return service.parts.telemetry.registry.get_sample_value(name, {"model": "connectnet"})
+    return service.gateway.telemetry.registry.get_sample_value(name, {"model": "connectnet"})
 
 
 async def test_a_photo_comes_back_and_says_what_ran_it(settings_at, port, service):
@@ -86,7 +86,7 @@ async def test_photos_are_not_joined_here_but_there(settings_at, triton, port):
         triton.calls.clear()
         triton.gate.clear()
         posts = [asyncio.create_task(service.segment(JPEG)) for _ in range(4)]
-        await triton.until(lambda: triton.running == 4)
+        await triton.wait_until(lambda: triton.running == 4)
         triton.gate.set()
         for post in posts:
             picture(await post)
@@ -97,7 +97,7 @@ async def test_deadline_of_the_request_is_a_504_and_ends_the_call(settings_at, t
     async with in_process(settings_at(port, request_timeout_s=0.3)) as service:
         triton.gate.clear()
         refusal(await service.segment(JPEG), 504, "deadline_exceeded")
-        await triton.until(lambda: triton.running == 0)
+        await triton.wait_until(lambda: triton.running == 0)
 
 
 async def test_another_model_than_ours_refuses_the_start(settings_at, triton, port, caplog):
@@ -144,7 +144,7 @@ async def test_triton_may_come_later(settings_at, triton, unused_port):
         assert (await service.client.get("/livez")).status_code == 200
         refusal(await service.client.get("/readyz"), 503, "engine_down")
         refusal(await service.segment(JPEG), 503, "warming_up")
-        async with listening(triton, unused_port):
+        async with serve_triton(triton, unused_port):
             await until_answer(service, "/readyz", 200)
             picture(await service.segment(JPEG))
 
@@ -159,7 +159,7 @@ async def test_a_warm_up_that_takes_too_long_is_tried_again(settings_at, triton,
 async def test_triton_may_go_and_come_back(settings_at, triton, unused_port):
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(AsyncExitStack())
-        await first.enter_async_context(listening(triton, unused_port))
+        await first.enter_async_context(serve_triton(triton, unused_port))
         service = await stack.enter_async_context(in_process(settings_at(unused_port)))
         await first.aclose()
 
@@ -169,7 +169,7 @@ async def test_triton_may_go_and_come_back(settings_at, triton, unused_port):
         refusal(down, 503, "engine_down")
         assert down.headers["retry-after"] == "1"
 
-        await stack.enter_async_context(listening(triton, unused_port))
+        await stack.enter_async_context(serve_triton(triton, unused_port))
         await until_answer(service, "/readyz", 200)
         picture(await service.segment(JPEG))
 
@@ -191,16 +191,16 @@ async def test_draining_ends_what_is_held_there(settings_at, triton, port):
     async with in_process(settings_at(port)) as service:
         triton.gate.clear()
         post = asyncio.create_task(service.segment(JPEG))
-        await triton.until(lambda: triton.running == 1)
-        await drain(service.parts, 0.05)
+        await triton.wait_until(lambda: triton.running == 1)
+        await drain(service.gateway, 0.05)
         refusal(await post, 503, "draining")
-    await triton.until(lambda: triton.running == 0)
+    await triton.wait_until(lambda: triton.running == 0)
 
 
 async def test_files_go_there_too(settings_at, port, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(JPEG)
     tasks, _ = plan([photo], tmp_path / "masks", ImageFormat.PNG)
-    order = FileOrder(parse({}, has_picture=False))
+    order = FileOrder(parse_parameters({}, has_background_image=False))
     assert await segment_files(tasks, order, settings_at(port), lambda: None) == []
     assert (tmp_path / "masks" / "photo.png").exists()

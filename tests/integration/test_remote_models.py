@@ -9,7 +9,7 @@ from grpc import StatusCode
 from silhouette_seg.spec import load_spec
 from tests.integration.conftest import PATIENCE_S, in_process
 from tests.integration.pictures import refusal
-from tests.support.fake_triton import FakeTriton, listening
+from tests.support.fake_triton import FakeTriton, serve_triton
 from tests.support.images import make_jpeg
 
 JPEG = make_jpeg()
@@ -34,13 +34,13 @@ async def card(service):
 
 
 async def test_ready_while_triton_is_there(settings_at, triton):
-    async with listening(triton) as port, in_process(settings_at(port)) as service:
+    async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         model = await card(service)
     assert (model["ready"], model["provider"]) == (True, "triton:cpu")
 
 
 async def test_not_ready_before_triton_came(settings_at, triton):
-    async with listening(triton) as port:
+    async with serve_triton(triton) as port:
         pass
     async with in_process(settings_at(port), ready=False) as service:
         model = await card(service)
@@ -50,20 +50,20 @@ async def test_not_ready_before_triton_came(settings_at, triton):
 async def test_not_ready_while_triton_is_gone_and_nobody_has_asked_for_a_photo(settings_at, triton):
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(AsyncExitStack())
-        port = await first.enter_async_context(listening(triton))
+        port = await first.enter_async_context(serve_triton(triton))
         service = await stack.enter_async_context(in_process(settings_at(port)))
         await first.aclose()
 
         assert not (await card(service))["ready"]
 
-        await stack.enter_async_context(listening(triton, port))
+        await stack.enter_async_context(serve_triton(triton, port))
         async with asyncio.timeout(PATIENCE_S):
             while not (await card(service))["ready"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)  # gRPC reconnects when it does
 
 
 async def test_not_ready_while_triton_says_that_it_is_not(settings_at, triton):
-    async with listening(triton) as port, in_process(settings_at(port)) as service:
+    async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         triton.ready = False
         assert not (await card(service))["ready"]
         triton.ready = True
@@ -71,7 +71,7 @@ async def test_not_ready_while_triton_says_that_it_is_not(settings_at, triton):
 
 
 async def test_not_ready_while_a_model_only_fails(settings_at, triton):
-    async with listening(triton) as port, in_process(settings_at(port)) as service:
+    async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         triton.failures = [(StatusCode.INTERNAL, "broken")] * 99  # probes fail too
         for _ in range(3):
             refusal(await service.segment(JPEG), 503, "engine_failed")
@@ -79,6 +79,6 @@ async def test_not_ready_while_a_model_only_fails(settings_at, triton):
 
 
 async def test_not_ready_while_triton_does_not_answer(settings_at, triton):
-    async with listening(triton) as port, in_process(settings_at(port)) as service:
+    async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         triton.gate.clear()
         assert not (await card(service))["ready"]

@@ -172,6 +172,6 @@ async def test_not_ready_until_the_detector_was_warmed_up(four, gated):
     async with in_process(four(engine="gated"), ready=False) as service:
         (detector,) = (engine for engine in gated if engine.spec.name == "face_detector")
         detector.gate.clear()
-        await detector.reached(1)
+        await detector.wait_for_batches(1)
         refusal(await service.client.get("/readyz"), 503, "warming_up")
         detector.gate.set()

@@ -258,14 +258,14 @@ async def test_etag_spares_the_work(settings_with, gated, photo):
     async with in_process(settings_with(engine="gated")) as service:
         first = await service.segment(photo)
         etag = first.headers["etag"]
-        done = len(gated[0].batches)
+        done = len(gated[0].batch_sizes)
 
         again = await service.segment(photo, if_none_match=f'"other", {etag}')
 
         assert again.status_code == 304
         assert again.content == b""
         assert again.headers["etag"] == etag
-        assert len(gated[0].batches) == done
+        assert len(gated[0].batch_sizes) == done
 
 
 async def test_etag_is_of_content_parameters_and_representation(service, photo, left_is_person):

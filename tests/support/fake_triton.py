@@ -34,17 +34,17 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def __init__(self, specs: Sequence[ModelSpec], *, gpu: bool = False) -> None:
         self.models = {spec.name: FakeEngine(spec) for spec in specs}
-        self.configs = {spec.name: config_of(spec, gpu=gpu) for spec in specs}
+        self.configs = {spec.name: model_config_of(spec, gpu=gpu) for spec in specs}
         self.calls: list[Call] = []
         """Inferences, in order of arrival."""
         self.failures: list[Failure] = []
         """Of the next inferences, in order."""
-        self.always: Failure | None = None
+        self.persistent_failure: Failure | None = None
         """Of every call that is no inference of the list above."""
         self.gate = asyncio.Event()
         """Inferences, and whether it is ready, are answered while it is set."""
         self.gate.set()
-        self.looked_up = 0
+        self.config_requests = 0
         """How often somebody asked for a configuration."""
         self.running = 0
         self.cancelled = 0
@@ -52,7 +52,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.changed = asyncio.Condition()
 
     async def ModelConfig(self, request, context):
-        self.looked_up += 1
+        self.config_requests += 1
         await self._find(request, context)
         return service_pb2.ModelConfigResponse(config=self.configs[request.name])
 
@@ -65,38 +65,38 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         headers = dict(context.invocation_metadata())
         self.running += 1
         try:
-            await self._tell(self.calls.append, Call(request, headers, context.time_remaining()))
+            await self._notify(self.calls.append, Call(request, headers, context.time_remaining()))
             await self.gate.wait()
             if self.failures:
                 await context.abort(*self.failures.pop(0))
-            await self._maybe_fail(context)
+            await self._abort_if_failing(context)
             return await self._answer(request)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
         finally:
             self.running -= 1
-            await self._tell(lambda: None)
+            await self._notify(lambda: None)
 
-    async def until(self, condition) -> None:
+    async def wait_until(self, condition) -> None:
         """Returns once something that an inference changes is so."""
         async with asyncio.timeout(PATIENCE_S), self.changed:
             await self.changed.wait_for(condition)
 
-    async def _tell(self, change, *values) -> None:
+    async def _notify(self, change, *values) -> None:
         async with self.changed:
             change(*values)
             self.changed.notify_all()
 
     async def _find(self, request, context) -> None:
-        await self._maybe_fail(context)
+        await self._abort_if_failing(context)
         if request.name not in self.models or request.version != "1":
             missing = f"unknown model {request.name} {request.version}"
             await context.abort(grpc.StatusCode.NOT_FOUND, missing)
 
-    async def _maybe_fail(self, context) -> None:
-        if self.always:
-            await context.abort(*self.always)
+    async def _abort_if_failing(self, context) -> None:
+        if self.persistent_failure:
+            await context.abort(*self.persistent_failure)
 
     async def _answer(self, request):
         engine = self.models[request.model_name]
@@ -113,13 +113,13 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         return answer
 
 
-def config_of(spec: ModelSpec, *, gpu: bool = False) -> Any:
+def model_config_of(spec: ModelSpec, *, gpu: bool = False) -> Any:
     text = model_config(spec, GPU if gpu else CPU)
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
 @asynccontextmanager
-async def listening(triton: FakeTriton, port: int = 0) -> AsyncIterator[int]:
+async def serve_triton(triton: FakeTriton, port: int = 0) -> AsyncIterator[int]:
     """Serves on a port of loopback; leaving closes it at once."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(triton, server)

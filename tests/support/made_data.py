@@ -41,6 +41,28 @@ def write_data_pack(data: Path, *, train: int = 12, val: int = 4, backgrounds: i
     return data
 
 
+SOFT_SIDE = 32
+"""Longer side of the soft masks, half of the photos'."""
+AGREEMENTS = (0.95, 0.92, 0.5)
+"""Agreements of the unlabelled photos by turns: two good masks, a bad one."""
+
+
+def write_unlabelled(data: Path, *, photos: int = 6) -> Path:
+    """Unlabelled photos with soft masks, in the layout of `training.data.pseudo_labels`."""
+    folder = data / "unlabelled" / "webcams"
+    rows = []
+    for number in range(photos):
+        rgb, mask = made_portrait(100 + number)
+        soft = cv2.resize(mask, (SOFT_SIDE, SOFT_SIDE), interpolation=cv2.INTER_AREA)
+        _write(folder / "images" / f"webcam{number}.jpg", rgb[..., ::-1])
+        _write(folder / "selfie" / f"webcam{number}.png", np.asarray(soft, np.uint8))
+        row = {"id": f"webcam{number}", "source": "webcams", "group": f"webcam{number}"}
+        row |= {"selfie_fraction": f"{soft.mean() / 255:.4f}", "selfie_unsure": "0.1"}
+        rows.append(row | {"agreement": str(AGREEMENTS[number % len(AGREEMENTS)])})
+    _index(data / "unlabelled" / "index2.csv", rows)
+    return data
+
+
 def made_face(number: int, person: str) -> dict[str, str]:
     """A row of faces.csv: a square box, whatever the photo shows."""
     ratio = FACES[number % len(FACES)]

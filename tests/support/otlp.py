@@ -16,7 +16,7 @@ PATIENCE_S = 30
 
 
 @dataclass
-class Collector:
+class OtlpCollector:
     """`gate` keeps it from answering while it is closed."""
 
     url: str = ""
@@ -24,32 +24,32 @@ class Collector:
     """As in OTLP's JSON, ids in hexadecimal, with `service`."""
     paths: set[str] = field(default_factory=set)
     gate: threading.Event = field(default_factory=threading.Event)
-    heard: threading.Event = field(default_factory=threading.Event)
+    received: threading.Event = field(default_factory=threading.Event)
 
-    def take(self, path: str, content_type: str, body: bytes) -> None:
+    def receive(self, path: str, content_type: str, body: bytes) -> None:
         self.paths.add(path)
-        self.heard.set()
+        self.received.set()
         self.gate.wait(PATIENCE_S)
         for resource in _document(content_type, body).get("resourceSpans", ()):
             service = _attributes(resource["resource"])["service.name"]
             for scope in resource["scopeSpans"]:
                 self.spans += [span | {"service": service} for span in scope["spans"]]
 
-    def named(self, name: str) -> dict[str, Any]:
+    def span_named(self, name: str) -> dict[str, Any]:
         """The one span of that name."""
         (span,) = [span for span in self.spans if span["name"] == name]
         return span
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    collector = Collector()
+def run_collector() -> Iterator[OtlpCollector]:
+    collector = OtlpCollector()
     collector.gate.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            collector.take(self.path, self.headers["content-type"], body)
+            collector.receive(self.path, self.headers["content-type"], body)
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()

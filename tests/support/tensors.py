@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from silhouette_seg.spec import ModelSpec
 
 LENGTH = "Inference-Header-Content-Length"
-KINDS = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
-DTYPES = {kind: np.dtype(dtype).newbyteorder("<") for dtype, kind in KINDS.items()}
+DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
+DTYPES = {kind: np.dtype(dtype).newbyteorder("<") for dtype, kind in DATATYPES.items()}
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def made_inputs(spec: ModelSpec, rows: int, seed: int = 0) -> Arrays:
+def random_inputs(spec: ModelSpec, rows: int, seed: int = 0) -> Arrays:
     """Noise of any value that the model takes, as the engine takes it."""
     random = np.random.default_rng(seed)
     most = {"uint8": 256, "int64": 6}
@@ -28,20 +28,22 @@ def made_inputs(spec: ModelSpec, rows: int, seed: int = 0) -> Arrays:
     }
 
 
-def on_wire(array: NDArray[Any]) -> NDArray[Any]:
+def to_wire(array: NDArray[Any]) -> NDArray[Any]:
     """One number a row travels as [N,1]."""
     return array[:, None] if array.ndim == 1 else array
 
 
-def described(name: str, array: NDArray[Any]) -> dict[str, Any]:
-    return {"name": name, "datatype": KINDS[array.dtype.name], "shape": list(array.shape)}
+def tensor_header(name: str, array: NDArray[Any]) -> dict[str, Any]:
+    return {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": list(array.shape)}
 
 
 def json_request(inputs: Arrays, *, nested: bool = False, **more: Any) -> bytes:
     sent = []
     for name, array in inputs.items():
-        wire = on_wire(array)
-        sent.append(described(name, wire) | {"data": (wire if nested else wire.ravel()).tolist()})
+        wire = to_wire(array)
+        sent.append(
+            tensor_header(name, wire) | {"data": (wire if nested else wire.ravel()).tolist()}
+        )
     return json.dumps({"inputs": sent, **more}).encode()
 
 
@@ -49,15 +51,15 @@ def binary_request(inputs: Arrays, **more: Any) -> tuple[bytes, dict[str, str]]:
     """The body, and the header that it needs."""
     sent, tail = [], b""
     for name, array in inputs.items():
-        raw = on_wire(array).astype(array.dtype.newbyteorder("<")).tobytes()
+        raw = to_wire(array).astype(array.dtype.newbyteorder("<")).tobytes()
         size = {"parameters": {"binary_data_size": len(raw)}}
-        sent.append(described(name, on_wire(array)) | size)
+        sent.append(tensor_header(name, to_wire(array)) | size)
         tail += raw
     header = json.dumps({"inputs": sent, **more}).encode()
     return header + tail, {LENGTH: str(len(header))}
 
 
-def answer_of(response: httpx.Response) -> dict[str, Any]:
+def parse_response(response: httpx.Response) -> dict[str, Any]:
     """The document of an answer that must be one, each output's `data` an array."""
     assert response.status_code == 200, response.text
     length = response.headers.get(LENGTH)
@@ -81,14 +83,14 @@ def answer_of(response: httpx.Response) -> dict[str, Any]:
     return document
 
 
-def output_of(response: httpx.Response) -> NDArray[Any]:
+def parse_output(response: httpx.Response) -> NDArray[Any]:
     """The only output."""
-    (output,) = answer_of(response)["outputs"]
+    (output,) = parse_response(response)["outputs"]
     array: NDArray[Any] = output["data"]
     return array
 
 
-def error_of(response: httpx.Response, status: int) -> str:
+def parse_error(response: httpx.Response, status: int) -> str:
     """The text of a refusal, which must be of the protocol's shape."""
     assert response.status_code == status, response.text[:300]
     assert response.headers["content-type"] == "application/json"

@@ -14,7 +14,7 @@ from silhouette_seg.spec import ModelSpec
 from tests.triton.faults import PATIENCE_S, FaultModel
 from tests.triton.server import TritonServer
 
-KINDS = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
+DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
 
 
 async def ask(
@@ -25,14 +25,14 @@ async def ask(
     for tensor in spec.inputs:
         array = inputs[tensor.name]
         wire = array if array.ndim > 1 else array[:, None]
-        tensors.append(InferInput(tensor.name, wire.shape, KINDS[tensor.dtype]))
+        tensors.append(InferInput(tensor.name, wire.shape, DATATYPES[tensor.dtype]))
         tensors[-1].set_data_from_numpy(wire)
     outputs = [InferRequestedOutput(spec.output.name)]
     answer = await client.infer(spec.name, tensors, outputs=outputs, **options)
     return answer.as_numpy(spec.output.name)
 
 
-async def counts(client: InferenceServerClient, spec: ModelSpec) -> tuple[int, int]:
+async def inference_counts(client: InferenceServerClient, spec: ModelSpec) -> tuple[int, int]:
     """Rows, and runs that answered them, since the server began."""
     statistics = await client.get_inference_statistics(spec.name)
     (model,) = statistics.model_stats
@@ -57,7 +57,7 @@ async def cancelled(server: TritonServer, model: FaultModel) -> float:
     return await metric(server, "nv_inference_request_failure", model, reason="CANCELED")
 
 
-async def until_waiting(server: TritonServer, model: FaultModel, requests: int) -> None:
+async def wait_until_queued(server: TritonServer, model: FaultModel, requests: int) -> None:
     """Until that many requests are in the server's queue."""
 
     async def waits() -> bool:

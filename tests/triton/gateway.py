@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from silhouette_seg.vision.mask.quality import PERSON_OVER
+from silhouette_seg.vision.mask.quality import MASK_THRESHOLD
 from tests.integration.pictures import picture, problem
 from tests.support.images import make_png
 from tests.triton.client import until
@@ -26,7 +26,7 @@ IN_FLIGHT = "silhouette_requests_in_flight"
 
 
 @dataclass(frozen=True)
-class Gateway:
+class GatewayProcess:
     process: subprocess.Popen[bytes]
     url: str
     log_file: Path
@@ -40,7 +40,7 @@ class Gateway:
 
 
 @contextmanager
-def gateway_on(folder: Path, **settings: object) -> Iterator[Gateway]:
+def run_gateway(folder: Path, **settings: object) -> Iterator[GatewayProcess]:
     """Listens until the block ends, whether or not Triton is there; `folder` is for the log."""
     given = {"engine": "triton", **settings}
     ours = {f"SILHOUETTE_{name.upper()}": str(value) for name, value in given.items()}
@@ -54,7 +54,7 @@ def gateway_on(folder: Path, **settings: object) -> Iterator[Gateway]:
             stderr=subprocess.STDOUT,
         )
     try:
-        yield Gateway(process, _url(process, log_file), log_file)
+        yield GatewayProcess(process, _url(process, log_file), log_file)
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -73,14 +73,14 @@ def _url(process: subprocess.Popen[bytes], log_file: Path) -> str:
     return said[1]
 
 
-async def requests_in(client: httpx.AsyncClient) -> float:
+async def requests_in_flight(client: httpx.AsyncClient) -> float:
     """How many the gateway is at work on."""
     text = (await client.get("/metrics")).text
     families = text_string_to_metric_families(text)
     return sum(s.value for f in families for s in f.samples if f.name == IN_FLIGHT)
 
 
-async def until_ready(client: httpx.AsyncClient) -> None:
+async def wait_until_ready(client: httpx.AsyncClient) -> None:
     async def ready() -> bool:
         return (await client.get("/readyz")).status_code == 200
 
@@ -100,11 +100,11 @@ def assert_mask_of(photo: np.ndarray, answer: httpx.Response) -> None:
     """The fault models answer the red channel; a photo of their own size is not resized, and one
     that is red all over is a person all over.
     """
-    assert photo[..., 0].min() > PERSON_OVER
+    assert photo[..., 0].min() > MASK_THRESHOLD
     np.testing.assert_array_equal(picture(answer), photo[..., 0])
 
 
-def refused_for_now(answer: httpx.Response) -> str:
+def retryable_code(answer: httpx.Response) -> str:
     """The code of an answer that must say to come again."""
     document = problem(answer)
     assert answer.status_code in (503, 504), document

@@ -12,7 +12,11 @@ import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
 
-KINDS = {"TYPE_UINT8": "tensor(uint8)", "TYPE_INT64": "tensor(int64)", "TYPE_FP32": "tensor(float)"}
+ORT_TYPES = {
+    "TYPE_UINT8": "tensor(uint8)",
+    "TYPE_INT64": "tensor(int64)",
+    "TYPE_FP32": "tensor(float)",
+}
 
 
 class TritonPythonModel:
@@ -55,7 +59,9 @@ def read(request, name):
 
 def refuse_difference(configured, found):
     """The native backend refuses a configuration that the graph belies; so must this."""
-    asked = {tensor["name"]: (KINDS[tensor["data_type"]], sides(tensor)) for tensor in configured}
+    asked = {
+        tensor["name"]: (ORT_TYPES[tensor["data_type"]], sides(tensor)) for tensor in configured
+    }
     there = {value.name: (value.type, [int(side) for side in value.shape[1:]]) for value in found}
     if asked != there:
         raise pb_utils.TritonModelException(f"configured {asked}, the graph has {there}")

@@ -5,10 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
-from silhouette_seg.engine import open_remote
-from silhouette_seg.engine.base import DEADLINE, Terms
+from silhouette_seg.engine import open_inference_server
+from silhouette_seg.engine.base import DEADLINE, TritonConfig
 from silhouette_seg.errors import DeadlineExceeded, EngineFailed, Overloaded
-from tests.triton.client import cancelled, until_waiting
+from tests.triton.client import cancelled, wait_until_queued
 from tests.triton.faults import PATIENCE_S, QUEUE_SIZE, Fault
 
 QUEUE_TIMEOUT_S = 0.2
@@ -17,10 +17,10 @@ QUEUE_TIMEOUT_S = 0.2
 @pytest.fixture
 async def engines(fault_server, fault_models):
     """By name, over one connection."""
-    patient = Terms(fault_server.grpc, queue_timeout_s=60, request_timeout_s=60)
-    server = open_remote("triton", patient)
-    opened = {name: server.open(model.spec) for name, model in fault_models.items()}
-    await server.check()
+    patient = TritonConfig(fault_server.grpc, queue_timeout_s=60, request_timeout_s=60)
+    server = open_inference_server("triton", patient)
+    opened = {name: server.open_engine(model.spec) for name, model in fault_models.items()}
+    await server.check_ready()
     yield opened
     for engine in opened.values():
         await engine.close()
@@ -74,7 +74,7 @@ async def busy(stoppable, start):
 async def test_what_is_cancelled_is_never_run(fault_server, stoppable, start, busy, heard):
     before = await cancelled(fault_server, stoppable)
     leaving = start(2)
-    await until_waiting(fault_server, stoppable, 1)
+    await wait_until_queued(fault_server, stoppable, 1)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
@@ -111,10 +111,10 @@ async def test_a_full_queue_is_overloaded_at_once(stoppable, start, busy):
 async def test_what_waited_too_long_is_overloaded_and_never_run(
     fault_server, stoppable, start, busy
 ):
-    terms = Terms(fault_server.grpc, queue_timeout_s=QUEUE_TIMEOUT_S, request_timeout_s=60)
-    hasty = open_remote("triton", terms).open(stoppable.spec)
+    terms = TritonConfig(fault_server.grpc, queue_timeout_s=QUEUE_TIMEOUT_S, request_timeout_s=60)
+    hasty = open_inference_server("triton", terms).open_engine(stoppable.spec)
     waiting = start(20, of=hasty)
-    await until_waiting(fault_server, stoppable, 1)
+    await wait_until_queued(fault_server, stoppable, 1)
     await asyncio.sleep(QUEUE_TIMEOUT_S)  # what it waits for is the clock, and nobody tells
     stoppable.open()
     with pytest.raises(Overloaded):

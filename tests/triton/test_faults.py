@@ -7,7 +7,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from tests.support.tiny_model import write_tiny_model
-from tests.triton.client import ask, until_waiting
+from tests.triton.client import ask, wait_until_queued
 from tests.triton.faults import PATIENCE_S, QUEUE_SIZE, Fault
 from tests.triton.server import StartFailed, serve
 from training.export.triton_config import write_configs
@@ -59,7 +59,7 @@ async def test_full_queue_refuses_at_once(stoppable, call, busy):
 
 async def test_what_waited_too_long_is_refused_and_never_run(fault_server, stoppable, call, busy):
     hasty, patient = call(7, timeout=1), call(8)
-    await until_waiting(fault_server, stoppable, 2)
+    await wait_until_queued(fault_server, stoppable, 2)
     stoppable.open()
     with pytest.raises(InferenceServerException, match="Request timeout expired") as caught:
         await answer_of(hasty)
@@ -70,9 +70,9 @@ async def test_what_waited_too_long_is_refused_and_never_run(fault_server, stopp
 
 async def test_live_frames_go_before_photos(fault_server, stoppable, call, busy):
     photos = [call(red, priority=PHOTO) for red in (21, 22)]
-    await until_waiting(fault_server, stoppable, 2)
+    await wait_until_queued(fault_server, stoppable, 2)
     frames = [call(red, priority=LIVE) for red in (11, 12)]
-    await until_waiting(fault_server, stoppable, 4)
+    await wait_until_queued(fault_server, stoppable, 4)
     stoppable.open()
     for other in (*photos, *frames):
         await answer_of(other)
@@ -83,9 +83,9 @@ async def test_live_frames_go_before_photos(fault_server, stoppable, call, busy)
 
 async def test_who_names_no_priority_sends_a_photo(fault_server, stoppable, call, busy):
     photo = call(2)
-    await until_waiting(fault_server, stoppable, 1)
+    await wait_until_queued(fault_server, stoppable, 1)
     frame = call(1, priority=LIVE)
-    await until_waiting(fault_server, stoppable, 2)
+    await wait_until_queued(fault_server, stoppable, 2)
     stoppable.open()
     await answer_of(photo)
     await answer_of(frame)

@@ -7,9 +7,15 @@ import pytest
 from silhouette_seg.settings import Settings
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
-from tests.triton.client import cancelled, until, until_waiting
+from tests.triton.client import cancelled, until, wait_until_queued
 from tests.triton.faults import QUEUE_SIZE, Fault
-from tests.triton.gateway import assert_mask_of, gateway_on, post, requests_in, until_ready
+from tests.triton.gateway import (
+    assert_mask_of,
+    post,
+    requests_in_flight,
+    run_gateway,
+    wait_until_ready,
+)
 
 REQUEST_TIMEOUT_S = 0.5
 
@@ -25,14 +31,14 @@ def settings(fault_server, fault_models):
 @pytest.fixture(scope="module")
 def gateway(settings, tmp_path_factory):
     patient = {"queue_timeout_s": 60, "request_timeout_s": 60}
-    with gateway_on(tmp_path_factory.mktemp("gateway"), **settings, **patient) as running:
+    with run_gateway(tmp_path_factory.mktemp("gateway"), **settings, **patient) as running:
         yield running
 
 
 @pytest.fixture
 async def client(gateway):
     async with gateway.client() as client:
-        await until_ready(client)
+        await wait_until_ready(client)
         yield client
 
 
@@ -97,12 +103,12 @@ async def test_what_a_client_that_leaves_asked_for_is_never_run(
 ):
     before = await cancelled(fault_server, stoppable)
     leaving = start(202)
-    await until_waiting(fault_server, stoppable, 1)
-    assert await requests_in(client) == 2
+    await wait_until_queued(fault_server, stoppable, 1)
+    assert await requests_in_flight(client) == 2
     leaving.cancel()
 
     async def left():
-        return await requests_in(client) == 1
+        return await requests_in_flight(client) == 1
 
     await until(left)
     await heard(client)

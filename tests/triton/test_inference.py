@@ -20,8 +20,8 @@ from tritonclient.utils import InferenceServerException
 
 from silhouette_seg.spec import ModelSpec, load_spec
 from tests.support.published import REPOSITORY
-from tests.support.tensors import KINDS, described, made_inputs, on_wire
-from tests.triton.gateway import PATIENCE_S, gateway_on
+from tests.support.tensors import DATATYPES, random_inputs, tensor_header, to_wire
+from tests.triton.gateway import PATIENCE_S, run_gateway
 from tests.triton.test_served_models import NAMES, in_process
 
 PATIENT = {"queue_timeout_s": PATIENCE_S, "request_timeout_s": PATIENCE_S}
@@ -50,7 +50,7 @@ def server(request, tmp_path_factory) -> Iterator[Server]:
     if request.param == "gateway with triton":
         engine = {"triton_url": request.getfixturevalue("triton_server").grpc}
     folder = tmp_path_factory.mktemp("gateway")
-    with gateway_on(folder, model_repository=REPOSITORY, **engine, **PATIENT) as gateway:
+    with run_gateway(folder, model_repository=REPOSITORY, **engine, **PATIENT) as gateway:
         server = Server(gateway.url.removeprefix("http://"))
         with server.client() as client:
             until(client.is_server_ready)
@@ -76,8 +76,8 @@ def client(server) -> Iterator[InferenceServerClient]:
 def tensors(inputs: dict[str, np.ndarray], *, binary: bool) -> list[InferInput]:
     made = []
     for name, array in inputs.items():
-        wire = on_wire(array)
-        made.append(InferInput(name, wire.shape, KINDS[array.dtype.name]))
+        wire = to_wire(array)
+        made.append(InferInput(name, wire.shape, DATATYPES[array.dtype.name]))
         made[-1].set_data_from_numpy(wire, binary_data=binary)
     return made
 
@@ -117,7 +117,7 @@ def test_it_tells_what_a_model_takes_and_gives(client, name):
 
     def told(tensor):
         sides = list(tensor.shape[1:]) or [1]
-        return {"name": tensor.name, "datatype": KINDS[tensor.dtype], "shape": [-1, *sides]}
+        return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": [-1, *sides]}
 
     expected = {
         "name": name,
@@ -135,7 +135,7 @@ def test_it_tells_what_a_model_takes_and_gives(client, name):
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
 def test_it_answers_what_onnx_runtime_answers(client, name, rows, binary):
     spec = SPECS[name]
-    inputs = made_inputs(spec, rows, seed=rows)
+    inputs = random_inputs(spec, rows, seed=rows)
     (expected,) = in_process(spec).run(None, inputs)
     answer = ask(client, spec, inputs, binary=binary, request_id="seven")
     output = answer.as_numpy(spec.output.name)
@@ -148,18 +148,18 @@ def test_it_answers_what_onnx_runtime_answers(client, name, rows, binary):
         assert tensor.pop("parameters") == {"binary_data_size": expected.nbytes}
     else:
         assert len(tensor.pop("data")) == expected.size
-    assert tensor == described(spec.output.name, expected)
+    assert tensor == tensor_header(spec.output.name, expected)
 
 
 def test_all_outputs_are_binary_where_none_is_named(client):
-    answer = client.infer("connectnet", tensors(made_inputs(CONNECTNET, 2), binary=True))
+    answer = client.infer("connectnet", tensors(random_inputs(CONNECTNET, 2), binary=True))
     (tensor,) = answer.get_response()["outputs"]
     assert tensor["parameters"] == {"binary_data_size": 2 * 192 * 192}
     assert "id" not in answer.get_response()
 
 
 def test_a_version_may_be_named(client):
-    inputs = made_inputs(CONNECTNET, 1)
+    inputs = random_inputs(CONNECTNET, 1)
     answers = [
         ask(client, CONNECTNET, inputs, model_version=version).as_numpy("alpha")
         for version in ("", "1")
@@ -169,7 +169,7 @@ def test_a_version_may_be_named(client):
 
 def test_as_many_rows_as_the_model_takes(client):
     """Each row is what it would be alone, or one level of 255 off: kernels add up differently."""
-    inputs = made_inputs(CONNECTNET, CONNECTNET.max_batch)
+    inputs = random_inputs(CONNECTNET, CONNECTNET.max_batch)
     together = ask(client, CONNECTNET, inputs).as_numpy("alpha").astype(int)
     for row in (0, 7, 15):
         alone = ask(client, CONNECTNET, {"image": inputs["image"][row : row + 1]})
@@ -177,7 +177,7 @@ def test_as_many_rows_as_the_model_takes(client):
 
 
 def test_what_the_gateway_does_not_know_of_a_request_changes_nothing(client):
-    inputs = made_inputs(CONNECTNET, 1)
+    inputs = random_inputs(CONNECTNET, 1)
     expected = ask(client, CONNECTNET, inputs).as_numpy("alpha")
     answer = ask(
         client,
@@ -192,7 +192,7 @@ def test_what_the_gateway_does_not_know_of_a_request_changes_nothing(client):
 
 
 def wrong(**changes: np.ndarray) -> dict[str, np.ndarray]:
-    inputs = made_inputs(SPECS["md_trisenet"], 1) | changes
+    inputs = random_inputs(SPECS["md_trisenet"], 1) | changes
     return {name: array for name, array in inputs.items() if array is not None}
 
 
@@ -213,7 +213,7 @@ def test_what_does_not_fit_the_model_is_a_400(client, inputs, binary):
 
 
 def test_too_many_rows_are_a_400_that_says_how_many_there_may_be(client):
-    inputs = made_inputs(CONNECTNET, CONNECTNET.max_batch + 1)
+    inputs = random_inputs(CONNECTNET, CONNECTNET.max_batch + 1)
     assert "16" in refused(client, "400", "connectnet", inputs)
 
 
@@ -223,14 +223,14 @@ def test_an_unknown_output_is_a_400(client, output):
         ask(
             client,
             CONNECTNET,
-            made_inputs(CONNECTNET, 1),
+            random_inputs(CONNECTNET, 1),
             outputs=[InferRequestedOutput(output)],
         )
     assert error.value.status() == "400"
 
 
 def test_an_unknown_model_or_version_is_a_404(client):
-    inputs = made_inputs(CONNECTNET, 1)
+    inputs = random_inputs(CONNECTNET, 1)
     refused(client, "404", "nobody", inputs)
     refused(client, "404", "connectnet", inputs, model_version="2")
     for model in (("nobody",), ("connectnet", "2")):
@@ -260,7 +260,7 @@ def refused(
 def test_one_row_without_json(server):
     """No client of Triton's sends it."""
     spec = CONNECTNET
-    inputs = made_inputs(spec, 1)
+    inputs = random_inputs(spec, 1)
     with httpx.Client(base_url=f"http://{server.address}", timeout=PATIENCE_S) as client:
 
         def post(body: bytes) -> httpx.Response:

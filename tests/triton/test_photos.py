@@ -14,7 +14,7 @@ from silhouette_seg.vision.codec.decode import ImageFormat
 from tests.integration.pictures import picture, problem
 from tests.support.images import make_jpeg, make_png, person
 from tests.support.published import REPOSITORY
-from tests.triton.gateway import PATIENCE_S, gateway_on, until_ready
+from tests.triton.gateway import PATIENCE_S, run_gateway, wait_until_ready
 
 PATIENT = {"queue_timeout_s": PATIENCE_S, "request_timeout_s": PATIENCE_S}
 TWO = np.hstack([person(320, 320), person(320, 320)[:, ::-1]])
@@ -74,8 +74,8 @@ def urls(triton_server, tmp_path_factory) -> Iterator[tuple[str, str]]:
     folders = [tmp_path_factory.mktemp(name) for name in ("onnx", "triton")]
     shared = {"model_repository": REPOSITORY, **PATIENT}
     with (
-        gateway_on(folders[0], engine="onnx", **shared) as onnx,
-        gateway_on(folders[1], triton_url=triton_server.grpc, **shared) as triton,
+        run_gateway(folders[0], engine="onnx", **shared) as onnx,
+        run_gateway(folders[1], triton_url=triton_server.grpc, **shared) as triton,
     ):
         yield onnx.url, triton.url
 
@@ -90,7 +90,7 @@ async def both(urls) -> AsyncIterator[Both]:
             for url in urls
         ]
         for client in clients:
-            await until_ready(client)
+            await wait_until_ready(client)
         yield Both((clients[0], clients[1]))
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests.integration.pictures import refusal
-from tests.triton.client import until, until_waiting
+from tests.triton.client import until, wait_until_queued
 from tests.triton.faults import FaultModel, write_fault_model
-from tests.triton.gateway import assert_mask_of, gateway_on, post, refused_for_now, until_ready
+from tests.triton.gateway import assert_mask_of, post, retryable_code, run_gateway, wait_until_ready
 from tests.triton.server import TritonServer, free_ports, serve
 
 POSTERS = 8
@@ -48,7 +48,7 @@ def gateway(site):
         "model_repository": site.folder / "repository",
         "request_timeout_s": 20,
     }
-    with gateway_on(site.folder, **settings) as running:
+    with run_gateway(site.folder, **settings) as running:
         yield running
         assert running.runs, running.log_file.read_text()
 
@@ -77,7 +77,7 @@ async def client(gateway):
 async def triton(start_triton, client, site):
     """Is there, and the gateway knows, whatever became of the one before."""
     server = await asyncio.to_thread(start_triton)
-    await until_ready(client)
+    await wait_until_ready(client)
     site.one_by_one.forget()
     return server
 
@@ -93,7 +93,7 @@ async def until_not_ready(client) -> str:
         return bool(refused)
 
     await until(not_ready)
-    return refused_for_now(refused[0])
+    return retryable_code(refused[0])
 
 
 async def test_a_server_that_is_told_to_stop_ends_what_it_has(triton, site, client, start_triton):
@@ -103,7 +103,7 @@ async def test_a_server_that_is_told_to_stop_ends_what_it_has(triton, site, clie
     held = [asyncio.create_task(post(client, model.spec.name, photos[0]))]
     await asyncio.to_thread(model.wait_until_held)
     held += [asyncio.create_task(post(client, model.spec.name, photo)) for photo in photos[1:]]
-    await until_waiting(triton, model, 2)
+    await wait_until_queued(triton, model, 2)
 
     triton.process.send_signal(signal.SIGTERM)
     assert await until_not_ready(client) == "engine_down"
@@ -116,7 +116,7 @@ async def test_a_server_that_is_told_to_stop_ends_what_it_has(triton, site, clie
     assert await asyncio.to_thread(triton.process.wait, 60) == 0
 
     await asyncio.to_thread(start_triton)
-    await until_ready(client)
+    await wait_until_ready(client)
     assert_mask_of(photos[0], await post(client, model.spec.name, photos[0]))
 
 
@@ -143,7 +143,7 @@ class Poster:
             if answer.status_code == 200:
                 assert_mask_of(self.photo, answer)
             else:
-                codes.add(refused_for_now(answer))
+                codes.add(retryable_code(answer))
         return codes
 
 
@@ -183,7 +183,7 @@ async def test_a_server_that_is_killed_under_load_gives_no_wrong_answer(
     assert "engine_down" in codes
     # The queue is short, and full while the model waits.
     assert codes <= {"engine_down", "overloaded", "deadline_exceeded"}
-    await until_ready(client)
+    await wait_until_ready(client)
 
 
 def stub_of(triton: TritonServer, model: FaultModel) -> int:

@@ -11,7 +11,7 @@ from tritonclient.utils import InferenceServerException
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, load_spec
 from tests.support.published import REPOSITORY
-from tests.triton.client import ask, counts
+from tests.triton.client import ask, inference_counts
 
 NAMES = sorted(file.parent.name for file in REPOSITORY.glob(f"*/{SPEC_FILE}"))
 CALLERS = 32
@@ -108,9 +108,9 @@ async def test_concurrent_requests_share_runs(triton, record_property):
                 answer.astype(int), expected[caller], atol=tolerance(spec), rtol=0
             )
 
-    rows_before, runs_before = await counts(triton, spec)
+    rows_before, runs_before = await inference_counts(triton, spec)
     await asyncio.gather(*(calls(caller) for caller in range(CALLERS)))
-    rows, runs = await counts(triton, spec)
+    rows, runs = await inference_counts(triton, spec)
     assert rows - rows_before == CALLERS * CALLS
     mean = (rows - rows_before) / (runs - runs_before)
     print(f"mean batch of {mean:.1f} at concurrency {CALLERS}")

@@ -8,7 +8,7 @@ from silhouette_seg.settings import Settings
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture
 from tests.support.images import make_jpeg, person
-from tests.support.otlp import PATIENCE_S, collecting
+from tests.support.otlp import PATIENCE_S, run_collector
 from tests.support.published import REPOSITORY
 from tests.triton.server import serve
 
@@ -21,7 +21,7 @@ PHOTO = make_jpeg(person(320, 240))
 
 @pytest.fixture(scope="module")
 def collector():
-    with collecting() as collector:
+    with run_collector() as collector:
         yield collector
 
 

@@ -4,6 +4,7 @@ The list follows the paper's (scale, crop, flip, colour distortion, rotation, bl
 the released configuration's, see the recipe.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silhouette_seg.vision.geometry import Size, shrink
+from training.data.framing import random_window
+from training.data.photometric import backlight, darken, enlarge_again
 
 Image = NDArray[np.uint8]
 Rng = np.random.Generator
@@ -42,14 +45,32 @@ class Augmentation:
     """Chance of a new background behind the person."""
     empty: float = 0.02
     """Chance of a background alone, without a person."""
+    scene: float = 0.0
+    """Chance of a scene of several people, see training.data.scenes."""
+    framing: float = 0.0
+    """Chance of a wide or tall crop of the photo."""
+    close_up: float = 0.0
+    """Chance of a crop around a point of the person, which cuts the body off."""
+    dark: float = 0.0
+    """Chance of a photo taken in little light."""
+    backlight: float = 0.0
+    """Chance of a dark person before a bright background."""
+    low_resolution: float = 0.0
+    """Chance of a photo enlarged from a third of its size, as phones and web pages show them."""
 
 
 def warp(
-    rgb: Image, mask: Image, size_hw: Size, augmentation: Augmentation, rng: Rng
-) -> tuple[Image, Image]:
-    """Scale, crop, aspect, rotation and flip at once; what lies outside is mirrored in both."""
-    matrix = random_affine(rgb.shape[:2], size_hw, augmentation, rng)
-    return apply_affine(rgb, matrix, size_hw), apply_affine(mask, matrix, size_hw)
+    layers: Sequence[Image], size_hw: Size, augmentation: Augmentation, rng: Rng
+) -> list[Image]:
+    """Crop, scale, aspect, rotation and flip of photo and masks at once.
+
+    The first layer is uint8 [H,W,3], the second the mask uint8 [H,W]. The area outside the photo
+    is mirrored in all layers.
+    """
+    window = random_window(layers[1], augmentation, rng)
+    matrix = random_affine(window.size_hw, size_hw, augmentation, rng)
+    matrix[:, 2] -= matrix[:, :2] @ np.array([window.left, window.top])
+    return [apply_affine(layer, matrix, size_hw) for layer in layers]
 
 
 def apply_affine(layer: Image, matrix: NDArray[np.float64], size_hw: Size) -> Image:
@@ -62,7 +83,7 @@ def apply_affine(layer: Image, matrix: NDArray[np.float64], size_hw: Size) -> Im
 
 
 def random_affine(
-    photo_hw: Size, size_hw: Size, augmentation: Augmentation, rng: Rng
+    photo_hw: tuple[float, float], size_hw: Size, augmentation: Augmentation, rng: Rng
 ) -> NDArray[np.float64]:
     """[2,3], photo to input pixels: stretched to the input, then jittered about its centre."""
     scale = np.exp(rng.uniform(*np.log(augmentation.scale)))
@@ -102,8 +123,17 @@ def random_crop(background: Image, size_hw: Size, rng: Rng) -> Image:
     return shrink(np.ascontiguousarray(crop), size_hw)
 
 
-def distort(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
-    """Colours first, then what lenses, sensors and codecs do."""
+def distort(
+    rgb: Image, augmentation: Augmentation, rng: Rng, *, mask: Image | None = None
+) -> Image:
+    """Light and colours first, then lens, sensor and codec.
+
+    `mask` is uint8 [H,W] of the person, without which there is no backlight.
+    """
+    if mask is not None and augmentation.backlight and rng.random() < augmentation.backlight:
+        rgb = backlight(rgb, mask, rng)
+    if augmentation.dark and rng.random() < augmentation.dark:
+        rgb = darken(rgb, rng)
     rgb = _tones(rgb, augmentation, rng)
     rgb = _colours(rgb, augmentation, rng)
     if augmentation.sharpness and rng.random() < 0.5:
@@ -112,6 +142,8 @@ def distort(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
         rgb = np.asarray(cv2.addWeighted(rgb, factor, soft, 1 - factor, 0), np.uint8)
     if rng.random() < augmentation.blur:
         rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.4, 1.5)), np.uint8)
+    if augmentation.low_resolution and rng.random() < augmentation.low_resolution:
+        rgb = enlarge_again(rgb, rng)
     if rng.random() < augmentation.noise:
         noise = rng.normal(0, rng.uniform(2, 12), rgb.shape).astype(np.float32)
         rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)

@@ -16,6 +16,9 @@ from silhouette_seg.vision.geometry import Size
 
 Split = Literal["train", "val"]
 
+UNSURE = (0.15, 0.85)
+"""Probabilities of a soft mask between which a pixel is neither person nor background."""
+
 
 @dataclass(frozen=True, slots=True)
 class FaceBox:
@@ -42,6 +45,8 @@ class Portrait:
     mask: Path
     face: FaceBox | None
     """The dominant face, where the reference found one."""
+    soft: bool = False
+    """The mask is a model's: smaller than the photo, and not certain everywhere."""
 
     @property
     def domain(self) -> Domain:
@@ -56,11 +61,21 @@ class Portrait:
         return read_frame(self.image, at_least=at_least)
 
     def truth(self) -> NDArray[np.uint8]:
-        """uint8 [H,W], 0 background .. 255 person."""
+        """uint8 [H,W], 0 background .. 255 person; a soft mask may be smaller than the photo."""
         mask = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise ValueError(f"{self.mask} is not an image")
         return np.asarray(mask, np.uint8)
+
+    def trust(self, truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 [H,W], 255 where `truth`, this photo's mask, is certain, else 0.
+
+        A soft mask is uncertain at outlines and where its model, or several views, disagree.
+        """
+        if not self.soft:
+            return np.full_like(truth, 255)
+        low, high = (255 * share for share in UNSURE)
+        return np.where((truth > low) & (truth < high), 0, 255).astype(np.uint8)
 
 
 def read_portraits(data: Path, split: Split) -> list[Portrait]:

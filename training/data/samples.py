@@ -15,9 +15,13 @@ from torch.utils.data import Dataset, Sampler
 from silhouette_seg.vision.geometry import Size, shrink
 from training.data.augmentation import Augmentation, compose, distort, random_crop, warp
 from training.data.dataset import Portrait
+from training.data.scenes import Layers, SceneComposer
 from training.data.simulated_prior import previous_mask
 
 Image = NDArray[np.uint8]
+
+EMPTY_SCENE = 0.7
+"""Share of the scenes whose background is empty; the others add people to a labelled photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Sample(NamedTuple):
     """uint8 [H,W], what a video's previous mask might have been; all 0 as for a first frame."""
     truth: Tensor
     """uint8 [H,W]."""
+    trust: Tensor
+    """uint8 [H,W], weight of each pixel in the losses: 255 is full, 0 is ignored."""
     domain: int | Tensor
     """Of the photo, see silhouette_seg.pipeline.faces."""
 
@@ -56,30 +62,45 @@ class Samples(Dataset[Sample]):
         size_hw: Size,
         augmentation: Augmentation,
         priors: bool = False,
+        soft_weight: float = 1.0,
     ) -> None:
-        """Without `priors` all of them are empty, which saves their making."""
+        """Without `priors` all of them are empty, which saves their making.
+
+        `soft_weight` in 0..1 is the weight of the certain pixels of soft masks.
+        """
         self.size_hw = size_hw
         self.priors = priors
         self.augmentation = augmentation
         self.backgrounds = backgrounds
         self.portraits = portraits
+        self.soft_weight = soft_weight
         with ThreadPoolExecutor(2) as pool:
             self.photos = list(pool.map(self._load, portraits))
+        self.scenes = SceneComposer(
+            self.photos if augmentation.scene else [],
+            [not portrait.soft for portrait in portraits] if augmentation.scene else [],
+        )
 
-    def _load(self, portrait: Portrait) -> tuple[Image, Image]:
-        """Photo and mask at no more than the detail that the largest zoom needs."""
+    def _load(self, portrait: Portrait) -> Layers:
+        """Photo, mask and trust at no more than the detail that the largest zoom needs."""
         rgb, mask = portrait.rgb(), portrait.truth()
+        if portrait.soft:
+            mask = shrink(mask, (rgb.shape[0], rgb.shape[1]))
         largest = 1.5 * max(self.size_hw) / max(rgb.shape[:2])
         if largest < 1:
             small = (round(rgb.shape[0] * largest), round(rgb.shape[1] * largest))
             rgb, mask = shrink(rgb, small), shrink(mask, small)
-        return rgb, mask
+        trust = portrait.trust(mask)
+        if portrait.soft:
+            trust = np.asarray(trust * self.soft_weight, np.uint8)
+        return Layers(rgb, mask, trust)
 
     def __getitem__(self, draw: Draw) -> Sample:
         # draws instead of plain indices keep a sample independent of the worker that makes it
         rng = np.random.default_rng(draw.seed)
-        plain, mask = self._compose(draw, rng)
-        image = distort(plain, self.augmentation, rng)
+        layers = self._compose(draw, rng)
+        plain, mask = layers.rgb, layers.mask
+        image = distort(plain, self.augmentation, rng, mask=mask)
         return Sample(
             image=channels_first(image),
             plain=channels_first(plain),
@@ -87,16 +108,31 @@ class Samples(Dataset[Sample]):
                 previous_mask(mask, rng) if self.priors else np.zeros_like(mask)
             ),
             truth=torch.from_numpy(mask),
+            trust=torch.from_numpy(layers.trust),
             domain=int(self.portraits[draw.photo].domain),
         )
 
-    def _compose(self, draw: Draw, rng: np.random.Generator) -> tuple[Image, Image]:
+    def _compose(self, draw: Draw, rng: np.random.Generator) -> Layers:
         if rng.random() < self.augmentation.empty:
-            return self._background(rng), np.zeros(self.size_hw, np.uint8)
-        rgb, mask = warp(*self.photos[draw.photo], self.size_hw, self.augmentation, rng)
-        if rng.random() < self.augmentation.composite:
-            return compose(rgb, mask, self._background(rng))
-        return rgb, mask
+            return self._empty(rng)
+        photo = self.photos[draw.photo]
+        if self.augmentation.scene and rng.random() < self.augmentation.scene:
+            behind = self._empty(rng) if rng.random() < EMPTY_SCENE else self._view(photo, rng)
+            return self.scenes.compose(behind, draw.photo, rng)
+        view = self._view(photo, rng)
+        if rng.random() < self.augmentation.composite and not self.portraits[draw.photo].soft:
+            rgb, mask = compose(view.rgb, view.mask, self._background(rng))
+            return Layers(rgb, mask, np.full_like(mask, 255))
+        return view
+
+    def _view(self, photo: Layers, rng: np.random.Generator) -> Layers:
+        layers = (photo.rgb, photo.mask, photo.trust)
+        return Layers(*warp(layers, self.size_hw, self.augmentation, rng))
+
+    def _empty(self, rng: np.random.Generator) -> Layers:
+        """A scene without a person."""
+        nobody = np.zeros(self.size_hw, np.uint8)
+        return Layers(self._background(rng), nobody, np.full_like(nobody, 255))
 
     def _background(self, rng: np.random.Generator) -> Image:
         photo = self.backgrounds[int(rng.integers(len(self.backgrounds)))]

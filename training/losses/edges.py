@@ -11,24 +11,31 @@ CONTOUR_THICKNESS = 4
 """Pixels, as PortraitNet draws its edge labels."""
 
 
-def focal_edge_loss(logits: Tensor, edges: Tensor, *, gamma: float = 2.0) -> Tensor:
+def focal_edge_loss(
+    logits: Tensor, edges: Tensor, trust: Tensor | None = None, *, gamma: float = 2.0
+) -> Tensor:
     """-(1 - p_t)^gamma log p_t, mean over pixels; logits [N,2,H,W], edges [N,H,W] of 0 or 1.
 
-    The factor is a constant for the gradient, as in PortraitNet's code.
+    The factor is a constant for the gradient, as in PortraitNet's code. `trust` [N,H,W] in 0..1
+    weights the pixels.
     """
     negative_log = F.cross_entropy(logits, edges.long(), reduction="none")
     factor = (1 - torch.exp(-negative_log.detach())) ** gamma
-    return (factor * negative_log).mean()
+    loss = factor * negative_log
+    return loss.mean() if trust is None else (trust * loss).mean()
 
 
-def balanced_edge_loss(logits: Tensor, edges: Tensor) -> Tensor:
+def balanced_edge_loss(logits: Tensor, edges: Tensor, trust: Tensor | None = None) -> Tensor:
     """Cross entropy in which edge and rest have the same say in each photo, mean over pixels.
 
-    logits [N,H,W], edges [N,H,W] of 0 or 1. Source: TriSeNet, after HED (Xie and Tu, ICCV 2015).
+    logits [N,H,W], edges [N,H,W] of 0 or 1; `trust` [N,H,W] in 0..1 weights the pixels. Source:
+    TriSeNet, after HED (Xie and Tu, ICCV 2015).
     """
     edges = edges.to(logits)
     beta = 1 - edges.mean((1, 2), keepdim=True)
     weight = torch.where(edges > 0, beta, 1 - beta)
+    if trust is not None:
+        weight = weight * trust
     return F.binary_cross_entropy_with_logits(logits, edges, weight)
 
 

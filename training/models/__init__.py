@@ -5,17 +5,19 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from training.models import connectnet, face_detector, rcrnet, trisenet
+from training.models import connectnet, face_detector, rcrnet, trisenet, unet
 from training.models.connectnet import ConnectNet, ConnectNetConfig
 from training.models.face_detector import FaceDetector, FaceDetectorConfig
 from training.models.rcrnet import RCRNet, RCRNetConfig
 from training.models.trisenet import GatheredTriSeNet, TriSeNet, TriSeNetConfig, spread_branch
+from training.models.unet import UNet, UNetConfig
 
 BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
     "connectnet": lambda **options: ConnectNet(ConnectNetConfig(**options)),
     "rcrnet": lambda **options: RCRNet(RCRNetConfig(**options)),
     "trisenet": lambda **options: TriSeNet(TriSeNetConfig(**options)),
     "md_trisenet": lambda **options: TriSeNet(TriSeNetConfig(**{"domains": 6} | options)),
+    "unet": lambda **options: UNet(UNetConfig(**options)),
     "face_detector": lambda **options: FaceDetector(FaceDetectorConfig(**options)),
 }
 
@@ -34,6 +36,8 @@ def deploy_form(model: nn.Module) -> nn.Module:
             return rcrnet.deploy_form(model)
         case TriSeNet():
             return trisenet.deploy_form(model)
+        case UNet():
+            return unet.deploy_form(model)
         case FaceDetector():
             return face_detector.deploy_form(model)
     return model

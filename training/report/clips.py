@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import track
 
 from silhouette_seg.engine import open_engine
-from silhouette_seg.engine.base import Around, Engine, Inference, Tensors
-from silhouette_seg.pipeline.options import Look
-from silhouette_seg.pipeline.rendering import draw
+from silhouette_seg.engine.base import Engine, EngineWrapper, Inference, Tensors
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.spec import ModelSpec, ResizeRule
@@ -141,10 +141,10 @@ def _load(rgb: NDArray[np.uint8]) -> Callable[[Size], Frame]:
 
 
 def _mask(frame: Frame, found: Matte) -> Alpha:
-    return draw(Look(), frame, None, found).image
+    return render_image(RenderOptions(), frame, None, found).image
 
 
-class Once(Around):
+class Once(EngineWrapper):
     """An engine that computes what it is asked for but once: the dial changes no input.
 
     The model sees the prior multiplied by `prior`, at most 255.

@@ -2,7 +2,7 @@
 
 from statistics import mean
 
-from silhouette_seg.pipeline.registry import FOR_STREAMS
+from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 from silhouette_seg.streaming.smoothing import PRIOR_GAIN, SCENE_CUT_CHANGE
 from training.data.clips import Clip
@@ -68,7 +68,7 @@ def _choice(results: Results, streamed: Streamed) -> str:
     shown = {
         each.spec.name: each for each in streamed.of(near.name, DEFAULT_SMOOTHING) if not each.way
     }
-    auto = next((name for name in FOR_STREAMS if name in shown), None)
+    auto = next((name for name in STREAM_PREFERENCE if name in shown), None)
     if auto is None:
         return ""
     ms = {

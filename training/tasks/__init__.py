@@ -12,6 +12,7 @@ from training.tasks.trisenet import TriSeNetTask
 
 TASKS: Mapping[str, Callable[[Recipe, Path], Task]] = {
     "connectnet": SegmentationTask,
+    "unet": SegmentationTask,
     "rcrnet": RCRNetTask,
     "trisenet": TriSeNetTask,
     "md_trisenet": TriSeNetTask,

@@ -12,7 +12,7 @@ from training.losses.self_supervised import self_supervised_loss
 from training.models.blocks import upsample_to
 from training.models.trisenet import TriSeNet
 from training.recipe import Phase
-from training.tasks.segmentation import SegmentationTask, as_images, as_truth, mask_losses
+from training.tasks.segmentation import SegmentationTask, as_images, as_share, mask_losses
 
 
 class TriSeNetTask(SegmentationTask):
@@ -43,10 +43,13 @@ class TriSeNetTask(SegmentationTask):
         features = model.features(image)
         own = int(torch.as_tensor(batch.domain)[0]) if self.domains > 1 else 0
         logits = upsample_to(model.branches[own](features), image).float()
-        terms = mask_losses(logits, as_truth(batch.truth), weights) | self.taught(logits, batch)
+        truth, trust = as_share(batch.truth), as_share(batch.trust)
+        terms = mask_losses(logits, truth, trust, weights) | self.taught(logits, batch)
         if model.edge is not None:
             edges = model.edge_logits(features, image).float()
-            terms["edge"] = weights.edge * balanced_edge_loss(edges, gradient_edges(batch.truth))
+            terms["edge"] = weights.edge * balanced_edge_loss(
+                edges, gradient_edges(batch.truth), trust
+            )
         if self.domains > 1 and weights.self_supervised:
             others = [branch for k, branch in enumerate(model.branches) if k != own]
             terms["self_supervised"] = weights.self_supervised * self_supervised_loss(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
-from silhouette_seg.telemetry import Transport, fields
+from silhouette_seg.telemetry import Transport, log_fields
 
 MOST_AT_THE_DOOR = 64
 """At least so many peers may have connected and not said yet who they are: each may be sending a
@@ -115,7 +115,7 @@ def log_end(
     log.info(
         "stream %s %s %s %.1f s%s",
         *(transport, model, said, spent_s, how),
-        extra=fields(
+        extra=log_fields(
             transport=transport,
             model=model,
             frames=dict(frames),

@@ -1,4 +1,4 @@
-"""The parts of a running service that routes use, put together by `create_app`."""
+"""The gateway of a running service that routes use, put together by `create_app`."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,15 +7,16 @@ from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection, Request
 
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import Turns
 from silhouette_seg.admission.request_limit import Admission
 from silhouette_seg.admission.stream_limit import StreamLimits, Streams
-from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLimits
-from silhouette_seg.engine.base import Remote
-from silhouette_seg.engine.health import Checked
+from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
+from silhouette_seg.engine.base import InferenceServer
+from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed, WarmingUp
-from silhouette_seg.pipeline.registry import Catalog
+from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
@@ -29,68 +30,68 @@ class Timeouts:
 
 
 @dataclass(slots=True)
-class Parts:
+class Gateway:
     """`door` counts requests from their first byte on; `turns` says when a photo may be decoded.
 
     `live` are the threads for frames: a stream does not wait for photos that are being decoded.
     """
 
     version: str
-    catalog: Catalog
+    registry: ModelRegistry
     workers: Workers
-    live: Workers
-    door: Admission
-    turns: Turns
+    stream_workers: Workers
+    requests: Admission
+    photo_queue: Turns
     streams: Streams
-    peers: PeerRegistry
-    bodies: BodyBudget
+    webrtc: PeerRegistry
+    body_memory: BodyMemoryBudget
     telemetry: Telemetry
     keyring: Keyring
     image_limits: ImageLimits
-    intake_limits: IntakeLimits
+    upload_limits: UploadLimits
     batch_limits: BatchLimits
     timeouts: Timeouts
     stream_limits: StreamLimits
     frame_limits: ImageLimits
     """Of one frame of a stream."""
-    origins: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     """Of other hosts, whose pages may call us; `*` for all."""
-    remote: Remote | None = None
-    engines: tuple[Checked, ...] = ()
+    remote: InferenceServer | None = None
+    engines: tuple[HealthCheckedEngine, ...] = ()
     warm_up_failed: bool = False
 
     @property
-    def works(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether every model has worked, and none has failed again and again since."""
-        return self.catalog.ready and not any(each.is_failing() for each in self.engines)
+        return self.registry.ready and not any(each.is_failing() for each in self.engines)
 
     async def check_engines(self) -> None:
         """Raises EngineDown or EngineFailed while what runs the models cannot, and Draining before
         either: nobody mends an engine that is being closed.
         """
-        self.door.check()
+        self.requests.check()
         if self.remote is not None:
-            await self.remote.check()
+            await self.remote.check_ready()
         for engine in self.engines:
-            await engine.check()
+            await engine.check_health()
 
     def check_ready(self) -> None:
         """Raises Draining, WarmingUp or EngineFailed unless photos can be taken."""
-        self.door.check()
+        self.requests.check()
         if self.warm_up_failed:
             raise EngineFailed("A model failed its warm-up.")
-        if not self.catalog.ready:
+        if not self.registry.ready:
             raise WarmingUp("The models are warming up.")
 
-    def check_room(self) -> None:
+    def check_capacity(self) -> None:
         """Raises what `check_ready` does, or Overloaded: before a body is read, if possible."""
         self.check_ready()
-        self.turns.check()
+        self.photo_queue.check()
 
 
-def parts_of(connection: HTTPConnection) -> Parts:
-    parts: Parts = connection.app.state.parts
-    return parts
+def gateway_of(connection: HTTPConnection) -> Gateway:
+    gateway: Gateway = connection.app.state.gateway
+    return gateway
 
 
 _bearer = HTTPBearer(auto_error=False)
@@ -103,4 +104,4 @@ async def require_key(
     api_key: Annotated[str | None, Depends(_api_key)],
 ) -> None:
     """Raises Unauthorized when keys are set and none was sent."""
-    parts_of(request).keyring.check(bearer.credentials if bearer else None, api_key)
+    gateway_of(request).keyring.check(bearer.credentials if bearer else None, api_key)

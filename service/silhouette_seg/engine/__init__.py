@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from silhouette_seg.engine.base import Engine, Remote, Terms
+from silhouette_seg.engine.base import Engine, InferenceServer, TritonConfig
 from silhouette_seg.spec import ModelSpec
 
 ENGINES = {
@@ -14,7 +14,7 @@ ENGINES = {
 }
 """Name -> factory, imported when it is chosen so that an absent SDK costs nothing."""
 
-REMOTES = {"triton": "silhouette_seg.engine.triton:TritonServer"}
+INFERENCE_SERVERS = {"triton": "silhouette_seg.engine.triton:TritonServer"}
 """The same for what runs elsewhere, and batches there: no Batcher in front of these."""
 
 
@@ -27,21 +27,21 @@ def open_engine(
     does not load.
     """
     if name not in ENGINES:
-        raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES | REMOTES)}")
+        raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES | INFERENCE_SERVERS)}")
     opened: Callable[..., Engine] = _load(ENGINES[name])
     return opened(spec, repository, device=device, workers=workers)
 
 
-def open_remote(name: str, terms: Terms) -> Remote:
+def open_inference_server(name: str, config: TritonConfig) -> InferenceServer:
     """One for all the models of a process. Connects with its first use, in that event loop.
 
     Raises ValueError when its client is not installed.
     """
     try:
-        opened: Callable[[Terms], Remote] = _load(REMOTES[name])
+        opened: Callable[[TritonConfig], InferenceServer] = _load(INFERENCE_SERVERS[name])
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is missing: install silhouette[{name}]") from error
-    return opened(terms)
+    return opened(config)
 
 
 def _load(factory: str) -> Callable[..., Any]:

@@ -78,7 +78,7 @@ class TimedEngine(Engine, Protocol):
     async def infer_timed(self, inputs: Tensors) -> Inference: ...
 
 
-def timed(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
+def with_timings(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
     """`infer_timed` of any engine. Ask once: the check of a protocol reads every attribute."""
     if isinstance(engine, TimedEngine):
         return engine.infer_timed
@@ -91,14 +91,14 @@ def timed(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
     return infer
 
 
-class Around:
+class EngineWrapper:
     """A timed engine around any engine: all is that engine's, but for what a subclass does to an
     inference.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._infer = timed(engine)
+        self._infer = with_timings(engine)
 
     @property
     def spec(self) -> ModelSpec:
@@ -126,7 +126,7 @@ class Around:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class TritonConfig:
     """How to ask a server that runs models for us."""
 
     url: str
@@ -142,18 +142,18 @@ class Terms:
     """Requests of one model that the server may hold at once."""
     check_timeout_s: float = 2
     """For the server to say that it is ready."""
-    probe_every_s: float = 1
+    probe_interval_s: float = 1
     """How often to try a model that only failed."""
 
 
-class Remote(Protocol):
+class InferenceServer(Protocol):
     """A server that runs models for us, and may be gone while we are not."""
 
-    def open(self, spec: ModelSpec) -> Engine:
+    def open_engine(self, spec: ModelSpec) -> Engine:
         """Asks nobody yet: the first use does. The last engine to close hangs up."""
         ...
 
-    async def check(self) -> None:
+    async def check_ready(self) -> None:
         """Returns when every model that was opened is there, is that of its spec, and works.
 
         Raises errors.EngineDown when that may pass by itself, errors.EngineFailed when not.
@@ -161,7 +161,7 @@ class Remote(Protocol):
         ...
 
 
-def falls_short(provider: str, device: str) -> bool:
+def is_degraded(provider: str, device: str) -> bool:
     """Whether `provider` runs on something slower than the device."""
     named = (rank for rank, each in enumerate(DEVICES) if each in provider.lower())
     return max(named, default=0) < DEVICES.index(device)

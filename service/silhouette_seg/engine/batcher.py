@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
-class Entry(Generic[T]):
+class QueueEntry(Generic[T]):
     """One caller's rows. Only entries of equal `key` may share a batch."""
 
     item: T
@@ -46,12 +46,12 @@ class BatchQueue(Generic[T]):
     def __init__(self, *, max_batch: int, max_queue: int) -> None:
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._entries: deque[Entry[T]] = deque()
+        self._entries: deque[QueueEntry[T]] = deque()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def push(self, entry: Entry[T]) -> None:
+    def push(self, entry: QueueEntry[T]) -> None:
         """Raises errors.Overloaded when `max_queue` entries of its priority wait already."""
         waiting = sum(other.priority is entry.priority for other in self._entries)
         if waiting >= self._max_queue:
@@ -63,19 +63,19 @@ class BatchQueue(Generic[T]):
             )
         self._entries.append(entry)
 
-    def discard(self, entry: Entry[T]) -> None:
+    def discard(self, entry: QueueEntry[T]) -> None:
         """Forgets an entry whose caller is gone, so that it takes no place; any other is fine."""
         if entry in self._entries:
             self._entries.remove(entry)
 
-    def pop(self, now: float) -> list[Entry[T]]:
+    def pop(self, now: float) -> list[QueueEntry[T]]:
         """The next batch: the first entry, and those of its key that fit in with it, in order.
 
         At most `max_batch` rows, unless the first has more alone. Entries whose deadline has
         passed are dropped. Empty when nobody waits.
         """
-        batch: list[Entry[T]] = []
-        kept: deque[Entry[T]] = deque()
+        batch: list[QueueEntry[T]] = []
+        kept: deque[QueueEntry[T]] = deque()
         room = self._max_batch
         for entry in sorted(self._entries, key=lambda waiting: waiting.priority):
             if entry.deadline <= now:
@@ -90,29 +90,29 @@ class BatchQueue(Generic[T]):
         self._entries = kept
         return batch
 
-    def clear(self) -> list[Entry[T]]:
+    def clear(self) -> list[QueueEntry[T]]:
         """Everything that waits, in order."""
         entries, self._entries = list(self._entries), deque()
         return entries
 
 
 @dataclass(eq=False, slots=True)
-class _Request:
+class _PendingRequest:
     inputs: Tensors
     arrived: float
     answer: asyncio.Future[Inference]
-    run: "_Run | None" = None
+    run: "_BatchTask | None" = None
 
 
 @dataclass(eq=False, slots=True)
-class _Output:
+class _BatchOutput:
     rows: NDArray[Any]
     began: float
     ended: float
 
 
-_Batch = list[Entry[_Request]]
-_Run = asyncio.Task[_Output]
+_Batch = list[QueueEntry[_PendingRequest]]
+_BatchTask = asyncio.Task[_BatchOutput]
 
 
 class Batcher:
@@ -135,13 +135,13 @@ class Batcher:
         on_batch: Callable[[int], object] | None = None,
     ) -> None:
         self._engine = engine
-        self._queue: BatchQueue[_Request] = BatchQueue(
+        self._queue: BatchQueue[_PendingRequest] = BatchQueue(
             max_batch=min(max_batch, engine.spec.max_batch), max_queue=max_queue
         )
         self._queue_timeout_s = queue_timeout_s
         self._concurrency = concurrency
         self._on_batch = on_batch
-        self._running: dict[_Run, _Batch] = {}
+        self._running: dict[_BatchTask, _Batch] = {}
         self._closed = False
 
     @property
@@ -163,13 +163,13 @@ class Batcher:
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
         """The same, with the wait apart from the run."""
-        entry = self._enter(inputs)
-        timer = asyncio.get_running_loop().call_at(entry.deadline, self._give_up, entry)
-        self._fill()
+        entry = self._enqueue(inputs)
+        timer = asyncio.get_running_loop().call_at(entry.deadline, self._expire, entry)
+        self._start_batches()
         try:
             return await entry.item.answer
         except asyncio.CancelledError:
-            self._leave(entry)
+            self._abandon(entry)
             raise
         finally:
             timer.cancel()
@@ -177,69 +177,69 @@ class Batcher:
     async def close(self) -> None:
         """Whoever still waits gets errors.Draining; then the engine is closed."""
         self._closed = True
-        _fail(self._queue.clear(), Draining("The service is shutting down"))
+        _reject(self._queue.clear(), Draining("The service is shutting down"))
         for run in self._running:
             run.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._engine.close()
 
-    def _enter(self, inputs: Tensors) -> Entry[_Request]:
+    def _enqueue(self, inputs: Tensors) -> QueueEntry[_PendingRequest]:
         if self._closed:
             raise Draining("The service is shutting down")
         # Checked before the queue: inside a batch a bad input would spoil its neighbours.
         rows = check_inputs(self.spec, inputs)
         key = tuple((name, inputs[name].shape[1:]) for name in sorted(inputs))
         loop = asyncio.get_running_loop()
-        request = _Request(inputs, perf_counter(), loop.create_future())
+        request = _PendingRequest(inputs, perf_counter(), loop.create_future())
         deadline = loop.time() + self._queue_timeout_s
-        entry = Entry(request, key, rows, deadline, PRIORITY.get())
+        entry = QueueEntry(request, key, rows, deadline, PRIORITY.get())
         self._queue.push(entry)
         return entry
 
-    def _fill(self) -> None:
+    def _start_batches(self) -> None:
         """Starts batches while there is a free place and somebody waits."""
         loop = asyncio.get_running_loop()
         while len(self._running) < self._concurrency:
             batch = self._queue.pop(loop.time())
             if not batch:
                 return
-            run = loop.create_task(self._run(batch))
+            run = loop.create_task(self._run_batch(batch))
             self._running[run] = batch
             for entry in batch:
                 entry.item.run = run
-            run.add_done_callback(partial(self._finish, batch))
+            run.add_done_callback(partial(self._on_batch_done, batch))
 
-    async def _run(self, batch: _Batch) -> _Output:
+    async def _run_batch(self, batch: _Batch) -> _BatchOutput:
         rows = sum(entry.rows for entry in batch)
         if self._on_batch is not None:
             self._on_batch(rows)
         # Not the loop's clock: uvloop's counts whole milliseconds.
         began = perf_counter()
-        output = await self._engine.infer(_joined(batch))
+        output = await self._engine.infer(_concatenate(batch))
         ended = perf_counter()
         try:
             check_output(self.spec, output, rows)
         except ValueError as error:
             raise EngineFailed("The engine's answer is not what was asked") from error
-        return _Output(output, began, ended)
+        return _BatchOutput(output, began, ended)
 
-    def _finish(self, batch: _Batch, run: _Run) -> None:
+    def _on_batch_done(self, batch: _Batch, run: _BatchTask) -> None:
         # A callback of the task, because a task cancelled before its first step runs no `finally`.
         del self._running[run]
         if run.cancelled():
-            _fail(batch, Draining("The service is shutting down"))
+            _reject(batch, Draining("The service is shutting down"))
         elif error := run.exception():
-            _fail(batch, error)
+            _reject(batch, error)
         else:
-            _deliver(batch, run.result())
-        self._fill()
+            _resolve(batch, run.result())
+        self._start_batches()
 
-    def _give_up(self, entry: Entry[_Request]) -> None:
+    def _expire(self, entry: QueueEntry[_PendingRequest]) -> None:
         if entry.item.run is None:
             self._queue.discard(entry)
-            _fail([entry], Overloaded("The image waited too long for the model", retry_after_s=1))
+            _reject([entry], Overloaded("The image waited too long for the model", retry_after_s=1))
 
-    def _leave(self, entry: Entry[_Request]) -> None:
+    def _abandon(self, entry: QueueEntry[_PendingRequest]) -> None:
         run = entry.item.run
         if run is None:
             self._queue.discard(entry)
@@ -247,14 +247,14 @@ class Batcher:
             run.cancel()
 
 
-def _joined(batch: _Batch) -> Tensors:
+def _concatenate(batch: _Batch) -> Tensors:
     if len(batch) == 1:
         return batch[0].item.inputs
     parts = [entry.item.inputs for entry in batch]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _deliver(batch: _Batch, output: _Output) -> None:
+def _resolve(batch: _Batch, output: _BatchOutput) -> None:
     row = 0
     for entry in batch:
         request = entry.item
@@ -265,7 +265,7 @@ def _deliver(batch: _Batch, output: _Output) -> None:
         row += entry.rows
 
 
-def _fail(batch: _Batch, error: BaseException) -> None:
+def _reject(batch: _Batch, error: BaseException) -> None:
     for entry in batch:
         if not entry.item.answer.done():
             entry.item.answer.set_exception(error)

@@ -1,40 +1,40 @@
 """When to stop asking what only fails, and when to try it again: a policy, told the time."""
 
 
-class Breaker:
-    """Opens after `failures` in a row. Only a probe that passes closes it; each waits `wait_s`."""
+class CircuitBreaker:
+    """Opens after `failure_threshold` consecutive failures. Only a successful probe closes it."""
 
-    def __init__(self, *, failures: int, wait_s: float) -> None:
-        self._failures = failures
-        self._wait_s = wait_s
-        self._in_a_row = 0
-        self._probe_at = 0.0
+    def __init__(self, *, failure_threshold: int, probe_interval_s: float) -> None:
+        self._failure_threshold = failure_threshold
+        self._probe_interval_s = probe_interval_s
+        self._consecutive_failures = 0
+        self._next_probe_at = 0.0
 
     @property
-    def open(self) -> bool:
-        return self._in_a_row >= self._failures
+    def is_open(self) -> bool:
+        return self._consecutive_failures >= self._failure_threshold
 
-    def failed(self, now: float) -> None:
-        self._in_a_row += 1
-        self._probe_at = now + self._wait_s
+    def record_failure(self, now: float) -> None:
+        self._consecutive_failures += 1
+        self._next_probe_at = now + self._probe_interval_s
 
     def trip(self, now: float) -> None:
-        """A probe failed, and nobody else's failures need be waited for."""
-        self._in_a_row = max(self._in_a_row, self._failures)
-        self._probe_at = now + self._wait_s
+        """A probe failed, and nobody else's failure_threshold need be waited for."""
+        self._consecutive_failures = max(self._consecutive_failures, self._failure_threshold)
+        self._next_probe_at = now + self._probe_interval_s
 
-    def passed(self) -> None:
+    def record_success(self) -> None:
         """An answer. One that was asked for before the breaker opened does not close it."""
-        if not self.open:
-            self._in_a_row = 0
+        if not self.is_open:
+            self._consecutive_failures = 0
 
-    def may_probe(self, now: float) -> bool:
+    def try_probe(self, now: float) -> bool:
         """True for one caller each time the wait is over; the others are to be refused."""
-        if now < self._probe_at:
+        if now < self._next_probe_at:
             return False
-        self._probe_at = now + self._wait_s
+        self._next_probe_at = now + self._probe_interval_s
         return True
 
     def close(self) -> None:
         """A probe passed."""
-        self._in_a_row = 0
+        self._consecutive_failures = 0

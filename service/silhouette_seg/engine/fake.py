@@ -26,15 +26,15 @@ class FakeEngine:
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._failures: list[Exception] = []
-        self.broken: Exception | None = None
+        self.persistent_error: Exception | None = None
         """While it is set every batch raises it."""
-        self.spoiled: Callable[[NDArray[Any]], NDArray[Any]] = lambda answer: answer
+        self.transform_output: Callable[[NDArray[Any]], NDArray[Any]] = lambda answer: answer
         """What becomes of each answer on its way out."""
         self._changed = asyncio.Condition()
         self._closed = False
         self.gate = asyncio.Event()
         self.gate.set()
-        self.batches: list[int] = []
+        self.batch_sizes: list[int] = []
         """Rows of each batch that reached the engine, in order of arrival."""
         self.running = 0
         """Batches inside `infer` now."""
@@ -51,25 +51,27 @@ class FakeEngine:
         """The next batch to come raises `error` in place of its answer."""
         self._failures.append(error)
 
-    async def reached(self, batches: int) -> None:
+    async def wait_for_batches(self, batches: int) -> None:
         """Returns once that many batches have reached the engine."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self.batches) >= batches)
+            await self._changed.wait_for(lambda: len(self.batch_sizes) >= batches)
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
         rows = check_inputs(self._spec, inputs)
         if self._closed:
             raise EngineFailed("The fake engine is closed")
-        failure = self._failures.pop(0) if self._failures else self.broken
+        failure = self._failures.pop(0) if self._failures else self.persistent_error
         self.running += 1
         try:
             async with self._changed:
-                self.batches.append(rows)
+                self.batch_sizes.append(rows)
                 self._changed.notify_all()
             await self.gate.wait()
             if failure:
                 raise failure
-            return self.spoiled(_faces(inputs) if self._spec.task is Task.FACES else _alpha(inputs))
+            return self.transform_output(
+                _faces(inputs) if self._spec.task is Task.FACES else _alpha(inputs)
+            )
         finally:
             self.running -= 1
 

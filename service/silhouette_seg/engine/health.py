@@ -5,20 +5,20 @@ import logging
 
 import numpy as np
 
-from silhouette_seg.engine.base import PRIORITY, Around, Engine, Inference, Priority, Tensors
+from silhouette_seg.engine.base import PRIORITY, Engine, EngineWrapper, Inference, Priority, Tensors
 from silhouette_seg.errors import DeadlineExceeded, EngineFailed, ServiceError
 
-FAILURES = 3
+FAILURE_THRESHOLD = 3
 """Calls in a row that ended without an answer, after which a check asks for one."""
-CHECK_TIMEOUT_S = 2.0
+PROBE_TIMEOUT_S = 2.0
 """For that answer."""
-CHECK_EVERY_S = 1.0
+PROBE_INTERVAL_S = 1.0
 """The least time between two of them: anybody may ask whether we are ready."""
 
 log = logging.getLogger(__name__)
 
 
-class Checked(Around):
+class HealthCheckedEngine(EngineWrapper):
     """Around whatever batches: it sees callers, not batches.
 
     Numbers that are not finite are no answer: a face at NaN would be no face, and the photo would
@@ -37,7 +37,7 @@ class Checked(Around):
         self._next_check = 0.0
 
     def is_failing(self) -> bool:
-        return self._failed >= FAILURES
+        return self._failed >= FAILURE_THRESHOLD
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
         """Raises what the engine does, and errors.EngineFailed for numbers that are not finite."""
@@ -51,18 +51,18 @@ class Checked(Around):
         self._answered()
         return inference
 
-    async def check(self) -> None:
+    async def check_health(self) -> None:
         """Raises errors.EngineFailed while nobody gets an answer, nor do we to a black picture.
 
         That picture decides: one photo that no model can take does not make a service unready.
         """
-        if self._unanswered < FAILURES:
+        if self._unanswered < FAILURE_THRESHOLD:
             return
         async with self._checking:
             now = asyncio.get_running_loop().time()
-            if self._unanswered >= FAILURES and now >= self._next_check:
+            if self._unanswered >= FAILURE_THRESHOLD and now >= self._next_check:
                 await self._probe()
-                self._next_check = asyncio.get_running_loop().time() + CHECK_EVERY_S
+                self._next_check = asyncio.get_running_loop().time() + PROBE_INTERVAL_S
         if self.is_failing():
             raise EngineFailed(f"{self.spec.name} is not working", retry_after_s=1)
 
@@ -71,10 +71,10 @@ class Checked(Around):
         black = {t.name: np.zeros((1, *t.shape[1:]), t.dtype) for t in self.spec.inputs}
         token = PRIORITY.set(Priority.LIVE)
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self.infer(black)
         except Exception:  # whatever it is, it is no answer
-            self._fail(FAILURES)
+            self._fail(FAILURE_THRESHOLD)
         finally:
             PRIORITY.reset(token)
 

@@ -1,27 +1,27 @@
-"""An engine that somebody watches: each inference, how long it waited, and how it failed."""
+"""Engine wrapper that reports each inference, its queue time and its failure to telemetry."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
 
-from silhouette_seg.engine.base import Around, Engine, Inference, Tensors
-
-
-class Watch(Protocol):
-    """Over one inference."""
-
-    def waited(self, queue_s: float) -> None: ...
+from silhouette_seg.engine.base import Engine, EngineWrapper, Inference, Tensors
+from silhouette_seg.telemetry.tracing import InferenceSpan
 
 
-class Watched(Around):
-    """`watch` is entered for each inference, and left with what that raises."""
+class InstrumentedEngine(EngineWrapper):
+    """Enters a span for each inference.
 
-    def __init__(self, engine: Engine, watch: Callable[[], AbstractContextManager[Watch]]) -> None:
+    The span is given the queue time in seconds; an exception of the inference leaves through it.
+    """
+
+    def __init__(
+        self, engine: Engine, open_span: Callable[[], AbstractContextManager[InferenceSpan]]
+    ) -> None:
         super().__init__(engine)
-        self._watch = watch
+        self._open_span = open_span
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
-        with self._watch() as watch:
+        """Runs one inference inside a span; raises the errors of the wrapped engine."""
+        with self._open_span() as span:
             inference = await super().infer_timed(inputs)
-            watch.waited(inference.queue_s)
+            span.set_queue_time(inference.queue_s)
             return inference

@@ -24,9 +24,9 @@ PROVIDERS = {
 }
 """Device -> providers. The first is the one asked for; the next take what it cannot run."""
 
-_AS_ASKED = 1
+_EXTEND_AS_REQUESTED = 1
 """Of ONNX Runtime's `arena_extend_strategy`: not to the next power of two."""
-_ANY = -1
+_DEFAULT_SIZE = -1
 """Of the sizes in its `OrtArenaCfg`: what it takes itself."""
 
 
@@ -76,14 +76,14 @@ class OnnxEngine:
         await asyncio.to_thread(self._pool.shutdown)
 
     def _run(self, inputs: Tensors, rows: int, options: onnxruntime.RunOptions) -> NDArray[Any]:
-        with _translated("The inference engine failed"):
+        with _as_engine_failed("The inference engine failed"):
             (output,) = self._session.run([self._spec.output.name], dict(inputs), options)
             check_output(self._spec, output, rows)
         return np.asarray(output)
 
 
 def _read_weights(spec: ModelSpec, model_file: Path) -> bytes:
-    with _translated(f"The weights of {spec.name} cannot be read"):
+    with _as_engine_failed(f"The weights of {spec.name} cannot be read"):
         weights = model_file.read_bytes()
     if sha256(weights).hexdigest() != spec.sha256:
         raise EngineFailed(f"The weights of {spec.name} are not those of its spec")
@@ -103,7 +103,7 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     if device == "cpu":
         _share_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
-    with _translated(f"ONNX Runtime cannot load the model on {device}"):
+    with _as_engine_failed(f"ONNX Runtime cannot load the model on {device}"):
         session = onnxruntime.InferenceSession(weights, options, providers=asked)
     session.disable_fallback()
     got = session.get_providers()[0]
@@ -122,12 +122,14 @@ def _share_arena() -> None:
     info = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
-    arena = onnxruntime.OrtArenaCfg(0, _AS_ASKED, _ANY, _ANY)  # 0 is without a bound
+    arena = onnxruntime.OrtArenaCfg(
+        0, _EXTEND_AS_REQUESTED, _DEFAULT_SIZE, _DEFAULT_SIZE
+    )  # 0 is without a bound
     onnxruntime.create_and_register_allocator(info, arena)
 
 
 @contextmanager
-def _translated(detail: str) -> Iterator[None]:
+def _as_engine_failed(detail: str) -> Iterator[None]:
     """ONNX Runtime's errors share no base but Exception; none of their text is for callers."""
     try:
         yield

@@ -18,13 +18,18 @@ from silhouette_seg.engine.base import (
     Inference,
     Priority,
     Tensors,
-    Terms,
+    TritonConfig,
     check_inputs,
     check_output,
-    falls_short,
+    is_degraded,
 )
-from silhouette_seg.engine.circuit_breaker import Breaker
-from silhouette_seg.engine.triton_errors import BROKEN, deadline_passed, fault_of, waited_too_long
+from silhouette_seg.engine.circuit_breaker import CircuitBreaker
+from silhouette_seg.engine.triton_errors import (
+    MODEL_FAILURE_STATUSES,
+    deadline_error,
+    error_from_status,
+    queue_timeout_error,
+)
 from silhouette_seg.errors import (
     DeadlineExceeded,
     Draining,
@@ -38,11 +43,11 @@ from silhouette_seg.telemetry import IDENTITY
 
 """Priorities, as `config.pbtxt` has them: live frames go first."""
 KINDS = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
-DIGEST = "sha256"
+DIGEST_PARAMETER = "sha256"
 """Parameter of a configuration that says which weights it is for; it may be left out."""
-FAILURES = 3
+FAILURE_THRESHOLD = 3
 """In a row, after which a model is not asked but probed."""
-IDLE_S = 3
+MAX_SILENCE_S = 3
 """Without an answer, after which a check asks for one."""
 
 CHANNEL_OPTIONS = (
@@ -71,7 +76,7 @@ Method = Callable[..., grpc.aio.UnaryUnaryCall]
 log = logging.getLogger(__name__)
 
 
-class TritonSaid(Exception):
+class TritonStatus(Exception):
     """Status and text, for our log: gRPC's own error takes five lines of it."""
 
 
@@ -81,8 +86,8 @@ class TritonServer:
     It is opened by the first call, in whose event loop it stays, and closed with the last engine.
     """
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms = terms
+    def __init__(self, config: TritonConfig) -> None:
+        self.config = config
         self._engines: set[TritonEngine] = set()
         self._channel: grpc.aio.Channel | None = None
         self._stub: service_pb2_grpc.GRPCInferenceServiceStub | None = None
@@ -91,20 +96,20 @@ class TritonServer:
     def stub(self) -> service_pb2_grpc.GRPCInferenceServiceStub:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(
-                target_of(self.terms.url), options=CHANNEL_OPTIONS
+                grpc_target(self.config.url), options=CHANNEL_OPTIONS
             )
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         return self._stub
 
-    def open(self, spec: ModelSpec) -> "TritonEngine":
+    def open_engine(self, spec: ModelSpec) -> "TritonEngine":
         engine = TritonEngine(spec, self)
         self._engines.add(engine)
         return engine
 
-    async def check(self) -> None:
-        await asyncio.gather(*(engine.check() for engine in self._engines))
+    async def check_ready(self) -> None:
+        await asyncio.gather(*(engine.check_ready() for engine in self._engines))
 
-    async def leave(self, engine: "TritonEngine") -> None:
+    async def release(self, engine: "TritonEngine") -> None:
         """The engine makes no more calls."""
         self._engines.discard(engine)
         if not self._engines and self._channel is not None:
@@ -122,15 +127,17 @@ class TritonEngine:
     def __init__(self, spec: ModelSpec, server: TritonServer) -> None:
         self._spec = spec
         self._server = server
-        self._terms = server.terms
-        self._places = asyncio.Semaphore(self._terms.max_in_flight)
-        self._breaker = Breaker(failures=FAILURES, wait_s=self._terms.probe_every_s)
+        self._config = server.config
+        self._permits = asyncio.Semaphore(self._config.max_in_flight)
+        self._breaker = CircuitBreaker(
+            failure_threshold=FAILURE_THRESHOLD, probe_interval_s=self._config.probe_interval_s
+        )
         self._calls: set[grpc.aio.Call] = set()
-        self._comparing = asyncio.Lock()
-        self._same = False
+        self._verifying = asyncio.Lock()
+        self._verified = False
         """The server's model is that of the spec, since we last lost the server."""
         self._provider: str | None = None
-        self._heard: float | None = None
+        self._last_reply: float | None = None
         """When it last answered, or was last asked by a check."""
         self._closed = False
         self.queued = 0
@@ -156,24 +163,24 @@ class TritonEngine:
         rows = check_inputs(self._spec, inputs)
         arrived = perf_counter()
         deadline = self._deadline()
-        async with self._place():
+        async with self._permit():
             began = perf_counter()
             request = self._request(inputs, PRIORITY.get())
-            left_s = max(0.001, self._terms.queue_timeout_s - (began - arrived))
+            left_s = max(0.001, self._config.queue_timeout_s - (began - arrived))
             request.parameters["timeout"].int64_param = round(1e6 * left_s)
-            output = self._read(await self._ask(request, deadline), rows)
+            output = self._read(await self._infer_with_retry(request, deadline), rows)
             return Inference(output, began - arrived, perf_counter() - began)
 
-    async def check(self) -> None:
+    async def check_ready(self) -> None:
         """Raises errors.EngineDown, EngineFailed or Draining unless an inference would do."""
-        deadline = self._now() + self._terms.check_timeout_s
+        deadline = self._now() + self._config.check_timeout_s
         asked = service_pb2.ModelReadyRequest(name=self._spec.name, version=self._version)
         try:
-            await self._trust(deadline)
+            await self._ensure_usable(deadline)
             answer = await self._call(self._server.stub.ModelReady, asked, deadline)
             if not answer.ready:
                 raise EngineDown(f"The inference server is not ready for {self._spec.name}")
-            await self._listen(deadline)
+            await self._probe_if_silent(deadline)
         except DeadlineExceeded as error:
             raise EngineDown("The inference server does not answer") from error
 
@@ -182,7 +189,7 @@ class TritonEngine:
         self._closed = True
         for call in list(self._calls):
             call.cancel()
-        await self._server.leave(self)
+        await self._server.release(self)
 
     @property
     def _version(self) -> str:
@@ -190,29 +197,29 @@ class TritonEngine:
 
     def _deadline(self) -> float:
         deadline = DEADLINE.get()
-        return self._now() + self._terms.request_timeout_s if deadline is None else deadline
+        return self._now() + self._config.request_timeout_s if deadline is None else deadline
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _permit(self) -> AsyncIterator[None]:
         """One of those that the server holds; raises errors.Overloaded after the queue timeout."""
         self.queued += 1
         try:
-            async with asyncio.timeout(self._terms.queue_timeout_s):
-                await self._places.acquire()
+            async with asyncio.timeout(self._config.queue_timeout_s):
+                await self._permits.acquire()
         except TimeoutError:
-            raise waited_too_long() from None
+            raise queue_timeout_error() from None
         finally:
             self.queued -= 1
         try:
             yield
         finally:
-            self._places.release()
+            self._permits.release()
 
-    async def _ask(self, request: Message, deadline: float) -> Message:
+    async def _infer_with_retry(self, request: Message, deadline: float) -> Message:
         """Once more while there is time, and of another replica where there is one, when the
         server was not there: an inference changes nothing, so that nothing is done twice.
         """
@@ -222,46 +229,46 @@ class TritonEngine:
             return await self._attempt(request, deadline)
 
     async def _attempt(self, request: Message, deadline: float) -> Message:
-        await self._trust(deadline)
+        await self._ensure_usable(deadline)
         answer = await self._call(self._server.stub.ModelInfer, request, deadline)
-        self._breaker.passed()
-        self._heard = self._now()
+        self._breaker.record_success()
+        self._last_reply = self._now()
         return answer
 
-    async def _trust(self, deadline: float) -> None:
+    async def _ensure_usable(self, deadline: float) -> None:
         """Returns when the server's model is known to be ours, and to work."""
-        if not self._same:
-            async with self._comparing:
-                if not self._same:
-                    await self._compare(deadline)
-        if self._breaker.open:
-            if not self._breaker.may_probe(self._now()):
+        if not self._verified:
+            async with self._verifying:
+                if not self._verified:
+                    await self._verify(deadline)
+        if self._breaker.is_open:
+            if not self._breaker.try_probe(self._now()):
                 raise EngineFailed("The inference engine is not working", retry_after_s=1)
             await self._probe(deadline)
 
-    async def _compare(self, deadline: float) -> None:
-        """Raises errors.EngineFailed that says what differs from the spec, or from the terms."""
+    async def _verify(self, deadline: float) -> None:
+        """Raises errors.EngineFailed that says what differs from the spec, or from the config."""
         asked = service_pb2.ModelConfigRequest(name=self._spec.name, version=self._version)
         config = (await self._call(self._server.stub.ModelConfig, asked, deadline)).config
-        name, device = self._spec.name, self._terms.device
-        found = differences(self._spec, config)
+        name, device = self._spec.name, self._config.device
+        found = config_differences(self._spec, config)
         if found:
             raise EngineFailed(f"Triton's {name} is not that of spec.json: {'; '.join(found)}")
-        provider = provider_of(config)
-        if falls_short(provider, device):
-            if not self._terms.allow_degraded:
+        provider = provider_of_config(config)
+        if is_degraded(provider, device):
+            if not self._config.allow_degraded:
                 raise EngineFailed(f"{device} was asked for, and {provider} runs {name}")
             log.warning("%s was asked for, and %s runs %s", device, provider, name)
         self._provider = provider
-        self._same = True
+        self._verified = True
 
-    async def _listen(self, deadline: float) -> None:
+    async def _probe_if_silent(self, deadline: float) -> None:
         """Triton calls a model ready whose process is dead: one that has worked and was not heard
         of for a while is probed, once for all who check at the time.
         """
-        if self._heard is None or self._now() < self._heard + IDLE_S:
+        if self._last_reply is None or self._now() < self._last_reply + MAX_SILENCE_S:
             return
-        self._heard = self._now()
+        self._last_reply = self._now()
         try:
             await self._probe(deadline)
         except Overloaded:
@@ -277,8 +284,8 @@ class TritonEngine:
             self._server.stub.ModelInfer, self._request(black, Priority.PHOTO), deadline
         )
         self._read(answer, rows=1)
-        self._heard = self._now()
-        if self._breaker.open:
+        self._last_reply = self._now()
+        if self._breaker.is_open:
             log.warning("%s works again", self._spec.name)
         self._breaker.close()
 
@@ -311,48 +318,52 @@ class TritonEngine:
         return output
 
     async def _call(self, method: Method, request: Message, deadline: float) -> Message:
-        """One call of Triton; raises what `fault_of` makes of its failure."""
+        """One call of Triton; raises what `error_from_status` makes of its failure."""
         if self._closed:
             raise Draining("The service is shutting down")
         left_s = deadline - self._now()
         if left_s <= 0:
-            raise deadline_passed()
+            raise deadline_error()
         call = method(request, timeout=left_s, metadata=_metadata())
         self._calls.add(call)
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            raise self._learn(error) from TritonSaid(f"{error.code().name}: {error.details()}")
+            raise self._record_failure(error) from TritonStatus(
+                f"{error.code().name}: {error.details()}"
+            )
         except asyncio.CancelledError:
-            if self._cut_off():
+            if self._was_cancelled_by_close():
                 raise Draining("The service is shutting down") from None
             raise
         finally:
             self._calls.discard(call)
 
-    def _cut_off(self) -> bool:
+    def _was_cancelled_by_close(self) -> bool:
         """Whether it was `close`, and not the caller, that cancelled a call."""
         task = asyncio.current_task()
         return self._closed and task is not None and not task.cancelling()
 
-    def _learn(self, error: grpc.aio.AioRpcError) -> ServiceError:
-        fault = fault_of(error.code().name, error.details() or "", known=self._provider is not None)
+    def _record_failure(self, error: grpc.aio.AioRpcError) -> ServiceError:
+        fault = error_from_status(
+            error.code().name, error.details() or "", known=self._provider is not None
+        )
         if isinstance(fault, EngineDown):
-            self._same = False
-        elif error.code().name in BROKEN:
-            was_open = self._breaker.open
-            self._breaker.failed(self._now())
-            if self._breaker.open and not was_open:
+            self._verified = False
+        elif error.code().name in MODEL_FAILURE_STATUSES:
+            was_open = self._breaker.is_open
+            self._breaker.record_failure(self._now())
+            if self._breaker.is_open and not was_open:
                 log.error("%s fails again and again: it is probed from now on", self._spec.name)
         return fault
 
 
-def target_of(url: str) -> str:
+def grpc_target(url: str) -> str:
     """gRPC's name for it: every address that a name has is a replica. `ipv4:` lists are as is."""
     return url if url.startswith(("ipv4:", "ipv6:")) else f"dns:///{url}"
 
 
-def provider_of(config: Message) -> str:
+def provider_of_config(config: Message) -> str:
     """What really runs the model, by Triton's configuration of it. One instance on the CPU is
     enough for `triton:cpu`.
     """
@@ -366,7 +377,7 @@ def provider_of(config: Message) -> str:
     return "triton:cuda"
 
 
-def differences(spec: ModelSpec, config: Message) -> list[str]:
+def config_differences(spec: ModelSpec, config: Message) -> list[str]:
     """How Triton's configuration of the model differs from the spec, in words."""
     wanted = _tensors(map(_on_wire, spec.inputs), "input")
     wanted |= _tensors([_on_wire(spec.output)], "output")
@@ -379,10 +390,10 @@ def differences(spec: ModelSpec, config: Message) -> list[str]:
     ]
     if config.max_batch_size < spec.max_batch:
         differ.append(f"max_batch_size is {config.max_batch_size} and should be {spec.max_batch}")
-    if DIGEST in config.parameters:
-        digest = config.parameters[DIGEST].string_value
+    if DIGEST_PARAMETER in config.parameters:
+        digest = config.parameters[DIGEST_PARAMETER].string_value
         if digest != spec.sha256:
-            differ.append(f"{DIGEST} is {digest} and should be {spec.sha256}")
+            differ.append(f"{DIGEST_PARAMETER} is {digest} and should be {spec.sha256}")
     return differ
 
 

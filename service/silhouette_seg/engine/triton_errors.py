@@ -8,9 +8,9 @@ from silhouette_seg.errors import (
     ServiceError,
 )
 
-BROKEN = ("INTERNAL", "UNKNOWN")
+MODEL_FAILURE_STATUSES = ("INTERNAL", "UNKNOWN")
 """What a model answers that fails, and what the server does whose Python stub is dead."""
-LEAVING = (
+SHUTDOWN_TEXTS = (
     "Server is stopping",
     "Server exiting",
     "is not at ready state",
@@ -18,7 +18,7 @@ LEAVING = (
 )
 
 
-def fault_of(status: str, text: str, *, known: bool) -> ServiceError:
+def error_from_status(status: str, text: str, *, known: bool) -> ServiceError:
     """`known` says that the model was there before.
 
     UNAVAILABLE means four things that only its text tells apart. The text is for us alone: it may
@@ -28,8 +28,8 @@ def fault_of(status: str, text: str, *, known: bool) -> ServiceError:
         case "UNAVAILABLE" if "maximum queue size" in text:
             return Overloaded("Too many images are waiting", retry_after_s=1)
         case "UNAVAILABLE" if "Request timeout expired" in text:
-            return waited_too_long()
-        case "UNAVAILABLE" if any(said in text for said in LEAVING):
+            return queue_timeout_error()
+        case "UNAVAILABLE" if any(said in text for said in SHUTDOWN_TEXTS):
             return _restarting()
         case "UNAVAILABLE" | "CANCELLED":
             return EngineDown("The inference server is not there")
@@ -38,7 +38,7 @@ def fault_of(status: str, text: str, *, known: bool) -> ServiceError:
         case "NOT_FOUND":
             return EngineFailed("The inference server does not have the model")
         case "DEADLINE_EXCEEDED":
-            return deadline_passed()
+            return deadline_error()
     return EngineFailed("The inference engine failed")
 
 
@@ -46,9 +46,9 @@ def _restarting() -> EngineDown:
     return EngineDown("The inference server is restarting", retry_after_s=1)
 
 
-def waited_too_long() -> Overloaded:
+def queue_timeout_error() -> Overloaded:
     return Overloaded("The image waited too long for the model", retry_after_s=1)
 
 
-def deadline_passed() -> DeadlineExceeded:
+def deadline_error() -> DeadlineExceeded:
     return DeadlineExceeded("The model did not answer in time")

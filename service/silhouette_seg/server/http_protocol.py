@@ -11,10 +11,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from silhouette_seg.api.middleware.security_headers import HEADERS
+from silhouette_seg.api.middleware.security_headers import SECURITY_HEADERS
 from silhouette_seg.api.problem_details import problem
 from silhouette_seg.errors import BadRequest, BodyTooSlow, ServiceError
-from silhouette_seg.telemetry import IDENTITY, identify
+from silhouette_seg.telemetry import IDENTITY, read_identity
 
 MAX_HEAD_BYTES = 32 * 1024
 """Of the line and headers of a request, and of what follows a chunked body."""
@@ -152,13 +152,13 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, error: ServiceError) -> None:
         """Before there is a request that the application could answer."""
-        identity = identify(None, None)
+        identity = read_identity(None, None)
         token = IDENTITY.set(identity)
         try:
             answer = problem({"path": "*"}, error)
         finally:
             IDENTITY.reset(token)
-        answer.headers.update(HEADERS)
+        answer.headers.update(SECURITY_HEADERS)
         answer.headers.update({"Connection": "close", "X-Request-Id": identity.request_id})
         lines = [b"%s: %s\r\n" % header for header in answer.raw_headers]
         body = bytes(answer.body)

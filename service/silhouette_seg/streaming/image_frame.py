@@ -1,6 +1,6 @@
 """Processes one frame of a stream that arrives, and is returned, as an image file."""
 
-from silhouette_seg.pipeline.photo import Rendered, render
+from silhouette_seg.pipeline.photo import RenderedImage, render_file
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.vision.codec.decode import (
     Frame,
@@ -18,22 +18,22 @@ MAX_FRAME_PIXELS = 4096 * 2160
 
 async def process_frame(
     session: StreamSession, data: bytes | memoryview, limits: ImageLimits
-) -> Rendered:
+) -> RenderedImage:
     """Decodes, segments and renders the next frame of a stream with the session's options.
 
     Raises errors.ServiceError for an invalid frame and for a failure of the engine.
     """
     options = session.options
 
-    def load(at_least: Size) -> Frame:
+    def load(min_size: Size) -> Frame:
         header = read_header(data)
         check_limits(header, limits)
-        return _decode(data, header, at_least, options)
+        return _decode(data, header, min_size, options)
 
     return await session.segment(
         load,
-        lambda frame, found: render(
-            options.look,
+        lambda frame, found: render_file(
+            options.render,
             options.image_format,
             frame,
             session.scaled_background(options.picture, frame.photo_hw),
@@ -55,6 +55,6 @@ def _decode(
 ) -> Frame:
     """Decodes a frame at the size of its result, or of the model's input if that is a mask."""
     result_hw = scale_to_fit(header.upright_hw, options.size)
-    if options.look.only_mask:
+    if options.render.only_mask:
         return Frame(decode(data, header, at_least=at_least).rgb, result_hw)
     return Frame(shrink(decode(data, header, at_least=result_hw).rgb, result_hw), result_hw)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from silhouette_seg.engine.base import DEADLINE, PRIORITY, Priority
 from silhouette_seg.errors import DeadlineExceeded
-from silhouette_seg.pipeline.options import Look, Output
+from silhouette_seg.pipeline.options import Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.streaming.temporal_context import StreamContext
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
@@ -44,7 +44,7 @@ class StreamOptions:
     """The model and the rendering of a stream. A change replaces the whole, between two frames."""
 
     segmenter: Segmenter
-    look: Look = field(default_factory=Look)
+    render: RenderOptions = field(default_factory=RenderOptions)
     format: ImageFormat | None = None
     """Requested format of results that are image files; None: see `image_format`."""
     size: int | None = None
@@ -52,14 +52,14 @@ class StreamOptions:
     smoothing: float = DEFAULT_SMOOTHING
     """Strength of the temporal smoothing, 0..1."""
     picture: Frame | None = field(default=None, repr=False, compare=False)
-    """The background image if `look.background` is a Picture, else None."""
+    """The background image if `render.background` is a BackgroundImage, else None."""
 
     @property
     def image_format(self) -> ImageFormat:
         """The requested format; by default JPEG for a composite, and PNG where alpha is exact."""
         if self.format is not None:
             return self.format
-        return ImageFormat.JPEG if self.look.output is Output.COMPOSITE else ImageFormat.PNG
+        return ImageFormat.JPEG if self.render.output is Output.COMPOSITE else ImageFormat.PNG
 
 
 class StreamSession:
@@ -110,6 +110,6 @@ class StreamSession:
         """Segments the next frame of this stream. Arguments and errors as of `Segmenter.run`."""
         token = PRIORITY.set(Priority.LIVE)
         try:
-            return await self._options.segmenter.run(load, finish, memory=self._context)
+            return await self._options.segmenter.run(load, finish, context=self._context)
         finally:
             PRIORITY.reset(token)

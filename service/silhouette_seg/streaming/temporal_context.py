@@ -46,8 +46,8 @@ class StreamContext:
         """Discards the state before the next frame. A frame in progress is not affected."""
         self._reset_requested = True
 
-    def recall(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
-        """See segmenter.Memory."""
+    def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
+        """See segmenter.TemporalContext."""
         self._current = _TimedImage(image, photo_hw, self._clock())
         reset, self._reset_requested = self._reset_requested, False
         if reset or not self._continues(self._current):
@@ -56,10 +56,10 @@ class StreamContext:
             return np.zeros(image.shape[:2], np.uint8)
         return damped_prior(self._previous.alpha)
 
-    def keep(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """See segmenter.Memory."""
+    def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """See segmenter.TemporalContext."""
         if self._current is None:
-            raise ValueError("a mask is kept of the frame that was recalled for")
+            raise ValueError("update() needs a prior() call for the same frame")
         image, smoothed = self._current.image, alpha
         if self._previous is not None:
             smoothed = smooth(alpha, image, self._previous, self.smoothing)

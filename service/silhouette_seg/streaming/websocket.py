@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from silhouette_seg.admission.stream_limit import StreamLimits
 from silhouette_seg.errors import BadRequest, ServiceError, UnprocessableImage, UnsupportedImageType
-from silhouette_seg.pipeline.photo import Rendered
+from silhouette_seg.pipeline.photo import RenderedImage
 from silhouette_seg.streaming.image_frame import process_frame
 from silhouette_seg.streaming.latest_slot import LatestSlot
 from silhouette_seg.streaming.protocol import (
@@ -272,7 +272,7 @@ class WebSocketStream:
         age_s = perf_counter() - pending.arrived_s
         telemetry = self._environment.telemetry
         telemetry.observe_image(self.model, rendered.stages, rendered, kind="frame")
-        telemetry.observe_frame(TRANSPORT, age_s)
+        telemetry.observe_frame_age(TRANSPORT, age_s)
         flags = MessageFlags.FOREGROUND if rendered.quality.foreground else MessageFlags.NONE
         height, width = rendered.size_hw
         return pack_result(
@@ -281,7 +281,7 @@ class WebSocketStream:
             rendered.body,
         )
 
-    async def _process(self, body: memoryview) -> Rendered:
+    async def _process(self, body: memoryview) -> RenderedImage:
         async with frame_deadline(self._environment.limits.frame_s):
             return await process_frame(self._session, body, self._environment.frame_limits)
 

@@ -1,33 +1,38 @@
 """What an operator sees: metrics, request ids, log lines, traces."""
 
-from silhouette_seg.telemetry.logs import JsonFormatter, TextFormatter, fields, logging_config
-from silhouette_seg.telemetry.loop_lag import watch_loop
+from silhouette_seg.telemetry.logs import JsonFormatter, TextFormatter, log_fields, logging_config
+from silhouette_seg.telemetry.loop_lag import monitor_loop_lag
 from silhouette_seg.telemetry.metrics import (
-    METRICS_TYPE,
-    Answered,
+    METRICS_CONTENT_TYPE,
+    RequestRecord,
     Telemetry,
     Transport,
     server_timing,
 )
-from silhouette_seg.telemetry.request_id import IDENTITY, Identity, identify, read_traceparent
-from silhouette_seg.telemetry.tracing import NoTracing, Tracing, open_tracing
+from silhouette_seg.telemetry.request_id import (
+    IDENTITY,
+    Identity,
+    parse_trace_id,
+    read_identity,
+)
+from silhouette_seg.telemetry.tracing import NoOpTracing, Tracing, open_tracing
 
 __all__ = [
     "IDENTITY",
-    "METRICS_TYPE",
-    "Answered",
+    "METRICS_CONTENT_TYPE",
     "Identity",
     "JsonFormatter",
-    "NoTracing",
+    "NoOpTracing",
+    "RequestRecord",
     "Telemetry",
     "TextFormatter",
     "Tracing",
     "Transport",
-    "fields",
-    "identify",
+    "log_fields",
     "logging_config",
+    "monitor_loop_lag",
     "open_tracing",
-    "read_traceparent",
+    "parse_trace_id",
+    "read_identity",
     "server_timing",
-    "watch_loop",
 ]

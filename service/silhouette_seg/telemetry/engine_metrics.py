@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Engines:
+class EngineMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._queued = Gauge(
             "silhouette_queue_depth",
@@ -42,34 +42,34 @@ class Engines:
             ("model",),
             registry=registry,
         )
-        self._models = _Models()
+        self._models = _ModelInfo()
         registry.register(self._models)
 
     def observe_batch(self, model: str, rows: int) -> None:
         self._batch_rows.labels(model).observe(rows)
 
-    def failed(self, model: str, error: Exception) -> None:
+    def count_failure(self, model: str, error: Exception) -> None:
         code = getattr(error, "code", None)
         self._failures.labels(model, code if isinstance(code, str) else "internal").inc()
 
-    def watch_queue(self, model: str, depth: Callable[[], int]) -> None:
+    def track_queue_depth(self, model: str, depth: Callable[[], int]) -> None:
         """Asks `depth` whenever the metrics are read."""
         self._queued.labels(model).set_function(depth)
 
-    def watch_degraded(self, model: str, degraded: Callable[[], bool]) -> None:
+    def track_degraded(self, model: str, degraded: Callable[[], bool]) -> None:
         """Asks `degraded` whenever the metrics are read."""
         self._degraded.labels(model).set_function(degraded)
 
-    def watch_failing(self, model: str, failing: Callable[[], bool]) -> None:
+    def track_failing(self, model: str, failing: Callable[[], bool]) -> None:
         """Asks `failing` whenever the metrics are read."""
         self._failing.labels(model).set_function(failing)
 
-    def watch_model(self, model: str, digest: str, provider: Callable[[], str]) -> None:
+    def track_model(self, model: str, digest: str, provider: Callable[[], str]) -> None:
         """Asks `provider` whenever the metrics are read: that of another server may change."""
         self._models.known[model] = digest, provider
 
 
-class _Models(Collector):
+class _ModelInfo(Collector):
     """An info metric whose labels are asked for when it is read."""
 
     def __init__(self) -> None:

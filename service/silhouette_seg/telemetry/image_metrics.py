@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-Kind = Literal["photo", "frame", "tensors"]
+ImageKind = Literal["photo", "frame", "tensors"]
 """Of a request, of a stream, and of `/v2`, where nobody knows what they show."""
 
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -46,13 +46,13 @@ class Found(Protocol):
     @property
     def quality(self) -> Quality: ...
     @property
-    def routed(self) -> Routed | None: ...
+    def decision(self) -> Routed | None: ...
     @property
-    def looks(self) -> int: ...
+    def passes(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Meters:
+class _ModelMetrics:
     """Of the images of one model and kind."""
 
     present: Counter
@@ -63,7 +63,7 @@ class _Meters:
     connectivity: Histogram
 
 
-class Images:
+class ImageMetrics:
     """Labels are few: models are the operator's, and the rest are of this program. Where they are
     looked up for every image that is done once: it costs more than to count.
     """
@@ -94,13 +94,13 @@ class Images:
             ("model",),
             registry=registry,
         )
-        self._confidence = _shares(
+        self._confidence = _share_histogram(
             registry, "confidence", "Confidence of masks that show a person.", CONFIDENCE_BUCKETS
         )
-        self._coverage = _shares(
+        self._coverage = _share_histogram(
             registry, "coverage", "Share of the picture that the person covers.", COVERAGE_BUCKETS
         )
-        self._connectivity = _shares(
+        self._connectivity = _share_histogram(
             registry,
             "connectivity",
             "Share of the person that is in one piece.",
@@ -108,17 +108,17 @@ class Images:
         )
 
         self._stage_of = cache(self._seconds.labels)
-        self._found_of = cache(self._meters)
+        self._found_of = cache(self._model_metrics)
 
-    def took(self, model: str, kind: Kind, seconds: Mapping[str, float]) -> None:
+    def observe_stages(self, model: str, kind: ImageKind, seconds: Mapping[str, float]) -> None:
         for stage, spent_s in seconds.items():
             self._stage_of(model, stage, kind).observe(spent_s)
 
-    def found(self, model: str, kind: Kind, found: Found) -> None:
+    def observe_mask(self, model: str, kind: ImageKind, found: Found) -> None:
         meters, quality = self._found_of(model, kind), found.quality
-        if found.routed is not None:
-            self._domains.labels(model, kind, found.routed.domain.label).inc()
-        if found.looks > 1:
+        if found.decision is not None:
+            self._domains.labels(model, kind, found.decision.domain.label).inc()
+        if found.passes > 1:
             meters.second_looks.inc()
         if not quality.foreground:
             meters.none.inc()
@@ -128,8 +128,8 @@ class Images:
         meters.coverage.observe(quality.coverage)
         meters.connectivity.observe(quality.connectivity)
 
-    def _meters(self, model: str, kind: Kind) -> _Meters:
-        return _Meters(
+    def _model_metrics(self, model: str, kind: ImageKind) -> _ModelMetrics:
+        return _ModelMetrics(
             present=self._images.labels(model, kind, "present"),
             none=self._images.labels(model, kind, "none"),
             second_looks=self._second_looks.labels(model),
@@ -139,7 +139,7 @@ class Images:
         )
 
 
-def _shares(
+def _share_histogram(
     registry: CollectorRegistry, name: str, meaning: str, buckets: tuple[float, ...]
 ) -> Histogram:
     labels = ("model", "kind")

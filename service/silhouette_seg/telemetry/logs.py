@@ -7,16 +7,16 @@ from typing import Any, Literal
 
 from silhouette_seg.telemetry.request_id import IDENTITY
 
-FIELDS = "fields"
+FIELDS_ATTRIBUTE = "log_fields"
 """Attribute of a record: what its message says, by name."""
 
 
-def fields(**known: object) -> dict[str, dict[str, object]]:
+def log_fields(**known: object) -> dict[str, dict[str, object]]:
     """For `extra=` of a log call: JSON lines have these by name, text lines the message alone.
 
     What is None is left out. As in a message, nothing in it may be made up by a client.
     """
-    return {FIELDS: {name: value for name, value in known.items() if value is not None}}
+    return {FIELDS_ATTRIBUTE: {name: value for name, value in known.items() if value is not None}}
 
 
 class _UtcFormatter(logging.Formatter):
@@ -39,7 +39,7 @@ class TextFormatter(_UtcFormatter):
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return _one_line(super().formatMessage(record))
+        return _escape_control_characters(super().formatMessage(record))
 
 
 class JsonFormatter(_UtcFormatter):
@@ -57,13 +57,13 @@ class JsonFormatter(_UtcFormatter):
             event["request_id"] = identity.request_id
             if identity.trace_id:
                 event["trace_id"] = identity.trace_id
-        event = getattr(record, FIELDS, {}) | event
+        event = getattr(record, FIELDS_ATTRIBUTE, {}) | event
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
         return json.dumps(event, default=str)
 
 
-def _one_line(text: str) -> str:
+def _escape_control_characters(text: str) -> str:
     """A line break, or what moves a terminal's cursor, would pass for a line of its own."""
     if text.isprintable():
         return text

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import NoReturn
 
-EVERY_S = 0.1
+SAMPLE_INTERVAL_S = 0.1
 """A stall as long is seen always, a shorter one as often as it is long."""
 
 
-async def watch_loop(
+async def monitor_loop_lag(
     observe: Callable[[float], object],
     *,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -18,6 +18,6 @@ async def watch_loop(
     """Tells `observe`, until it is cancelled, by how many seconds the loop woke it too late."""
     while True:
         # Not the loop's clock: uvloop's counts whole milliseconds.
-        due = clock() + EVERY_S
-        await sleep(EVERY_S)
+        due = clock() + SAMPLE_INTERVAL_S
+        await sleep(SAMPLE_INTERVAL_S)
         observe(max(0.0, clock() - due))

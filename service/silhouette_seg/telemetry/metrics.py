@@ -21,10 +21,10 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from silhouette_seg.telemetry.engine_metrics import Engines
-from silhouette_seg.telemetry.image_metrics import Found, Images, Kind
-from silhouette_seg.telemetry.queue_metrics import Line
-from silhouette_seg.telemetry.tracing import InferenceSpan, NoTracing, Tracing
+from silhouette_seg.telemetry.engine_metrics import EngineMetrics
+from silhouette_seg.telemetry.image_metrics import Found, ImageKind, ImageMetrics
+from silhouette_seg.telemetry.queue_metrics import QueueMetrics
+from silhouette_seg.telemetry.tracing import InferenceSpan, NoOpTracing, Tracing
 
 REQUEST_BUCKETS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075),
@@ -35,12 +35,12 @@ FRAME_BUCKETS = (0.005, 0.01, 0.02, 0.033, 0.05, 0.066, 0.1, 0.15, 0.25, 0.5, 1.
 """Among them one and two frames of a camera with thirty a second."""
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 Transport = Literal["websocket", "webrtc"]
-METRICS_TYPE = CONTENT_TYPE_LATEST
+METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 """Content type of `Telemetry.exposition`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class RequestRecord:
     """One request, when it is over."""
 
     route: str
@@ -60,12 +60,12 @@ class Telemetry:
 
     def __init__(self, tracing: Tracing | None = None) -> None:
         self.registry = CollectorRegistry()
-        self.tracing = tracing or NoTracing()
+        self.tracing = tracing or NoOpTracing()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._images = Images(self.registry)
-        self.engines = Engines(self.registry)
-        self.line = Line(self.registry)
+        self._images = ImageMetrics(self.registry)
+        self.engines = EngineMetrics(self.registry)
+        self.line = QueueMetrics(self.registry)
         self._add_requests()
         self._add_streams()
         self._add_process()
@@ -101,7 +101,7 @@ class Telemetry:
         self._seconds_of = cache(self._request_seconds.labels)
         self._bytes_in_of = cache(self._request_bytes.labels)
         self._bytes_out_of = cache(self._response_bytes.labels)
-        self.in_flight = Gauge(
+        self.requests_in_flight = Gauge(
             "silhouette_requests_in_flight", "Requests in work.", registry=self.registry
         )
 
@@ -148,10 +148,10 @@ class Telemetry:
             registry=self.registry,
         )
 
-    def is_version(self, version: str) -> None:
+    def set_version(self, version: str) -> None:
         self._info.info({"version": version})
 
-    def count_request(self, answered: Answered) -> None:
+    def count_request(self, answered: RequestRecord) -> None:
         route = answered.route
         self._count_of(route, answered.status, answered.code).inc()
         self._seconds_of(route).observe(answered.seconds)
@@ -162,66 +162,66 @@ class Telemetry:
         self._batch_photos.labels(status, code).inc()
 
     @contextmanager
-    def stream(self, transport: Transport) -> Iterator[None]:
+    def track_stream(self, transport: Transport) -> Iterator[None]:
         """One more, until the block ends."""
         with self._streams.labels(transport).track_inprogress():
             yield
 
-    def count_end(self, transport: Transport, reason: str) -> None:
+    def count_stream_end(self, transport: Transport, reason: str) -> None:
         """Of a stream; `reason` is one of ours, never a peer's words."""
         self._ended.labels(transport, reason).inc()
 
     def count_frame(self, transport: Transport, outcome: str) -> None:
         self._frames.labels(transport, outcome).inc()
 
-    def observe_frame(self, transport: Transport, seconds: float) -> None:
+    def observe_frame_age(self, transport: Transport, seconds: float) -> None:
         """From its arrival to its result."""
         self._frame_seconds.labels(transport).observe(seconds)
 
     def observe_image(
-        self, model: str, stages: Mapping[str, float], found: Found, *, kind: Kind = "photo"
+        self, model: str, stages: Mapping[str, float], found: Found, *, kind: ImageKind = "photo"
     ) -> None:
         """Seconds by stage, and what was found."""
         self.observe_stages(model, stages, kind=kind)
-        self._images.found(model, kind, found)
+        self._images.observe_mask(model, kind, found)
 
     def observe_stages(
-        self, model: str, stages: Mapping[str, float], *, kind: Kind = "photo"
+        self, model: str, stages: Mapping[str, float], *, kind: ImageKind = "photo"
     ) -> None:
         """Seconds by stage, of an image that is done now; in the metrics and in the trace."""
-        self._images.took(model, kind, stages)
-        self.tracing.stages(model, stages)
+        self._images.observe_stages(model, kind, stages)
+        self.tracing.record_stages(model, stages)
 
     @contextmanager
-    def inference(self, model: str) -> Iterator[InferenceSpan]:
+    def track_inference(self, model: str) -> Iterator[InferenceSpan]:
         """Around one call of an engine: what it raises is counted."""
-        with self.tracing.inference(model) as span:
+        with self.tracing.inference_span(model) as span:
             try:
                 yield span
             except Exception as error:
-                self.engines.failed(model, error)
+                self.engines.count_failure(model, error)
                 raise
 
-    def observe_lag(self, seconds: float) -> None:
+    def observe_loop_lag(self, seconds: float) -> None:
         self._lag.observe(seconds)
 
-    def watch_ready(self, ready: Callable[[], bool]) -> None:
+    def track_ready(self, ready: Callable[[], bool]) -> None:
         """Asks `ready` whenever the metrics are read."""
         self._ready.set_function(ready)
 
-    def read(self) -> Callable[[], bytes]:
+    def snapshot(self) -> Callable[[], bytes]:
         """As of now, what writes the answer to `GET /metrics`: for a thread, it takes twice as
         long as to read, and nothing else would be answered meanwhile.
         """
-        return partial(generate_latest, _Read(tuple(self.registry.collect())))
+        return partial(generate_latest, _Snapshot(tuple(self.registry.collect())))
 
     def exposition(self) -> bytes:
         """What `GET /metrics` answers."""
-        return self.read()()
+        return self.snapshot()()
 
 
 @dataclass(frozen=True, slots=True)
-class _Read(Collector):
+class _Snapshot(Collector):
     families: tuple[Metric, ...]
 
     def collect(self) -> Iterable[Metric]:

@@ -33,39 +33,39 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from silhouette_seg.telemetry.request_id import IDENTITY, Identity
-from silhouette_seg.telemetry.tracing import NO_INFERENCE, InferenceSpan, NoSpan, RequestSpan
+from silhouette_seg.telemetry.tracing import NO_OP_SPAN, InferenceSpan, NoOpSpan, RequestSpan
 
-SERVICE = "silhouette"
+SERVICE_NAME = "silhouette"
 TRACES_PATH = "/v1/traces"
 """Of the protocol, below the collector's address."""
-CLOSE_S = 2.0
+FLUSH_TIMEOUT_S = 2.0
 """For the last spans to be taken; a collector that is gone does not keep the service from going."""
-UNTRACED = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+UNTRACED_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Asked every few seconds by machines."""
-LIVE = ("queue", "infer")
+LIVE_STAGES = ("queue", "infer")
 """Stages that are spans of their own already."""
-LEAST_S = 0.0005
+MIN_SPAN_S = 0.0005
 """Of a wait that is worth a span."""
 
 
-class _Quiet(TypedDict):
+class _NoExceptionText(TypedDict):
     record_exception: bool
     set_status_on_exception: bool
 
 
-_QUIET: _Quiet = {"record_exception": False, "set_status_on_exception": False}
+_NO_EXCEPTION_TEXT: _NoExceptionText = {"record_exception": False, "set_status_on_exception": False}
 """What an exception says may be about a photo: a span has its code."""
-_WAITED: ContextVar[float] = ContextVar("waited", default=0.0)
+_ENGINE_WAIT_S: ContextVar[float] = ContextVar("waited", default=0.0)
 """Seconds that the image in work waited for engines."""
 _w3c = TraceContextTextMapPropagator()
 
 
-def open_otel(endpoint: str, version: str) -> "OtelTracing":
+def open_otel_tracing(endpoint: str, version: str) -> "OtelTracing":
     """Sends to the collector at that address, from a thread of the SDK's.
 
     What else OpenTelemetry's own variables say holds: sampler, headers, name of the service.
     """
-    ours = Resource({"service.name": SERVICE, "service.version": version})
+    ours = Resource({"service.name": SERVICE_NAME, "service.version": version})
     resource = ours.merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint.rstrip("/") + TRACES_PATH)
@@ -78,14 +78,14 @@ class OtelTracing:
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
-        self._tracer = provider.get_tracer(SERVICE)
+        self._tracer = provider.get_tracer(SERVICE_NAME)
 
     @contextmanager
-    def request(self, identity: Identity, method: str, path: str) -> Iterator[RequestSpan]:
-        if path in UNTRACED:
-            yield NoSpan(identity)
+    def request_span(self, identity: Identity, method: str, path: str) -> Iterator[RequestSpan]:
+        if path in UNTRACED_PATHS:
+            yield NoOpSpan(identity)
             return
-        _WAITED.set(0.0)
+        _ENGINE_WAIT_S.set(0.0)
         with self._tracer.start_as_current_span(
             method,
             context=_w3c.extract({"traceparent": identity.traceparent or ""}, Context()),
@@ -94,48 +94,50 @@ class OtelTracing:
                 "http.request.method": method,
                 "silhouette.request_id": identity.request_id,
             },
-            **_QUIET,
+            **_NO_EXCEPTION_TEXT,
         ) as span:
-            yield _Request(span, method, _own(identity, span))
+            yield _OtelRequestSpan(span, method, _with_span(identity, span))
 
     @contextmanager
-    def inference(self, model: str) -> Iterator[InferenceSpan]:
+    def inference_span(self, model: str) -> Iterator[InferenceSpan]:
         """Its span is what the engine passes on, in the place of the request's."""
         identity = IDENTITY.get()
         if identity is None or not trace.get_current_span().is_recording():
-            yield NO_INFERENCE
+            yield NO_OP_SPAN
             return
         with self._tracer.start_as_current_span(
-            "infer", attributes={"silhouette.model": model}, **_QUIET
+            "infer", attributes={"silhouette.model": model}, **_NO_EXCEPTION_TEXT
         ) as span:
-            token = IDENTITY.set(_own(identity, span))
+            token = IDENTITY.set(_with_span(identity, span))
             try:
-                yield _Inference(self, span)
+                yield _OtelInferenceSpan(self, span)
             except Exception as error:
-                _failed(span, getattr(error, "code", type(error).__name__))
+                _set_error(span, getattr(error, "code", type(error).__name__))
                 raise
             finally:
                 IDENTITY.reset(token)
 
-    def stages(self, model: str, seconds: Mapping[str, float]) -> None:
+    def record_stages(self, model: str, seconds: Mapping[str, float]) -> None:
         """Backwards from now. The wait for a turn, which comes first, is what is left of `queue`
         without the waits for engines.
         """
-        waited_s = _WAITED.get()
-        _WAITED.set(0.0)
+        waited_s = _ENGINE_WAIT_S.get()
+        _ENGINE_WAIT_S.set(0.0)
         if not trace.get_current_span().is_recording():
             return
         began = time_ns() - _ns(sum(seconds.values()))
         turn_s = max(0.0, seconds.get("queue", 0.0) - waited_s)
-        if turn_s >= LEAST_S:
-            self.lay("queue", began, turn_s)
+        if turn_s >= MIN_SPAN_S:
+            self.add_finished_span("queue", began, turn_s)
         began += _ns(turn_s)
         for stage, spent_s in {**seconds, "queue": waited_s}.items():
-            if stage not in LIVE:
-                self.lay(stage, began, spent_s, model=model)
+            if stage not in LIVE_STAGES:
+                self.add_finished_span(stage, began, spent_s, model=model)
             began += _ns(spent_s)
 
-    def lay(self, name: str, began: int, spent_s: float, *, model: str | None = None) -> None:
+    def add_finished_span(
+        self, name: str, began: int, spent_s: float, *, model: str | None = None
+    ) -> None:
         """A span that is over, below the current one; `began` in nanoseconds since 1970."""
         attributes = {"silhouette.model": model} if model else None
         span = self._tracer.start_span(name, start_time=began, attributes=attributes)
@@ -145,41 +147,41 @@ class OtelTracing:
         """Blocks while the last spans are sent, but not long."""
         sending = Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         sending.start()
-        sending.join(CLOSE_S)
+        sending.join(FLUSH_TIMEOUT_S)
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _OtelRequestSpan:
     _span: Span
     _method: str
     identity: Identity
 
-    def answered(self, route: str, status: int, code: str) -> None:
+    def set_response(self, route: str, status: int, code: str) -> None:
         self._span.update_name(f"{self._method} {route}")
         self._span.set_attributes(
             {"http.route": route, "http.response.status_code": status, "silhouette.code": code}
         )
         if status >= 500:
-            _failed(self._span, code)
+            _set_error(self._span, code)
 
 
 @dataclass(frozen=True, slots=True)
-class _Inference:
+class _OtelInferenceSpan:
     _tracing: OtelTracing
     _span: Span
 
-    def waited(self, queue_s: float) -> None:
-        _WAITED.set(_WAITED.get() + queue_s)
-        if queue_s >= LEAST_S and isinstance(self._span, ReadableSpan):
-            self._tracing.lay("queue", self._span.start_time or time_ns(), queue_s)
+    def set_queue_time(self, queue_s: float) -> None:
+        _ENGINE_WAIT_S.set(_ENGINE_WAIT_S.get() + queue_s)
+        if queue_s >= MIN_SPAN_S and isinstance(self._span, ReadableSpan):
+            self._tracing.add_finished_span("queue", self._span.start_time or time_ns(), queue_s)
 
 
-def _failed(span: Span, code: object) -> None:
+def _set_error(span: Span, code: object) -> None:
     span.set_attribute("error.type", str(code))
     span.set_status(StatusCode.ERROR)
 
 
-def _own(identity: Identity, span: Span) -> Identity:
+def _with_span(identity: Identity, span: Span) -> Identity:
     """With that span as what is passed on."""
     carrier: dict[str, str] = {}
     _w3c.inject(carrier, trace.set_span_in_context(span, Context()))

@@ -18,7 +18,7 @@ class Watched(Protocol):
     def wait_s(self) -> float: ...
 
 
-class Line:
+class QueueMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waiting = Gauge(
             "silhouette_photos_waiting", "Photos in line, undecoded.", registry=registry

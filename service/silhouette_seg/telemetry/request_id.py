@@ -26,19 +26,19 @@ _TRACEPARENT = re.compile(
 )
 
 
-def identify(request_id: str | None, traceparent: str | None) -> Identity:
+def read_identity(request_id: str | None, traceparent: str | None) -> Identity:
     """Takes over the caller's `X-Request-Id`, else the trace id, else makes an id.
 
     A request id that could not stand in a header and a log line as it is, is not taken over.
     """
-    trace_id = read_traceparent(traceparent or "")
+    trace_id = parse_trace_id(traceparent or "")
     parent = traceparent.strip() if traceparent and trace_id else None
     if request_id and _REQUEST_ID.fullmatch(request_id):
         return Identity(request_id, trace_id, parent)
     return Identity(trace_id or secrets.token_hex(16), trace_id, parent)
 
 
-def read_traceparent(header: str) -> str | None:
+def parse_trace_id(header: str) -> str | None:
     """The trace id of a W3C `traceparent`, None when the header is not valid."""
     match = _TRACEPARENT.fullmatch(header.strip())
     if match is None or match["version"] == "ff" or (match["version"] == "00" and match["more"]):

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from silhouette_seg.telemetry.request_id import Identity
 
-EXTRA = "otel"
+OTEL_EXTRA = "otel"
 """Of pyproject.toml: what brings OpenTelemetry's SDK."""
 
 
@@ -21,7 +21,7 @@ class RequestSpan(Protocol):
         """The caller's; where the request is traced, with our span in the place of the caller's."""
         ...
 
-    def answered(self, route: str, status: int, code: str) -> None:
+    def set_response(self, route: str, status: int, code: str) -> None:
         """`route` is the pattern, never the path that a client sent."""
         ...
 
@@ -29,7 +29,7 @@ class RequestSpan(Protocol):
 class InferenceSpan(Protocol):
     """One call of an engine."""
 
-    def waited(self, queue_s: float) -> None:
+    def set_queue_time(self, queue_s: float) -> None:
         """Of its time, before it ran."""
         ...
 
@@ -37,13 +37,13 @@ class InferenceSpan(Protocol):
 class Tracing(Protocol):
     """Told of what happens; `close` returns soon, whether or not anybody takes the last spans."""
 
-    def request(
+    def request_span(
         self, identity: Identity, method: str, path: str
     ) -> AbstractContextManager[RequestSpan]: ...
 
-    def inference(self, model: str) -> AbstractContextManager[InferenceSpan]: ...
+    def inference_span(self, model: str) -> AbstractContextManager[InferenceSpan]: ...
 
-    def stages(self, model: str, seconds: Mapping[str, float]) -> None:
+    def record_stages(self, model: str, seconds: Mapping[str, float]) -> None:
         """Of an image that is done now."""
         ...
 
@@ -51,7 +51,7 @@ class Tracing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NoSpan:
+class NoOpSpan:
     """Where nobody looks."""
 
     identity: Identity
@@ -67,24 +67,24 @@ class NoSpan:
     ) -> None:
         return None
 
-    def answered(self, route: str, status: int, code: str) -> None:
+    def set_response(self, route: str, status: int, code: str) -> None:
         pass
 
-    def waited(self, queue_s: float) -> None:
+    def set_queue_time(self, queue_s: float) -> None:
         pass
 
 
-NO_INFERENCE = NoSpan(Identity(""))
+NO_OP_SPAN = NoOpSpan(Identity(""))
 
 
-class NoTracing:
-    def request(self, identity: Identity, method: str, path: str) -> NoSpan:
-        return NoSpan(identity)
+class NoOpTracing:
+    def request_span(self, identity: Identity, method: str, path: str) -> NoOpSpan:
+        return NoOpSpan(identity)
 
-    def inference(self, model: str) -> NoSpan:
-        return NO_INFERENCE
+    def inference_span(self, model: str) -> NoOpSpan:
+        return NO_OP_SPAN
 
-    def stages(self, model: str, seconds: Mapping[str, float]) -> None:
+    def record_stages(self, model: str, seconds: Mapping[str, float]) -> None:
         pass
 
     def close(self) -> None:
@@ -97,10 +97,10 @@ def open_tracing(endpoint: str | None, version: str) -> Tracing:
     Raises ValueError when the SDK is not installed.
     """
     if endpoint is None:
-        return NoTracing()
+        return NoOpTracing()
     try:
         otel = import_module("silhouette_seg.telemetry.otel")
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is missing: install silhouette[{EXTRA}]") from error
-    opened: Tracing = otel.open_otel(endpoint, version)
+        raise ValueError(f"{error.name} is missing: install silhouette[{OTEL_EXTRA}]") from error
+    opened: Tracing = otel.open_otel_tracing(endpoint, version)
     return opened

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from silhouette_seg.engine.base import PRIORITY, Priority
-from silhouette_seg.engine.batcher import Batcher, BatchQueue, Entry
+from silhouette_seg.engine.batcher import Batcher, BatchQueue, QueueEntry
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import Draining, EngineFailed, Overloaded
 from tests.support.tiny_model import tiny_spec
@@ -16,16 +16,20 @@ from tests.support.tiny_model import tiny_spec
 SPEC = tiny_spec(size_hw=(2, 3))
 
 
-def entry(item: str = "", *, key: str = "a", rows: int = 1, deadline: float = 10) -> Entry[str]:
-    return Entry(item, key, rows, deadline)
+def entry(
+    item: str = "", *, key: str = "a", rows: int = 1, deadline: float = 10
+) -> QueueEntry[str]:
+    return QueueEntry(item, key, rows, deadline)
 
 
-def items(batch: list[Entry[str]]) -> str:
+def items(batch: list[QueueEntry[str]]) -> str:
     return "".join(one.item for one in batch)
 
 
 class TestQueue:
-    def queue(self, *entries: Entry[str], max_batch: int = 3, max_queue: int = 9) -> BatchQueue:
+    def queue(
+        self, *entries: QueueEntry[str], max_batch: int = 3, max_queue: int = 9
+    ) -> BatchQueue:
         queue: BatchQueue[str] = BatchQueue(max_batch=max_batch, max_queue=max_queue)
         for one in entries:
             queue.push(one)
@@ -132,9 +136,9 @@ class TestPriority:
         assert len(queue) == len(waiting) + 1
 
 
-def prioritised(letter: str, key: str = "k") -> Entry[str]:
+def prioritised(letter: str, key: str = "k") -> QueueEntry[str]:
     priority = Priority.LIVE if letter.isupper() else Priority.PHOTO
-    return Entry(letter, key, 1, 10, priority)
+    return QueueEntry(letter, key, 1, 10, priority)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -146,13 +150,13 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.queue: BatchQueue[int] = BatchQueue(max_batch=self.MAX_BATCH, max_queue=self.MAX_QUEUE)
-        self.waiting: deque[Entry[int]] = deque()
+        self.waiting: deque[QueueEntry[int]] = deque()
         self.now = 0
         self.pushed = 0
 
     @rule(key=st.sampled_from("ab"), rows=st.integers(1, 6), patience=st.integers(1, 5))
     def push(self, key, rows, patience):
-        one = Entry(self.pushed, key, rows, self.now + patience)
+        one = QueueEntry(self.pushed, key, rows, self.now + patience)
         self.pushed += 1
         if len(self.waiting) < self.MAX_QUEUE:
             self.queue.push(one)
@@ -237,31 +241,31 @@ async def test_nothing_waits_while_a_place_is_free(engine, call):
     target = batcher(engine, concurrency=2)
     await call(target, 1)
     await call(target, 2)
-    await engine.reached(2)
-    assert (engine.batches, target.queued) == ([1, 1], 0)
+    await engine.wait_for_batches(2)
+    assert (engine.batch_sizes, target.queued) == ([1, 1], 0)
 
 
 async def test_what_queued_meanwhile_becomes_one_batch(engine, call):
     engine.gate.clear()
     target = batcher(engine)
     calls = [await call(target, red) for red in range(4)]
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     assert target.queued == 3
     engine.gate.set()
     answers = await asyncio.gather(*calls)
     assert [reds(alpha) for alpha in answers] == [[0], [1], [2], [3]]
-    assert engine.batches == [1, 3]
+    assert engine.batch_sizes == [1, 3]
 
 
 async def test_rows_of_unequal_callers_are_told_apart(engine, call):
     engine.gate.clear()
     target = batcher(engine)
     calls = [await call(target, red, rows) for red, rows in [(9, 1), (1, 2), (2, 1), (3, 3)]]
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     engine.gate.set()
     answers = await asyncio.gather(*calls)
     assert [reds(alpha) for alpha in answers] == [[9], [1, 1], [2], [3, 3, 3]]
-    assert engine.batches == [1, 3, 3]
+    assert engine.batch_sizes == [1, 3, 3]
 
 
 async def test_the_model_bounds_the_batch_too(call):
@@ -271,18 +275,18 @@ async def test_the_model_bounds_the_batch_too(call):
     calls = [await call(target, red) for red in range(4)]
     engine.gate.set()
     await asyncio.gather(*calls)
-    assert engine.batches == [1, 2, 1]
+    assert engine.batch_sizes == [1, 2, 1]
 
 
 async def test_never_more_batches_inside_than_places(engine, call):
     engine.gate.clear()
     target = batcher(engine, max_batch=1, concurrency=2)
     calls = [await call(target, red) for red in range(5)]
-    await engine.reached(2)
+    await engine.wait_for_batches(2)
     assert (engine.running, target.queued) == (2, 3)
     engine.gate.set()
     await asyncio.gather(*calls)
-    assert engine.batches == [1] * 5
+    assert engine.batch_sizes == [1] * 5
 
 
 async def test_full_queue_refuses_at_once(engine, call):
@@ -325,13 +329,13 @@ async def test_a_failed_batch_fails_its_own_callers_only(engine, call):
     engine.gate.clear()
     target = batcher(engine, max_batch=2)
     calls = [await call(target, red) for red in range(5)]
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     engine.fail_next(EngineFailed("broken"))
     engine.gate.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(answer) for answer in answers[1:3]] == [EngineFailed, EngineFailed]
     assert [reds(answers[red]) for red in (0, 3, 4)] == [[0], [3], [4]]
-    assert engine.batches == [1, 2, 2]
+    assert engine.batch_sizes == [1, 2, 2]
 
 
 async def test_a_wrong_input_is_refused_before_it_meets_its_neighbours(engine, call):
@@ -363,34 +367,34 @@ async def test_a_caller_who_leaves_the_queue_is_not_run(engine, call):
     engine.gate.set()
     answers = await asyncio.gather(calls[0], calls[1], calls[3])
     assert [reds(alpha) for alpha in answers] == [[0], [1], [3]]
-    assert engine.batches == [1, 2]
+    assert engine.batch_sizes == [1, 2]
 
 
 async def test_a_batch_that_everybody_left_is_cancelled_and_its_place_is_free(engine, call):
     engine.gate.clear()
     target = batcher(engine)
     only = await call(target, 1)
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     only.cancel()
     await asyncio.wait([only])
     engine.gate.set()
     assert reds(await target.infer(image(2))) == [2]
-    assert engine.batches == [1, 1]
+    assert engine.batch_sizes == [1, 1]
 
 
 async def test_a_batch_that_somebody_still_wants_goes_on(engine, call):
     engine.gate.clear()
     target = batcher(engine)
     calls = [await call(target, red) for red in range(3)]
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     calls[0].cancel()
-    await engine.reached(2)
+    await engine.wait_for_batches(2)
     calls[1].cancel()
     await asyncio.wait([calls[1]])
     assert engine.running == 1
     engine.gate.set()
     assert reds(await calls[2]) == [2]
-    assert engine.batches == [1, 2]
+    assert engine.batch_sizes == [1, 2]
 
 
 async def test_a_caller_who_leaves_before_the_batch_began_frees_the_place(engine):
@@ -406,7 +410,7 @@ async def test_close_tells_whoever_is_left(engine, call):
     engine.gate.clear()
     target = batcher(engine)
     calls = [await call(target, red) for red in range(3)]
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     await target.close()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(answer) for answer in answers] == [Draining] * 3
@@ -421,7 +425,7 @@ async def test_wait_and_run_are_told_apart(engine, call):
     target = batcher(engine)
     clock = asyncio.get_running_loop()
     await call(target, 1)
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     created = clock.time()
     second = asyncio.create_task(target.infer_timed(image(2)))
     await asyncio.sleep(0)
@@ -452,11 +456,11 @@ async def test_callers_of_different_domains_share_a_batch_and_get_their_own():
         asyncio.create_task(target.infer({**image(64), "domain": np.array([domain])}))
         for domain in range(6)
     ]
-    await engine.reached(1)
+    await engine.wait_for_batches(1)
     engine.gate.set()
     answers = await asyncio.gather(*calls)
     assert [reds(alpha) for alpha in answers] == [[64 ^ domain] for domain in range(6)]
-    assert engine.batches == [1, 5]
+    assert engine.batch_sizes == [1, 5]
 
 
 @given(

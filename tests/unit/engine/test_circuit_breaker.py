@@ -1,6 +1,6 @@
 import pytest
 
-from silhouette_seg.engine.circuit_breaker import Breaker
+from silhouette_seg.engine.circuit_breaker import CircuitBreaker
 
 FAIL, TRIP, PASS, PROBE_PASSED, PROBE = "fail", "trip", "pass", "probe passed", "may probe"
 
@@ -24,30 +24,30 @@ FAIL, TRIP, PASS, PROBE_PASSED, PROBE = "fail", "trip", "pass", "probe passed", 
     ],
 )
 def test_opens_after_failures_in_a_row_and_closes_by_a_probe(events, open_at_the_end):
-    breaker = Breaker(failures=3, wait_s=5)
+    breaker = CircuitBreaker(failure_threshold=3, probe_interval_s=5)
     for event, now in events:
         {
-            FAIL: lambda now=now: breaker.failed(now),
+            FAIL: lambda now=now: breaker.record_failure(now),
             TRIP: lambda now=now: breaker.trip(now),
-            PASS: breaker.passed,
+            PASS: breaker.record_success,
             PROBE_PASSED: breaker.close,
-            PROBE: lambda now=now: breaker.may_probe(now),
+            PROBE: lambda now=now: breaker.try_probe(now),
         }[event]()
-    assert breaker.open is open_at_the_end
+    assert breaker.is_open is open_at_the_end
 
 
 def test_one_probe_each_time_the_wait_is_over():
-    breaker = Breaker(failures=1, wait_s=5)
-    breaker.failed(100)
+    breaker = CircuitBreaker(failure_threshold=1, probe_interval_s=5)
+    breaker.record_failure(100)
     asked = [(104.9, False), (105, True), (105, False), (109.9, False), (110, True), (110, False)]
-    assert [(now, breaker.may_probe(now)) for now, _ in asked] == asked
+    assert [(now, breaker.try_probe(now)) for now, _ in asked] == asked
 
 
-@pytest.mark.parametrize("fail", [Breaker.failed, Breaker.trip])
+@pytest.mark.parametrize("fail", [CircuitBreaker.record_failure, CircuitBreaker.trip])
 def test_a_probe_that_fails_begins_the_wait_anew(fail):
-    breaker = Breaker(failures=1, wait_s=5)
-    breaker.failed(100)
-    assert breaker.may_probe(105)
+    breaker = CircuitBreaker(failure_threshold=1, probe_interval_s=5)
+    breaker.record_failure(100)
+    assert breaker.try_probe(105)
     fail(breaker, 107)
-    assert not breaker.may_probe(111)
-    assert breaker.may_probe(112)
+    assert not breaker.try_probe(111)
+    assert breaker.try_probe(112)

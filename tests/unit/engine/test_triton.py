@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from grpc import StatusCode
 
-from silhouette_seg.engine import open_remote
+from silhouette_seg.engine import open_inference_server
 from silhouette_seg.engine.base import (
     DEADLINE,
     PRIORITY,
     Priority,
-    Terms,
+    TritonConfig,
     check_inputs,
-    falls_short,
+    is_degraded,
 )
-from silhouette_seg.engine.triton import differences, provider_of, target_of
-from silhouette_seg.engine.triton_errors import fault_of
+from silhouette_seg.engine.triton import config_differences, grpc_target, provider_of_config
+from silhouette_seg.engine.triton_errors import error_from_status
 from silhouette_seg.errors import (
     DeadlineExceeded,
     Draining,
@@ -29,7 +29,7 @@ from silhouette_seg.errors import (
     Unavailable,
 )
 from silhouette_seg.telemetry import IDENTITY, Identity
-from tests.support.fake_triton import PATIENCE_S, FakeTriton, config_of, listening
+from tests.support.fake_triton import PATIENCE_S, FakeTriton, model_config_of, serve_triton
 from tests.support.tiny_model import tiny_spec
 
 SPECS = [tiny_spec(name) for name in ("connectnet", "rcrnet", "md_trisenet", "face_detector")]
@@ -44,7 +44,7 @@ async def triton():
 
 @pytest.fixture
 async def port(triton):
-    async with listening(triton) as port:
+    async with serve_triton(triton) as port:
         yield port
 
 
@@ -55,7 +55,7 @@ async def connect():
 
         def open_model(port, spec=SPEC, **terms):
             url = port if isinstance(port, str) else f"127.0.0.1:{port}"
-            engine = open_remote("triton", Terms(url, **terms)).open(spec)
+            engine = open_inference_server("triton", TritonConfig(url, **terms)).open_engine(spec)
             stack.push_async_callback(engine.close)
             return engine
 
@@ -96,8 +96,8 @@ class TestAnswers:
 
     async def test_the_first_callers_look_the_model_up_once(self, triton, engine):
         await asyncio.gather(*(engine.infer(photo()) for _ in range(6)))
-        await engine.check()
-        assert triton.looked_up == 1
+        await engine.check_ready()
+        assert triton.config_requests == 1
 
     async def test_wrong_inputs_never_leave(self, triton, engine):
         with pytest.raises(ValueError, match="connectnet"):
@@ -211,10 +211,10 @@ class TestFaults:
 
     @pytest.mark.parametrize("text", ["Exceeds maximum queue size", "Request timeout expired"])
     def test_a_full_server_says_when_to_come_back(self, text):
-        assert fault_of("UNAVAILABLE", text, known=True).retry_after_s == 1
+        assert error_from_status("UNAVAILABLE", text, known=True).retry_after_s == 1
 
     def test_a_model_that_never_was_there_is_no_restart(self):
-        assert type(fault_of("NOT_FOUND", "unknown model", known=False)) is EngineFailed
+        assert type(error_from_status("NOT_FOUND", "unknown model", known=False)) is EngineFailed
 
     async def test_no_second_try_after_the_deadline(self, triton, engine):
         await engine.infer(photo())
@@ -246,23 +246,23 @@ class TestHeld:
 
     async def test_a_caller_that_leaves_takes_its_call_along(self, held, engine):
         call = asyncio.create_task(engine.infer(photo()))
-        await held.until(lambda: held.running == 1)
+        await held.wait_until(lambda: held.running == 1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await held.until(lambda: held.running == 0)
+        await held.wait_until(lambda: held.running == 0)
         assert held.cancelled == 1
 
     async def test_deadline_ends_the_call_there_too(self, held, connect, port):
         with pytest.raises(DeadlineExceeded):
             await connect(port, request_timeout_s=0.2).infer(photo())
-        await held.until(lambda: held.running == 0)
+        await held.wait_until(lambda: held.running == 0)
         assert len(held.calls) == 1
 
     async def test_no_more_than_agreed_are_there_at_once(self, held, connect, port):
         engine = connect(port, max_in_flight=2)
         calls = [asyncio.create_task(engine.infer_timed(photo(seed))) for seed in range(5)]
-        await held.until(lambda: held.running == 2)
+        await held.wait_until(lambda: held.running == 2)
         assert engine.queued == 3
         held.gate.set()
         answers = await asyncio.gather(*calls)
@@ -274,7 +274,7 @@ class TestHeld:
     async def test_waiting_too_long_for_a_place_is_overloaded(self, held, connect, port):
         engine = connect(port, max_in_flight=1, queue_timeout_s=0.05)
         first = asyncio.create_task(engine.infer(photo()))
-        await held.until(lambda: held.running == 1)
+        await held.wait_until(lambda: held.running == 1)
         with pytest.raises(Overloaded) as caught:
             await engine.infer(photo())
         assert caught.value.retry_after_s == 1
@@ -285,7 +285,7 @@ class TestHeld:
     async def test_a_caller_that_leaves_the_queue_makes_room(self, held, connect, port):
         engine = connect(port, max_in_flight=1)
         first = asyncio.create_task(engine.infer(photo()))
-        await held.until(lambda: held.running == 1)
+        await held.wait_until(lambda: held.running == 1)
         gone, third = [asyncio.create_task(engine.infer(photo(3))) for _ in range(2)]
         await asyncio.sleep(0)
         gone.cancel()
@@ -296,18 +296,18 @@ class TestHeld:
     async def test_closing_fails_who_waits_there_and_here(self, held, connect, port):
         engine = connect(port, max_in_flight=1)
         calls = [asyncio.create_task(engine.infer(photo())) for _ in range(2)]
-        await held.until(lambda: held.running == 1)
+        await held.wait_until(lambda: held.running == 1)
         await engine.close()
         ended = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(error) for error in ended] == [Draining, Draining]
-        await held.until(lambda: held.running == 0)
+        await held.wait_until(lambda: held.running == 0)
 
     async def test_closing_one_model_leaves_the_others_alone(self, held, port):
-        server = open_remote("triton", Terms(f"127.0.0.1:{port}"))
-        one, other = server.open(SPECS[0]), server.open(SPECS[1])
+        server = open_inference_server("triton", TritonConfig(f"127.0.0.1:{port}"))
+        one, other = server.open_engine(SPECS[0]), server.open_engine(SPECS[1])
         ending = asyncio.create_task(one.infer(photo()))
         staying = asyncio.create_task(other.infer(photo(spec=other.spec)))
-        await held.until(lambda: held.running == 2)
+        await held.wait_until(lambda: held.running == 2)
         await one.close()
         with pytest.raises(Draining):
             await ending
@@ -317,7 +317,7 @@ class TestHeld:
 
     async def test_a_caller_that_leaves_while_we_close_has_left(self, held, engine):
         call = asyncio.create_task(engine.infer(photo()))
-        await held.until(lambda: held.running == 1)
+        await held.wait_until(lambda: held.running == 1)
         call.cancel()
         await engine.close()
         with pytest.raises(asyncio.CancelledError):
@@ -329,7 +329,7 @@ class TestMetadata:
 
     @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
     def test_generated_configuration_differs_in_nothing(self, spec):
-        assert differences(spec, config_of(spec)) == []
+        assert config_differences(spec, model_config_of(spec)) == []
 
     @pytest.mark.parametrize(
         ("change", "said"),
@@ -370,7 +370,7 @@ class TestMetadata:
         change(triton.configs["md_trisenet"])
         engine = connect(port, tiny_spec("md_trisenet"))
         with pytest.raises(EngineFailed) as caught:
-            await engine.check()
+            await engine.check_ready()
         assert said in caught.value.detail
         assert "spec.json" in caught.value.detail
         with pytest.raises(EngineFailed):
@@ -379,25 +379,25 @@ class TestMetadata:
 
     @pytest.mark.parametrize(("digest", "differs"), [(SPEC.sha256, False), ("1" * 64, True)])
     def test_weights_are_those_of_the_spec_where_the_server_says_which(self, digest, differs):
-        config = config_of(SPEC)
+        config = model_config_of(SPEC)
         config.parameters["sha256"].string_value = digest
-        assert ("sha256" in "".join(differences(SPEC, config))) is differs
+        assert ("sha256" in "".join(config_differences(SPEC, config))) is differs
 
     def test_a_server_may_batch_more(self):
-        config = config_of(SPEC)
+        config = model_config_of(SPEC)
         config.max_batch_size = 64
-        assert differences(SPEC, config) == []
+        assert config_differences(SPEC, config) == []
 
     async def test_a_model_that_is_not_there_is_refused(self, connect, port):
         with pytest.raises(EngineFailed, match="does not have"):
-            await connect(port, tiny_spec("stranger")).check()
+            await connect(port, tiny_spec("stranger")).check_ready()
 
     async def test_a_model_that_is_not_ready_is_waited_for(self, triton, engine):
         triton.ready = False
         with pytest.raises(EngineDown, match="not ready"):
-            await engine.check()
+            await engine.check_ready()
         triton.ready = True
-        await engine.check()
+        await engine.check_ready()
 
     async def test_a_server_that_came_back_with_another_model_is_not_believed(self, triton, engine):
         await engine.infer(photo())
@@ -430,9 +430,9 @@ class TestDevice:
         ],
     )
     def test_provider_is_what_the_configuration_says(self, gpu, change, provider):
-        config = config_of(SPEC, gpu=gpu)
+        config = model_config_of(SPEC, gpu=gpu)
         change(config)
-        assert provider_of(config) == provider
+        assert provider_of_config(config) == provider
 
     @pytest.mark.parametrize(
         ("provider", "device", "short"),
@@ -450,13 +450,13 @@ class TestDevice:
         ],
     )
     def test_falls_short(self, provider, device, short):
-        assert falls_short(provider, device) is short
+        assert is_degraded(provider, device) is short
 
     @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
     async def test_asked_for_a_gpu_and_got_none_is_refused(self, connect, port, device):
         engine = connect(port, device=device)
         with pytest.raises(EngineFailed, match=f"{device} was asked for, and triton:cpu"):
-            await engine.check()
+            await engine.check_ready()
         assert engine.provider == "triton"
 
     async def test_degraded_goes_on_and_tells_the_truth(self, connect, port):
@@ -465,9 +465,9 @@ class TestDevice:
         assert engine.provider == "triton:cpu"
 
     async def test_a_gpu_is_welcome_unasked(self, connect):
-        async with listening(FakeTriton(SPECS, gpu=True)) as port:
+        async with serve_triton(FakeTriton(SPECS, gpu=True)) as port:
             engine = connect(port)
-            await engine.check()
+            await engine.check_ready()
             assert engine.provider == "triton:tensorrt"
 
 
@@ -488,7 +488,7 @@ class TestBreaking:
             await engine.infer(photo())
         assert caught.value.retry_after_s == 1
         with pytest.raises(EngineFailed, match="not working"):
-            await engine.check()
+            await engine.check_ready()
         assert len(triton.calls) == asked
 
     async def test_an_answer_between_failures_forgives_them(self, triton, engine):
@@ -497,14 +497,14 @@ class TestBreaking:
             await engine.infer(photo())
 
     async def test_a_probe_that_passes_brings_it_back(self, triton, connect, port):
-        engine = connect(port, probe_every_s=0)
+        engine = connect(port, probe_interval_s=0)
         await self.fail(triton, engine, 3)
         triton.calls.clear()
         np.testing.assert_array_equal(await engine.infer(photo(5)), photo(5)["image"][..., 0])
         probe, call = triton.calls
         assert set(probe.request.raw_input_contents[0]) == {0}
         assert call.request.raw_input_contents[0] == photo(5)["image"].tobytes()
-        await engine.check()
+        await engine.check_ready()
         await engine.infer(photo())
         assert len(triton.calls) == 3
 
@@ -516,7 +516,7 @@ class TestBreaking:
         await engine.infer(photo())
 
     async def test_a_probe_that_fails_does_not(self, triton, connect, port):
-        engine = connect(port, probe_every_s=0)
+        engine = connect(port, probe_interval_s=0)
         await self.fail(triton, engine, 3)
         triton.calls.clear()
         await self.fail(triton, engine, 2)
@@ -525,32 +525,32 @@ class TestBreaking:
 
     async def test_a_check_leaves_a_model_alone_that_answers(self, triton, engine):
         await engine.infer(photo())
-        await engine.check()
+        await engine.check_ready()
         assert len(triton.calls) == 1
 
     @pytest.fixture
     def idle(self, monkeypatch):
         """Any time without an answer is long."""
-        monkeypatch.setattr("silhouette_seg.engine.triton.IDLE_S", 0)
+        monkeypatch.setattr("silhouette_seg.engine.triton.MAX_SILENCE_S", 0)
 
     async def test_a_check_probes_what_was_not_heard_of_for_long(self, idle, triton, engine):
         await engine.infer(photo())
-        await engine.check()
+        await engine.check_ready()
         assert [set(call.request.raw_input_contents[0]) for call in triton.calls[1:]] == [{0}]
 
     async def test_a_model_that_never_worked_is_not_probed(self, idle, triton, engine):
-        await engine.check()
+        await engine.check_ready()
         assert triton.calls == []
 
     async def test_a_model_that_dies_unasked_is_found_by_the_check(
         self, idle, triton, connect, port
     ):
-        engine = connect(port, probe_every_s=60)
+        engine = connect(port, probe_interval_s=60)
         await engine.infer(photo())
         triton.failures = [INTERNAL]
         with pytest.raises(EngineFailed):
-            await engine.check()
-        for refused in (engine.check(), engine.infer(photo())):
+            await engine.check_ready()
+        for refused in (engine.check_ready(), engine.infer(photo())):
             with pytest.raises(EngineFailed, match="not working"):
                 await refused
         assert len(triton.calls) == 2
@@ -558,53 +558,53 @@ class TestBreaking:
     async def test_a_model_that_hangs_unasked_is_found_by_the_check(
         self, idle, triton, connect, port
     ):
-        engine = connect(port, probe_every_s=60)
+        engine = connect(port, probe_interval_s=60)
         await engine.infer(photo())
         triton.failures = [(StatusCode.DEADLINE_EXCEEDED, "")]
         with pytest.raises(EngineDown, match="does not answer"):
-            await engine.check()
+            await engine.check_ready()
         with pytest.raises(EngineFailed, match="not working"):
-            await engine.check()
+            await engine.check_ready()
 
     async def test_a_model_that_others_keep_busy_is_ready(self, idle, triton, engine):
         await engine.infer(photo())
         triton.failures = [(StatusCode.UNAVAILABLE, "Exceeds maximum queue size")]
-        await engine.check()
+        await engine.check_ready()
         await engine.infer(photo())
 
 
 class TestComingAndGoing:
     async def test_nobody_there_is_down(self, connect):
-        async with listening(FakeTriton(SPECS)) as port:
+        async with serve_triton(FakeTriton(SPECS)) as port:
             pass
         engine = connect(port)
         with pytest.raises(EngineDown):
             await engine.infer(photo())
         with pytest.raises(EngineDown):
-            await engine.check()
+            await engine.check_ready()
 
     async def test_a_name_that_does_not_resolve_is_down(self, connect):
         with pytest.raises(EngineDown):
-            await connect("triton.invalid:8001").check()
+            await connect("triton.invalid:8001").check_ready()
 
     async def test_a_server_that_comes_back_is_used_again(self, connect):
-        async with listening(FakeTriton(SPECS)) as port:
+        async with serve_triton(FakeTriton(SPECS)) as port:
             engine = connect(port)
             await engine.infer(photo())
         with pytest.raises(EngineDown):
             await engine.infer(photo())
-        async with listening(FakeTriton(SPECS), port):
+        async with serve_triton(FakeTriton(SPECS), port):
             await until_up(engine)
             await engine.infer(photo())
 
     async def test_a_server_that_does_not_answer_is_down(self, triton, connect, port):
         triton.gate.clear()
         with pytest.raises(EngineDown, match="does not answer"):
-            await connect(port, check_timeout_s=0.1).check()
+            await connect(port, check_timeout_s=0.1).check_ready()
 
     async def test_replicas_take_turns(self, connect):
         replicas = [FakeTriton(SPECS) for _ in range(2)]
-        async with listening(replicas[0]) as one, listening(replicas[1]) as two:
+        async with serve_triton(replicas[0]) as one, serve_triton(replicas[1]) as two:
             engine = connect(f"ipv4:127.0.0.1:{one},127.0.0.1:{two}")
             async with asyncio.timeout(PATIENCE_S):
                 while not all(replica.calls for replica in replicas):
@@ -612,8 +612,8 @@ class TestComingAndGoing:
 
     async def test_a_replica_that_dies_fails_nobody(self, connect):
         replicas = [FakeTriton(SPECS) for _ in range(2)]
-        async with listening(replicas[0]) as one:
-            async with listening(replicas[1]) as two:
+        async with serve_triton(replicas[0]) as one:
+            async with serve_triton(replicas[1]) as two:
                 engine = connect(f"ipv4:127.0.0.1:{one},127.0.0.1:{two}")
                 async with asyncio.timeout(PATIENCE_S):
                     while not all(replica.calls for replica in replicas):
@@ -621,15 +621,15 @@ class TestComingAndGoing:
                 for replica in replicas:
                     replica.gate.clear()
                 calls = [asyncio.create_task(engine.infer(photo(seed))) for seed in range(6)]
-                await replicas[1].until(lambda: replicas[1].running >= 2)
+                await replicas[1].wait_until(lambda: replicas[1].running >= 2)
             replicas[0].gate.set()
             for seed, alpha in enumerate(await asyncio.gather(*calls)):
                 np.testing.assert_array_equal(alpha, photo(seed)["image"][..., 0])
 
     async def test_one_channel_for_all_models_until_the_last_is_closed(self, port):
-        server = open_remote("triton", Terms(f"127.0.0.1:{port}"))
-        engines = [server.open(spec) for spec in SPECS]
-        await server.check()
+        server = open_inference_server("triton", TritonConfig(f"127.0.0.1:{port}"))
+        engines = [server.open_engine(spec) for spec in SPECS]
+        await server.check_ready()
         channel = server._channel
         for engine in engines[:-1]:
             await engine.close()
@@ -639,8 +639,8 @@ class TestComingAndGoing:
         assert channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
 
     async def test_opening_connects_to_nobody(self):
-        server = open_remote("triton", Terms("127.0.0.1:1"))
-        engine = server.open(SPEC)
+        server = open_inference_server("triton", TritonConfig("127.0.0.1:1"))
+        engine = server.open_engine(SPEC)
         assert server._channel is None
         await engine.close()
 
@@ -659,7 +659,7 @@ class TestComingAndGoing:
         ],
     )
     def test_every_address_of_a_name_is_a_replica(self, url, target):
-        assert target_of(url) == target
+        assert grpc_target(url) == target
 
 
 async def until_up(engine):
@@ -667,7 +667,7 @@ async def until_up(engine):
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
-                return await engine.check()
+                return await engine.check_ready()
             except EngineDown:
                 await asyncio.sleep(0.01)
 
@@ -676,7 +676,7 @@ def test_without_its_client_it_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "silhouette_seg.engine.triton")
     monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
     with pytest.raises(ValueError, match=r"install silhouette\[triton\]"):
-        open_remote("triton", Terms("127.0.0.1:1"))
+        open_inference_server("triton", TritonConfig("127.0.0.1:1"))
 
 
 def test_the_fake_takes_what_the_engine_takes():

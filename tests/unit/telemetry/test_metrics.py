@@ -10,9 +10,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from silhouette_seg.api.openapi import error_kinds
+from silhouette_seg.api.openapi import error_classes
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.telemetry import Answered, Telemetry
+from silhouette_seg.telemetry import RequestRecord, Telemetry
 from tests.support.documents import ROOT, blocks, quoted, rows
 
 DOCUMENT = ROOT / "docs/metrics.md"
@@ -34,7 +34,7 @@ TRITON = {
     "nv_inference_request_failure",
 }
 """tests/triton/test_metrics.py finds them in the real server's."""
-CODES = {kind.code for kind in error_kinds()} | {"ok", "client_gone", "internal"}
+CODES = {kind.code for kind in error_classes()} | {"ok", "client_gone", "internal"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Routed:
 class Found:
     """A person, as a matte tells of one."""
 
-    routed: Routed = Routed(Label("half_body"))
-    looks: int = 2
+    decision: Routed = Routed(Label("half_body"))
+    passes: int = 2
     foreground: bool = True
     coverage: float = 0.3
     connectivity: float = 1.0
@@ -66,22 +66,22 @@ class Found:
 def exercised() -> Telemetry:
     """One that has seen everything once."""
     telemetry = Telemetry()
-    telemetry.is_version("1.2.3")
-    telemetry.count_request(Answered("/v1/segment", 200))
+    telemetry.set_version("1.2.3")
+    telemetry.count_request(RequestRecord("/v1/segment", 200))
     telemetry.count_batch_photo(200, "ok")
     telemetry.observe_image("net", {"infer": 0.01}, Found())
-    with pytest.raises(EngineFailed), telemetry.inference("net"):
+    with pytest.raises(EngineFailed), telemetry.track_inference("net"):
         raise EngineFailed("broke")
     telemetry.count_frame("websocket", "result")
-    telemetry.observe_frame("websocket", 0.01)
-    telemetry.count_end("websocket", "idle")
-    telemetry.observe_lag(0.0)
+    telemetry.observe_frame_age("websocket", 0.01)
+    telemetry.count_stream_end("websocket", "idle")
+    telemetry.observe_loop_lag(0.0)
     engines = telemetry.engines
     engines.observe_batch("net", 1)
-    engines.watch_queue("net", lambda: 0)
-    engines.watch_degraded("net", lambda: False)
-    engines.watch_failing("net", lambda: False)
-    engines.watch_model("net", "0af7", lambda: "cpu")
+    engines.track_queue_depth("net", lambda: 0)
+    engines.track_degraded("net", lambda: False)
+    engines.track_failing("net", lambda: False)
+    engines.track_model("net", "0af7", lambda: "cpu")
     return telemetry
 
 

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.telemetry import (
     IDENTITY,
-    Answered,
     Identity,
     JsonFormatter,
+    RequestRecord,
     Telemetry,
     TextFormatter,
-    fields,
-    identify,
+    log_fields,
     logging_config,
-    read_traceparent,
+    monitor_loop_lag,
+    parse_trace_id,
+    read_identity,
     server_timing,
-    watch_loop,
 )
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -53,8 +53,8 @@ class Quality:
 @dataclass(frozen=True)
 class Matte:
     quality: Quality = Quality()
-    routed: Route | None = None
-    looks: int = 1
+    decision: Route | None = None
+    passes: int = 1
 
 
 @pytest.fixture
@@ -73,17 +73,21 @@ def read(telemetry):
 
 
 def test_requests_are_counted_by_route_status_and_code(telemetry, read):
-    telemetry.count_request(Answered("/v1/segment", 200))
+    telemetry.count_request(RequestRecord("/v1/segment", 200))
     for _ in range(2):
-        telemetry.count_request(Answered("/v1/segment", 503, "overloaded"))
+        telemetry.count_request(RequestRecord("/v1/segment", 503, "overloaded"))
     route = {"route": "/v1/segment"}
     assert read("requests_total", **route, status="200", code="ok") == 1
     assert read("requests_total", **route, status="503", code="overloaded") == 2
 
 
 def test_requests_have_a_duration_and_sizes_by_route(telemetry, read):
-    telemetry.count_request(Answered("/v1/segment", 200, "ok", 0.04, bytes_in=900, bytes_out=70))
-    telemetry.count_request(Answered("/v1/segment", 422, "x", 0.001, bytes_in=100, bytes_out=30))
+    telemetry.count_request(
+        RequestRecord("/v1/segment", 200, "ok", 0.04, bytes_in=900, bytes_out=70)
+    )
+    telemetry.count_request(
+        RequestRecord("/v1/segment", 422, "x", 0.001, bytes_in=100, bytes_out=30)
+    )
     assert read("request_seconds_count", route="/v1/segment") == 2
     assert read("request_seconds_bucket", route="/v1/segment", le="0.001") == 1
     assert read("request_seconds_bucket", route="/v1/segment", le="0.05") == 2
@@ -104,7 +108,7 @@ def test_stages_are_seconds_by_model_and_kind(telemetry, read):
 
 def test_an_image_tells_where_its_time_went_and_what_was_found(telemetry, read):
     routed = Route(Label("half_body"))
-    telemetry.observe_image("md_trisenet", PHOTO_STAGES, Matte(routed=routed, looks=2))
+    telemetry.observe_image("md_trisenet", PHOTO_STAGES, Matte(decision=routed, passes=2))
     photo = {"model": "md_trisenet", "kind": "photo"}
     assert read("stage_seconds_count", **photo, stage="infer") == 1
     assert read("images_total", **photo, foreground="present") == 1
@@ -126,16 +130,16 @@ def test_a_mask_of_nobody_is_counted_and_not_measured(telemetry, read):
 
 def test_an_engine_that_fails_is_counted_by_the_code_of_the_problem(telemetry, read):
     for error in (EngineFailed("broke"), EngineFailed("again"), ValueError("ours")):
-        with pytest.raises(type(error)), telemetry.inference("connectnet"):
+        with pytest.raises(type(error)), telemetry.track_inference("connectnet"):
             raise error
-    with telemetry.inference("connectnet") as watch:
-        watch.waited(0.1)
+    with telemetry.track_inference("connectnet") as watch:
+        watch.set_queue_time(0.1)
     assert read("engine_failures_total", model="connectnet", code="engine_failed") == 2
     assert read("engine_failures_total", model="connectnet", code="internal") == 1
 
 
 def test_a_caller_that_left_is_no_failure_of_the_engine(telemetry, read):
-    with pytest.raises(asyncio.CancelledError), telemetry.inference("connectnet"):
+    with pytest.raises(asyncio.CancelledError), telemetry.track_inference("connectnet"):
         raise asyncio.CancelledError
     assert b"silhouette_engine_failures_total{" not in telemetry.exposition()
 
@@ -143,8 +147,8 @@ def test_a_caller_that_left_is_no_failure_of_the_engine(telemetry, read):
 @pytest.mark.parametrize("name", ["queue_depth", "engine_degraded"])
 def test_engines_are_asked_when_the_metrics_are_read(telemetry, read, name):
     asked = {
-        "queue_depth": telemetry.engines.watch_queue,
-        "engine_degraded": telemetry.engines.watch_degraded,
+        "queue_depth": telemetry.engines.track_queue_depth,
+        "engine_degraded": telemetry.engines.track_degraded,
     }
     answers = [1]
     asked[name]("connectnet", lambda: answers[0])
@@ -155,7 +159,7 @@ def test_engines_are_asked_when_the_metrics_are_read(telemetry, read, name):
 
 def test_provider_of_a_model_is_asked_when_the_metrics_are_read(telemetry, read):
     provider = ["triton"]
-    telemetry.engines.watch_model("connectnet", "0af7", lambda: provider[0])
+    telemetry.engines.track_model("connectnet", "0af7", lambda: provider[0])
     labels = {"model": "connectnet", "digest": "sha256:0af7"}
     assert read("model_info", **labels, provider="triton") == 1
     provider[0] = "triton:cuda"
@@ -165,7 +169,7 @@ def test_provider_of_a_model_is_asked_when_the_metrics_are_read(telemetry, read)
 
 def test_batches_and_requests_in_work(telemetry, read):
     telemetry.engines.observe_batch("connectnet", 3)
-    with telemetry.in_flight.track_inprogress():
+    with telemetry.requests_in_flight.track_inprogress():
         assert read("requests_in_flight") == 1
     assert read("requests_in_flight") == 0
     assert read("batch_rows_sum", model="connectnet") == 3
@@ -173,20 +177,20 @@ def test_batches_and_requests_in_work(telemetry, read):
 
 def test_streams_are_those_that_are_there_and_none_is_zero(telemetry, read):
     assert read("streams", transport="webrtc") == 0
-    with telemetry.stream("websocket"), telemetry.stream("websocket"):
+    with telemetry.track_stream("websocket"), telemetry.track_stream("websocket"):
         assert read("streams", transport="websocket") == 2
         assert read("streams", transport="webrtc") == 0
     assert read("streams", transport="websocket") == 0
 
 
 def test_streams_end_for_reasons(telemetry, read):
-    telemetry.count_end("websocket", "idle")
+    telemetry.count_stream_end("websocket", "idle")
     assert read("streams_ended_total", transport="websocket", reason="idle") == 1
 
 
 def test_frames_have_outcomes_and_an_age(telemetry, read):
     telemetry.count_frame("websocket", "skipped")
-    telemetry.observe_frame("websocket", 0.03)
+    telemetry.observe_frame_age("websocket", 0.03)
     assert read("frames_total", transport="websocket", outcome="skipped") == 1
     assert read("frame_seconds_bucket", transport="websocket", le="0.033") == 1
     assert read("frame_seconds_bucket", transport="websocket", le="0.02") == 0
@@ -194,8 +198,8 @@ def test_frames_have_outcomes_and_an_age(telemetry, read):
 
 def test_release_and_readiness(telemetry, read):
     ready = [False]
-    telemetry.is_version("1.2.3")
-    telemetry.watch_ready(lambda: ready[0])
+    telemetry.set_version("1.2.3")
+    telemetry.track_ready(lambda: ready[0])
     assert read("info", version="1.2.3") == 1
     assert read("ready") == 0
     ready[0] = True
@@ -218,21 +222,21 @@ async def test_a_loop_that_stood_still_is_late(telemetry, read):
         now += asked_s + 0.04
 
     with pytest.raises(RuntimeError, match="StopIteration"):
-        await watch_loop(telemetry.observe_lag, sleep=oversleep, clock=lambda: now)
+        await monitor_loop_lag(telemetry.observe_loop_lag, sleep=oversleep, clock=lambda: now)
     assert read("loop_lag_seconds_count") == 2
     assert read("loop_lag_seconds_bucket", le="0.025") == 0
     assert read("loop_lag_seconds_bucket", le="0.05") == 2
 
 
 def test_metrics_are_as_of_when_they_were_read(telemetry):
-    telemetry.count_request(Answered("/", 200))
-    write = telemetry.read()
-    telemetry.count_request(Answered("/", 200))
+    telemetry.count_request(RequestRecord("/", 200))
+    write = telemetry.snapshot()
+    telemetry.count_request(RequestRecord("/", 200))
     assert b'silhouette_requests_total{code="ok",route="/",status="200"} 1.0' in write()
 
 
 def test_two_applications_share_no_numbers(telemetry, read):
-    Telemetry().count_request(Answered("/", 200))
+    Telemetry().count_request(RequestRecord("/", 200))
     assert read("requests_total", route="/", status="200", code="ok") is None
 
 
@@ -243,11 +247,11 @@ def test_server_timing_is_milliseconds_in_order():
 
 @pytest.mark.parametrize("version", ["00", "01"])
 def test_traceparent_gives_the_trace_id(version):
-    assert read_traceparent(f"{version}-{TRACE}-{PARENT}-01") == TRACE
+    assert parse_trace_id(f"{version}-{TRACE}-{PARENT}-01") == TRACE
 
 
 def test_a_later_traceparent_may_hold_more():
-    assert read_traceparent(f"01-{TRACE}-{PARENT}-01-more") == TRACE
+    assert parse_trace_id(f"01-{TRACE}-{PARENT}-01-more") == TRACE
 
 
 @pytest.mark.parametrize(
@@ -264,32 +268,32 @@ def test_a_later_traceparent_may_hold_more():
     ],
 )
 def test_an_invalid_traceparent_is_none(header):
-    assert read_traceparent(header) is None
+    assert parse_trace_id(header) is None
 
 
 def test_the_callers_request_id_is_taken_over():
-    assert identify("order-17", None) == Identity("order-17", None)
-    traced = identify("order-17", f" 00-{TRACE}-{PARENT}-01")
+    assert read_identity("order-17", None) == Identity("order-17", None)
+    traced = read_identity("order-17", f" 00-{TRACE}-{PARENT}-01")
     assert traced == Identity("order-17", TRACE, f"00-{TRACE}-{PARENT}-01")
 
 
 def test_a_trace_without_request_id_gives_its_own():
     header = f"00-{TRACE}-{PARENT}-01"
-    assert identify(None, header) == Identity(TRACE, TRACE, header)
+    assert read_identity(None, header) == Identity(TRACE, TRACE, header)
 
 
 def test_made_ids_differ():
-    assert identify(None, None).request_id != identify(None, None).request_id
+    assert read_identity(None, None).request_id != read_identity(None, None).request_id
 
 
 @pytest.mark.parametrize("unsafe", ["", "a b", "a\nb", "x" * 129, "é", '"'])
 def test_an_unsafe_request_id_is_replaced(unsafe):
-    assert identify(unsafe, None).request_id != unsafe
+    assert read_identity(unsafe, None).request_id != unsafe
 
 
 @given(st.text(), st.text())
 def test_any_headers_give_an_id_that_is_safe_everywhere(request_id, traceparent):
-    made = identify(request_id, traceparent).request_id
+    made = read_identity(request_id, traceparent).request_id
     assert 1 <= len(made) <= 128
     assert made.isascii()
     assert made.isprintable()
@@ -347,7 +351,7 @@ def logged(message, *args, **extra):
 
 @pytest.mark.usefixtures("identity")
 def test_fields_of_a_record_are_fields_of_its_json_line_and_not_of_its_text():
-    made = logged("%s %d", "POST", 200, **fields(method="POST", status=200, model=None))
+    made = logged("%s %d", "POST", 200, **log_fields(method="POST", status=200, model=None))
     event = json.loads(JsonFormatter().format(made))
     assert (event["method"], event["status"], event["message"]) == ("POST", 200, "POST 200")
     assert "model" not in event
@@ -360,7 +364,7 @@ def test_fields_of_a_record_are_fields_of_its_json_line_and_not_of_its_text():
 
 @pytest.mark.usefixtures("identity")
 def test_fields_hide_nothing_that_every_line_has():
-    event = json.loads(JsonFormatter().format(logged("said", **fields(level=1, request_id=2))))
+    event = json.loads(JsonFormatter().format(logged("said", **log_fields(level=1, request_id=2))))
     assert (event["level"], event["request_id"]) == ("INFO", "order-17")
 
 

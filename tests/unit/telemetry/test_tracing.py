@@ -11,9 +11,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.telemetry import IDENTITY, NoTracing, Telemetry, identify, open_tracing
-from silhouette_seg.telemetry.otel import UNTRACED, OtelTracing, open_otel
-from tests.support.otlp import collecting
+from silhouette_seg.telemetry import (
+    IDENTITY,
+    NoOpTracing,
+    Telemetry,
+    open_tracing,
+    read_identity,
+)
+from silhouette_seg.telemetry.otel import UNTRACED_PATHS, OtelTracing, open_otel_tracing
+from tests.support.otlp import run_collector
 
 ROOT = Path(__file__).resolve().parents[3]
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -44,7 +50,7 @@ def request_of(telemetry):
     """A request of a caller with that `traceparent`, as the middleware tells of it."""
 
     def enter(traceparent=None, path="/v1/segment"):
-        return telemetry.tracing.request(identify("order-17", traceparent), "POST", path)
+        return telemetry.tracing.request_span(read_identity("order-17", traceparent), "POST", path)
 
     return enter
 
@@ -71,7 +77,7 @@ def ids(span):
 
 def test_request_is_a_span_below_the_callers(request_of, spans):
     with request_of(f"00-{TRACE}-{PARENT}-01") as request:
-        request.answered("/v1/segment", 200, "ok")
+        request.set_response("/v1/segment", 200, "ok")
     span = spans()["POST /v1/segment"]
     assert ids(span)[0] == TRACE == request.identity.trace_id
     assert f"{span.parent.span_id:016x}" == PARENT
@@ -89,7 +95,7 @@ def test_request_is_a_span_below_the_callers(request_of, spans):
 
 def test_request_without_a_caller_begins_a_trace_that_its_log_lines_name(request_of, spans):
     with request_of() as request:
-        request.answered("/v1/segment", 200, "ok")
+        request.set_response("/v1/segment", 200, "ok")
     span = spans()["POST /v1/segment"]
     assert span.parent is None
     assert request.identity.trace_id == ids(span)[0]
@@ -99,7 +105,7 @@ def test_request_without_a_caller_begins_a_trace_that_its_log_lines_name(request
 @pytest.mark.parametrize(("status", "failed"), [(404, False), (503, True)])
 def test_what_is_our_fault_is_an_error(request_of, spans, status, failed):
     with request_of() as request:
-        request.answered("/v1/segment", status, "some_code")
+        request.set_response("/v1/segment", status, "some_code")
     (span,) = spans().values()
     assert (span.status.status_code is StatusCode.ERROR) is failed
     assert ("error.type" in span.attributes) is failed
@@ -110,7 +116,7 @@ def test_an_exception_is_told_of_by_its_code_alone(request_of, telemetry, spans)
         raise KeyError("canary")
     with request_of() as request:
         token = IDENTITY.set(request.identity)
-        with pytest.raises(EngineFailed), telemetry.inference("connectnet"):
+        with pytest.raises(EngineFailed), telemetry.track_inference("connectnet"):
             raise EngineFailed("canary")
         IDENTITY.reset(token)
     assert spans()["infer"].attributes["error.type"] == "engine_failed"
@@ -118,24 +124,24 @@ def test_an_exception_is_told_of_by_its_code_alone(request_of, telemetry, spans)
     assert not [span.name for span in spans().values() if "canary" in span.to_json()]
 
 
-@pytest.mark.parametrize("path", sorted(UNTRACED))
+@pytest.mark.parametrize("path", sorted(UNTRACED_PATHS))
 def test_what_machines_ask_all_the_time_is_not_traced(request_of, spans, path):
     with request_of(f"00-{TRACE}-{PARENT}-01", path=path) as request:
-        request.answered(path, 200, "ok")
+        request.set_response(path, 200, "ok")
     assert spans() == {}
     assert request.identity.traceparent == f"00-{TRACE}-{PARENT}-01"
 
 
 def test_a_caller_that_keeps_no_trace_gets_none_and_is_still_passed_on(request_of, spans):
     with request_of(f"00-{TRACE}-{PARENT}-00") as request:
-        request.answered("/v1/segment", 200, "ok")
+        request.set_response("/v1/segment", 200, "ok")
     assert spans() == {}
     assert request.identity.traceparent.startswith(f"00-{TRACE}-")
     assert request.identity.traceparent.endswith("-00")
 
 
 def test_an_engine_passes_on_the_span_of_its_own_work(inside, telemetry, spans):
-    with telemetry.inference("connectnet"):
+    with telemetry.track_inference("connectnet"):
         told = passed_on()
     assert told == ids(spans()["infer"])
     assert passed_on() == tuple(inside.identity.traceparent.split("-")[1:3])
@@ -144,16 +150,16 @@ def test_an_engine_passes_on_the_span_of_its_own_work(inside, telemetry, spans):
 
 
 def test_wait_for_an_engine_is_the_beginning_of_its_span(inside, telemetry, spans):
-    with telemetry.inference("connectnet") as watch:
-        watch.waited(0.25)
+    with telemetry.track_inference("connectnet") as watch:
+        watch.set_queue_time(0.25)
     queue, infer = spans()["queue"], spans()["infer"]
     assert queue.parent.span_id == infer.context.span_id
     assert (queue.start_time, queue.end_time - queue.start_time) == (infer.start_time, 250_000_000)
 
 
 def test_stages_lie_end_to_end_until_now_after_the_wait_for_a_turn(inside, telemetry, spans):
-    with telemetry.inference("connectnet") as watch:
-        watch.waited(0.0625)
+    with telemetry.track_inference("connectnet") as watch:
+        watch.set_queue_time(0.0625)
     telemetry.observe_stages("connectnet", STAGES)
     made = spans()  # of two that are called queue the later, which is the wait for a turn
     turn_s = STAGES["queue"] - 0.0625
@@ -172,8 +178,8 @@ def test_stages_lie_end_to_end_until_now_after_the_wait_for_a_turn(inside, telem
 
 
 def test_wait_of_one_image_is_not_that_of_the_next(inside, telemetry, exporter, spans):
-    with telemetry.inference("connectnet") as watch:
-        watch.waited(0.25)
+    with telemetry.track_inference("connectnet") as watch:
+        watch.set_queue_time(0.25)
     telemetry.observe_stages("connectnet", {"queue": 0.25})
     exporter.clear()
     telemetry.observe_stages("connectnet", {"queue": 0.25})
@@ -181,8 +187,8 @@ def test_wait_of_one_image_is_not_that_of_the_next(inside, telemetry, exporter, 
 
 
 def test_frames_of_a_stream_have_no_spans(telemetry, spans):
-    token = IDENTITY.set(identify(None, f"00-{TRACE}-{PARENT}-01"))
-    with telemetry.inference("connectnet"):
+    token = IDENTITY.set(read_identity(None, f"00-{TRACE}-{PARENT}-01"))
+    with telemetry.track_inference("connectnet"):
         assert passed_on() == (TRACE, PARENT)
     telemetry.observe_stages("connectnet", STAGES, kind="frame")
     IDENTITY.reset(token)
@@ -191,9 +197,9 @@ def test_frames_of_a_stream_have_no_spans(telemetry, spans):
 
 def test_what_outlives_its_request_adds_nothing_to_it(telemetry, request_of, spans):
     with request_of() as request:
-        request.answered("/v1/webrtc", 201, "ok")
+        request.set_response("/v1/webrtc", 201, "ok")
         token = IDENTITY.set(request.identity)
-        inference = telemetry.inference("connectnet")
+        inference = telemetry.track_inference("connectnet")
     with inference:
         pass
     IDENTITY.reset(token)
@@ -201,13 +207,13 @@ def test_what_outlives_its_request_adds_nothing_to_it(telemetry, request_of, spa
 
 
 def test_a_collector_that_does_not_answer_keeps_nobody_from_closing():
-    with collecting() as collector:
+    with run_collector() as collector:
         collector.gate.clear()
-        tracing = open_otel(collector.url, "1.2.3")
-        with tracing.request(identify(None, None), "GET", "/v1/models") as request:
-            request.answered("/v1/models", 200, "ok")
+        tracing = open_otel_tracing(collector.url, "1.2.3")
+        with tracing.request_span(read_identity(None, None), "GET", "/v1/models") as request:
+            request.set_response("/v1/models", 200, "ok")
         tracing.close()
-        assert collector.heard.is_set()
+        assert collector.received.is_set()
         assert not collector.spans
 
 
@@ -230,4 +236,4 @@ print([name for name in sys.modules if name.startswith(("opentelemetry.sdk", "op
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert run.stdout.split("\n")[:2] == [NoTracing.__name__, "[]"]
+    assert run.stdout.split("\n")[:2] == [NoOpTracing.__name__, "[]"]

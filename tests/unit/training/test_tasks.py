@@ -403,4 +403,13 @@ def test_validation_asks_each_photo_in_its_domain(data):
         )
     scores = task.validate(model, SIZE)
     assert sorted(asked) == sorted(int(portrait.domain) for portrait in task.validation)
-    assert scores.keys() == {"val/all", "val/discs", "val/moons", "val/person", "val/connectivity"}
+    assert scores.keys() == {
+        "val/all",
+        "val/discs",
+        "val/moons",
+        "val/person",
+        "val/connectivity",
+        "person/all",
+        "person/discs",
+        "person/moons",
+    }

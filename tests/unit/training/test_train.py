@@ -17,7 +17,7 @@ from tests.support.published import assert_published
 from training.data.dataset import read_portraits
 from training.evaluation import masks
 from training.evaluation.onnx_model import Tensors, open_onnx
-from training.export import __main__ as export
+from training.export.__main__ import __main__ as export
 from training.models import build_model
 from training.models.deployed import Deployed
 from training.recipe import Recipe, read_recipe

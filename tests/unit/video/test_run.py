@@ -8,7 +8,7 @@ import pytest
 
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.options import Look
+from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.streaming.session import StreamOptions
@@ -62,7 +62,7 @@ def workers() -> Iterator[Workers]:
 def options(workers, engine=None, **look) -> StreamOptions:
     # As wide as the video: what the model gives is red itself, column by column.
     engine = engine or FakeEngine(tiny_spec(size_hw=(48, 64)))
-    return StreamOptions(Segmenter(engine, workers), Look(**look), smoothing=0.0)
+    return StreamOptions(Segmenter(engine, workers), RenderOptions(**look), smoothing=0.0)
 
 
 async def test_frames_go_through_in_order_with_their_times(tmp_path, workers):
@@ -90,11 +90,11 @@ async def test_frames_do_not_pile_up_before_a_slow_writer(tmp_path, workers):
         segment_video(tmp_path / "a.mp4", kept, options(workers, engine), LIMITS, lambda *_: None)
     )
     async with asyncio.timeout(PATIENCE_S):
-        await engine.reached(AHEAD + 2)
+        await engine.wait_for_batches(AHEAD + 2)
         # A further frame would go through these threads, and before what is asked of them now.
         for _ in range(50):
             await workers.run(lambda: None)
-        assert len(engine.batches) == AHEAD + 2
+        assert len(engine.batch_sizes) == AHEAD + 2
         kept.gate.set()
         await running
     assert len(kept.times) == 60

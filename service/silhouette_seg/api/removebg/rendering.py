@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from silhouette_seg.api.removebg.parameters import WHOLE, Encoding, Length, Rgba, Wanted
 from silhouette_seg.errors import BadParameter, ForegroundMissing, TooManyPixels
-from silhouette_seg.pipeline.options import Look
-from silhouette_seg.pipeline.rendering import draw
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.codec.encode import encode
@@ -60,7 +60,7 @@ def reduced(frame: Frame) -> Frame:
 
 def paint(
     wanted: Wanted,
-    look: Look,
+    options: RenderOptions,
     photo: Frame,
     picture: Frame | None,
     found: Matte,
@@ -75,7 +75,7 @@ def paint(
     if not found.quality.foreground:
         raise ForegroundMissing("There is no person in the photo.")
     layer, box = _laid_out(
-        _cut_out(look, photo, _in_region(found, wanted, photo_hw)), wanted, max_pixels
+        _cut_out(options, photo, _in_region(found, wanted, photo_hw)), wanted, max_pixels
     )
     return layer.alpha if wanted.only_alpha else _before(layer, wanted.bg_color, picture), box
 
@@ -86,8 +86,8 @@ def packed(image: NDArray[np.uint8], box: Box, encoding: Encoding) -> Removed:
     return Removed(body, media_type, (image.shape[0], image.shape[1]), box)
 
 
-def _cut_out(look: Look, photo: Frame, found: Matte) -> Layer:
-    cut = draw(look, photo, None, found).image
+def _cut_out(options: RenderOptions, photo: Frame, found: Matte) -> Layer:
+    cut = render_image(options, photo, None, found).image
     return Layer(
         np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGBA2RGB), np.uint8),
         np.asarray(cv2.extractChannel(cut, 3), np.uint8),

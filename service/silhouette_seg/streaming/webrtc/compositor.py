@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.pipeline.options import Background, Blur, Colour, Output, Picture
-from silhouette_seg.pipeline.rendering import hidden, person_of, shape
+from silhouette_seg.pipeline.options import Background, BackgroundImage, Blur, Colour, Output
+from silhouette_seg.pipeline.rendering import apply_edits, occluded, person_mask
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions
 from silhouette_seg.vision.codec.decode import Frame
@@ -28,13 +28,13 @@ class Compositor:
 
         The result has the size of `photo`. Raises ValueError for a cut-out.
         """
-        soft = person_of(found)
-        alpha, _ = shape(soft, options.look)
-        match options.look.output:
+        soft = person_mask(found)
+        alpha, _ = apply_edits(soft, options.render)
+        match options.render.output:
             case Output.MASK:
                 return yuv.grey(alpha)
             case Output.COMPOSITE:
-                covered = hidden(soft, alpha, options.look)
+                covered = occluded(soft, alpha, options.render)
                 return yuv.composite(photo, alpha, self._background_for(options, photo, covered))
             case Output.CUTOUT:
                 raise ValueError("video has no transparency")
@@ -43,12 +43,12 @@ class Compositor:
         self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]
     ) -> Planes:
         """Returns the background; `covered` is the alpha to exclude from a blurred photo."""
-        match options.look.background:
+        match options.render.background:
             case Blur(radius_percent):
                 return yuv.blurred(photo, radius_percent, covered)
             case Colour(rgb):
                 return self._cached(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
-            case Picture():
+            case BackgroundImage():
                 picture = options.picture
                 if picture is None:
                     raise ValueError("the options of a picture background lack the picture")
@@ -58,7 +58,7 @@ class Compositor:
         self, size_hw: Size, options: StreamOptions, make: Callable[[Size], Planes]
     ) -> Planes:
         """Calls `make` once per frame size and background."""
-        key = size_hw, options.look.background
+        key = size_hw, options.render.background
         if (
             self._background is None
             or key != self._cache_key

@@ -54,7 +54,7 @@ class PeerRegistry:
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(self._streams.enter(caller))
-            stack.enter_context(self._telemetry.stream(TRANSPORT))
+            stack.enter_context(self._telemetry.track_stream(TRANSPORT))
             await self._load_aiortc()
             from silhouette_seg.streaming.webrtc.peer import Peer
 
@@ -68,7 +68,7 @@ class PeerRegistry:
             def observe(model: str, found: Matte, age_s: float) -> None:
                 stages = found.timings.stages()
                 self._telemetry.observe_image(model, stages, found, kind="frame")
-                self._telemetry.observe_frame(TRANSPORT, age_s)
+                self._telemetry.observe_frame_age(TRANSPORT, age_s)
 
             peer = Peer(session, self._config, count=count, observe=observe)
             stack.push_async_callback(peer.close)
@@ -116,7 +116,7 @@ class PeerRegistry:
             log.exception("a WebRTC stream failed")
         finally:
             del self._tasks[peer.session.id]
-            self._telemetry.count_end(TRANSPORT, reason)
+            self._telemetry.count_stream_end(TRANSPORT, reason)
             frames = {name: outcomes[name] for name in OUTCOMES}
             duration_s = perf_counter() - started
             log_end(log, TRANSPORT, model, frames, duration_s, f": {reason}", reason=reason)

@@ -18,7 +18,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from silhouette_seg.vision.mask.boundary_tiles import grid, pad, tiles
+from silhouette_seg.vision.mask.boundary_tiles import make_grid, pad_cells, tiles_near
 
 AVERAGED_SIDE = 192
 """Cells along the photo's longer side at which colours are averaged."""
@@ -38,18 +38,18 @@ def foreground(
     the person's colour without the background's where it is between. `in_place` uses the photo up.
     """
     height, width = alpha.shape
-    cells = grid((height, width), AVERAGED_SIDE)
-    small = cells.reduce(alpha)
+    cells = make_grid((height, width), AVERAGED_SIDE)
+    small = cells.downsample(alpha)
     clean = rgb if in_place else rgb.copy()
     # rounded, a cell that is nearly decided looks so; what is beside it says that it is not
     steps = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     between = np.asarray(cv2.max(steps, cv2.inRange(small, 1, 254)), np.uint8)
     if not cv2.hasNonZero(between):
         return clean
-    person, behind = _sides(np.asarray(cells.reduce(rgb), np.float32), small)
-    padded = pad(person), pad(behind)
-    for tile in tiles(cells, between):
-        sides = (tile.enlarge(side) for side in padded)
+    person, behind = _sides(np.asarray(cells.downsample(rgb), np.float32), small)
+    padded = pad_cells(person), pad_cells(behind)
+    for tile in tiles_near(cells, between):
+        sides = (tile.upsample(side) for side in padded)
         own = _own(rgb[tile.pixels], alpha[tile.pixels], *sides)
         cv2.copyTo(own, alpha[tile.pixels], clean[tile.pixels])
     return clean

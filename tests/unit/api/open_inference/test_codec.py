@@ -17,7 +17,13 @@ from silhouette_seg.api.open_inference.json_tensors import (
 )
 from silhouette_seg.errors import BadParameter, EngineFailed, MalformedBody
 from silhouette_seg.spec import TensorSpec
-from tests.support.tensors import binary_request, described, json_request, made_inputs, on_wire
+from tests.support.tensors import (
+    binary_request,
+    json_request,
+    random_inputs,
+    tensor_header,
+    to_wire,
+)
 from tests.support.tiny_model import tiny_spec
 
 NAMES = ("connectnet", "rcrnet", "md_trisenet", "face_detector")
@@ -230,7 +236,7 @@ def has_other_data(value: object) -> bool:
 @pytest.mark.parametrize("nested", [False, True])
 def test_json_tensors_become_the_inputs_of_the_engine(name, rows, nested):
     spec = tiny_spec(name)
-    inputs = made_inputs(spec, rows)
+    inputs = random_inputs(spec, rows)
     same(read_request(json_request(inputs, nested=nested), None, spec), inputs, rows)
 
 
@@ -240,7 +246,7 @@ def test_json_tensors_become_the_inputs_of_the_engine(name, rows, nested):
 def test_binary_tensors_become_the_inputs_of_the_engine(name, rows, padding):
     """Wherever in memory they begin."""
     spec = tiny_spec(name)
-    inputs = made_inputs(spec, rows)
+    inputs = random_inputs(spec, rows)
     body, headers = binary_request(dict(reversed(inputs.items())), id="x" * padding)
     (length,) = headers.values()
     asked = read_request(body, int(length), spec)
@@ -258,9 +264,9 @@ def same(asked: Asked, inputs: dict[str, np.ndarray], rows: int) -> None:
 
 def test_some_tensors_may_be_json_and_others_binary():
     spec = tiny_spec("rcrnet")
-    inputs = made_inputs(spec, 2)
-    prior = described("prior", inputs["prior"]) | {"data": inputs["prior"].ravel().tolist()}
-    image = described("image", inputs["image"])
+    inputs = random_inputs(spec, 2)
+    prior = tensor_header("prior", inputs["prior"]) | {"data": inputs["prior"].ravel().tolist()}
+    image = tensor_header("image", inputs["image"])
     image["parameters"] = {"binary_data_size": inputs["image"].nbytes}
     header = json.dumps({"inputs": [prior, image]}).encode()
     asked = read_request(header + inputs["image"].tobytes(), len(header), spec)
@@ -269,7 +275,7 @@ def test_some_tensors_may_be_json_and_others_binary():
 
 def test_a_body_without_json_is_one_row():
     spec = tiny_spec("connectnet")
-    inputs = made_inputs(spec, 1)
+    inputs = random_inputs(spec, 1)
     asked = read_request(inputs["image"].tobytes(), 0, spec)
     same(asked, inputs, 1)
     assert asked.binary
@@ -300,7 +306,7 @@ def test_a_body_without_json_is_one_row():
 )
 def test_output_is_binary_where_it_is_asked_for(more, binary):
     spec = tiny_spec()
-    asked = read_request(json_request(made_inputs(spec, 1), **more), None, spec)
+    asked = read_request(json_request(random_inputs(spec, 1), **more), None, spec)
     assert asked.binary is binary
 
 
@@ -323,7 +329,7 @@ def test_answers_are_read_back(binary, id, dtype):
         assert tensor.pop("parameters") == {"binary_data_size": len(raw)}
     else:
         np.testing.assert_array_equal(np.array(tensor.pop("data"), dtype), output.ravel())
-    assert tensor == described("alpha", output)
+    assert tensor == tensor_header("alpha", output)
 
 
 def test_an_output_that_is_not_finite_has_no_json():
@@ -410,14 +416,14 @@ def test_too_many_rows_say_limit_and_value():
 
 def test_inputs_must_have_as_many_rows():
     spec = tiny_spec("md_trisenet")
-    inputs = made_inputs(spec, 2) | {"domain": np.zeros(1, np.int64)}
+    inputs = random_inputs(spec, 2) | {"domain": np.zeros(1, np.int64)}
     with pytest.raises(BadParameter, match="2 of image, 1 of domain"):
         read_request(json_request(inputs), None, spec)
 
 
 def test_one_number_a_row_has_an_axis_of_its_own():
     spec = tiny_spec("md_trisenet")
-    document = json.loads(json_request(made_inputs(spec, 2)))
+    document = json.loads(json_request(random_inputs(spec, 2)))
     assert document["inputs"][1]["shape"] == [2, 1]
     document["inputs"][1]["shape"] = [2]
     with pytest.raises(BadParameter, match=r"shape is \[2\], not \[-1, 1\]"):
@@ -425,7 +431,7 @@ def test_one_number_a_row_has_an_axis_of_its_own():
 
 
 def test_a_body_that_is_longer_or_shorter_than_it_says_is_malformed():
-    inputs = made_inputs(SMALL, 1)
+    inputs = random_inputs(SMALL, 1)
     body, headers = binary_request(inputs)
     (length,) = map(int, headers.values())
     for wrong, told in [
@@ -442,9 +448,9 @@ def test_a_body_that_is_longer_or_shorter_than_it_says_is_malformed():
 
 @given(st.binary(max_size=300), st.none() | st.integers(0, 400), st.booleans())
 def test_any_bytes_are_a_request_or_refused(noise, length, begun):
-    body = json_request(made_inputs(SMALL, 1))[: len(noise)] + noise if begun else noise
+    body = json_request(random_inputs(SMALL, 1))[: len(noise)] + noise if begun else noise
     try:
         asked = read_request(body, length, SMALL)
     except (MalformedBody, BadParameter):
         return
-    assert on_wire(asked.inputs["image"]).shape == (1, 2, 2, 3)
+    assert to_wire(asked.inputs["image"]).shape == (1, 2, 2, 3)

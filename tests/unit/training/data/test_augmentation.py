@@ -49,7 +49,7 @@ def noise(size_hw: tuple[int, int], seed: int = 0) -> Image:
 def test_mask_painted_into_the_image_stays_the_mask(photo_hw, size_hw, augmentation, seed):
     mask = noise(photo_hw, seed)
     painted = np.dstack([mask, mask, mask])
-    rgb, truth = warp(painted, mask, size_hw, augmentation, np.random.default_rng(seed))
+    rgb, truth = warp((painted, mask), size_hw, augmentation, np.random.default_rng(seed))
     assert rgb.shape == (*size_hw, 3)
     assert truth.shape == size_hw
     assert rgb.dtype == truth.dtype == np.uint8
@@ -60,14 +60,14 @@ def test_mask_painted_into_the_image_stays_the_mask(photo_hw, size_hw, augmentat
 @given(size_hw=sizes, seed=seeds)
 def test_warp_without_strength_changes_nothing(size_hw, seed):
     rgb, mask = noise((*size_hw, 3), seed), noise(size_hw, seed + 1)
-    warped, truth = warp(rgb, mask, size_hw, STILL, np.random.default_rng(seed))
+    warped, truth = warp((rgb, mask), size_hw, STILL, np.random.default_rng(seed))
     np.testing.assert_array_equal(warped, rgb)
     np.testing.assert_array_equal(truth, mask)
 
 
 def test_flip_alone_mirrors():
     rgb, mask = made_portrait(0)
-    warped, truth = warp(rgb, mask, mask.shape, replace(STILL, flip=1), np.random.default_rng(0))
+    warped, truth = warp((rgb, mask), mask.shape, replace(STILL, flip=1), np.random.default_rng(0))
     np.testing.assert_array_equal(warped, rgb[:, ::-1])
     np.testing.assert_array_equal(truth, mask[:, ::-1])
 
@@ -75,7 +75,7 @@ def test_flip_alone_mirrors():
 def test_stretch_reaches_all_four_borders():
     mask = np.zeros((40, 80), np.uint8)
     mask[:20, :40] = 255
-    _, truth = warp(np.dstack([mask] * 3), mask, (60, 60), STILL, np.random.default_rng(0))
+    _, truth = warp((np.dstack([mask] * 3), mask), (60, 60), STILL, np.random.default_rng(0))
     assert (truth[:29, :29] == 255).all()
     assert (truth[31:] == 0).all()
     assert (truth[:, 31:] == 0).all()
@@ -89,7 +89,7 @@ def test_scale_is_how_large_the_person_becomes_and_place_is_free(zoom):
     tops = set()
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        _, truth = warp(np.dstack([mask] * 3), mask, (200, 200), zoomed, rng)
+        _, truth = warp((np.dstack([mask] * 3), mask), (200, 200), zoomed, rng)
         rows, columns = np.nonzero(truth > 127)
         assert np.ptp(rows) + 1 == pytest.approx(60 * zoom, abs=1)
         assert np.ptp(columns) + 1 == pytest.approx(60 * zoom, abs=1)
@@ -104,7 +104,7 @@ def test_aspect_trades_height_for_width():
     ratios = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        _, truth = warp(np.dstack([mask] * 3), mask, (200, 200), squeezed, rng)
+        _, truth = warp((np.dstack([mask] * 3), mask), (200, 200), squeezed, rng)
         rows, columns = np.nonzero(truth > 127)
         tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
         assert tall * wide == pytest.approx(100 * 100, rel=0.03)
@@ -116,7 +116,7 @@ def test_aspect_trades_height_for_width():
 def test_outside_is_mirrored_and_so_is_its_mask():
     mask = np.full((30, 30), 255, np.uint8)
     small = replace(STILL, scale=(0.5, 0.5), rotation=180)
-    _, truth = warp(np.dstack([mask] * 3), mask, (30, 30), small, np.random.default_rng(0))
+    _, truth = warp((np.dstack([mask] * 3), mask), (30, 30), small, np.random.default_rng(0))
     assert (truth == 255).all()
 
 
@@ -198,7 +198,7 @@ def test_the_seed_is_all_the_chance_there_is(seed):
 
     def everything(seed: int) -> tuple[Image, Image]:
         rng = np.random.default_rng(seed)
-        warped, truth = warp(rgb, mask, (32, 40), Augmentation(), rng)
+        warped, truth = warp((rgb, mask), (32, 40), Augmentation(), rng)
         pasted, alpha = compose(warped, truth, random_crop(rgb, (32, 40), rng))
         return distort(pasted, Augmentation(), rng), alpha
 

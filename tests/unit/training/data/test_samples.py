@@ -133,7 +133,7 @@ class TestSamples:
         for seed in range(20):
             *tensors, domain = varied[Draw(seed % 12, seed)]
             shapes = [tuple(tensor.shape) for tensor in tensors]
-            assert shapes == [(3, 24, 40), (3, 24, 40), (24, 40), (24, 40)]
+            assert shapes == [(3, 24, 40), (3, 24, 40), (24, 40), (24, 40), (24, 40)]
             assert {tensor.dtype for tensor in tensors} == {torch.uint8}
             assert domain == varied.portraits[seed % 12].domain
 
@@ -206,7 +206,8 @@ class TestSamples:
 
     def test_photos_are_kept_no_larger_than_the_largest_zoom_needs(self, data):
         kept = samples(data, (20, 16), STILL).photos
-        assert {(rgb.shape, mask.shape) for rgb, mask in kept} == {((30, 30, 3), (30, 30))}
+        shapes = {(each.rgb.shape, each.mask.shape, each.trust.shape) for each in kept}
+        assert shapes == {((30, 30, 3), (30, 30), (30, 30))}
 
 
 def test_photos_that_do_not_fill_a_batch_are_no_epoch():

@@ -96,7 +96,7 @@ def test_a_single_faint_pixel_does_not_turn_black():
 def test_tiles_give_what_the_whole_would(monkeypatch):
     photo, alpha = person(611, 907), soft_disc((611, 907))
     tiled = foreground(photo, alpha)
-    monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE", 10_000)
+    monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE_PIXELS", 10_000)
     shown = alpha > 0
     difference = tiled[shown].astype(int) - foreground(photo, alpha)[shown]
     # cv2 may round the last bit of a block of another size another way

@@ -1,0 +1,83 @@
+"""Losses ignore pixels without trust and are unchanged where all pixels have full trust."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.losses.cross_entropy import cross_entropy
+from training.losses.edges import balanced_edge_loss, focal_edge_loss
+from training.losses.jaccard import jaccard_loss
+
+Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def of_classes(loss: Loss) -> Loss:
+    """The loss for person logits [N,H,W], given as two classes."""
+    return lambda logits, truth, trust: loss(
+        torch.stack([torch.zeros_like(logits), logits], 1), truth, trust
+    )
+
+
+LOSSES = [
+    pytest.param(of_classes(cross_entropy), id="cross entropy"),
+    pytest.param(lambda x, truth, trust: jaccard_loss(x.sigmoid(), truth, trust), id="jaccard"),
+    pytest.param(of_classes(focal_edge_loss), id="focal edges"),
+    pytest.param(balanced_edge_loss, id="balanced edges"),
+]
+
+
+def example() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    truth = torch.zeros(2, 8, 8)
+    truth[:, 2:6, 1:5] = 1
+    return torch.randn(2, 8, 8), truth
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_full_trust_changes_nothing(loss):
+    logits, truth = example()
+    torch.testing.assert_close(
+        loss(logits, truth, torch.ones_like(truth)), loss(logits, truth, None)
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_pixels_without_trust_have_no_gradient(loss):
+    logits, truth = example()
+    logits.requires_grad_()
+    trust = torch.ones_like(truth)
+    trust[:, 3:5, :] = 0
+    loss(logits, truth, trust).backward()
+    assert logits.grad is not None
+    assert not logits.grad[trust == 0].any()
+    assert (logits.grad[trust == 1] != 0).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_photo_without_any_trust_costs_nothing(loss):
+    logits, truth = example()
+    logits.requires_grad_()
+    value = loss(logits, truth, torch.zeros_like(truth))
+    value.backward()
+    assert value.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_half_trust_halves_a_photo_beside_a_full_one(loss):
+    logits, truth = example()
+    trust = torch.ones_like(truth)
+    trust[1] = 0.5
+
+    def gradients(trust: Tensor | None) -> Tensor:
+        asked = logits.clone().requires_grad_()
+        loss(asked, truth, trust).backward()
+        assert asked.grad is not None
+        return asked.grad
+
+    full, halved = gradients(None), gradients(trust)
+    ratio = (halved[1] / halved[0]) / (full[1] / full[0])
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 0.5), rtol=1e-3, atol=1e-3)

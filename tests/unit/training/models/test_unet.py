@@ -1,0 +1,64 @@
+"""The teacher keeps its encoder's statistics, and is the same function when folded."""
+
+import pytest
+import torch
+from torch import nn
+
+from training.models import build_model, deploy_form
+from training.models.unet import LITE2, EfficientNetLite, UNet, rename_weights
+
+
+@pytest.fixture(scope="module")
+def model() -> UNet:
+    torch.manual_seed(0)
+    built = build_model("unet", {})
+    assert isinstance(built, UNet)
+    return built
+
+
+def test_logits_have_the_size_of_the_image(model):
+    logits = model.eval()(torch.rand(2, 3, 64, 96) * 255)
+    assert logits.shape == (2, 2, 64, 96)
+
+
+def test_encoder_has_the_published_number_of_parameters():
+    # EfficientNet-Lite2 has 6.092 M; without its last convolution and classifier 4.358 M are left.
+    count = sum(parameter.numel() for parameter in EfficientNetLite(LITE2).parameters())
+    head = 352 * 1280 + 2 * 1280 + 1280 * 1000 + 1000
+    assert count + head == pytest.approx(6.092e6, abs=1e3)
+
+
+def test_training_leaves_the_statistics_of_the_encoder_alone(model):
+    model.train()
+    norms = [m for m in model.encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    before = [norm.running_mean.clone() for norm in norms]
+    model(torch.rand(2, 3, 64, 64) * 255)
+    assert not any(norm.training for norm in norms)
+    for norm, mean in zip(norms, before, strict=True):
+        torch.testing.assert_close(norm.running_mean, mean, rtol=0, atol=0)
+    decoder = [m for m in model.ups.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert all(norm.training for norm in decoder)
+
+
+def test_every_parameter_of_the_model_is_trained(model):
+    model.train()
+    model(torch.rand(2, 3, 64, 64) * 255).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    model.zero_grad()
+
+
+def test_deployed_form_is_the_same_function(model):
+    model.eval()
+    image = torch.rand(2, 3, 64, 64) * 255
+    torch.testing.assert_close(deploy_form(model)(image), model(image), rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_the_package_are_renamed_in_order():
+    encoder = EfficientNetLite(LITE2)
+    state = {k: v for k, v in encoder.state_dict().items() if not k.endswith("tracked")}
+    packed = {f"_blocks.{n}": value for n, value in enumerate(state.values())}
+    renamed = rename_weights(packed | {"_fc.weight": torch.zeros(1)})
+    assert list(renamed) == list(state)
+    for name, value in state.items():
+        assert renamed[name] is packed[f"_blocks.{list(state).index(name)}"]
+        assert renamed[name].shape == value.shape

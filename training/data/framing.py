@@ -1,0 +1,91 @@
+"""Crops that make other photos of one: wide and tall framing, close-ups that cut the body off."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.vision.geometry import Size
+
+Image = NDArray[np.uint8]
+Rng = np.random.Generator
+
+ASPECTS = (0.45, 2.4)
+"""Width by height of the narrowest and the widest crop: a phone's portrait and a cinema's frame."""
+
+FRAME_ZOOM = (0.7, 1.0)
+"""Size of a wide or tall crop as a share of the largest one of that shape inside the photo."""
+
+CLOSE_UP = (0.35, 0.7)
+"""Sides of a close-up as a share of the photo's sides."""
+
+MIN_SIDE = 24
+"""Pixels; a smaller crop shows nothing that can be recognised."""
+
+
+class Framing(Protocol):
+    """The chances in 0..1 of each kind of crop."""
+
+    @property
+    def framing(self) -> float: ...
+
+    @property
+    def close_up(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a photo, in pixels."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+    @property
+    def size_hw(self) -> tuple[float, float]:
+        return self.height, self.width
+
+
+def random_window(mask: Image, chances: Framing, rng: Rng) -> Window:
+    """The part of the photo that becomes the input; mask is uint8 [H,W] of the person.
+
+    The whole photo, unless one of the two kinds of crop is drawn. A photo without a person has no
+    close-up.
+    """
+    photo_hw = mask.shape[0], mask.shape[1]
+    if chances.close_up and rng.random() < chances.close_up and mask.any():
+        return close_up(mask, rng)
+    if chances.framing and rng.random() < chances.framing:
+        return frame(photo_hw, rng)
+    return Window(0, 0, *photo_hw)
+
+
+def frame(photo_hw: Size, rng: Rng) -> Window:
+    """A crop whose aspect ratio is drawn from ASPECTS, anywhere in the photo."""
+    aspect = np.exp(rng.uniform(*np.log(ASPECTS)))
+    zoom = rng.uniform(*FRAME_ZOOM)
+    height = zoom * min(photo_hw[0], photo_hw[1] / aspect)
+    return _inside(photo_hw, height, height * aspect, rng.random(2))
+
+
+def close_up(mask: Image, rng: Rng) -> Window:
+    """A crop centred on a random pixel of the person, as far as the photo's borders allow."""
+    photo_hw = mask.shape[0], mask.shape[1]
+    height, width = (side * rng.uniform(*CLOSE_UP) for side in photo_hw)
+    person = np.flatnonzero(mask > 127) if (mask > 127).any() else np.flatnonzero(mask)
+    row, column = np.unravel_index(person[rng.integers(len(person))], photo_hw)
+    free = np.array([photo_hw[0] - height, photo_hw[1] - width])
+    wanted = np.array([row - height / 2, column - width / 2])
+    return _inside(photo_hw, height, width, wanted / np.maximum(free, 1))
+
+
+def _inside(photo_hw: Size, height: float, width: float, place: NDArray[np.float64]) -> Window:
+    """A window at `place` (row, column) in 0..1 of the free play, clipped to the photo."""
+    height = float(np.clip(height, min(MIN_SIDE, photo_hw[0]), photo_hw[0]))
+    width = float(np.clip(width, min(MIN_SIDE, photo_hw[1]), photo_hw[1]))
+    row, column = np.clip(place, 0, 1)
+    return Window(
+        float(row) * (photo_hw[0] - height), float(column) * (photo_hw[1] - width), height, width
+    )

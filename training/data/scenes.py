@@ -1,0 +1,266 @@
+"""Scenes of several people, composited from the cut-outs of labelled photos.
+
+Labelled photos of groups are few. A scene takes people from other photos, from head shots to
+specks, and puts them into a background or another photo at plausible places: full figures stand on
+one ground plane in perspective, bodies that their photo cuts off at the bottom are cut off by the
+scene's border. Light and sharpness follow the scene.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.vision.geometry import Size
+
+Image = NDArray[np.uint8]
+Rng = np.random.Generator
+
+MIN_AREA = 0.02
+"""Share of its photo that a person must cover to be cut out."""
+MIN_HEIGHT = 48
+"""Pixels of a cut-out; smaller ones have no detail to show."""
+MOST_PEOPLE = 8
+ONE_MORE = 0.65
+"""Chance of a further person after each, so that half of the scenes have three or more."""
+HORIZON = (0.2, 0.6)
+"""Rows of the ground plane's vanishing line, as shares of the scene's height."""
+STATURE = (0.5, 2.2)
+"""Height of a standing person by the distance of the feet from the horizon: the camera is between
+twice as high as the person and half as high."""
+SIZE_JITTER = 0.12
+"""Differences in height between people that stand beside each other."""
+SMALLEST = 0.06
+LARGEST = 1.15
+"""Heights of a person as shares of the scene's height."""
+CUT_OFF_HEIGHT = (0.25, 1.1)
+"""Heights of people whose bodies the scene's lower border cuts off."""
+CUT_OFF_JITTER = 0.25
+"""Differences in height between people whose bodies are cut off: they lean and stand apart."""
+SQUEEZE = (0.6, 1.7)
+"""Width by height of the picture that was stretched to the input: all its people are squeezed."""
+ADAPTATION = 0.6
+"""Largest share of the difference in mean colour between person and place that is taken away."""
+GAIN = (0.5, 1.8)
+"""Limits of the factor of each colour that adaptation may use."""
+SOFTNESS = (0.3, 1.1)
+"""Standard deviation in pixels of the blur of half of the people."""
+DEPTH_OF_FIELD = 0.2
+"""Chance that everything behind the nearest person is out of focus."""
+OUT_OF_FOCUS = (1.0, 3.0)
+"""Standard deviation in pixels of that blur, which softens the mask as well."""
+SHADOW = 0.5
+"""Chance of a shadow under the feet of people who stand."""
+CROWDED = 0.35
+"""Share of person in a photo above which nobody is added to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Photo uint8 [H,W,3], mask and trust uint8 [H,W]; 255 is person, and certain."""
+
+    rgb: Image
+    mask: Image
+    trust: Image
+
+
+@dataclass(frozen=True, slots=True)
+class CutOut:
+    """The bounding box of a photo's people, in pixels, and the photo's borders that cut them."""
+
+    photo: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+    cut_left: bool
+    cut_right: bool
+    cut_bottom: bool
+
+    @property
+    def size_hw(self) -> Size:
+        return self.bottom - self.top, self.right - self.left
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """The place of one person in a scene, in pixels of the scene; may reach over its borders."""
+
+    cut_out: CutOut
+    top: float
+    left: float
+    height: float
+    width: float
+    mirrored: bool
+
+
+def find_cut_out(photo: int, mask: Image) -> CutOut | None:
+    """The people of mask uint8 [H,W], or None where they are too small or cut off at the top."""
+    person = mask > 127
+    if person.mean() < MIN_AREA:
+        return None
+    rows, columns = np.flatnonzero(person.any(1)), np.flatnonzero(person.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    headless = top == 0 and person[0].mean() > 0.15
+    if headless or bottom - top < MIN_HEIGHT:
+        return None
+    height, width = mask.shape
+    edge = max(2, round(0.01 * max(mask.shape)))
+    return CutOut(
+        photo,
+        int(top),
+        int(left),
+        int(bottom),
+        int(right),
+        cut_left=bool(left < edge and not right > width - edge),
+        cut_right=bool(right > width - edge and not left < edge),
+        cut_bottom=bool(bottom > height - edge),
+    )
+
+
+class SceneComposer:
+    """Adds people of labelled photos to a scene."""
+
+    def __init__(self, photos: Sequence[Layers], eligible: Sequence[bool]) -> None:
+        """`eligible` says of each photo whether its mask is good enough to cut people out."""
+        found = (
+            find_cut_out(index, layers.mask)
+            for index, (layers, good) in enumerate(zip(photos, eligible, strict=True))
+            if good
+        )
+        self.photos = photos
+        self.cut_outs = [cut_out for cut_out in found if cut_out is not None]
+        self.of_photo = {cut_out.photo: cut_out for cut_out in self.cut_outs}
+
+    def compose(self, scene: Layers, photo: int, rng: Rng) -> Layers:
+        """The scene with the people of `photo`, where they can be cut out, and with further ones.
+
+        The layers of `scene` are left as they are.
+        """
+        if not self.cut_outs or (scene.mask > 127).mean() > CROWDED:
+            return scene
+        people = self._people(photo, rng)
+        poses = place_people(people, scene.mask.shape[:2], rng)
+        canvas = Layers(scene.rgb.copy(), scene.mask.copy(), scene.trust.copy())
+        for index, pose in enumerate(poses):
+            nearest = index == len(poses) - 1
+            if nearest and rng.random() < DEPTH_OF_FIELD:
+                sigma = rng.uniform(*OUT_OF_FOCUS)
+                for layer in (canvas.rgb, canvas.mask):
+                    cv2.GaussianBlur(layer, (0, 0), sigma, dst=layer)
+            self._paste(canvas, pose, rng)
+        return canvas
+
+    def _people(self, photo: int, rng: Rng) -> list[CutOut]:
+        first = self.of_photo.get(photo)
+        people = [first] if first else [self._any(rng)]
+        while len(people) < MOST_PEOPLE and rng.random() < ONE_MORE:
+            people.append(self._any(rng))
+        return people
+
+    def _any(self, rng: Rng) -> CutOut:
+        return self.cut_outs[int(rng.integers(len(self.cut_outs)))]
+
+    def _paste(self, canvas: Layers, pose: Pose, rng: Rng) -> None:
+        """Draws one person over the canvas, in place."""
+        rgb, alpha = self._scaled(pose)
+        top, left = round(pose.top), round(pose.left)
+        height, width = canvas.mask.shape
+        rows = slice(max(0, top), min(height, top + alpha.shape[0]))
+        columns = slice(max(0, left), min(width, left + alpha.shape[1]))
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return
+        seen = (
+            slice(rows.start - top, rows.stop - top),
+            slice(columns.start - left, columns.stop - left),
+        )
+        if not pose.cut_out.cut_bottom and rng.random() < SHADOW:
+            draw_shadow(canvas.rgb, pose, rng)
+        place = (rows, columns)
+        rgb, alpha = rgb[seen], alpha[seen]
+        rgb = adapt_light(rgb, alpha, canvas.rgb[place], rng)
+        if rng.random() < 0.5:
+            rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(*SOFTNESS)), np.uint8)
+        weight = alpha.astype(np.float32)[..., None] / 255
+        blended = rgb * weight + canvas.rgb[place] * (1 - weight)
+        canvas.rgb[place] = blended.astype(np.uint8)
+        for layer in (canvas.mask, canvas.trust):
+            layer[place] = np.maximum(layer[place], alpha)
+
+    def _scaled(self, pose: Pose) -> tuple[Image, Image]:
+        """The person at the pose's size: uint8 [h,w,3] and alpha [h,w], the rim tightened."""
+        cut_out = pose.cut_out
+        layers = self.photos[cut_out.photo]
+        box = (slice(cut_out.top, cut_out.bottom), slice(cut_out.left, cut_out.right))
+        size = (max(2, round(pose.width)), max(2, round(pose.height)))
+        shrinks = size[1] < cut_out.size_hw[0]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        rgb = cv2.resize(layers.rgb[box], size, interpolation=how)
+        alpha = cv2.resize(layers.mask[box], size, interpolation=how).astype(np.float32)
+        alpha = np.clip((alpha - 96) * 255 / (255 - 96), 0, 255).astype(np.uint8)
+        if pose.mirrored:
+            rgb, alpha = rgb[:, ::-1], alpha[:, ::-1]
+        return np.ascontiguousarray(rgb, np.uint8), np.ascontiguousarray(alpha)
+
+
+def place_people(people: Sequence[CutOut], size_hw: Size, rng: Rng) -> list[Pose]:
+    """A pose for each person, the farthest first, so that nearer people cover those behind."""
+    horizon, stature = rng.uniform(*HORIZON), np.exp(rng.uniform(*np.log(STATURE)))
+    squeeze = np.exp(rng.uniform(*np.log(SQUEEZE)))
+    cut_off = np.exp(rng.uniform(*np.log(CUT_OFF_HEIGHT)))
+    poses = []
+    for person in people:
+        if person.cut_bottom:
+            height = cut_off * (1 + rng.uniform(-1, 1) * CUT_OFF_JITTER)
+            # The lower border of the scene cuts the body off at least where its photo does.
+            bottom = 1 + rng.uniform(0, 0.3) * height
+        else:
+            bottom = rng.uniform(horizon + 0.05, 1.05)
+            height = stature * (bottom - horizon) * (1 + rng.uniform(-1, 1) * SIZE_JITTER)
+            height = np.clip(height, SMALLEST, LARGEST)
+        poses.append(_pose(person, float(bottom), float(height), float(squeeze), size_hw, rng))
+    return sorted(poses, key=lambda pose: pose.height)
+
+
+def _pose(
+    person: CutOut, bottom: float, height: float, squeeze: float, size_hw: Size, rng: Rng
+) -> Pose:
+    """`bottom` and `height` are shares of the scene's height."""
+    tall = height * size_hw[0]
+    wide = tall * person.size_hw[1] / person.size_hw[0] / squeeze * size_hw[1] / size_hw[0]
+    mirrored = bool(rng.random() < 0.5)
+    left = rng.uniform(-0.35 * wide, size_hw[1] - 0.65 * wide)
+    at_left, at_right = person.cut_left, person.cut_right
+    if mirrored:
+        at_left, at_right = at_right, at_left
+    if at_left:
+        left = -rng.uniform(0, 0.2) * wide
+    elif at_right:
+        left = size_hw[1] - wide * rng.uniform(0.8, 1)
+    return Pose(person, bottom * size_hw[0] - tall, float(left), tall, wide, mirrored)
+
+
+def adapt_light(rgb: Image, alpha: Image, behind: Image, rng: Rng) -> Image:
+    """Moves the person's mean colour towards that of the place, by a random share."""
+    weight = alpha.astype(np.float32)
+    total = weight.sum()
+    if total < 1:
+        return rgb
+    person = (rgb * weight[..., None]).sum((0, 1)) / total
+    gain = ((behind.mean((0, 1)) + 8) / (person + 8)) ** rng.uniform(0, ADAPTATION)
+    gain = np.clip(gain * rng.uniform(0.9, 1.1), *GAIN)
+    adapted: Image = np.clip(rgb * gain, 0, 255).astype(np.uint8)
+    return adapted
+
+
+def draw_shadow(rgb: Image, pose: Pose, rng: Rng) -> None:
+    """Darkens the ground under a standing person's feet, in place."""
+    centre = (pose.left + pose.width / 2, pose.top + pose.height)
+    axes = (pose.width * rng.uniform(0.4, 0.7), pose.height * rng.uniform(0.02, 0.06))
+    shade = np.zeros(rgb.shape[:2], np.uint8)
+    cv2.ellipse(shade, (centre, (2 * axes[0], 2 * axes[1]), 0.0), 255, -1)
+    shade = np.asarray(cv2.GaussianBlur(shade, (0, 0), max(1.0, axes[1] / 2)), np.uint8)
+    light = 1 - shade.astype(np.float32)[..., None] / 255 * rng.uniform(0.2, 0.6)
+    rgb[:] = (rgb * light).astype(np.uint8)

