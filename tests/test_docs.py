@@ -13,7 +13,7 @@ from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, PREFIX, Settings
 from silhouette_seg.spec import load_spec
-from silhouette_seg.streaming.protocol import Close
+from silhouette_seg.streaming.protocol import CloseCode
 from silhouette_seg.telemetry import Telemetry
 from tests.support.documents import (
     DOCUMENTS,
@@ -88,7 +88,7 @@ def test_stream_option_table_is_the_parsers():
 
 
 def test_close_codes_are_those_of_the_wire():
-    assert [int(code) for code, _ in rows(STREAMING, "close code")] == sorted(Close)
+    assert [int(code) for code, _ in rows(STREAMING, "close code")] == sorted(CloseCode)
 
 
 def test_header_table_is_what_openapi_says():

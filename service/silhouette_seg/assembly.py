@@ -24,10 +24,9 @@ from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.settings import Settings
 from silhouette_seg.spec import ModelSpec
-from silhouette_seg.streaming.image_frame import FRAME_PIXELS
-from silhouette_seg.streaming.webrtc.config import Terms as WebRTCTerms
-from silhouette_seg.streaming.webrtc.config import read_ice_server
-from silhouette_seg.streaming.webrtc.registry import Peers
+from silhouette_seg.streaming.image_frame import MAX_FRAME_PIXELS
+from silhouette_seg.streaming.webrtc.config import WebRTCConfig, parse_ice_server
+from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
@@ -137,7 +136,7 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
         stream_pool=ThreadPool(models.threads),
         requests=requests,
         streams=streams,
-        webrtc=Peers(webrtc_terms(settings), streams, telemetry),
+        webrtc=PeerRegistry(webrtc_config(settings), streams, telemetry),
         photo_queue=photo_queue,
         body_memory=BodyMemoryBudget(MAX_BODIES_IN_MEMORY * settings.max_body_bytes),
         telemetry=telemetry,
@@ -152,7 +151,7 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
             max_duration_s=settings.stream_max_s,
             frame_timeout_s=settings.request_timeout_s,
         ),
-        frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
+        frame_limits=replace(image_limits, pixels=min(settings.max_pixels, MAX_FRAME_PIXELS)),
         allowed_origins=settings.cors_origins,
     )
 
@@ -182,18 +181,18 @@ def batch_limits(settings: Settings, workers: int) -> BatchLimits:
     )
 
 
-def webrtc_terms(settings: Settings) -> WebRTCTerms:
+def webrtc_config(settings: Settings) -> WebRTCConfig:
     """Returns the configuration of WebRTC streams. Raises ValueError for a malformed ICE server."""
-    return WebRTCTerms(
+    return WebRTCConfig(
         hosts=settings.webrtc_hosts,
         ice_servers=tuple(
-            read_ice_server(url.get_secret_value()) for url in settings.webrtc_ice_servers
+            parse_ice_server(url.get_secret_value()) for url in settings.webrtc_ice_servers
         ),
         connect_s=settings.webrtc_connect_s,
         idle_s=settings.webrtc_idle_s,
         frame_s=settings.request_timeout_s,
         max_s=settings.stream_max_s,
-        frame_pixels=min(settings.max_pixels, FRAME_PIXELS),
+        max_frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
         low_latency=settings.webrtc_low_latency,
     )
 

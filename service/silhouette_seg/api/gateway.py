@@ -18,7 +18,7 @@ from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.runtime.thread_pool import ThreadPool
-from silhouette_seg.streaming.webrtc.registry import Peers
+from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
@@ -43,7 +43,7 @@ class Gateway:
     requests: RequestLimiter
     photo_queue: PhotoQueue
     streams: StreamLimiter
-    webrtc: Peers
+    webrtc: PeerRegistry
     body_memory: BodyMemoryBudget
     telemetry: Telemetry
     keyring: Keyring
