@@ -279,7 +279,7 @@ async def test_sources(service):
     both = await post(service, bg_color="fff", bg_image_file=PHOTO)
     error_of(both, 400, "multiple_bg_sources")
     by_url = await service.client.post(PATH, json={"image_url": "http://127.0.0.1/a.jpg"})
-    assert "fetches nothing" in error_of(by_url, 400, "invalid_image_url")["title"]
+    assert "does not fetch URLs" in error_of(by_url, 400, "invalid_image_url")["title"]
     error_of(await post(service, bg_image_url="http://x/y"), 400, "invalid_bg_image_url")
 
 

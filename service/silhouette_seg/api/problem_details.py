@@ -60,8 +60,8 @@ def problem(scope: Scope, error: ServiceError, headers: dict[str, str] | None = 
     status = error.status
     if _is_below(INFERENCE_PATH, scope["path"]):
         body, media_type = _inference_error(error), JSON
-    elif _is_below(errors.PATH, scope["path"]):
-        (status, body), media_type = errors.translated(error), JSON
+    elif _is_below(errors.PATH_PREFIX, scope["path"]):
+        (status, body), media_type = errors.to_removebg_error(error), JSON
     else:
         body, media_type = _problem(scope, error), MEDIA_TYPE
     kind = LingeringResponse if isinstance(error, BodyTooLarge) else Response

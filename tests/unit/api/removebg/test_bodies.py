@@ -9,8 +9,12 @@ from urllib.parse import quote, urlencode
 import numpy as np
 import pytest
 
-from silhouette_seg.api.removebg.bodies import MAX_BESIDES_BYTES, MAX_FIELDS, MAX_NAME
-from silhouette_seg.api.removebg.request import JSON, URLENCODED, RemovebgIntake, from_text
+from silhouette_seg.api.removebg.bodies import (
+    MAX_BYTES_WITHOUT_PHOTO,
+    MAX_ECHOED_NAME_CHARS,
+    MAX_FIELDS,
+)
+from silhouette_seg.api.removebg.request import JSON, URLENCODED, RemovebgUpload, parse_text_body
 from silhouette_seg.api.request.multipart import MAX_TEXT_BYTES
 from silhouette_seg.errors import (
     AmbiguousSource,
@@ -30,8 +34,8 @@ MOST = 4
 """Times the body that reading it may take."""
 
 
-def read(kind: str, body: str | bytes, limit: int = LIMIT) -> RemovebgIntake:
-    return from_text(kind, body.encode() if isinstance(body, str) else body, limit)
+def read(kind: str, body: str | bytes, limit: int = LIMIT) -> RemovebgUpload:
+    return parse_text_body(kind, body.encode() if isinstance(body, str) else body, limit)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def read(kind: str, body: str | bytes, limit: int = LIMIT) -> RemovebgIntake:
     ],
 )
 def test_a_photo_in_every_spelling(kind, body):
-    assert read(kind, body) == RemovebgIntake(PHOTO, None, {"size": "full"})
+    assert read(kind, body) == RemovebgUpload(PHOTO, None, {"size": "full"})
 
 
 def test_values_of_json():
@@ -155,7 +159,7 @@ def test_nothing_large_but_a_photo_is_read(kind, body):
     refused: list[ServiceError] = []
     assert peak(lambda: refused.append(refusal(kind, body))) < MOST * len(body)
     assert type(refused[0]) is BodyTooLarge
-    assert refused[0].limit == MAX_BESIDES_BYTES
+    assert refused[0].limit == MAX_BYTES_WITHOUT_PHOTO
     assert refused[0].actual == pytest.approx(len(body), abs=100)
 
 
@@ -175,7 +179,7 @@ def test_a_little_of_what_costs_much_is_read():
         (URLENCODED, b"image_file_b64=QUJD&", b"x=%41&", b"y=1"),
         (JSON, b'{"image_file_b64":"QUJD","a":[', b"{},", b"{}]}"),
     ):
-        body = begin + item * ((MAX_BESIDES_BYTES - len(begin + end)) // len(item)) + end
+        body = begin + item * ((MAX_BYTES_WITHOUT_PHOTO - len(begin + end)) // len(item)) + end
         assert peak(lambda kind=kind, body=body: refusal(kind, body)) < 200 * len(body)
 
 
@@ -212,4 +216,4 @@ def test_fields_of_a_form_are_few():
 )
 def test_a_long_name_is_not_told_back_whole(kind, body):
     name = "n" * 9000
-    assert len(refusal(kind, body.replace("%s", name).encode()).detail) < MAX_NAME + 60
+    assert len(refusal(kind, body.replace("%s", name).encode()).detail) < MAX_ECHOED_NAME_CHARS + 60

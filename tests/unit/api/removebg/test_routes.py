@@ -11,17 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from silhouette_seg.api.removebg.errors import translated
+from silhouette_seg.api.removebg.errors import to_removebg_error
 from silhouette_seg.api.removebg.parameters import (
-    PARAMETERS,
-    WHOLE,
+    FIELDS,
+    WHOLE_IMAGE,
     Encoding,
     Length,
-    Wanted,
-    parse,
+    Parameters,
+    parse_fields,
 )
-from silhouette_seg.api.removebg.rendering import Removed, packed, paint, reduced, size_of
-from silhouette_seg.api.removebg.routes import Removal, load_photo, wants_json
+from silhouette_seg.api.removebg.rendering import (
+    RemovalResult,
+    downscaled,
+    encode_result,
+    render_result,
+    result_size,
+)
+from silhouette_seg.api.removebg.routes import RemovalJob, accepts_json_only, decode_photo
 from silhouette_seg.errors import (
     BadParameter,
     BodyTooLarge,
@@ -47,48 +53,51 @@ PERCENT = {"percent": True}
 @pytest.mark.parametrize(
     ("fields", "wanted"),
     [
-        ({}, Wanted(max_pixels=250_000)),
-        ({"size": "regular"}, Wanted(max_pixels=250_000)),
-        ({"size": "medium"}, Wanted(max_pixels=1_500_000)),
-        ({"size": "hd"}, Wanted(max_pixels=4_000_000)),
-        *[({"size": size}, Wanted(max_pixels=None)) for size in ("auto", "full", "4k", "50MP")],
-        ({"type": "auto"}, Wanted()),
-        ({"type": "person", "type_level": "none"}, Wanted(names_type=False)),
-        ({"type_level": "latest"}, Wanted()),
-        ({"format": "jpeg"}, Wanted(encoding=Encoding.JPG)),
-        ({"format": "zip", "channels": "alpha"}, Wanted(encoding=Encoding.ZIP, only_alpha=True)),
-        ({"roi": "0% 0% 100% 100%"}, Wanted()),
-        ({"roi": "1 2px 50% 100%"}, Wanted(roi=(
+        ({}, Parameters(max_pixels=250_000)),
+        ({"size": "regular"}, Parameters(max_pixels=250_000)),
+        ({"size": "medium"}, Parameters(max_pixels=1_500_000)),
+        ({"size": "hd"}, Parameters(max_pixels=4_000_000)),
+        *[({"size": size}, Parameters(max_pixels=None)) for size in ("auto", "full", "4k", "50MP")],
+        ({"type": "auto"}, Parameters()),
+        ({"type": "person", "type_level": "none"}, Parameters(include_type=False)),
+        ({"type_level": "latest"}, Parameters()),
+        ({"format": "jpeg"}, Parameters(encoding=Encoding.JPG)),
+        ({"format": "zip", "channels": "alpha"}, Parameters(
+            encoding=Encoding.ZIP, alpha_only=True,
+        )),
+        ({"roi": "0% 0% 100% 100%"}, Parameters()),
+        ({"roi": "1 2px 50% 100%"}, Parameters(roi=(
             Length(1), Length(2), Length(50, **PERCENT), Length(100, **PERCENT),
         ))),
-        ({"crop": "True", "crop_margin": "10%"}, Wanted(
+        ({"crop": "True", "crop_margin": "10%"}, Parameters(
             crop=True, crop_margin=(Length(10, **PERCENT),) * 4,
         )),
-        ({"crop": "1", "crop_margin": "5px 10%"}, Wanted(
+        ({"crop": "1", "crop_margin": "5px 10%"}, Parameters(
             crop=True,
             crop_margin=(Length(5), Length(10, **PERCENT), Length(5), Length(10, **PERCENT)),
         )),
-        ({"crop": "true", "crop_margin": "1 2 3 4"}, Wanted(
+        ({"crop": "true", "crop_margin": "1 2 3 4"}, Parameters(
             crop=True, crop_margin=(Length(1), Length(2), Length(3), Length(4)),
         )),
-        ({"scale": "50%"}, Wanted(scale=0.5, position=(0.5, 0.5))),
-        ({"scale": "50%", "position": "original"}, Wanted(scale=0.5)),
-        ({"position": "25%"}, Wanted(position=(0.25, 0.25))),
-        ({"position": "0% 100%"}, Wanted(position=(0, 1))),
-        ({"position": "center"}, Wanted(position=(0.5, 0.5))),
-        ({"scale": "original", "position": "original"}, Wanted()),
-        ({"bg_color": "fff"}, Wanted(bg_color=(255, 255, 255, 255))),
-        ({"bg_color": "#81d4fa77"}, Wanted(bg_color=(0x81, 0xD4, 0xFA, 0x77))),
-        ({"bg_color": "f008"}, Wanted(bg_color=(255, 0, 0, 0x88))),
-        ({"bg_color": "Green"}, Wanted(bg_color=(0, 128, 0, 255))),
-        ({"bg_color": "transparent"}, Wanted(bg_color=(0, 0, 0, 0))),
-        ({"image_url": "", "bg_image_url": "", "bg_color": "", "size": ""}, Wanted()),
-        ({"add_shadow": "false", "semitransparency": "true", "shadow_method": "latest"}, Wanted()),
-        ({"shadow_type": "none", "shadow_opacity": "30"}, Wanted()),
+        ({"scale": "50%"}, Parameters(scale=0.5, position=(0.5, 0.5))),
+        ({"scale": "50%", "position": "original"}, Parameters(scale=0.5)),
+        ({"position": "25%"}, Parameters(position=(0.25, 0.25))),
+        ({"position": "0% 100%"}, Parameters(position=(0, 1))),
+        ({"position": "center"}, Parameters(position=(0.5, 0.5))),
+        ({"scale": "original", "position": "original"}, Parameters()),
+        ({"bg_color": "fff"}, Parameters(bg_color=(255, 255, 255, 255))),
+        ({"bg_color": "#81d4fa77"}, Parameters(bg_color=(0x81, 0xD4, 0xFA, 0x77))),
+        ({"bg_color": "f008"}, Parameters(bg_color=(255, 0, 0, 0x88))),
+        ({"bg_color": "Green"}, Parameters(bg_color=(0, 128, 0, 255))),
+        ({"bg_color": "transparent"}, Parameters(bg_color=(0, 0, 0, 0))),
+        ({"image_url": "", "bg_image_url": "", "bg_color": "", "size": ""}, Parameters()),
+        ({"add_shadow": "false", "semitransparency": "true"}, Parameters()),
+        ({"shadow_method": "latest"}, Parameters()),
+        ({"shadow_type": "none", "shadow_opacity": "30"}, Parameters()),
     ],
 )  # fmt: skip
 def test_parameters_are_read(fields, wanted):
-    assert parse(fields) == wanted
+    assert parse_fields(fields) == wanted
 
 
 BAD = [
@@ -107,17 +116,17 @@ BAD = [
 @pytest.mark.parametrize(("name", "text"), BAD)
 def test_bad_parameters_are_refused_by_their_name(name, text):
     with pytest.raises(BadParameter) as refused:
-        parse({name: text})
-    status, body = translated(refused.value)
+        parse_fields({name: text})
+    status, body = to_removebg_error(refused.value)
     (error,) = json.loads(body)["errors"]
     assert (status, error["code"]) == (400, f"invalid_{name}")
     assert error["title"].startswith(f"{name}: ")
 
 
-@given(st.sampled_from(sorted(PARAMETERS)), st.text(max_size=20))
+@given(st.sampled_from(sorted(FIELDS)), st.text(max_size=20))
 def test_any_text_is_read_or_refused(name, text):
     try:
-        parse({name: text})
+        parse_fields({name: text})
     except (BadParameter, ForegroundMissing):
         return
 
@@ -129,21 +138,23 @@ def test_what_does_not_go_together():
         ({"crop": "true", "position": "center", "scale": "original"}, "position"),
     ):
         with pytest.raises(BadParameter) as idle:
-            parse(fields)
+            parse_fields(fields)
         assert idle.value.detail == f"{name}: has no effect with crop=true"
     with pytest.raises(BadParameter, match="background"):
-        parse({"channels": "alpha", "bg_color": "fff"})
+        parse_fields({"channels": "alpha", "bg_color": "fff"})
     with pytest.raises(BadParameter) as both:
-        parse({"bg_color": "fff"}, has_picture=True)
-    assert json.loads(translated(both.value)[1])["errors"][0]["code"] == "multiple_bg_sources"
+        parse_fields({"bg_color": "fff"}, has_background_file=True)
+    assert (
+        json.loads(to_removebg_error(both.value)[1])["errors"][0]["code"] == "multiple_bg_sources"
+    )
     with pytest.raises(UnknownParameter, match="nope"):
-        parse({"nope": "1"})
+        parse_fields({"nope": "1"})
 
 
 @pytest.mark.parametrize("kind", ["car", "product", "animal", "graphic", "other"])
 def test_other_types_find_nothing(kind):
     with pytest.raises(ForegroundMissing):
-        parse({"type": kind})
+        parse_fields({"type": kind})
 
 
 @pytest.mark.parametrize(
@@ -164,7 +175,7 @@ def test_other_types_find_nothing(kind):
     ],
 )
 def test_our_errors_in_their_words(error, status, code):
-    translated_status, body = translated(error)
+    translated_status, body = to_removebg_error(error)
     (said,) = json.loads(body)["errors"]
     assert (translated_status, said["code"]) == (status, code)
     assert said["title"]
@@ -185,12 +196,12 @@ def test_our_errors_in_their_words(error, status, code):
     ],
 )
 def test_json_is_for_who_accepts_nothing_else(accept, json_alone):
-    assert wants_json(accept) is json_alone
+    assert accepts_json_only(accept) is json_alone
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([250_000, 1_500_000, None]))
 def test_sizes_keep_the_shape_within_the_pixels(height, width, most):
-    small = size_of((height, width), most)
+    small = result_size((height, width), most)
     if most is None or height * width <= most:
         assert small == (height, width)
         return
@@ -208,11 +219,11 @@ RED, GREEN, CLEAR = [255, 0, 0, 255], [0, 255, 0], [0, 0, 0, 0]
 
 
 def painted(
-    wanted: Wanted,
+    wanted: Parameters,
     picture: Frame | None = None,
     alpha_value: int = 255,
     max_pixels: int = 50_000_000,
-) -> Removed:
+) -> RemovalResult:
     rgb = np.zeros((*PHOTO_HW, 3), np.uint8)
     rgb[..., 1] = 255
     alpha = np.zeros(PHOTO_HW, np.uint8)
@@ -221,11 +232,11 @@ def painted(
     found = Matte(alpha, measure_quality(alpha), None, Timings(0, 0, 0, 0, 0))
     look = RenderOptions(output=Output.CUTOUT)
     photo = Frame(rgb, PHOTO_HW)
-    drawn, box = paint(wanted, look, photo, picture, found, PHOTO_HW, max_pixels)
-    return packed(drawn, box, wanted.encoding)
+    drawn, box = render_result(wanted, look, photo, picture, found, PHOTO_HW, max_pixels)
+    return encode_result(drawn, box, wanted.encoding)
 
 
-def image(removed: Removed) -> np.ndarray:
+def image(removed: RemovalResult) -> np.ndarray:
     pixels = np.asarray(Image.open(io.BytesIO(removed.body)))
     assert pixels.shape[:2] == removed.size_hw
     return pixels
@@ -239,7 +250,7 @@ def block_of(rgba: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def test_a_cutout_is_a_png_of_the_photos_size():
-    removed = painted(Wanted())
+    removed = painted(Parameters())
     assert removed.media_type == "image/png"
     assert block_of(image(removed)) == (30, 40, 20, 10)
     assert image(removed)[35, 45].tolist() == RED
@@ -249,35 +260,35 @@ def test_a_cutout_is_a_png_of_the_photos_size():
 
 
 def test_crop_and_its_margins():
-    assert image(painted(Wanted(crop=True))).shape == (20, 10, 4)
-    assert (image(painted(Wanted(crop=True))) == RED).all()
+    assert image(painted(Parameters(crop=True))).shape == (20, 10, 4)
+    assert (image(painted(Parameters(crop=True))) == RED).all()
     lengths = (Length(1), Length(50, percent=True), Length(10, percent=True), Length(4))
-    rgba = image(painted(Wanted(crop=True, crop_margin=lengths)))
+    rgba = image(painted(Parameters(crop=True, crop_margin=lengths)))
     assert rgba.shape == (1 + 20 + 2, 4 + 10 + 5, 4)
     assert block_of(rgba) == (1, 4, 20, 10)
 
 
 def test_a_margin_may_be_larger_than_the_photo():
-    rgba = image(painted(Wanted(crop=True, crop_margin=(Length(100),) * 4)))
+    rgba = image(painted(Parameters(crop=True, crop_margin=(Length(100),) * 4)))
     assert block_of(rgba) == (100, 100, 20, 10)
     assert rgba.shape == (220, 210, 4)
 
 
 def test_margins_make_no_picture_larger_than_a_photo_may_be():
-    wanted = Wanted(crop=True, crop_margin=(Length(50, percent=True),) * 4)
+    wanted = Parameters(crop=True, crop_margin=(Length(50, percent=True),) * 4)
     assert image(painted(wanted, max_pixels=800)).shape == (40, 20, 4)
     with pytest.raises(TooManyPixels) as refused:
         painted(wanted, max_pixels=799)
     assert (refused.value.limit, refused.value.actual) == (799, 800)
-    status, body = translated(refused.value)
+    status, body = to_removebg_error(refused.value)
     (said,) = json.loads(body)["errors"]
     assert (status, said["code"]) == (400, "resolution_too_high")
     assert said["detail"].endswith("(limit 799, got 800).")
 
 
-def removal(photo: bytes, wanted: Wanted, max_pixels: int = 50_000_000) -> Removal:
+def removal(photo: bytes, wanted: Parameters, max_pixels: int = 50_000_000) -> RemovalJob:
     source = ImageFile(photo, read_header(photo))
-    return Removal(source, None, wanted, RenderOptions(output=Output.CUTOUT), max_pixels)
+    return RemovalJob(source, None, wanted, RenderOptions(output=Output.CUTOUT), max_pixels)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +305,7 @@ def removal(photo: bytes, wanted: Wanted, max_pixels: int = 50_000_000) -> Remov
 )
 def test_margins_are_admitted_too(fields, max_pixels, pixels):
     photo = make_png(np.zeros((100, 100, 3), np.uint8))
-    assert removal(photo, parse(fields), max_pixels).pixels == pixels
+    assert removal(photo, parse_fields(fields), max_pixels).pixels == pixels
 
 
 @pytest.mark.parametrize(
@@ -310,19 +321,19 @@ def test_margins_are_admitted_too(fields, max_pixels, pixels):
 def test_a_photo_has_the_pixels_that_looking_at_it_takes(size, at_least, seen, size_hw):
     """Whatever is wanted of it: a person who is small in it is looked at again."""
     photo = make_jpeg(np.zeros((1600, 1600, 3), np.uint8))
-    frame = load_photo(removal(photo, parse({"size": size})), at_least)
+    frame = decode_photo(removal(photo, parse_fields({"size": size})), at_least)
     assert frame.rgb.shape == (*seen, 3)
     assert frame.photo_hw == size_hw
-    assert reduced(frame).rgb.shape == (*size_hw, 3)
+    assert downscaled(frame).rgb.shape == (*size_hw, 3)
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        Wanted(),
-        Wanted(crop=True),
-        Wanted(position=(0.5, 0.5)),
-        Wanted(position=(0.5, 0.5), bg_color=(0, 0, 255, 255)),
+        Parameters(),
+        Parameters(crop=True),
+        Parameters(position=(0.5, 0.5)),
+        Parameters(position=(0.5, 0.5), bg_color=(0, 0, 255, 255)),
     ],
 )
 def test_pictures_that_are_done_with_take_no_memory(wanted):
@@ -333,7 +344,9 @@ def test_pictures_that_are_done_with_take_no_memory(wanted):
     photo = Frame(np.zeros((*size_hw, 3), np.uint8), size_hw)
     tracemalloc.start()
     try:
-        paint(wanted, RenderOptions(output=Output.CUTOUT), photo, None, found, size_hw, alpha.size)
+        render_result(
+            wanted, RenderOptions(output=Output.CUTOUT), photo, None, found, size_hw, alpha.size
+        )
         assert tracemalloc.get_traced_memory()[1] < 10 * alpha.size
     finally:
         tracemalloc.stop()
@@ -342,12 +355,12 @@ def test_pictures_that_are_done_with_take_no_memory(wanted):
 @pytest.mark.parametrize(
     ("wanted", "block"),
     [
-        (Wanted(position=(0.0, 0.0)), (0, 0, 20, 10)),
-        (Wanted(position=(1.0, 1.0)), (60, 90, 20, 10)),
-        (Wanted(position=(0.5, 0.5)), (30, 45, 20, 10)),
-        (Wanted(scale=0.5, position=(0.0, 0.0)), (0, 0, 40, 20)),
-        (Wanted(scale=1.0, position=(0.5, 0.5)), (0, 30, 80, 40)),
-        (Wanted(scale=0.5), (20, 35, 40, 20)),
+        (Parameters(position=(0.0, 0.0)), (0, 0, 20, 10)),
+        (Parameters(position=(1.0, 1.0)), (60, 90, 20, 10)),
+        (Parameters(position=(0.5, 0.5)), (30, 45, 20, 10)),
+        (Parameters(scale=0.5, position=(0.0, 0.0)), (0, 0, 40, 20)),
+        (Parameters(scale=1.0, position=(0.5, 0.5)), (0, 30, 80, 40)),
+        (Parameters(scale=0.5), (20, 35, 40, 20)),
     ],
 )
 def test_scale_and_position(wanted, block):
@@ -358,51 +371,51 @@ def test_scale_and_position(wanted, block):
 
 def test_region_of_interest():
     half = (Length(0), Length(0), Length(100, percent=True), Length(40))
-    assert block_of(image(painted(Wanted(roi=half)))) == (30, 40, 10, 10)
+    assert block_of(image(painted(Parameters(roi=half)))) == (30, 40, 10, 10)
     with pytest.raises(ForegroundMissing):
-        painted(Wanted(roi=(Length(60), Length(0), Length(100), Length(80))))
+        painted(Parameters(roi=(Length(60), Length(0), Length(100), Length(80))))
     with pytest.raises(BadParameter, match="empty"):
-        painted(Wanted(roi=(Length(5), Length(5), Length(5), Length(9))))
-    assert image(painted(Wanted(roi=WHOLE))).shape == (*PHOTO_HW, 4)
+        painted(Parameters(roi=(Length(5), Length(5), Length(5), Length(9))))
+    assert image(painted(Parameters(roi=WHOLE_IMAGE))).shape == (*PHOTO_HW, 4)
 
 
 def test_backgrounds():
-    blue = painted(Wanted(bg_color=(0, 0, 255, 255)))
+    blue = painted(Parameters(bg_color=(0, 0, 255, 255)))
     assert blue.media_type == "image/jpeg"  # nothing is transparent
-    exact = image(painted(Wanted(bg_color=(0, 0, 255, 255), encoding=Encoding.PNG)))
+    exact = image(painted(Parameters(bg_color=(0, 0, 255, 255), encoding=Encoding.PNG)))
     assert exact[0, 0].tolist() == [0, 0, 255]
     assert exact[35, 45].tolist() == [255, 0, 0]
-    clear = painted(Wanted(bg_color=(0, 0, 0, 0)))
+    clear = painted(Parameters(bg_color=(0, 0, 0, 0)))
     assert clear.media_type == "image/png"
     picture = Frame(np.full((10, 10, 3), (0, 0, 250), np.uint8), (10, 10))
-    covered = image(painted(Wanted(encoding=Encoding.PNG), picture))
+    covered = image(painted(Parameters(encoding=Encoding.PNG), picture))
     assert covered[0, 0].tolist() == [0, 0, 250]
     assert covered.shape == (*PHOTO_HW, 3)
 
 
 def test_a_background_like_glass():
-    rgba = image(painted(Wanted(bg_color=(0, 0, 255, 102)), alpha_value=204))
+    rgba = image(painted(Parameters(bg_color=(0, 0, 255, 102)), alpha_value=204))
     assert rgba[0, 0].tolist() == [0, 0, 255, 102]
     # 80 % of red, and 40 % of blue for the 20 % that are left: 88 % in all.
     assert rgba[35, 45].tolist() == pytest.approx([232, 0, 23, 224], abs=1)
 
 
 def test_formats():
-    assert painted(Wanted(encoding=Encoding.WEBP)).media_type == "image/webp"
-    white = painted(Wanted(encoding=Encoding.JPG))
+    assert painted(Parameters(encoding=Encoding.WEBP)).media_type == "image/webp"
+    white = painted(Parameters(encoding=Encoding.JPG))
     assert white.media_type == "image/jpeg"
     assert image(white)[0, 0].tolist() == [255, 255, 255]
-    mask = painted(Wanted(only_alpha=True))
+    mask = painted(Parameters(alpha_only=True))
     assert image(mask)[35, 45] == 255
     assert mask.media_type == "image/png"
-    assert image(painted(Wanted(only_alpha=True, encoding=Encoding.JPG))).shape == PHOTO_HW
+    assert image(painted(Parameters(alpha_only=True, encoding=Encoding.JPG))).shape == PHOTO_HW
 
 
-@pytest.mark.parametrize("only_alpha", [False, True])
-def test_a_zip_holds_colours_and_alpha(only_alpha):
-    packed = painted(Wanted(encoding=Encoding.ZIP, only_alpha=only_alpha))
-    assert packed.media_type == "application/zip"
-    with zipfile.ZipFile(io.BytesIO(packed.body)) as archive:
+@pytest.mark.parametrize("alpha_only", [False, True])
+def test_a_zip_holds_colours_and_alpha(alpha_only):
+    result = painted(Parameters(encoding=Encoding.ZIP, alpha_only=alpha_only))
+    assert result.media_type == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(result.body)) as archive:
         assert archive.namelist() == ["color.jpg", "alpha.png"]
         alpha = np.asarray(Image.open(io.BytesIO(archive.read("alpha.png"))))
         colours = np.asarray(Image.open(io.BytesIO(archive.read("color.jpg"))))
