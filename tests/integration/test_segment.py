@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.errors import EngineFailed
-from tests.images import make_jpeg, make_png, make_webp, person, quadrants
+from tests.images import make_jpeg, make_motion_photo, make_png, make_webp, person, quadrants
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, pixels, refusal
 
@@ -66,6 +66,16 @@ async def test_answer_is_upright(service, orientation):
 
     expected = (HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT)
     assert picture(answer).shape == expected
+
+
+async def test_motion_photo_is_answered_like_its_still(service):
+    photo = make_motion_photo()
+    still = photo[: photo.index(b"\xff\xd9") + 2]
+
+    answer = await service.segment(photo)
+
+    assert picture(answer).shape == (HEIGHT, WIDTH)
+    assert answer.content == (await service.segment(still)).content
 
 
 async def test_headers_describe_the_answer(service, left_is_person):
