@@ -63,13 +63,13 @@ class Settings(BaseSettings):
     """Photos decoded and in work at once; unset is two for each worker, and more where batches
     form: `max_batch` more for each worker, or with Triton as many as may wait."""
 
-    max_body_bytes: PositiveInt = 20 * 2**20
+    max_body_bytes: PositiveInt = 32 * 2**20
     """Bytes of one image."""
     max_batch_images: PositiveInt = 32
     """Images of one `POST /v1/segment/batch`."""
     max_batch_body_bytes: PositiveInt = 64 * 2**20
     """Bytes of its whole body."""
-    max_pixels: PositiveInt = 50_000_000
+    max_pixels: PositiveInt = 64_000_000
     """Pixels of one image, read from its header before it is decoded."""
     max_side: PositiveInt = 16_384
     """Pixels along the longer side."""

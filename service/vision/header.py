@@ -22,7 +22,7 @@ from service.vision.colour_tag import PNG_CHUNKS, UNTAGGED, ColourTag, of_jpeg, 
 from service.vision.geometry import Size
 
 MAX_PARTS = 10_000
-"""Chunks or markers in one file. Photos have tens; a 20 MiB PNG in 4 KiB chunks has 5,000."""
+"""Chunks or markers in one file. Photos have tens; a 32 MiB PNG in 4 KiB chunks has 8,192."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -79,8 +79,8 @@ class ImageHeader:
 class ImageLimits:
     """What one photo may be; `aspect` is the long side over the short side."""
 
-    bytes: int = 20 * 1024 * 1024
-    pixels: int = 50_000_000
+    bytes: int = 32 * 2**20
+    pixels: int = 64_000_000
     side: int = 16_384
     aspect: float = 50
 
