@@ -12,6 +12,7 @@ from silhouette_seg.engine.base import Engine
 from silhouette_seg.errors import UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, Task, load_spec
 from silhouette_seg.vision.codec.decode import Frame, decode
@@ -48,7 +49,7 @@ class ModelRegistry:
         return tuple(self._by_name)
 
     @property
-    def models(self) -> tuple[Segmenter | FaceRouter, ...]:
+    def models(self) -> tuple[ServedModel, ...]:
         """What `GET /v1/models` lists: those to ask for, then the face detector."""
         return (*self, self._face_router) if self._face_router else tuple(self)
 

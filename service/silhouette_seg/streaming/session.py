@@ -11,7 +11,7 @@ from typing import TypeVar
 from silhouette_seg.engine.base import DEADLINE, PRIORITY, Priority
 from silhouette_seg.errors import DeadlineExceeded
 from silhouette_seg.pipeline.options import Output, RenderOptions
-from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.pipeline.segmenter import FrameTask, Segmenter
 from silhouette_seg.streaming.temporal_context import StreamMemory
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.compose import blend
@@ -95,10 +95,10 @@ class StreamSession:
         self._backdrop = picture, scaled
         return scaled
 
-    async def run(self, load: Callable[[Size], Frame], finish: Callable[[Frame, Matte], T]) -> T:
-        """As `Segmenter.run`, for the next frame of this stream."""
+    async def run(self, task: FrameTask[T]) -> T:
+        """Runs the task of the next frame of this stream, as `Segmenter.run`."""
         token = PRIORITY.set(Priority.LIVE)
         try:
-            return await self._options.segmenter.run(load, finish, context=self._memory)
+            return await self._options.segmenter.run(task, context=self._memory)
         finally:
             PRIORITY.reset(token)

@@ -10,11 +10,12 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed, Overloaded
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.faces import Domain, DomainDecision
-from silhouette_seg.pipeline.segmenter import NoContext, Segmenter
+from silhouette_seg.pipeline.segmenter import Matte, NoContext, Segmenter
 from silhouette_seg.pipeline.zoom import ZOOM_FACTOR
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.quality import measure_quality
 from tests.support.tiny_model import tiny_spec
 
@@ -185,6 +186,21 @@ async def test_a_photo_has_no_frame_before_it(workers):
     assert matte.decision is None
 
 
+class RecordingTask:
+    """A frame task that records the sizes which `decode` is asked for."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.min_sizes: list[Size] = []
+
+    def decode(self, min_size: Size) -> Frame:
+        self.min_sizes.append(min_size)
+        return self.frame
+
+    def render(self, frame: Frame, matte: Matte) -> Matte:
+        return matte
+
+
 class TestRouting:
     """The fake detector sees one face: full height, as wide as the middle of the photo is green;
     md_trisenet's fake alpha is red xor domain.
@@ -290,24 +306,14 @@ class TestRouting:
     ):
         detector = FakeEngine(tiny_spec("face_detector", size_hw=faces_hw))
         segmenter = Segmenter(FakeEngine(self.SPEC), workers, FaceRouter(detector, workers))
-        asked = []
-
-        def load(min_size):
-            asked.append(min_size)
-            return self.photo(0)
-
-        await segmenter.run(load, lambda _, matte: matte, domain=domain, context=NoContext())
-        assert asked == [enough]
+        task = RecordingTask(self.photo(0))
+        await segmenter.run(task, domain=domain, context=NoContext())
+        assert task.min_sizes == [enough]
 
     async def test_a_photo_is_decoded_for_a_second_look(self, segmenter):
-        asked = []
-
-        def load(min_size):
-            asked.append(min_size)
-            return self.photo(0)
-
-        await segmenter.run(load, lambda _, matte: matte)
-        assert asked == [(ZOOM_FACTOR * 24, ZOOM_FACTOR * 32)]
+        task = RecordingTask(self.photo(0))
+        await segmenter.run(task)
+        assert task.min_sizes == [(ZOOM_FACTOR * 24, ZOOM_FACTOR * 32)]
 
     async def test_a_failing_detector_is_the_callers_to_see(self, segmenter, detector):
         detector.fail_next(EngineFailed("broken"))
@@ -355,7 +361,7 @@ class TestSecondLook:
         frame = self.photo()
         frame.rgb[..., 0] = np.maximum(frame.rgb[..., 0], 90)
         matte = await segmenter.segment(frame)
-        streamed = await segmenter.run(lambda _: frame, lambda _, m: m, context=NoContext())
+        streamed = await segmenter.segment(frame, context=NoContext())
         outside = np.ones(frame.photo_hw, bool)
         outside[560:720, 600:760] = False
         assert (matte.passes, streamed.passes) == (2, 1)
@@ -370,7 +376,7 @@ class TestSecondLook:
 
     async def test_a_stream_has_no_time_for_it(self, segmenter, engine):
         frame = self.photo()
-        matte = await segmenter.run(lambda _: frame, lambda _, m: m, context=NoContext())
+        matte = await segmenter.segment(frame, context=NoContext())
         assert (matte.passes, engine.batch_sizes) == (1, [1])
 
     async def test_quality_is_of_what_both_looks_gave(self, segmenter):
@@ -391,7 +397,7 @@ class TestSecondLook:
     async def test_the_second_look_waits_in_the_queue_too(self, workers):
         engine = FakeEngine(tiny_spec(size_hw=(64, 64)))
         segmenter = Segmenter(behind_a_queue(engine), workers)
-        once = await segmenter.run(lambda _: self.photo(), lambda _, m: m, context=NoContext())
+        once = await segmenter.segment(self.photo(), context=NoContext())
         assert once.timings.queue_s > 0
         engine.gate.clear()
         call = asyncio.create_task(segmenter.segment(self.photo()))

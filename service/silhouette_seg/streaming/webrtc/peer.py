@@ -28,7 +28,7 @@ from av import VideoFrame
 from silhouette_seg.errors import ServiceError, UnprocessableOffer
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.latest_slot import LatestSlot, SlotClosed
-from silhouette_seg.streaming.session import StreamSession, in_time
+from silhouette_seg.streaming.session import StreamOptions, StreamSession, in_time
 from silhouette_seg.streaming.webrtc import video_frame
 from silhouette_seg.streaming.webrtc.compositor import Painter
 from silhouette_seg.streaming.webrtc.config import IceServer, Terms
@@ -57,6 +57,30 @@ class _Arrived:
 
     frame: VideoFrame
     at: float = field(default_factory=perf_counter)
+
+
+class WebRTCFrameTask:
+    """The frame task of a camera frame: the composed frame, and its matte."""
+
+    def __init__(self, painter: Painter, options: StreamOptions, frame: VideoFrame) -> None:
+        self._painter = painter
+        self._options = options
+        self._frame = frame
+        self._planes: Planes | None = None
+
+    def decode(self, min_size: Size) -> Frame:
+        """Reads the planes, scaled down to the size that the options allow, and converts to RGB."""
+        planes = video_frame.read(self._frame)
+        if self._options.size is not None:
+            planes = at_most(planes, self._options.size)
+        self._planes = planes
+        return Frame(to_rgb(planes), planes.size_hw)
+
+    def render(self, frame: Frame, matte: Matte) -> tuple[VideoFrame, Matte]:
+        """Composes the result in the planes of the frame."""
+        assert self._planes is not None, "a task is decoded before it is rendered"
+        composed = self._painter.paint(self._options, self._planes, matte)
+        return video_frame.write(composed, like=self._frame), matte
 
 
 class Returned(MediaStreamTrack):
@@ -214,21 +238,9 @@ class Peer:
 
     async def _process(self, arrived: _Arrived) -> VideoFrame:
         options, frame = self.session.options, arrived.frame
-        photo: Planes
-
-        def load(_: Size) -> Frame:
-            nonlocal photo
-            photo = video_frame.read(frame)
-            if options.size is not None:
-                photo = at_most(photo, options.size)
-            return Frame(to_rgb(photo), photo.size_hw)
-
-        def finish(_: Frame, found: Matte) -> tuple[VideoFrame, Matte]:
-            drawn = self._painter.paint(options, photo, found)
-            return video_frame.write(drawn, like=frame), found
-
+        task = WebRTCFrameTask(self._painter, options, frame)
         async with in_time(self._terms.frame_s):
-            result, found = await self.session.run(load, finish)
+            result, found = await self.session.run(task)
         self._observe(options.segmenter.spec.name, found, perf_counter() - arrived.at)
         return result
 
