@@ -24,7 +24,7 @@ from rich.table import Table
 from silhouette_seg.pipeline.faces import Domain, domain_of, dominant_face
 from silhouette_seg.spec import ModelSpec, Task
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import fit, inside, shrink
+from silhouette_seg.vision.geometry import fit, inside, resize
 from silhouette_seg.vision.mask.quality import (
     MaskQuality,
     boundary_band,
@@ -97,7 +97,7 @@ def look(
 def compare(alpha: Alpha, truth: Alpha) -> tuple[float | None, float]:
     """`Look.right` and `Look.iou`; the reference uint8 [H,W] is reduced to the mask's size."""
     person = person_pixels(alpha)
-    there = person_pixels(shrink(truth, (alpha.shape[0], alpha.shape[1])))
+    there = person_pixels(resize(truth, (alpha.shape[0], alpha.shape[1])))
     band = boundary_band(person) > 0
     right = float((person == there)[band].mean()) if band.any() else None
     both, either = (int(np.count_nonzero(each)) for each in (person & there, person | there))

@@ -39,7 +39,7 @@ from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat, read_header
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import bounding_box
 from training.data.dataset import Portrait, read_portraits
 
@@ -215,7 +215,7 @@ def _drawn(look: RenderOptions, frame: Frame, found: Matte) -> Image:
 
 def _scaled(image: Image) -> Image:
     height, width = image.shape[:2]
-    return shrink(image, (HEIGHT, max(1, round(width * HEIGHT / height))))
+    return resize(image, (HEIGHT, max(1, round(width * HEIGHT / height))))
 
 
 def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:

@@ -32,7 +32,7 @@ from silhouette_seg.pipeline.zoom import (
 )
 from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import Placement, Size, fit, inside, shrink, unfit
+from silhouette_seg.vision.geometry import Placement, Size, fit, inside, resize, unfit
 from silhouette_seg.vision.mask.quality import Box, MaskQuality, empty_if_noise, measure_quality
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class _Prediction:
         """Fuses this prediction with another mask of the same photo, uint8 of any size."""
         alpha = self.alpha.copy()
         size_hw = (self.placement.height, self.placement.width)
-        alpha[inside(self.placement)] = fuse_log_odds(shrink(other, size_hw), self.mask)
+        alpha[inside(self.placement)] = fuse_log_odds(resize(other, size_hw), self.mask)
         return replace(self, alpha=alpha)
 
     def timings_until_now(self) -> Timings:
@@ -295,7 +295,7 @@ def _postprocess_zoomed(task: FrameTask[T], first: _Prediction, second: _Predict
     """Returns the task's result for the first mask with the second blended into `box`."""
     whole = first.full_size()
     alpha = blend_into(whole, second.fused_with(crop(whole, box)).full_size(), box)
-    quality = measure_quality(shrink(alpha, (first.placement.height, first.placement.width)))
+    quality = measure_quality(resize(alpha, (first.placement.height, first.placement.width)))
     timings = first.timings + second.timings_until_now()
     return task.render(first.frame, Matte(alpha, quality, first.decision, timings, passes=2))
 

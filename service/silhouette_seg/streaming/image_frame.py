@@ -12,7 +12,7 @@ from silhouette_seg.vision.codec.decode import (
     decode,
     read_header,
 )
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 
 FRAME_PIXELS = 4096 * 2160
 """The most that one frame has: every stream may hold a decoded one."""
@@ -38,7 +38,7 @@ class StreamFrameTask:
         if self.options.render.only_mask:
             return Frame(decode(self.data, header, at_least=min_size).rgb, result_hw)
         frame = decode(self.data, header, at_least=result_hw)
-        return Frame(shrink(frame.rgb, result_hw), result_hw)
+        return Frame(resize(frame.rgb, result_hw), result_hw)
 
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
         """Renders and encodes as `render_file`."""

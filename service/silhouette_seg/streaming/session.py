@@ -91,7 +91,7 @@ class StreamSession:
             of, scaled = self._backdrop
             if of is picture and scaled.photo_hw == size_hw:
                 return scaled
-        scaled = Frame(blend.cover(picture.rgb, size_hw), size_hw)
+        scaled = Frame(blend.resize_to_cover(picture.rgb, size_hw), size_hw)
         self._backdrop = picture, scaled
         return scaled
 

@@ -18,7 +18,7 @@ from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.compose.layout import Copy, Layer, Layout, place
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box
 
 VISIBLE = 12
@@ -55,7 +55,7 @@ def cropped(wanted: Wanted, box_hw: Size) -> Size:
 
 def reduced(frame: Frame) -> Frame:
     """The photo without the pixels that only its mask was for."""
-    return replace(frame, rgb=shrink(frame.rgb, frame.photo_hw))
+    return replace(frame, rgb=resize(frame.rgb, frame.photo_hw))
 
 
 def paint(
@@ -183,7 +183,7 @@ def _before(person: Layer, colour: Rgba | None, picture: Frame | None) -> NDArra
     """RGBA [h,w,4], or RGB [h,w,3] where nothing is transparent."""
     size_hw = (person.alpha.shape[0], person.alpha.shape[1])
     if picture is not None:
-        background = blend.cover(picture.rgb, size_hw)
+        background = blend.resize_to_cover(picture.rgb, size_hw)
         return blend.composite(person.rgb, person.alpha, background, in_place=True)
     if colour is None or colour[3] == 0:
         return blend.cutout(person.rgb, person.alpha)

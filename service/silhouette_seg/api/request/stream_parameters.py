@@ -19,7 +19,7 @@ from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.streaming.image_frame import fitting
 from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, check_limits, decode, read_header
-from silhouette_seg.vision.geometry import shrink
+from silhouette_seg.vision.geometry import resize
 
 BACKGROUND_IMAGE = "background_image"
 RESULT_SIDE_RANGE_PX = (64, 4096)
@@ -151,4 +151,4 @@ def _picture(value: object, gateway: Gateway) -> Frame:
     header = read_header(data)
     check_limits(header, gateway.image_limits)
     kept_hw = fitting(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
-    return Frame(shrink(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)
+    return Frame(resize(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)

@@ -64,4 +64,4 @@ class Painter:
 
 
 def _cover(picture: Frame, size_hw: Size) -> Planes:
-    return yuv.from_rgb(blend.cover(picture.rgb, size_hw))
+    return yuv.from_rgb(blend.resize_to_cover(picture.rgb, size_hw))
