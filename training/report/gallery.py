@@ -35,7 +35,7 @@ from silhouette_seg.pipeline.options import (
 from silhouette_seg.pipeline.registry import load_registry
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat, read_header
@@ -157,7 +157,7 @@ def pack_photos(portraits: Sequence[Portrait]) -> list[Photo]:
 
 async def show(photos: Sequence[Photo], repository: Path) -> list[Row]:
     """Two rows of each photo, by what the service takes for a photo where nobody chooses."""
-    workers = Workers(1)
+    workers = ThreadPool(1)
     registry = load_registry(
         repository, None, workers, lambda spec: open_engine("onnx", spec, repository)
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from silhouette_seg.engine.base import Engine
 from silhouette_seg.pipeline.faces import DomainDecision, decide_domain
 from silhouette_seg.pipeline.served_model import ServedModel
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size, fit
 
@@ -50,7 +50,7 @@ class FixedDomain:
 class FaceRouter(ServedModel):
     """Decides the domain by the largest face that the face detector finds."""
 
-    def __init__(self, engine: Engine, workers: Workers) -> None:
+    def __init__(self, engine: Engine, workers: ThreadPool) -> None:
         super().__init__(engine)
         self._workers = workers
 
@@ -67,4 +67,4 @@ class FaceRouter(ServedModel):
         """Raises errors.Unavailable when the engine is full or broken."""
         inference = await self._infer({"image": image[None]})
         # Not on the event loop: a photo of a crowd has many faces.
-        return await self._workers.run(decide_domain, inference.output[0], placement)
+        return await self._workers.run_in_thread(decide_domain, inference.output[0], placement)

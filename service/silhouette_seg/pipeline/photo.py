@@ -132,7 +132,7 @@ def render_file(
     """
     watch = Stopwatch()
     if options.require_foreground and not matte.quality.foreground:
-        raise ForegroundMissing("There is no person in the photo.")
+        raise ForegroundMissing
     composition = render_image(options, photo, background, matte)
     render_s = watch.lap()
     image = composition.image

@@ -30,7 +30,7 @@ from silhouette_seg.pipeline.zoom import (
     fuse_log_odds,
     scale_box,
 )
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size, fit, inside, resize, unfit
 from silhouette_seg.vision.mask.quality import Box, MaskQuality, empty_if_noise, measure_quality
@@ -172,7 +172,7 @@ class Segmenter(ServedModel):
     """
 
     def __init__(
-        self, engine: Engine, workers: Workers, face_router: FaceRouter | None = None
+        self, engine: Engine, workers: ThreadPool, face_router: FaceRouter | None = None
     ) -> None:
         super().__init__(engine)
         self._workers = workers
@@ -182,9 +182,9 @@ class Segmenter(ServedModel):
     @property
     def takes_domain(self) -> bool:
         """Whether the domain of the photo is an input of the model."""
-        return self.spec.takes("domain")
+        return self.spec.has_input("domain")
 
-    def with_pool(self, workers: Workers) -> Self:
+    def with_pool(self, workers: ThreadPool) -> Self:
         """Returns a segmenter of the same engine whose pixel work runs in other threads."""
         return type(self)(self._engine, workers, self.face_router)
 
@@ -222,7 +222,7 @@ class Segmenter(ServedModel):
         prediction = await self._predict(
             partial(task.decode, min_size), router, context or NoContext()
         )
-        result = await self._workers.run(_postprocess, task, prediction, context)
+        result = await self._workers.run_in_thread(_postprocess, task, prediction, context)
         if isinstance(result, _Crop):
             return await self._zoom(task, prediction, result)
         return result
@@ -231,7 +231,7 @@ class Segmenter(ServedModel):
         self, decode: Callable[[], Frame], router: DomainRouter, context: TemporalContext
     ) -> _Prediction:
         watch = Stopwatch()
-        prepared = await self._workers.run(self._prepare, decode, router, context)
+        prepared = await self._workers.run_in_thread(self._prepare, decode, router, context)
         fit_s = watch.lap()
         decision = await prepared.route()
         route_s = watch.lap()
@@ -247,7 +247,9 @@ class Segmenter(ServedModel):
         second = await self._predict(
             lambda: zoomed.frame, FixedDomain(zoomed.decision), NoContext()
         )
-        return await self._workers.run(_postprocess_zoomed, task, first, second, zoomed.box)
+        return await self._workers.run_in_thread(
+            _postprocess_zoomed, task, first, second, zoomed.box
+        )
 
     def _fixed_domain(self, domain: Domain) -> DomainRouter:
         """Returns a router that runs no detector; its decision is None without a domain input."""
@@ -270,7 +272,7 @@ class Segmenter(ServedModel):
     def _inputs(self, prepared: _Prepared, decision: DomainDecision | None) -> Tensors:
         """Returns one row for each input of the model."""
         inputs: dict[str, NDArray[Any]] = {"image": prepared.image[None]}
-        if self.spec.takes("prior"):
+        if self.spec.has_input("prior"):
             inputs["prior"] = prepared.prior[None]
         if decision is not None:
             inputs["domain"] = np.array([decision.domain], np.int64)

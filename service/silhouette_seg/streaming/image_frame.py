@@ -1,4 +1,4 @@
-"""One frame of a stream that comes, and goes back, as an image file."""
+"""Processes one frame of a stream that arrives, and is returned, as an image file."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ from silhouette_seg.vision.codec.decode import (
 )
 from silhouette_seg.vision.geometry import Size, resize
 
-FRAME_PIXELS = 4096 * 2160
-"""The most that one frame has: every stream may hold a decoded one."""
+MAX_FRAME_PIXELS = 4096 * 2160
+"""Maximum number of pixels of a frame. Every stream may hold one decoded frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class StreamFrameTask:
         """
         header = read_header(self.data)
         check_limits(header, self.limits)
-        result_hw = fitting(header.upright_hw, self.options.size)
+        result_hw = scale_to_fit(header.upright_hw, self.options.size)
         if self.options.render.only_mask:
             return Frame(decode(self.data, header, at_least=min_size).rgb, result_hw)
         frame = decode(self.data, header, at_least=result_hw)
@@ -43,23 +43,23 @@ class StreamFrameTask:
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
         """Renders and encodes as `render_file`."""
         options = self.options
-        backdrop = self.session.backdrop(options.picture, frame.photo_hw)
-        return render_file(options.render, options.encoded_as, frame, backdrop, matte)
+        background = self.session.scaled_background(options.picture, frame.photo_hw)
+        return render_file(options.render, options.image_format, frame, background, matte)
 
 
-async def run_frame(
+async def process_frame(
     session: StreamSession, data: bytes | memoryview, limits: ImageLimits
 ) -> RenderedImage:
-    """The frame that is next in its stream, by the options that hold for it.
+    """Decodes, segments and renders the next frame of a stream with the session's options.
 
-    Raises errors.ServiceError for whatever the frame or the engine is to blame for.
+    Raises errors.ServiceError for an invalid frame and for a failure of the engine.
     """
-    return await session.run(StreamFrameTask(session, session.options, data, limits))
+    return await session.segment(StreamFrameTask(session, session.options, data, limits))
 
 
-def fitting(size_hw: Size, longest: int | None) -> Size:
-    """That size scaled down until its longer side is at most `longest`."""
-    if longest is None or max(size_hw) <= longest:
+def scale_to_fit(size_hw: Size, max_side: int | None) -> Size:
+    """Scales a size down until its longer side is at most `max_side`, in pixels; None keeps it."""
+    if max_side is None or max(size_hw) <= max_side:
         return size_hw
-    scale = longest / max(size_hw)
+    scale = max_side / max(size_hw)
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))

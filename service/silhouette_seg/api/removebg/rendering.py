@@ -73,7 +73,7 @@ def paint(
     TooManyPixels where the margins make a picture of more than `max_pixels`.
     """
     if not found.quality.foreground:
-        raise ForegroundMissing("There is no person in the photo.")
+        raise ForegroundMissing
     layer, box = _laid_out(
         _cut_out(options, photo, _in_region(found, wanted, photo_hw)), wanted, max_pixels
     )
@@ -119,7 +119,7 @@ def _span(first: Length, last: Length, photo_side: int, side: int) -> slice:
 def _visible(alpha: NDArray[np.uint8]) -> Box:
     left, top, width, height = cv2.boundingRect(np.asarray(alpha > VISIBLE, np.uint8))
     if not width:
-        raise ForegroundMissing("There is no person in the photo.")
+        raise ForegroundMissing
     return Box(top, left, height, width)
 
 

@@ -12,7 +12,7 @@ from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.options import Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import ImageFormat
 from tests.support.tiny_model import tiny_spec
 
@@ -21,12 +21,12 @@ UPLOAD = PhotoUpload(UploadedImage(b"photo", digest="0a" * 32))
 
 @pytest.fixture(scope="module")
 def workers():
-    pool = Workers(1)
+    pool = ThreadPool(1)
     yield pool
     pool.close()
 
 
-def segmenter(workers: Workers, digest: str = "0b" * 32, detector: str | None = "0c" * 32):
+def segmenter(workers: ThreadPool, digest: str = "0b" * 32, detector: str | None = "0c" * 32):
     spec = tiny_spec("md_trisenet", digest=digest)
     if detector is None:
         return Segmenter(FakeEngine(spec), workers)
