@@ -84,11 +84,11 @@ class RenderOptions:
     feather: float = 0.0
     """Pixels of the photo over which the outline is softened."""
     invert: bool = False
-    """Whether the background is kept instead of the person."""
+    """True keeps the background instead of the person."""
     decontaminate: bool = False
-    """Whether the old background's colour is removed from the edge."""
+    """True removes the old background's colour from the edge."""
     crop: bool = False
-    """Whether the image is cropped to the person."""
+    """True crops the image to the person."""
     crop_margin: float = 0.0
     """Margin on each side of the crop, in percent of the person's height and width."""
     layout: Layout | None = None
@@ -96,16 +96,16 @@ class RenderOptions:
     light_wrap: float = 0.0
     """Percent of the new background's light that is added to the person's edge."""
     require_foreground: bool = False
-    """Whether a photo without a person is an error."""
+    """True makes a photo without a person an error."""
 
     @property
     def transparent(self) -> bool:
-        """Whether the image has an alpha channel."""
+        """True for an image with an alpha channel."""
         return self.output is Output.CUTOUT
 
     @property
     def only_mask(self) -> bool:
-        """Whether the image is the mask, which needs no colours of the photo."""
+        """True for a mask, which needs no colours of the photo."""
         return self.output is Output.MASK
 
     def wire_values(self) -> dict[str, str | float | bool | None]:

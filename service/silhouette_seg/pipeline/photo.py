@@ -22,7 +22,7 @@ WEBP_MEMORY_FACTOR = 3
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file whose header was read and whose limits were checked."""
+    """An image file after its header was read and its limits were checked."""
 
     data: bytes
     header: ImageHeader

@@ -1,7 +1,7 @@
 """Segments one image with one model: prepare, route, infer, postprocess, render.
 
-A `FrameTask` decodes the image and renders the result. A person who is small in a photo is
-predicted a second time on a crop, see `silhouette_seg.pipeline.zoom`.
+A `FrameTask` decodes the image and renders the result. A small person in a photo is predicted a
+second time on a crop, see `silhouette_seg.pipeline.zoom`.
 """
 
 from collections.abc import Callable
@@ -181,11 +181,11 @@ class Segmenter(ServedModel):
 
     @property
     def takes_domain(self) -> bool:
-        """Whether the domain of the photo is an input of the model."""
+        """True if the domain of the photo is an input of the model."""
         return self.spec.has_input("domain")
 
     def with_pool(self, workers: ThreadPool) -> Self:
-        """Returns a segmenter of the same engine whose pixel work runs in other threads."""
+        """Returns a segmenter of the same engine that processes pixels in other threads."""
         return type(self)(self._engine, workers, self.face_router)
 
     async def segment(

@@ -44,7 +44,7 @@ class Timings:
         )
 
     def plus_post(self, post_s: float) -> "Timings":
-        """Returns a copy whose postprocessing took `post_s` seconds longer."""
+        """Returns a copy with `post_s` seconds more of postprocessing."""
         return replace(self, post_s=self.post_s + post_s)
 
     def stages(self) -> dict[str, float]:
@@ -58,7 +58,7 @@ class Timings:
         }
 
     def response_stages(self, render_s: float, encode_s: float) -> dict[str, float]:
-        """Returns the stages of a response whose image was rendered and encoded after the matte.
+        """Returns the stages of a response with an image rendered and encoded after the matte.
 
         The names are those of `stages`, but "fit" is reported as "decode" and "encode" is last.
         """

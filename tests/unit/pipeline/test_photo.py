@@ -1,4 +1,4 @@
-"""How much of a photo is decoded for what was asked for."""
+"""Tests of the size at which photos are decoded."""
 
 import pytest
 
@@ -34,7 +34,7 @@ class RecordingTask(PhotoTask):
         (RenderOptions(output=Output.CUTOUT, refine=Refinement.GUIDED), 3200),
     ],
 )
-async def test_as_much_is_decoded_as_is_needed(options, longer_side):
+async def test_photo_is_decoded_at_the_size_its_options_need(options, longer_side):
     workers = ThreadPool(1)
     segmenter = Segmenter(FakeEngine(tiny_spec("connectnet", size_hw=(64, 64))), workers)
     data = make_jpeg(person(*HW))
