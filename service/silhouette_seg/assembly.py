@@ -107,7 +107,12 @@ def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     door = Admission(max_requests=MAX_REQUESTS)
     telemetry.requests_in_flight.set_function(lambda: door.requests)
     turns = open_turns(settings, opened.count)
-    telemetry.line.watch(turns)
+    telemetry.photo_queue.track(
+        queued=lambda: turns.waiting,
+        running=lambda: turns.working,
+        running_pixels=lambda: turns.pixels,
+        estimated_wait_s=lambda: turns.wait_s,
+    )
     most_streams = settings.max_streams_for(opened.count)
     streams = Streams(
         most=most_streams, most_per_caller=settings.max_streams_per_caller or most_streams

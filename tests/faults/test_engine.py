@@ -92,7 +92,7 @@ async def test_a_dead_engine_is_told_until_it_works(
     assert not await metrics.failing()
     assert await metrics.value("silhouette_ready") == 1
     said = [line for line in caplog.messages if line.startswith("connectnet ")]
-    assert said == ["connectnet fails again and again", "connectnet works again"]
+    assert said == ["connectnet fails repeatedly", "connectnet works again"]
 
 
 async def test_a_dead_engine_of_a_service_that_stops_is_no_news(service, engine):

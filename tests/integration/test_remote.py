@@ -109,7 +109,7 @@ async def test_another_model_than_ours_refuses_the_start(settings_at, triton, po
 
 
 async def test_a_device_that_is_not_there_refuses_the_start(settings_at, port):
-    with pytest.raises(EngineFailed, match="tensorrt was asked for"):
+    with pytest.raises(EngineFailed, match="requires tensorrt"):
         async with in_process(settings_at(port, device="tensorrt")):
             pass
 

@@ -18,8 +18,9 @@ from silhouette_seg.engine.base import (
     check_inputs,
     is_degraded,
 )
-from silhouette_seg.engine.triton import config_differences, grpc_target, provider_of_config
+from silhouette_seg.engine.triton import grpc_target
 from silhouette_seg.engine.triton_errors import error_from_status
+from silhouette_seg.engine.triton_model_config import config_differences, provider_of
 from silhouette_seg.errors import (
     DeadlineExceeded,
     Draining,
@@ -124,7 +125,7 @@ class TestAnswers:
             return answer
 
         triton._answer = spoiled
-        with pytest.raises(EngineFailed, match="not what was asked"):
+        with pytest.raises(EngineFailed, match="does not match its spec"):
             await engine.infer(photo())
 
 
@@ -432,7 +433,7 @@ class TestDevice:
     def test_provider_is_what_the_configuration_says(self, gpu, change, provider):
         config = model_config_of(SPEC, gpu=gpu)
         change(config)
-        assert provider_of_config(config) == provider
+        assert provider_of(config) == provider
 
     @pytest.mark.parametrize(
         ("provider", "device", "short"),
@@ -455,7 +456,7 @@ class TestDevice:
     @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
     async def test_asked_for_a_gpu_and_got_none_is_refused(self, connect, port, device):
         engine = connect(port, device=device)
-        with pytest.raises(EngineFailed, match=f"{device} was asked for, and triton:cpu"):
+        with pytest.raises(EngineFailed, match=f"requires {device} and runs on triton:cpu"):
             await engine.check_ready()
         assert engine.provider == "triton"
 
@@ -561,7 +562,7 @@ class TestBreaking:
         engine = connect(port, probe_interval_s=60)
         await engine.infer(photo())
         triton.failures = [(StatusCode.DEADLINE_EXCEEDED, "")]
-        with pytest.raises(EngineDown, match="does not answer"):
+        with pytest.raises(EngineDown, match="does not respond"):
             await engine.check_ready()
         with pytest.raises(EngineFailed, match="not working"):
             await engine.check_ready()
@@ -599,7 +600,7 @@ class TestComingAndGoing:
 
     async def test_a_server_that_does_not_answer_is_down(self, triton, connect, port):
         triton.gate.clear()
-        with pytest.raises(EngineDown, match="does not answer"):
+        with pytest.raises(EngineDown, match="does not respond"):
             await connect(port, check_timeout_s=0.1).check_ready()
 
     async def test_replicas_take_turns(self, connect):
