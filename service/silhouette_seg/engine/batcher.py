@@ -169,7 +169,7 @@ class Batcher(EngineWrapper):
     async def close(self) -> None:
         """Fails the remaining callers with errors.Draining, then closes the engine."""
         self._closed = True
-        _fail(self._queue.clear(), Draining("The service is shutting down"))
+        _fail(self._queue.clear(), Draining())
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -177,7 +177,7 @@ class Batcher(EngineWrapper):
 
     def _enqueue(self, inputs: Tensors) -> _Entry:
         if self._closed:
-            raise Draining("The service is shutting down")
+            raise Draining
         # Checked before the queue: inside a batch a bad input would fail the other callers.
         rows = check_inputs(self.spec, inputs)
         key = tuple((name, inputs[name].shape[1:]) for name in sorted(inputs))
@@ -219,7 +219,7 @@ class Batcher(EngineWrapper):
         # A callback of the task, because a task cancelled before its first step runs no `finally`.
         del self._running[task]
         if task.cancelled():
-            _fail(batch, Draining("The service is shutting down"))
+            _fail(batch, Draining())
         elif error := task.exception():
             _fail(batch, error)
         else:

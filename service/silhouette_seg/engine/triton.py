@@ -332,7 +332,7 @@ class TritonEngine:
     async def _call(self, method: Method, request: Message, deadline: float) -> Message:
         """Makes one call; raises the error that `error_from_status` returns for its failure."""
         if self._closed:
-            raise Draining("The service is shutting down")
+            raise Draining
         left_s = deadline - self._now()
         if left_s <= 0:
             raise deadline_error()
@@ -345,7 +345,7 @@ class TritonEngine:
             raise self._record_failure(error) from status
         except asyncio.CancelledError:
             if self._was_cancelled_by_close():
-                raise Draining("The service is shutting down") from None
+                raise Draining from None
             raise
         finally:
             self._calls.discard(call)
