@@ -227,7 +227,7 @@ class Batcher(EngineWrapper):
         self._start_batches()
 
     def _expire(self, entry: _Entry) -> None:
-        """Fails an entry whose queue timeout has passed, unless its batch has started."""
+        """Fails an entry at its queue timeout, unless its batch has started."""
         if entry.item.task is None:
             self._queue.discard(entry)
             _fail([entry], queue_timeout_error())

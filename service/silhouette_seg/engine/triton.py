@@ -135,7 +135,7 @@ class TritonEngine:
         self._calls: set[grpc.aio.Call] = set()
         self._verifying = asyncio.Lock()
         self._verified = False
-        """Whether the server's model was compared with the spec since the server was last lost."""
+        """True when the server's model matched the spec since the server was last lost."""
         self._provider: str | None = None
         self._last_reply: float | None = None
         """Time of the last reply, or of the last probe of a silent model."""

@@ -10,7 +10,7 @@ from silhouette_seg.errors import (
 )
 
 MODEL_FAILURE_STATUSES = ("INTERNAL", "UNKNOWN")
-"""Statuses of a model that fails, and of a server whose Python stub is dead."""
+"""Statuses of a model that fails, and of a server with a dead Python stub."""
 SHUTDOWN_TEXTS = (
     "Server is stopping",
     "Server exiting",

@@ -73,7 +73,7 @@ class EngineMetrics:
 
 
 class _ModelInfo(Collector):
-    """Info metric whose provider label is read on each scrape."""
+    """Info metric that reads its provider label on each scrape."""
 
     def __init__(self) -> None:
         self.models: dict[str, tuple[str, Callable[[], str]]] = {}

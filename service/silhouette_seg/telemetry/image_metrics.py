@@ -22,7 +22,7 @@ class MaskMeasurements:
     """Numbers of one mask. Shares are 0..1."""
 
     foreground: bool
-    """Whether the mask shows a person."""
+    """True when the mask shows a person."""
     coverage: float
     """Share of the image that the person covers."""
     connectivity: float

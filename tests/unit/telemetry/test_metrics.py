@@ -79,7 +79,7 @@ def test_snapshot_ignores_later_requests(telemetry):
     assert b'silhouette_requests_total{code="ok",route="/",status="200"} 1.0' in write()
 
 
-def test_two_applications_share_no_counts(telemetry, read):
+def test_applications_share_no_counts(telemetry, read):
     Telemetry().count_request(RequestRecord("/", 200))
     assert read("requests_total", route="/", status="200", code="ok") is None
 

@@ -49,7 +49,7 @@ def open_request(telemetry):
 
 @pytest.fixture
 def request_span(open_request):
-    """The span of a request whose identity is current."""
+    """Span of the current request."""
 
     with open_request() as request:
         token = IDENTITY.set(request.identity)
