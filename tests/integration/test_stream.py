@@ -35,6 +35,7 @@ from tests.integration.stream_peer import (
     streaming,
 )
 from tests.support.images import make_bomb, make_jpeg, make_webp, person, quadrants
+from tests.support.metrics import exposition
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 BAD = frame(0, b"no picture")
@@ -647,8 +648,8 @@ class TestTold:
             for message in (frame(1), BAD):
                 peer.send(message)
                 await peer.receive()
-            inside = service.gateway.telemetry.exposition().decode()
-        after = service.gateway.telemetry.exposition().decode()
+            inside = exposition(service.gateway.telemetry)
+        after = exposition(service.gateway.telemetry)
         assert 'silhouette_streams{transport="websocket"} 1.0' in inside
         assert 'silhouette_streams{transport="websocket"} 0.0' in after
         assert 'silhouette_frames_total{outcome="result",transport="websocket"} 1.0' in after

@@ -9,10 +9,8 @@ from starlette.responses import Response
 from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway, gateway_of, require_key
 from silhouette_seg.api.open_inference.codec import (
-    DATATYPES,
     Answer,
     read_request,
-    wire_sides,
     write_answer,
 )
 from silhouette_seg.api.open_inference.openapi import (
@@ -201,8 +199,8 @@ def _pixels(spec: ModelSpec) -> int:
 def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
     return TensorMetadata(
         name=tensor.name,
-        datatype=DATATYPES[tensor.dtype],
-        shape=[-1, *wire_sides(tensor)],
+        datatype=tensor.datatype,
+        shape=[-1, *tensor.row_shape],
     )
 
 

@@ -32,6 +32,7 @@ from silhouette_seg.api.request.negotiation import JSON
 from silhouette_seg.api.request.parameters import parse_parameters
 from silhouette_seg.api.request.uploads import FORM, UploadedImage
 from silhouette_seg.errors import UnknownParameter
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.photo import ImageFile
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
@@ -205,7 +206,7 @@ async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Respo
     ) as waited_s:
         removed, matte, stages = await segmenter.run(RemoveBgTask(removal))
         stages["queue"] += waited_s
-        gateway.telemetry.observe_image(segmenter.spec.name, stages, matte)
+        gateway.telemetry.observe_image(segmenter.spec.name, stages, measurements_of(matte))
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
             body = await gateway.photo_pool.run_in_thread(_document, removed)
