@@ -51,4 +51,4 @@ class WebRTCConfig:
     max_frame_pixels: int = 4096 * 2160
     """Maximum number of pixels of a frame. Codecs allow 16383 x 16383."""
     low_latency: bool = False
-    """Whether frames are delivered as `low_latency` describes."""
+    """Enables the jitter buffer of `low_latency`."""
