@@ -11,7 +11,7 @@ import pytest
 from silhouette_seg.api.openapi import RESPONSE_HEADERS, error_classes
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
-from silhouette_seg.settings import CLIENT_KEY, PREFIX, Settings
+from silhouette_seg.settings import CLIENT_KEY_VARIABLE, PREFIX, Settings
 from silhouette_seg.spec import load_spec
 from silhouette_seg.streaming.protocol import CloseCode
 from silhouette_seg.telemetry import Telemetry
@@ -55,7 +55,7 @@ def test_settings_table_is_the_settings():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_other_setting_is_named(document):
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CLIENT_KEY}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CLIENT_KEY_VARIABLE}
     assert set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", document.read_text())) <= known
 
 

@@ -22,7 +22,7 @@ from tests.integration.stream_peer import error_of, frame, result_of, streaming
 from tests.integration.test_stream_sockets import (
     BINARY,
     NOISE,
-    PING_EVERY_S,
+    PING_INTERVAL_S,
     begin,
     client,
     message,
@@ -159,7 +159,7 @@ async def until_counted(metrics: Metrics, outcome: str, times: int) -> None:
 
 async def test_a_peer_that_does_not_read_holds_up_nobody_else(settings_with, monkeypatch):
     """Nor one that sends half a frame and then nothing. Both are cut off, and their places free."""
-    monkeypatch.setattr(server, "PING_EVERY_S", PING_EVERY_S)
+    monkeypatch.setattr(server, "PING_INTERVAL_S", PING_INTERVAL_S)
     monkeypatch.setattr(server, "PING_TIMEOUT_S", 2.0)  # a busy machine keeps the reader
     with on_socket(settings_with()) as service:
         deaf = await asyncio.to_thread(raw, service, output="cutout")

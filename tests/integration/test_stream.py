@@ -464,7 +464,7 @@ class TestPlaces:
             gated[0].gate.set()
 
     async def test_none_while_draining(self, service):
-        service.gateway.streams.close()
+        service.gateway.streams.start_draining()
         async with connected(service.app) as peer:
             peer.send(config())
             assert (await peer.end()).code == CloseCode.RESTART
@@ -544,11 +544,11 @@ class TestEnd:
             before = len(engine.batch_sizes)
             busy.send(frame())
             await engine.wait_for_batches(before + 1)
-            service.gateway.streams.close()
+            service.gateway.streams.start_draining()
             ends = [await idle.end(), await busy.end()]
             assert [end.code for end in ends] == [CloseCode.RESTART] * 2
             async with asyncio.timeout(5):
-                await service.gateway.streams.idle()
+                await service.gateway.streams.wait_idle()
             assert engine.running == 0
 
     async def test_a_peer_that_leaves_takes_its_frame_along(self, service, engine):
@@ -611,9 +611,9 @@ class TestPeerThatDoesNotRead:
     async def test_is_not_waited_for_when_it_is_to_be_told_the_end(self, service):
         async with streaming(service.app) as peer:
             peer.reads.clear()
-            service.gateway.streams.close()
+            service.gateway.streams.start_draining()
             async with asyncio.timeout(10):
-                await service.gateway.streams.idle()
+                await service.gateway.streams.wait_idle()
 
 
 class TestTold:
@@ -686,8 +686,8 @@ async def test_streams_and_photos_do_not_mix(service):
 
 async def test_peers_that_never_say_what_they_want_leave_room_for_others(service, monkeypatch):
     """Before a key was seen: each could send a message of the largest size."""
-    monkeypatch.setattr(stream_limit, "MOST_AT_THE_DOOR", 2)
-    service.gateway.streams.most = 2
+    monkeypatch.setattr(stream_limit, "MAX_PENDING_HANDSHAKES", 2)
+    service.gateway.streams.max_streams = 2
     async with connected(service.app) as first, connected(service.app):
         async with connected(service.app) as third:
             assert (await third.end()).code == CloseCode.OVERLOADED

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from silhouette_seg.server import server
-from silhouette_seg.server.websocket_protocol import Connection
+from silhouette_seg.server.websocket_protocol import WebSocketProtocol
 from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode, MessageKind, unpack
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
 from tests.integration.stream_peer import config, frame, result_of
@@ -26,7 +26,7 @@ from tests.support.images import make_png, person
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 NOISE = make_png(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
 """A picture whose cut-out is large: answers to it fill every buffer soon."""
-PING_EVERY_S, PING_TIMEOUT_S = 0.3, 1.0
+PING_INTERVAL_S, PING_TIMEOUT_S = 0.3, 1.0
 HANDSHAKE = (
     "GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
@@ -36,10 +36,10 @@ ROOM = 4 * 2**20
 """More than what may ever wait to be written for one peer: one answer, and what uvicorn keeps."""
 
 
-class Noted(Connection):
+class Noted(WebSocketProtocol):
     """Connections that are still in memory."""
 
-    alive: ClassVar[WeakSet[Connection]] = WeakSet()
+    alive: ClassVar[WeakSet[WebSocketProtocol]] = WeakSet()
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -49,7 +49,7 @@ class Noted(Connection):
 @pytest.fixture(autouse=True, scope="module")
 def noted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "Connection", Noted)
+        patch.setattr(server, "WebSocketProtocol", Noted)
         yield
 
 
@@ -63,7 +63,7 @@ def service(settings_with, noted) -> Iterator[OnSocket]:
 def impatient(settings_with, noted) -> Iterator[OnSocket]:
     """A service that soon gives up on a peer that answers no ping."""
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setattr(server, "PING_EVERY_S", PING_EVERY_S)
+        patch.setattr(server, "PING_INTERVAL_S", PING_INTERVAL_S)
         patch.setattr(server, "PING_TIMEOUT_S", PING_TIMEOUT_S)
         running = stack.enter_context(on_socket(settings_with()))
         patch.undo()  # before other servers start
@@ -175,7 +175,7 @@ async def test_a_peer_that_answers_pings_stays(impatient):
     async with client(impatient) as peer:
         await begin(peer)
         for seq in range(3):
-            await asyncio.sleep(PING_EVERY_S + PING_TIMEOUT_S / 2)
+            await asyncio.sleep(PING_INTERVAL_S + PING_TIMEOUT_S / 2)
             await peer.send(frame(seq))
             assert result_of(await peer.recv())
 
@@ -193,7 +193,7 @@ def sends_slowly(service: OnSocket) -> bool:
     with closing(raw(service)) as peer, suppress(OSError):
         for start in range(0, len(large), step):
             peer.sendall(large[start : start + step])
-            time.sleep(1.5 * (PING_EVERY_S + PING_TIMEOUT_S) / 20)
+            time.sleep(1.5 * (PING_INTERVAL_S + PING_TIMEOUT_S) / 20)
         return until_seen(peer, b"unsupported_image_type")
     return False
 

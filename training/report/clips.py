@@ -16,7 +16,7 @@ from silhouette_seg.engine.base import Engine, EngineWrapper, Inference, Tensors
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec, ResizeRule
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.streaming.smoothing import (
@@ -102,7 +102,7 @@ def stream_clips(specs: Sequence[ModelSpec], repository: Path, clips: Sequence[C
         places = [follow(image, before) for before, image in pairwise(clip.frames)]
         reference[clip.name] = steadiness(clip.truths, places)
         for spec in (spec for spec in specs if spec.name in STREAMED):
-            for way in PRIORS if spec.takes("prior") else ("",):
+            for way in PRIORS if spec.has_input("prior") else ("",):
                 for dial, alphas in asyncio.run(_show(spec, repository, way, clip)).items():
                     iou, restlessness = person_iou(alphas, clip.truths), dtssd(alphas, clip.truths)
                     steady = steadiness(alphas, places)
@@ -115,7 +115,7 @@ async def _show(
     spec: ModelSpec, repository: Path, way: str, clip: Clip
 ) -> dict[float, tuple[Alpha, ...]]:
     """The masks by the dial."""
-    workers = Workers(1)
+    workers = ThreadPool(1)
     engine = Once(open_engine("onnx", spec, repository), prior=PRIORS[way])
     segmenter = Segmenter(engine, workers)
     try:

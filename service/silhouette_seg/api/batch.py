@@ -99,7 +99,7 @@ async def segment_batch(request: Request) -> Response:
             accept=part_accept(request.headers.get("accept")),
             has_background_image=upload.background is not None,
         )
-        jobs = await gateway.workers.run(_jobs, upload, resolved, gateway.image_limits)
+        jobs = await gateway.photo_pool.run_in_thread(_jobs, upload, resolved, gateway.image_limits)
         gateway.photo_queue.check()
         names = unique_stems(upload.filename for upload in upload.images)
         return MixedResponse(
@@ -205,9 +205,7 @@ async def _respond_in_time(
         async with asyncio.timeout(timeout_s):
             return await respond(gateway, resolved, job, patient=True)
     except TimeoutError:
-        raise DeadlineExceeded(
-            "The work was not done in time and was cancelled.", limit=timeout_s
-        ) from None
+        raise DeadlineExceeded(limit=timeout_s) from None
 
 
 def _part(index: int, name: str, status: int, done: PhotoResponse) -> MixedPart:

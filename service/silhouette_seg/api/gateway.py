@@ -9,15 +9,15 @@ from starlette.requests import HTTPConnection, Request
 
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
-from silhouette_seg.admission.photo_queue import Turns
-from silhouette_seg.admission.request_limit import Admission
-from silhouette_seg.admission.stream_limit import StreamLimits, Streams
+from silhouette_seg.admission.photo_queue import PhotoQueue
+from silhouette_seg.admission.request_limit import RequestLimiter
+from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
 from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine.base import InferenceServer
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import ModelRegistry
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
@@ -31,18 +31,18 @@ class Timeouts:
 
 @dataclass(slots=True)
 class Gateway:
-    """`door` counts requests from their first byte on; `turns` says when a photo may be decoded.
+    """`requests` counts requests from their first byte on; `photo_queue` bounds decoded photos.
 
-    `live` are the threads for frames: a stream does not wait for photos that are being decoded.
+    `stream_pool` decodes and renders frames, so that streams do not wait for photos.
     """
 
     version: str
     registry: ModelRegistry
-    workers: Workers
-    stream_workers: Workers
-    requests: Admission
-    photo_queue: Turns
-    streams: Streams
+    photo_pool: ThreadPool
+    stream_pool: ThreadPool
+    requests: RequestLimiter
+    photo_queue: PhotoQueue
+    streams: StreamLimiter
     webrtc: PeerRegistry
     body_memory: BodyMemoryBudget
     telemetry: Telemetry
@@ -81,7 +81,7 @@ class Gateway:
         if self.warm_up_failed:
             raise EngineFailed("A model failed its warm-up.")
         if not self.registry.ready:
-            raise WarmingUp("The models are warming up.")
+            raise WarmingUp
 
     def check_capacity(self) -> None:
         """Raises what `check_ready` does, or Overloaded: before a body is read, if possible."""
@@ -104,4 +104,4 @@ async def require_key(
     api_key: Annotated[str | None, Depends(_api_key)],
 ) -> None:
     """Raises Unauthorized when keys are set and none was sent."""
-    gateway_of(request).keyring.check(bearer.credentials if bearer else None, api_key)
+    gateway_of(request).keyring.authenticate(bearer.credentials if bearer else None, api_key)

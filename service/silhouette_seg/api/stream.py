@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from silhouette_seg.admission.stream_limit import log_end
+from silhouette_seg.admission.stream_limit import log_stream_end
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.request.stream_parameters import effective_options, parse_stream_options
 from silhouette_seg.errors import (
@@ -85,11 +85,11 @@ class _StreamHandler:
         """Raises StreamEnd for whoever does not come to stream."""
         _check_handshake(self._socket, self._gateway.allowed_origins)
         try:
-            with self._gateway.streams.knock():
+            with self._gateway.streams.handshake():
                 given = await self._first_message()
             caller = self._caller(given.pop("key", None))
             counted = self._gateway.telemetry.track_stream(TRANSPORT)
-            with self._gateway.streams.enter(caller), counted:
+            with self._gateway.streams.acquire(caller), counted:
                 self._gateway.check_ready()
                 options = await parse_stream_options(given, self._gateway)
                 self._stream = WebSocketStream(
@@ -107,7 +107,9 @@ class _StreamHandler:
         frames = {name: counts.get(name, 0) for name in OUTCOMES}
         model = self._stream.model if self._stream else "-"
         spent_s = perf_counter() - self._began
-        log_end(log, TRANSPORT, model, frames, spent_s, f" closed {end.code}", close=end.code)
+        log_stream_end(
+            log, TRANSPORT, model, frames, spent_s, f" closed {end.code}", close=end.code
+        )
 
     async def _first_message(self) -> dict[str, Any]:
         try:
@@ -134,7 +136,7 @@ class _StreamHandler:
         # The ring reads keys as header text: latin-1 for whatever bytes were sent.
         sent = key.encode("utf-8", "replace").decode("latin-1") if key else None
         address = self._socket.client.host if self._socket.client else ""
-        return self._gateway.keyring.caller(bearer, sent or headers.get("x-api-key"), address)
+        return self._gateway.keyring.identify(bearer, sent or headers.get("x-api-key"), address)
 
 
 def _reason(end: StreamEnd) -> str:
@@ -170,5 +172,5 @@ def _environment(gateway: Gateway) -> StreamEnvironment:
         parse_options=lambda given, before: parse_stream_options(given, gateway, before),
         describe_options=effective_options,
         telemetry=gateway.telemetry,
-        closing=gateway.streams.closing,
+        draining=gateway.streams.draining,
     )

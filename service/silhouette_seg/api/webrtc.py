@@ -166,7 +166,7 @@ async def change_stream(request: Request) -> Response:
             timeout_s=gateway.upload_limits.read_timeout_s,
             reserve=reserve,
         )
-        given = await gateway.stream_workers.run(_object, body)
+        given = await gateway.stream_pool.run_in_thread(_object, body)
         while True:
             before = session.options
             options = await _options(given, gateway, before)
@@ -194,7 +194,7 @@ def _caller(request: Request, gateway: Gateway) -> str:
     scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
     bearer = token if scheme.lower() == "bearer" else None
     address = request.client.host if request.client else ""
-    return gateway.keyring.caller(bearer, request.headers.get("x-api-key"), address)
+    return gateway.keyring.identify(bearer, request.headers.get("x-api-key"), address)
 
 
 def _query(request: Request) -> dict[str, object]:

@@ -10,7 +10,7 @@ from silhouette_seg.vision.codec.decode import (
     decode,
     read_header,
 )
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 
 MAX_FRAME_PIXELS = 4096 * 2160
 """Maximum number of pixels of a frame. Every stream may hold one decoded frame."""
@@ -57,4 +57,4 @@ def _decode(
     result_hw = scale_to_fit(header.upright_hw, options.size)
     if options.render.only_mask:
         return Frame(decode(data, header, at_least=at_least).rgb, result_hw)
-    return Frame(shrink(decode(data, header, at_least=result_hw).rgb, result_hw), result_hw)
+    return Frame(resize(decode(data, header, at_least=result_hw).rgb, result_hw), result_hw)

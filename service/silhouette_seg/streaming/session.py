@@ -24,17 +24,17 @@ DEFAULT_SMOOTHING = 0.5
 
 
 @asynccontextmanager
-async def frame_deadline(frame_s: float) -> AsyncIterator[None]:
-    """Cancels the work on a frame after `frame_s` seconds, a remote inference included.
+async def frame_deadline(timeout_s: float) -> AsyncIterator[None]:
+    """Cancels the work on a frame after `timeout_s` seconds, a remote inference included.
 
     Raises errors.DeadlineExceeded.
     """
-    token = DEADLINE.set(asyncio.get_running_loop().time() + frame_s)
+    token = DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:
-        async with asyncio.timeout(frame_s):
+        async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
-        raise DeadlineExceeded("The frame was not processed in time.", limit=frame_s) from None
+        raise DeadlineExceeded("The frame was not processed in time.", limit=timeout_s) from None
     finally:
         DEADLINE.reset(token)
 
@@ -100,7 +100,7 @@ class StreamSession:
             original, scaled = self._background
             if original is picture and scaled.photo_hw == size_hw:
                 return scaled
-        scaled = Frame(blend.cover(picture.rgb, size_hw), size_hw)
+        scaled = Frame(blend.resize_to_cover(picture.rgb, size_hw), size_hw)
         self._background = picture, scaled
         return scaled
 

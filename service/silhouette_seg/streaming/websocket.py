@@ -16,7 +16,13 @@ from typing import Any, Final, NoReturn
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from silhouette_seg.admission.stream_limit import StreamLimits
-from silhouette_seg.errors import BadRequest, ServiceError, UnprocessableImage, UnsupportedImageType
+from silhouette_seg.errors import (
+    BadRequest,
+    Draining,
+    ServiceError,
+    UnprocessableImage,
+    UnsupportedImageType,
+)
 from silhouette_seg.pipeline.photo import RenderedImage
 from silhouette_seg.streaming.image_frame import process_frame
 from silhouette_seg.streaming.latest_slot import LatestSlot
@@ -116,7 +122,7 @@ class StreamEnvironment:
     parse_options: ParseOptions
     describe_options: DescribeOptions
     telemetry: Telemetry
-    closing: asyncio.Event
+    draining: asyncio.Event
     """Set when the service shuts down."""
 
 
@@ -160,7 +166,7 @@ class WebSocketStream:
 
         All tasks of the stream are finished when this returns or is cancelled.
         """
-        max_s = self._environment.limits.max_s
+        max_s = self._environment.limits.max_duration_s
         loops = self._read_messages(), self._process_frames(), self._wait_shutdown()
         tasks = [asyncio.create_task(loop) for loop in loops]
         try:
@@ -176,12 +182,12 @@ class WebSocketStream:
         return _end_reason([task.exception() for task in tasks if task in ended])
 
     async def _wait_shutdown(self) -> NoReturn:
-        await self._environment.closing.wait()
-        raise StreamEnd(CloseCode.RESTART, "the service is shutting down")
+        await self._environment.draining.wait()
+        raise StreamEnd(CloseCode.RESTART, Draining.title)
 
     async def _read_messages(self) -> NoReturn:
         await self._send_ready(from_seq=0)
-        clock, idle_s = asyncio.get_running_loop().time, self._environment.limits.idle_s
+        clock, idle_s = asyncio.get_running_loop().time, self._environment.limits.idle_timeout_s
         idle_at = clock() + idle_s
         while True:
             try:
@@ -218,9 +224,9 @@ class WebSocketStream:
         values = {
             "session": self._session.id,
             "credits": FRAME_CREDITS,
-            "max_bytes": limits.message_bytes,
-            "idle_s": limits.idle_s,
-            "max_s": limits.max_s,
+            "max_bytes": limits.max_message_bytes,
+            "idle_s": limits.idle_timeout_s,
+            "max_s": limits.max_duration_s,
             "from_seq": from_seq,
             "options": self._environment.describe_options(self._options),
         }
@@ -282,7 +288,7 @@ class WebSocketStream:
         )
 
     async def _process(self, body: memoryview) -> RenderedImage:
-        async with frame_deadline(self._environment.limits.frame_s):
+        async with frame_deadline(self._environment.limits.frame_timeout_s):
             return await process_frame(self._session, body, self._environment.frame_limits)
 
     def _record_error(self, error: ServiceError) -> None:

@@ -24,7 +24,7 @@ from silhouette_seg.api.request.uploads import (
 )
 from silhouette_seg.api.request.uploads import read_form as read_parts
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 
 JSON = "application/json"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -41,7 +41,7 @@ class RemovebgIntake:
 
 
 async def read_removebg(
-    request: Request, limits: UploadLimits, reserve: Reserve, workers: Workers
+    request: Request, limits: UploadLimits, reserve: Reserve, workers: ThreadPool
 ) -> RemovebgIntake:
     """Reads the whole body; base64 may be longer than the image by its nature.
 
@@ -54,7 +54,7 @@ async def read_removebg(
         raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
     if kind == FORM:
         parts = await _read_multipart(request, limits, reserve)
-        return await workers.run(from_parts, parts, limits.image_bytes)
+        return await workers.run_in_thread(from_parts, parts, limits.image_bytes)
     body = await read_body(
         request,
         kind,
@@ -62,7 +62,7 @@ async def read_removebg(
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )
-    return await workers.run(from_text, kind, body, limits.image_bytes)
+    return await workers.run_in_thread(from_text, kind, body, limits.image_bytes)
 
 
 def from_text(kind: str, body: bytes, image_bytes: int) -> RemovebgIntake:

@@ -19,7 +19,7 @@ from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.streaming.image_frame import scale_to_fit
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, check_limits, decode, read_header
-from silhouette_seg.vision.geometry import shrink
+from silhouette_seg.vision.geometry import resize
 
 BACKGROUND_IMAGE = "background_image"
 RESULT_SIDE_RANGE_PX = (64, 4096)
@@ -81,7 +81,9 @@ async def parse_stream_options(
         render["background"] = BackgroundImage()
         now = replace(
             now,
-            picture=await gateway.stream_workers.run(_picture, given[BACKGROUND_IMAGE], gateway),
+            picture=await gateway.stream_pool.run_in_thread(
+                _picture, given[BACKGROUND_IMAGE], gateway
+            ),
         )
     elif "background" in render:
         now = replace(now, picture=None)
@@ -113,9 +115,7 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
 
 
 def _segmenter(name: str, gateway: Gateway) -> Segmenter:
-    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(
-        gateway.stream_workers
-    )
+    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(gateway.stream_pool)
 
 
 def _read(name: str, value: object) -> object:
@@ -151,4 +151,4 @@ def _picture(value: object, gateway: Gateway) -> Frame:
     header = read_header(data)
     check_limits(header, gateway.image_limits)
     kept_hw = scale_to_fit(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
-    return Frame(shrink(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)
+    return Frame(resize(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)

@@ -70,4 +70,4 @@ class Compositor:
 
 
 def _cover(picture: Frame, size_hw: Size) -> Planes:
-    return yuv.from_rgb(blend.cover(picture.rgb, size_hw))
+    return yuv.from_rgb(blend.resize_to_cover(picture.rgb, size_hw))

@@ -8,7 +8,7 @@ from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from silhouette_seg.admission.stream_limit import Streams, log_end
+from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
 from silhouette_seg.errors import NotFound, Unavailable
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
@@ -33,7 +33,7 @@ class PeerRegistry:
     aiortc is imported in a thread on first use.
     """
 
-    def __init__(self, config: WebRTCConfig, streams: Streams, telemetry: Telemetry) -> None:
+    def __init__(self, config: WebRTCConfig, streams: StreamLimiter, telemetry: Telemetry) -> None:
         self._config = config
         self._streams = streams
         self._telemetry = telemetry
@@ -50,10 +50,10 @@ class PeerRegistry:
         """Creates a peer for an SDP offer and returns its id and the SDP answer.
 
         The peer then runs in a task of its own. Raises UnprocessableOffer, Unavailable, and the
-        errors of `Streams.enter`.
+        errors of `StreamLimiter.acquire`.
         """
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._streams.enter(caller))
+            stack.enter_context(self._streams.acquire(caller))
             stack.enter_context(self._telemetry.track_stream(TRANSPORT))
             await self._load_aiortc()
             from silhouette_seg.streaming.webrtc.peer import Peer
@@ -111,7 +111,7 @@ class PeerRegistry:
         reason = EndReason.INTERNAL
         try:
             async with release:
-                reason = await peer.serve(self._streams.closing)
+                reason = await peer.serve(self._streams.draining)
         except Exception:
             log.exception("a WebRTC stream failed")
         finally:
@@ -119,7 +119,7 @@ class PeerRegistry:
             self._telemetry.count_stream_end(TRANSPORT, reason)
             frames = {name: outcomes[name] for name in OUTCOMES}
             duration_s = perf_counter() - started
-            log_end(log, TRANSPORT, model, frames, duration_s, f": {reason}", reason=reason)
+            log_stream_end(log, TRANSPORT, model, frames, duration_s, f": {reason}", reason=reason)
 
     async def _load_aiortc(self) -> None:
         """Imports and configures aiortc once.

@@ -25,7 +25,7 @@ from silhouette_seg.errors import (
 from silhouette_seg.pipeline.options import BackgroundImage, Blur, Colour, Output, RenderOptions
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits
 from tests.support.images import make_bomb, make_jpeg, person
@@ -35,13 +35,13 @@ from tests.support.tiny_model import tiny_spec
 @pytest.fixture(scope="module")
 def gateway():
     """As much of silhouette_seg.api.gateway.Gateway as options need."""
-    workers = Workers(1)
+    workers = ThreadPool(1)
     served = [
         Segmenter(FakeEngine(tiny_spec(name)), workers) for name in ("connectnet", "md_trisenet")
     ]
     yield SimpleNamespace(
         registry=ModelRegistry(served, workers),
-        stream_workers=workers,
+        stream_pool=workers,
         image_limits=ImageLimits(pixels=10_000_000),
     )
     workers.close()

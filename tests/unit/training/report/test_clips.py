@@ -9,7 +9,7 @@ import pytest
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import load_spec
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 from silhouette_seg.streaming.smoothing import SCENE_CUT_CHANGE
@@ -87,7 +87,7 @@ async def test_a_clip_is_played_by_a_session_with_its_memory(data, repository):
     spec = load_spec(repository / "rcrnet")
     shown = {}
     for way in PRIORS:
-        workers = Workers(1)
+        workers = ThreadPool(1)
         engine = Once(open_engine("onnx", spec, repository), prior=PRIORS[way])
         segmenter = Segmenter(engine, workers)
         shown[way] = await report.play(segmenter, clip, 0.0)
