@@ -25,7 +25,7 @@ from silhouette_seg.settings import Settings
 from silhouette_seg.streaming import protocol
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.page_object import FLAGS, DemoPage
-from tests.support.images import make
+from tests.support.images import make, quadrants
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -227,7 +227,7 @@ def test_camera_returns_with_selected_background(transport, open_live, running, 
     live.wait_for_colour(CHEST, FIGURE)
     live.select("scene", "blur")
     live.wait_for_colour(CORNER, ROOM)
-    live.page.wait_for_selector("#figures dd")
+    live.page.wait_for_selector("#live-stats-list dd")
     live.page.screenshot(path=tmp_path / f"{transport}.png")
     live.page.set_viewport_size(PHONE)
     live.page.screenshot(path=tmp_path / f"{transport}-phone.png", full_page=True)
@@ -236,22 +236,43 @@ def test_camera_returns_with_selected_background(transport, open_live, running, 
     live.wait_for_colour(CORNER, (0, 0, 0))
     live.wait_for_colour(CHEST, (255, 255, 255))
 
-    assert re.search(r"Sent\s+\d+...\d+, \d", live.page.inner_text("#figures"))
+    assert re.search(r"Sent\s+\d+...\d+, \d", live.page.inner_text("#live-stats-list"))
     live.page.get_by_role("button", name="Stop").click()
     live.wait_off()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_live_tab_after_a_photo_shows_its_stage(viewport, open_live, running):
+    live = open_live(running, viewport=viewport)
+    empty = live.page.locator("#live-stage").bounding_box()
+    live.page.get_by_role("tab", name="Photo").click()
+    live.demo.choose_photo(make("PNG", quadrants()))
+    live.demo.wait_for_result()
+    live.page.get_by_role("tab", name="Live").click()
+
+    assert live.page.get_by_role("button", name="Start the camera").is_visible()
+    assert live.page.locator("#live-stage").bounding_box() == empty
+    live.start()
+    live.wait_live()
+    live.page.get_by_role("button", name="Stop").click()
+    live.wait_off()
+    live.page.get_by_role("tab", name="Photo").click()
+
+    assert live.page.is_visible("#frame")
+    assert not live.page.locator("#stage .drop").is_visible()
 
 
 def test_statistics_show_rates_and_times(open_live, running):
     live = open_live(running)
     live.start()
     live.wait_live()
-    live.page.wait_for_selector("#figures dd")
+    live.page.wait_for_selector("#live-stats-list dd")
 
-    figures = live.page.inner_text("#figures")
+    statistics = live.page.inner_text("#live-stats-list")
     for label, unit in (("Round trip p50", "ms"), ("Round trip p95", "ms"), ("Server time", "ms")):
-        assert re.search(rf"{label}\s+[\d.]+\s{unit}", figures), figures
-    assert re.search(r"Received\s+640...480", figures), figures
-    assert "aria-live" not in live.page.eval_on_selector("#live-figures", "card => card.outerHTML")
+        assert re.search(rf"{label}\s+[\d.]+\s{unit}", statistics), statistics
+    assert re.search(r"Received\s+640...480", statistics), statistics
+    assert "aria-live" not in live.page.eval_on_selector("#live-stats", "card => card.outerHTML")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -97,11 +97,11 @@ function startStats(session) {
   const update = async () => {
     const current = { atMs: performance.now(), ...(await session.stats()) };
     if (stream !== session) return;
-    if (previous) showFacts(byId("figures"), statsRows(previous, current));
-    byId("live-figures").hidden = previous === null;
+    if (previous) showFacts(byId("live-stats-list"), statsRows(previous, current));
+    byId("live-stats").hidden = previous === null;
     previous = current;
   };
-  byId("live-measures").textContent = session.roundTripNote;
+  byId("round-trip-note").textContent = session.roundTripNote;
   statsTimer = setInterval(update, STATS_INTERVAL_MS);
   update();
 }
