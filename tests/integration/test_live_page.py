@@ -53,7 +53,7 @@ TOLERANCE_LEVELS = 28
 """Largest error of JPEG and VP8 in a flat colour, in levels of 0..255."""
 
 _POINT_HAS_COLOUR = """([[x, y], colour, tolerance]) => {
-  const view = document.querySelector('#live-picture > *');
+  const view = document.querySelector('#live-result > *');
   const width = view?.videoWidth ?? view?.width, height = view?.videoHeight ?? view?.height;
   if (!width) return false;
   const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 480 });
@@ -222,7 +222,7 @@ def test_camera_returns_with_selected_background(transport, open_live, running, 
     live.select("scene", "image")
     green = np.full((30, 40, 3), (10, 200, 120), np.uint8)
     picture = {"name": "b.png", "mimeType": "image/png", "buffer": make("PNG", green)}
-    live.page.set_input_files("#live-backdrop", picture)
+    live.page.set_input_files("#live-background-image", picture)
     live.wait_for_colour(CORNER, (10, 200, 120))
     live.wait_for_colour(CHEST, FIGURE)
     live.select("scene", "blur")
@@ -302,9 +302,9 @@ def test_change_of_transport_restarts_stream(open_live, running):
     live.start()
     live.wait_live()
     live.select("transport", "webrtc")
-    live.page.wait_for_selector("#live-picture video")
+    live.page.wait_for_selector("#live-result video")
 
-    assert live.page.locator("#live-picture > *").count() == 1
+    assert live.page.locator("#live-result > *").count() == 1
     live.page.get_by_role("button", name="Stop").click()
     live.wait_off()
 

@@ -189,9 +189,9 @@ def test_composite_has_selected_background_image(demo):
     demo.change(lambda: demo.select("output", "composite"))
     demo.select("background", "image")
     demo.page.wait_for_selector("main[data-state=waiting]")
-    picture = np.full((40, 30, 3), (10, 200, 120), np.uint8)
-    backdrop = {"name": "b.png", "mimeType": "image/png", "buffer": make("PNG", picture)}
-    demo.change(lambda: demo.page.set_input_files("#backdrop", backdrop))
+    green = np.full((40, 30, 3), (10, 200, 120), np.uint8)
+    image = {"name": "b.png", "mimeType": "image/png", "buffer": make("PNG", green)}
+    demo.change(lambda: demo.page.set_input_files("#background-image", image))
 
     assert tuple(demo.result()[BLUE[1], BLUE[0]]) == (10, 200, 120, 255)
     assert "background_image=@b.png" in demo.page.inner_text("#curl")

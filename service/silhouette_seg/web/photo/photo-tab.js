@@ -124,11 +124,11 @@ function showProblem(error) {
 function showCurl() {
   const options = readOptions(form);
   const photoName = photo?.name ?? "photo.jpg";
-  const complete = isComplete(options) ? options : { ...options, backdrop: new File([], "background.jpg") };
+  const placeholder = { ...options, backgroundImage: new File([], "background.jpg") };
   byId("curl").textContent = curlCommand({
     url: new URL(SEGMENT_PATH, document.baseURI).href,
     photoName,
-    parameters: requestParameters(complete),
+    parameters: requestParameters(isComplete(options) ? options : placeholder),
     resultName: resultName(photoName, options),
     withKey: Boolean(key.value),
   });
