@@ -19,6 +19,8 @@ from silhouette_seg.vision.geometry import Size
 
 T = TypeVar("T")
 
+FRAME_OUTCOMES = ("result", "skipped", "error")
+"""The possible outcomes of a frame. They are metric labels and log fields: a contract."""
 DEFAULT_SMOOTHING = 0.5
 """Default smoothing strength, 0..1."""
 

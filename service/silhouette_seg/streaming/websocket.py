@@ -46,8 +46,6 @@ from silhouette_seg.vision.codec.decode import ImageLimits
 
 TRANSPORT: Final = "websocket"
 """Value of the metric label `transport`."""
-OUTCOMES = ("result", "skipped", "error")
-"""The possible answers to a frame."""
 MAX_BAD_FRAMES = 30
 """Number of consecutive frames that do not decode after which the stream is closed."""
 MAX_CLOSE_REASON_BYTES = 123
@@ -154,7 +152,7 @@ class WebSocketStream:
         self._consecutive_bad_frames = 0
         self._last_error_code = ""
         self.outcomes: Counter[str] = Counter()
-        """Number of frames by outcome: see OUTCOMES."""
+        """Number of frames by outcome: see session.FRAME_OUTCOMES."""
 
     @property
     def model(self) -> str:

@@ -140,14 +140,13 @@ class Peer:
 
         `draining` is set when the service shuts down.
         """
-        tasks: list[asyncio.Future[EndReason]] = [
-            self._end_reason,
-            *map(
-                asyncio.create_task,
-                (self._receive_frames(), self._process_frames(), _wait_shutdown(draining)),
-            ),
-            *(asyncio.create_task(_drain(track)) for track in self._unused),
+        loops = [
+            self._receive_frames(),
+            self._process_frames(),
+            _wait_shutdown(draining),
+            *map(_discard, self._unused),
         ]
+        tasks = [self._end_reason, *map(asyncio.create_task, loops)]
         try:
             done, _ = await asyncio.wait(
                 tasks, timeout=self._config.max_duration_s, return_when=asyncio.FIRST_COMPLETED
@@ -246,7 +245,7 @@ async def _wait_shutdown(draining: asyncio.Event) -> EndReason:
     return EndReason.SHUTDOWN
 
 
-async def _drain(track: MediaStreamTrack) -> EndReason:
+async def _discard(track: MediaStreamTrack) -> EndReason:
     """Reads and discards a track. It never returns: the track's end does not end the stream."""
     with suppress(MediaStreamError):
         while True:
