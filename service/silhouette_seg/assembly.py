@@ -193,10 +193,10 @@ def webrtc_config(settings: Settings) -> WebRTCConfig:
         ice_servers=tuple(
             parse_ice_server(url.get_secret_value()) for url in settings.webrtc_ice_servers
         ),
-        connect_s=settings.webrtc_connect_s,
-        idle_s=settings.webrtc_idle_s,
-        frame_s=settings.request_timeout_s,
-        max_s=settings.stream_max_s,
+        connect_timeout_s=settings.webrtc_connect_s,
+        idle_timeout_s=settings.webrtc_idle_s,
+        frame_timeout_s=settings.request_timeout_s,
+        max_duration_s=settings.stream_max_s,
         max_frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
         low_latency=settings.webrtc_low_latency,
     )

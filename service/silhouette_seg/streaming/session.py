@@ -19,22 +19,24 @@ from silhouette_seg.vision.geometry import Size
 
 T = TypeVar("T")
 
+FRAME_OUTCOMES = ("result", "skipped", "error")
+"""The possible outcomes of a frame. They are metric labels and log fields: a contract."""
 DEFAULT_SMOOTHING = 0.5
 """Default smoothing strength, 0..1."""
 
 
 @asynccontextmanager
-async def frame_deadline(frame_s: float) -> AsyncIterator[None]:
-    """Cancels the work on a frame after `frame_s` seconds, a remote inference included.
+async def frame_deadline(timeout_s: float) -> AsyncIterator[None]:
+    """Cancels the work on a frame after `timeout_s` seconds, a remote inference included.
 
     Raises errors.DeadlineExceeded.
     """
-    token = DEADLINE.set(asyncio.get_running_loop().time() + frame_s)
+    token = DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:
-        async with asyncio.timeout(frame_s):
+        async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
-        raise DeadlineExceeded("The frame was not processed in time.", limit=frame_s) from None
+        raise DeadlineExceeded("The frame was not processed in time.", limit=timeout_s) from None
     finally:
         DEADLINE.reset(token)
 

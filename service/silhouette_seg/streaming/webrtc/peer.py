@@ -159,22 +159,21 @@ class Peer:
         if not self._end_reason.done():
             self._end_reason.set_result(reason)
 
-    async def serve(self, closing: asyncio.Event) -> EndReason:
+    async def serve(self, draining: asyncio.Event) -> EndReason:
         """Serves the stream until it ends, for any reason, and returns the reason.
 
-        `closing` is set when the service shuts down.
+        `draining` is set when the service shuts down.
         """
-        tasks: list[asyncio.Future[EndReason]] = [
-            self._end_reason,
-            *map(
-                asyncio.create_task,
-                (self._receive_frames(), self._process_frames(), _wait_shutdown(closing)),
-            ),
-            *(asyncio.create_task(_drain(track)) for track in self._unused),
+        loops = [
+            self._receive_frames(),
+            self._process_frames(),
+            _wait_shutdown(draining),
+            *map(_discard, self._unused),
         ]
+        tasks = [self._end_reason, *map(asyncio.create_task, loops)]
         try:
             done, _ = await asyncio.wait(
-                tasks, timeout=self._config.max_s, return_when=asyncio.FIRST_COMPLETED
+                tasks, timeout=self._config.max_duration_s, return_when=asyncio.FIRST_COMPLETED
             )
             return done.pop().result() if done else EndReason.MAX_DURATION
         finally:
@@ -206,16 +205,16 @@ class Peer:
         """Reads every frame, because unread frames stay in memory, and keeps the newest."""
         assert self._camera is not None, "create_answer is called before serve"
         try:
-            async with asyncio.timeout(self._config.connect_s):
+            async with asyncio.timeout(self._config.connect_timeout_s):
                 await self._connected.wait()
         except TimeoutError:
             return EndReason.CONNECT_TIMEOUT
         now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(self._config.idle_s) as idle_timeout:
+            async with asyncio.timeout(self._config.idle_timeout_s) as idle_timeout:
                 while True:
                     frame = await self._camera.recv()
-                    idle_timeout.reschedule(now() + self._config.idle_s)
+                    idle_timeout.reschedule(now() + self._config.idle_timeout_s)
                     assert isinstance(frame, VideoFrame), "the camera is a video track"
                     if frame.width * frame.height > self._config.max_frame_pixels:
                         return EndReason.FRAME_TOO_LARGE
@@ -243,7 +242,7 @@ class Peer:
     async def _process(self, camera_frame: _CameraFrame) -> VideoFrame:
         options, frame = self.session.options, camera_frame.frame
         task = WebRTCFrameTask(self._compositor, options, frame)
-        async with frame_deadline(self._config.frame_s):
+        async with frame_deadline(self._config.frame_timeout_s):
             result, found = await self.session.segment(task)
         self._observe(options.segmenter.spec.name, found, perf_counter() - camera_frame.time_s)
         return result
@@ -253,12 +252,12 @@ class Peer:
             self._count("skipped")
 
 
-async def _wait_shutdown(closing: asyncio.Event) -> EndReason:
-    await closing.wait()
+async def _wait_shutdown(draining: asyncio.Event) -> EndReason:
+    await draining.wait()
     return EndReason.SHUTDOWN
 
 
-async def _drain(track: MediaStreamTrack) -> EndReason:
+async def _discard(track: MediaStreamTrack) -> EndReason:
     """Reads and discards a track. It never returns: the track's end does not end the stream."""
     with suppress(MediaStreamError):
         while True:

@@ -12,7 +12,7 @@ from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
 from silhouette_seg.errors import NotFound, Unavailable
 from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.segmenter import Matte
-from silhouette_seg.streaming.session import StreamOptions, StreamSession
+from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
 from silhouette_seg.streaming.webrtc.config import WebRTCConfig
 from silhouette_seg.streaming.webrtc.end_reason import EndReason
 from silhouette_seg.telemetry import Telemetry
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 TRANSPORT: Final = "webrtc"
 """Value of the metric label `transport`."""
-OUTCOMES = ("result", "skipped", "error")
-"""The possible outcomes of a frame."""
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +116,7 @@ class PeerRegistry:
         finally:
             del self._tasks[peer.session.id]
             self._telemetry.count_stream_end(TRANSPORT, reason)
-            frames = {name: outcomes[name] for name in OUTCOMES}
+            frames = {name: outcomes[name] for name in FRAME_OUTCOMES}
             duration_s = perf_counter() - started
             log_stream_end(log, TRANSPORT, model, frames, duration_s, f": {reason}", reason=reason)
 
