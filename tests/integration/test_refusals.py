@@ -1,4 +1,4 @@
-"""What a client may send wrong: each has its status and code, and the service goes on."""
+"""Client errors: each has its status and code, and the service keeps working."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,8 +25,8 @@ JPEG = make_jpeg(quadrants())
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_left(service) -> AsyncIterator[None]:
-    """After every refusal: no permit, no byte, no queue entry is held, and work goes on."""
+async def resources_are_released(service) -> AsyncIterator[None]:
+    """After every error no request, byte or queue slot is held, and photos are processed."""
     yield
     assert service.gateway.requests.requests == 0
     assert service.gateway.photo_queue.pixels == 0
@@ -50,13 +50,13 @@ BAD_IMAGES = {
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
-async def test_bad_image_is_refused_as_body_and_as_field(service, body, status, code):
+async def test_bad_image_is_rejected_as_body_and_field(service, body, status, code):
     refusal(await service.segment(body), status, code)
     refusal(await service.form(("image", body)), status, code)
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
-async def test_bad_background_is_refused_like_a_bad_photo(service, body, status, code):
+async def test_bad_background_is_rejected_like_a_bad_photo(service, body, status, code):
     answer = await service.form(
         ("image", JPEG), ("background_image", body), ("output", "composite")
     )
@@ -88,22 +88,22 @@ async def test_bad_background_is_refused_like_a_bad_photo(service, body, status,
         "aspect at the limit",
     ],
 )
-async def test_unusual_but_good_image_is_taken(service, body):
+async def test_unusual_image_is_processed(service, body):
     picture(await service.segment(body, "?output=composite&background=%23ffffff"))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-async def test_sixteen_bit_png_is_taken(settings_with, channels):
+async def test_sixteen_bit_png_is_processed(settings_with, channels):
     async with in_process(settings_with(max_aspect=64)) as service:
         picture(await service.segment(make_png16(channels)))
 
 
-async def test_limits_are_told(service):
+async def test_problem_document_reports_limit_and_actual(service):
     pixels = refusal(await service.segment(make_bomb(16_000, 16_000)), 422, "too_many_pixels")
     assert (pixels["limit"], pixels["actual"]) == (50_000_000, 256_000_000)
 
 
-async def test_empty_body(service):
+async def test_body_without_image_is_missing_image(service):
     refusal(await service.segment(b""), 400, "missing_image")
     refusal(await service.client.post("/v1/segment"), 400, "missing_image")
     refusal(await service.form(("image", b"")), 400, "missing_image")
@@ -111,22 +111,22 @@ async def test_empty_body(service):
 
 
 @pytest.mark.parametrize("second", ["image", "image_file", "file"])
-async def test_two_sources(service, second):
+async def test_second_image_field_is_ambiguous(service, second):
     refusal(await service.form(("image", JPEG), (second, JPEG)), 400, "ambiguous_source")
 
 
-async def test_two_backgrounds(service):
+async def test_second_background_is_rejected(service):
     both = await service.form(
         ("image", JPEG), ("background_image", JPEG), ("background_image", JPEG)
     )
     refusal(both, 400, "ambiguous_source")
-    named = await service.form(
+    with_parameter = await service.form(
         ("image", JPEG),
         ("background_image", JPEG),
         ("background", "blur:3"),
         ("output", "composite"),
     )
-    refusal(named, 400, "bad_parameter")
+    refusal(with_parameter, 400, "bad_parameter")
 
 
 @pytest.mark.parametrize(
@@ -142,12 +142,61 @@ async def test_two_backgrounds(service):
         ("multipart/mixed; boundary=x", 400, "malformed_body"),
     ],
 )
-async def test_wrong_content_type(service, content_type, status, code):
+async def test_wrong_content_type_is_rejected(service, content_type, status, code):
     refusal(await service.segment(JPEG, content_type=content_type), status, code)
 
 
-async def test_compressed_body(service):
-    refusal(await service.segment(JPEG, content_encoding="gzip"), 415, "unsupported_image_type")
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+BODY_ROUTES = {
+    "/v1/segment": "image/jpeg",
+    "/v1/segment/batch": "multipart/form-data; boundary=b",
+    "/v1/webrtc": "application/sdp",
+    "/v1.0/removebg": "application/json",
+    "/v2/models/connectnet/infer": "application/octet-stream",
+}
+"""Every route that reads a body, with a media type that it accepts."""
+
+
+@pytest.fixture
+async def coded_errors(service):
+    """Posts a body and returns the status and the code that the metrics count."""
+    registry = service.gateway.telemetry.registry
+
+    def counts() -> dict[str, float]:
+        samples = next(
+            metric.samples for metric in registry.collect() if metric.name == "silhouette_requests"
+        )
+        return {
+            sample.labels["code"]: sample.value
+            for sample in samples
+            if sample.name.endswith("_total")
+        }
+
+    async def post(path: str, headers: dict[str, str]) -> tuple[int, set[str]]:
+        before = counts()
+        headers = {"content-type": BODY_ROUTES[path]} | headers
+        answer = await service.client.post(path, content=chunks(JPEG), headers=headers)
+        codes = {code for code, count in counts().items() if count != before.get(code, 0)}
+        return answer.status_code, codes
+
+    return post
+
+
+@pytest.mark.parametrize("path", BODY_ROUTES)
+async def test_compressed_body_is_415_on_every_route(coded_errors, path):
+    answer = await coded_errors(path, {"content-encoding": "gzip"})
+    assert answer == (415, {"unsupported_media_type"})
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "9" * 5000, ""])
+@pytest.mark.parametrize("path", BODY_ROUTES)
+async def test_content_length_without_number_is_400_on_every_route(coded_errors, path, length):
+    answer = await coded_errors(path, {"content-length": length})
+    assert answer == (400, {"malformed_body"})
 
 
 def form_of(*parts: bytes, end: bytes = b"--b--\r\n") -> bytes:
@@ -184,12 +233,12 @@ IMAGE_PART = b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\
         "many parts",
     ],
 )
-async def test_malformed_form(service, body):
+async def test_malformed_form_is_rejected(service, body):
     answer = await service.segment(body, content_type="multipart/form-data; boundary=b")
     refusal(answer, 400, "malformed_body")
 
 
-async def test_well_made_form_of_ours_is_taken(service):
+async def test_handwritten_form_is_processed(service):
     answer = await service.segment(
         form_of(IMAGE_PART), content_type="multipart/form-data; boundary=b"
     )
@@ -243,45 +292,45 @@ async def test_well_made_form_of_ours_is_taken(service):
         ("model=", "bad_parameter"),
     ],
 )
-async def test_bad_parameter(service, query, code):
+async def test_bad_parameter_is_rejected(service, query, code):
     refusal(await service.segment(JPEG, f"?{query}"), 400, code)
 
 
-async def test_unknown_model(service):
+async def test_unknown_model_lists_the_served_ones(service):
     document = refusal(await service.segment(JPEG, "?model=nobody"), 404, "unknown_model")
     assert "connectnet" in document["detail"]
 
 
-async def test_name_in_query_and_form(service):
+async def test_parameter_in_query_and_form_is_rejected(service):
     answer = await service.form(("image", JPEG), ("output", "mask"), query="?output=mask")
     refusal(answer, 400, "bad_parameter")
 
 
-async def test_field_that_is_no_parameter(service):
+async def test_form_field_without_parameter_is_rejected(service):
     refusal(await service.form(("image", JPEG), ("size", "auto")), 400, "unknown_parameter")
     refusal(await service.form(("image", JPEG), ("photo", JPEG)), 400, "bad_parameter")
 
 
-async def test_field_that_is_no_text(service):
+async def test_form_field_must_be_short_utf8_text(service):
     refusal(await service.form(("image", JPEG), ("grow", b"\xff")), 400, "bad_parameter")
     long = "1" * (MAX_TEXT_BYTES + 1)
     refusal(await service.form(("image", JPEG), ("grow", long)), 400, "bad_parameter")
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/gif", "image/png;q=0", "nonsense"])
-async def test_nothing_that_we_make_is_accepted(service, accept):
+async def test_accept_without_available_type_is_406(service, accept):
     refusal(await service.segment(JPEG, accept=accept), 406, "not_acceptable")
 
 
 @pytest.mark.parametrize("path", ["/nope", "/v1/segment/nope", "/v1/segment/", "/web/nope.js"])
-async def test_unknown_path(service, path):
+async def test_unknown_path_is_404(service, path):
     refusal(await service.client.get(path), 404, "not_found")
     if not path.startswith("/web"):
         refusal(await service.client.post(path, content=JPEG), 404, "not_found")
 
 
 @pytest.mark.parametrize("path", ["/../service/settings.py", "/web/..%2f..%2fpyproject.toml"])
-async def test_path_outside_the_page(service, path):
+async def test_path_outside_the_page_folder_is_404(service, path):
     refusal(await service.client.get(path), 404, "not_found")
 
 
@@ -296,7 +345,7 @@ async def test_path_outside_the_page(service, path):
         ("POST", "/", "GET, HEAD, OPTIONS"),
     ],
 )
-async def test_wrong_method(service, method, path, allow):
+async def test_wrong_method_is_405_with_allow(service, method, path, allow):
     answer = await service.client.request(method, path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == allow
@@ -305,15 +354,10 @@ async def test_wrong_method(service, method, path, allow):
 
 
 @pytest.mark.parametrize("path", ["/v1/segment", "/livez", "/v1/models"])
-async def test_options_tells_what_is_allowed(service, path):
+async def test_options_answers_the_allowed_methods(service, path):
     answer = await service.client.options(path)
     assert answer.status_code == 204
     assert "OPTIONS" in answer.headers["allow"]
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
 
 
 class TestBodySize:
@@ -322,37 +366,28 @@ class TestBodySize:
         async with in_process(settings_with(max_body_bytes=len(JPEG))) as running:
             yield running
 
-    async def test_exactly_the_limit_is_taken(self, service):
+    async def test_body_at_the_size_limit_is_processed(self, service):
         picture(await service.segment(JPEG))
         picture(await service.form(("image", JPEG)))
 
-    async def test_one_byte_more_is_refused(self, service):
+    async def test_body_above_the_size_limit_is_413(self, service):
         document = refusal(await service.segment(JPEG + b"\0"), 413, "body_too_large")
         assert (document["limit"], document["actual"]) == (len(JPEG), len(JPEG) + 1)
         refusal(await service.form(("image", JPEG + b"\0")), 413, "body_too_large")
 
-    async def test_lying_length_is_refused_while_reading(self, service):
+    async def test_body_above_its_content_length_is_413(self, service):
         answer = await service.client.post(
             "/v1/segment",
-            content=pieces(JPEG, JPEG),
+            content=chunks(JPEG, JPEG),
             headers={"content-type": "image/jpeg", "content-length": "10"},
         )
         refusal(answer, 413, "body_too_large")
 
-    async def test_chunked_body_is_refused_while_reading(self, service):
+    async def test_chunked_body_above_the_limit_is_413(self, service):
         answer = await service.client.post(
-            "/v1/segment", content=pieces(JPEG, b"\0"), headers={"content-type": "image/jpeg"}
+            "/v1/segment", content=chunks(JPEG, b"\0"), headers={"content-type": "image/jpeg"}
         )
         refusal(answer, 413, "body_too_large")
-
-    @pytest.mark.parametrize("length", ["-1", "1e3", "9" * 5000, ""])
-    async def test_length_that_is_no_number(self, service, length):
-        answer = await service.client.post(
-            "/v1/segment",
-            content=pieces(JPEG),
-            headers={"content-type": "image/jpeg", "content-length": length},
-        )
-        refusal(answer, 400, "malformed_body")
 
 
 class TestSlowBody:
@@ -361,13 +396,13 @@ class TestSlowBody:
         async with in_process(settings_with(read_timeout_s=0.05)) as running:
             yield running
 
-    async def test_body_that_never_ends_is_refused(self, service):
-        async def stuck() -> AsyncIterator[bytes]:
+    async def test_stalled_body_is_408(self, service):
+        async def stalled() -> AsyncIterator[bytes]:
             yield JPEG[:100]
             await asyncio.Event().wait()
 
         answer = await service.client.post(
-            "/v1/segment", content=stuck(), headers={"content-type": "image/jpeg"}
+            "/v1/segment", content=stalled(), headers={"content-type": "image/jpeg"}
         )
         document = refusal(answer, 408, "body_too_slow")
         assert document["retryable"] is True
@@ -390,7 +425,7 @@ async def test_problem_documents_share_one_shape(service):
     ]
 
 
-async def test_too_many_copies_of_a_large_photo(service):
+async def test_layout_with_too_many_pixels_is_rejected(service):
     large = make_bomb(7000, 7000)
     layout = ";".join(["flip:true"] * 3)
     document = refusal(await service.segment(large, f"?layout={layout}"), 400, "bad_parameter")

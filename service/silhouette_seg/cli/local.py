@@ -57,7 +57,7 @@ async def segment_files(
 
 @asynccontextmanager
 async def open_bench(order: FileOrder, settings: Settings) -> AsyncIterator["Bench"]:
-    """Raises what opening the models and `select_model` raise, and what is wrong with the picture."""
+    """Raises what opening the models, `select_model` and reading the picture raise."""
     opened = open_models(settings, Telemetry())
     try:
         segmenter = select_model(order.options, opened.registry)
