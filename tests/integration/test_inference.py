@@ -300,7 +300,7 @@ async def test_what_cannot_be_meant_is_a_400_that_says_why(alone, body, headers,
 
 async def test_a_compressed_body_is_refused(alone):
     answer = await post(alone, content_encoding="gzip")
-    assert "compressed" in parse_error(answer, 415)
+    assert "Content-Encoding" in parse_error(answer, 415)
 
 
 @pytest.mark.parametrize("path", ["/v2/", "/v2/models", "/v2/nothing", PATH + "/more"])

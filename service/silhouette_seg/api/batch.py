@@ -102,7 +102,7 @@ async def segment_batch(request: Request) -> Response:
             accept=part_accept(request.headers.get("accept")),
             has_background_image=upload.background is not None,
         )
-        jobs = await gateway.workers.run(_build_jobs, upload, resolved, gateway.image_limits)
+        jobs = await gateway.photo_pool.run_in_thread(_build_jobs, upload, resolved, gateway.image_limits)
         gateway.photo_queue.check()
         names = unique_stems(image.filename for image in upload.images)
         return MixedResponse(
@@ -210,11 +210,9 @@ async def _respond_in_time(
     DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:
         async with asyncio.timeout(timeout_s):
-            return await respond(gateway, resolved, job, patient=True)
+            return await respond(gateway, resolved, job, enforce_max_wait=False)
     except TimeoutError:
-        raise DeadlineExceeded(
-            "The work was not done in time and was cancelled.", limit=timeout_s
-        ) from None
+        raise DeadlineExceeded(limit=timeout_s) from None
 
 
 def _part(index: int, name: str, status: int, response: PhotoResponse) -> MixedPart:

@@ -10,9 +10,9 @@ from starlette.requests import HTTPConnection, Request
 
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
-from silhouette_seg.admission.photo_queue import Turns
-from silhouette_seg.admission.request_limit import Admission
-from silhouette_seg.admission.stream_limit import StreamLimits, Streams
+from silhouette_seg.admission.photo_queue import PhotoQueue
+from silhouette_seg.admission.request_limit import RequestLimiter
+from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
 from silhouette_seg.api.request.credentials import API_KEY_HEADER, Credentials, read_credentials
 from silhouette_seg.api.request.stream_parameters import StreamOptionsParser
 from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
@@ -20,8 +20,8 @@ from silhouette_seg.engine.base import InferenceServer
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import ModelRegistry
-from silhouette_seg.runtime.thread_pool import Workers
-from silhouette_seg.streaming.webrtc.registry import Peers
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
@@ -45,17 +45,17 @@ class Gateway:
     """All parts of a running service; `app.state.gateway` holds the only instance.
 
     `requests` counts a request from its first byte on. `photo_queue` admits photos to decoding.
-    `stream_workers` are threads for frames: streams do not wait for photos that are decoded.
+    `stream_pool` are threads for frames: streams do not wait for photos that are decoded.
     """
 
     version: str
     registry: ModelRegistry
-    workers: Workers
-    stream_workers: Workers
-    requests: Admission
-    photo_queue: Turns
-    streams: Streams
-    webrtc: Peers
+    photo_pool: ThreadPool
+    stream_pool: ThreadPool
+    requests: RequestLimiter
+    photo_queue: PhotoQueue
+    streams: StreamLimiter
+    webrtc: PeerRegistry
     body_memory: BodyMemoryBudget
     telemetry: Telemetry
     keyring: Keyring
@@ -81,19 +81,19 @@ class Gateway:
     @property
     def stream_options(self) -> StreamOptionsParser:
         """Parser for the options of a stream."""
-        return StreamOptionsParser(self.registry, self.stream_workers, self.image_limits)
+        return StreamOptionsParser(self.registry, self.stream_pool, self.image_limits)
 
     def check_key(self, connection: HTTPConnection) -> None:
         """Raises Unauthorized when keys are configured and the request has none of them."""
         credentials = read_credentials(connection)
-        self.keyring.check(credentials.bearer, credentials.api_key)
+        self.keyring.authenticate(credentials.bearer, credentials.api_key)
 
     def identify(self, credentials: Credentials) -> str:
         """Returns the name under which the quotas of a caller are counted.
 
         Raises Unauthorized as `check_key` does.
         """
-        return self.keyring.caller(credentials.bearer, credentials.api_key, credentials.address)
+        return self.keyring.identify(credentials.bearer, credentials.api_key, credentials.address)
 
     async def check_engines(self) -> None:
         """Raises EngineDown or EngineFailed while a model cannot run.
@@ -112,7 +112,7 @@ class Gateway:
         if self.warm_up_failed:
             raise EngineFailed("A model failed its warm-up.")
         if not self.registry.ready:
-            raise WarmingUp("The models are warming up.")
+            raise WarmingUp
 
     def check_capacity(self) -> None:
         """Raises the errors of `check_ready`, or Overloaded when the photo queue is full.

@@ -101,10 +101,10 @@ def _limits(gateway: Gateway) -> Limits:
 
 def _live_limits(gateway: Gateway) -> LiveLimits:
     return LiveLimits(
-        streams=gateway.streams.most,
-        streams_per_caller=gateway.streams.most_per_caller,
-        message_bytes=gateway.stream_limits.message_bytes,
+        streams=gateway.streams.max_streams,
+        streams_per_caller=gateway.streams.max_per_caller,
+        message_bytes=gateway.stream_limits.max_message_bytes,
         frame_pixels=gateway.frame_limits.pixels,
-        idle_s=gateway.stream_limits.idle_s,
-        max_s=gateway.stream_limits.max_s,
+        idle_s=gateway.stream_limits.idle_timeout_s,
+        max_s=gateway.stream_limits.max_duration_s,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from silhouette_seg.admission.photo_queue import Work
+from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway
 from silhouette_seg.api.media_types import JSON
 from silhouette_seg.api.request.negotiation import Representation, negotiate
@@ -89,15 +89,15 @@ def build_job(resolved: ResolvedRequest, photo: ImageFile, picture: ImageFile | 
 
 
 async def respond(
-    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, patient: bool = False
+    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, enforce_max_wait: bool = True
 ) -> PhotoResponse:
     """Runs the job once the photo queue admits it.
 
     A `patient` job waits for as long as it takes. Raises the errors of `segment_photo` and
-    `Turns.take`.
+    `PhotoQueue.slot`.
     """
-    work = Work((resolved.segmenter.spec.name, job.options.output), job.pixels)
-    async with gateway.photo_queue.take(work, patient=patient) as waited_s:
+    work = Workload((resolved.segmenter.spec.name, job.options.output), job.pixels)
+    async with gateway.photo_queue.slot(work, enforce_max_wait=enforce_max_wait) as waited_s:
         rendered = await segment_photo(job, resolved.segmenter)
         rendered.stages["queue"] += waited_s
         gateway.telemetry.observe_image(resolved.segmenter.spec.name, rendered.stages, rendered)
@@ -106,7 +106,7 @@ async def respond(
             return PhotoResponse(rendered.body, job.format.media_type, headers)
         identity = IDENTITY.get()
         request_id = identity.request_id if identity else ""
-        document = await gateway.workers.run(
+        document = await gateway.photo_pool.run_in_thread(
             report_json, rendered, job.options, resolved.segmenter, request_id
         )
         return PhotoResponse(document, JSON, headers)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from silhouette_seg.admission.stream_limit import log_end
+from silhouette_seg.admission.stream_limit import log_stream_end
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.request.credentials import read_credentials
 from silhouette_seg.api.request.stream_parameters import effective_options
@@ -21,31 +21,32 @@ from silhouette_seg.errors import (
     Unauthorized,
     Unavailable,
 )
-from silhouette_seg.streaming.protocol import SUBPROTOCOL, Close
+from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode
 from silhouette_seg.streaming.session import StreamSession
 from silhouette_seg.streaming.websocket import (
+    INTERNAL_REASON,
     OUTCOMES,
     TRANSPORT,
-    Ended,
-    Peer,
-    Rules,
+    FrameSocket,
+    StreamEnd,
+    StreamEnvironment,
     WebSocketStream,
-    parse_text,
+    read_text_message,
 )
 from silhouette_seg.telemetry import IDENTITY, read_identity
 
 CONFIG_TIMEOUT_S = 5.0
 """Time from the handshake to the first message, which must be the config."""
 
-CLOSE_CODES: tuple[tuple[type[ServiceError], Close], ...] = (
-    (Unauthorized, Close.UNAUTHORIZED),
-    (TooManyStreams, Close.TOO_MANY_STREAMS),
-    (Draining, Close.RESTART),
-    (Unavailable, Close.OVERLOADED),
-    (InternalError, Close.INTERNAL),
-    (ServiceError, Close.BAD_CONFIG),
+CLOSE_CODES: tuple[tuple[type[ServiceError], CloseCode], ...] = (
+    (Unauthorized, CloseCode.UNAUTHORIZED),
+    (TooManyStreams, CloseCode.TOO_MANY_STREAMS),
+    (Draining, CloseCode.RESTART),
+    (Unavailable, CloseCode.OVERLOADED),
+    (InternalError, CloseCode.INTERNAL),
+    (ServiceError, CloseCode.BAD_CONFIG),
 )
-"""Close codes of errors before a stream starts; the first matching class applies."""
+"""CloseCode codes of errors before a stream starts; the first matching class applies."""
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -65,11 +66,11 @@ async def stream(socket: WebSocket) -> None:
     handler = _StreamHandler(socket)
     try:
         end = await handler.serve()
-    except Ended as error:
+    except StreamEnd as error:
         end = error
     except Exception:
         log.exception("a stream broke")
-        end = Ended(Close.INTERNAL, "something went wrong on our side; the log knows more")
+        end = StreamEnd(CloseCode.INTERNAL, INTERNAL_REASON)
     await handler.peer.close(end)
     handler.log_end(end)
 
@@ -78,73 +79,73 @@ class _StreamHandler:
     """Serves one peer, from the handshake to the end of its stream."""
 
     def __init__(self, socket: WebSocket) -> None:
-        self.peer = Peer(socket)
+        self.peer = FrameSocket(socket)
         self._socket = socket
         self._gateway = gateway_of(socket)
         self._started = perf_counter()
         self._stream: WebSocketStream | None = None
 
-    async def serve(self) -> Ended:
-        """Returns the end of the stream; raises Ended if no stream starts."""
+    async def serve(self) -> StreamEnd:
+        """Returns the end of the stream; raises StreamEnd if no stream starts."""
         gateway = self._gateway
         _check_handshake(self._socket, gateway.allowed_origins)
         try:
-            with gateway.streams.knock():
+            with gateway.streams.handshake():
                 config = await self._read_config()
             caller = gateway.identify(read_credentials(self._socket, config.pop("key", None)))
             tracked = gateway.telemetry.track_stream(TRANSPORT)
-            with gateway.streams.enter(caller), tracked:
+            with gateway.streams.acquire(caller), tracked:
                 gateway.check_ready()
                 options = await gateway.stream_options.parse(config)
-                self._stream = WebSocketStream(self.peer, StreamSession(options), _rules(gateway))
-                return await self._stream.run()
+                self._stream = WebSocketStream(self.peer, StreamSession(options), _environment(gateway))
+                return await self._stream.serve()
         except ServiceError as error:
             code = next(code for cls, code in CLOSE_CODES if isinstance(error, cls))
-            raise Ended(code, f"{error.code}: {error.detail}") from error
+            raise StreamEnd(code, f"{error.code}: {error.detail}") from error
 
-    def log_end(self, end: Ended) -> None:
+    def log_end(self, end: StreamEnd) -> None:
         """Writes the log line and the metrics; neither contains text of the peer."""
         self._gateway.telemetry.count_stream_end(TRANSPORT, _end_label(end))
         counts = self._stream.outcomes if self._stream else {}
         frames = {name: counts.get(name, 0) for name in OUTCOMES}
         model = self._stream.model if self._stream else "-"
         duration_s = perf_counter() - self._started
-        log_end(log, TRANSPORT, model, frames, duration_s, f" closed {end.code}", close=end.code)
+        log_stream_end(log, TRANSPORT, model, frames, duration_s, f" closed {end.code}", close=end.code)
 
     async def _read_config(self) -> dict[str, Any]:
-        """Returns the values of the first message; raises Ended if it is not a config."""
+        """Returns the values of the first message; raises StreamEnd if it is not a config."""
         try:
             async with asyncio.timeout(CONFIG_TIMEOUT_S):
                 message = await self.peer.receive()
         except TimeoutError:
-            raise Ended(Close.CONFIG_TIMEOUT, f"no config within {CONFIG_TIMEOUT_S:g} s") from None
+            raise StreamEnd(CloseCode.CONFIG_TIMEOUT, f"no config within {CONFIG_TIMEOUT_S:g} s") from None
         if not isinstance(message, str):
-            raise Ended(Close.BAD_CONFIG, "the first message must be a config")
-        kind, values = parse_text(message)
+            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message must be a config")
+        kind, values = read_text_message(message)
         if kind != "config":
-            raise Ended(Close.BAD_CONFIG, "the first message must be a config")
+            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message must be a config")
         return values
 
 
-def _end_label(end: Ended) -> str:
+def _end_label(end: StreamEnd) -> str:
     """Returns the metric label: the name of our close code, or `client` if the peer ended it."""
-    return "client" if end.gone or end.code not in set(Close) else Close(end.code).name.lower()
+    return "client" if end.disconnected or end.code not in set(CloseCode) else CloseCode(end.code).name.lower()
 
 
 def _check_handshake(socket: WebSocket, allowed_origins: tuple[str, ...]) -> None:
-    """Raises Ended for a wrong subprotocol, or for a page of an origin that is not allowed.
+    """Raises StreamEnd for a wrong subprotocol, or for a page of an origin that is not allowed.
 
     Browsers send the origin of the page but leave the decision to the server: CORS does not apply
     to WebSockets.
     """
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
-        raise Ended(Close.POLICY, f"the subprotocol must be {SUBPROTOCOL}")
+        raise StreamEnd(CloseCode.POLICY, f"the subprotocol must be {SUBPROTOCOL}")
     origin = socket.headers.get("origin")
     host = socket.headers.get("host", "").lower()
     if origin is None or origin in allowed_origins or "*" in allowed_origins:
         return
     if not host or _host_of(origin) != host:
-        raise Ended(Close.POLICY, "pages of this origin may not stream")
+        raise StreamEnd(CloseCode.POLICY, "pages of this origin may not stream")
 
 
 def _host_of(origin: str) -> str:
@@ -154,12 +155,12 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-def _rules(gateway: Gateway) -> Rules:
-    return Rules(
+def _environment(gateway: Gateway) -> StreamEnvironment:
+    return StreamEnvironment(
         limits=gateway.stream_limits,
         frame_limits=gateway.frame_limits,
-        read_options=gateway.stream_options.parse,
-        show_options=effective_options,
+        parse_options=gateway.stream_options.parse,
+        describe_options=effective_options,
         telemetry=gateway.telemetry,
-        closing=gateway.streams.closing,
+        closing=gateway.streams.draining,
     )

@@ -29,7 +29,7 @@ from silhouette_seg.errors import (
     UnknownParameter,
 )
 from silhouette_seg.pipeline.options import Output
-from silhouette_seg.streaming.protocol import WireError, read_object
+from silhouette_seg.streaming.protocol import ProtocolError, parse_json_object
 from silhouette_seg.streaming.session import StreamOptions
 
 MAX_SDP_BYTES = 64 * 1024
@@ -127,7 +127,7 @@ async def start_stream(request: Request) -> Response:
         offer = _decode_offer(body)
         try:
             async with asyncio.timeout(gateway.timeouts.request_s):
-                id, answer = await gateway.webrtc.open(offer, options, caller)
+                id, answer = await gateway.webrtc.accept(offer, options, caller)
         except TimeoutError:
             limit = gateway.timeouts.request_s
             raise DeadlineExceeded("The answer was not ready in time.", limit=limit) from None
@@ -153,7 +153,7 @@ async def change_stream(request: Request) -> Response:
             timeout_s=gateway.upload_limits.read_timeout_s,
             reserve=reserve,
         )
-        changes = await gateway.stream_workers.run(_parse_object, body)
+        changes = await gateway.stream_pool.run_in_thread(_parse_object, body)
         while True:
             current = session.options
             options = await _parse_options(changes, gateway, current)
@@ -173,7 +173,7 @@ async def change_stream(request: Request) -> Response:
 )
 async def end_stream(request: Request) -> Response:
     """Returns once the slot of the stream is released. Pages send it with `keepalive` on unload."""
-    await gateway_of(request).webrtc.close(request.path_params["id"])
+    await gateway_of(request).webrtc.end(request.path_params["id"])
     return Response(status_code=204)
 
 
@@ -219,10 +219,10 @@ def _decode_offer(body: bytes) -> str:
 
 def _parse_object(body: bytes) -> dict[str, object]:
     try:
-        return read_object(body.decode())
+        return parse_json_object(body.decode())
     except UnicodeDecodeError:
         raise MalformedBody("The body is not UTF-8.") from None
-    except WireError as error:
+    except ProtocolError as error:
         raise MalformedBody(f"The body cannot be used: {error}.") from None
 
 

@@ -36,7 +36,7 @@ async def run_until_disconnect(
             return task.result()
         if disconnect.done():
             raise ClientDisconnect
-        raise DeadlineExceeded("The work was not done in time and was cancelled.", limit=timeout_s)
+        raise DeadlineExceeded(limit=timeout_s)
     finally:
         disconnect.cancel()
         if task.cancel():

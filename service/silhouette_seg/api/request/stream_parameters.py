@@ -16,9 +16,9 @@ from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
 from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
 from silhouette_seg.pipeline.registry import AUTO, STREAM_PREFERENCE, ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
-from silhouette_seg.streaming.image_frame import fitting
-from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.streaming.image_frame import scale_to_fit
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.vision.codec.decode import (
     Frame,
     ImageFormat,
@@ -27,7 +27,7 @@ from silhouette_seg.vision.codec.decode import (
     decode,
     read_header,
 )
-from silhouette_seg.vision.geometry import shrink
+from silhouette_seg.vision.geometry import resize
 
 BACKGROUND_IMAGE = "background_image"
 MIN_RESULT_SIDE_PX = 64
@@ -49,7 +49,7 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
     ),
     "smoothing": Parameter(
         number_between(0, 1),
-        {"type": "number", "minimum": 0, "maximum": 1, "default": SMOOTHING},
+        {"type": "number", "minimum": 0, "maximum": 1, "default": DEFAULT_SMOOTHING},
         "Strength of the smoothing between frames, where the picture does not move.",
     ),
     BACKGROUND_IMAGE: Parameter(
@@ -63,7 +63,7 @@ _DEFAULTS: dict[str, object] = {
     "model": AUTO,
     "format": None,
     "size": None,
-    "smoothing": SMOOTHING,
+    "smoothing": DEFAULT_SMOOTHING,
     **{
         name: getattr(RenderOptions(), name) for name in STREAM_PARAMETERS if name in _RENDER_FIELDS
     },
@@ -78,7 +78,7 @@ class StreamOptionsParser:
     """
 
     registry: ModelRegistry
-    pool: Workers
+    pool: ThreadPool
     image_limits: ImageLimits
 
     async def parse(
@@ -115,7 +115,7 @@ class StreamOptionsParser:
             return replace(options, picture=None) if "background" in given else options
         if "background" in given:
             raise BadParameter(f"background: is given twice, as a value and as {BACKGROUND_IMAGE}")
-        image = await self.pool.run(self._decode_background, given[BACKGROUND_IMAGE])
+        image = await self.pool.run_in_thread(self._decode_background, given[BACKGROUND_IMAGE])
         render = replace(options.render, background=BackgroundImage())
         return replace(options, render=render, picture=image)
 
@@ -129,8 +129,8 @@ class StreamOptionsParser:
             raise BadParameter(f"{BACKGROUND_IMAGE}: is not base64") from None
         header = read_header(data)
         check_limits(header, self.image_limits)
-        stored_hw = fitting(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
-        return Frame(shrink(decode(data, header, at_least=stored_hw).rgb, stored_hw), stored_hw)
+        stored_hw = scale_to_fit(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
+        return Frame(resize(decode(data, header, at_least=stored_hw).rgb, stored_hw), stored_hw)
 
 
 def effective_options(options: StreamOptions) -> dict[str, object]:
@@ -140,7 +140,7 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
         "model": options.segmenter.spec.name,
         "output": render.output.value,
         "background": str(render.background),
-        "format": options.encoded_as.value,
+        "format": options.image_format.value,
         "size": options.size,
         "smoothing": options.smoothing,
         "threshold": render.threshold,
