@@ -11,9 +11,9 @@ import pytest
 from silhouette_seg.api.openapi import RESPONSE_HEADERS, error_classes
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
-from silhouette_seg.settings import CLIENT_KEY, PREFIX, Settings
+from silhouette_seg.settings import CLIENT_KEY_VARIABLE, PREFIX, Settings
 from silhouette_seg.spec import load_spec
-from silhouette_seg.streaming.protocol import Close
+from silhouette_seg.streaming.protocol import CloseCode
 from silhouette_seg.telemetry import Telemetry
 from tests.support.documents import (
     DOCUMENTS,
@@ -55,7 +55,7 @@ def test_settings_table_is_the_settings():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_other_setting_is_named(document):
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CLIENT_KEY}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CLIENT_KEY_VARIABLE}
     assert set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", document.read_text())) <= known
 
 
@@ -88,7 +88,7 @@ def test_stream_option_table_is_the_parsers():
 
 
 def test_close_codes_are_those_of_the_wire():
-    assert [int(code) for code, _ in rows(STREAMING, "close code")] == sorted(Close)
+    assert [int(code) for code, _ in rows(STREAMING, "close code")] == sorted(CloseCode)
 
 
 def test_header_table_is_what_openapi_says():

@@ -22,9 +22,9 @@ from rich.progress import track
 from rich.table import Table
 
 from silhouette_seg.pipeline.faces import Domain, domain_of, dominant_face
-from silhouette_seg.spec import ModelSpec, Task
+from silhouette_seg.spec import ModelSpec, ModelTask
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import fit, inside, shrink
+from silhouette_seg.vision.geometry import fit, inside, resize
 from silhouette_seg.vision.mask.quality import (
     MaskQuality,
     boundary_band,
@@ -97,7 +97,7 @@ def look(
 def compare(alpha: Alpha, truth: Alpha) -> tuple[float | None, float]:
     """`Look.right` and `Look.iou`; the reference uint8 [H,W] is reduced to the mask's size."""
     person = person_pixels(alpha)
-    there = person_pixels(shrink(truth, (alpha.shape[0], alpha.shape[1])))
+    there = person_pixels(resize(truth, (alpha.shape[0], alpha.shape[1])))
     band = boundary_band(person) > 0
     right = float((person == there)[band].mean()) if band.any() else None
     both, either = (int(np.count_nonzero(each)) for each in (person & there, person | there))
@@ -110,9 +110,9 @@ def _open(spec: ModelSpec, repository: Path) -> Draw:
     def draw(frame: Frame, domain: Domain) -> Alpha:
         image, placement = fit(frame.rgb, spec.size_hw, spec.resize)
         inputs: dict[str, NDArray[Any]] = {"image": image[None]}
-        if spec.takes("prior"):
+        if spec.has_input("prior"):
             inputs["prior"] = np.zeros((1, *spec.size_hw), np.uint8)
-        if spec.takes("domain"):
+        if spec.has_input("domain"):
             inputs["domain"] = np.array([domain], np.int64)
         return np.ascontiguousarray(predict(inputs)[0][inside(placement)])
 
@@ -157,8 +157,8 @@ def main(
 ) -> None:
     """Prints what the constants of `silhouette_seg.vision.mask.quality` were chosen by."""
     cv2.setNumThreads(1)
-    specs = find_specs(repository, Task.SEGMENTATION)
-    (detector,) = find_specs(repository, Task.FACES)
+    specs = find_specs(repository, ModelTask.SEGMENTATION)
+    (detector,) = find_specs(repository, ModelTask.FACES)
     predict = open_onnx(detector.model_file(repository))
     find = by_detector(predict, size_hw=detector.size_hw, resize=detector.resize)
     portraits = read_portraits(data, "train")[::every]

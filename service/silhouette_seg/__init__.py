@@ -1,6 +1,6 @@
-"""The gateway: photos and frames in, masks, cut-outs and composites out."""
+"""Portrait segmentation service: turns photos and video into masks, cut-outs and composites."""
 
 import os
 
-# ONNX Runtime reports to its makers over the network unless this is set before it is loaded.
+# ONNX Runtime sends telemetry unless this variable is set before it loads.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,4 +1,4 @@
-"""`python -m silhouette_seg` is the `silhouette` command."""
+"""Entry point of `python -m silhouette_seg`, the same as the `silhouette` command."""
 
 from silhouette_seg.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The one composition root: settings in, ASGI application out."""
+"""Composition root: builds the ASGI application from the settings."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,26 +26,26 @@ from silhouette_seg.api.open_inference import errors as inference_errors
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import errors as removebg_errors
 from silhouette_seg.api.removebg import routes as removebg
-from silhouette_seg.assembly import build_gateway, version
+from silhouette_seg.assembly import create_gateway, version
 from silhouette_seg.lifecycle import lifespan
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import Telemetry, open_tracing
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Loads the models and puts the gateway together, which `app.state.gateway` holds.
+    """Loads the models and builds the application; `app.state.gateway` holds its parts.
 
-    Raises what `load_registry` raises. The gateway are closed when the application stops.
+    Raises the errors of `create_gateway`. The gateway close when the application stops.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
-    gateway = build_gateway(settings, telemetry)
+    gateway = create_gateway(settings, telemetry)
     telemetry.set_version(version())
-    telemetry.track_ready(lambda: gateway.is_healthy and not gateway.streams.closing.is_set())
+    telemetry.track_ready(lambda: gateway.is_healthy and not gateway.streams.draining.is_set())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
         version=version(),
-        docs_url=None,  # `page` has them, without scripts of other hosts
+        docs_url=None,  # `page` serves the documentation, without scripts of other hosts
         redoc_url=None,
         lifespan=partial(lifespan, gateway=gateway, drain_timeout_s=settings.drain_timeout_s),
         redirect_slashes=False,
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _add_middleware(
     app: FastAPI, responder: ErrorResponder, cors_origins: tuple[str, ...], telemetry: Telemetry
 ) -> None:
-    """What is added last is outermost."""
+    """Adds the middleware from the innermost to the outermost."""
     app.add_middleware(UnhandledErrorMiddleware, respond=responder.respond)
     if cors_origins:
         app.add_middleware(
@@ -87,12 +87,12 @@ def _add_middleware(
 
 
 def _add_routes(app: FastAPI) -> None:
-    keyed = [Depends(require_key)]
-    app.include_router(segment.router, dependencies=keyed)
-    app.include_router(batch.router, dependencies=keyed)
-    app.include_router(removebg.router, dependencies=keyed)
-    app.include_router(models.router, dependencies=keyed)
-    app.include_router(webrtc.router, dependencies=keyed)
+    authenticated = [Depends(require_key)]
+    app.include_router(segment.router, dependencies=authenticated)
+    app.include_router(batch.router, dependencies=authenticated)
+    app.include_router(removebg.router, dependencies=authenticated)
+    app.include_router(models.router, dependencies=authenticated)
+    app.include_router(webrtc.router, dependencies=authenticated)
     app.include_router(inference.router)
     app.include_router(stream.router)
     app.include_router(health.router)
@@ -102,7 +102,7 @@ def _add_routes(app: FastAPI) -> None:
 
 
 def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """FastAPI's document with the schemas that no route names as its model."""
+    """Generates FastAPI's document and adds the schemas that no route declares."""
     document = generate()
     document["components"]["schemas"].update(openapi.SCHEMAS)
     return document

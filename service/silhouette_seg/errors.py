@@ -1,4 +1,4 @@
-"""Everything the service may refuse or fail with, and what each means on the wire.
+"""Errors of the service, with their HTTP status and their code.
 
 ServiceError
 ├── BadRequest 400: MalformedBody, MissingImage, AmbiguousSource, BadParameter,
@@ -15,14 +15,19 @@ ServiceError
 └── InternalError 500
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
+
+MAX_ECHOED_CHARACTERS = 64
+"""Length at which an error cuts a name that the caller sent, in characters."""
 
 
 class ServiceError(Exception):
-    """A refusal or failure that the caller may be told about.
+    """Base of every error that a caller may see.
 
-    `detail` is public: it never holds engine text, paths or tracebacks. `limit` and `actual`
-    travel in the answer when a limit was hit; `retry_after_s` becomes `Retry-After`.
+    `detail` is public: it never holds engine text, paths or tracebacks. Without one it is the
+    class's title, as a sentence. `limit` and `actual` join the response if a limit was exceeded;
+    `retry_after_s` becomes `Retry-After`, in seconds.
     """
 
     status: ClassVar[int] = 500
@@ -32,21 +37,21 @@ class ServiceError(Exception):
 
     def __init__(
         self,
-        detail: str,
+        detail: str | None = None,
         *,
         limit: float | None = None,
         actual: float | None = None,
         retry_after_s: int | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = f"{self.title}." if detail is None else detail
+        super().__init__(self.detail)
         self.limit = limit
         self.actual = actual
         self.retry_after_s = retry_after_s
 
 
 class InternalError(ServiceError):
-    """Our own fault; the details are in the log under the request id."""
+    """A fault of the service itself; the log has its cause under the request id."""
 
 
 class BadRequest(ServiceError):
@@ -93,8 +98,15 @@ class NotFound(ServiceError):
 
 
 class UnknownModel(NotFound):
+    """No model of that name, or of that name and version, is available."""
+
     code = "unknown_model"
     title = "No such model"
+
+    def __init__(self, name: str, available: Iterable[str]) -> None:
+        super().__init__(
+            f"Unknown model {name[:MAX_ECHOED_CHARACTERS]!r}; available: {', '.join(available)}."
+        )
 
 
 class MethodNotAllowed(ServiceError):
@@ -216,7 +228,7 @@ class EngineFailed(Unavailable):
 
 
 class EngineDown(Unavailable):
-    """The engine lives elsewhere and is not there now; asking it again does no harm."""
+    """The remote inference server is unreachable now. A retry is safe."""
 
     code = "engine_down"
     title = "The inference server cannot be reached"

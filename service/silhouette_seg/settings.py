@@ -1,4 +1,4 @@
-"""Everything an operator may choose, read once at start from `SILHOUETTE_*` variables."""
+"""Settings of the service, read once at start from `SILHOUETTE_*` variables."""
 
 import os
 import re
@@ -10,27 +10,30 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SILHOUETTE_"
-CLIENT_KEY = f"{PREFIX}CLIENT_KEY"
-"""No setting: the key that our command line presents where it is a client."""
+CLIENT_KEY_VARIABLE = f"{PREFIX}CLIENT_KEY"
+"""Variable with the key that the command line sends to a service. It is not a setting."""
 QUEUE_PER_WORKER = 32
+"""Default of `queue_size`, for each worker."""
 STREAMS_PER_WORKER = 8
+"""Default of `max_streams`, for each worker."""
 PIXELS_PER_WORKER = 25_000_000
+"""Default of `max_pixels_in_flight`, for each worker."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def find_model_repository() -> Path:
-    """Returns the models of the installed package, else those of the checkout around it."""
+    """Returns the model folder of the installed package, or else that of the checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "model_repository"
     return installed if installed.is_dir() else package.parents[1] / "model_repository"
 
 
 class Settings(BaseSettings):
-    """One frozen value. A bad value, or a variable that is not known, stops the start.
+    """Immutable settings. Raises ValidationError for a bad value or an unknown variable.
 
-    Lists are written with commas: `SILHOUETTE_API_KEYS=one,two`.
+    Values of lists are separated by commas: `SILHOUETTE_API_KEYS=one,two`.
     """
 
     model_config = SettingsConfigDict(
@@ -42,99 +45,118 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address to bind. Anything but loopback needs `api_keys` or `allow_anonymous`."""
+    """Address to bind. An address beyond loopback requires `api_keys` or `allow_anonymous`."""
     port: int = Field(default=8000, ge=0, le=65_535)
-    """Port to bind; 0 lets the system choose."""
+    """Port to bind; 0 lets the system choose a free port."""
 
     model_repository: Path = find_model_repository()
     """Folder that holds `<model>/spec.json` and `<model>/<version>/model.onnx`."""
     models: Annotated[tuple[str, ...], NoDecode] | None = None
-    """Models to serve; unset serves all that the repository holds."""
+    """Names of the models to serve. Unset serves every model in the repository."""
     engine: str = "onnx"
-    """What runs the models: a name of the table in `service/engine`."""
+    """Inference engine: `onnx` runs models in this process, `triton` on an inference server."""
     device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
-    """What the engine runs on. There is no silent fallback to the CPU."""
+    """Device of the engine. Without `allow_degraded` there is no fallback to another device."""
     allow_degraded: bool = False
-    """Start on something slower where the device is not there; a metric says so."""
+    """Fall back to a slower device if the configured one is missing. A metric reports it."""
     triton_url: str | None = None
-    """`host:port` of Triton's gRPC, for the engine `triton`. A name may stand for many replicas."""
+    """Address of Triton's gRPC endpoint as `host:port`; required by the engine `triton`.
+
+    A name that resolves to several addresses stands for as many replicas.
+    """
 
     workers: PositiveInt | None = None
-    """Threads for pixels, and as many for inference; unset uses the processors we may use."""
+    """Number of threads for pixels, and again as many for inference.
+
+    Unset uses one for each processor that the affinity mask and the cgroup quota grant.
+    """
     max_batch: PositiveInt = 1
-    """Images that may share one run. On a CPU batches never lower the time per image."""
+    """Largest number of images in one run of a model. On a CPU batches save no time per image."""
     queue_size: PositiveInt | None = None
-    """Photos that may wait for their turn, and images for the engine, per model; unset is 32 for
-    each worker."""
+    """Largest number of photos in the queue, and of images that wait for one model.
+
+    Unset is 32 for each worker.
+    """
     photos_at_once: PositiveInt | None = None
-    """Photos decoded and in work at once; unset is two for each worker, and more where batches
-    form: `max_batch` more for each worker, or with Triton as many as may wait."""
+    """Largest number of photos that are decoded and in work at the same time.
+
+    Unset is 1 + `max_batch` for each worker. With the engine `triton` it is `queue_size`.
+    """
 
     max_body_bytes: PositiveInt = 20 * 2**20
-    """Bytes of one image."""
+    """Largest image, in bytes."""
     max_batch_images: PositiveInt = 32
-    """Images of one `POST /v1/segment/batch`."""
+    """Largest number of images in one request to `POST /v1/segment/batch`."""
     max_batch_body_bytes: PositiveInt = 64 * 2**20
-    """Bytes of its whole body."""
+    """Largest body of a request to `POST /v1/segment/batch`, in bytes."""
     max_pixels: PositiveInt = 50_000_000
-    """Pixels of one image, read from its header before it is decoded."""
+    """Largest image, in pixels. The service reads the size from the header, before decoding."""
     max_side: PositiveInt = 16_384
-    """Pixels along the longer side."""
+    """Largest side of an image, in pixels."""
     max_aspect: PositiveInt = 50
-    """Longer side over shorter side."""
+    """Largest aspect ratio of an image, as its longer side over its shorter side."""
     max_pixels_in_flight: PositiveInt | None = None
-    """Pixels of all the photos decoded and in work, of which one may have more; the others wait.
-    Unset is 25 million for each worker."""
+    """Largest total size of the photos in work, in pixels. A larger photo runs alone.
+
+    Unset is 25 million for each worker.
+    """
 
     max_streams: PositiveInt | None = None
-    """Streams of live video at once; unset is 8 for each worker."""
+    """Largest number of video streams at the same time. Unset is 8 for each worker."""
     max_streams_per_caller: PositiveInt | None = None
-    """Of one key, or of one address where no key is asked for; unset is as many as there may be."""
+    """Largest number of video streams of one caller at the same time. Unset is `max_streams`.
+
+    A caller is an API key, or a network address while `api_keys` is empty.
+    """
     max_frame_bytes: PositiveInt = 4 * 2**20
-    """Bytes of one message of a stream (close code 1009)."""
+    """Largest message of a WebSocket stream, in bytes; a larger one closes it with 1009."""
     stream_idle_s: Seconds = 30
-    """Time without a frame after which a WebSocket stream ends (close code 4410)."""
+    """Time without a frame after which a WebSocket stream ends with 4410, in seconds."""
     stream_max_s: Seconds = 4 * 3600
-    """Time after which a stream ends, however lively."""
+    """Maximum duration of a stream, in seconds."""
     webrtc_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Addresses to offer as ICE host candidates; none offers those of the network interfaces."""
+    """Addresses to offer as ICE host candidates. Unset offers those of the network interfaces."""
     webrtc_ice_servers: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """`stun:` and `turn:` URLs, with credentials as in `turn:user:password@host:port`."""
+    """URLs of ICE servers: `stun:host:port` or `turn:user:password@host:port`."""
     webrtc_idle_s: Seconds = 10
-    """Time without a frame after which a WebRTC stream ends."""
+    """Time without a frame after which a WebRTC stream ends, in seconds."""
     webrtc_connect_s: Seconds = 30
-    """Time that a peer has to connect after its offer."""
+    """Time for a WebRTC peer to connect after its offer, in seconds."""
     webrtc_low_latency: bool = False
-    """Patches aiortc's jitter buffer to hand a frame on as soon as it is whole."""
+    """Patch aiortc's jitter buffer to deliver each frame as soon as it is complete."""
 
     read_timeout_s: Seconds = 10
-    """Time a client has to send its body (408)."""
+    """Time for a request body to arrive before the request fails with 408, in seconds."""
     queue_timeout_s: Seconds = 2
-    """Time a photo may wait for its turn, and an image for the engine; one that would have to wait
-    longer is refused at once (503)."""
+    """Maximum wait of a photo in the queue, and of an image for its model, in seconds.
+
+    A photo whose predicted wait is longer is rejected at once, with 503.
+    """
     request_timeout_s: Seconds = 10
-    """Time for a whole request, after which its work is cancelled (504)."""
+    """Time for a whole request before its work is cancelled and it fails with 504, in seconds."""
     drain_timeout_s: Seconds = 20
-    """Time that running requests have to finish when the service stops."""
+    """Time for running requests to finish after a stop signal, in seconds."""
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Keys that callers may present; none means that nobody is asked."""
+    """API keys accepted from callers. Empty disables authentication."""
     allow_anonymous: bool = False
-    """Serve without keys although the address is not loopback."""
+    """Serve without API keys although the address is reachable from other machines."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins whose pages may call us."""
+    """Origins of the web pages that may call the service; `*` allows every origin."""
     log_format: Literal["text", "json"] = "text"
-    """One line of text or one JSON object per event."""
+    """Format of the log: one line of text or one JSON object per event."""
     otel_endpoint: str | None = None
-    """URL of an OpenTelemetry collector that takes OTLP over HTTP, as in `http://collector:4318`;
-    unset sends no trace. Needs the extra `otel`."""
+    """URL of an OpenTelemetry collector for OTLP over HTTP, such as `http://collector:4318`.
+
+    Unset disables tracing. It requires the extra `otel`.
+    """
 
     def queue_size_for(self, workers: int) -> int:
-        """How many images may wait when `workers` of them can run."""
+        """Returns `queue_size`, or its default for this number of workers."""
         return QUEUE_PER_WORKER * workers if self.queue_size is None else self.queue_size
 
     def photos_at_once_for(self, workers: int) -> int:
-        """How many photos may be in work when `workers` threads touch their pixels."""
+        """Returns `photos_at_once`, or its default for this number of workers."""
         if self.photos_at_once is not None:
             return self.photos_at_once
         if self.engine == "triton":
@@ -142,79 +164,79 @@ class Settings(BaseSettings):
         return workers * (1 + self.max_batch)
 
     def max_pixels_in_flight_for(self, workers: int) -> int:
-        """How many pixels those photos may have together."""
+        """Returns `max_pixels_in_flight`, or its default for this number of workers."""
         return self.max_pixels_in_flight or PIXELS_PER_WORKER * workers
 
     def max_streams_for(self, workers: int) -> int:
-        """How many streams there may be when `workers` frames can be in work."""
+        """Returns `max_streams`, or its default for this number of workers."""
         return STREAMS_PER_WORKER * workers if self.max_streams is None else self.max_streams
 
     @field_validator(
         "models", "api_keys", "cors_origins", "webrtc_hosts", "webrtc_ice_servers", mode="before"
     )
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_on_commas(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",")) if value.strip() else ()
 
     @field_validator("models")
     @classmethod
-    def _names_some(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _require_model_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names is not None and not (names and all(names)):
-            raise ValueError("names no model, or one with an empty name")
+            raise ValueError("the list is empty or contains an empty name")
         return names
 
     @field_validator("api_keys")
     @classmethod
-    def _no_empty_key(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    def _reject_empty_key(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if not all(key.get_secret_value() for key in keys):
-            raise ValueError("one of the keys is empty")
+            raise ValueError("the list contains an empty key")
         return keys
 
     @field_validator("model_repository")
     @classmethod
-    def _is_folder(cls, path: Path) -> Path:
+    def _require_folder(cls, path: Path) -> Path:
         if not path.is_dir():
-            raise ValueError(f"no such folder: {path}; set {PREFIX}MODEL_REPOSITORY")
+            raise ValueError(f"{path} is not a folder; set {PREFIX}MODEL_REPOSITORY")
         return path
 
     @model_validator(mode="after")
-    def _asks_for_keys_when_reachable(self) -> Self:
+    def _require_keys_beyond_loopback(self) -> Self:
         if not (self.api_keys or self.allow_anonymous or _is_loopback(self.host)):
             raise ValueError(
-                f"{self.host} can be reached from outside: set {PREFIX}API_KEYS,"
-                f" or {PREFIX}ALLOW_ANONYMOUS=true to serve everybody"
+                f"{self.host} is reachable from other machines: set {PREFIX}API_KEYS,"
+                f" or {PREFIX}ALLOW_ANONYMOUS=true to serve without keys"
             )
         return self
 
     @field_validator("triton_url")
     @classmethod
-    def _is_grpc(cls, url: str | None) -> str | None:
+    def _require_host_and_port(cls, url: str | None) -> str | None:
         if url is not None and ("//" in url or not re.search(r":\d+$", url)):
-            raise ValueError("write host:port of Triton's gRPC, as in triton:8001")
+            raise ValueError("expected host:port of Triton's gRPC endpoint, such as triton:8001")
         return url
 
     @field_validator("otel_endpoint")
     @classmethod
-    def _is_otlp(cls, url: str | None) -> str | None:
+    def _require_http_url(cls, url: str | None) -> str | None:
         if url is not None and not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", url):
-            raise ValueError("write the collector's URL, as in http://collector:4318")
+            raise ValueError("expected the collector's URL, such as http://collector:4318")
         return url
 
     @model_validator(mode="after")
-    def _knows_where_triton_is(self) -> Self:
+    def _require_triton_url(self) -> Self:
         if self.engine == "triton" and self.triton_url is None:
-            raise ValueError(f"the engine triton needs {PREFIX}TRITON_URL")
+            raise ValueError(f"the engine triton requires {PREFIX}TRITON_URL")
         return self
 
     @model_validator(mode="after")
-    def _knows_every_variable(self) -> Self:
-        ours = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
+    def _reject_unknown_variables(self) -> Self:
+        present = {name.upper() for name in os.environ if name.upper().startswith(PREFIX)}
         known = {PREFIX + field.upper() for field in type(self).model_fields}
-        unknown = ours - known - {CLIENT_KEY}
+        unknown = present - known - {CLIENT_KEY_VARIABLE}
         if unknown:
-            raise ValueError(f"not a setting: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
         return self
 
 

@@ -1,4 +1,4 @@
-"""What a model takes and gives: `spec.json`, written by export and read by everyone."""
+"""Contract of an exported model: `spec.json`, written by the export, read by every user of it."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,25 +10,25 @@ SPEC_FILE = "spec.json"
 
 
 class ResizeRule(StrEnum):
-    """How a photo of any shape becomes the model's input."""
+    """Method that fits a photo of any shape to the input of a model."""
 
     STRETCH = "stretch"
-    """Both sides to the model's size; the aspect ratio changes."""
+    """Scale both sides to the model's size; the aspect ratio changes."""
     LETTERBOX = "letterbox"
-    """The longer side to the model's size, centred on grey; the aspect ratio stays."""
+    """Scale the longer side to the model's size and centre it on grey; the aspect ratio stays."""
 
 
-class Task(StrEnum):
-    """What a model is for."""
+class ModelTask(StrEnum):
+    """Purpose of a model."""
 
     SEGMENTATION = "segmentation"
-    """Gives `alpha` uint8 [N,H,W]: 255 x the probability of person."""
+    """The output is `alpha` uint8 [N,H,W]: 255 x the probability of person."""
     FACES = "faces"
-    """Gives `faces` float32 [N,cells,5], which `silhouette_seg.pipeline.faces` reads."""
+    """The output is `faces` float32 [N,cells,5]; `silhouette_seg.pipeline.faces` decodes it."""
 
 
 class TensorSpec(BaseModel):
-    """One tensor of the graph; -1 stands for the batch axis."""
+    """One input or output tensor of the graph. In `shape`, -1 is the batch axis."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,8 +40,9 @@ class TensorSpec(BaseModel):
 class ModelSpec(BaseModel):
     """The contract of one exported model.
 
-    `image` is uint8 [N,H,W,3] RGB. Some models take more: `prior` uint8 [N,H,W], the alpha of the
-    frame before, or `domain` int64 [N], a value of `silhouette_seg.pipeline.faces.Domain`.
+    The input `image` is uint8 [N,H,W,3] RGB. Some models have a second input. `prior` uint8
+    [N,H,W] is the alpha of the previous frame. `domain` int64 [N] is a value of
+    `silhouette_seg.pipeline.faces.Domain`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,23 +57,25 @@ class ModelSpec(BaseModel):
     precision: str
     sha256: str
     run: str
-    """The training run that made the weights."""
+    """Name of the training run that produced the weights."""
     metrics: dict[str, dict[str, float]] = {}
-    """Measured on the validation split, by source: {"eg1800": {"miou_image_mean": ...}}."""
+    """Scores on the validation split, by source: {"eg1800": {"miou_image_mean": ...}}."""
     licence: str
 
     @property
-    def task(self) -> Task:
-        return Task.FACES if self.output.name == "faces" else Task.SEGMENTATION
+    def task(self) -> ModelTask:
+        """Task of the model, according to the name of its output."""
+        return ModelTask.FACES if self.output.name == "faces" else ModelTask.SEGMENTATION
 
-    def takes(self, name: str) -> bool:
-        """Whether `name` is one of the inputs."""
+    def has_input(self, name: str) -> bool:
+        """Returns whether the model has an input of this name."""
         return any(tensor.name == name for tensor in self.inputs)
 
     def model_file(self, repository: Path) -> Path:
+        """Returns the path of the ONNX file in a model repository."""
         return repository / self.name / str(self.version) / "model.onnx"
 
 
 def load_spec(model_dir: Path) -> ModelSpec:
-    """Reads `spec.json` of one model; raises OSError or pydantic.ValidationError."""
+    """Reads `spec.json` of one model folder. Raises OSError or pydantic.ValidationError."""
     return ModelSpec.model_validate_json((model_dir / SPEC_FILE).read_bytes())

@@ -28,5 +28,5 @@ def sound(answer: httpx.Response) -> int:
 
 def left_nothing(gateway) -> None:
     """No permit and no byte stays behind."""
-    assert gateway.requests.requests == 0
+    assert gateway.requests.count == 0
     assert gateway.body_memory.reserved == 0

@@ -106,8 +106,8 @@ async def nothing_is_left(service) -> AsyncIterator[None]:
 
 
 async def nothing_held(service: InProcess) -> None:
-    await until(lambda: service.gateway.requests.requests == 0)
-    assert service.gateway.photo_queue.working == 0
+    await until(lambda: service.gateway.requests.count == 0)
+    assert service.gateway.photo_queue.running == 0
     assert service.gateway.body_memory.reserved == 0
 
 
@@ -402,7 +402,7 @@ async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with,
         engine.batch_sizes.clear()
         asking = asyncio.create_task(send(service, *[JPEG] * 20))
         await engine.wait_for_batches(4)
-        await until(lambda: service.gateway.photo_queue.working == 8)
+        await until(lambda: service.gateway.photo_queue.running == 8)
         registry = service.gateway.telemetry.registry
         await until(
             lambda: (
@@ -410,7 +410,7 @@ async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with,
                 == 8 - sum(engine.batch_sizes)
             )
         )
-        assert service.gateway.photo_queue.working == 8
+        assert service.gateway.photo_queue.running == 8
 
         engine.gate.set()
         assert len(parts_of(await asking)) == 20
@@ -466,7 +466,7 @@ async def test_no_room_for_the_first_refuses_the_whole(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         both = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
-        await until(lambda: service.gateway.photo_queue.waiting == 1)
+        await until(lambda: service.gateway.photo_queue.queued == 1)
 
         refused = await send(service, TEXT, JPEG)
         refusal(refused, 503, "overloaded")
@@ -482,7 +482,7 @@ async def test_bytes_of_a_batch_count_like_all_others(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         asking = asyncio.create_task(send(service, *[JPEG] * 15))
-        await until(lambda: service.gateway.photo_queue.working == 4)
+        await until(lambda: service.gateway.photo_queue.running == 4)
 
         refusal(await service.segment(JPEG), 503, "overloaded")
 
@@ -497,7 +497,7 @@ async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
     posted = post_and_leave(held, leave, PATH, body, "multipart/form-data; boundary=b")
     request = asyncio.create_task(posted)
     await gated[0].wait_for_batches(1)
-    await until(lambda: held.gateway.photo_queue.working == 4)
+    await until(lambda: held.gateway.photo_queue.running == 4)
 
     leave.set()
     sent = await request
@@ -595,7 +595,7 @@ def test_parts_leave_as_soon_as_they_are_done(settings_with, gated):
             assert b"X-Index: 1" not in received
             service.wait(lambda: engine.running == 1)
         service.wait(lambda: engine.running == 0)
-        service.wait(lambda: service.gateway.requests.requests == 0)
+        service.wait(lambda: service.gateway.requests.count == 0)
 
 
 def test_a_client_that_takes_nothing_is_cut_off(settings_with):
@@ -609,9 +609,9 @@ def test_a_client_that_takes_nothing_is_cut_off(settings_with):
             connection.connect(("127.0.0.1", service.port))
             connection.sendall(head_and_body([photo] * 16, "?output=cutout"))
             service.wait(lambda: service.gateway.body_memory.reserved > 0)
-            service.wait(lambda: service.gateway.requests.requests == 0)
+            service.wait(lambda: service.gateway.requests.count == 0)
         assert service.gateway.body_memory.reserved == 0
-        assert service.gateway.photo_queue.working == 0
+        assert service.gateway.photo_queue.running == 0
         labels = {"route": PATH, "status": "200", "code": "client_gone"}
         registry = service.gateway.telemetry.registry
         service.wait(lambda: registry.get_sample_value("silhouette_requests_total", labels) == 1)

@@ -81,7 +81,7 @@ def test_background_may_be_a_file(silhouette, album, tmp_path):
         (("--grow", "much"), "grow: must be a whole number"),
         (("--background", "#ffffff"), "background: needs output=composite"),
         (("--output", "cutout", "--format", "jpeg"), "JPEG has no transparency"),
-        (("--model", "nobody"), "no model of that name"),
+        (("--model", "nobody"), "Unknown model"),
     ],
 )
 def test_bad_option_is_told_and_nothing_is_written(silhouette, album, tmp_path, options, reason):

@@ -174,7 +174,7 @@ def test_photos_and_videos_of_a_folder(silhouette, tmp_path):
         (("-o", "out.mp4", "--crop"), "crop: the frames of a video"),
         (("-o", "out.mp4", "--domain", "half_body"), "domain: has no effect on a video"),
         (("-o", "out.mp4", "--smoothing", "2"), "smoothing: must be a number from 0 to 1"),
-        (("-o", "out.mp4", "--model", "nobody"), "no model of that name"),
+        (("-o", "out.mp4", "--model", "nobody"), "Unknown model"),
     ],
 )
 def test_what_cannot_be_is_told_and_nothing_is_written(

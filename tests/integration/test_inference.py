@@ -97,8 +97,8 @@ async def alone(settings_with):
 
 
 def nothing_is_left(service):
-    assert service.gateway.requests.requests == 0
-    assert service.gateway.photo_queue.pixels == 0
+    assert service.gateway.requests.count == 0
+    assert service.gateway.photo_queue.running_pixels == 0
     assert service.gateway.body_memory.reserved == 0
 
 
@@ -416,7 +416,7 @@ class TestUnderLoad:
             gated[0].batch_sizes.clear()
             yield service
             gated[0].gate.set()
-            await until(lambda: service.gateway.requests.requests == 0)
+            await until(lambda: service.gateway.requests.count == 0)
             nothing_is_left(service)
 
     async def test_rows_of_a_request_run_together(self, held, gated):
@@ -424,13 +424,13 @@ class TestUnderLoad:
         running = asyncio.create_task(post(held, json_request(inputs)))
         await gated[0].wait_for_batches(1)
         assert gated[0].batch_sizes == [5]
-        assert held.gateway.photo_queue.pixels == 5 * 24 * 32
+        assert held.gateway.photo_queue.running_pixels == 5 * 24 * 32
         gated[0].gate.set()
         np.testing.assert_array_equal(parse_output(await running), inputs["image"][..., 0])
 
     async def test_a_full_queue_refuses_at_once(self, held, gated):
         running, waiting = [asyncio.create_task(post(held)) for _ in range(2)]
-        await until(lambda: held.gateway.photo_queue.waiting == 1)
+        await until(lambda: held.gateway.photo_queue.queued == 1)
 
         refused = await post(held)
 
@@ -446,11 +446,11 @@ class TestUnderLoad:
         async with in_process(settings) as service:
             gated[0].gate.clear()
             first = asyncio.create_task(post(service))
-            await until(lambda: service.gateway.photo_queue.working == 1)
+            await until(lambda: service.gateway.photo_queue.running == 1)
             inputs = random_inputs(tiny_spec(), 2)
             second = asyncio.create_task(post(service, json_request(inputs)))
-            await until(lambda: service.gateway.photo_queue.waiting == 1)
-            assert service.gateway.photo_queue.working == 1
+            await until(lambda: service.gateway.photo_queue.queued == 1)
+            assert service.gateway.photo_queue.running == 1
             gated[0].gate.set()
             parse_output(await first)
             np.testing.assert_array_equal(parse_output(await second), inputs["image"][..., 0])

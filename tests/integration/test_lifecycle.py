@@ -89,7 +89,7 @@ async def test_degraded_starts_and_the_metric_says_so(settings_with, caplog):
 async def test_full_line_refuses_at_once_and_before_the_body(held, gated):
     running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
     await gated[0].wait_for_batches(1)
-    await until(lambda: held.gateway.photo_queue.waiting == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
 
     async def body() -> AsyncIterator[bytes]:
         pytest.fail("the body of a photo that is refused was read")
@@ -119,7 +119,7 @@ async def test_photo_that_would_wait_too_long_hears_so_at_once(settings_with, ga
             assert document["actual"] > 2
             assert answer.result().headers["retry-after"] == "3"
         # A tenth of a second each is the first guess, since none has ended yet.
-        assert service.gateway.photo_queue.waiting in (19, 20)
+        assert service.gateway.photo_queue.queued in (19, 20)
         gated[0].gate.set()
         answers = await asyncio.gather(*held)
         assert sum(answer.status_code == 200 for answer in answers) in (20, 21)
@@ -130,8 +130,8 @@ async def test_photos_wait_undecoded_for_room(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         both = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
-        await until(lambda: service.gateway.photo_queue.waiting == 1)
-        assert service.gateway.photo_queue.working == 1
+        await until(lambda: service.gateway.photo_queue.queued == 1)
+        assert service.gateway.photo_queue.running == 1
         metrics = (await service.client.get("/metrics")).text
         assert "silhouette_photos_waiting 1.0" in metrics
         assert "silhouette_photos_working 1.0" in metrics
@@ -143,11 +143,11 @@ async def test_photos_wait_undecoded_for_room(settings_with, gated):
 async def test_live_frames_do_not_wait_in_line(held, gated):
     """A stream has its place: the line of photos is not before it."""
     both = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
-    await until(lambda: held.gateway.photo_queue.waiting == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
     frame = decode(JPEG, read_header(JPEG))
     PRIORITY.set(Priority.LIVE)
     live = asyncio.create_task(
-        held.gateway.registry.get().with_pool(held.gateway.stream_workers).segment(frame)
+        held.gateway.registry.get().with_pool(held.gateway.stream_pool).segment(frame)
     )
     await until(lambda: queued(held) == 1)
     gated[0].gate.set()
@@ -184,7 +184,7 @@ async def test_deadline_cancels_the_work(settings_with, gated):
 
         assert document["retryable"] is True
         await until(lambda: gated[0].running == 0)
-        assert service.gateway.photo_queue.pixels == 0
+        assert service.gateway.photo_queue.running_pixels == 0
         gated[0].gate.set()
         picture(await service.segment(JPEG))
 
@@ -202,10 +202,10 @@ async def test_photo_whose_thread_outlasts_the_deadline_keeps_its_turn(settings_
         monkeypatch.setattr(photo, "encode", stuck)
         refusal(await service.segment(JPEG), 504, "deadline_exceeded")
         assert began.is_set()
-        assert service.gateway.requests.requests == 0
-        assert service.gateway.photo_queue.working == 1
+        assert service.gateway.requests.count == 0
+        assert service.gateway.photo_queue.running == 1
         release.set()
-        await until(lambda: service.gateway.photo_queue.working == 0)
+        await until(lambda: service.gateway.photo_queue.running == 0)
 
 
 async def test_waiting_too_long_for_the_engine_is_a_503(settings_with, gated):
@@ -232,8 +232,8 @@ async def test_client_that_leaves_while_the_engine_runs_takes_its_work_along(hel
 
     assert sent[0]["status"] == 499
     await until(lambda: gated[0].running == 0)
-    assert held.gateway.requests.requests == 0
-    assert held.gateway.photo_queue.pixels == 0
+    assert held.gateway.requests.count == 0
+    assert held.gateway.photo_queue.running_pixels == 0
     assert held.gateway.body_memory.reserved == 0
 
 
@@ -242,13 +242,13 @@ async def test_client_that_leaves_the_line_makes_room(held, gated):
     await gated[0].wait_for_batches(1)
     leave = asyncio.Event()
     request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
-    await until(lambda: held.gateway.photo_queue.waiting == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
 
     leave.set()
     await request
-    assert held.gateway.photo_queue.waiting == 0
+    assert held.gateway.photo_queue.queued == 0
     next_one = asyncio.create_task(held.segment(JPEG))
-    await until(lambda: held.gateway.photo_queue.waiting == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
 
     gated[0].gate.set()
     picture(await running)
@@ -268,7 +268,7 @@ async def test_client_that_leaves_while_sending_is_no_error(service, caplog):
     await service.app(scope_of("/v1/segment", 100), receive, send)
 
     assert sent[0]["status"] == 499
-    assert service.gateway.requests.requests == 0
+    assert service.gateway.requests.count == 0
     assert caplog.records == []
 
 
@@ -298,7 +298,7 @@ async def test_drain_refuses_what_is_new_and_finishes_what_runs(held, gated):
 async def test_drain_fails_what_does_not_finish_in_time(held, gated):
     running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
     await gated[0].wait_for_batches(1)
-    await until(lambda: held.gateway.photo_queue.waiting == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
 
     await drain(held.gateway, 0.01)
 

@@ -338,10 +338,10 @@ def test_full_server_is_tried_again_on_request(visit_to, live_settings):
         live = visit_to(running)
         url = running.url.replace("http", "ws") + "/v1/stream"
         with connect(url, subprotocols=[protocol.SUBPROTOCOL], proxy=None) as other:
-            other.send(protocol.write_text("config", {}))
+            other.send(protocol.text_message("config", {}))
             assert json.loads(other.recv())["type"] == "ready"
             live.start()
-            assert "The server is full" in live.alert()
+            assert "The server is at capacity" in live.alert()
         running.wait(live.no_streams)
         live.page.get_by_role("button", name="Try again").click()
         live.live()
@@ -406,17 +406,18 @@ def test_phone_shows_everything_without_scrolling_sideways(scheme, visit_to, run
 
 def test_wire_of_the_page_is_that_of_the_server(visit_to, running):
     live = visit_to(running)
-    header = protocol.Header(
-        protocol.Kind.RESULT, 2**32 - 1, 123_456_789, protocol.Flags.FOREGROUND
+    header = protocol.MessageHeader(
+        protocol.MessageKind.RESULT, 2**32 - 1, 123_456_789, protocol.MessageFlags.FOREGROUND
     )
-    message = protocol.pack_result(header, protocol.Result(640, 480, 7, 12_500), b"jpeg")
+    message = protocol.pack_result(header, protocol.ResultHeader(640, 480, 7, 12_500), b"jpeg")
     seen = live.page.evaluate(
         """async bytes => {
-          const { frameHeader, readMessage, readResult } = await import('/web/wire.js');
-          const { body, ...header } = readMessage(new Uint8Array(bytes).buffer);
-          const { picture, ...result } = readResult(body);
-          const sent = [...new Uint8Array(frameHeader(4_000_000_000, 1234.5678))];
-          return { header, result, picture: [...new Uint8Array(picture)], sent };
+          const { packFrameHeader, unpackMessage, unpackResult } =
+            await import('/web/api/protocol.js');
+          const { body, ...header } = unpackMessage(new Uint8Array(bytes).buffer);
+          const { image, ...result } = unpackResult(body);
+          const sent = [...new Uint8Array(packFrameHeader(4_000_000_000, 1234.5678))];
+          return { header, result, image: [...new Uint8Array(image)], sent };
         }""",
         list(message),
     )
@@ -424,8 +425,8 @@ def test_wire_of_the_page_is_that_of_the_server(visit_to, running):
 
     assert seen["header"] == {"kind": 2, "flags": 1, "seq": 2**32 - 1, "sentMs": 123_456.789}
     assert seen["result"] == {"width": 640, "height": 480, "skipped": 7, "serverMs": 12.5}
-    assert bytes(seen["picture"]) == b"jpeg"
-    assert sent == protocol.Header(protocol.Kind.FRAME, 4_000_000_000, 1_234_568)
+    assert bytes(seen["image"]) == b"jpeg"
+    assert sent == protocol.MessageHeader(protocol.MessageKind.FRAME, 4_000_000_000, 1_234_568)
     assert not rest
 
 
@@ -437,7 +438,7 @@ def test_percentile_is_of_the_nearest_rank(values, share, expected, visit_to, ru
     live = visit_to(running)
     seen = live.page.evaluate(
         """async ([values, share]) =>
-          (await import('/web/figures.js')).percentile(values, share)""",
+          (await import('/web/live/live-stats.js')).percentile(values, share)""",
         [values, share],
     )
     assert seen == expected

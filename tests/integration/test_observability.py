@@ -70,7 +70,7 @@ async def test_what_runs_is_told(service):
     assert value(service, "model_info", **labels) == 1
     assert value(service, "info", version=gateway.version) == 1
     assert value(service, "ready") == 1
-    gateway.streams.close()
+    gateway.streams.start_draining()
     assert value(service, "ready") == 0
 
 

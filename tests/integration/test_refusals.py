@@ -28,8 +28,8 @@ JPEG = make_jpeg(quadrants())
 async def resources_are_released(service) -> AsyncIterator[None]:
     """After every error no request, byte or queue slot is held, and photos are processed."""
     yield
-    assert service.gateway.requests.requests == 0
-    assert service.gateway.photo_queue.pixels == 0
+    assert service.gateway.requests.count == 0
+    assert service.gateway.photo_queue.running_pixels == 0
     assert service.gateway.body_memory.reserved == 0
     picture(await service.segment(JPEG))
 

@@ -32,9 +32,9 @@ def nothing_is_left(request):
     yield
     if "socket_service" in request.fixturenames:
         service = request.getfixturevalue("socket_service")
-        service.wait(lambda: service.gateway.requests.requests == 0)
+        service.wait(lambda: service.gateway.requests.count == 0)
         assert service.gateway.body_memory.reserved == 0
-        assert service.gateway.photo_queue.pixels == 0
+        assert service.gateway.photo_queue.running_pixels == 0
 
 
 def post(client: httpx.Client, body: bytes = JPEG, query: str = "") -> httpx.Response:
@@ -140,8 +140,8 @@ def test_client_that_leaves_while_the_engine_runs_leaves_nothing(settings_with, 
             connection.sendall(head(f"Content-Length: {len(JPEG)}") + JPEG)
             service.wait(lambda: engine.running == 1)
         service.wait(lambda: engine.running == 0)
-        service.wait(lambda: service.gateway.requests.requests == 0)
-        assert service.gateway.photo_queue.pixels == 0
+        service.wait(lambda: service.gateway.requests.count == 0)
+        assert service.gateway.photo_queue.running_pixels == 0
         assert service.gateway.body_memory.reserved == 0
 
 

@@ -17,8 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from silhouette_seg.server import server
-from silhouette_seg.server.websocket_protocol import Connection
-from silhouette_seg.streaming.protocol import SUBPROTOCOL, Close, Kind, unpack
+from silhouette_seg.server.websocket_protocol import WebSocketProtocol
+from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode, MessageKind, unpack
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
 from tests.integration.stream_peer import config, frame, result_of
 from tests.support.images import make_png, person
@@ -26,7 +26,7 @@ from tests.support.images import make_png, person
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 NOISE = make_png(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
 """A picture whose cut-out is large: answers to it fill every buffer soon."""
-PING_EVERY_S, PING_TIMEOUT_S = 0.3, 1.0
+PING_INTERVAL_S, PING_TIMEOUT_S = 0.3, 1.0
 HANDSHAKE = (
     "GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
@@ -36,10 +36,10 @@ ROOM = 4 * 2**20
 """More than what may ever wait to be written for one peer: one answer, and what uvicorn keeps."""
 
 
-class Noted(Connection):
+class Noted(WebSocketProtocol):
     """Connections that are still in memory."""
 
-    alive: ClassVar[WeakSet[Connection]] = WeakSet()
+    alive: ClassVar[WeakSet[WebSocketProtocol]] = WeakSet()
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -49,7 +49,7 @@ class Noted(Connection):
 @pytest.fixture(autouse=True, scope="module")
 def noted() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "Connection", Noted)
+        patch.setattr(server, "WebSocketProtocol", Noted)
         yield
 
 
@@ -63,7 +63,7 @@ def service(settings_with, noted) -> Iterator[OnSocket]:
 def impatient(settings_with, noted) -> Iterator[OnSocket]:
     """A service that soon gives up on a peer that answers no ping."""
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setattr(server, "PING_EVERY_S", PING_EVERY_S)
+        patch.setattr(server, "PING_INTERVAL_S", PING_INTERVAL_S)
         patch.setattr(server, "PING_TIMEOUT_S", PING_TIMEOUT_S)
         running = stack.enter_context(on_socket(settings_with()))
         patch.undo()  # before other servers start
@@ -175,7 +175,7 @@ async def test_a_peer_that_answers_pings_stays(impatient):
     async with client(impatient) as peer:
         await begin(peer)
         for seq in range(3):
-            await asyncio.sleep(PING_EVERY_S + PING_TIMEOUT_S / 2)
+            await asyncio.sleep(PING_INTERVAL_S + PING_TIMEOUT_S / 2)
             await peer.send(frame(seq))
             assert result_of(await peer.recv())
 
@@ -193,7 +193,7 @@ def sends_slowly(service: OnSocket) -> bool:
     with closing(raw(service)) as peer, suppress(OSError):
         for start in range(0, len(large), step):
             peer.sendall(large[start : start + step])
-            time.sleep(1.5 * (PING_EVERY_S + PING_TIMEOUT_S) / 20)
+            time.sleep(1.5 * (PING_INTERVAL_S + PING_TIMEOUT_S) / 20)
         return until_seen(peer, b"unsupported_image_type")
     return False
 
@@ -222,9 +222,9 @@ async def test_500_frames_a_second_each_get_one_answer(service):
         await sending
     assert sorted(header.seq for header in answers) == list(range(count))
     kinds = Counter(header.kind for header in answers)
-    assert kinds.keys() <= {Kind.RESULT, Kind.SKIPPED}
+    assert kinds.keys() <= {MessageKind.RESULT, MessageKind.SKIPPED}
     assert answers[-1].seq == count - 1
-    assert answers[-1].kind is Kind.RESULT
+    assert answers[-1].kind is MessageKind.RESULT
 
 
 async def test_30_megabytes(service):
@@ -232,7 +232,7 @@ async def test_30_megabytes(service):
         await begin(peer)
         with suppress(ConnectionClosed):
             await peer.send(bytes(30 * 10**6))
-        assert (await ended(peer))[0] == Close.TOO_BIG
+        assert (await ended(peer))[0] == CloseCode.TOO_BIG
 
 
 async def test_pieces_that_never_end(service):
@@ -245,7 +245,7 @@ async def test_pieces_that_never_end(service):
 
         with suppress(ConnectionClosed):
             await peer.send(pieces())
-        assert (await ended(peer))[0] == Close.TOO_BIG
+        assert (await ended(peer))[0] == CloseCode.TOO_BIG
 
 
 async def test_too_much_while_a_frame_is_in_work(service):
@@ -254,16 +254,16 @@ async def test_too_much_while_a_frame_is_in_work(service):
         await peer.send(frame(0, NOISE))
         with suppress(ConnectionClosed):
             await peer.send(bytes(5 * 2**20))
-        assert (await ended(peer))[0] == Close.TOO_BIG
+        assert (await ended(peer))[0] == CloseCode.TOO_BIG
 
 
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
-        (message(BINARY, b"SILK" + frame()[4:]), Close.BAD_CONFIG),
-        (message(BINARY, frame()[:7]), Close.BAD_CONFIG),
-        (message(TEXT, b"a picture"), Close.WRONG_TYPE),
-        (message(TEXT, b"\xff\xfe"), Close.BAD_FRAMES),
+        (message(BINARY, b"SILK" + frame()[4:]), CloseCode.BAD_CONFIG),
+        (message(BINARY, frame()[:7]), CloseCode.BAD_CONFIG),
+        (message(TEXT, b"a picture"), CloseCode.WRONG_TYPE),
+        (message(TEXT, b"\xff\xfe"), CloseCode.BAD_FRAMES),
         (message(BINARY, frame())[:1] + b"\x05nomask", 1002),
         (message(3, b"no such opcode"), 1002),
     ],
@@ -334,7 +334,7 @@ async def test_a_place_is_free_for_the_next(settings_with):
                 await begin(peer)
                 async with client(service) as other:
                     await other.send(config())
-                    assert (await ended(other))[0] == Close.OVERLOADED
+                    assert (await ended(other))[0] == CloseCode.OVERLOADED
             await asyncio.to_thread(service.wait, lambda: service.gateway.streams.count == 0)
 
 
@@ -346,7 +346,7 @@ async def test_a_stop_tells_every_peer(settings_with):
             await busy.send(frame(0, make_png(person(480, 640))))
             service.server.should_exit = True
             codes = [(await ended(peer))[0] for peer in (idle, busy)]
-        assert codes == [Close.RESTART] * 2
+        assert codes == [CloseCode.RESTART] * 2
         await asyncio.to_thread(service.thread.join, PATIENCE_S)
         assert not service.thread.is_alive()
 

@@ -46,7 +46,7 @@ def serving(settings_with):
             await until(lambda: asyncio.all_tasks() <= before)
             await until(lambda: not decoders())
             assert not service.gateway.webrtc._peers
-            assert not service.gateway.webrtc._lives
+            assert not service.gateway.webrtc._tasks
 
     return serve
 
@@ -384,7 +384,7 @@ async def test_nobody_comes_before_it_is_ready_or_while_it_stops(settings_with, 
         refusal(starting, 503, "warming_up")
         assert int(starting.headers["retry-after"]) > 0
     async with serving() as service:
-        service.gateway.requests.refuse()
+        service.gateway.requests.start_draining()
         refusal(await post(service, offer(video())), 503, "draining")
 
 

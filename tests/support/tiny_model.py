@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from silhouette_seg.spec import SPEC_FILE, ModelSpec, ResizeRule, Task, TensorSpec
+from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, ResizeRule, TensorSpec
 
 
 def tiny_spec(
@@ -57,7 +57,7 @@ def write_tiny_model(
 
 
 def _graph(spec: ModelSpec, inversions: int) -> onnx.ModelProto:
-    nodes, constants = _faces(spec) if spec.task is Task.FACES else _alpha(spec, inversions)
+    nodes, constants = _faces(spec) if spec.task is ModelTask.FACES else _alpha(spec, inversions)
     graph = helper.make_graph(
         nodes,
         spec.task,
@@ -87,9 +87,9 @@ def _alpha(spec: ModelSpec, inversions: int) -> tuple[Nodes, Constants]:
         helper.make_node("Gather", ["image", "zero"], ["red"], axis=3),
         helper.make_node("Loop", ["inversions", "", "red"], ["looped"], body=_inversion()),
     ]
-    if spec.takes("prior"):
+    if spec.has_input("prior"):
         nodes.append(helper.make_node("BitwiseXor", ["looped", "prior"], ["alpha"]))
-    elif spec.takes("domain"):
+    elif spec.has_input("domain"):
         constants["one_by_one"] = np.array([-1, 1, 1])
         nodes += [
             helper.make_node("Cast", ["domain"], ["level"], to=TensorProto.UINT8),

@@ -16,7 +16,7 @@ from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.pipeline.options import Refinement, RenderOptions
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits, check_limits, read_header
 from training.benchmark import mixed
@@ -50,7 +50,7 @@ class InProcess:
 
 @asynccontextmanager
 async def in_process(repository: Path, *, workers: int) -> AsyncIterator[InProcess]:
-    pool = Workers(workers)
+    pool = ThreadPool(workers)
     registry = load_registry(
         repository, None, pool, partial(_batched, repository=repository, workers=workers)
     )

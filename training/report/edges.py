@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from silhouette_seg.vision.compose.foreground import foreground
+from silhouette_seg.vision.compose.foreground import estimate_foreground
 from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.guided_filter import refine_edges
 from training.benchmark.measure import cost_of
@@ -158,7 +158,7 @@ def _colours(
                 rows.append(
                     (
                         colour_error(scene.rgb, scene, mask),
-                        colour_error(foreground(scene.rgb, mask), scene, mask),
+                        colour_error(estimate_foreground(scene.rgb, mask), scene, mask),
                     )
                 )
     return tuple(
@@ -217,7 +217,7 @@ def _cost(size: Size) -> tuple[float, float]:
     alpha = np.asarray(cv2.resize(small, (width, height)), np.uint8)
     refined = refine_edges(rgb, alpha)
     edges = cost_of(lambda: refine_edges(rgb, alpha), calls=15, budget_s=2)
-    colours = cost_of(lambda: foreground(rgb, refined), calls=15, budget_s=2)
+    colours = cost_of(lambda: estimate_foreground(rgb, refined), calls=15, budget_s=2)
     return edges.cpu_ms, colours.cpu_ms
 
 

@@ -35,11 +35,11 @@ from silhouette_seg.pipeline.options import (
 from silhouette_seg.pipeline.registry import load_registry
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat, read_header
-from silhouette_seg.vision.geometry import shrink
+from silhouette_seg.vision.geometry import resize
 from silhouette_seg.vision.mask.quality import bounding_box
 from training.data.dataset import Portrait, read_portraits
 
@@ -157,7 +157,7 @@ def pack_photos(portraits: Sequence[Portrait]) -> list[Photo]:
 
 async def show(photos: Sequence[Photo], repository: Path) -> list[Row]:
     """Two rows of each photo, by what the service takes for a photo where nobody chooses."""
-    workers = Workers(1)
+    workers = ThreadPool(1)
     registry = load_registry(
         repository, None, workers, lambda spec: open_engine("onnx", spec, repository)
     )
@@ -204,7 +204,7 @@ def _drawn(look: RenderOptions, frame: Frame, found: Matte) -> Image:
 
 def _scaled(image: Image) -> Image:
     height, width = image.shape[:2]
-    return shrink(image, (HEIGHT, max(1, round(width * HEIGHT / height))))
+    return resize(image, (HEIGHT, max(1, round(width * HEIGHT / height))))
 
 
 def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:

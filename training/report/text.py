@@ -107,7 +107,7 @@ ONNX Runtime {machine["onnxruntime"]}, Python {machine["python"]}.\
 
 
 def _domains_in_time(results: Results) -> str:
-    if not any(each.spec.takes("domain") for each in results.models):
+    if not any(each.spec.has_input("domain") for each in results.models):
         return ""
     batches = "Batches of a model that takes a domain hold different domains."
     if not results.faces:
@@ -199,7 +199,7 @@ def _unverified(results: Results) -> str:
 def _unverified_of(model: Model, results: Results) -> Iterable[str]:
     if not model.digest_holds:
         yield "the file is not the one that its spec describes."
-    if model.spec.takes("prior"):
+    if model.spec.has_input("prior"):
         yield "the photos are without a prior; what it is worth is told of clips alone."
-    if model.spec.takes("domain") and not results.faces:
+    if model.spec.has_input("domain") and not results.faces:
         yield "as served: the repository has no face detector, so no photo was routed by it."

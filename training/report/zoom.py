@@ -15,7 +15,7 @@ from silhouette_seg.engine import open_engine
 from silhouette_seg.pipeline.registry import load_registry
 from silhouette_seg.pipeline.segmenter import Matte, NoContext, Segmenter
 from silhouette_seg.pipeline.zoom import CROP_MARGIN, MAX_CROP_SHARE, ZOOM_FACTOR
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import decode, read_header
 from silhouette_seg.vision.mask.quality import empty_if_noise
@@ -85,7 +85,7 @@ async def _measure(
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> tuple[Twice, ...]:
-    workers = Workers(1)
+    workers = ThreadPool(1)
     opened = partial(open_engine, "onnx", repository=repository)
     registry = load_registry(repository, names, workers, opened)
     try:

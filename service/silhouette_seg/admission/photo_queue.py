@@ -1,4 +1,7 @@
-"""Whose turn it is: photos wait undecoded, few are in work, and none comes that waits too long."""
+"""Bounded FIFO queue for photos.
+
+Photos wait undecoded. The queue rejects a photo at once if its predicted wait exceeds the limit.
+"""
 
 import asyncio
 from collections import deque
@@ -10,167 +13,180 @@ from time import perf_counter
 
 from silhouette_seg.errors import Overloaded
 
-FIXED_PIXELS = 6_000_000
-"""What a photo costs however small it is, as if it were so many pixels larger: about what the
-models and outputs cost on a CPU, whose differences the kinds of work tell."""
-FIRST_GUESS_S = 0.1
-"""A turn of `FIXED_PIXELS`, while none of its kind has ended."""
-LEARNING = 0.2
-"""How much the newest turn counts."""
-MISTAKEN = 2.0
-"""How many times the longest wait a photo stays that was let in by mistake: having waited so long,
-it is more use answered late than refused late."""
+FIXED_COST_PIXELS = 6_000_000
+"""Fixed cost of a photo, as a number of pixels added to its own.
+
+It is about the cost of the model and of the output on a CPU. Kinds of work differ in their rates.
+"""
+INITIAL_ESTIMATE_S = 0.1
+"""Estimated service time of `FIXED_COST_PIXELS` while no photo of the same kind has finished."""
+EWMA_WEIGHT = 0.2
+"""Weight of the newest service time in the exponential average."""
+MAX_WAIT_OVERRUN = 2.0
+"""A photo admitted on a wrong estimate may wait this many times `max_wait_s`.
+
+After so long a wait a late answer is more use than a late rejection.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a turn is for. Turns of one kind take about as long for each pixel."""
+class Workload:
+    """Cost of one photo. Photos of one kind take about the same time per pixel."""
 
     kind: Hashable
     pixels: int
 
 
-class Pace:
-    """Seconds that a turn takes, foretold by those before it."""
+class ServiceTimeEstimator:
+    """Predicts service times from those of earlier photos: an average for each kind of work."""
 
     def __init__(self) -> None:
-        self._rates: dict[Hashable, float] = {}
+        self._seconds_per_pixel: dict[Hashable, float] = {}
 
-    def predict(self, work: Work) -> float:
-        return self._rates.get(work.kind, FIRST_GUESS_S / FIXED_PIXELS) * _size(work)
+    def predict(self, work: Workload) -> float:
+        """Returns the estimated service time, in seconds."""
+        initial = INITIAL_ESTIMATE_S / FIXED_COST_PIXELS
+        return self._seconds_per_pixel.get(work.kind, initial) * _cost_pixels(work)
 
-    def learn(self, work: Work, seconds: float) -> None:
-        newest = seconds / _size(work)
-        before = self._rates.get(work.kind, newest)
-        self._rates[work.kind] = before + LEARNING * (newest - before)
+    def update(self, work: Workload, seconds: float) -> None:
+        """Moves the average of this kind towards a measured service time."""
+        newest = seconds / _cost_pixels(work)
+        average = self._seconds_per_pixel.get(work.kind, newest)
+        self._seconds_per_pixel[work.kind] = average + EWMA_WEIGHT * (newest - average)
 
 
-def _size(work: Work) -> int:
-    return work.pixels + FIXED_PIXELS
+def _cost_pixels(work: Workload) -> int:
+    return work.pixels + FIXED_COST_PIXELS
 
 
 @dataclass(eq=False, slots=True)
 class _Entry:
-    work: Work
-    came: float
-    turn: asyncio.Event = field(default_factory=asyncio.Event)
-    began: float = 0.0
+    work: Workload
+    enqueued_at: float
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    started_at: float = 0.0
 
 
-class Turns:
-    """At most `at_once` photos, of `max_pixels` together, are in work; the others wait in order.
+class PhotoQueue:
+    """Runs at most `max_running` photos with `max_pixels` in total; the others wait in order.
 
-    A photo larger than that has its turn alone. Belongs to one event loop.
+    A photo with more than `max_pixels` runs alone. The queue belongs to one event loop.
     """
 
     def __init__(
-        self, *, at_once: int, max_pixels: int, max_waiting: int, max_wait_s: float
+        self, *, max_running: int, max_pixels: int, max_queued: int, max_wait_s: float
     ) -> None:
-        self._at_once = at_once
+        self._max_running = max_running
         self._max_pixels = max_pixels
-        self._max_waiting = max_waiting
+        self._max_queued = max_queued
         self._max_wait_s = max_wait_s
-        self._pace = Pace()
-        self._line: deque[_Entry] = deque()
-        self._working: set[_Entry] = set()
+        self._service_times = ServiceTimeEstimator()
+        self._queue: deque[_Entry] = deque()
+        self._running: set[_Entry] = set()
 
     @property
-    def waiting(self) -> int:
-        """Photos in line."""
-        return len(self._line)
+    def queued(self) -> int:
+        """Number of photos that wait."""
+        return len(self._queue)
 
     @property
-    def working(self) -> int:
-        """Photos in work."""
-        return len(self._working)
+    def running(self) -> int:
+        """Number of photos that hold a slot."""
+        return len(self._running)
 
     @property
-    def pixels(self) -> int:
-        """Of the photos in work."""
-        return sum(entry.work.pixels for entry in self._working)
+    def running_pixels(self) -> int:
+        """Total pixels of the photos that hold a slot."""
+        return sum(entry.work.pixels for entry in self._running)
 
     @property
-    def wait_s(self) -> float:
-        """How long one that came now would wait for its turn, as far as can be foretold."""
-        if not self._line and len(self._working) < self._at_once:
+    def estimated_wait_s(self) -> float:
+        """Predicted wait of a photo that joins the queue now, in seconds."""
+        if not self._queue and len(self._running) < self._max_running:
             return 0.0
         now = perf_counter()
-        ahead = sum(self._pace.predict(entry.work) for entry in self._line)
-        begun = sum(
-            max(0.0, self._pace.predict(entry.work) - (now - entry.began))
-            for entry in self._working
+        ahead = sum(self._service_times.predict(entry.work) for entry in self._queue)
+        remaining = sum(
+            max(0.0, self._service_times.predict(entry.work) - (now - entry.started_at))
+            for entry in self._running
         )
-        return (ahead + begun) / self._at_once
+        return (ahead + remaining) / self._max_running
 
     def check(self) -> None:
-        """Raises errors.Overloaded, which says when to come again, where the line is too long.
+        """Raises Overloaded, with `retry_after_s`, if the queue is full or its wait too long.
 
-        What a photo waits is up to those before it: nothing of it has to be known.
+        The wait depends only on the photos ahead, so that the new photo may still be unread.
         """
-        wait_s = self.wait_s
+        wait_s = self.estimated_wait_s
         if wait_s > self._max_wait_s:
             raise Overloaded(
-                "The photo would wait too long for its turn",
+                "The photo would wait too long in the queue.",
                 limit=self._max_wait_s,
-                actual=ceil(wait_s * 1000) / 1000,  # up: it is never told as the limit itself
+                # Rounded up, so that the reported wait always exceeds the limit.
+                actual=ceil(wait_s * 1000) / 1000,
                 retry_after_s=ceil(wait_s),
             )
-        if len(self._line) >= self._max_waiting:
+        if len(self._queue) >= self._max_queued:
             raise Overloaded(
-                "Too many photos are waiting",
-                limit=self._max_waiting,
-                actual=len(self._line) + 1,
+                "Too many photos are waiting.",
+                limit=self._max_queued,
+                actual=len(self._queue) + 1,
                 retry_after_s=max(1, ceil(wait_s)),
             )
 
     @asynccontextmanager
-    async def take(self, work: Work, *, patient: bool = False) -> AsyncIterator[float]:
-        """Waits for a turn and holds it; gives the seconds that were waited.
+    async def slot(self, work: Workload, *, enforce_max_wait: bool = True) -> AsyncIterator[float]:
+        """Waits for a slot, holds it, and yields the seconds of the wait.
 
-        Raises as `check` does, and errors.Overloaded when the wait became too long all the same.
-        The `patient` wait however long it takes, which is then for the caller to bound.
+        Raises the errors of `check`, and Overloaded after `MAX_WAIT_OVERRUN` times `max_wait_s`.
+        Without `enforce_max_wait` the photo always joins the queue, and the caller bounds its wait.
         """
-        if not patient:
+        if enforce_max_wait:
             self.check()
-        entry = _Entry(work, came=perf_counter())
-        self._line.append(entry)
-        self._advance()
+        entry = _Entry(work, enqueued_at=perf_counter())
+        self._queue.append(entry)
+        self._start_queued()
         try:
-            await self._called(entry, None if patient else MISTAKEN * self._max_wait_s)
-            yield entry.began - entry.came
-            self._pace.learn(work, perf_counter() - entry.began)
+            await self._wait_started(
+                entry, MAX_WAIT_OVERRUN * self._max_wait_s if enforce_max_wait else None
+            )
+            yield entry.started_at - entry.enqueued_at
+            self._service_times.update(work, perf_counter() - entry.started_at)
         finally:
-            self._forget(entry)
-            self._advance()
+            self._remove(entry)
+            self._start_queued()
 
-    async def _called(self, entry: _Entry, timeout_s: float | None) -> None:
-        if entry.turn.is_set():
+    async def _wait_started(self, entry: _Entry, timeout_s: float | None) -> None:
+        if entry.started.is_set():
             return
         try:
             async with asyncio.timeout(timeout_s):
-                await entry.turn.wait()
+                await entry.started.wait()
         except TimeoutError:
             raise Overloaded(
-                "The photo waited too long for its turn",
+                "The photo waited too long in the queue.",
                 limit=timeout_s,
-                retry_after_s=max(1, ceil(self.wait_s)),
+                retry_after_s=max(1, ceil(self.estimated_wait_s)),
             ) from None
 
-    def _advance(self) -> None:
-        """Calls those whose turn it is."""
-        while self._line and self._has_room(self._line[0].work):
-            entry = self._line.popleft()
-            self._working.add(entry)
-            entry.began = perf_counter()
-            entry.turn.set()
+    def _start_queued(self) -> None:
+        """Starts photos from the head of the queue while there is room."""
+        while self._queue and self._has_room(self._queue[0].work):
+            entry = self._queue.popleft()
+            self._running.add(entry)
+            entry.started_at = perf_counter()
+            entry.started.set()
 
-    def _has_room(self, work: Work) -> bool:
-        if not self._working:
+    def _has_room(self, work: Workload) -> bool:
+        if not self._running:
             return True
-        return len(self._working) < self._at_once and self.pixels + work.pixels <= self._max_pixels
+        return (
+            len(self._running) < self._max_running
+            and self.running_pixels + work.pixels <= self._max_pixels
+        )
 
-    def _forget(self, entry: _Entry) -> None:
-        if entry in self._working:
-            self._working.remove(entry)
+    def _remove(self, entry: _Entry) -> None:
+        if entry in self._running:
+            self._running.remove(entry)
         else:
-            self._line.remove(entry)
+            self._queue.remove(entry)

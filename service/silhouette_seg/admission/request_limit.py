@@ -1,4 +1,4 @@
-"""The door: who may come in, and whether anybody is inside."""
+"""Limits concurrent requests and lets shutdown wait for them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,50 +7,53 @@ from contextlib import contextmanager
 from silhouette_seg.errors import Draining, Overloaded
 
 
-class Admission:
-    """Bounds the requests that are inside, bodies still arriving included. Of one event loop."""
+class RequestLimiter:
+    """Bounds the requests in progress, including those that still receive their body.
+
+    The limiter belongs to one event loop.
+    """
 
     def __init__(self, *, max_requests: int) -> None:
         self._max_requests = max_requests
-        self._closed = False
+        self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self.requests = 0
-        """Requests inside."""
+        self.count = 0
+        """Number of requests in progress."""
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Raises errors.Overloaded at once when it is full, errors.Draining after `refuse`."""
+        """Counts one request for the duration of the block. Raises the errors of `check`."""
         self.check()
-        self._count(1)
+        self._add(1)
         try:
             yield
         finally:
-            self._count(-1)
+            self._add(-1)
 
     def check(self) -> None:
-        """Raises what `admit` would."""
-        if self._closed:
-            raise Draining("The service is shutting down")
-        if self.requests >= self._max_requests:
+        """Raises Draining after `start_draining`, and Overloaded at the limit."""
+        if self._draining:
+            raise Draining
+        if self.count >= self._max_requests:
             raise Overloaded(
-                "Too many requests are in work",
+                "Too many requests are in progress.",
                 limit=self._max_requests,
-                actual=self.requests + 1,
+                actual=self.count + 1,
                 retry_after_s=1,
             )
 
-    def refuse(self) -> None:
-        """From now on nobody is admitted; who is inside may finish."""
-        self._closed = True
+    def start_draining(self) -> None:
+        """Rejects new requests; those in progress may finish."""
+        self._draining = True
 
-    async def idle(self) -> None:
-        """Returns once nobody is inside."""
+    async def wait_idle(self) -> None:
+        """Returns once no request is in progress."""
         await self._idle.wait()
 
-    def _count(self, requests: int) -> None:
-        self.requests += requests
-        if self.requests:
+    def _add(self, requests: int) -> None:
+        self.count += requests
+        if self.count:
             self._idle.clear()
         else:
             self._idle.set()

@@ -1,4 +1,4 @@
-"""How many streams there may be: a place is tried for and never awaited."""
+"""Limits concurrent streams. Acquiring a place never blocks: it succeeds or raises."""
 
 import asyncio
 import logging
@@ -10,73 +10,81 @@ from dataclasses import dataclass
 from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
 from silhouette_seg.telemetry import Transport, log_fields
 
-MOST_AT_THE_DOOR = 64
-"""At least so many peers may have connected and not said yet who they are: each may be sending a
-message of the largest size."""
+MAX_PENDING_HANDSHAKES = 64
+"""Smallest bound of the connections that have not identified their caller yet.
+
+Each of them may be sending a message of the largest size.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """What one stream may be."""
+    """Limits of one stream."""
 
-    message_bytes: int = 4 * 2**20
-    idle_s: float = 30
-    """Without a frame."""
-    max_s: float = 4 * 3600
-    frame_s: float = 10
-    """For one frame, after which its work is cancelled."""
+    max_message_bytes: int = 4 * 2**20
+    """Largest message, in bytes."""
+    idle_timeout_s: float = 30
+    """Time without a frame after which the stream ends, in seconds."""
+    max_duration_s: float = 4 * 3600
+    """Maximum duration of the stream, in seconds."""
+    frame_timeout_s: float = 10
+    """Time after which the work on one frame is cancelled, in seconds."""
 
 
-class Streams:
-    """The places for streams, of all transports together. Belongs to one event loop."""
+class StreamLimiter:
+    """Bounds the streams of all transports together. It belongs to one event loop."""
 
-    def __init__(self, *, most: int, most_per_caller: int) -> None:
-        self.most = most
-        self.most_per_caller = most_per_caller
-        self.closing = asyncio.Event()
-        """Set when the service stops: every stream then ends by itself."""
-        self._at_the_door = 0
+    def __init__(self, *, max_streams: int, max_per_caller: int) -> None:
+        self.max_streams = max_streams
+        self.max_per_caller = max_per_caller
+        self.draining = asyncio.Event()
+        """Set when the service stops; every stream then ends by itself."""
+        self._handshakes = 0
         self._callers: Counter[str] = Counter()
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def count(self) -> int:
+        """Number of open streams."""
         return self._callers.total()
 
     @contextmanager
-    def knock(self) -> Iterator[None]:
-        """Holds a place to say what is wanted. Raises errors.Overloaded."""
-        most = max(MOST_AT_THE_DOOR, self.most)
-        if self._at_the_door >= most:
+    def handshake(self) -> Iterator[None]:
+        """Counts one pending handshake for the duration of the block. Raises Overloaded."""
+        limit = max(MAX_PENDING_HANDSHAKES, self.max_streams)
+        if self._handshakes >= limit:
             raise Overloaded(
-                "Too many peers have not said what they want",
-                limit=most,
-                actual=self._at_the_door + 1,
+                "Too many connections have not started a stream yet.",
+                limit=limit,
+                actual=self._handshakes + 1,
                 retry_after_s=1,
             )
-        self._at_the_door += 1
+        self._handshakes += 1
         try:
             yield
         finally:
-            self._at_the_door -= 1
+            self._handshakes -= 1
 
     @contextmanager
-    def enter(self, caller: str) -> Iterator[None]:
-        """Holds a place. Raises errors.Draining, Overloaded or TooManyStreams (of this caller)."""
-        if self.closing.is_set():
-            raise Draining("The service is shutting down")
-        if self.count >= self.most:
+    def acquire(self, caller: str) -> Iterator[None]:
+        """Counts one stream of the caller for the duration of the block.
+
+        Raises Draining, Overloaded at the total limit, or TooManyStreams at the caller's limit.
+        """
+        if self.draining.is_set():
+            raise Draining
+        if self.count >= self.max_streams:
             raise Overloaded(
-                "There are too many streams",
-                limit=self.most,
+                "Too many streams are open.",
+                limit=self.max_streams,
                 actual=self.count + 1,
                 retry_after_s=1,
             )
-        if self._callers[caller] >= self.most_per_caller:
+        if self._callers[caller] >= self.max_per_caller:
             raise TooManyStreams(
-                "You have too many streams",
-                limit=self.most_per_caller,
+                "Too many streams of this caller are open.",
+                limit=self.max_per_caller,
                 actual=self._callers[caller] + 1,
                 retry_after_s=1,
             )
@@ -86,40 +94,41 @@ class Streams:
             yield
         finally:
             self._callers[caller] -= 1
-            self._callers += Counter()  # forgets who has none
+            self._callers += Counter()  # drops callers without a stream
             if not self.count:
                 self._idle.set()
 
-    def close(self) -> None:
-        """Nobody enters any more, and who is in is told to end."""
-        self.closing.set()
+    def start_draining(self) -> None:
+        """Rejects new streams and signals open ones to end."""
+        self.draining.set()
 
-    async def idle(self) -> None:
-        """Returns once there is no stream."""
+    async def wait_idle(self) -> None:
+        """Returns once no stream is open."""
         await self._idle.wait()
 
 
-def log_end(
+def log_stream_end(
     log: logging.Logger,
     transport: Transport,
     model: str,
     frames: Mapping[str, int],
-    spent_s: float,
-    how: str,
-    **end: object,
+    duration_s: float,
+    ending: str,
+    **extra: object,
 ) -> None:
-    """One line of a stream that is over. `how` ends it, and `end` says the same as a field;
-    `frames` are counted by how they were answered.
+    """Logs one line for a stream that has ended.
+
+    `frames` counts frames by outcome. `ending` closes the line, and `extra` holds it as fields.
     """
-    said = " ".join(f"{name}={count}" for name, count in frames.items())
+    counts = " ".join(f"{name}={count}" for name, count in frames.items())
     log.info(
         "stream %s %s %s %.1f s%s",
-        *(transport, model, said, spent_s, how),
+        *(transport, model, counts, duration_s, ending),
         extra=log_fields(
             transport=transport,
             model=model,
             frames=dict(frames),
-            duration_s=round(spent_s, 1),
-            **end,
+            duration_s=round(duration_s, 1),
+            **extra,
         ),
     )

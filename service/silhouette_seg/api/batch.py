@@ -102,7 +102,9 @@ async def segment_batch(request: Request) -> Response:
             accept=part_accept(request.headers.get("accept")),
             has_background_image=upload.background is not None,
         )
-        jobs = await gateway.photo_pool.run_in_thread(_build_jobs, upload, resolved, gateway.image_limits)
+        jobs = await gateway.photo_pool.run_in_thread(
+            _build_jobs, upload, resolved, gateway.image_limits
+        )
         gateway.photo_queue.check()
         names = unique_stems(image.filename for image in upload.images)
         return MixedResponse(

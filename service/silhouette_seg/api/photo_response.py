@@ -93,8 +93,8 @@ async def respond(
 ) -> PhotoResponse:
     """Runs the job once the photo queue admits it.
 
-    A `patient` job waits for as long as it takes. Raises the errors of `segment_photo` and
-    `PhotoQueue.slot`.
+    With `enforce_max_wait=False` it waits without a limit, and the caller must limit the time.
+    Raises the errors of `segment_photo` and `PhotoQueue.slot`.
     """
     work = Workload((resolved.segmenter.spec.name, job.options.output), job.pixels)
     async with gateway.photo_queue.slot(work, enforce_max_wait=enforce_max_wait) as waited_s:

@@ -97,7 +97,9 @@ class _StreamHandler:
             with gateway.streams.acquire(caller), tracked:
                 gateway.check_ready()
                 options = await gateway.stream_options.parse(config)
-                self._stream = WebSocketStream(self.peer, StreamSession(options), _environment(gateway))
+                self._stream = WebSocketStream(
+                    self.peer, StreamSession(options), _environment(gateway)
+                )
                 return await self._stream.serve()
         except ServiceError as error:
             code = next(code for cls, code in CLOSE_CODES if isinstance(error, cls))
@@ -110,7 +112,9 @@ class _StreamHandler:
         frames = {name: counts.get(name, 0) for name in OUTCOMES}
         model = self._stream.model if self._stream else "-"
         duration_s = perf_counter() - self._started
-        log_stream_end(log, TRANSPORT, model, frames, duration_s, f" closed {end.code}", close=end.code)
+        log_stream_end(
+            log, TRANSPORT, model, frames, duration_s, f" closed {end.code}", close=end.code
+        )
 
     async def _read_config(self) -> dict[str, Any]:
         """Returns the values of the first message; raises StreamEnd if it is not a config."""
@@ -118,7 +122,9 @@ class _StreamHandler:
             async with asyncio.timeout(CONFIG_TIMEOUT_S):
                 message = await self.peer.receive()
         except TimeoutError:
-            raise StreamEnd(CloseCode.CONFIG_TIMEOUT, f"no config within {CONFIG_TIMEOUT_S:g} s") from None
+            raise StreamEnd(
+                CloseCode.CONFIG_TIMEOUT, f"no config within {CONFIG_TIMEOUT_S:g} s"
+            ) from None
         if not isinstance(message, str):
             raise StreamEnd(CloseCode.BAD_CONFIG, "the first message must be a config")
         kind, values = read_text_message(message)
@@ -129,7 +135,11 @@ class _StreamHandler:
 
 def _end_label(end: StreamEnd) -> str:
     """Returns the metric label: the name of our close code, or `client` if the peer ended it."""
-    return "client" if end.disconnected or end.code not in set(CloseCode) else CloseCode(end.code).name.lower()
+    return (
+        "client"
+        if end.disconnected or end.code not in set(CloseCode)
+        else CloseCode(end.code).name.lower()
+    )
 
 
 def _check_handshake(socket: WebSocket, allowed_origins: tuple[str, ...]) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from silhouette_seg.api.request.negotiation import negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, select_model
-from silhouette_seg.assembly import OpenModels, open_models
+from silhouette_seg.assembly import LoadedModels, load_models
 from silhouette_seg.cli.tasks import Failure, Task, plan
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.settings import Settings
-from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import (
     ImageFormat,
@@ -34,7 +34,7 @@ class FileOrder:
 
     options: SegmentOptions
     picture: Path | None = None
-    smoothing: float = SMOOTHING
+    smoothing: float = DEFAULT_SMOOTHING
     """Of videos."""
 
     @property
@@ -57,23 +57,25 @@ async def segment_files(
 
 @asynccontextmanager
 async def open_bench(order: FileOrder, settings: Settings) -> AsyncIterator["Bench"]:
-    """Raises what opening the models, `select_model` and reading the picture raise."""
-    opened = open_models(settings, Telemetry())
+    """Raises the errors of `load_models`, of `select_model` and of reading the background image."""
+    opened = load_models(settings, Telemetry())
     try:
         segmenter = select_model(order.options, opened.registry)
         limits = _limits(settings)
-        picture = await opened.workers.run(_open, order.picture, limits) if order.picture else None
+        picture = (
+            await opened.pool.run_in_thread(_open, order.picture, limits) if order.picture else None
+        )
         yield Bench(opened, segmenter, limits, order, picture)
     finally:
         await opened.registry.close()
-        opened.workers.close()
+        opened.pool.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
     """Everything that the tasks have in common."""
 
-    opened: OpenModels
+    opened: LoadedModels
     segmenter: Segmenter
     """For photos."""
     limits: ImageLimits
@@ -82,15 +84,15 @@ class Bench:
 
     @property
     def at_once(self) -> int:
-        return 2 * self.opened.count
+        return 2 * self.opened.threads
 
     async def segment_photo(self, task: Task) -> Failure | None:
-        workers, options = self.opened.workers, self.order.options
+        workers, options = self.opened.pool, self.order.options
         try:
-            photo = await workers.run(_open, task.photo, self.limits)
+            photo = await workers.run_in_thread(_open, task.photo, self.limits)
             job = PhotoJob(photo, options.render, self.order.format, self.picture, options.domain)
             rendered = await segment_photo(job, self.segmenter)
-            await workers.run(write_whole, task.result, rendered.body)
+            await workers.run_in_thread(write_whole, task.result, rendered.body)
         except ServiceError as error:
             return Failure(task.photo, error.detail)
         except OSError as error:
@@ -105,7 +107,7 @@ class Bench:
 
         try:
             writer = writer_for(task.result, self.order.format)
-            options = await self.opened.workers.run(self._stream_options)
+            options = await self.opened.pool.run_in_thread(self._stream_options)
             await segment_video(task.photo, writer, options, self.limits, on_progress)
         except ServiceError as error:
             return Failure(task.photo, error.detail)

@@ -24,9 +24,9 @@ from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.cli.local import Bench, FileOrder, attempt_all, open_bench
 from silhouette_seg.cli.tasks import VIDEO_RESULTS, Failure, Task, check_videos, plan
 from silhouette_seg.errors import ServiceError
-from silhouette_seg.settings import CLIENT_KEY, Settings
+from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
 from silhouette_seg.spec import ModelSpec
-from silhouette_seg.streaming.session import SMOOTHING
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 
 app = typer.Typer(
     name="silhouette",
@@ -116,12 +116,16 @@ def segment(
     ] = None,
     smoothing: Annotated[
         str | None,
-        typer.Option(help=f"0..1, of a video: what stands still flickers less.  [{SMOOTHING}]"),
+        typer.Option(
+            help=f"0..1, of a video: what stands still flickers less.  [{DEFAULT_SMOOTHING}]"
+        ),
     ] = None,
     server: Annotated[
         str | None, typer.Option(help="URL of a service to send photos to; no model is loaded.")
     ] = None,
-    key: Annotated[str | None, typer.Option(help="For --server.", envvar=CLIENT_KEY)] = None,
+    key: Annotated[
+        str | None, typer.Option(help="For --server.", envvar=CLIENT_KEY_VARIABLE)
+    ] = None,
 ) -> None:
     """Segment photos and videos. One that fails does not stop the rest; the exit code is then 1."""
     picture = Path(background) if background and Path(background).is_file() else None
@@ -289,7 +293,7 @@ def _options(given: dict[str, str], *, has_background_image: bool) -> SegmentOpt
 
 def _smoothing(given: str | None) -> float:
     if given is None:
-        return SMOOTHING
+        return DEFAULT_SMOOTHING
     try:
         return float(str(STREAM_PARAMETERS["smoothing"].parse(given)))
     except ValueError as error:

@@ -33,7 +33,7 @@ async def post_files(
     models = await client.models()
     model = posting.parameters.get("model", "auto")
     if model not in ("auto", *models):
-        raise UnknownModel(f"There is no model of that name; there are {', '.join(models)}")
+        raise UnknownModel(model, models)
     picture = await asyncio.to_thread(posting.picture.read_bytes) if posting.picture else None
 
     async def attempt(task: Task) -> Failure | None:

@@ -177,7 +177,7 @@ class Batcher:
     async def close(self) -> None:
         """Whoever still waits gets errors.Draining; then the engine is closed."""
         self._closed = True
-        _reject(self._queue.clear(), Draining("The service is shutting down"))
+        _reject(self._queue.clear(), Draining())
         for run in self._running:
             run.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -185,7 +185,7 @@ class Batcher:
 
     def _enqueue(self, inputs: Tensors) -> QueueEntry[_PendingRequest]:
         if self._closed:
-            raise Draining("The service is shutting down")
+            raise Draining
         # Checked before the queue: inside a batch a bad input would spoil its neighbours.
         rows = check_inputs(self.spec, inputs)
         key = tuple((name, inputs[name].shape[1:]) for name in sorted(inputs))
@@ -227,7 +227,7 @@ class Batcher:
         # A callback of the task, because a task cancelled before its first step runs no `finally`.
         del self._running[run]
         if run.cancelled():
-            _reject(batch, Draining("The service is shutting down"))
+            _reject(batch, Draining())
         elif error := run.exception():
             _reject(batch, error)
         else:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Tensors, check_inputs
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.spec import ModelSpec, Task
+from silhouette_seg.spec import ModelSpec, ModelTask
 
 
 def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> "FakeEngine":
@@ -70,7 +70,7 @@ class FakeEngine:
             if failure:
                 raise failure
             return self.transform_output(
-                _faces(inputs) if self._spec.task is Task.FACES else _alpha(inputs)
+                _faces(inputs) if self._spec.task is ModelTask.FACES else _alpha(inputs)
             )
         finally:
             self.running -= 1

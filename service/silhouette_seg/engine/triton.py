@@ -320,7 +320,7 @@ class TritonEngine:
     async def _call(self, method: Method, request: Message, deadline: float) -> Message:
         """One call of Triton; raises what `error_from_status` makes of its failure."""
         if self._closed:
-            raise Draining("The service is shutting down")
+            raise Draining
         left_s = deadline - self._now()
         if left_s <= 0:
             raise deadline_error()
@@ -334,7 +334,7 @@ class TritonEngine:
             )
         except asyncio.CancelledError:
             if self._was_cancelled_by_close():
-                raise Draining("The service is shutting down") from None
+                raise Draining from None
             raise
         finally:
             self._calls.discard(call)

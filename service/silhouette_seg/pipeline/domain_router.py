@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Engine, Inference, Tensors, with_timings
 from silhouette_seg.pipeline.faces import DomainDecision, decide_domain
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size, fit
@@ -49,7 +49,7 @@ class FixedDomain:
 class FaceRouter:
     """The face detector with its pixels."""
 
-    def __init__(self, engine: Engine, workers: Workers) -> None:
+    def __init__(self, engine: Engine, workers: ThreadPool) -> None:
         self._engine = engine
         self._workers = workers
         self._infer = with_timings(engine)
@@ -73,7 +73,7 @@ class FaceRouter:
         """Raises errors.Unavailable when the engine is full or broken."""
         inference = await self._infer({"image": image[None]})
         # Not on the loop: a photo of a crowd has many faces.
-        return await self._workers.run(decide_domain, inference.output[0], placement)
+        return await self._workers.run_in_thread(decide_domain, inference.output[0], placement)
 
     async def infer(self, inputs: Tensors) -> Inference:
         """For who brings the model's own inputs, and no photo; raises what its engine does."""

@@ -117,7 +117,7 @@ def render_file(
     """What `draw` makes, as a file. Raises ForegroundMissing, and what `encode` raises."""
     started = perf_counter()
     if options.require_foreground and not found.quality.foreground:
-        raise ForegroundMissing("There is no person in the photo.")
+        raise ForegroundMissing
     drawn = render_image(options, photo, picture, found)
     painted = perf_counter()
     body = encode(drawn.image, format)

@@ -12,8 +12,8 @@ from silhouette_seg.engine.base import Engine
 from silhouette_seg.errors import UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
-from silhouette_seg.spec import SPEC_FILE, ModelSpec, Task, load_spec
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat, read_header
@@ -33,7 +33,10 @@ class ModelRegistry:
     """What may be asked for: at least one segmenter. Not ready until `warm_up` has returned."""
 
     def __init__(
-        self, segmenters: list[Segmenter], workers: Workers, face_router: FaceRouter | None = None
+        self,
+        segmenters: list[Segmenter],
+        workers: ThreadPool,
+        face_router: FaceRouter | None = None,
     ) -> None:
         self._by_name = {segmenter.spec.name: segmenter for segmenter in segmenters}
         self._face_router = face_router
@@ -59,14 +62,14 @@ class ModelRegistry:
             name = next((each for each in preference if each in self._by_name), self.names[0])
         segmenter = self._by_name.get(name)
         if segmenter is None:
-            raise UnknownModel(f"There is no model of that name; there are {', '.join(self.names)}")
+            raise UnknownModel(name, self.names)
         return segmenter
 
     async def warm_up(self) -> None:
         """Takes a real photo through every model's whole path; raises what that raises."""
-        frame = await self._workers.run(_warm_up_frame)
+        frame = await self._workers.run_in_thread(_warm_up_frame)
         if self._face_router:
-            pending = await self._workers.run(self._face_router.prepare, frame)
+            pending = await self._workers.run_in_thread(self._face_router.prepare, frame)
             await pending()
         for segmenter in self:
             await segmenter.segment(frame)
@@ -80,7 +83,7 @@ class ModelRegistry:
 def load_registry(
     repository: Path,
     models: tuple[str, ...] | None,
-    workers: Workers,
+    workers: ThreadPool,
     open_engine: Callable[[ModelSpec], Engine],
 ) -> ModelRegistry:
     """Opens what `read_specs` reads.
@@ -89,12 +92,12 @@ def load_registry(
     should be, errors.EngineFailed for a model that does not load.
     """
     specs = read_specs(repository, models)
-    detectors = [spec for spec in specs if spec.task is Task.FACES]
+    detectors = [spec for spec in specs if spec.task is ModelTask.FACES]
     face_router = FaceRouter(open_engine(detectors[0]), workers) if detectors else None
     segmenters = [
         Segmenter(open_engine(spec), workers, face_router)
         for spec in specs
-        if spec.task is Task.SEGMENTATION
+        if spec.task is ModelTask.SEGMENTATION
     ]
     for segmenter in segmenters:
         if segmenter.takes_domain and not face_router:
@@ -113,10 +116,10 @@ def read_specs(repository: Path, models: tuple[str, ...] | None) -> list[ModelSp
     Raises OSError or ValueError, also when nothing would be left to segment with.
     """
     specs = [read_spec(repository, name) for name in models or find_models(repository)]
-    if not any(spec.task is Task.SEGMENTATION for spec in specs):
+    if not any(spec.task is ModelTask.SEGMENTATION for spec in specs):
         raise ValueError(f"no model to segment with among {', '.join(s.name for s in specs)}")
     missing = FACE_DETECTOR not in (spec.name for spec in specs)
-    if missing and any(spec.takes("domain") for spec in specs):
+    if missing and any(spec.has_input("domain") for spec in specs):
         there = set(find_models(repository)) & {FACE_DETECTOR}
         specs += [read_spec(repository, name) for name in there]
     return specs
@@ -137,7 +140,7 @@ def read_spec(repository: Path, name: str) -> ModelSpec:
         raise ValueError(f"{repository / name / SPEC_FILE} is the spec of {spec.name!r}")
     if name == AUTO:
         raise ValueError(f"a model cannot be called {AUTO!r}")
-    if (spec.task is Task.FACES) != (name == FACE_DETECTOR):
+    if (spec.task is ModelTask.FACES) != (name == FACE_DETECTOR):
         raise ValueError(f"{name} gives {spec.output.name}: only {FACE_DETECTOR} gives faces")
     return spec
 

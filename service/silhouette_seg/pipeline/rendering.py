@@ -19,8 +19,8 @@ from silhouette_seg.pipeline.options import (
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.compose import blend, layout
-from silhouette_seg.vision.compose.foreground import foreground
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.compose.foreground import estimate_foreground
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask import quality
 from silhouette_seg.vision.mask.guided_filter import refine_edges
 from silhouette_seg.vision.mask.person_selection import Piece, select_dominant
@@ -102,7 +102,7 @@ def _face_box(face: Face, photo_hw: tuple[int, ...]) -> quality.Box:
 def _refine_mask(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:
     """At the resolution that the photo was decoded at, which a mask alone may have reduced."""
     seen_hw = photo.rgb.shape[0], photo.rgb.shape[1]
-    return shrink(refine_edges(photo.rgb, shrink(alpha, seen_hw)), (alpha.shape[0], alpha.shape[1]))
+    return resize(refine_edges(photo.rgb, resize(alpha, seen_hw)), (alpha.shape[0], alpha.shape[1]))
 
 
 def _inverted(alpha: NDArray[np.uint8], options: RenderOptions) -> NDArray[np.uint8]:
@@ -130,7 +130,9 @@ def _compose(
         scene = _make_background(rgb, occluded(soft, alpha, options), picture, options.background)
     # Last, and in place: a copy would be the dearest of all that a large photo holds.
     colours = (
-        foreground(rgb, _inverted(soft, options), in_place=True) if options.decontaminate else rgb
+        estimate_foreground(rgb, _inverted(soft, options), in_place=True)
+        if options.decontaminate
+        else rgb
     )
     shown = layout.Layer(colours, alpha)
     if options.layout is not None:
@@ -173,4 +175,4 @@ def _make_background(
         case BackgroundImage():
             if picture is None:
                 raise ValueError("a job with a picture background comes with the picture")
-            return blend.cover(picture.rgb, size_hw)
+            return blend.resize_to_cover(picture.rgb, size_hw)

@@ -25,10 +25,10 @@ from silhouette_seg.pipeline.zoom import (
     fuse_log_odds,
     scale_box,
 )
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import Placement, Size, fit, inside, shrink, unfit
+from silhouette_seg.vision.geometry import Placement, Size, fit, inside, resize, unfit
 from silhouette_seg.vision.mask.quality import Box, MaskQuality, empty_if_noise, measure_quality
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class _Prediction:
         """As seen by one who knows another mask of the same photo, of any size."""
         place, alpha = inside(self.placement), self.alpha.copy()
         size_hw = (self.placement.height, self.placement.width)
-        alpha[place] = fuse_log_odds(shrink(other, size_hw), alpha[place])
+        alpha[place] = fuse_log_odds(resize(other, size_hw), alpha[place])
         return replace(self, alpha=alpha)
 
 
@@ -162,7 +162,7 @@ class Segmenter:
     """
 
     def __init__(
-        self, engine: Engine, workers: Workers, face_router: FaceRouter | None = None
+        self, engine: Engine, workers: ThreadPool, face_router: FaceRouter | None = None
     ) -> None:
         self._engine = engine
         self._workers = workers
@@ -188,9 +188,9 @@ class Segmenter:
 
     @property
     def takes_domain(self) -> bool:
-        return self.spec.takes("domain")
+        return self.spec.has_input("domain")
 
-    def with_pool(self, workers: Workers) -> Self:
+    def with_pool(self, workers: ThreadPool) -> Self:
         """The same model with other threads for its pixels."""
         return type(self)(self._engine, workers, self.face_router)
 
@@ -232,7 +232,7 @@ class Segmenter:
             timings = seen.timings.plus_post(lap())
             return finish(seen.frame, Matte(alpha, measured, seen.decision, timings))
 
-        done = await self._workers.run(complete)
+        done = await self._workers.run_in_thread(complete)
         if not isinstance(done, _Crop):
             return done
         return await self._predict_crop(
@@ -254,17 +254,17 @@ class Segmenter:
                 whole, second.fused_with(crop(whole, window.box)).full_size(), window.box
             )
             placement = first.placement
-            measured = measure_quality(shrink(alpha, (placement.height, placement.width)))
+            measured = measure_quality(resize(alpha, (placement.height, placement.width)))
             timings = (first.timings + second.timings).plus_post(lap())
             return finish(first.frame, Matte(alpha, measured, first.decision, timings, passes=2))
 
-        return await self._workers.run(complete)
+        return await self._workers.run_in_thread(complete)
 
     async def _predict(
         self, load: Callable[[], Frame], router: DomainRouter, context: TemporalContext
     ) -> _Prediction:
         lap = _stopwatch()
-        prepared = await self._workers.run(self._prepare, load, router, context)
+        prepared = await self._workers.run_in_thread(self._prepare, load, router, context)
         fit_s = lap()
         routed = await prepared.route()
         route_s = lap()
@@ -293,7 +293,7 @@ class Segmenter:
     def _inputs(self, prepared: _Prepared, routed: DomainDecision | None) -> Tensors:
         """One row of each input of the model."""
         inputs: dict[str, NDArray[Any]] = {"image": prepared.image[None]}
-        if self.spec.takes("prior"):
+        if self.spec.has_input("prior"):
             inputs["prior"] = prepared.prior[None]
         if routed is not None:
             inputs["domain"] = np.array([routed.domain], np.int64)

@@ -1,4 +1,4 @@
-"""The threads that touch pixels, so that the event loop only moves values."""
+"""Threads for pixel work, which keeps the event loop free."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,36 +13,36 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Workers:
-    """A pool of `count` threads. Its queue is unbounded: admission bounds what reaches it."""
+class ThreadPool:
+    """A pool of `count` threads. Its queue is unbounded: admission bounds the work before it."""
 
     def __init__(self, count: int) -> None:
-        # One call, one thread: parallelism comes from this pool alone.
+        # One call uses one thread: parallelism comes from this pool alone.
         cv2.setNumThreads(1)
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="pixels")
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="pixels")
 
-    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The call's result. Cancelled before it began, the call never runs.
+    async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs the call in a thread and returns its result.
 
-        A call that has begun cannot be stopped: who cancels waits for its end, since until then it
-        holds its thread and its memory.
+        A call that is cancelled before it starts never runs. A running call cannot be stopped:
+        cancelling waits for its end, because until then it holds its thread and its memory.
         """
-        running = self._pool.submit(partial(call, *args, **kwargs))
+        running = self._executor.submit(partial(call, *args, **kwargs))
         done = asyncio.wrap_future(running)
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             if not running.cancel():
-                await _ended(done)
+                await _wait_done(done)
             raise
 
     def close(self) -> None:
-        """Drops what has not begun and waits for what has."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Drops the calls that have not started and waits for those that have."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-async def _ended(done: asyncio.Future[T]) -> None:
-    """Returns when it is done, however often it is asked to give up; its result is nobody's."""
+async def _wait_done(done: asyncio.Future[T]) -> None:
+    """Returns once the future is done, even if cancelled meanwhile. Its result is discarded."""
     while not done.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([done])

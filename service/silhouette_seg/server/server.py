@@ -1,4 +1,4 @@
-"""Runs the application in uvicorn: the port first, then the models, and an orderly end."""
+"""Runs the application in uvicorn: binds the port, loads the models, serves, and drains."""
 
 import asyncio
 import errno
@@ -17,28 +17,32 @@ import uvicorn
 
 from silhouette_seg.app import create_app
 from silhouette_seg.lifecycle import drain
-from silhouette_seg.server.http_protocol import KEEP_ALIVE_S, HttpConnection
-from silhouette_seg.server.malloc import share_arenas
-from silhouette_seg.server.websocket_protocol import Connection
+from silhouette_seg.server.http_protocol import KEEP_ALIVE_TIMEOUT_S, HttpProtocol
+from silhouette_seg.server.malloc import limit_malloc_arenas
+from silhouette_seg.server.websocket_protocol import WebSocketProtocol
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import logging_config
 
 CLOSE_TIMEOUT_S = 2
-"""Given to connections to close after the drain, before they are cut."""
-PING_EVERY_S = 3
+"""Time for connections to close after the drain, in seconds."""
+PING_INTERVAL_S = 3
+"""Interval between pings to a WebSocket peer, in seconds."""
 PING_TIMEOUT_S = 6
-"""A WebSocket peer that vanished without a word, or stopped reading, is cut off after at most the
-two together: its place is free within ten seconds."""
+"""Time for a WebSocket peer to answer a ping, in seconds.
+
+A peer that vanished or stopped reading loses its place after at most interval and timeout together,
+within ten seconds.
+"""
 
 log = logging.getLogger(__name__)
 
 
 class CannotListen(Exception):
-    """The address cannot be bound; the message says why in one line."""
+    """The address cannot be bound. The message gives the reason in one line."""
 
 
 class Server(uvicorn.Server):
-    """Keeps its port open while it drains, so that clients hear a 503 and not a reset."""
+    """uvicorn server that keeps its port open while it drains: clients get a 503, not a reset."""
 
     def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
@@ -48,16 +52,16 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 self.app,
                 loop="auto",
-                http=HttpConnection,
-                ws=Connection,
+                http=HttpProtocol,
+                ws=WebSocketProtocol,
                 ws_max_size=settings.max_frame_bytes,
-                ws_ping_interval=PING_EVERY_S,
+                ws_ping_interval=PING_INTERVAL_S,
                 ws_ping_timeout=PING_TIMEOUT_S,
-                ws_per_message_deflate=False,  # pictures do not get smaller
+                ws_per_message_deflate=False,  # images are compressed already
                 server_header=False,
                 access_log=False,
                 log_config=None,
-                timeout_keep_alive=round(KEEP_ALIVE_S),
+                timeout_keep_alive=round(KEEP_ALIVE_TIMEOUT_S),
                 timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
             )
         )
@@ -70,14 +74,14 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A second Ctrl-C ends the drain."""
+        """Handles a signal; the second Ctrl-C ends the drain."""
         super().handle_exit(sig, frame)
         if self.force_exit and self._draining is not None:
             self._draining.get_loop().call_soon_threadsafe(self._draining.cancel)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listens on the address; raises CannotListen."""
+    """Returns a socket that listens on the address. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -87,44 +91,45 @@ def bind(host: str, port: int) -> socket.socket:
         raise CannotListen(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
 
 
-def write_no_core_dumps() -> None:
-    """The memory of a process that crashes holds photos and keys, and a core file is on a disk.
+def disable_core_dumps() -> None:
+    """Disables core dumps, which would write photos and keys to disk.
 
-    A system that pipes dumps to a program of its own is told the limit, and is to heed it.
+    A handler that the kernel pipes dumps to receives the limit of 0 and is expected to respect it.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def url_of(listener: socket.socket) -> str:
+def listener_url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager
-def _an_end_in_order() -> Iterator[None]:
-    """uvicorn raises the signal that stopped it once more when it is done, and by that the process
-    would die: to whoever asked it to stop it has not failed.
+def _exit_zero_on_sigterm() -> Iterator[None]:
+    """Makes SIGTERM exit with 0 within the block.
+
+    uvicorn raises the signal again after its shutdown, but a requested stop is no failure.
     """
-    before = signal.signal(signal.SIGTERM, _leave)
+    previous = signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
 def serve(settings: Settings) -> None:
-    """Serves until a signal; raises CannotListen, or what `create_app` raises.
+    """Serves until a signal. Raises CannotListen and the errors of `create_app`.
 
-    SIGTERM then raises SystemExit: the process ends with 0.
+    SIGTERM raises SystemExit after the drain, so that the process exits with 0.
     """
-    share_arenas()
-    write_no_core_dumps()
-    with _an_end_in_order(), bind(settings.host, settings.port) as listener:
+    limit_malloc_arenas()
+    disable_core_dumps()
+    with _exit_zero_on_sigterm(), bind(settings.host, settings.port) as listener:
         server = Server(settings)
         logging.config.dictConfig(logging_config(settings.log_format))
-        log.info("listening on %s", url_of(listener))
+        log.info("listening on %s", listener_url(listener))
         server.run(sockets=[listener])

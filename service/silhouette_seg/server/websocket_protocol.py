@@ -1,49 +1,45 @@
-"""uvicorn's WebSocket connection, with an end for each way in which a peer can stop talking.
+"""WebSocket protocol: uvicorn's, with a timeout for each way in which a peer can fall silent.
 
-uvicorn closes a transport and then waits until all that was written has left it: for a peer that
-is gone, or does not read, that is never. Here every such wait has an end.
+uvicorn closes a transport and then waits until everything written has been sent. A peer that is
+gone, or does not read, would hold that connection for ever.
 """
 
 import asyncio
 import logging
 from typing import Any
 
-from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from uvicorn.server import ServerState
 
 LINGER_S = 5.0
-"""For a peer to take what was written before the end, and to answer our close."""
-LARGE = 256 * 2**10
-"""Bytes of a message that may take longer than a ping; a frame of a camera has fewer."""
-LOOK_AGAIN_S = 0.5
-"""For a pong that is late, to be read."""
-QUIET_S = 0.5
-"""Without a byte from a peer that was told why we close, until we do."""
+"""Time for a peer to read the last messages and to answer our close message, in seconds."""
+LARGE_MESSAGE_BYTES = 256 * 2**10
+"""Smallest partial message that extends the pong timeout, in bytes.
 
-# uvicorn tells the path of each connection, query and all, which a client made up.
-_quiet = logging.getLogger("uvicorn.websockets")
-_quiet.setLevel(logging.WARNING)
+A camera frame is smaller. A larger message may take longer to send than a pong may take.
+"""
+PONG_GRACE_S = 0.5
+"""Time to read a pong that may already be buffered when its timeout expires, in seconds."""
+QUIET_BEFORE_CLOSE_S = 0.5
+"""Time without a byte after an error before the transport closes, in seconds."""
+
+# uvicorn logs the path and query of each connection, and the client chooses their text.
+_logger = logging.getLogger("uvicorn.websockets")
+_logger.setLevel(logging.WARNING)
 
 
-class Connection(WebSocketsSansIOProtocol):
-    """For `uvicorn.Config(ws=...)`."""
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Protocol class for `uvicorn.Config(ws=...)`."""
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.logger = _quiet
-        self._cut: asyncio.TimerHandle | None = None
-        self._looked_again = False
+    _abort_timer: asyncio.TimerHandle | None = None
+    _pong_grace_used: bool = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.logger = _logger
+        super().connection_made(transport)
 
     async def send(self, message: Any) -> None:  # noqa: ANN401  # as in uvicorn
-        """An application that does not know yet that we closed is told as when the peer did."""
+        """Raises ClientDisconnected also if this side has closed the connection."""
         try:
             await super().send(message)
         except RuntimeError:
@@ -56,13 +52,13 @@ class Connection(WebSocketsSansIOProtocol):
             self._close_when_quiet()
             return
         super().data_received(data)
-        # A pong has to wait behind a large message that is still on its way.
-        if len(self.conn.reader.buffer) > LARGE and self.pong_timer is not None:
+        # A pong waits behind a large message that is still arriving.
+        if len(self.conn.reader.buffer) > LARGE_MESSAGE_BYTES and self.pong_timer is not None:
             self.pong_timer.cancel()
             self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
 
     def send_receive_event_to_app(self) -> None:
-        """Text that is no UTF-8 is the peer's mistake: uvicorn would log a traceback of ours."""
+        """Closes with 1007 if a text message is not UTF-8; uvicorn would log a traceback."""
         if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
             self.conn.fail(1007, "text is UTF-8")
             self.handle_parser_exception()
@@ -70,21 +66,21 @@ class Connection(WebSocketsSansIOProtocol):
             super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
-        """Answers only a peer that reads: its pongs would pile up."""
+        """Answers only a peer that reads: pongs for others would pile up in the buffer."""
         if self.writable.is_set():
             super().handle_ping()
         else:
             self.conn.data_to_send()
 
     def handle_parser_exception(self) -> None:
-        """Says why, then drops what still arrives.
+        """Sends the close message, then discards further bytes until the peer is quiet.
 
-        Closing with unread bytes resets the connection, and a peer that is still sending thirty
-        megabytes would never see why.
+        Closing a socket with unread bytes resets it. A peer that is still sending 30 MB would
+        never read the close message.
         """
         closed = self.conn.close_sent
-        assert closed is not None, "a parser that fails has written a close message"
-        self._tell(closed.code, closed.reason)
+        assert closed is not None, "a failed parser has written a close message"
+        self._queue_disconnect(closed.code, closed.reason)
         self.stop_keepalive()
         self.close_sent = True
         self.transport.write(b"".join(self.conn.data_to_send()))
@@ -94,37 +90,37 @@ class Connection(WebSocketsSansIOProtocol):
         self._close_when_quiet()
 
     def send_keepalive_ping(self) -> None:
-        self._looked_again = False
+        self._pong_grace_used = False
         super().send_keepalive_ping()
 
     def keepalive_timeout(self) -> None:
-        if not self._looked_again:
-            # Where it was us who stood still, the pong may be there and only not read yet.
-            self._looked_again = True
-            self.pong_timer = self.loop.call_later(LOOK_AGAIN_S, self.keepalive_timeout)
+        if not self._pong_grace_used:
+            # If this event loop was blocked, the pong may already be buffered: check once more.
+            self._pong_grace_used = True
+            self.pong_timer = self.loop.call_later(PONG_GRACE_S, self.keepalive_timeout)
             return
         if not (self.close_sent or self.transport.is_closing()):
-            self._tell(1011, "keepalive ping timeout")
+            self._queue_disconnect(1011, "keepalive ping timeout")
             super().keepalive_timeout()
             self.transport.abort()
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
         if not self.disconnected:
-            self._cut = self.loop.call_later(LINGER_S, self.transport.abort)
+            self._abort_timer = self.loop.call_later(LINGER_S, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
         super().connection_lost(exc)
 
     def _close_when_quiet(self) -> None:
         if self.close_timer is not None:
             self.close_timer.cancel()
-        self.close_timer = self.loop.call_later(QUIET_S, self.transport.close)
+        self.close_timer = self.loop.call_later(QUIET_BEFORE_CLOSE_S, self.transport.close)
 
-    def _tell(self, code: int, reason: str) -> None:
-        """The application, what it would hear of a peer that closed."""
+    def _queue_disconnect(self, code: int, reason: str) -> None:
+        """Queues the event that the application receives when a peer closes."""
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
 
 

@@ -9,13 +9,13 @@ class Watched(Protocol):
     """What tells of the line whenever the metrics are read."""
 
     @property
-    def waiting(self) -> int: ...
+    def queued(self) -> int: ...
     @property
-    def working(self) -> int: ...
+    def running(self) -> int: ...
     @property
-    def pixels(self) -> int: ...
+    def running_pixels(self) -> int: ...
     @property
-    def wait_s(self) -> float: ...
+    def estimated_wait_s(self) -> float: ...
 
 
 class QueueMetrics:
@@ -34,7 +34,7 @@ class QueueMetrics:
         )
 
     def watch(self, line: Watched) -> None:
-        self._waiting.set_function(lambda: line.waiting)
-        self._working.set_function(lambda: line.working)
-        self._pixels.set_function(lambda: line.pixels)
-        self._wait.set_function(lambda: line.wait_s)
+        self._waiting.set_function(lambda: line.queued)
+        self._working.set_function(lambda: line.running)
+        self._pixels.set_function(lambda: line.running_pixels)
+        self._wait.set_function(lambda: line.estimated_wait_s)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.video.reader import Facts, Heard, Still, VideoReader
 from silhouette_seg.video.writer import Writer
@@ -56,10 +56,10 @@ async def segment_video(
         stack.callback(writer.abandon)
         opened = stack.enter_context(ExitStack())
         # A thread may still be in a codec when its stage is cancelled: those close after it.
-        reading, writing = Workers(1), Workers(1)
+        reading, writing = ThreadPool(1), ThreadPool(1)
         stack.callback(reading.close)
         stack.callback(writing.close)
-        reader = await reading.run(VideoReader, source, limits, writer.copies)
+        reader = await reading.run_in_thread(VideoReader, source, limits, writer.copies)
         opened.callback(reader.close)
         read: Queue[Read] = Queue(AHEAD)
         made: Queue[Made] = Queue(AHEAD)
@@ -71,14 +71,16 @@ async def segment_video(
         except BaseExceptionGroup as group:
             first = group.exceptions[0]
             raise first from first.__cause__
-        await writing.run(writer.finish)
+        await writing.run_in_thread(writer.finish)
 
 
-async def _read(items: Iterator[Facts | Still | Heard], workers: Workers, to: Queue[Read]) -> None:
-    item: Read = await workers.run(next, items, None)
+async def _read(
+    items: Iterator[Facts | Still | Heard], workers: ThreadPool, to: Queue[Read]
+) -> None:
+    item: Read = await workers.run_in_thread(next, items, None)
     while item is not None:
         await to.put(item)
-        item = await workers.run(next, items, None)
+        item = await workers.run_in_thread(next, items, None)
     await to.put(None)
 
 
@@ -105,14 +107,14 @@ async def _drawn(still: Still, session: StreamSession) -> NDArray[np.uint8]:
         return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
 
     def finish(frame: Frame, found: Matte) -> NDArray[np.uint8]:
-        picture = session.backdrop(options.picture, frame.photo_hw)
+        picture = session.scaled_background(options.picture, frame.photo_hw)
         return render_image(options.render, frame, picture, found).image
 
-    return await session.run(load, finish)
+    return await session.segment(load, finish)
 
 
 async def _write(
-    made: Queue[Made], writer: Writer, workers: Workers, on_progress: OnProgress
+    made: Queue[Made], writer: Writer, workers: ThreadPool, on_progress: OnProgress
 ) -> None:
     facts: Facts | None = None
     first: int | None = None
@@ -124,13 +126,13 @@ async def _write(
             case Heard() if first is None:
                 early.append(item)
             case Heard():
-                await workers.run(writer.hear, item)
+                await workers.run_in_thread(writer.hear, item)
             case Drawn():
                 assert facts is not None
                 if first is None:
                     first = item.pts
-                    await workers.run(writer.start, facts, item.image)
+                    await workers.run_in_thread(writer.start, facts, item.image)
                     for heard in early:
-                        await workers.run(writer.hear, heard)
-                await workers.run(writer.write, item.image, item.pts)
+                        await workers.run_in_thread(writer.hear, heard)
+                await workers.run_in_thread(writer.write, item.image, item.pts)
                 on_progress(float((item.pts - first) * facts.time_base), facts.duration_s)

@@ -5,79 +5,80 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silhouette_seg.admission.stream_limit import Streams
+from silhouette_seg.admission.stream_limit import StreamLimiter
 from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
 
 
-def refused(streams: Streams, caller: str) -> type[Exception] | None:
+def error_of_acquire(limiter: StreamLimiter, caller: str) -> type[Exception] | None:
+    """Acquires and releases one place. Returns the class of the error, or None."""
     try:
-        with streams.enter(caller):
+        with limiter.acquire(caller):
             return None
     except (Draining, Overloaded, TooManyStreams) as error:
         return type(error)
 
 
-def test_a_place_is_held_while_inside():
-    streams = Streams(most=2, most_per_caller=2)
-    with streams.enter("a"), streams.enter("a"):
-        assert streams.count == 2
-    assert streams.count == 0
+def test_stream_limiter_counts_open_streams():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2)
+    with limiter.acquire("a"), limiter.acquire("a"):
+        assert limiter.count == 2
+    assert limiter.count == 0
 
 
-def test_one_caller_has_a_bound_of_its_own():
-    streams = Streams(most=3, most_per_caller=1)
-    with streams.enter("a"):
-        assert refused(streams, "a") is TooManyStreams
-        assert refused(streams, "b") is None
-    assert refused(streams, "a") is None
+def test_caller_limit_applies_to_each_caller():
+    limiter = StreamLimiter(max_streams=3, max_per_caller=1)
+    with limiter.acquire("a"):
+        assert error_of_acquire(limiter, "a") is TooManyStreams
+        assert error_of_acquire(limiter, "b") is None
+    assert error_of_acquire(limiter, "a") is None
 
 
-def test_all_together_have_a_bound():
-    streams = Streams(most=2, most_per_caller=2)
-    with streams.enter("a"), streams.enter("b"):
-        assert refused(streams, "c") is Overloaded
-    assert refused(streams, "c") is None
+def test_total_limit_applies_to_all_callers():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2)
+    with limiter.acquire("a"), limiter.acquire("b"):
+        assert error_of_acquire(limiter, "c") is Overloaded
+    assert error_of_acquire(limiter, "c") is None
 
 
-@pytest.mark.parametrize(("most", "kind"), [(2, TooManyStreams), (1, Overloaded)])
-def test_a_refusal_says_how_many_and_full_is_full_for_all(most, kind):
-    streams = Streams(most=most, most_per_caller=1)
-    with streams.enter("a"), pytest.raises(kind) as caught, streams.enter("a"):
+@pytest.mark.parametrize(("max_streams", "error"), [(2, TooManyStreams), (1, Overloaded)])
+def test_rejection_reports_limit_and_total_limit_comes_first(max_streams, error):
+    limiter = StreamLimiter(max_streams=max_streams, max_per_caller=1)
+    with limiter.acquire("a"), pytest.raises(error) as caught, limiter.acquire("a"):
         pass
     assert (caught.value.limit, caught.value.actual, caught.value.retry_after_s) == (1, 2, 1)
 
 
-def test_a_place_is_free_however_its_stream_ended():
-    streams = Streams(most=1, most_per_caller=1)
-    with pytest.raises(KeyError), streams.enter("a"):
+def test_failed_stream_releases_its_place():
+    limiter = StreamLimiter(max_streams=1, max_per_caller=1)
+    with pytest.raises(KeyError), limiter.acquire("a"):
         raise KeyError
-    assert streams.count == 0
+    assert limiter.count == 0
 
 
-def test_who_is_gone_is_forgotten():
-    streams = Streams(most=1, most_per_caller=1)
+def test_stream_limiter_forgets_callers_without_stream():
+    limiter = StreamLimiter(max_streams=1, max_per_caller=1)
     for number in range(100):
-        with streams.enter(f"caller {number}"):
+        with limiter.acquire(f"caller {number}"):
             pass
-    assert not streams._callers
+    assert not limiter._callers
 
 
-async def test_closing_tells_who_is_in_and_lets_nobody_in():
-    streams = Streams(most=2, most_per_caller=2)
-    with streams.enter("a"):
-        streams.close()
-        assert streams.closing.is_set()
-        assert refused(streams, "b") is Draining
+async def test_draining_limiter_signals_open_streams_and_rejects_new_ones():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2)
+    with limiter.acquire("a"):
+        limiter.start_draining()
+        assert limiter.draining.is_set()
+        assert error_of_acquire(limiter, "b") is Draining
 
 
-async def test_idle_once_the_last_has_left():
-    streams = Streams(most=2, most_per_caller=2)
-    await streams.idle()
-    with ExitStack() as inside:
-        inside.enter_context(streams.enter("a"))
-        with streams.enter("b"):
+async def test_wait_idle_returns_after_last_stream():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2)
+    await limiter.wait_idle()
+    with ExitStack() as streams:
+        streams.enter_context(limiter.acquire("a"))
+        with limiter.acquire("b"):
             pass
-        waiting = asyncio.create_task(streams.idle())
+        waiting = asyncio.create_task(limiter.wait_idle())
         await asyncio.sleep(0)
         assert not waiting.done()
     await waiting
@@ -85,25 +86,25 @@ async def test_idle_once_the_last_has_left():
 
 @given(
     steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40),
-    most=st.integers(1, 5),
-    most_per_caller=st.integers(1, 3),
+    max_streams=st.integers(1, 5),
+    max_per_caller=st.integers(1, 3),
 )
-def test_never_more_than_the_bounds(steps, most, most_per_caller):
-    streams = Streams(most=most, most_per_caller=most_per_caller)
-    inside: list[tuple[str, ExitStack]] = []
-    for caller, enters in steps:
-        mine = [place for place in inside if place[0] == caller]
-        if enters:
-            full = len(inside) >= most or len(mine) >= most_per_caller
+def test_stream_limiter_stays_within_both_limits(steps, max_streams, max_per_caller):
+    limiter = StreamLimiter(max_streams=max_streams, max_per_caller=max_per_caller)
+    streams: list[tuple[str, ExitStack]] = []
+    for caller, acquires in steps:
+        own = [stream for stream in streams if stream[0] == caller]
+        if acquires:
+            full = len(streams) >= max_streams or len(own) >= max_per_caller
             place = ExitStack()
             try:
-                place.enter_context(streams.enter(caller))
+                place.enter_context(limiter.acquire(caller))
             except (Overloaded, TooManyStreams):
                 assert full
             else:
                 assert not full
-                inside.append((caller, place))
-        elif mine:
-            mine[0][1].close()
-            inside.remove(mine[0])
-        assert streams.count == len(inside)
+                streams.append((caller, place))
+        elif own:
+            own[0][1].close()
+            streams.remove(own[0])
+        assert limiter.count == len(streams)

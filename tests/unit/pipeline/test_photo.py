@@ -6,7 +6,7 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.pipeline.options import Output, Refinement, RenderOptions
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import ImageFormat, read_header
 from tests.support.images import make_jpeg, person
 from tests.support.tiny_model import tiny_spec
@@ -38,7 +38,7 @@ class Watching(Segmenter):
     ],
 )
 async def test_as_much_is_decoded_as_is_needed(options, longer_side):
-    workers = Workers(1)
+    workers = ThreadPool(1)
     segmenter = Watching(FakeEngine(tiny_spec("connectnet", size_hw=(64, 64))), workers)
     data = make_jpeg(person(*HW))
     try:

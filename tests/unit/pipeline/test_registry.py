@@ -9,13 +9,13 @@ from silhouette_seg.errors import EngineFailed, UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import PHOTO_PREFERENCE, ModelRegistry, load_registry
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 
 @pytest.fixture(scope="module")
 def workers():
-    pool = Workers(2)
+    pool = ThreadPool(2)
     yield pool
     pool.close()
 
@@ -124,12 +124,12 @@ class TestRepository:
 
     @pytest.fixture
     def opened(self, repository, workers):
-        def open_models(models: tuple[str, ...] | None = None) -> ModelRegistry:
+        def load_models(models: tuple[str, ...] | None = None) -> ModelRegistry:
             return load_registry(
                 repository, models, workers, lambda spec: open_engine("onnx", spec, repository)
             )
 
-        return open_models
+        return load_models
 
     async def test_holds_every_folder_with_a_spec(self, opened):
         registry = opened()
@@ -176,10 +176,10 @@ class TestFaceDetector:
 
     @pytest.fixture
     def opened(self, workers):
-        def open_models(repository: Path, *models: str) -> ModelRegistry:
+        def load_models(repository: Path, *models: str) -> ModelRegistry:
             return load_registry(repository, models or None, workers, FakeEngine)
 
-        return open_models
+        return load_models
 
     def test_is_served_after_the_models_and_routes_for_those_that_take_a_domain(
         self, repository, opened, caplog

@@ -12,7 +12,7 @@ from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.faces import Domain, DomainDecision
 from silhouette_seg.pipeline.segmenter import NoContext, Segmenter
 from silhouette_seg.pipeline.zoom import ZOOM_FACTOR
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.mask.quality import measure_quality
@@ -21,7 +21,7 @@ from tests.support.tiny_model import tiny_spec
 
 @pytest.fixture(scope="module")
 def workers():
-    pool = Workers(2)
+    pool = ThreadPool(2)
     yield pool
     pool.close()
 

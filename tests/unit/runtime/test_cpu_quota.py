@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from silhouette_seg.runtime.cpu_quota import cgroup_quota, usable_cpus
+from silhouette_seg.runtime.cpu_quota import available_cpus, cgroup_quota
 
 
-def write(root: Path, files: dict[str, str]) -> Path:
+def write_files(root: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
@@ -31,7 +31,10 @@ V1_LINES = "4:memory:/pod/box\n1:cpu,cpuacct:/pod/box\n"
             id="v2 parent is tighter",
         ),
         pytest.param(
-            {"other/cpu.max": "50000 100000\n"}, "0::/pod/box\n", math.inf, id="v2 of somebody else"
+            {"other/cpu.max": "50000 100000\n"},
+            "0::/pod/box\n",
+            math.inf,
+            id="v2 other group",
         ),
         pytest.param(
             {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
@@ -59,9 +62,9 @@ V1_LINES = "4:memory:/pod/box\n1:cpu,cpuacct:/pod/box\n"
         ),
     ],
 )
-def test_quota(tmp_path, files, own_cgroups, processors):
-    assert cgroup_quota(write(tmp_path, files), own_cgroups) == processors
+def test_cgroup_quota_is_tightest_limit_found(tmp_path, files, own_cgroups, processors):
+    assert cgroup_quota(write_files(tmp_path, files), own_cgroups) == processors
 
 
-def test_usable_cpus_is_within_the_affinity():
-    assert 1 <= usable_cpus() <= len(os.sched_getaffinity(0))
+def test_available_cpus_are_within_affinity_mask():
+    assert 1 <= available_cpus() <= len(os.sched_getaffinity(0))

@@ -4,15 +4,15 @@ import sys
 
 import pytest
 
-from silhouette_seg.server.malloc import ARENAS
+from silhouette_seg.server.malloc import MAX_ARENAS
 
 PROGRAM = """
 import ctypes, re, sys, threading
 from pathlib import Path
-from silhouette_seg.server.malloc import share_arenas
+from silhouette_seg.server.malloc import limit_malloc_arenas
 
-if "shared" in sys.argv:
-    assert share_arenas()
+if "limited" in sys.argv:
+    assert limit_malloc_arenas()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes = [ctypes.c_size_t]
@@ -35,10 +35,10 @@ print(len(re.findall("<heap nr=", Path(sys.argv[1]).read_text())))
 
 
 @pytest.mark.skipif(
-    not hasattr(ctypes.CDLL(None), "malloc_info"), reason="the C library has no arenas to count"
+    not hasattr(ctypes.CDLL(None), "malloc_info"), reason="the C library cannot report its arenas"
 )
-@pytest.mark.parametrize("shared", [True, False])
-def test_threads_share_arenas(shared, tmp_path):
-    command = [sys.executable, "-c", PROGRAM, tmp_path / "info.xml", *["shared"] * shared]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert (int(told.stdout) <= ARENAS) == shared
+@pytest.mark.parametrize("limited", [True, False])
+def test_malloc_arenas_of_threads_are_limited(limited, tmp_path):
+    command = [sys.executable, "-c", PROGRAM, tmp_path / "info.xml", *["limited"] * limited]
+    counted = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (int(counted.stdout) <= MAX_ARENAS) == limited

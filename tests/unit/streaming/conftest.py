@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import PRIORITY, Priority, Tensors
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 
 
@@ -24,6 +24,6 @@ class NotingEngine(FakeEngine):
 
 @pytest.fixture
 def workers():
-    pool = Workers(2)
+    pool = ThreadPool(2)
     yield pool
     pool.close()

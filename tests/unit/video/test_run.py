@@ -10,7 +10,7 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions
 from silhouette_seg.video import VideoError, segment_video, writer_for
 from silhouette_seg.video.run import AHEAD, _read
@@ -53,8 +53,8 @@ class Kept:
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers]:
-    pool = Workers(2)
+def workers() -> Iterator[ThreadPool]:
+    pool = ThreadPool(2)
     yield pool
     pool.close()
 
@@ -93,7 +93,7 @@ async def test_frames_do_not_pile_up_before_a_slow_writer(tmp_path, workers):
         await engine.wait_for_batches(AHEAD + 2)
         # A further frame would go through these threads, and before what is asked of them now.
         for _ in range(50):
-            await workers.run(lambda: None)
+            await workers.run_in_thread(lambda: None)
         assert len(engine.batch_sizes) == AHEAD + 2
         kept.gate.set()
         await running
@@ -109,14 +109,14 @@ async def test_frames_do_not_pile_up_before_a_slow_model():
             yield number
 
     queue: asyncio.Queue = asyncio.Queue(AHEAD)
-    pool = Workers(1)
+    pool = ThreadPool(1)
     reading = asyncio.create_task(_read(frames(), pool, queue))
     async with asyncio.timeout(PATIENCE_S):
         while len(taken) <= AHEAD:  # noqa: ASYNC110  # there is nothing to be told by
             await asyncio.sleep(0.001)
         # The pool has one thread: were another frame asked for, it would be before these.
         for _ in range(20):
-            await pool.run(lambda: None)
+            await pool.run_in_thread(lambda: None)
     assert len(taken) == AHEAD + 1
     assert queue.full()
     reading.cancel()

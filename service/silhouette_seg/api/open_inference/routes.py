@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from silhouette_seg.admission.photo_queue import Work
+from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway, gateway_of, require_key
 from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.api.open_inference.codec import (
@@ -167,13 +167,15 @@ async def _infer(
     gateway: Gateway, model: Model, body: bytes, header_length: int | None
 ) -> Response:
     began = perf_counter()
-    asked = await gateway.workers.run(read_request, body, header_length, model.spec)
+    asked = await gateway.photo_pool.run_in_thread(read_request, body, header_length, model.spec)
     decode_s = perf_counter() - began
-    work = Work((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
-    async with gateway.photo_queue.take(work) as waited_s:
+    work = Workload((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
+    async with gateway.photo_queue.slot(work) as waited_s:
         inference = await model.infer(asked.inputs)
         began = perf_counter()
-        answer = await gateway.workers.run(write_answer, asked, model.spec, inference.output)
+        answer = await gateway.photo_pool.run_in_thread(
+            write_answer, asked, model.spec, inference.output
+        )
     stages = {
         "decode": decode_s,
         "queue": waited_s + inference.queue_s,
@@ -210,10 +212,10 @@ def _find(request: Request) -> Model:
     name, version = request.path_params["model"], request.path_params.get("version")
     served = {model.spec.name: model for model in gateway_of(request).registry.models}
     if name not in served:
-        raise UnknownModel(f"There is no model of that name; there are {', '.join(served)}.")
+        raise UnknownModel(name, served)
     model = served[name]
     if version not in (None, str(model.spec.version)):
-        raise UnknownModel(f"Of {name} there is version {model.spec.version} only.")
+        raise UnknownModel(f"{name}/{version}", [f"{name}/{model.spec.version}"])
     return model
 
 

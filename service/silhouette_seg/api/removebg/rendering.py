@@ -18,7 +18,7 @@ from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.compose.layout import Copy, Layer, Layout, place
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box
 
 VISIBLE = 12
@@ -55,7 +55,7 @@ def cropped(wanted: Wanted, box_hw: Size) -> Size:
 
 def reduced(frame: Frame) -> Frame:
     """The photo without the pixels that only its mask was for."""
-    return replace(frame, rgb=shrink(frame.rgb, frame.photo_hw))
+    return replace(frame, rgb=resize(frame.rgb, frame.photo_hw))
 
 
 def paint(
@@ -73,7 +73,7 @@ def paint(
     TooManyPixels where the margins make a picture of more than `max_pixels`.
     """
     if not found.quality.foreground:
-        raise ForegroundMissing("There is no person in the photo.")
+        raise ForegroundMissing
     layer, box = _laid_out(
         _cut_out(options, photo, _in_region(found, wanted, photo_hw)), wanted, max_pixels
     )
@@ -119,7 +119,7 @@ def _span(first: Length, last: Length, photo_side: int, side: int) -> slice:
 def _visible(alpha: NDArray[np.uint8]) -> Box:
     left, top, width, height = cv2.boundingRect(np.asarray(alpha > VISIBLE, np.uint8))
     if not width:
-        raise ForegroundMissing("There is no person in the photo.")
+        raise ForegroundMissing
     return Box(top, left, height, width)
 
 
@@ -183,7 +183,7 @@ def _before(person: Layer, colour: Rgba | None, picture: Frame | None) -> NDArra
     """RGBA [h,w,4], or RGB [h,w,3] where nothing is transparent."""
     size_hw = (person.alpha.shape[0], person.alpha.shape[1])
     if picture is not None:
-        background = blend.cover(picture.rgb, size_hw)
+        background = blend.resize_to_cover(picture.rgb, size_hw)
         return blend.composite(person.rgb, person.alpha, background, in_place=True)
     if colour is None or colour[3] == 0:
         return blend.cutout(person.rgb, person.alpha)

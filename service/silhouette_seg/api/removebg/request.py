@@ -20,7 +20,7 @@ from silhouette_seg.api.request.body import read_form as read_parts
 from silhouette_seg.api.request.multipart import MultipartReader, Part
 from silhouette_seg.api.request.uploads import UploadLimits, is_empty_file_input
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
-from silhouette_seg.runtime.thread_pool import Workers
+from silhouette_seg.runtime.thread_pool import ThreadPool
 
 FILE = "image_file"
 BACKGROUND = "bg_image_file"
@@ -35,7 +35,7 @@ class RemovebgIntake:
 
 
 async def read_removebg(
-    request: Request, limits: UploadLimits, reserve: Reserve, workers: Workers
+    request: Request, limits: UploadLimits, reserve: Reserve, workers: ThreadPool
 ) -> RemovebgIntake:
     """Reads the whole body; base64 may be longer than the image by its nature.
 
@@ -46,7 +46,7 @@ async def read_removebg(
         raise UnsupportedMediaType(f"Send {FORM_DATA}, {JSON} or {URLENCODED}.")
     if kind == FORM_DATA:
         parts = await _read_multipart(request, limits, reserve)
-        return await workers.run(from_parts, parts, limits.image_bytes)
+        return await workers.run_in_thread(from_parts, parts, limits.image_bytes)
     body = await read_body(
         request,
         kind,
@@ -54,7 +54,7 @@ async def read_removebg(
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )
-    return await workers.run(from_text, kind, body, limits.image_bytes)
+    return await workers.run_in_thread(from_text, kind, body, limits.image_bytes)
 
 
 def from_text(kind: str, body: bytes, image_bytes: int) -> RemovebgIntake:

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from silhouette_seg.admission.photo_queue import Work
+from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
@@ -171,7 +171,7 @@ async def removebg(request: Request) -> Response:
     if request.query_params:
         raise UnknownParameter("Parameters are fields of the body.")
     with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
-        intake = await read_removebg(request, gateway.upload_limits, reserve, gateway.workers)
+        intake = await read_removebg(request, gateway.upload_limits, reserve, gateway.photo_pool)
         wanted = parse(intake.fields, has_picture=intake.background is not None)
         removal = Removal(
             photo=_source(gateway, intake.image),
@@ -199,15 +199,15 @@ def _source(gateway: Gateway, data: bytes) -> ImageFile:
 
 async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Response:
     segmenter = gateway.registry.get()
-    async with gateway.photo_queue.take(
-        Work((segmenter.spec.name, "removebg"), removal.pixels)
+    async with gateway.photo_queue.slot(
+        Workload((segmenter.spec.name, "removebg"), removal.pixels)
     ) as waited_s:
         removed, found, stages = await _remove(segmenter, removal)
         stages["queue"] += waited_s
         gateway.telemetry.observe_image(segmenter.spec.name, stages, found)
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
-            body = await gateway.workers.run(_document, removed)
+            body = await gateway.photo_pool.run_in_thread(_document, removed)
             return Response(body, headers=headers, media_type=JSON)
         return Response(removed.body, headers=headers, media_type=removed.media_type)
 

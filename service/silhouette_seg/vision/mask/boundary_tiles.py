@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 
 TILE_PIXELS = 384
 """Pixels along a tile's side, about. Small ones stay in the cache, but every call on one lets other
@@ -38,7 +38,7 @@ class Grid:
     def downsample(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The photo's uint8 [H,W] or [H,W,3], one value a cell; what no cell covers is left out."""
         height, width = self.size_hw
-        return shrink(image[: height * self.factor, : width * self.factor], (height, width))
+        return resize(image[: height * self.factor, : width * self.factor], (height, width))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box, person_pixels
 
 MAX_SIDE = 384
@@ -133,7 +133,7 @@ def select_dominant(
 def _find_components(alpha: NDArray[np.uint8]) -> _Components:
     height, width = alpha.shape
     scale = min(1.0, MAX_SIDE / max(height, width))
-    small = shrink(alpha, (max(1, round(height * scale)), max(1, round(width * scale))))
+    small = resize(alpha, (max(1, round(height * scale)), max(1, round(width * scale))))
     _, labels, stats, middles = cv2.connectedComponentsWithStats(
         person_pixels(small), connectivity=8, ltype=cv2.CV_32S
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silhouette_seg.vision.blur import gaussian
-from silhouette_seg.vision.geometry import shrink
+from silhouette_seg.vision.geometry import resize
 
 MASK_THRESHOLD = 127
 """A pixel counts as person when its alpha is over this."""
@@ -121,7 +121,7 @@ def grow(alpha: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
         return _grow(alpha, radius, outwards=pixels > 0)
     factor = radius / MAX_EXACT_GROW_PIXELS
     height, width = alpha.shape
-    small = shrink(alpha, (max(1, round(height / factor)), max(1, round(width / factor))))
+    small = resize(alpha, (max(1, round(height / factor)), max(1, round(width / factor))))
     grown = _grow(small, MAX_EXACT_GROW_PIXELS, outwards=pixels > 0)
     return np.asarray(cv2.resize(grown, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 

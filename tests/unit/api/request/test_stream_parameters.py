@@ -25,8 +25,8 @@ from silhouette_seg.errors import (
 from silhouette_seg.pipeline.options import BackgroundImage, Blur, Colour, Output, RenderOptions
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import Workers
-from silhouette_seg.streaming.session import SMOOTHING
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits
 from tests.support.images import make_bomb, make_jpeg, person
 from tests.support.tiny_model import tiny_spec
@@ -34,7 +34,7 @@ from tests.support.tiny_model import tiny_spec
 
 @pytest.fixture(scope="module")
 def parser() -> Iterator[StreamOptionsParser]:
-    pool = Workers(1)
+    pool = ThreadPool(1)
     models = [
         Segmenter(FakeEngine(tiny_spec(name)), pool) for name in ("connectnet", "md_trisenet")
     ]
@@ -50,7 +50,7 @@ async def test_stream_options_without_parameters_are_the_defaults(parser):
     options = await parser.parse({})
     assert options.segmenter.spec.name == "connectnet"
     assert (options.render, options.format, options.size) == (RenderOptions(), None, None)
-    assert options.smoothing == SMOOTHING
+    assert options.smoothing == DEFAULT_SMOOTHING
     assert options.picture is None
 
 
@@ -156,7 +156,7 @@ async def test_rejected_change_leaves_stream_options_unchanged(parser):
     with pytest.raises(NotAcceptable):
         await parser.parse({"format": "jpeg"}, options)
     assert options.format is None
-    assert options.encoded_as is ImageFormat.PNG
+    assert options.image_format is ImageFormat.PNG
 
 
 class TestBackgroundImage:

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from silhouette_seg.pipeline.faces import Domain
-from silhouette_seg.spec import Task
+from silhouette_seg.spec import ModelTask
 from tests.support.made_data import write_data_pack
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.dataset import read_portraits
@@ -269,9 +269,11 @@ def test_no_batch_is_larger_than_the_model_takes():
 
 
 def test_the_detector_is_no_segmentation_model(repository):
-    named = [spec.name for spec in scores.find_specs(repository, Task.SEGMENTATION)]
+    named = [spec.name for spec in scores.find_specs(repository, ModelTask.SEGMENTATION)]
     assert named == ["connectnet", "md_trisenet", "rcrnet"]
-    assert [spec.name for spec in scores.find_specs(repository, Task.FACES)] == ["face_detector"]
+    assert [spec.name for spec in scores.find_specs(repository, ModelTask.FACES)] == [
+        "face_detector"
+    ]
 
 
 def test_error_bars_are_never_negative(tmp_path):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from silhouette_seg.spec import Task
+from silhouette_seg.spec import ModelTask
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.dataset import Portrait
 from training.report.scores import find_specs
@@ -53,7 +53,7 @@ def repository(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def figures(repository, portraits, scenes) -> SecondLookFigures:
-    specs = find_specs(repository, Task.SEGMENTATION)
+    specs = find_specs(repository, ModelTask.SEGMENTATION)
     return measure_second_look(specs, repository, portraits, scenes)
 
 
@@ -101,7 +101,7 @@ def test_nothing_is_told_where_no_such_model_is(tmp_path, portraits):
 
 
 def test_photos_that_need_no_second_look_have_no_row(repository, portraits):
-    specs = find_specs(repository, Task.SEGMENTATION)
+    specs = find_specs(repository, ModelTask.SEGMENTATION)
     figures = measure_second_look(specs, repository, portraits[:1], [])
     text = second_look_text(figures, "results")
     assert "0 of 1 photos are looked at twice." in text
