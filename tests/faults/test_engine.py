@@ -15,7 +15,7 @@ from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
 from tests.faults.metrics import Metrics
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process
-from tests.integration.leaving import post_and_leave
+from tests.integration.disconnecting_client import post_and_disconnect
 from tests.integration.pictures import picture, refusal
 from tests.support.images import make_jpeg, quadrants
 
@@ -152,7 +152,7 @@ async def test_clients_that_leave_do_not_make_it_fail(service, engine, metrics):
     for number in range(FAILURE_THRESHOLD):
         leave = asyncio.Event()
         before = len(engine.batch_sizes)
-        post = asyncio.create_task(post_and_leave(service, leave, "/v1/segment", JPEG))
+        post = asyncio.create_task(post_and_disconnect(service, leave, "/v1/segment", JPEG))
         async with asyncio.timeout(PATIENCE_S):
             await engine.wait_for_batches(before + 1)
         leave.set()

@@ -1,6 +1,6 @@
-"""`POST /v1/segment/batch`: an answer to each photo, in order, as it would have been alone.
+"""`POST /v1/segment/batch`: each part equals the response to its photo alone, in order.
 
-The model's alpha is the red channel, so red and white parts of a photo are "person".
+The model's alpha is the red channel, so red and white regions of a photo are "person".
 """
 
 import asyncio
@@ -31,17 +31,19 @@ from tests.integration.conftest import (
     on_socket,
     until,
 )
-from tests.integration.leaving import post_and_leave
+from tests.integration.disconnecting_client import post_and_disconnect
 from tests.integration.pictures import pixels, refusal
 from tests.integration.test_refusals import BAD_IMAGES
 from tests.support.images import TEXT, bent, make_jpeg, make_png, make_webp, quadrants
 
 PATH = "/v1/segment/batch"
 JPEG = make_jpeg(quadrants())
-ONLY_ALONE = {"etag", "vary", "content-length", "server-timing", "x-request-id"}
-"""Headers of a single answer that a part has not, or has of its own."""
-ONLY_OF_HTTP = {name.lower() for name in SECURITY_HEADERS}
-ONLY_IN_PARTS = {"x-index", "x-status", "content-disposition"}
+SINGLE_ONLY = {"etag", "vary", "content-length", "server-timing", "x-request-id"}
+"""Headers of a single response that a part lacks, or has with another value."""
+HTTP_ONLY = {name.lower() for name in SECURITY_HEADERS}
+"""Headers that the middleware adds to whole responses."""
+PART_ONLY = {"x-index", "x-status", "content-disposition"}
+"""Headers of a part that a single response lacks."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Part:
 
     @property
     def filename(self) -> str:
-        """As a browser reads it: `filename*` wins (RFC 6266)."""
+        """File name as browsers read it: `filename*` takes precedence (RFC 6266)."""
         disposition = self.headers["content-disposition"]
         assert disposition.isascii()
         plain = re.fullmatch(r'attachment; filename="([^"\\]+)"(; filename\*=.+)?', disposition)
@@ -62,7 +64,7 @@ class Part:
 
 
 def parts_of(answer: httpx.Response) -> list[Part]:
-    """Read by the standard library, so that no code under test checks itself."""
+    """Parses the parts with the standard library, so that no code under test checks itself."""
     assert answer.status_code == 200, answer.text
     head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
     message = email.message_from_bytes(head + answer.content, policy=email.policy.HTTP)
@@ -100,12 +102,12 @@ async def send(
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_left(service) -> AsyncIterator[None]:
+async def resources_are_released(service) -> AsyncIterator[None]:
     yield
-    await nothing_held(service)
+    await assert_released(service)
 
 
-async def nothing_held(service: InProcess) -> None:
+async def assert_released(service: InProcess) -> None:
     await until(lambda: service.gateway.requests.count == 0)
     assert service.gateway.photo_queue.running == 0
     assert service.gateway.body_memory.reserved == 0
@@ -113,7 +115,7 @@ async def nothing_held(service: InProcess) -> None:
 
 @pytest.fixture(scope="module")
 def photos() -> list[bytes]:
-    """Of different sizes and kinds, so that a mix-up shows."""
+    """Photos of different sizes and formats, so that a mix-up is visible."""
     makers = (make_jpeg, make_png, make_webp)
     return [makers[n % 3](quadrants(40 + 2 * n, 60 + 2 * n)) for n in range(7)]
 
@@ -127,7 +129,7 @@ QUERIES = (
 
 
 @pytest.mark.parametrize("query", QUERIES)
-async def test_each_part_is_what_the_photo_gets_alone(service, photos, query):
+async def test_batch_part_equals_the_single_response(service, photos, query):
     parts = parts_of(await send(service, *photos, query=query))
 
     assert [part.status for part in parts] == [200] * len(photos)
@@ -135,16 +137,16 @@ async def test_each_part_is_what_the_photo_gets_alone(service, photos, query):
         alone = await service.segment(photo, query)
         assert part.body == alone.content
         headers = dict(alone.headers)
-        assert part.headers.keys() - ONLY_IN_PARTS - ONLY_ALONE == (
-            headers.keys() - ONLY_ALONE - ONLY_OF_HTTP
+        assert part.headers.keys() - PART_ONLY - SINGLE_ONLY == (
+            headers.keys() - SINGLE_ONLY - HTTP_ONLY
         )
-        for name in part.headers.keys() - ONLY_IN_PARTS - ONLY_ALONE:
+        for name in part.headers.keys() - PART_ONLY - SINGLE_ONLY:
             assert part.headers[name] == headers[name], name
         stages = [entry.partition(";")[0] for entry in part.headers["server-timing"].split(", ")]
         assert stages == ["decode", "route", "queue", "infer", "post", "encode"]
 
 
-async def test_reports_where_they_are_accepted(service, photos):
+async def test_batch_parts_are_reports_with_accept_json(service, photos):
     answer = await send(service, *photos[:3], accept="multipart/mixed, application/json")
     for photo, part in zip(photos, parts_of(answer), strict=False):
         assert part.headers["content-type"] == "application/json"
@@ -162,26 +164,26 @@ async def test_reports_where_they_are_accepted(service, photos):
         assert report == alone
 
 
-async def test_multipart_alone_is_accepted_and_parts_are_png(service):
+async def test_batch_parts_default_to_png_with_accept_multipart(service):
     (part,) = parts_of(await send(service, JPEG, accept="multipart/mixed"))
     assert part.headers["content-type"] == "image/png"
 
 
-async def test_no_etag_and_no_304(service):
+async def test_batch_has_no_etag_and_no_304(service):
     answer = await service.client.post(PATH, files={"image": JPEG}, headers={"if-none-match": "*"})
     assert "etag" not in answer.headers
     (part,) = parts_of(answer)
     assert "etag" not in part.headers
 
 
-async def test_parameters_may_be_form_fields(service, photos):
+async def test_batch_parameters_as_form_fields_match_the_query(service, photos):
     by_form = parts_of(await send(service, *photos[:2], output="cutout", format="webp"))
     by_query = parts_of(await send(service, *photos[:2], query="?output=cutout&format=webp"))
     assert [part.body for part in by_form] == [part.body for part in by_query]
     assert by_form[0].headers["content-type"] == "image/webp"
 
 
-async def test_one_background_is_for_all(service, photos):
+async def test_batch_background_applies_to_all_photos(service, photos):
     blue = make_jpeg(np.full((30, 40, 3), (0, 0, 250), np.uint8))
     parts = parts_of(await send(service, *photos[:3], background_image=blue, output="composite"))
     for photo, part in zip(photos, parts, strict=False):
@@ -191,7 +193,7 @@ async def test_one_background_is_for_all(service, photos):
         assert part.body == alone.content
 
 
-async def test_aliases_keep_the_order_in_which_they_were_sent(service, photos):
+async def test_batch_order_is_kept_across_field_aliases(service, photos):
     files = [
         (name, ("a.jpg", photo))
         for name, photo in zip(("file", "image", "image_file"), photos, strict=False)
@@ -202,7 +204,7 @@ async def test_aliases_keep_the_order_in_which_they_were_sent(service, photos):
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
-async def test_a_bad_photo_spoils_no_other(service, photos, body, status, code):
+async def test_bad_photo_leaves_other_batch_parts_intact(service, photos, body, status, code):
     first, bad, last = parts_of(await send(service, photos[0], body, photos[1]))
 
     problem_of(bad, status, code)
@@ -211,27 +213,27 @@ async def test_a_bad_photo_spoils_no_other(service, photos, body, status, code):
     assert last.body == (await service.segment(photos[1])).content
 
 
-async def test_an_empty_file_is_one_bad_photo(service):
+async def test_empty_file_is_an_error_in_one_part(service):
     empty, good = parts_of(await send(service, b"", JPEG))
     problem_of(empty, 400, "missing_image")
     assert good.status == 200
 
 
-async def test_all_bad_is_still_an_answer_to_each(service):
+async def test_batch_of_bad_photos_answers_each(service):
     parts = parts_of(await send(service, TEXT, JPEG[:50], query="?output=cutout"))
     problem_of(parts[0], 415, "unsupported_image_type")
     problem_of(parts[1], 422, "undecodable_image")
 
 
-async def test_a_photo_without_a_person_is_refused_alone(service):
-    nobody = make_png(np.zeros((40, 60, 3), np.uint8))
-    refused, good = parts_of(await send(service, nobody, JPEG, query="?require_foreground=true"))
-    problem_of(refused, 422, "foreground_missing")
+async def test_require_foreground_rejects_single_batch_parts(service):
+    empty = make_png(np.zeros((40, 60, 3), np.uint8))
+    rejected, good = parts_of(await send(service, empty, JPEG, query="?require_foreground=true"))
+    problem_of(rejected, 422, "foreground_missing")
     assert good.status == 200
 
 
-async def test_names_are_those_that_were_sent_but_safe_and_different(service):
-    sent = [
+async def test_batch_file_names_are_safe_and_unique(service):
+    filenames = [
         "holiday.jpg",
         "../../etc/passwd",
         r"C:\photos\me.JPG",
@@ -241,7 +243,7 @@ async def test_names_are_those_that_were_sent_but_safe_and_different(service):
         'say "hi".jpg',
         "...",
     ]
-    files = [("image", (name, JPEG)) for name in sent]
+    files = [("image", (name, JPEG)) for name in filenames]
     parts = parts_of(await service.client.post(PATH, files=files))
     assert [part.filename for part in parts] == [
         "holiday.png",
@@ -255,10 +257,10 @@ async def test_names_are_those_that_were_sent_but_safe_and_different(service):
     ]
 
 
-async def pieces(*parts: bytes, then_stuck: bool = False) -> AsyncIterator[bytes]:
+async def chunks(*parts: bytes, then_stall: bool = False) -> AsyncIterator[bytes]:
     for part in parts:
         yield part
-    if then_stuck:
+    if then_stall:
         await asyncio.Event().wait()
 
 
@@ -267,50 +269,50 @@ def image_part(body: bytes = JPEG) -> bytes:
     return head + body + b"\r\n"
 
 
-async def send_pieces(
-    service: InProcess, *parts: bytes, then_stuck: bool = False
+async def send_chunks(
+    service: InProcess, *parts: bytes, then_stall: bool = False
 ) -> httpx.Response:
     return await service.client.post(
         PATH,
-        content=pieces(*parts, then_stuck=then_stuck),
+        content=chunks(*parts, then_stall=then_stall),
         headers={"content-type": "multipart/form-data; boundary=b"},
     )
 
 
-async def test_as_many_as_the_limit_are_answered(service):
+async def test_batch_at_the_image_limit_is_answered(service):
     assert len(parts_of(await send(service, *[JPEG] * 32))) == 32
 
 
-async def test_one_more_is_refused_when_it_begins(service):
-    """The body never ends: whoever waited for it would be too slow."""
-    answer = await send_pieces(service, *[image_part()] * 33, then_stuck=True)
+async def test_batch_above_the_image_limit_is_413(service):
+    """The body stalls, so the error must not wait for its end."""
+    answer = await send_chunks(service, *[image_part()] * 33, then_stall=True)
     document = refusal(answer, 413, "too_many_images")
     assert (document["limit"], document["actual"]) == (32, 33)
 
 
-async def test_body_too_large_is_refused_before_and_while_reading(settings_with):
+async def test_batch_body_above_the_limit_is_413(settings_with):
     async with in_process(settings_with(max_batch_body_bytes=5000)) as service:
         declared = refusal(await send(service, bytes(6000)), 413, "body_too_large")
         assert declared["limit"] == 5000
         assert declared["actual"] > 6000
-        arriving = await send_pieces(service, image_part(bytes(6000)), then_stuck=True)
-        refusal(arriving, 413, "body_too_large")
+        chunked = await send_chunks(service, image_part(bytes(6000)), then_stall=True)
+        refusal(chunked, 413, "body_too_large")
 
 
-async def test_one_image_too_large_is_refused_while_reading(settings_with):
+async def test_batch_image_above_the_limit_is_413(settings_with):
     async with in_process(settings_with(max_body_bytes=5000)) as service:
-        answer = await send_pieces(
-            service, image_part(bytes(5000)), image_part(bytes(5001)), then_stuck=True
+        answer = await send_chunks(
+            service, image_part(bytes(5000)), image_part(bytes(5001)), then_stall=True
         )
         document = refusal(answer, 413, "body_too_large")
         assert (document["limit"], document["actual"]) == (5000, 5001)
 
 
-async def test_a_body_that_never_ends_is_too_slow(settings_with):
+async def test_stalled_batch_body_is_408(settings_with):
     async with in_process(settings_with(read_timeout_s=0.05)) as service:
-        answer = await send_pieces(service, image_part(), then_stuck=True)
+        answer = await send_chunks(service, image_part(), then_stall=True)
         document = refusal(answer, 408, "body_too_slow")
-        # It may be 3.2 times as long as one image, and has so much longer.
+        # A batch may have 3.2 times the bytes of one image, and so 3.2 times the time.
         assert document["limit"] == pytest.approx(0.16)
 
 
@@ -323,11 +325,11 @@ async def test_a_body_that_never_ends_is_too_slow(settings_with):
         ("?output=cutout&format=jpeg", 406, "not_acceptable"),
     ],
 )
-async def test_what_is_wrong_for_all_refuses_the_whole(service, query, status, code):
+async def test_bad_batch_parameter_rejects_the_batch(service, query, status, code):
     refusal(await send(service, JPEG, JPEG, query=query), status, code)
 
 
-async def test_what_is_wrong_with_the_form_refuses_the_whole(service):
+async def test_bad_batch_form_rejects_the_batch(service):
     refusal(await send(service, JPEG, size="auto"), 400, "unknown_parameter")
     refusal(await send(service, output="mask"), 400, "missing_image")
     twice = [("image", ("a", JPEG))] + [("background_image", ("b", JPEG))] * 2
@@ -338,24 +340,24 @@ async def test_what_is_wrong_with_the_form_refuses_the_whole(service):
     refusal(await service.client.get(PATH), 405, "method_not_allowed")
 
 
-async def test_a_bad_background_refuses_the_whole(service):
+async def test_bad_batch_background_rejects_the_batch(service):
     answer = await send(service, JPEG, background_image=TEXT, output="composite")
     refusal(answer, 415, "unsupported_image_type")
 
 
 @pytest.mark.parametrize("accept", ["image/gif", "text/html"])
-async def test_nothing_that_we_make_is_accepted(service, accept):
+async def test_batch_without_acceptable_type_is_406(service, accept):
     refusal(await send(service, JPEG, accept=accept), 406, "not_acceptable")
 
 
-async def test_a_key_is_asked_for(settings_with):
+async def test_batch_needs_a_key(settings_with):
     async with in_process(settings_with(api_keys="sesame")) as service:
         refusal(await send(service, JPEG), 401, "unauthorized")
         service.client.headers["x-api-key"] = "sesame"
         assert len(parts_of(await send(service, JPEG))) == 1
 
 
-async def test_it_is_described(service):
+async def test_openapi_describes_the_batch_route(service):
     document = (await service.client.get("/openapi.json")).json()
     operation = document["paths"][PATH]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
@@ -365,12 +367,12 @@ async def test_it_is_described(service):
     assert (limits["batch_images"], limits["batch_body_bytes"]) == (32, 64 * 2**20)
 
 
-# What happens between arrival and answer.
+# Work between arrival and response.
 
 
 @pytest.fixture
-async def held(settings_with, gated) -> AsyncIterator[InProcess]:
-    """A ready service whose engine is shut; four photos of a batch may be in work."""
+async def blocked(settings_with, gated) -> AsyncIterator[InProcess]:
+    """A ready service with a blocked engine; it processes four photos of a batch at a time."""
     async with in_process(settings_with(engine="gated", workers=2)) as service:
         gated[0].gate.clear()
         gated[0].batch_sizes.clear()
@@ -378,29 +380,29 @@ async def held(settings_with, gated) -> AsyncIterator[InProcess]:
         gated[0].gate.set()
 
 
-async def test_each_photo_is_counted_by_the_answer_it_had(service):
+async def test_batch_photos_are_counted_by_outcome(service):
     registry = service.gateway.telemetry.registry
 
-    def counted(status: int, code: str) -> float:
+    def count(status: int, code: str) -> float:
         labels = {"status": str(status), "code": code}
         return registry.get_sample_value("silhouette_batch_photos_total", labels) or 0.0
 
     answers = ((200, "ok"), (415, "unsupported_image_type"), (400, "missing_image"))
-    before = [counted(*answer) for answer in answers]
+    before = [count(*answer) for answer in answers]
     parts = parts_of(await send(service, JPEG, TEXT, JPEG, b""))
     assert [part.status for part in parts] == [200, 415, 200, 400]
-    after = [counted(*answer) for answer in answers]
-    assert [now - then for now, then in zip(after, before, strict=True)] == [2, 1, 1]
+    after = [count(*answer) for answer in answers]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [2, 1, 1]
 
 
-async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with, gated):
-    """Twice as many as there are threads: while some run, as many others can share a run."""
+async def test_batch_photos_share_engine_runs(settings_with, gated):
+    """The concurrency is twice the threads: while one run works, the next can fill up."""
     settings = settings_with(engine="gated", workers=4, max_batch=4)
     async with in_process(settings) as service:
         engine = gated[0]
         engine.gate.clear()
         engine.batch_sizes.clear()
-        asking = asyncio.create_task(send(service, *[JPEG] * 20))
+        request = asyncio.create_task(send(service, *[JPEG] * 20))
         await engine.wait_for_batches(4)
         await until(lambda: service.gateway.photo_queue.running == 8)
         registry = service.gateway.telemetry.registry
@@ -413,25 +415,25 @@ async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with,
         assert service.gateway.photo_queue.running == 8
 
         engine.gate.set()
-        assert len(parts_of(await asking)) == 20
+        assert len(parts_of(await request)) == 20
         assert sum(engine.batch_sizes) == 20
         assert max(engine.batch_sizes) > 1
 
 
-async def test_one_failure_of_the_engine_is_one_part(held, gated):
+async def test_engine_failure_affects_one_batch_part(blocked, gated):
     gated[0].fail_next(EngineFailed("The engine failed."))
     gated[0].gate.set()
-    parts = parts_of(await send(held, *[JPEG] * 5))
+    parts = parts_of(await send(blocked, *[JPEG] * 5))
     assert sorted(part.status for part in parts) == [200] * 4 + [503]
     (failed,) = (part for part in parts if part.status == 503)
     assert problem_of(failed, 503, "engine_failed")["retryable"] is True
     assert failed.headers["retry-after"] == "1"
 
 
-async def test_an_unforeseen_failure_is_one_opaque_part(held, gated, caplog):
+async def test_unexpected_exception_is_one_opaque_batch_part(blocked, gated, caplog):
     gated[0].fail_next(ZeroDivisionError("secret /path"))
     gated[0].gate.set()
-    answer = await send(held, *[JPEG] * 5)
+    answer = await send(blocked, *[JPEG] * 5)
     parts = parts_of(answer)
     assert sorted(part.status for part in parts) == [200] * 4 + [500]
     (failed,) = (part for part in parts if part.status == 500)
@@ -440,8 +442,8 @@ async def test_an_unforeseen_failure_is_one_opaque_part(held, gated, caplog):
     assert "secret /path" in caplog.text
 
 
-async def test_the_deadline_is_that_of_each_photo(settings_with, gated):
-    """Two may be in work: all four would not be done in one deadline."""
+async def test_batch_deadline_applies_to_each_photo(settings_with, gated):
+    """Two photos run at a time, so four photos need more than one deadline."""
     settings = settings_with(engine="gated", workers=1, request_timeout_s=0.2)
     async with in_process(settings) as service:
         gated[0].gate.clear()
@@ -451,111 +453,112 @@ async def test_the_deadline_is_that_of_each_photo(settings_with, gated):
         await until(lambda: gated[0].running == 0)
         gated[0].gate.set()
         assert [part.status for part in parts_of(await send(service, *[JPEG] * 4))] == [200] * 4
-        await nothing_held(service)
+        await assert_released(service)
 
 
-async def test_photos_after_the_first_wait_for_room(settings_with):
+async def test_batch_photos_after_the_first_wait_for_pixels(settings_with):
     async with in_process(settings_with(max_pixels_in_flight=10_000)) as service:
         parts = parts_of(await send(service, *[JPEG] * 6))
         assert [part.status for part in parts] == [200] * 6
-        await nothing_held(service)
+        await assert_released(service)
 
 
-async def test_no_room_for_the_first_refuses_the_whole(settings_with, gated):
+async def test_full_photo_queue_rejects_the_batch(settings_with, gated):
     settings = settings_with(engine="gated", photos_at_once=1, queue_size=1)
     async with in_process(settings) as service:
         gated[0].gate.clear()
-        both = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
+        singles = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
         await until(lambda: service.gateway.photo_queue.queued == 1)
 
-        refused = await send(service, TEXT, JPEG)
-        refusal(refused, 503, "overloaded")
-        assert refused.headers["retry-after"] == "1"
+        rejected = await send(service, TEXT, JPEG)
+        refusal(rejected, 503, "overloaded")
+        assert rejected.headers["retry-after"] == "1"
 
         gated[0].gate.set()
-        await asyncio.gather(*both)
-        await nothing_held(service)
+        await asyncio.gather(*singles)
+        await assert_released(service)
 
 
-async def test_bytes_of_a_batch_count_like_all_others(settings_with, gated):
+async def test_batch_body_counts_against_the_memory_budget(settings_with, gated):
     settings = settings_with(engine="gated", max_body_bytes=len(JPEG))
     async with in_process(settings) as service:
         gated[0].gate.clear()
-        asking = asyncio.create_task(send(service, *[JPEG] * 15))
+        request = asyncio.create_task(send(service, *[JPEG] * 15))
         await until(lambda: service.gateway.photo_queue.running == 4)
 
         refusal(await service.segment(JPEG), 503, "overloaded")
 
         gated[0].gate.set()
-        assert len(parts_of(await asking)) == 15
-        await nothing_held(service)
+        assert len(parts_of(await request)) == 15
+        await assert_released(service)
 
 
-async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
+async def test_batch_work_is_cancelled_on_client_disconnect(blocked, gated):
     leave = asyncio.Event()
     body = image_part(JPEG) * 6 + b"--b--\r\n"
-    posted = post_and_leave(held, leave, PATH, body, "multipart/form-data; boundary=b")
-    request = asyncio.create_task(posted)
+    request = asyncio.create_task(
+        post_and_disconnect(blocked, leave, PATH, body, "multipart/form-data; boundary=b")
+    )
     await gated[0].wait_for_batches(1)
-    await until(lambda: held.gateway.photo_queue.running == 4)
+    await until(lambda: blocked.gateway.photo_queue.running == 4)
 
     leave.set()
     sent = await request
 
     assert [message["type"] for message in sent] == ["http.response.start"]
     await until(lambda: gated[0].running == 0)
-    await nothing_held(held)
-    metrics = (await held.client.get("/metrics")).text
+    await assert_released(blocked)
+    metrics = (await blocked.client.get("/metrics")).text
     assert f'code="client_gone",route="{PATH}",status="200"' in metrics
 
 
-async def test_a_drain_lets_a_batch_finish(held, gated):
-    asking = asyncio.create_task(send(held, *[JPEG] * 6))
+async def test_drain_waits_for_a_running_batch(blocked, gated):
+    request = asyncio.create_task(send(blocked, *[JPEG] * 6))
     await gated[0].wait_for_batches(1)
-    draining = asyncio.create_task(drain(held.gateway, PATIENCE_S))
+    draining = asyncio.create_task(drain(blocked.gateway, PATIENCE_S))
     await asyncio.sleep(0)
-    refusal(await send(held, JPEG), 503, "draining")
+    refusal(await send(blocked, JPEG), 503, "draining")
     assert not draining.done()
 
     gated[0].gate.set()
-    assert [part.status for part in parts_of(await asking)] == [200] * 6
+    assert [part.status for part in parts_of(await request)] == [200] * 6
     await draining
 
 
-async def test_a_drain_that_takes_too_long_fails_what_is_left(held, gated):
-    asking = asyncio.create_task(send(held, *[JPEG] * 6))
+async def test_drain_timeout_fails_remaining_batch_parts(blocked, gated):
+    request = asyncio.create_task(send(blocked, *[JPEG] * 6))
     await gated[0].wait_for_batches(1)
-    await drain(held.gateway, 0.01)
-    for part in parts_of(await asking):
+    await drain(blocked.gateway, 0.01)
+    for part in parts_of(await request):
         problem_of(part, 503, "draining")
-    await nothing_held(held)
+    await assert_released(blocked)
 
 
-async def test_tasks_do_not_pile_up(service):
+async def test_batch_leaves_no_tasks_behind(service):
     before = len(asyncio.all_tasks())
     await send(service, *[JPEG] * 10, TEXT)
     assert len(asyncio.all_tasks()) == before
 
 
-async def test_damaged_batch_is_answered_as_it_should_be(settings_with, mutations):
+async def test_damaged_batch_form_never_causes_a_500(settings_with, mutations):
     image = make_png(quadrants(8, 12))
     form = image_part(image) + image_part(image) + b"--b--\r\n"
     outcomes: collections.Counter[str] = collections.Counter()
     async with in_process(settings_with()) as service:
         for number in range(mutations // 4):
-            answer = await send_pieces(service, bent(form, number))
+            answer = await send_chunks(service, bent(form, number))
             if answer.status_code != 200:
                 assert answer.status_code in (400, 415), (number, answer.text)
-                outcomes["refused"] += 1
+                outcomes["rejected"] += 1
                 continue
             statuses = [part.status for part in parts_of(answer)]
             assert set(statuses) <= {200, 400, 415, 422}, number
             outcomes["ok" if set(statuses) == {200} else "some"] += 1
-        await nothing_held(service)
-    assert outcomes.keys() == {"refused", "ok", "some"}, outcomes
+        await assert_released(service)
+    assert outcomes.keys() == {"rejected", "ok", "some"}, outcomes
 
 
-# What only a real socket can show.
+# Behaviour on a real socket.
 
 
 def head_and_body(photos: list[bytes], query: str = "") -> bytes:
@@ -573,22 +576,22 @@ def connect(service: OnSocket) -> socket.socket:
     return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)
 
 
-def test_parts_leave_as_soon_as_they_are_done(settings_with, gated):
-    """The engine answers one photo and is shut again: its part is there, the next is in work."""
+def test_batch_part_is_sent_as_soon_as_it_is_done(settings_with, gated):
+    """The engine finishes one photo and blocks again: the first part arrives alone."""
     with on_socket(settings_with(engine="gated", workers=1)) as service:
         engine = gated[0]
         loop = service.server.servers[0].get_loop()
         engine.gate.clear()
         before = len(engine.batch_sizes)
 
-        async def let_one_through() -> None:
+        async def release_one() -> None:
             engine.gate.set()
             engine.gate.clear()
 
         with closing(connect(service)) as connection:
             connection.sendall(head_and_body([JPEG] * 3))
             service.wait(lambda: len(engine.batch_sizes) == before + 1)
-            asyncio.run_coroutine_threadsafe(let_one_through(), loop).result(PATIENCE_S)
+            asyncio.run_coroutine_threadsafe(release_one(), loop).result(PATIENCE_S)
             received = b""
             while not re.search(rb"X-Index: 0.*\r\n\r\n.*IEND", received, re.DOTALL):
                 received += connection.recv(65536)
@@ -598,8 +601,8 @@ def test_parts_leave_as_soon_as_they_are_done(settings_with, gated):
         service.wait(lambda: service.gateway.requests.count == 0)
 
 
-def test_a_client_that_takes_nothing_is_cut_off(settings_with):
-    """Nearly forty megabytes are for it, far more than what lies between it and us can hold."""
+def test_client_that_stops_reading_a_batch_is_disconnected(settings_with):
+    """The response has nearly 40 MB, far more than the socket buffers can hold."""
     noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)
     photo = make_png(noise)
     with on_socket(settings_with(request_timeout_s=3.0)) as service:

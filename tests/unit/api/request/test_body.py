@@ -16,7 +16,7 @@ from silhouette_seg.errors import (
 
 
 class FakeBody:
-    """A request whose body arrives in chunks; `then_stall` keeps the last one from coming."""
+    """A request with a body in chunks; with `then_stall` the body never ends."""
 
     def __init__(
         self, *chunks: bytes, headers: dict[str, str] | None = None, then_stall: bool = False

@@ -42,7 +42,7 @@ def test_documented_parameter_defaults_match_the_parser():
         assert parse_parameters({**others, name: default}) == parse_parameters(others), name
 
 
-def test_all_parameters_are_parsed_into_options():
+def test_parse_parameters_reads_every_parameter():
     options = parse_parameters(
         {
             "model": "rcrnet",

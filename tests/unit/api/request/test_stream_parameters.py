@@ -179,7 +179,7 @@ class TestBackgroundImage:
         blurred = await parser.parse({"background": "blur:5"}, feathered)
         assert (blurred.picture, blurred.render.background) == (None, Blur(5))
 
-    async def test_two_stream_backgrounds_are_rejected(self, parser):
+    async def test_second_stream_background_is_rejected(self, parser):
         given = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
         with pytest.raises(BadParameter, match="twice"):
             await parser.parse(given)
@@ -191,7 +191,7 @@ class TestBackgroundImage:
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     )
 )
-async def test_any_stream_parameters_parse_or_are_rejected(parser, given):
+async def test_stream_parameters_of_any_value_parse_or_raise(parser, given):
     try:
         options = await parser.parse(given)
     except ServiceError:
