@@ -1,6 +1,5 @@
 """Client errors: each has its status and code, and the service keeps working."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -9,11 +8,10 @@ import pytest
 from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, problem, refusal
+from tests.support.bad_images import BAD_IMAGES
 from tests.support.images import (
     TEXT,
-    make_animated,
     make_bomb,
-    make_gif,
     make_jpeg,
     make_png,
     make_png16,
@@ -32,21 +30,6 @@ async def resources_are_released(service) -> AsyncIterator[None]:
     assert service.gateway.photo_queue.running_pixels == 0
     assert service.gateway.body_memory.reserved == 0
     picture(await service.segment(JPEG))
-
-
-BAD_IMAGES = {
-    "text named jpg": (TEXT, 415, "unsupported_image_type"),
-    "gif": (make_gif(), 415, "unsupported_image_type"),
-    "animated gif": (make_animated("GIF"), 415, "unsupported_image_type"),
-    "animated webp": (make_animated("WEBP"), 422, "too_many_frames"),
-    "apng": (make_animated("PNG"), 422, "too_many_frames"),
-    "truncated jpeg": (make_jpeg()[:-2000], 422, "undecodable_image"),
-    "only the start of a jpeg": (make_jpeg()[:3], 422, "undecodable_image"),
-    "truncated png": (make_png()[:-2000], 422, "undecodable_image"),
-    "bomb of 50k x 50k": (make_bomb(), 422, "side_too_long"),
-    "bomb within the side": (make_bomb(16_000, 16_000), 422, "too_many_pixels"),
-    "extreme aspect": (make_png(np.zeros((2, 102, 3), np.uint8)), 422, "aspect_too_extreme"),
-}
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
@@ -144,59 +127,6 @@ async def test_second_background_is_rejected(service):
 )
 async def test_wrong_content_type_is_rejected(service, content_type, status, code):
     refusal(await service.segment(JPEG, content_type=content_type), status, code)
-
-
-async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-
-
-BODY_ROUTES = {
-    "/v1/segment": "image/jpeg",
-    "/v1/segment/batch": "multipart/form-data; boundary=b",
-    "/v1/webrtc": "application/sdp",
-    "/v1.0/removebg": "application/json",
-    "/v2/models/connectnet/infer": "application/octet-stream",
-}
-"""Every route that reads a body, with a media type that it accepts."""
-
-
-@pytest.fixture
-async def coded_errors(service):
-    """Posts a body and returns the status and the code that the metrics count."""
-    registry = service.gateway.telemetry.registry
-
-    def counts() -> dict[str, float]:
-        samples = next(
-            metric.samples for metric in registry.collect() if metric.name == "silhouette_requests"
-        )
-        return {
-            sample.labels["code"]: sample.value
-            for sample in samples
-            if sample.name.endswith("_total")
-        }
-
-    async def post(path: str, headers: dict[str, str]) -> tuple[int, set[str]]:
-        before = counts()
-        headers = {"content-type": BODY_ROUTES[path]} | headers
-        answer = await service.client.post(path, content=chunks(JPEG), headers=headers)
-        codes = {code for code, count in counts().items() if count != before.get(code, 0)}
-        return answer.status_code, codes
-
-    return post
-
-
-@pytest.mark.parametrize("path", BODY_ROUTES)
-async def test_compressed_body_is_415_on_every_route(coded_errors, path):
-    answer = await coded_errors(path, {"content-encoding": "gzip"})
-    assert answer == (415, {"unsupported_media_type"})
-
-
-@pytest.mark.parametrize("length", ["-1", "1e3", "9" * 5000, ""])
-@pytest.mark.parametrize("path", BODY_ROUTES)
-async def test_content_length_without_number_is_400_on_every_route(coded_errors, path, length):
-    answer = await coded_errors(path, {"content-length": length})
-    assert answer == (400, {"malformed_body"})
 
 
 def form_of(*parts: bytes, end: bytes = b"--b--\r\n") -> bytes:
@@ -358,54 +288,6 @@ async def test_options_answers_the_allowed_methods(service, path):
     answer = await service.client.options(path)
     assert answer.status_code == 204
     assert "OPTIONS" in answer.headers["allow"]
-
-
-class TestBodySize:
-    @pytest.fixture
-    async def service(self, settings_with):
-        async with in_process(settings_with(max_body_bytes=len(JPEG))) as running:
-            yield running
-
-    async def test_body_at_the_size_limit_is_processed(self, service):
-        picture(await service.segment(JPEG))
-        picture(await service.form(("image", JPEG)))
-
-    async def test_body_above_the_size_limit_is_413(self, service):
-        document = refusal(await service.segment(JPEG + b"\0"), 413, "body_too_large")
-        assert (document["limit"], document["actual"]) == (len(JPEG), len(JPEG) + 1)
-        refusal(await service.form(("image", JPEG + b"\0")), 413, "body_too_large")
-
-    async def test_body_above_its_content_length_is_413(self, service):
-        answer = await service.client.post(
-            "/v1/segment",
-            content=chunks(JPEG, JPEG),
-            headers={"content-type": "image/jpeg", "content-length": "10"},
-        )
-        refusal(answer, 413, "body_too_large")
-
-    async def test_chunked_body_above_the_limit_is_413(self, service):
-        answer = await service.client.post(
-            "/v1/segment", content=chunks(JPEG, b"\0"), headers={"content-type": "image/jpeg"}
-        )
-        refusal(answer, 413, "body_too_large")
-
-
-class TestSlowBody:
-    @pytest.fixture
-    async def service(self, settings_with):
-        async with in_process(settings_with(read_timeout_s=0.05)) as running:
-            yield running
-
-    async def test_stalled_body_is_408(self, service):
-        async def stalled() -> AsyncIterator[bytes]:
-            yield JPEG[:100]
-            await asyncio.Event().wait()
-
-        answer = await service.client.post(
-            "/v1/segment", content=stalled(), headers={"content-type": "image/jpeg"}
-        )
-        document = refusal(answer, 408, "body_too_slow")
-        assert document["retryable"] is True
 
 
 async def test_problem_documents_share_one_shape(service):
