@@ -25,7 +25,7 @@ from silhouette_seg.settings import Settings
 from silhouette_seg.streaming import protocol
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.visit import FLAGS, Visit
-from tests.support.images import make
+from tests.support.images import make, quadrants
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -237,6 +237,27 @@ def test_camera_comes_back_before_what_is_asked_for(transport, visit_to, running
     assert re.search(r"Sent\s+\d+...\d+, \d", live.page.inner_text("#figures"))
     live.page.get_by_role("button", name="Stop").click()
     live.off()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_live_tab_after_a_photo_shows_its_stage(viewport, visit_to, running):
+    live = visit_to(running, viewport=viewport)
+    empty = live.page.locator("#live-stage").bounding_box()
+    live.page.get_by_role("tab", name="Photo").click()
+    live.visit.choose(make("PNG", quadrants()))
+    live.visit.finished()
+    live.page.get_by_role("tab", name="Live").click()
+
+    assert live.page.get_by_role("button", name="Start the camera").is_visible()
+    assert live.page.locator("#live-stage").bounding_box() == empty
+    live.start()
+    live.live()
+    live.page.get_by_role("button", name="Stop").click()
+    live.off()
+    live.page.get_by_role("tab", name="Photo").click()
+
+    assert live.page.is_visible("#frame")
+    assert not live.page.locator("#stage .drop").is_visible()
 
 
 def test_figures_count_frames_and_times(visit_to, running):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES
 from tests.integration.conftest import in_process
@@ -83,7 +84,25 @@ async def test_sixteen_bit_png_is_processed(settings_with, channels):
 
 async def test_problem_document_reports_limit_and_actual(service):
     pixels = refusal(await service.segment(make_bomb(16_000, 16_000)), 422, "too_many_pixels")
-    assert (pixels["limit"], pixels["actual"]) == (50_000_000, 256_000_000)
+    assert (pixels["limit"], pixels["actual"]) == (64_000_000, 256_000_000)
+
+
+async def test_phone_photo_with_50_megapixels_is_processed(service):
+    photo = make_jpeg(Image.new("RGB", (8160, 6144), (200, 30, 30)))
+    assert picture(await service.segment(photo)).shape == (6144, 8160)
+
+
+async def test_photo_above_the_pixel_limit_is_rejected(service):
+    over = make_jpeg(Image.new("L", (8000, 8001)))
+    document = refusal(await service.segment(over), 422, "too_many_pixels")
+    assert (document["limit"], document["actual"]) == (64_000_000, 64_008_000)
+
+
+async def test_body_above_the_default_limit_is_413(service):
+    whole = JPEG + bytes(32 * 2**20 - len(JPEG))
+    picture(await service.segment(whole))
+    document = refusal(await service.segment(whole + b"\0"), 413, "body_too_large")
+    assert document["limit"] == 33_554_432
 
 
 async def test_body_without_image_is_missing_image(service):

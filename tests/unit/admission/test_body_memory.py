@@ -19,9 +19,14 @@ def test_body_memory_is_released_at_the_end_of_a_reservation():
 
 def test_body_memory_is_released_after_an_error():
     budget = BodyMemoryBudget(100)
-    with pytest.raises(ZeroDivisionError), budget.reservation() as reserve:
-        reserve(30)
-        raise ZeroDivisionError
+
+    def fail_while_holding_memory() -> None:
+        with budget.reservation() as reserve:
+            reserve(30)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_while_holding_memory()
     assert budget.reserved == 0
 
 
