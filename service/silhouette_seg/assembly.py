@@ -182,7 +182,7 @@ def batch_limits(settings: Settings, workers: int) -> BatchLimits:
         form_bytes=settings.max_batch_body_bytes,
         image_bytes=settings.max_body_bytes,
         read_timeout_s=settings.read_timeout_s * size_ratio,
-        at_once=2 * workers,
+        concurrency=2 * workers,
     )
 
 

@@ -15,7 +15,7 @@ from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
 from tests.faults.metrics import Metrics
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process
-from tests.integration.leaving import post_and_leave
+from tests.integration.disconnecting_client import post_and_disconnect
 from tests.integration.pictures import picture, refusal
 from tests.support.images import make_jpeg, quadrants
 
@@ -157,7 +157,7 @@ async def test_disconnected_clients_do_not_count_as_failures(service, engine, me
     for number in range(FAILURE_THRESHOLD):
         leave = asyncio.Event()
         before = len(engine.batch_sizes)
-        post = asyncio.create_task(post_and_leave(service, leave, "/v1/segment", JPEG))
+        post = asyncio.create_task(post_and_disconnect(service, leave, "/v1/segment", JPEG))
         async with asyncio.timeout(PATIENCE_S):
             await engine.wait_for_batches(before + 1)
         leave.set()
