@@ -17,8 +17,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from silhouette_seg.assembly import MAX_BODIES_IN_MEMORY
 from silhouette_seg.engine.base import is_degraded
-from silhouette_seg.engine.triton import provider_of_config
+from silhouette_seg.engine.triton_model_config import provider_of
 from silhouette_seg.server.server import CLOSE_TIMEOUT_S
 from silhouette_seg.settings import PREFIX, Settings
 from tests.support.config_lint import parse
@@ -262,7 +263,7 @@ def test_gpu_file_switches_the_gateway_over():
 def test_gateway_asks_for_the_device_that_triton_is_told_to_use(environment, device, file):
     assert environment["SILHOUETTE_DEVICE"] == device
     configured = (ROOT / "model_repository/connectnet" / file).read_text()
-    assert provider_of_config(parse(configured)) == f"triton:{device}"
+    assert provider_of(parse(configured)) == f"triton:{device}"
 
 
 @pytest.mark.parametrize(
@@ -355,6 +356,24 @@ def test_pods_have_time_to_finish(name, work_s):
     [container] = pod(name)["containers"]
     asleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod(name)["terminationGracePeriodSeconds"] > asleep_s + work_s
+
+
+def test_gateway_pod_has_memory_for_the_largest_photo():
+    """Figures of docs/settings.md: a WebP in colours, and as many bodies as may be held."""
+    [container] = pod("gateway")["containers"]
+    limit = container["resources"]["limits"]["memory"]
+    settings = Settings.model_fields
+    ready, bytes_a_pixel = 250 * 10**6, 38
+    photo = bytes_a_pixel * settings["max_pixels"].default
+    bodies = MAX_BODIES_IN_MEMORY * settings["max_body_bytes"].default
+    assert limit.endswith("Gi")
+    assert ready + photo + bodies < int(limit.removesuffix("Gi")) * 2**30
+
+
+def test_memory_alert_is_below_the_limit_of_the_pod():
+    [container] = pod("gateway")["containers"]
+    gibibytes = container["resources"]["limits"]["memory"].removesuffix("Gi")
+    assert f"> 0.9 * {gibibytes} * 2 ^ 30" in (DEPLOY / "prometheus/alerts.yml").read_text()
 
 
 @pytest.mark.parametrize("name", ["gateway", "triton"])

@@ -183,6 +183,6 @@ def _parse_smoothing(text: str | None) -> float:
     if text is None:
         return DEFAULT_SMOOTHING
     try:
-        return float(str(STREAM_PARAMETERS["smoothing"].read(text)))
+        return float(str(STREAM_PARAMETERS["smoothing"].parse(text)))
     except ValueError as error:
         fail(f"smoothing: {error}")

@@ -4,14 +4,13 @@ from typing import Any
 
 from pydantic import Field
 
+from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.api.open_inference.codec import BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_SIZE
 from silhouette_seg.api.openapi import BINARY, error_classes
-from silhouette_seg.api.request.negotiation import JSON
 from silhouette_seg.api.schemas import JsonModel
 from silhouette_seg.spec import DATATYPES
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-OCTET_STREAM = "application/octet-stream"
 
 
 class ServerMetadata(JsonModel):

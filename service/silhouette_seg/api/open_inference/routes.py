@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway, gateway_of, require_key
+from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.api.open_inference.codec import (
     InferResponse,
     decode_request,
@@ -17,7 +18,6 @@ from silhouette_seg.api.open_inference.codec import (
 from silhouette_seg.api.open_inference.openapi import (
     HEADER_LENGTH,
     INFER_RESPONSES,
-    OCTET_STREAM,
     ModelMetadata,
     ServerMetadata,
     TensorMetadata,
@@ -25,12 +25,10 @@ from silhouette_seg.api.open_inference.openapi import (
     error_responses,
     path_parameters,
 )
-from silhouette_seg.api.request.body import read_body
+from silhouette_seg.api.request.body import parse_byte_count, read_body
 from silhouette_seg.api.request.disconnect import run_until_disconnect
-from silhouette_seg.api.request.negotiation import JSON
-from silhouette_seg.errors import MalformedBody, UnknownModel
-from silhouette_seg.pipeline.domain_router import FaceRouter
-from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.errors import UnknownModel
+from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.spec import TensorSpec
 from silhouette_seg.telemetry import server_timing
 
@@ -38,10 +36,6 @@ SERVER_NAME = "silhouette"
 EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "onnxruntime_onnx"
 """Format of the model files, which is the same for every engine."""
-MAX_LENGTH_DIGITS = 19
-"""Digits of `Inference-Header-Content-Length`; longer numbers are rejected unparsed."""
-
-Model = Segmenter | FaceRouter
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 REQUIRES_KEY = [Depends(require_key)]
@@ -159,19 +153,19 @@ async def infer(request: Request) -> Response:
         body = await read_body(
             request,
             None,
-            limit=gateway.upload_limits.image_bytes,
+            max_bytes=gateway.upload_limits.image_bytes,
             timeout_s=gateway.upload_limits.read_timeout_s,
             reserve=reserve,
         )
         return await run_until_disconnect(
             request,
             _infer(gateway, model, body, header_length),
-            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
+            timeout_s=gateway.timeouts.remaining_s(arrived),
         )
 
 
 async def _infer(
-    gateway: Gateway, model: Model, body: bytes, header_length: int | None
+    gateway: Gateway, model: ServedModel, body: bytes, header_length: int | None
 ) -> Response:
     started = perf_counter()
     infer_request = await gateway.photo_pool.run_in_thread(
@@ -207,7 +201,7 @@ def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
     return TensorMetadata(name=tensor.name, datatype=tensor.datatype, shape=[-1, *tensor.row_shape])
 
 
-def _find_model(request: Request) -> Model:
+def _find_model(request: Request) -> ServedModel:
     """Returns the model that the path names. Raises UnknownModel."""
     name, version = request.path_params["model"], request.path_params.get("version")
     served = {model.spec.name: model for model in gateway_of(request).registry.models}
@@ -220,12 +214,8 @@ def _find_model(request: Request) -> Model:
 
 
 def _header_length(request: Request) -> int | None:
-    value = request.headers.get(HEADER_LENGTH)
-    if value is None:
-        return None
-    if not (value.isascii() and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS):
-        raise MalformedBody(f"{HEADER_LENGTH} is not a number.")
-    return int(value)
+    text = request.headers.get(HEADER_LENGTH)
+    return None if text is None else parse_byte_count(HEADER_LENGTH, text)
 
 
 async def _check_ready(gateway: Gateway) -> None:

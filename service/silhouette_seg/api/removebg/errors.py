@@ -2,6 +2,7 @@
 
 import json
 
+from silhouette_seg.api.problem_details import detail_with_limit
 from silhouette_seg.api.removebg.parameters import FIELDS
 from silhouette_seg.errors import (
     AmbiguousSource,
@@ -20,7 +21,7 @@ from silhouette_seg.errors import (
     UnsupportedImageType,
 )
 
-PATH_PREFIX = "/v1.0"
+PATH = "/v1.0"
 """Errors of every path below it have remove.bg's shape."""
 
 _ERROR_CODES: dict[type[ServiceError], tuple[int, str]] = {
@@ -49,14 +50,11 @@ Other parameters have the code `invalid_<name>`; an unknown name has `invalid_pa
 """
 
 
-def to_removebg_error(error: ServiceError) -> tuple[int, str]:
+def error_body(error: ServiceError) -> tuple[int, str]:
     """Returns the status and the JSON body."""
     status, code, title = _status_code_title(error)
-    detail = error.detail
-    if error.limit is not None:
-        actual = "" if error.actual is None else f", got {error.actual:.15g}"
-        detail = f"{detail.rstrip('.')} (limit {error.limit:.15g}{actual})."
-    return status, json.dumps({"errors": [{"title": title, "code": code, "detail": detail}]})
+    entry = {"title": title, "code": code, "detail": detail_with_limit(error)}
+    return status, json.dumps({"errors": [entry]})
 
 
 def _status_code_title(error: ServiceError) -> tuple[int, str, str]:

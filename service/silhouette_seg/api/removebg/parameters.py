@@ -97,7 +97,7 @@ class Parameters:
 class FieldSpec:
     """Parser and documentation of one field of the body."""
 
-    read: Callable[[str], object]
+    parse: Callable[[str], object]
     """Parses the text of the field. Raises ValueError, or a ServiceError of its own."""
     description: str
     default: str = ""
@@ -145,7 +145,7 @@ def _to_parameters(values: dict[str, Any], *, has_background_file: bool) -> Para
 
 def _read(name: str, text: str) -> object:
     try:
-        return FIELDS[name].read(text)
+        return FIELDS[name].parse(text)
     except ValueError as error:
         raise BadParameter(f"{name}: {error}") from None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve
+from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED, media_type_of
 from silhouette_seg.api.removebg.bodies import (
     IMAGE_BASE64,
     MAX_BYTES_WITHOUT_PHOTO,
@@ -14,20 +15,12 @@ from silhouette_seg.api.removebg.bodies import (
     parse_json,
     unique_fields,
 )
-from silhouette_seg.api.request.body import read_body
+from silhouette_seg.api.request.body import read_body, read_form
 from silhouette_seg.api.request.multipart import MultipartReader, Part
-from silhouette_seg.api.request.negotiation import JSON
-from silhouette_seg.api.request.uploads import (
-    FORM,
-    UploadLimits,
-    is_empty_file_input,
-    media_type_of,
-    read_form,
-)
+from silhouette_seg.api.request.uploads import UploadLimits, is_empty_file_input
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
 from silhouette_seg.runtime.thread_pool import ThreadPool
 
-URLENCODED = "application/x-www-form-urlencoded"
 IMAGE_FILE = "image_file"
 BACKGROUND_FILE = "bg_image_file"
 FILE_FIELDS = (IMAGE_FILE, BACKGROUND_FILE, IMAGE_BASE64)
@@ -48,20 +41,18 @@ async def read_removebg_upload(
 ) -> RemovebgUpload:
     """Reads the whole body. `limits` bound the decoded photo; its base64 may be longer.
 
-    Raises the errors of `read_photo_upload` and `read_body`, and BadParameter for invalid base64.
+    Raises the errors of `read_form` and `read_body`, and BadParameter for invalid base64.
     """
     kind = media_type_of(request.headers.get("content-type", ""))
-    if kind not in (FORM, JSON, URLENCODED):
-        raise UnsupportedMediaType(f"Send {FORM}, {JSON} or {URLENCODED}.")
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
-    if kind == FORM:
+    if kind not in (FORM_DATA, JSON, URLENCODED):
+        raise UnsupportedMediaType(f"Send {FORM_DATA}, {JSON} or {URLENCODED}.")
+    if kind == FORM_DATA:
         parts = await _read_multipart(request, limits, reserve)
         return await pool.run_in_thread(parse_multipart, parts, limits.image_bytes)
     body = await read_body(
         request,
         kind,
-        limit=_max_encoded_bytes(limits.image_bytes),
+        max_bytes=_max_encoded_bytes(limits.image_bytes),
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )
@@ -104,12 +95,16 @@ async def _read_multipart(request: Request, limits: UploadLimits, reserve: Reser
     image_bytes, encoded_bytes = limits.image_bytes, _max_encoded_bytes(limits.image_bytes)
     reader = MultipartReader(
         request.headers["content-type"],
-        files={IMAGE_FILE: image_bytes, BACKGROUND_FILE: image_bytes, IMAGE_BASE64: encoded_bytes},
+        max_file_bytes={
+            IMAGE_FILE: image_bytes,
+            BACKGROUND_FILE: image_bytes,
+            IMAGE_BASE64: encoded_bytes,
+        },
     )
     return await read_form(
         request,
         reader,
-        limit=limits.form_bytes + encoded_bytes,
+        max_bytes=limits.form_bytes + encoded_bytes,
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
-from silhouette_seg.api.photo_response import read_source
+from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
+from silhouette_seg.api.photo_response import read_image_file
 from silhouette_seg.api.removebg.bodies import IMAGE_BASE64
 from silhouette_seg.api.removebg.parameters import FIELDS, Parameters, parse_fields
 from silhouette_seg.api.removebg.rendering import (
@@ -29,17 +30,17 @@ from silhouette_seg.api.removebg.rendering import (
 from silhouette_seg.api.removebg.request import (
     BACKGROUND_FILE,
     IMAGE_FILE,
-    URLENCODED,
     read_removebg_upload,
 )
 from silhouette_seg.api.request.disconnect import run_until_disconnect
-from silhouette_seg.api.request.negotiation import JSON
 from silhouette_seg.api.request.parameters import parse_parameters
-from silhouette_seg.api.request.uploads import FORM, UploadedImage
+from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.errors import UnknownParameter
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.photo import ImageFile
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.pipeline.timings import Stopwatch
 from silhouette_seg.telemetry import server_timing
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, decode
 from silhouette_seg.vision.geometry import Size
@@ -115,7 +116,7 @@ def _request_schema() -> dict[str, Any]:
     }
     text = {"type": "object", "properties": encoded | fields, "additionalProperties": False}
     form = text | {"properties": files | encoded | fields}
-    content = {FORM: form, JSON: text, URLENCODED: text}
+    content = {FORM_DATA: form, JSON: text, URLENCODED: text}
     return {
         "requestBody": {
             "required": True,
@@ -195,7 +196,7 @@ async def removebg(request: Request) -> Response:
         return await run_until_disconnect(
             request,
             _respond(gateway, job, as_json=accepts_json_only(request.headers.get("accept"))),
-            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
+            timeout_s=gateway.timeouts.remaining_s(arrived),
         )
 
 
@@ -206,7 +207,7 @@ def accepts_json_only(accept: str | None) -> bool:
 
 
 def _read_source(gateway: Gateway, data: bytes) -> ImageFile:
-    return read_source(UploadedImage(data, digest=""), gateway.image_limits)
+    return read_image_file(UploadedImage(data, digest=""), gateway.image_limits)
 
 
 async def _respond(gateway: Gateway, job: RemovalJob, *, as_json: bool) -> Response:
@@ -214,9 +215,9 @@ async def _respond(gateway: Gateway, job: RemovalJob, *, as_json: bool) -> Respo
     async with gateway.photo_queue.slot(
         Workload((segmenter.spec.name, "removebg"), job.pixels)
     ) as waited_s:
-        result, matte, stages = await _run_job(segmenter, job)
+        result, matte, stages = await segmenter.run(RemoveBgTask(job))
         stages["queue"] += waited_s
-        gateway.telemetry.observe_image(segmenter.spec.name, stages, matte)
+        gateway.telemetry.observe_image(segmenter.spec.name, stages, measurements_of(matte))
         headers = _headers(segmenter, job, result) | {"Server-Timing": server_timing(stages)}
         if as_json:
             body = await gateway.photo_pool.run_in_thread(_json_document, result)
@@ -224,35 +225,35 @@ async def _respond(gateway: Gateway, job: RemovalJob, *, as_json: bool) -> Respo
         return Response(result.body, headers=headers, media_type=result.media_type)
 
 
-async def _run_job(
-    segmenter: Segmenter, job: RemovalJob
-) -> tuple[RemovalResult, Matte, dict[str, float]]:
-    """Returns the encoded result, its matte, and the seconds of each stage by name."""
-    background: Frame | None = None
+class RemoveBgTask:
+    """Frame task of a job: returns the result, its matte, and the seconds of each stage by name."""
 
-    def load(min_size: Size) -> Frame:
-        nonlocal background
-        if job.background is not None:
-            background = decode(job.background.data, job.background.header)
-        return decode_photo(job, min_size)
+    def __init__(self, job: RemovalJob) -> None:
+        self._job = job
+        self._background: Frame | None = None
 
-    def finish(photo: Frame, matte: Matte) -> tuple[RemovalResult, Matte, dict[str, float]]:
-        started = perf_counter()
+    def decode(self, min_size: Size) -> Frame:
+        """Decodes the background, and then the photo with at least `min_size` pixels."""
+        background = self._job.background
+        if background is not None:
+            self._background = decode(background.data, background.header)
+        return decode_photo(self._job, min_size)
+
+    def render(self, frame: Frame, matte: Matte) -> tuple[RemovalResult, Matte, dict[str, float]]:
+        """Renders and encodes the result. Raises the errors of `render_result`."""
+        job, watch = self._job, Stopwatch()
         image, box = render_result(
             job.parameters,
             job.options,
-            downscaled(photo),
-            background,
+            downscaled(frame),
+            self._background,
             matte,
             job.photo_hw,
             job.max_pixels,
         )
-        rendered = perf_counter()
+        render_s = watch.lap()
         result = encode_result(image, box, job.parameters.encoding)
-        stages = matte.timings.response_stages(rendered - started, perf_counter() - rendered)
-        return result, matte, stages
-
-    return await segmenter.run(load, finish)
+        return result, matte, matte.timings.response_stages(render_s, encode_s=watch.lap())
 
 
 def decode_photo(job: RemovalJob, min_size: Size) -> Frame:
