@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.spec import load_spec
 from tests.integration.conftest import in_process, on_socket
@@ -88,6 +89,7 @@ def reference(service, four_models):
 
 @pytest.fixture
 async def default_service(settings_with):
+    """Starts a service that serves `connectnet` alone."""
     async with in_process(settings_with()) as running:
         yield running
         check_idle(running)
@@ -99,10 +101,9 @@ def infer_path(name):
 
 async def test_server_metadata_names_version_and_extensions(service):
     metadata = (await service.client.get("/v2")).json()
-    version = service.gateway.version
     assert metadata == {
         "name": "silhouette",
-        "version": version,
+        "version": service.gateway.version,
         "extensions": ["binary_tensor_data"],
     }
 
@@ -186,12 +187,12 @@ async def test_output_equals_that_of_the_engine(service, reference, name, rows):
 
 
 async def test_concurrent_requests_get_their_own_rows(service, reference):
-    asked = [random_inputs(tiny_spec("md_trisenet"), 1 + seed % 4, seed) for seed in range(24)]
-    bodies = [json_request(inputs, id=str(seed)) for seed, inputs in enumerate(asked)]
+    requests = [random_inputs(tiny_spec("md_trisenet"), 1 + seed % 4, seed) for seed in range(24)]
+    bodies = [json_request(inputs, id=str(seed)) for seed, inputs in enumerate(requests)]
     answers = await asyncio.gather(
         *(infer(service, body, infer_path("md_trisenet")) for body in bodies)
     )
-    for seed, (inputs, answer) in enumerate(zip(asked, answers, strict=True)):
+    for seed, (inputs, answer) in enumerate(zip(requests, answers, strict=True)):
         assert parse_response(answer)["id"] == str(seed)
         np.testing.assert_array_equal(parse_output(answer), await reference("md_trisenet", inputs))
 
@@ -207,8 +208,8 @@ async def test_response_names_id_model_and_output(default_service):
 
 @pytest.mark.parametrize("binary", [False, True])
 async def test_output_is_binary_on_request(default_service, binary):
-    wanted = [{"name": "alpha", "parameters": {"binary_data": binary}}]
-    answer = await infer(default_service, json_request(IMAGE, outputs=wanted))
+    outputs = [{"name": "alpha", "parameters": {"binary_data": binary}}]
+    answer = await infer(default_service, json_request(IMAGE, outputs=outputs))
     np.testing.assert_array_equal(parse_output(answer), IMAGE["image"][..., 0])
     assert (LENGTH_HEADER in answer.headers) is binary
 
@@ -231,7 +232,7 @@ async def test_media_type_of_the_body_is_ignored(default_service, media_type):
 
 async def test_server_timing_lists_the_stages(default_service):
     timing = (await infer(default_service)).headers["server-timing"]
-    assert [each.partition(";")[0] for each in timing.split(", ")] == [
+    assert [entry.partition(";")[0] for entry in timing.split(", ")] == [
         "decode",
         "queue",
         "infer",
@@ -347,16 +348,11 @@ async def test_openapi_describes_every_route(default_service):
                 schema = answer["content"]["application/json"]["schema"]
                 assert schema == {"$ref": "#/components/schemas/InferenceError"}
     operation = paths["/v2/models/{model}/infer"]["post"]
-    assert operation["requestBody"]["content"].keys() == {
-        "application/json",
-        "application/octet-stream",
-    }
-    assert (
-        operation["responses"]["200"]["content"].keys()
-        == operation["requestBody"]["content"].keys()
-    )
+    response, media_types = operation["responses"]["200"], {JSON, OCTET_STREAM}
+    assert operation["requestBody"]["content"].keys() == media_types
+    assert response["content"].keys() == media_types
     assert LENGTH_HEADER in {item["name"] for item in operation["parameters"]}
-    assert LENGTH_HEADER in operation["responses"]["200"]["headers"]
+    assert LENGTH_HEADER in response["headers"]
 
 
 async def test_openapi_schemas_fit_real_messages(default_service):
@@ -364,15 +360,12 @@ async def test_openapi_schemas_fit_real_messages(default_service):
     operation = document["paths"]["/v2/models/{model}/infer"]["post"]
     request = json.loads(json_request(IMAGE, id="x", outputs=[{"name": "alpha"}]))
     answer = (await infer(default_service, json_request(IMAGE, id="x"))).json()
-    for sent, described_by in (
-        (request, operation["requestBody"]["content"]["application/json"]["schema"]),
-        (answer, operation["responses"]["200"]["content"]["application/json"]["schema"]),
-    ):
-        fits(sent, described_by)
+    check_schema(request, operation["requestBody"]["content"][JSON]["schema"])
+    check_schema(answer, operation["responses"]["200"]["content"][JSON]["schema"])
 
 
-def fits(value, schema):
-    """Asserts the little of JSON schema that these use: types, names, members."""
+def check_schema(value, schema):
+    """Asserts the part of JSON schema that these schemas use: types, enums and members."""
     types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
     if "type" not in schema:
         return
@@ -381,7 +374,7 @@ def fits(value, schema):
     if isinstance(value, dict):
         assert set(schema.get("required", ())) <= value.keys() <= schema["properties"].keys()
         for name, item in value.items():
-            fits(item, schema["properties"][name])
+            check_schema(item, schema["properties"][name])
     if isinstance(value, list):
         for item in value:
-            fits(item, schema["items"])
+            check_schema(item, schema["items"])
