@@ -14,6 +14,7 @@ from silhouette_seg.errors import ServiceError
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.runtime.extras import is_installed, missing_module
 from silhouette_seg.settings import Settings
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.telemetry import Telemetry
@@ -103,6 +104,8 @@ class Bench:
         self, task: Task, on_progress: Callable[[float, float | None], None]
     ) -> Failure | None:
         """Tells `on_progress` of the seconds that are done, and of how many where that is known."""
+        if not is_installed("av"):
+            return Failure(task.photo, missing_module("av", "Videos", "video"))
         from silhouette_seg.video import VideoError, segment_video, writer_for
 
         try:
