@@ -70,7 +70,7 @@ def build_job(resolved: ResolvedRequest, photo: ImageFile, picture: ImageFile | 
         photo=photo,
         options=resolved.options.render,
         format=resolved.representation.image,
-        picture=picture,
+        background=picture,
         domain=resolved.options.domain,
     )
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from silhouette_seg.engine.base import DEADLINE, PRIORITY, Priority
 from silhouette_seg.errors import DeadlineExceeded
 from silhouette_seg.pipeline.options import Output, RenderOptions
-from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.pipeline.segmenter import FrameTask, Segmenter
 from silhouette_seg.streaming.temporal_context import StreamContext
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.compose import blend
@@ -106,12 +106,10 @@ class StreamSession:
         self._background = picture, scaled
         return scaled
 
-    async def segment(
-        self, load: Callable[[Size], Frame], finish: Callable[[Frame, Matte], T]
-    ) -> T:
-        """Segments the next frame of this stream. Arguments and errors as of `Segmenter.run`."""
+    async def segment(self, task: FrameTask[T]) -> T:
+        """Runs the task of the next frame of this stream. Errors as of `Segmenter.run`."""
         token = PRIORITY.set(Priority.LIVE)
         try:
-            return await self._options.segmenter.run(load, finish, context=self._context)
+            return await self._options.segmenter.run(task, context=self._context)
         finally:
             PRIORITY.reset(token)

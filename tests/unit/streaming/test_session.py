@@ -12,7 +12,7 @@ from silhouette_seg.engine.base import PRIORITY, Priority
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
-from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.pipeline.segmenter import MatteTask, Segmenter
 from silhouette_seg.streaming.image_frame import process_frame
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.streaming.smoothing import damped_prior
@@ -45,7 +45,7 @@ def session(options):
 async def segment_level(session: StreamSession, red: int, size_hw=SIZE_HW) -> int:
     """Segments a uniform frame and returns the level of its uniform mask."""
     rgb = np.full((*size_hw, 3), (red, 90, 90), np.uint8)
-    alpha = await session.segment(lambda _: Frame(rgb, size_hw), lambda _, found: found.alpha)
+    alpha = (await session.segment(MatteTask(Frame(rgb, size_hw)))).alpha
     assert alpha.shape == size_hw
     assert alpha.min() == alpha.max()
     return int(alpha[0, 0])
@@ -68,7 +68,7 @@ async def test_prior_has_model_size_and_all_pixels(session, engine):
     rgb = np.zeros((*SIZE_HW, 3), np.uint8)
     rgb[:, :, 0] = np.arange(SIZE_HW[1])
     for _ in range(2):
-        await session.segment(lambda _: Frame(rgb, SIZE_HW), lambda _, found: found)
+        await session.segment(MatteTask(Frame(rgb, SIZE_HW)))
     prior = engine.inputs[1]["prior"]
     assert prior.dtype == np.uint8
     assert (prior == damped_prior(rgb[:, :, 0])).all()

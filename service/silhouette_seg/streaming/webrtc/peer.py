@@ -28,7 +28,7 @@ from av import VideoFrame
 from silhouette_seg.errors import ServiceError, UnprocessableOffer
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.latest_slot import LatestSlot, SlotClosed
-from silhouette_seg.streaming.session import StreamSession, frame_deadline
+from silhouette_seg.streaming.session import StreamOptions, StreamSession, frame_deadline
 from silhouette_seg.streaming.webrtc import low_latency, video_frame
 from silhouette_seg.streaming.webrtc.compositor import Compositor
 from silhouette_seg.streaming.webrtc.config import IceServer, WebRTCConfig
@@ -55,6 +55,30 @@ class _CameraFrame:
 
     frame: VideoFrame
     time_s: float = field(default_factory=perf_counter)
+
+
+class WebRTCFrameTask:
+    """The frame task of a camera frame: the composed frame, and its matte."""
+
+    def __init__(self, compositor: Compositor, options: StreamOptions, frame: VideoFrame) -> None:
+        self._compositor = compositor
+        self._options = options
+        self._frame = frame
+        self._planes: Planes | None = None
+
+    def decode(self, min_size: Size) -> Frame:
+        """Reads the planes, scaled down to the size that the options allow, and converts to RGB."""
+        planes = video_frame.to_planes(self._frame)
+        if self._options.size is not None:
+            planes = at_most(planes, self._options.size)
+        self._planes = planes
+        return Frame(to_rgb(planes), planes.size_hw)
+
+    def render(self, frame: Frame, matte: Matte) -> tuple[VideoFrame, Matte]:
+        """Composes the result in the planes of the frame."""
+        assert self._planes is not None, "a task is decoded before it is rendered"
+        composed = self._compositor.compose(self._options, self._planes, matte)
+        return video_frame.from_planes(composed, like=self._frame), matte
 
 
 class ResultTrack(MediaStreamTrack):
@@ -217,21 +241,9 @@ class Peer:
 
     async def _process(self, camera_frame: _CameraFrame) -> VideoFrame:
         options, frame = self.session.options, camera_frame.frame
-        photo: Planes
-
-        def load(_: Size) -> Frame:
-            nonlocal photo
-            photo = video_frame.to_planes(frame)
-            if options.size is not None:
-                photo = at_most(photo, options.size)
-            return Frame(to_rgb(photo), photo.size_hw)
-
-        def finish(_: Frame, found: Matte) -> tuple[VideoFrame, Matte]:
-            composed = self._compositor.compose(options, photo, found)
-            return video_frame.from_planes(composed, like=frame), found
-
+        task = WebRTCFrameTask(self._compositor, options, frame)
         async with frame_deadline(self._config.frame_timeout_s):
-            result, found = await self.session.segment(load, finish)
+            result, found = await self.session.segment(task)
         self._observe(options.segmenter.spec.name, found, perf_counter() - camera_frame.time_s)
         return result
 
