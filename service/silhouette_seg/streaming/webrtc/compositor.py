@@ -23,12 +23,12 @@ class Compositor:
         self._picture: Frame | None = None
         self._background: Planes | None = None
 
-    def compose(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
+    def compose(self, options: StreamOptions, photo: Planes, matte: Matte) -> Planes:
         """Returns the mask as a grey image, or the person in front of the background.
 
         The result has the size of `photo`. Raises ValueError for a cut-out.
         """
-        soft = person_mask(found)
+        soft = person_mask(matte)
         alpha, _ = apply_edits(soft, options.render)
         match options.render.output:
             case Output.MASK:
