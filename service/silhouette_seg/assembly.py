@@ -116,7 +116,12 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     requests = RequestLimiter(max_requests=MAX_REQUESTS)
     telemetry.requests_in_flight.set_function(lambda: requests.count)
     photo_queue = create_photo_queue(settings, models.threads)
-    telemetry.line.watch(photo_queue)
+    telemetry.photo_queue.track(
+        queued=lambda: photo_queue.queued,
+        running=lambda: photo_queue.running,
+        running_pixels=lambda: photo_queue.running_pixels,
+        estimated_wait_s=lambda: photo_queue.estimated_wait_s,
+    )
     max_streams = settings.max_streams_for(models.threads)
     streams = StreamLimiter(
         max_streams=max_streams, max_per_caller=settings.max_streams_per_caller or max_streams
@@ -177,7 +182,7 @@ def batch_limits(settings: Settings, workers: int) -> BatchLimits:
         form_bytes=settings.max_batch_body_bytes,
         image_bytes=settings.max_body_bytes,
         read_timeout_s=settings.read_timeout_s * size_ratio,
-        at_once=2 * workers,
+        concurrency=2 * workers,
     )
 
 

@@ -86,7 +86,7 @@ NAN = '{"type":"config","smoothing":NaN,"feather":Infinity,"grow":1e999}'
 LONE = '{"type":"\\ud800","\\udfff":"\\ud800"}'
 
 
-def test_random_conversation_gets_answers_or_a_close(inside, tried):
+def test_random_conversation_gets_answers_or_a_close(inside, request_settings):
     @given(first=configs | texts | st.binary(max_size=30), sent=conversations)
     @example(first=config(), sent=[BOMB, frame(1)])
     @example(first=config(), sent=[DEEP, frame(1)])
@@ -98,7 +98,7 @@ def test_random_conversation_gets_answers_or_a_close(inside, tried):
     @example(first=config(), sent=[frame(n % 3) for n in range(40)])
     @example(first=config(), sent=[frame(n, b"x") for n in range(40)])
     @example(first=config(), sent=[config(background_image="A" * 5000), frame(1)])
-    @tried
+    @request_settings
     def converse(first: bytes | str, sent: Sent) -> None:
         inside.run(talk(inside.service, first, sent))
         assert inside.service.gateway.streams.count == 0

@@ -35,6 +35,7 @@ from tests.integration.stream_client import (
     streaming,
 )
 from tests.support.images import make_bomb, make_jpeg, make_webp, person, quadrants
+from tests.support.metrics import exposition
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 BAD = frame(0, b"no picture")
@@ -649,8 +650,8 @@ class TestReports:
             for message in (frame(1), BAD):
                 peer.send(message)
                 await peer.receive()
-            during = service.gateway.telemetry.exposition().decode()
-        after = service.gateway.telemetry.exposition().decode()
+            during = exposition(service.gateway.telemetry)
+        after = exposition(service.gateway.telemetry)
         assert 'silhouette_streams{transport="websocket"} 1.0' in during
         assert 'silhouette_streams{transport="websocket"} 0.0' in after
         assert 'silhouette_frames_total{outcome="result",transport="websocket"} 1.0' in after

@@ -23,10 +23,12 @@ async def use(url: str, photo: bytes) -> None:
     """Segments the photo in both ways. Raises AssertionError for a wrong answer."""
     async with Client(url) as client:
         done = await client.segment(photo, output="cutout")
-        assert done.body.startswith(PNG) and done.foreground, done
+        assert done.body.startswith(PNG)
+        assert done.foreground
         async with client.stream(output="mask", format="png") as stream:
             async for answer in stream.map(_once(photo)):
-                assert isinstance(answer, Result) and answer.picture.startswith(PNG), answer
+                assert isinstance(answer, Result), answer
+                assert answer.picture.startswith(PNG)
                 print(f"a photo by {done.model}, and a frame: both answered")
 
 

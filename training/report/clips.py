@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import track
 
 from silhouette_seg.engine import open_engine
-from silhouette_seg.engine.base import Engine, EngineWrapper, Inference, Tensors
+from silhouette_seg.engine.base import Engine, Inference, Tensors
+from silhouette_seg.engine.wrapper import EngineWrapper
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter

@@ -23,6 +23,7 @@ from silhouette_seg.errors import (
     UnprocessableImage,
     UnsupportedImageType,
 )
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.photo import RenderedImage
 from silhouette_seg.streaming.image_frame import process_frame
 from silhouette_seg.streaming.latest_slot import LatestSlot
@@ -275,7 +276,9 @@ class WebSocketStream:
         self._count("result")
         age_s = perf_counter() - pending.arrived_s
         telemetry = self._environment.telemetry
-        telemetry.observe_image(self.model, rendered.stages, rendered, kind="frame")
+        telemetry.observe_image(
+            self.model, rendered.stages, measurements_of(rendered), kind="frame"
+        )
         telemetry.observe_frame_age(TRANSPORT, age_s)
         flags = MessageFlags.FOREGROUND if rendered.quality.foreground else MessageFlags.NONE
         height, width = rendered.size_hw

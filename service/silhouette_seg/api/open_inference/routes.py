@@ -8,18 +8,15 @@ from starlette.responses import Response
 
 from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway, gateway_of, require_key
+from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.api.open_inference.codec import (
-    DATATYPES,
     Answer,
     read_request,
-    wire_sides,
     write_answer,
 )
 from silhouette_seg.api.open_inference.openapi import (
     HEADER_LENGTH,
     INFER_ANSWERS,
-    JSON,
-    OCTETS,
     ModelMetadata,
     ServerMetadata,
     TensorMetadata,
@@ -27,9 +24,9 @@ from silhouette_seg.api.open_inference.openapi import (
     infer_request,
     path_parameters,
 )
-from silhouette_seg.api.request.body import read_body
+from silhouette_seg.api.request.body import parse_byte_count, read_body
 from silhouette_seg.api.request.disconnect import run_until_disconnect
-from silhouette_seg.errors import MalformedBody, UnknownModel
+from silhouette_seg.errors import UnknownModel
 from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.spec import ModelSpec, TensorSpec
 from silhouette_seg.telemetry import server_timing
@@ -151,14 +148,14 @@ async def infer(request: Request) -> Response:
         body = await read_body(
             request,
             None,
-            limit=gateway.upload_limits.image_bytes,
+            max_bytes=gateway.upload_limits.image_bytes,
             timeout_s=gateway.upload_limits.read_timeout_s,
             reserve=reserve,
         )
         return await run_until_disconnect(
             request,
             _infer(gateway, model, body, header_length),
-            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
+            timeout_s=gateway.timeouts.remaining_s(arrived),
         )
 
 
@@ -190,7 +187,7 @@ def _response(answer: Answer, timing: str) -> Response:
     if answer.header_length is None:
         return Response(answer.body, headers=headers, media_type=JSON)
     headers[HEADER_LENGTH] = str(answer.header_length)
-    return Response(answer.body, headers=headers, media_type=OCTETS)
+    return Response(answer.body, headers=headers, media_type=OCTET_STREAM)
 
 
 def _pixels(spec: ModelSpec) -> int:
@@ -201,8 +198,8 @@ def _pixels(spec: ModelSpec) -> int:
 def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
     return TensorMetadata(
         name=tensor.name,
-        datatype=DATATYPES[tensor.dtype],
-        shape=[-1, *wire_sides(tensor)],
+        datatype=tensor.datatype,
+        shape=[-1, *tensor.row_shape],
     )
 
 
@@ -219,12 +216,8 @@ def _find(request: Request) -> ServedModel:
 
 
 def _header_length(request: Request) -> int | None:
-    told = request.headers.get(HEADER_LENGTH)
-    if told is None:
-        return None
-    if not (told.isascii() and told.isdigit() and len(told) < 20):
-        raise MalformedBody(f"{HEADER_LENGTH} is not a number.")
-    return int(told)
+    text = request.headers.get(HEADER_LENGTH)
+    return None if text is None else parse_byte_count(HEADER_LENGTH, text)
 
 
 async def _check_ready(gateway: Gateway) -> None:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
-from silhouette_seg.api.photo_response import read_source
+from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
+from silhouette_seg.api.photo_response import read_image_file
 from silhouette_seg.api.removebg.bodies import BASE64
 from silhouette_seg.api.removebg.parameters import PARAMETERS, Wanted, parse
 from silhouette_seg.api.removebg.rendering import (
@@ -26,12 +27,12 @@ from silhouette_seg.api.removebg.rendering import (
     reduced,
     size_of,
 )
-from silhouette_seg.api.removebg.request import BACKGROUND, FILE, URLENCODED, read_removebg
+from silhouette_seg.api.removebg.request import BACKGROUND, FILE, read_removebg
 from silhouette_seg.api.request.disconnect import run_until_disconnect
-from silhouette_seg.api.request.negotiation import JSON
 from silhouette_seg.api.request.parameters import parse_parameters
-from silhouette_seg.api.request.uploads import FORM, UploadedImage
+from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.errors import UnknownParameter
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.photo import ImageFile
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
@@ -108,7 +109,7 @@ def _request() -> dict[str, Any]:
     }
     text = {"type": "object", "properties": in_base64 | fields, "additionalProperties": False}
     form = text | {"properties": files | in_base64 | fields}
-    content = {FORM: form, JSON: text, URLENCODED: text}
+    content = {FORM_DATA: form, JSON: text, URLENCODED: text}
     return {
         "requestBody": {
             "required": True,
@@ -184,7 +185,7 @@ async def removebg(request: Request) -> Response:
         return await run_until_disconnect(
             request,
             _answer(gateway, removal, as_json=wants_json(request.headers.get("accept"))),
-            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
+            timeout_s=gateway.timeouts.remaining_s(arrived),
         )
 
 
@@ -195,7 +196,7 @@ def wants_json(accept: str | None) -> bool:
 
 
 def _source(gateway: Gateway, data: bytes) -> ImageFile:
-    return read_source(UploadedImage(data, digest=""), gateway.image_limits)
+    return read_image_file(UploadedImage(data, digest=""), gateway.image_limits)
 
 
 async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Response:
@@ -205,7 +206,7 @@ async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Respo
     ) as waited_s:
         removed, matte, stages = await segmenter.run(RemoveBgTask(removal))
         stages["queue"] += waited_s
-        gateway.telemetry.observe_image(segmenter.spec.name, stages, matte)
+        gateway.telemetry.observe_image(segmenter.spec.name, stages, measurements_of(matte))
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
             body = await gateway.photo_pool.run_in_thread(_document, removed)

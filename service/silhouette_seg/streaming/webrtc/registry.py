@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
 from silhouette_seg.errors import NotFound, Unavailable
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
 from silhouette_seg.streaming.webrtc.config import WebRTCConfig
@@ -65,7 +66,7 @@ class PeerRegistry:
 
             def observe(model: str, matte: Matte, age_s: float) -> None:
                 stages = matte.timings.stages()
-                self._telemetry.observe_image(model, stages, matte, kind="frame")
+                self._telemetry.observe_image(model, stages, measurements_of(matte), kind="frame")
                 self._telemetry.observe_frame_age(TRANSPORT, age_s)
 
             peer = Peer(session, self._config, count=count, observe=observe)
