@@ -77,7 +77,7 @@ class StreamSession:
         self._options = options
         self._context = StreamContext(options.smoothing, clock)
         self._background: tuple[Frame, Frame] | None = None
-        """A background image as given, and scaled."""
+        """The last background image, as given and scaled."""
 
     @property
     def options(self) -> StreamOptions:
