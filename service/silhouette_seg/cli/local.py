@@ -128,7 +128,7 @@ class Bench:
             ),
             render=self.order.options.render,
             smoothing=self.order.smoothing,
-            picture=decode(picture.data, picture.header) if picture else None,
+            background=decode(picture.data, picture.header) if picture else None,
         )
 
 

@@ -67,9 +67,9 @@ class PeerRegistry:
                 outcomes[outcome] += 1
                 self._telemetry.count_frame(TRANSPORT, outcome)
 
-            def observe(model: str, found: Matte, age_s: float) -> None:
-                stages = found.timings.stages()
-                self._telemetry.observe_image(model, stages, measurements_of(found), kind="frame")
+            def observe(model: str, matte: Matte, age_s: float) -> None:
+                stages = matte.timings.stages()
+                self._telemetry.observe_image(model, stages, measurements_of(matte), kind="frame")
                 self._telemetry.observe_frame_age(TRANSPORT, age_s)
 
             peer = Peer(session, self._config, count=count, observe=observe)
