@@ -121,11 +121,12 @@ def test_peers_are_read_by_name(tmp_path):
     assert {name: each["a"].iou for name, each in peers.items()} == {"selfie": 0.9, "lite": 0.8}
 
 
-class TestMeasure:
-    @pytest.fixture(scope="class")
-    def data(self, tmp_path_factory) -> Path:
-        return write_data_pack(tmp_path_factory.mktemp("data"))
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_data_pack(tmp_path_factory.mktemp("data"))
 
+
+class TestMeasure:
     def test_true_masks_score_one_and_find_people(self, data):
         people = read_portraits(data, "val")
         found = measure(lambda portrait: portrait.truth(), people, [])
