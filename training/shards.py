@@ -41,35 +41,47 @@ Entry = tuple[str, bytes]
 """A file of the pack: path and content."""
 
 
-def pack_entries(data: Path, side: int, masks: Path | None) -> Iterator[Entry]:
-    """The files of the small pack; raises OSError where one of the large pack is missing."""
+def pack_entries(
+    data: Path, side: int, *, agreement: float = 0, masks: Path | None = None
+) -> Iterator[Entry]:
+    """The files of the small pack; raises OSError where one of the large pack is missing.
+
+    Unlabelled photos come along from an `agreement` of 0..1 on, or where a teacher has a mask.
+    """
     labelled = read_portraits(data, "train")
-    ids = {portrait.id for portrait in labelled}
-    yield from indices(data, ids)
+    yield from indices(data, {portrait.id for portrait in labelled})
     for portrait in labelled:
         yield from _photo(f"people/{portrait.source}", "masks", portrait, side)
     for path in read_backgrounds(data, "train"):
         yield f"backgrounds/{path.name}", jpeg(read_frame(path).rgb, side)
-    if not (data / "unlabelled" / "index2.csv").exists():
-        return
+    if (data / "unlabelled" / "index2.csv").exists():
+        yield from unlabelled_entries(data, side, agreement, masks)
+
+
+def unlabelled_entries(
+    data: Path, side: int, agreement: float, masks: Path | None
+) -> Iterator[Entry]:
+    """Photos with their selfie masks and those of the teacher, and their index."""
+    with_selfie = read_pseudo_labelled(data, masks=None, min_agreement=agreement)
+    taught = read_pseudo_labelled(data, masks=masks, min_agreement=0) if masks else []
+    ids = {portrait.id for portrait in [*with_selfie, *taught]}
+    listed = [row for row in rows(data / "unlabelled" / "index2.csv") if row["id"] in ids]
+    yield "unlabelled/index2.csv", table(listed)
     for portrait in read_pseudo_labelled(data, masks=None, min_agreement=0):
-        yield from _photo(f"unlabelled/{portrait.source}", "selfie", portrait, side)
-    if masks is not None:
-        for portrait in read_pseudo_labelled(data, masks=masks, min_agreement=0):
-            yield f"{TEACHER}/{portrait.source}/{portrait.id}.png", png(portrait.truth(), side // 2)
+        if portrait.id in ids:
+            yield from _photo(f"unlabelled/{portrait.source}", "selfie", portrait, side)
+    for portrait in taught:
+        yield f"{TEACHER}/{portrait.source}/{portrait.id}.png", png(portrait.truth(), side // 2)
 
 
 def indices(data: Path, labelled: set[str]) -> Iterator[Entry]:
-    """The index files, of the training split alone."""
+    """The index files of labelled photos and scenes, of the training split alone."""
     people = [row for row in rows(data / "people" / "index.csv") if row["id"] in labelled]
     yield "people/index.csv", table(people)
     faces = [row for row in rows(data / "faces.csv") if row["id"] in labelled]
     yield "faces.csv", table(faces)
     scenes = [row for row in rows(data / "backgrounds" / "index.csv") if row["split"] == "train"]
     yield "backgrounds/index.csv", table(scenes)
-    unlabelled = data / "unlabelled" / "index2.csv"
-    if unlabelled.exists():
-        yield "unlabelled/index2.csv", unlabelled.read_bytes()
 
 
 def _photo(folder: str, masks: str, portrait: Portrait, side: int) -> Iterator[Entry]:
@@ -166,6 +178,9 @@ def main(
         Path | None, typer.Option("--unpack", help="make the pack of these shards again")
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="a teacher's masks")] = None,
+    agreement: Annotated[
+        float, typer.Option(help="IoU of a selfie mask from which on its photo comes along")
+    ] = 0.9,
     side: Annotated[int, typer.Option(help="longer side of the photos", min=32)] = 256,
     megabytes: Annotated[float, typer.Option(help="of a shard, at most")] = 50,
 ) -> None:
@@ -175,7 +190,8 @@ def main(
         return
     if data is None:
         raise typer.BadParameter("--data or --unpack is needed")
-    written = write_shards(folder, pack_entries(data, side, masks), int(megabytes * 1_000_000))
+    entries = pack_entries(data, side, agreement=agreement, masks=masks)
+    written = write_shards(folder, entries, int(megabytes * 1_000_000))
     for file in written:
         typer.echo(f"{file}: {file.stat().st_size / 1_000_000:.1f} MB")
 

@@ -24,7 +24,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def shards(data, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("shards")
-    return write_shards(folder, pack_entries(data, 48, None), LIMIT)
+    return write_shards(folder, pack_entries(data, 48), LIMIT)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_photos_are_small_and_nearly_the_same(data, pack):
 
 
 def test_photos_smaller_than_the_side_are_not_enlarged(data, tmp_path):
-    shards = write_shards(tmp_path / "shards", pack_entries(data, 200, None), 10_000_000)
+    shards = write_shards(tmp_path / "shards", pack_entries(data, 200), 10_000_000)
     unpack(shards[0].parent, tmp_path / "pack")
     assert read_frame(read_portraits(tmp_path / "pack", "train")[0].image).rgb.shape == (64, 64, 3)
 
@@ -73,12 +73,18 @@ def test_masks_of_a_teacher_come_along(data, tmp_path):
     masks.mkdir(parents=True)
     (masks / "webcam2.png").write_bytes((selfies / "webcam2.png").read_bytes())
     shards = write_shards(
-        tmp_path / "shards", pack_entries(data, 64, tmp_path / "masks"), 10_000_000
+        tmp_path / "shards",
+        pack_entries(data, 64, agreement=0.93, masks=tmp_path / "masks"),
+        10_000_000,
     )
     unpack(shards[0].parent, tmp_path / "pack")
     small = tmp_path / "pack"
     found = read_pseudo_labelled(small, masks=small / "teacher", min_agreement=0)
     assert [photo.id for photo in found] == ["webcam2"]
+    # agreements are 0.95, 0.92, 0.5, and the same again
+    with_selfie = read_pseudo_labelled(small, masks=None, min_agreement=0)
+    assert [photo.id for photo in with_selfie] == ["webcam0", "webcam2", "webcam3"]
+    check_pack(small)
 
 
 def test_mask_keeps_its_ends_and_its_rim():
