@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.checkpoint import read_average
 from training.curve import plot_curve
-from training.data.pack import check_pack
+from training.data.pack_check import check_pack
 from training.data.samples import single_threaded
 from training.models import adapt_weights, build_model
 from training.optimiser import Stepper, build_optimiser

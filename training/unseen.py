@@ -25,7 +25,7 @@ from rich.table import Table
 
 from service.spec import load_spec
 from training.checkpoint import read_average
-from training.data.pack import VAL_ONLY
+from training.data.pack_check import VAL_ONLY
 from training.data.portraits import Portrait, read_backgrounds, read_portraits, rows
 from training.evaluate import Segment, by_model, by_network
 from training.metrics import mask_iou

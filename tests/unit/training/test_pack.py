@@ -1,179 +1,197 @@
-"""Each wrong file of a pack is named with its reason, and training does not start."""
+"""A folder of photos becomes a pack that trains, or is refused with file and reason."""
 
-import csv
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from tests.made_data import SIDE, write_data_pack, write_unlabelled
-from training.data.pack import SHOWN, PackError, check_pack
+from tests.made_data import SIDE, made_portrait
+from training.data.pack_check import PackError
+from training.data.portraits import read_backgrounds, read_portraits
+from training.pack import (
+    SAME,
+    app,
+    difference_hash,
+    find_photos,
+    group_copies,
+    make_pack,
+    split_groups,
+)
+
+
+def write(file: Path, pixels: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(file), pixels)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight photos with masks, and two without a person."""
+    made = tmp_path / "office"
+    for number in range(8):
+        rgb, mask = made_portrait(number)
+        write(made / "images" / f"photo{number}.png", rgb[..., ::-1])
+        write(made / "masks" / f"photo{number}.png", mask)
+    for number in range(2):
+        write(made / "backgrounds" / f"wall{number}.png", np.full((SIDE, SIDE, 3), 90, np.uint8))
+    return made
 
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
-    """Twelve train and four val photos, and six unlabelled ones."""
-    return write_unlabelled(write_data_pack(tmp_path))
+    return tmp_path / "pack"
 
 
-def edit_rows(index: Path, change: Callable[[list[dict[str, str]]], None]) -> None:
-    with index.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    change(rows)
-    with index.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def mask_of(pack: Path, person: str) -> Path:
-    (found,) = pack.glob(f"people/*/masks/{person}.png")
-    return found
-
-
-def photo_of(pack: Path, person: str) -> Path:
-    (found,) = pack.glob(f"people/*/images/{person}.jpg")
-    return found
-
-
-def refusal(pack: Path) -> str:
+def refusal(folder: Path, pack: Path) -> str:
     with pytest.raises(PackError) as caught:
-        check_pack(pack)
-    assert len(caught.value.problems) == 1
+        make_pack(folder, pack, None)
+    assert not (pack / "people").exists()
     return str(caught.value)
 
 
-def test_a_made_pack_has_no_problems(pack):
-    check_pack(pack)
+def test_pack_holds_each_photo_with_its_mask(folder, pack):
+    make_pack(folder, pack, None)
+    people = [*read_portraits(pack, "train"), *read_portraits(pack, "val")]
+    assert {person.source for person in people} == {"office"}
+    assert len(people) == 8
+    for person in people:
+        rgb, mask = made_portrait(int(person.id.removeprefix("photo")))
+        np.testing.assert_array_equal(person.truth(), mask)
+        assert np.abs(person.rgb().astype(int) - rgb).mean() < 4
+    assert len(read_backgrounds(pack, "train")) == 2
 
 
-def test_pack_without_an_index_raises_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"index\.csv"):
-        check_pack(tmp_path)
+def test_folder_without_backgrounds_makes_a_pack(folder, pack):
+    for file in (folder / "backgrounds").iterdir():
+        file.unlink()
+    (folder / "backgrounds").rmdir()
+    make_pack(folder, pack, None)
+    assert read_backgrounds(pack, "train") == []
 
 
-def test_missing_mask_is_named(pack):
-    mask = mask_of(pack, "person3")
-    mask.unlink()
-    assert f"{mask}: the mask is missing" in refusal(pack)
-
-
-def test_missing_photo_is_named(pack):
-    photo = photo_of(pack, "person3")
-    photo.unlink()
-    assert f"{photo}: the photo is missing" in refusal(pack)
-
-
-def test_broken_mask_is_named(pack):
-    mask = mask_of(pack, "person3")
-    mask.write_bytes(b"no image")
-    assert f"{mask}: the mask is missing or cannot be read" in refusal(pack)
-
-
-def test_mask_of_another_size_names_both_sizes(pack):
-    mask = mask_of(pack, "person3")
-    cv2.imwrite(str(mask), np.full((SIDE, SIDE - 1), 255, np.uint8))
-    assert f"{mask}: the mask is {SIDE - 1}x{SIDE}, the photo {SIDE}x{SIDE}" in refusal(pack)
-
-
-def test_black_mask_of_a_person_is_refused(pack):
-    mask = mask_of(pack, "person3")
-    cv2.imwrite(str(mask), np.zeros((SIDE, SIDE), np.uint8))
-    assert f"{mask}: the mask is all black where a person is claimed" in refusal(pack)
+def test_large_photo_is_scaled_with_its_mask(folder, pack):
+    rgb, mask = made_portrait(9)
+    write(folder / "images" / "large.png", cv2.resize(rgb, (1000, 700)))
+    write(folder / "masks" / "large.png", cv2.resize(mask, (1000, 700)))
+    make_pack(folder, pack, None)
+    (mask_file,) = pack.glob("people/office/masks/large.png")
+    assert cv2.imread(str(mask_file), cv2.IMREAD_GRAYSCALE).shape == (358, 512)
 
 
 @pytest.mark.parametrize(
     ("pixels", "reason"),
     [
+        pytest.param(None, "the mask is missing", id="missing"),
         pytest.param(
-            np.full((SIDE, SIDE), 300, np.uint16), "values up to 300 are out of range", id="16 bit"
+            np.full((SIDE, 10), 255, np.uint8), f"10x{SIDE}, the photo {SIDE}x{SIDE}", id="size"
         ),
-        pytest.param(np.ones((SIDE, SIDE), np.uint8), "the largest value is 1", id="0..1"),
-        pytest.param(np.full((SIDE, SIDE, 3), 255, np.uint8), "3 channels", id="colour"),
+        pytest.param(np.zeros((SIDE, SIDE), np.uint8), "all black", id="black"),
+        pytest.param(
+            np.full((SIDE, SIDE), 999, np.uint16), "values up to 999 are out of range", id="range"
+        ),
+        pytest.param(
+            np.full((SIDE, SIDE, 3), (0, 0, 255), np.uint8), "the mask has colours", id="colours"
+        ),
     ],
 )
-def test_mask_values_out_of_range_are_refused(pack, pixels, reason):
-    mask = mask_of(pack, "person3")
-    cv2.imwrite(str(mask), pixels)
-    assert reason in refusal(pack)
+def test_wrong_mask_is_named_with_its_reason(folder, pack, pixels, reason):
+    mask = folder / "masks" / "photo3.png"
+    mask.unlink()
+    if pixels is not None:
+        write(mask, pixels)
+    text = refusal(folder, pack)
+    assert "photo3.png" in text
+    assert reason in text
 
 
-def test_one_photograph_in_two_splits_names_both(pack):
-    shutil.copy(photo_of(pack, "person3"), photo_of(pack, "person15"))
-    assert "same photograph as person3, but in val and train" in refusal(pack)
+def test_broken_photo_is_named(folder, pack):
+    (folder / "images" / "photo3.png").write_bytes(b"no image")
+    assert "photo3.png" in refusal(folder, pack)
 
 
-def test_one_group_in_two_splits_names_both(pack):
-    def merge(rows: list[dict[str, str]]) -> None:
-        rows[15]["group"] = rows[3]["group"]
-
-    edit_rows(pack / "people" / "index.csv", merge)
-    assert "same group as person3, but in val and train" in refusal(pack)
+def test_grey_mask_in_three_channels_is_accepted(folder, pack):
+    mask = folder / "masks" / "photo3.png"
+    write(mask, np.dstack([cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)] * 3))
+    make_pack(folder, pack, None)
 
 
-def test_unknown_split_is_refused(pack):
-    def rename(rows: list[dict[str, str]]) -> None:
-        rows[3]["split"] = "test"
+def test_teacher_labels_photos_without_a_mask_alone(folder, pack):
+    (folder / "masks" / "photo3.png").unlink()
+    asked = []
 
-    edit_rows(pack / "people" / "index.csv", rename)
-    assert "person3 has split 'test'" in refusal(pack)
+    def draw(rgb: np.ndarray) -> np.ndarray:
+        asked.append(rgb.shape)
+        return np.full(rgb.shape[:2], 200, np.uint8)
 
-
-@pytest.mark.parametrize("source", ["coco128", "voc_tw7"])
-def test_val_only_source_in_train_is_refused(pack, source):
-    (pack / "people" / "discs").rename(pack / "people" / source)
-
-    def rename(rows: list[dict[str, str]]) -> None:
-        for row in rows:
-            row["source"] = source if row["source"] == "discs" else row["source"]
-
-    edit_rows(pack / "people" / "index.csv", rename)
-    with pytest.raises(
-        PackError, match=f"person0: source {source} is for validation alone"
-    ) as caught:
-        check_pack(pack)
-    assert len(caught.value.problems) == 6, "the val photos of the source are welcome"
+    make_pack(folder, pack, draw)
+    assert asked == [(SIDE, SIDE, 3)]
+    people = [*read_portraits(pack, "train"), *read_portraits(pack, "val")]
+    (taught,) = [person for person in people if person.id == "photo3"]
+    assert (taught.truth() == 200).all()
 
 
-class TestPseudoLabelled:
-    @pytest.fixture
-    def mask(self, pack: Path) -> Path:
-        return pack / "unlabelled" / "webcams" / "selfie" / "webcam2.png"
-
-    def test_missing_soft_mask_is_named(self, pack, mask):
-        mask.unlink()
-        assert f"{mask}: the soft mask is missing" in refusal(pack)
-
-    def test_soft_mask_of_another_shape_names_both_sizes(self, pack, mask):
-        cv2.imwrite(str(mask), np.full((32, 20), 255, np.uint8))
-        assert f"{mask}: the soft mask is 20x32, the photo {SIDE}x{SIDE}" in refusal(pack)
-
-    def test_soft_mask_of_16_bits_is_out_of_range(self, pack, mask):
-        cv2.imwrite(str(mask), np.full((32, 32), 65535, np.uint16))
-        assert f"{mask}: values up to 65535 are out of range 0..255" in refusal(pack)
-
-    def test_empty_soft_mask_is_accepted(self, pack, mask):
-        cv2.imwrite(str(mask), np.zeros((32, 32), np.uint8))
-        check_pack(pack)
-
-    @pytest.mark.parametrize(("name", "value"), [("agreement", "1.2"), ("selfie_fraction", "-0.1")])
-    def test_figure_out_of_range_names_the_value(self, pack, name, value):
-        def spoil(rows: list[dict[str, str]]) -> None:
-            rows[2][name] = value
-
-        edit_rows(pack / "unlabelled" / "index2.csv", spoil)
-        assert f"{name} is {value}, outside 0..1" in refusal(pack)
+def test_existing_pack_is_kept(folder, pack):
+    make_pack(folder, pack, None)
+    with pytest.raises(FileExistsError, match="holds a pack already"):
+        make_pack(folder, pack, None)
+    assert read_portraits(pack, "train")
 
 
-def test_long_list_of_problems_is_cut(pack):
-    for mask in pack.glob("people/*/masks/*.png"):
-        mask.unlink()
-    for mask in pack.glob("unlabelled/*/selfie/*.png"):
-        mask.unlink()
-    with pytest.raises(PackError, match="22 problems") as caught:
-        check_pack(pack)
-    assert len(str(caught.value).splitlines()) == SHOWN + 2
-    assert str(caught.value).endswith("and 2 more")
+def test_copies_of_a_photo_share_a_split(folder, pack):
+    for number in range(8):
+        copy = cv2.resize(cv2.imread(str(folder / "images" / f"photo{number}.png")), (90, 90))
+        options = [cv2.IMWRITE_JPEG_QUALITY, 60]
+        file = folder / "images" / f"copy{number}.jpg"
+        assert cv2.imwrite(str(file), copy, options)
+        write(folder / "masks" / f"copy{number}.png", np.full((90, 90), 255, np.uint8))
+    make_pack(folder, pack, None)
+    val = {person.id for person in read_portraits(pack, "val")}
+    assert val
+    for number in range(8):
+        assert (f"copy{number}" in val) == (f"photo{number}" in val)
+
+
+def test_hashes_of_different_photos_differ_by_more_than_copies_do():
+    photos = [made_portrait(number)[0] for number in range(6)]
+    bits = np.array([difference_hash(photo) for photo in photos])
+    far = [(one != other).sum() for n, one in enumerate(bits) for other in bits[:n]]
+    assert min(far) > SAME
+
+
+def test_copies_are_grouped_through_each_other():
+    bits = np.zeros((4, 256), bool)
+    bits[1, :20] = True
+    bits[2, :40] = True
+    bits[3, 100:] = True
+    assert group_copies(bits) == [0, 0, 0, 3]
+
+
+@pytest.mark.parametrize(("count", "val"), [(2, 1), (10, 2), (100, 15)])
+def test_split_keeps_a_share_for_validation(count, val):
+    splits = split_groups([f"group{number}" for number in range(count)])
+    assert list(splits.values()).count("val") == val
+
+
+def test_one_scene_alone_is_refused():
+    with pytest.raises(ValueError, match="at least two different scenes"):
+        split_groups(["one", "one"])
+
+
+def test_two_photos_of_one_name_are_refused(folder):
+    write(folder / "images" / "photo3.jpg", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="two photos named photo3"):
+        find_photos(folder / "images")
+
+
+def test_folder_without_photos_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no photo"):
+        find_photos(tmp_path)
+
+
+def test_command_reports_problems_and_fails(folder, pack):
+    (folder / "masks" / "photo3.png").unlink()
+    result = CliRunner().invoke(app, [str(folder), str(pack)])
+    assert result.exit_code == 1
+    assert "photo3.png: the mask is missing" in result.output

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.made_data import write_data_pack, write_unlabelled
-from training.data.pack import check_pack
+from training.data.pack_check import check_pack
 from training.data.portraits import read_backgrounds, read_frame, read_portraits
 from training.data.pseudo_labels import read_pseudo_labelled
 from training.shards import pack_entries, png, table, unpack, write_shards
