@@ -9,6 +9,7 @@ COPY deploy/requirements.txt ./
 RUN python -m venv --without-pip /opt/silhouette \
     && pip --python /opt/silhouette install --no-deps --only-binary :all: --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY model_repository model_repository
 COPY service service
 RUN pip --python /opt/silhouette install --no-deps .
 # What no request ever reaches: ONNX Runtime's converters and its second copy for C programs, the

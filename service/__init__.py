@@ -1,6 +1,5 @@
-"""The gateway: photos and frames in, masks, cut-outs and composites out."""
+"""`service/` is a source root. This file keeps it from being imported as a namespace package,
+which would load a second copy of every module.
+"""
 
-import os
-
-# ONNX Runtime reports to its makers over the network unless this is set before it is loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+raise ImportError("service/ is a source root, not a package: import silhouette_seg instead")

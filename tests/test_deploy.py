@@ -17,12 +17,13 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from service.engine.base import falls_short
-from service.engine.triton import provider_of
-from service.server import CLOSE_TIMEOUT_S
-from service.settings import PREFIX, Settings
-from tests.config_lint import parse
-from training.triton_config import CACHE_VOLUME, TRITON_RELEASE
+from silhouette_seg.assembly import MAX_BODIES_IN_MEMORY
+from silhouette_seg.engine.base import is_degraded
+from silhouette_seg.engine.triton_model_config import provider_of
+from silhouette_seg.server.server import CLOSE_TIMEOUT_S
+from silhouette_seg.settings import PREFIX, Settings
+from tests.support.config_lint import parse
+from training.export.triton_config import CACHE_VOLUME, TRITON_RELEASE
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -269,8 +270,8 @@ def test_gateway_asks_for_the_device_that_triton_is_told_to_use(environment, dev
     "environment", [gpu_file(), variables("gateway")], ids=["gpu.env", "kubernetes"]
 )
 def test_a_gpu_is_not_given_up_in_silence(environment):
-    assert falls_short("triton:cpu", environment["SILHOUETTE_DEVICE"])
-    assert falls_short("triton:cuda", environment["SILHOUETTE_DEVICE"])
+    assert is_degraded("triton:cpu", environment["SILHOUETTE_DEVICE"])
+    assert is_degraded("triton:cuda", environment["SILHOUETTE_DEVICE"])
     assert "SILHOUETTE_ALLOW_DEGRADED" not in environment
 
 
@@ -355,6 +356,24 @@ def test_pods_have_time_to_finish(name, work_s):
     [container] = pod(name)["containers"]
     asleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod(name)["terminationGracePeriodSeconds"] > asleep_s + work_s
+
+
+def test_gateway_pod_has_memory_for_the_largest_photo():
+    """Figures of docs/settings.md: a WebP in colours, and as many bodies as may be held."""
+    [container] = pod("gateway")["containers"]
+    limit = container["resources"]["limits"]["memory"]
+    settings = Settings.model_fields
+    ready, bytes_a_pixel = 250 * 10**6, 38
+    photo = bytes_a_pixel * settings["max_pixels"].default
+    bodies = MAX_BODIES_IN_MEMORY * settings["max_body_bytes"].default
+    assert limit.endswith("Gi")
+    assert ready + photo + bodies < int(limit.removesuffix("Gi")) * 2**30
+
+
+def test_memory_alert_is_below_the_limit_of_the_pod():
+    [container] = pod("gateway")["containers"]
+    gibibytes = container["resources"]["limits"]["memory"].removesuffix("Gi")
+    assert f"> 0.9 * {gibibytes} * 2 ^ 30" in (DEPLOY / "prometheus/alerts.yml").read_text()
 
 
 @pytest.mark.parametrize("name", ["gateway", "triton"])

@@ -8,14 +8,25 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.routes.describe import HEADERS, error_kinds
-from service.routes.options import PARAMETERS
-from service.routes.stream_options import STREAM_PARAMETERS
-from service.settings import CLIENT_KEY, PREFIX, Settings
-from service.spec import load_spec
-from service.streaming.wire import Close
-from service.telemetry import Telemetry
-from tests.documents import DOCUMENTS, ROOT, all_blocks, anchors, blocks, links, prose, quoted, rows
+from silhouette_seg.api.openapi import RESPONSE_HEADERS, error_classes
+from silhouette_seg.api.request.parameters import PARAMETERS
+from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
+from silhouette_seg.settings import CLIENT_KEY_VARIABLE, PREFIX, Settings
+from silhouette_seg.spec import load_spec
+from silhouette_seg.streaming.protocol import CloseCode
+from silhouette_seg.telemetry import Telemetry
+from tests.support.documents import (
+    DOCUMENTS,
+    ROOT,
+    all_blocks,
+    anchors,
+    blocks,
+    links,
+    prose,
+    quoted,
+    rows,
+)
+from tests.support.metrics import exposition
 
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"
@@ -45,13 +56,13 @@ def test_settings_table_is_the_settings():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_other_setting_is_named(document):
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CLIENT_KEY}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CLIENT_KEY_VARIABLE}
     assert set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", document.read_text())) <= known
 
 
 def test_error_table_is_the_error_tree():
     said = [(quoted(code)[0], int(status), again) for code, status, again, _ in rows(API, "`code`")]
-    kinds = {kind.code: kind for kind in error_kinds()}
+    kinds = {kind.code: kind for kind in error_classes()}
     assert sorted(said) == sorted(
         (code, kind.status, "yes" if kind.retryable else "no") for code, kind in kinds.items()
     )
@@ -78,18 +89,18 @@ def test_stream_option_table_is_the_parsers():
 
 
 def test_close_codes_are_those_of_the_wire():
-    assert [int(code) for code, _ in rows(STREAMING, "close code")] == sorted(Close)
+    assert [int(code) for code, _ in rows(STREAMING, "close code")] == sorted(CloseCode)
 
 
 def test_header_table_is_what_openapi_says():
     said = [name for names, _ in rows(API, "header") for name in quoted(names)]
-    assert sorted(said) == sorted(HEADERS)
+    assert sorted(said) == sorted(RESPONSE_HEADERS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_metrics_that_are_named_exist(document):
     named = set(re.findall(r"`(silhouette_[a-z_]+)", document.read_text()))
-    exposed = Telemetry().exposition().decode()
+    exposed = exposition(Telemetry())
     known = set(re.findall(r"^# TYPE (\w+)", exposed, re.MULTILINE))
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= known
 

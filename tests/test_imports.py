@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("service", "training", "loadtests", "tests")
+SOURCES = ROOT / "service"
+OURS = ("silhouette_seg", "training", "loadtests", "tests")
 
 
 class Row(NamedTuple):
@@ -26,144 +27,73 @@ class Row(NamedTuple):
 
 NEVER = "grpc onnxruntime torch tritonclient"
 WEB = "fastapi starlette uvicorn"
-ENGINE = "service.engine.base service.errors service.spec"
-SEGMENTER = (
-    f"{ENGINE} service.domains service.routing service.second_look service.vision service.workers"
-)
-STREAMING = (
-    "service.draw service.engine.base service.errors service.look service.render"
-    " service.segmenter service.streaming service.telemetry service.vision service.workers"
-)
-ROUTES = (
-    "service.admission service.auth service.catalog service.domains service.engine.base"
-    " service.engine.checked service.errors service.look"
-    " service.problems service.render service.routes service.routing service.schemas"
-    " service.segmenter service.streaming service.telemetry service.turns service.vision"
-    " service.workers"
-)
-BENCHMARK = (
-    "training.benchmark service.batcher service.capacity service.catalog service.engine"
-    " service.look service.render service.spec service.streaming.wire service.vision"
-    " service.workers"
-)
-TRAINING = "training service.errors service.routing service.spec service.vision"
+
+
+def package(*names: str) -> str:
+    """The full names of modules of silhouette_seg, for the column `ours`."""
+    return " ".join(f"silhouette_seg.{name}" for name in names)
+
+
+BASE = ("errors", "spec", "telemetry", "runtime")
+PIXELS = ("pipeline", "engine.base", "vision", *BASE)
+API = ("api", "admission", "streaming", "engine.health", *PIXELS)
 
 TABLE = {
-    "service": Row(),
-    "service.errors": Row(),
-    "service.capacity": Row(),
-    "service.memory": Row(),
-    "service.spec": Row("service.errors", "pydantic"),
-    "service.settings": Row("", "pydantic pydantic_settings"),
-    "service.schemas": Row("", "pydantic"),
-    "service.telemetry": Row("service.telemetry", "prometheus_client"),
-    # The one file that knows OpenTelemetry's SDK; loaded where traces are asked for.
-    "service.telemetry.otel": Row("service.telemetry", "opentelemetry"),
-    "service.admission": Row("service.errors"),
-    "service.turns": Row("service.errors"),
-    "service.auth": Row("service.errors"),
-    "service.workers": Row("", "cv2"),
-    "service.vision": Row(
-        "service.errors service.spec service.vision", "PIL cv2 isal numpy simplejpeg", but="asyncio"
+    "silhouette_seg": Row(),
+    "silhouette_seg.errors": Row(),
+    "silhouette_seg.spec": Row(package("errors"), "pydantic"),
+    "silhouette_seg.settings": Row("", "pydantic pydantic_settings"),
+    "silhouette_seg.runtime": Row("", "cv2"),
+    "silhouette_seg.telemetry": Row(package("telemetry"), "prometheus_client"),
+    # The one module that imports OpenTelemetry's SDK; it is loaded when tracing is configured.
+    "silhouette_seg.telemetry.otel": Row(package("telemetry"), "opentelemetry"),
+    "silhouette_seg.vision": Row(
+        package("errors", "spec", "vision"), "PIL cv2 isal numpy simplejpeg", but="asyncio"
     ),
-    "service.routing": Row("service.vision.geometry", "numpy"),
-    "service.engine": Row("service.engine.base service.spec"),
-    "service.engine.base": Row("service.spec", "numpy"),
-    "service.engine.fake": Row(ENGINE, "numpy"),
-    "service.engine.onnx": Row(ENGINE, "numpy onnxruntime"),
-    "service.engine.checked": Row(ENGINE, "numpy"),
-    "service.engine.watched": Row("service.engine.base service.spec", "numpy"),
-    "service.engine.breaker": Row(),
-    "service.engine.faults": Row("service.errors"),
-    # The identity of the request goes along to the server, for its traces.
-    "service.engine.triton": Row(
-        f"{ENGINE} service.engine.breaker service.engine.faults service.telemetry",
-        "grpc numpy tritonclient",
+    "silhouette_seg.admission": Row(package("errors", "telemetry")),
+    "silhouette_seg.engine": Row(package("engine", "errors", "spec", "telemetry"), "numpy"),
+    "silhouette_seg.engine.onnx": Row(
+        package("engine.base", "errors", "spec"), "numpy onnxruntime"
     ),
-    "service.batcher": Row(ENGINE, "numpy"),
-    "service.domains": Row(f"{ENGINE} service.routing service.vision service.workers", "numpy"),
-    "service.second_look": Row("service.routing service.vision", "cv2 numpy"),
-    "service.segmenter": Row(SEGMENTER, "numpy"),
-    "service.catalog": Row(f"{SEGMENTER} service.segmenter", "numpy"),
-    "service.look": Row("service.vision.layout"),
-    "service.draw": Row("service.look service.routing service.segmenter service.vision", "numpy"),
-    "service.render": Row(
-        "service.domains service.draw service.errors service.look service.routing service.segmenter"
-        " service.vision"
+    "silhouette_seg.engine.triton": Row(
+        package("engine", "errors", "spec", "telemetry"), "grpc numpy tritonclient"
     ),
-    "service.streaming": Row(STREAMING, "numpy"),
-    # Pure: what a test can put into a table.
-    "service.streaming.slot": Row(),
-    "service.streaming.temporal": Row("", "cv2 numpy"),
-    "service.streaming.websocket": Row(STREAMING, "numpy starlette"),
-    "service.streaming.webrtc": Row(STREAMING, "aioice aiortc av cv2 numpy"),
-    "service.streaming.wire": Row(),
-    # Nothing in the gateway imports it.
-    "service.client": Row("service.client service.streaming.wire", "httpx websockets"),
-    # Of the command line.
-    "service.plan": Row("service.errors service.look service.routes.options service.vision"),
-    "service.posting": Row("service.client service.errors service.files service.plan"),
-    # libav is here, and late: a photo does without.
-    "service.video": Row(
-        "service.draw service.segmenter service.streaming service.video service.vision"
-        " service.workers",
-        "av cv2 numpy",
+    "silhouette_seg.engine.triton_model_config": Row(package("spec"), "tritonclient"),
+    "silhouette_seg.pipeline": Row(package(*PIXELS), "cv2 numpy"),
+    "silhouette_seg.streaming": Row(package("admission", "streaming", *PIXELS), "numpy starlette"),
+    # The bytes of the stream protocol, which the client shares.
+    "silhouette_seg.streaming.protocol": Row(),
+    "silhouette_seg.streaming.smoothing": Row("", "cv2 numpy"),
+    "silhouette_seg.streaming.webrtc": Row(
+        package("admission", "streaming", *PIXELS), "aioice aiortc av cv2 numpy"
     ),
-    "service.connection": Row("", "uvicorn"),
-    "service.http_connection": Row(
-        "service.errors service.problems service.safe_headers service.telemetry", "uvicorn"
+    "silhouette_seg.video": Row(package("video", "streaming", *PIXELS), "av cv2 numpy"),
+    "silhouette_seg.client": Row(package("client", "streaming.protocol"), "httpx websockets"),
+    "silhouette_seg.api": Row(
+        package(*API), "cv2 fastapi numpy pydantic python_multipart starlette"
     ),
-    "service.removebg_errors": Row("service.errors service.routes.removebg.options"),
-    "service.problems": Row(
-        "service.errors service.removebg_errors service.schemas service.telemetry", WEB
+    "silhouette_seg.server": Row("silhouette_seg", "*"),
+    "silhouette_seg.cli": Row("silhouette_seg", "*"),
+    "silhouette_seg.__main__": Row("silhouette_seg"),
+    "silhouette_seg.app": Row("silhouette_seg", "*"),
+    "silhouette_seg.assembly": Row("silhouette_seg", "*"),
+    "silhouette_seg.lifecycle": Row(package("api", "engine.base", "errors", "telemetry"), WEB),
+    "training": Row(
+        f"training {package('engine', 'streaming', *PIXELS)}", "* onnxruntime torch", but=WEB
     ),
-    "service.safe_headers": Row("", WEB),
-    "service.exchange": Row("service.errors service.problems service.telemetry", WEB),
-    "service.routes": Row(ROUTES, "fastapi numpy pydantic python_multipart starlette"),
-    # Pixels, and what they are to be: no HTTP.
-    "service.routes.removebg.options": Row("service.errors"),
-    "service.routes.removebg.picture": Row(
-        "service.draw service.errors service.look service.routes.removebg.options"
-        " service.segmenter service.vision",
-        "cv2 numpy",
+    # Compares the pipeline below HTTP with a running server; it needs no torch.
+    "training.benchmark": Row(
+        f"training.benchmark {package('engine', 'streaming.protocol', *PIXELS)}", "*", but=WEB
     ),
-    # Tensors as they travel: no HTTP.
-    "service.routes.inference.wire": Row(
-        "service.engine.base service.errors service.routes.inference service.spec", "numpy"
-    ),
-    "service.routes.inference.documents": Row("", "numpy"),
-    "service.routes.inference": Row(f"{ROUTES} service.spec", "fastapi numpy pydantic starlette"),
-    **dict.fromkeys(
-        ("service.app", "service.server", "service.cli", "service.files", "service.__main__"),
-        Row("service", "*"),
-    ),
-    "training": Row(TRAINING, "* onnxruntime torch", but=WEB),
-    "training.verify": Row(f"{TRAINING} service.engine", "* onnxruntime torch", but=WEB),
-    # Shows clips to the streams that are served.
-    "training.report": Row(
-        f"{TRAINING} service.catalog service.draw service.engine service.look service.second_look"
-        " service.segmenter service.streaming service.workers",
-        "* onnxruntime torch",
-        but=WEB,
-    ),
-    # Photos as the service draws them where nobody chooses.
-    "training.gallery": Row(
-        f"{TRAINING} service.catalog service.draw service.engine service.look"
-        " service.routes.options service.segmenter service.workers",
-        "*",
-        but=WEB,
-    ),
-    # Calls the pipeline below HTTP in process, to compare it with a server; torch-free.
-    "training.benchmark": Row(BENCHMARK, "*", but=WEB),
     "loadtests": Row("loadtests", "*"),
-    # What others would write; they run in environments of their own.
+    # Competing servers, which run in environments of their own.
     "loadtests.compare.servers": Row("", "* onnxruntime"),
 }
 
 
 def row_of(module: str) -> Row:
     """Its own, or that of the nearest package; modules right below `service` need their own."""
-    if module.startswith("service.") and module.count(".") == 1:
+    if module.startswith("silhouette_seg.") and module.count(".") == 1:
         return TABLE[module]
     while module not in TABLE:
         module = module.rpartition(".")[0]
@@ -195,9 +125,9 @@ def refused(module: str, source: str) -> list[str]:
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for top in ("service", "training", "loadtests"):
-        for path in sorted((ROOT / top).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
+    for root, top in ((SOURCES, "silhouette_seg"), (ROOT, "training"), (ROOT, "loadtests")):
+        for path in sorted((root / top).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
@@ -211,20 +141,26 @@ def test_imports_are_those_of_the_table(module, path):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("service.batcher", "import onnxruntime"),
-        ("service.app", "import grpc"),
-        ("service.engine.onnx", "from tritonclient import grpc"),
-        ("service.batcher", "from service.engine import fake"),
-        ("service.vision.decode", "import asyncio"),
-        ("service.vision.decode", "def late():\n    from service import settings"),
-        ("service.routes.segment", "from service.engine.onnx import OnnxEngine"),
-        ("service.telemetry", "from service import errors"),
-        ("service.app", "import torch.nn"),
-        ("service.app", "from training import train"),
-        ("training.train", "from service.engine import open_engine"),
+        ("silhouette_seg.engine.batcher", "import onnxruntime"),
+        ("silhouette_seg.app", "import grpc"),
+        ("silhouette_seg.engine.onnx", "from tritonclient import grpc"),
+        ("silhouette_seg.engine.onnx", "from silhouette_seg.engine import fake"),
+        ("silhouette_seg.pipeline.zoom", "from silhouette_seg.engine import batcher"),
+        ("silhouette_seg.pipeline.photo", "from silhouette_seg.api import schemas"),
+        ("silhouette_seg.admission.keys", "from silhouette_seg.pipeline import photo"),
+        ("silhouette_seg.vision.codec.decode", "import asyncio"),
+        (
+            "silhouette_seg.vision.codec.decode",
+            "def late():\n    from silhouette_seg import settings",
+        ),
+        ("silhouette_seg.api.segment", "from silhouette_seg.engine.onnx import OnnxEngine"),
+        ("silhouette_seg.telemetry", "from silhouette_seg import errors"),
+        ("silhouette_seg.app", "import torch.nn"),
+        ("silhouette_seg.app", "from training import train"),
+        ("training.train", "from silhouette_seg.api import segment"),
         ("training.data.mattes", "import fastapi"),
-        ("loadtests.users", "import service"),
-        ("service.settings", "import pydantic_settings_of_another"),
+        ("loadtests.users", "import silhouette_seg"),
+        ("silhouette_seg.settings", "import pydantic_settings_of_another"),
     ],
 )
 def test_the_check_sees_what_is_forbidden(module, source):
@@ -233,21 +169,33 @@ def test_the_check_sees_what_is_forbidden(module, source):
 
 def test_a_module_without_a_row_is_seen():
     with pytest.raises(KeyError):
-        refused("service.stranger", "import json")
+        refused("silhouette_seg.stranger", "import json")
+
+
+def test_source_root_is_not_importable_as_a_package():
+    run = subprocess.run(
+        [sys.executable, "-c", "import service.silhouette_seg"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "import silhouette_seg instead" in run.stderr
 
 
 def test_importing_the_application_loads_no_engine_and_no_training():
-    code = "import sys, service.app; print(*sys.modules)"
+    code = "import sys, silhouette_seg.app; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     tops = {name.partition(".")[0] for name in run.stdout.split()}
-    assert "service" in tops
+    assert "silhouette_seg" in tops
     assert tops & {*NEVER.split(), "training"} == set()
 
 
-@pytest.mark.parametrize("module", ["service.engine.onnx", "training.onnx_model"])
+@pytest.mark.parametrize("module", ["silhouette_seg.engine.onnx", "training.evaluation.onnx_model"])
 def test_onnx_runtime_is_loaded_with_its_reporting_off(module):
     code = f"""
 import os, sys

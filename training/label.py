@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from service.vision.geometry import Size, shrink
-from training.data.portraits import read_frame, rows
+from silhouette_seg.vision.geometry import Size, resize
+from training.data.dataset import read_frame, rows
 from training.data.samples import channels_first
 from training.recipe import Recipe, TeacherChoice, read_recipe
 from training.tasks.teacher import Teacher, mean_mask
@@ -98,7 +98,7 @@ def small_boxes(probability: Probability) -> list[tuple[Box, Box]]:
 def with_selfie(probability: Probability, selfie: Image) -> Probability:
     """The mean with the selfie mask uint8 [h,w]: uncertain where the two disagree."""
     height, width = probability.shape
-    sized = shrink(selfie, (height, width)).astype(np.float32) / np.float32(255)
+    sized = resize(selfie, (height, width)).astype(np.float32) / np.float32(255)
     mixed: Probability = (1 - SELFIE_SHARE) * probability + SELFIE_SHARE * sized
     return mixed
 

@@ -18,7 +18,7 @@ python3 -m training.shards "$work/pack" --unpack "$shards"
 train() { # name, weights, minutes
   python3 -m training.train "training/recipes/$1.toml" --data "$work/pack" --runs runs/lent \
     --weights "$2" --minutes "$3" --workers "$workers"
-  python3 -m training.checkpoint "runs/lent/$1/last.pt" "$out/$1.pt"
+  python3 -m training.models.checkpoint "runs/lent/$1/last.pt" "$out/$1.pt"
   cp "runs/lent/$1/history.jsonl" "$out/$1.jsonl"
 }
 

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.errors import ServiceError
+from silhouette_seg.errors import ServiceError
+from training.data.dataset import read_frame
 from training.data.pack_check import PackError, Problem, check_pack
-from training.data.portraits import read_frame
 from training.label import open_views, person_probability
 from training.recipe import read_recipe
 from training.shards import at_most

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.spec import ResizeRule
+from silhouette_seg.spec import ResizeRule
 from training.data.augmentation import Augmentation
 
 

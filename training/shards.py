@@ -20,8 +20,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from service.vision.geometry import shrink
-from training.data.portraits import (
+from silhouette_seg.vision.geometry import resize
+from training.data.dataset import (
     Portrait,
     read_backgrounds,
     read_frame,
@@ -110,7 +110,7 @@ def at_most(image: Image, side: int) -> Image:
     if scale >= 1:
         return image
     height, width = (max(1, round(length * scale)) for length in image.shape[:2])
-    return shrink(image, (height, width))
+    return resize(image, (height, width))
 
 
 def table(listed: Sequence[Mapping[str, str]]) -> bytes:

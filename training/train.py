@@ -24,13 +24,13 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from training.checkpoint import read_average
-from training.curve import plot_curve
 from training.data.pack_check import check_pack
 from training.data.samples import single_threaded
 from training.models import adapt_weights, build_model
+from training.models.checkpoint import read_average
 from training.optimiser import Stepper, build_optimiser
 from training.recipe import Phase, Recipe, read_recipe
+from training.report.history_plot import plot_curve
 from training.tasks import Task, build_task
 from training.tasks.base import Batch
 

@@ -21,9 +21,9 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from skimage import data
 
-from service.client import Client
-from service.server import Server, bind
-from service.settings import Settings
+from silhouette_seg.client import Client
+from silhouette_seg.server.server import Server, bind
+from silhouette_seg.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 PORTRAIT = slice(0, 270), slice(95, 365)

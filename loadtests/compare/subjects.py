@@ -47,7 +47,7 @@ def _ours(name: str, title: str, says: str, query: str, *, same: bool = True) ->
         name,
         title,
         says,
-        (sys.executable, "-m", "service", "serve", "--port", "{port}"),
+        (sys.executable, "-m", "silhouette_seg", "serve", "--port", "{port}"),
         f"/v1/segment?{query}",
         "/livez",
         folder=ROOT,

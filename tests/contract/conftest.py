@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.networks import seasoned, size_of
-from training.export import export_onnx
+from tests.support.networks import seasoned, size_of
+from training.export.__main__ import export_onnx
 from training.models import build_model, deploy_form
 
 

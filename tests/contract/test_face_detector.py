@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from service.routing import find_faces
-from service.spec import ResizeRule, TensorSpec
-from service.vision.geometry import place
-from training.export import export_onnx, output_spec
+from silhouette_seg.pipeline.faces import find_faces
+from silhouette_seg.spec import ResizeRule, TensorSpec
+from silhouette_seg.vision.geometry import place
+from training.evaluation.onnx_model import open_onnx
+from training.export.__main__ import export_onnx, output_spec
+from training.export.parity import Mismatch, verify
+from training.export.parity import test_images as scenes
 from training.models import build_model, deploy_form
 from training.models.face_detector import STRIDE, DeployedFaces, FaceDetector, decode_boxes
-from training.onnx_model import open_onnx
-from training.verify import Mismatch, verify
-from training.verify import test_images as scenes
 
 SIZE = (64, 96)
 CELLS = 8 * 12
@@ -146,6 +146,6 @@ class TestServed:
 
     def test_routing_reads_what_it_gives(self, exported):
         (row,) = open_onnx(exported)({"image": scenes(SIZE, count=1)})
-        faces = find_faces(row, place((128, 192), SIZE, ResizeRule.LETTERBOX), confident=0.0)
+        faces = find_faces(row, place((128, 192), SIZE, ResizeRule.LETTERBOX), min_score=0.0)
         assert faces
         assert all(0 < face.ratio <= 1 for face in faces)

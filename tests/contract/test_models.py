@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from service.vision.geometry import Size
-from tests.networks import (
+from silhouette_seg.vision.geometry import Size
+from tests.support.networks import (
     everything,
     inputs,
     multiply_adds,
@@ -21,14 +21,14 @@ from tests.networks import (
     shapes,
     size_of,
 )
-from training.export import export_onnx
+from training.evaluation.onnx_model import open_onnx
+from training.export.__main__ import export_onnx
+from training.export.parity import Mismatch, verify
+from training.export.parity import test_inputs as made_inputs
 from training.models import BUILDERS, build_model, deploy_form
 from training.models.blocks import upsample_to
 from training.models.connectnet import ConnectNet, ConnectNetConfig, DownBlock, ShuffleBlock
 from training.models.deployed import Deployed
-from training.onnx_model import open_onnx
-from training.verify import Mismatch, verify
-from training.verify import test_inputs as made_inputs
 
 pytestmark = pytest.mark.filterwarnings(
     # two inputs share the batch axis, which is what they should

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.networks import multiply_adds, of_kind, parameters, seasoned, shapes
+from tests.support.networks import multiply_adds, of_kind, parameters, seasoned, shapes
 from training.models.rcrnet import (
     RCR,
     VARIANTS,

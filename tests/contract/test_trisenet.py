@@ -8,11 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from tests.networks import inputs, multiply_adds, of_kind, parameters, pictures, seasoned, shapes
+from tests.support.networks import (
+    inputs,
+    multiply_adds,
+    of_kind,
+    parameters,
+    pictures,
+    seasoned,
+    shapes,
+)
+from training.evaluation.onnx_model import open_onnx
+from training.export.parity import test_images as scenes
 from training.models import adapt_weights, build_model, deploy_form
 from training.models.trisenet import MEAN, STD, Branch, MxUnit, TriSeNet, TriSeNetConfig
-from training.onnx_model import open_onnx
-from training.verify import test_images as scenes
 
 pytestmark = pytest.mark.filterwarnings(
     # two inputs share the batch axis, which is what they should

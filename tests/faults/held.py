@@ -1,29 +1,30 @@
-"""`silhouette` whose models hold every answer from SIGUSR1 to SIGUSR2: `python -m`, for
-`tests.faults.process`.
+"""Runs `silhouette` with models that block from SIGUSR1 to SIGUSR2.
+
+`tests.faults.process` starts this module with `python -m`.
 """
 
 import asyncio
 import signal
 from types import FrameType
 
-from service.cli import main
-from service.engine import ENGINES
-from tests import fakes
+from silhouette_seg.cli.main import main
+from silhouette_seg.engine import ENGINES
+from tests.support import fakes
 
 
-def hold(number: int, frame: FrameType | None) -> None:
+def block(number: int, frame: FrameType | None) -> None:
     for engine in fakes.OPENED:
         engine.gate.clear()
 
 
 def release(number: int, frame: FrameType | None) -> None:
-    """A signal is heard in the thread of the loop; the loop has to wake up for what follows."""
+    """Opens the gates through the event loop, so that it wakes up after the signal."""
     for engine in fakes.OPENED:
         asyncio.get_running_loop().call_soon_threadsafe(engine.gate.set)
 
 
 if __name__ == "__main__":
-    ENGINES["held"] = "tests.fakes:open_gated"
-    signal.signal(signal.SIGUSR1, hold)
+    ENGINES["held"] = "tests.support.fakes:open_gated"
+    signal.signal(signal.SIGUSR1, block)
     signal.signal(signal.SIGUSR2, release)
     main()

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from service.client import Client, Result
+from silhouette_seg.client import Client, Result
 from tests.faults.metrics import value
-from tests.images import make_jpeg, quadrants
 from tests.integration.conftest import on_socket
 from tests.integration.pictures import pixels
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.images import make_jpeg, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
-SERVICE = Path(__file__).resolve().parents[2] / "service"
+SERVICE = Path(__file__).resolve().parents[2] / "service" / "silhouette_seg"
 WALL_CLOCKS = {
     "time": {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "clock_gettime"},
     "datetime": {"now", "utcnow", "today"},

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
+from silhouette_seg.cli.main import app
 from tests.faults.process import free_port, serving
-from tests.images import make_png, person
 from tests.integration.conftest import on_socket
 from tests.integration.pictures import picture
-from tests.tiny_model import tiny_spec, write_tiny_model
-from tests.videos import make_video, uneven
+from tests.support.images import make_png, person
+from tests.support.tiny_model import tiny_spec, write_tiny_model
+from tests.support.videos import make_video, uneven
 
 ROOT = Path(__file__).resolve().parents[2]
 FULL = "No space left on device"
@@ -119,7 +119,7 @@ def on_a_small_disk(disk: Path, kilobytes: int, *arguments: object) -> tuple[int
     if not may_mount():
         pytest.skip("this process may not mount a disk")
     disk.mkdir()
-    command = [sys.executable, "-m", "service", "segment", *map(str, arguments)]
+    command = [sys.executable, "-m", "silhouette_seg", "segment", *map(str, arguments)]
     script = (
         f"mount -t tmpfs -o size={kilobytes}k tmpfs {disk} || exit 99\n"
         '"$@" >&2\n'

@@ -10,10 +10,10 @@ import httpx
 import numpy as np
 import pytest
 
-from service.client import Client, Result, Retries, StreamClosed
+from silhouette_seg.client import Client, Result, Retries, StreamClosed
 from tests.faults.process import PATIENCE_S, Serving, http_client, serving
-from tests.images import make_jpeg, make_png, quadrants
 from tests.integration.pictures import picture, pixels, refusal
+from tests.support.images import make_jpeg, make_png, quadrants
 
 JPEG = make_jpeg(quadrants())
 CLIENTS = 12

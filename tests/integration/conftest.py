@@ -1,4 +1,4 @@
-"""Applications in process and servers on real sockets, over a model whose alpha is red."""
+"""Applications in process and servers on real sockets. Their model returns red as alpha."""
 
 import asyncio
 import threading
@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from service.app import create_app
-from service.engine import ENGINES
-from service.engine.fake import FakeEngine
-from service.routes.parts import Parts
-from service.server import Server, bind
-from service.settings import Settings
-from tests import fakes
-from tests.tiny_model import write_tiny_model
+from silhouette_seg.api.gateway import Gateway
+from silhouette_seg.app import create_app
+from silhouette_seg.engine import ENGINES
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.server.server import Server, bind
+from silhouette_seg.settings import Settings
+from tests.support import fakes
+from tests.support.tiny_model import write_tiny_model
 
 PATIENCE_S = 20
 
@@ -41,14 +41,14 @@ def settings_with(repository) -> Callable[..., Settings]:
 
 @dataclass(frozen=True)
 class InProcess:
-    """An application without a socket."""
+    """An application and a client that calls it without a socket."""
 
     app: Any
     client: httpx.AsyncClient
 
     @property
-    def parts(self) -> Parts:
-        return self.app.state.parts
+    def gateway(self) -> Gateway:
+        return self.app.state.gateway
 
     async def segment(self, image: bytes, query: str = "", **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -57,7 +57,7 @@ class InProcess:
         )
 
     async def form(self, *fields: tuple[str, Any], query: str = "") -> httpx.Response:
-        """Each field is (name, bytes of a file) or (name, text)."""
+        """Posts a form; each field is (name, bytes of a file) or (name, text)."""
         files = [
             (name, ("photo.jpg", value) if isinstance(value, bytes) else (None, value))
             for name, value in fields
@@ -75,14 +75,14 @@ async def in_process(settings: Settings, *, ready: bool = True) -> AsyncIterator
     ):
         running = InProcess(app, client)
         if ready:
-            await until(lambda: running.parts.catalog.ready)
+            await until(lambda: running.gateway.registry.ready)
         yield running
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that the code under test brings about."""
+    """Waits until the code under test makes the condition true."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110  # there is nothing to be told by
+        while not condition():  # noqa: ASYNC110  # no event announces it
             await asyncio.sleep(0.001)
 
 
@@ -94,8 +94,8 @@ async def service(settings_with) -> AsyncIterator[InProcess]:
 
 @pytest.fixture
 def gated(monkeypatch) -> Iterator[list[FakeEngine]]:
-    """Makes `engine="gated"` known; the engines it opened, which the test can stop."""
-    monkeypatch.setitem(ENGINES, "gated", "tests.fakes:open_gated")
+    """Registers `engine="gated"`, and yields its engines, which a test can block."""
+    monkeypatch.setitem(ENGINES, "gated", "tests.support.fakes:open_gated")
     fakes.OPENED.clear()
     yield fakes.OPENED
     fakes.OPENED.clear()
@@ -103,7 +103,7 @@ def gated(monkeypatch) -> Iterator[list[FakeEngine]]:
 
 @dataclass(frozen=True)
 class OnSocket:
-    """A server in a thread of its own."""
+    """A server in its own thread, on a port of the loopback interface."""
 
     server: Server
     port: int
@@ -114,13 +114,13 @@ class OnSocket:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def parts(self) -> Parts:
-        return self.server.app.state.parts
+    def gateway(self) -> Gateway:
+        return self.server.app.state.gateway
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        give_up = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < give_up, "it never came true"
+            assert time.monotonic() < deadline, "the condition never became true"
             time.sleep(0.002)
 
 
@@ -132,7 +132,7 @@ def on_socket(settings: Settings) -> Iterator[OnSocket]:
         running = OnSocket(server, listener.getsockname()[1], thread)
         thread.start()
         try:
-            running.wait(lambda: server.started and running.parts.catalog.ready)
+            running.wait(lambda: server.started and running.gateway.registry.ready)
             yield running
         finally:
             server.should_exit = True

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
-from tests.images import TEXT, make_jpeg, make_png, quadrants
+from silhouette_seg.cli.main import app
 from tests.integration.pictures import pixels
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.images import TEXT, make_jpeg, make_png, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_background_may_be_a_file(silhouette, album, tmp_path):
         (("--grow", "much"), "grow: must be a whole number"),
         (("--background", "#ffffff"), "background: needs output=composite"),
         (("--output", "cutout", "--format", "jpeg"), "JPEG has no transparency"),
-        (("--model", "nobody"), "no model of that name"),
+        (("--model", "nobody"), "Unknown model"),
     ],
 )
 def test_bad_option_is_told_and_nothing_is_written(silhouette, album, tmp_path, options, reason):
@@ -161,7 +161,7 @@ def test_empty_repository_is_told(silhouette, monkeypatch, tmp_path):
     for command in (("models",), ("serve", "--port", "0")):
         ended = silhouette(*command)
         assert ended.exit_code == 1
-        assert "holds no model" in ended.stderr
+        assert "contains no model" in ended.stderr
 
 
 def test_bad_setting_is_told(silhouette, monkeypatch):

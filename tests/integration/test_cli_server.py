@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
-from service.settings import CLIENT_KEY, Settings
-from tests.images import TEXT, make_jpeg, make_png, quadrants
+from silhouette_seg.cli.main import app
+from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.pictures import pixels
+from tests.support.images import TEXT, make_jpeg, make_png, quadrants
 
 KEY = "a key of the tests"
 
@@ -71,13 +71,13 @@ def test_options_go_along_and_so_does_a_background(silhouette, album, tmp_path):
 
 
 def test_key_may_come_from_the_environment(silhouette, album, tmp_path, monkeypatch):
-    monkeypatch.setenv(CLIENT_KEY, KEY)
+    monkeypatch.setenv(CLIENT_KEY_VARIABLE, KEY)
     ended = silhouette(album / "a.jpg", "-o", tmp_path / "out", key=None)
     assert ended.exit_code == 0, ended.output
 
 
 def test_the_key_of_the_client_is_no_setting_and_stops_no_start(monkeypatch, repository):
-    monkeypatch.setenv(CLIENT_KEY, KEY)
+    monkeypatch.setenv(CLIENT_KEY_VARIABLE, KEY)
     assert KEY not in repr(Settings(model_repository=repository))
 
 
@@ -110,7 +110,7 @@ def test_nobody_there_is_told(silhouette, album, tmp_path):
 def test_model_is_one_of_the_service(silhouette, album, tmp_path):
     ended = silhouette(album / "a.jpg", "-o", tmp_path / "out", "--model", "nobody")
     assert ended.exit_code == 1
-    assert "no model of that name; there are connectnet" in ended.stderr
+    assert "Unknown model 'nobody'; available: connectnet" in ended.stderr
     order = (album / "a.jpg", "-o", tmp_path / "out", "--model", "connectnet")
     assert silhouette(*order).exit_code == 0
 

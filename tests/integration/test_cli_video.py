@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
-from tests.images import make_jpeg, make_png, quadrants
+from silhouette_seg.cli.main import app
 from tests.integration.pictures import pixels
-from tests.tiny_model import tiny_spec, write_tiny_model
-from tests.videos import RATE, hear, make_video, see, see_alpha, sound_packets, uneven
+from tests.support.images import make_jpeg, make_png, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
+from tests.support.videos import RATE, hear, make_video, see, see_alpha, sound_packets, uneven
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
@@ -174,7 +174,7 @@ def test_photos_and_videos_of_a_folder(silhouette, tmp_path):
         (("-o", "out.mp4", "--crop"), "crop: the frames of a video"),
         (("-o", "out.mp4", "--domain", "half_body"), "domain: has no effect on a video"),
         (("-o", "out.mp4", "--smoothing", "2"), "smoothing: must be a number from 0 to 1"),
-        (("-o", "out.mp4", "--model", "nobody"), "no model of that name"),
+        (("-o", "out.mp4", "--model", "nobody"), "Unknown model"),
     ],
 )
 def test_what_cannot_be_is_told_and_nothing_is_written(
@@ -208,7 +208,7 @@ def test_interrupted_it_leaves_no_half_file(tmp_path):
     make_video(tmp_path / "long.mp4", list(range(0, 3000 * 2000, 3000)))
     (tmp_path / "out").mkdir()
     running = subprocess.Popen(
-        [sys.executable, "-m", "service", "segment", "long.mp4", "-o", "out/a.mp4"],
+        [sys.executable, "-m", "silhouette_seg", "segment", "long.mp4", "-o", "out/a.mp4"],
         cwd=tmp_path,
         env=os.environ
         | {"SILHOUETTE_MODEL_REPOSITORY": str(tmp_path / "models"), "PYTHONPATH": str(ROOT)},

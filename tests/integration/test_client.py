@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from service.client import Client, Failed, Refused, Result, Segmented, Skipped, StreamClosed
-from service.streaming import wire
-from tests.images import TEXT, make_jpeg, quadrants
+from silhouette_seg.client import Client, Failed, Refused, Result, Segmented, Skipped, StreamClosed
+from silhouette_seg.streaming import protocol
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.pictures import pixels
+from tests.support.images import TEXT, make_jpeg, quadrants
 
 PHOTO = make_jpeg(quadrants())
 PATIENCE_S = 60
@@ -88,7 +88,7 @@ async def test_streams_that_are_refused(client):
     with pytest.raises(StreamClosed) as closed:
         async with client.stream(output="nothing"):
             raise AssertionError("it never opened")
-    assert closed.value.code == wire.Close.BAD_CONFIG
+    assert closed.value.code == protocol.CloseCode.BAD_CONFIG
     assert "output" in closed.value.reason
 
     async with client.stream(), client.stream():

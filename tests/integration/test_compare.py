@@ -9,7 +9,7 @@ from loadtests.compare.__main__ import compared
 from loadtests.compare.measure import Plan
 from loadtests.compare.report import write_report
 from loadtests.compare.subjects import Subject
-from tests.mask_server import mask_png
+from tests.support.mask_server import mask_png
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = Plan(rounds=2, clients=(1, 3), seconds=0.2, warm_up_s=0.1, overload_s=0.6)
@@ -20,7 +20,7 @@ def subject(name: str, mask: Path, *, python: str = sys.executable) -> Subject:
         name,
         f"Server {name}",
         "Gives one mask.",
-        (python, str(ROOT / "tests" / "mask_server.py"), "{port}", str(mask)),
+        (python, str(ROOT / "tests" / "support" / "mask_server.py"), "{port}", str(mask)),
         "/mask",
         "/health",
         environment={"PYTHONPATH": str(ROOT)},

@@ -11,30 +11,30 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from service.app import drain
-from service.engine.fake import FakeEngine
-from service.errors import EngineFailed
-from service.spec import load_spec
-from tests.fake_triton import FakeTriton, listening
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.lifecycle import drain
+from silhouette_seg.spec import load_spec
 from tests.integration.conftest import PATIENCE_S, in_process, on_socket, until
-from tests.integration.leaving import post_and_leave
+from tests.integration.disconnecting_client import post_and_disconnect
 from tests.integration.test_server import connect, everything
-from tests.tensors import (
-    KINDS,
-    LENGTH,
-    answer_of,
+from tests.support.fake_triton import FakeTriton, serve_triton
+from tests.support.tensors import (
+    DATATYPES,
+    LENGTH_HEADER,
     binary_request,
-    described,
-    error_of,
     json_request,
-    made_inputs,
-    output_of,
+    parse_error,
+    parse_output,
+    parse_response,
+    random_inputs,
+    tensor_header,
 )
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 NAMES = ("connectnet", "face_detector", "md_trisenet", "rcrnet")
 MAX_BATCH = 8
-IMAGE = made_inputs(tiny_spec(), 1)
+IMAGE = random_inputs(tiny_spec(), 1)
 PATH = "/v2/models/connectnet/infer"
 ROUTES = {
     "/v2",
@@ -65,7 +65,7 @@ async def service(request, four, settings_with):
             yield running
         return
     remote = FakeTriton([load_spec(four / name) for name in NAMES])
-    async with listening(remote) as port:
+    async with serve_triton(remote) as port:
         settings = settings_with(
             model_repository=four, engine="triton", triton_url=f"127.0.0.1:{port}"
         )
@@ -79,7 +79,7 @@ def own(service, four):
 
     async def ask(name, inputs):
         spec = load_spec(four / name)
-        if service.parts.remote is not None:
+        if service.gateway.remote is not None:
             return await FakeEngine(spec).infer(inputs)
         session = onnxruntime.InferenceSession(
             spec.model_file(four), providers=["CPUExecutionProvider"]
@@ -97,9 +97,9 @@ async def alone(settings_with):
 
 
 def nothing_is_left(service):
-    assert service.parts.door.requests == 0
-    assert service.parts.turns.pixels == 0
-    assert service.parts.bodies.held == 0
+    assert service.gateway.requests.count == 0
+    assert service.gateway.photo_queue.running_pixels == 0
+    assert service.gateway.body_memory.reserved == 0
 
 
 async def post(service, body=None, path=PATH, **headers):
@@ -115,7 +115,7 @@ def of(name):
 class TestMetadata:
     async def test_of_the_server(self, service):
         told = (await service.client.get("/v2")).json()
-        version = service.parts.version
+        version = service.gateway.version
         assert told == {
             "name": "silhouette",
             "version": version,
@@ -133,7 +133,7 @@ class TestMetadata:
             "inputs": [
                 {
                     "name": tensor.name,
-                    "datatype": KINDS[tensor.dtype],
+                    "datatype": DATATYPES[tensor.dtype],
                     "shape": [-1, 1] if tensor.name == "domain" else list(tensor.shape),
                 }
                 for tensor in spec.inputs
@@ -141,7 +141,7 @@ class TestMetadata:
             "outputs": [
                 {
                     "name": spec.output.name,
-                    "datatype": KINDS[spec.output.dtype],
+                    "datatype": DATATYPES[spec.output.dtype],
                     "shape": list(spec.output.shape),
                 }
             ],
@@ -166,18 +166,18 @@ class TestMetadata:
             await alone.client.get(f"/v2/{model}/ready"),
             await post(alone, path=f"/v2/{model}/infer"),
         ):
-            error_of(answer, 404)
+            parse_error(answer, 404)
 
     async def test_another_version_says_which_there_is(self, alone):
         answer = await alone.client.get("/v2/models/connectnet/versions/2")
-        assert error_of(answer, 404) == "Of connectnet there is version 1 only."
+        assert parse_error(answer, 404) == "Of connectnet there is version 1 only."
 
 
 class TestInference:
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("rows", [1, 3, MAX_BATCH])
     async def test_answers_are_the_engines_own(self, service, own, name, rows):
-        inputs = made_inputs(tiny_spec(name), rows, seed=rows)
+        inputs = random_inputs(tiny_spec(name), rows, seed=rows)
         expected = await own(name, inputs)
         body, headers = binary_request(inputs, parameters={"binary_data_output": True})
         answers = [
@@ -187,45 +187,50 @@ class TestInference:
             await post(service, json_request(inputs), f"/v2/models/{name}/versions/1/infer"),
         ]
         for answer in answers:
-            assert output_of(answer).dtype == expected.dtype
-            np.testing.assert_array_equal(output_of(answer), expected)
-        assert [LENGTH in answer.headers for answer in answers] == [True, False, False, False]
+            assert parse_output(answer).dtype == expected.dtype
+            np.testing.assert_array_equal(parse_output(answer), expected)
+        assert [LENGTH_HEADER in answer.headers for answer in answers] == [
+            True,
+            False,
+            False,
+            False,
+        ]
         nothing_is_left(service)
 
     async def test_many_callers_get_their_own_rows_in_order(self, service, own):
-        asked = [made_inputs(tiny_spec("md_trisenet"), 1 + seed % 4, seed) for seed in range(24)]
+        asked = [random_inputs(tiny_spec("md_trisenet"), 1 + seed % 4, seed) for seed in range(24)]
         bodies = [json_request(inputs, id=str(seed)) for seed, inputs in enumerate(asked)]
         answers = await asyncio.gather(*(post(service, body, of("md_trisenet")) for body in bodies))
         for seed, (inputs, answer) in enumerate(zip(asked, answers, strict=True)):
-            assert answer_of(answer)["id"] == str(seed)
-            np.testing.assert_array_equal(output_of(answer), await own("md_trisenet", inputs))
+            assert parse_response(answer)["id"] == str(seed)
+            np.testing.assert_array_equal(parse_output(answer), await own("md_trisenet", inputs))
 
     async def test_the_answer_names_what_it_is(self, alone):
-        answer = answer_of(await post(alone, json_request(IMAGE, id='a "b" ü')))
+        answer = parse_response(await post(alone, json_request(IMAGE, id='a "b" ü')))
         (output,) = answer.pop("outputs")
         assert answer == {"id": 'a "b" ü', "model_name": "connectnet", "model_version": "1"}
         data = output.pop("data")
-        assert output == described("alpha", data)
-        assert "id" not in answer_of(await post(alone))
+        assert output == tensor_header("alpha", data)
+        assert "id" not in parse_response(await post(alone))
 
     @pytest.mark.parametrize("binary", [False, True])
     async def test_output_goes_as_it_is_asked_for(self, alone, binary):
         wanted = [{"name": "alpha", "parameters": {"binary_data": binary}}]
         answer = await post(alone, json_request(IMAGE, outputs=wanted))
-        np.testing.assert_array_equal(output_of(answer), IMAGE["image"][..., 0])
-        assert (LENGTH in answer.headers) is binary
+        np.testing.assert_array_equal(parse_output(answer), IMAGE["image"][..., 0])
+        assert (LENGTH_HEADER in answer.headers) is binary
 
     async def test_one_row_without_json(self, alone):
         answer = await post(alone, IMAGE["image"].tobytes(), inference_header_content_length="0")
-        np.testing.assert_array_equal(output_of(answer), IMAGE["image"][..., 0])
-        assert LENGTH in answer.headers
+        np.testing.assert_array_equal(parse_output(answer), IMAGE["image"][..., 0])
+        assert LENGTH_HEADER in answer.headers
 
     @pytest.mark.parametrize(
         "media_type", ["application/json", "application/octet-stream", "text/plain", ""]
     )
     async def test_the_type_of_the_body_does_not_matter(self, alone, media_type):
         """Clients send none, or what their libraries make up."""
-        output_of(await post(alone, content_type=media_type))
+        parse_output(await post(alone, content_type=media_type))
 
     async def test_times_are_told(self, alone):
         timing = (await post(alone)).headers["server-timing"]
@@ -268,7 +273,7 @@ REFUSED = {
     "fraction": (changed(data=[0.5] * 2304), {}, "no uint8"),
     "not finite": (changed(data=[float("nan")] * 2304), {}, "no number"),
     "rows": (
-        json_request(made_inputs(tiny_spec(), MAX_BATCH + 1)),
+        json_request(random_inputs(tiny_spec(), MAX_BATCH + 1)),
         {},
         f"at most {MAX_BATCH} rows in a request (limit {MAX_BATCH}, got {MAX_BATCH + 1}).",
     ),
@@ -293,24 +298,24 @@ REFUSED = {
 
 @pytest.mark.parametrize(("body", "headers", "told"), REFUSED.values(), ids=REFUSED.keys())
 async def test_what_cannot_be_meant_is_a_400_that_says_why(alone, body, headers, told):
-    assert told in error_of(await post(alone, body, **headers), 400)
+    assert told in parse_error(await post(alone, body, **headers), 400)
     nothing_is_left(alone)
-    output_of(await post(alone))
+    parse_output(await post(alone))
 
 
 async def test_a_compressed_body_is_refused(alone):
     answer = await post(alone, content_encoding="gzip")
-    assert "compressed" in error_of(answer, 415)
+    assert "Content-Encoding" in parse_error(answer, 415)
 
 
 @pytest.mark.parametrize("path", ["/v2/", "/v2/models", "/v2/nothing", PATH + "/more"])
 async def test_what_is_not_there_is_refused_in_the_shape_of_the_protocol(alone, path):
-    error_of(await alone.client.get(path), 404)
+    parse_error(await alone.client.get(path), 404)
 
 
 async def test_a_wrong_method_is_refused_in_the_shape_of_the_protocol(alone):
     answer = await alone.client.get(PATH)
-    error_of(answer, 405)
+    parse_error(answer, 405)
     assert answer.headers["allow"] == "OPTIONS, POST"
 
 
@@ -323,8 +328,8 @@ async def test_other_paths_keep_their_shape(alone):
 async def test_a_body_that_is_too_long_is_a_413(settings_with):
     limit = len(json_request(IMAGE))
     async with in_process(settings_with(max_body_bytes=limit)) as service:
-        output_of(await post(service))
-        told = error_of(await post(service, json_request(IMAGE) + b" "), 413)
+        parse_output(await post(service))
+        told = parse_error(await post(service, json_request(IMAGE) + b" "), 413)
         assert f"(limit {limit}, got {limit + 1})" in told
         nothing_is_left(service)
 
@@ -353,13 +358,13 @@ class TestKeys:
     )
     async def test_are_asked_for(self, keyed, path):
         answer = await keyed.client.get(path)
-        error_of(answer, 401)
+        parse_error(answer, 401)
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert (await keyed.client.get(path, headers={"X-Api-Key": "sesame"})).status_code == 200
 
     async def test_are_asked_for_before_the_body(self, keyed):
-        error_of(await post(keyed, b"{"), 401)
-        output_of(await post(keyed, authorization="Bearer sesame"))
+        parse_error(await post(keyed, b"{"), 401)
+        parse_output(await post(keyed, authorization="Bearer sesame"))
 
     @pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])
     async def test_are_not_asked_for_by_probes(self, keyed, path):
@@ -370,37 +375,37 @@ async def test_pages_of_other_origins_may_read_where_the_json_ends(settings_with
     origin = "https://shop.example"
     async with in_process(settings_with(cors_origins=origin)) as service:
         answer = await post(service, origin=origin)
-        assert LENGTH in answer.headers["access-control-expose-headers"].split(", ")
+        assert LENGTH_HEADER in answer.headers["access-control-expose-headers"].split(", ")
 
 
 async def test_nothing_is_ready_while_warming_up(settings_with, gated):
     async with in_process(settings_with(engine="gated"), ready=False) as service:
         gated[0].gate.clear()
         for path in ("/v2/health/ready", "/v2/models/connectnet/ready"):
-            error_of(await service.client.get(path), 503)
+            parse_error(await service.client.get(path), 503)
         assert (await service.client.get("/v2/health/live")).status_code == 200
         assert (await service.client.get("/v2/models/connectnet")).status_code == 200
         early = await post(service)
-        assert "warming up" in error_of(early, 503)
+        assert "warming up" in parse_error(early, 503)
         assert early.headers["retry-after"] == "1"
         gated[0].gate.set()
-        await until(lambda: service.parts.catalog.ready)
-        output_of(await post(service))
+        await until(lambda: service.gateway.registry.ready)
+        parse_output(await post(service))
 
 
 async def test_nothing_is_ready_while_triton_is_gone(four, settings_with):
     remote = FakeTriton([load_spec(four / name) for name in NAMES])
-    async with listening(remote) as port:
+    async with serve_triton(remote) as port:
         settings = settings_with(
             model_repository=four, engine="triton", triton_url=f"127.0.0.1:{port}"
         )
         running = in_process(settings)
         service = await running.__aenter__()
     try:
-        error_of(await service.client.get("/v2/health/ready"), 503)
-        error_of(await service.client.get("/v2/models/rcrnet/ready"), 503)
+        parse_error(await service.client.get("/v2/health/ready"), 503)
+        parse_error(await service.client.get("/v2/models/rcrnet/ready"), 503)
         gone = await post(service)
-        error_of(gone, 503)
+        parse_error(gone, 503)
         assert gone.headers["retry-after"] == "1"
     finally:
         await running.__aexit__(None, None, None)
@@ -413,32 +418,32 @@ class TestUnderLoad:
         settings = settings_with(engine="gated", workers=1, queue_size=1, photos_at_once=1)
         async with in_process(settings) as service:
             gated[0].gate.clear()
-            gated[0].batches.clear()
+            gated[0].batch_sizes.clear()
             yield service
             gated[0].gate.set()
-            await until(lambda: service.parts.door.requests == 0)
+            await until(lambda: service.gateway.requests.count == 0)
             nothing_is_left(service)
 
     async def test_rows_of_a_request_run_together(self, held, gated):
-        inputs = made_inputs(tiny_spec(), 5)
+        inputs = random_inputs(tiny_spec(), 5)
         running = asyncio.create_task(post(held, json_request(inputs)))
-        await gated[0].reached(1)
-        assert gated[0].batches == [5]
-        assert held.parts.turns.pixels == 5 * 24 * 32
+        await gated[0].wait_for_batches(1)
+        assert gated[0].batch_sizes == [5]
+        assert held.gateway.photo_queue.running_pixels == 5 * 24 * 32
         gated[0].gate.set()
-        np.testing.assert_array_equal(output_of(await running), inputs["image"][..., 0])
+        np.testing.assert_array_equal(parse_output(await running), inputs["image"][..., 0])
 
     async def test_a_full_queue_refuses_at_once(self, held, gated):
         running, waiting = [asyncio.create_task(post(held)) for _ in range(2)]
-        await until(lambda: held.parts.turns.waiting == 1)
+        await until(lambda: held.gateway.photo_queue.queued == 1)
 
         refused = await post(held)
 
-        assert "Too many photos are waiting (limit 1, got 2)." in error_of(refused, 503)
+        assert "Too many photos are waiting (limit 1, got 2)." in parse_error(refused, 503)
         assert refused.headers["retry-after"] == "1"
         gated[0].gate.set()
-        output_of(await running)
-        output_of(await waiting)
+        parse_output(await running)
+        parse_output(await waiting)
 
     async def test_rows_wait_for_room_as_photos_do(self, settings_with, gated):
         """Two rows, while one is in work."""
@@ -446,27 +451,27 @@ class TestUnderLoad:
         async with in_process(settings) as service:
             gated[0].gate.clear()
             first = asyncio.create_task(post(service))
-            await until(lambda: service.parts.turns.working == 1)
-            inputs = made_inputs(tiny_spec(), 2)
+            await until(lambda: service.gateway.photo_queue.running == 1)
+            inputs = random_inputs(tiny_spec(), 2)
             second = asyncio.create_task(post(service, json_request(inputs)))
-            await until(lambda: service.parts.turns.waiting == 1)
-            assert service.parts.turns.working == 1
+            await until(lambda: service.gateway.photo_queue.queued == 1)
+            assert service.gateway.photo_queue.running == 1
             gated[0].gate.set()
-            output_of(await first)
-            np.testing.assert_array_equal(output_of(await second), inputs["image"][..., 0])
+            parse_output(await first)
+            np.testing.assert_array_equal(parse_output(await second), inputs["image"][..., 0])
 
     async def test_the_deadline_cancels_the_work(self, settings_with, gated):
         async with in_process(settings_with(engine="gated", request_timeout_s=0.2)) as service:
             gated[0].gate.clear()
-            assert "(limit 0." in error_of(await post(service), 504)
+            assert "(limit 0." in parse_error(await post(service), 504)
             await until(lambda: gated[0].running == 0)
             nothing_is_left(service)
 
     async def test_a_client_that_leaves_takes_its_work_along(self, held, gated):
         leave = asyncio.Event()
-        posted = post_and_leave(held, leave, PATH, json_request(IMAGE), "application/json")
+        posted = post_and_disconnect(held, leave, PATH, json_request(IMAGE), "application/json")
         request = asyncio.create_task(posted)
-        await gated[0].reached(1)
+        await gated[0].wait_for_batches(1)
         leave.set()
         assert (await request)[0]["status"] == 499
         await until(lambda: gated[0].running == 0)
@@ -476,30 +481,30 @@ class TestUnderLoad:
         gated[0].fail_next(EngineFailed("The inference engine failed"))
         gated[0].gate.set()
         answer = await post(held)
-        assert error_of(answer, 503) == "The inference engine failed"
+        assert parse_error(answer, 503) == "The inference engine failed"
         assert answer.headers["retry-after"] == "1"
-        output_of(await post(held))
+        parse_output(await post(held))
 
     async def test_what_nobody_foresaw_is_an_opaque_500(self, held, gated, caplog):
         gated[0].fail_next(RuntimeError("weights of straw"))
         gated[0].gate.set()
-        assert "straw" not in error_of(await post(held), 500)
+        assert "straw" not in parse_error(await post(held), 500)
         assert "weights of straw" in caplog.text
 
     async def test_draining_refuses_what_is_new_and_finishes_what_runs(self, held, gated):
         running = asyncio.create_task(post(held))
-        await gated[0].reached(1)
-        draining = asyncio.create_task(drain(held.parts, PATIENCE_S))
+        await gated[0].wait_for_batches(1)
+        draining = asyncio.create_task(drain(held.gateway, PATIENCE_S))
         await asyncio.sleep(0)
-        error_of(await held.client.get("/v2/health/ready"), 503)
-        assert "shutting down" in error_of(await post(held), 503)
+        parse_error(await held.client.get("/v2/health/ready"), 503)
+        assert "shutting down" in parse_error(await post(held), 503)
         gated[0].gate.set()
-        output_of(await running)
+        parse_output(await running)
         await draining
 
 
 def queued(service):
-    return service.parts.telemetry.registry.get_sample_value(
+    return service.gateway.telemetry.registry.get_sample_value(
         "silhouette_queue_depth", {"model": "connectnet"}
     )
 
@@ -522,8 +527,8 @@ async def test_openapi_describes_the_routes(alone):
         "application/octet-stream",
     }
     assert infer["responses"]["200"]["content"].keys() == infer["requestBody"]["content"].keys()
-    assert LENGTH in {each["name"] for each in infer["parameters"]}
-    assert LENGTH in infer["responses"]["200"]["headers"]
+    assert LENGTH_HEADER in {each["name"] for each in infer["parameters"]}
+    assert LENGTH_HEADER in infer["responses"]["200"]["headers"]
 
 
 async def test_openapi_takes_what_the_routes_take_and_give(alone):

@@ -19,12 +19,12 @@ import pytest
 import removebg.removebg as public_client
 import requests
 
-from service.app import drain
-from service.errors import EngineFailed
-from tests.images import bent, make_jpeg, make_png, quadrants
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import InProcess, OnSocket, in_process, on_socket, until
 from tests.integration.pictures import picture, pixels
-from tests.integration.test_refusals import BAD_IMAGES
+from tests.support.bad_images import BAD_IMAGES
+from tests.support.images import bent, make_jpeg, make_png, quadrants
 
 PATH = "/v1.0/removebg"
 HEIGHT, WIDTH = 64, 96
@@ -66,9 +66,9 @@ async def post(service: InProcess, photo: bytes = PHOTO, **fields: Any) -> httpx
 @pytest.fixture(autouse=True)
 async def nothing_is_left(service) -> AsyncIterator[None]:
     yield
-    await until(lambda: service.parts.door.requests == 0)
-    assert service.parts.turns.working == 0
-    assert service.parts.bodies.held == 0
+    await until(lambda: service.gateway.requests.count == 0)
+    assert service.gateway.photo_queue.running == 0
+    assert service.gateway.body_memory.reserved == 0
 
 
 # The package `removebg`, which knows nothing of us but the address.
@@ -265,7 +265,11 @@ async def test_what_their_clients_send_without_meaning_it_is_taken(service):
 
 
 async def test_sources(service):
-    error_of(await service.client.post(PATH, files={"size": (None, "auto")}), 400, "missing_source")
+    error_of(
+        await service.client.post(PATH, files={"size": (None, "auto")}),
+        400,
+        "missing_source",
+    )
     error_of(await service.client.post(PATH, json={}), 400, "missing_source")
     error_of(await post(service, b""), 400, "missing_source")
     error_of(await post(service, image_file_b64=BASE64), 400, "multiple_sources")
@@ -404,7 +408,7 @@ async def test_a_full_service_is_a_rate_limit(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         both = [asyncio.create_task(post(service)) for _ in range(2)]
-        await until(lambda: service.parts.turns.waiting == 1)
+        await until(lambda: service.gateway.photo_queue.queued == 1)
         refused = await post(service)
         error_of(refused, 429, "rate_limit_exceeded")
         assert refused.headers["retry-after"] == "1"
@@ -421,7 +425,7 @@ async def test_failures(settings_with, gated):
         failed = await post(service)
         error_of(failed, 500, "internal")
         assert "secret" not in failed.text
-        await drain(service.parts, 1)
+        await drain(service.gateway, 1)
         error_of(await post(service), 503, "draining")
 
 

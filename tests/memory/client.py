@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from itertools import repeat
 from pathlib import Path
 
-from service.client import Client, Refused
-from tests.images import TEXT, make_jpeg, person
+from silhouette_seg.client import Client, Refused
+from tests.support.images import TEXT, make_jpeg, person
 from training.benchmark.server import rss_mb
 
 WARM_UP = 500

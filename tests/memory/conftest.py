@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MEASURED
-from tests.published import REPOSITORY
-from tests.tiny_model import write_tiny_model
+from tests.support.published import REPOSITORY
+from tests.support.tiny_model import write_tiny_model
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ import sys
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import server
-from service.cli import main
-from service.settings import Settings
+from silhouette_seg.cli.main import main
+from silhouette_seg.server import server
+from silhouette_seg.settings import Settings
 
 
 class Leaking:

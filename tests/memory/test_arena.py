@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 MODELS = 5
 SIDE = 2000
@@ -13,8 +13,8 @@ PROGRAM = """
 import asyncio, gc, json, os, sys
 from pathlib import Path
 import numpy as np
-from service.engine import open_engine
-from service.spec import load_spec
+from silhouette_seg.engine import open_engine
+from silhouette_seg.spec import load_spec
 from training.benchmark.server import rss_mb
 
 async def main():

@@ -7,25 +7,22 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import httpx
 import numpy as np
 
-from service.client import Client, Result
-from service.client.photos import Segmented
-from tests.images import (
-    TEXT,
-    make_bomb,
-    make_jpeg,
-    make_png,
-    make_webp,
-    person,
-)
+from silhouette_seg.client import Client, Result
+from silhouette_seg.client.photos import Segmented
+from silhouette_seg.vision.geometry import Size
+from tests.support.images import TEXT, make_bomb, make_jpeg, make_png, make_webp, person
 from training.benchmark.wire import HOST, Call, Connection, get, post
 
 CLIENTS = 4
 """At once."""
 PATH = "/v1/segment"
 SMALL, MIDDLE, LARGE, CAMERA = (240, 320), (480, 640), (720, 1280), (3000, 4000)
+PHONE = (6144, 8160)
+"""The largest photo of today's phones: 50.1 megapixels."""
 FRAMES = 5
 PATIENCE_S = 120
 HANDSHAKE = (
@@ -171,7 +168,7 @@ def form(path: str, **files: bytes) -> bytes:
 
 
 @cache
-def camera_photo() -> np.ndarray:
-    """12 MP as noisy as a phone's in the dark, uint8 [3000,4000,3]: its cut-out is a large file."""
-    noise = np.random.default_rng(0).integers(-6, 7, (*CAMERA, 3), np.int16)
-    return np.clip(person(*CAMERA) + noise, 0, 255).astype(np.uint8)
+def camera_photo(size_hw: Size = CAMERA, levels: int = 6) -> np.ndarray:
+    """uint8 [h,w,3] with noise of up to `levels`: by default that of a phone in the dark."""
+    noise = np.random.default_rng(0).integers(-levels, levels + 1, (*size_hw, 3), np.int8)
+    return cv2.add(person(*size_hw), noise, dtype=cv2.CV_8U)

@@ -1,4 +1,4 @@
-"""The API's documentation in a real Chromium."""
+"""The API documentation in Chromium."""
 
 from tests.integration.conftest import on_socket
 from tests.integration.test_page import chromium, pytestmark, visit_to
@@ -7,8 +7,8 @@ from tests.integration.visit import Visit
 __all__ = ["chromium", "pytestmark", "visit_to"]
 
 
-def test_documentation_is_ours_alone_and_can_be_tried(settings_with, visit_to):
-    """Nothing is asked of another host, the policy stops nothing, and a request is answered."""
+def test_docs_page_works_without_other_hosts(settings_with, visit_to):
+    """The page loads from this host alone, within its policy, and sends a request."""
     with on_socket(settings_with()) as server:
         visit: Visit = visit_to(server.url)
         page = visit.page

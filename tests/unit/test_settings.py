@@ -3,8 +3,8 @@ import os
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings
-from service.vision.header import ImageLimits
+from silhouette_seg.settings import Settings
+from silhouette_seg.vision.codec.header import ImageLimits
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,13 @@ def test_defaults_serve_loopback_on_the_cpu():
     assert (settings.engine, settings.device, settings.max_batch) == ("onnx", "cpu", 1)
     assert settings.models is None
     assert settings.api_keys == ()
+
+
+def test_defaults_take_photos_of_phones():
+    """8160x6144 pixels are the most that phones of today store: 50,135,040."""
+    settings = Settings()
+    assert (settings.max_pixels, settings.max_body_bytes) == (64_000_000, 32 * 2**20)
+    assert settings.max_pixels >= 8160 * 6144
 
 
 def test_image_limits_are_those_of_the_decoder():

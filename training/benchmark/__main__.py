@@ -14,8 +14,8 @@ import typer
 import uvloop
 from rich.console import Console
 
-from service.capacity import usable_cpus
-from service.spec import ResizeRule
+from silhouette_seg.runtime.cpu_quota import available_cpus
+from silhouette_seg.spec import ResizeRule
 from training.benchmark import http, model, pixels, streams, triton, webrtc
 from training.benchmark.measure import Figures, keep, machine, show
 from training.benchmark.photos import SIZES
@@ -91,7 +91,9 @@ def http_command(
     json: Json = None,
 ) -> None:
     """Start-up, throughput against the same pipeline in process, and memory."""
-    plan = HttpPlan(repository, workers or usable_cpus(), clients, starts, rounds, requests, mixed)
+    plan = HttpPlan(
+        repository, workers or available_cpus(), clients, starts, rounds, requests, mixed
+    )
     context = machine()
     # The server's own event loop: the two sides differ by HTTP alone.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -163,7 +165,7 @@ def streams_command(
     json: Json = None,
 ) -> None:
     """Live video over WebSocket: 640x480 JPEGs in, masks out."""
-    plan = StreamsPlan(repository, workers or usable_cpus(), seconds, at_once, sessions)
+    plan = StreamsPlan(repository, workers or available_cpus(), seconds, at_once, sessions)
     context = machine()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(_streams(plan))
@@ -211,7 +213,7 @@ def webrtc_command(
 ) -> None:
     """Live video over WebRTC: 640x480 at 30 fps in, composites out; a length of 0 is no run."""
     plan = WebRTCPlan(
-        repository, workers or usable_cpus(), model, seconds, heavy, calls, overload_s, sessions
+        repository, workers or available_cpus(), model, seconds, heavy, calls, overload_s, sessions
     )
     context = machine()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -14,7 +14,7 @@ import cv2
 from rich.console import Console
 from rich.table import Table
 
-from service.capacity import usable_cpus
+from silhouette_seg.runtime.cpu_quota import available_cpus
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -60,7 +60,7 @@ def machine() -> Figures:
     ]
     return {
         "processor": names[0] if names else platform.processor() or platform.machine(),
-        "usable_cpus": usable_cpus(),
+        "usable_cpus": available_cpus(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
         "opencv": cv2.__version__,

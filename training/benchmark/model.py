@@ -8,12 +8,12 @@ from time import perf_counter, process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from service.capacity import usable_cpus
-from service.catalog import find_models, read_spec
-from service.engine import open_engine
-from service.engine.base import Engine, Tensors
-from service.spec import ModelSpec, TensorSpec
-from service.vision.geometry import fit
+from silhouette_seg.engine import open_engine
+from silhouette_seg.engine.base import Engine, Tensors
+from silhouette_seg.pipeline.registry import find_models, read_spec
+from silhouette_seg.runtime.cpu_quota import available_cpus
+from silhouette_seg.spec import ModelSpec, TensorSpec
+from silhouette_seg.vision.geometry import fit
 from training.benchmark.measure import Figures
 from training.benchmark.photos import SIZES, photo
 
@@ -24,7 +24,7 @@ def rows(repository: Path, *, images: int, rounds: int) -> Iterator[Figures]:
     """The best of the rounds, because whatever else the machine did only adds to the rest."""
     for name in find_models(repository):
         spec = read_spec(repository, name)
-        for workers in sorted({1, usable_cpus()}):
+        for workers in sorted({1, available_cpus()}):
             runs = [
                 asyncio.run(_run(spec, repository, workers=workers, images=images))
                 for _ in range(rounds)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from service.vision.geometry import Size
+from silhouette_seg.vision.geometry import Size
 
 SIZES: dict[str, Size] = {
     "640x480": (480, 640),

@@ -6,12 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.spec import ResizeRule
-from service.vision import compose
-from service.vision.decode import Frame, ImageFormat, ImageLimits, check_limits, decode, read_header
-from service.vision.encode import encode
-from service.vision.geometry import Size, fit, inside, place, unfit
-from service.vision.matte import quality
+from silhouette_seg.spec import ResizeRule
+from silhouette_seg.vision.codec.decode import (
+    Frame,
+    ImageFormat,
+    ImageLimits,
+    check_limits,
+    decode,
+    read_header,
+)
+from silhouette_seg.vision.codec.encode import encode
+from silhouette_seg.vision.compose import blend
+from silhouette_seg.vision.geometry import Size, fit, inside, place, unfit
+from silhouette_seg.vision.mask.quality import measure_quality
 from training.benchmark.measure import Cost, Figures, cost_of, row
 from training.benchmark.photos import encoded, photo, soft_mask
 
@@ -55,7 +62,7 @@ def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
     yield "fit", lambda: fit(photo(size_hw), model_hw, rule)
     yield "fit after the decode for a mask", lambda: fit(small.rgb, model_hw, rule)
     yield "unfit", lambda: unfit(mask, placement, size_hw)
-    yield "quality", lambda: quality(mask[inside(placement)])
+    yield "quality", lambda: measure_quality(mask[inside(placement)])
     yield "encode mask PNG", lambda: encode(alpha, ImageFormat.PNG)
     yield OURS, lambda: _ours(data, mask, model_hw, rule)
     yield NAIVE, lambda: _naive(data, mask, model_hw)
@@ -63,12 +70,12 @@ def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
 
 
 def _pictures(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step]:
-    person = compose.cutout(rgb, alpha)
-    backdrop = compose.solid((rgb.shape[0], rgb.shape[1]), (0, 120, 200))
-    yield "cutout", lambda: compose.cutout(rgb, alpha)
+    person = blend.cutout(rgb, alpha)
+    backdrop = blend.solid((rgb.shape[0], rgb.shape[1]), (0, 120, 200))
+    yield "cutout", lambda: blend.cutout(rgb, alpha)
     yield "encode cutout PNG", lambda: encode(person, ImageFormat.PNG)
-    yield "composite", lambda: compose.composite(rgb, alpha, backdrop, in_place=True)
-    yield "blur", lambda: compose.blurred(rgb, BLUR_PERCENT)
+    yield "composite", lambda: blend.composite(rgb, alpha, backdrop, in_place=True)
+    yield "blur", lambda: blend.blurred(rgb, BLUR_PERCENT)
     yield "encode composite JPEG", lambda: encode(rgb, ImageFormat.JPEG)
 
 
@@ -78,7 +85,7 @@ def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule
     check_limits(header, ImageLimits())
     frame: Frame = decode(data, header, at_least=model_hw)
     _, placement = fit(frame.rgb, model_hw, rule)
-    quality(mask[inside(placement)])
+    measure_quality(mask[inside(placement)])
     return encode(unfit(mask, placement, frame.photo_hw), ImageFormat.PNG)
 
 

@@ -19,7 +19,7 @@ POLL_S = 0.005
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 PREFIX = "SILHOUETTE_"
-SERVICE = (sys.executable, "-m", "service")
+SERVICE = (sys.executable, "-m", "silhouette_seg")
 
 
 class ServerFailed(Exception):

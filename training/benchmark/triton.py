@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from service.capacity import usable_cpus
+from silhouette_seg.runtime.cpu_quota import available_cpus
 from training.benchmark import mixed
 from training.benchmark.measure import Figures
 from training.benchmark.photos import SIZES, encoded
@@ -48,7 +48,7 @@ async def rows(
 ) -> list[Figures]:
     """Both gateways are up all the time; a first round is not counted."""
     measured: list[Figures] = []
-    cpus = usable_cpus()
+    cpus = available_cpus()
     async with AsyncExitStack() as stack:
         embedded, remote = [
             await stack.enter_async_context(

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.portraits import read_frame
+from training.data.dataset import read_frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from service.errors import ServiceError
-from service.vision.decode import read_header
-from service.vision.geometry import Size
+from silhouette_seg.errors import ServiceError
+from silhouette_seg.vision.codec.decode import read_header
+from silhouette_seg.vision.geometry import Size
 
 VAL_ONLY = frozenset({"coco128", "voc_tw7"})
 """Sources that tell how a network does on photos it has never seen."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.data.portraits import Portrait, rows
+from training.data.dataset import Portrait, rows
 
 
 def read_pseudo_labelled(data: Path, *, masks: Path | None, min_agreement: float) -> list[Portrait]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from service.vision.geometry import Size
+from silhouette_seg.vision.geometry import Size
 
 Image = NDArray[np.uint8]
 Rng = np.random.Generator

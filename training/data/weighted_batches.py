@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.portraits import Portrait
+from training.data.dataset import Portrait
 from training.data.samples import DrawnBatches, cut, draw
 
 

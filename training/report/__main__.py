@@ -20,14 +20,16 @@ import onnx
 import onnxruntime as ort
 import typer
 
-from service.spec import ModelSpec, Task
+from silhouette_seg.spec import ModelSpec, ModelTask
 from training.benchmark.measure import machine
 from training.data.clips import read_clips
-from training.data.portraits import Portrait, read_backgrounds, read_portraits
-from training.faces import FaceReport, Find, by_cascade, by_detector, measure_faces
-from training.metrics import estimate
-from training.onnx_model import open_onnx
+from training.data.dataset import Portrait, read_backgrounds, read_portraits
+from training.evaluation.faces import FaceReport, Find, by_cascade, by_detector, measure_faces
+from training.evaluation.metrics import estimate
+from training.evaluation.onnx_model import open_onnx
 from training.report import plots
+from training.report.calibration import PICTURE as RELIABILITY
+from training.report.calibration import draw_reliability, measure_trust
 from training.report.clips import (
     DIALS,
     Streamed,
@@ -52,11 +54,9 @@ from training.report.scores import (
     ways_of,
     worst,
 )
-from training.report.second_look import measure_second_look
 from training.report.text import results_text
 from training.report.timing import CPU, Timing, time_models
-from training.report.trust import PICTURE as RELIABILITY
-from training.report.trust import draw_reliability, measure_trust
+from training.report.zoom import measure_second_look
 
 FACE_DETECTOR = "face_detector"
 PICTURES = "results"
@@ -98,7 +98,7 @@ def main(
     cv2.setNumThreads(1)
     folder = folder or Path("build" if quick else "training")
     effort, context = QUICK if quick else FULL, machine()
-    specs = find_specs(repository, Task.SEGMENTATION)
+    specs = find_specs(repository, ModelTask.SEGMENTATION)
     if not specs:
         raise typer.BadParameter(f"no segmentation model in {repository}")
     models = [describe(spec, repository, folder) for spec in specs]
@@ -111,7 +111,7 @@ def main(
         for each in contenders(spec, answers[spec.name], ways_of(spec, find), portraits)
     ]
     groups = group(portraits)
-    timed = [*specs, *find_specs(repository, Task.FACES)]
+    timed = [*specs, *find_specs(repository, ModelTask.FACES)]
     timings = time_models(timed, repository, rounds=effort.rounds, images=effort.images)
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     draw(scored, groups, timings, folder / PICTURES)
@@ -152,7 +152,7 @@ def main(
 
 def open_detector(repository: Path) -> Find | None:
     """The repository's face detector, where it has one."""
-    found = {spec.name: spec for spec in find_specs(repository, Task.FACES)}
+    found = {spec.name: spec for spec in find_specs(repository, ModelTask.FACES)}
     if FACE_DETECTOR not in found:
         return None
     spec = found[FACE_DETECTOR]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from training.metrics import compare, estimate
+from training.evaluation.metrics import compare, estimate
 from training.report.markdown import figure, signed, table
 from training.report.results import Results
 from training.report.scores import METRICS, NO_FACE, OWN, REFERENCE, Contender, Group

@@ -1,7 +1,7 @@
 """What a stream shows of a labelled clip, by the code that serves streams."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, permutations
 from pathlib import Path
@@ -11,27 +11,36 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.draw import draw
-from service.engine import open_engine
-from service.engine.base import Around, Engine, Inference, Tensors
-from service.look import Look
-from service.segmenter import Matte, Segmenter
-from service.spec import ModelSpec, ResizeRule
-from service.streaming.session import StreamOptions, StreamSession
-from service.streaming.temporal import CUT, TRUST, Seen, change, hint, is_cut, smooth
-from service.vision.decode import Frame
-from service.vision.geometry import Size, fit
-from service.workers import Workers
+from silhouette_seg.engine import open_engine
+from silhouette_seg.engine.base import Engine, Inference, Tensors
+from silhouette_seg.engine.wrapper import EngineWrapper
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.rendering import render_image
+from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.spec import ModelSpec, ResizeRule
+from silhouette_seg.streaming.session import StreamOptions, StreamSession
+from silhouette_seg.streaming.smoothing import (
+    PRIOR_GAIN,
+    SCENE_CUT_CHANGE,
+    PreviousFrame,
+    brightness_change,
+    damped_prior,
+    is_scene_cut,
+    smooth,
+)
+from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.geometry import Size, fit
 from training.benchmark.measure import cost_of
 from training.data.clips import Clip, read_videos
-from training.metrics import mask_iou
-from training.temporal import Alpha, dtssd, follow, steadiness
+from training.evaluation.metrics import mask_iou
+from training.evaluation.temporal_stability import Alpha, dtssd, follow, steadiness
 
 STREAMED = ("connectnet", "rcrnet")
 """Of the models of a repository, those that are fast enough for a stream."""
 DIALS = (0.0, 0.5, 1.0)
 WITHOUT, WHOLE = "without prior", "whole prior"
-PRIORS = {WITHOUT: 0.0, WHOLE: 1 / TRUST, "": 1.0}
+PRIORS = {WITHOUT: 0.0, WHOLE: 1 / PRIOR_GAIN, "": 1.0}
 """What the prior that a stream gives is multiplied by before the model sees it."""
 
 
@@ -57,7 +66,7 @@ class Showing:
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """How much a frame differs from the one before it, as `temporal.change` has it."""
+    """How much a frame differs from the one before it, as `smoothing.brightness_change` has it."""
 
     clips: int
     pairs: int
@@ -69,8 +78,8 @@ class Cuts:
 
     @property
     def seen(self) -> float:
-        """The share of changes of clip that `temporal.is_cut` sees."""
-        return sum(each > CUT for each in self.between) / len(self.between)
+        """The share of changes of clip that `smoothing.is_scene_cut` sees."""
+        return sum(each > SCENE_CUT_CHANGE for each in self.between) / len(self.between)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ def stream_clips(specs: Sequence[ModelSpec], repository: Path, clips: Sequence[C
         places = [follow(image, before) for before, image in pairwise(clip.frames)]
         reference[clip.name] = steadiness(clip.truths, places)
         for spec in (spec for spec in specs if spec.name in STREAMED):
-            for way in PRIORS if spec.takes("prior") else ("",):
+            for way in PRIORS if spec.has_input("prior") else ("",):
                 for dial, alphas in asyncio.run(_show(spec, repository, way, clip)).items():
                     iou, restlessness = person_iou(alphas, clip.truths), dtssd(alphas, clip.truths)
                     steady = steadiness(alphas, places)
@@ -107,7 +116,7 @@ async def _show(
     spec: ModelSpec, repository: Path, way: str, clip: Clip
 ) -> dict[float, tuple[Alpha, ...]]:
     """The masks by the dial."""
-    workers = Workers(1)
+    workers = ThreadPool(1)
     engine = Once(open_engine("onnx", spec, repository), prior=PRIORS[way])
     segmenter = Segmenter(engine, workers)
     try:
@@ -124,19 +133,26 @@ async def play(segmenter: Segmenter, clip: Clip, dial: float) -> tuple[Alpha, ..
     shown = []
     for number, rgb in enumerate(clip.frames):
         now = number / clip.fps
-        shown.append(await session.run(_load(rgb), _mask))
+        shown.append(await session.segment(MaskTask(rgb)))
     return tuple(shown)
 
 
-def _load(rgb: NDArray[np.uint8]) -> Callable[[Size], Frame]:
-    return lambda _: Frame(rgb, (rgb.shape[0], rgb.shape[1]))
+@dataclass(frozen=True, slots=True)
+class MaskTask:
+    """The frame task of an RGB image uint8 [H,W,3]; its result is the mask that is shown."""
+
+    rgb: NDArray[np.uint8]
+
+    def decode(self, min_size: Size) -> Frame:
+        """Returns the image at its own size."""
+        return Frame(self.rgb, (self.rgb.shape[0], self.rgb.shape[1]))
+
+    def render(self, frame: Frame, matte: Matte) -> Alpha:
+        """Renders the mask, uint8 [H,W]."""
+        return render_image(RenderOptions(), frame, None, matte).image
 
 
-def _mask(frame: Frame, found: Matte) -> Alpha:
-    return draw(Look(), frame, None, found).image
-
-
-class Once(Around):
+class Once(EngineWrapper):
     """An engine that computes what it is asked for but once: the dial changes no input.
 
     The model sees the prior multiplied by `prior`, at most 255.
@@ -168,11 +184,13 @@ def measure_cuts(data: Path, clips: Sequence[Clip], *, frames: int, size_hw: Siz
     within: list[float] = []
     ends = []
     for images in _fitted(data, clips, frames, size_hw):
-        within += [change(image, before) for before, image in pairwise(images)]
+        within += [brightness_change(image, before) for before, image in pairwise(images)]
         ends.append((images[0], images[-1]))
     if len(ends) < 2:
         return None
-    between = sorted(change(begin, end) for (_, end), (begin, _) in permutations(ends, 2))
+    between = sorted(
+        brightness_change(begin, end) for (_, end), (begin, _) in permutations(ends, 2)
+    )
     return Cuts(len(ends), len(within), max(within), tuple(between))
 
 
@@ -190,12 +208,12 @@ def smoothing_ms(hw: Size) -> float:
     rng = np.random.default_rng(0)
     one, other = (rng.integers(0, 256, (*hw, 3), np.uint8) for _ in range(2))
     alpha, shown = (rng.integers(0, 256, hw, np.uint8) for _ in range(2))
-    before = Seen(other, alpha, shown)
+    before = PreviousFrame(other, alpha, shown)
 
     def call() -> None:
-        is_cut(one, other)
+        is_scene_cut(one, other)
         smooth(alpha, one, before, 0.5)
-        hint(alpha)
+        damped_prior(alpha)
 
     return cost_of(call, calls=200, budget_s=2).cpu_ms
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from training.metrics import Estimate
+from training.evaluation.metrics import Estimate
 
 
 def figure(value: Estimate) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.data.portraits import Portrait
-from training.metrics import Estimate, Mask, class_iou, mean_of
+from training.data.dataset import Portrait
+from training.evaluation.metrics import Estimate, Mask, class_iou, mean_of
 from training.report.markdown import figure, table
 from training.report.scores import METRICS, Group
 

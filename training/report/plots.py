@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import Estimate
+from training.evaluation.metrics import Estimate
 
 matplotlib.use("agg")
 

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.spec import ModelSpec
+from silhouette_seg.spec import ModelSpec
 from training.benchmark.measure import Figures
-from training.data.portraits import Portrait
-from training.faces import FaceReport
+from training.data.dataset import Portrait
+from training.evaluation.faces import FaceReport
+from training.report.calibration import TrustFigures
 from training.report.clips import Cuts, Streamed
 from training.report.edges import EdgeFigures
 from training.report.outlines import OutlineFigures
 from training.report.scores import Contender, Group
-from training.report.second_look import SecondLookFigures
 from training.report.timing import Timing
-from training.report.trust import TrustFigures
+from training.report.zoom import SecondLookFigures
 
 
 @dataclass(frozen=True, slots=True)

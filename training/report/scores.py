@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.routing import Domain, domain_of, dominant
-from service.spec import SPEC_FILE, ModelSpec, Task, load_spec
-from service.vision.geometry import Size
-from training.data.portraits import Portrait
-from training.evaluate import FindDomain, by_model, reference_domain
-from training.faces import Find
-from training.metrics import MaskScore, score
-from training.onnx_model import open_onnx
+from silhouette_seg.pipeline.faces import Domain, domain_of, dominant_face
+from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
+from silhouette_seg.vision.geometry import Size
+from training.data.dataset import Portrait
+from training.evaluation.faces import Find
+from training.evaluation.masks import FindDomain, by_model, reference_domain
+from training.evaluation.metrics import MaskScore, score
+from training.evaluation.onnx_model import open_onnx
 
 REFERENCE = "reference domain"
 OWN = "own faces"
@@ -68,7 +68,7 @@ class Group:
         return [contender.scores[row] for row in self.rows]
 
 
-def find_specs(repository: Path, task: Task) -> list[ModelSpec]:
+def find_specs(repository: Path, task: ModelTask) -> list[ModelSpec]:
     """The models of that task in the repository, by name."""
     specs = [load_spec(file.parent) for file in sorted(repository.glob(f"*/{SPEC_FILE}"))]
     return [spec for spec in specs if spec.task is task]
@@ -94,7 +94,7 @@ def open_answer(spec: ModelSpec, repository: Path) -> Answer:
 
 def ways_of(spec: ModelSpec, find: Find | None) -> dict[str, FindDomain]:
     """By whom a photo's domain is told to the model, the first being how models are compared."""
-    if not spec.takes("domain"):
+    if not spec.has_input("domain"):
         return {"": reference_domain}
     ways: dict[str, FindDomain] = {REFERENCE: reference_domain}
     if find:
@@ -106,7 +106,7 @@ def by_faces(find: Find, *, at_least: Size) -> FindDomain:
     """By the dominant face that the detector sees in the pixels that the model is given."""
 
     def domain(portrait: Portrait) -> Domain:
-        face = dominant(find(portrait.frame(at_least).rgb))
+        face = dominant_face(find(portrait.frame(at_least).rgb))
         return domain_of(face.ratio if face else 0.0)
 
     return domain

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable
 
-from service.routing import Domain
-from training.data.portraits import Portrait
-from training.metrics import FEW, INTERVAL, RESAMPLES
+from silhouette_seg.pipeline.faces import Domain
+from training.data.dataset import Portrait
+from training.evaluation.metrics import FEW, INTERVAL, RESAMPLES
 from training.report.accuracy import accuracy_text, aims_text, differences_text
+from training.report.calibration import trust_text
 from training.report.edges import edges_text
 from training.report.markdown import table
 from training.report.outlines import outlines_text
 from training.report.results import Model, Results
 from training.report.scores import Contender, worst
-from training.report.second_look import second_look_text
 from training.report.streams import streams_text
 from training.report.timing import CPU, CUDA, providers
-from training.report.trust import trust_text
+from training.report.zoom import second_look_text
 
 
 def results_text(results: Results) -> str:
@@ -107,7 +107,7 @@ ONNX Runtime {machine["onnxruntime"]}, Python {machine["python"]}.\
 
 
 def _domains_in_time(results: Results) -> str:
-    if not any(each.spec.takes("domain") for each in results.models):
+    if not any(each.spec.has_input("domain") for each in results.models):
         return ""
     batches = "Batches of a model that takes a domain hold different domains."
     if not results.faces:
@@ -199,7 +199,7 @@ def _unverified(results: Results) -> str:
 def _unverified_of(model: Model, results: Results) -> Iterable[str]:
     if not model.digest_holds:
         yield "the file is not the one that its spec describes."
-    if model.spec.takes("prior"):
+    if model.spec.has_input("prior"):
         yield "the photos are without a prior; what it is worth is told of clips alone."
-    if model.spec.takes("domain") and not results.faces:
+    if model.spec.has_input("domain") and not results.faces:
         yield "as served: the repository has no face detector, so no photo was routed by it."

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from service.routing import Domain
-from service.spec import ModelSpec
+from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.spec import ModelSpec
 from training.benchmark.model import inputs_of
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

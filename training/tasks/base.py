@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
-from service.vision.geometry import Size
+from silhouette_seg.vision.geometry import Size
 from training.data.samples import Draw
 from training.recipe import Phase
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from service.vision.geometry import Size
+from silhouette_seg.vision.geometry import Size
+from training.data.dataset import read_backgrounds, read_frame, read_portraits
 from training.data.faces import BalancedBatches, Faces, FaceSample, FaceSamples, read_crowds
-from training.data.portraits import read_backgrounds, read_frame, read_portraits
 from training.data.samples import Draw
-from training.faces import by_network, measure_faces
+from training.evaluation.faces import by_network, measure_faces
 from training.losses.faces import SURROUNDINGS, box_loss, heat_loss, heat_map
 from training.models.face_detector import decode_boxes
 from training.recipe import Phase, Recipe

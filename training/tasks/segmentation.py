@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from service.vision.geometry import Size
-from training.data.portraits import Portrait, read_backgrounds, read_frame, read_portraits
+from silhouette_seg.vision.geometry import Size
+from training.data.dataset import Portrait, read_backgrounds, read_frame, read_portraits
 from training.data.pseudo_labels import read_pseudo_labelled
 from training.data.samples import Batches, Draw, Sample, Samples
 from training.data.weighted_batches import WeightedBatches
-from training.evaluate import OVERALL, by_network, evaluate
+from training.evaluation.masks import OVERALL, by_network, evaluate
 from training.losses.cross_entropy import cross_entropy, person_logit
 from training.losses.jaccard import jaccard_loss
 from training.losses.semantic_connectivity import semantic_connectivity_loss

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.checkpoint import read_average
 from training.losses.cross_entropy import person_logit
 from training.models import build_model, deploy_form, extra_input
+from training.models.checkpoint import read_average
 from training.recipe import TeacherChoice
 
 

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from service.client import Refused, Segmented, Unreachable
-from service.client.batch import answers
+from silhouette_seg.client import Refused, Segmented, Unreachable
+from silhouette_seg.client.batch import answers
 from tests.unit.client.test_photos import HEADERS, Service, problem
 
 BOUNDARY = "multipart/mixed; boundary=edge"

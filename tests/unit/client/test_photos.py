@@ -9,7 +9,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.client import Box, Client, ClientError, Refused, Retries, StreamClosed, Unreachable
+from silhouette_seg.client import (
+    Box,
+    Client,
+    ClientError,
+    Refused,
+    Retries,
+    StreamClosed,
+    Unreachable,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 PHOTO = b"a photo"
@@ -215,12 +223,16 @@ def test_a_url_that_is_none_is_refused(url):
 
 
 def test_neither_the_gateway_nor_the_command_loads_the_client_or_libav():
-    code = "import sys, service.server, service.cli; print(*sys.modules)"
+    code = "import sys, silhouette_seg.server.server, silhouette_seg.cli.main; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     loaded = run.stdout.split()
-    assert "service.cli" in loaded
-    assert not [name for name in loaded if name.startswith(("service.client", "service.video"))]
+    assert "silhouette_seg.cli.main" in loaded
+    assert not [
+        name
+        for name in loaded
+        if name.startswith(("silhouette_seg.client", "silhouette_seg.video"))
+    ]
     assert "av" not in loaded

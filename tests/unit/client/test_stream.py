@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
-from service.client import (
+from silhouette_seg.client import (
     Client,
     Failed,
     Refused,
@@ -18,7 +18,7 @@ from service.client import (
     StreamClosed,
     Unreachable,
 )
-from service.streaming import wire
+from silhouette_seg.streaming import protocol
 
 PATIENCE_S = 20
 READY = {"session": "s1", "credits": 2, "max_bytes": 1000, "from_seq": 0}
@@ -29,7 +29,7 @@ Talk = Callable[[ServerConnection], Awaitable[None]]
 async def served(talk: Talk, **options) -> AsyncIterator[Client]:
     async with (
         asyncio.timeout(PATIENCE_S),
-        serve(talk, "127.0.0.1", 0, subprotocols=[wire.SUBPROTOCOL], **options) as server,
+        serve(talk, "127.0.0.1", 0, subprotocols=[protocol.SUBPROTOCOL], **options) as server,
         Client(url_of(server), "secret") as client,
     ):
         yield client
@@ -40,21 +40,23 @@ def url_of(server: Server) -> str:
 
 
 async def ready(socket: ServerConnection) -> dict:
-    said = wire.read_text(await socket.recv())
+    said = protocol.parse_text_message(await socket.recv())
     assert said.pop("type") == "config"
-    await socket.send(wire.write_text("ready", READY | {"options": said}))
+    await socket.send(protocol.text_message("ready", READY | {"options": said}))
     return said
 
 
-async def frame(socket: ServerConnection) -> tuple[wire.Header, bytes]:
-    header, body = wire.unpack(await socket.recv())
-    assert header.kind is wire.Kind.FRAME
+async def frame(socket: ServerConnection) -> tuple[protocol.MessageHeader, bytes]:
+    header, body = protocol.unpack(await socket.recv())
+    assert header.kind is protocol.MessageKind.FRAME
     return header, bytes(body)
 
 
-def result(of: wire.Header, picture: bytes) -> bytes:
-    header = wire.Header(wire.Kind.RESULT, of.seq, of.timestamp, wire.Flags.FOREGROUND)
-    return wire.pack_result(header, wire.Result(4, 3, 7, 2500), picture)
+def result(of: protocol.MessageHeader, picture: bytes) -> bytes:
+    header = protocol.MessageHeader(
+        protocol.MessageKind.RESULT, of.seq, of.timestamp, protocol.MessageFlags.FOREGROUND
+    )
+    return protocol.pack_result(header, protocol.ResultHeader(4, 3, 7, 2500), picture)
 
 
 async def echo(socket: ServerConnection) -> None:
@@ -81,9 +83,17 @@ async def test_skipped_and_failed_are_answers_too():
         await ready(socket)
         one, _ = await frame(socket)
         two, _ = await frame(socket)
-        await socket.send(wire.pack(wire.Header(wire.Kind.SKIPPED, one.seq, one.timestamp)))
+        await socket.send(
+            protocol.pack(
+                protocol.MessageHeader(protocol.MessageKind.SKIPPED, one.seq, one.timestamp)
+            )
+        )
         said = b'{"code": "undecodable_image", "detail": "No.", "retryable": false}'
-        await socket.send(wire.pack(wire.Header(wire.Kind.ERROR, two.seq, two.timestamp), said))
+        await socket.send(
+            protocol.pack(
+                protocol.MessageHeader(protocol.MessageKind.ERROR, two.seq, two.timestamp), said
+            )
+        )
         await socket.wait_closed()
 
     async with served(talk) as client, client.stream() as stream:
@@ -157,10 +167,10 @@ async def test_options_change_and_a_bad_one_is_refused():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         await ready(socket)
-        assert wire.read_text(await socket.recv())["grow"] == "much"
+        assert protocol.parse_text_message(await socket.recv())["grow"] == "much"
         refusal = {"code": "bad_parameter", "detail": "grow: no", "retryable": False}
-        await socket.send(wire.write_text("error", refusal))
-        assert wire.read_text(await socket.recv()) == {"type": "reset"}
+        await socket.send(protocol.text_message("error", refusal))
+        assert protocol.parse_text_message(await socket.recv()) == {"type": "reset"}
         header, body = await frame(socket)
         await socket.send(result(header, body))
         await socket.wait_closed()
@@ -179,7 +189,11 @@ async def test_options_change_and_a_bad_one_is_refused():
 
 @pytest.mark.parametrize(
     ("code", "retryable"),
-    [(wire.Close.BAD_CONFIG, False), (wire.Close.TOO_MANY_STREAMS, True), (wire.Close.IDLE, False)],
+    [
+        (protocol.CloseCode.BAD_CONFIG, False),
+        (protocol.CloseCode.TOO_MANY_STREAMS, True),
+        (protocol.CloseCode.IDLE, False),
+    ],
 )
 async def test_refusal_after_accept_is_a_closed_stream(code, retryable):
     async def talk(socket: ServerConnection) -> None:
@@ -198,7 +212,7 @@ async def test_answers_that_came_are_read_before_the_end_is_told():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         await socket.send(result(*await frame(socket)))
-        await socket.close(wire.Close.RESTART, "bye")
+        await socket.close(protocol.CloseCode.RESTART, "bye")
 
     async with served(talk) as client, client.stream() as stream:
         await stream.send(b"one")
@@ -259,7 +273,7 @@ async def test_the_handshake_carries_the_key_and_the_subprotocol():
     async with served(talk) as client, client.stream() as stream:
         assert isinstance(stream, Stream)
     assert seen["Authorization"] == "Bearer secret"
-    assert seen["Sec-WebSocket-Protocol"] == wire.SUBPROTOCOL
+    assert seen["Sec-WebSocket-Protocol"] == protocol.SUBPROTOCOL
 
 
 async def test_a_refused_handshake_is_a_refusal():

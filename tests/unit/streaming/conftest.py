@@ -1,16 +1,18 @@
-"""Engines that write down what they were given."""
+"""A recording engine and a thread pool for the tests of streams."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.base import PRIORITY, Priority, Tensors
-from service.engine.fake import FakeEngine
-from service.spec import ModelSpec
-from service.workers import Workers
+from silhouette_seg.engine.base import PRIORITY, Priority, Tensors
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.spec import ModelSpec
 
 
-class NotingEngine(FakeEngine):
+class RecordingEngine(FakeEngine):
+    """Records the inputs and the priority of each call."""
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.inputs: list[Tensors] = []
@@ -24,6 +26,6 @@ class NotingEngine(FakeEngine):
 
 @pytest.fixture
 def workers():
-    pool = Workers(2)
+    pool = ThreadPool(2)
     yield pool
     pool.close()

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from tests.tiny_model import tiny_spec, write_tiny_model
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.benchmark import mixed, wire
 from training.benchmark.__main__ import app
 from training.benchmark.measure import cost_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.made_data import SIDE, write_data_pack, write_unlabelled
+from tests.support.made_data import SIDE, write_data_pack, write_unlabelled
 from training.data.pseudo_labels import read_pseudo_labelled
 from training.label import MOST_BOXES, label, person_probability, small_boxes, with_selfie
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.made_data import SIDE, made_portrait
+from tests.support.made_data import SIDE, made_portrait
+from training.data.dataset import read_backgrounds, read_portraits
 from training.data.pack_check import PackError
-from training.data.portraits import read_backgrounds, read_portraits
 from training.pack import (
     SAME,
     app,

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tests.made_data import write_data_pack
+from tests.support.made_data import write_data_pack
 from tests.unit.training.test_train import RECIPE, history
 from training.recipe import read_recipe
 from training.train import Place, Start, average_gradients, find_place, train

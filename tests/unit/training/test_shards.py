@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.made_data import write_data_pack, write_unlabelled
+from tests.support.made_data import write_data_pack, write_unlabelled
+from training.data.dataset import read_backgrounds, read_frame, read_portraits
 from training.data.pack_check import check_pack
-from training.data.portraits import read_backgrounds, read_frame, read_portraits
 from training.data.pseudo_labels import read_pseudo_labelled
 from training.shards import pack_entries, png, table, unpack, write_shards
 

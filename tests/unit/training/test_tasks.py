@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import default_collate
 
-from tests.made_data import write_data_pack
+from tests.support.made_data import write_data_pack
 from training.data.samples import Batches, Draw, Sample, SingleDomainBatches
 from training.losses.consistency import consistency
 from training.losses.cross_entropy import cross_entropy

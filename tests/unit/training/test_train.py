@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from service.routing import Domain
-from service.spec import ResizeRule, load_spec
-from tests.made_data import write_data_pack
-from tests.published import assert_published
-from training import evaluate, export
-from training.checkpoint import read_average, write_half
-from training.data.portraits import read_portraits
+from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.spec import ResizeRule, load_spec
+from tests.support.made_data import write_data_pack
+from tests.support.published import assert_published
+from training.data.dataset import read_portraits
+from training.evaluation import masks
+from training.evaluation.onnx_model import Tensors, open_onnx
+from training.export import __main__ as export
 from training.models import build_model
+from training.models.checkpoint import read_average, write_half
 from training.models.deployed import Deployed
-from training.onnx_model import Tensors, open_onnx
 from training.recipe import Recipe, read_recipe
 from training.train import Place, Start, TimeLimit, begin, finished, position, train
 
@@ -90,8 +91,8 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 class TestRun:
     def test_it_learns(self, run, recipe, data):
         rows = history(run)
-        untrained = evaluate.evaluate(
-            evaluate.by_network(
+        untrained = masks.evaluate(
+            masks.by_network(
                 build_model(recipe.model, recipe.options), size_hw=(32, 32), resize=recipe.resize
             ),
             read_portraits(data, "val"),
@@ -230,11 +231,11 @@ class TestExport:
     ):
         spec = load_spec(repository / "connectnet")
         predict = open_onnx(spec.model_file(repository))
-        segment = evaluate.by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
-        summaries = evaluate.evaluate(segment, read_portraits(data, "val"))
+        segment = masks.by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
+        summaries = masks.evaluate(segment, read_portraits(data, "val"))
         for source, row in summaries.items():
             assert row == pytest.approx(spec.metrics[source], abs=1e-4)
-        evaluate.main(repository / "connectnet", data=data)
+        masks.main(repository / "connectnet", data=data)
         assert f"{summaries['all']['miou_image_mean']:.2f}" in capsys.readouterr().out
 
     def test_exported_weights_are_the_averaged_ones(self, run, recipe):
@@ -313,7 +314,7 @@ class TestDeployed:
             given.append(images)
             return images[..., 0]
 
-        segment = evaluate.by_model(predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH)
+        segment = masks.by_model(predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH)
         np.testing.assert_array_equal(segment(portrait), rgb[..., 0])
         np.testing.assert_array_equal(given[0], rgb[None])
 

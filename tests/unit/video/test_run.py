@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.engine.fake import FakeEngine
-from service.errors import EngineFailed
-from service.look import Look
-from service.segmenter import Segmenter
-from service.streaming.session import StreamOptions
-from service.video import VideoError, segment_video, writer_for
-from service.video.run import AHEAD, _read
-from service.vision.header import ImageFormat, ImageLimits
-from service.workers import Workers
-from tests.tiny_model import tiny_spec
-from tests.videos import make_video, see, uneven
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.streaming.session import StreamOptions
+from silhouette_seg.video import VideoError, segment_video, writer_for
+from silhouette_seg.video.run import AHEAD, _read
+from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
+from tests.support.tiny_model import tiny_spec
+from tests.support.videos import make_video, see, uneven
 
 LIMITS = ImageLimits()
 PATIENCE_S = 60
@@ -53,8 +53,8 @@ class Kept:
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers]:
-    pool = Workers(2)
+def workers() -> Iterator[ThreadPool]:
+    pool = ThreadPool(2)
     yield pool
     pool.close()
 
@@ -62,7 +62,7 @@ def workers() -> Iterator[Workers]:
 def options(workers, engine=None, **look) -> StreamOptions:
     # As wide as the video: what the model gives is red itself, column by column.
     engine = engine or FakeEngine(tiny_spec(size_hw=(48, 64)))
-    return StreamOptions(Segmenter(engine, workers), Look(**look), smoothing=0.0)
+    return StreamOptions(Segmenter(engine, workers), RenderOptions(**look), smoothing=0.0)
 
 
 async def test_frames_go_through_in_order_with_their_times(tmp_path, workers):
@@ -90,11 +90,11 @@ async def test_frames_do_not_pile_up_before_a_slow_writer(tmp_path, workers):
         segment_video(tmp_path / "a.mp4", kept, options(workers, engine), LIMITS, lambda *_: None)
     )
     async with asyncio.timeout(PATIENCE_S):
-        await engine.reached(AHEAD + 2)
+        await engine.wait_for_batches(AHEAD + 2)
         # A further frame would go through these threads, and before what is asked of them now.
         for _ in range(50):
-            await workers.run(lambda: None)
-        assert len(engine.batches) == AHEAD + 2
+            await workers.run_in_thread(lambda: None)
+        assert len(engine.batch_sizes) == AHEAD + 2
         kept.gate.set()
         await running
     assert len(kept.times) == 60
@@ -109,14 +109,14 @@ async def test_frames_do_not_pile_up_before_a_slow_model():
             yield number
 
     queue: asyncio.Queue = asyncio.Queue(AHEAD)
-    pool = Workers(1)
+    pool = ThreadPool(1)
     reading = asyncio.create_task(_read(frames(), pool, queue))
     async with asyncio.timeout(PATIENCE_S):
         while len(taken) <= AHEAD:  # noqa: ASYNC110  # there is nothing to be told by
             await asyncio.sleep(0.001)
         # The pool has one thread: were another frame asked for, it would be before these.
         for _ in range(20):
-            await pool.run(lambda: None)
+            await pool.run_in_thread(lambda: None)
     assert len(taken) == AHEAD + 1
     assert queue.full()
     reading.cancel()

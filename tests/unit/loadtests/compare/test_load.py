@@ -6,7 +6,7 @@ import pytest
 
 from loadtests.compare.load import Load, closed, opened
 from loadtests.compare.wire import get, upload
-from tests.mask_server import MaskServer, mask_png
+from tests.support.mask_server import MaskServer, mask_png
 
 REQUESTS = [upload("/mask", b"one"), upload("/mask", b"two")]
 PATIENCE_S = 30

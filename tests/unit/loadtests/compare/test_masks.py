@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from loadtests.compare.masks import BadMask, Bodies, agreement, read_mask
-from tests.mask_server import mask_png
+from tests.support.mask_server import mask_png
 
 
 def png(*shape: int, dtype: type = np.uint8) -> bytes:

@@ -7,10 +7,10 @@ import pytest
 
 from loadtests.compare.process import ServerFailed, running
 from loadtests.compare.wire import upload
-from tests.mask_server import mask_png
+from tests.support.mask_server import mask_png
 
 ROOT = Path(__file__).resolve().parents[4]
-SERVER = ROOT / "tests" / "mask_server.py"
+SERVER = ROOT / "tests" / "support" / "mask_server.py"
 ASKS = upload("/mask", b"photo")
 CHILD = "import signal; signal.pause()"
 WITH_A_CHILD = f"""

@@ -6,7 +6,7 @@ from loadtests.compare.__main__ import main
 from loadtests.compare.load import Load, Sample
 from loadtests.compare.report import page
 from loadtests.compare.summary import Figures, closed_figures, overload_figures
-from tests.mask_server import mask_png
+from tests.support.mask_server import mask_png
 
 COSTS = {"client_s": 0.5, "machine_s": 3.0}
 

@@ -12,7 +12,7 @@ from loadtests.compare.summary import (
     thirds,
     timeline,
 )
-from tests.mask_server import mask_png
+from tests.support.mask_server import mask_png
 
 
 def load(*samples: Sample, bodies: tuple[bytes, ...] = (), seconds: float = 10.0) -> Load:

@@ -1,0 +1,59 @@
+"""Limits concurrent requests and lets shutdown wait for them."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from silhouette_seg.errors import Draining, Overloaded
+
+
+class RequestLimiter:
+    """Bounds the requests in progress, including those that still receive their body.
+
+    The limiter belongs to one event loop.
+    """
+
+    def __init__(self, *, max_requests: int) -> None:
+        self._max_requests = max_requests
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.count = 0
+        """Number of requests in progress."""
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Counts one request for the duration of the block. Raises the errors of `check`."""
+        self.check()
+        self._add(1)
+        try:
+            yield
+        finally:
+            self._add(-1)
+
+    def check(self) -> None:
+        """Raises Draining after `start_draining`, and Overloaded at the limit."""
+        if self._draining:
+            raise Draining
+        if self.count >= self._max_requests:
+            raise Overloaded(
+                "Too many requests are in progress.",
+                limit=self._max_requests,
+                actual=self.count + 1,
+                retry_after_s=1,
+            )
+
+    def start_draining(self) -> None:
+        """Rejects new requests; those in progress may finish."""
+        self._draining = True
+
+    async def wait_idle(self) -> None:
+        """Returns once no request is in progress."""
+        await self._idle.wait()
+
+    def _add(self, requests: int) -> None:
+        self.count += requests
+        if self.count:
+            self._idle.clear()
+        else:
+            self._idle.set()

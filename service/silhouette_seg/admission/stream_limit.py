@@ -1,0 +1,134 @@
+"""Limits concurrent streams. Acquiring a place never blocks: it succeeds or raises."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
+from silhouette_seg.telemetry import Transport, log_fields
+
+MAX_PENDING_HANDSHAKES = 64
+"""Smallest bound of the connections that have not identified their caller yet.
+
+Each of them may be sending a message of the largest size.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Limits of one stream."""
+
+    max_message_bytes: int = 4 * 2**20
+    """Largest message, in bytes."""
+    idle_timeout_s: float = 30
+    """Time without a frame after which the stream ends, in seconds."""
+    max_duration_s: float = 4 * 3600
+    """Maximum duration of the stream, in seconds."""
+    frame_timeout_s: float = 10
+    """Time after which the work on one frame is cancelled, in seconds."""
+
+
+class StreamLimiter:
+    """Bounds the streams of all transports together. It belongs to one event loop."""
+
+    def __init__(self, *, max_streams: int, max_per_caller: int) -> None:
+        self.max_streams = max_streams
+        self.max_per_caller = max_per_caller
+        self.draining = asyncio.Event()
+        """Set when the service stops; every stream then ends by itself."""
+        self._handshakes = 0
+        self._callers: Counter[str] = Counter()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def count(self) -> int:
+        """Number of open streams."""
+        return self._callers.total()
+
+    @contextmanager
+    def handshake(self) -> Iterator[None]:
+        """Counts one pending handshake for the duration of the block. Raises Overloaded."""
+        limit = max(MAX_PENDING_HANDSHAKES, self.max_streams)
+        if self._handshakes >= limit:
+            raise Overloaded(
+                "Too many connections have not started a stream yet.",
+                limit=limit,
+                actual=self._handshakes + 1,
+                retry_after_s=1,
+            )
+        self._handshakes += 1
+        try:
+            yield
+        finally:
+            self._handshakes -= 1
+
+    @contextmanager
+    def acquire(self, caller: str) -> Iterator[None]:
+        """Counts one stream of the caller for the duration of the block.
+
+        Raises Draining, Overloaded at the total limit, or TooManyStreams at the caller's limit.
+        """
+        if self.draining.is_set():
+            raise Draining
+        if self.count >= self.max_streams:
+            raise Overloaded(
+                "Too many streams are open.",
+                limit=self.max_streams,
+                actual=self.count + 1,
+                retry_after_s=1,
+            )
+        if self._callers[caller] >= self.max_per_caller:
+            raise TooManyStreams(
+                "Too many streams of this caller are open.",
+                limit=self.max_per_caller,
+                actual=self._callers[caller] + 1,
+                retry_after_s=1,
+            )
+        self._callers[caller] += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._callers[caller] -= 1
+            self._callers += Counter()  # drops callers without a stream
+            if not self.count:
+                self._idle.set()
+
+    def start_draining(self) -> None:
+        """Rejects new streams and signals open ones to end."""
+        self.draining.set()
+
+    async def wait_idle(self) -> None:
+        """Returns once no stream is open."""
+        await self._idle.wait()
+
+
+def log_stream_end(
+    log: logging.Logger,
+    transport: Transport,
+    model: str,
+    frames: Mapping[str, int],
+    duration_s: float,
+    ending: str,
+    **extra: object,
+) -> None:
+    """Logs one line for a stream that has ended.
+
+    `frames` counts frames by outcome. `ending` closes the line, and `extra` holds it as fields.
+    """
+    counts = " ".join(f"{name}={count}" for name, count in frames.items())
+    log.info(
+        "stream %s %s %s %.1f s%s",
+        *(transport, model, counts, duration_s, ending),
+        extra=log_fields(
+            transport=transport,
+            model=model,
+            frames=dict(frames),
+            duration_s=round(duration_s, 1),
+            **extra,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""ASGI middleware: request log, CORS, unhandled errors and security headers."""

@@ -1,0 +1,109 @@
+"""`GET /v1/models` and `GET /v1/capabilities`: models, limits, formats and parameters."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+
+from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.openapi import problem_responses
+from silhouette_seg.api.request.parameters import PARAMETERS
+from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
+from silhouette_seg.api.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard, Models
+from silhouette_seg.errors import Unavailable
+from silhouette_seg.pipeline.registry import AUTO
+from silhouette_seg.pipeline.served_model import ServedModel
+from silhouette_seg.vision.codec.decode import ImageFormat
+
+STREAM_TRANSPORTS = ("websocket", "webrtc")
+"""Transports for live video."""
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+
+@router.get("/models", summary="Served models", responses=problem_responses(401))
+async def list_models(request: Request) -> Models:
+    """Lists the models. A model is `ready` while photos can be processed.
+
+    If another server runs the models, it is asked.
+    """
+    gateway = gateway_of(request)
+    registry = gateway.registry
+    ready = registry.ready and await _engines_available(gateway)
+    return Models(
+        auto=registry.get(AUTO).spec.name,
+        models=[model_card(model, ready=ready) for model in registry.models],
+    )
+
+
+@router.get(
+    "/capabilities", summary="Limits, formats and parameters", responses=problem_responses(401)
+)
+async def capabilities(request: Request) -> Capabilities:
+    gateway = gateway_of(request)
+    formats = [image_format.value for image_format in ImageFormat]
+    return Capabilities(
+        version=gateway.version,
+        limits=_limits(gateway),
+        formats=Formats(input=formats, output=formats),
+        parameters={name: parameter.schema for name, parameter in PARAMETERS.items()},
+        models=list(gateway.registry.names),
+        streams=list(STREAM_TRANSPORTS),
+        stream_limits=_live_limits(gateway),
+        stream_parameters={name: parameter.schema for name, parameter in STREAM_PARAMETERS.items()},
+    )
+
+
+async def _engines_available(gateway: Gateway) -> bool:
+    """Returns True if all models can run, by the same check as `/readyz`."""
+    try:
+        await gateway.check_engines()
+    except Unavailable:
+        return False
+    return True
+
+
+def model_card(model: ServedModel, *, ready: bool) -> ModelCard:
+    """Describes one model."""
+    spec = model.spec
+    return ModelCard(
+        name=spec.name,
+        task=spec.task,
+        version=spec.version,
+        digest=f"sha256:{spec.sha256}",
+        height=spec.size_hw[0],
+        width=spec.size_hw[1],
+        resize=spec.resize,
+        inputs=[tensor.name for tensor in spec.inputs],
+        precision=spec.precision,
+        max_batch=spec.max_batch,
+        metrics=spec.metrics,
+        licence=spec.licence,
+        run=spec.run,
+        provider=model.provider,
+        ready=ready,
+    )
+
+
+def _limits(gateway: Gateway) -> Limits:
+    return Limits(
+        image_bytes=gateway.image_limits.bytes,
+        batch_images=gateway.batch_limits.images,
+        batch_body_bytes=gateway.batch_limits.form_bytes,
+        pixels=gateway.image_limits.pixels,
+        side=gateway.image_limits.side,
+        aspect=gateway.image_limits.aspect,
+        frames=1,
+        read_timeout_s=gateway.upload_limits.read_timeout_s,
+        queue_timeout_s=gateway.timeouts.queue_s,
+        request_timeout_s=gateway.timeouts.request_s,
+    )
+
+
+def _live_limits(gateway: Gateway) -> LiveLimits:
+    return LiveLimits(
+        streams=gateway.streams.max_streams,
+        streams_per_caller=gateway.streams.max_per_caller,
+        message_bytes=gateway.stream_limits.max_message_bytes,
+        frame_pixels=gateway.frame_limits.pixels,
+        idle_s=gateway.stream_limits.idle_timeout_s,
+        max_s=gateway.stream_limits.max_duration_s,
+    )

@@ -1,0 +1,1 @@
+"""Reads requests: bodies, uploads, credentials, parameters and content negotiation."""

@@ -1,0 +1,120 @@
+"""Content negotiation: chooses the representation from `format` and the `Accept` header."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from silhouette_seg.api.media_types import JSON
+from silhouette_seg.errors import NotAcceptable
+from silhouette_seg.vision.codec.decode import ImageFormat
+
+TRANSPARENT_JPEG = (
+    "A cut-out is transparent and JPEG has no transparency; ask for png or webp, or for "
+    "output=composite."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """The encoding of the image, and whether a JSON report contains it."""
+
+    image: ImageFormat
+    report: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRange:
+    """One entry of an `Accept` header, for example `image/*;q=0.8`."""
+
+    type: str
+    subtype: str
+    q: float
+
+    def matches(self, media_type: str) -> bool:
+        """Returns True if the range includes the media type."""
+        main, _, sub = media_type.partition("/")
+        return self.type in ("*", main) and self.subtype in ("*", sub)
+
+    @property
+    def specificity(self) -> int:
+        """Number of parts without a wildcard: 0, 1 or 2."""
+        return (self.type != "*") + (self.subtype != "*")
+
+
+def negotiate(
+    accept: str | None, *, explicit: ImageFormat | None, transparent: bool
+) -> Representation:
+    """Chooses by q-value, then by specificity, then in the order PNG, WebP, JPEG, JSON.
+
+    An explicit format takes precedence over `Accept`, which then only decides whether a report
+    contains the image. Raises NotAcceptable when `Accept` allows no available representation.
+    """
+    if explicit is ImageFormat.JPEG and transparent:
+        raise NotAcceptable(TRANSPARENT_JPEG)
+    formats = [f for f in _DEFAULT_ORDER if not (transparent and f is ImageFormat.JPEG)]
+    ranges = _parse(accept)
+    offers = [image_format.media_type for image_format in formats] + [JSON]
+    best = _best(ranges, offers)
+    if explicit is not None:
+        wants_report = best == JSON and not _accepts_as_much(ranges, explicit.media_type)
+        return Representation(explicit, report=wants_report)
+    if best is None:
+        raise _not_acceptable(ranges, offers, transparent=transparent)
+    if best == JSON:
+        return Representation(formats[0], report=True)
+    return Representation(ImageFormat(best.removeprefix("image/")))
+
+
+_DEFAULT_ORDER = (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG)
+
+
+def _parse(accept: str | None) -> list[MediaRange]:
+    if accept is None or not accept.strip():
+        return [MediaRange("*", "*", 1.0)]
+    ranges = map(_media_range, accept.split(","))
+    return [media_range for media_range in ranges if media_range is not None]
+
+
+def _media_range(entry: str) -> MediaRange | None:
+    """Returns None for an entry that is not a media range; it then accepts nothing."""
+    name, *parameters = (text.strip().lower() for text in entry.split(";"))
+    main, slash, sub = name.partition("/")
+    if not (main and slash and sub):
+        return None
+    return MediaRange(main, sub, _q_value(parameters))
+
+
+def _q_value(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                return min(1.0, max(0.0, float(value)))
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _rank(ranges: Sequence[MediaRange], media_type: str) -> tuple[float, int]:
+    """Returns q and specificity of the most specific matching range; (0, 0) without a match."""
+    matching = [r for r in ranges if r.matches(media_type)]
+    if not matching:
+        return 0.0, 0
+    best = max(matching, key=lambda r: r.specificity)
+    return best.q, best.specificity
+
+
+def _best(ranges: Sequence[MediaRange], offers: Sequence[str]) -> str | None:
+    best = max(offers, key=lambda offer: _rank(ranges, offer))
+    return best if _rank(ranges, best)[0] > 0 else None
+
+
+def _accepts_as_much(ranges: Sequence[MediaRange], media_type: str) -> bool:
+    return _rank(ranges, media_type) >= _rank(ranges, JSON)
+
+
+def _not_acceptable(
+    ranges: Sequence[MediaRange], offers: Sequence[str], *, transparent: bool
+) -> NotAcceptable:
+    if transparent and _rank(ranges, ImageFormat.JPEG.media_type)[0] > 0:
+        return NotAcceptable(TRANSPARENT_JPEG)
+    return NotAcceptable(f"Accept allows none of {', '.join(offers)}.")

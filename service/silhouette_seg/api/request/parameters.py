@@ -1,0 +1,308 @@
+"""Parameters of `POST /v1/segment`. One table parses, documents and limits them."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from itertools import chain
+from typing import Any, TypeVar
+
+from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
+from silhouette_seg.errors import BadParameter, UnknownParameter
+from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.pipeline.options import (
+    PHOTO_DEFAULTS,
+    Background,
+    BackgroundImage,
+    Blur,
+    Colour,
+    Output,
+    PersonSelection,
+    Refinement,
+    RenderOptions,
+)
+from silhouette_seg.pipeline.registry import AUTO, ModelRegistry
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.vision.codec.decode import ImageFormat
+from silhouette_seg.vision.compose.layout import read_layout
+
+DOMAINS = {domain.label: domain for domain in Domain}
+MAX_EDGE_PIXELS = 100
+MAX_MARGIN_PERCENT = 100
+MAX_BLUR_PERCENT = 25
+
+E = TypeVar("E", bound=StrEnum)
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOptions:
+    """The parameters of one request, parsed."""
+
+    model: str = AUTO
+    format: ImageFormat | None = None
+    """Encoding of the result; None lets `Accept` decide."""
+    render: RenderOptions = PHOTO_DEFAULTS
+    domain: Domain | None = None
+    """Distance domain of the photo; None lets the router decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of the API."""
+
+    parse: Callable[[str], object]
+    """Turns text into a value; raises ValueError for a value that is not allowed."""
+    schema: Schema
+    """JSON schema of the values that `parse` accepts."""
+    description: str
+    """Markdown for the OpenAPI document."""
+
+
+def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Merges the parameters of query and form.
+
+    Raises UnknownParameter, and BadParameter for a name that occurs twice.
+    """
+    merged: dict[str, str] = {}
+    for name, value in chain.from_iterable(sources):
+        if name not in PARAMETERS:
+            raise UnknownParameter(
+                f"{name[:MAX_NAME_CHARS]!r} is not a parameter; there are {_NAMES}."
+            )
+        if name in merged:
+            raise BadParameter(f"{name}: is given twice")
+        merged[name] = value
+    return merged
+
+
+def parse_parameters(
+    given: Mapping[str, str], *, has_background_image: bool = False
+) -> SegmentOptions:
+    """Parses parameters. `has_background_image` says that the form has a background image.
+
+    Raises BadParameter for a value that is not allowed, or that would have no effect.
+    """
+    values = {name: _parse_value(name, text) for name, text in given.items()}
+    _check_combination(values, has_background_image=has_background_image)
+    if has_background_image:
+        values["background"] = BackgroundImage()
+    return SegmentOptions(
+        **{name: values[name] for name in ("model", "format", "domain") if name in values},  # type: ignore[arg-type]
+        render=replace(PHOTO_DEFAULTS, **{k: values[k] for k in _RENDER_FIELDS if k in values}),  # type: ignore[arg-type]
+    )
+
+
+def select_model(options: SegmentOptions, registry: ModelRegistry) -> Segmenter:
+    """Returns the requested model.
+
+    Raises UnknownModel, and BadParameter if a domain is set that the model has no input for.
+    """
+    segmenter = registry.get(options.model)
+    if options.domain is not None and not segmenter.takes_domain:
+        names = ", ".join(other.spec.name for other in registry if other.takes_domain) or "none"
+        raise BadParameter(
+            f"domain: has no effect on {segmenter.spec.name}; models that take one: {names}"
+        )
+    return segmenter
+
+
+def _parse_value(name: str, text: str) -> object:
+    try:
+        return PARAMETERS[name].parse(text)
+    except ValueError as error:
+        raise BadParameter(f"{name}: {error}") from None
+
+
+def _check_combination(values: Mapping[str, object], *, has_background_image: bool) -> None:
+    if has_background_image and "background" in values:
+        raise BadParameter("background: is given twice, as a value and as background_image")
+    composite = values.get("output") is Output.COMPOSITE
+    if not composite and (has_background_image or "background" in values):
+        raise BadParameter("background: needs output=composite")
+    if not composite and values.get("light_wrap"):
+        raise BadParameter("light_wrap: needs output=composite")
+    if "layout" in values and values.get("crop"):
+        raise BadParameter("crop: has no effect with a layout, which places the person")
+    if "layout" in values and values.get("invert"):
+        raise BadParameter("layout: places the person, and invert=true removes them")
+    if "crop_margin" in values and not values.get("crop"):
+        raise BadParameter("crop_margin: needs crop=true")
+
+
+def _one_of(kind: type[E]) -> Callable[[str], E]:
+    def parse(text: str) -> E:
+        if text not in list(kind):
+            raise ValueError(f"must be one of {', '.join(kind)}")
+        return kind(text)
+
+    return parse
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
+def integer_between(low: int, high: int) -> Callable[[str], int]:
+    """Returns a parser for whole numbers from `low` to `high`, both included."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def number_between(low: float, high: float) -> Callable[[str], float]:
+    """Returns a parser for decimal numbers from `low` to `high`, both included."""
+
+    def parse(text: str) -> float:
+        if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return float(text)
+
+    return parse
+
+
+def _background(text: str) -> Background:
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        red, green, blue = bytes.fromhex(text[1:])
+        return Colour((red, green, blue))
+    kind, colon, radius = text.partition(":")
+    if kind == "blur" and colon and _DECIMAL.fullmatch(radius):
+        if 0 < float(radius) <= MAX_BLUR_PERCENT:
+            return Blur(float(radius))
+        raise ValueError(f"the blur must be more than 0 and at most {MAX_BLUR_PERCENT}")
+    raise ValueError("must be #rrggbb or blur:<percent of the short side>")
+
+
+def _domain(text: str) -> Domain:
+    if text not in DOMAINS:
+        raise ValueError(f"must be one of {', '.join(DOMAINS)}")
+    return DOMAINS[text]
+
+
+def _model(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty; /v1/models lists the names")
+    return text
+
+
+def _boolean_schema(default: bool) -> Schema:
+    return {"type": "boolean", "default": default}
+
+
+def _enum_schema(*values: str, default: str | None = None) -> Schema:
+    schema: Schema = {"type": "string", "enum": list(values)}
+    return schema if default is None else schema | {"default": default}
+
+
+def _range_schema(kind: str, low: float, high: float, default: float | None = None) -> Schema:
+    schema: Schema = {"type": kind, "minimum": low, "maximum": high}
+    return schema if default is None else schema | {"default": default}
+
+
+_PLACEMENT = r"((x|y|scale):-?([0-9]{1,3}(\.[0-9]*)?|\.[0-9]+)|flip:(true|false))"
+_LAYOUT_COPY = f"{_PLACEMENT}(,{_PLACEMENT}){{0,3}}"
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
+
+PARAMETERS: dict[str, Parameter] = {
+    "model": Parameter(
+        _model, {"type": "string", "default": AUTO}, "`auto`, or a name from `/v1/models`."
+    ),
+    "output": Parameter(
+        _one_of(Output),
+        _enum_schema(*Output, default=Output.MASK),
+        "`mask` is 8-bit grey alpha, `cutout` RGBA, `composite` RGB on a background.",
+    ),
+    "background": Parameter(
+        _background,
+        {
+            "type": "string",
+            "pattern": r"^(#[0-9a-fA-F]{6}|blur:[0-9.]+)$",
+            "default": "blur:3",
+        },
+        "Background of a composite: `#rrggbb`, or `blur:<radius in percent of the short side>`. "
+        "Or send an image as the form part `background_image`, which is scaled to cover.",
+    ),
+    "format": Parameter(
+        _one_of(ImageFormat),
+        _enum_schema(*ImageFormat),
+        "Encoding of the result. It overrides `Accept`; without both the result is png. "
+        "JPEG cannot encode a cut-out (406).",
+    ),
+    "person": Parameter(
+        _one_of(PersonSelection),
+        _enum_schema(*PersonSelection, default=PHOTO_DEFAULTS.person),
+        "`all` keeps all people and the objects they hold. `dominant` keeps the person with the "
+        "largest face; without faces, the largest and most central one. The report lists the "
+        "pieces that were kept and rejected.",
+    ),
+    "refine": Parameter(
+        _one_of(Refinement),
+        _enum_schema(*Refinement, default=PHOTO_DEFAULTS.refine),
+        "`guided` refines uncertain edges of the mask with the edges of the photo.",
+    ),
+    "decontaminate": Parameter(
+        _boolean,
+        _boolean_schema(PHOTO_DEFAULTS.decontaminate),
+        "Removes the colour of the old background from the edge of a cut-out or composite.",
+    ),
+    "grow": Parameter(
+        integer_between(-MAX_EDGE_PIXELS, MAX_EDGE_PIXELS),
+        _range_schema("integer", -MAX_EDGE_PIXELS, MAX_EDGE_PIXELS, 0),
+        "Moves the edge outwards, in pixels of the photo. Negative values move it inwards.",
+    ),
+    "feather": Parameter(
+        number_between(0, MAX_EDGE_PIXELS),
+        _range_schema("number", 0, MAX_EDGE_PIXELS, 0),
+        "Softens the edge, in pixels of the photo.",
+    ),
+    "crop": Parameter(
+        _boolean,
+        _boolean_schema(False),
+        "Crops to the person. A photo without a person is not cropped.",
+    ),
+    "crop_margin": Parameter(
+        number_between(0, MAX_MARGIN_PERCENT),
+        _range_schema("number", 0, MAX_MARGIN_PERCENT, 0),
+        "Margin on each side of the crop, in percent of the person's height and width.",
+    ),
+    "invert": Parameter(
+        _boolean, _boolean_schema(False), "Keeps the background instead of the person."
+    ),
+    "threshold": Parameter(
+        number_between(0, 1),
+        _range_schema("number", 0, 1),
+        "Makes the mask binary at this alpha. Absent keeps it soft.",
+    ),
+    "domain": Parameter(
+        _domain,
+        _enum_schema(*DOMAINS),
+        "Distance of the person, for a model with a domain input. Absent derives it from the size "
+        "of the face. Any other model rejects the parameter.",
+    ),
+    "layout": Parameter(
+        read_layout,
+        {"type": "string", "pattern": f"^{_LAYOUT_COPY}(;{_LAYOUT_COPY}){{0,7}}$"},
+        "Places the person: `x:0.3,y:1,scale:0.6,flip:true` puts the middle of their lower edge at "
+        "that share of the width and height, scaled and mirrored. Omitted keys leave the person "
+        "as in the photo. Up to 8 copies, separated by `;`; later copies are in front.",
+    ),
+    "light_wrap": Parameter(
+        number_between(0, 100),
+        _range_schema("number", 0, 100, 0),
+        "Strength in percent of the new background's light along the edge, in a composite.",
+    ),
+    "require_foreground": Parameter(
+        _boolean,
+        _boolean_schema(False),
+        "Answers 422 for a photo without a person, instead of an empty mask.",
+    ),
+}
+
+_NAMES = ", ".join(PARAMETERS)
+_RENDER_FIELDS = tuple(field.name for field in fields(RenderOptions))

@@ -1,0 +1,244 @@
+"""Turns request bodies into uploaded images and text fields, in memory and within limits."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from silhouette_seg.admission.body_memory import Reserve
+from silhouette_seg.api.media_types import FORM_DATA, media_type_of
+from silhouette_seg.api.request.body import consume_body, read_form
+from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES, MultipartReader, Part
+from silhouette_seg.errors import (
+    AmbiguousSource,
+    MalformedBody,
+    MissingImage,
+    TooManyImages,
+    UnsupportedImageType,
+    UnsupportedMediaType,
+)
+
+IMAGE_FIELDS = ("image", "image_file", "file")
+BACKGROUND_FIELD = "background_image"
+FILE_FIELDS = (*IMAGE_FIELDS, BACKGROUND_FIELD)
+HOW_TO_SEND = (
+    "Send the image as the body with Content-Type: image/jpeg, image/png or image/webp, or as "
+    "the field `image` of multipart/form-data."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedImage:
+    """The bytes of one image file as the client sent them."""
+
+    data: bytes
+    digest: str
+    """The sha256 of `data`, in hexadecimal digits."""
+    filename: str = ""
+    """Name that the client gave the file, unchecked; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoUpload:
+    """The content of a request for one photo."""
+
+    image: UploadedImage
+    background: UploadedImage | None = None
+    fields: tuple[tuple[str, str], ...] = ()
+    """Names and values of all text fields, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUpload:
+    """The content of a request for many photos.
+
+    `images` has at least one image, in the order of the form. An image may be empty.
+    """
+
+    images: tuple[UploadedImage, ...]
+    background: UploadedImage | None = None
+    fields: tuple[tuple[str, str], ...] = ()
+    """Names and values of all text fields, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Limits of a request for one photo."""
+
+    image_bytes: int
+    """Bytes of the photo, and of the background."""
+    read_timeout_s: float
+    """Seconds from the request head to the last byte of the body."""
+
+    @property
+    def form_bytes(self) -> int:
+        """Bytes of a whole form: both images, the text parts and the part headers."""
+        return 2 * self.image_bytes + MAX_PARTS * 2 * MAX_TEXT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """Limits of a request for many photos."""
+
+    images: int
+    form_bytes: int
+    """Bytes of the whole body."""
+    image_bytes: int
+    """Bytes of each image in the body."""
+    read_timeout_s: float
+    """Seconds from the request head to the last byte of the body."""
+    concurrency: int
+    """Photos of one batch that are processed at the same time."""
+
+    @property
+    def parts(self) -> int:
+        """Parts of a form."""
+        return self.images + MAX_PARTS
+
+
+async def read_photo_upload(
+    request: Request, limits: UploadLimits, reserve: Reserve
+) -> PhotoUpload:
+    """Reads a photo that is the whole body, or a form with a photo.
+
+    Raises MissingImage, AmbiguousSource, MalformedBody, BadParameter, UnsupportedImageType for a
+    Content-Type that is neither a form nor an image, and the errors of `consume_body`.
+    """
+    _require_body(request.headers)
+    content_type = request.headers.get("content-type", "")
+    if not _is_form(content_type):
+        return PhotoUpload(await _read_image(request, limits, reserve))
+    form = MultipartReader(
+        content_type, max_file_bytes=dict.fromkeys(FILE_FIELDS, limits.image_bytes)
+    )
+    parts = await read_form(
+        request,
+        form,
+        max_bytes=limits.form_bytes,
+        timeout_s=limits.read_timeout_s,
+        reserve=reserve,
+    )
+    return _to_photo_upload(parts)
+
+
+async def read_batch_upload(request: Request, limits: BatchLimits, reserve: Reserve) -> BatchUpload:
+    """Reads a form with many photos.
+
+    Raises TooManyImages as soon as the part of one photo too many begins, UnsupportedMediaType
+    for a body that is not a form, and the errors of `read_photo_upload`.
+    """
+    _require_body(request.headers)
+    content_type = request.headers.get("content-type", "")
+    if media_type_of(content_type) != FORM_DATA:
+        raise UnsupportedMediaType(f"A batch is {FORM_DATA} with fields `image`.")
+    form = MultipartReader(
+        content_type,
+        max_file_bytes=dict.fromkeys(FILE_FIELDS, limits.image_bytes),
+        max_parts=limits.parts,
+        on_part=lambda parts: _check_image_count(parts, limits.images),
+    )
+    parts = await read_form(
+        request,
+        form,
+        max_bytes=limits.form_bytes,
+        timeout_s=limits.read_timeout_s,
+        reserve=reserve,
+    )
+    return _to_batch_upload(parts)
+
+
+def is_empty_file_input(part: Part) -> bool:
+    """Recognises the part that a browser sends for a file input without a chosen file."""
+    return not part.size and not part.filename
+
+
+def _require_body(headers: Headers) -> None:
+    """Raises MissingImage if the headers already say that there is no body."""
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        raise MissingImage(f"The body is empty. {HOW_TO_SEND}")
+
+
+def _is_form(content_type: str) -> bool:
+    """Tells a form from an image, and rejects all other types before the body is read."""
+    media_type = media_type_of(content_type)
+    if media_type == FORM_DATA:
+        return True
+    if media_type.startswith("multipart/"):
+        raise MalformedBody(f"{FORM_DATA} is the only multipart type that is supported.")
+    if not media_type.startswith("image/"):
+        raise UnsupportedImageType(f"Content-Type is {media_type or 'missing'!r}. {HOW_TO_SEND}")
+    return False
+
+
+async def _read_image(request: Request, limits: UploadLimits, reserve: Reserve) -> UploadedImage:
+    """Hashes the image while it arrives: at the end the hash would stall the event loop."""
+    chunks: list[bytes] = []
+    sha256 = hashlib.sha256()
+
+    def consume(chunk: bytes) -> None:
+        chunks.append(chunk)
+        sha256.update(chunk)
+
+    await consume_body(
+        request,
+        consume,
+        max_bytes=limits.image_bytes,
+        timeout_s=limits.read_timeout_s,
+        reserve=reserve,
+    )
+    data = b"".join(chunks)
+    if not data:
+        raise MissingImage(f"The body is empty. {HOW_TO_SEND}")
+    return UploadedImage(data, sha256.hexdigest())
+
+
+def _check_image_count(parts: Sequence[Part], max_images: int) -> None:
+    images = sum(part.name in IMAGE_FIELDS for part in parts)
+    if images > max_images:
+        raise TooManyImages(
+            f"A batch has at most {max_images} images.", limit=max_images, actual=images
+        )
+
+
+def _to_photo_upload(parts: Sequence[Part]) -> PhotoUpload:
+    image = _single(_files(parts, IMAGE_FIELDS), "image")
+    if image is None:
+        raise MissingImage(f"The form has no image. {HOW_TO_SEND}")
+    return PhotoUpload(image, _background(parts), _text_fields(parts))
+
+
+def _to_batch_upload(parts: Sequence[Part]) -> BatchUpload:
+    images = tuple(_uploaded(part) for part in _files(parts, IMAGE_FIELDS))
+    if not images:
+        raise MissingImage("The form has no image; each is a field `image`.")
+    return BatchUpload(images, _background(parts), _text_fields(parts))
+
+
+def _files(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
+    return [part for part in parts if part.name in names and not is_empty_file_input(part)]
+
+
+def _background(parts: Sequence[Part]) -> UploadedImage | None:
+    return _single(_files(parts, (BACKGROUND_FIELD,)), BACKGROUND_FIELD)
+
+
+def _text_fields(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
+    return tuple((part.name, part.text()) for part in parts if not part.is_file)
+
+
+def _single(parts: Sequence[Part], label: str) -> UploadedImage | None:
+    """Raises AmbiguousSource for several parts, and MissingImage for an empty one."""
+    if len(parts) > 1:
+        names = ", ".join(part.name for part in parts)
+        raise AmbiguousSource(f"Send exactly one {label}; there are {len(parts)}: {names}.")
+    if not parts:
+        return None
+    if not parts[0].size:
+        raise MissingImage(f"{parts[0].name} is empty.")
+    return _uploaded(parts[0])
+
+
+def _uploaded(part: Part) -> UploadedImage:
+    return UploadedImage(part.data(), part.hash.hexdigest(), part.filename or "")

@@ -1,0 +1,1 @@
+"""Builds the parts of responses that several routes share."""

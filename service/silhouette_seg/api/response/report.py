@@ -1,0 +1,83 @@
+"""Builds the JSON report of `POST /v1/segment`."""
+
+import base64
+
+from silhouette_seg.api.schemas import (
+    Box,
+    Foreground,
+    MaskMeasures,
+    ModelUsed,
+    Photo,
+    Piece,
+    Report,
+    ResultImage,
+)
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.photo import RenderedImage
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.vision.mask import person_selection, quality
+
+
+def report_json(
+    rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter, request_id: str
+) -> bytes:
+    """Returns the report with the image as base64.
+
+    It is slow for large images: call it in a thread.
+    """
+    return _report(rendered, options, segmenter, request_id).model_dump_json().encode()
+
+
+def _report(
+    rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter, request_id: str
+) -> Report:
+    measured = rendered.quality
+    decision = rendered.decision
+    return Report(
+        request_id=request_id,
+        output=options.output,
+        model=ModelUsed(
+            name=segmenter.spec.name,
+            digest=f"sha256:{segmenter.digest}",
+            backend=segmenter.provider,
+        ),
+        photo=Photo(
+            height=rendered.photo_hw[0],
+            width=rendered.photo_hw[1],
+            colour=str(rendered.colour),
+        ),
+        foreground=Foreground(
+            present=measured.foreground,
+            box=_box(rendered.box) if rendered.box else None,
+            pieces=[_piece(piece) for piece in rendered.pieces],
+        ),
+        mask=MaskMeasures(
+            coverage=measured.coverage,
+            connectivity=measured.connectivity,
+            islands=measured.islands,
+            holes=measured.holes,
+            confidence=measured.confidence,
+        ),
+        domain=decision.domain.label if decision else None,
+        face_ratio=decision.face_ratio if decision else None,
+        looks=rendered.passes,
+        timings_ms={stage: round(1000 * s, 3) for stage, s in rendered.stages.items()},
+        image=_image(rendered),
+    )
+
+
+def _piece(piece: person_selection.Piece) -> Piece:
+    return Piece(box=_box(piece.box), share=piece.share, kept=piece.kept, reason=piece.reason)
+
+
+def _box(box: quality.Box) -> Box:
+    return Box(top=box.top, left=box.left, height=box.height, width=box.width)
+
+
+def _image(rendered: RenderedImage) -> ResultImage:
+    return ResultImage(
+        media_type=rendered.format.media_type,
+        height=rendered.size_hw[0],
+        width=rendered.size_hw[1],
+        data=base64.b64encode(rendered.body).decode("ascii"),
+    )

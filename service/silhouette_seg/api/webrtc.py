@@ -1,0 +1,231 @@
+"""`POST /v1/webrtc`: answers an SDP offer, and returns the camera's video processed.
+
+The conventions are those of WHIP (RFC 9725), except that the server sends video back.
+"""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.media_types import JSON, SDP
+from silhouette_seg.api.openapi import problem_responses, query_parameters, schema_properties
+from silhouette_seg.api.request.body import read_body
+from silhouette_seg.api.request.credentials import read_credentials
+from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
+from silhouette_seg.api.request.stream_parameters import (
+    BACKGROUND_IMAGE,
+    STREAM_PARAMETERS,
+    effective_options,
+)
+from silhouette_seg.errors import (
+    BadParameter,
+    DeadlineExceeded,
+    MalformedBody,
+    NotAcceptable,
+    UnknownParameter,
+)
+from silhouette_seg.pipeline.options import Output
+from silhouette_seg.streaming.protocol import ProtocolError, parse_json_object
+from silhouette_seg.streaming.session import StreamOptions
+
+MAX_SDP_BYTES = 64 * 1024
+MAX_JSON_BYTES = 64 * 1024
+"""Bytes of the JSON body of a change, without the background image."""
+NO_CUTOUT = "Video can be a composite or a mask. It has no transparency for a cut-out."
+
+PARAMETERS = {name: known for name, known in STREAM_PARAMETERS.items() if name != "format"}
+QUERY_PARAMETERS = {name: known for name, known in PARAMETERS.items() if name != BACKGROUND_IMAGE}
+
+OFFER_REQUEST: dict[str, Any] = {
+    "parameters": query_parameters(QUERY_PARAMETERS),
+    "requestBody": {
+        "required": True,
+        "description": "An offer with one video track in both directions (sendrecv), VP8 or H264.",
+        "content": {SDP: {"schema": {"type": "string", "maxLength": MAX_SDP_BYTES}}},
+    },
+}
+OFFER_RESPONSES: dict[int | str, dict[str, Any]] = {
+    201: {
+        "description": "The answer, with all candidates of the server.",
+        "headers": {
+            "Location": {
+                "description": "Path of the stream: PATCH changes it and DELETE ends it.",
+                "schema": {"type": "string"},
+            }
+        },
+        "content": {SDP: {"schema": {"type": "string"}}},
+    },
+    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+}
+# These are not arguments of the routes: FastAPI would document its own 422 for them.
+STREAM_REQUEST: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "id",
+            "in": "path",
+            "required": True,
+            "description": "Id of the stream, as in `Location`.",
+            "schema": {"type": "string"},
+        }
+    ]
+}
+CHANGE_REQUEST: dict[str, Any] = STREAM_REQUEST | {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "properties": schema_properties(PARAMETERS),
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+CHANGE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "All options that apply from the next frame on.",
+        "content": {JSON: {"schema": {"type": "object"}}},
+    },
+    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503),
+}
+
+router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"])
+
+
+@router.post(
+    "",
+    summary="Start a stream",
+    status_code=201,
+    responses=OFFER_RESPONSES,
+    openapi_extra=OFFER_REQUEST,
+    response_class=Response,
+)
+async def start_stream(request: Request) -> Response:
+    """Answers an offer. The video comes back as a composite, or with `output=mask` as a grey mask.
+
+    There is no trickle ICE: send an offer with or without candidates, and the answer contains all
+    candidates of the server. A stream ends with its connection, with DELETE, and without frames.
+    """
+    gateway = gateway_of(request)
+    gateway.check_ready()
+    caller = gateway.identify(read_credentials(request))
+    options = await _parse_options(_query(request), gateway, None)
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
+        body = await read_body(
+            request,
+            SDP,
+            max_bytes=MAX_SDP_BYTES,
+            timeout_s=gateway.upload_limits.read_timeout_s,
+            reserve=reserve,
+        )
+        offer = _decode_offer(body)
+        try:
+            async with asyncio.timeout(gateway.timeouts.request_s):
+                id, answer = await gateway.webrtc.accept(offer, options, caller)
+        except TimeoutError:
+            limit = gateway.timeouts.request_s
+            raise DeadlineExceeded("The answer was not ready in time.", limit=limit) from None
+    return Response(answer, 201, {"Location": f"/v1/webrtc/{id}"}, media_type=SDP)
+
+
+@router.patch(
+    "/{id}",
+    summary="Change a stream",
+    responses=CHANGE_RESPONSES,
+    openapi_extra=CHANGE_REQUEST,
+    response_class=Response,
+)
+async def change_stream(request: Request) -> Response:
+    """Changes the given options from the next frame on. A background image is base64."""
+    gateway = gateway_of(request)
+    session = gateway.webrtc.get(request.path_params["id"])
+    with gateway.body_memory.reservation() as reserve:
+        body = await read_body(
+            request,
+            JSON,
+            max_bytes=MAX_JSON_BYTES + _base64_bytes(gateway.image_limits.bytes),
+            timeout_s=gateway.upload_limits.read_timeout_s,
+            reserve=reserve,
+        )
+        changes = await gateway.stream_pool.run_in_thread(_parse_object, body)
+        while True:
+            current = session.options
+            options = await _parse_options(changes, gateway, current)
+            if session.options is current:  # no other request changed them meanwhile
+                break
+    session.configure(options)
+    return JSONResponse(_described(options))
+
+
+@router.delete(
+    "/{id}",
+    summary="End a stream",
+    status_code=204,
+    responses=problem_responses(401, 404, 500),
+    openapi_extra=STREAM_REQUEST,
+    response_class=Response,
+)
+async def end_stream(request: Request) -> Response:
+    """Returns once the slot of the stream is released. Pages send it with `keepalive` on unload."""
+    await gateway_of(request).webrtc.end(request.path_params["id"])
+    return Response(status_code=204)
+
+
+def _query(request: Request) -> dict[str, object]:
+    """Returns the query parameters.
+
+    Raises BadParameter for a repeated name, and UnknownParameter for one that needs JSON.
+    """
+    given: dict[str, object] = {}
+    for name, value in request.query_params.multi_items():
+        if name == BACKGROUND_IMAGE:
+            raise UnknownParameter(f"{BACKGROUND_IMAGE} goes with PATCH, as JSON")
+        if name in given:
+            raise BadParameter(f"{name[:MAX_NAME_CHARS]}: is given twice")
+        given[name] = value
+    return given
+
+
+async def _parse_options(
+    given: dict[str, object], gateway: Gateway, current: StreamOptions | None
+) -> StreamOptions:
+    if "format" in given:
+        names = ", ".join(QUERY_PARAMETERS)
+        raise UnknownParameter(f"format is not a parameter of video; there are {names}.")
+    if given.get("output") is None and (current is None or "output" in given):
+        given = given | {"output": Output.COMPOSITE.value}  # the default for video
+    options = await gateway.stream_options.parse(given, current)
+    if options.render.output is Output.CUTOUT:
+        raise NotAcceptable(NO_CUTOUT)
+    return options
+
+
+def _described(options: StreamOptions) -> dict[str, object]:
+    return {name: value for name, value in effective_options(options).items() if name != "format"}
+
+
+def _decode_offer(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise MalformedBody("The offer is not UTF-8.") from None
+
+
+def _parse_object(body: bytes) -> dict[str, object]:
+    try:
+        return parse_json_object(body.decode())
+    except UnicodeDecodeError:
+        raise MalformedBody("The body is not UTF-8.") from None
+    except ProtocolError as error:
+        raise MalformedBody(f"The body cannot be used: {error}.") from None
+
+
+def _base64_bytes(size: int) -> int:
+    """Returns the length of `size` bytes in base64."""
+    return -(-size // 3) * 4

@@ -1,0 +1,108 @@
+"""Composition root: builds the ASGI application from the settings."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastapi import Depends, FastAPI
+
+from silhouette_seg.api import (
+    batch,
+    health,
+    models,
+    openapi,
+    page,
+    segment,
+    stream,
+    webrtc,
+)
+from silhouette_seg.api.error_responses import ErrorResponder
+from silhouette_seg.api.gateway import require_key
+from silhouette_seg.api.middleware.cors import ProblemCORSMiddleware
+from silhouette_seg.api.middleware.request_log import RequestLogMiddleware
+from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddleware
+from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
+from silhouette_seg.api.open_inference import errors as inference_errors
+from silhouette_seg.api.open_inference import routes as inference
+from silhouette_seg.api.removebg import errors as removebg_errors
+from silhouette_seg.api.removebg import routes as removebg
+from silhouette_seg.assembly import create_gateway, version
+from silhouette_seg.lifecycle import lifespan
+from silhouette_seg.settings import Settings
+from silhouette_seg.telemetry import Telemetry, open_tracing
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Loads the models and builds the application; `app.state.gateway` holds its parts.
+
+    Raises the errors of `create_gateway`. The gateway close when the application stops.
+    """
+    telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
+    gateway = create_gateway(settings, telemetry)
+    telemetry.set_version(version())
+    telemetry.track_ready(lambda: gateway.is_healthy and not gateway.streams.draining.is_set())
+    app = FastAPI(
+        title="Silhouette",
+        summary="Photos in; portrait masks, cut-outs and composites out.",
+        version=version(),
+        docs_url=None,  # `page` serves the documentation, without scripts of other hosts
+        redoc_url=None,
+        lifespan=partial(lifespan, gateway=gateway, drain_timeout_s=settings.drain_timeout_s),
+        redirect_slashes=False,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.gateway = gateway
+    responder = ErrorResponder(
+        {
+            inference_errors.PATH: inference_errors.error_body,
+            removebg_errors.PATH: removebg_errors.translated,
+        }
+    )
+    responder.add_exception_handlers(app)
+    _add_middleware(app, responder, settings.cors_origins, gateway.telemetry)
+    _add_routes(app)
+    return app
+
+
+def _add_middleware(
+    app: FastAPI, responder: ErrorResponder, cors_origins: tuple[str, ...], telemetry: Telemetry
+) -> None:
+    """Adds the middleware from the innermost to the outermost."""
+    app.add_middleware(UnhandledErrorMiddleware, respond=responder.respond)
+    if cors_origins:
+        app.add_middleware(
+            ProblemCORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=(
+                *segment.EXPOSED_HEADERS,
+                *removebg.EXPOSED_HEADERS,
+                "Inference-Header-Content-Length",
+                "Location",
+            ),
+        )
+    app.add_middleware(RequestLogMiddleware, telemetry=telemetry)
+    app.add_middleware(SecurityHeadersMiddleware)
+
+
+def _add_routes(app: FastAPI) -> None:
+    authenticated = [Depends(require_key)]
+    app.include_router(segment.router, dependencies=authenticated)
+    app.include_router(batch.router, dependencies=authenticated)
+    app.include_router(removebg.router, dependencies=authenticated)
+    app.include_router(models.router, dependencies=authenticated)
+    app.include_router(webrtc.router, dependencies=authenticated)
+    app.include_router(inference.router)
+    app.include_router(stream.router)
+    app.include_router(health.router)
+    app.include_router(page.router)
+    app.mount("/web", page.PageFiles(), name="web")
+    app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]
+
+
+def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Generates FastAPI's document and adds the schemas that no route declares."""
+    document = generate()
+    document["components"]["schemas"].update(openapi.SCHEMAS)
+    return document

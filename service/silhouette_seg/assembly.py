@@ -1,0 +1,233 @@
+"""Builds the running service from its settings: models, limits and telemetry."""
+
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
+from silhouette_seg.admission.keys import Keyring
+from silhouette_seg.admission.photo_queue import PhotoQueue
+from silhouette_seg.admission.request_limit import RequestLimiter
+from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
+from silhouette_seg.api.gateway import Gateway, Timeouts
+from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
+from silhouette_seg.engine import INFERENCE_SERVERS, open_engine, open_inference_server
+from silhouette_seg.engine.base import DEVICES, Engine, InferenceServer, TritonConfig, is_degraded
+from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.engine.health import HealthCheckedEngine
+from silhouette_seg.engine.instrumented import InstrumentedEngine
+from silhouette_seg.errors import EngineFailed
+from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
+from silhouette_seg.runtime.cpu_quota import available_cpus
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.settings import Settings
+from silhouette_seg.spec import ModelSpec
+from silhouette_seg.streaming.image_frame import MAX_FRAME_PIXELS
+from silhouette_seg.streaming.webrtc.config import WebRTCConfig, parse_ice_server
+from silhouette_seg.streaming.webrtc.registry import PeerRegistry
+from silhouette_seg.telemetry import Telemetry
+from silhouette_seg.vision.codec.decode import ImageLimits
+
+log = logging.getLogger(__name__)
+
+
+MAX_REQUESTS = 1024
+"""Requests in progress, including those that still receive their body.
+
+`MAX_BODIES_IN_MEMORY` bounds the memory of their bodies.
+"""
+MAX_BODIES_IN_MEMORY = 16
+"""Request bodies of the largest size that may be in memory together."""
+
+
+def version() -> str:
+    """Returns the installed version of the package, or `0+source` if it is not installed."""
+    try:
+        return installed_version("silhouette-seg")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModels:
+    """The registry, of models, with the thread pool and the engines behind it."""
+
+    registry: ModelRegistry
+    pool: ThreadPool
+    """Threads for decoding, rendering, and the work around the engine."""
+    threads: int
+    """Number of threads in `pool`."""
+    remote: InferenceServer | None
+    """Inference server that runs the models; None if they run in this process."""
+    engines: tuple[HealthCheckedEngine, ...] = ()
+    """One engine for each model."""
+
+
+def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
+    """Loads the models into this process, or creates clients of the inference server.
+
+    Raises the errors of `load_registry`.
+    """
+    threads = settings.workers or available_cpus()
+    pool = ThreadPool(threads)
+    remote = create_remote(settings, threads) if settings.engine in INFERENCE_SERVERS else None
+    checked: list[HealthCheckedEngine] = []
+
+    def load(spec: ModelSpec) -> Engine:
+        if remote is None:
+            engine: Engine = load_batched_engine(spec, settings, threads, telemetry)
+        else:
+            engine = remote.open_engine(spec)
+        checked.append(HealthCheckedEngine(engine))
+        watched = InstrumentedEngine(checked[-1], partial(telemetry.track_inference, spec.name))
+        engines, name, device = telemetry.engines, spec.name, settings.device
+        engines.track_queue_depth(name, lambda: watched.queued)
+        engines.track_degraded(name, lambda: is_degraded(watched.provider, device))
+        engines.track_failing(name, checked[-1].is_failing)
+        engines.track_model(name, spec.sha256, lambda: watched.provider)
+        return watched
+
+    registry = load_registry(settings.model_repository, settings.models, pool, load)
+    return LoadedModels(registry, pool, threads, remote, tuple(checked))
+
+
+def create_remote(settings: Settings, workers: int) -> InferenceServer:
+    """Creates the client of the inference server, which forms the batches itself."""
+    assert settings.triton_url is not None  # Settings requires it with this engine
+    config = TritonConfig(
+        url=settings.triton_url,
+        device=settings.device,
+        allow_degraded=settings.allow_degraded,
+        request_timeout_s=settings.request_timeout_s,
+        queue_timeout_s=settings.queue_timeout_s,
+        max_in_flight=settings.queue_size_for(workers),
+    )
+    return open_inference_server(settings.engine, config)
+
+
+def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
+    """Builds the running service from its settings.
+
+    Raises the errors of `open_catalog`, and ValueError for a malformed ICE server.
+    """
+    models = load_models(settings, telemetry)
+    requests = RequestLimiter(max_requests=MAX_REQUESTS)
+    telemetry.requests_in_flight.set_function(lambda: requests.count)
+    photo_queue = create_photo_queue(settings, models.threads)
+    telemetry.photo_queue.track(
+        queued=lambda: photo_queue.queued,
+        running=lambda: photo_queue.running,
+        running_pixels=lambda: photo_queue.running_pixels,
+        estimated_wait_s=lambda: photo_queue.estimated_wait_s,
+    )
+    max_streams = settings.max_streams_for(models.threads)
+    streams = StreamLimiter(
+        max_streams=max_streams, max_per_caller=settings.max_streams_per_caller or max_streams
+    )
+    image_limits = ImageLimits(
+        bytes=settings.max_body_bytes,
+        pixels=settings.max_pixels,
+        side=settings.max_side,
+        aspect=settings.max_aspect,
+    )
+    return Gateway(
+        version=version(),
+        registry=models.registry,
+        remote=models.remote,
+        engines=models.engines,
+        photo_pool=models.pool,
+        stream_pool=ThreadPool(models.threads),
+        requests=requests,
+        streams=streams,
+        webrtc=PeerRegistry(webrtc_config(settings), streams, telemetry),
+        photo_queue=photo_queue,
+        body_memory=BodyMemoryBudget(MAX_BODIES_IN_MEMORY * settings.max_body_bytes),
+        telemetry=telemetry,
+        keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
+        image_limits=image_limits,
+        upload_limits=UploadLimits(settings.max_body_bytes, settings.read_timeout_s),
+        batch_limits=batch_limits(settings, models.threads),
+        timeouts=Timeouts(settings.request_timeout_s, settings.queue_timeout_s),
+        stream_limits=StreamLimits(
+            max_message_bytes=settings.max_frame_bytes,
+            idle_timeout_s=settings.stream_idle_s,
+            max_duration_s=settings.stream_max_s,
+            frame_timeout_s=settings.request_timeout_s,
+        ),
+        frame_limits=replace(image_limits, pixels=min(settings.max_pixels, MAX_FRAME_PIXELS)),
+        allowed_origins=settings.cors_origins,
+    )
+
+
+def create_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
+    """Creates the queue of photos. Frames of streams do not pass through it."""
+    return PhotoQueue(
+        max_running=settings.photos_at_once_for(workers),
+        max_pixels=settings.max_pixels_in_flight_for(workers),
+        max_queued=settings.queue_size_for(workers),
+        max_wait_s=settings.queue_timeout_s,
+    )
+
+
+def batch_limits(settings: Settings, workers: int) -> BatchLimits:
+    """Returns the limits of a batch.
+
+    A larger body has more time to arrive. Two photos in work per thread keep the engine busy.
+    """
+    size_ratio = max(1.0, settings.max_batch_body_bytes / settings.max_body_bytes)
+    return BatchLimits(
+        images=settings.max_batch_images,
+        form_bytes=settings.max_batch_body_bytes,
+        image_bytes=settings.max_body_bytes,
+        read_timeout_s=settings.read_timeout_s * size_ratio,
+        concurrency=2 * workers,
+    )
+
+
+def webrtc_config(settings: Settings) -> WebRTCConfig:
+    """Returns the configuration of WebRTC streams. Raises ValueError for a malformed ICE server."""
+    return WebRTCConfig(
+        hosts=settings.webrtc_hosts,
+        ice_servers=tuple(
+            parse_ice_server(url.get_secret_value()) for url in settings.webrtc_ice_servers
+        ),
+        connect_timeout_s=settings.webrtc_connect_s,
+        idle_timeout_s=settings.webrtc_idle_s,
+        frame_timeout_s=settings.request_timeout_s,
+        max_duration_s=settings.stream_max_s,
+        max_frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
+        low_latency=settings.webrtc_low_latency,
+    )
+
+
+def load_batched_engine(
+    spec: ModelSpec, settings: Settings, workers: int, telemetry: Telemetry
+) -> Batcher:
+    """Loads one model into this process, behind the only batcher of its path."""
+    return Batcher(
+        load_engine(spec, settings, workers),
+        max_batch=settings.max_batch,
+        max_queue=settings.queue_size_for(workers),
+        queue_timeout_s=settings.queue_timeout_s,
+        concurrency=workers,
+        on_batch=partial(telemetry.engines.observe_batch, spec.name),
+    )
+
+
+def load_engine(spec: ModelSpec, settings: Settings, workers: int) -> Engine:
+    """Loads one model on the configured device.
+
+    With `allow_degraded` it falls back to the fastest device that works, and logs a warning.
+    Raises EngineFailed if none works.
+    """
+    load = partial(open_engine, settings.engine, spec, settings.model_repository, workers=workers)
+    slower = DEVICES[: DEVICES.index(settings.device)] if settings.allow_degraded else ()
+    *preferred, last = (settings.device, *reversed(slower))
+    for device in preferred:
+        try:
+            return load(device=device)
+        except EngineFailed as error:
+            log.warning("degraded: %s", error.detail)
+    return load(device=last)

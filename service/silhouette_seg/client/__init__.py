@@ -1,0 +1,28 @@
+"""A client of the service: photos over HTTP, live frames over its WebSocket.
+
+async with Client("http://127.0.0.1:8000") as client:
+    cutout = await client.segment(Path("photo.jpg"), output="cutout")
+    async with client.stream(output="mask") as stream:
+        async for answer in stream.map(frames):
+            ...
+"""
+
+from silhouette_seg.client.errors import ClientError, Refused, StreamClosed, Unreachable
+from silhouette_seg.client.photos import Box, Client, Retries, Segmented
+from silhouette_seg.client.stream import Answer, Failed, Result, Skipped, Stream
+
+__all__ = [
+    "Answer",
+    "Box",
+    "Client",
+    "ClientError",
+    "Failed",
+    "Refused",
+    "Result",
+    "Retries",
+    "Segmented",
+    "Skipped",
+    "Stream",
+    "StreamClosed",
+    "Unreachable",
+]

@@ -1,0 +1,184 @@
+"""Interface between image processing and the runtime that executes a network."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import IntEnum
+from time import perf_counter
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.errors import Overloaded
+from silhouette_seg.spec import ModelSpec, TensorSpec
+
+Tensors = Mapping[str, NDArray[Any]]
+"""Inputs by name. The first axis of each is the batch."""
+
+DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""Time at which the caller gives up, on the clock of the event loop.
+
+An engine in this process ignores it, because its caller is cancelled. A remote engine sends it to
+its server.
+"""
+
+
+class Priority(IntEnum):
+    """Order among requests for one model. Lower values are served first, as in Triton."""
+
+    LIVE = 1
+    """Frame of a stream, which is useless when it is late."""
+    PHOTO = 2
+
+
+PRIORITY: ContextVar[Priority] = ContextVar("priority", default=Priority.PHOTO)
+"""Priority of the current inference. The queue of an engine reads it."""
+
+DEVICES = ("cpu", "cuda", "tensorrt")
+"""Devices that can run a model, slowest first."""
+
+
+class Engine(Protocol):
+    """Runs one model. An engine is independent of HTTP, images and queues."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def provider(self) -> str:
+        """The runtime that executes the model, for example `CPUExecutionProvider`."""
+        ...
+
+    async def infer(self, inputs: Tensors) -> NDArray[Any]:
+        """Returns `spec.output`; row i of the result belongs to row i of the inputs.
+
+        Raises errors.EngineFailed when the runtime fails, and ValueError when the inputs differ
+        from the spec.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Output of an inference with the seconds that it waited and ran."""
+
+    output: NDArray[Any]
+    queue_s: float
+    infer_s: float
+
+
+@runtime_checkable
+class TimedEngine(Engine, Protocol):
+    """Engine with a queue, which separates queue time from run time."""
+
+    @property
+    def queued(self) -> int:
+        """Number of callers in the queue."""
+        ...
+
+    async def infer_timed(self, inputs: Tensors) -> Inference: ...
+
+
+def with_timings(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
+    """Returns `infer_timed` of any engine; an engine without a queue has a `queue_s` of 0.
+
+    Call it once per engine: the check of the protocol reads every attribute.
+    """
+    if isinstance(engine, TimedEngine):
+        return engine.infer_timed
+
+    async def infer(inputs: Tensors) -> Inference:
+        start = perf_counter()
+        output = await engine.infer(inputs)
+        return Inference(output, queue_s=0.0, infer_s=perf_counter() - start)
+
+    return infer
+
+
+@dataclass(frozen=True, slots=True)
+class TritonConfig:
+    """Address, requirements and limits of a Triton server."""
+
+    url: str
+    device: str = "cpu"
+    """Slowest acceptable device, one of `DEVICES`."""
+    allow_degraded: bool = False
+    """Accept a model that runs on a slower device."""
+    request_timeout_s: float = 10
+    """Timeout of an inference without a `DEADLINE`."""
+    queue_timeout_s: float = 2
+    """Longest wait for a permit here plus the wait in Triton's queue."""
+    max_in_flight: int = 64
+    """Concurrent requests to one model of the server."""
+    check_timeout_s: float = 2
+    """Timeout of a readiness check."""
+    probe_interval_s: float = 1
+    """Seconds between probes of a model that keeps failing."""
+
+
+class InferenceServer(Protocol):
+    """Server that runs models for this process. It can be down while this process runs."""
+
+    def open_engine(self, spec: ModelSpec) -> Engine:
+        """Returns an engine without connecting; the first use connects.
+
+        The connection is closed with the last engine.
+        """
+        ...
+
+    async def check_ready(self) -> None:
+        """Returns when every opened model exists, matches its spec and works.
+
+        Raises errors.EngineDown for a condition that may pass by itself, and errors.EngineFailed
+        for any other.
+        """
+        ...
+
+
+def is_degraded(provider: str, device: str) -> bool:
+    """Reports whether `provider` runs on a slower device than `device`."""
+    ranks = (rank for rank, name in enumerate(DEVICES) if name in provider.lower())
+    return max(ranks, default=0) < DEVICES.index(device)
+
+
+def queue_timeout_error() -> Overloaded:
+    return Overloaded("The image waited too long for the model", retry_after_s=1)
+
+
+def black_input(spec: ModelSpec) -> Tensors:
+    """Returns one row of zeros for each input of the model."""
+    return {t.name: np.zeros((1, *t.shape[1:]), t.dtype) for t in spec.inputs}
+
+
+def check_inputs(spec: ModelSpec, inputs: Tensors) -> int:
+    """Returns the number of rows; raises ValueError unless the inputs match the spec."""
+    names = {tensor.name for tensor in spec.inputs}
+    if inputs.keys() != names:
+        raise ValueError(f"{spec.name} takes {sorted(names)}, got {sorted(inputs)}")
+    for tensor in spec.inputs:
+        _check_tensor(spec, tensor, inputs[tensor.name])
+    rows = {len(inputs[name]) for name in names}
+    if len(rows) != 1 or not 1 <= max(rows) <= spec.max_batch:
+        raise ValueError(f"{spec.name} takes 1 to {spec.max_batch} rows, got {sorted(rows)}")
+    return rows.pop()
+
+
+def check_output(spec: ModelSpec, output: NDArray[Any], rows: int) -> None:
+    """Raises ValueError unless the output matches the spec and has `rows` rows."""
+    _check_tensor(spec, spec.output, output)
+    if len(output) != rows:
+        raise ValueError(f"{spec.name} gave {len(output)} rows for {rows}")
+
+
+def _check_tensor(spec: ModelSpec, tensor: TensorSpec, array: NDArray[Any]) -> None:
+    matches = len(tensor.shape) == array.ndim and all(
+        expected in (-1, actual) for expected, actual in zip(tensor.shape, array.shape, strict=True)
+    )
+    if array.dtype != tensor.dtype or not matches:
+        raise ValueError(
+            f"{spec.name}: {tensor.name} is {tensor.dtype} {tensor.shape},"
+            f" got {array.dtype} {array.shape}"
+        )

@@ -1,0 +1,267 @@
+"""Dynamic batching: joins requests for one model into batches and bounds their queue."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.engine.base import (
+    PRIORITY,
+    Engine,
+    Inference,
+    Priority,
+    Tensors,
+    check_inputs,
+    check_output,
+    queue_timeout_error,
+)
+from silhouette_seg.engine.wrapper import EngineWrapper
+from silhouette_seg.errors import Draining, EngineFailed, Overloaded
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class QueueEntry(Generic[T]):
+    """Rows of one caller. Only entries with equal keys share a batch."""
+
+    item: T
+    key: Hashable
+    rows: int
+    deadline: float
+    """Latest time to start, on the clock that `BatchQueue.pop` gets."""
+    priority: Priority = Priority.PHOTO
+
+
+class BatchQueue(Generic[T]):
+    """Batching policy, without clock, task or lock.
+
+    Live frames precede photos; entries of equal priority are served in order of arrival. Each
+    priority has its own bound, so that photos never use up the places of live frames.
+    """
+
+    def __init__(self, *, max_batch: int, max_queue: int) -> None:
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._entries: deque[QueueEntry[T]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def push(self, entry: QueueEntry[T]) -> None:
+        """Raises errors.Overloaded when `max_queue` entries of the same priority are queued."""
+        queued = sum(other.priority is entry.priority for other in self._entries)
+        if queued >= self._max_queue:
+            raise Overloaded(
+                "Too many images are waiting",
+                limit=self._max_queue,
+                actual=queued + 1,
+                retry_after_s=1,
+            )
+        self._entries.append(entry)
+
+    def discard(self, entry: QueueEntry[T]) -> None:
+        """Removes an entry if it is queued."""
+        if entry in self._entries:
+            self._entries.remove(entry)
+
+    def pop(self, now: float) -> list[QueueEntry[T]]:
+        """Returns the next batch: the first entry and those with its key that fit, in order.
+
+        A batch has at most `max_batch` rows, unless its only entry has more. Entries past their
+        deadline are dropped. The batch of an empty queue is empty.
+        """
+        batch: list[QueueEntry[T]] = []
+        rest: deque[QueueEntry[T]] = deque()
+        room = self._max_batch
+        for entry in sorted(self._entries, key=lambda queued: queued.priority):
+            if entry.deadline <= now:
+                continue
+            if not batch or (entry.key == batch[0].key and entry.rows <= room):
+                batch.append(entry)
+                room -= entry.rows
+            else:
+                rest.append(entry)
+                if entry.key == batch[0].key:
+                    room = 0  # nothing overtakes within a key
+        self._entries = rest
+        return batch
+
+    def clear(self) -> list[QueueEntry[T]]:
+        """Removes and returns all entries, in order of arrival."""
+        entries, self._entries = list(self._entries), deque()
+        return entries
+
+
+@dataclass(eq=False, slots=True)
+class _PendingRequest:
+    inputs: Tensors
+    arrived_at: float
+    future: asyncio.Future[Inference]
+    task: "_BatchTask | None" = None
+
+
+@dataclass(eq=False, slots=True)
+class _BatchOutput:
+    rows: NDArray[Any]
+    started_at: float
+    finished_at: float
+
+
+_Entry = QueueEntry[_PendingRequest]
+_Batch = list[_Entry]
+_BatchTask = asyncio.Task[_BatchOutput]
+
+
+class Batcher(EngineWrapper):
+    """Wraps an engine and runs up to `concurrency` batches in it at once.
+
+    An image starts at once while a slot is free: batches form only from requests that arrived
+    while all slots were busy. A caller gets errors.Overloaded when the queue is full or after
+    `queue_timeout_s` seconds in it. A failed batch fails its own callers only; a batch without
+    callers is cancelled. `on_batch` receives the number of rows of each batch.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        max_batch: int,
+        max_queue: int,
+        queue_timeout_s: float,
+        concurrency: int,
+        on_batch: Callable[[int], object] | None = None,
+    ) -> None:
+        super().__init__(engine)
+        self._queue: BatchQueue[_PendingRequest] = BatchQueue(
+            max_batch=min(max_batch, engine.spec.max_batch), max_queue=max_queue
+        )
+        self._queue_timeout_s = queue_timeout_s
+        self._concurrency = concurrency
+        self._on_batch = on_batch
+        self._running: dict[_BatchTask, _Batch] = {}
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """Number of callers in the queue."""
+        return len(self._queue)
+
+    async def infer_timed(self, inputs: Tensors) -> Inference:
+        """Raises errors.Overloaded, errors.Draining and the errors of the wrapped engine."""
+        entry = self._enqueue(inputs)
+        timer = asyncio.get_running_loop().call_at(entry.deadline, self._expire, entry)
+        self._start_batches()
+        try:
+            return await entry.item.future
+        except asyncio.CancelledError:
+            self._abandon(entry)
+            raise
+        finally:
+            timer.cancel()
+
+    async def close(self) -> None:
+        """Fails the remaining callers with errors.Draining, then closes the engine."""
+        self._closed = True
+        _fail(self._queue.clear(), Draining())
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await super().close()
+
+    def _enqueue(self, inputs: Tensors) -> _Entry:
+        if self._closed:
+            raise Draining
+        # Checked before the queue: inside a batch a bad input would fail the other callers.
+        rows = check_inputs(self.spec, inputs)
+        key = tuple((name, inputs[name].shape[1:]) for name in sorted(inputs))
+        loop = asyncio.get_running_loop()
+        request = _PendingRequest(inputs, perf_counter(), loop.create_future())
+        deadline = loop.time() + self._queue_timeout_s
+        entry = QueueEntry(request, key, rows, deadline, PRIORITY.get())
+        self._queue.push(entry)
+        return entry
+
+    def _start_batches(self) -> None:
+        """Starts batches while a slot is free and the queue is not empty."""
+        loop = asyncio.get_running_loop()
+        while len(self._running) < self._concurrency:
+            batch = self._queue.pop(loop.time())
+            if not batch:
+                return
+            task = loop.create_task(self._run_batch(batch))
+            self._running[task] = batch
+            for entry in batch:
+                entry.item.task = task
+            task.add_done_callback(partial(self._on_batch_done, batch))
+
+    async def _run_batch(self, batch: _Batch) -> _BatchOutput:
+        rows = sum(entry.rows for entry in batch)
+        if self._on_batch is not None:
+            self._on_batch(rows)
+        # Not the loop's clock: uvloop's counts whole milliseconds.
+        started_at = perf_counter()
+        output = await self._engine.infer(_concatenate(batch))
+        finished_at = perf_counter()
+        try:
+            check_output(self.spec, output, rows)
+        except ValueError as error:
+            raise EngineFailed("The engine's output does not match its spec") from error
+        return _BatchOutput(output, started_at, finished_at)
+
+    def _on_batch_done(self, batch: _Batch, task: _BatchTask) -> None:
+        # A callback of the task, because a task cancelled before its first step runs no `finally`.
+        del self._running[task]
+        if task.cancelled():
+            _fail(batch, Draining())
+        elif error := task.exception():
+            _fail(batch, error)
+        else:
+            _deliver(batch, task.result())
+        self._start_batches()
+
+    def _expire(self, entry: _Entry) -> None:
+        """Fails an entry at its queue timeout, unless its batch has started."""
+        if entry.item.task is None:
+            self._queue.discard(entry)
+            _fail([entry], queue_timeout_error())
+
+    def _abandon(self, entry: _Entry) -> None:
+        """Removes a cancelled caller; cancels its batch when no caller is left."""
+        task = entry.item.task
+        if task is None:
+            self._queue.discard(entry)
+        elif all(other.item.future.cancelled() for other in self._running.get(task, ())):
+            task.cancel()
+
+
+def _concatenate(batch: _Batch) -> Tensors:
+    if len(batch) == 1:
+        return batch[0].item.inputs
+    requests = [entry.item.inputs for entry in batch]
+    return {name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]}
+
+
+def _deliver(batch: _Batch, output: _BatchOutput) -> None:
+    """Gives each caller that still waits its rows of the output."""
+    row = 0
+    for entry in batch:
+        request = entry.item
+        if not request.future.done():
+            rows = output.rows[row : row + entry.rows]
+            queue_s = output.started_at - request.arrived_at
+            infer_s = output.finished_at - output.started_at
+            request.future.set_result(Inference(rows, queue_s, infer_s))
+        row += entry.rows
+
+
+def _fail(batch: _Batch, error: BaseException) -> None:
+    for entry in batch:
+        if not entry.item.future.done():
+            entry.item.future.set_exception(error)

@@ -1,0 +1,241 @@
+"""Errors of the service, with their HTTP status and their code.
+
+ServiceError
+├── BadRequest 400: MalformedBody, MissingImage, AmbiguousSource, BadParameter,
+│                   UnknownParameter
+├── Unauthorized 401
+├── NotFound 404: UnknownModel        ├── MethodNotAllowed 405
+├── NotAcceptable 406                 ├── BodyTooSlow 408
+├── BodyTooLarge 413: TooManyImages   ├── UnsupportedImageType 415, UnsupportedMediaType 415
+├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
+│                           TooManyFrames, ForegroundMissing
+├── UnprocessableOffer 422             ├── TooManyStreams 429
+├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed, EngineDown
+├── DeadlineExceeded 504
+└── InternalError 500
+"""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+MAX_ECHOED_CHARACTERS = 64
+"""Length at which an error cuts a name that the caller sent, in characters."""
+
+
+class ServiceError(Exception):
+    """Base of every error that a caller may see.
+
+    `detail` is public: it never holds engine text, paths or tracebacks. Without one it is the
+    class's title, as a sentence. `limit` and `actual` join the response if a limit was exceeded;
+    `retry_after_s` becomes `Retry-After`, in seconds.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        limit: float | None = None,
+        actual: float | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        self.detail = f"{self.title}." if detail is None else detail
+        super().__init__(self.detail)
+        self.limit = limit
+        self.actual = actual
+        self.retry_after_s = retry_after_s
+
+
+class InternalError(ServiceError):
+    """A fault of the service itself; the log has its cause under the request id."""
+
+
+class BadRequest(ServiceError):
+    status = 400
+    code = "bad_request"
+    title = "Bad request"
+
+
+class MalformedBody(BadRequest):
+    code = "malformed_body"
+    title = "The request body cannot be parsed"
+
+
+class MissingImage(BadRequest):
+    code = "missing_image"
+    title = "No image was sent"
+
+
+class AmbiguousSource(BadRequest):
+    code = "ambiguous_source"
+    title = "More than one image was sent"
+
+
+class BadParameter(BadRequest):
+    code = "bad_parameter"
+    title = "A parameter has a value that is not allowed"
+
+
+class UnknownParameter(BadRequest):
+    code = "unknown_parameter"
+    title = "A parameter is not known"
+
+
+class Unauthorized(ServiceError):
+    status = 401
+    code = "unauthorized"
+    title = "A valid key is required"
+
+
+class NotFound(ServiceError):
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class UnknownModel(NotFound):
+    """No model of that name, or of that name and version, is available."""
+
+    code = "unknown_model"
+    title = "No such model"
+
+    def __init__(self, name: str, available: Iterable[str]) -> None:
+        super().__init__(
+            f"Unknown model {name[:MAX_ECHOED_CHARACTERS]!r}; available: {', '.join(available)}."
+        )
+
+
+class MethodNotAllowed(ServiceError):
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+
+class NotAcceptable(ServiceError):
+    status = 406
+    code = "not_acceptable"
+    title = "The accepted type cannot be made"
+
+
+class BodyTooSlow(ServiceError):
+    status = 408
+    code = "body_too_slow"
+    title = "The request body arrived too slowly"
+    retryable = True
+
+
+class BodyTooLarge(ServiceError):
+    status = 413
+    code = "body_too_large"
+    title = "The request body has too many bytes"
+
+
+class TooManyImages(BodyTooLarge):
+    code = "too_many_images"
+    title = "The batch has too many images"
+
+
+class UnsupportedImageType(ServiceError):
+    status = 415
+    code = "unsupported_image_type"
+    title = "The body is not an image of an allowed type"
+
+
+class UnsupportedMediaType(ServiceError):
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body is not of an allowed type"
+
+
+class UnprocessableImage(ServiceError):
+    status = 422
+    code = "unprocessable_image"
+    title = "The image cannot be processed"
+
+
+class UndecodableImage(UnprocessableImage):
+    code = "undecodable_image"
+    title = "The image does not decode"
+
+
+class TooManyPixels(UnprocessableImage):
+    code = "too_many_pixels"
+    title = "The image has too many pixels"
+
+
+class SideTooLong(UnprocessableImage):
+    code = "side_too_long"
+    title = "A side of the image is too long"
+
+
+class AspectTooExtreme(UnprocessableImage):
+    code = "aspect_too_extreme"
+    title = "The image is too narrow"
+
+
+class TooManyFrames(UnprocessableImage):
+    code = "too_many_frames"
+    title = "The image is animated"
+
+
+class ForegroundMissing(UnprocessableImage):
+    code = "foreground_missing"
+    title = "No person was found"
+
+
+class UnprocessableOffer(ServiceError):
+    status = 422
+    code = "unprocessable_offer"
+    title = "The WebRTC offer cannot be served"
+
+
+class TooManyStreams(ServiceError):
+    status = 429
+    code = "too_many_streams"
+    title = "This caller has too many streams"
+    retryable = True
+
+
+class Unavailable(ServiceError):
+    status = 503
+    code = "unavailable"
+    title = "Not available now"
+    retryable = True
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+    title = "The service is full"
+
+
+class Draining(Unavailable):
+    code = "draining"
+    title = "The service is shutting down"
+
+
+class WarmingUp(Unavailable):
+    code = "warming_up"
+    title = "The service is warming up"
+
+
+class EngineFailed(Unavailable):
+    code = "engine_failed"
+    title = "The inference engine is not working"
+
+
+class EngineDown(Unavailable):
+    """The remote inference server is unreachable now. A retry is safe."""
+
+    code = "engine_down"
+    title = "The inference server cannot be reached"
+
+
+class DeadlineExceeded(ServiceError):
+    status = 504
+    code = "deadline_exceeded"
+    title = "The deadline passed"
+    retryable = True

@@ -1,0 +1,1 @@
+"""Threads and the CPU quota of this process."""

@@ -1,0 +1,49 @@
+"""Threads for pixel work, which keeps the event loop free."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import cv2
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ThreadPool:
+    """A pool of `count` threads. Its queue is unbounded: admission bounds the work before it."""
+
+    def __init__(self, count: int) -> None:
+        # One call uses one thread: parallelism comes from this pool alone.
+        cv2.setNumThreads(1)
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="pixels")
+
+    async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs the call in a thread and returns its result.
+
+        A call that is cancelled before it starts never runs. A running call cannot be stopped:
+        cancelling waits for its end, because until then it holds its thread and its memory.
+        """
+        running = self._executor.submit(partial(call, *args, **kwargs))
+        done = asyncio.wrap_future(running)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            if not running.cancel():
+                await _wait_done(done)
+            raise
+
+    def close(self) -> None:
+        """Drops the calls that have not started and waits for those that have."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+async def _wait_done(done: asyncio.Future[T]) -> None:
+    """Returns once the future is done, even if cancelled meanwhile. Its result is discarded."""
+    while not done.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([done])
+    done.cancelled() or done.exception()

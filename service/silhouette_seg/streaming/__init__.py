@@ -1,0 +1,1 @@
+"""Live video: one session per stream, and the WebSocket and WebRTC transports that feed it."""

@@ -1,0 +1,169 @@
+"""The messages of `silhouette.v1`, the WebSocket protocol of `/v1/stream`.
+
+The service and the Python client share this module. A binary message is a header of 20 bytes,
+little-endian, and a body:
+
+    magic "SILH" | version u8 | kind u8 | flags u16 | seq u32 | client's timestamp u64
+
+The service returns `seq` and the timestamp unchanged, so a client measures its round trip on its
+own clock. Bodies by kind:
+
+- FRAME: a JPEG, PNG or WebP.
+- RESULT: 12 bytes and an image. The 12 bytes are width u16, height u16, frames skipped so far u32
+  and microseconds in the service u32.
+- ERROR: JSON with `code`, `detail` and `retryable`.
+- SKIPPED: empty.
+
+Each FRAME is answered by exactly one RESULT, ERROR or SKIPPED. Text messages are JSON objects with
+a `type`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import STRICT, IntEnum, IntFlag
+from struct import Struct
+from typing import Any
+
+SUBPROTOCOL = "silhouette.v1"
+MAGIC = b"SILH"
+VERSION = 1
+FRAME_CREDITS = 2
+"""Maximum number of unanswered frames per client."""
+
+_HEADER = Struct("<4sBBHIQ")
+_RESULT_HEADER = Struct("<HHII")
+_UINT32_MAX = 2**32 - 1
+
+MAX_JSON_VALUES = 256
+"""Maximum number of values in a text message. A parser needs forty times the memory of small values
+and blocks all other threads meanwhile. One value may be long: a background image in base64."""
+
+
+class MessageKind(IntEnum):
+    FRAME = 1
+    RESULT = 2
+    ERROR = 3
+    SKIPPED = 4
+
+
+class MessageFlags(IntFlag, boundary=STRICT):
+    NONE = 0
+    FOREGROUND = 1
+    """Set on a RESULT that contains a person."""
+
+
+class CloseCode(IntEnum):
+    """Reasons for which the service closes a stream. Codes below 4000 are those of RFC 6455."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    WRONG_TYPE = 1003
+    """The client sent a text message in place of a binary one, or text that is not JSON."""
+    BAD_FRAMES = 1007
+    """Too many consecutive frames do not decode."""
+    POLICY = 1008
+    """The origin of the page is not allowed, or the subprotocol is another one."""
+    TOO_BIG = 1009
+    INTERNAL = 1011
+    RESTART = 1012
+    OVERLOADED = 1013
+    BAD_CONFIG = 4400
+    """The options are invalid, or a binary message breaks the protocol."""
+    UNAUTHORIZED = 4401
+    CONFIG_TIMEOUT = 4408
+    IDLE = 4410
+    TOO_MANY_STREAMS = 4429
+
+
+class ProtocolError(ValueError):
+    """A message does not conform to `silhouette.v1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageHeader:
+    """The header of a binary message."""
+
+    kind: MessageKind
+    seq: int
+    """Number of the frame, 0..2**32-1, chosen by the client."""
+    timestamp: int
+    """Time on the client's clock, 0..2**64-1, in a unit that the client chooses."""
+    flags: MessageFlags = MessageFlags.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ResultHeader:
+    """The fields that precede the image of a RESULT. Width and height are those of the image."""
+
+    width: int
+    height: int
+    skipped: int
+    """Number of frames of this stream skipped so far."""
+    server_us: int
+    """Microseconds from the arrival of the frame to its result."""
+
+
+def pack(header: MessageHeader, body: bytes = b"") -> bytes:
+    """Encodes a binary message."""
+    return _HEADER.pack(
+        MAGIC, VERSION, header.kind, header.flags, header.seq, header.timestamp
+    ) + bytes(body)
+
+
+def unpack(message: bytes) -> tuple[MessageHeader, memoryview]:
+    """Splits a binary message into its header and its body. Raises ProtocolError."""
+    if len(message) < _HEADER.size:
+        raise ProtocolError(f"a message has at least {_HEADER.size} bytes, not {len(message)}")
+    magic, version, kind, flags, seq, timestamp = _HEADER.unpack_from(message)
+    if magic != MAGIC:
+        raise ProtocolError(f"a message begins with {MAGIC!r}, not {magic!r}")
+    if version != VERSION:
+        raise ProtocolError(f"the protocol version is {VERSION}, not {version}")
+    try:
+        header = MessageHeader(MessageKind(kind), seq, timestamp, MessageFlags(flags))
+    except ValueError:
+        raise ProtocolError(f"unknown message kind {kind} with flags {flags}") from None
+    return header, memoryview(message)[_HEADER.size :]
+
+
+def pack_result(header: MessageHeader, result: ResultHeader, image: bytes) -> bytes:
+    """Encodes a RESULT. Counts that exceed 32 bits are clipped."""
+    counts = min(result.skipped, _UINT32_MAX), min(result.server_us, _UINT32_MAX)
+    return pack(header, _RESULT_HEADER.pack(result.width, result.height, *counts) + image)
+
+
+def unpack_result(body: memoryview) -> tuple[ResultHeader, memoryview]:
+    """Splits the body of a RESULT into its header and its image. Raises ProtocolError."""
+    if len(body) < _RESULT_HEADER.size:
+        raise ProtocolError(f"a result has at least {_RESULT_HEADER.size} bytes, not {len(body)}")
+    return ResultHeader(*_RESULT_HEADER.unpack_from(body)), body[_RESULT_HEADER.size :]
+
+
+def parse_text_message(message: str) -> dict[str, Any]:
+    """Parses a text message. Raises ProtocolError unless it is an object with a `type`."""
+    value = parse_json_object(message)
+    if not isinstance(value.get("type"), str):
+        raise ProtocolError("a text message is a JSON object with a type")
+    return value
+
+
+def parse_json_object(text: str) -> dict[str, Any]:
+    """Parses a JSON object of at most MAX_JSON_VALUES values of any length.
+
+    Raises ProtocolError.
+    """
+    if max(text.count(mark) for mark in ",[{") > MAX_JSON_VALUES:
+        raise ProtocolError(f"the JSON has more than {MAX_JSON_VALUES} values")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ProtocolError("the text is not JSON") from None
+    if not isinstance(value, dict):
+        raise ProtocolError("the JSON is not an object")
+    return value
+
+
+def text_message(kind: str, values: Mapping[str, object]) -> str:
+    """Encodes a text message of type `kind`."""
+    return json.dumps({"type": kind, **values})

@@ -1,0 +1,115 @@
+"""The session of one stream: its options, and the state carried between its frames."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeVar
+
+from silhouette_seg.engine.base import DEADLINE, PRIORITY, Priority
+from silhouette_seg.errors import DeadlineExceeded
+from silhouette_seg.pipeline.options import Output, RenderOptions
+from silhouette_seg.pipeline.segmenter import FrameTask, Segmenter
+from silhouette_seg.streaming.temporal_context import StreamContext
+from silhouette_seg.vision.codec.decode import Frame, ImageFormat
+from silhouette_seg.vision.compose import blend
+from silhouette_seg.vision.geometry import Size
+
+T = TypeVar("T")
+
+FRAME_OUTCOMES = ("result", "skipped", "error")
+"""The possible outcomes of a frame. They are metric labels and log fields: a contract."""
+DEFAULT_SMOOTHING = 0.5
+"""Default smoothing strength, 0..1."""
+
+
+@asynccontextmanager
+async def frame_deadline(timeout_s: float) -> AsyncIterator[None]:
+    """Cancels the work on a frame after `timeout_s` seconds, a remote inference included.
+
+    Raises errors.DeadlineExceeded.
+    """
+    token = DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded("The frame was not processed in time.", limit=timeout_s) from None
+    finally:
+        DEADLINE.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """The model and the rendering of a stream. A change replaces the whole, between two frames."""
+
+    segmenter: Segmenter
+    render: RenderOptions = field(default_factory=RenderOptions)
+    format: ImageFormat | None = None
+    """Requested format of results that are image files; None: see `image_format`."""
+    size: int | None = None
+    """Largest longer side of a result, in pixels; None keeps the size of the frame."""
+    smoothing: float = DEFAULT_SMOOTHING
+    """Strength of the temporal smoothing, 0..1."""
+    picture: Frame | None = field(default=None, repr=False, compare=False)
+    """The background image if `render.background` is a BackgroundImage, else None."""
+
+    @property
+    def image_format(self) -> ImageFormat:
+        """The requested format; by default JPEG for a composite, and PNG where alpha is exact."""
+        if self.format is not None:
+            return self.format
+        return ImageFormat.JPEG if self.render.output is Output.COMPOSITE else ImageFormat.PNG
+
+
+class StreamSession:
+    """Segments the frames of one stream, one at a time, in order and ahead of photos.
+
+    Sessions share no state.
+    """
+
+    def __init__(self, options: StreamOptions, clock: Callable[[], float] = monotonic) -> None:
+        """`clock` gives the time of each frame in seconds."""
+        self.id = secrets.token_urlsafe(12)
+        self._clock = clock
+        self._options = options
+        self._context = StreamContext(options.smoothing, clock)
+        self._background: tuple[Frame, Frame] | None = None
+        """A background image as given, and scaled."""
+
+    @property
+    def options(self) -> StreamOptions:
+        return self._options
+
+    def configure(self, options: StreamOptions) -> None:
+        """Applies `options` from the next frame on. Another model starts without context."""
+        if options.segmenter.spec != self._options.segmenter.spec:
+            self._context = StreamContext(options.smoothing, self._clock)
+        self._context.smoothing = options.smoothing
+        self._options = options
+
+    def reset(self) -> None:
+        """Discards the temporal state before the next frame."""
+        self._context.reset()
+
+    def scaled_background(self, picture: Frame | None, size_hw: Size) -> Frame | None:
+        """Scales a background image to cover frames of `size_hw`. The last result is cached."""
+        if picture is None:
+            return None
+        if self._background is not None:
+            original, scaled = self._background
+            if original is picture and scaled.photo_hw == size_hw:
+                return scaled
+        scaled = Frame(blend.resize_to_cover(picture.rgb, size_hw), size_hw)
+        self._background = picture, scaled
+        return scaled
+
+    async def segment(self, task: FrameTask[T]) -> T:
+        """Runs the task of the next frame of this stream. Errors as of `Segmenter.run`."""
+        token = PRIORITY.set(Priority.LIVE)
+        try:
+            return await self._options.segmenter.run(task, context=self._context)
+        finally:
+            PRIORITY.reset(token)

@@ -1,0 +1,73 @@
+"""Composes the result of a frame in the planes of a video frame."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.pipeline.options import Background, BackgroundImage, Blur, Colour, Output
+from silhouette_seg.pipeline.rendering import apply_edits, occluded, person_mask
+from silhouette_seg.pipeline.segmenter import Matte
+from silhouette_seg.streaming.session import StreamOptions
+from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.compose import blend, yuv
+from silhouette_seg.vision.compose.yuv import Planes
+from silhouette_seg.vision.geometry import Size
+
+
+class Compositor:
+    """Composes the frames of one stream, one at a time. A static background is cached."""
+
+    def __init__(self) -> None:
+        self._cache_key: tuple[Size, Background] | None = None
+        self._picture: Frame | None = None
+        self._background: Planes | None = None
+
+    def compose(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
+        """Returns the mask as a grey image, or the person in front of the background.
+
+        The result has the size of `photo`. Raises ValueError for a cut-out.
+        """
+        soft = person_mask(found)
+        alpha, _ = apply_edits(soft, options.render)
+        match options.render.output:
+            case Output.MASK:
+                return yuv.grey(alpha)
+            case Output.COMPOSITE:
+                covered = occluded(soft, alpha, options.render)
+                return yuv.composite(photo, alpha, self._background_for(options, photo, covered))
+            case Output.CUTOUT:
+                raise ValueError("video has no transparency")
+
+    def _background_for(
+        self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]
+    ) -> Planes:
+        """Returns the background; `covered` is the alpha to exclude from a blurred photo."""
+        match options.render.background:
+            case Blur(radius_percent):
+                return yuv.blurred(photo, radius_percent, covered)
+            case Colour(rgb):
+                return self._cached(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
+            case BackgroundImage():
+                picture = options.picture
+                if picture is None:
+                    raise ValueError("the options of a picture background lack the picture")
+                return self._cached(photo.size_hw, options, lambda hw: _cover(picture, hw))
+
+    def _cached(
+        self, size_hw: Size, options: StreamOptions, make: Callable[[Size], Planes]
+    ) -> Planes:
+        """Calls `make` once per frame size and background."""
+        key = size_hw, options.render.background
+        if (
+            self._background is None
+            or key != self._cache_key
+            or options.picture is not self._picture
+        ):
+            self._cache_key, self._picture = key, options.picture
+            self._background = make(size_hw)
+        return self._background
+
+
+def _cover(picture: Frame, size_hw: Size) -> Planes:
+    return yuv.from_rgb(blend.resize_to_cover(picture.rgb, size_hw))

@@ -1,0 +1,141 @@
+"""Registry of the WebRTC peers: creates, finds and ends them."""
+
+import asyncio
+import logging
+from collections import Counter
+from contextlib import AsyncExitStack
+from importlib import import_module
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
+from silhouette_seg.errors import NotFound, Unavailable
+from silhouette_seg.pipeline.measurements import measurements_of
+from silhouette_seg.pipeline.segmenter import Matte
+from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
+from silhouette_seg.streaming.webrtc.config import WebRTCConfig
+from silhouette_seg.streaming.webrtc.end_reason import EndReason
+from silhouette_seg.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from silhouette_seg.streaming.webrtc.peer import Peer
+
+TRANSPORT: Final = "webrtc"
+"""Value of the metric label `transport`."""
+
+log = logging.getLogger(__name__)
+
+
+class PeerRegistry:
+    """Creates, finds and ends the peers of one event loop.
+
+    aiortc is imported in a thread on first use.
+    """
+
+    def __init__(self, config: WebRTCConfig, streams: StreamLimiter, telemetry: Telemetry) -> None:
+        self._config = config
+        self._streams = streams
+        self._telemetry = telemetry
+        self._peers: dict[str, Peer] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._load_lock = asyncio.Lock()
+        self._loaded = False
+
+    def get(self, id: str) -> StreamSession:
+        """Returns the session of a connected peer. Raises NotFound."""
+        return self._get(id).session
+
+    async def accept(self, offer: str, options: StreamOptions, caller: str) -> tuple[str, str]:
+        """Creates a peer for an SDP offer and returns its id and the SDP answer.
+
+        The peer then runs in a task of its own. Raises UnprocessableOffer, Unavailable, and the
+        errors of `StreamLimiter.acquire`.
+        """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._streams.acquire(caller))
+            stack.enter_context(self._telemetry.track_stream(TRANSPORT))
+            await self._load_aiortc()
+            from silhouette_seg.streaming.webrtc.peer import Peer
+
+            session = StreamSession(options)
+            outcomes: Counter[str] = Counter()
+
+            def count(outcome: str) -> None:
+                outcomes[outcome] += 1
+                self._telemetry.count_frame(TRANSPORT, outcome)
+
+            def observe(model: str, found: Matte, age_s: float) -> None:
+                stages = found.timings.stages()
+                self._telemetry.observe_image(model, stages, measurements_of(found), kind="frame")
+                self._telemetry.observe_frame_age(TRANSPORT, age_s)
+
+            peer = Peer(session, self._config, count=count, observe=observe)
+            stack.push_async_callback(peer.close)
+            answer = await peer.create_answer(offer)
+            self._peers[session.id] = peer
+            stack.callback(self._peers.pop, session.id)
+            serving = self._serve(peer, outcomes, stack.pop_all())
+        self._tasks[session.id] = asyncio.create_task(serving)
+        return session.id, answer
+
+    async def end(self, id: str) -> None:
+        """Ends a peer and returns once the slot of its stream is released. Raises NotFound."""
+        self._get(id).end(EndReason.CLIENT_REQUEST)
+        await asyncio.wait({self._tasks[id]})
+
+    async def warm_up(self) -> None:
+        """Does the work of the first connection in advance.
+
+        A failure is logged, and every later offer raises it again.
+        """
+        try:
+            await self._load_aiortc()
+            from silhouette_seg.streaming.webrtc.peer import warm_up
+
+            await warm_up()
+        except Unavailable:
+            return
+        except Exception:
+            log.exception("the warm-up of WebRTC failed")
+
+    def _get(self, id: str) -> "Peer":
+        peer = self._peers.get(id)
+        if peer is None:
+            raise NotFound("There is no such stream, or it has ended.")
+        return peer
+
+    async def _serve(self, peer: "Peer", outcomes: Counter[str], release: AsyncExitStack) -> None:
+        """Serves a peer and holds the slot of its stream until the connection is closed."""
+        started, model = perf_counter(), peer.session.options.segmenter.spec.name
+        reason = EndReason.INTERNAL
+        try:
+            async with release:
+                reason = await peer.serve(self._streams.draining)
+        except Exception:
+            log.exception("a WebRTC stream failed")
+        finally:
+            del self._tasks[peer.session.id]
+            self._telemetry.count_stream_end(TRANSPORT, reason)
+            frames = {name: outcomes[name] for name in FRAME_OUTCOMES}
+            duration_s = perf_counter() - started
+            log_stream_end(log, TRANSPORT, model, frames, duration_s, f": {reason}", reason=reason)
+
+    async def _load_aiortc(self) -> None:
+        """Imports and configures aiortc once.
+
+        Raises Unavailable if low latency is configured but not supported: there is no fallback.
+        """
+        async with self._load_lock:
+            if self._loaded:
+                return
+            await asyncio.to_thread(import_module, "silhouette_seg.streaming.webrtc.peer")
+            from silhouette_seg.streaming.webrtc import aiortc_defaults, low_latency
+
+            aiortc_defaults.apply(self._config.hosts)
+            if self._config.low_latency:
+                try:
+                    await low_latency.check_supported()
+                except low_latency.LowLatencyUnsupported as error:
+                    log.error("WebRTC is unavailable: low latency is configured, but %s", error)
+                    raise Unavailable("WebRTC is not available in this configuration.") from error
+            self._loaded = True

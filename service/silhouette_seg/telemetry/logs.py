@@ -1,0 +1,88 @@
+"""Log formatters: text for people, JSON for machines. Both include the request id."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from silhouette_seg.telemetry.request_id import IDENTITY
+
+FIELDS_ATTRIBUTE = "log_fields"
+"""Attribute of a log record: a dict of the values in its message, by name."""
+
+
+def log_fields(**values: object) -> dict[str, dict[str, object]]:
+    """Returns the `extra` of a log call. JSON lines have the values as fields; text lines do not.
+
+    Values that are None are left out. As in a message, no name or value may be chosen by a client.
+    """
+    return {FIELDS_ATTRIBUTE: {name: value for name, value in values.items() if value is not None}}
+
+
+class _UtcFormatter(logging.Formatter):
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+class TextFormatter(_UtcFormatter):
+    """Formats `2026-01-31T12:00:00.123+00:00 INFO silhouette_seg [request id] message`.
+
+    A traceback follows on lines of its own. The message is one line: a line break in it is written
+    as `\\n`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s%(tag)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        identity = IDENTITY.get()
+        record.tag = f" [{identity.request_id}]" if identity else ""
+        return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return _escape_control_characters(super().formatMessage(record))
+
+
+class JsonFormatter(_UtcFormatter):
+    """Formats one JSON object per line. Fields of a record never replace the standard fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        identity = IDENTITY.get()
+        event: dict[str, object] = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if identity:
+            event["request_id"] = identity.request_id
+            if identity.trace_id:
+                event["trace_id"] = identity.trace_id
+        event = getattr(record, FIELDS_ATTRIBUTE, {}) | event
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return json.dumps(event, default=str)
+
+
+def _escape_control_characters(text: str) -> str:
+    """Escapes line breaks and cursor movements, which could fake a log line of their own."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
+
+
+def logging_config(log_format: Literal["text", "json"]) -> dict[str, Any]:
+    """Returns a `logging.config.dictConfig` that writes everything to stderr.
+
+    It is also a valid `log_config` of uvicorn.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": _FORMATTERS[log_format]}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+    }

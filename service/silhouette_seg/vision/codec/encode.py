@@ -1,0 +1,141 @@
+"""Pixels to PNG, JPEG or WebP bytes."""
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import simplejpeg
+from cv2.typing import MatLike
+from numpy.typing import NDArray
+from PIL import Image
+
+from silhouette_seg.errors import InternalError, NotAcceptable
+from silhouette_seg.vision.codec.header import ImageFormat
+
+try:
+    from isal import isal_zlib
+except ImportError:  # no wheel for this platform
+    isal_zlib = None  # type: ignore[assignment]
+
+QUALITY = 90
+"""Of lossy JPEG and WebP."""
+
+MAX_SIDE = {ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383}
+"""What the format itself can hold."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
+_PNG_FILTER_UP = 2
+_WEBP_MASK: dict[str, int] = {"lossless": 1, "method": 0, "quality": 50}
+"""12 MP in 0.3 s instead of 1.3 s by libwebp's usual effort, 4, for 1.3 to 3 times the bytes;
+effort 1 takes 1.0 s."""
+_WEBP_COLOURS = {"method": 2, "quality": QUALITY}
+"""Half to two thirds of the time of effort 4 for 1 to 4 % more bytes. Effort 0 halves it again,
+but the alpha of a cut-out then makes the file half as big again."""
+_STRIP_BYTES = 2**20
+"""Compressed at a time: what an encoder holds besides the picture and the result."""
+
+
+def encode(image: NDArray[np.uint8], format: ImageFormat) -> bytes:
+    """Encodes uint8 grey [H,W], RGB [H,W,3] or RGBA [H,W,4].
+
+    PNG and the WebP of a mask are lossless; the WebP of RGBA has a lossless alpha. Raises
+    NotAcceptable for JPEG of RGBA and for a side longer than the format can hold.
+    """
+    limit = MAX_SIDE.get(format)
+    if limit is not None and max(image.shape[:2]) > limit:
+        raise NotAcceptable(
+            f"{format.value} cannot hold a side this long.", limit=limit, actual=max(image.shape)
+        )
+    match format:
+        case ImageFormat.PNG:
+            return _png(image) if isal_zlib is not None else _png_cv2(image)
+        case ImageFormat.JPEG:
+            return _jpeg(image)
+        case ImageFormat.WEBP:
+            return _webp(image)
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    """One IDAT chunk of rows filtered by "up"; 6 to 20 times faster than cv2's writer."""
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    height, width = image.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 8, _PNG_COLOUR_TYPE[channels], 0, 0, 0)
+    return b"".join(
+        (
+            _PNG_SIGNATURE,
+            *_chunk(b"IHDR", header),
+            *_chunk(b"IDAT", _deflated(image)),
+            *_chunk(b"IEND", b""),
+        )
+    )
+
+
+def _deflated(image: NDArray[np.uint8]) -> bytes:
+    """The filtered rows, compressed a strip at a time: never a second copy of a big image."""
+    rows = np.ascontiguousarray(image).reshape(image.shape[0], -1)
+    count = max(1, _STRIP_BYTES // rows.shape[1])
+    deflate = isal_zlib.compressobj(1)
+    strips = [
+        deflate.compress(_filter_up(rows, start, start + count))
+        for start in range(0, len(rows), count)
+    ]
+    return b"".join((*strips, deflate.flush()))
+
+
+def _filter_up(rows: NDArray[np.uint8], start: int, stop: int) -> NDArray[np.uint8]:
+    """Each of these rows minus the row above, behind the filter's number."""
+    part = rows[start:stop]
+    filtered = np.empty((len(part), rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = _PNG_FILTER_UP
+    np.subtract(part[0], rows[start - 1] if start else 0, out=filtered[0, 1:])
+    np.subtract(part[1:], part[:-1], out=filtered[1:, 1:])
+    return filtered
+
+
+def _chunk(kind: bytes, content: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    crc = isal_zlib.crc32(content, zlib.crc32(kind))
+    return struct.pack(">I", len(content)), kind, content, struct.pack(">I", crc)
+
+
+def _png_cv2(image: NDArray[np.uint8]) -> bytes:
+    # Any PNG parameter, even the level, switches cv2 to a writer three times slower.
+    return _cv2(".png", image, [])
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    if image.ndim == 3 and image.shape[2] == 4:
+        raise NotAcceptable("JPEG cannot hold transparency; ask for png or webp.")
+    grey = image.ndim == 2
+    pixels = np.ascontiguousarray(image[..., None] if grey else image)
+    encoded = simplejpeg.encode_jpeg(
+        pixels, QUALITY, "GRAY" if grey else "RGB", "Gray" if grey else "420"
+    )
+    return bytes(encoded)
+
+
+def _webp(image: NDArray[np.uint8]) -> bytes:
+    """By Pillow, since cv2 has no way to say how hard libwebp should try."""
+    # A lossy mask takes a third of the time but is off by up to 6 levels, 0 and 255 included.
+    options = _WEBP_MASK if image.ndim == 2 else _WEBP_COLOURS
+    file = io.BytesIO()
+    try:
+        Image.fromarray(image).save(file, "WEBP", **options)
+    except (OSError, ValueError) as error:
+        raise InternalError("The result could not be encoded.") from error
+    return file.getvalue()
+
+
+def _cv2(extension: str, image: MatLike, parameters: list[int]) -> bytes:
+    if image.ndim == 3:
+        swap = cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        image = cv2.cvtColor(image, swap)
+    try:
+        written, encoded = cv2.imencode(extension, image, parameters)
+    except cv2.error as error:
+        raise InternalError("The result could not be encoded.") from error
+    if not written:
+        raise InternalError("The result could not be encoded.")
+    return encoded.tobytes()

@@ -1,0 +1,1 @@
+"""Blends a person with a background."""

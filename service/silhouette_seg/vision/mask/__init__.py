@@ -1,0 +1,1 @@
+"""Mask quality, edge refinement and the selection of people."""

@@ -1,0 +1,49 @@
+/** Errors that the page shows to the user. */
+
+/** An error with a title, a detail and a reference to quote in a bug report. */
+export class Problem extends Error {
+  /**
+   * @param {{status?: number, code?: string, title: string, detail?: string, requestId?: string,
+   *          retryable?: boolean, limit?: number, actual?: number}} fields
+   */
+  constructor(fields) {
+    super(fields.title);
+    Object.assign(this, { status: 0, code: "", detail: "", requestId: "", retryable: false }, fields);
+  }
+
+  /** Limit, status, code and request id in one line. */
+  get reference() {
+    const actual = this.actual == null ? "" : `, got ${formatNumber(this.actual)}`;
+    const limit = this.limit == null ? "" : `limit ${formatNumber(this.limit)}${actual}`;
+    const code = this.status ? `${this.status} ${this.code ?? ""}`.trim() : "";
+    return [limit, code, this.requestId && `request ${this.requestId}`].filter(Boolean).join(" · ");
+  }
+}
+
+/** Reads application/problem+json. Any other body becomes a problem with the status alone. */
+export async function problemFrom(response) {
+  const requestId = response.headers.get("X-Request-Id") ?? "";
+  const body = await response.json().catch(() => null);
+  if (body === null || typeof body.title !== "string") {
+    const title = `The server responded with ${response.status} ${response.statusText}`.trim();
+    return new Problem({ status: response.status, title, requestId, retryable: response.status >= 500 });
+  }
+  const { code, title, detail, retryable, limit, actual } = body;
+  return new Problem({
+    status: response.status, code, title, detail, retryable, limit, actual,
+    requestId: body.request_id ?? requestId,
+  });
+}
+
+/** The problem of a fetch() that failed: the server or the network is down. */
+export function unreachable() {
+  return new Problem({
+    title: "The server cannot be reached",
+    detail: "Check that it is running and that you are connected, then try again.",
+    retryable: true,
+  });
+}
+
+function formatNumber(value) {
+  return Number(value).toLocaleString("en-GB");
+}

@@ -1,0 +1,30 @@
+/** Entry point of the page: connects the tabs, the API key and the list of models. */
+
+import { fetchModels } from "./api/client.js";
+import { liveTab } from "./live/live-tab.js";
+import { photoTab } from "./photo/photo-tab.js";
+import { showModels } from "./ui/controls.js";
+import { showHealth } from "./ui/health.js";
+import { keyForm } from "./ui/key-form.js";
+import { tabList } from "./ui/tabs.js";
+
+const byId = (id) => document.getElementById(id);
+const key = keyForm({ form: byId("key-form"), input: byId("key"), hint: byId("key-hint") });
+
+async function loadModels() {
+  try {
+    const { auto, models } = await fetchModels(key.value);
+    showModels(byId("options"), { auto, models });
+    showModels(byId("live-options"), { models });
+  } catch (error) {
+    if (error.status === 401) key.prompt();
+    // After any other error "Automatic" stays the only choice; the next photo reports the error.
+  }
+}
+
+const live = liveTab(key);
+const tabs = tabList(byId("tabs"), (name) => { if (name !== "live") live.leave(); });
+photoTab(key, () => tabs.select("photo"));
+key.onSubmit(loadModels);
+loadModels();
+showHealth(byId("health"));

@@ -1,0 +1,6 @@
+/** Names a result after its photo: `holiday.jpg` as a WebP cut-out is `holiday-cutout.webp`. */
+export function resultName(photoName, { output, format, invert }) {
+  const stem = photoName.replace(/\.[^.]*$/, "").trim() || "photo";
+  const extension = format === "jpeg" ? "jpg" : format;
+  return `${stem}-${output}${invert ? "-inverted" : ""}.${extension}`;
+}

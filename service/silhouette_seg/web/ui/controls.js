@@ -1,0 +1,46 @@
+/** Controls that both option forms have: sliders with values, colour swatches, the model list. */
+
+/** Makes each swatch set the colour of the form; `onChange` is called after a click. */
+export function initSwatches(form, onChange) {
+  for (const swatch of form.querySelectorAll("[data-colour]")) {
+    swatch.style.backgroundColor = swatch.dataset.colour;
+  }
+  form.addEventListener("click", (event) => {
+    const colour = event.target.dataset.colour;
+    if (!colour) return;
+    form.elements.colour.value = colour;
+    onChange();
+  });
+}
+
+/** Shows the value beside each slider, and the swatch that is selected. */
+export function showValues(form) {
+  const fields = form.elements;
+  for (const output of form.querySelectorAll("output")) {
+    const input = fields[output.htmlFor.value];
+    output.value = `${input.value.replace("-", "−")}${input.dataset.unit ?? ""}`;
+    fillTrack(input);
+  }
+  for (const swatch of form.querySelectorAll("[data-colour]")) {
+    swatch.setAttribute("aria-pressed", String(swatch.dataset.colour === fields.colour.value));
+  }
+}
+
+/** Fills the model list. The selected model stays selected if it is still available. */
+export function showModels(form, { auto, models }) {
+  const select = form.elements.model;
+  const selected = select.value;
+  const names = models.filter(({ task }) => task === "segmentation").map(({ name }) => name);
+  const automatic = new Option(auto ? `Automatic (${auto})` : "Automatic", "auto");
+  select.replaceChildren(automatic, ...names.map((name) => new Option(name, name)));
+  select.value = names.includes(selected) ? selected : "auto";
+}
+
+/** Colours a slider's track from zero, or from its minimum if that is positive, to its value. */
+function fillTrack(input) {
+  const { min, max, value } = input;
+  const percent = (number) => (100 * (number - min)) / (max - min);
+  const ends = [percent(Math.max(0, min)), percent(value)].sort((a, b) => a - b);
+  input.style.setProperty("--from", `${ends[0]}%`);
+  input.style.setProperty("--to", `${ends[1]}%`);
+}

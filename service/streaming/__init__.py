@@ -1,1 +1,0 @@
-"""Live video: a session per stream, and the transports that feed it."""

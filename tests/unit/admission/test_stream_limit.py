@@ -1,0 +1,110 @@
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from silhouette_seg.admission.stream_limit import StreamLimiter
+from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
+
+
+def error_of_acquire(limiter: StreamLimiter, caller: str) -> type[Exception] | None:
+    """Acquires and releases one place. Returns the class of the error, or None."""
+    try:
+        with limiter.acquire(caller):
+            return None
+    except (Draining, Overloaded, TooManyStreams) as error:
+        return type(error)
+
+
+def test_stream_limiter_counts_open_streams():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2)
+    with limiter.acquire("a"), limiter.acquire("a"):
+        assert limiter.count == 2
+    assert limiter.count == 0
+
+
+def test_caller_limit_applies_to_each_caller():
+    limiter = StreamLimiter(max_streams=3, max_per_caller=1)
+    with limiter.acquire("a"):
+        assert error_of_acquire(limiter, "a") is TooManyStreams
+        assert error_of_acquire(limiter, "b") is None
+    assert error_of_acquire(limiter, "a") is None
+
+
+def test_total_limit_applies_to_all_callers():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2)
+    with limiter.acquire("a"), limiter.acquire("b"):
+        assert error_of_acquire(limiter, "c") is Overloaded
+    assert error_of_acquire(limiter, "c") is None
+
+
+@pytest.mark.parametrize(("max_streams", "error"), [(2, TooManyStreams), (1, Overloaded)])
+def test_rejection_reports_limit_and_total_limit_comes_first(max_streams, error):
+    limiter = StreamLimiter(max_streams=max_streams, max_per_caller=1)
+    with limiter.acquire("a"), pytest.raises(error) as caught, limiter.acquire("a"):
+        pass
+    assert (caught.value.limit, caught.value.actual, caught.value.retry_after_s) == (1, 2, 1)
+
+
+def test_failed_stream_releases_its_place():
+    limiter = StreamLimiter(max_streams=1, max_per_caller=1)
+    with pytest.raises(KeyError), limiter.acquire("a"):
+        raise KeyError
+    assert limiter.count == 0
+
+
+def test_stream_limiter_forgets_callers_without_stream():
+    limiter = StreamLimiter(max_streams=1, max_per_caller=1)
+    for number in range(100):
+        with limiter.acquire(f"caller {number}"):
+            pass
+    assert not limiter._callers
+
+
+async def test_draining_limiter_signals_open_streams_and_rejects_new_ones():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2)
+    with limiter.acquire("a"):
+        limiter.start_draining()
+        assert limiter.draining.is_set()
+        assert error_of_acquire(limiter, "b") is Draining
+
+
+async def test_wait_idle_returns_after_last_stream():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2)
+    await limiter.wait_idle()
+    with ExitStack() as streams:
+        streams.enter_context(limiter.acquire("a"))
+        with limiter.acquire("b"):
+            pass
+        waiting = asyncio.create_task(limiter.wait_idle())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await waiting
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=40),
+    max_streams=st.integers(1, 5),
+    max_per_caller=st.integers(1, 3),
+)
+def test_stream_limiter_stays_within_both_limits(steps, max_streams, max_per_caller):
+    limiter = StreamLimiter(max_streams=max_streams, max_per_caller=max_per_caller)
+    streams: list[tuple[str, ExitStack]] = []
+    for caller, acquires in steps:
+        own = [stream for stream in streams if stream[0] == caller]
+        if acquires:
+            full = len(streams) >= max_streams or len(own) >= max_per_caller
+            place = ExitStack()
+            try:
+                place.enter_context(limiter.acquire(caller))
+            except (Overloaded, TooManyStreams):
+                assert full
+            else:
+                assert not full
+                streams.append((caller, place))
+        elif own:
+            own[0][1].close()
+            streams.remove(own[0])
+        assert limiter.count == len(streams)

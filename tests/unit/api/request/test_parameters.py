@@ -1,0 +1,150 @@
+import re
+
+import pytest
+
+from silhouette_seg.api.request.parameters import (
+    PARAMETERS,
+    SegmentOptions,
+    merge_parameters,
+    parse_parameters,
+)
+from silhouette_seg.errors import BadParameter, BadRequest, UnknownParameter
+from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.pipeline.options import (
+    PHOTO_DEFAULTS,
+    BackgroundImage,
+    Blur,
+    Colour,
+    Output,
+    PersonSelection,
+    Refinement,
+    RenderOptions,
+)
+from silhouette_seg.vision.codec.decode import ImageFormat
+
+
+def test_parameters_default_to_the_photo_defaults():
+    assert parse_parameters({}) == SegmentOptions()
+    assert parse_parameters({}).render == PHOTO_DEFAULTS
+    assert RenderOptions(refine=Refinement.GUIDED, decontaminate=True) == PHOTO_DEFAULTS
+
+
+def test_documented_parameter_defaults_match_the_parser():
+    """A parameter at its documented default changes nothing."""
+    composite = {"output": "composite"}
+    context = {"background": composite, "light_wrap": composite, "crop_margin": {"crop": "true"}}
+    for name, parameter in PARAMETERS.items():
+        if "default" not in parameter.schema:
+            continue
+        default = str(parameter.schema["default"])
+        default = default.lower() if parameter.schema["type"] == "boolean" else default
+        others = context.get(name, {})
+        assert parse_parameters({**others, name: default}) == parse_parameters(others), name
+
+
+def test_parse_parameters_reads_every_parameter():
+    options = parse_parameters(
+        {
+            "model": "rcrnet",
+            "domain": "half_body",
+            "output": "composite",
+            "background": "#0aFF10",
+            "format": "webp",
+            "grow": "-3",
+            "feather": "1.5",
+            "crop": "true",
+            "crop_margin": "10",
+            "invert": "true",
+            "threshold": ".5",
+            "person": "dominant",
+            "refine": "none",
+            "decontaminate": "false",
+            "light_wrap": "40",
+            "require_foreground": "true",
+        }
+    )
+    assert options == SegmentOptions(
+        "rcrnet",
+        ImageFormat.WEBP,
+        RenderOptions(
+            output=Output.COMPOSITE,
+            background=Colour((10, 255, 16)),
+            grow=-3,
+            feather=1.5,
+            crop=True,
+            crop_margin=10,
+            invert=True,
+            threshold=0.5,
+            person=PersonSelection.DOMINANT,
+            refine=Refinement.NONE,
+            decontaminate=False,
+            light_wrap=40,
+            require_foreground=True,
+        ),
+        Domain.HALF_BODY,
+    )
+
+
+@pytest.mark.parametrize("domain", Domain)
+def test_domain_parameter_accepts_every_domain(domain):
+    assert parse_parameters({"domain": domain.label}).domain is domain
+    assert domain.label in PARAMETERS["domain"].schema["enum"]
+
+
+def test_background_is_blur_image_or_default():
+    composite = {"output": "composite"}
+    assert parse_parameters({**composite, "background": "blur:7.5"}).render.background == Blur(7.5)
+    assert (
+        parse_parameters(composite, has_background_image=True).render.background
+        == BackgroundImage()
+    )
+    assert parse_parameters(composite).render.background == Blur(3)
+
+
+def test_parameters_without_effect_are_rejected():
+    for given in ({"background": "#ffffff"}, {"output": "mask", "background": "blur:3"}):
+        with pytest.raises(BadParameter, match="needs output=composite"):
+            parse_parameters(given)
+    with pytest.raises(BadParameter, match="needs output=composite"):
+        parse_parameters({}, has_background_image=True)
+    with pytest.raises(BadParameter, match="needs crop=true"):
+        parse_parameters({"crop": "false", "crop_margin": "1"})
+    with pytest.raises(BadParameter, match="light_wrap: needs output=composite"):
+        parse_parameters({"output": "cutout", "light_wrap": "1"})
+    for name in ("crop", "invert"):
+        with pytest.raises(BadParameter, match="layout"):
+            parse_parameters({"layout": "x:0.5", name: "true"})
+
+
+@pytest.mark.parametrize(
+    "layout_text",
+    ["x:0.3", "y:1,scale:.5", "x:-0.25,flip:true;x:0.75", "scale:4;scale:0.05;flip:false"],
+)
+def test_layout_matching_the_pattern_round_trips(layout_text):
+    assert re.search(PARAMETERS["layout"].schema["pattern"], layout_text)
+    layout = parse_parameters({"layout": layout_text}).render.layout
+    assert layout is not None
+    assert parse_parameters({"layout": str(layout)}).render.layout == layout
+
+
+@pytest.mark.parametrize("layout_text", ["x", "z:1", "x:a", "x:1,", ";x:1", "flip:yes", "x:1 "])
+def test_layout_outside_the_pattern_is_rejected(layout_text):
+    assert not re.search(PARAMETERS["layout"].schema["pattern"], layout_text)
+    with pytest.raises(BadParameter, match="layout: "):
+        parse_parameters({"layout": layout_text})
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"model"}))
+@pytest.mark.parametrize("value", ["", " ", "\0", "NaN", "1e999", "٣", "true ", "x" * 10_000])
+def test_parameter_with_a_nonsense_value_is_rejected(name, value):
+    with pytest.raises(BadRequest) as error:
+        parse_parameters({name: value})
+    assert len(error.value.detail) < 300
+
+
+def test_merge_parameters_accepts_each_known_name_once():
+    assert merge_parameters([("grow", "1")], [("crop", "true")]) == {"grow": "1", "crop": "true"}
+    with pytest.raises(BadParameter, match="twice"):
+        merge_parameters([("grow", "1")], [("grow", "1")])
+    with pytest.raises(UnknownParameter, match="Grow"):
+        merge_parameters([("Grow", "1")])

@@ -1,0 +1,226 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from silhouette_seg.engine import open_engine
+from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.errors import EngineFailed, UnknownModel
+from silhouette_seg.pipeline.domain_router import FaceRouter
+from silhouette_seg.pipeline.registry import PHOTO_PREFERENCE, ModelRegistry, load_registry
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from tests.support.tiny_model import tiny_spec, write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def workers():
+    pool = ThreadPool(2)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def registry_of(workers):
+    def make(*names: str) -> ModelRegistry:
+        return ModelRegistry(
+            [Segmenter(FakeEngine(tiny_spec(name)), workers) for name in names], workers
+        )
+
+    return make
+
+
+def test_registry_finds_models_by_name(registry_of):
+    registry = registry_of("connectnet", "rcrnet")
+    assert registry.names == ("connectnet", "rcrnet")
+    assert registry.get("rcrnet").spec.name == "rcrnet"
+    assert [segmenter.spec.name for segmenter in registry] == ["connectnet", "rcrnet"]
+
+
+def test_auto_selects_the_first_preferred_model_served(registry_of):
+    for preferred in PHOTO_PREFERENCE:
+        later = PHOTO_PREFERENCE[PHOTO_PREFERENCE.index(preferred) + 1 :]
+        registry = registry_of("another", *later, preferred)
+        assert registry.get("auto").spec.name == preferred
+        assert registry.get() is registry.get("auto")
+
+
+def test_auto_selects_the_first_model_without_preferred_ones(registry_of):
+    assert registry_of("one", "two").get("auto").spec.name == "one"
+
+
+@pytest.mark.parametrize("name", ["missing", "", "face_detector"])
+def test_unknown_model_error_names_the_known_models(registry_of, name):
+    with pytest.raises(UnknownModel) as caught:
+        registry_of("one", "two").get(name)
+    assert "one, two" in caught.value.detail
+
+
+async def test_registry_is_ready_after_warming_up_every_model(workers):
+    engines = [FakeEngine(tiny_spec(name)) for name in ("one", "two")]
+    registry = ModelRegistry([Segmenter(engine, workers) for engine in engines], workers)
+    assert not registry.ready
+    await registry.warm_up()
+    assert registry.ready
+    assert [set(engine.batch_sizes) for engine in engines] == [{1}, {1}]
+    await registry.close()
+    assert not registry.ready
+
+
+async def test_warm_up_runs_the_detector_and_the_model(workers):
+    engine, detector = FakeEngine(tiny_spec("md_trisenet")), FakeEngine(tiny_spec("face_detector"))
+    faces = FaceRouter(detector, workers)
+    await ModelRegistry([Segmenter(engine, workers, faces)], workers, faces).warm_up()
+    assert set(engine.batch_sizes) == {1}
+    assert detector.batch_sizes == [1, 1]
+
+
+async def test_registry_is_not_ready_if_the_detector_fails(workers):
+    detector = FakeEngine(tiny_spec("face_detector"))
+    detector.fail_next(EngineFailed("broken"))
+    segmenters = [Segmenter(FakeEngine(tiny_spec()), workers)]
+    registry = ModelRegistry(segmenters, workers, FaceRouter(detector, workers))
+    with pytest.raises(EngineFailed):
+        await registry.warm_up()
+    assert not registry.ready
+
+
+async def test_warm_up_photo_is_not_uniform(workers):
+    class RecordingEngine(FakeEngine):
+        async def infer(self, inputs):
+            self.image = inputs["image"]
+            return await super().infer(inputs)
+
+    engine = RecordingEngine(tiny_spec())
+    await ModelRegistry([Segmenter(engine, workers)], workers).warm_up()
+    assert engine.image.std() > 20
+
+
+async def test_registry_is_not_ready_if_a_model_fails(workers):
+    engine = FakeEngine(tiny_spec())
+    engine.fail_next(EngineFailed("broken"))
+    registry = ModelRegistry([Segmenter(engine, workers)], workers)
+    with pytest.raises(EngineFailed):
+        await registry.warm_up()
+    assert not registry.ready
+
+
+async def test_registry_close_closes_every_engine(workers):
+    engines = [FakeEngine(tiny_spec(name)) for name in ("one", "two", "face_detector")]
+    segmenters = [Segmenter(engine, workers) for engine in engines[:2]]
+    await ModelRegistry(segmenters, workers, FaceRouter(engines[2], workers)).close()
+    for engine in engines:
+        with pytest.raises(EngineFailed):
+            await engine.infer({"image": np.zeros((1, *engine.spec.size_hw, 3), np.uint8)})
+
+
+class TestRepository:
+    @pytest.fixture
+    def repository(self, tmp_path):
+        for name in ("rcrnet", "connectnet"):
+            write_tiny_model(tmp_path, tiny_spec(name))
+        (tmp_path / "notes").mkdir()
+        return tmp_path
+
+    @pytest.fixture
+    def opened(self, repository, workers):
+        def load_models(models: tuple[str, ...] | None = None) -> ModelRegistry:
+            return load_registry(
+                repository, models, workers, lambda spec: open_engine("onnx", spec, repository)
+            )
+
+        return load_models
+
+    async def test_repository_serves_every_folder_with_a_spec(self, opened):
+        registry = opened()
+        assert registry.names == ("connectnet", "rcrnet")
+        await registry.warm_up()
+        await registry.close()
+
+    def test_repository_serves_only_the_selected_models(self, opened):
+        assert opened(("rcrnet",)).names == ("rcrnet",)
+
+    def test_missing_model_raises_an_os_error(self, opened):
+        with pytest.raises(OSError, match="missing"):
+            opened(("connectnet", "missing"))
+
+    def test_empty_repository_raises_a_value_error(self, tmp_path, workers):
+        with pytest.raises(ValueError, match="no model"):
+            load_registry(tmp_path, None, workers, FakeEngine)
+
+    def test_spec_of_another_model_raises_a_value_error(self, repository, opened):
+        (repository / "rcrnet").rename(repository / "moved")
+        with pytest.raises(ValueError, match="rcrnet"):
+            opened(("moved",))
+
+    @pytest.mark.parametrize("text", ["{}", "not json"])
+    def test_invalid_spec_raises_a_value_error(self, repository, opened, text):
+        (repository / "rcrnet" / "spec.json").write_text(text)
+        with pytest.raises(ValueError, match="ModelSpec"):
+            opened()
+
+    def test_model_named_auto_raises_a_value_error(self, tmp_path, workers):
+        write_tiny_model(tmp_path, tiny_spec("auto"))
+        with pytest.raises(ValueError, match="auto"):
+            load_registry(tmp_path, None, workers, FakeEngine)
+
+
+class TestFaceDetector:
+    """The face detector is loaded for models with a domain and cannot be requested."""
+
+    @pytest.fixture
+    def repository(self, tmp_path):
+        for name in ("connectnet", "md_trisenet", "face_detector"):
+            write_tiny_model(tmp_path, tiny_spec(name))
+        return tmp_path
+
+    @pytest.fixture
+    def opened(self, workers):
+        def load_models(repository: Path, *models: str) -> ModelRegistry:
+            return load_registry(repository, models or None, workers, FakeEngine)
+
+        return load_models
+
+    def test_face_detector_is_listed_last_and_routes_models_with_domain(
+        self, repository, opened, caplog
+    ):
+        registry = opened(repository)
+        assert served(registry) == ["connectnet", "md_trisenet", "face_detector"]
+        assert registry.names == ("connectnet", "md_trisenet")
+        assert registry.get("md_trisenet").face_router is registry.models[-1]
+        assert registry.get("connectnet").face_router is None
+        assert caplog.text == ""
+
+    @pytest.mark.parametrize(
+        ("names", "expected"),
+        [
+            (["md_trisenet"], ["md_trisenet", "face_detector"]),
+            (["connectnet"], ["connectnet"]),
+            (["face_detector", "connectnet"], ["connectnet", "face_detector"]),
+        ],
+    )
+    def test_face_detector_is_added_for_models_with_domain(
+        self, repository, opened, names, expected
+    ):
+        assert served(opened(repository, *names)) == expected
+
+    def test_face_detector_alone_raises_a_value_error(self, repository, opened):
+        with pytest.raises(ValueError, match="no segmentation model"):
+            opened(repository, "face_detector")
+
+    def test_missing_face_detector_logs_one_warning(self, tmp_path, opened, caplog):
+        write_tiny_model(tmp_path, tiny_spec("md_trisenet"))
+        assert served(opened(tmp_path)) == ["md_trisenet"]
+        (record,) = caplog.records
+        assert "md_trisenet takes a domain and there is no face_detector" in record.getMessage()
+
+    @pytest.mark.parametrize("swap", [("face_detector", "other"), ("other", "face_detector")])
+    def test_face_output_of_another_model_raises_a_value_error(self, tmp_path, opened, swap):
+        kind, name = swap
+        write_tiny_model(tmp_path, tiny_spec(kind).model_copy(update={"name": name}))
+        with pytest.raises(ValueError, match="face_detector alone has faces"):
+            opened(tmp_path)
+
+
+def served(registry: ModelRegistry) -> list[str]:
+    return [model.spec.name for model in registry.models]

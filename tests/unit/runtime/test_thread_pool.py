@@ -1,0 +1,75 @@
+import asyncio
+import threading
+
+import cv2
+import pytest
+
+from silhouette_seg.runtime.thread_pool import ThreadPool
+
+
+@pytest.fixture
+def pool():
+    pool = ThreadPool(2)
+    yield pool
+    pool.close()
+
+
+async def test_pool_runs_call_in_another_thread(pool):
+    assert await pool.run_in_thread(threading.get_ident) != threading.get_ident()
+    assert await pool.run_in_thread(int, "ff", base=16) == 255
+
+
+async def test_pool_raises_error_of_the_call(pool):
+    with pytest.raises(ZeroDivisionError):
+        await pool.run_in_thread(divmod, 1, 0)
+
+
+async def test_pool_runs_no_more_calls_than_threads(pool):
+    release, running = threading.Event(), threading.Semaphore(0)
+
+    def occupy():
+        running.release()
+        release.wait(10)
+
+    calls = [asyncio.create_task(pool.run_in_thread(occupy)) for _ in range(3)]
+    for _ in range(2):
+        assert await asyncio.to_thread(running.acquire, timeout=10)
+    assert not running.acquire(blocking=False)
+    release.set()
+    await asyncio.gather(*calls)
+
+
+async def test_call_cancelled_before_start_never_runs():
+    pool = ThreadPool(1)
+    release, results = threading.Event(), []
+    first = asyncio.create_task(pool.run_in_thread(release.wait, 10))
+    second = asyncio.create_task(pool.run_in_thread(results.append, 1))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait([second])
+    release.set()
+    await first
+    pool.close()
+    assert results == []
+
+
+async def test_cancelling_running_call_waits_for_its_end(pool):
+    started, release = threading.Event(), threading.Event()
+
+    def work():
+        started.set()
+        assert release.wait(10)
+
+    call = asyncio.create_task(pool.run_in_thread(work))
+    assert await asyncio.to_thread(started.wait, 10)
+    for _ in range(2):
+        call.cancel()
+        await asyncio.wait([call], timeout=0.01)
+        assert not call.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+def test_pool_limits_opencv_to_one_thread(pool):
+    assert cv2.getNumThreads() == 1

@@ -1,0 +1,102 @@
+"""A made previous mask is empty half of the time, and else near the mask it is made of."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.made_data import made_portrait
+from training.data.simulated_prior import _streak, previous_mask
+
+MASK = made_portrait(5)[1]
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def priors() -> list[np.ndarray]:
+    return [previous_mask(MASK, np.random.default_rng(seed)) for seed in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def given_ones(priors):
+    return [prior for prior in priors if prior.any()]
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    one, other = one > 127, other > 127
+    return float((one & other).sum() / (one | other).sum())
+
+
+def centre(mask: np.ndarray) -> np.ndarray:
+    return np.argwhere(mask > 127).mean(0)
+
+
+def test_they_are_masks_of_the_same_size(priors):
+    assert {(prior.shape, prior.dtype) for prior in priors} == {(MASK.shape, np.dtype(np.uint8))}
+
+
+def test_half_of_them_are_empty(priors, given_ones):
+    # four standard deviations of a fair coin
+    assert abs(len(given_ones) - COUNT / 2) < 4 * np.sqrt(COUNT / 4)
+
+
+def test_the_others_lie_over_the_mask_but_not_exactly(given_ones):
+    overlaps = [overlap(prior, MASK) for prior in given_ones]
+    assert min(overlaps) > 0.6
+    assert 0.8 < np.mean(overlaps) < 0.97
+    assert max(overlaps) < 1
+
+
+def test_they_grow_and_shrink_and_go_each_way(given_ones):
+    moved = np.array([centre(prior) - centre(MASK) for prior in given_ones])
+    assert (moved.min(0) < -1).all()
+    assert (moved.max(0) > 1).all()
+    assert np.abs(moved.mean(0)).max() < 0.5, "no way is preferred"
+    areas = [(prior > 127).sum() / (MASK > 127).sum() for prior in given_ones]
+    assert min(areas) < 0.95
+    assert max(areas) > 1.05
+
+
+def test_about_half_of_the_given_ones_are_blurred_by_motion(given_ones):
+    """A moved mask keeps a narrow rim; a streak as long as a tenth of the side widens it."""
+    rims = [((prior > 25) & (prior < 230)).sum() for prior in given_ones]
+    sharp = ((MASK > 25) & (MASK < 230)).sum()
+    blurred = np.mean([rim > 2 * sharp for rim in rims])
+    assert 0.25 < blurred < 0.6
+
+
+def test_a_prior_is_a_function_of_its_seed():
+    for seed in range(20):
+        one, same = (previous_mask(MASK, np.random.default_rng(seed)) for _ in range(2))
+        np.testing.assert_array_equal(one, same)
+
+
+def test_the_mask_itself_stays_as_it_is():
+    before = MASK.copy()
+    for seed in range(20):
+        previous_mask(MASK, np.random.default_rng(seed))
+    np.testing.assert_array_equal(MASK, before)
+
+
+def test_of_nobody_there_is_nothing():
+    nobody = np.zeros((32, 48), np.uint8)
+    assert not any(previous_mask(nobody, np.random.default_rng(seed)).any() for seed in range(20))
+
+
+@given(side=st.integers(16, 1024), seed=st.integers(0, 2**32))
+def test_a_streak_keeps_the_brightness_and_is_as_long_as_published(side, seed):
+    kernel = _streak(side, np.random.default_rng(seed))
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    assert kernel.min() >= 0
+    assert max(2, round(side * 5 / 224)) <= len(kernel) <= max(2, round(side * 30 / 224))
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_streak_is_a_line(seed):
+    kernel = _streak(224, np.random.default_rng(seed))
+    points = np.argwhere(kernel > 0)
+    weights = kernel[kernel > 0]
+    centred = points - np.average(points, axis=0, weights=weights)
+    spread = np.linalg.eigvalsh(np.cov(centred.T, aweights=weights, ddof=0))
+    assert spread[0] < 0.6, "thin one way"
+    assert spread[1] > len(kernel) ** 2 / 24, "long the other"

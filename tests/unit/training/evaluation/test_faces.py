@@ -1,0 +1,138 @@
+"""Figures of a face detector, counted by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from silhouette_seg.pipeline.faces import Domain, Face
+from silhouette_seg.spec import ResizeRule
+from tests.support.made_data import write_data_pack
+from training.data.dataset import FaceBox, read_backgrounds, read_portraits
+from training.evaluation.faces import (
+    BACKGROUND,
+    OVERALL,
+    Sighting,
+    balanced,
+    by_detector,
+    iou,
+    judge,
+    measure_faces,
+)
+
+HERE = FaceBox(x=0.2, y=0.1, w=0.4, h=0.5)
+"""Ratio 0.2: a close shot."""
+
+
+def face(box: FaceBox, score: float = 0.9, *, grow: float = 1.0) -> Face:
+    return Face(box.y, box.x, box.h * grow, box.w, score)
+
+
+def seen(
+    reference: FaceBox | None, *faces: Face, source: str = "people", seconds: float = 0.01
+) -> Sighting:
+    return Sighting(source, reference, faces, seconds)
+
+
+class TestIou:
+    def test_golden_values(self):
+        assert iou(face(HERE), HERE) == pytest.approx(1)
+        assert iou(face(HERE, grow=0.5), HERE) == pytest.approx(0.5)
+        assert iou(Face(0.7, 0.7, 0.2, 0.2, 1.0), HERE) == 0
+
+
+class TestJudge:
+    def test_every_kind_of_photo(self):
+        small = FaceBox(0.5, 0.5, 0.05, 0.05)
+        report = judge(
+            [
+                seen(HERE, face(HERE)),  # found
+                seen(HERE, face(HERE, grow=0.4)),  # at the wrong size: half body
+                seen(small),  # missed
+                seen(None, face(small)),  # an alarm
+                seen(None),
+                seen(None, face(HERE), source=BACKGROUND),  # another
+                seen(None, source=BACKGROUND),
+                seen(None, source=BACKGROUND),
+            ]
+        )
+        assert (report.photos, report.backgrounds) == (5, 3)
+        assert report.recall == {"far_shot": 0.0, "close_shot": 0.5, OVERALL: pytest.approx(1 / 3)}
+        assert report.box_iou == pytest.approx((1 + 0.4 + 0) / 3)
+        assert report.found_iou == pytest.approx(1)
+        assert report.precision == pytest.approx(1 / 4)
+        assert report.false_alarms == pytest.approx(1 / 3)
+        assert report.no_face_alarms == pytest.approx(1 / 2)
+        assert report.agreement == pytest.approx(2 / 5)
+        assert report.neighbours == pytest.approx(1 / 5)
+        expected = np.zeros((6, 6), int)
+        expected[Domain.CLOSE_SHOT, Domain.CLOSE_SHOT] = 1
+        expected[Domain.CLOSE_SHOT, Domain.HALF_BODY] = 1
+        expected[Domain.FAR_SHOT, Domain.NO_FACE] = 1
+        expected[Domain.NO_FACE, Domain.FAR_SHOT] = 1
+        expected[Domain.NO_FACE, Domain.NO_FACE] = 1
+        assert report.confusion == tuple(map(tuple, expected.tolist()))
+
+    def test_no_face_is_nobody_s_neighbour(self):
+        head = FaceBox(0.1, 0.1, 0.7, 0.7)
+        assert judge([seen(head), seen(None, face(head))]).neighbours == 0
+
+    def test_a_threshold_silences_what_is_less_sure(self):
+        larger = Face(0.0, 0.0, 1.0, 1.0, 0.3)
+        sightings = [seen(HERE, face(HERE, 0.6), larger)]
+        assert judge(sightings, 0.3).agreement == 0
+        assert judge(sightings, 0.31).agreement == 1
+        assert judge(sightings, 0.7).recall[OVERALL] == 0
+
+    def test_balanced_counts_a_rare_domain_as_much_as_a_frequent_one(self):
+        rare = FaceBox(0.5, 0.5, 0.05, 0.05)
+        found = [seen(HERE, face(HERE))] * 9
+        missed = [seen(rare), seen(None, source=BACKGROUND)]
+        # Close shots all right, far shots all wrong, backgrounds all right.
+        assert balanced(judge(found + missed)) == pytest.approx(2 / 3)
+
+    def test_time_is_the_median(self):
+        report = judge([seen(None, seconds=seconds) for seconds in (0.001, 0.002, 9.0)])
+        assert report.milliseconds == pytest.approx(2)
+
+
+class TestMeasureFaces:
+    @pytest.fixture
+    def pack(self, tmp_path):
+        return write_data_pack(tmp_path, val=8)
+
+    def measure(self, pack: Path, find):
+        return measure_faces(find, read_portraits(pack, "val"), read_backgrounds(pack, "train"))
+
+    def test_a_detector_of_nothing(self, pack):
+        report = self.measure(pack, lambda rgb: [])
+        assert (report.photos, report.backgrounds) == (8, 3)
+        assert (report.box_iou, report.precision, report.false_alarms) == (0, 0, 0)
+        assert report.agreement == pytest.approx(2 / 8), "two of eight have no face"
+
+    def test_a_detector_goes_through_the_service_s_own_routing(self, pack):
+        shapes = []
+
+        def predict(inputs):
+            shapes.append(inputs["image"].shape)
+            answer = np.zeros((1, 4, 5), np.float32)
+            answer[0, 2] = (0.9, 0.1, 0.1, 0.2**0.5, 0.2**0.5)
+            return answer
+
+        find = by_detector(predict, size_hw=(32, 32), resize=ResizeRule.LETTERBOX)
+        report = self.measure(pack, find)
+        assert set(shapes) == {(1, 32, 32, 3)}
+        assert report.recall["close_shot"] == 1
+        assert report.confusion[Domain.CLOSE_SHOT][Domain.CLOSE_SHOT] == 2
+        assert report.false_alarms == 1
+
+    def test_figures_are_by_domain_and_without_times(self, pack):
+        figures = self.measure(pack, lambda rgb: []).figures()
+        assert figures["head_shot"] == {"recall": 0}
+        assert figures["all"].items() >= {"recall": 0, "photos": 8, "backgrounds": 3}.items()
+        assert not [name for row in figures.values() for name in row if "second" in name]
+
+    def test_curves_are_figures_of_validation(self, pack):
+        curves = self.measure(pack, lambda rgb: []).curves()
+        assert all(name.startswith("val/") for name in curves)
+        assert curves["val/alarms"] == 0

@@ -1,0 +1,191 @@
+"""What masks say of themselves is held against what is true, and told."""
+
+import cv2
+import numpy as np
+import pytest
+
+from silhouette_seg.pipeline.faces import Domain, Face
+from silhouette_seg.spec import load_spec
+from silhouette_seg.vision.mask.quality import (
+    MIN_PERSON_SHARE,
+    PERSON_CERTAINTY,
+    PERSON_SHARE,
+    MaskQuality,
+)
+from tests.support.made_data import write_data_pack
+from tests.support.tiny_model import tiny_spec, write_tiny_model
+from training.calibrate import SHARES, USEFUL, Look, compare, line_through, look, rules_table
+from training.data.dataset import read_backgrounds, read_portraits
+from training.evaluation.faces import BACKGROUND
+from training.report.calibration import (
+    BINS,
+    PICTURE,
+    Bin,
+    Missed,
+    bins,
+    calibration_error,
+    draw_reliability,
+    measure_trust,
+    presence,
+    reliability,
+    summarise,
+    trust_text,
+)
+
+NAMES = ("connectnet", "md_trisenet", "rcrnet")
+
+
+def seen(
+    *,
+    model: str = "connectnet",
+    group: str = "far_shot",
+    decided: float = 0.7,
+    share: float = 0.3,
+    right: float | None = 0.8,
+    iou: float = 0.9,
+) -> Look:
+    measured = MaskQuality(share, 1.0, 1, 0, decided)
+    if group == BACKGROUND:
+        return Look(model, group, measured, None)
+    return Look(model, group, measured, right, iou)
+
+
+def half(height: int = 60, width: int = 60, column: int = 30) -> np.ndarray:
+    alpha = np.zeros((height, width), np.uint8)
+    alpha[:, column:] = 255
+    return alpha
+
+
+def test_the_band_is_right_where_mask_and_reference_agree():
+    assert compare(half(), half()) == (1.0, 1.0)
+    # the band is 4 columns wide, and one of them is wrong
+    assert compare(half(), half(column=31)) == (0.75, 29 / 30)
+    assert compare(half(), half(column=0)) == (0.5, 0.5)
+    # a reference of another size is reduced first
+    assert compare(half(), half(240, 240, 120)) == (1.0, 1.0)
+    assert compare(np.zeros((60, 60), np.uint8), half()) == (None, 0.0)
+    assert compare(half(column=60), half(column=60)) == (None, 0.0)
+
+
+def test_bins_hold_as_many_photos_each_in_order():
+    pairs = [(value / 100, value / 200) for value in reversed(range(100))]
+    parts = bins(pairs)
+    assert [part.photos for part in parts] == [10] * BINS
+    assert parts[0] == Bin(10, pytest.approx(0.045), pytest.approx(0.0225))
+    assert calibration_error(parts) == pytest.approx(np.mean([p - o for p, o in pairs]))
+    assert len(bins(pairs[:3])) == 3
+    assert bins([]) == ()
+    assert calibration_error([]) == 0
+
+
+def test_photos_that_are_too_good_and_too_bad_make_up_for_each_other_in_a_bin():
+    said = seen().quality.confidence
+    looks = [seen(decided=0.7 + n / 1e6, right=said + (0.1, -0.1)[n % 2]) for n in range(40)]
+    told = reliability("connectnet", looks)
+    assert told.photos == 40
+    assert calibration_error(told.after) == pytest.approx(0, abs=1e-3)
+    assert calibration_error(told.before) == pytest.approx(said - 0.7, abs=1e-3)
+    assert told.error == pytest.approx(0.1, abs=1e-3)
+    assert abs(told.correlation) < 0.1
+
+
+def test_photos_without_an_outline_are_left_out():
+    looks = [seen(right=None), seen(group=BACKGROUND), seen(decided=0.4, right=0.6), seen()]
+    told = reliability("connectnet", looks)
+    assert told.photos == 2
+    assert told.correlation == pytest.approx(1)
+    assert [part.predicted for part in told.before] == pytest.approx([0.4, 0.7])
+    assert reliability("connectnet", []).photos == 0
+
+
+SMALL = (MIN_PERSON_SHARE + PERSON_SHARE) / 2
+SOFT = PERSON_CERTAINTY * 0.9
+
+
+def test_alarms_and_losses_are_counted_by_both_rules():
+    looks = [
+        seen(group=BACKGROUND),
+        seen(group=BACKGROUND, decided=SOFT, share=SMALL),
+        seen(group=BACKGROUND, share=MIN_PERSON_SHARE / 2),
+        seen(),
+        seen(decided=SOFT, share=SMALL, iou=USEFUL),
+        seen(decided=SOFT, share=SMALL, iou=USEFUL / 2),
+        seen(decided=SOFT),
+        seen(group="no_face", share=MIN_PERSON_SHARE / 2, iou=0.0),
+    ]
+    told = presence("connectnet", looks)
+    assert (told.scenes, told.before, told.after) == (3, 2, 1)
+    assert told.missed == (Missed("far_shot", 4, 0, 2, 1), Missed("no_face", 1, 1, 1, 0))
+
+
+def test_the_line_is_the_one_that_the_photos_lie_on():
+    looks = [seen(decided=at, right=0.4 + 0.5 * at) for at in (0.2, 0.5, 0.9)]
+    assert line_through([*looks, seen(group=BACKGROUND)]) == pytest.approx((0.4, 0.5))
+
+
+def test_rules_are_tried_on_people_and_scenes():
+    looks = [
+        seen(share=SHARES[0] / 2, decided=0.35),
+        seen(group=BACKGROUND, share=SHARES[0] / 2, decided=0.41),
+    ]
+    shares, levels, cells = (column.cells for column in rules_table(looks).columns)
+    told = dict(zip(zip(shares, levels, strict=True), cells, strict=True))
+    assert told["0.01", "0.3"] == "100.0 %, 0 (0)"
+    assert told["0.01", "0.36"] == "100.0 %, 1 (1)"
+    assert told["0.01", "0.42"] == "0.0 %, 1 (1)"
+
+
+@pytest.fixture
+def figures():
+    chance = np.random.default_rng(0)
+    looks = [
+        seen(model=model, decided=at, right=0.42 + 0.5 * at)
+        for model in NAMES
+        for at in chance.uniform(0.3, 0.8, 25)
+    ]
+    empty = [seen(model=model, group=BACKGROUND, share=SMALL, decided=SOFT) for model in NAMES]
+    return summarise([*looks, *empty])
+
+
+def test_every_model_is_told_of(figures):
+    text = trust_text(figures, "results")
+    assert f"](results/{PICTURE})" in text
+    for name in NAMES:
+        assert text.count(f"| {name} | 25 |") == 1
+        assert f"| {name} | 100.0 % (1 of 1) | 0.0 % (0 of 1) | 0 | 0 | 0 | 0 of 25 |" in text
+
+
+def test_the_plot_is_drawn(figures, tmp_path):
+    draw_reliability(figures, tmp_path / PICTURE)
+    drawn = cv2.imread(str(tmp_path / PICTURE))
+    assert drawn.shape[1] > 2 * drawn.shape[0]
+    assert drawn.min() < drawn.max()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model_repository")
+    for name in NAMES:
+        write_tiny_model(folder, tiny_spec(name))
+    return folder
+
+
+def test_models_see_photos_and_scenes_as_the_service_shows_them(tmp_path, repository):
+    """The tiny model's alpha is what a photo is of red and of the domain that it is told."""
+    data = write_data_pack(tmp_path, train=4, val=2, backgrounds=3)
+    specs = [load_spec(repository / name) for name in NAMES]
+    portraits, scenes = read_portraits(data, "val"), read_backgrounds(data, "train")
+    none = look(specs, repository, None, portraits, scenes)
+    near = look(specs, repository, lambda _: [Face(0, 0, 0.6, 0.6, 1.0)], portraits, scenes)
+    assert [each.model for each in none] == list(NAMES) * 5
+    assert [each.group for each in none[::3]] == [
+        *(portrait.domain.label for portrait in portraits),
+        *[BACKGROUND] * 3,
+    ]
+    for each, other in zip(none, near, strict=True):
+        told = each.model == "md_trisenet"
+        assert (each.quality != other.quality) == told
+        assert each.right is None or 0 <= each.right <= 1
+    figures = measure_trust(specs, repository, None, portraits, scenes)
+    assert figures == summarise(none)
+    assert {part.group for part in figures.presence[0].missed} <= {d.label for d in Domain}

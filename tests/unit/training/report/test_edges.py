@@ -1,0 +1,121 @@
+"""The report tells what edges and colours gain, and that a guide that helps is seen to."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.support.made_data import SIDE, write_data_pack
+from training.data.dataset import read_portraits
+from training.report import edges
+from training.report.edges import (
+    MEASURES,
+    Colours,
+    EdgeFigures,
+    Refined,
+    Scene,
+    colour_error,
+    edges_text,
+    made_scenes,
+    measure_edges,
+)
+from training.report.scores import Group
+
+SMALL = ((48, 64), (60, 90))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data_pack(tmp_path_factory.mktemp("data"), val=12)
+
+
+def coarse(portrait, _domain):
+    """What a model of a few pixels would make of the truth."""
+    small = cv2.resize(portrait.truth(), (SIDE // 8, SIDE // 8), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (SIDE, SIDE))
+
+
+@pytest.fixture(scope="module")
+def figures(data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edges, "SIZES", SMALL)
+        backgrounds = sorted((data / "backgrounds").glob("*.jpg"))
+        portraits = read_portraits(data, "val")
+        return measure_edges({"first": coarse, "second": coarse}, portraits, backgrounds)
+
+
+def test_every_model_photo_and_measure_has_a_figure(figures):
+    assert [each.model for each in figures.refined] == ["first", "second"]
+    for each in figures.refined:
+        assert each.plain.shape == each.guided.shape == (12, len(MEASURES))
+        assert ((each.plain >= 0) & (each.plain <= 100)).all()
+
+
+def test_a_guide_helps_where_colours_tell_person_from_background(figures):
+    first, whole = figures.refined[0], figures.groups[0]
+    assert first.gain("fine", whole).surely_positive
+    assert first.gain("levels", whole).surely_negative
+
+
+def test_clean_colours_are_closer_to_the_persons_own(figures):
+    by_truth, by_model = figures.colours
+    assert len(by_truth.photo) == len(by_model.clean) == 12
+    assert np.mean(by_truth.clean) < 0.5 * np.mean(by_truth.photo)
+    assert np.mean(by_model.clean) < np.mean(by_model.photo)
+
+
+def test_groups_are_all_photos_and_sources(figures):
+    assert {each.kind for each in figures.groups} == {"all", "source"}
+
+
+def test_a_perfect_mask_has_perfect_figures():
+    truth = np.zeros((40, 40), np.uint8)
+    truth[10:30, 10:30] = 255
+    assert edges._figures(truth, truth) == (100, 100, 100, 100, 0)
+    empty = np.zeros_like(truth)
+    assert edges._figures(empty, empty) == (100, 100, 100, 100, 0)
+    assert edges._figures(empty, truth)[0] == 0
+
+
+def test_a_made_scene_shows_the_persons_own_colours_where_the_mask_is_whole(data):
+    backgrounds = sorted((data / "backgrounds").glob("*.jpg"))
+    scenes = list(made_scenes(read_portraits(data, "val"), backgrounds))
+    assert len(scenes) == 12
+    for scene in scenes:
+        whole = scene.alpha == 255
+        assert whole.any()
+        np.testing.assert_array_equal(scene.rgb[whole], scene.own[whole])
+    assert any((scene.rgb != scene.own).any() for scene in scenes)
+
+
+def test_colour_error_counts_what_shows(data):
+    (portrait, *_) = read_portraits(data, "val")
+    own, alpha = np.full((1, 4, 3), 100, np.uint8), np.array([[0, 50, 150, 255]], np.uint8)
+    scene = Scene(portrait, own, alpha, own)
+    assert colour_error(own, scene, alpha) == 0
+    other = own.copy()
+    other[0, :, 0] = (7, 130, 160, 9)  # 0 is not shown, 255 is the photo's
+    wrong = (10 * 50 + 20 * 150) / (50 + 150)
+    assert colour_error(other, scene, alpha) == pytest.approx(wrong)
+    assert colour_error(other, scene, np.full_like(alpha, 255)) == 0
+
+
+def test_the_text_tells_each_model_and_what_is_sure():
+    groups = (Group("all", "all", tuple(range(12))), Group("source", "few", (0, 1)))
+    plain = np.full((12, len(MEASURES)), 50.0)
+    figures = EdgeFigures(
+        groups=groups,
+        refined=(Refined("tiny", plain, plain + np.linspace(1, 2, 12)[:, None]),),
+        colours=(Colours("true", (8.0, 9.0), (2.0, 3.0)),),
+        cpu_ms={(480, 640): (1.25, 2.5)},
+    )
+    text = edges_text(figures, "results")
+    assert "### tiny" in text
+    assert "| plain, all | 12 | 50.00 (50.00 to 50.00) |" in text
+    assert "| guided, all | 12 | **+1.50 (" in text
+    assert "| guided, few | 2 | +1.05 |" in text
+    assert "| true | 2 | 8.50 | 2.50 | -6.00 |" in text
+    assert "| 640x480 | 1.2 | 2.5 |" in text
+    worse = replace(figures, refined=(Refined("tiny", plain, plain - 1),))
+    assert "**-1.00 (-1.00 to -1.00)**" in edges_text(worse, "results")

@@ -1,0 +1,294 @@
+"""The report tells of every model what it measured, and of photos no pixel outside the gallery."""
+
+import os
+import re
+
+import cv2
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.spec import ModelTask
+from tests.support.made_data import write_data_pack
+from tests.support.tiny_model import tiny_spec, write_tiny_model
+from training.data.dataset import read_portraits
+from training.evaluation.metrics import Estimate, MaskScore, score
+from training.report import plots, scores
+from training.report.__main__ import main
+from training.report.accuracy import aims_text, differences_text, pairs
+from training.report.markdown import figure, signed, table
+from training.report.results import Results
+from training.report.scores import NO_FACE, OWN, REFERENCE, Contender
+from training.report.timing import BATCHES, CPU, CUDA, batch_of, providers, setups
+
+NAMES = ("connectnet", "face_detector", "md_trisenet", "rcrnet")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    data = write_data_pack(tmp_path_factory.mktemp("data"), val=24)
+    index = data / "backgrounds" / "index.csv"
+    index.write_text(index.read_text().replace("empty0,train", "empty0,val"))
+    return data
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model_repository")
+    for name in NAMES:
+        write_tiny_model(folder, tiny_spec(name))
+    (folder / "connectnet" / "curve.png").write_bytes(b"")
+    return folder
+
+
+def run_report(data, repository, folder):
+    app = typer.Typer()
+    app.command()(main)
+    options = {
+        "--data": data,
+        "--repository": repository,
+        "--folder": folder,
+        "--gallery": folder / "gallery",
+    }
+    given = [str(part) for option in options.items() for part in option]
+    result = CliRunner().invoke(app, [*given, "--quick"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return (folder / "RESULTS.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, data, repository):
+    """The folder that the command filled, once for all tests."""
+    folder = tmp_path_factory.mktemp("written")
+    run_report(data, repository, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(written):
+    return (written / "RESULTS.md").read_text()
+
+
+def without_times(report):
+    """Without the section and the table of times, and the paragraphs that tell some."""
+    timed = r"## Time\n.*?\n(?=## )|One thread, median.*?\n(?=#)|[^\n]* ms of processor time[^\n]*"
+    return re.sub(timed, "", report, flags=re.DOTALL).partition("median ms")[0]
+
+
+def test_every_model_is_told_of_each_way(report):
+    ways = [f"md_trisenet ({way})" for way in (REFERENCE, OWN, NO_FACE)]
+    head = next(line for line in report.splitlines() if line.startswith("|  | photos |"))
+    assert {cell.strip() for cell in head.split("|")[3:-1]} == {"connectnet", "rcrnet", *ways}
+
+
+def test_links_and_pictures_are_there(written, report):
+    linked = set(re.findall(r"!\[[^]]*]\(([^)]+)\)", report))
+    assert {os.path.basename(link) for link in linked} == {
+        "accuracy_time.png",
+        "domains.png",
+        "sources.png",
+        "reliability.png",
+        "curve.png",
+    }
+    assert all((written / link).exists() for link in linked)
+    for name in ("accuracy_time", "domains", "reliability", "sources"):
+        drawn = cv2.imread(str(written / "results" / f"{name}.png"))
+        assert drawn.min() < drawn.max()
+
+
+def test_photos_are_in_the_gallery_alone(written):
+    gallery = {file.name for file in (written / "gallery").iterdir()}
+    assert gallery == {"connectnet.png", "md_trisenet.png", "rcrnet.png"}
+    assert {file.name for file in (written / "results").iterdir()} == {
+        "accuracy_time.png",
+        "domains.png",
+        "reliability.png",
+        "sources.png",
+    }
+
+
+def test_a_quick_run_says_that_it_is_one(report):
+    assert "quick run" in report
+
+
+def test_faces_are_reported_with_their_confusion(report):
+    assert "## Face detector" in report
+    section = report.partition("### Domains by face_detector")[2]
+    assert all(f"| {domain.label} |" in section for domain in Domain)
+
+
+def test_the_same_again_but_for_the_times(data, repository, written, report):
+    folder = written.parent / "again"
+    folder.mkdir()
+    assert without_times(run_report(data, repository, folder)) == without_times(report)
+
+
+def test_a_file_that_is_not_its_specs_is_told(data, repository, tmp_path):
+    """And what there is nothing to tell of, with one model alone, has no section."""
+    copy = tmp_path / "models"
+    spec = tiny_spec()
+    write_tiny_model(copy, spec)
+    (copy / "connectnet" / "spec.json").write_text(spec.model_dump_json())
+    report = run_report(data, copy, tmp_path / "out")
+    assert "**(not the file's)**" in report
+    assert "## Face detector" not in report
+    assert "## Differences" not in report
+
+
+def test_ways_agree_where_they_name_the_same_domain(data):
+    """The answer depends on the domain alone, and is asked for once for each."""
+    portraits = read_portraits(data, "val")
+    asked = []
+
+    def answer(portrait, domain):
+        asked.append((portrait.id, domain))
+        return np.full((64, 64), 255 if domain is Domain.NO_FACE else 0, np.uint8)
+
+    ways = {"one": lambda each: each.domain, "other": lambda _: Domain.NO_FACE}
+    one, other = scores.contenders(tiny_spec("md_trisenet"), answer, ways, portraits)
+    assert len(asked) == len(set(asked)) < 2 * len(portraits)
+    for portrait, first, second in zip(portraits, one.scores, other.scores, strict=True):
+        assert (first == second) == (portrait.domain is Domain.NO_FACE)
+
+
+def test_only_models_with_domains_have_ways():
+    assert list(scores.ways_of(tiny_spec(), find=None)) == [""]
+    assert list(scores.ways_of(tiny_spec("md_trisenet"), find=None)) == [REFERENCE, NO_FACE]
+    with_faces = scores.ways_of(tiny_spec("md_trisenet"), find=lambda _: [])
+    assert list(with_faces) == [REFERENCE, OWN, NO_FACE]
+
+
+def test_no_face_found_is_no_face(data):
+    domain = scores.by_faces(lambda _: [], at_least=(64, 64))
+    assert {domain(portrait) for portrait in read_portraits(data, "val")} == {Domain.NO_FACE}
+
+
+def test_groups_split_the_photos_by_source_and_by_domain(data):
+    portraits = read_portraits(data, "val")
+    groups = scores.group(portraits)
+    assert groups[0].rows == tuple(range(len(portraits)))
+    for kind in ("source", "domain"):
+        rows = [row for each in groups if each.kind == kind for row in each.rows]
+        assert sorted(rows) == list(range(len(portraits)))
+    for each in groups:
+        if each.kind == "domain":
+            assert {portraits[row].domain.label for row in each.rows} == {each.name}
+
+
+def scored(name: str, *shares: float, way: str = "") -> Contender:
+    """A contender whose masks are squares, of which it got those shares."""
+    truth = np.zeros((20, 20), bool)
+    truth[5:15, 5:15] = True
+    rows: list[MaskScore] = []
+    for share in shares:
+        answer = truth.copy()
+        answer[5 + round(10 * share) :] = False
+        rows.append(score(answer, truth))
+    return Contender(tiny_spec(name), way, tuple(rows))
+
+
+def test_the_worst_come_first_and_ties_in_their_order():
+    assert scores.worst(scored("connectnet", 1.0, 0.2, 0.5, 0.2), 3) == [1, 3, 2]
+
+
+def test_models_are_compared_with_each_other_and_ways_among_themselves():
+    ways = [scored("md_trisenet", 1.0, way=way) for way in (REFERENCE, OWN, NO_FACE)]
+    compared = [
+        (one.label, other.label) for one, other in pairs([scored("connectnet", 1.0), *ways])
+    ]
+    assert compared == [
+        ("md_trisenet (reference domain)", "connectnet"),
+        ("md_trisenet (own faces)", "connectnet"),
+        ("md_trisenet (reference domain)", "md_trisenet (own faces)"),
+        ("md_trisenet (reference domain)", "md_trisenet (no_face for all)"),
+        ("md_trisenet (own faces)", "md_trisenet (no_face for all)"),
+    ]
+
+
+def test_aims_are_reached_by_the_figure_and_the_best_is_above_every_rival(data):
+    photos = read_portraits(data, "val")[:12]
+    everything = [scores.Group("all", "all", tuple(range(12)))]
+    contenders = [
+        scored("connectnet", *[0.9] * 12),
+        scored("md_trisenet", *[1.0] * 12, way=REFERENCE),
+        scored("md_trisenet", *[0.5] * 12, way=OWN),
+    ]
+    results = Results(
+        quick=False,
+        portraits=photos,
+        groups=everything,
+        models=[],
+        contenders=contenders,
+        timings=[],
+        rounds=1,
+        machine={},
+        faces={},
+        pictures="results",
+        worst_of_each=1,
+    )
+    rows = [row.strip("| ").split(" | ") for row in aims_text(results).splitlines()[4:]]
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("md_trisenet (reference domain)", "yes"),
+        ("md_trisenet (reference domain)", "yes"),
+        ("md_trisenet (own faces)", "no"),
+        ("md_trisenet (own faces)", "no"),
+    ]
+    assert "md_trisenet (own faces) is beaten by connectnet" in differences_text(results)
+    assert "md_trisenet (reference domain) beats connectnet" in differences_text(results)
+
+
+def test_figures_are_bold_only_where_they_are_sure():
+    assert figure(Estimate(94.256, 93.0, 95.5, photos=20)) == "94.26 (93.00 to 95.50)"
+    assert figure(Estimate(94.256, 94.256, 94.256, photos=1)) == "94.26"
+    assert signed(Estimate(1.0, 0.5, 1.5, photos=20)) == "**+1.00 (+0.50 to +1.50)**"
+    assert signed(Estimate(-1.0, -2.5, 0.5, photos=20)) == "-1.00 (-2.50 to +0.50)"
+    assert signed(Estimate(1.0, 1.0, 1.0, photos=1)) == "+1.00"
+
+
+def test_a_table_has_a_column_for_each_head():
+    assert table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_is_as_long_as_asked(name):
+    rows = batch_of(tiny_spec(name), 8)
+    assert {len(value) for value in rows.values()} == {8}
+    assert set(rows) == {tensor.name for tensor in tiny_spec(name).inputs}
+
+
+def test_a_timed_batch_has_every_domain():
+    assert set(batch_of(tiny_spec("md_trisenet"), 8)["domain"].tolist()) == {*Domain}
+
+
+def test_no_batch_is_larger_than_the_model_takes():
+    spec = tiny_spec(max_batch=4)
+    assert {setup.batch for setup in setups(spec)} == {size for size in BATCHES if size <= 4}
+    assert {setup.provider for setup in setups(spec)} == {*providers()} <= {CPU, CUDA}
+
+
+def test_the_detector_is_no_segmentation_model(repository):
+    named = [spec.name for spec in scores.find_specs(repository, ModelTask.SEGMENTATION)]
+    assert named == ["connectnet", "md_trisenet", "rcrnet"]
+    assert [spec.name for spec in scores.find_specs(repository, ModelTask.FACES)] == [
+        "face_detector"
+    ]
+
+
+def test_error_bars_are_never_negative(tmp_path):
+    """Equal photos: an end may miss the mean by a rounding, which matplotlib refuses."""
+    rounded = Estimate(95.0, 95.0 + 1e-12, 95.0 - 1e-12, photos=20)
+    plots.plot_bars(["all"], {"connectnet": [rounded]}, tmp_path / "bars.png", label="mIoU")
+    plots.plot_tradeoff(
+        [plots.Point("connectnet", 5.0, rounded)], tmp_path / "time.png", time="ms", accuracy="%"
+    )
+    assert {file.name for file in tmp_path.iterdir()} == {"bars.png", "time.png"}
+
+
+def test_the_person_is_tinted_and_the_rest_dimmed():
+    photo = np.full((2, 2, 3), 100, np.uint8)
+    person = np.array([[True, False], [False, False]])
+    shaded = plots.shade(photo, person)
+    assert shaded[0, 0, 0] > 100 > shaded[0, 0, 1]
+    assert (shaded[~person] == 45).all()

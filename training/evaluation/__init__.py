@@ -1,0 +1,1 @@
+"""Measures models: masks, faces and temporal stability."""

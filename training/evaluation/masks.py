@@ -1,0 +1,144 @@
+"""Measures a model on labelled photos, at their own resolution, by source and over all.
+
+    python -m training.evaluation.masks model_repository/connectnet --data DATA
+    python -m training.evaluation.masks model_repository/connectnet --data DATA --url http://127.0.0.1:8000
+
+The second asks a running service for the same masks, which must come out the same.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.request import Request, urlopen
+
+import cv2
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import nn
+
+from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.spec import ResizeRule, load_spec
+from silhouette_seg.vision.geometry import Size, fit, inside, unfit
+from silhouette_seg.vision.mask.quality import empty_if_noise, measure_quality
+from training.data.dataset import Portrait, Split, read_portraits
+from training.evaluation.metrics import MaskScore, score, summarise
+from training.evaluation.onnx_model import Predict, Tensors, open_onnx
+from training.models import extra_input
+from training.models.deployed import Deployed
+
+Segment = Callable[[Portrait], NDArray[np.uint8]]
+"""A photo to its mask uint8 [H,W] at the photo's size."""
+
+FindDomain = Callable[[Portrait], Domain]
+
+OVERALL = "all"
+
+
+def reference_domain(portrait: Portrait) -> Domain:
+    """By the data pack's own faces."""
+    return portrait.domain
+
+
+def evaluate(segment: Segment, portraits: Sequence[Portrait]) -> dict[str, dict[str, float]]:
+    """The summary of `metrics.summarise` by source and under `all`."""
+    scores: dict[str, list[MaskScore]] = {}
+    for portrait in track(portraits, "evaluating", console=Console(stderr=True), transient=True):
+        mask = segment(portrait)
+        scores.setdefault(portrait.source, []).append(score(mask > 127, portrait.truth() > 127))
+    everything = [row for rows in scores.values() for row in rows]
+    named = {source: summarise(rows) for source, rows in sorted(scores.items())}
+    return named | {OVERALL: summarise(everything)}
+
+
+def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
+    """A torch network (logits out), put into evaluation mode."""
+    deployed = Deployed(network).eval()
+    device = next(network.parameters()).device
+    extra = extra_input(network)
+
+    @torch.inference_mode()
+    def predict(inputs: Tensors) -> NDArray[Any]:
+        tensors = [torch.from_numpy(value).to(device) for value in inputs.values()]
+        alpha: NDArray[Any] = deployed(*tensors).cpu().numpy()
+        return alpha
+
+    return by_model(predict, size_hw=size_hw, resize=resize, extras=[extra] if extra else [])
+
+
+def by_model(
+    predict: Predict,
+    *,
+    size_hw: Size,
+    resize: ResizeRule,
+    extras: Collection[str] = (),
+    domain: FindDomain = reference_domain,
+) -> Segment:
+    """The steps of the service, in this process; `extras` are the inputs beside `image`."""
+
+    def segment(portrait: Portrait) -> NDArray[np.uint8]:
+        frame = portrait.frame(at_least=size_hw)
+        image, placement = fit(frame.rgb, size_hw, resize)
+        inputs: dict[str, NDArray[Any]] = {"image": image[None]}
+        if "prior" in extras:
+            inputs["prior"] = np.zeros((1, *size_hw), np.uint8)
+        if "domain" in extras:
+            inputs["domain"] = np.array([domain(portrait)], np.int64)
+        alpha = predict(inputs)[0]
+        measured = measure_quality(alpha[inside(placement)])
+        return empty_if_noise(unfit(alpha, placement, frame.photo_hw), measured)
+
+    return segment
+
+
+def by_service(url: str, model: str) -> Segment:
+    """A running service, over HTTP; raises urllib.error.URLError."""
+
+    def segment(portrait: Portrait) -> NDArray[np.uint8]:
+        request = Request(
+            f"{url}/v1/segment?model={model}&output=mask&format=png",
+            data=portrait.image.read_bytes(),
+            headers={"Content-Type": "image/jpeg"},
+        )
+        with urlopen(request, timeout=30) as response:
+            encoded = np.frombuffer(response.read(), np.uint8)
+        return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
+
+    return segment
+
+
+def table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Rows by source, columns by metric."""
+    columns = list(next(iter(summaries.values())))
+    grid = Table("source", *columns)
+    for source, row in summaries.items():
+        grid.add_row(
+            source, *(f"{row[c]:.0f}" if c == "photos" else f"{row[c]:.2f}" for c in columns)
+        )
+    return grid
+
+
+def main(
+    model_dir: Annotated[Path, typer.Argument(help="a folder of model_repository/")],
+    data: Annotated[Path, typer.Option(help="the data pack")],
+    split: Annotated[str, typer.Option(help="train or val")] = "val",
+    url: Annotated[str, typer.Option(help="ask this service instead")] = "",
+) -> None:
+    """Evaluates an exported model, in process or as served."""
+    spec = load_spec(model_dir)
+    chosen: Split = "train" if split == "train" else "val"
+    extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
+    if url:
+        segment = by_service(url.rstrip("/"), spec.name)
+    else:
+        predict = open_onnx(spec.model_file(model_dir.parent))
+        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
+    Console(width=140).print(table(evaluate(segment, read_portraits(data, chosen))))
+
+
+if __name__ == "__main__":
+    typer.run(main)

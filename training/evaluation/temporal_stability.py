@@ -1,0 +1,65 @@
+"""How steady the masks of a clip are, frame after frame; all at the clip's own resolution."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.metrics import mask_iou
+
+Alpha = NDArray[np.uint8]
+"""Of one frame, uint8 [H,W], 255 = person."""
+
+
+def dtssd(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
+    """How differently from the reference the masks change, in percent of full alpha; 0 is best.
+
+    100 * sqrt(mean over pixels of ((a[t] - a[t-1]) - (r[t] - r[t-1]))^2), with alpha a and
+    reference r in 0..1, then the mean over the pairs of neighbours. Erofeev et al., "Perceptually
+    motivated benchmark for video matting" (BMVC 2015), scaled as Lin et al., "Robust
+    high-resolution video matting" (WACV 2022). Raises ValueError for fewer than two frames, or
+    for references that are not as many.
+    """
+    if not len(alphas) == len(truths) >= 2:
+        raise ValueError(f"{len(alphas)} masks, {len(truths)} references: two of each at least")
+    errors = ((_share(a) - _share(r)) for a, r in zip(alphas, truths, strict=True))
+    # the difference of differences is the same in either order
+    squares = [np.square(error - before).mean() for before, error in pairwise(errors)]
+    return float(100 * np.sqrt(squares).mean())
+
+
+def follow(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Where each pixel of a frame was in the frame before: float32 [H,W,2], as (x, y) in pixels.
+
+    Both uint8 [H,W,3], RGB. Dense inverse search (Kroeger et al., ECCV 2016) as OpenCV has it.
+    """
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey, grey_before = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (image, before))
+    flow = search.calc(grey, grey_before, np.zeros((*grey.shape, 2), np.float32))
+    y, x = np.indices(grey.shape, np.float32)
+    return np.asarray(np.dstack([x, y]) + flow, np.float32)
+
+
+def steadiness(alphas: Sequence[Alpha], places: Sequence[NDArray[np.float32]]) -> float:
+    """IoU of each mask with the one before it, moved as the picture moved; mean, in percent.
+
+    `places` are those of `follow` for every frame but the first. Person is alpha over 127; where
+    neither mask has a person the two agree. Raises ValueError for fewer than two frames, or for
+    places that are not one fewer.
+    """
+    if len(alphas) < 2:
+        raise ValueError("two frames at least")
+    return float(100 * np.mean(list(_agreements(alphas, places))))
+
+
+def _agreements(alphas: Sequence[Alpha], places: Sequence[NDArray[np.float32]]) -> Iterator[float]:
+    for (before, alpha), place in zip(pairwise(alphas), places, strict=True):
+        x, y = cv2.split(place)
+        moved = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        yield mask_iou(moved > 127, alpha > 127)
+
+
+def _share(alpha: Alpha) -> NDArray[np.float32]:
+    return alpha.astype(np.float32) / np.float32(255)

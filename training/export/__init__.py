@@ -1,0 +1,1 @@
+"""Exports trained weights to ONNX with their model card and Triton configuration."""

@@ -1,0 +1,204 @@
+"""A checkpoint to a folder of `model_repository/`: ONNX, spec.json, Triton configs and a card.
+
+python -m training.export RUN_DIR --recipe training/recipes/connectnet.toml --data DATA
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import onnx
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec
+from silhouette_seg.vision.geometry import Size
+from training.data.dataset import read_backgrounds, read_portraits
+from training.evaluation.faces import by_detector, measure_faces, summary_table
+from training.evaluation.masks import by_model, evaluate, table
+from training.evaluation.onnx_model import open_onnx
+from training.export.model_card import write_card
+from training.export.parity import verify
+from training.export.triton_config import write_configs
+from training.models import build_model, deploy_form, extra_input
+from training.models.checkpoint import read_average
+from training.models.deployed import deployed
+from training.models.face_detector import STRIDE, FaceDetector
+from training.recipe import Recipe, read_recipe
+
+OPSET = 18
+MAX_BATCH = 16
+WEIGHTS = Path("training/weights")
+KERNEL_AXES = 4
+
+Summaries = dict[str, dict[str, float]]
+"""Figures by source, or for faces by domain."""
+
+LICENCE = (
+    "Weights Apache-2.0 as far as they are ours to license; trained on photographs whose owners "
+    "have not been asked (see CARD.md): for research and internal evaluation until cleared."
+)
+
+
+def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
+    """Writes the deployed graph with a dynamic batch axis; one file, weights inside."""
+    # an example batch of one would freeze the batch axis
+    example = [torch.zeros((2, *size_hw, 3), dtype=torch.uint8)]
+    extra = extra_input(model)
+    if extra == "prior":
+        example.append(torch.zeros((2, *size_hw), dtype=torch.uint8))
+    elif extra == "domain":
+        example.append(torch.tensor([0, 3]))
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.onnx.export(
+        deployed(model),
+        tuple(example),
+        input_names=["image", extra] if extra else ["image"],
+        output_names=[output_spec(model, size_hw).name],
+        dynamic_shapes=[{0: batch} for _ in example],
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None, "the exporter returns a program when asked for dynamo"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    exported = program.model_proto
+    # file paths and source lines of the exporting machine have no place in a published file
+    del exported.metadata_props[:]
+    for node in exported.graph.node:
+        node.ClearField("doc_string")
+        del node.metadata_props[:]
+    onnx.save(exported, str(file))
+
+
+def read_weights(recipe: Recipe, *checkpoints: Path) -> nn.Module:
+    """The averaged weights of a checkpoint, or the mean of several, in evaluation mode.
+
+    Source of the mean: Wortsman et al., "Robust fine-tuning of zero-shot models" (CVPR 2022).
+    """
+    model = build_model(recipe.model, recipe.options)
+    states = [read_average(checkpoint) for checkpoint in checkpoints]
+    mean = {
+        name: sum(state[name] for state in states) / len(states)
+        if value.is_floating_point()
+        else value
+        for name, value in states[0].items()
+    }
+    model.load_state_dict(mean)
+    return model.eval()
+
+
+def save_weights(model: nn.Module, file: Path) -> None:
+    """The weights as training takes them to begin with; kernels in half precision."""
+    kept = {
+        name: value.half() if value.ndim == KERNEL_AXES else value
+        for name, value in model.state_dict().items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"average": kept}, file)
+
+
+def input_specs(model: nn.Module, size_hw: Size) -> tuple[TensorSpec, ...]:
+    image = TensorSpec(name="image", dtype="uint8", shape=(-1, *size_hw, 3))
+    match extra_input(model):
+        case "prior":
+            return image, TensorSpec(name="prior", dtype="uint8", shape=(-1, *size_hw))
+        case "domain":
+            return image, TensorSpec(name="domain", dtype="int64", shape=(-1,))
+    return (image,)
+
+
+def output_spec(model: nn.Module, size_hw: Size) -> TensorSpec:
+    if isinstance(model, FaceDetector):
+        cells = size_hw[0] // STRIDE * (size_hw[1] // STRIDE)
+        return TensorSpec(name="faces", dtype="float32", shape=(-1, cells, 5))
+    return TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw))
+
+
+def measure(
+    model: nn.Module, file: Path, recipe: Recipe, size_hw: Size, data: Path
+) -> tuple[Summaries, Table]:
+    """The exported file on the validation split."""
+    predict, portraits = open_onnx(file), read_portraits(data, "val")
+    if isinstance(model, FaceDetector):
+        find = by_detector(predict, size_hw=size_hw, resize=recipe.resize)
+        report = measure_faces(find, portraits, read_backgrounds(data, "val"))
+        return report.figures(), summary_table({recipe.name: report})
+    extras = [tensor.name for tensor in input_specs(model, size_hw)[1:]]
+    segment = by_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
+    summaries = evaluate(segment, portraits)
+    return summaries, table(summaries)
+
+
+def make_spec(
+    recipe: Recipe,
+    inputs: tuple[TensorSpec, ...],
+    output: TensorSpec,
+    file: Path,
+    summaries: Summaries,
+) -> ModelSpec:
+    """The contract of an exported file; metrics to a hundredth of the last digit shown."""
+    size_hw = inputs[0].shape[1], inputs[0].shape[2]
+    return ModelSpec(
+        name=recipe.model,
+        inputs=inputs,
+        output=output,
+        size_hw=size_hw,
+        resize=recipe.resize,
+        max_batch=MAX_BATCH,
+        precision="float32",
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        run=recipe.name,
+        metrics={
+            source: {name: round(value, 4) for name, value in row.items()}
+            for source, row in summaries.items()
+        },
+        licence=LICENCE,
+    )
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="the folder of a training run")],
+    recipe: Annotated[Path, typer.Option(help="the recipe it ran")],
+    data: Annotated[Path, typer.Option(help="the data pack, for measuring")],
+    repository: Annotated[Path, typer.Option()] = Path("model_repository"),
+    weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS,
+    size: Annotated[str, typer.Option(help="HxW; default: the last phase's")] = "",
+    mean_with: Annotated[
+        list[Path] | None, typer.Option(help="checkpoints of earlier runs, for the mean of all")
+    ] = None,
+) -> None:
+    """Exports, verifies against torch and measures; nothing is replaced if one of them fails."""
+    numbers = read_recipe(recipe)
+    size_hw = parse_size(size) if size else numbers.phases[-1].size_hw
+    model = read_weights(numbers, run / "last.pt", *(mean_with or []))
+    folder = repository / numbers.model
+    candidate = folder / "1" / "candidate.onnx"
+    try:
+        export_onnx(deploy_form(model), size_hw, candidate)
+        verify(model, candidate, size_hw)
+        summaries, shown = measure(model, candidate, numbers, size_hw, data)
+        inputs, output = input_specs(model, size_hw), output_spec(model, size_hw)
+        spec = make_spec(numbers, inputs, output, candidate, summaries)
+        candidate.replace(spec.model_file(repository))
+    finally:
+        candidate.unlink(missing_ok=True)
+    save_weights(model, weights / f"{numbers.model}.pt")
+    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    write_configs(spec, folder)
+    write_card(spec, folder, run / "curve.png")
+    Console(width=140).print(shown)
+
+
+def parse_size(text: str) -> Size:
+    """ "192x160" to (192, 160); raises ValueError."""
+    height, width = (int(side) for side in text.split("x"))
+    return height, width
+
+
+if __name__ == "__main__":
+    typer.run(main)

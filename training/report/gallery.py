@@ -1,0 +1,307 @@
+"""Shows photos as the service cuts them out, for people to look at: sheets by distance domain.
+
+    python -m training.report.gallery --data DATA
+
+Beside photos of the data pack's val split there are skimage's, which need no pack. The sheets hold
+the pack's photos and so go where git does not look.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from skimage import data as bundled
+
+from silhouette_seg.engine import open_engine
+from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.pipeline.options import (
+    PHOTO_DEFAULTS,
+    Background,
+    Blur,
+    Colour,
+    Output,
+    Refinement,
+    RenderOptions,
+)
+from silhouette_seg.pipeline.registry import load_registry
+from silhouette_seg.pipeline.rendering import render_image
+from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.vision.codec.decode import Frame, decode
+from silhouette_seg.vision.codec.encode import encode
+from silhouette_seg.vision.codec.header import ImageFormat, read_header
+from silhouette_seg.vision.geometry import Size, resize
+from silhouette_seg.vision.mask.quality import bounding_box
+from training.data.dataset import Portrait, read_portraits
+
+HEIGHT = 300
+"""Pixels of every photo of a sheet."""
+CROP = 240
+"""Sides of a crop, which is not scaled: pixel for pixel."""
+GAP = 6
+STRIP = 22
+"""Height of a line of text."""
+PAPER = 245
+JPEG_QUALITY = 92
+BUNDLED = "skimage"
+"""The sheet of photos that need no pack."""
+
+WHITE, MAGENTA = Colour((255, 255, 255)), Colour((255, 0, 255))
+
+Image = NDArray[np.uint8]
+"""RGB, uint8 [h,w,3]."""
+
+
+def _on(background: Background, look: RenderOptions = PHOTO_DEFAULTS) -> RenderOptions:
+    return replace(look, output=Output.COMPOSITE, background=background)
+
+
+LOOKS: dict[str, RenderOptions] = {
+    "mask": PHOTO_DEFAULTS,
+    "cut-out on white": _on(WHITE),
+    "cut-out on magenta": _on(MAGENTA),
+    "blurred background": _on(Blur(3.0)),
+}
+MODEL_ALONE = replace(PHOTO_DEFAULTS, refine=Refinement.NONE, decontaminate=False)
+EDGES: dict[str, RenderOptions] = {
+    "the model alone": _on(MAGENTA, MODEL_ALONE),
+    "refine": _on(MAGENTA, replace(MODEL_ALONE, refine=Refinement.GUIDED)),
+    "decontaminate": _on(MAGENTA, replace(MODEL_ALONE, decontaminate=True)),
+    "both": _on(MAGENTA, replace(MODEL_ALONE, refine=Refinement.GUIDED, decontaminate=True)),
+}
+"""On the colour in which what is left of the old background is seen best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An image file, and the sheet that it is shown on."""
+
+    name: str
+    sheet: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Of a sheet: all its pictures are of one height; `caption` is written below."""
+
+    sheet: str
+    caption: str
+    pictures: dict[str, Image]
+
+
+def main(
+    data: Annotated[Path | None, typer.Option(help="the data pack")] = None,
+    repository: Annotated[Path, typer.Option()] = Path("model_repository"),
+    out: Annotated[Path, typer.Option(help="not for git")] = Path("build/gallery/photos"),
+    each: Annotated[int, typer.Option(min=1, help="photos of a domain")] = 3,
+    seed: Annotated[int, typer.Option(help="of the choice of photos")] = 0,
+) -> None:
+    """Writes a JPEG for every sheet, and one of crops of the edge."""
+    photos = bundled_photos()
+    if data is None or not (data / "people" / "index.csv").exists():
+        print("photos of the data pack are left out: --data names no folder with people/index.csv")
+    else:
+        photos += pack_photos(choose(read_portraits(data, "val"), each, seed))
+    out.mkdir(parents=True, exist_ok=True)
+    for name, rows in by_sheet(asyncio.run(show(photos, repository))).items():
+        file = out / f"{name}.jpg"
+        file.write_bytes(jpeg(sheet(rows)))
+        print(f"{file}: {', '.join(row.caption.split()[0] for row in rows)}")
+
+
+def bundled_photos() -> list[Photo]:
+    """In colour and in grey."""
+    pixels = {"astronaut": bundled.astronaut(), "camera": bundled.camera()}  # type: ignore[no-untyped-call]
+    return [
+        Photo(name, BUNDLED, encode(np.asarray(image, np.uint8), ImageFormat.PNG))
+        for name, image in pixels.items()
+    ]
+
+
+def choose(portraits: Sequence[Portrait], each: int, seed: int) -> list[Portrait]:
+    """So many of every domain by the reference's faces, of as many sources as there are."""
+    chosen: list[Portrait] = []
+    for domain in Domain:
+        near = [portrait for portrait in portraits if portrait.domain is domain]
+        order = np.random.default_rng([seed, domain]).permutation(len(near))
+        chosen += _by_turns([near[place] for place in order])[:each]
+    return chosen
+
+
+def _by_turns(portraits: Sequence[Portrait]) -> list[Portrait]:
+    """The first of every source, then the second of every source, and so on."""
+    seen: Counter[str] = Counter()
+    turns: list[tuple[int, Portrait]] = []
+    for portrait in portraits:
+        turns.append((seen[portrait.source], portrait))
+        seen[portrait.source] += 1
+    return [portrait for _, portrait in sorted(turns, key=lambda turn: turn[0])]
+
+
+def pack_photos(portraits: Sequence[Portrait]) -> list[Photo]:
+    return [
+        Photo(portrait.id, portrait.domain.label, portrait.image.read_bytes())
+        for portrait in portraits
+    ]
+
+
+async def show(photos: Sequence[Photo], repository: Path) -> list[Row]:
+    """Two rows of each photo, by what the service takes for a photo where nobody chooses."""
+    workers = ThreadPool(1)
+    registry = load_registry(
+        repository, None, workers, lambda spec: open_engine("onnx", spec, repository)
+    )
+    seen = track(photos, "photos", console=Console(stderr=True), transient=True)
+    try:
+        segmenter = registry.get()
+        return [row for photo in seen for row in await segmenter.run(RowTask(photo, segmenter))]
+    finally:
+        await registry.close()
+        workers.close()
+
+
+@dataclass(frozen=True, slots=True)
+class RowTask:
+    """The frame task of a photo: its row of whole images, and its row of edges."""
+
+    photo: Photo
+    segmenter: Segmenter
+
+    def decode(self, min_size: Size) -> Frame:
+        """Decodes the photo at its full size."""
+        return decode(self.photo.data, read_header(self.photo.data))
+
+    def render(self, frame: Frame, matte: Matte) -> tuple[Row, Row]:
+        """Renders every look of `LOOKS`, and the edges of `EDGES`."""
+        caption = f"{self.photo.name}  {_words(frame, matte, self.segmenter)}"
+        window = edge_window(matte.alpha, CROP)
+        whole = {name: _scaled(_drawn(look, frame, matte)) for name, look in LOOKS.items()}
+        edges = {name: _drawn(look, frame, matte)[window] for name, look in EDGES.items()}
+        sheet = self.photo.sheet
+        return (
+            Row(sheet, caption, {"photo": _scaled(frame.rgb)} | whole),
+            Row(f"{sheet}_edges", caption, {"photo": frame.rgb[window]} | edges),
+        )
+
+
+def _words(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
+    """What the service says of the photo beside its picture."""
+    height, width = frame.photo_hw
+    told, routed = found.quality, found.decision
+    domain = f"as {routed.domain.label}, " if routed else ""
+    face = f"face {100 * routed.face.ratio:.1f} %, " if routed and routed.face else ""
+    return (
+        f"{width}x{height}  {segmenter.spec.name} {domain}{face}"
+        f"coverage {100 * told.coverage:.0f} %, pieces {told.islands}, "
+        f"confidence {100 * told.confidence:.0f} %"
+    )
+
+
+def _drawn(look: RenderOptions, frame: Frame, found: Matte) -> Image:
+    """Of the photo's own size."""
+    image = render_image(look, replace(frame, rgb=frame.rgb.copy()), None, found).image
+    return image if image.ndim == 3 else np.dstack([image] * 3)
+
+
+def _scaled(image: Image) -> Image:
+    height, width = image.shape[:2]
+    return resize(image, (HEIGHT, max(1, round(width * HEIGHT / height))))
+
+
+def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:
+    """Where the upper half of the person has most pixels that are neither person nor not: hair.
+
+    For alpha uint8 [H,W]; the middle of the photo where all is decided. A photo that is smaller
+    than the side is taken whole.
+    """
+    height, width = alpha.shape
+    unsure = ((alpha > 12) & (alpha < 243)).astype(np.float32)
+    if box := bounding_box(alpha):
+        unsure[box.top + box.height // 2 :] = 0
+    rows, columns = min(side, height), min(side, width)
+    sums = cv2.boxFilter(
+        unsure, cv2.CV_32F, (columns, rows), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
+    # The filter's middle is half a window in: only windows that lie within the photo.
+    inside = sums[rows // 2 : rows // 2 + height - rows + 1]
+    inside = inside[:, columns // 2 : columns // 2 + width - columns + 1]
+    # Where several see the same, the middle one.
+    best = np.argwhere(inside >= inside.max() - 0.5)
+    top, left = (round(at) for at in best.mean(axis=0).tolist())
+    return slice(top, top + rows), slice(left, left + columns)
+
+
+def by_sheet(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    sheets: dict[str, list[Row]] = {}
+    for row in rows:
+        sheets.setdefault(row.sheet, []).append(row)
+    return sheets
+
+
+def sheet(rows: Sequence[Row]) -> Image:
+    """The rows below one another."""
+    painted = [_with_caption(_side_by_side(row.pictures), row.caption) for row in rows]
+    width = max(row.shape[1] for row in painted)
+    return np.vstack([_widened(row, width) for row in painted])
+
+
+def _side_by_side(pictures: Mapping[str, Image]) -> Image:
+    cells = list(_cells(pictures))
+    return np.hstack(cells[:-1])
+
+
+def _cells(pictures: Mapping[str, Image]) -> Iterator[Image]:
+    """Each picture below its name, and a gap after it."""
+    for name, picture in pictures.items():
+        cell = np.vstack([_text(name, picture.shape[1]), picture])
+        yield cell
+        yield _paper(cell.shape[0], GAP)
+
+
+def _with_caption(row: Image, caption: str) -> Image:
+    """Is as wide as the words need."""
+    width = max(row.shape[1], _text_width(caption))
+    words = _text(caption, width)
+    return np.vstack([_widened(row, width), words, _paper(2 * GAP, width)])
+
+
+def _widened(image: Image, width: int) -> Image:
+    return np.hstack([image, _paper(image.shape[0], width - image.shape[1])])
+
+
+def _paper(height: int, width: int) -> Image:
+    return np.full((height, width, 3), PAPER, np.uint8)
+
+
+def _text_width(words: str) -> int:
+    (width, _), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    return width + 2 * GAP
+
+
+def _text(words: str, width: int) -> Image:
+    """A line of ASCII."""
+    line = _paper(STRIP, width)
+    at = GAP, STRIP - 7
+    cv2.putText(line, words, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 1, cv2.LINE_AA)
+    return line
+
+
+def jpeg(image: Image) -> bytes:
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    written, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    assert written
+    return file.tobytes()
+
+
+if __name__ == "__main__":
+    typer.run(main)
