@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from silhouette_seg.api.openapi import HEADERS, error_kinds
+from silhouette_seg.api.openapi import RESPONSE_HEADERS, error_classes
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, PREFIX, Settings
@@ -61,7 +61,7 @@ def test_no_other_setting_is_named(document):
 
 def test_error_table_is_the_error_tree():
     said = [(quoted(code)[0], int(status), again) for code, status, again, _ in rows(API, "`code`")]
-    kinds = {kind.code: kind for kind in error_kinds()}
+    kinds = {kind.code: kind for kind in error_classes()}
     assert sorted(said) == sorted(
         (code, kind.status, "yes" if kind.retryable else "no") for code, kind in kinds.items()
     )
@@ -93,7 +93,7 @@ def test_close_codes_are_those_of_the_wire():
 
 def test_header_table_is_what_openapi_says():
     said = [name for names, _ in rows(API, "header") for name in quoted(names)]
-    assert sorted(said) == sorted(HEADERS)
+    assert sorted(said) == sorted(RESPONSE_HEADERS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

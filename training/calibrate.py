@@ -21,16 +21,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from silhouette_seg.pipeline.faces import Domain, domain_of, dominant
+from silhouette_seg.pipeline.faces import Domain, domain_of, dominant_face
 from silhouette_seg.spec import ModelSpec, ModelTask
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import fit, inside, shrink
+from silhouette_seg.vision.geometry import fit, inside, resize
 from silhouette_seg.vision.mask.quality import (
     MaskQuality,
     boundary_band,
     is_person,
+    measure_quality,
     person_pixels,
-    quality,
 )
 from training.data.dataset import Portrait, read_backgrounds, read_frame, read_portraits
 from training.evaluation.faces import BACKGROUND, Find, by_detector
@@ -83,21 +83,21 @@ def look(
     looks = []
     for path, portrait in track(photos, "trust", console=Console(stderr=True), transient=True):
         frame = read_frame(path, at_least=at_least)
-        face = dominant(find(frame.rgb)) if find else None
+        face = dominant_face(find(frame.rgb)) if find else None
         domain = domain_of(face.ratio if face else 0.0)
         truth = portrait.truth() if portrait else None
         group = portrait.domain.label if portrait else BACKGROUND
         for name, draw in draws.items():
             alpha = draw(frame, domain)
             right, iou = (None, 0.0) if truth is None else compare(alpha, truth)
-            looks.append(Look(name, group, quality(alpha), right, iou))
+            looks.append(Look(name, group, measure_quality(alpha), right, iou))
     return looks
 
 
 def compare(alpha: Alpha, truth: Alpha) -> tuple[float | None, float]:
     """`Look.right` and `Look.iou`; the reference uint8 [H,W] is reduced to the mask's size."""
     person = person_pixels(alpha)
-    there = person_pixels(shrink(truth, (alpha.shape[0], alpha.shape[1])))
+    there = person_pixels(resize(truth, (alpha.shape[0], alpha.shape[1])))
     band = boundary_band(person) > 0
     right = float((person == there)[band].mean()) if band.any() else None
     both, either = (int(np.count_nonzero(each)) for each in (person & there, person | there))
@@ -121,7 +121,9 @@ def _open(spec: ModelSpec, repository: Path) -> Draw:
 
 def line_through(looks: Sequence[Look]) -> tuple[float, float]:
     """Height at 0 and slope of the line from `decided` to `right`, by least squares."""
-    known = [(each.quality.decided, each.right) for each in looks if each.right is not None]
+    known = [
+        (each.quality.boundary_certainty, each.right) for each in looks if each.right is not None
+    ]
     decided, right = np.array(known).T
     slope, height = np.polyfit(decided, right, 1)
     return float(height), float(slope)

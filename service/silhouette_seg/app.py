@@ -18,48 +18,50 @@ from silhouette_seg.api import (
     webrtc,
 )
 from silhouette_seg.api.gateway import require_key
-from silhouette_seg.api.middleware.request_log import Cors, Exchange
-from silhouette_seg.api.middleware.security_headers import SafeHeaders
+from silhouette_seg.api.middleware.cors import ProblemCORSMiddleware
+from silhouette_seg.api.middleware.request_log import RequestLogMiddleware
+from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddleware
+from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import routes as removebg
-from silhouette_seg.assembly import create_gateway, version
+from silhouette_seg.assembly import build_gateway, version
 from silhouette_seg.lifecycle import lifespan
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import Telemetry, open_tracing
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Loads the models and builds the application; `app.state.parts` holds its parts.
+    """Loads the models and builds the application, with its gateway in `app.state.gateway`.
 
-    Raises the errors of `create_gateway`. The parts close when the application stops.
+    Raises the errors of `build_gateway`. The application closes its gateway when it stops.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
-    parts = create_gateway(settings, telemetry)
+    gateway = build_gateway(settings, telemetry)
     telemetry.set_version(version())
-    telemetry.track_ready(lambda: parts.works and not parts.streams.draining.is_set())
+    telemetry.track_ready(lambda: gateway.is_healthy and not gateway.streams.draining.is_set())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
         version=version(),
         docs_url=None,  # `page` serves the documentation, without scripts of other hosts
         redoc_url=None,
-        lifespan=partial(lifespan, parts=parts, drain_timeout_s=settings.drain_timeout_s),
+        lifespan=partial(lifespan, gateway=gateway, drain_timeout_s=settings.drain_timeout_s),
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    app.state.parts = parts
-    problem_details.install(app)
-    _add_middleware(app, settings.cors_origins, parts.telemetry)
+    app.state.gateway = gateway
+    problem_details.add_exception_handlers(app)
+    _add_middleware(app, settings.cors_origins, gateway.telemetry)
     _add_routes(app)
     return app
 
 
 def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Telemetry) -> None:
     """Adds the middleware from the innermost to the outermost."""
-    app.add_middleware(problem_details.Unexpected)
+    app.add_middleware(UnhandledErrorMiddleware)
     if cors_origins:
         app.add_middleware(
-            Cors,
+            ProblemCORSMiddleware,
             allow_origins=cors_origins,
             allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
             allow_headers=("*",),
@@ -70,8 +72,8 @@ def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Tele
                 "Location",
             ),
         )
-    app.add_middleware(Exchange, telemetry=telemetry)
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(RequestLogMiddleware, telemetry=telemetry)
+    app.add_middleware(SecurityHeadersMiddleware)
 
 
 def _add_routes(app: FastAPI) -> None:

@@ -6,19 +6,20 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
+from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import PhotoQueue
 from silhouette_seg.admission.request_limit import RequestLimiter
 from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
-from silhouette_seg.api.gateway import Parts, Timeouts
-from silhouette_seg.api.request.uploads import BatchLimits, BodyBudget, IntakeLimits
+from silhouette_seg.api.gateway import Gateway, Timeouts
+from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine import INFERENCE_SERVERS, open_engine, open_inference_server
 from silhouette_seg.engine.base import DEVICES, Engine, InferenceServer, TritonConfig, is_degraded
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.instrumented import InstrumentedEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.registry import Catalog, open_catalog
+from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
 from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.settings import Settings
@@ -54,7 +55,7 @@ def version() -> str:
 class LoadedModels:
     """The registry of models, with the thread pool and the engines behind it."""
 
-    catalog: Catalog
+    registry: ModelRegistry
     pool: ThreadPool
     """Threads for decoding, rendering, and the work around the engine."""
     threads: int
@@ -68,11 +69,11 @@ class LoadedModels:
 def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
     """Loads the models into this process, or creates clients of the inference server.
 
-    Raises the errors of `open_catalog`.
+    Raises the errors of `load_registry`.
     """
     threads = settings.workers or available_cpus()
     pool = ThreadPool(threads)
-    remote = create_remote(settings, threads) if settings.engine in INFERENCE_SERVERS else None
+    remote = build_remote(settings, threads) if settings.engine in INFERENCE_SERVERS else None
     checked: list[HealthCheckedEngine] = []
 
     def load(spec: ModelSpec) -> Engine:
@@ -89,11 +90,11 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
         engines.track_model(name, spec.sha256, lambda: watched.provider)
         return watched
 
-    catalog = open_catalog(settings.model_repository, settings.models, pool, load)
-    return LoadedModels(catalog, pool, threads, remote, tuple(checked))
+    registry = load_registry(settings.model_repository, settings.models, pool, load)
+    return LoadedModels(registry, pool, threads, remote, tuple(checked))
 
 
-def create_remote(settings: Settings, workers: int) -> InferenceServer:
+def build_remote(settings: Settings, workers: int) -> InferenceServer:
     """Creates the client of the inference server, which forms the batches itself."""
     assert settings.triton_url is not None  # Settings requires it with this engine
     config = TritonConfig(
@@ -107,15 +108,15 @@ def create_remote(settings: Settings, workers: int) -> InferenceServer:
     return open_inference_server(settings.engine, config)
 
 
-def create_gateway(settings: Settings, telemetry: Telemetry) -> Parts:
+def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     """Builds the running service from its settings.
 
-    Raises the errors of `open_catalog`, and ValueError for a malformed ICE server.
+    Raises the errors of `load_registry`, and ValueError for a malformed ICE server.
     """
     models = load_models(settings, telemetry)
     requests = RequestLimiter(max_requests=MAX_REQUESTS)
     telemetry.requests_in_flight.set_function(lambda: requests.count)
-    photo_queue = create_photo_queue(settings, models.threads)
+    photo_queue = build_photo_queue(settings, models.threads)
     telemetry.line.watch(photo_queue)
     max_streams = settings.max_streams_for(models.threads)
     streams = StreamLimiter(
@@ -127,22 +128,22 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Parts:
         side=settings.max_side,
         aspect=settings.max_aspect,
     )
-    return Parts(
+    return Gateway(
         version=version(),
-        catalog=models.catalog,
+        registry=models.registry,
         remote=models.remote,
         engines=models.engines,
-        photo_pool=models.pool,
-        stream_pool=ThreadPool(models.threads),
+        workers=models.pool,
+        stream_workers=ThreadPool(models.threads),
         requests=requests,
         streams=streams,
-        peers=Peers(webrtc_terms(settings), streams, telemetry),
+        webrtc=Peers(webrtc_terms(settings), streams, telemetry),
         photo_queue=photo_queue,
-        bodies=BodyBudget(MAX_BODIES_IN_MEMORY * settings.max_body_bytes),
+        body_memory=BodyMemoryBudget(MAX_BODIES_IN_MEMORY * settings.max_body_bytes),
         telemetry=telemetry,
         keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
         image_limits=image_limits,
-        intake_limits=IntakeLimits(settings.max_body_bytes, settings.read_timeout_s),
+        upload_limits=UploadLimits(settings.max_body_bytes, settings.read_timeout_s),
         batch_limits=batch_limits(settings, models.threads),
         timeouts=Timeouts(settings.request_timeout_s, settings.queue_timeout_s),
         stream_limits=StreamLimits(
@@ -152,11 +153,11 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Parts:
             frame_timeout_s=settings.request_timeout_s,
         ),
         frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
-        origins=settings.cors_origins,
+        allowed_origins=settings.cors_origins,
     )
 
 
-def create_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
+def build_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
     """Creates the queue of photos. Frames of streams do not pass through it."""
     return PhotoQueue(
         max_running=settings.photos_at_once_for(workers),

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
-from silhouette_seg.api.gateway import Parts
+from silhouette_seg.api.gateway import Gateway
 from silhouette_seg.engine.base import InferenceServer
 from silhouette_seg.errors import EngineFailed, ServiceError, Unavailable
 from silhouette_seg.telemetry import monitor_loop_lag
@@ -19,34 +19,36 @@ WARM_UP_RETRY_S = 1.0
 """Interval between warm-up attempts while a remote inference server is unavailable, in seconds."""
 
 
-async def drain(parts: Parts, timeout_s: float) -> None:
+async def drain(gateway: Gateway, timeout_s: float) -> None:
     """Rejects new work, ends streams, waits for running work, then fails the rest."""
-    parts.requests.start_draining()
-    parts.streams.start_draining()
+    gateway.requests.start_draining()
+    gateway.streams.start_draining()
     try:
         async with asyncio.timeout(timeout_s):
-            await parts.requests.wait_idle()
-            await parts.streams.wait_idle()
+            await gateway.requests.wait_idle()
+            await gateway.streams.wait_idle()
     except TimeoutError:
-        unfinished = parts.requests.count, parts.streams.count
+        unfinished = gateway.requests.count, gateway.streams.count
         log.warning("%d requests and %d streams did not finish in time", *unfinished)
-    await parts.catalog.close()
+    await gateway.registry.close()
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI, *, parts: Parts, drain_timeout_s: float) -> AsyncIterator[None]:
-    """Starts the background tasks; on exit drains the service and closes its parts.
+async def lifespan(
+    app: FastAPI, *, gateway: Gateway, drain_timeout_s: float
+) -> AsyncIterator[None]:
+    """Starts the background tasks; on exit drains the service and closes the gateway.
 
     Raises EngineFailed if a remote inference server holds other models.
     """
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(asyncio.to_thread, parts.telemetry.tracing.close)
-        stack.callback(parts.photo_pool.close)
-        stack.callback(parts.stream_pool.close)
-        stack.push_async_callback(drain, parts, drain_timeout_s)
-        if parts.remote is not None:
-            await _check_remote(parts.remote)
-        for task in (_warm_up(parts), monitor_loop_lag(parts.telemetry.observe_loop_lag)):
+        stack.push_async_callback(asyncio.to_thread, gateway.telemetry.tracing.close)
+        stack.callback(gateway.workers.close)
+        stack.callback(gateway.stream_workers.close)
+        stack.push_async_callback(drain, gateway, drain_timeout_s)
+        if gateway.remote is not None:
+            await _check_remote(gateway.remote)
+        for task in (_warm_up(gateway), monitor_loop_lag(gateway.telemetry.observe_loop_lag)):
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         yield
 
@@ -62,32 +64,32 @@ async def _check_remote(remote: InferenceServer) -> None:
         log.warning("inference server unavailable: %s (%r)", error.detail, error.__cause__)
 
 
-async def _warm_up(parts: Parts) -> None:
+async def _warm_up(gateway: Gateway) -> None:
     """Warms up every model in the background, so that `/livez` and `/readyz` always answer.
 
     A remote inference server may start or recover later: its models are tried until they work.
     """
     last_warning = ""
-    while not parts.catalog.ready:
+    while not gateway.registry.ready:
         try:
-            await parts.catalog.warm_up()
+            await gateway.registry.warm_up()
         except ServiceError as error:
-            if parts.remote is None:
-                _mark_warm_up_failed(parts)
+            if gateway.remote is None:
+                _mark_warm_up_failed(gateway)
                 return
             if last_warning != error.detail:
                 log.warning("not ready: %s (%r)", error.detail, error.__cause__)
                 last_warning = error.detail
             await asyncio.sleep(WARM_UP_RETRY_S)
         except Exception:
-            _mark_warm_up_failed(parts)
+            _mark_warm_up_failed(gateway)
             return
-    log.info("ready: %s", ", ".join(parts.catalog.names))
-    await parts.peers.warm_up()
+    log.info("ready: %s", ", ".join(gateway.registry.names))
+    await gateway.webrtc.warm_up()
 
 
-def _mark_warm_up_failed(parts: Parts) -> None:
-    parts.warm_up_failed = True
+def _mark_warm_up_failed(gateway: Gateway) -> None:
+    gateway.warm_up_failed = True
     log.exception("a model failed its warm-up; the service does not become ready")
 
 

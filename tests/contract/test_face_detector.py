@@ -146,6 +146,6 @@ class TestServed:
 
     def test_routing_reads_what_it_gives(self, exported):
         (row,) = open_onnx(exported)({"image": scenes(SIZE, count=1)})
-        faces = find_faces(row, place((128, 192), SIZE, ResizeRule.LETTERBOX), confident=0.0)
+        faces = find_faces(row, place((128, 192), SIZE, ResizeRule.LETTERBOX), min_score=0.0)
         assert faces
         assert all(0 < face.ratio <= 1 for face in faces)

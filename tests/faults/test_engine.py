@@ -98,7 +98,7 @@ async def test_a_dead_engine_is_told_until_it_works(
 async def test_a_dead_engine_of_a_service_that_stops_is_no_news(service, engine):
     engine.persistent_error = EngineFailed("It fell over.")
     await fail(service, FAILURE_THRESHOLD)
-    await drain(service.parts, PATIENCE_S)
+    await drain(service.gateway, PATIENCE_S)
     refusal(await service.client.get("/readyz"), 503, "draining")
 
 

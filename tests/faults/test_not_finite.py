@@ -17,7 +17,7 @@ from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.engine.health import FAILURE_THRESHOLD, HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.faces import find_faces, route
+from silhouette_seg.pipeline.faces import decide_domain, find_faces
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.geometry import place
 from tests.faults.metrics import Metrics
@@ -160,4 +160,6 @@ def test_any_numbers_make_faces_in_the_photo_or_none(rows):
     for face in find_faces(output, placement):
         assert 0 <= face.top < face.top + face.height <= 1 + 1e-9
         assert 0 <= face.left < face.left + face.width <= 1 + 1e-9
-    assert 0 <= route(output, placement).ratio <= 1
+    ratio = decide_domain(output, placement).face_ratio
+    assert ratio is not None
+    assert 0 <= ratio <= 1

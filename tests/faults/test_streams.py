@@ -101,11 +101,11 @@ def calling(settings_with, gated, monkeypatch):
     async def call(**settings: object) -> AsyncIterator[tuple[InProcess, Client]]:
         terms = {"engine": "gated", "webrtc_hosts": ("127.0.0.1",)} | settings
         async with in_process(settings_with(**terms)) as service:
-            await service.parts.peers.warm_up()
+            await service.gateway.webrtc.warm_up()
             async with Client(service.client) as client:
                 await client.sees(1)
                 yield service, client
-            await until(lambda: service.parts.streams.count == 0)
+            await until(lambda: service.gateway.streams.count == 0)
 
     return call
 
@@ -142,7 +142,7 @@ class TestWebRTC:
         caplog.set_level("INFO", "silhouette_seg.streaming")
         async with calling() as (service, client):
             gated[0].fail_next(ZeroDivisionError("secret of the engine"))
-            await until(lambda: service.parts.streams.count == 0)
+            await until(lambda: service.gateway.streams.count == 0)
             metrics = Metrics(service.client)
             assert await metrics.engine_failures("internal") == 1
             assert await metrics.value("silhouette_streams", transport="webrtc") == 0
@@ -174,7 +174,7 @@ async def test_a_peer_that_does_not_read_holds_up_nobody_else(settings_with, mon
                     await reader.send(frame(seq, make_png(np.zeros((48, 64, 3), np.uint8))))
                     header, _ = unpack(await reader.recv())
                     assert (header.kind, header.seq) == (Kind.RESULT, seq)
-                await asyncio.to_thread(service.wait, lambda: service.parts.streams.count == 1)
+                await asyncio.to_thread(service.wait, lambda: service.gateway.streams.count == 1)
                 async with httpx.AsyncClient(
                     base_url=service.url, timeout=PATIENCE_S, verify=False
                 ) as http:

@@ -41,5 +41,5 @@ def inside(settings_with) -> Iterator[Inside]:
         stack = AsyncExitStack()
         service = runner.run(stack.enter_async_context(in_process(settings_with())))
         yield Inside(service, runner.run)
-        left_nothing(service.parts)
+        left_nothing(service.gateway)
         runner.run(stack.aclose())

@@ -26,7 +26,7 @@ def sound(answer: httpx.Response) -> int:
     return answer.status_code
 
 
-def left_nothing(parts) -> None:
+def left_nothing(gateway) -> None:
     """No permit and no byte stays behind."""
-    assert parts.requests.count == 0
-    assert parts.bodies.held == 0
+    assert gateway.requests.count == 0
+    assert gateway.body_memory.reserved == 0

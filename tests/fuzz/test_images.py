@@ -27,8 +27,8 @@ async def test_damaged_image_is_answered_as_it_should_be(settings_with, mutation
                 document = problem(answer)
                 assert answer.status_code in (400, 415, 422), (name, document)
                 outcomes[document["code"]] += 1
-        assert service.parts.requests.count == 0
-        assert service.parts.bodies.held == 0
+        assert service.gateway.requests.count == 0
+        assert service.gateway.body_memory.reserved == 0
         picture(await service.segment(make_png(quadrants())))
     # A fuzz that only ever sees one branch tests nothing.
     assert outcomes["ok"] > mutations / 20, json.dumps(outcomes)

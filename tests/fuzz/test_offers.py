@@ -88,7 +88,7 @@ async def begun(service, text: str | bytes) -> int:
 async def test_a_hostile_offer_is_answered_or_refused(settings_with, text):
     async with in_process(settings_with(webrtc_hosts=("127.0.0.1",))) as service:
         assert await begun(service, text) in (201, 413, 422)
-        await until(lambda: service.parts.streams.count == 0)
+        await until(lambda: service.gateway.streams.count == 0)
 
 
 async def test_damaged_offers_are_answered_or_refused(settings_with, mutations):
@@ -99,7 +99,7 @@ async def test_damaged_offers_are_answered_or_refused(settings_with, mutations):
         for start in range(0, count, AT_ONCE):
             some = range(start, start + AT_ONCE)
             codes += await asyncio.gather(*(begun(service, damaged(WHOLE, n)) for n in some))
-        await until(lambda: service.parts.streams.count == 0)
+        await until(lambda: service.gateway.streams.count == 0)
     assert {201, 422} <= set(codes) <= {201, 422}
 
 

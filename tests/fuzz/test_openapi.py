@@ -98,5 +98,5 @@ def test_every_answer_is_described(server, operation, mode, mutations):
     ask()
     assert seen
     assert server.thread.is_alive()
-    server.wait(lambda: server.parts.requests.count == 0)
-    left_nothing(server.parts)
+    server.wait(lambda: server.gateway.requests.count == 0)
+    left_nothing(server.gateway)

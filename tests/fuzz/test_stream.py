@@ -99,7 +99,7 @@ def test_any_conversation(inside, tried):
     @tried
     def converse(first: bytes | str, sent: Sent) -> None:
         inside.run(talk(inside.service, first, sent))
-        assert inside.service.parts.streams.count == 0
+        assert inside.service.gateway.streams.count == 0
 
     converse()
 
@@ -185,7 +185,7 @@ def test_bytes_in_any_pieces_and_with_any_damage(server, mutations):
                     at += step
             except (ConnectionResetError, BrokenPipeError):
                 pass  # it was told why, and went on
-    server.wait(lambda: server.parts.streams.count == 0)
+    server.wait(lambda: server.gateway.streams.count == 0)
     server.wait(lambda: not server.server.server_state.tasks)
     with closing(_connect(server)) as peer:
         peer.sendall(HANDSHAKE)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from silhouette_seg.api.gateway import Parts
+from silhouette_seg.api.gateway import Gateway
 from silhouette_seg.app import create_app
 from silhouette_seg.engine import ENGINES
 from silhouette_seg.engine.fake import FakeEngine
@@ -47,8 +47,8 @@ class InProcess:
     client: httpx.AsyncClient
 
     @property
-    def parts(self) -> Parts:
-        return self.app.state.parts
+    def gateway(self) -> Gateway:
+        return self.app.state.gateway
 
     async def segment(self, image: bytes, query: str = "", **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -75,7 +75,7 @@ async def in_process(settings: Settings, *, ready: bool = True) -> AsyncIterator
     ):
         running = InProcess(app, client)
         if ready:
-            await until(lambda: running.parts.catalog.ready)
+            await until(lambda: running.gateway.registry.ready)
         yield running
 
 
@@ -114,8 +114,8 @@ class OnSocket:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def parts(self) -> Parts:
-        return self.server.app.state.parts
+    def gateway(self) -> Gateway:
+        return self.server.app.state.gateway
 
     def wait(self, condition: Callable[[], bool]) -> None:
         give_up = time.monotonic() + PATIENCE_S
@@ -132,7 +132,7 @@ def on_socket(settings: Settings) -> Iterator[OnSocket]:
         running = OnSocket(server, listener.getsockname()[1], thread)
         thread.start()
         try:
-            running.wait(lambda: server.started and running.parts.catalog.ready)
+            running.wait(lambda: server.started and running.gateway.registry.ready)
             yield running
         finally:
             server.should_exit = True

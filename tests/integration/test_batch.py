@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 import pytest
 
-from silhouette_seg.api.middleware.security_headers import HEADERS
+from silhouette_seg.api.middleware.security_headers import SECURITY_HEADERS
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import (
@@ -40,7 +40,7 @@ PATH = "/v1/segment/batch"
 JPEG = make_jpeg(quadrants())
 ONLY_ALONE = {"etag", "vary", "content-length", "server-timing", "x-request-id"}
 """Headers of a single answer that a part has not, or has of its own."""
-ONLY_OF_HTTP = {name.lower() for name in HEADERS}
+ONLY_OF_HTTP = {name.lower() for name in SECURITY_HEADERS}
 ONLY_IN_PARTS = {"x-index", "x-status", "content-disposition"}
 
 
@@ -106,9 +106,9 @@ async def nothing_is_left(service) -> AsyncIterator[None]:
 
 
 async def nothing_held(service: InProcess) -> None:
-    await until(lambda: service.parts.requests.count == 0)
-    assert service.parts.photo_queue.running == 0
-    assert service.parts.bodies.held == 0
+    await until(lambda: service.gateway.requests.count == 0)
+    assert service.gateway.photo_queue.running == 0
+    assert service.gateway.body_memory.reserved == 0
 
 
 @pytest.fixture(scope="module")
@@ -379,7 +379,7 @@ async def held(settings_with, gated) -> AsyncIterator[InProcess]:
 
 
 async def test_each_photo_is_counted_by_the_answer_it_had(service):
-    registry = service.parts.telemetry.registry
+    registry = service.gateway.telemetry.registry
 
     def counted(status: int, code: str) -> float:
         labels = {"status": str(status), "code": code}
@@ -402,15 +402,15 @@ async def test_a_few_are_in_work_at_a_time_and_meet_in_the_engine(settings_with,
         engine.batch_sizes.clear()
         asking = asyncio.create_task(send(service, *[JPEG] * 20))
         await engine.wait_for_batches(4)
-        await until(lambda: service.parts.photo_queue.running == 8)
-        registry = service.parts.telemetry.registry
+        await until(lambda: service.gateway.photo_queue.running == 8)
+        registry = service.gateway.telemetry.registry
         await until(
             lambda: (
                 registry.get_sample_value("silhouette_queue_depth", {"model": "connectnet"})
                 == 8 - sum(engine.batch_sizes)
             )
         )
-        assert service.parts.photo_queue.running == 8
+        assert service.gateway.photo_queue.running == 8
 
         engine.gate.set()
         assert len(parts_of(await asking)) == 20
@@ -466,7 +466,7 @@ async def test_no_room_for_the_first_refuses_the_whole(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         both = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
-        await until(lambda: service.parts.photo_queue.queued == 1)
+        await until(lambda: service.gateway.photo_queue.queued == 1)
 
         refused = await send(service, TEXT, JPEG)
         refusal(refused, 503, "overloaded")
@@ -482,7 +482,7 @@ async def test_bytes_of_a_batch_count_like_all_others(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         asking = asyncio.create_task(send(service, *[JPEG] * 15))
-        await until(lambda: service.parts.photo_queue.running == 4)
+        await until(lambda: service.gateway.photo_queue.running == 4)
 
         refusal(await service.segment(JPEG), 503, "overloaded")
 
@@ -497,7 +497,7 @@ async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
     posted = post_and_leave(held, leave, PATH, body, "multipart/form-data; boundary=b")
     request = asyncio.create_task(posted)
     await gated[0].wait_for_batches(1)
-    await until(lambda: held.parts.photo_queue.running == 4)
+    await until(lambda: held.gateway.photo_queue.running == 4)
 
     leave.set()
     sent = await request
@@ -512,7 +512,7 @@ async def test_a_client_that_leaves_takes_all_of_its_work_along(held, gated):
 async def test_a_drain_lets_a_batch_finish(held, gated):
     asking = asyncio.create_task(send(held, *[JPEG] * 6))
     await gated[0].wait_for_batches(1)
-    draining = asyncio.create_task(drain(held.parts, PATIENCE_S))
+    draining = asyncio.create_task(drain(held.gateway, PATIENCE_S))
     await asyncio.sleep(0)
     refusal(await send(held, JPEG), 503, "draining")
     assert not draining.done()
@@ -525,7 +525,7 @@ async def test_a_drain_lets_a_batch_finish(held, gated):
 async def test_a_drain_that_takes_too_long_fails_what_is_left(held, gated):
     asking = asyncio.create_task(send(held, *[JPEG] * 6))
     await gated[0].wait_for_batches(1)
-    await drain(held.parts, 0.01)
+    await drain(held.gateway, 0.01)
     for part in parts_of(await asking):
         problem_of(part, 503, "draining")
     await nothing_held(held)
@@ -595,7 +595,7 @@ def test_parts_leave_as_soon_as_they_are_done(settings_with, gated):
             assert b"X-Index: 1" not in received
             service.wait(lambda: engine.running == 1)
         service.wait(lambda: engine.running == 0)
-        service.wait(lambda: service.parts.requests.count == 0)
+        service.wait(lambda: service.gateway.requests.count == 0)
 
 
 def test_a_client_that_takes_nothing_is_cut_off(settings_with):
@@ -608,10 +608,10 @@ def test_a_client_that_takes_nothing_is_cut_off(settings_with):
             connection.settimeout(PATIENCE_S)
             connection.connect(("127.0.0.1", service.port))
             connection.sendall(head_and_body([photo] * 16, "?output=cutout"))
-            service.wait(lambda: service.parts.bodies.held > 0)
-            service.wait(lambda: service.parts.requests.count == 0)
-        assert service.parts.bodies.held == 0
-        assert service.parts.photo_queue.running == 0
+            service.wait(lambda: service.gateway.body_memory.reserved > 0)
+            service.wait(lambda: service.gateway.requests.count == 0)
+        assert service.gateway.body_memory.reserved == 0
+        assert service.gateway.photo_queue.running == 0
         labels = {"route": PATH, "status": "200", "code": "client_gone"}
-        registry = service.parts.telemetry.registry
+        registry = service.gateway.telemetry.registry
         service.wait(lambda: registry.get_sample_value("silhouette_requests_total", labels) == 1)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from silhouette_seg.api.openapi import error_kinds
+from silhouette_seg.api.openapi import error_classes
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.errors import InternalError
 from tests.integration.conftest import in_process
@@ -51,7 +51,7 @@ async def test_every_refusal_is_described(service):
                 if int(status) >= 400:
                     assert answer["content"].keys() == {"application/problem+json"}
                     described.setdefault(int(status), set()).add(answer["description"])
-    for kind in error_kinds():
+    for kind in error_classes():
         if kind.status != 405:
             assert any(f"`{kind.code}`" in text for text in described[kind.status]), kind.code
 
@@ -74,7 +74,7 @@ async def test_models(service):
     listed = (await service.client.get("/v1/models")).json()
     assert listed["auto"] == "connectnet"
     (model,) = listed["models"]
-    spec = service.parts.catalog.get().spec
+    spec = service.gateway.registry.get().spec
     assert model["digest"] == f"sha256:{spec.sha256}"
     assert (model["height"], model["width"]) == spec.size_hw
     assert (model["task"], model["inputs"]) == ("segmentation", ["image"])
@@ -106,8 +106,8 @@ async def test_page_and_its_files(service):
 
 
 def test_codes_are_unique_and_status_is_of_the_contract():
-    codes = [kind.code for kind in error_kinds() if kind is not InternalError]
+    codes = [kind.code for kind in error_classes() if kind is not InternalError]
     assert len(codes) == len(set(codes))
-    assert {kind.status for kind in error_kinds()} == {
+    assert {kind.status for kind in error_classes()} == {
         400, 401, 404, 405, 406, 408, 413, 415, 422, 429, 500, 503, 504,
     }  # fmt: skip

@@ -79,7 +79,7 @@ def own(service, four):
 
     async def ask(name, inputs):
         spec = load_spec(four / name)
-        if service.parts.remote is not None:
+        if service.gateway.remote is not None:
             return await FakeEngine(spec).infer(inputs)
         session = onnxruntime.InferenceSession(
             spec.model_file(four), providers=["CPUExecutionProvider"]
@@ -97,9 +97,9 @@ async def alone(settings_with):
 
 
 def nothing_is_left(service):
-    assert service.parts.requests.count == 0
-    assert service.parts.photo_queue.running_pixels == 0
-    assert service.parts.bodies.held == 0
+    assert service.gateway.requests.count == 0
+    assert service.gateway.photo_queue.running_pixels == 0
+    assert service.gateway.body_memory.reserved == 0
 
 
 async def post(service, body=None, path=PATH, **headers):
@@ -115,7 +115,7 @@ def of(name):
 class TestMetadata:
     async def test_of_the_server(self, service):
         told = (await service.client.get("/v2")).json()
-        version = service.parts.version
+        version = service.gateway.version
         assert told == {
             "name": "silhouette",
             "version": version,
@@ -384,7 +384,7 @@ async def test_nothing_is_ready_while_warming_up(settings_with, gated):
         assert "warming up" in parse_error(early, 503)
         assert early.headers["retry-after"] == "1"
         gated[0].gate.set()
-        await until(lambda: service.parts.catalog.ready)
+        await until(lambda: service.gateway.registry.ready)
         parse_output(await post(service))
 
 
@@ -416,7 +416,7 @@ class TestUnderLoad:
             gated[0].batch_sizes.clear()
             yield service
             gated[0].gate.set()
-            await until(lambda: service.parts.requests.count == 0)
+            await until(lambda: service.gateway.requests.count == 0)
             nothing_is_left(service)
 
     async def test_rows_of_a_request_run_together(self, held, gated):
@@ -424,13 +424,13 @@ class TestUnderLoad:
         running = asyncio.create_task(post(held, json_request(inputs)))
         await gated[0].wait_for_batches(1)
         assert gated[0].batch_sizes == [5]
-        assert held.parts.photo_queue.running_pixels == 5 * 24 * 32
+        assert held.gateway.photo_queue.running_pixels == 5 * 24 * 32
         gated[0].gate.set()
         np.testing.assert_array_equal(parse_output(await running), inputs["image"][..., 0])
 
     async def test_a_full_queue_refuses_at_once(self, held, gated):
         running, waiting = [asyncio.create_task(post(held)) for _ in range(2)]
-        await until(lambda: held.parts.photo_queue.queued == 1)
+        await until(lambda: held.gateway.photo_queue.queued == 1)
 
         refused = await post(held)
 
@@ -446,11 +446,11 @@ class TestUnderLoad:
         async with in_process(settings) as service:
             gated[0].gate.clear()
             first = asyncio.create_task(post(service))
-            await until(lambda: service.parts.photo_queue.running == 1)
+            await until(lambda: service.gateway.photo_queue.running == 1)
             inputs = random_inputs(tiny_spec(), 2)
             second = asyncio.create_task(post(service, json_request(inputs)))
-            await until(lambda: service.parts.photo_queue.queued == 1)
-            assert service.parts.photo_queue.running == 1
+            await until(lambda: service.gateway.photo_queue.queued == 1)
+            assert service.gateway.photo_queue.running == 1
             gated[0].gate.set()
             parse_output(await first)
             np.testing.assert_array_equal(parse_output(await second), inputs["image"][..., 0])
@@ -489,7 +489,7 @@ class TestUnderLoad:
     async def test_draining_refuses_what_is_new_and_finishes_what_runs(self, held, gated):
         running = asyncio.create_task(post(held))
         await gated[0].wait_for_batches(1)
-        draining = asyncio.create_task(drain(held.parts, PATIENCE_S))
+        draining = asyncio.create_task(drain(held.gateway, PATIENCE_S))
         await asyncio.sleep(0)
         parse_error(await held.client.get("/v2/health/ready"), 503)
         assert "shutting down" in parse_error(await post(held), 503)
@@ -499,7 +499,7 @@ class TestUnderLoad:
 
 
 def queued(service):
-    return service.parts.telemetry.registry.get_sample_value(
+    return service.gateway.telemetry.registry.get_sample_value(
         "silhouette_queue_depth", {"model": "connectnet"}
     )
 

@@ -49,7 +49,7 @@ async def test_alive_but_not_ready_while_warming_up(settings_with, gated, monkey
         assert [card["ready"] for card in cards] == [False]
 
         gated[0].gate.set()
-        await until(lambda: service.parts.catalog.ready)
+        await until(lambda: service.gateway.registry.ready)
         assert (await service.client.get("/readyz")).json() == {"status": "ready"}
         picture(await service.segment(JPEG))
 
@@ -58,7 +58,7 @@ async def test_failed_warm_up_is_never_ready(settings_with, gated, caplog):
     settings = settings_with(engine="gated")
     async with in_process(settings, ready=False) as service:
         gated[0].fail_next(RuntimeError("weights of straw"))
-        await until(lambda: service.parts.warm_up_failed)
+        await until(lambda: service.gateway.warm_up_failed)
         refusal(await service.client.get("/readyz"), 503, "engine_failed")
     assert "weights of straw" in caplog.text
 
@@ -89,7 +89,7 @@ async def test_degraded_starts_and_the_metric_says_so(settings_with, caplog):
 async def test_full_line_refuses_at_once_and_before_the_body(held, gated):
     running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
     await gated[0].wait_for_batches(1)
-    await until(lambda: held.parts.photo_queue.queued == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
 
     async def body() -> AsyncIterator[bytes]:
         pytest.fail("the body of a photo that is refused was read")
@@ -119,7 +119,7 @@ async def test_photo_that_would_wait_too_long_hears_so_at_once(settings_with, ga
             assert document["actual"] > 2
             assert answer.result().headers["retry-after"] == "3"
         # A tenth of a second each is the first guess, since none has ended yet.
-        assert service.parts.photo_queue.queued in (19, 20)
+        assert service.gateway.photo_queue.queued in (19, 20)
         gated[0].gate.set()
         answers = await asyncio.gather(*held)
         assert sum(answer.status_code == 200 for answer in answers) in (20, 21)
@@ -130,8 +130,8 @@ async def test_photos_wait_undecoded_for_room(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         both = [asyncio.create_task(service.segment(JPEG)) for _ in range(2)]
-        await until(lambda: service.parts.photo_queue.queued == 1)
-        assert service.parts.photo_queue.running == 1
+        await until(lambda: service.gateway.photo_queue.queued == 1)
+        assert service.gateway.photo_queue.running == 1
         metrics = (await service.client.get("/metrics")).text
         assert "silhouette_photos_waiting 1.0" in metrics
         assert "silhouette_photos_working 1.0" in metrics
@@ -143,10 +143,12 @@ async def test_photos_wait_undecoded_for_room(settings_with, gated):
 async def test_live_frames_do_not_wait_in_line(held, gated):
     """A stream has its place: the line of photos is not before it."""
     both = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
-    await until(lambda: held.parts.photo_queue.queued == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
     frame = decode(JPEG, read_header(JPEG))
     PRIORITY.set(Priority.LIVE)
-    live = asyncio.create_task(held.parts.catalog.get().on(held.parts.stream_pool).segment(frame))
+    live = asyncio.create_task(
+        held.gateway.registry.get().with_pool(held.gateway.stream_workers).segment(frame)
+    )
     await until(lambda: queued(held) == 1)
     gated[0].gate.set()
     assert (await live).alpha.any()
@@ -154,7 +156,7 @@ async def test_live_frames_do_not_wait_in_line(held, gated):
 
 
 def queued(service: InProcess) -> int:
-    value = service.parts.telemetry.registry.get_sample_value(
+    value = service.gateway.telemetry.registry.get_sample_value(
         "silhouette_queue_depth", {"model": "connectnet"}
     )
     return int(value or 0)
@@ -165,13 +167,13 @@ async def test_too_many_bytes_in_work_are_refused(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         held = [asyncio.create_task(service.segment(JPEG)) for _ in range(16)]
-        await until(lambda: service.parts.bodies.held == 16 * len(JPEG))
+        await until(lambda: service.gateway.body_memory.reserved == 16 * len(JPEG))
 
         refusal(await service.segment(JPEG), 503, "overloaded")
 
         gated[0].gate.set()
         await asyncio.gather(*held)
-        assert service.parts.bodies.held == 0
+        assert service.gateway.body_memory.reserved == 0
 
 
 async def test_deadline_cancels_the_work(settings_with, gated):
@@ -182,7 +184,7 @@ async def test_deadline_cancels_the_work(settings_with, gated):
 
         assert document["retryable"] is True
         await until(lambda: gated[0].running == 0)
-        assert service.parts.photo_queue.running_pixels == 0
+        assert service.gateway.photo_queue.running_pixels == 0
         gated[0].gate.set()
         picture(await service.segment(JPEG))
 
@@ -200,10 +202,10 @@ async def test_photo_whose_thread_outlasts_the_deadline_keeps_its_turn(settings_
         monkeypatch.setattr(photo, "encode", stuck)
         refusal(await service.segment(JPEG), 504, "deadline_exceeded")
         assert began.is_set()
-        assert service.parts.requests.count == 0
-        assert service.parts.photo_queue.running == 1
+        assert service.gateway.requests.count == 0
+        assert service.gateway.photo_queue.running == 1
         release.set()
-        await until(lambda: service.parts.photo_queue.running == 0)
+        await until(lambda: service.gateway.photo_queue.running == 0)
 
 
 async def test_waiting_too_long_for_the_engine_is_a_503(settings_with, gated):
@@ -230,9 +232,9 @@ async def test_client_that_leaves_while_the_engine_runs_takes_its_work_along(hel
 
     assert sent[0]["status"] == 499
     await until(lambda: gated[0].running == 0)
-    assert held.parts.requests.count == 0
-    assert held.parts.photo_queue.running_pixels == 0
-    assert held.parts.bodies.held == 0
+    assert held.gateway.requests.count == 0
+    assert held.gateway.photo_queue.running_pixels == 0
+    assert held.gateway.body_memory.reserved == 0
 
 
 async def test_client_that_leaves_the_line_makes_room(held, gated):
@@ -240,13 +242,13 @@ async def test_client_that_leaves_the_line_makes_room(held, gated):
     await gated[0].wait_for_batches(1)
     leave = asyncio.Event()
     request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
-    await until(lambda: held.parts.photo_queue.queued == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
 
     leave.set()
     await request
-    assert held.parts.photo_queue.queued == 0
+    assert held.gateway.photo_queue.queued == 0
     next_one = asyncio.create_task(held.segment(JPEG))
-    await until(lambda: held.parts.photo_queue.queued == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
 
     gated[0].gate.set()
     picture(await running)
@@ -266,7 +268,7 @@ async def test_client_that_leaves_while_sending_is_no_error(service, caplog):
     await service.app(scope_of("/v1/segment", 100), receive, send)
 
     assert sent[0]["status"] == 499
-    assert service.parts.requests.count == 0
+    assert service.gateway.requests.count == 0
     assert caplog.records == []
 
 
@@ -280,7 +282,7 @@ async def test_tasks_do_not_pile_up(service):
 async def test_drain_refuses_what_is_new_and_finishes_what_runs(held, gated):
     running = asyncio.create_task(held.segment(JPEG))
     await gated[0].wait_for_batches(1)
-    draining = asyncio.create_task(drain(held.parts, 20))
+    draining = asyncio.create_task(drain(held.gateway, 20))
     await asyncio.sleep(0)
 
     refusal(await held.client.get("/readyz"), 503, "draining")
@@ -296,9 +298,9 @@ async def test_drain_refuses_what_is_new_and_finishes_what_runs(held, gated):
 async def test_drain_fails_what_does_not_finish_in_time(held, gated):
     running, waiting = [asyncio.create_task(held.segment(JPEG)) for _ in range(2)]
     await gated[0].wait_for_batches(1)
-    await until(lambda: held.parts.photo_queue.queued == 1)
+    await until(lambda: held.gateway.photo_queue.queued == 1)
 
-    await drain(held.parts, 0.01)
+    await drain(held.gateway, 0.01)
 
     refusal(await running, 503, "draining")
     refusal(await waiting, 503, "draining")

@@ -24,7 +24,7 @@ STAGES = {"decode", "route", "infer", "post", "encode"}
 
 
 def value(service, name, **labels):
-    return service.parts.telemetry.registry.get_sample_value(f"silhouette_{name}", labels)
+    return service.gateway.telemetry.registry.get_sample_value(f"silhouette_{name}", labels)
 
 
 async def test_a_photo_is_measured(service):
@@ -53,7 +53,7 @@ async def test_the_removebg_route_is_measured_too(service):
 
 
 async def test_tensors_are_timed_and_nobody_knows_what_they_show(service):
-    zeros = bytes(3 * prod(service.parts.catalog.get("connectnet").spec.size_hw))
+    zeros = bytes(3 * prod(service.gateway.registry.get("connectnet").spec.size_hw))
     headers = {"Inference-Header-Content-Length": "0"}
     url = "/v2/models/connectnet/infer"
     answer = await service.client.post(url, content=zeros, headers=headers)
@@ -64,13 +64,13 @@ async def test_tensors_are_timed_and_nobody_knows_what_they_show(service):
 
 
 async def test_what_runs_is_told(service):
-    parts = service.parts
-    digest = f"sha256:{parts.catalog.get().digest}"
+    gateway = service.gateway
+    digest = f"sha256:{gateway.registry.get().digest}"
     labels = {"model": "connectnet", "digest": digest, "provider": "CPUExecutionProvider"}
     assert value(service, "model_info", **labels) == 1
-    assert value(service, "info", version=parts.version) == 1
+    assert value(service, "info", version=gateway.version) == 1
     assert value(service, "ready") == 1
-    parts.streams.start_draining()
+    gateway.streams.start_draining()
     assert value(service, "ready") == 0
 
 

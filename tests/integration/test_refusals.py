@@ -28,9 +28,9 @@ JPEG = make_jpeg(quadrants())
 async def nothing_is_left(service) -> AsyncIterator[None]:
     """After every refusal: no permit, no byte, no queue entry is held, and work goes on."""
     yield
-    assert service.parts.requests.count == 0
-    assert service.parts.photo_queue.running_pixels == 0
-    assert service.parts.bodies.held == 0
+    assert service.gateway.requests.count == 0
+    assert service.gateway.photo_queue.running_pixels == 0
+    assert service.gateway.body_memory.reserved == 0
     picture(await service.segment(JPEG))
 
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from grpc import StatusCode
 
-from silhouette_seg.api.request.parameters import parse
+from silhouette_seg.api.request.parameters import parse_parameters
 from silhouette_seg.cli.local import FileOrder, plan, segment_files
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
@@ -59,7 +59,7 @@ async def until_answer(service, path, status):
 
 
 def metric(service, name):
-    return service.parts.telemetry.registry.get_sample_value(name, {"model": "connectnet"})
+    return service.gateway.telemetry.registry.get_sample_value(name, {"model": "connectnet"})
 
 
 async def test_a_photo_comes_back_and_says_what_ran_it(settings_at, port, service):
@@ -192,7 +192,7 @@ async def test_draining_ends_what_is_held_there(settings_at, triton, port):
         triton.gate.clear()
         post = asyncio.create_task(service.segment(JPEG))
         await triton.wait_until(lambda: triton.running == 1)
-        await drain(service.parts, 0.05)
+        await drain(service.gateway, 0.05)
         refusal(await post, 503, "draining")
     await triton.wait_until(lambda: triton.running == 0)
 
@@ -201,6 +201,6 @@ async def test_files_go_there_too(settings_at, port, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(JPEG)
     tasks, _ = plan([photo], tmp_path / "masks", ImageFormat.PNG)
-    order = FileOrder(parse({}, has_picture=False))
+    order = FileOrder(parse_parameters({}, has_background_image=False))
     assert await segment_files(tasks, order, settings_at(port), lambda: None) == []
     assert (tmp_path / "masks" / "photo.png").exists()

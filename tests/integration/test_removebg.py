@@ -66,9 +66,9 @@ async def post(service: InProcess, photo: bytes = PHOTO, **fields: Any) -> httpx
 @pytest.fixture(autouse=True)
 async def nothing_is_left(service) -> AsyncIterator[None]:
     yield
-    await until(lambda: service.parts.requests.count == 0)
-    assert service.parts.photo_queue.running == 0
-    assert service.parts.bodies.held == 0
+    await until(lambda: service.gateway.requests.count == 0)
+    assert service.gateway.photo_queue.running == 0
+    assert service.gateway.body_memory.reserved == 0
 
 
 # The package `removebg`, which knows nothing of us but the address.
@@ -408,7 +408,7 @@ async def test_a_full_service_is_a_rate_limit(settings_with, gated):
     async with in_process(settings) as service:
         gated[0].gate.clear()
         both = [asyncio.create_task(post(service)) for _ in range(2)]
-        await until(lambda: service.parts.photo_queue.queued == 1)
+        await until(lambda: service.gateway.photo_queue.queued == 1)
         refused = await post(service)
         error_of(refused, 429, "rate_limit_exceeded")
         assert refused.headers["retry-after"] == "1"
@@ -425,7 +425,7 @@ async def test_failures(settings_with, gated):
         failed = await post(service)
         error_of(failed, 500, "internal")
         assert "secret" not in failed.text
-        await drain(service.parts, 1)
+        await drain(service.gateway, 1)
         error_of(await post(service), 503, "draining")
 
 

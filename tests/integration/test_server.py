@@ -32,9 +32,9 @@ def nothing_is_left(request):
     yield
     if "socket_service" in request.fixturenames:
         service = request.getfixturevalue("socket_service")
-        service.wait(lambda: service.parts.requests.count == 0)
-        assert service.parts.bodies.held == 0
-        assert service.parts.photo_queue.running_pixels == 0
+        service.wait(lambda: service.gateway.requests.count == 0)
+        assert service.gateway.body_memory.reserved == 0
+        assert service.gateway.photo_queue.running_pixels == 0
 
 
 def post(client: httpx.Client, body: bytes = JPEG, query: str = "") -> httpx.Response:
@@ -129,7 +129,7 @@ def test_slow_body_is_refused(socket_service):
 def test_client_that_leaves_while_sending_leaves_nothing(socket_service):
     with closing(connect(socket_service)) as connection:
         connection.sendall(head(f"Content-Length: {len(JPEG)}") + JPEG[:100])
-        socket_service.wait(lambda: socket_service.parts.bodies.held == 100)
+        socket_service.wait(lambda: socket_service.gateway.body_memory.reserved == 100)
 
 
 def test_client_that_leaves_while_the_engine_runs_leaves_nothing(settings_with, gated):
@@ -140,9 +140,9 @@ def test_client_that_leaves_while_the_engine_runs_leaves_nothing(settings_with, 
             connection.sendall(head(f"Content-Length: {len(JPEG)}") + JPEG)
             service.wait(lambda: engine.running == 1)
         service.wait(lambda: engine.running == 0)
-        service.wait(lambda: service.parts.requests.count == 0)
-        assert service.parts.photo_queue.running_pixels == 0
-        assert service.parts.bodies.held == 0
+        service.wait(lambda: service.gateway.requests.count == 0)
+        assert service.gateway.photo_queue.running_pixels == 0
+        assert service.gateway.body_memory.reserved == 0
 
 
 def test_running_request_is_answered_before_the_end(settings_with, gated):

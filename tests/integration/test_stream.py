@@ -53,7 +53,7 @@ async def service(settings_with, gated):
         before = len(asyncio.all_tasks())
         yield running
         await until(lambda: len(asyncio.all_tasks()) <= before)
-        assert running.parts.streams.count == 0
+        assert running.gateway.streams.count == 0
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ class TestFirstMessage:
         assert len(end.reason.encode()) <= 123
 
     async def test_none_in_time(self, service, monkeypatch):
-        monkeypatch.setattr(stream, "CONFIG_S", 0.02)
+        monkeypatch.setattr(stream, "CONFIG_TIMEOUT_S", 0.02)
         async with connected(service.app) as peer:
             assert (await peer.end()).code == Close.CONFIG_TIMEOUT
 
@@ -414,7 +414,7 @@ class TestPlaces:
                 peer.send(config())
                 assert (await peer.end()).code == Close.OVERLOADED
             async with streaming(service.app):
-                assert service.parts.streams.count == 1
+                assert service.gateway.streams.count == 1
 
     @pytest.mark.parametrize(
         ("other", "most", "code"),
@@ -462,7 +462,7 @@ class TestPlaces:
             gated[0].gate.set()
 
     async def test_none_while_draining(self, service):
-        service.parts.streams.start_draining()
+        service.gateway.streams.start_draining()
         async with connected(service.app) as peer:
             peer.send(config())
             assert (await peer.end()).code == Close.RESTART
@@ -534,7 +534,7 @@ class TestEnd:
         async with in_process(settings_with(engine="gated", stream_max_s=0.05)) as service:
             async with streaming(service.app) as peer:
                 assert (await peer.end()).code == Close.GOING_AWAY
-            assert service.parts.streams.count == 0
+            assert service.gateway.streams.count == 0
 
     async def test_a_drain(self, service, engine):
         async with streaming(service.app) as idle, streaming(service.app) as busy:
@@ -542,11 +542,11 @@ class TestEnd:
             before = len(engine.batch_sizes)
             busy.send(frame())
             await engine.wait_for_batches(before + 1)
-            service.parts.streams.start_draining()
+            service.gateway.streams.start_draining()
             ends = [await idle.end(), await busy.end()]
             assert [end.code for end in ends] == [Close.RESTART] * 2
             async with asyncio.timeout(5):
-                await service.parts.streams.wait_idle()
+                await service.gateway.streams.wait_idle()
             assert engine.running == 0
 
     async def test_a_peer_that_leaves_takes_its_frame_along(self, service, engine):
@@ -557,7 +557,7 @@ class TestEnd:
             await engine.wait_for_batches(before + 1)
             await peer.leave()
         assert engine.running == 0
-        assert service.parts.streams.count == 0
+        assert service.gateway.streams.count == 0
 
     async def test_a_failure_that_nobody_foresaw_is_told_to_the_log_alone(
         self, service, engine, caplog
@@ -569,7 +569,7 @@ class TestEnd:
         assert end.code == Close.INTERNAL
         assert "secret" not in end.reason
         assert "secret of the engine" in caplog.text
-        assert service.parts.streams.count == 0
+        assert service.gateway.streams.count == 0
 
 
 class TestPeerThatDoesNotRead:
@@ -604,14 +604,14 @@ class TestPeerThatDoesNotRead:
             for seq in range(50):
                 peer.send(frame(seq))
             await until(lambda: peer.blocked == 2)
-        assert service.parts.streams.count == 0
+        assert service.gateway.streams.count == 0
 
     async def test_is_not_waited_for_when_it_is_to_be_told_the_end(self, service):
         async with streaming(service.app) as peer:
             peer.reads.clear()
-            service.parts.streams.start_draining()
+            service.gateway.streams.start_draining()
             async with asyncio.timeout(10):
-                await service.parts.streams.wait_idle()
+                await service.gateway.streams.wait_idle()
 
 
 class TestTold:
@@ -637,7 +637,7 @@ class TestTold:
         assert line.startswith("stream websocket - result=0 skipped=0 error=0 ")
         assert line.endswith(" s closed 1003")
         ended = {"transport": "websocket", "reason": "wrong_type"}
-        registry = service.parts.telemetry.registry
+        registry = service.gateway.telemetry.registry
         assert registry.get_sample_value("silhouette_streams_ended_total", ended) == 1
 
     async def test_metrics(self, service):
@@ -645,8 +645,8 @@ class TestTold:
             for message in (frame(1), BAD):
                 peer.send(message)
                 await peer.receive()
-            inside = service.parts.telemetry.exposition().decode()
-        after = service.parts.telemetry.exposition().decode()
+            inside = service.gateway.telemetry.exposition().decode()
+        after = service.gateway.telemetry.exposition().decode()
         assert 'silhouette_streams{transport="websocket"} 1.0' in inside
         assert 'silhouette_streams{transport="websocket"} 0.0' in after
         assert 'silhouette_frames_total{outcome="result",transport="websocket"} 1.0' in after
@@ -685,7 +685,7 @@ async def test_streams_and_photos_do_not_mix(service):
 async def test_peers_that_never_say_what_they_want_leave_room_for_others(service, monkeypatch):
     """Before a key was seen: each could send a message of the largest size."""
     monkeypatch.setattr(stream_limit, "MAX_PENDING_HANDSHAKES", 2)
-    service.parts.streams.max_streams = 2
+    service.gateway.streams.max_streams = 2
     async with connected(service.app) as first, connected(service.app):
         async with connected(service.app) as third:
             assert (await third.end()).code == Close.OVERLOADED

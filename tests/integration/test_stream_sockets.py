@@ -76,7 +76,7 @@ def nothing_is_left(request):
     yield
     for name in {"service", "impatient"} & set(request.fixturenames):
         running = request.getfixturevalue(name)
-        running.wait(lambda: running.parts.streams.count == 0)  # noqa: B023  # called here
+        running.wait(lambda: running.gateway.streams.count == 0)  # noqa: B023  # called here
         running.wait(lambda: not running.server.server_state.connections)  # noqa: B023
         running.wait(lambda: not running.server.server_state.tasks)  # noqa: B023
         running.wait(lambda: gc.collect() >= 0 and not Noted.alive)
@@ -285,7 +285,7 @@ def test_half_open(impatient, busy):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for seq in range(20 if busy else 0):
             peer.sendall(message(BINARY, frame(seq, NOISE)))
-        impatient.wait(lambda: impatient.parts.streams.count == 0)
+        impatient.wait(lambda: impatient.gateway.streams.count == 0)
         impatient.wait(lambda: not impatient.server.server_state.connections)
 
 
@@ -317,7 +317,7 @@ def test_a_peer_that_is_killed(service, reset):
     if reset:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
-    service.wait(lambda: service.parts.streams.count == 0)
+    service.wait(lambda: service.gateway.streams.count == 0)
 
 
 def test_many_peers_that_are_killed_in_the_middle_of_a_frame(service):
@@ -335,7 +335,7 @@ async def test_a_place_is_free_for_the_next(settings_with):
                 async with client(service) as other:
                     await other.send(config())
                     assert (await ended(other))[0] == Close.OVERLOADED
-            await asyncio.to_thread(service.wait, lambda: service.parts.streams.count == 0)
+            await asyncio.to_thread(service.wait, lambda: service.gateway.streams.count == 0)
 
 
 async def test_a_stop_tells_every_peer(settings_with):

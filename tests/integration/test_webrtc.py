@@ -39,14 +39,14 @@ def serving(settings_with):
     async def serve(**settings) -> AsyncIterator[InProcess]:
         terms = {"webrtc_hosts": ("127.0.0.1",)} | settings
         async with in_process(settings_with(**terms)) as service:
-            await service.parts.peers.warm_up()
+            await service.gateway.webrtc.warm_up()
             before = asyncio.all_tasks()
             yield service
-            await until(lambda: service.parts.streams.count == 0)
+            await until(lambda: service.gateway.streams.count == 0)
             await until(lambda: asyncio.all_tasks() <= before)
             await until(lambda: not decoders())
-            assert not service.parts.peers._peers
-            assert not service.parts.peers._lives
+            assert not service.gateway.webrtc._peers
+            assert not service.gateway.webrtc._lives
 
     return serve
 
@@ -58,7 +58,9 @@ def decoders() -> list[str]:
 
 def outcomes(service: InProcess, outcome: str) -> float:
     labels = {"transport": "webrtc", "outcome": outcome}
-    return service.parts.telemetry.registry.get_sample_value("silhouette_frames_total", labels) or 0
+    return (
+        service.gateway.telemetry.registry.get_sample_value("silhouette_frames_total", labels) or 0
+    )
 
 
 def is_near(colour: list[int], wanted: tuple[int, int, int]) -> bool:
@@ -96,7 +98,7 @@ async def test_frames_come_back(serving, codecs):
         assert "x-google-start-bitrate" in sent
         assert outcomes(service, "result") >= 15
         aged = {"transport": "webrtc"}
-        read = service.parts.telemetry.registry.get_sample_value
+        read = service.gateway.telemetry.registry.get_sample_value
         assert read("silhouette_frame_seconds_count", aged) >= 15
 
 
@@ -108,7 +110,7 @@ async def test_a_real_server(settings_with):
             Client(http, BLUE) as client,
         ):
             await until_seen(client, (0x10, 0x40, 0xC0))
-        running.wait(lambda: running.parts.streams.count == 0)
+        running.wait(lambda: running.gateway.streams.count == 0)
 
 
 async def test_a_mask_is_grey_and_no_longer_than_asked(serving):
@@ -170,7 +172,7 @@ async def test_two_peers_share_nothing(serving):
         await until_seen(one, (0x20, 0xC0, 0x20))
         assert is_near((await other.sees(2))[-1].at(0.5, 0.75), (0xC0, 0x40, 0x10))
         assert (await service.client.delete(one.location)).status_code == 204
-        assert service.parts.streams.count == 1
+        assert service.gateway.streams.count == 1
         await other.sees(2)
 
 
@@ -216,7 +218,7 @@ async def test_sound_is_read_and_dropped(serving):
         Client(service.client, BLUE, sound=AudioStreamTrack()) as client,
     ):
         await client.sees(15)
-        (peer,) = service.parts.peers._peers.values()
+        (peer,) = service.gateway.webrtc._peers.values()
         (sound,) = peer._unused
         assert sound.kind == "audio"
         assert sound._queue.qsize() <= 1
@@ -239,7 +241,7 @@ async def test_low_latency_that_cannot_be_had_is_not_left_out(settings_with, mon
     monkeypatch.setattr(aiortc.RTCRtpReceiver, "_handle_rtp_packet", changed)
     async with in_process(settings_with(webrtc_low_latency=True)) as service:
         refusal(await post(service, offer(video())), 503, "unavailable")
-        assert service.parts.streams.count == 0
+        assert service.gateway.streams.count == 0
 
 
 # How a stream ends
@@ -285,11 +287,11 @@ async def test_a_stream_ends(serving, caplog, end, terms, reason):
         if end is not wait:
             await client.sees(1)
         await end(client)
-        await until(lambda: service.parts.streams.count == 0)
+        await until(lambda: service.gateway.streams.count == 0)
         refusal(await client.patch(size=128), 404, "not_found")
         refusal(await client.http.delete(client.location), 404, "not_found")
         assert [line for line in caplog.messages if line.endswith(f" s: {reason}")]
-        read = service.parts.telemetry.registry.get_sample_value
+        read = service.gateway.telemetry.registry.get_sample_value
         ended = {"transport": "webrtc", "reason": reason}
         assert read("silhouette_streams_ended_total", ended) == 1
         assert read("silhouette_streams", {"transport": "webrtc"}) == 0
@@ -300,8 +302,8 @@ async def test_an_offer_and_then_silence(serving, caplog):
     async with serving(webrtc_connect_s=0.3) as service:
         answer = await post(service, offer(video()))
         assert answer.status_code == 201
-        assert service.parts.streams.count == 1
-        await until(lambda: service.parts.streams.count == 0)
+        assert service.gateway.streams.count == 1
+        await until(lambda: service.gateway.streams.count == 0)
         assert [line for line in caplog.messages if line.endswith(" s: it never connected")]
 
 
@@ -309,7 +311,7 @@ async def test_a_stop_ends_streams(settings_with):
     async with in_process(settings_with(webrtc_hosts=("127.0.0.1",))) as service:
         client = await Client(service.client).__aenter__()
         await client.sees(1)
-    assert service.parts.streams.count == 0
+    assert service.gateway.streams.count == 0
     await client.state("closed")
     await client.__aexit__(None, None, None)
     assert not decoders()
@@ -352,7 +354,7 @@ async def test_a_place_is_tried_for_and_free_again(serving):
             await client.sees(1)
             full = refusal(await post(service, offer(video())), 503, "overloaded")
             assert full["retryable"]
-        await until(lambda: service.parts.streams.count == 0)
+        await until(lambda: service.gateway.streams.count == 0)
         refusal(await post(service, offer(video(VP9))), 422, "unprocessable_offer")
         async with Client(service.client) as client:
             await client.sees(1)
@@ -382,7 +384,7 @@ async def test_nobody_comes_before_it_is_ready_or_while_it_stops(settings_with, 
         refusal(starting, 503, "warming_up")
         assert int(starting.headers["retry-after"]) > 0
     async with serving() as service:
-        service.parts.requests.start_draining()
+        service.gateway.requests.start_draining()
         refusal(await post(service, offer(video())), 503, "draining")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from silhouette_seg.api.middleware.security_headers import NOTHING, POLICY
+from silhouette_seg.api.middleware.security_headers import CSP_HEADER, DENY_ALL_POLICY
 from tests.integration.conftest import in_process
 from tests.support.images import make_jpeg, quadrants
 
@@ -18,26 +18,26 @@ async def test_every_answer_keeps_to_itself(service, path):
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cross-origin-resource-policy"] == "same-origin"
-    assert len(headers.get_list(POLICY)) == 1
-    assert "frame-ancestors 'none'" in headers[POLICY]
-    assert "default-src 'none'" in headers[POLICY]
+    assert len(headers.get_list(CSP_HEADER)) == 1
+    assert "frame-ancestors 'none'" in headers[CSP_HEADER]
+    assert "default-src 'none'" in headers[CSP_HEADER]
 
 
 @pytest.mark.parametrize("path", [*FILES, *ANSWERS])
 async def test_what_is_no_page_may_do_nothing(service, path):
-    assert (await service.client.get(path)).headers[POLICY] == NOTHING
+    assert (await service.client.get(path)).headers[CSP_HEADER] == DENY_ALL_POLICY
 
 
 async def test_a_picture_may_do_nothing(service):
     answer = await service.segment(make_jpeg(quadrants()))
     assert answer.content.startswith(PNG)
-    assert answer.headers[POLICY] == NOTHING
+    assert answer.headers[CSP_HEADER] == DENY_ALL_POLICY
 
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_has_scripts_of_ours_alone_and_the_camera(service, path):
     headers = (await service.client.get(path)).headers
-    policy = dict(part.strip().split(" ", 1) for part in headers[POLICY].split(";"))
+    policy = dict(part.strip().split(" ", 1) for part in headers[CSP_HEADER].split(";"))
     assert policy["script-src"] == policy["connect-src"] == "'self'"
     assert "camera=(self)" in headers["permissions-policy"]
     assert "microphone=()" in headers["permissions-policy"]

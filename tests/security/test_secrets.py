@@ -116,8 +116,13 @@ async def test_requests_leave_no_secret(settings, caplog, monkeypatch):
         for path in ("/metrics", "/v1/models", "/v1/capabilities", "/openapi.json", "/", "/docs"):
             said.append((await service.client.get(path, headers=keyed)).text)
         refusal(await service.client.get("/metrics"), 401, "unauthorized")
-        parts = service.parts
-        said += [repr(parts.keyring), str(vars(parts.keyring)), repr(parts.peers), repr(parts)]
+        gateway = service.gateway
+        said += [
+            repr(gateway.keyring),
+            str(vars(gateway.keyring)),
+            repr(gateway.webrtc),
+            repr(gateway),
+        ]
     assert len(said) > 30
     line = TextFormatter()
     ours = [line.format(each) for each in caplog.records if not each.name.startswith("http")]

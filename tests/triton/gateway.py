@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from silhouette_seg.vision.mask.quality import PERSON_OVER
+from silhouette_seg.vision.mask.quality import MASK_THRESHOLD
 from tests.integration.pictures import picture, problem
 from tests.support.images import make_png
 from tests.triton.client import until
@@ -100,7 +100,7 @@ def assert_mask_of(photo: np.ndarray, answer: httpx.Response) -> None:
     """The fault models answer the red channel; a photo of their own size is not resized, and one
     that is red all over is a person all over.
     """
-    assert photo[..., 0].min() > PERSON_OVER
+    assert photo[..., 0].min() > MASK_THRESHOLD
     np.testing.assert_array_equal(picture(answer), photo[..., 0])
 
 

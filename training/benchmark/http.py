@@ -13,9 +13,9 @@ from time import perf_counter, process_time
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.base import Engine
 from silhouette_seg.engine.batcher import Batcher
-from silhouette_seg.pipeline.options import Look, Refine
-from silhouette_seg.pipeline.photo import Job, Source, run_job
-from silhouette_seg.pipeline.registry import Catalog, open_catalog
+from silhouette_seg.pipeline.options import Refinement, RenderOptions
+from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
+from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits, check_limits, read_header
@@ -29,7 +29,7 @@ QUEUE_PER_WORKER = 32
 QUEUE_TIMEOUT_S = 2.0
 PHOTO = SIZES["1280x720"]
 MODEL = "connectnet"
-LOOK = Look(refine=Refine.GUIDED)
+LOOK = RenderOptions(refine=Refinement.GUIDED)
 """What the service makes of a photo when nothing is asked for."""
 """The fastest, so that what is not the model shows."""
 
@@ -38,27 +38,27 @@ LOOK = Look(refine=Refine.GUIDED)
 class InProcess:
     """The parts of the service below HTTP, put together as the application does."""
 
-    catalog: Catalog
+    registry: ModelRegistry
 
     async def segment(self, data: bytes) -> bytes:
         """A JPEG to its mask as PNG."""
         header = read_header(data)
         check_limits(header, ImageLimits())
-        job = Job(Source(data, header), LOOK, ImageFormat.PNG)
-        return (await run_job(job, self.catalog.get(MODEL))).body
+        job = PhotoJob(ImageFile(data, header), LOOK, ImageFormat.PNG)
+        return (await segment_photo(job, self.registry.get(MODEL))).body
 
 
 @asynccontextmanager
 async def in_process(repository: Path, *, workers: int) -> AsyncIterator[InProcess]:
     pool = ThreadPool(workers)
-    catalog = open_catalog(
+    registry = load_registry(
         repository, None, pool, partial(_batched, repository=repository, workers=workers)
     )
     try:
-        await catalog.warm_up()
-        yield InProcess(catalog)
+        await registry.warm_up()
+        yield InProcess(registry)
     finally:
-        await catalog.close()
+        await registry.close()
         pool.close()
 
 

@@ -18,7 +18,7 @@ from silhouette_seg.vision.codec.decode import (
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.geometry import Size, fit, inside, place, unfit
-from silhouette_seg.vision.mask.quality import quality
+from silhouette_seg.vision.mask.quality import measure_quality
 from training.benchmark.measure import Cost, Figures, cost_of, row
 from training.benchmark.photos import encoded, photo, soft_mask
 
@@ -62,7 +62,7 @@ def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
     yield "fit", lambda: fit(photo(size_hw), model_hw, rule)
     yield "fit after the decode for a mask", lambda: fit(small.rgb, model_hw, rule)
     yield "unfit", lambda: unfit(mask, placement, size_hw)
-    yield "quality", lambda: quality(mask[inside(placement)])
+    yield "quality", lambda: measure_quality(mask[inside(placement)])
     yield "encode mask PNG", lambda: encode(alpha, ImageFormat.PNG)
     yield OURS, lambda: _ours(data, mask, model_hw, rule)
     yield NAIVE, lambda: _naive(data, mask, model_hw)
@@ -85,7 +85,7 @@ def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule
     check_limits(header, ImageLimits())
     frame: Frame = decode(data, header, at_least=model_hw)
     _, placement = fit(frame.rgb, model_hw, rule)
-    quality(mask[inside(placement)])
+    measure_quality(mask[inside(placement)])
     return encode(unfit(mask, placement, frame.photo_hw), ImageFormat.PNG)
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 from training.data.framing import random_window
 from training.data.photometric import backlight, darken, enlarge_again
 
@@ -120,7 +120,7 @@ def random_crop(background: Image, size_hw: Size, rng: Rng) -> Image:
     crop = background[top : top + tall, left : left + wide]
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
-    return shrink(np.ascontiguousarray(crop), size_hw)
+    return resize(np.ascontiguousarray(crop), size_hw)
 
 
 def distort(

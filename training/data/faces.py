@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from silhouette_seg.vision.geometry import LETTERBOX_GREY, Size, shrink
+from silhouette_seg.vision.geometry import LETTERBOX_GREY, Size, resize
 from training.data.augmentation import Augmentation, Image, Rng, compose, distort, random_crop
 from training.data.dataset import FaceBox, Portrait, rows
 from training.data.samples import Draw, DrawnBatches, channels_first, cut, draw, times_shown
@@ -171,7 +171,7 @@ def seen(layer: Image, view: View, size_hw: Size, border: int) -> Image:
     """
     scale = np.linalg.norm(view.linear / layer.shape[1::-1], axis=0).min()
     while scale <= 0.5:
-        layer = shrink(layer, (layer.shape[0] // 2, layer.shape[1] // 2))
+        layer = resize(layer, (layer.shape[0] // 2, layer.shape[1] // 2))
         scale *= 2
     warped = cv2.warpAffine(
         layer,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 from training.data.augmentation import Augmentation, compose, distort, random_crop, warp
 from training.data.dataset import Portrait
 from training.data.scenes import Layers, SceneComposer
@@ -85,11 +85,11 @@ class Samples(Dataset[Sample]):
         """Photo, mask and trust at no more than the detail that the largest zoom needs."""
         rgb, mask = portrait.rgb(), portrait.truth()
         if portrait.soft:
-            mask = shrink(mask, (rgb.shape[0], rgb.shape[1]))
+            mask = resize(mask, (rgb.shape[0], rgb.shape[1]))
         largest = 1.5 * max(self.size_hw) / max(rgb.shape[:2])
         if largest < 1:
             small = (round(rgb.shape[0] * largest), round(rgb.shape[1] * largest))
-            rgb, mask = shrink(rgb, small), shrink(mask, small)
+            rgb, mask = resize(rgb, small), resize(mask, small)
         trust = portrait.trust(mask)
         if portrait.soft:
             trust = np.asarray(trust * self.soft_weight, np.uint8)

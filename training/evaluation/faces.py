@@ -26,7 +26,14 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
-from silhouette_seg.pipeline.faces import CONFIDENT, Domain, Face, domain_of, dominant, find_faces
+from silhouette_seg.pipeline.faces import (
+    MIN_SCORE,
+    Domain,
+    Face,
+    domain_of,
+    dominant_face,
+    find_faces,
+)
 from silhouette_seg.spec import ResizeRule, load_spec
 from silhouette_seg.vision.geometry import Size, fit
 from training.data.dataset import FaceBox, Portrait, read_backgrounds, read_frame, read_portraits
@@ -140,7 +147,7 @@ def look(find: Find, portraits: Sequence[Portrait], backgrounds: Sequence[Path])
 def judge(sightings: Sequence[Sighting], confident: float = 0.0) -> FaceReport:
     """Counts only faces of at least that score: the same as finding them with that threshold."""
     answers = [
-        (each, dominant([face for face in each.faces if face.score >= confident]))
+        (each, dominant_face([face for face in each.faces if face.score >= confident]))
         for each in sightings
     ]
     people = [(each.reference, face) for each, face in answers if each.source != BACKGROUND]
@@ -202,14 +209,14 @@ def iou(face: Face, reference: FaceBox) -> float:
 
 
 def by_detector(
-    predict: Predict, *, size_hw: Size, resize: ResizeRule, confident: float = CONFIDENT
+    predict: Predict, *, size_hw: Size, resize: ResizeRule, confident: float = MIN_SCORE
 ) -> Find:
     """An exported detector with the service's own routing."""
 
     def find(rgb: NDArray[np.uint8]) -> list[Face]:
         image, placement = fit(rgb, size_hw, resize)
         (row,) = predict({"image": image[None]})
-        return find_faces(row, placement, confident=confident)
+        return find_faces(row, placement, min_score=confident)
 
     return find
 

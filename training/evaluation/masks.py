@@ -24,7 +24,7 @@ from torch import nn
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.spec import ResizeRule, load_spec
 from silhouette_seg.vision.geometry import Size, fit, inside, unfit
-from silhouette_seg.vision.mask.quality import only_person, quality
+from silhouette_seg.vision.mask.quality import empty_if_noise, measure_quality
 from training.data.dataset import Portrait, Split, read_portraits
 from training.evaluation.metrics import MaskScore, score, summarise
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
@@ -89,8 +89,8 @@ def by_model(
         if "domain" in extras:
             inputs["domain"] = np.array([domain(portrait)], np.int64)
         alpha = predict(inputs)[0]
-        measured = quality(alpha[inside(placement)])
-        return only_person(unfit(alpha, placement, frame.photo_hw), measured)
+        measured = measure_quality(alpha[inside(placement)])
+        return empty_if_noise(unfit(alpha, placement, frame.photo_hw), measured)
 
     return segment
 

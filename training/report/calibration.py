@@ -10,10 +10,10 @@ import numpy as np
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.mask.quality import (
-    BOUNDARY_BAND,
-    MIN_SHARE,
-    SURE_DECIDED,
-    SURE_SHARE,
+    BOUNDARY_RADIUS,
+    MIN_PERSON_SHARE,
+    PERSON_CERTAINTY,
+    PERSON_SHARE,
     MaskQuality,
 )
 from training.calibrate import USEFUL, Look, look
@@ -118,7 +118,7 @@ def reliability(model: str, looks: Iterable[Look]) -> Reliability:
     return Reliability(
         model=model,
         photos=len(pairs),
-        before=bins([(quality.decided, right) for quality, right in known]),
+        before=bins([(quality.boundary_certainty, right) for quality, right in known]),
         after=bins(pairs),
         error=float(np.abs(predicted - observed).mean()) if pairs else 0.0,
         correlation=float(np.corrcoef(predicted, observed)[0, 1]) if apart else 0.0,
@@ -166,7 +166,7 @@ def missed(group: str, people: Sequence[Look]) -> Missed:
 
 def once_found(each: Look) -> bool:
     """By the rule before: the area of the largest component alone."""
-    return each.quality.largest >= MIN_SHARE
+    return each.quality.largest_share >= MIN_PERSON_SHARE
 
 
 def trust_text(figures: TrustFigures, pictures: str) -> str:
@@ -195,9 +195,9 @@ def _confidence(models: Sequence[Reliability], pictures: str) -> Iterable[str]:
         *("", "photos", "calibration error of the plain mean", "calibration error"),
         *("mean error of a photo", "correlation", "observed, least to most confident tenth"),
     )
-    yield f"""The confidence of a mask is the share of its boundary band, {BOUNDARY_BAND} pixels on
-either side of the outline at the model's resolution, that is expected to be on the right side. It
-is one line for all models through the mean of |alpha - 127.5| / 127.5 over the band, drawn on
+    yield f"""The confidence of a mask is the share of its boundary band, {BOUNDARY_RADIUS} pixels
+on either side of the outline at the model's resolution, that is expected to be on the right side.
+It is one line for all models through the mean of |alpha - 127.5| / 127.5 over the band, drawn on
 training photos by `python -m training.calibrate`; here it is held against the validation photos, as
 each model sees them at its first look. The calibration error is the mean distance of what was said
 from what was observed over {BINS} bins of as many photos each, in points; the plain mean is what
@@ -225,10 +225,11 @@ def _nobody(models: Sequence[Presence]) -> Iterable[str]:
     )
     yield "### Is anybody there?"
     yield f"""A mask is emptied and called `none` when its largest component covers less than
-{100 * MIN_SHARE:g} % of the area; or less than {100 * SURE_SHARE:g} %, and the outline is not
-decided (the plain mean above under {SURE_DECIDED:g}, a confidence under {_least():.2f}). *Once* the
-first was the whole rule. Alarms are on scenes without a person; lost are photos of people that were
-called `none`, of use those among them whose mask has an IoU of {USEFUL:g} with the reference.
+{100 * MIN_PERSON_SHARE:g} % of the area; or less than {100 * PERSON_SHARE:g} %, and the outline is
+not decided (the plain mean above under {PERSON_CERTAINTY:g}, a confidence under {_least():.2f}).
+*Once* the first was the whole rule. Alarms are on scenes without a person; lost are photos of
+people that were called `none`, of use those among them whose mask has an IoU of {USEFUL:g} with the
+reference.
 Hardly a photo has a person of less than a hundredth of the area: how many smaller ones are lost is
 not known. The second look that the service takes at small people is not counted."""
     yield table(head, rows)
@@ -244,7 +245,7 @@ def _lost(part: Missed) -> tuple[int, int, int]:
 
 def _least() -> float:
     """The confidence of a mask that is just decided enough."""
-    return MaskQuality(0.0, 0.0, 0, 0, SURE_DECIDED).confidence
+    return MaskQuality(0.0, 0.0, 0, 0, PERSON_CERTAINTY).confidence
 
 
 def _group(each: Presence, group: str) -> str:

@@ -13,8 +13,8 @@ from rich.progress import track
 
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.base import Engine, EngineWrapper, Inference, Tensors
-from silhouette_seg.pipeline.options import Look
-from silhouette_seg.pipeline.rendering import draw
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec, ResizeRule
@@ -133,7 +133,7 @@ def _load(rgb: NDArray[np.uint8]) -> Callable[[Size], Frame]:
 
 
 def _mask(frame: Frame, found: Matte) -> Alpha:
-    return draw(Look(), frame, None, found).image
+    return render_image(RenderOptions(), frame, None, found).image
 
 
 class Once(EngineWrapper):

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from silhouette_seg.vision.compose.foreground import foreground
+from silhouette_seg.vision.compose.foreground import estimate_foreground
 from silhouette_seg.vision.geometry import Size
-from silhouette_seg.vision.mask.guided_filter import guided
+from silhouette_seg.vision.mask.guided_filter import refine_edges
 from training.benchmark.measure import cost_of
 from training.data.augmentation import random_crop
 from training.data.dataset import Portrait, read_frame
@@ -104,7 +104,7 @@ def _refined(name: str, answer: Answer, portraits: Sequence[Portrait]) -> Refine
     for each in track(portraits, f"{name}, edges", console=Console(stderr=True), transient=True):
         truth, alpha = each.truth(), answer(each, each.domain)
         plain.append(_figures(alpha, truth))
-        refined.append(_figures(guided(each.rgb(), alpha), truth))
+        refined.append(_figures(refine_edges(each.rgb(), alpha), truth))
     return Refined(name, np.array(plain), np.array(refined))
 
 
@@ -151,14 +151,14 @@ def _colours(
         for scene in made_scenes(portraits, backgrounds):
             file = Path(folder) / f"{scene.portrait.id}.png"
             cv2.imwrite(str(file), scene.rgb[..., ::-1])
-            found = guided(
+            found = refine_edges(
                 scene.rgb, answer(replace(scene.portrait, image=file), scene.portrait.domain)
             )
             for mask, rows in zip((scene.alpha, found), errors.values(), strict=True):
                 rows.append(
                     (
                         colour_error(scene.rgb, scene, mask),
-                        colour_error(foreground(scene.rgb, mask), scene, mask),
+                        colour_error(estimate_foreground(scene.rgb, mask), scene, mask),
                     )
                 )
     return tuple(
@@ -215,9 +215,9 @@ def _cost(size: Size) -> tuple[float, float]:
     cv2.ellipse(small, (190, 110), (60, 80), 0, 0, 360, 255, -1, cv2.LINE_AA)
     cv2.ellipse(small, (190, 340), (130, 160), 0, 0, 360, 255, -1, cv2.LINE_AA)
     alpha = np.asarray(cv2.resize(small, (width, height)), np.uint8)
-    refined = guided(rgb, alpha)
-    edges = cost_of(lambda: guided(rgb, alpha), calls=15, budget_s=2)
-    colours = cost_of(lambda: foreground(rgb, refined), calls=15, budget_s=2)
+    refined = refine_edges(rgb, alpha)
+    edges = cost_of(lambda: refine_edges(rgb, alpha), calls=15, budget_s=2)
+    colours = cost_of(lambda: estimate_foreground(rgb, refined), calls=15, budget_s=2)
     return edges.cpu_ms, colours.cpu_ms
 
 

@@ -28,18 +28,18 @@ from silhouette_seg.pipeline.options import (
     Background,
     Blur,
     Colour,
-    Look,
     Output,
-    Refine,
+    Refinement,
+    RenderOptions,
 )
-from silhouette_seg.pipeline.registry import open_catalog
-from silhouette_seg.pipeline.rendering import draw
+from silhouette_seg.pipeline.registry import load_registry
+from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat, read_header
-from silhouette_seg.vision.geometry import shrink
+from silhouette_seg.vision.geometry import resize
 from silhouette_seg.vision.mask.quality import bounding_box
 from training.data.dataset import Portrait, read_portraits
 
@@ -61,22 +61,22 @@ Image = NDArray[np.uint8]
 """RGB, uint8 [h,w,3]."""
 
 
-def _on(background: Background, look: Look = PHOTO_DEFAULTS) -> Look:
+def _on(background: Background, look: RenderOptions = PHOTO_DEFAULTS) -> RenderOptions:
     return replace(look, output=Output.COMPOSITE, background=background)
 
 
-LOOKS: dict[str, Look] = {
+LOOKS: dict[str, RenderOptions] = {
     "mask": PHOTO_DEFAULTS,
     "cut-out on white": _on(WHITE),
     "cut-out on magenta": _on(MAGENTA),
     "blurred background": _on(Blur(3.0)),
 }
-MODEL_ALONE = replace(PHOTO_DEFAULTS, refine=Refine.NONE, decontaminate=False)
-EDGES: dict[str, Look] = {
+MODEL_ALONE = replace(PHOTO_DEFAULTS, refine=Refinement.NONE, decontaminate=False)
+EDGES: dict[str, RenderOptions] = {
     "the model alone": _on(MAGENTA, MODEL_ALONE),
-    "refine": _on(MAGENTA, replace(MODEL_ALONE, refine=Refine.GUIDED)),
+    "refine": _on(MAGENTA, replace(MODEL_ALONE, refine=Refinement.GUIDED)),
     "decontaminate": _on(MAGENTA, replace(MODEL_ALONE, decontaminate=True)),
-    "both": _on(MAGENTA, replace(MODEL_ALONE, refine=Refine.GUIDED, decontaminate=True)),
+    "both": _on(MAGENTA, replace(MODEL_ALONE, refine=Refinement.GUIDED, decontaminate=True)),
 }
 """On the colour in which what is left of the old background is seen best."""
 
@@ -158,14 +158,14 @@ def pack_photos(portraits: Sequence[Portrait]) -> list[Photo]:
 async def show(photos: Sequence[Photo], repository: Path) -> list[Row]:
     """Two rows of each photo, by what the service takes for a photo where nobody chooses."""
     workers = ThreadPool(1)
-    catalog = open_catalog(
+    registry = load_registry(
         repository, None, workers, lambda spec: open_engine("onnx", spec, repository)
     )
     seen = track(photos, "photos", console=Console(stderr=True), transient=True)
     try:
-        return [row for photo in seen for row in await _rows(photo, catalog.get())]
+        return [row for photo in seen for row in await _rows(photo, registry.get())]
     finally:
-        await catalog.close()
+        await registry.close()
         workers.close()
 
 
@@ -186,7 +186,7 @@ async def _rows(photo: Photo, segmenter: Segmenter) -> tuple[Row, Row]:
 def _words(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
     """What the service says of the photo beside its picture."""
     height, width = frame.photo_hw
-    told, routed = found.quality, found.routed
+    told, routed = found.quality, found.decision
     domain = f"as {routed.domain.label}, " if routed else ""
     face = f"face {100 * routed.face.ratio:.1f} %, " if routed and routed.face else ""
     return (
@@ -196,15 +196,15 @@ def _words(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
     )
 
 
-def _drawn(look: Look, frame: Frame, found: Matte) -> Image:
+def _drawn(look: RenderOptions, frame: Frame, found: Matte) -> Image:
     """Of the photo's own size."""
-    image = draw(look, replace(frame, rgb=frame.rgb.copy()), None, found).image
+    image = render_image(look, replace(frame, rgb=frame.rgb.copy()), None, found).image
     return image if image.ndim == 3 else np.dstack([image] * 3)
 
 
 def _scaled(image: Image) -> Image:
     height, width = image.shape[:2]
-    return shrink(image, (HEIGHT, max(1, round(width * HEIGHT / height))))
+    return resize(image, (HEIGHT, max(1, round(width * HEIGHT / height))))
 
 
 def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from silhouette_seg.pipeline.faces import Domain, domain_of, dominant
+from silhouette_seg.pipeline.faces import Domain, domain_of, dominant_face
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import Portrait
@@ -106,7 +106,7 @@ def by_faces(find: Find, *, at_least: Size) -> FindDomain:
     """By the dominant face that the detector sees in the pixels that the model is given."""
 
     def domain(portrait: Portrait) -> Domain:
-        face = dominant(find(portrait.frame(at_least).rgb))
+        face = dominant_face(find(portrait.frame(at_least).rgb))
         return domain_of(face.ratio if face else 0.0)
 
     return domain

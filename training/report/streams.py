@@ -2,7 +2,7 @@
 
 from statistics import mean
 
-from silhouette_seg.pipeline.registry import FOR_STREAMS
+from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.streaming.session import SMOOTHING
 from silhouette_seg.streaming.smoothing import CUT, TRUST
 from training.data.clips import Clip
@@ -65,7 +65,7 @@ def _choice(results: Results, streamed: Streamed) -> str:
     """The figures of what `auto` means for a stream, beside its rivals."""
     near = max(streamed.clips, key=lambda clip: mean(float(mask.mean()) for mask in clip.truths))
     shown = {each.spec.name: each for each in streamed.of(near.name, SMOOTHING) if not each.way}
-    auto = next((name for name in FOR_STREAMS if name in shown), None)
+    auto = next((name for name in STREAM_PREFERENCE if name in shown), None)
     if auto is None:
         return ""
     ms = {

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import track
 
 from silhouette_seg.engine import open_engine
-from silhouette_seg.pipeline.registry import open_catalog
-from silhouette_seg.pipeline.segmenter import Matte, NoMemory, Segmenter
-from silhouette_seg.pipeline.zoom import DETAIL, MARGIN, MOST
+from silhouette_seg.pipeline.registry import load_registry
+from silhouette_seg.pipeline.segmenter import Matte, NoContext, Segmenter
+from silhouette_seg.pipeline.zoom import CROP_MARGIN, MAX_CROP_SHARE, ZOOM_FACTOR
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import decode, read_header
-from silhouette_seg.vision.mask.quality import only_person
+from silhouette_seg.vision.mask.quality import empty_if_noise
 from training.benchmark.measure import cost_of
 from training.benchmark.photos import SIZES, encoded
 from training.data.dataset import Portrait, read_frame
@@ -87,11 +87,11 @@ async def _measure(
 ) -> tuple[Twice, ...]:
     workers = ThreadPool(1)
     opened = partial(open_engine, "onnx", repository=repository)
-    catalog = open_catalog(repository, names, workers, opened)
+    registry = load_registry(repository, names, workers, opened)
     try:
-        return tuple([await _twice(catalog.get(name), portraits, backgrounds) for name in names])
+        return tuple([await _twice(registry.get(name), portraits, backgrounds) for name in names])
     finally:
-        await catalog.close()
+        await registry.close()
         workers.close()
 
 
@@ -108,8 +108,8 @@ async def _twice(
         once, both = await _looks(segmenter, each.image)
         truth = each.truth() > 127
         served.append(score(_mask(both), truth))
-        first.append(score(_mask(once), truth) if both.looks > 1 else served[-1])
-        if both.looks > 1:
+        first.append(score(_mask(once), truth) if both.passes > 1 else served[-1])
+        if both.passes > 1:
             pairs[row] = once, both
     scenes = [await _looks(segmenter, scene) for scene in backgrounds]
     return Twice(
@@ -130,15 +130,15 @@ async def _looks(segmenter: Segmenter, photo: Path) -> tuple[Matte, Matte]:
     """By the first look alone, and as served; the same where that is one look."""
     frame = read_frame(photo)
     served = await segmenter.segment(frame)
-    if served.looks == 1:
+    if served.passes == 1:
         return served, served
     # what remembers nothing has the first look of a photo
-    once = await segmenter.run(lambda _: frame, lambda _, matte: matte, memory=NoMemory())
+    once = await segmenter.run(lambda _: frame, lambda _, matte: matte, context=NoContext())
     return once, served
 
 
 def _mask(found: Matte) -> Mask:
-    return np.asarray(only_person(found.alpha, found.quality) > 127)
+    return np.asarray(empty_if_noise(found.alpha, found.quality) > 127)
 
 
 def _median_ms(mattes: Sequence[Matte]) -> float:
@@ -154,7 +154,7 @@ def _decode_ms(spec: ModelSpec) -> tuple[float, float]:
         at_least = times * height, times * width
         return cost_of(lambda: decode(data, header, at_least=at_least), calls=20, budget_s=2).cpu_ms
 
-    return decoding(1), decoding(DETAIL)
+    return decoding(1), decoding(ZOOM_FACTOR)
 
 
 def second_look_text(figures: SecondLookFigures, pictures: str) -> str:
@@ -163,9 +163,9 @@ def second_look_text(figures: SecondLookFigures, pictures: str) -> str:
         return ""
     parts = [
         "## A second look",
-        f"A photo whose people, with a margin of {100 * MARGIN:.0f} % of their height and width on"
-        f" every side, take less than {100 * MOST:.0f} % of it is looked at again there, and both"
-        " masks agree on what is said (silhouette_seg.pipeline.zoom,"
+        f"A photo whose people, with a margin of {100 * CROP_MARGIN:.0f} % of their height and"
+        f" width on every side, take less than {100 * MAX_CROP_SHARE:.0f} % of it is looked at"
+        " again there, and both masks agree on what is said (silhouette_seg.pipeline.zoom,"
         " chosen on training photos). Streams"
         " are not. First look alone against as served, with the repository's own faces; the"
         " differences are paired, bold where the interval leaves out zero. Groups without a photo"

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from silhouette_seg.api.gateway import parts_of, require_key
-from silhouette_seg.api.openapi import problems
+from silhouette_seg.api.gateway import gateway_of, require_key
+from silhouette_seg.api.openapi import problem_responses
 from silhouette_seg.api.schemas import Health
 from silhouette_seg.telemetry import METRICS_CONTENT_TYPE
 
@@ -19,15 +19,15 @@ async def livez() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Photos can be taken", responses=problems(503))
+@router.get("/readyz", summary="Photos can be taken", responses=problem_responses(503))
 async def readyz(request: Request) -> Health:
     """503 until a real image went through every model's whole path, and while draining, or while
     the server that runs the models is not ready for all of them, or a model in this process fails
     again and again.
     """
-    parts = parts_of(request)
-    await parts.check_engines()
-    parts.check_ready()
+    gateway = gateway_of(request)
+    await gateway.check_engines()
+    gateway.check_ready()
     return Health(status="ready")
 
 
@@ -36,8 +36,8 @@ async def readyz(request: Request) -> Health:
     summary="Prometheus metrics",
     dependencies=[Depends(require_key)],
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}}}, **problems(401)},
+    responses={200: {"content": {"text/plain": {}}}, **problem_responses(401)},
 )
 async def metrics(request: Request) -> Response:
-    written = await asyncio.to_thread(parts_of(request).telemetry.snapshot())
+    written = await asyncio.to_thread(gateway_of(request).telemetry.snapshot())
     return Response(written, media_type=METRICS_CONTENT_TYPE)

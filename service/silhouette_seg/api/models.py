@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from silhouette_seg.api.gateway import Parts, parts_of
-from silhouette_seg.api.openapi import problems
+from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.openapi import problem_responses
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.api.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard, Models
@@ -14,46 +14,48 @@ from silhouette_seg.pipeline.registry import AUTO
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-STREAMS = ("websocket", "webrtc")
+STREAM_TRANSPORTS = ("websocket", "webrtc")
 """How live video may come and go."""
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
 
-@router.get("/models", summary="The models that are served", responses=problems(401))
+@router.get("/models", summary="The models that are served", responses=problem_responses(401))
 async def list_models(request: Request) -> Models:
     """A model is `ready` while photos can be taken; where another server runs the models, it is
     asked.
     """
-    parts = parts_of(request)
-    catalog = parts.catalog
-    ready = catalog.ready and await _is_there(parts)
+    gateway = gateway_of(request)
+    registry = gateway.registry
+    ready = registry.ready and await _engines_available(gateway)
     return Models(
-        auto=catalog.get(AUTO).spec.name,
-        models=[model_card(model, ready=ready) for model in catalog.served],
+        auto=registry.get(AUTO).spec.name,
+        models=[model_card(model, ready=ready) for model in registry.models],
     )
 
 
-@router.get("/capabilities", summary="Limits, formats and parameters", responses=problems(401))
+@router.get(
+    "/capabilities", summary="Limits, formats and parameters", responses=problem_responses(401)
+)
 async def capabilities(request: Request) -> Capabilities:
-    parts = parts_of(request)
+    gateway = gateway_of(request)
     formats = [made.value for made in ImageFormat]
     return Capabilities(
-        version=parts.version,
-        limits=_limits(parts),
+        version=gateway.version,
+        limits=_limits(gateway),
         formats=Formats(input=formats, output=formats),
         parameters={name: known.schema for name, known in PARAMETERS.items()},
-        models=list(parts.catalog.names),
-        streams=list(STREAMS),
-        stream_limits=_live_limits(parts),
+        models=list(gateway.registry.names),
+        streams=list(STREAM_TRANSPORTS),
+        stream_limits=_live_limits(gateway),
         stream_parameters={name: known.schema for name, known in STREAM_PARAMETERS.items()},
     )
 
 
-async def _is_there(parts: Parts) -> bool:
+async def _engines_available(gateway: Gateway) -> bool:
     """Whether what runs the models can, for all of them, as `/readyz` sees it."""
     try:
-        await parts.check_engines()
+        await gateway.check_engines()
     except Unavailable:
         return False
     return True
@@ -80,27 +82,27 @@ def model_card(model: Segmenter | FaceRouter, *, ready: bool) -> ModelCard:
     )
 
 
-def _limits(parts: Parts) -> Limits:
+def _limits(gateway: Gateway) -> Limits:
     return Limits(
-        image_bytes=parts.image_limits.bytes,
-        batch_images=parts.batch_limits.images,
-        batch_body_bytes=parts.batch_limits.form_bytes,
-        pixels=parts.image_limits.pixels,
-        side=parts.image_limits.side,
-        aspect=parts.image_limits.aspect,
+        image_bytes=gateway.image_limits.bytes,
+        batch_images=gateway.batch_limits.images,
+        batch_body_bytes=gateway.batch_limits.form_bytes,
+        pixels=gateway.image_limits.pixels,
+        side=gateway.image_limits.side,
+        aspect=gateway.image_limits.aspect,
         frames=1,
-        read_timeout_s=parts.intake_limits.read_timeout_s,
-        queue_timeout_s=parts.timeouts.queue_s,
-        request_timeout_s=parts.timeouts.request_s,
+        read_timeout_s=gateway.upload_limits.read_timeout_s,
+        queue_timeout_s=gateway.timeouts.queue_s,
+        request_timeout_s=gateway.timeouts.request_s,
     )
 
 
-def _live_limits(parts: Parts) -> LiveLimits:
+def _live_limits(gateway: Gateway) -> LiveLimits:
     return LiveLimits(
-        streams=parts.streams.max_streams,
-        streams_per_caller=parts.streams.max_per_caller,
-        message_bytes=parts.stream_limits.max_message_bytes,
-        frame_pixels=parts.frame_limits.pixels,
-        idle_s=parts.stream_limits.idle_timeout_s,
-        max_s=parts.stream_limits.max_duration_s,
+        streams=gateway.streams.max_streams,
+        streams_per_caller=gateway.streams.max_per_caller,
+        message_bytes=gateway.stream_limits.max_message_bytes,
+        frame_pixels=gateway.frame_limits.pixels,
+        idle_s=gateway.stream_limits.idle_timeout_s,
+        max_s=gateway.stream_limits.max_duration_s,
     )

@@ -11,7 +11,7 @@ from silhouette_seg.vision.codec.decode import ImageFormat
 
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 
-HEADERS = {
+RESPONSE_HEADERS = {
     "X-Request-Id": "The request id that was sent, or a new one.",
     "Server-Timing": "Milliseconds of decode, route, queue, infer, post and encode.",
     "X-Model": "The model that ran.",
@@ -35,7 +35,7 @@ HEADERS = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problem answers of a route, by status, with the codes they may carry."""
     return {
         status: {
@@ -47,10 +47,10 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _codes(status: int) -> list[str]:
-    return sorted({kind.code for kind in error_kinds() if kind.status == status})
+    return sorted({kind.code for kind in error_classes() if kind.status == status})
 
 
-def error_kinds() -> list[type[ServiceError]]:
+def error_classes() -> list[type[ServiceError]]:
     """Every kind of ServiceError, the tree flattened."""
     kinds: list[type[ServiceError]] = []
     level: list[type[ServiceError]] = [ServiceError]
@@ -97,13 +97,13 @@ REQUEST: dict[str, Any] = {
     },
 }
 
-ANSWERS: dict[int | str, dict[str, Any]] = {
+RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The mask, cut-out or composite, or a report that holds it.",
         "model": Report,
         "headers": {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in HEADERS.items()
+            for name, text in RESPONSE_HEADERS.items()
         },
         "content": {
             made.media_type: {"schema": BINARY}
@@ -111,7 +111,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         },
     },
     304: {"description": "What If-None-Match names would be the answer again."},
-    **problems(400, 401, 404, 406, 408, 413, 415, 422, 500, 503, 504),
+    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503, 504),
 }
 
 SCHEMAS = {"Problem": Problem.model_json_schema()}

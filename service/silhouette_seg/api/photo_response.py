@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from silhouette_seg.admission.photo_queue import Workload
-from silhouette_seg.api.gateway import Parts
+from silhouette_seg.api.gateway import Gateway
 from silhouette_seg.api.request.negotiation import JSON, Representation, negotiate
-from silhouette_seg.api.request.parameters import SegmentOptions, choose, parse
-from silhouette_seg.api.request.uploads import Upload
+from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters, select_model
+from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.api.response.report import report_json
 from silhouette_seg.errors import BadParameter
-from silhouette_seg.pipeline.photo import Job, Rendered, Source, run_job
+from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, RenderedImage, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.telemetry import IDENTITY, server_timing
 from silhouette_seg.vision.codec.decode import ImageLimits, check_limits, read_header
@@ -20,7 +20,7 @@ MAX_LAYOUT_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ResolvedRequest:
     """A request that was understood: what to do, with which model, and how to answer."""
 
     options: SegmentOptions
@@ -29,7 +29,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PhotoResponse:
     """A body, and the headers that describe it beside its type."""
 
     body: bytes
@@ -37,28 +37,28 @@ class Answer:
     headers: dict[str, str]
 
 
-def understand(
-    given: Mapping[str, str], parts: Parts, *, accept: str | None, has_picture: bool
-) -> Order:
-    """Raises what `parse`, `choose` and `negotiate` raise."""
-    options = parse(given, has_picture=has_picture)
-    segmenter = choose(options, parts.catalog)
+def resolve(
+    given: Mapping[str, str], gateway: Gateway, *, accept: str | None, has_background_image: bool
+) -> ResolvedRequest:
+    """Raises what `parse`, `select_model` and `negotiate` raise."""
+    options = parse_parameters(given, has_background_image=has_background_image)
+    segmenter = select_model(options, gateway.registry)
     representation = negotiate(
-        accept, explicit=options.format, transparent=options.look.transparent
+        accept, explicit=options.format, transparent=options.render.transparent
     )
-    return Order(options, segmenter, representation)
+    return ResolvedRequest(options, segmenter, representation)
 
 
-def source(upload: Upload, limits: ImageLimits) -> Source:
+def read_source(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
     """Raises UnsupportedImageType and UnprocessableImage, before a pixel is decoded."""
     header = read_header(upload.data)
     check_limits(header, limits)
-    return Source(upload.data, header)
+    return ImageFile(upload.data, header)
 
 
-def job_of(order: Order, photo: Source, picture: Source | None) -> Job:
+def build_job(resolved: ResolvedRequest, photo: ImageFile, picture: ImageFile | None) -> PhotoJob:
     """Raises BadParameter for a layout that would take too long to draw."""
-    layout = order.options.look.layout
+    layout = resolved.options.render.layout
     drawn = len(layout.copies) * photo.header.pixels if layout else 0
     if drawn > MAX_LAYOUT_PIXELS:
         raise BadParameter(
@@ -66,34 +66,36 @@ def job_of(order: Order, photo: Source, picture: Source | None) -> Job:
             limit=MAX_LAYOUT_PIXELS,
             actual=drawn,
         )
-    return Job(
+    return PhotoJob(
         photo=photo,
-        look=order.options.look,
-        format=order.representation.image,
+        options=resolved.options.render,
+        format=resolved.representation.image,
         picture=picture,
-        domain=order.options.domain,
+        domain=resolved.options.domain,
     )
 
 
-async def answer(parts: Parts, order: Order, job: Job, *, patient: bool = False) -> Answer:
-    """Does the job when its turn comes. Raises what `run_job` and `PhotoQueue.slot` raise."""
-    work = Workload((order.segmenter.spec.name, job.look.output), job.pixels)
-    async with parts.photo_queue.slot(work, enforce_max_wait=not patient) as waited_s:
-        rendered = await run_job(job, order.segmenter)
+async def respond(
+    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, enforce_max_wait: bool = True
+) -> PhotoResponse:
+    """Does the job when its turn comes. Raises what `segment_photo` and `PhotoQueue.slot` raise."""
+    work = Workload((resolved.segmenter.spec.name, job.options.output), job.pixels)
+    async with gateway.photo_queue.slot(work, enforce_max_wait=enforce_max_wait) as waited_s:
+        rendered = await segment_photo(job, resolved.segmenter)
         rendered.stages["queue"] += waited_s
-        parts.telemetry.observe_image(order.segmenter.spec.name, rendered.stages, rendered)
-        headers = headers_of(order.segmenter, rendered)
-        if not order.representation.report:
-            return Answer(rendered.body, job.format.media_type, headers)
+        gateway.telemetry.observe_image(resolved.segmenter.spec.name, rendered.stages, rendered)
+        headers = response_headers(resolved.segmenter, rendered)
+        if not resolved.representation.report:
+            return PhotoResponse(rendered.body, job.format.media_type, headers)
         identity = IDENTITY.get()
         request_id = identity.request_id if identity else ""
-        document = await parts.photo_pool.run_in_thread(
-            report_json, rendered, job.look, order.segmenter, request_id
+        document = await gateway.workers.run_in_thread(
+            report_json, rendered, job.options, resolved.segmenter, request_id
         )
-        return Answer(document, JSON, headers)
+        return PhotoResponse(document, JSON, headers)
 
 
-def headers_of(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]:
+def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str, str]:
     measured = rendered.quality
     headers = {
         "Server-Timing": server_timing(rendered.stages),
@@ -105,10 +107,10 @@ def headers_of(segmenter: Segmenter, rendered: Rendered) -> dict[str, str]:
         "X-Mask-Connectivity": f"{measured.connectivity:.4f};islands={measured.islands}",
         "X-Mask-Confidence": f"{measured.confidence:.4f}",
     }
-    if rendered.routed is not None:
-        headers["X-Domain"] = rendered.routed.domain.label
-        if rendered.routed.face_ratio is not None:
-            headers["X-Face-Ratio"] = f"{rendered.routed.face_ratio:.4f}"
+    if rendered.decision is not None:
+        headers["X-Domain"] = rendered.decision.domain.label
+        if rendered.decision.face_ratio is not None:
+            headers["X-Face-Ratio"] = f"{rendered.decision.face_ratio:.4f}"
     if rendered.box is not None:
         headers |= {
             "X-Foreground-Top": str(rendered.box.top),

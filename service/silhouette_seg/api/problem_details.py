@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from silhouette_seg.api.removebg import errors
 from silhouette_seg.api.schemas import Problem
@@ -41,12 +41,12 @@ CLIENT_GONE = 499
 MAX_PATH = 200
 """Characters of a path that are told back."""
 LINGER_S = 2.0
-UNFORESEEN = "Something went wrong on our side; the log knows more."
+INTERNAL_DETAIL = "Something went wrong on our side; the log knows more."
 
 log = logging.getLogger(__name__)
 
 
-def install(app: FastAPI) -> None:
+def add_exception_handlers(app: FastAPI) -> None:
     """Makes every refusal and failure of the application a problem document."""
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -99,11 +99,11 @@ def _inference_error(error: ServiceError) -> str:
     return json.dumps({"error": text})
 
 
-def of_part(scope: Scope, error: Exception) -> Response:
+def problem_for_part(scope: Scope, error: Exception) -> Response:
     """As a request that ended in `error` would be answered and logged, for one part of many."""
     if not isinstance(error, ServiceError):
         log.error("unexpected failure of a part of %s", scope["path"], exc_info=error)
-        error = InternalError(UNFORESEEN)
+        error = InternalError(INTERNAL_DETAIL)
     else:
         _log(error)
     return problem(scope, error)
@@ -140,30 +140,6 @@ class LingeringResponse(Response):
                 while (await receive()).get("more_body", False):
                     pass
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-class Unexpected:
-    """ASGI middleware: an exception that nobody foresaw is logged and becomes an opaque 500."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception:
-            if started or scope["type"] != "http":
-                raise
-            log.exception("unexpected failure of %s %.200r", scope["method"], scope["path"])
-            error = InternalError(UNFORESEEN)
-            await problem(scope, error)(scope, receive, send)
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:

@@ -5,11 +5,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Wire(BaseModel):
+class JsonModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Problem(Wire):
+class Problem(JsonModel):
     """RFC 9457 `application/problem+json`: every refusal and failure has this shape."""
 
     type: str = Field(description="Stable, one per `code`.")
@@ -24,7 +24,7 @@ class Problem(Wire):
     actual: float | None = Field(default=None, description="What was sent instead.")
 
 
-class Box(Wire):
+class Box(JsonModel):
     """A rectangle in pixels of the upright photo."""
 
     top: int
@@ -33,13 +33,13 @@ class Box(Wire):
     height: int
 
 
-class ModelUsed(Wire):
+class ModelUsed(JsonModel):
     name: str
     digest: str = Field(description="`sha256:` and the hash of the model file.")
     backend: str = Field(description="The execution provider that really ran.")
 
 
-class MaskMeasures(Wire):
+class MaskMeasures(JsonModel):
     """Of the mask that the model gave: of everyone, and before any parameter changed it."""
 
     coverage: float = Field(description="Share of the photo that is person, 0..1.")
@@ -52,7 +52,7 @@ class MaskMeasures(Wire):
     )
 
 
-class Piece(Wire):
+class Piece(JsonModel):
     """A part of the mask that touches no other."""
 
     box: Box
@@ -61,7 +61,7 @@ class Piece(Wire):
     reason: str = Field(description="Such as `dominant`, `near the dominant person`.")
 
 
-class Foreground(Wire):
+class Foreground(JsonModel):
     present: bool
     box: Box | None = Field(description="Where the person is in the upright photo.")
     pieces: list[Piece] = Field(
@@ -70,7 +70,7 @@ class Foreground(Wire):
     )
 
 
-class PictureSize(Wire):
+class PictureSize(JsonModel):
     width: int
     height: int
 
@@ -88,7 +88,7 @@ class ResultImage(PictureSize):
     data: str = Field(description="The image file, base64.")
 
 
-class Report(Wire):
+class Report(JsonModel):
     """The answer of `POST /v1/segment` to `Accept: application/json`."""
 
     request_id: str
@@ -111,7 +111,7 @@ class Report(Wire):
     image: ResultImage
 
 
-class ModelCard(Wire):
+class ModelCard(JsonModel):
     """One served model."""
 
     name: str
@@ -131,12 +131,12 @@ class ModelCard(Wire):
     ready: bool
 
 
-class Models(Wire):
+class Models(JsonModel):
     auto: str = Field(description="The model that `model=auto` means.")
     models: list[ModelCard]
 
 
-class Limits(Wire):
+class Limits(JsonModel):
     image_bytes: int
     batch_images: int
     batch_body_bytes: int
@@ -149,7 +149,7 @@ class Limits(Wire):
     request_timeout_s: float
 
 
-class LiveLimits(Wire):
+class LiveLimits(JsonModel):
     """Of live video."""
 
     streams: int
@@ -160,12 +160,12 @@ class LiveLimits(Wire):
     max_s: float
 
 
-class Formats(Wire):
+class Formats(JsonModel):
     input: list[str]
     output: list[str]
 
 
-class Capabilities(Wire):
+class Capabilities(JsonModel):
     version: str
     limits: Limits
     formats: Formats
@@ -180,5 +180,5 @@ class Capabilities(Wire):
     )
 
 
-class Health(Wire):
+class Health(JsonModel):
     status: Literal["ok", "ready"]

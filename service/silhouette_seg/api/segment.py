@@ -8,11 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from silhouette_seg.api import openapi
-from silhouette_seg.api.gateway import Parts, parts_of
-from silhouette_seg.api.photo_response import Order, answer, job_of, source, understand
-from silhouette_seg.api.request.disconnect import while_connected
-from silhouette_seg.api.request.parameters import collect
-from silhouette_seg.api.request.uploads import Intake, read_intake
+from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.photo_response import (
+    ResolvedRequest,
+    build_job,
+    read_source,
+    resolve,
+    respond,
+)
+from silhouette_seg.api.request.disconnect import run_until_disconnect
+from silhouette_seg.api.request.parameters import merge_parameters
+from silhouette_seg.api.request.uploads import PhotoUpload, read_photo_upload
 
 router = APIRouter(tags=["segment"])
 
@@ -43,7 +49,7 @@ EXPOSED_HEADERS = (
 @router.post(
     "/v1/segment",
     summary="Segment a photo",
-    responses=openapi.ANSWERS,
+    responses=openapi.RESPONSES,
     openapi_extra=openapi.REQUEST,
     response_class=Response,
 )
@@ -57,42 +63,44 @@ async def segment(request: Request) -> Response:
     on the server and may be repeated.
     """
     arrived = perf_counter()
-    parts = parts_of(request)
-    parts.check_room()
-    query = collect(request.query_params.multi_items())
-    with parts.requests.admit(), parts.bodies.lease() as take:
-        intake = await read_intake(request, parts.intake_limits, take)
-        order = understand(
-            collect(query.items(), intake.fields),
-            parts,
+    gateway = gateway_of(request)
+    gateway.check_capacity()
+    query = merge_parameters(request.query_params.multi_items())
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
+        upload = await read_photo_upload(request, gateway.upload_limits, reserve)
+        resolved = resolve(
+            merge_parameters(query.items(), upload.fields),
+            gateway,
             accept=request.headers.get("accept"),
-            has_picture=intake.background is not None,
+            has_background_image=upload.background is not None,
         )
-        headers = {"ETag": _etag(parts, intake, order), "Vary": "Accept"}
+        headers = {"ETag": _etag(gateway, upload, resolved), "Vary": "Accept"}
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        photo = source(intake.image, parts.image_limits)
-        picture = source(intake.background, parts.image_limits) if intake.background else None
-        job = job_of(order, photo, picture)
-        done = await while_connected(
+        photo = read_source(upload.image, gateway.image_limits)
+        picture = (
+            read_source(upload.background, gateway.image_limits) if upload.background else None
+        )
+        job = build_job(resolved, photo, picture)
+        done = await run_until_disconnect(
             request,
-            answer(parts, order, job),
-            timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
+            respond(gateway, resolved, job),
+            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
         )
     return Response(done.body, headers=headers | done.headers, media_type=done.media_type)
 
 
-def _etag(parts: Parts, intake: Intake, order: Order) -> str:
-    segmenter = order.segmenter
+def _etag(gateway: Gateway, upload: PhotoUpload, resolved: ResolvedRequest) -> str:
+    segmenter = resolved.segmenter
     made_of = (
-        parts.version,
-        intake.image.digest,
-        intake.background and intake.background.digest,
-        order.options.look,
-        order.options.domain,
-        order.representation,
+        gateway.version,
+        upload.image.digest,
+        upload.background and upload.background.digest,
+        resolved.options.render,
+        resolved.options.domain,
+        resolved.representation,
         segmenter.spec.name,
         segmenter.digest,
-        segmenter.faces and segmenter.faces.spec.sha256,
+        segmenter.face_router and segmenter.face_router.spec.sha256,
     )
     return f'"{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}"'

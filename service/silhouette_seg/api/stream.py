@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from silhouette_seg.admission.stream_limit import log_stream_end
-from silhouette_seg.api.gateway import Parts, parts_of
-from silhouette_seg.api.request.stream_parameters import effective, read_stream_options
+from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.request.stream_parameters import effective_options, parse_stream_options
 from silhouette_seg.errors import (
     BadParameter,
     Draining,
@@ -34,10 +34,10 @@ from silhouette_seg.streaming.websocket import (
 )
 from silhouette_seg.telemetry import IDENTITY, read_identity
 
-CONFIG_S = 5.0
+CONFIG_TIMEOUT_S = 5.0
 """Time that a peer has for its first message."""
 
-CODES: tuple[tuple[type[ServiceError], Close], ...] = (
+CLOSE_CODES: tuple[tuple[type[ServiceError], Close], ...] = (
     (Unauthorized, Close.UNAUTHORIZED),
     (TooManyStreams, Close.TOO_MANY_STREAMS),
     (Draining, Close.RESTART),
@@ -58,50 +58,50 @@ async def stream(socket: WebSocket) -> None:
     IDENTITY.set(read_identity(headers.get("x-request-id"), headers.get("traceparent")))
     offered = SUBPROTOCOL in socket.scope["subprotocols"]
     await socket.accept(SUBPROTOCOL if offered else None)
-    visit = _Visit(socket)
+    handler = _StreamHandler(socket)
     try:
-        end = await visit.run()
+        end = await handler.run()
     except Ended as error:
         end = error
     except Exception:
         log.exception("a stream broke")
         end = Ended(Close.INTERNAL, "something went wrong on our side; the log knows more")
-    await visit.peer.close(end)
-    visit.tell(end)
+    await handler.peer.close(end)
+    handler.log_end_of_stream(end)
 
 
-class _Visit:
+class _StreamHandler:
     """One peer, from the handshake to its end."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.peer = Peer(socket)
         self._socket = socket
-        self._parts = parts_of(socket)
+        self._gateway = gateway_of(socket)
         self._began = perf_counter()
         self._stream: WebSocketStream | None = None
 
     async def run(self) -> Ended:
         """Raises Ended for whoever does not come to stream."""
-        _check_handshake(self._socket, self._parts.origins)
+        _check_handshake(self._socket, self._gateway.allowed_origins)
         try:
-            with self._parts.streams.handshake():
+            with self._gateway.streams.handshake():
                 given = await self._first_message()
             caller = self._caller(given.pop("key", None))
-            counted = self._parts.telemetry.track_stream(TRANSPORT)
-            with self._parts.streams.acquire(caller), counted:
-                self._parts.check_ready()
-                options = await read_stream_options(given, self._parts)
+            counted = self._gateway.telemetry.track_stream(TRANSPORT)
+            with self._gateway.streams.acquire(caller), counted:
+                self._gateway.check_ready()
+                options = await parse_stream_options(given, self._gateway)
                 self._stream = WebSocketStream(
-                    self.peer, StreamSession(options), _rules(self._parts)
+                    self.peer, StreamSession(options), _rules(self._gateway)
                 )
                 return await self._stream.run()
         except ServiceError as error:
-            code = next(code for kind, code in CODES if isinstance(error, kind))
+            code = next(code for kind, code in CLOSE_CODES if isinstance(error, kind))
             raise Ended(code, f"{error.code}: {error.detail}") from error
 
-    def tell(self, end: Ended) -> None:
+    def log_end_of_stream(self, end: Ended) -> None:
         """The log and the metrics: nothing of it was made up by the peer."""
-        self._parts.telemetry.count_stream_end(TRANSPORT, _reason(end))
+        self._gateway.telemetry.count_stream_end(TRANSPORT, _reason(end))
         counts = self._stream.outcomes if self._stream else {}
         frames = {name: counts.get(name, 0) for name in OUTCOMES}
         model = self._stream.model if self._stream else "-"
@@ -112,10 +112,10 @@ class _Visit:
 
     async def _first_message(self) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(CONFIG_S):
+            async with asyncio.timeout(CONFIG_TIMEOUT_S):
                 message = await self.peer.receive()
         except TimeoutError:
-            raise Ended(Close.CONFIG_TIMEOUT, f"no config within {CONFIG_S:g} s") from None
+            raise Ended(Close.CONFIG_TIMEOUT, f"no config within {CONFIG_TIMEOUT_S:g} s") from None
         if not isinstance(message, str):
             raise Ended(Close.BAD_CONFIG, "the first message is a config")
         kind, values = parse_text(message)
@@ -133,7 +133,7 @@ class _Visit:
         # The ring reads keys as header text: latin-1 for whatever bytes were sent.
         sent = key.encode("utf-8", "replace").decode("latin-1") if key else None
         address = self._socket.client.host if self._socket.client else ""
-        return self._parts.keyring.identify(bearer, sent or headers.get("x-api-key"), address)
+        return self._gateway.keyring.identify(bearer, sent or headers.get("x-api-key"), address)
 
 
 def _reason(end: Ended) -> str:
@@ -160,12 +160,12 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-def _rules(parts: Parts) -> Rules:
+def _rules(gateway: Gateway) -> Rules:
     return Rules(
-        limits=parts.stream_limits,
-        frame_limits=parts.frame_limits,
-        read_options=lambda given, before: read_stream_options(given, parts, before),
-        show_options=effective,
-        telemetry=parts.telemetry,
-        closing=parts.streams.draining,
+        limits=gateway.stream_limits,
+        frame_limits=gateway.frame_limits,
+        read_options=lambda given, before: parse_stream_options(given, gateway, before),
+        show_options=effective_options,
+        telemetry=gateway.telemetry,
+        closing=gateway.streams.draining,
     )

@@ -11,14 +11,14 @@ from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from silhouette_seg.api.gateway import Parts, parts_of
-from silhouette_seg.api.openapi import problems
+from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.openapi import problem_responses
 from silhouette_seg.api.request.body import read_body
 from silhouette_seg.api.request.stream_parameters import (
-    PICTURE,
+    BACKGROUND_IMAGE,
     STREAM_PARAMETERS,
-    effective,
-    read_stream_options,
+    effective_options,
+    parse_stream_options,
 )
 from silhouette_seg.errors import (
     BadParameter,
@@ -39,7 +39,7 @@ MAX_JSON_BYTES = 64 * 1024
 NO_CUTOUT = "Video is a composite or a mask: a cut-out is transparent, which video is not."
 
 PARAMETERS = {name: known for name, known in STREAM_PARAMETERS.items() if name != "format"}
-QUERY = tuple(name for name in PARAMETERS if name != PICTURE)
+QUERY = tuple(name for name in PARAMETERS if name != BACKGROUND_IMAGE)
 
 OFFER: dict[str, Any] = {
     "parameters": [
@@ -58,7 +58,7 @@ OFFER: dict[str, Any] = {
         "content": {SDP: {"schema": {"type": "string", "maxLength": MAX_SDP_BYTES}}},
     },
 }
-ANSWERS: dict[int | str, dict[str, Any]] = {
+RESPONSES: dict[int | str, dict[str, Any]] = {
     201: {
         "description": "The answer, with all of its candidates.",
         "headers": {
@@ -69,7 +69,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         },
         "content": {SDP: {"schema": {"type": "string"}}},
     },
-    **problems(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
 }
 # Not arguments of the routes: FastAPI would describe a refusal of its own for them.
 STREAM: dict[str, Any] = {
@@ -105,7 +105,7 @@ CHANGED: dict[int | str, dict[str, Any]] = {
         "description": "All options as they hold from the next frame on.",
         "content": {JSON: {"schema": {"type": "object"}}},
     },
-    **problems(400, 401, 404, 406, 408, 413, 415, 422, 500, 503),
+    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503),
 }
 
 router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"])
@@ -115,7 +115,7 @@ router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"])
     "",
     summary="Begin a stream",
     status_code=201,
-    responses=ANSWERS,
+    responses=RESPONSES,
     openapi_extra=OFFER,
     response_class=Response,
 )
@@ -125,24 +125,24 @@ async def begin_stream(request: Request) -> Response:
     Candidates are not trickled: send an offer, with or without candidates, and take the answer
     with all of ours. A stream ends with its connection, with DELETE, and without frames.
     """
-    parts = parts_of(request)
-    parts.check_ready()
-    caller = _caller(request, parts)
-    options = await _options(_query(request), parts, None)
-    with parts.requests.admit(), parts.bodies.lease() as take:
+    gateway = gateway_of(request)
+    gateway.check_ready()
+    caller = _caller(request, gateway)
+    options = await _options(_query(request), gateway, None)
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
         body = await read_body(
             request,
             SDP,
             limit=MAX_SDP_BYTES,
-            timeout_s=parts.intake_limits.read_timeout_s,
-            take=take,
+            timeout_s=gateway.upload_limits.read_timeout_s,
+            reserve=reserve,
         )
         offer = _text(body)
         try:
-            async with asyncio.timeout(parts.timeouts.request_s):
-                id, answer = await parts.peers.open(offer, options, caller)
+            async with asyncio.timeout(gateway.timeouts.request_s):
+                id, answer = await gateway.webrtc.open(offer, options, caller)
         except TimeoutError:
-            limit = parts.timeouts.request_s
+            limit = gateway.timeouts.request_s
             raise DeadlineExceeded("The answer was not ready in time.", limit=limit) from None
     return Response(answer, 201, {"Location": f"/v1/webrtc/{id}"}, media_type=SDP)
 
@@ -156,20 +156,20 @@ async def begin_stream(request: Request) -> Response:
 )
 async def change_stream(request: Request) -> Response:
     """Changes the options that are named, from the next frame on; a picture goes in base64."""
-    parts = parts_of(request)
-    session = parts.peers.get(request.path_params["id"])
-    with parts.bodies.lease() as take:
+    gateway = gateway_of(request)
+    session = gateway.webrtc.get(request.path_params["id"])
+    with gateway.body_memory.reservation() as reserve:
         body = await read_body(
             request,
             JSON,
-            limit=MAX_JSON_BYTES + -(-parts.image_limits.bytes // 3) * 4,
-            timeout_s=parts.intake_limits.read_timeout_s,
-            take=take,
+            limit=MAX_JSON_BYTES + -(-gateway.image_limits.bytes // 3) * 4,
+            timeout_s=gateway.upload_limits.read_timeout_s,
+            reserve=reserve,
         )
-        given = await parts.stream_pool.run_in_thread(_object, body)
+        given = await gateway.stream_workers.run_in_thread(_object, body)
         while True:
             before = session.options
-            options = await _options(given, parts, before)
+            options = await _options(given, gateway, before)
             if session.options is before:  # or somebody else changed it meanwhile
                 break
     session.configure(options)
@@ -180,29 +180,29 @@ async def change_stream(request: Request) -> Response:
     "/{id}",
     summary="End a stream",
     status_code=204,
-    responses=problems(401, 404, 500),
+    responses=problem_responses(401, 404, 500),
     openapi_extra=STREAM,
     response_class=Response,
 )
 async def end_stream(request: Request) -> Response:
     """Answers when its place is free. A page that is left sends it with `keepalive`."""
-    await parts_of(request).peers.close(request.path_params["id"])
+    await gateway_of(request).webrtc.close(request.path_params["id"])
     return Response(status_code=204)
 
 
-def _caller(request: Request, parts: Parts) -> str:
+def _caller(request: Request, gateway: Gateway) -> str:
     scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
     bearer = token if scheme.lower() == "bearer" else None
     address = request.client.host if request.client else ""
-    return parts.keyring.identify(bearer, request.headers.get("x-api-key"), address)
+    return gateway.keyring.identify(bearer, request.headers.get("x-api-key"), address)
 
 
 def _query(request: Request) -> dict[str, object]:
     """Raises BadParameter for what is given twice, and UnknownParameter for what only JSON has."""
     given: dict[str, object] = {}
     for name, value in request.query_params.multi_items():
-        if name == PICTURE:
-            raise UnknownParameter(f"{PICTURE} goes with PATCH, as JSON")
+        if name == BACKGROUND_IMAGE:
+            raise UnknownParameter(f"{BACKGROUND_IMAGE} goes with PATCH, as JSON")
         if name in given:
             raise BadParameter(f"{name[:80]}: is given twice")
         given[name] = value
@@ -210,20 +210,20 @@ def _query(request: Request) -> dict[str, object]:
 
 
 async def _options(
-    given: dict[str, object], parts: Parts, before: StreamOptions | None
+    given: dict[str, object], gateway: Gateway, before: StreamOptions | None
 ) -> StreamOptions:
     if "format" in given:
         raise UnknownParameter(f"format is not a parameter of video; there are {', '.join(QUERY)}.")
     if given.get("output") is None and (before is None or "output" in given):
         given = given | {"output": Output.COMPOSITE.value}  # the default, of video
-    options = await read_stream_options(given, parts, before)
-    if options.look.output is Output.CUTOUT:
+    options = await parse_stream_options(given, gateway, before)
+    if options.render.output is Output.CUTOUT:
         raise NotAcceptable(NO_CUTOUT)
     return options
 
 
 def _shown(options: StreamOptions) -> dict[str, object]:
-    return {name: value for name, value in effective(options).items() if name != "format"}
+    return {name: value for name, value in effective_options(options).items() if name != "format"}
 
 
 def _text(body: bytes) -> str:

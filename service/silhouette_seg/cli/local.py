@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from silhouette_seg.api.request.negotiation import negotiate
-from silhouette_seg.api.request.parameters import SegmentOptions, choose
+from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.assembly import LoadedModels, load_models
 from silhouette_seg.cli.tasks import Failure, Task, plan
 from silhouette_seg.errors import ServiceError
-from silhouette_seg.pipeline.photo import Job, Source, run_job
-from silhouette_seg.pipeline.registry import FOR_STREAMS
+from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
+from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.settings import Settings
 from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
@@ -40,8 +40,8 @@ class FileOrder:
     @property
     def format(self) -> ImageFormat:
         """PNG unless asked otherwise; raises NotAcceptable for JPEG of a cut-out."""
-        look = self.options.look
-        return negotiate(None, explicit=self.options.format, transparent=look.transparent).image
+        render = self.options.render
+        return negotiate(None, explicit=self.options.format, transparent=render.transparent).image
 
 
 async def segment_files(
@@ -57,17 +57,17 @@ async def segment_files(
 
 @asynccontextmanager
 async def open_bench(order: FileOrder, settings: Settings) -> AsyncIterator["Bench"]:
-    """Raises what opening the models and `choose` raise, and what is wrong with the picture."""
+    """Raises what opening the models and `select_model` raise, and what is wrong with the picture."""
     opened = load_models(settings, Telemetry())
     try:
-        segmenter = choose(order.options, opened.catalog)
+        segmenter = select_model(order.options, opened.registry)
         limits = _limits(settings)
         picture = (
             await opened.pool.run_in_thread(_open, order.picture, limits) if order.picture else None
         )
         yield Bench(opened, segmenter, limits, order, picture)
     finally:
-        await opened.catalog.close()
+        await opened.registry.close()
         opened.pool.close()
 
 
@@ -80,7 +80,7 @@ class Bench:
     """For photos."""
     limits: ImageLimits
     order: FileOrder
-    picture: Source | None
+    picture: ImageFile | None
 
     @property
     def at_once(self) -> int:
@@ -90,8 +90,8 @@ class Bench:
         workers, options = self.opened.pool, self.order.options
         try:
             photo = await workers.run_in_thread(_open, task.photo, self.limits)
-            job = Job(photo, options.look, self.order.format, self.picture, options.domain)
-            rendered = await run_job(job, self.segmenter)
+            job = PhotoJob(photo, options.render, self.order.format, self.picture, options.domain)
+            rendered = await segment_photo(job, self.segmenter)
             await workers.run_in_thread(write_whole, task.result, rendered.body)
         except ServiceError as error:
             return Failure(task.photo, error.detail)
@@ -120,8 +120,10 @@ class Bench:
     def _stream_options(self) -> StreamOptions:
         picture = self.picture
         return StreamOptions(
-            segmenter=self.opened.catalog.get(self.order.options.model, auto=FOR_STREAMS),
-            look=self.order.options.look,
+            segmenter=self.opened.registry.get(
+                self.order.options.model, preference=STREAM_PREFERENCE
+            ),
+            render=self.order.options.render,
             smoothing=self.order.smoothing,
             picture=decode(picture.data, picture.header) if picture else None,
         )
@@ -165,12 +167,12 @@ def write_whole(path: Path, body: bytes) -> None:
         raise CannotWrite(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _open(path: Path, limits: ImageLimits) -> Source:
+def _open(path: Path, limits: ImageLimits) -> ImageFile:
     """Our own files have no byte limit; the others are those of the service."""
     data = path.read_bytes()
     header = read_header(data)
     check_limits(header, limits)
-    return Source(data, header)
+    return ImageFile(data, header)
 
 
 def _limits(settings: Settings) -> ImageLimits:

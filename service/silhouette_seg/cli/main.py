@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from silhouette_seg.api.request.parameters import SegmentOptions, parse
+from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.cli.local import Bench, FileOrder, attempt_all, open_bench
 from silhouette_seg.cli.tasks import VIDEO_RESULTS, Failure, Task, check_videos, plan
@@ -146,10 +146,10 @@ def segment(
         "light_wrap": light_wrap,
     }
     parameters = {name: value for name, value in given.items() if value is not None}
-    options = _options(parameters, has_picture=picture is not None)
+    options = _options(parameters, has_background_image=picture is not None)
     order = FileOrder(options, picture, _smoothing(smoothing))
     try:
-        video = VIDEO_RESULTS[options.look.transparent]
+        video = VIDEO_RESULTS[options.render.transparent]
         tasks, refused = plan(inputs, to, order.format, video)
         check_videos(tasks, options)
         if smoothing is not None and not any(task.is_video for task in tasks):
@@ -282,9 +282,9 @@ def _settings(**options: object) -> Settings:
         )
 
 
-def _options(given: dict[str, str], *, has_picture: bool) -> SegmentOptions:
+def _options(given: dict[str, str], *, has_background_image: bool) -> SegmentOptions:
     try:
-        return parse(given, has_picture=has_picture)
+        return parse_parameters(given, has_background_image=has_background_image)
     except ServiceError as error:
         _stop(error.detail)
 

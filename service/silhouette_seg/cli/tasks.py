@@ -6,7 +6,7 @@ from pathlib import Path
 
 from silhouette_seg.api.request.parameters import SegmentOptions
 from silhouette_seg.errors import BadParameter, NotAcceptable
-from silhouette_seg.pipeline.options import Person
+from silhouette_seg.pipeline.options import PersonSelection
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -84,16 +84,16 @@ def check_videos(tasks: Sequence[Task], options: SegmentOptions) -> None:
     """Raises NotAcceptable, and BadParameter for what cannot be done to a video."""
     if not any(task.is_video for task in tasks):
         return
-    look = options.look
-    if look.crop:
+    render = options.render
+    if render.crop:
         raise BadParameter("crop: the frames of a video are of one size")
-    if look.person is not Person.ALL:
+    if render.person is not PersonSelection.ALL:
         raise BadParameter("person: the frames of a video would not agree on one")
-    if look.layout is not None:
+    if render.layout is not None:
         raise BadParameter("layout: the person of a video is where they are")
     if options.domain is not None:
         raise BadParameter("domain: has no effect on a video, whose every frame has its own")
-    if look.transparent and any(task.result.suffix.lower() == ".mp4" for task in tasks):
+    if render.transparent and any(task.result.suffix.lower() == ".mp4" for task in tasks):
         raise NotAcceptable(
             "MP4 has no transparency: write .webm, or name a folder for one picture a frame."
         )

@@ -29,14 +29,14 @@ class Domain(IntEnum):
         return self.name.lower()
 
 
-CUTS = (0.005, 0.05, 0.1, 0.3)
+DOMAIN_MIN_RATIOS = (0.005, 0.05, 0.1, 0.3)
 """The face ratio at which each domain after the first begins."""
 
-CONFIDENT = 0.4
+MIN_SCORE = 0.4
 """Score from which a box is a face: the best on the training photos, see
 `training.evaluation.faces`.
 """
-SAME_FACE = 0.3
+NMS_IOU = 0.3
 """IoU from which two boxes are one face."""
 
 
@@ -57,14 +57,19 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """Where a photo goes, and the face that decided it."""
+class DomainDecision:
+    """The domain of a photo, and the dominant face in it."""
 
     domain: Domain
     face: Face | None
+    detector_ran: bool
+    """Whether anybody looked for a face."""
 
     @property
-    def ratio(self) -> float:
+    def face_ratio(self) -> float | None:
+        """Share of the photo that the face covers: 0 without one, None when nobody looked."""
+        if not self.detector_ran:
+            return None
         return self.face.ratio if self.face else 0.0
 
 
@@ -72,29 +77,31 @@ def domain_of(ratio: float) -> Domain:
     """The domain of a face ratio 0..1; 0 means that there is no face."""
     if ratio <= 0:
         return Domain.NO_FACE
-    return Domain(sum(ratio >= cut for cut in CUTS))
+    return Domain(sum(ratio >= cut for cut in DOMAIN_MIN_RATIOS))
 
 
-def route(output: NDArray[Any], placement: Placement, *, confident: float = CONFIDENT) -> Route:
+def decide_domain(
+    output: NDArray[Any], placement: Placement, *, min_score: float = MIN_SCORE
+) -> DomainDecision:
     """One row of the face detector's output to the domain of the photo it saw."""
-    face = dominant(find_faces(output, placement, confident=confident))
-    return Route(domain_of(face.ratio if face else 0.0), face)
+    face = dominant_face(find_faces(output, placement, min_score=min_score))
+    return DomainDecision(domain_of(face.ratio if face else 0.0), face, detector_ran=True)
 
 
-def dominant(faces: list[Face]) -> Face | None:
+def dominant_face(faces: list[Face]) -> Face | None:
     """The largest."""
     return max(faces, key=lambda face: face.ratio, default=None)
 
 
 def find_faces(
-    output: NDArray[Any], placement: Placement, *, confident: float = CONFIDENT
+    output: NDArray[Any], placement: Placement, *, min_score: float = MIN_SCORE
 ) -> list[Face]:
     """Faces of one photo, best first, cut to the photo.
 
     output float [cells,5]: score 0..1, then top, left, height and width as shares of the input;
     all finite, which `silhouette_seg.engine.health` sees to. A box without an area is no face.
     """
-    candidates = output[output[:, 0] >= confident].astype(np.float64)
+    candidates = output[output[:, 0] >= min_score].astype(np.float64)
     candidates = candidates[np.argsort(-candidates[:, 0], kind="stable")]
     first, last = _in_photo(candidates[:, 1:], placement)
     middle = (first + last) / 2
@@ -105,7 +112,7 @@ def find_faces(
         top, left = first[0].tolist()
         height, width = (last[0] - first[0]).tolist()
         faces.append(Face(top, left, height, width, float(scores[0])))
-        others = _iou(first, last) < SAME_FACE
+        others = _iou(first, last) < NMS_IOU
         scores, first, last = scores[others], first[others], last[others]
     return faces
 

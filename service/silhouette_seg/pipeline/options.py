@@ -15,15 +15,15 @@ class Output(StrEnum):
     """RGB: the person on a background."""
 
 
-class Person(StrEnum):
+class PersonSelection(StrEnum):
     """Who is kept."""
 
     ALL = "all"
     DOMINANT = "dominant"
-    """One, by the rule of `vision.people`."""
+    """One, by the rule of `vision.mask.person_selection`."""
 
 
-class Refine(StrEnum):
+class Refinement(StrEnum):
     """Where the edges of the mask come from."""
 
     NONE = "none"
@@ -51,24 +51,24 @@ class Blur:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class BackgroundImage:
     """Another picture, which comes with the job."""
 
     def __str__(self) -> str:
         return "picture"
 
 
-Background = Colour | Blur | Picture
+Background = Colour | Blur | BackgroundImage
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RenderOptions:
     """In this order: person, refine, threshold, grow, feather, invert, then the picture."""
 
     output: Output = Output.MASK
     background: Background = Blur(3.0)
-    person: Person = Person.ALL
-    refine: Refine = Refine.NONE
+    person: PersonSelection = PersonSelection.ALL
+    refine: Refinement = Refinement.NONE
     threshold: float | None = None
     """0..1; makes the mask hard."""
     grow: int = 0
@@ -97,5 +97,5 @@ class Look:
         return self.output is Output.MASK
 
 
-PHOTO_DEFAULTS = Look(refine=Refine.GUIDED, decontaminate=True)
+PHOTO_DEFAULTS = RenderOptions(refine=Refinement.GUIDED, decontaminate=True)
 """Options of a photo request that sets none."""

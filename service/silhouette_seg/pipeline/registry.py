@@ -19,9 +19,9 @@ from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat, read_header
 
 AUTO = "auto"
-FOR_PHOTOS = ("md_trisenet", "connectnet", "rcrnet")
+PHOTO_PREFERENCE = ("md_trisenet", "connectnet", "rcrnet")
 """What `auto` means for a photo: the first of these that is served, else the first that is."""
-FOR_STREAMS = ("connectnet", "rcrnet", "md_trisenet")
+STREAM_PREFERENCE = ("connectnet", "rcrnet", "md_trisenet")
 """The same for the frames of a stream: training/RESULTS.md says why."""
 FACE_DETECTOR = "face_detector"
 """Its folder in the repository: not a model to ask for, but what finds a photo's domain."""
@@ -29,14 +29,17 @@ FACE_DETECTOR = "face_detector"
 log = logging.getLogger(__name__)
 
 
-class Catalog:
+class ModelRegistry:
     """What may be asked for: at least one segmenter. Not ready until `warm_up` has returned."""
 
     def __init__(
-        self, segmenters: list[Segmenter], workers: ThreadPool, faces: FaceRouter | None = None
+        self,
+        segmenters: list[Segmenter],
+        workers: ThreadPool,
+        face_router: FaceRouter | None = None,
     ) -> None:
         self._by_name = {segmenter.spec.name: segmenter for segmenter in segmenters}
-        self._faces = faces
+        self._face_router = face_router
         self._workers = workers
         self.ready = False
 
@@ -48,15 +51,15 @@ class Catalog:
         return tuple(self._by_name)
 
     @property
-    def served(self) -> tuple[Segmenter | FaceRouter, ...]:
+    def models(self) -> tuple[Segmenter | FaceRouter, ...]:
         """What `GET /v1/models` lists: those to ask for, then the face detector."""
-        return (*self, self._faces) if self._faces else tuple(self)
+        return (*self, self._face_router) if self._face_router else tuple(self)
 
-    def get(self, name: str = AUTO, *, auto: tuple[str, ...] = FOR_PHOTOS) -> Segmenter:
+    def get(self, name: str = AUTO, *, preference: tuple[str, ...] = PHOTO_PREFERENCE) -> Segmenter:
         """The model of that name, or what `auto` means: the first of these that is served, else the
         first that is. Raises errors.UnknownModel."""
         if name == AUTO:
-            name = next((each for each in auto if each in self._by_name), self.names[0])
+            name = next((each for each in preference if each in self._by_name), self.names[0])
         segmenter = self._by_name.get(name)
         if segmenter is None:
             raise UnknownModel(name, self.names)
@@ -65,8 +68,8 @@ class Catalog:
     async def warm_up(self) -> None:
         """Takes a real photo through every model's whole path; raises what that raises."""
         frame = await self._workers.run_in_thread(_warm_up_frame)
-        if self._faces:
-            pending = await self._workers.run_in_thread(self._faces.look, frame)
+        if self._face_router:
+            pending = await self._workers.run_in_thread(self._face_router.prepare, frame)
             await pending()
         for segmenter in self:
             await segmenter.segment(frame)
@@ -74,15 +77,15 @@ class Catalog:
 
     async def close(self) -> None:
         self.ready = False
-        await asyncio.gather(*(model.close() for model in self.served))
+        await asyncio.gather(*(model.close() for model in self.models))
 
 
-def open_catalog(
+def load_registry(
     repository: Path,
     models: tuple[str, ...] | None,
     workers: ThreadPool,
     open_engine: Callable[[ModelSpec], Engine],
-) -> Catalog:
+) -> ModelRegistry:
     """Opens what `read_specs` reads.
 
     Blocks while weights load. Raises ValueError or OSError for a repository that is not as it
@@ -90,20 +93,20 @@ def open_catalog(
     """
     specs = read_specs(repository, models)
     detectors = [spec for spec in specs if spec.task is ModelTask.FACES]
-    faces = FaceRouter(open_engine(detectors[0]), workers) if detectors else None
+    face_router = FaceRouter(open_engine(detectors[0]), workers) if detectors else None
     segmenters = [
-        Segmenter(open_engine(spec), workers, faces)
+        Segmenter(open_engine(spec), workers, face_router)
         for spec in specs
         if spec.task is ModelTask.SEGMENTATION
     ]
     for segmenter in segmenters:
-        if segmenter.takes_domain and not faces:
+        if segmenter.takes_domain and not face_router:
             log.warning(
                 "%s routes by faces and there is no %s: every photo is taken for one without",
                 segmenter.spec.name,
                 FACE_DETECTOR,
             )
-    return Catalog(segmenters, workers, faces)
+    return ModelRegistry(segmenters, workers, face_router)
 
 
 def read_specs(repository: Path, models: tuple[str, ...] | None) -> list[ModelSpec]:

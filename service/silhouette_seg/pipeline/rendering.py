@@ -8,28 +8,28 @@ from numpy.typing import NDArray
 from silhouette_seg.pipeline.faces import Face
 from silhouette_seg.pipeline.options import (
     Background,
+    BackgroundImage,
     Blur,
     Colour,
-    Look,
     Output,
-    Person,
-    Picture,
-    Refine,
+    PersonSelection,
+    Refinement,
+    RenderOptions,
 )
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.compose import blend, layout
-from silhouette_seg.vision.compose.foreground import foreground
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.compose.foreground import estimate_foreground
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask import quality
-from silhouette_seg.vision.mask.guided_filter import guided
-from silhouette_seg.vision.mask.person_selection import Piece, dominant
+from silhouette_seg.vision.mask.guided_filter import refine_edges
+from silhouette_seg.vision.mask.person_selection import Piece, select_dominant
 
-Window = tuple[slice, slice]
+CropSlices = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Composition:
     """`image` is uint8 [h,w] or [h,w,3|4]."""
 
     image: NDArray[np.uint8]
@@ -39,49 +39,57 @@ class Drawn:
     """Of the mask, kept and rejected, where one person was chosen."""
 
 
-def draw(look: Look, photo: Frame, picture: Frame | None, found: Matte) -> Drawn:
+def render_image(
+    options: RenderOptions, photo: Frame, picture: Frame | None, found: Matte
+) -> Composition:
     """The photo is whole unless only its mask is wanted, and is used up; `picture` comes with a
     Picture background.
     """
-    alpha, pieces = _chosen(found, look)
-    if look.refine is Refine.GUIDED:
-        alpha = _refined(alpha, photo)
-    shaped, box = shape(alpha, look)
-    return Drawn(_paint(look, photo, picture, alpha, shaped, box), box, pieces)
+    alpha, pieces = _select_people(found, options)
+    if options.refine is Refinement.GUIDED:
+        alpha = _refine_mask(alpha, photo)
+    shaped, box = apply_edits(alpha, options)
+    return Composition(_compose(options, photo, picture, alpha, shaped, box), box, pieces)
 
 
-def person_of(found: Matte) -> NDArray[np.uint8]:
+def person_mask(found: Matte) -> NDArray[np.uint8]:
     """The mask of a matte: an empty one where what was found is noise."""
-    return quality.only_person(found.alpha, found.quality)
+    return quality.empty_if_noise(found.alpha, found.quality)
 
 
-def shape(alpha: NDArray[np.uint8], look: Look) -> tuple[NDArray[np.uint8], quality.Box | None]:
+def apply_edits(
+    alpha: NDArray[np.uint8], options: RenderOptions
+) -> tuple[NDArray[np.uint8], quality.Box | None]:
     """The alpha to use, and the person's box in it; None without a person."""
-    if look.threshold is not None:
-        alpha = quality.harden(alpha, look.threshold)
-    if look.grow:
-        alpha = quality.grow(alpha, look.grow)
-    if look.feather:
-        alpha = quality.feather(alpha, look.feather)
-    return _kept(alpha, look), quality.bounding_box(alpha)
+    if options.threshold is not None:
+        alpha = quality.binarise(alpha, options.threshold)
+    if options.grow:
+        alpha = quality.grow(alpha, options.grow)
+    if options.feather:
+        alpha = quality.feather(alpha, options.feather)
+    return _inverted(alpha, options), quality.bounding_box(alpha)
 
 
-def hidden(soft: NDArray[np.uint8], shown: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
+def occluded(
+    soft: NDArray[np.uint8], shown: NDArray[np.uint8], options: RenderOptions
+) -> NDArray[np.uint8]:
     """What has no place in a background made of the photo: all that is shown, or that the photo
     mixes with it. `soft` is the mask before `shape`, `shown` what that gave.
     """
-    return np.maximum(_kept(soft, look), shown)
+    return np.maximum(_inverted(soft, options), shown)
 
 
-def _chosen(found: Matte, look: Look) -> tuple[NDArray[np.uint8], tuple[Piece, ...]]:
-    alpha = person_of(found)
-    if look.person is Person.ALL:
+def _select_people(
+    found: Matte, options: RenderOptions
+) -> tuple[NDArray[np.uint8], tuple[Piece, ...]]:
+    alpha = person_mask(found)
+    if options.person is PersonSelection.ALL:
         return alpha, ()
-    face = found.routed.face if found.routed else None
-    return dominant(alpha, _box_of(face, alpha.shape) if face else None)
+    face = found.decision.face if found.decision else None
+    return select_dominant(alpha, _face_box(face, alpha.shape) if face else None)
 
 
-def _box_of(face: Face, photo_hw: tuple[int, ...]) -> quality.Box:
+def _face_box(face: Face, photo_hw: tuple[int, ...]) -> quality.Box:
     height, width = photo_hw
     return quality.Box(
         top=round(face.top * height),
@@ -91,18 +99,18 @@ def _box_of(face: Face, photo_hw: tuple[int, ...]) -> quality.Box:
     )
 
 
-def _refined(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:
+def _refine_mask(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:
     """At the resolution that the photo was decoded at, which a mask alone may have reduced."""
     seen_hw = photo.rgb.shape[0], photo.rgb.shape[1]
-    return shrink(guided(photo.rgb, shrink(alpha, seen_hw)), (alpha.shape[0], alpha.shape[1]))
+    return resize(refine_edges(photo.rgb, resize(alpha, seen_hw)), (alpha.shape[0], alpha.shape[1]))
 
 
-def _kept(alpha: NDArray[np.uint8], look: Look) -> NDArray[np.uint8]:
-    return np.asarray(np.bitwise_not(alpha), np.uint8) if look.invert else alpha
+def _inverted(alpha: NDArray[np.uint8], options: RenderOptions) -> NDArray[np.uint8]:
+    return np.asarray(np.bitwise_not(alpha), np.uint8) if options.invert else alpha
 
 
-def _paint(
-    look: Look,
+def _compose(
+    options: RenderOptions,
     photo: Frame,
     picture: Frame | None,
     soft: NDArray[np.uint8],
@@ -110,44 +118,48 @@ def _paint(
     box: quality.Box | None,
 ) -> NDArray[np.uint8]:
     """`soft` is how the photo mixes person and background, `shaped` what is shown of it."""
-    window = _window(box, photo.photo_hw, look)
-    if look.output is Output.MASK:
-        if look.layout is not None:
-            return layout.place_mask(shaped, box, look.layout, photo.photo_hw)
+    window = _crop_slices(box, photo.photo_hw, options)
+    if options.output is Output.MASK:
+        if options.layout is not None:
+            return layout.place_mask(shaped, box, options.layout, photo.photo_hw)
         return np.ascontiguousarray(shaped[window])
     rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, shaped))
     soft = np.ascontiguousarray(soft[window])
     scene = None
-    if look.output is Output.COMPOSITE:
-        scene = _background(rgb, hidden(soft, alpha, look), picture, look.background)
+    if options.output is Output.COMPOSITE:
+        scene = _make_background(rgb, occluded(soft, alpha, options), picture, options.background)
     # Last, and in place: a copy would be the dearest of all that a large photo holds.
-    colours = foreground(rgb, _kept(soft, look), in_place=True) if look.decontaminate else rgb
+    colours = (
+        estimate_foreground(rgb, _inverted(soft, options), in_place=True)
+        if options.decontaminate
+        else rgb
+    )
     shown = layout.Layer(colours, alpha)
-    if look.layout is not None:
-        shown = layout.place(colours, alpha, box, look.layout, photo.photo_hw)
+    if options.layout is not None:
+        shown = layout.place(colours, alpha, box, options.layout, photo.photo_hw)
     if scene is None:
         return blend.cutout(*shown)
-    lit = blend.light_wrap(*shown, scene, look.light_wrap)
+    lit = blend.light_wrap(*shown, scene, options.light_wrap)
     return blend.composite(lit, shown.alpha, scene, in_place=True)
 
 
-def _window(box: quality.Box | None, photo_hw: Size, look: Look) -> Window:
+def _crop_slices(box: quality.Box | None, photo_hw: Size, options: RenderOptions) -> CropSlices:
     """The rows and columns of the photo that the result shows; all without a person."""
-    if not look.crop or box is None:
+    if not options.crop or box is None:
         return slice(0, photo_hw[0]), slice(0, photo_hw[1])
-    share = look.crop_margin / 100
+    share = options.crop_margin / 100
     return (
-        _stretch(box.top, box.height, share, photo_hw[0]),
-        _stretch(box.left, box.width, share, photo_hw[1]),
+        _expand(box.top, box.height, share, photo_hw[0]),
+        _expand(box.left, box.width, share, photo_hw[1]),
     )
 
 
-def _stretch(start: int, length: int, share: float, end: int) -> slice:
+def _expand(start: int, length: int, share: float, end: int) -> slice:
     margin = round(length * share)
     return slice(max(0, start - margin), min(end, start + length + margin))
 
 
-def _background(
+def _make_background(
     rgb: NDArray[np.uint8],
     covered: NDArray[np.uint8],
     picture: Frame | None,
@@ -160,7 +172,7 @@ def _background(
             return blend.solid(size_hw, colour)
         case Blur(radius_percent):
             return blend.blurred(rgb, radius_percent, covered)
-        case Picture():
+        case BackgroundImage():
             if picture is None:
                 raise ValueError("a job with a picture background comes with the picture")
-            return blend.cover(picture.rgb, size_hw)
+            return blend.resize_to_cover(picture.rgb, size_hw)

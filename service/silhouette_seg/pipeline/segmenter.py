@@ -10,14 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Engine, Inference, Tensors, with_timings
-from silhouette_seg.pipeline.domain_router import FaceRouter, Pending, Routed, Router, Told
-from silhouette_seg.pipeline.faces import Domain, domain_of
-from silhouette_seg.pipeline.zoom import DETAIL, agree, cut, find_window, merge, scaled
+from silhouette_seg.pipeline.domain_router import (
+    DomainRouter,
+    FaceRouter,
+    FixedDomain,
+    PendingDecision,
+)
+from silhouette_seg.pipeline.faces import Domain, DomainDecision, domain_of
+from silhouette_seg.pipeline.zoom import (
+    ZOOM_FACTOR,
+    blend_into,
+    crop,
+    find_crop,
+    fuse_log_odds,
+    scale_box,
+)
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import Placement, Size, fit, inside, shrink, unfit
-from silhouette_seg.vision.mask.quality import Box, MaskQuality, only_person, quality
+from silhouette_seg.vision.geometry import Placement, Size, fit, inside, resize, unfit
+from silhouette_seg.vision.mask.quality import Box, MaskQuality, empty_if_noise, measure_quality
 
 T = TypeVar("T")
 
@@ -44,13 +56,13 @@ class Timings:
             post_s=self.post_s + other.post_s,
         )
 
-    def later(self, post_s: float) -> "Timings":
+    def plus_post(self, post_s: float) -> "Timings":
         """With so much more of the last stage."""
         return replace(self, post_s=self.post_s + post_s)
 
-    def served(self, paint_s: float, encode_s: float) -> dict[str, float]:
+    def response_stages(self, paint_s: float, encode_s: float) -> dict[str, float]:
         """Those of an answer that is an image file, painted and encoded after the matte came."""
-        whole = self.later(paint_s).stages()
+        whole = self.plus_post(paint_s).stages()
         return {"decode": whole.pop("fit"), **whole, "encode": encode_s}
 
     def stages(self) -> dict[str, float]:
@@ -72,31 +84,31 @@ class Matte:
 
     alpha: NDArray[np.uint8]
     quality: MaskQuality
-    routed: Routed | None
+    decision: DomainDecision | None
     timings: Timings
-    looks: int = 1
+    passes: int = 1
     """Times that the model was asked, see silhouette_seg.pipeline.zoom."""
 
 
-class Memory(Protocol):
+class TemporalContext(Protocol):
     """What a stream knows of the frames before this one. Both are called in a worker, in turn."""
 
-    def recall(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
+    def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
         """The mask before this one, uint8 [h,w] for an image [h,w,3]; zeros for none."""
         ...
 
-    def keep(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What to show for the mask uint8 [h,w] that the model gave for that image."""
         ...
 
 
-class NoMemory:
+class NoContext:
     """A photo has no frame before it."""
 
-    def recall(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
+    def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
         return np.zeros(image.shape[:2], np.uint8)
 
-    def keep(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return alpha
 
 
@@ -108,38 +120,38 @@ class _Prepared:
     image: NDArray[np.uint8]
     placement: Placement
     prior: NDArray[np.uint8]
-    route: Pending
+    route: PendingDecision
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Prediction:
     """A photo that the model has looked at; `alpha` is what it gave, at its own size."""
 
     frame: Frame
     placement: Placement
     alpha: NDArray[np.uint8]
-    routed: Routed | None
+    decision: DomainDecision | None
     timings: Timings
 
-    def whole(self) -> NDArray[np.uint8]:
+    def full_size(self) -> NDArray[np.uint8]:
         """The mask at the size of the photo."""
         return unfit(self.alpha, self.placement, self.frame.photo_hw)
 
-    def told(self, other: NDArray[np.uint8]) -> Self:
+    def fused_with(self, other: NDArray[np.uint8]) -> Self:
         """As seen by one who knows another mask of the same photo, of any size."""
         place, alpha = inside(self.placement), self.alpha.copy()
         size_hw = (self.placement.height, self.placement.width)
-        alpha[place] = agree(shrink(other, size_hw), alpha[place])
+        alpha[place] = fuse_log_odds(resize(other, size_hw), alpha[place])
         return replace(self, alpha=alpha)
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class _Crop:
     """A part of a photo as a photo of its own, and where it lies in the whole, in its pixels."""
 
     frame: Frame
     box: Box
-    routed: Routed | None
+    decision: DomainDecision | None
 
 
 class Segmenter:
@@ -150,14 +162,16 @@ class Segmenter:
     """
 
     def __init__(
-        self, engine: Engine, workers: ThreadPool, faces: FaceRouter | None = None
+        self, engine: Engine, workers: ThreadPool, face_router: FaceRouter | None = None
     ) -> None:
         self._engine = engine
         self._workers = workers
         self._infer = with_timings(engine)
-        self.faces = faces if self.takes_domain else None
-        nobody_looks = Routed(Domain.NO_FACE, None, looked=False) if self.takes_domain else None
-        self._router: Router = self.faces or Told(nobody_looks)
+        self.face_router = face_router if self.takes_domain else None
+        nobody_looks = (
+            DomainDecision(Domain.NO_FACE, None, detector_ran=False) if self.takes_domain else None
+        )
+        self._router: DomainRouter = self.face_router or FixedDomain(nobody_looks)
 
     @property
     def spec(self) -> ModelSpec:
@@ -176,9 +190,9 @@ class Segmenter:
     def takes_domain(self) -> bool:
         return self.spec.has_input("domain")
 
-    def on(self, workers: ThreadPool) -> Self:
+    def with_pool(self, workers: ThreadPool) -> Self:
         """The same model with other threads for its pixels."""
-        return type(self)(self._engine, workers, self.faces)
+        return type(self)(self._engine, workers, self.face_router)
 
     async def segment(self, frame: Frame, *, domain: Domain | None = None) -> Matte:
         """Raises errors.Unavailable when an engine is full or broken."""
@@ -190,7 +204,7 @@ class Segmenter:
         finish: Callable[[Frame, Matte], T],
         *,
         domain: Domain | None = None,
-        memory: Memory | None = None,
+        context: TemporalContext | None = None,
     ) -> T:
         """What `finish` makes of the photo that `load` gives, and of its matte.
 
@@ -202,73 +216,81 @@ class Segmenter:
         time for a second look. Raises what they raise, and errors.Unavailable when an engine is
         full or broken.
         """
-        router = self._router if domain is None else self._told(domain)
-        remembered = memory or NoMemory()
-        sides = self._sides(router, DETAIL if memory is None else 1)
-        first = await self._look(partial(load, sides), router, remembered)
+        router = self._router if domain is None else self._fixed_domain(domain)
+        temporal = context or NoContext()
+        sides = self._sides(router, ZOOM_FACTOR if context is None else 1)
+        first = await self._predict(partial(load, sides), router, temporal)
         lap = _stopwatch()
 
-        def complete() -> T | _Window:
-            seen = replace(first, alpha=remembered.keep(first.alpha))
-            measured = quality(seen.alpha[inside(seen.placement)])
-            window = _window(seen, measured) if memory is None else None
+        def complete() -> T | _Crop:
+            seen = replace(first, alpha=temporal.update(first.alpha))
+            measured = measure_quality(seen.alpha[inside(seen.placement)])
+            window = _find_crop(seen, measured) if context is None else None
             if window is not None:
                 return window
-            alpha = seen.whole()
-            timings = seen.timings.later(lap())
-            return finish(seen.frame, Matte(alpha, measured, seen.routed, timings))
+            alpha = seen.full_size()
+            timings = seen.timings.plus_post(lap())
+            return finish(seen.frame, Matte(alpha, measured, seen.decision, timings))
 
         done = await self._workers.run_in_thread(complete)
-        if not isinstance(done, _Window):
+        if not isinstance(done, _Crop):
             return done
-        return await self._look_again(
-            replace(first, timings=first.timings.later(lap())), done, finish
+        return await self._predict_crop(
+            replace(first, timings=first.timings.plus_post(lap())), done, finish
         )
 
-    async def _look_again(
-        self, first: _Seen, window: _Window, finish: Callable[[Frame, Matte], T]
+    async def _predict_crop(
+        self, first: _Prediction, window: _Crop, finish: Callable[[Frame, Matte], T]
     ) -> T:
         """What `finish` makes of the photo when its window was looked at too."""
-        second = await self._look(lambda: window.frame, Told(window.routed), NoMemory())
+        second = await self._predict(
+            lambda: window.frame, FixedDomain(window.decision), NoContext()
+        )
         lap = _stopwatch()
 
         def complete() -> T:
-            whole = first.whole()
-            alpha = merge(whole, second.told(cut(whole, window.box)).whole(), window.box)
+            whole = first.full_size()
+            alpha = blend_into(
+                whole, second.fused_with(crop(whole, window.box)).full_size(), window.box
+            )
             placement = first.placement
-            measured = quality(shrink(alpha, (placement.height, placement.width)))
-            timings = (first.timings + second.timings).later(lap())
-            return finish(first.frame, Matte(alpha, measured, first.routed, timings, looks=2))
+            measured = measure_quality(resize(alpha, (placement.height, placement.width)))
+            timings = (first.timings + second.timings).plus_post(lap())
+            return finish(first.frame, Matte(alpha, measured, first.decision, timings, passes=2))
 
         return await self._workers.run_in_thread(complete)
 
-    async def _look(self, load: Callable[[], Frame], router: Router, memory: Memory) -> _Seen:
+    async def _predict(
+        self, load: Callable[[], Frame], router: DomainRouter, context: TemporalContext
+    ) -> _Prediction:
         lap = _stopwatch()
-        prepared = await self._workers.run_in_thread(self._prepare, load, router, memory)
+        prepared = await self._workers.run_in_thread(self._prepare, load, router, context)
         fit_s = lap()
         routed = await prepared.route()
         route_s = lap()
         inference = await self._infer(self._inputs(prepared, routed))
         timings = Timings(fit_s, route_s, inference.queue_s, inference.infer_s, post_s=0)
-        return _Seen(prepared.frame, prepared.placement, inference.output[0], routed, timings)
+        return _Prediction(prepared.frame, prepared.placement, inference.output[0], routed, timings)
 
-    def _told(self, domain: Domain) -> Router:
+    def _fixed_domain(self, domain: Domain) -> DomainRouter:
         if not self.takes_domain:
             raise ValueError(f"{self.spec.name} takes no domain")
-        return Told(Routed(domain, None, looked=False))
+        return FixedDomain(DomainDecision(domain, None, detector_ran=False))
 
-    def _sides(self, router: Router, detail: int) -> Size:
+    def _sides(self, router: DomainRouter, detail: int) -> Size:
         """Pixels that are enough to be looked at with so many times the model's detail."""
-        (height, width), (also_height, also_width) = self.spec.size_hw, router.at_least
+        (height, width), (also_height, also_width) = self.spec.size_hw, router.min_size
         return max(detail * height, also_height), max(detail * width, also_width)
 
-    def _prepare(self, load: Callable[[], Frame], router: Router, memory: Memory) -> _Prepared:
+    def _prepare(
+        self, load: Callable[[], Frame], router: DomainRouter, context: TemporalContext
+    ) -> _Prepared:
         frame = load()
         image, placement = fit(frame.rgb, self.spec.size_hw, self.spec.resize)
-        prior = memory.recall(image, frame.photo_hw)
-        return _Prepared(frame, image, placement, prior, router.look(frame))
+        prior = context.prior(image, frame.photo_hw)
+        return _Prepared(frame, image, placement, prior, router.prepare(frame))
 
-    def _inputs(self, prepared: _Prepared, routed: Routed | None) -> Tensors:
+    def _inputs(self, prepared: _Prepared, routed: DomainDecision | None) -> Tensors:
         """One row of each input of the model."""
         inputs: dict[str, NDArray[Any]] = {"image": prepared.image[None]}
         if self.spec.has_input("prior"):
@@ -286,22 +308,22 @@ class Segmenter:
         await self._engine.close()
 
 
-def _window(seen: _Seen, measured: MaskQuality) -> _Window | None:
+def _find_crop(seen: _Prediction, measured: MaskQuality) -> _Crop | None:
     """What of the photo to look at again; None where the first look is enough."""
-    frame, routed = seen.frame, seen.routed
+    frame, routed = seen.frame, seen.decision
     rgb_hw = (frame.rgb.shape[0], frame.rgb.shape[1])
-    mask = only_person(seen.alpha[inside(seen.placement)], measured)
-    box = find_window(mask, routed.face if routed else None, rgb_hw)
+    mask = empty_if_noise(seen.alpha[inside(seen.placement)], measured)
+    box = find_crop(mask, routed.face if routed else None, rgb_hw)
     if box is None:
         return None
-    in_photo = scaled(box, rgb_hw, frame.photo_hw)
-    part = Frame(cut(frame.rgb, box), (in_photo.height, in_photo.width))
-    return _Window(
-        part, in_photo, _closer(routed, box.height * box.width / (rgb_hw[0] * rgb_hw[1]))
+    in_photo = scale_box(box, rgb_hw, frame.photo_hw)
+    part = Frame(crop(frame.rgb, box), (in_photo.height, in_photo.width))
+    return _Crop(
+        part, in_photo, _rescale_domain(routed, box.height * box.width / (rgb_hw[0] * rgb_hw[1]))
     )
 
 
-def _closer(routed: Routed | None, share: float) -> Routed | None:
+def _rescale_domain(routed: DomainDecision | None, share: float) -> DomainDecision | None:
     """For a window of that share of the photo. What somebody told stays as it is."""
     if routed is None or routed.face_ratio is None:
         return routed

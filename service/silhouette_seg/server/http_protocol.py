@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from silhouette_seg.api.middleware.security_headers import HEADERS
+from silhouette_seg.api.middleware.security_headers import SECURITY_HEADERS
 from silhouette_seg.api.problem_details import problem
 from silhouette_seg.errors import BadRequest, BodyTooSlow, ServiceError
 from silhouette_seg.telemetry import IDENTITY, read_identity
@@ -162,7 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
             response = problem({"path": "*"}, error)
         finally:
             IDENTITY.reset(token)
-        response.headers.update(HEADERS)
+        response.headers.update(SECURITY_HEADERS)
         response.headers.update({"Connection": "close", "X-Request-Id": identity.request_id})
         lines = [b"%s: %s\r\n" % header for header in response.raw_headers]
         body = bytes(response.body)

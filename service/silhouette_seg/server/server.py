@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        drained = drain(self.app.state.parts, self._drain_timeout_s)
+        drained = drain(self.app.state.gateway, self._drain_timeout_s)
         self._draining = asyncio.create_task(drained)
         with suppress(asyncio.CancelledError):
             await self._draining

@@ -1,6 +1,6 @@
 """One frame of a stream that comes, and goes back, as an image file."""
 
-from silhouette_seg.pipeline.photo import Rendered, render
+from silhouette_seg.pipeline.photo import RenderedImage, render_file
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.vision.codec.decode import (
     Frame,
@@ -10,7 +10,7 @@ from silhouette_seg.vision.codec.decode import (
     decode,
     read_header,
 )
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 
 FRAME_PIXELS = 4096 * 2160
 """The most that one frame has: every stream may hold a decoded one."""
@@ -18,22 +18,22 @@ FRAME_PIXELS = 4096 * 2160
 
 async def run_frame(
     session: StreamSession, data: bytes | memoryview, limits: ImageLimits
-) -> Rendered:
+) -> RenderedImage:
     """The frame that is next in its stream, by the options that hold for it.
 
     Raises errors.ServiceError for whatever the frame or the engine is to blame for.
     """
     options = session.options
 
-    def load(at_least: Size) -> Frame:
+    def load(min_size: Size) -> Frame:
         header = read_header(data)
         check_limits(header, limits)
-        return _decode(data, header, at_least, options)
+        return _decode(data, header, min_size, options)
 
     return await session.run(
         load,
-        lambda frame, found: render(
-            options.look,
+        lambda frame, found: render_file(
+            options.render,
             options.encoded_as,
             frame,
             session.backdrop(options.picture, frame.photo_hw),
@@ -51,10 +51,10 @@ def fitting(size_hw: Size, longest: int | None) -> Size:
 
 
 def _decode(
-    data: bytes | memoryview, header: ImageHeader, at_least: Size, options: StreamOptions
+    data: bytes | memoryview, header: ImageHeader, min_size: Size, options: StreamOptions
 ) -> Frame:
     """As large as the result; where that is a mask, only as large as the model needs."""
     result_hw = fitting(header.upright_hw, options.size)
-    if options.look.only_mask:
-        return Frame(decode(data, header, at_least=at_least).rgb, result_hw)
-    return Frame(shrink(decode(data, header, at_least=result_hw).rgb, result_hw), result_hw)
+    if options.render.only_mask:
+        return Frame(decode(data, header, at_least=min_size).rgb, result_hw)
+    return Frame(resize(decode(data, header, at_least=result_hw).rgb, result_hw), result_hw)

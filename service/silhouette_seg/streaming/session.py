@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from silhouette_seg.engine.base import DEADLINE, PRIORITY, Priority
 from silhouette_seg.errors import DeadlineExceeded
-from silhouette_seg.pipeline.options import Look, Output
+from silhouette_seg.pipeline.options import Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.streaming.temporal_context import StreamMemory
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
@@ -41,21 +41,21 @@ class StreamOptions:
     """What is made of each frame. Replaced as a whole, between two frames, when it changes."""
 
     segmenter: Segmenter
-    look: Look = field(default_factory=Look)
+    render: RenderOptions = field(default_factory=RenderOptions)
     format: ImageFormat | None = None
     """Of the pictures that go back, where the transport is not video; None: see `encoded_as`."""
     size: int | None = None
     """Pixels of the longer side that a result has at most; None: those of the frame."""
     smoothing: float = SMOOTHING
     picture: Frame | None = field(default=None, repr=False, compare=False)
-    """The background, when `look.background` is a Picture."""
+    """The background, when `render.background` is a Picture."""
 
     @property
     def encoded_as(self) -> ImageFormat:
         """What was asked for; else JPEG for a composite and PNG for what must be exact."""
         if self.format is not None:
             return self.format
-        return ImageFormat.JPEG if self.look.output is Output.COMPOSITE else ImageFormat.PNG
+        return ImageFormat.JPEG if self.render.output is Output.COMPOSITE else ImageFormat.PNG
 
 
 class StreamSession:
@@ -91,7 +91,7 @@ class StreamSession:
             of, scaled = self._backdrop
             if of is picture and scaled.photo_hw == size_hw:
                 return scaled
-        scaled = Frame(blend.cover(picture.rgb, size_hw), size_hw)
+        scaled = Frame(blend.resize_to_cover(picture.rgb, size_hw), size_hw)
         self._backdrop = picture, scaled
         return scaled
 
@@ -99,6 +99,6 @@ class StreamSession:
         """As `Segmenter.run`, for the next frame of this stream."""
         token = PRIORITY.set(Priority.LIVE)
         try:
-            return await self._options.segmenter.run(load, finish, memory=self._memory)
+            return await self._options.segmenter.run(load, finish, context=self._memory)
         finally:
             PRIORITY.reset(token)

@@ -43,16 +43,16 @@ class StreamMemory:
         """From the next frame on. May be called while a frame is in work."""
         self._told_to_forget = True
 
-    def recall(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
-        """See segmenter.Memory."""
+    def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
+        """See segmenter.TemporalContext."""
         self._now = _Frame(image, photo_hw, self._clock())
         told, self._told_to_forget = self._told_to_forget, False
         if told or not self._follows(self._now):
             self._seen = None
         return hint(self._seen.alpha) if self._seen else np.zeros(image.shape[:2], np.uint8)
 
-    def keep(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """See segmenter.Memory."""
+    def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """See segmenter.TemporalContext."""
         if self._now is None:
             raise ValueError("a mask is kept of the frame that was recalled for")
         image = self._now.image

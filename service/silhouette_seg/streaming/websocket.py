@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from silhouette_seg.admission.stream_limit import StreamLimits
 from silhouette_seg.errors import BadRequest, ServiceError, UnprocessableImage, UnsupportedImageType
-from silhouette_seg.pipeline.photo import Rendered
+from silhouette_seg.pipeline.photo import RenderedImage
 from silhouette_seg.streaming.image_frame import run_frame
 from silhouette_seg.streaming.latest_slot import LatestSlot
 from silhouette_seg.streaming.protocol import (
@@ -269,7 +269,7 @@ class WebSocketStream:
             rendered.body,
         )
 
-    async def _run(self, body: memoryview) -> Rendered:
+    async def _run(self, body: memoryview) -> RenderedImage:
         async with in_time(self._rules.limits.frame_timeout_s):
             return await run_frame(self._session, body, self._rules.frame_limits)
 

@@ -46,9 +46,9 @@ class Found(Protocol):
     @property
     def quality(self) -> Quality: ...
     @property
-    def routed(self) -> Routed | None: ...
+    def decision(self) -> Routed | None: ...
     @property
-    def looks(self) -> int: ...
+    def passes(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,9 @@ class ImageMetrics:
 
     def observe_mask(self, model: str, kind: ImageKind, found: Found) -> None:
         meters, quality = self._found_of(model, kind), found.quality
-        if found.routed is not None:
-            self._domains.labels(model, kind, found.routed.domain.label).inc()
-        if found.looks > 1:
+        if found.decision is not None:
+            self._domains.labels(model, kind, found.decision.domain.label).inc()
+        if found.passes > 1:
             meters.second_looks.inc()
         if not quality.foreground:
             meters.none.inc()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.pipeline.rendering import draw
+from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
@@ -102,13 +102,13 @@ async def _segment(read: Queue[Read], options: StreamOptions, to: Queue[Made]) -
 async def _drawn(still: Still, session: StreamSession) -> NDArray[np.uint8]:
     options = session.options
 
-    def load(at_least: Size) -> Frame:
+    def load(min_size: Size) -> Frame:
         rgb = still.rgb()
         return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
 
     def finish(frame: Frame, found: Matte) -> NDArray[np.uint8]:
         picture = session.backdrop(options.picture, frame.photo_hw)
-        return draw(options.look, frame, picture, found).image
+        return render_image(options.render, frame, picture, found).image
 
     return await session.run(load, finish)
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from silhouette_seg.api.request.parameters import parse
+from silhouette_seg.api.request.parameters import parse_parameters
 from silhouette_seg.cli.tasks import check_videos, plan
 from silhouette_seg.errors import BadParameter, NotAcceptable
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-CUTOUT = parse({"output": "cutout"})
+CUTOUT = parse_parameters({"output": "cutout"})
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def test_missing_video_is_told(tmp_path):
 def test_what_cannot_be_done_to_a_video_is_told(album, tmp_path, given, kind):
     tasks, _ = plan([album / "b.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
     with pytest.raises(kind):
-        check_videos(tasks, parse(given))
+        check_videos(tasks, parse_parameters(given))
     photos, _ = plan([album / "a.jpg"], tmp_path / "out", ImageFormat.PNG)
-    check_videos(photos, parse(given))
+    check_videos(photos, parse_parameters(given))
 
 
 @pytest.mark.parametrize("to", ["out.webm", "frames"])

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from silhouette_seg.pipeline.faces import (
-    CONFIDENT,
-    CUTS,
+    DOMAIN_MIN_RATIOS,
+    MIN_SCORE,
     Domain,
     Face,
+    decide_domain,
     domain_of,
-    dominant,
+    dominant_face,
     find_faces,
-    route,
 )
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.geometry import Placement, place
@@ -75,7 +75,7 @@ class TestDomain:
             "no_face",
         ]
         assert [domain.value for domain in Domain] == list(range(6))
-        assert len(CUTS) == 4
+        assert len(DOMAIN_MIN_RATIOS) == 4
 
     @given(one=shares, other=shares)
     def test_a_larger_face_is_never_farther(self, one, other):
@@ -90,7 +90,7 @@ class TestFindFaces:
     def test_a_score_at_the_threshold_is_a_face_and_one_below_is_none(self):
         below = float(np.nextafter(np.float32(0.5), np.float32(0)))
         rows = said((0.5, 0.1, 0.1, 0.1, 0.1), (below, 0.6, 0.6, 0.1, 0.1))
-        assert [face.score for face in find_faces(rows, WHOLE, confident=0.5)] == [0.5]
+        assert [face.score for face in find_faces(rows, WHOLE, min_score=0.5)] == [0.5]
 
     @given(photo_hw=sizes, top=shares, left=shares, height=shares, width=shares)
     def test_undoes_the_letterbox(self, photo_hw, top, left, height, width):
@@ -116,7 +116,7 @@ class TestFindFaces:
             assert 0 <= face.top < face.top + face.height <= 1 + 1e-9
             assert 0 <= face.left < face.left + face.width <= 1 + 1e-9
             assert 0 < face.ratio <= 1
-            assert face.score + 1e-6 >= CONFIDENT
+            assert face.score + 1e-6 >= MIN_SCORE
         scores = [face.score for face in faces]
         assert scores == sorted(scores, reverse=True)
         assert len(faces) <= len(rows)
@@ -150,18 +150,18 @@ class TestFindFaces:
 class TestRoute:
     def test_the_largest_face_decides_not_the_surest(self):
         rows = said((0.95, 0.1, 0.1, 0.1, 0.1), (0.6, 0.4, 0.4, 0.4, 0.5))
-        found = route(rows, WHOLE)
+        found = decide_domain(rows, WHOLE)
         assert found.domain is Domain.CLOSE_SHOT
         assert found.face is not None
         assert found.face.score == pytest.approx(0.6)
-        assert found.ratio == pytest.approx(0.2)
+        assert found.face_ratio == pytest.approx(0.2)
 
     def test_without_a_face(self):
-        found = route(said(), WHOLE)
-        assert (found.domain, found.face, found.ratio) == (Domain.NO_FACE, None, 0.0)
-        assert dominant([]) is None
+        found = decide_domain(said(), WHOLE)
+        assert (found.domain, found.face, found.face_ratio) == (Domain.NO_FACE, None, 0.0)
+        assert dominant_face([]) is None
 
     def test_the_ratio_is_of_the_photo_not_of_the_padded_input(self):
         # A tenth of the input's area; the photo is half of the input.
-        found = route(said((0.9, 0.4, 0.3, 0.2, 0.5)), LANDSCAPE)
-        assert found.ratio == pytest.approx(0.2)
+        found = decide_domain(said((0.9, 0.4, 0.3, 0.2, 0.5)), LANDSCAPE)
+        assert found.face_ratio == pytest.approx(0.2)

@@ -3,8 +3,8 @@
 import pytest
 
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.pipeline.options import Look, Output, Refine
-from silhouette_seg.pipeline.photo import Job, Source, run_job
+from silhouette_seg.pipeline.options import Output, Refinement, RenderOptions
+from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import ImageFormat, read_header
@@ -20,8 +20,8 @@ class Watching(Segmenter):
     longer_side = 0
 
     async def run(self, load, finish, **how):
-        def watched(at_least):
-            frame = load(at_least)
+        def watched(min_size):
+            frame = load(min_size)
             self.longer_side = max(frame.rgb.shape)
             return frame
 
@@ -29,21 +29,21 @@ class Watching(Segmenter):
 
 
 @pytest.mark.parametrize(
-    ("look", "longer_side"),
+    ("options", "longer_side"),
     [
-        (Look(), 400),
-        (Look(refine=Refine.GUIDED), 1600),
-        (Look(output=Output.CUTOUT), 3200),
-        (Look(output=Output.CUTOUT, refine=Refine.GUIDED), 3200),
+        (RenderOptions(), 400),
+        (RenderOptions(refine=Refinement.GUIDED), 1600),
+        (RenderOptions(output=Output.CUTOUT), 3200),
+        (RenderOptions(output=Output.CUTOUT, refine=Refinement.GUIDED), 3200),
     ],
 )
-async def test_as_much_is_decoded_as_is_needed(look, longer_side):
+async def test_as_much_is_decoded_as_is_needed(options, longer_side):
     workers = ThreadPool(1)
     segmenter = Watching(FakeEngine(tiny_spec("connectnet", size_hw=(64, 64))), workers)
     data = make_jpeg(person(*HW))
     try:
-        job = Job(Source(data, read_header(data)), look, ImageFormat.PNG)
-        rendered = await run_job(job, segmenter)
+        job = PhotoJob(ImageFile(data, read_header(data)), options, ImageFormat.PNG)
+        rendered = await segment_photo(job, segmenter)
     finally:
         await segmenter.close()
         workers.close()

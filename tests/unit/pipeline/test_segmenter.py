@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed, Overloaded
-from silhouette_seg.pipeline.domain_router import FaceRouter, Routed
-from silhouette_seg.pipeline.faces import Domain
-from silhouette_seg.pipeline.segmenter import NoMemory, Segmenter
-from silhouette_seg.pipeline.zoom import DETAIL
+from silhouette_seg.pipeline.domain_router import FaceRouter
+from silhouette_seg.pipeline.faces import Domain, DomainDecision
+from silhouette_seg.pipeline.segmenter import NoContext, Segmenter
+from silhouette_seg.pipeline.zoom import ZOOM_FACTOR
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.mask.quality import quality
+from silhouette_seg.vision.mask.quality import measure_quality
 from tests.support.tiny_model import tiny_spec
 
 
@@ -66,7 +66,7 @@ async def test_a_reduced_decode_still_gives_the_size_of_the_photo(workers):
 async def test_quality_is_of_the_models_mask_without_the_letterbox(workers):
     segmenter = Segmenter(FakeEngine(tiny_spec(size_hw=(32, 32))), workers)
     matte = await segmenter.segment(half_red((16, 32)))
-    assert matte.quality == quality(half_red((16, 32)).rgb[..., 0])
+    assert matte.quality == measure_quality(half_red((16, 32)).rgb[..., 0])
 
 
 async def test_no_person_is_an_answer(workers):
@@ -182,7 +182,7 @@ async def test_a_photo_has_no_frame_before_it(workers):
     matte = await Segmenter(engine, workers).segment(half_red((24, 32)))
     prior = engine.asked["prior"]
     assert (prior.dtype, prior.shape, prior.any()) == (np.uint8, (1, 24, 32), False)
-    assert matte.routed is None
+    assert matte.decision is None
 
 
 class TestRouting:
@@ -219,32 +219,32 @@ class TestRouting:
     )
     async def test_the_face_decides_the_domain_that_the_model_gets(self, segmenter, green, domain):
         matte = await segmenter.segment(self.photo(green, (16, 16)))
-        assert matte.routed is not None
-        assert matte.routed.domain is domain
-        assert matte.routed.face_ratio == pytest.approx(green / 255, abs=1e-6)
+        assert matte.decision is not None
+        assert matte.decision.domain is domain
+        assert matte.decision.face_ratio == pytest.approx(green / 255, abs=1e-6)
         assert (matte.alpha == 64 ^ domain).all()
         assert matte.timings.route_s > 0
 
     async def test_the_ratio_is_of_the_photo_without_the_letterbox(self, segmenter):
         """The face is 200/255 of the input's columns; it covers the photo's, in the middle."""
         matte = await segmenter.segment(self.photo(200, (64, 16)))
-        assert matte.routed is not None
-        assert matte.routed.domain is Domain.HEAD_SHOT
-        assert matte.routed.face_ratio == pytest.approx(1)
+        assert matte.decision is not None
+        assert matte.decision.domain is Domain.HEAD_SHOT
+        assert matte.decision.face_ratio == pytest.approx(1)
 
     async def test_the_face_itself_is_kept(self, segmenter):
         """Full height, at the left, as wide as the photo is green."""
         matte = await segmenter.segment(self.photo(51, (16, 16)))
-        assert matte.routed is not None
-        face = matte.routed.face
+        assert matte.decision is not None
+        face = matte.decision.face
         assert face is not None
         assert (face.top, face.left, face.height) == (0, 0, 1)
         assert face.width == pytest.approx(0.2, abs=1e-6)
 
     async def test_a_photo_without_a_face_was_looked_at(self, segmenter):
         matte = await segmenter.segment(self.photo(0))
-        assert matte.routed == Routed(Domain.NO_FACE, None, looked=True)
-        assert matte.routed.face_ratio == 0
+        assert matte.decision == DomainDecision(Domain.NO_FACE, None, detector_ran=True)
+        assert matte.decision.face_ratio == 0
 
     async def test_photos_at_once_keep_their_own_domains(self, workers):
         engine, detector = (behind_a_queue(FakeEngine(s), 64) for s in (self.SPEC, self.FACES))
@@ -253,26 +253,26 @@ class TestRouting:
         mattes = await asyncio.gather(*(segmenter.segment(self.photo(g)) for g in greens))
         alone = [await segmenter.segment(self.photo(green)) for green in greens]
         for together, single in zip(mattes, alone, strict=True):
-            assert together.routed == single.routed
+            assert together.decision == single.decision
             np.testing.assert_array_equal(together.alpha, single.alpha)
 
     async def test_a_domain_that_is_given_spares_the_detector(self, segmenter, detector):
         matte = await segmenter.segment(self.photo(200), domain=Domain.FAR_SHOT)
-        assert matte.routed == Routed(Domain.FAR_SHOT, None, looked=False)
-        assert matte.routed.face_ratio is None
+        assert matte.decision == DomainDecision(Domain.FAR_SHOT, None, detector_ran=False)
+        assert matte.decision.face_ratio is None
         assert (matte.alpha == 64 ^ Domain.FAR_SHOT).all()
         assert detector.batch_sizes == []
 
     async def test_without_a_detector_nobody_looked_for_a_face(self, workers):
         segmenter = Segmenter(FakeEngine(self.SPEC), workers)
         matte = await segmenter.segment(self.photo(200))
-        assert matte.routed == Routed(Domain.NO_FACE, None, looked=False)
+        assert matte.decision == DomainDecision(Domain.NO_FACE, None, detector_ran=False)
         assert (matte.alpha == 64 ^ Domain.NO_FACE).all()
 
     async def test_a_model_without_domain_routes_nothing(self, workers, detector):
         segmenter = Segmenter(FakeEngine(tiny_spec()), workers, FaceRouter(detector, workers))
         matte = await segmenter.segment(self.photo(200))
-        assert (matte.routed, segmenter.faces, detector.batch_sizes) == (None, None, [])
+        assert (matte.decision, segmenter.face_router, detector.batch_sizes) == (None, None, [])
         with pytest.raises(ValueError, match="no domain"):
             await segmenter.segment(self.photo(200), domain=Domain.FAR_SHOT)
 
@@ -292,22 +292,22 @@ class TestRouting:
         segmenter = Segmenter(FakeEngine(self.SPEC), workers, FaceRouter(detector, workers))
         asked = []
 
-        def load(at_least):
-            asked.append(at_least)
+        def load(min_size):
+            asked.append(min_size)
             return self.photo(0)
 
-        await segmenter.run(load, lambda _, matte: matte, domain=domain, memory=NoMemory())
+        await segmenter.run(load, lambda _, matte: matte, domain=domain, context=NoContext())
         assert asked == [enough]
 
     async def test_a_photo_is_decoded_for_a_second_look(self, segmenter):
         asked = []
 
-        def load(at_least):
-            asked.append(at_least)
+        def load(min_size):
+            asked.append(min_size)
             return self.photo(0)
 
         await segmenter.run(load, lambda _, matte: matte)
-        assert asked == [(DETAIL * 24, DETAIL * 32)]
+        assert asked == [(ZOOM_FACTOR * 24, ZOOM_FACTOR * 32)]
 
     async def test_a_failing_detector_is_the_callers_to_see(self, segmenter, detector):
         detector.fail_next(EngineFailed("broken"))
@@ -345,7 +345,7 @@ class TestSecondLook:
 
     async def test_a_small_person_is_looked_at_again_in_all_its_pixels(self, segmenter, engine):
         matte = await segmenter.segment(self.photo())
-        assert (matte.looks, engine.batch_sizes) == (2, [1, 1])
+        assert (matte.passes, engine.batch_sizes) == (2, [1, 1])
         truth = self.photo().rgb[..., 0]
         assert (np.abs(matte.alpha.astype(int) - truth) > 127).mean() < 0.0002
         person = engine.asked["image"][0, ..., 0] > 127
@@ -355,10 +355,10 @@ class TestSecondLook:
         frame = self.photo()
         frame.rgb[..., 0] = np.maximum(frame.rgb[..., 0], 90)
         matte = await segmenter.segment(frame)
-        streamed = await segmenter.run(lambda _: frame, lambda _, m: m, memory=NoMemory())
+        streamed = await segmenter.run(lambda _: frame, lambda _, m: m, context=NoContext())
         outside = np.ones(frame.photo_hw, bool)
         outside[560:720, 600:760] = False
-        assert (matte.looks, streamed.looks) == (2, 1)
+        assert (matte.passes, streamed.passes) == (2, 1)
         np.testing.assert_array_equal(matte.alpha[outside], streamed.alpha[outside])
 
     @pytest.mark.parametrize(("side", "level"), [(1000, 255), (80, 100), (80, 0)])
@@ -366,12 +366,12 @@ class TestSecondLook:
         frame = red((1280, 1280), level=0)
         frame.rgb[100 : 100 + side, 100 : 100 + side, 0] = level
         matte = await segmenter.segment(frame)
-        assert (matte.looks, engine.batch_sizes) == (1, [1])
+        assert (matte.passes, engine.batch_sizes) == (1, [1])
 
     async def test_a_stream_has_no_time_for_it(self, segmenter, engine):
         frame = self.photo()
-        matte = await segmenter.run(lambda _: frame, lambda _, m: m, memory=NoMemory())
-        assert (matte.looks, engine.batch_sizes) == (1, [1])
+        matte = await segmenter.run(lambda _: frame, lambda _, m: m, context=NoContext())
+        assert (matte.passes, engine.batch_sizes) == (1, [1])
 
     async def test_quality_is_of_what_both_looks_gave(self, segmenter):
         matte = await segmenter.segment(self.photo())
@@ -384,21 +384,21 @@ class TestSecondLook:
         whole = await segmenter.segment(self.photo())
         frame = Frame(np.ascontiguousarray(self.photo().rgb[::2, ::2]), (1280, 1280))
         matte = await segmenter.segment(frame)
-        assert matte.looks == 2
+        assert matte.passes == 2
         assert matte.alpha.shape == (1280, 1280)
         assert np.abs(matte.alpha.astype(int) - whole.alpha).mean() < 0.1
 
     async def test_the_second_look_waits_in_the_queue_too(self, workers):
         engine = FakeEngine(tiny_spec(size_hw=(64, 64)))
         segmenter = Segmenter(behind_a_queue(engine), workers)
-        once = await segmenter.run(lambda _: self.photo(), lambda _, m: m, memory=NoMemory())
+        once = await segmenter.run(lambda _: self.photo(), lambda _, m: m, context=NoContext())
         assert once.timings.queue_s > 0
         engine.gate.clear()
         call = asyncio.create_task(segmenter.segment(self.photo()))
         await engine.wait_for_batches(2)
         engine.gate.set()
         twice = await call
-        assert twice.looks == 2
+        assert twice.passes == 2
         assert min(twice.timings.stages().values()) >= 0
 
     async def test_a_failing_second_look_is_the_callers_to_see(self, workers):
@@ -419,16 +419,16 @@ class TestSecondLook:
         frame = self.photo()
         frame.rgb[..., 1] = 4
         matte = await segmenter.segment(frame)
-        assert matte.routed is not None
-        assert matte.routed.domain is Domain.WHOLE_BODY
-        assert matte.looks == 2
+        assert matte.decision is not None
+        assert matte.decision.domain is Domain.WHOLE_BODY
+        assert matte.passes == 2
         assert engine.asked["domain"] == [Domain.HEAD_SHOT]
         assert detector.batch_sizes == [1]
 
     async def test_a_domain_that_is_given_is_that_of_both_looks(self, workers):
         engine = Watched(self.SPEC)
         matte = await Segmenter(engine, workers).segment(self.photo(), domain=Domain.FAR_SHOT)
-        assert matte.looks == 2
+        assert matte.passes == 2
         assert engine.asked["domain"] == [Domain.FAR_SHOT]
 
     async def test_a_face_without_a_person_is_looked_at_again(self, workers):
@@ -438,5 +438,5 @@ class TestSecondLook:
         frame = red((640, 1280), level=0)
         frame.rgb[..., 1] = 2
         matte = await segmenter.segment(frame)
-        assert matte.looks == 2
+        assert matte.passes == 2
         assert not matte.quality.foreground

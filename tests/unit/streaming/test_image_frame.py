@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from silhouette_seg.errors import SideTooLong, TooManyPixels, UndecodableImage, UnsupportedImageType
-from silhouette_seg.pipeline.options import Colour, Look, Output, Picture
+from silhouette_seg.pipeline.options import BackgroundImage, Colour, Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.streaming.image_frame import fitting, run_frame
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
@@ -49,7 +49,9 @@ def test_fitting(size_hw, longest, fits):
 @pytest.mark.parametrize("output", Output)
 @pytest.mark.parametrize(("size", "shape"), [(None, (240, 320)), (100, (75, 100))])
 async def test_a_result_has_the_size_that_was_asked_for(engine, workers, output, size, shape):
-    rendered = await result(engine, workers, make_jpeg(person()), look=Look(output), size=size)
+    rendered = await result(
+        engine, workers, make_jpeg(person()), render=RenderOptions(output), size=size
+    )
     assert pixels(rendered).shape[:2] == rendered.size_hw == shape
 
 
@@ -66,10 +68,10 @@ async def test_the_mask_of_a_reduced_decode_is_that_of_the_frame(engine, workers
 
 
 async def test_a_composite_is_on_what_was_asked_for(engine, workers):
-    look = Look(Output.COMPOSITE, background=Colour((0, 0, 200)))
+    look = RenderOptions(Output.COMPOSITE, background=Colour((0, 0, 200)))
     image = pixels(
         await result(
-            engine, workers, make_png(quadrants()), look=look, format=ImageFormat.PNG, smoothing=0
+            engine, workers, make_png(quadrants()), render=look, format=ImageFormat.PNG, smoothing=0
         )
     )
     assert tuple(image[16, 80]) == (0, 0, 200)  # green has no red: no person
@@ -78,8 +80,8 @@ async def test_a_composite_is_on_what_was_asked_for(engine, workers):
 
 async def test_a_picture_is_scaled_to_cover(engine, workers):
     picture = Frame(np.full((10, 10, 3), (9, 8, 7), np.uint8), (10, 10))
-    look = Look(Output.COMPOSITE, background=Picture())
-    options = {"look": look, "picture": picture, "format": ImageFormat.PNG}
+    look = RenderOptions(Output.COMPOSITE, background=BackgroundImage())
+    options = {"render": look, "picture": picture, "format": ImageFormat.PNG}
     for _ in range(2):
         image = pixels(await result(engine, workers, make_png(quadrants()), **options))
         assert tuple(image[16, 80]) == (9, 8, 7)

@@ -9,7 +9,7 @@ from PIL import Image
 from silhouette_seg.engine.base import PRIORITY, Priority
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.options import Look, Output, Picture
+from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.streaming.image_frame import run_frame
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
@@ -115,8 +115,8 @@ async def test_another_look_keeps_the_memory(session, options, engine):
     await show(session, 100)
     again = replace(
         options,
-        segmenter=options.segmenter.on(options.segmenter._workers),
-        look=Look(Output.COMPOSITE),
+        segmenter=options.segmenter.with_pool(options.segmenter._workers),
+        render=RenderOptions(Output.COMPOSITE),
         smoothing=0.3,
     )
     session.configure(again)
@@ -160,15 +160,15 @@ async def test_sessions_share_batches_and_nothing_else(engine, workers):
 @pytest.mark.parametrize(
     ("look", "asked", "encoded"),
     [
-        (Look(), None, ImageFormat.PNG),
-        (Look(Output.CUTOUT), None, ImageFormat.PNG),
-        (Look(Output.COMPOSITE), None, ImageFormat.JPEG),
-        (Look(Output.COMPOSITE), ImageFormat.WEBP, ImageFormat.WEBP),
-        (Look(), ImageFormat.JPEG, ImageFormat.JPEG),
+        (RenderOptions(), None, ImageFormat.PNG),
+        (RenderOptions(Output.CUTOUT), None, ImageFormat.PNG),
+        (RenderOptions(Output.COMPOSITE), None, ImageFormat.JPEG),
+        (RenderOptions(Output.COMPOSITE), ImageFormat.WEBP, ImageFormat.WEBP),
+        (RenderOptions(), ImageFormat.JPEG, ImageFormat.JPEG),
     ],
 )
 def test_what_a_result_is_encoded_as(options, look, asked, encoded):
-    assert replace(options, look=look, format=asked).encoded_as is encoded
+    assert replace(options, render=look, format=asked).encoded_as is encoded
 
 
 def test_a_backdrop_is_scaled_once_for_a_picture_and_a_size(session):
@@ -187,8 +187,8 @@ def test_a_backdrop_is_scaled_once_for_a_picture_and_a_size(session):
 async def test_frames_leave_the_background_as_it_is(options, picture_hw):
     """Whoever was in one frame is not in the next."""
     picture = Frame(np.full((*picture_hw, 3), BLUE, np.uint8), picture_hw)
-    look = Look(Output.COMPOSITE, Picture())
-    session = StreamSession(replace(options, look=look, format=ImageFormat.PNG, picture=picture))
+    look = RenderOptions(Output.COMPOSITE, BackgroundImage())
+    session = StreamSession(replace(options, render=look, format=ImageFormat.PNG, picture=picture))
     limits = ImageLimits()
     for red in (255, 0):
         session.reset()

@@ -36,13 +36,13 @@ def mask(level: int) -> np.ndarray:
 
 def see(memory: StreamMemory, level: int, *, of: int = 100, photo_hw=PHOTO_HW) -> np.ndarray:
     """The mask that the prior for a frame hints at; the frame's own then has that level."""
-    prior = memory.recall(image(of), photo_hw)
-    memory.keep(mask(level))
+    prior = memory.prior(image(of), photo_hw)
+    memory.update(mask(level))
     return prior / TRUST
 
 
 def test_the_first_frame_has_none_before_it(memory):
-    prior = memory.recall(image(), PHOTO_HW)
+    prior = memory.prior(image(), PHOTO_HW)
     assert (prior.shape, prior.dtype, prior.any()) == (HW, np.uint8, False)
 
 
@@ -53,10 +53,10 @@ def test_then_it_hints_at_the_mask_that_the_model_gave(memory):
 def test_the_prior_is_of_what_the_model_gave_and_not_what_was_shown(clock):
     memory = StreamMemory(smoothing=1.0, clock=clock)
     see(memory, 0)
-    memory.recall(image(), PHOTO_HW)
-    shown = memory.keep(mask(200))
+    memory.prior(image(), PHOTO_HW)
+    shown = memory.update(mask(200))
     assert shown.max() < 200
-    assert memory.recall(image(), PHOTO_HW).min() == 200 * TRUST
+    assert memory.prior(image(), PHOTO_HW).min() == 200 * TRUST
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_when_it_forgets(memory, clock, what, forgets):
 
 
 def test_told_while_a_frame_is_in_work_it_forgets_that_one(memory):
-    memory.recall(image(), PHOTO_HW)
+    memory.prior(image(), PHOTO_HW)
     memory.forget()
-    memory.keep(mask(50))
+    memory.update(mask(50))
     assert not see(memory, 60).any()
     assert see(memory, 70).max() == 60
 
@@ -96,19 +96,19 @@ class TestFrameThatFailed:
 
     def test_the_one_before_it_still_counts(self, memory):
         see(memory, 50)
-        memory.recall(image(), PHOTO_HW)
+        memory.prior(image(), PHOTO_HW)
         assert see(memory, 60).max() == 50
 
     def test_failures_do_not_keep_an_old_mask_alive(self, memory, clock):
         see(memory, 50)
         for _ in range(4):
             clock.now += GAP_S / 2
-            memory.recall(image(), PHOTO_HW)
+            memory.prior(image(), PHOTO_HW)
         assert not see(memory, 60).any()
 
     def test_one_of_another_size_does_not_hide_the_change(self, memory):
         see(memory, 50)
-        memory.recall(image(), (240, 320))
+        memory.prior(image(), (240, 320))
         assert not see(memory, 60, photo_hw=(240, 320)).any()
 
 
@@ -123,14 +123,14 @@ def test_nothing_is_shared(clock):
 
 def test_a_mask_without_a_frame_is_refused(memory):
     with pytest.raises(ValueError, match="recalled"):
-        memory.keep(mask(1))
+        memory.update(mask(1))
 
 
 def test_a_turned_dial_counts_from_the_next_frame(clock):
     memory = StreamMemory(smoothing=0.0, clock=clock)
     see(memory, 0)
-    memory.recall(image(), PHOTO_HW)
-    assert memory.keep(mask(200)).min() == 200
+    memory.prior(image(), PHOTO_HW)
+    assert memory.update(mask(200)).min() == 200
     memory.smoothing = 0.9
-    memory.recall(image(), PHOTO_HW)
-    assert memory.keep(mask(100)).min() > 100
+    memory.prior(image(), PHOTO_HW)
+    assert memory.update(mask(100)).min() > 100

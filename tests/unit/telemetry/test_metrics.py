@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from silhouette_seg.api.openapi import error_kinds
+from silhouette_seg.api.openapi import error_classes
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.telemetry import RequestRecord, Telemetry
 from tests.support.documents import ROOT, blocks, quoted, rows
@@ -34,7 +34,7 @@ TRITON = {
     "nv_inference_request_failure",
 }
 """tests/triton/test_metrics.py finds them in the real server's."""
-CODES = {kind.code for kind in error_kinds()} | {"ok", "client_gone", "internal"}
+CODES = {kind.code for kind in error_classes()} | {"ok", "client_gone", "internal"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Routed:
 class Found:
     """A person, as a matte tells of one."""
 
-    routed: Routed = Routed(Label("half_body"))
-    looks: int = 2
+    decision: Routed = Routed(Label("half_body"))
+    passes: int = 2
     foreground: bool = True
     coverage: float = 0.3
     connectivity: float = 1.0

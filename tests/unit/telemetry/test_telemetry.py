@@ -53,8 +53,8 @@ class Quality:
 @dataclass(frozen=True)
 class Matte:
     quality: Quality = Quality()
-    routed: Route | None = None
-    looks: int = 1
+    decision: Route | None = None
+    passes: int = 1
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_stages_are_seconds_by_model_and_kind(telemetry, read):
 
 def test_an_image_tells_where_its_time_went_and_what_was_found(telemetry, read):
     routed = Route(Label("half_body"))
-    telemetry.observe_image("md_trisenet", PHOTO_STAGES, Matte(routed=routed, looks=2))
+    telemetry.observe_image("md_trisenet", PHOTO_STAGES, Matte(decision=routed, passes=2))
     photo = {"model": "md_trisenet", "kind": "photo"}
     assert read("stage_seconds_count", **photo, stage="infer") == 1
     assert read("images_total", **photo, foreground="present") == 1

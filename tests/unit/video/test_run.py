@@ -8,7 +8,7 @@ import pytest
 
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.options import Look
+from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions
@@ -62,7 +62,7 @@ def workers() -> Iterator[ThreadPool]:
 def options(workers, engine=None, **look) -> StreamOptions:
     # As wide as the video: what the model gives is red itself, column by column.
     engine = engine or FakeEngine(tiny_spec(size_hw=(48, 64)))
-    return StreamOptions(Segmenter(engine, workers), Look(**look), smoothing=0.0)
+    return StreamOptions(Segmenter(engine, workers), RenderOptions(**look), smoothing=0.0)
 
 
 async def test_frames_go_through_in_order_with_their_times(tmp_path, workers):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from silhouette_seg.spec import ResizeRule
-from silhouette_seg.vision.geometry import LETTERBOX_GREY, fit, inside, place, shrink, unfit
+from silhouette_seg.vision.geometry import LETTERBOX_GREY, fit, inside, place, resize, unfit
 from tests.support.images import person
 
 sides = st.integers(1, 400)
@@ -86,18 +86,18 @@ def test_round_trip_keeps_things_where_they_are(photo_hw, rule, centre):
 
 @given(sizes, sizes)
 def test_shrink_gives_any_size_from_any_size(source, target):
-    assert (shrink(np.full(source, 50, np.uint8), target) == 50).all()
-    assert shrink(np.zeros((*source, 3), np.uint8), target).shape == (*target, 3)
+    assert (resize(np.full(source, 50, np.uint8), target) == 50).all()
+    assert resize(np.zeros((*source, 3), np.uint8), target).shape == (*target, 3)
 
 
 def test_shrink_does_not_alias():
     """Stripes of one pixel average to grey; plain bilinear would keep some of them."""
     stripes = np.zeros((512, 512), np.uint8)
     stripes[:, ::2] = 255
-    assert np.abs(shrink(stripes, (60, 60)).astype(int) - 128).max() <= 2
+    assert np.abs(resize(stripes, (60, 60)).astype(int) - 128).max() <= 2
 
 
 def test_shrink_is_close_to_averaging_areas():
     photo = person(480, 640)
     reference = np.asarray(Image.fromarray(photo).resize((96, 64), Image.Resampling.BOX))
-    assert np.abs(shrink(photo, (64, 96)).astype(int) - reference).mean() < 4
+    assert np.abs(resize(photo, (64, 96)).astype(int) - reference).mean() < 4

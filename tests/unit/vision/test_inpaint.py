@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from silhouette_seg.vision.inpaint import without
+from silhouette_seg.vision.inpaint import fill_hidden
 from tests.support.images import person
 
 BLUE, RED = (20, 40, 200), (250, 10, 0)
@@ -23,7 +23,7 @@ def covered(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("hw", [(60, 80), (300, 200), (901, 1203)])
 def test_what_is_hidden_is_filled_with_what_is_around(hw):
     image, hidden = covered(*hw)
-    filled = without(image, hidden)
+    filled = fill_hidden(image, hidden)
     assert filled[..., :2].max() <= 2
     ramp = np.linspace(50, 250, hw[1])
     assert np.abs(filled[hw[0] // 2, :, 2] - ramp).max() < 50
@@ -33,7 +33,7 @@ def test_what_is_further_away_stays():
     image, hidden = covered(200, 300)
     far = np.ones((200, 300), bool)
     far[48:152, 73:227] = False
-    np.testing.assert_array_equal(without(image, hidden)[far], image[far])
+    np.testing.assert_array_equal(fill_hidden(image, hidden)[far], image[far])
 
 
 def test_the_rim_is_hidden_too():
@@ -41,19 +41,19 @@ def test_the_rim_is_hidden_too():
     image, hidden = covered(200, 300)
     narrow = np.zeros_like(hidden)
     narrow[51:149, 76:224] = 255
-    assert without(image, narrow)[..., 0].max() <= 2
+    assert fill_hidden(image, narrow)[..., 0].max() <= 2
 
 
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
 def test_nothing_hidden_is_the_same(image):
-    same = without(image, np.zeros(image.shape[:2], np.uint8))
+    same = fill_hidden(image, np.zeros(image.shape[:2], np.uint8))
     np.testing.assert_array_equal(same, image)
     assert not np.shares_memory(same, image)
 
 
 def test_everything_hidden_is_the_same():
     hidden = np.full((240, 320), 255, np.uint8)
-    np.testing.assert_array_equal(without(person(), hidden), person())
+    np.testing.assert_array_equal(fill_hidden(person(), hidden), person())
 
 
 @given(
@@ -62,10 +62,12 @@ def test_everything_hidden_is_the_same():
 )
 def test_one_colour_stays_one_colour(hidden, colour):
     """Whatever is hidden, within the rounding of a product and a sum."""
-    filled = without(np.full((*hidden.shape, 3), colour, np.uint8), hidden)
+    filled = fill_hidden(np.full((*hidden.shape, 3), colour, np.uint8), hidden)
     assert np.abs(filled.astype(int) - colour).max() <= 2
 
 
 def test_a_plane_is_filled_like_a_channel():
     image, hidden = covered(100, 140)
-    np.testing.assert_array_equal(without(image[..., 2], hidden), without(image, hidden)[..., 2])
+    np.testing.assert_array_equal(
+        fill_hidden(image[..., 2], hidden), fill_hidden(image, hidden)[..., 2]
+    )

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from silhouette_seg.api.problem_details import CODE_KEY, problem
-from silhouette_seg.errors import BadRequest
+from silhouette_seg.api.problem_details import CODE_KEY
 from silhouette_seg.telemetry import (
     IDENTITY,
     Identity,
@@ -20,13 +17,13 @@ from silhouette_seg.telemetry import (
     read_identity,
 )
 
-OTHER = "other"
+UNMATCHED_ROUTE = "other"
 """Pages, files, and paths that do not exist."""
 
 log = logging.getLogger(__name__)
 
 
-class Exchange:
+class RequestLogMiddleware:
     """Names the request, counts and logs its answer, and answers HEAD as GET without a body."""
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
@@ -45,19 +42,19 @@ class Exchange:
             inner["method"] = "GET"
         with self._telemetry.tracing.request_span(identity, scope["method"], scope["path"]) as span:
             token = IDENTITY.set(span.identity)
-            wire = _Wire(receive, send, span.identity)
+            recorder = _RequestRecorder(receive, send, span.identity)
             try:
-                await self._app(inner, wire.receive, wire.send)
+                await self._app(inner, recorder.receive, recorder.send)
             finally:
-                answered = wire.answered(_pattern(inner), inner.get(CODE_KEY, "ok"))
+                answered = recorder.answered(_route_pattern(inner), inner.get(CODE_KEY, "ok"))
                 self._telemetry.count_request(answered)
                 span.set_response(answered.route, answered.status, answered.code)
-                _log(scope["method"], answered, wire.model or _model(inner, answered))
+                _log(scope["method"], answered, recorder.model or _model_from_path(inner, answered))
                 IDENTITY.reset(token)
 
 
 @dataclass(slots=True)
-class _Wire:
+class _RequestRecorder:
     """What goes in and out of one request: counted, and named."""
 
     _receive: Receive
@@ -92,12 +89,12 @@ class _Wire:
         return RequestRecord(route, self.status, code, spent_s, self.bytes_in, self.bytes_out)
 
 
-def _pattern(scope: Scope) -> str:
+def _route_pattern(scope: Scope) -> str:
     """The path as it was declared: what a client made up is no metric label and no log line."""
-    return getattr(scope.get("route"), "path", OTHER)
+    return getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
 
 
-def _model(scope: Scope, answered: RequestRecord) -> str | None:
+def _model_from_path(scope: Scope, answered: RequestRecord) -> str | None:
     """That of a path: there is one of that name, or the answer would be a refusal."""
     name = scope.get("path_params", {}).get("model")
     return str(name) if name and answered.status == 200 else None
@@ -117,14 +114,3 @@ def _log(method: str, answered: RequestRecord, model: str | None) -> None:
             model=model,
         ),
     )
-
-
-class Cors(CORSMiddleware):
-    """starlette's, but a refused preflight is a problem document like every refusal."""
-
-    def preflight_response(self, request_headers: Headers) -> Response:
-        response = super().preflight_response(request_headers)
-        if response.status_code < 400:
-            return response
-        scope: Scope = {"path": "*"}
-        return problem(scope, BadRequest("This origin, method or header is not allowed."))

@@ -6,27 +6,27 @@ from pydantic import Field
 
 from silhouette_seg.api.open_inference.codec import ALL_BINARY, DATATYPES, SIZE
 from silhouette_seg.api.open_inference.codec import BINARY as AS_BINARY
-from silhouette_seg.api.openapi import BINARY, error_kinds
-from silhouette_seg.api.schemas import Wire
+from silhouette_seg.api.openapi import BINARY, error_classes
+from silhouette_seg.api.schemas import JsonModel
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 
 
-class ServerMetadata(Wire):
+class ServerMetadata(JsonModel):
     name: str
     version: str
     extensions: list[str] = Field(description="Of the protocol.")
 
 
-class TensorMetadata(Wire):
+class TensorMetadata(JsonModel):
     name: str
     datatype: str
     shape: list[int] = Field(description="-1 stands for the number of rows.")
 
 
-class ModelMetadata(Wire):
+class ModelMetadata(JsonModel):
     name: str
     versions: list[str]
     platform: str
@@ -34,7 +34,7 @@ class ModelMetadata(Wire):
     outputs: list[TensorMetadata]
 
 
-class InferenceError(Wire):
+class InferenceError(JsonModel):
     """Every refusal and failure below `/v2` has this shape."""
 
     error: str = Field(description="What was wrong, in words.")
@@ -45,7 +45,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": ", ".join(
-                sorted({f"`{kind.code}`" for kind in error_kinds() if kind.status == status})
+                sorted({f"`{kind.code}`" for kind in error_classes() if kind.status == status})
             ),
             "model": InferenceError,
         }

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from silhouette_seg.admission.photo_queue import Workload
-from silhouette_seg.api.gateway import Parts, parts_of, require_key
+from silhouette_seg.api.gateway import Gateway, gateway_of, require_key
 from silhouette_seg.api.open_inference.codec import (
     DATATYPES,
     Answer,
@@ -28,7 +28,7 @@ from silhouette_seg.api.open_inference.openapi import (
     path_parameters,
 )
 from silhouette_seg.api.request.body import read_body
-from silhouette_seg.api.request.disconnect import while_connected
+from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.errors import MalformedBody, UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.segmenter import Segmenter
@@ -50,7 +50,7 @@ ONE_OF_A_VERSION = "/models/{model}/versions/{version}"
 
 @router.get("", summary="The server", responses=errors(401), dependencies=KEYED)
 async def server_metadata(request: Request) -> ServerMetadata:
-    version = parts_of(request).version
+    version = gateway_of(request).version
     return ServerMetadata(name=NAME, version=version, extensions=list(EXTENSIONS))
 
 
@@ -67,7 +67,7 @@ async def live() -> Response:
 )
 async def ready(request: Request) -> Response:
     """As `/readyz`; the body is empty."""
-    await _check_ready(parts_of(request))
+    await _check_ready(gateway_of(request))
     return Response()
 
 
@@ -115,7 +115,7 @@ async def model_metadata(request: Request) -> ModelMetadata:
 async def model_ready(request: Request) -> Response:
     """All models become ready together; the body is empty."""
     _find(request)
-    await _check_ready(parts_of(request))
+    await _check_ready(gateway_of(request))
     return Response()
 
 
@@ -145,34 +145,36 @@ async def infer(request: Request) -> Response:
     described here are ignored. The request changes nothing and may be repeated.
     """
     arrived = perf_counter()
-    parts = parts_of(request)
-    parts.check_room()
+    gateway = gateway_of(request)
+    gateway.check_capacity()
     model = _find(request)
     header_length = _header_length(request)
-    with parts.requests.admit(), parts.bodies.lease() as take:
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
         body = await read_body(
             request,
             None,
-            limit=parts.intake_limits.image_bytes,
-            timeout_s=parts.intake_limits.read_timeout_s,
-            take=take,
+            limit=gateway.upload_limits.image_bytes,
+            timeout_s=gateway.upload_limits.read_timeout_s,
+            reserve=reserve,
         )
-        return await while_connected(
+        return await run_until_disconnect(
             request,
-            _infer(parts, model, body, header_length),
-            timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
+            _infer(gateway, model, body, header_length),
+            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
         )
 
 
-async def _infer(parts: Parts, model: Model, body: bytes, header_length: int | None) -> Response:
+async def _infer(
+    gateway: Gateway, model: Model, body: bytes, header_length: int | None
+) -> Response:
     began = perf_counter()
-    asked = await parts.photo_pool.run_in_thread(read_request, body, header_length, model.spec)
+    asked = await gateway.workers.run_in_thread(read_request, body, header_length, model.spec)
     decode_s = perf_counter() - began
     work = Workload((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
-    async with parts.photo_queue.slot(work) as waited_s:
+    async with gateway.photo_queue.slot(work) as waited_s:
         inference = await model.infer(asked.inputs)
         began = perf_counter()
-        answer = await parts.photo_pool.run_in_thread(
+        answer = await gateway.workers.run_in_thread(
             write_answer, asked, model.spec, inference.output
         )
     stages = {
@@ -181,7 +183,7 @@ async def _infer(parts: Parts, model: Model, body: bytes, header_length: int | N
         "infer": inference.infer_s,
         "encode": perf_counter() - began,
     }
-    parts.telemetry.observe_stages(model.spec.name, stages, kind="tensors")
+    gateway.telemetry.observe_stages(model.spec.name, stages, kind="tensors")
     return _response(answer, server_timing(stages))
 
 
@@ -209,7 +211,7 @@ def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
 def _find(request: Request) -> Model:
     """The model that the path names."""
     name, version = request.path_params["model"], request.path_params.get("version")
-    served = {model.spec.name: model for model in parts_of(request).catalog.served}
+    served = {model.spec.name: model for model in gateway_of(request).registry.models}
     if name not in served:
         raise UnknownModel(name, served)
     model = served[name]
@@ -227,6 +229,6 @@ def _header_length(request: Request) -> int | None:
     return int(told)
 
 
-async def _check_ready(parts: Parts) -> None:
-    await parts.check_engines()
-    parts.check_ready()
+async def _check_ready(gateway: Gateway) -> None:
+    await gateway.check_engines()
+    gateway.check_ready()

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from silhouette_seg.api.removebg.parameters import WHOLE, Encoding, Length, Rgba, Wanted
 from silhouette_seg.errors import BadParameter, ForegroundMissing, TooManyPixels
-from silhouette_seg.pipeline.options import Look
-from silhouette_seg.pipeline.rendering import draw
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.compose.layout import Copy, Layer, Layout, place
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box
 
 VISIBLE = 12
@@ -55,12 +55,12 @@ def cropped(wanted: Wanted, box_hw: Size) -> Size:
 
 def reduced(frame: Frame) -> Frame:
     """The photo without the pixels that only its mask was for."""
-    return replace(frame, rgb=shrink(frame.rgb, frame.photo_hw))
+    return replace(frame, rgb=resize(frame.rgb, frame.photo_hw))
 
 
 def paint(
     wanted: Wanted,
-    look: Look,
+    options: RenderOptions,
     photo: Frame,
     picture: Frame | None,
     found: Matte,
@@ -75,7 +75,7 @@ def paint(
     if not found.quality.foreground:
         raise ForegroundMissing
     layer, box = _laid_out(
-        _cut_out(look, photo, _in_region(found, wanted, photo_hw)), wanted, max_pixels
+        _cut_out(options, photo, _in_region(found, wanted, photo_hw)), wanted, max_pixels
     )
     return layer.alpha if wanted.only_alpha else _before(layer, wanted.bg_color, picture), box
 
@@ -86,8 +86,8 @@ def packed(image: NDArray[np.uint8], box: Box, encoding: Encoding) -> Removed:
     return Removed(body, media_type, (image.shape[0], image.shape[1]), box)
 
 
-def _cut_out(look: Look, photo: Frame, found: Matte) -> Layer:
-    cut = draw(look, photo, None, found).image
+def _cut_out(options: RenderOptions, photo: Frame, found: Matte) -> Layer:
+    cut = render_image(options, photo, None, found).image
     return Layer(
         np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGBA2RGB), np.uint8),
         np.asarray(cv2.extractChannel(cut, 3), np.uint8),
@@ -183,7 +183,7 @@ def _before(person: Layer, colour: Rgba | None, picture: Frame | None) -> NDArra
     """RGBA [h,w,4], or RGB [h,w,3] where nothing is transparent."""
     size_hw = (person.alpha.shape[0], person.alpha.shape[1])
     if picture is not None:
-        background = blend.cover(picture.rgb, size_hw)
+        background = blend.resize_to_cover(picture.rgb, size_hw)
         return blend.composite(person.rgb, person.alpha, background, in_place=True)
     if colour is None or colour[3] == 0:
         return blend.cutout(person.rgb, person.alpha)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from silhouette_seg.admission.body_memory import Reserve
 from silhouette_seg.api.removebg.bodies import (
     BASE64,
     MAX_BESIDES_BYTES,
@@ -15,7 +16,12 @@ from silhouette_seg.api.removebg.bodies import (
 )
 from silhouette_seg.api.request.body import read_body
 from silhouette_seg.api.request.multipart import MultipartReader, Part
-from silhouette_seg.api.request.uploads import FORM, IntakeLimits, Take, is_empty_choice, kind_of
+from silhouette_seg.api.request.uploads import (
+    FORM,
+    UploadLimits,
+    is_empty_file_input,
+    media_type_of,
+)
 from silhouette_seg.api.request.uploads import read_form as read_parts
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
 from silhouette_seg.runtime.thread_pool import ThreadPool
@@ -35,26 +41,26 @@ class RemovebgIntake:
 
 
 async def read_removebg(
-    request: Request, limits: IntakeLimits, take: Take, workers: ThreadPool
+    request: Request, limits: UploadLimits, reserve: Reserve, workers: ThreadPool
 ) -> RemovebgIntake:
     """Reads the whole body; base64 may be longer than the image by its nature.
 
-    Raises as `read_intake` and `read_body` do, and BadParameter for base64 that is none.
+    Raises as `read_photo_upload` and `read_body` do, and BadParameter for base64 that is none.
     """
-    kind = kind_of(request.headers.get("content-type", ""))
+    kind = media_type_of(request.headers.get("content-type", ""))
     if kind not in (FORM, JSON, URLENCODED):
         raise UnsupportedMediaType(f"Send {FORM}, {JSON} or {URLENCODED}.")
     if request.headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
     if kind == FORM:
-        parts = await _read_multipart(request, limits, take)
+        parts = await _read_multipart(request, limits, reserve)
         return await workers.run_in_thread(from_parts, parts, limits.image_bytes)
     body = await read_body(
         request,
         kind,
         limit=_in_base64(limits.image_bytes),
         timeout_s=limits.read_timeout_s,
-        take=take,
+        reserve=reserve,
     )
     return await workers.run_in_thread(from_text, kind, body, limits.image_bytes)
 
@@ -73,7 +79,7 @@ def from_parts(parts: Sequence[Part], image_bytes: int) -> RemovebgIntake:
     """Of a form whose parts are within their limits."""
     fields = once((part.name, part.text()) for part in parts if part.name not in FILES)
     images, backgrounds, encoded = (
-        [part for part in parts if part.name == name and not is_empty_choice(part)]
+        [part for part in parts if part.name == name and not is_empty_file_input(part)]
         for name in FILES
     )
     if len(backgrounds) > 1:
@@ -89,7 +95,7 @@ def from_parts(parts: Sequence[Part], image_bytes: int) -> RemovebgIntake:
     )
 
 
-async def _read_multipart(request: Request, limits: IntakeLimits, take: Take) -> list[Part]:
+async def _read_multipart(request: Request, limits: UploadLimits, reserve: Reserve) -> list[Part]:
     image_bytes, in_base64 = limits.image_bytes, _in_base64(limits.image_bytes)
     reader = MultipartReader(
         request.headers["content-type"],
@@ -100,7 +106,7 @@ async def _read_multipart(request: Request, limits: IntakeLimits, take: Take) ->
         reader,
         limit=limits.form_bytes + in_base64,
         timeout_s=limits.read_timeout_s,
-        take=take,
+        reserve=reserve,
     )
 
 

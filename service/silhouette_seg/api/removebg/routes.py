@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api import openapi
-from silhouette_seg.api.gateway import Parts, parts_of
-from silhouette_seg.api.photo_response import source
+from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.photo_response import read_source
 from silhouette_seg.api.removebg.bodies import BASE64
 from silhouette_seg.api.removebg.parameters import PARAMETERS, Wanted, parse
 from silhouette_seg.api.removebg.rendering import (
@@ -27,13 +27,13 @@ from silhouette_seg.api.removebg.rendering import (
     size_of,
 )
 from silhouette_seg.api.removebg.request import BACKGROUND, FILE, URLENCODED, read_removebg
-from silhouette_seg.api.request.disconnect import while_connected
+from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.api.request.negotiation import JSON
-from silhouette_seg.api.request.parameters import parse as parse_native
-from silhouette_seg.api.request.uploads import FORM, Upload
+from silhouette_seg.api.request.parameters import parse_parameters
+from silhouette_seg.api.request.uploads import FORM, UploadedImage
 from silhouette_seg.errors import UnknownParameter
-from silhouette_seg.pipeline.options import Look
-from silhouette_seg.pipeline.photo import Source
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.photo import ImageFile
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.telemetry import server_timing
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, decode
@@ -69,10 +69,10 @@ router = APIRouter(tags=["remove.bg"])
 class Removal:
     """All that is to be done for one request."""
 
-    photo: Source
-    picture: Source | None
+    photo: ImageFile
+    picture: ImageFile | None
     wanted: Wanted
-    look: Look
+    options: RenderOptions
     max_pixels: int
     """Of what comes out."""
 
@@ -166,24 +166,24 @@ async def removebg(request: Request) -> Response:
     The photo goes to the default model, with all that improves edges.
     """
     arrived = perf_counter()
-    parts = parts_of(request)
-    parts.check_room()
+    gateway = gateway_of(request)
+    gateway.check_capacity()
     if request.query_params:
         raise UnknownParameter("Parameters are fields of the body.")
-    with parts.requests.admit(), parts.bodies.lease() as take:
-        intake = await read_removebg(request, parts.intake_limits, take, parts.photo_pool)
+    with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
+        intake = await read_removebg(request, gateway.upload_limits, reserve, gateway.workers)
         wanted = parse(intake.fields, has_picture=intake.background is not None)
         removal = Removal(
-            photo=_source(parts, intake.image),
-            picture=None if intake.background is None else _source(parts, intake.background),
+            photo=_source(gateway, intake.image),
+            picture=None if intake.background is None else _source(gateway, intake.background),
             wanted=wanted,
-            look=parse_native({"output": "cutout"}).look,
-            max_pixels=parts.image_limits.pixels,
+            options=parse_parameters({"output": "cutout"}).render,
+            max_pixels=gateway.image_limits.pixels,
         )
-        return await while_connected(
+        return await run_until_disconnect(
             request,
-            _answer(parts, removal, as_json=wants_json(request.headers.get("accept"))),
-            timeout_s=max(0.0, parts.timeouts.request_s - (perf_counter() - arrived)),
+            _answer(gateway, removal, as_json=wants_json(request.headers.get("accept"))),
+            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
         )
 
 
@@ -193,21 +193,21 @@ def wants_json(accept: str | None) -> bool:
     return kinds == [JSON]
 
 
-def _source(parts: Parts, data: bytes) -> Source:
-    return source(Upload(data, digest=""), parts.image_limits)
+def _source(gateway: Gateway, data: bytes) -> ImageFile:
+    return read_source(UploadedImage(data, digest=""), gateway.image_limits)
 
 
-async def _answer(parts: Parts, removal: Removal, *, as_json: bool) -> Response:
-    segmenter = parts.catalog.get()
-    async with parts.photo_queue.slot(
+async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Response:
+    segmenter = gateway.registry.get()
+    async with gateway.photo_queue.slot(
         Workload((segmenter.spec.name, "removebg"), removal.pixels)
     ) as waited_s:
         removed, found, stages = await _remove(segmenter, removal)
         stages["queue"] += waited_s
-        parts.telemetry.observe_image(segmenter.spec.name, stages, found)
+        gateway.telemetry.observe_image(segmenter.spec.name, stages, found)
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
-            body = await parts.photo_pool.run_in_thread(_document, removed)
+            body = await gateway.workers.run_in_thread(_document, removed)
             return Response(body, headers=headers, media_type=JSON)
         return Response(removed.body, headers=headers, media_type=removed.media_type)
 
@@ -218,18 +218,18 @@ async def _remove(
     """What came out, what it was made of, and the seconds that each stage took."""
     picture: Frame | None = None
 
-    def load(at_least: Size) -> Frame:
+    def load(min_size: Size) -> Frame:
         nonlocal picture
         if removal.picture is not None:
             picture = decode(removal.picture.data, removal.picture.header)
-        return load_photo(removal, at_least)
+        return load_photo(removal, min_size)
 
     def finish(photo: Frame, found: Matte) -> tuple[Removed, Matte, dict[str, float]]:
         began = perf_counter()
         wanted = removal.wanted
         image, box = paint(
             wanted,
-            removal.look,
+            removal.options,
             reduced(photo),
             picture,
             found,
@@ -238,15 +238,15 @@ async def _remove(
         )
         painted = perf_counter()
         removed = packed(image, box, wanted.encoding)
-        stages = found.timings.served(painted - began, perf_counter() - painted)
+        stages = found.timings.response_stages(painted - began, perf_counter() - painted)
         return removed, found, stages
 
     return await segmenter.run(load, finish)
 
 
-def load_photo(removal: Removal, at_least: Size) -> Frame:
+def load_photo(removal: Removal, min_size: Size) -> Frame:
     """With the pixels that looking for the person takes, as a photo of the size that is wanted."""
-    (height, width), size_hw = at_least, removal.size_hw
+    (height, width), size_hw = min_size, removal.size_hw
     enough = (max(height, size_hw[0]), max(width, size_hw[1]))
     frame = decode(removal.photo.data, removal.photo.header, at_least=enough)
     return replace(frame, photo_hw=size_hw)

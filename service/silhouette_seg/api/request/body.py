@@ -1,10 +1,10 @@
 """A small request body as a whole, within a type, a byte limit and a deadline."""
 
 import asyncio
-from collections.abc import Callable
 
 from starlette.requests import Request
 
+from silhouette_seg.admission.body_memory import Reserve
 from silhouette_seg.errors import BodyTooLarge, BodyTooSlow, UnsupportedMediaType
 
 
@@ -14,9 +14,9 @@ async def read_body(
     *,
     limit: int,
     timeout_s: float,
-    take: Callable[[int], None],
+    reserve: Reserve,
 ) -> bytes:
-    """`media_type` is None where any will do; `take` is told of every piece before it is kept.
+    """`media_type` is None where any will do; `reserve` is told of every piece before it is kept.
 
     Raises UnsupportedMediaType, BodyTooLarge before it is all there, and BodyTooSlow.
     """
@@ -28,12 +28,12 @@ async def read_body(
         raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
     try:
         async with asyncio.timeout(timeout_s):
-            return await _read(request, limit, take)
+            return await _read(request, limit, reserve)
     except TimeoutError:
         raise BodyTooSlow("The body was not complete in time.", limit=timeout_s) from None
 
 
-async def _read(request: Request, limit: int, take: Callable[[int], None]) -> bytes:
+async def _read(request: Request, limit: int, reserve: Reserve) -> bytes:
     declared = request.headers.get("content-length", "0")
     size = int(declared) if declared.isascii() and declared.isdigit() else 0
     kept: list[bytes] = []
@@ -42,7 +42,7 @@ async def _read(request: Request, limit: int, take: Callable[[int], None]) -> by
     async for piece in request.stream():
         size += len(piece)
         _check(size, limit)
-        take(len(piece))
+        reserve(len(piece))
         kept.append(piece)
     return b"".join(kept)
 

@@ -15,7 +15,9 @@ _leaving: set[asyncio.Task[Any]] = set()
 """Cancelled, but a thread of theirs still runs. An event loop itself holds no task."""
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+async def run_until_disconnect(
+    request: Request, work: Coroutine[Any, Any, T], *, timeout_s: float
+) -> T:
     """The result of `work`. Call it when the body has been read.
 
     Raises DeadlineExceeded, or ClientDisconnect when nobody waits any more. However it ends, the

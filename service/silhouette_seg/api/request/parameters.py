@@ -11,15 +11,15 @@ from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.options import (
     PHOTO_DEFAULTS,
     Background,
+    BackgroundImage,
     Blur,
     Colour,
-    Look,
     Output,
-    Person,
-    Picture,
-    Refine,
+    PersonSelection,
+    Refinement,
+    RenderOptions,
 )
-from silhouette_seg.pipeline.registry import AUTO, Catalog
+from silhouette_seg.pipeline.registry import AUTO, ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.codec.decode import ImageFormat
 from silhouette_seg.vision.compose.layout import read_layout
@@ -38,7 +38,7 @@ class SegmentOptions:
     model: str = AUTO
     format: ImageFormat | None = None
     """None leaves it to `Accept`."""
-    look: Look = PHOTO_DEFAULTS
+    render: RenderOptions = PHOTO_DEFAULTS
     domain: Domain | None = None
     """None leaves it to routing."""
 
@@ -53,7 +53,7 @@ class Parameter:
     description: str
 
 
-def collect(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
+def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Names and values from query and form alike.
 
     Raises UnknownParameter, and BadParameter for a name that is given twice.
@@ -68,29 +68,31 @@ def collect(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
     return given
 
 
-def parse(given: Mapping[str, str], *, has_picture: bool = False) -> SegmentOptions:
-    """Reads parameters; `has_picture` tells that a background image came along.
+def parse_parameters(
+    given: Mapping[str, str], *, has_background_image: bool = False
+) -> SegmentOptions:
+    """Reads parameters; `has_background_image` tells that a background image came along.
 
     Raises BadParameter for a value that is not allowed, or that would have no effect.
     """
     values = {name: _read(name, text) for name, text in given.items()}
-    _refuse_what_has_no_effect(values, has_picture=has_picture)
-    if has_picture:
-        values["background"] = Picture()
+    _refuse_what_has_no_effect(values, has_background_image=has_background_image)
+    if has_background_image:
+        values["background"] = BackgroundImage()
     return SegmentOptions(
         **{name: values[name] for name in ("model", "format", "domain") if name in values},  # type: ignore[arg-type]
-        look=replace(PHOTO_DEFAULTS, **{k: values[k] for k in _LOOK_FIELDS if k in values}),  # type: ignore[arg-type]
+        render=replace(PHOTO_DEFAULTS, **{k: values[k] for k in _RENDER_FIELDS if k in values}),  # type: ignore[arg-type]
     )
 
 
-def choose(options: SegmentOptions, catalog: Catalog) -> Segmenter:
+def select_model(options: SegmentOptions, registry: ModelRegistry) -> Segmenter:
     """The model that the options ask for.
 
     Raises UnknownModel, and BadParameter for a domain that the model does not take.
     """
-    segmenter = catalog.get(options.model)
+    segmenter = registry.get(options.model)
     if options.domain is not None and not segmenter.takes_domain:
-        able = ", ".join(other.spec.name for other in catalog if other.takes_domain) or "none"
+        able = ", ".join(other.spec.name for other in registry if other.takes_domain) or "none"
         raise BadParameter(
             f"domain: has no effect on {segmenter.spec.name}; models that take one: {able}"
         )
@@ -104,11 +106,11 @@ def _read(name: str, text: str) -> object:
         raise BadParameter(f"{name}: {error}") from None
 
 
-def _refuse_what_has_no_effect(values: Mapping[str, object], *, has_picture: bool) -> None:
-    if has_picture and "background" in values:
+def _refuse_what_has_no_effect(values: Mapping[str, object], *, has_background_image: bool) -> None:
+    if has_background_image and "background" in values:
         raise BadParameter("background: is given twice, as a value and as background_image")
     composite = values.get("output") is Output.COMPOSITE
-    if not composite and (has_picture or "background" in values):
+    if not composite and (has_background_image or "background" in values):
         raise BadParameter("background: needs output=composite")
     if not composite and values.get("light_wrap"):
         raise BadParameter("light_wrap: needs output=composite")
@@ -129,13 +131,13 @@ def _one_of(kind: type[E]) -> Callable[[str], E]:
     return read
 
 
-def _flag(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError("must be true or false")
     return text == "true"
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
+def integer_between(low: int, high: int) -> Callable[[str], int]:
     """Reads a whole number of that range."""
 
     def read(text: str) -> int:
@@ -146,7 +148,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def number(low: float, high: float) -> Callable[[str], float]:
+def number_between(low: float, high: float) -> Callable[[str], float]:
     """Reads a decimal number of that range."""
 
     def read(text: str) -> float:
@@ -181,16 +183,16 @@ def _model(text: str) -> str:
     return text
 
 
-def _flagged(default: bool) -> Schema:
+def _boolean_schema(default: bool) -> Schema:
     return {"type": "boolean", "default": default}
 
 
-def _choice(*values: str, default: str | None = None) -> Schema:
+def _enum_schema(*values: str, default: str | None = None) -> Schema:
     schema: Schema = {"type": "string", "enum": list(values)}
     return schema if default is None else schema | {"default": default}
 
 
-def _range(kind: str, low: float, high: float, default: float | None = None) -> Schema:
+def _range_schema(kind: str, low: float, high: float, default: float | None = None) -> Schema:
     schema: Schema = {"type": kind, "minimum": low, "maximum": high}
     return schema if default is None else schema | {"default": default}
 
@@ -205,7 +207,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "output": Parameter(
         _one_of(Output),
-        _choice(*Output, default=Output.MASK),
+        _enum_schema(*Output, default=Output.MASK),
         "`mask` is 8-bit grey alpha, `cutout` RGBA, `composite` RGB on a background.",
     ),
     "background": Parameter(
@@ -220,50 +222,54 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "format": Parameter(
         _one_of(ImageFormat),
-        _choice(*ImageFormat),
+        _enum_schema(*ImageFormat),
         "Wins over `Accept`. Without both it is png. JPEG of a cut-out is a 406.",
     ),
     "person": Parameter(
-        _one_of(Person),
-        _choice(*Person, default=PHOTO_DEFAULTS.person),
+        _one_of(PersonSelection),
+        _enum_schema(*PersonSelection, default=PHOTO_DEFAULTS.person),
         "`all` keeps everyone and what they hold; `dominant` the person of the largest face, or "
         "else the largest and most central. The report lists what was kept and rejected.",
     ),
     "refine": Parameter(
-        _one_of(Refine),
-        _choice(*Refine, default=PHOTO_DEFAULTS.refine),
+        _one_of(Refinement),
+        _enum_schema(*Refinement, default=PHOTO_DEFAULTS.refine),
         "`guided` finds the edge in the photo itself where the model is not sure of it.",
     ),
     "decontaminate": Parameter(
-        _flag,
-        _flagged(PHOTO_DEFAULTS.decontaminate),
+        _boolean,
+        _boolean_schema(PHOTO_DEFAULTS.decontaminate),
         "Takes the old background's colour out of the edge of a cut-out or composite.",
     ),
     "grow": Parameter(
-        whole(-MAX_EDGE_PIXELS, MAX_EDGE_PIXELS),
-        _range("integer", -MAX_EDGE_PIXELS, MAX_EDGE_PIXELS, 0),
+        integer_between(-MAX_EDGE_PIXELS, MAX_EDGE_PIXELS),
+        _range_schema("integer", -MAX_EDGE_PIXELS, MAX_EDGE_PIXELS, 0),
         "Moves the edge outwards by pixels of the photo; negative moves it inwards.",
     ),
     "feather": Parameter(
-        number(0, MAX_EDGE_PIXELS),
-        _range("number", 0, MAX_EDGE_PIXELS, 0),
+        number_between(0, MAX_EDGE_PIXELS),
+        _range_schema("number", 0, MAX_EDGE_PIXELS, 0),
         "Softens the edge by pixels of the photo.",
     ),
     "crop": Parameter(
-        _flag, _flagged(False), "Crops to the person; without a person nothing is cut."
+        _boolean, _boolean_schema(False), "Crops to the person; without a person nothing is cut."
     ),
     "crop_margin": Parameter(
-        number(0, MAX_MARGIN_PERCENT),
-        _range("number", 0, MAX_MARGIN_PERCENT, 0),
+        number_between(0, MAX_MARGIN_PERCENT),
+        _range_schema("number", 0, MAX_MARGIN_PERCENT, 0),
         "Room around the crop on each side, in percent of the person's height and width.",
     ),
-    "invert": Parameter(_flag, _flagged(False), "Keeps the background instead of the person."),
+    "invert": Parameter(
+        _boolean, _boolean_schema(False), "Keeps the background instead of the person."
+    ),
     "threshold": Parameter(
-        number(0, 1), _range("number", 0, 1), "Makes the mask hard; absent keeps it soft."
+        number_between(0, 1),
+        _range_schema("number", 0, 1),
+        "Makes the mask hard; absent keeps it soft.",
     ),
     "domain": Parameter(
         _domain,
-        _choice(*DOMAINS),
+        _enum_schema(*DOMAINS),
         "How far the person is, for a model that takes a domain; absent leaves it to the size of "
         "the face. Any other model refuses it.",
     ),
@@ -275,14 +281,16 @@ PARAMETERS: dict[str, Parameter] = {
         "out stays as it is. Up to 8 copies with `;` between them, a later one in front.",
     ),
     "light_wrap": Parameter(
-        number(0, 100),
-        _range("number", 0, 100, 0),
+        number_between(0, 100),
+        _range_schema("number", 0, 100, 0),
         "Lets the new background's light come round the person's rim, in percent. For a composite.",
     ),
     "require_foreground": Parameter(
-        _flag, _flagged(False), "Makes a photo without a person a 422 instead of an empty mask."
+        _boolean,
+        _boolean_schema(False),
+        "Makes a photo without a person a 422 instead of an empty mask.",
     ),
 }
 
 _NAMES = ", ".join(PARAMETERS)
-_LOOK_FIELDS = tuple(known.name for known in fields(Look))
+_RENDER_FIELDS = tuple(known.name for known in fields(RenderOptions))

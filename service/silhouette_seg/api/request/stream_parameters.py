@@ -5,21 +5,26 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from silhouette_seg.api.gateway import Parts
-from silhouette_seg.api.request.parameters import PARAMETERS, Parameter, number, whole
+from silhouette_seg.api.gateway import Gateway
+from silhouette_seg.api.request.parameters import (
+    PARAMETERS,
+    Parameter,
+    integer_between,
+    number_between,
+)
 from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
-from silhouette_seg.pipeline.options import Look, Output, Picture
-from silhouette_seg.pipeline.registry import AUTO, FOR_STREAMS
+from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
+from silhouette_seg.pipeline.registry import AUTO, STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.streaming.image_frame import fitting
 from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, check_limits, decode, read_header
-from silhouette_seg.vision.geometry import shrink
+from silhouette_seg.vision.geometry import resize
 
-PICTURE = "background_image"
-SIDES = (64, 4096)
+BACKGROUND_IMAGE = "background_image"
+RESULT_SIDE_RANGE_PX = (64, 4096)
 """Pixels that a result's longer side may be asked to have."""
-PICTURE_SIDE = 1920
+MAX_BACKGROUND_SIDE_PX = 1920
 """Pixels of the longer side that a background is kept at, for as long as its stream lasts."""
 
 STREAM_PARAMETERS: dict[str, Parameter] = {
@@ -28,82 +33,91 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
 } | {
     "invert": PARAMETERS["invert"],
     "size": Parameter(
-        whole(*SIDES),
-        {"type": "integer", "minimum": SIDES[0], "maximum": SIDES[1]},
+        integer_between(*RESULT_SIDE_RANGE_PX),
+        {"type": "integer", "minimum": RESULT_SIDE_RANGE_PX[0], "maximum": RESULT_SIDE_RANGE_PX[1]},
         "Pixels of the longer side that a result has at most; absent keeps the frame's own.",
     ),
     "smoothing": Parameter(
-        number(0, 1),
+        number_between(0, 1),
         {"type": "number", "minimum": 0, "maximum": 1, "default": SMOOTHING},
         "How much a mask owes to the one before it where the picture stands still.",
     ),
-    PICTURE: Parameter(
+    BACKGROUND_IMAGE: Parameter(
         str,
         {"type": "string", "contentEncoding": "base64"},
         "A picture to put behind the person, in JSON alone; scaled to cover.",
     ),
 }
-_LOOK = {known.name for known in fields(Look)}
+_RENDER_FIELDS = {known.name for known in fields(RenderOptions)}
 _DEFAULTS: dict[str, object] = {
     "model": AUTO,
     "format": None,
     "size": None,
     "smoothing": SMOOTHING,
-    **{name: getattr(Look(), name) for name in STREAM_PARAMETERS if name in _LOOK},
+    **{
+        name: getattr(RenderOptions(), name) for name in STREAM_PARAMETERS if name in _RENDER_FIELDS
+    },
 }
 
 
-async def read_stream_options(
-    given: Mapping[str, object], parts: Parts, before: StreamOptions | None = None
+async def parse_stream_options(
+    given: Mapping[str, object], gateway: Gateway, before: StreamOptions | None = None
 ) -> StreamOptions:
     """What `given` asks for, over what held `before`.
 
     JSON numbers count as text; null is what holds where nothing is asked for. Raises BadParameter,
     UnknownParameter, UnknownModel, NotAcceptable, and for a picture what decoding it raises.
     """
-    values = {name: _read(name, value) for name, value in given.items() if name != PICTURE}
-    now = before or StreamOptions(_segmenter(AUTO, parts))
+    values = {name: _read(name, value) for name, value in given.items() if name != BACKGROUND_IMAGE}
+    now = before or StreamOptions(_segmenter(AUTO, gateway))
     if "model" in values:
-        now = replace(now, segmenter=_segmenter(str(values.pop("model")), parts))
-    look: dict[str, Any] = {name: values.pop(name) for name in list(values) if name in _LOOK}
-    if PICTURE in given:
+        now = replace(now, segmenter=_segmenter(str(values.pop("model")), gateway))
+    render: dict[str, Any] = {
+        name: values.pop(name) for name in list(values) if name in _RENDER_FIELDS
+    }
+    if BACKGROUND_IMAGE in given:
         if "background" in given:
-            raise BadParameter(f"background: is given twice, as a value and as {PICTURE}")
-        look["background"] = Picture()
+            raise BadParameter(f"background: is given twice, as a value and as {BACKGROUND_IMAGE}")
+        render["background"] = BackgroundImage()
         now = replace(
-            now, picture=await parts.stream_pool.run_in_thread(_picture, given[PICTURE], parts)
+            now,
+            picture=await gateway.stream_workers.run_in_thread(
+                _picture, given[BACKGROUND_IMAGE], gateway
+            ),
         )
-    elif "background" in look:
+    elif "background" in render:
         now = replace(now, picture=None)
-    new: dict[str, Any] = values | {"look": replace(now.look, **look)}
+    new: dict[str, Any] = values | {"render": replace(now.render, **render)}
     now = replace(now, **new)
-    asked = given.get("background") is not None or PICTURE in given
-    if asked and now.look.output is not Output.COMPOSITE:
+    asked = given.get("background") is not None or BACKGROUND_IMAGE in given
+    if asked and now.render.output is not Output.COMPOSITE:
         raise BadParameter("background: needs output=composite")
-    if now.look.transparent and now.format is ImageFormat.JPEG:
+    if now.render.transparent and now.format is ImageFormat.JPEG:
         raise NotAcceptable("JPEG cannot hold transparency; ask for png or webp.")
     return now
 
 
-def effective(options: StreamOptions) -> dict[str, object]:
+def effective_options(options: StreamOptions) -> dict[str, object]:
     """The same as JSON, for a client that wants to know what it got."""
-    look = options.look
+    render = options.render
     return {
         "model": options.segmenter.spec.name,
-        "output": look.output.value,
-        "background": str(look.background),
+        "output": render.output.value,
+        "background": str(render.background),
         "format": options.encoded_as.value,
         "size": options.size,
         "smoothing": options.smoothing,
-        "threshold": look.threshold,
-        "grow": look.grow,
-        "feather": look.feather,
-        "invert": look.invert,
+        "threshold": render.threshold,
+        "grow": render.grow,
+        "feather": render.feather,
+        "invert": render.invert,
     }
 
 
-def _segmenter(name: str, parts: Parts) -> Segmenter:
-    return parts.catalog.get(name, auto=FOR_STREAMS).on(parts.stream_pool)
+def _segmenter(name: str, gateway: Gateway) -> Segmenter:
+    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(
+        gateway.stream_workers
+    )
 
 
 def _read(name: str, value: object) -> object:
@@ -131,12 +145,12 @@ def _text(value: object) -> str:
     raise ValueError("must be text, a number, true or false")
 
 
-def _picture(value: object, parts: Parts) -> Frame:
+def _picture(value: object, gateway: Gateway) -> Frame:
     try:
         data = base64.b64decode(_text(value), validate=True)
     except ValueError:
-        raise BadParameter(f"{PICTURE}: is not base64") from None
+        raise BadParameter(f"{BACKGROUND_IMAGE}: is not base64") from None
     header = read_header(data)
-    check_limits(header, parts.image_limits)
-    kept_hw = fitting(header.upright_hw, PICTURE_SIDE)
-    return Frame(shrink(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)
+    check_limits(header, gateway.image_limits)
+    kept_hw = fitting(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
+    return Frame(resize(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from silhouette_seg.admission.body_memory import Reserve
 from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES, MultipartReader, Part
 from silhouette_seg.errors import (
     AmbiguousSource,
@@ -16,7 +17,6 @@ from silhouette_seg.errors import (
     BodyTooSlow,
     MalformedBody,
     MissingImage,
-    Overloaded,
     TooManyImages,
     UnsupportedImageType,
     UnsupportedMediaType,
@@ -33,7 +33,7 @@ HOW_TO_SEND = (
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadedImage:
     """One image file as it was sent; `digest` is the sha256 of its bytes."""
 
     data: bytes
@@ -43,23 +43,23 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    image: Upload
-    background: Upload | None = None
+class PhotoUpload:
+    image: UploadedImage
+    background: UploadedImage | None = None
     fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class BatchIntake:
+class BatchUpload:
     """At least one image, in the order in which they were sent; an image may be empty."""
 
-    images: tuple[Upload, ...]
-    background: Upload | None = None
+    images: tuple[UploadedImage, ...]
+    background: UploadedImage | None = None
     fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeLimits:
+class UploadLimits:
     """`image_bytes` bounds each image; the parts around it add little."""
 
     image_bytes: int
@@ -86,39 +86,10 @@ class BatchLimits:
         return self.images + MAX_PARTS
 
 
-Take = Callable[[int], None]
-
-
-class BodyBudget:
-    """Bounds the bytes of all bodies in memory, counted as they arrive.
-
-    Belongs to one event loop. A body alone is always admitted: its own limit bounds it.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self.held = 0
-
-    @contextmanager
-    def lease(self) -> Iterator[Take]:
-        """Gives a function that takes bytes, or raises Overloaded; returns them all at the end."""
-        mine = 0
-
-        def take(size: int) -> None:
-            nonlocal mine
-            if self.held > mine and self.held + size > self._max_bytes:
-                raise Overloaded("Too many bytes are in work.", limit=self._max_bytes)
-            mine += size
-            self.held += size
-
-        try:
-            yield take
-        finally:
-            self.held -= mine
-
-
-async def read_intake(request: Request, limits: IntakeLimits, take: Take) -> Intake:
-    """Reads the whole body; `take` is told of every piece before it is kept.
+async def read_photo_upload(
+    request: Request, limits: UploadLimits, reserve: Reserve
+) -> PhotoUpload:
+    """Reads the whole body; `reserve` is told of every piece before it is kept.
 
     Raises BodyTooLarge at once for a Content-Length over the limit, and while reading for one
     that lied; BodyTooSlow after `read_timeout_s`; MissingImage, AmbiguousSource, MalformedBody,
@@ -128,22 +99,26 @@ async def read_intake(request: Request, limits: IntakeLimits, take: Take) -> Int
     if _is_form(request.headers, content_type):
         reader = MultipartReader(content_type, files=dict.fromkeys(FILE_FIELDS, limits.image_bytes))
         parts = await read_form(
-            request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, take=take
+            request,
+            reader,
+            limit=limits.form_bytes,
+            timeout_s=limits.read_timeout_s,
+            reserve=reserve,
         )
         return _sort(parts)
     _check_declared_length(request.headers, limits.image_bytes)
     async with _in_time(limits.read_timeout_s):
-        return Intake(await _read_raw(_pieces(request, limits.image_bytes, take)))
+        return PhotoUpload(await _read_raw(_pieces(request, limits.image_bytes, reserve)))
 
 
-async def read_batch(request: Request, limits: BatchLimits, take: Take) -> BatchIntake:
-    """As `read_intake`, for a form of many images.
+async def read_batch_upload(request: Request, limits: BatchLimits, reserve: Reserve) -> BatchUpload:
+    """As `read_photo_upload`, for a form of many images.
 
     Raises TooManyImages when one too many begins, and UnsupportedMediaType for what is no form.
     """
     content_type = request.headers.get("content-type", "")
     _check_encoding(request.headers)
-    if kind_of(content_type) != FORM:
+    if media_type_of(content_type) != FORM:
         raise UnsupportedMediaType("A batch is multipart/form-data with fields `image`.")
 
     def count(parts: Sequence[Part]) -> None:
@@ -156,18 +131,18 @@ async def read_batch(request: Request, limits: BatchLimits, take: Take) -> Batch
     files = dict.fromkeys(FILE_FIELDS, limits.image_bytes)
     reader = MultipartReader(content_type, files=files, max_parts=limits.parts, watch=count)
     parts = await read_form(
-        request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, take=take
+        request, reader, limit=limits.form_bytes, timeout_s=limits.read_timeout_s, reserve=reserve
     )
     return _sort_batch(parts)
 
 
 async def read_form(
-    request: Request, reader: MultipartReader, *, limit: int, timeout_s: float, take: Take
+    request: Request, reader: MultipartReader, *, limit: int, timeout_s: float, reserve: Reserve
 ) -> list[Part]:
-    """All parts of a body of at most `limit` bytes. Raises as `read_intake` does."""
+    """All parts of a body of at most `limit` bytes. Raises as `read_photo_upload` does."""
     _check_declared_length(request.headers, limit)
     async with _in_time(timeout_s):
-        return await _read_form(reader, _pieces(request, limit, take))
+        return await _read_form(reader, _pieces(request, limit, reserve))
 
 
 @asynccontextmanager
@@ -187,7 +162,7 @@ def _check_encoding(headers: Headers) -> None:
         raise UnsupportedImageType("A compressed body (Content-Encoding) is not read.")
 
 
-def kind_of(content_type: str) -> str:
+def media_type_of(content_type: str) -> str:
     """The media type alone."""
     return content_type.partition(";")[0].strip().lower()
 
@@ -195,7 +170,7 @@ def kind_of(content_type: str) -> str:
 def _is_form(headers: Headers, content_type: str) -> bool:
     """Raises for a body that is neither a form nor an image, before reading any of it."""
     _check_encoding(headers)
-    kind = kind_of(content_type)
+    kind = media_type_of(content_type)
     if kind == FORM:
         return True
     if kind.startswith("multipart/"):
@@ -215,18 +190,18 @@ def _check_declared_length(headers: Headers, limit: int) -> None:
         raise _too_large(limit, int(declared))
 
 
-async def _pieces(request: Request, limit: int, take: Take) -> AsyncIterator[bytes]:
+async def _pieces(request: Request, limit: int, reserve: Reserve) -> AsyncIterator[bytes]:
     """The body as it arrives, refused as soon as it is longer than `limit`."""
     size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > limit:
             raise _too_large(limit, size)
-        take(len(piece))
+        reserve(len(piece))
         yield piece
 
 
-async def _read_raw(pieces: AsyncIterator[bytes]) -> Upload:
+async def _read_raw(pieces: AsyncIterator[bytes]) -> UploadedImage:
     kept: list[bytes] = []
     sha256 = hashlib.sha256()
     async for piece in pieces:
@@ -235,7 +210,7 @@ async def _read_raw(pieces: AsyncIterator[bytes]) -> Upload:
     data = b"".join(kept)
     if not data:
         raise MissingImage(f"The body is empty. {HOW_TO_SEND}")
-    return Upload(data, sha256.hexdigest())
+    return UploadedImage(data, sha256.hexdigest())
 
 
 async def _read_form(reader: MultipartReader, pieces: AsyncIterator[bytes]) -> list[Part]:
@@ -244,38 +219,38 @@ async def _read_form(reader: MultipartReader, pieces: AsyncIterator[bytes]) -> l
     return reader.close()
 
 
-def _sort(parts: Sequence[Part]) -> Intake:
-    image = _the_only(_files(parts, IMAGE_FIELDS), "image")
+def _sort(parts: Sequence[Part]) -> PhotoUpload:
+    image = _single(_files(parts, IMAGE_FIELDS), "image")
     if image is None:
         raise MissingImage(f"The form has no image. {HOW_TO_SEND}")
-    return Intake(image, _background(parts), _texts(parts))
+    return PhotoUpload(image, _background(parts), _texts(parts))
 
 
-def _sort_batch(parts: Sequence[Part]) -> BatchIntake:
+def _sort_batch(parts: Sequence[Part]) -> BatchUpload:
     images = tuple(_upload(part) for part in _files(parts, IMAGE_FIELDS))
     if not images:
         raise MissingImage("The form has no image; each is a field `image`.")
-    return BatchIntake(images, _background(parts), _texts(parts))
+    return BatchUpload(images, _background(parts), _texts(parts))
 
 
 def _files(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
-    return [part for part in parts if part.name in names and not is_empty_choice(part)]
+    return [part for part in parts if part.name in names and not is_empty_file_input(part)]
 
 
-def _background(parts: Sequence[Part]) -> Upload | None:
-    return _the_only(_files(parts, (BACKGROUND_FIELD,)), BACKGROUND_FIELD)
+def _background(parts: Sequence[Part]) -> UploadedImage | None:
+    return _single(_files(parts, (BACKGROUND_FIELD,)), BACKGROUND_FIELD)
 
 
 def _texts(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
     return tuple((part.name, part.text()) for part in parts if not part.is_file)
 
 
-def is_empty_choice(part: Part) -> bool:
+def is_empty_file_input(part: Part) -> bool:
     """What a browser sends for a file input in which nothing was chosen."""
     return not part.size and not part.filename
 
 
-def _the_only(parts: Sequence[Part], what: str) -> Upload | None:
+def _single(parts: Sequence[Part], what: str) -> UploadedImage | None:
     if len(parts) > 1:
         names = ", ".join(part.name for part in parts)
         raise AmbiguousSource(f"Send exactly one {what}; there are {len(parts)}: {names}.")
@@ -286,8 +261,8 @@ def _the_only(parts: Sequence[Part], what: str) -> Upload | None:
     return _upload(parts[0])
 
 
-def _upload(part: Part) -> Upload:
-    return Upload(part.data(), part.hash.hexdigest(), part.filename or "")
+def _upload(part: Part) -> UploadedImage:
+    return UploadedImage(part.data(), part.hash.hexdigest(), part.filename or "")
 
 
 def _too_large(limit: int, actual: int) -> BodyTooLarge:

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-MAX_STEM = 100
+MAX_STEM_CHARS = 100
 """Characters."""
 
 _SEPARATOR = re.compile(r"[/\\]")
 _RESERVED = frozenset('"*:<>?|')
 
 
-def stems(filenames: Iterable[str]) -> list[str]:
+def unique_stems(filenames: Iterable[str]) -> list[str]:
     """A name without its suffix for each file: printable, in no folder, no two the same."""
     found: list[str] = []
     taken: set[str] = set()
@@ -28,7 +28,7 @@ def stems(filenames: Iterable[str]) -> list[str]:
 
 
 def attachment(filename: str) -> str:
-    """The value of `Content-Disposition` (RFC 6266), in ASCII, for a name that `stems` made."""
+    """The value of `Content-Disposition` (RFC 6266), in ASCII, for a name that `unique_stems` made."""
     plain = "".join(char if char.isascii() else "_" for char in filename)
     value = f'attachment; filename="{plain}"'
     if plain != filename:
@@ -39,7 +39,7 @@ def attachment(filename: str) -> str:
 def _stem(filename: str) -> str:
     name = _SEPARATOR.split(filename)[-1]
     clean = "".join("_" if _is_unsafe(char) else char for char in name)
-    return PurePosixPath(clean).stem.strip(". ")[:MAX_STEM].rstrip(". ")
+    return PurePosixPath(clean).stem.strip(". ")[:MAX_STEM_CHARS].rstrip(". ")
 
 
 def _is_unsafe(char: str) -> bool:

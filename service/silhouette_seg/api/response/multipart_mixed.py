@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from silhouette_seg.api.problem_details import CODE_KEY
 
-PIECE_BYTES = 2**16
+CHUNK_BYTES = 2**16
 """What is written at once: a client that is slow but takes something is told from one that is not
 there."""
 
@@ -26,22 +26,22 @@ class MixedPart:
 
 
 class MixedResponse(StreamingResponse):
-    """Sends `parts` in order. However it ends they are closed first, and then `held`.
+    """Sends `parts` in order. However it ends they are closed first, and then `resources`.
 
-    It ends early when the client goes away, or takes nothing for `stall_s`.
+    It ends early when the client goes away, or takes nothing for `write_timeout_s`.
     """
 
     def __init__(
-        self, parts: AsyncGenerator[MixedPart], *, stall_s: float, held: ExitStack
+        self, parts: AsyncGenerator[MixedPart], *, write_timeout_s: float, resources: ExitStack
     ) -> None:
         boundary = secrets.token_hex(16)
-        self._written = write(parts, boundary)
-        self._stall_s = stall_s
-        self._held = held
+        self._written = encode_parts(parts, boundary)
+        self._write_timeout_s = write_timeout_s
+        self._resources = resources
         super().__init__(self._written, media_type=f"multipart/mixed; boundary={boundary}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._held:
+        with self._resources:
             async with aclosing(self._written):
                 try:
                     await self._send_while_taken(receive, send)
@@ -51,7 +51,7 @@ class MixedResponse(StreamingResponse):
     async def _send_while_taken(self, receive: Receive, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
             try:
-                async with asyncio.timeout(self._stall_s):
+                async with asyncio.timeout(self._write_timeout_s):
                     await send(message)
             except TimeoutError:
                 raise ClientDisconnect from None
@@ -69,14 +69,14 @@ class MixedResponse(StreamingResponse):
             await asyncio.gather(sending, gone, return_exceptions=True)
 
 
-async def write(parts: AsyncGenerator[MixedPart], boundary: str) -> AsyncGenerator[bytes]:
+async def encode_parts(parts: AsyncGenerator[MixedPart], boundary: str) -> AsyncGenerator[bytes]:
     """The body in pieces. Closing it closes `parts`."""
     async with aclosing(parts):
         async for part in parts:
             lines = [f"--{boundary}", f"Content-Length: {len(part.body)}"]
             lines += [f"{name}: {value}" for name, value in part.headers.items()]
             yield "\r\n".join([*lines, "", ""]).encode("ascii")
-            for start in range(0, len(part.body), PIECE_BYTES):
-                yield part.body[start : start + PIECE_BYTES]
+            for start in range(0, len(part.body), CHUNK_BYTES):
+                yield part.body[start : start + CHUNK_BYTES]
             yield b"\r\n"
         yield f"--{boundary}--\r\n".encode("ascii")

@@ -12,23 +12,27 @@ from silhouette_seg.api.schemas import (
     Report,
     ResultImage,
 )
-from silhouette_seg.pipeline.options import Look
-from silhouette_seg.pipeline.photo import Rendered
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.photo import RenderedImage
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.mask import person_selection, quality
 
 
-def report_json(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: str) -> bytes:
+def report_json(
+    rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter, request_id: str
+) -> bytes:
     """The report with the image inside. Slow for a big image: call it in a worker."""
-    return _report(rendered, look, segmenter, request_id).model_dump_json().encode()
+    return _report(rendered, options, segmenter, request_id).model_dump_json().encode()
 
 
-def _report(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: str) -> Report:
+def _report(
+    rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter, request_id: str
+) -> Report:
     measured = rendered.quality
-    routed = rendered.routed
+    routed = rendered.decision
     return Report(
         request_id=request_id,
-        output=look.output,
+        output=options.output,
         model=ModelUsed(
             name=segmenter.spec.name,
             digest=f"sha256:{segmenter.digest}",
@@ -53,7 +57,7 @@ def _report(rendered: Rendered, look: Look, segmenter: Segmenter, request_id: st
         ),
         domain=routed.domain.label if routed else None,
         face_ratio=routed.face_ratio if routed else None,
-        looks=rendered.looks,
+        looks=rendered.passes,
         timings_ms={stage: round(1000 * s, 3) for stage, s in rendered.stages.items()},
         image=_image(rendered),
     )
@@ -67,7 +71,7 @@ def _box(box: quality.Box) -> Box:
     return Box(top=box.top, left=box.left, height=box.height, width=box.width)
 
 
-def _image(rendered: Rendered) -> ResultImage:
+def _image(rendered: RenderedImage) -> ResultImage:
     return ResultImage(
         media_type=rendered.format.media_type,
         height=rendered.size_hw[0],

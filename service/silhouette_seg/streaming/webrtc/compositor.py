@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.pipeline.options import Background, Blur, Colour, Output, Picture
-from silhouette_seg.pipeline.rendering import hidden, person_of, shape
+from silhouette_seg.pipeline.options import Background, BackgroundImage, Blur, Colour, Output
+from silhouette_seg.pipeline.rendering import apply_edits, occluded, person_mask
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions
 from silhouette_seg.vision.codec.decode import Frame
@@ -25,24 +25,24 @@ class Painter:
 
     def paint(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
         """The mask as a grey picture, or the person before the background; as large as `photo`."""
-        soft = person_of(found)
-        alpha, _ = shape(soft, options.look)
-        match options.look.output:
+        soft = person_mask(found)
+        alpha, _ = apply_edits(soft, options.render)
+        match options.render.output:
             case Output.MASK:
                 return yuv.grey(alpha)
             case Output.COMPOSITE:
-                covered = hidden(soft, alpha, options.look)
+                covered = occluded(soft, alpha, options.render)
                 return yuv.composite(photo, alpha, self._behind(options, photo, covered))
             case Output.CUTOUT:
                 raise ValueError("video has no transparency")
 
     def _behind(self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]) -> Planes:
-        match options.look.background:
+        match options.render.background:
             case Blur(radius_percent):
                 return yuv.blurred(photo, radius_percent, covered)
             case Colour(rgb):
                 return self._kept(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
-            case Picture():
+            case BackgroundImage():
                 picture = options.picture
                 if picture is None:
                     raise ValueError("a picture background comes with the picture")
@@ -52,7 +52,7 @@ class Painter:
         self, size_hw: Size, options: StreamOptions, make: Callable[[Size], Planes]
     ) -> Planes:
         """Made once for each size of frames and each background."""
-        key = size_hw, options.look.background
+        key = size_hw, options.render.background
         if (
             self._background is None
             or key != self._kept_for
@@ -64,4 +64,4 @@ class Painter:
 
 
 def _cover(picture: Frame, size_hw: Size) -> Planes:
-    return yuv.from_rgb(blend.cover(picture.rgb, size_hw))
+    return yuv.from_rgb(blend.resize_to_cover(picture.rgb, size_hw))

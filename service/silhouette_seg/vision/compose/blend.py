@@ -1,23 +1,23 @@
-"""A photo and its alpha mask to a cut-out, or to the person before another background."""
+"""Blends a photo and its alpha mask into a cut-out or onto another background."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.vision.blur import enlarge, gaussian, softened
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.blur import blur_reduced, gaussian
+from silhouette_seg.vision.geometry import Size, resize, resize_bilinear
 
 WRAP_PERCENT = 1.0
-"""Sigma of the light that comes round the person, in percent of the short side."""
+"""Sigma of the background light around the person, in percent of the short side."""
 
 _STRIP_ROWS = 64
-"""Rows worked on at a time: their intermediates stay in the cache and out of malloc's mmap."""
+"""Rows of one strip. Its intermediates stay in the cache and below malloc's mmap threshold."""
 
 
 def cutout(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Joins [H,W,3] and [H,W] to RGBA [H,W,4], straight alpha.
+    """Joins [H,W,3] and [H,W] to RGBA [H,W,4] with straight alpha.
 
-    RGB is 0 where alpha is 0: nothing of the background leaks, and PNG needs half the bytes.
+    RGB is 0 where alpha is 0, so that no background leaks and PNG needs half the bytes.
     """
     person = np.zeros((*alpha.shape, 4), np.uint8)
     for start in range(0, alpha.shape[0], _STRIP_ROWS):
@@ -35,8 +35,10 @@ def composite(
     *,
     in_place: bool = False,
 ) -> NDArray[np.uint8]:
-    """Blends uint8 [H,W,3] over a background of the same shape; exact where alpha is 0 or 255,
-    elsewhere within one level. `in_place` uses the background up: 36 MB less at 12 MP.
+    """Blends uint8 [H,W,3] over a background of the same shape.
+
+    The result is exact where alpha is 0 or 255 and within one level elsewhere. `in_place`
+    overwrites the background, which saves 36 MB at 12 MP.
     """
     blended = background if in_place else background.copy()
     left, top, width, height = cv2.boundingRect(alpha)
@@ -52,9 +54,9 @@ def composite(
 
 
 def solid(hw: Size, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """One RGB colour as uint8 [*hw,3]."""
+    """Returns uint8 [*hw,3] filled with one RGB colour."""
     image = np.empty((*hw, 3), np.uint8)
-    # Whole rows are copied; assigning the colour itself goes pixel by pixel, 50 times slower.
+    # Copies whole rows: assigning the colour goes pixel by pixel and is 50 times slower.
     image[:] = np.tile(np.array(colour, np.uint8), (hw[1], 1))
     return image
 
@@ -62,10 +64,10 @@ def solid(hw: Size, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
 def blurred(
     rgb: NDArray[np.uint8], radius_percent: float, alpha: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """The photo out of focus: a Gaussian whose sigma is that share of the short side.
+    """Blurs a photo with a Gaussian whose sigma is a percentage of the short side.
 
-    With uint8 [H,W] of the person, only what is behind them: no glow of them around, and the
-    colours around them in their place.
+    With the uint8 [H,W] alpha of the person, only the background is blurred: the person does not
+    glow into it, and surrounding colours take their place.
     """
     return gaussian(rgb, radius_percent / 100 * min(rgb.shape[:2]), alpha)
 
@@ -76,21 +78,21 @@ def light_wrap(
     background: NDArray[np.uint8],
     amount: float,
 ) -> NDArray[np.uint8]:
-    """The person with light of the background, uint8 [H,W,3] as well, round their rim.
+    """Adds light of the background around the rim of the person. Use before `composite`.
 
-    For `composite` with the same background. Of `amount`, in percent, half reaches the outline
-    itself and none further inside than a few times WRAP_PERCENT; the light brightens and never
-    darkens. Takes the memory of two pictures; `rgb` itself when the amount is 0.
+    All images are uint8 [H,W,3]. Half of `amount`, in percent, reaches the outline; none reaches
+    further inside than a few times WRAP_PERCENT. The light brightens and never darkens. The
+    memory is that of two images. Returns `rgb` itself when the amount is 0.
     """
     if amount <= 0:
         return rgb
     size_hw = alpha.shape[0], alpha.shape[1]
     sigma = WRAP_PERCENT / 100 * min(size_hw)
-    reach = softened(np.asarray(cv2.bitwise_not(alpha), np.uint8), sigma)
+    reach = blur_reduced(np.asarray(cv2.bitwise_not(alpha), np.uint8), sigma)
     light = cv2.multiply(
-        softened(background, sigma), cv2.merge([reach, reach, reach]), scale=amount / 100 / 255
+        blur_reduced(background, sigma), cv2.merge([reach, reach, reach]), scale=amount / 100 / 255
     )
-    wrapped = enlarge(np.asarray(light, np.uint8), size_hw)
+    wrapped = resize_bilinear(np.asarray(light, np.uint8), size_hw)
     left, top, width, height = cv2.boundingRect(alpha)
     columns = slice(left, left + width)
     for start in range(top, top + height, _STRIP_ROWS):
@@ -101,14 +103,14 @@ def light_wrap(
     return wrapped
 
 
-def cover(background: NDArray[np.uint8], hw: Size) -> NDArray[np.uint8]:
-    """The central part of uint8 [h,w,3] with the aspect ratio of `hw`, resized to [*hw,3].
+def resize_to_cover(background: NDArray[np.uint8], hw: Size) -> NDArray[np.uint8]:
+    """Resizes the central part of uint8 [h,w,3] with the aspect ratio of `hw` to [*hw,3].
 
-    Never the background's own memory: `composite` may use it up.
+    The result never shares memory with the background, because `composite` may overwrite it.
     """
     height, width = background.shape[:2]
     scale = min(height / hw[0], width / hw[1])
     part_height, part_width = max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
     top, left = (height - part_height) // 2, (width - part_width) // 2
     part = background[top : top + part_height, left : left + part_width]
-    return shrink(part, hw) if part.shape[:2] != hw else part.copy()
+    return resize(part, hw) if part.shape[:2] != hw else part.copy()

@@ -12,7 +12,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from silhouette_seg.vision.blur import gaussian
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 
 Plane = NDArray[np.uint8]
 
@@ -82,7 +82,7 @@ def grey(alpha: NDArray[np.uint8]) -> Planes:
 def composite(planes: Planes, alpha: NDArray[np.uint8], background: Planes) -> Planes:
     """Blends by uint8 [h,w] over a background of the same size; exact where alpha is 0 or 255 all
     over the pixels of a colour, elsewhere within one level."""
-    small = shrink(alpha, half(planes.size_hw))
+    small = resize(alpha, half(planes.size_hw))
     return Planes(
         _blend(planes.y, alpha, background.y),
         _blend(planes.u, small, background.u),
@@ -110,7 +110,7 @@ def blurred(planes: Planes, radius_percent: float, alpha: NDArray[np.uint8]) -> 
     person of uint8 [h,w].
     """
     sigma = radius_percent / 100 * min(planes.size_hw)
-    small = shrink(alpha, half(planes.size_hw))
+    small = resize(alpha, half(planes.size_hw))
     return Planes(
         gaussian(planes.y, sigma, alpha),
         gaussian(planes.u, sigma / 2, small),
@@ -127,7 +127,7 @@ def at_most(planes: Planes, longer_side: int) -> Planes:
     height, width = (max(2, round(side * scale) // 2 * 2) for side in size_hw)
     colours = half((height, width))
     return Planes(
-        shrink(planes.y, (height, width)), shrink(planes.u, colours), shrink(planes.v, colours)
+        resize(planes.y, (height, width)), resize(planes.u, colours), resize(planes.v, colours)
     )
 
 

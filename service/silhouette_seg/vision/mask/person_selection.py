@@ -24,38 +24,38 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.vision.geometry import Size, shrink
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box, person_pixels
 
-LONGEST = 384
+MAX_SIDE = 384
 """Pixels of the longer side that pieces are looked for in; gaps of less than one may close."""
-REPORTED = 16
+MAX_REPORTED = 16
 """Pieces that are told of; all are kept or rejected."""
 
-CHEST = 3
+CHEST_FACES = 3
 """Faces high and wide: the part below a face that is surely the same person's."""
-COVERED = 0.15
+MIN_COVERED = 0.15
 """Shares of face and chest, summed, that a piece covers if the face is its own."""
-CORNER = 0.25
+CORNER_WEIGHT = 0.25
 """What size counts in the corners; all of it in the middle."""
 
-NEAR = 0.1
+MAX_GAP = 0.1
 """The widest gap to one's own piece, as a share of the square root of the person's area."""
-SMALL = 0.25
+MAX_LIMB_SHARE = 0.25
 """Of the dominant piece's area: what is larger is no hand or arm."""
-IN_LINE = 0.5
+MIN_OVERLAP = 0.5
 """Share of its width that a piece in line with the dominant one has above or below it."""
-FAR = 0.6
+MAX_GAP_IN_LINE = 0.6
 """The widest gap to a piece in line, measured as `NEAR`; it may be as large as the dominant one.
 
 `NEAR`, `SMALL`, `IN_LINE` and `FAR` are among the best of 1728 combinations for 1075 masks that
 three models gave of training photos, by their IoU with the reference, in which one person counts.
 """
-SPECK = 0.01
+MIN_PERSON_AREA = 0.01
 """Of the dominant piece's area: what is smaller is not called a person."""
 
 
-class Reason(StrEnum):
+class PieceReason(StrEnum):
     """Why a piece is kept or not."""
 
     EVERYONE = "everyone"
@@ -67,7 +67,9 @@ class Reason(StrEnum):
     SPECK = "too small"
 
 
-KEPT = frozenset({Reason.EVERYONE, Reason.DOMINANT, Reason.NEAR, Reason.IN_LINE})
+KEPT_REASONS = frozenset(
+    {PieceReason.EVERYONE, PieceReason.DOMINANT, PieceReason.NEAR, PieceReason.IN_LINE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pieces:
+class _Components:
     """Those of a reduced mask; arrays are in the order of the labels 1, 2, ..."""
 
     labels: NDArray[np.int32]
@@ -104,13 +106,13 @@ class _Pieces:
         return self.labels.shape[0], self.labels.shape[1]
 
 
-def pieces(alpha: NDArray[np.uint8]) -> tuple[Piece, ...]:
+def find_pieces(alpha: NDArray[np.uint8]) -> tuple[Piece, ...]:
     """Those of a mask uint8 [H,W] that is kept whole, the largest first, `REPORTED` at most."""
-    found = _find(alpha)
-    return _tell(found, [Reason.EVERYONE] * len(found), alpha.shape)
+    found = _find_components(alpha)
+    return _report(found, [PieceReason.EVERYONE] * len(found), alpha.shape)
 
 
-def dominant(
+def select_dominant(
     alpha: NDArray[np.uint8], face: Box | None
 ) -> tuple[NDArray[np.uint8], tuple[Piece, ...]]:
     """The mask uint8 [H,W] of the dominant person alone, and the pieces as `pieces` has them.
@@ -118,25 +120,25 @@ def dominant(
     `face` is the dominant one, in pixels of the mask; None where there is none. The same array
     comes back where nothing was rejected.
     """
-    found = _find(alpha)
+    found = _find_components(alpha)
     if not len(found):
         return alpha, ()
-    small = face and _reduced(face, alpha.shape, found.size_hw)
-    reasons = _judge(found, _lead(found, small), has_face=face is not None)
-    kept = np.array([reason in KEPT for reason in reasons])
-    told = _tell(found, reasons, alpha.shape)
-    return (alpha if kept.all() else _keep(alpha, found.labels, kept)), told
+    small = face and _scale_box(face, alpha.shape, found.size_hw)
+    reasons = _classify(found, _dominant_index(found, small), has_face=face is not None)
+    kept = np.array([reason in KEPT_REASONS for reason in reasons])
+    told = _report(found, reasons, alpha.shape)
+    return (alpha if kept.all() else _empty_rejected(alpha, found.labels, kept)), told
 
 
-def _find(alpha: NDArray[np.uint8]) -> _Pieces:
+def _find_components(alpha: NDArray[np.uint8]) -> _Components:
     height, width = alpha.shape
-    scale = min(1.0, LONGEST / max(height, width))
-    small = shrink(alpha, (max(1, round(height * scale)), max(1, round(width * scale))))
+    scale = min(1.0, MAX_SIDE / max(height, width))
+    small = resize(alpha, (max(1, round(height * scale)), max(1, round(width * scale))))
     _, labels, stats, middles = cv2.connectedComponentsWithStats(
         person_pixels(small), connectivity=8, ltype=cv2.CV_32S
     )
     columns = np.asarray(stats[1:], np.int64).T
-    return _Pieces(
+    return _Components(
         labels=np.asarray(labels, np.int32),
         areas=columns[cv2.CC_STAT_AREA],
         tops=columns[cv2.CC_STAT_TOP],
@@ -147,20 +149,23 @@ def _find(alpha: NDArray[np.uint8]) -> _Pieces:
     )
 
 
-def _lead(found: _Pieces, face: Box | None) -> int:
+def _dominant_index(found: _Components, face: Box | None) -> int:
     """The dominant piece's place."""
     if face is not None:
-        chest_top, chest_left = face.top + face.height, face.left - face.width * (CHEST - 1) // 2
-        chest = Box(chest_top, chest_left, CHEST * face.height, CHEST * face.width)
-        covered = _covered(found, face) + _covered(found, chest)
-        if covered.max() >= COVERED:
+        chest_top, chest_left = (
+            face.top + face.height,
+            face.left - face.width * (CHEST_FACES - 1) // 2,
+        )
+        chest = Box(chest_top, chest_left, CHEST_FACES * face.height, CHEST_FACES * face.width)
+        covered = _covered_shares(found, face) + _covered_shares(found, chest)
+        if covered.max() >= MIN_COVERED:
             return int(covered.argmax())
     half = np.array(found.size_hw) / 2
     away = np.hypot(*((found.middles + 0.5 - half) / half).T) / np.sqrt(2)
-    return int((found.areas * (1 - (1 - CORNER) * away)).argmax())
+    return int((found.areas * (1 - (1 - CORNER_WEIGHT) * away)).argmax())
 
 
-def _covered(found: _Pieces, box: Box) -> NDArray[np.float64]:
+def _covered_shares(found: _Components, box: Box) -> NDArray[np.float64]:
     """The share [K] of the box's part inside the picture that each piece covers."""
     rows = slice(max(0, box.top), max(0, box.top + box.height))
     columns = slice(max(0, box.left), max(0, box.left + box.width))
@@ -168,21 +173,24 @@ def _covered(found: _Pieces, box: Box) -> NDArray[np.float64]:
     return np.bincount(inside, minlength=len(found) + 1)[1:] / max(1, inside.size)
 
 
-def _judge(found: _Pieces, lead: int, *, has_face: bool) -> list[Reason]:
+def _classify(found: _Components, lead: int, *, has_face: bool) -> list[PieceReason]:
     """What becomes of each piece beside the dominant one."""
     areas = found.areas / found.areas[lead]
-    gaps = _gaps(found, lead) / np.sqrt(found.areas[lead])
+    gaps = _gaps_to(found, lead) / np.sqrt(found.areas[lead])
     in_line = _in_line(found, lead, above=not has_face)
     verdicts = np.select(
-        [(gaps <= NEAR) & (areas <= SMALL), (gaps <= FAR) & (areas <= 1) & in_line],
-        [Reason.NEAR, Reason.IN_LINE],
-        np.where(areas < SPECK, Reason.SPECK, Reason.OTHER),
+        [
+            (gaps <= MAX_GAP) & (areas <= MAX_LIMB_SHARE),
+            (gaps <= MAX_GAP_IN_LINE) & (areas <= 1) & in_line,
+        ],
+        [PieceReason.NEAR, PieceReason.IN_LINE],
+        np.where(areas < MIN_PERSON_AREA, PieceReason.SPECK, PieceReason.OTHER),
     )
-    verdicts[lead] = Reason.DOMINANT
-    return [Reason(verdict) for verdict in verdicts.tolist()]
+    verdicts[lead] = PieceReason.DOMINANT
+    return [PieceReason(verdict) for verdict in verdicts.tolist()]
 
 
-def _gaps(found: _Pieces, lead: int) -> NDArray[np.float32]:
+def _gaps_to(found: _Components, lead: int) -> NDArray[np.float32]:
     """Pixels from each piece to the dominant one [K]."""
     far = cv2.distanceTransform((found.labels != lead + 1).astype(np.uint8), cv2.DIST_L2, 5)
     gaps = np.full(len(found) + 1, np.inf, np.float32)
@@ -190,17 +198,17 @@ def _gaps(found: _Pieces, lead: int) -> NDArray[np.float32]:
     return gaps[1:]
 
 
-def _in_line(found: _Pieces, lead: int, *, above: bool) -> NDArray[np.bool_]:
+def _in_line(found: _Components, lead: int, *, above: bool) -> NDArray[np.bool_]:
     """Whether each piece [K] is right below the dominant one's middle, or right above it."""
     right, middle = found.lefts + found.widths, found.middles[lead, 0]
     shared = np.minimum(right, right[lead]) - np.maximum(found.lefts, found.lefts[lead])
     apart = found.tops > middle
     if above:
         apart |= found.tops + found.heights <= middle
-    return np.asarray(apart & (shared >= IN_LINE * found.widths))
+    return np.asarray(apart & (shared >= MIN_OVERLAP * found.widths))
 
 
-def _keep(
+def _empty_rejected(
     alpha: NDArray[np.uint8], labels: NDArray[np.int32], kept: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """Empties what is nearest to a rejected piece; `kept` [K] is by piece."""
@@ -217,30 +225,34 @@ def _keep(
     return np.asarray(cv2.bitwise_and(alpha, window, dst=window), np.uint8)
 
 
-def _tell(found: _Pieces, reasons: list[Reason], photo_hw: tuple[int, ...]) -> tuple[Piece, ...]:
+def _report(
+    found: _Components, reasons: list[PieceReason], photo_hw: tuple[int, ...]
+) -> tuple[Piece, ...]:
     """The largest pieces in pixels of the photo."""
     total = found.areas.sum()
     rows, columns = (side / small for side, small in zip(photo_hw, found.size_hw, strict=True))
     return tuple(
         Piece(
-            box=_box(
+            box=_enclosing_box(
                 *(found.tops[place] * rows, found.lefts[place] * columns),
                 *(found.heights[place] * rows, found.widths[place] * columns),
             ),
             share=float(found.areas[place] / total),
-            kept=reasons[place] in KEPT,
+            kept=reasons[place] in KEPT_REASONS,
             reason=reasons[place],
         )
-        for place in np.argsort(-found.areas, kind="stable")[:REPORTED]
+        for place in np.argsort(-found.areas, kind="stable")[:MAX_REPORTED]
     )
 
 
-def _reduced(face: Box, photo_hw: tuple[int, ...], size_hw: Size) -> Box:
+def _scale_box(face: Box, photo_hw: tuple[int, ...], size_hw: Size) -> Box:
     rows, columns = (small / side for side, small in zip(photo_hw, size_hw, strict=True))
-    return _box(face.top * rows, face.left * columns, face.height * rows, face.width * columns)
+    return _enclosing_box(
+        face.top * rows, face.left * columns, face.height * rows, face.width * columns
+    )
 
 
-def _box(top: float, left: float, height: float, width: float) -> Box:
+def _enclosing_box(top: float, left: float, height: float, width: float) -> Box:
     """The whole pixels that such a box touches."""
     first = int(np.floor(round(top, 6))), int(np.floor(round(left, 6)))
     last = int(np.ceil(round(top + height, 6))), int(np.ceil(round(left + width, 6)))

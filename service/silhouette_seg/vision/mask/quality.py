@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silhouette_seg.vision.blur import gaussian
-from silhouette_seg.vision.geometry import shrink
+from silhouette_seg.vision.geometry import resize
 
-PERSON_OVER = 127
+MASK_THRESHOLD = 127
 """A pixel counts as person when its alpha is over this."""
 
-MIN_SHARE = 0.001
+MIN_PERSON_SHARE = 0.001
 """A largest component under this share of the area is noise, not a person."""
-SURE_SHARE = 0.01
+PERSON_SHARE = 0.01
 """A largest component of this share is a person; what is between the two has to be decided."""
-SURE_DECIDED = 0.38
+PERSON_CERTAINTY = 0.38
 """How decided the boundary of so small a person is; what models imagine has a soft outline.
 
 Both by `python -m training.calibrate`. On the training split they spare connectnet, md_trisenet and
@@ -26,7 +26,7 @@ lose 2, 0 and 1 in all, whose masks were of no use (IoU under 0.5). Stricter one
 and lose no mask of use there, but hardly any of those photos shows people so small.
 """
 
-EXPECTED = (0.43, 0.57)
+CALIBRATION = (0.43, 0.57)
 """Height and slope of the line from `decided` to what share of the boundary band is right.
 
 By `python -m training.calibrate`, which draws it through 359 photos of the training split as three
@@ -36,18 +36,18 @@ models see them; their own lines are within 0.05 of it where `decided` is over a
 MIN_HOLE_SHARE = 0.0001
 """A hole under this share of the area is a speck: 20 pixels of 448x448, 4 of 192x192."""
 
-BOUNDARY_BAND = 2
+BOUNDARY_RADIUS = 2
 """Pixels on either side of the person's outline that `confidence` looks at."""
 
-MAX_EXACT_GROWTH = 32
+MAX_EXACT_GROW_PIXELS = 32
 """Growing by more pixels than this is done at a reduced size, which bounds its cost."""
 
 _DISC_RADIUS = 3
 
-_PARENT = 3
+_PARENT_COLUMN = 3
 """The column of OpenCV's tree of contours that names the outer one."""
 
-_DECIDED = np.abs(2 * np.arange(256) - 255).astype(np.uint8)
+_CERTAINTY = np.abs(2 * np.arange(256) - 255).astype(np.uint8)
 """By alpha, 0..255: |alpha - 127.5| / 127.5."""
 
 
@@ -77,7 +77,7 @@ class MaskQuality:
     What reaches the edge of the picture is not enclosed: an arm akimbo makes a hole, legs that are
     cut by the edge do not.
     """
-    decided: float
+    boundary_certainty: float
     """Mean of |alpha - 127.5| / 127.5 over the boundary band, 0..1.
 
     Over the whole mask when it has no outline; a hard mask has 1, one that is grey everywhere 0.
@@ -93,11 +93,11 @@ class MaskQuality:
         nor of a thing that was surely taken for one. Where the mask has no outline it is the same
         line through how decided the whole mask is.
         """
-        height, slope = EXPECTED
-        return min(1.0, max(0.5, height + slope * self.decided))
+        height, slope = CALIBRATION
+        return min(1.0, max(0.5, height + slope * self.boundary_certainty))
 
     @property
-    def largest(self) -> float:
+    def largest_share(self) -> float:
         """Share of the area that the largest component covers, 0..1."""
         return self.coverage * self.connectivity
 
@@ -107,7 +107,7 @@ class MaskQuality:
         return is_person(self)
 
 
-def harden(alpha: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
+def binarise(alpha: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
     """255 where alpha / 255 >= threshold (0..1), else 0."""
     level = int(np.ceil(round(threshold * 255, 6)))
     table = np.where(np.arange(256) >= level, 255, 0).astype(np.uint8)
@@ -117,12 +117,12 @@ def harden(alpha: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
 def grow(alpha: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
     """Moves the outline outwards by `pixels`, inwards when negative, with rounded corners."""
     radius = abs(pixels)
-    if radius <= MAX_EXACT_GROWTH:
+    if radius <= MAX_EXACT_GROW_PIXELS:
         return _grow(alpha, radius, outwards=pixels > 0)
-    factor = radius / MAX_EXACT_GROWTH
+    factor = radius / MAX_EXACT_GROW_PIXELS
     height, width = alpha.shape
-    small = shrink(alpha, (max(1, round(height / factor)), max(1, round(width / factor))))
-    grown = _grow(small, MAX_EXACT_GROWTH, outwards=pixels > 0)
+    small = resize(alpha, (max(1, round(height / factor)), max(1, round(width / factor))))
+    grown = _grow(small, MAX_EXACT_GROW_PIXELS, outwards=pixels > 0)
     return np.asarray(cv2.resize(grown, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
@@ -153,42 +153,44 @@ def bounding_box(alpha: NDArray[np.uint8]) -> Box | None:
     return Box(top, left, height, width) if width else None
 
 
-def quality(alpha: NDArray[np.uint8]) -> MaskQuality:
+def measure_quality(alpha: NDArray[np.uint8]) -> MaskQuality:
     """Measures a mask, best at the model's own resolution: cheap, and free of resize blur."""
     person = person_pixels(alpha)
-    areas = _areas(person)
+    areas = _component_areas(person)
     total, largest = int(areas.sum()), int(areas.max(initial=0))
     return MaskQuality(
         coverage=total / alpha.size,
         connectivity=largest / total if total else 0.0,
         islands=len(areas),
-        holes=_holes(person),
-        decided=_decided(alpha, boundary_band(person)),
+        holes=_count_holes(person),
+        boundary_certainty=_mean_certainty(alpha, boundary_band(person)),
     )
 
 
 def is_person(
-    measured: MaskQuality, sure_share: float = SURE_SHARE, sure_decided: float = SURE_DECIDED
+    measured: MaskQuality,
+    person_share: float = PERSON_SHARE,
+    person_certainty: float = PERSON_CERTAINTY,
 ) -> bool:
     """Whether the largest component is: a small one only if its outline is decided."""
-    sure = measured.largest >= sure_share or measured.decided >= sure_decided
-    return measured.largest >= MIN_SHARE and sure
+    sure = measured.largest_share >= person_share or measured.boundary_certainty >= person_certainty
+    return measured.largest_share >= MIN_PERSON_SHARE and sure
 
 
 def boundary_band(person: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """255 within `BOUNDARY_BAND` pixels of the outline of `person_pixels`, else 0."""
-    near = np.ones((2 * BOUNDARY_BAND + 1, 2 * BOUNDARY_BAND + 1), np.uint8)
+    near = np.ones((2 * BOUNDARY_RADIUS + 1, 2 * BOUNDARY_RADIUS + 1), np.uint8)
     return np.asarray(cv2.morphologyEx(person, cv2.MORPH_GRADIENT, near), np.uint8)
 
 
-def _decided(alpha: NDArray[np.uint8], band: NDArray[np.uint8]) -> float:
+def _mean_certainty(alpha: NDArray[np.uint8], band: NDArray[np.uint8]) -> float:
     """0..1, where the band is not 0; everywhere when it is empty."""
-    decided = np.asarray(cv2.LUT(alpha, _DECIDED), np.uint8)
+    decided = np.asarray(cv2.LUT(alpha, _CERTAINTY), np.uint8)
     mean = cv2.mean(decided, band if band.any() else None)[0]
     return min(1.0, float(mean) / 255)  # a mean of ones may round to more
 
 
-def _areas(person: NDArray[np.uint8]) -> NDArray[np.int32]:
+def _component_areas(person: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Of each 8-connected component of what is not 0."""
     height, width = person.shape
     # 16 bits take half the time, where they can number every component there could be
@@ -198,26 +200,26 @@ def _areas(person: NDArray[np.uint8]) -> NDArray[np.int32]:
     return np.asarray(stats[1:, cv2.CC_STAT_AREA], np.int32)
 
 
-def _holes(person: NDArray[np.uint8]) -> int:
+def _count_holes(person: NDArray[np.uint8]) -> int:
     """Inner contours, which are far cheaper to find than the components of the background."""
     contours, tree = cv2.findContours(person, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return 0
     least = MIN_HOLE_SHARE * person.size
-    inner = np.flatnonzero(np.asarray(tree)[0, :, _PARENT] >= 0).tolist()
-    return sum(_enclosed(contours[place]) >= least for place in inner)
+    inner = np.flatnonzero(np.asarray(tree)[0, :, _PARENT_COLUMN] >= 0).tolist()
+    return sum(_enclosed_pixels(contours[place]) >= least for place in inner)
 
 
-def _enclosed(contour: NDArray[Any]) -> float:
+def _enclosed_pixels(contour: NDArray[Any]) -> float:
     """Pixels inside a contour of neighbouring pixels [N,1,2], by Pick's theorem."""
     return cv2.contourArea(contour) - len(contour) / 2 + 1
 
 
-def only_person(alpha: NDArray[np.uint8], measured: MaskQuality) -> NDArray[np.uint8]:
+def empty_if_noise(alpha: NDArray[np.uint8], measured: MaskQuality) -> NDArray[np.uint8]:
     """The mask as it is, or an empty one when what was measured is noise and not a person."""
     return alpha if measured.foreground else np.zeros_like(alpha)
 
 
 def person_pixels(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """255 where the alpha is over 127, else 0."""
-    return np.asarray(cv2.threshold(alpha, PERSON_OVER, 255, cv2.THRESH_BINARY)[1], np.uint8)
+    return np.asarray(cv2.threshold(alpha, MASK_THRESHOLD, 255, cv2.THRESH_BINARY)[1], np.uint8)

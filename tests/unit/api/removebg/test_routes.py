@@ -34,11 +34,11 @@ from silhouette_seg.errors import (
     UndecodableImage,
     UnknownParameter,
 )
-from silhouette_seg.pipeline.options import Look, Output
-from silhouette_seg.pipeline.photo import Source
+from silhouette_seg.pipeline.options import Output, RenderOptions
+from silhouette_seg.pipeline.photo import ImageFile
 from silhouette_seg.pipeline.segmenter import Matte, Timings
 from silhouette_seg.vision.codec.decode import Frame, read_header
-from silhouette_seg.vision.mask.quality import quality
+from silhouette_seg.vision.mask.quality import measure_quality
 from tests.support.images import make_jpeg, make_png
 
 PERCENT = {"percent": True}
@@ -218,8 +218,8 @@ def painted(
     alpha = np.zeros(PHOTO_HW, np.uint8)
     rgb[BLOCK] = (255, 0, 0)
     alpha[BLOCK] = alpha_value
-    found = Matte(alpha, quality(alpha), None, Timings(0, 0, 0, 0, 0))
-    look = Look(output=Output.CUTOUT)
+    found = Matte(alpha, measure_quality(alpha), None, Timings(0, 0, 0, 0, 0))
+    look = RenderOptions(output=Output.CUTOUT)
     photo = Frame(rgb, PHOTO_HW)
     drawn, box = paint(wanted, look, photo, picture, found, PHOTO_HW, max_pixels)
     return packed(drawn, box, wanted.encoding)
@@ -276,8 +276,8 @@ def test_margins_make_no_picture_larger_than_a_photo_may_be():
 
 
 def removal(photo: bytes, wanted: Wanted, max_pixels: int = 50_000_000) -> Removal:
-    source = Source(photo, read_header(photo))
-    return Removal(source, None, wanted, Look(output=Output.CUTOUT), max_pixels)
+    source = ImageFile(photo, read_header(photo))
+    return Removal(source, None, wanted, RenderOptions(output=Output.CUTOUT), max_pixels)
 
 
 @pytest.mark.parametrize(
@@ -329,11 +329,11 @@ def test_pictures_that_are_done_with_take_no_memory(wanted):
     """Bytes a pixel: four are of the cut-out, of the person and of the canvas each."""
     size_hw = (1000, 1000)
     alpha = np.full(size_hw, 255, np.uint8)
-    found = Matte(alpha, quality(alpha), None, Timings(0, 0, 0, 0, 0))
+    found = Matte(alpha, measure_quality(alpha), None, Timings(0, 0, 0, 0, 0))
     photo = Frame(np.zeros((*size_hw, 3), np.uint8), size_hw)
     tracemalloc.start()
     try:
-        paint(wanted, Look(output=Output.CUTOUT), photo, None, found, size_hw, alpha.size)
+        paint(wanted, RenderOptions(output=Output.CUTOUT), photo, None, found, size_hw, alpha.size)
         assert tracemalloc.get_traced_memory()[1] < 10 * alpha.size
     finally:
         tracemalloc.stop()

@@ -2,26 +2,31 @@ import re
 
 import pytest
 
-from silhouette_seg.api.request.parameters import PARAMETERS, SegmentOptions, collect, parse
+from silhouette_seg.api.request.parameters import (
+    PARAMETERS,
+    SegmentOptions,
+    merge_parameters,
+    parse_parameters,
+)
 from silhouette_seg.errors import BadParameter, BadRequest, UnknownParameter
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.options import (
     PHOTO_DEFAULTS,
+    BackgroundImage,
     Blur,
     Colour,
-    Look,
     Output,
-    Person,
-    Picture,
-    Refine,
+    PersonSelection,
+    Refinement,
+    RenderOptions,
 )
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 
 def test_nothing_given_is_the_default():
-    assert parse({}) == SegmentOptions()
-    assert parse({}).look == PHOTO_DEFAULTS
-    assert Look(refine=Refine.GUIDED, decontaminate=True) == PHOTO_DEFAULTS
+    assert parse_parameters({}) == SegmentOptions()
+    assert parse_parameters({}).render == PHOTO_DEFAULTS
+    assert RenderOptions(refine=Refinement.GUIDED, decontaminate=True) == PHOTO_DEFAULTS
 
 
 def test_defaults_of_the_documentation_are_the_defaults():
@@ -34,11 +39,11 @@ def test_defaults_of_the_documentation_are_the_defaults():
         said = str(parameter.schema["default"])
         said = said.lower() if parameter.schema["type"] == "boolean" else said
         around = needs.get(name, {})
-        assert parse({**around, name: said}) == parse(around), name
+        assert parse_parameters({**around, name: said}) == parse_parameters(around), name
 
 
 def test_everything_given_arrives():
-    options = parse(
+    options = parse_parameters(
         {
             "model": "rcrnet",
             "domain": "half_body",
@@ -61,7 +66,7 @@ def test_everything_given_arrives():
     assert options == SegmentOptions(
         "rcrnet",
         ImageFormat.WEBP,
-        Look(
+        RenderOptions(
             output=Output.COMPOSITE,
             background=Colour((10, 255, 16)),
             grow=-3,
@@ -70,8 +75,8 @@ def test_everything_given_arrives():
             crop_margin=10,
             invert=True,
             threshold=0.5,
-            person=Person.DOMINANT,
-            refine=Refine.NONE,
+            person=PersonSelection.DOMINANT,
+            refine=Refinement.NONE,
             decontaminate=False,
             light_wrap=40,
             require_foreground=True,
@@ -82,30 +87,33 @@ def test_everything_given_arrives():
 
 @pytest.mark.parametrize("domain", Domain)
 def test_every_domain_is_a_choice(domain):
-    assert parse({"domain": domain.label}).domain is domain
+    assert parse_parameters({"domain": domain.label}).domain is domain
     assert domain.label in PARAMETERS["domain"].schema["enum"]
 
 
 def test_backgrounds():
     composite = {"output": "composite"}
-    assert parse({**composite, "background": "blur:7.5"}).look.background == Blur(7.5)
-    assert parse(composite, has_picture=True).look.background == Picture()
-    assert parse(composite).look.background == Blur(3)
+    assert parse_parameters({**composite, "background": "blur:7.5"}).render.background == Blur(7.5)
+    assert (
+        parse_parameters(composite, has_background_image=True).render.background
+        == BackgroundImage()
+    )
+    assert parse_parameters(composite).render.background == Blur(3)
 
 
 def test_what_has_no_effect_is_refused():
     for given in ({"background": "#ffffff"}, {"output": "mask", "background": "blur:3"}):
         with pytest.raises(BadParameter, match="needs output=composite"):
-            parse(given)
+            parse_parameters(given)
     with pytest.raises(BadParameter, match="needs output=composite"):
-        parse({}, has_picture=True)
+        parse_parameters({}, has_background_image=True)
     with pytest.raises(BadParameter, match="needs crop=true"):
-        parse({"crop": "false", "crop_margin": "1"})
+        parse_parameters({"crop": "false", "crop_margin": "1"})
     with pytest.raises(BadParameter, match="light_wrap: needs output=composite"):
-        parse({"output": "cutout", "light_wrap": "1"})
+        parse_parameters({"output": "cutout", "light_wrap": "1"})
     for nowhere in ("crop", "invert"):
         with pytest.raises(BadParameter, match="layout"):
-            parse({"layout": "x:0.5", nowhere: "true"})
+            parse_parameters({"layout": "x:0.5", nowhere: "true"})
 
 
 @pytest.mark.parametrize(
@@ -113,29 +121,29 @@ def test_what_has_no_effect_is_refused():
 )
 def test_a_layout_is_what_its_pattern_says(said):
     assert re.search(PARAMETERS["layout"].schema["pattern"], said)
-    layout = parse({"layout": said}).look.layout
+    layout = parse_parameters({"layout": said}).render.layout
     assert layout is not None
-    assert parse({"layout": str(layout)}).look.layout == layout
+    assert parse_parameters({"layout": str(layout)}).render.layout == layout
 
 
 @pytest.mark.parametrize("said", ["x", "z:1", "x:a", "x:1,", ";x:1", "flip:yes", "x:1 "])
 def test_no_layout(said):
     assert not re.search(PARAMETERS["layout"].schema["pattern"], said)
     with pytest.raises(BadParameter, match="layout: "):
-        parse({"layout": said})
+        parse_parameters({"layout": said})
 
 
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"model"}))
 @pytest.mark.parametrize("value", ["", " ", "\0", "NaN", "1e999", "٣", "true ", "x" * 10_000])
 def test_nonsense_is_a_bad_request_for_every_parameter(name, value):
     with pytest.raises(BadRequest) as refused:
-        parse({name: value})
+        parse_parameters({name: value})
     assert len(refused.value.detail) < 300
 
 
 def test_names_are_collected_once_from_everywhere():
-    assert collect([("grow", "1")], [("crop", "true")]) == {"grow": "1", "crop": "true"}
+    assert merge_parameters([("grow", "1")], [("crop", "true")]) == {"grow": "1", "crop": "true"}
     with pytest.raises(BadParameter, match="twice"):
-        collect([("grow", "1")], [("grow", "1")])
+        merge_parameters([("grow", "1")], [("grow", "1")])
     with pytest.raises(UnknownParameter, match="Grow"):
-        collect([("Grow", "1")])
+        merge_parameters([("Grow", "1")])

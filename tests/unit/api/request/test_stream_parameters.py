@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from silhouette_seg.api.request.stream_parameters import (
-    PICTURE_SIDE,
+    MAX_BACKGROUND_SIDE_PX,
     STREAM_PARAMETERS,
-    effective,
-    read_stream_options,
+    effective_options,
+    parse_stream_options,
 )
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import (
@@ -22,8 +22,8 @@ from silhouette_seg.errors import (
     UnknownParameter,
     UnsupportedImageType,
 )
-from silhouette_seg.pipeline.options import Blur, Colour, Look, Output, Picture
-from silhouette_seg.pipeline.registry import Catalog
+from silhouette_seg.pipeline.options import BackgroundImage, Blur, Colour, Output, RenderOptions
+from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import SMOOTHING
@@ -33,15 +33,15 @@ from tests.support.tiny_model import tiny_spec
 
 
 @pytest.fixture(scope="module")
-def parts():
-    """As much of silhouette_seg.api.gateway.Parts as options need."""
+def gateway():
+    """As much of silhouette_seg.api.gateway.Gateway as options need."""
     workers = ThreadPool(1)
     served = [
         Segmenter(FakeEngine(tiny_spec(name)), workers) for name in ("connectnet", "md_trisenet")
     ]
     yield SimpleNamespace(
-        catalog=Catalog(served, workers),
-        stream_pool=workers,
+        registry=ModelRegistry(served, workers),
+        stream_workers=workers,
         image_limits=ImageLimits(pixels=10_000_000),
     )
     workers.close()
@@ -51,10 +51,10 @@ def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-async def test_nothing_asked_for(parts):
-    options = await read_stream_options({}, parts)
+async def test_nothing_asked_for(gateway):
+    options = await parse_stream_options({}, gateway)
     assert options.segmenter.spec.name == "connectnet"
-    assert (options.look, options.format, options.size) == (Look(), None, None)
+    assert (options.render, options.format, options.size) == (RenderOptions(), None, None)
     assert options.smoothing == SMOOTHING
     assert options.picture is None
 
@@ -79,8 +79,8 @@ async def test_nothing_asked_for(parts):
         ({"invert": "false"}, {"invert": False}),
     ],
 )
-async def test_what_is_asked_for_is_what_holds(parts, given, expected):
-    told = effective(await read_stream_options(given, parts))
+async def test_what_is_asked_for_is_what_holds(gateway, given, expected):
+    told = effective_options(await parse_stream_options(given, gateway))
     assert {name: told[name] for name in expected} == expected
 
 
@@ -115,19 +115,19 @@ async def test_what_is_asked_for_is_what_holds(parts, given, expected):
         ({"background_image": text(make_jpeg(person(48, 64)))}, BadParameter),
     ],
 )
-async def test_what_cannot_hold_is_refused(parts, given, error):
+async def test_what_cannot_hold_is_refused(gateway, given, error):
     with pytest.raises(error):
-        await read_stream_options(given, parts)
+        await parse_stream_options(given, gateway)
 
 
-async def test_later_options_change_what_they_name(parts):
-    first = await read_stream_options({"output": "composite", "size": 100, "grow": 2}, parts)
-    then = await read_stream_options({"grow": 5, "background": "#000000"}, parts, first)
-    assert (then.size, then.look.grow, then.look.output) == (100, 5, Output.COMPOSITE)
-    assert then.look.background == Colour((0, 0, 0))
+async def test_later_options_change_what_they_name(gateway):
+    first = await parse_stream_options({"output": "composite", "size": 100, "grow": 2}, gateway)
+    then = await parse_stream_options({"grow": 5, "background": "#000000"}, gateway, first)
+    assert (then.size, then.render.grow, then.render.output) == (100, 5, Output.COMPOSITE)
+    assert then.render.background == Colour((0, 0, 0))
 
 
-async def test_null_takes_it_back(parts):
+async def test_null_takes_it_back(gateway):
     given = {
         "model": "md_trisenet",
         "output": "composite",
@@ -140,49 +140,51 @@ async def test_null_takes_it_back(parts):
         "feather": 3,
         "invert": True,
     }
-    before = await read_stream_options(given, parts)
-    after = await read_stream_options(dict.fromkeys(given), parts, before)
-    assert effective(after) == effective(await read_stream_options({}, parts))
+    before = await parse_stream_options(given, gateway)
+    after = await parse_stream_options(dict.fromkeys(given), gateway, before)
+    assert effective_options(after) == effective_options(await parse_stream_options({}, gateway))
 
 
-async def test_what_is_told_may_be_sent_back(parts):
-    told = effective(await read_stream_options({"output": "composite", "size": 100}, parts))
-    assert effective(await read_stream_options(told, parts)) == told
+async def test_what_is_told_may_be_sent_back(gateway):
+    told = effective_options(
+        await parse_stream_options({"output": "composite", "size": 100}, gateway)
+    )
+    assert effective_options(await parse_stream_options(told, gateway)) == told
 
 
-async def test_a_refused_change_changes_nothing(parts):
-    before = await read_stream_options({"output": "cutout"}, parts)
+async def test_a_refused_change_changes_nothing(gateway):
+    before = await parse_stream_options({"output": "cutout"}, gateway)
     with pytest.raises(NotAcceptable):
-        await read_stream_options({"format": "jpeg"}, parts, before)
+        await parse_stream_options({"format": "jpeg"}, gateway, before)
     assert before.format is None
     assert before.encoded_as is ImageFormat.PNG
 
 
 class TestPicture:
-    async def with_picture(self, parts, data: bytes):
+    async def with_picture(self, gateway, data: bytes):
         given = {"output": "composite", "background_image": text(data)}
-        return await read_stream_options(given, parts)
+        return await parse_stream_options(given, gateway)
 
-    async def test_it_becomes_the_background(self, parts):
-        options = await self.with_picture(parts, make_jpeg(person(48, 64)))
-        assert options.look.background == Picture()
+    async def test_it_becomes_the_background(self, gateway):
+        options = await self.with_picture(gateway, make_jpeg(person(48, 64)))
+        assert options.render.background == BackgroundImage()
         assert options.picture.rgb.shape == (48, 64, 3)
 
-    async def test_it_is_kept_small(self, parts):
-        options = await self.with_picture(parts, make_jpeg(person(1500, 3000)))
-        assert options.picture.rgb.shape == (PICTURE_SIDE // 2, PICTURE_SIDE, 3)
+    async def test_it_is_kept_small(self, gateway):
+        options = await self.with_picture(gateway, make_jpeg(person(1500, 3000)))
+        assert options.picture.rgb.shape == (MAX_BACKGROUND_SIDE_PX // 2, MAX_BACKGROUND_SIDE_PX, 3)
 
-    async def test_it_stays_until_another_background(self, parts):
-        options = await self.with_picture(parts, make_jpeg(person(48, 64)))
-        later = await read_stream_options({"feather": 2}, parts, options)
+    async def test_it_stays_until_another_background(self, gateway):
+        options = await self.with_picture(gateway, make_jpeg(person(48, 64)))
+        later = await parse_stream_options({"feather": 2}, gateway, options)
         assert later.picture is options.picture
-        blurred = await read_stream_options({"background": "blur:5"}, parts, later)
-        assert (blurred.picture, blurred.look.background) == (None, Blur(5))
+        blurred = await parse_stream_options({"background": "blur:5"}, gateway, later)
+        assert (blurred.picture, blurred.render.background) == (None, Blur(5))
 
-    async def test_two_backgrounds_are_refused(self, parts):
+    async def test_two_backgrounds_are_refused(self, gateway):
         given = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
         with pytest.raises(BadParameter, match="twice"):
-            await read_stream_options(given, parts)
+            await parse_stream_options(given, gateway)
 
 
 @given(
@@ -191,9 +193,9 @@ class TestPicture:
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     )
 )
-async def test_any_values_hold_or_are_refused(parts, given):
+async def test_any_values_hold_or_are_refused(gateway, given):
     try:
-        options = await read_stream_options(given, parts)
+        options = await parse_stream_options(given, gateway)
     except ServiceError:
         return
-    assert effective(options).keys() >= given.keys()
+    assert effective_options(options).keys() >= given.keys()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
-from silhouette_seg.pipeline.options import Blur, Colour, Look, Output, Picture
+from silhouette_seg.pipeline.options import BackgroundImage, Blur, Colour, Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions
 from silhouette_seg.streaming.webrtc import video_frame
@@ -18,7 +18,7 @@ from silhouette_seg.streaming.webrtc.compositor import Painter
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.compose import yuv
 from silhouette_seg.vision.compose.blend import blurred, composite
-from silhouette_seg.vision.mask.quality import quality
+from silhouette_seg.vision.mask.quality import measure_quality
 from tests.support.images import person, quadrants
 
 GREEN = (20, 200, 60)
@@ -26,12 +26,12 @@ PLAIN = Colour(GREEN)
 
 
 def options(background=PLAIN, *, picture=None, **look) -> StreamOptions:
-    look = Look(**{"output": Output.COMPOSITE, "background": background, **look})
+    look = RenderOptions(**{"output": Output.COMPOSITE, "background": background, **look})
     return StreamOptions(cast(Any, None), look, picture=picture)
 
 
 def found(alpha: np.ndarray) -> Matte:
-    return Matte(alpha, quality(alpha), None, cast(Any, SimpleNamespace()))
+    return Matte(alpha, measure_quality(alpha), None, cast(Any, SimpleNamespace()))
 
 
 def left_half(size_hw: tuple[int, int]) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_the_background_follows_size_options_and_picture():
     painter = Painter()
     pictures = [Frame(quadrants(64, 64), (64, 64)), Frame(person(64, 64), (64, 64))]
     kinds = [options(), options(Colour((0, 0, 0)))]
-    kinds += [options(Picture(), picture=picture) for picture in pictures]
+    kinds += [options(BackgroundImage(), picture=picture) for picture in pictures]
     for wanted in (*kinds, *reversed(kinds)):
         for size_hw in ((48, 64), (32, 48), (33, 47)):
             rgb = person(*size_hw)

@@ -6,7 +6,12 @@ import pytest
 
 from silhouette_seg.pipeline.faces import Domain, Face
 from silhouette_seg.spec import load_spec
-from silhouette_seg.vision.mask.quality import MIN_SHARE, SURE_DECIDED, SURE_SHARE, MaskQuality
+from silhouette_seg.vision.mask.quality import (
+    MIN_PERSON_SHARE,
+    PERSON_CERTAINTY,
+    PERSON_SHARE,
+    MaskQuality,
+)
 from tests.support.made_data import write_data_pack
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.calibrate import SHARES, USEFUL, Look, compare, line_through, look, rules_table
@@ -93,20 +98,20 @@ def test_photos_without_an_outline_are_left_out():
     assert reliability("connectnet", []).photos == 0
 
 
-SMALL = (MIN_SHARE + SURE_SHARE) / 2
-SOFT = SURE_DECIDED * 0.9
+SMALL = (MIN_PERSON_SHARE + PERSON_SHARE) / 2
+SOFT = PERSON_CERTAINTY * 0.9
 
 
 def test_alarms_and_losses_are_counted_by_both_rules():
     looks = [
         seen(group=BACKGROUND),
         seen(group=BACKGROUND, decided=SOFT, share=SMALL),
-        seen(group=BACKGROUND, share=MIN_SHARE / 2),
+        seen(group=BACKGROUND, share=MIN_PERSON_SHARE / 2),
         seen(),
         seen(decided=SOFT, share=SMALL, iou=USEFUL),
         seen(decided=SOFT, share=SMALL, iou=USEFUL / 2),
         seen(decided=SOFT),
-        seen(group="no_face", share=MIN_SHARE / 2, iou=0.0),
+        seen(group="no_face", share=MIN_PERSON_SHARE / 2, iou=0.0),
     ]
     told = presence("connectnet", looks)
     assert (told.scenes, told.before, told.after) == (3, 2, 1)

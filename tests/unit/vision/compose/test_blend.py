@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from silhouette_seg.vision.compose.blend import blurred, composite, cover, cutout, light_wrap, solid
+from silhouette_seg.vision.compose.blend import (
+    blurred,
+    composite,
+    cutout,
+    light_wrap,
+    resize_to_cover,
+    solid,
+)
 from tests.support.images import person, quadrants
 
 alphas = npst.arrays(np.uint8, st.tuples(st.integers(1, 150), st.integers(1, 30)))
@@ -197,7 +204,7 @@ def test_light_wrap_of_anything_keeps_its_inputs_and_only_brightens(scene, amoun
 
 @pytest.mark.parametrize("hw", [(64, 96), (32, 48), (128, 192), (64, 64), (4, 96), (64, 4)])
 def test_cover_keeps_the_middle_and_fills_the_size(hw):
-    covered = cover(quadrants(64, 96), hw)
+    covered = resize_to_cover(quadrants(64, 96), hw)
     assert covered.shape == (*hw, 3)
     corners = covered[0, 0], covered[0, -1], covered[-1, 0], covered[-1, -1]
     expected = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -206,7 +213,7 @@ def test_cover_keeps_the_middle_and_fills_the_size(hw):
 
 
 def test_cover_of_the_same_size_is_the_same():
-    np.testing.assert_array_equal(cover(person(), (240, 320)), person())
+    np.testing.assert_array_equal(resize_to_cover(person(), (240, 320)), person())
 
 
 @given(
@@ -216,7 +223,7 @@ def test_cover_of_the_same_size_is_the_same():
 def test_cover_is_never_the_memory_of_its_background(source, hw):
     """What is composed in place would be seen in the picture, and in the next frame."""
     background = np.zeros((*source, 3), np.uint8)
-    assert not np.shares_memory(cover(background, hw), background)
+    assert not np.shares_memory(resize_to_cover(background, hw), background)
 
 
 @given(
@@ -224,5 +231,5 @@ def test_cover_is_never_the_memory_of_its_background(source, hw):
     st.tuples(st.integers(1, 200), st.integers(1, 200)),
 )
 def test_cover_fills_any_size(source, hw):
-    assert (cover(np.full((*source, 3), 9, np.uint8), hw) == 9).all()
-    assert cover(np.zeros((*source, 3), np.uint8), hw).shape == (*hw, 3)
+    assert (resize_to_cover(np.full((*source, 3), 9, np.uint8), hw) == 9).all()
+    assert resize_to_cover(np.zeros((*source, 3), np.uint8), hw).shape == (*hw, 3)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from silhouette_seg.vision.compose.foreground import foreground
+from silhouette_seg.vision.compose.foreground import estimate_foreground
 from tests.support.images import person
 from tests.unit.vision.masked import photos
 
@@ -37,14 +37,14 @@ def error(colours, own, alpha):
 def test_any_size_keeps_shape_inputs_and_what_is_decided(photo):
     rgb, alpha = photo
     before = rgb.copy(), alpha.copy()
-    clean = foreground(rgb, alpha)
+    clean = estimate_foreground(rgb, alpha)
     assert (clean.shape, clean.dtype) == (rgb.shape, np.uint8)
     decided = ~mixed(alpha)
     np.testing.assert_array_equal(clean[decided], rgb[decided])
     np.testing.assert_array_equal(rgb, before[0])
     np.testing.assert_array_equal(alpha, before[1])
     assert not np.shares_memory(clean, rgb)
-    assert foreground(rgb, alpha, in_place=True) is rgb
+    assert estimate_foreground(rgb, alpha, in_place=True) is rgb
     np.testing.assert_array_equal(rgb, clean)
 
 
@@ -52,7 +52,7 @@ def test_any_size_keeps_shape_inputs_and_what_is_decided(photo):
 @pytest.mark.parametrize("hw", [(1, 1), (1, 700), (700, 1), (240, 320)])
 def test_a_decided_mask_leaves_the_photo(hw, level):
     photo = person(*hw)
-    np.testing.assert_array_equal(foreground(photo, np.full(hw, level, np.uint8)), photo)
+    np.testing.assert_array_equal(estimate_foreground(photo, np.full(hw, level, np.uint8)), photo)
 
 
 @pytest.mark.parametrize("hw", [(240, 320), (720, 960)])
@@ -61,13 +61,13 @@ def test_a_plain_person_loses_the_background(hw, background):
     alpha = soft_disc(hw)
     own = np.broadcast_to(np.array((170, 120, 90), np.uint8), (*hw, 3))
     photo = over(own, alpha, background)
-    assert error(foreground(photo, alpha), own, alpha) < 0.2 * error(photo, own, alpha)
+    assert error(estimate_foreground(photo, alpha), own, alpha) < 0.2 * error(photo, own, alpha)
 
 
 def test_a_portrait_loses_most_of_the_background():
     own, alpha = person(480, 640), soft_disc((480, 640))
     photo = over(own, alpha, (0, 255, 0))
-    assert error(foreground(photo, alpha), own, alpha) < 0.5 * error(photo, own, alpha)
+    assert error(estimate_foreground(photo, alpha), own, alpha) < 0.5 * error(photo, own, alpha)
 
 
 def test_nothing_leaks_onto_another_background():
@@ -75,7 +75,7 @@ def test_nothing_leaks_onto_another_background():
     own, alpha = person(480, 640), soft_disc((480, 640))
     photo, magenta = over(own, alpha, (0, 255, 0)), (255, 0, 255)
     wanted = over(own, alpha, magenta).astype(int)[mixed(alpha)]
-    shown = over(foreground(photo, alpha), alpha, magenta)[mixed(alpha)]
+    shown = over(estimate_foreground(photo, alpha), alpha, magenta)[mixed(alpha)]
     before = over(photo, alpha, magenta)[mixed(alpha)]
     assert np.abs(shown - wanted).mean() < 0.5 * np.abs(before - wanted).mean()
 
@@ -83,21 +83,21 @@ def test_nothing_leaks_onto_another_background():
 def test_a_mask_that_is_nowhere_sure_keeps_the_colours():
     alpha = np.full((90, 120), 128, np.uint8)
     photo = np.full((90, 120, 3), 77, np.uint8)
-    assert np.abs(foreground(photo, alpha).astype(int) - 77).max() <= 1
+    assert np.abs(estimate_foreground(photo, alpha).astype(int) - 77).max() <= 1
 
 
 def test_a_single_faint_pixel_does_not_turn_black():
     alpha = np.zeros((400, 400), np.uint8)
     alpha[200:203, 200:203] = 40
     photo = np.full((400, 400, 3), 200, np.uint8)
-    assert foreground(photo, alpha)[201, 201].min() > 150
+    assert estimate_foreground(photo, alpha)[201, 201].min() > 150
 
 
 def test_tiles_give_what_the_whole_would(monkeypatch):
     photo, alpha = person(611, 907), soft_disc((611, 907))
-    tiled = foreground(photo, alpha)
-    monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE", 10_000)
+    tiled = estimate_foreground(photo, alpha)
+    monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE_PIXELS", 10_000)
     shown = alpha > 0
-    difference = tiled[shown].astype(int) - foreground(photo, alpha)[shown]
+    difference = tiled[shown].astype(int) - estimate_foreground(photo, alpha)[shown]
     # cv2 may round the last bit of a block of another size another way
     assert np.abs(difference).max() <= 2

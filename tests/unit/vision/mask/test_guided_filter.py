@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 from silhouette_seg.vision.mask import guided_filter
-from silhouette_seg.vision.mask.boundary_tiles import Grid, grid, pad, tiles
-from silhouette_seg.vision.mask.guided_filter import guided
+from silhouette_seg.vision.mask.boundary_tiles import Grid, make_grid, pad_cells, tiles_near
+from silhouette_seg.vision.mask.guided_filter import refine_edges
 from tests.support.images import person
 from tests.unit.vision.masked import photos
 
@@ -46,7 +46,7 @@ def error(alpha, truth):
 def test_any_size_keeps_its_shape_and_its_inputs(photo):
     rgb, alpha = photo
     before = rgb.copy(), alpha.copy()
-    refined = guided(rgb, alpha)
+    refined = refine_edges(rgb, alpha)
     assert (refined.shape, refined.dtype) == (alpha.shape, np.uint8)
     np.testing.assert_array_equal(rgb, before[0])
     np.testing.assert_array_equal(alpha, before[1])
@@ -57,27 +57,29 @@ def test_any_size_keeps_its_shape_and_its_inputs(photo):
 @pytest.mark.parametrize("hw", [(1, 1), (1, 700), (700, 1), (240, 320)])
 def test_a_decided_mask_stays(hw, level):
     alpha = np.full(hw, level, np.uint8)
-    np.testing.assert_array_equal(guided(person(*hw), alpha), alpha)
+    np.testing.assert_array_equal(refine_edges(person(*hw), alpha), alpha)
 
 
 @pytest.mark.parametrize("hw", [(240, 320), (600, 900)])
 def test_an_outline_comes_much_closer_to_the_photo(hw):
     truth = disc(hw, radius=hw[0] // 3)
     soft = as_a_model_sees(truth)
-    assert error(guided(scene(truth), soft), truth) < 0.25 * error(soft, truth)
+    assert error(refine_edges(scene(truth), soft), truth) < 0.25 * error(soft, truth)
 
 
 def test_an_outline_that_is_out_of_place_moves_to_the_photo():
     truth = disc()
     late = np.roll(as_a_model_sees(truth, 96), 2, axis=1)
-    assert error(guided(scene(truth), late), truth) < 0.5 * error(late, truth)
+    assert error(refine_edges(scene(truth), late), truth) < 0.5 * error(late, truth)
 
 
 def test_pixels_far_from_the_outline_stay():
     truth = disc()
     soft = as_a_model_sees(truth)
-    refined = guided(person(), soft)
-    uncertain = ((soft >= guided_filter.LEAST) & (soft <= guided_filter.MOST)).astype(np.uint8)
+    refined = refine_edges(person(), soft)
+    uncertain = (
+        (soft >= guided_filter.MIN_UNCERTAIN) & (soft <= guided_filter.MAX_UNCERTAIN)
+    ).astype(np.uint8)
     far = cv2.dilate(uncertain, np.ones((13, 13), np.uint8)) == 0
     assert far.mean() > 0.3
     assert (refined != soft).any()
@@ -90,7 +92,7 @@ def test_where_colours_are_alike_a_thin_limb_stays():
     truth[:, 156:162] = 255
     soft = as_a_model_sees(truth, 160)
     photo = scene(truth, inside=(90, 90, 90), outside=(90, 90, 90))
-    refined = guided(photo, soft)
+    refined = refine_edges(photo, soft)
     assert np.abs(refined.astype(int) - soft).mean() < 0.1 * soft.mean()
     assert (refined[:, 158] > 127).mean() > 0.99
 
@@ -99,26 +101,26 @@ def test_where_colours_are_alike_a_thin_limb_stays():
 def test_tiles_give_what_the_whole_would(hw, monkeypatch):
     truth = disc(hw, radius=min(hw) // 3)
     photo, soft = scene(truth), as_a_model_sees(truth)
-    tiled = guided(photo, soft)
-    monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE", 10_000)
+    tiled = refine_edges(photo, soft)
+    monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE_PIXELS", 10_000)
     # a convolution by blocks may round the last bit of a float another way
-    assert np.abs(tiled.astype(int) - guided(photo, soft)).max() <= 1
+    assert np.abs(tiled.astype(int) - refine_edges(photo, soft)).max() <= 1
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (3, 2000), (600, 900), (517, 513), (250, 250)])
 def test_tiles_cover_a_photo_once(hw):
-    cells = grid(hw, 192)
+    cells = make_grid(hw, 192)
     seen = np.zeros(hw, int)
-    for tile in tiles(cells, np.ones(cells.hw, np.uint8)):
+    for tile in tiles_near(cells, np.ones(cells.size_hw, np.uint8)):
         seen[tile.pixels] += 1
     assert (seen == 1).all()
 
 
 def test_tiles_are_only_where_something_is_wanted():
     cells = Grid((1000, 1000), 4)
-    wanted = np.zeros(cells.hw, np.uint8)
+    wanted = np.zeros(cells.size_hw, np.uint8)
     wanted[100, 200] = 1
-    (tile,) = tiles(cells, wanted)
+    (tile,) = tiles_near(cells, wanted)
     rows, columns = tile.pixels
     assert rows.start <= 400 < rows.stop
     assert columns.start <= 800 < columns.stop
@@ -126,7 +128,7 @@ def test_tiles_are_only_where_something_is_wanted():
 
 def test_a_tile_enlarges_as_the_whole_photo_would():
     cells = Grid((600, 900), 6)
-    values = np.random.default_rng(0).random(cells.hw, np.float32)
+    values = np.random.default_rng(0).random(cells.size_hw, np.float32)
     whole = cv2.resize(values, (900, 600))
-    for tile in tiles(cells, np.ones(cells.hw, np.uint8)):
-        np.testing.assert_allclose(tile.enlarge(pad(values)), whole[tile.pixels], atol=1e-6)
+    for tile in tiles_near(cells, np.ones(cells.size_hw, np.uint8)):
+        np.testing.assert_allclose(tile.upsample(pad_cells(values)), whole[tile.pixels], atol=1e-6)

@@ -6,18 +6,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from silhouette_seg.vision.mask.quality import (
-    EXPECTED,
-    MAX_EXACT_GROWTH,
-    MIN_SHARE,
-    SURE_DECIDED,
-    SURE_SHARE,
+    CALIBRATION,
+    MAX_EXACT_GROW_PIXELS,
+    MIN_PERSON_SHARE,
+    PERSON_CERTAINTY,
+    PERSON_SHARE,
     Box,
     MaskQuality,
+    binarise,
     bounding_box,
     feather,
     grow,
-    harden,
-    quality,
+    measure_quality,
 )
 
 masks = npst.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)))
@@ -31,7 +31,7 @@ def square(height=100, width=120, top=30, left=40, side=20):
 
 @given(masks, st.floats(0, 1))
 def test_harden_keeps_what_reaches_the_threshold(alpha, threshold):
-    hard = harden(alpha, threshold)
+    hard = binarise(alpha, threshold)
     margin = np.abs(alpha / 255 - threshold) > 1e-6
     np.testing.assert_array_equal(hard[margin], np.where(alpha / 255 >= threshold, 255, 0)[margin])
 
@@ -39,10 +39,10 @@ def test_harden_keeps_what_reaches_the_threshold(alpha, threshold):
 def test_harden_includes_the_threshold_itself():
     ramp = np.arange(256, dtype=np.uint8)[None]
     for level in range(256):
-        assert np.count_nonzero(harden(ramp, level / 255)) == 256 - level
+        assert np.count_nonzero(binarise(ramp, level / 255)) == 256 - level
 
 
-@pytest.mark.parametrize("pixels", [1, 3, 10, MAX_EXACT_GROWTH])
+@pytest.mark.parametrize("pixels", [1, 3, 10, MAX_EXACT_GROW_PIXELS])
 def test_grow_moves_each_edge_by_so_many_pixels(pixels):
     grown = grow(square(200, 200, 80, 80, 20), pixels)
     assert bounding_box(grown) == Box(80 - pixels, 80 - pixels, 20 + 2 * pixels, 20 + 2 * pixels)
@@ -115,7 +115,7 @@ def test_bounding_box_is_tight(alpha):
 
 
 def test_quality_of_a_hard_square():
-    measured = quality(square(100, 100, 30, 30, 20))
+    measured = measure_quality(square(100, 100, 30, 30, 20))
     assert measured == MaskQuality(0.04, 1.0, 1, 0, 1.0)
     assert (measured.confidence, measured.foreground) == (1.0, True)
 
@@ -123,30 +123,30 @@ def test_quality_of_a_hard_square():
 def test_quality_counts_islands_and_the_largest_share():
     alpha = square(100, 100, 10, 10, 30)
     alpha[80:90, 80:90] = 200
-    measured = quality(alpha)
+    measured = measure_quality(alpha)
     assert (measured.islands, measured.coverage) == (2, 0.1)
     assert measured.connectivity == pytest.approx(0.9)
 
 
 def test_quality_joins_pixels_that_touch_at_a_corner():
-    assert quality(np.eye(8, dtype=np.uint8) * 255).islands == 1
+    assert measure_quality(np.eye(8, dtype=np.uint8) * 255).islands == 1
 
 
 def test_quality_counts_the_holes_that_the_person_encloses():
     alpha = square(300, 200, 50, 50, 100)
     alpha[60:80, 60:80] = 0
-    assert quality(alpha).holes == 1
+    assert measure_quality(alpha).holes == 1
     alpha[100:110, 100:110] = 127
-    assert quality(alpha).holes == 2
+    assert measure_quality(alpha).holes == 2
     alpha[100:105, 70:71] = 0  # a speck: 5 of 60,000 pixels
-    assert quality(alpha).holes == 2
+    assert measure_quality(alpha).holes == 2
 
 
 def test_quality_takes_nothing_that_is_open_for_a_hole():
     alpha = square(200, 200, 0, 50, 100)
     alpha[0:20, 60:80] = 0  # open to the edge of the picture
     alpha[40:60, 120:150] = 0  # a bay, open to the background
-    assert quality(alpha).holes == 0
+    assert measure_quality(alpha).holes == 0
 
 
 def test_quality_lets_a_hole_leak_through_sides_and_not_through_corners():
@@ -155,9 +155,9 @@ def test_quality_lets_a_hole_leak_through_sides_and_not_through_corners():
     alpha[30:40, 30:40] = 0
     way_out = np.arange(20, 30)
     alpha[way_out, way_out] = 0  # specks, one by one
-    assert quality(alpha).holes == 1
+    assert measure_quality(alpha).holes == 1
     alpha[20:40, 30] = 0
-    assert quality(alpha).holes == 0
+    assert measure_quality(alpha).holes == 0
 
 
 @given(masks)
@@ -166,12 +166,12 @@ def test_quality_counts_holes_as_a_flood_from_outside_would(alpha):
     outside = np.pad((alpha > 127).astype(np.uint8), 1)
     cv2.floodFill(outside, None, (0, 0), 1, flags=4)
     enclosed = cv2.connectedComponents((outside == 0).astype(np.uint8), connectivity=4)[0] - 1
-    assert quality(alpha).holes == enclosed
+    assert measure_quality(alpha).holes == enclosed
 
 
 @pytest.mark.parametrize(("level", "decided"), [(0, 1.0), (127, 0.5 / 127.5)])
 def test_quality_without_a_person(level, decided):
-    measured = quality(np.full((50, 50), level, np.uint8))
+    measured = measure_quality(np.full((50, 50), level, np.uint8))
     assert measured == MaskQuality(0.0, 0.0, 0, 0, pytest.approx(decided))
     assert not measured.foreground
 
@@ -179,18 +179,18 @@ def test_quality_without_a_person(level, decided):
 def test_quality_takes_a_speck_for_noise():
     alpha = np.zeros((192, 192), np.uint8)
     alpha[10:14, 10:14] = 255
-    measured = quality(alpha)
+    measured = measure_quality(alpha)
     assert (measured.islands, measured.foreground) == (1, False)
 
 
 @pytest.mark.parametrize(
     ("share", "decided", "found"),
     [
-        (SURE_SHARE, 0.0, True),
-        (SURE_SHARE * 0.99, SURE_DECIDED, True),
-        (SURE_SHARE * 0.99, SURE_DECIDED * 0.99, False),
-        (MIN_SHARE, SURE_DECIDED, True),
-        (MIN_SHARE * 0.99, 1.0, False),
+        (PERSON_SHARE, 0.0, True),
+        (PERSON_SHARE * 0.99, PERSON_CERTAINTY, True),
+        (PERSON_SHARE * 0.99, PERSON_CERTAINTY * 0.99, False),
+        (MIN_PERSON_SHARE, PERSON_CERTAINTY, True),
+        (MIN_PERSON_SHARE * 0.99, 1.0, False),
         (0.0, 1.0, False),
     ],
 )
@@ -199,20 +199,20 @@ def test_a_small_person_is_believed_when_the_outline_is_decided(share, decided, 
 
 
 def test_the_largest_part_alone_makes_a_person():
-    assert not MaskQuality(2 * MIN_SHARE, 0.4, 3, 0, 1.0).foreground
-    assert MaskQuality(2 * MIN_SHARE, 0.6, 3, 0, 1.0).foreground
+    assert not MaskQuality(2 * MIN_PERSON_SHARE, 0.4, 3, 0, 1.0).foreground
+    assert MaskQuality(2 * MIN_PERSON_SHARE, 0.6, 3, 0, 1.0).foreground
 
 
 def test_quality_believes_a_small_square_unless_it_is_soft():
     small = square(192, 192, 100, 100, 16)
-    assert quality(small).foreground
-    assert quality(feather(small, 2)).foreground
-    assert not quality(feather(small, 16)).foreground
+    assert measure_quality(small).foreground
+    assert measure_quality(feather(small, 2)).foreground
+    assert not measure_quality(feather(small, 16)).foreground
 
 
 def test_quality_is_less_confident_when_the_outline_is_soft():
     hard = square(200, 200, 50, 50, 100)
-    soft, softer = (quality(feather(hard, pixels)).confidence for pixels in (3, 6))
+    soft, softer = (measure_quality(feather(hard, pixels)).confidence for pixels in (3, 6))
     assert 0.5 < softer < soft < 1
 
 
@@ -221,17 +221,17 @@ def test_confidence_is_from_a_half_to_one_and_grows_with_decision(inner, outer):
     """Both sides of the outline count the same."""
     alpha = np.full((20, 20), outer, np.uint8)
     alpha[:, 10:] = inner
-    measured = quality(alpha)
+    measured = measure_quality(alpha)
     decided = (abs(2 * inner - 255) + abs(2 * outer - 255)) / 510
-    assert measured.decided == pytest.approx(decided)
-    expected = EXPECTED[0] + EXPECTED[1] * decided
+    assert measured.boundary_certainty == pytest.approx(decided)
+    expected = CALIBRATION[0] + CALIBRATION[1] * decided
     assert measured.confidence == pytest.approx(min(1, max(0.5, expected)))
 
 
 @given(masks)
 def test_quality_stays_in_range(alpha):
-    measured = quality(alpha)
-    for share in (measured.coverage, measured.connectivity, measured.decided):
+    measured = measure_quality(alpha)
+    for share in (measured.coverage, measured.connectivity, measured.boundary_certainty):
         assert 0 <= share <= 1
     assert 0.5 <= measured.confidence <= 1
     assert measured.islands >= 0
@@ -241,6 +241,6 @@ def test_quality_stays_in_range(alpha):
 def test_quality_counts_as_many_islands_as_there_can_be(side):
     alpha = np.zeros((side, side), np.uint8)
     alpha[::2, ::2] = 255
-    measured = quality(alpha)
+    measured = measure_quality(alpha)
     assert measured.islands == (side // 2) ** 2
     assert measured.connectivity == pytest.approx(1 / measured.islands)
