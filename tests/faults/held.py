@@ -1,5 +1,6 @@
-"""`silhouette` whose models hold every answer from SIGUSR1 to SIGUSR2: `python -m`, for
-`tests.faults.process`.
+"""The `silhouette` command with models that hold back results from SIGUSR1 to SIGUSR2.
+
+`tests.faults.process` runs it as `python -m tests.faults.held`.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ def hold(number: int, frame: FrameType | None) -> None:
 
 
 def release(number: int, frame: FrameType | None) -> None:
-    """A signal is heard in the thread of the loop; the loop has to wake up for what follows."""
+    """Opens the gates from the event loop: a signal handler alone would not wake it up."""
     for engine in fakes.OPENED:
         asyncio.get_running_loop().call_soon_threadsafe(engine.gate.set)
 

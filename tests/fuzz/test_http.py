@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from silhouette_seg.server import http_protocol
-from silhouette_seg.server.http_protocol import MAX_AHEAD, MAX_HEAD_BYTES
+from silhouette_seg.server.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED_REQUESTS
 from tests.fuzz.sound import left_nothing
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
 from tests.support.images import make_jpeg, make_png, quadrants
@@ -43,9 +43,9 @@ def lives_on(server):
 @pytest.fixture
 def hurried(monkeypatch):
     """So that a test need not wait as long as a client may."""
-    monkeypatch.setattr(http_protocol, "HEAD_S", 0.3)
-    monkeypatch.setattr(http_protocol, "KEEP_ALIVE_S", 0.3)
-    monkeypatch.setattr(http_protocol, "TAKEN_EVERY_S", 0.3)
+    monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "KEEP_ALIVE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "READ_CHECK_INTERVAL_S", 0.3)
 
 
 def connect(service: OnSocket) -> socket.socket:
@@ -188,7 +188,7 @@ def test_requests_far_ahead_of_their_answers_are_cut_off(server):
     """Or each byte sent would cost twenty of ours."""
     with closing(connect(server)) as connection:
         try:
-            connection.sendall((GET + b"\r\n") * 100 * MAX_AHEAD)
+            connection.sendall((GET + b"\r\n") * 100 * MAX_PIPELINED_REQUESTS)
         except (ConnectionResetError, BrokenPipeError):
             return
         assert everything(connection).count(ANSWER) <= 100

@@ -34,7 +34,7 @@ from tests.integration.conftest import (
 from tests.integration.leaving import post_and_leave
 from tests.integration.pictures import pixels, refusal
 from tests.integration.test_refusals import BAD_IMAGES
-from tests.support.images import TEXT, bent, make_jpeg, make_png, make_webp, quadrants
+from tests.support.images import TEXT, make_jpeg, make_png, make_webp, mutated, quadrants
 
 PATH = "/v1/segment/batch"
 JPEG = make_jpeg(quadrants())
@@ -543,7 +543,7 @@ async def test_damaged_batch_is_answered_as_it_should_be(settings_with, mutation
     outcomes: collections.Counter[str] = collections.Counter()
     async with in_process(settings_with()) as service:
         for number in range(mutations // 4):
-            answer = await send_pieces(service, bent(form, number))
+            answer = await send_pieces(service, mutated(form, number))
             if answer.status_code != 200:
                 assert answer.status_code in (400, 415), (number, answer.text)
                 outcomes["refused"] += 1

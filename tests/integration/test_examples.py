@@ -111,8 +111,8 @@ def test_curl(block: Block, here, folder):
         assert written.stat().st_size > 100
         if written.suffix == ".png":
             Image.open(written).verify()
-    if block.then is not None and block.then.language == "json":
-        assert same_shape(json.loads(done.stdout), json.loads(block.then.code))
+    if block.following is not None and block.following.language == "json":
+        assert same_shape(json.loads(done.stdout), json.loads(block.following.code))
 
 
 def same_shape(got: object, written: object) -> bool:

@@ -1,4 +1,4 @@
-"""Sixteen callers with photos of 12 MP: each gets a whole picture or a 503, and nothing dies."""
+"""Sixteen users post photos of 12 MP: each gets a complete image or a 503; nothing crashes."""
 
 import asyncio
 import io
@@ -14,52 +14,55 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.memory.group import limited, within
+from tests.memory.cgroup import in_cgroup, memory_cgroup
 from tests.memory.traffic import CAMERA, PATH, camera_photo
 from tests.support.images import make_jpeg, person
 from training.benchmark.server import SERVICE, serving
 from training.benchmark.wire import Connection, get, post
 
 GIB = 2**30
-CALLERS = 16
-EACH = 2
-"""Photos of a caller, one after the other."""
-CUT_OUT = f"{PATH}?output=cutout"
-"""The dearest answer: it needs all colours of the photo, and its file is the largest."""
+USERS = 16
+PHOTOS_PER_USER = 2
+"""Photos that a user posts, one after the other."""
+CUTOUT_PATH = f"{PATH}?output=cutout"
+"""The output that costs the most memory: it needs all colours, and its file is the largest."""
 SLOW = {"request_timeout_s": "120", "read_timeout_s": "120"}
-"""A machine that is busy with something else shall answer all the same."""
+"""Settings that let a busy machine finish each request."""
 
-Limit = Callable[[int], Path]
+MakeCgroup = Callable[[int], Path]
 
 
 @pytest.fixture
-def limit() -> Iterator[Limit]:
-    """Makes a group of processes with so many bytes; raises OSError where that cannot be."""
+def make_cgroup() -> Iterator[MakeCgroup]:
+    """Creates a cgroup with a limit in bytes; raises OSError if that is not possible."""
     with ExitStack() as stack:
-        yield lambda size: stack.enter_context(limited(size))
+        yield lambda size: stack.enter_context(memory_cgroup(size))
 
 
-def test_limit_is_real(limit):
+def test_cgroup_limit_kills_process_over_it(make_cgroup):
     try:
-        group = limit(GIB // 16)
+        cgroup = make_cgroup(GIB // 16)
     except OSError as error:
-        pytest.skip(f"no process can be limited here: {error}")
+        pytest.skip(f"this machine has no cgroup limits: {error}")
     greedy = (sys.executable, "-c", f"bytes(1) + b'x' * {GIB // 8}")
     modest = (sys.executable, "-c", "pass")
-    assert subprocess.run(within(group, modest), check=False).returncode == 0
-    assert subprocess.run(within(group, greedy), check=False).returncode == -signal.SIGKILL
+    assert subprocess.run(in_cgroup(cgroup, modest), check=False).returncode == 0
+    assert subprocess.run(in_cgroup(cgroup, greedy), check=False).returncode == -signal.SIGKILL
 
 
-async def test_crowd_with_large_photos_fits_into_a_gibibyte(repository, limit, told):
-    """Also measured where the kernel cannot be made to hold the server to it."""
+async def test_server_handles_many_large_photos_within_gibibyte(
+    repository, make_cgroup, record_measurement
+):
+    """The peak is measured even where the kernel cannot enforce the limit."""
     try:
-        command, held = within(limit(GIB), SERVICE), "held to 1 GiB"
+        command, limit = in_cgroup(make_cgroup(GIB), SERVICE), "limited to 1 GiB"
     except OSError as error:
-        command, held = SERVICE, f"not held to 1 GiB ({error})"
+        command, limit = SERVICE, f"not limited to 1 GiB ({error})"
     async with serving(repository, workers=2, command=command, **SLOW) as server:
         before = server.rss_mb()
-        statuses = await crowd(server.port)
-        told(f"{before:.1f} MB, then at most {server.peak_mb():.1f} MB, {held}: {dict(statuses)}")
+        statuses = await post_photos(server.port)
+        peak = f"{before:.1f} MB, then at most {server.peak_mb():.1f} MB, {limit}"
+        record_measurement(f"{peak}: {dict(statuses)}")
         assert set(statuses) <= {200, 503}
         assert statuses[200] >= 2
         assert server.peak_mb() * 1e6 < GIB
@@ -69,28 +72,28 @@ async def test_crowd_with_large_photos_fits_into_a_gibibyte(repository, limit, t
             assert status == 200
 
 
-async def crowd(port: int) -> Counter[int]:
-    """How often each status came; all answers are what they claim to be."""
+async def post_photos(port: int) -> Counter[int]:
+    """Runs all users and checks every response. Returns the number of responses by status."""
     statuses: Counter[int] = Counter()
-    request = post(CUT_OUT, make_jpeg(camera_photo()))
+    request = post(CUTOUT_PATH, make_jpeg(camera_photo()))
 
-    async def caller() -> None:
+    async def user() -> None:
         async with Connection(port) as connection:
-            for _ in range(EACH):
+            for _ in range(PHOTOS_PER_USER):
                 status, body = await connection.exchange(request)
                 statuses[status] += 1
-                check(status, body)
+                check_response(status, body)
 
-    async with asyncio.TaskGroup() as callers:
-        for _ in range(CALLERS):
-            callers.create_task(caller())
+    async with asyncio.TaskGroup() as users:
+        for _ in range(USERS):
+            users.create_task(user())
     return statuses
 
 
-def check(status: int, body: bytes) -> None:
+def check_response(status: int, body: bytes) -> None:
     if status != 200:
         assert json.loads(body)["code"] == "overloaded"
         return
-    picture = Image.open(io.BytesIO(body))
-    assert (picture.height, picture.width) == CAMERA
-    picture.verify()  # every byte of it is there
+    image = Image.open(io.BytesIO(body))
+    assert (image.height, image.width) == CAMERA
+    image.verify()  # raises for a truncated file

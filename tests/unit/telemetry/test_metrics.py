@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from silhouette_seg.api.openapi import error_classes
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.telemetry import RequestRecord, Telemetry
-from tests.support.documents import ROOT, blocks, quoted, rows
+from tests.support.documents import ROOT, blocks, code_spans, table_rows
 
 DOCUMENT = ROOT / "docs/metrics.md"
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/silhouette.json").read_text())
@@ -112,8 +112,8 @@ SERIES = labels_of_series()
 
 def documented() -> dict[str, tuple[str, set[str]]]:
     return {
-        quoted(name)[0]: (kind, set(quoted(labels)))
-        for name, kind, labels, _ in rows(DOCUMENT, "metric")
+        code_spans(name)[0]: (kind, set(code_spans(labels)))
+        for name, kind, labels, _ in table_rows(DOCUMENT, "metric")
     }
 
 
@@ -124,7 +124,7 @@ def test_every_metric_is_in_the_document_as_it_is():
 
 
 def test_every_alert_is_in_the_document():
-    assert [quoted(name)[0] for name, _, _ in rows(DOCUMENT, "alert")] == [
+    assert [code_spans(name)[0] for name, _, _ in table_rows(DOCUMENT, "alert")] == [
         rule["alert"] for rule in ALERTS
     ]
 
