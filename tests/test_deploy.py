@@ -17,6 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from silhouette_seg.assembly import MAX_BODIES_IN_MEMORY
 from silhouette_seg.engine.base import is_degraded
 from silhouette_seg.engine.triton import provider_of_config
 from silhouette_seg.server.server import CLOSE_TIMEOUT_S
@@ -354,6 +355,24 @@ def test_pod_grace_period_exceeds_the_drain(name, drain_s):
     [container] = pod_spec(name)["containers"]
     sleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod_spec(name)["terminationGracePeriodSeconds"] > sleep_s + drain_s
+
+
+def test_gateway_pod_has_memory_for_the_largest_photo():
+    """The figures are those of docs/settings.md for a WebP in colour, plus all request bodies."""
+    [container] = pod_spec("gateway")["containers"]
+    limit = container["resources"]["limits"]["memory"]
+    settings = Settings.model_fields
+    idle, bytes_per_pixel = 250 * 10**6, 38
+    photo = bytes_per_pixel * settings["max_pixels"].default
+    bodies = MAX_BODIES_IN_MEMORY * settings["max_body_bytes"].default
+    assert limit.endswith("Gi")
+    assert idle + photo + bodies < int(limit.removesuffix("Gi")) * 2**30
+
+
+def test_memory_alert_is_below_pod_limit():
+    [container] = pod_spec("gateway")["containers"]
+    gibibytes = container["resources"]["limits"]["memory"].removesuffix("Gi")
+    assert f"> 0.9 * {gibibytes} * 2 ^ 30" in (DEPLOY / "prometheus/alerts.yml").read_text()
 
 
 @pytest.mark.parametrize("name", ["gateway", "triton"])

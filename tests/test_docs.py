@@ -13,7 +13,7 @@ from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, PREFIX, Settings
 from silhouette_seg.spec import load_spec
-from silhouette_seg.streaming.protocol import Close
+from silhouette_seg.streaming.protocol import CloseCode
 from silhouette_seg.telemetry import Telemetry
 from tests.support.documents import (
     DOCUMENTS,
@@ -98,7 +98,7 @@ def test_stream_option_table_lists_every_option():
 
 
 def test_close_code_table_lists_every_code():
-    assert [int(code) for code, _ in table_rows(STREAMING, "close code")] == sorted(Close)
+    assert [int(code) for code, _ in table_rows(STREAMING, "close code")] == sorted(CloseCode)
 
 
 def test_header_table_matches_openapi():

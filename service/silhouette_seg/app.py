@@ -24,7 +24,7 @@ from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddle
 from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import routes as removebg
-from silhouette_seg.assembly import build_gateway, version
+from silhouette_seg.assembly import create_gateway, version
 from silhouette_seg.lifecycle import lifespan
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import Telemetry, open_tracing
@@ -33,10 +33,10 @@ from silhouette_seg.telemetry import Telemetry, open_tracing
 def create_app(settings: Settings) -> FastAPI:
     """Loads the models and builds the application, with its gateway in `app.state.gateway`.
 
-    Raises the errors of `build_gateway`. The application closes its gateway when it stops.
+    Raises the errors of `create_gateway`. The application closes its gateway when it stops.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
-    gateway = build_gateway(settings, telemetry)
+    gateway = create_gateway(settings, telemetry)
     telemetry.set_version(version())
     telemetry.track_ready(lambda: gateway.is_healthy and not gateway.streams.draining.is_set())
     app = FastAPI(

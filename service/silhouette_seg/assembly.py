@@ -24,10 +24,9 @@ from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.settings import Settings
 from silhouette_seg.spec import ModelSpec
-from silhouette_seg.streaming.image_frame import FRAME_PIXELS
-from silhouette_seg.streaming.webrtc.config import Terms as WebRTCTerms
-from silhouette_seg.streaming.webrtc.config import read_ice_server
-from silhouette_seg.streaming.webrtc.registry import Peers
+from silhouette_seg.streaming.image_frame import MAX_FRAME_PIXELS
+from silhouette_seg.streaming.webrtc.config import WebRTCConfig, parse_ice_server
+from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
@@ -73,7 +72,7 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
     """
     threads = settings.workers or available_cpus()
     pool = ThreadPool(threads)
-    remote = build_remote(settings, threads) if settings.engine in INFERENCE_SERVERS else None
+    remote = create_remote(settings, threads) if settings.engine in INFERENCE_SERVERS else None
     checked: list[HealthCheckedEngine] = []
 
     def load(spec: ModelSpec) -> Engine:
@@ -94,7 +93,7 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
     return LoadedModels(registry, pool, threads, remote, tuple(checked))
 
 
-def build_remote(settings: Settings, workers: int) -> InferenceServer:
+def create_remote(settings: Settings, workers: int) -> InferenceServer:
     """Creates the client of the inference server, which forms the batches itself."""
     assert settings.triton_url is not None  # Settings requires it with this engine
     config = TritonConfig(
@@ -108,7 +107,7 @@ def build_remote(settings: Settings, workers: int) -> InferenceServer:
     return open_inference_server(settings.engine, config)
 
 
-def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
+def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     """Builds the running service from its settings.
 
     Raises the errors of `load_registry`, and ValueError for a malformed ICE server.
@@ -116,7 +115,7 @@ def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     models = load_models(settings, telemetry)
     requests = RequestLimiter(max_requests=MAX_REQUESTS)
     telemetry.requests_in_flight.set_function(lambda: requests.count)
-    photo_queue = build_photo_queue(settings, models.threads)
+    photo_queue = create_photo_queue(settings, models.threads)
     telemetry.line.watch(photo_queue)
     max_streams = settings.max_streams_for(models.threads)
     streams = StreamLimiter(
@@ -133,11 +132,11 @@ def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
         registry=models.registry,
         remote=models.remote,
         engines=models.engines,
-        workers=models.pool,
-        stream_workers=ThreadPool(models.threads),
+        photo_pool=models.pool,
+        stream_pool=ThreadPool(models.threads),
         requests=requests,
         streams=streams,
-        webrtc=Peers(webrtc_terms(settings), streams, telemetry),
+        webrtc=PeerRegistry(webrtc_config(settings), streams, telemetry),
         photo_queue=photo_queue,
         body_memory=BodyMemoryBudget(MAX_BODIES_IN_MEMORY * settings.max_body_bytes),
         telemetry=telemetry,
@@ -152,12 +151,12 @@ def build_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
             max_duration_s=settings.stream_max_s,
             frame_timeout_s=settings.request_timeout_s,
         ),
-        frame_limits=replace(image_limits, pixels=min(settings.max_pixels, FRAME_PIXELS)),
+        frame_limits=replace(image_limits, pixels=min(settings.max_pixels, MAX_FRAME_PIXELS)),
         allowed_origins=settings.cors_origins,
     )
 
 
-def build_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
+def create_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
     """Creates the queue of photos. Frames of streams do not pass through it."""
     return PhotoQueue(
         max_running=settings.photos_at_once_for(workers),
@@ -182,18 +181,18 @@ def batch_limits(settings: Settings, workers: int) -> BatchLimits:
     )
 
 
-def webrtc_terms(settings: Settings) -> WebRTCTerms:
+def webrtc_config(settings: Settings) -> WebRTCConfig:
     """Returns the configuration of WebRTC streams. Raises ValueError for a malformed ICE server."""
-    return WebRTCTerms(
+    return WebRTCConfig(
         hosts=settings.webrtc_hosts,
         ice_servers=tuple(
-            read_ice_server(url.get_secret_value()) for url in settings.webrtc_ice_servers
+            parse_ice_server(url.get_secret_value()) for url in settings.webrtc_ice_servers
         ),
         connect_s=settings.webrtc_connect_s,
         idle_s=settings.webrtc_idle_s,
         frame_s=settings.request_timeout_s,
         max_s=settings.stream_max_s,
-        frame_pixels=min(settings.max_pixels, FRAME_PIXELS),
+        max_frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
         low_latency=settings.webrtc_low_latency,
     )
 

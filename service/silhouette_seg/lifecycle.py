@@ -43,8 +43,8 @@ async def lifespan(
     """
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, gateway.telemetry.tracing.close)
-        stack.callback(gateway.workers.close)
-        stack.callback(gateway.stream_workers.close)
+        stack.callback(gateway.photo_pool.close)
+        stack.callback(gateway.stream_pool.close)
         stack.push_async_callback(drain, gateway, drain_timeout_s)
         if gateway.remote is not None:
             await _check_remote(gateway.remote)

@@ -83,13 +83,13 @@ class Settings(BaseSettings):
     Unset is 1 + `max_batch` for each worker. With the engine `triton` it is `queue_size`.
     """
 
-    max_body_bytes: PositiveInt = 20 * 2**20
+    max_body_bytes: PositiveInt = 32 * 2**20
     """Largest image, in bytes."""
     max_batch_images: PositiveInt = 32
     """Largest number of images in one request to `POST /v1/segment/batch`."""
     max_batch_body_bytes: PositiveInt = 64 * 2**20
     """Largest body of a request to `POST /v1/segment/batch`, in bytes."""
-    max_pixels: PositiveInt = 50_000_000
+    max_pixels: PositiveInt = 64_000_000
     """Largest image, in pixels. The service reads the size from the header, before decoding."""
     max_side: PositiveInt = 16_384
     """Largest side of an image, in pixels."""

@@ -14,7 +14,7 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.engine.health import FAILURE_THRESHOLD
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.server import server
-from silhouette_seg.streaming.protocol import Kind, unpack
+from silhouette_seg.streaming.protocol import MessageKind, unpack
 from tests.faults.metrics import Metrics
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process, on_socket, until
 from tests.integration.pictures import refusal
@@ -173,7 +173,7 @@ async def test_a_peer_that_does_not_read_holds_up_nobody_else(settings_with, mon
                 for seq in range(10):
                     await reader.send(frame(seq, make_png(np.zeros((48, 64, 3), np.uint8))))
                     header, _ = unpack(await reader.recv())
-                    assert (header.kind, header.seq) == (Kind.RESULT, seq)
+                    assert (header.kind, header.seq) == (MessageKind.RESULT, seq)
                 await asyncio.to_thread(service.wait, lambda: service.gateway.streams.count == 1)
                 async with httpx.AsyncClient(
                     base_url=service.url, timeout=PATIENCE_S, verify=False

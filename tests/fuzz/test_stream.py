@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
-from silhouette_seg.streaming.protocol import MAX_MEMBERS, Close, Kind, unpack
+from silhouette_seg.streaming.protocol import MAX_JSON_VALUES, CloseCode, MessageKind, unpack
 from tests.integration.conftest import on_socket
 from tests.integration.stream_peer import JPEG, Closed, config, connected, frame
 from tests.integration.test_stream_sockets import (
@@ -77,7 +77,7 @@ headers = st.builds(
 conversations = st.lists(
     st.one_of(frames, frames, configs, texts, headers, st.binary(max_size=40)), max_size=12
 )
-BOMB = json.dumps({"type": "config", "model": [{}] * 10 * MAX_MEMBERS})
+BOMB = json.dumps({"type": "config", "model": [{}] * 10 * MAX_JSON_VALUES})
 DEEP = '{"type":"config","model":' + "[" * 100_000 + "]" * 100_000 + "}"
 LONG = '{"type":"config","grow":' + "1" * 100_000 + "}"
 NAN = '{"type":"config","smoothing":NaN,"feather":Infinity,"grow":1e999}'
@@ -109,7 +109,7 @@ async def talk(service, first: bytes | str, sent: Sent) -> None:
         for each in (first, *sent, json.dumps({"type": "nobody knows"})):
             peer.send(each)
         asked = sum(_is_frame(each) for each in sent)
-        answered: Counter[Kind] = Counter()
+        answered: Counter[MessageKind] = Counter()
         try:
             while True:
                 got = await peer.receive()
@@ -127,9 +127,9 @@ async def talk(service, first: bytes | str, sent: Sent) -> None:
             end = None
     if end is None:
         assert answered.total() == asked
-        assert Kind.FRAME not in answered
+        assert MessageKind.FRAME not in answered
     else:
-        assert end.code in set(Close) - {Close.INTERNAL}, end
+        assert end.code in set(CloseCode) - {CloseCode.INTERNAL}, end
         assert len(end.reason.encode()) <= 123
 
 
@@ -153,7 +153,7 @@ def test_text_that_would_cost_much_ends_the_stream(inside, sent):
             except Closed as closed:
                 return closed
 
-    assert inside.run(run()).code == Close.WRONG_TYPE
+    assert inside.run(run()).code == CloseCode.WRONG_TYPE
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from typing import Any
 
 from silhouette_seg.streaming.protocol import (
     SUBPROTOCOL,
-    Header,
-    Kind,
-    Result,
+    MessageHeader,
+    MessageKind,
+    ResultHeader,
     pack,
+    text_message,
     unpack,
     unpack_result,
-    write_text,
 )
 from tests.integration.conftest import PATIENCE_S
 from tests.support.images import make_jpeg, quadrants
@@ -24,23 +24,23 @@ JPEG = make_jpeg(quadrants())
 
 
 def config(**options: object) -> str:
-    return write_text("config", options)
+    return text_message("config", options)
 
 
 def frame(seq: int = 0, picture: bytes = JPEG, *, timestamp: int = 0) -> bytes:
-    return pack(Header(Kind.FRAME, seq, timestamp), picture)
+    return pack(MessageHeader(MessageKind.FRAME, seq, timestamp), picture)
 
 
-def result_of(message: bytes) -> tuple[Header, Result, bytes]:
+def result_of(message: bytes) -> tuple[MessageHeader, ResultHeader, bytes]:
     header, body = unpack(message)
-    assert header.kind is Kind.RESULT, bytes(body)
+    assert header.kind is MessageKind.RESULT, bytes(body)
     told, picture = unpack_result(body)
     return header, told, bytes(picture)
 
 
-def error_of(message: bytes) -> tuple[Header, dict[str, Any]]:
+def error_of(message: bytes) -> tuple[MessageHeader, dict[str, Any]]:
     header, body = unpack(message)
-    assert header.kind is Kind.ERROR
+    assert header.kind is MessageKind.ERROR
     return header, json.loads(bytes(body))
 
 

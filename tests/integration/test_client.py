@@ -88,7 +88,7 @@ async def test_streams_that_are_refused(client):
     with pytest.raises(StreamClosed) as closed:
         async with client.stream(output="nothing"):
             raise AssertionError("it never opened")
-    assert closed.value.code == protocol.Close.BAD_CONFIG
+    assert closed.value.code == protocol.CloseCode.BAD_CONFIG
     assert "output" in closed.value.reason
 
     async with client.stream(), client.stream():

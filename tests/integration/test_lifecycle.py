@@ -147,7 +147,7 @@ async def test_stream_frames_bypass_the_photo_queue(held, gated):
     frame = decode(JPEG, read_header(JPEG))
     PRIORITY.set(Priority.LIVE)
     result = asyncio.create_task(
-        held.gateway.registry.get().with_pool(held.gateway.stream_workers).segment(frame)
+        held.gateway.registry.get().with_pool(held.gateway.stream_pool).segment(frame)
     )
     await until(lambda: queue_depth(held) == 1)
     gated[0].gate.set()

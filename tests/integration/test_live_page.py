@@ -25,7 +25,7 @@ from silhouette_seg.settings import Settings
 from silhouette_seg.streaming import protocol
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.visit import FLAGS, Visit
-from tests.support.images import make
+from tests.support.images import make, quadrants
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -239,6 +239,27 @@ def test_camera_comes_back_before_what_is_asked_for(transport, visit_to, running
     live.off()
 
 
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_live_tab_after_a_photo_shows_its_stage(viewport, visit_to, running):
+    live = visit_to(running, viewport=viewport)
+    empty = live.page.locator("#live-stage").bounding_box()
+    live.page.get_by_role("tab", name="Photo").click()
+    live.visit.choose(make("PNG", quadrants()))
+    live.visit.finished()
+    live.page.get_by_role("tab", name="Live").click()
+
+    assert live.page.get_by_role("button", name="Start the camera").is_visible()
+    assert live.page.locator("#live-stage").bounding_box() == empty
+    live.start()
+    live.live()
+    live.page.get_by_role("button", name="Stop").click()
+    live.off()
+    live.page.get_by_role("tab", name="Photo").click()
+
+    assert live.page.is_visible("#frame")
+    assert not live.page.locator("#stage .drop").is_visible()
+
+
 def test_figures_count_frames_and_times(visit_to, running):
     live = visit_to(running)
     live.start()
@@ -338,10 +359,10 @@ def test_full_server_is_tried_again_on_request(visit_to, live_settings):
         live = visit_to(running)
         url = running.url.replace("http", "ws") + "/v1/stream"
         with connect(url, subprotocols=[protocol.SUBPROTOCOL], proxy=None) as other:
-            other.send(protocol.write_text("config", {}))
+            other.send(protocol.text_message("config", {}))
             assert json.loads(other.recv())["type"] == "ready"
             live.start()
-            assert "The server is full" in live.alert()
+            assert "The server is at capacity" in live.alert()
         running.wait(live.no_streams)
         live.page.get_by_role("button", name="Try again").click()
         live.live()
@@ -406,17 +427,18 @@ def test_phone_shows_everything_without_scrolling_sideways(scheme, visit_to, run
 
 def test_wire_of_the_page_is_that_of_the_server(visit_to, running):
     live = visit_to(running)
-    header = protocol.Header(
-        protocol.Kind.RESULT, 2**32 - 1, 123_456_789, protocol.Flags.FOREGROUND
+    header = protocol.MessageHeader(
+        protocol.MessageKind.RESULT, 2**32 - 1, 123_456_789, protocol.MessageFlags.FOREGROUND
     )
-    message = protocol.pack_result(header, protocol.Result(640, 480, 7, 12_500), b"jpeg")
+    message = protocol.pack_result(header, protocol.ResultHeader(640, 480, 7, 12_500), b"jpeg")
     seen = live.page.evaluate(
         """async bytes => {
-          const { frameHeader, readMessage, readResult } = await import('/web/wire.js');
-          const { body, ...header } = readMessage(new Uint8Array(bytes).buffer);
-          const { picture, ...result } = readResult(body);
-          const sent = [...new Uint8Array(frameHeader(4_000_000_000, 1234.5678))];
-          return { header, result, picture: [...new Uint8Array(picture)], sent };
+          const { packFrameHeader, unpackMessage, unpackResult } =
+            await import('/web/api/protocol.js');
+          const { body, ...header } = unpackMessage(new Uint8Array(bytes).buffer);
+          const { image, ...result } = unpackResult(body);
+          const sent = [...new Uint8Array(packFrameHeader(4_000_000_000, 1234.5678))];
+          return { header, result, image: [...new Uint8Array(image)], sent };
         }""",
         list(message),
     )
@@ -424,8 +446,8 @@ def test_wire_of_the_page_is_that_of_the_server(visit_to, running):
 
     assert seen["header"] == {"kind": 2, "flags": 1, "seq": 2**32 - 1, "sentMs": 123_456.789}
     assert seen["result"] == {"width": 640, "height": 480, "skipped": 7, "serverMs": 12.5}
-    assert bytes(seen["picture"]) == b"jpeg"
-    assert sent == protocol.Header(protocol.Kind.FRAME, 4_000_000_000, 1_234_568)
+    assert bytes(seen["image"]) == b"jpeg"
+    assert sent == protocol.MessageHeader(protocol.MessageKind.FRAME, 4_000_000_000, 1_234_568)
     assert not rest
 
 
@@ -437,7 +459,7 @@ def test_percentile_is_of_the_nearest_rank(values, share, expected, visit_to, ru
     live = visit_to(running)
     seen = live.page.evaluate(
         """async ([values, share]) =>
-          (await import('/web/figures.js')).percentile(values, share)""",
+          (await import('/web/live/live-stats.js')).percentile(values, share)""",
         [values, share],
     )
     assert seen == expected

@@ -116,7 +116,7 @@ def visit(visit_to, server_url) -> Visit:
 
 
 def test_cutout_of_the_astronaut_has_the_alpha_of_the_model(visit):
-    visit.page.get_by_label("Edges from the photo").uncheck()
+    visit.page.get_by_label("Refine edges").uncheck()
     visit.page.get_by_label("Remove colour spill").uncheck()
     visit.choose(make("PNG", astronaut()), "astronaut.png")
     visit.finished()
@@ -202,7 +202,7 @@ def test_defaults_are_left_out_of_the_request(visit):
     assert visit.sent() == {"output": "cutout"}
     visit.page.get_by_text("Placement", exact=True).click()
     visit.slide("Size", 60)
-    visit.change(lambda: visit.page.get_by_label("Edges from the photo").uncheck())
+    visit.change(lambda: visit.page.get_by_label("Refine edges").uncheck())
     visit.change(lambda: visit.page.get_by_role("button", name="Reset options").click())
     assert visit.sent() == {"output": "cutout"}
     assert visit.page.inner_text("#placement-state") == "As in the photo"
@@ -228,7 +228,7 @@ def test_edges_are_those_of_the_photo_unless_switched_off(visit):
     visit.choose(make("PNG", standing()))
     visit.finished()
     refined = visit.result()[..., 3]
-    visit.change(lambda: visit.page.get_by_label("Edges from the photo").uncheck())
+    visit.change(lambda: visit.page.get_by_label("Refine edges").uncheck())
 
     assert visit.sent() == {"output": "cutout", "refine": "none"}
     coarse = visit.result()[..., 3]
@@ -295,7 +295,7 @@ def test_person_can_be_scaled_and_mirrored_in_place(visit):
     assert middle(half) == pytest.approx(middle(whole), abs=3)
     assert lower_edge(half) == pytest.approx(lower_edge(whole), abs=3)
     assert half[230, 90, 2] < 50
-    visit.change(lambda: visit.page.get_by_label("Mirrored").check())
+    visit.change(lambda: visit.page.get_by_label("Mirror").check())
     assert visit.sent()["layout"] == "scale:0.5,flip:true"
     assert visit.result()[230, 90, 2] > 200
     assert visit.page.inner_text("#placement-state") == "50\u00a0%, mirrored"
@@ -307,7 +307,7 @@ def test_copies_stand_side_by_side(visit):
     visit.page.get_by_text("Placement", exact=True).click()
     visit.slide("Size", 40)
     visit.slide("Copies", 3)
-    visit.slide("Apart", 30)
+    visit.slide("Spacing", 30)
 
     layout = "x:0.2,scale:0.4;x:0.5,scale:0.4;x:0.8,scale:0.4"
     assert visit.sent() == {"output": "cutout", "layout": layout}
@@ -332,7 +332,7 @@ def test_crop_and_placement_switch_each_other_off(visit):
     visit.change(crop.check)
 
     assert not visit.page.get_by_role("slider", name="Size").is_visible()
-    assert visit.page.get_by_text("Needs a photo that is neither cropped").is_visible()
+    assert visit.page.locator("#placement-note").is_visible()
     assert visit.sent() == {"output": "cutout", "crop": "true"}
 
 
@@ -529,7 +529,7 @@ def test_open_server_is_never_asked_for_a_key(visit):
 
 def test_server_timing_is_read_as_the_header_allows_it(visit):
     parsed = visit.page.evaluate(
-        "async header => (await import('/web/timings.js')).parseServerTiming(header)",
+        "async header => (await import('/web/photo/timings.js')).parseServerTiming(header)",
         'decode;dur=1.5, cache;desc="hit", infer;desc=x;dur=12, total;dur=99, odd;dur=?',
     )
     assert parsed == [{"name": "decode", "ms": 1.5}, {"name": "infer", "ms": 12}]

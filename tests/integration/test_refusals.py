@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES
 from tests.integration.conftest import in_process
@@ -100,7 +101,25 @@ async def test_sixteen_bit_png_is_taken(settings_with, channels):
 
 async def test_limits_are_told(service):
     pixels = refusal(await service.segment(make_bomb(16_000, 16_000)), 422, "too_many_pixels")
-    assert (pixels["limit"], pixels["actual"]) == (50_000_000, 256_000_000)
+    assert (pixels["limit"], pixels["actual"]) == (64_000_000, 256_000_000)
+
+
+async def test_photo_of_a_phone_with_50_megapixels_is_taken(service):
+    photo = make_jpeg(Image.new("RGB", (8160, 6144), (200, 30, 30)))
+    assert picture(await service.segment(photo)).shape == (6144, 8160)
+
+
+async def test_photo_just_over_the_pixel_limit_is_refused(service):
+    over = make_jpeg(Image.new("L", (8000, 8001)))
+    document = refusal(await service.segment(over), 422, "too_many_pixels")
+    assert (document["limit"], document["actual"]) == (64_000_000, 64_008_000)
+
+
+async def test_body_just_over_the_default_limit_is_refused(service):
+    whole = JPEG + bytes(32 * 2**20 - len(JPEG))
+    picture(await service.segment(whole))
+    document = refusal(await service.segment(whole + b"\0"), 413, "body_too_large")
+    assert document["limit"] == 33_554_432
 
 
 async def test_empty_body(service):

@@ -13,7 +13,14 @@ import pytest
 from silhouette_seg.errors import EngineFailed
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, pixels, refusal
-from tests.support.images import make_jpeg, make_png, make_webp, person, quadrants
+from tests.support.images import (
+    make_jpeg,
+    make_motion_photo,
+    make_png,
+    make_webp,
+    person,
+    quadrants,
+)
 
 HEIGHT, WIDTH = 96, 128
 RED, GREEN, BLUE, WHITE = (24, 32), (24, 96), (72, 32), (72, 96)
@@ -66,6 +73,16 @@ async def test_answer_is_upright(service, orientation):
 
     expected = (HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT)
     assert picture(answer).shape == expected
+
+
+async def test_motion_photo_is_answered_like_its_still(service):
+    photo = make_motion_photo()
+    still = photo[: photo.index(b"\xff\xd9") + 2]
+
+    answer = await service.segment(photo)
+
+    assert picture(answer).shape == (HEIGHT, WIDTH)
+    assert answer.content == (await service.segment(still)).content
 
 
 async def test_headers_describe_the_answer(service, left_is_person):

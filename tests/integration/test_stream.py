@@ -11,16 +11,16 @@ from silhouette_seg.admission import stream_limit
 from silhouette_seg.api import stream
 from silhouette_seg.errors import EngineFailed, Overloaded
 from silhouette_seg.streaming.protocol import (
-    CREDITS,
-    Close,
-    Flags,
-    Header,
-    Kind,
+    FRAME_CREDITS,
+    CloseCode,
+    MessageFlags,
+    MessageHeader,
+    MessageKind,
     pack,
+    text_message,
     unpack,
-    write_text,
 )
-from silhouette_seg.streaming.websocket import BAD_FRAMES
+from silhouette_seg.streaming.websocket import MAX_BAD_FRAMES
 from tests.integration.conftest import in_process, until
 from tests.integration.pictures import pixels
 from tests.integration.stream_peer import (
@@ -87,7 +87,7 @@ class TestSaid:
         }
         assert ready == {
             "type": "ready",
-            "credits": CREDITS,
+            "credits": FRAME_CREDITS,
             "max_bytes": 100_000,
             "idle_s": 7,
             "max_s": 70,
@@ -98,18 +98,20 @@ class TestSaid:
         async with streaming(service.app, format="png") as peer:
             peer.send(frame(2**32 - 1, timestamp=2**64 - 1))
             header, told, picture = result_of(await peer.receive())
-        assert header == Header(Kind.RESULT, 2**32 - 1, 2**64 - 1, Flags.FOREGROUND)
+        assert header == MessageHeader(
+            MessageKind.RESULT, 2**32 - 1, 2**64 - 1, MessageFlags.FOREGROUND
+        )
         mask = pixels(picture)
         assert mask.shape == (told.height, told.width) == (64, 96)
         assert mask[16, 20] > 200  # red, which is what the model takes for a person
         assert mask[16, 80] < 50
-        assert told.dropped == 0
+        assert told.skipped == 0
         assert told.server_us > 0
 
     async def test_without_a_person_there_is_no_flag(self, service):
         async with streaming(service.app) as peer:
             peer.send(frame(1, make_jpeg(person() // 255)))
-            assert result_of(await peer.receive())[0].flags is Flags.NONE
+            assert result_of(await peer.receive())[0].flags is MessageFlags.NONE
 
     @pytest.mark.parametrize("make", [make_jpeg, make_webp])
     async def test_frames_may_be_of_any_type_we_take(self, service, make):
@@ -153,7 +155,7 @@ class TestSaid:
             (config(model="nope"), "unknown_model"),
             (config(output="cutout", format="jpeg"), "not_acceptable"),
             (config(output="composite", background_image="AAAA"), "unsupported_image_type"),
-            (write_text("nope", {}), "bad_request"),
+            (text_message("nope", {}), "bad_request"),
         ],
     )
     async def test_a_later_message_that_cannot_hold_changes_nothing(self, service, message, code):
@@ -193,12 +195,12 @@ class TestAnswers:
                 peer.send(frame(seq, timestamp=70 + seq))
             skipped = [await peer.receive() for _ in range(3)]
             assert [unpack(message) for message in skipped] == [
-                (Header(Kind.SKIPPED, seq, 70 + seq), b"") for seq in (1, 2, 3)
+                (MessageHeader(MessageKind.SKIPPED, seq, 70 + seq), b"") for seq in (1, 2, 3)
             ]
             engine.gate.set()
             results = [result_of(await peer.receive()) for _ in range(2)]
             assert [header.seq for header, _, _ in results] == [0, 4]
-            assert results[1][1].dropped == 3
+            assert results[1][1].skipped == 3
 
     @pytest.mark.parametrize(
         ("picture", "code"),
@@ -261,7 +263,7 @@ class TestAnswers:
             reds = []
             for seq in range(4):
                 if seq == 3:
-                    peer.send(write_text("reset", {}))
+                    peer.send(text_message("reset", {}))
                 peer.send(frame(seq, make_jpeg(quadrants())))
                 reds.append(int(pixels(result_of(await peer.receive())[2])[16, 20]))
         # The model's alpha is red xor the prior, which is some part of the mask before.
@@ -280,7 +282,7 @@ class TestAnswers:
             peer.send(frame(0))
             await engine.wait_for_batches(before + 1)
             peer.send(frame(1))
-            peer.send(write_text("reset", {}))
+            peer.send(text_message("reset", {}))
             peer.send(config())
             assert (await peer.receive())["type"] == "ready"
             engine.gate.set()
@@ -294,18 +296,18 @@ class TestFirstMessage:
     @pytest.mark.parametrize(
         ("message", "code"),
         [
-            (frame(), Close.BAD_CONFIG),
-            (b"", Close.BAD_CONFIG),
-            ("no json", Close.WRONG_TYPE),
-            ("[]", Close.WRONG_TYPE),
-            ('{"output": "mask"}', Close.WRONG_TYPE),
-            (write_text("reset", {}), Close.BAD_CONFIG),
-            (config(output="nope"), Close.BAD_CONFIG),
-            (config(nope=1), Close.BAD_CONFIG),
-            (config(model="nope"), Close.BAD_CONFIG),
-            (config(output="cutout", format="jpeg"), Close.BAD_CONFIG),
-            (config(output="composite", background_image="AAAA"), Close.BAD_CONFIG),
-            (config(key=7), Close.BAD_CONFIG),
+            (frame(), CloseCode.BAD_CONFIG),
+            (b"", CloseCode.BAD_CONFIG),
+            ("no json", CloseCode.WRONG_TYPE),
+            ("[]", CloseCode.WRONG_TYPE),
+            ('{"output": "mask"}', CloseCode.WRONG_TYPE),
+            (text_message("reset", {}), CloseCode.BAD_CONFIG),
+            (config(output="nope"), CloseCode.BAD_CONFIG),
+            (config(nope=1), CloseCode.BAD_CONFIG),
+            (config(model="nope"), CloseCode.BAD_CONFIG),
+            (config(output="cutout", format="jpeg"), CloseCode.BAD_CONFIG),
+            (config(output="composite", background_image="AAAA"), CloseCode.BAD_CONFIG),
+            (config(key=7), CloseCode.BAD_CONFIG),
         ],
     )
     async def test_what_is_no_config_ends_it(self, service, message, code):
@@ -319,7 +321,7 @@ class TestFirstMessage:
     async def test_none_in_time(self, service, monkeypatch):
         monkeypatch.setattr(stream, "CONFIG_TIMEOUT_S", 0.02)
         async with connected(service.app) as peer:
-            assert (await peer.end()).code == Close.CONFIG_TIMEOUT
+            assert (await peer.end()).code == CloseCode.CONFIG_TIMEOUT
 
     async def test_one_that_leaves_at_once(self, service):
         async with connected(service.app):
@@ -327,7 +329,7 @@ class TestFirstMessage:
 
     @pytest.mark.parametrize(
         ("subprotocols", "code"),
-        [((), Close.POLICY), (("silhouette.v2", "mqtt"), Close.POLICY)],
+        [((), CloseCode.POLICY), (("silhouette.v2", "mqtt"), CloseCode.POLICY)],
     )
     async def test_another_subprotocol(self, service, subprotocols, code):
         async with connected(service.app, subprotocols=subprotocols) as peer:
@@ -366,7 +368,7 @@ class TestFirstMessage:
                 peer.send(config())
                 assert (await peer.receive())["type"] == "ready"
             else:
-                assert (await peer.end()).code == Close.POLICY
+                assert (await peer.end()).code == CloseCode.POLICY
 
     @pytest.mark.parametrize(
         ("key", "headers", "fine"),
@@ -393,7 +395,7 @@ class TestFirstMessage:
             if fine:
                 assert (await peer.receive())["type"] == "ready"
             else:
-                assert (await peer.end()).code == Close.UNAUTHORIZED
+                assert (await peer.end()).code == CloseCode.UNAUTHORIZED
 
     async def test_a_config_is_not_read_before_the_key_is(self, settings_with, gated):
         async with (
@@ -401,7 +403,7 @@ class TestFirstMessage:
             connected(service.app) as peer,
         ):
             peer.send(config(model="nope", background_image="x"))
-            assert (await peer.end()).code == Close.UNAUTHORIZED
+            assert (await peer.end()).code == CloseCode.UNAUTHORIZED
 
 
 class TestPlaces:
@@ -412,16 +414,16 @@ class TestPlaces:
                 connected(service.app, address="10.0.0.2") as peer,
             ):
                 peer.send(config())
-                assert (await peer.end()).code == Close.OVERLOADED
+                assert (await peer.end()).code == CloseCode.OVERLOADED
             async with streaming(service.app):
                 assert service.gateway.streams.count == 1
 
     @pytest.mark.parametrize(
         ("other", "most", "code"),
         [
-            ("10.0.0.2", 2, Close.OVERLOADED),
-            ("10.0.0.1", 2, Close.OVERLOADED),
-            ("10.0.0.1", 3, Close.TOO_MANY_STREAMS),
+            ("10.0.0.2", 2, CloseCode.OVERLOADED),
+            ("10.0.0.1", 2, CloseCode.OVERLOADED),
+            ("10.0.0.1", 3, CloseCode.TOO_MANY_STREAMS),
         ],
     )
     async def test_of_one_address(self, settings_with, gated, other, most, code):
@@ -449,7 +451,7 @@ class TestPlaces:
             one.send(config(key="a"))
             assert (await one.receive())["type"] == "ready"
             same.send(config(key="made up"))
-            assert (await same.end()).code == Close.TOO_MANY_STREAMS
+            assert (await same.end()).code == CloseCode.TOO_MANY_STREAMS
             other.send(config(key="b"))
             assert (await other.receive())["type"] == "ready"
 
@@ -458,28 +460,28 @@ class TestPlaces:
             gated[0].gate.clear()
             async with connected(service.app) as peer:
                 peer.send(config())
-                assert (await peer.end()).code == Close.OVERLOADED
+                assert (await peer.end()).code == CloseCode.OVERLOADED
             gated[0].gate.set()
 
     async def test_none_while_draining(self, service):
         service.gateway.streams.start_draining()
         async with connected(service.app) as peer:
             peer.send(config())
-            assert (await peer.end()).code == Close.RESTART
+            assert (await peer.end()).code == CloseCode.RESTART
 
 
 class TestEnd:
     @pytest.mark.parametrize(
         ("message", "code"),
         [
-            (b"", Close.BAD_CONFIG),
-            (frame()[:19], Close.BAD_CONFIG),
-            (b"RIFF" + frame()[4:], Close.BAD_CONFIG),
-            (b"SILH\x02" + frame()[5:], Close.BAD_CONFIG),
-            (pack(Header(Kind.RESULT, 1, 1), JPEG), Close.BAD_CONFIG),
-            ("frame", Close.WRONG_TYPE),
-            ("{}", Close.WRONG_TYPE),
-            ('{"type": 1}', Close.WRONG_TYPE),
+            (b"", CloseCode.BAD_CONFIG),
+            (frame()[:19], CloseCode.BAD_CONFIG),
+            (b"RIFF" + frame()[4:], CloseCode.BAD_CONFIG),
+            (b"SILH\x02" + frame()[5:], CloseCode.BAD_CONFIG),
+            (pack(MessageHeader(MessageKind.RESULT, 1, 1), JPEG), CloseCode.BAD_CONFIG),
+            ("frame", CloseCode.WRONG_TYPE),
+            ("{}", CloseCode.WRONG_TYPE),
+            ('{"type": 1}', CloseCode.WRONG_TYPE),
         ],
     )
     async def test_a_peer_that_breaks_the_protocol(self, service, message, code):
@@ -491,14 +493,14 @@ class TestEnd:
 
     async def test_too_many_bad_frames_in_a_row(self, service):
         async with streaming(service.app) as peer:
-            for _ in range(BAD_FRAMES):
+            for _ in range(MAX_BAD_FRAMES):
                 peer.send(BAD)
                 error_of(await peer.receive())
-            assert (await peer.end()).code == Close.BAD_FRAMES
+            assert (await peer.end()).code == CloseCode.BAD_FRAMES
 
     async def test_a_good_frame_among_bad_ones(self, service):
         async with streaming(service.app) as peer:
-            for picture in [BAD] * (BAD_FRAMES - 1) + [frame()] + [BAD] * (BAD_FRAMES - 1):
+            for picture in [BAD] * (MAX_BAD_FRAMES - 1) + [frame()] + [BAD] * (MAX_BAD_FRAMES - 1):
                 peer.send(picture)
                 await peer.receive()
             peer.send(frame(7))
@@ -506,7 +508,7 @@ class TestEnd:
 
     async def test_failures_of_ours_are_no_bad_frames(self, service, engine):
         async with streaming(service.app) as peer:
-            for _ in range(BAD_FRAMES + 1):
+            for _ in range(MAX_BAD_FRAMES + 1):
                 engine.fail_next(EngineFailed("broken"))
                 peer.send(frame())
                 error_of(await peer.receive())
@@ -527,13 +529,13 @@ class TestEnd:
             in_process(settings_with(engine="gated", stream_idle_s=0.1)) as service,
             streaming(service.app) as peer,
         ):
-            with pytest.raises(Closed, match=f"{Close.IDLE:d}"):
+            with pytest.raises(Closed, match=f"{CloseCode.IDLE:d}"):
                 await keep_talking(peer)
 
     async def test_however_lively_it_has_an_end(self, settings_with, gated):
         async with in_process(settings_with(engine="gated", stream_max_s=0.05)) as service:
             async with streaming(service.app) as peer:
-                assert (await peer.end()).code == Close.GOING_AWAY
+                assert (await peer.end()).code == CloseCode.GOING_AWAY
             assert service.gateway.streams.count == 0
 
     async def test_a_drain(self, service, engine):
@@ -544,7 +546,7 @@ class TestEnd:
             await engine.wait_for_batches(before + 1)
             service.gateway.streams.start_draining()
             ends = [await idle.end(), await busy.end()]
-            assert [end.code for end in ends] == [Close.RESTART] * 2
+            assert [end.code for end in ends] == [CloseCode.RESTART] * 2
             async with asyncio.timeout(5):
                 await service.gateway.streams.wait_idle()
             assert engine.running == 0
@@ -566,7 +568,7 @@ class TestEnd:
             engine.fail_next(RuntimeError("secret of the engine"))
             peer.send(frame())
             end = await peer.end()
-        assert end.code == Close.INTERNAL
+        assert end.code == CloseCode.INTERNAL
         assert "secret" not in end.reason
         assert "secret of the engine" in caplog.text
         assert service.gateway.streams.count == 0
@@ -596,7 +598,7 @@ class TestPeerThatDoesNotRead:
             answers = [unpack(await peer.receive())[0] for _ in range(50)]
         assert sorted(header.seq for header in answers) == list(range(50))
         by_kind = {header.seq: header.kind for header in answers}
-        assert by_kind[49] is Kind.RESULT  # the newest wins
+        assert by_kind[49] is MessageKind.RESULT  # the newest wins
 
     async def test_may_leave_without_a_word(self, service):
         async with streaming(service.app) as peer:
@@ -688,7 +690,7 @@ async def test_peers_that_never_say_what_they_want_leave_room_for_others(service
     service.gateway.streams.max_streams = 2
     async with connected(service.app) as first, connected(service.app):
         async with connected(service.app) as third:
-            assert (await third.end()).code == Close.OVERLOADED
+            assert (await third.end()).code == CloseCode.OVERLOADED
         first.send(config())
         assert (await first.receive())["type"] == "ready"
         async with connected(service.app) as fourth:

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from silhouette_seg.server import server
 from silhouette_seg.server.websocket_protocol import WebSocketProtocol
-from silhouette_seg.streaming.protocol import SUBPROTOCOL, Close, Kind, unpack
+from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode, MessageKind, unpack
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
 from tests.integration.stream_peer import config, frame, result_of
 from tests.support.images import make_png, person
@@ -222,9 +222,9 @@ async def test_500_frames_a_second_each_get_one_answer(service):
         await sending
     assert sorted(header.seq for header in answers) == list(range(count))
     kinds = Counter(header.kind for header in answers)
-    assert kinds.keys() <= {Kind.RESULT, Kind.SKIPPED}
+    assert kinds.keys() <= {MessageKind.RESULT, MessageKind.SKIPPED}
     assert answers[-1].seq == count - 1
-    assert answers[-1].kind is Kind.RESULT
+    assert answers[-1].kind is MessageKind.RESULT
 
 
 async def test_30_megabytes(service):
@@ -232,7 +232,7 @@ async def test_30_megabytes(service):
         await begin(peer)
         with suppress(ConnectionClosed):
             await peer.send(bytes(30 * 10**6))
-        assert (await ended(peer))[0] == Close.TOO_BIG
+        assert (await ended(peer))[0] == CloseCode.TOO_BIG
 
 
 async def test_pieces_that_never_end(service):
@@ -245,7 +245,7 @@ async def test_pieces_that_never_end(service):
 
         with suppress(ConnectionClosed):
             await peer.send(pieces())
-        assert (await ended(peer))[0] == Close.TOO_BIG
+        assert (await ended(peer))[0] == CloseCode.TOO_BIG
 
 
 async def test_too_much_while_a_frame_is_in_work(service):
@@ -254,16 +254,16 @@ async def test_too_much_while_a_frame_is_in_work(service):
         await peer.send(frame(0, NOISE))
         with suppress(ConnectionClosed):
             await peer.send(bytes(5 * 2**20))
-        assert (await ended(peer))[0] == Close.TOO_BIG
+        assert (await ended(peer))[0] == CloseCode.TOO_BIG
 
 
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
-        (message(BINARY, b"SILK" + frame()[4:]), Close.BAD_CONFIG),
-        (message(BINARY, frame()[:7]), Close.BAD_CONFIG),
-        (message(TEXT, b"a picture"), Close.WRONG_TYPE),
-        (message(TEXT, b"\xff\xfe"), Close.BAD_FRAMES),
+        (message(BINARY, b"SILK" + frame()[4:]), CloseCode.BAD_CONFIG),
+        (message(BINARY, frame()[:7]), CloseCode.BAD_CONFIG),
+        (message(TEXT, b"a picture"), CloseCode.WRONG_TYPE),
+        (message(TEXT, b"\xff\xfe"), CloseCode.BAD_FRAMES),
         (message(BINARY, frame())[:1] + b"\x05nomask", 1002),
         (message(3, b"no such opcode"), 1002),
     ],
@@ -334,7 +334,7 @@ async def test_a_place_is_free_for_the_next(settings_with):
                 await begin(peer)
                 async with client(service) as other:
                     await other.send(config())
-                    assert (await ended(other))[0] == Close.OVERLOADED
+                    assert (await ended(other))[0] == CloseCode.OVERLOADED
             await asyncio.to_thread(service.wait, lambda: service.gateway.streams.count == 0)
 
 
@@ -346,7 +346,7 @@ async def test_a_stop_tells_every_peer(settings_with):
             await busy.send(frame(0, make_png(person(480, 640))))
             service.server.should_exit = True
             codes = [(await ended(peer))[0] for peer in (idle, busy)]
-        assert codes == [Close.RESTART] * 2
+        assert codes == [CloseCode.RESTART] * 2
         await asyncio.to_thread(service.thread.join, PATIENCE_S)
         assert not service.thread.is_alive()
 

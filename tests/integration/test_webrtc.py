@@ -46,7 +46,7 @@ def serving(settings_with):
             await until(lambda: asyncio.all_tasks() <= before)
             await until(lambda: not decoders())
             assert not service.gateway.webrtc._peers
-            assert not service.gateway.webrtc._lives
+            assert not service.gateway.webrtc._tasks
 
     return serve
 

@@ -104,7 +104,7 @@ class Visit:
         return said
 
     def offer_key(self, key: str) -> None:
-        self.page.get_by_label("This server asks for an API key").fill(key)
+        self.page.get_by_label("This server requires an API key").fill(key)
         self.page.get_by_role("button", name="Use key").click()
 
     def result(self) -> NDArray[np.uint8]:

@@ -7,11 +7,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
 
+import cv2
 import httpx
 import numpy as np
 
 from silhouette_seg.client import Client, Result
 from silhouette_seg.client.photos import Segmented
+from silhouette_seg.vision.geometry import Size
 from tests.support.images import TEXT, make_bomb, make_jpeg, make_png, make_webp, person
 from training.benchmark.wire import HOST, Call, Connection, get, post
 
@@ -19,6 +21,8 @@ USERS = 4
 """Number of concurrent users."""
 PATH = "/v1/segment"
 SMALL, MIDDLE, LARGE, CAMERA = (240, 320), (480, 640), (720, 1280), (3000, 4000)
+PHONE = (6144, 8160)
+"""Size of the largest photos of today's phones: 50.1 megapixels."""
 FRAMES = 5
 PATIENCE_S = 120
 HANDSHAKE = (
@@ -164,7 +168,7 @@ def form(path: str, **files: bytes) -> bytes:
 
 
 @cache
-def camera_photo() -> np.ndarray:
-    """Returns uint8 [3000,4000,3] with the noise of a dark scene: its cut-out is a large file."""
-    noise = np.random.default_rng(0).integers(-6, 7, (*CAMERA, 3), np.int16)
-    return np.clip(person(*CAMERA) + noise, 0, 255).astype(np.uint8)
+def camera_photo(size_hw: Size = CAMERA, levels: int = 6) -> np.ndarray:
+    """Returns uint8 [h,w,3] with noise of up to `levels`, by default that of a dark scene."""
+    noise = np.random.default_rng(0).integers(-levels, levels + 1, (*size_hw, 3), np.int8)
+    return cv2.add(person(*size_hw), noise, dtype=cv2.CV_8U)

@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from silhouette_seg.admission.keys import Keyring
-from silhouette_seg.assembly import webrtc_terms
+from silhouette_seg.assembly import webrtc_config
 from silhouette_seg.engine import ENGINES
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.settings import Settings
-from silhouette_seg.streaming.webrtc.config import read_ice_server
+from silhouette_seg.streaming.webrtc.config import parse_ice_server
 from silhouette_seg.telemetry.logs import TextFormatter
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
@@ -39,9 +39,9 @@ def test_settings_show_no_secret(settings):
     for shown in (repr(settings), str(settings), str(settings.model_dump()), str(vars(settings))):
         assert clean(shown)
     assert clean(settings.model_dump_json())
-    terms = webrtc_terms(settings)
-    assert terms.ice_servers[0].password == PASSWORD
-    assert clean(repr(terms))
+    config = webrtc_config(settings)
+    assert config.ice_servers[0].password == PASSWORD
+    assert clean(repr(config))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_settings_that_are_wrong_tell_no_secret(settings_with, wrong):
 )
 def test_an_ice_server_that_is_wrong_tells_no_secret(wrong):
     with pytest.raises(ValueError, match="server") as refused:
-        read_ice_server(wrong)
+        parse_ice_server(wrong)
     assert clean("".join(traceback.format_exception(refused.value)))
 
 

@@ -57,6 +57,23 @@ def make_jpeg(pixels: NDArray[Any] | Image.Image | None = None, **options: Any) 
     return make("JPEG", pixels, **{"quality": 90, **options})
 
 
+def jpeg_with(jpeg: bytes, *segments: tuple[int, bytes]) -> bytes:
+    """Inserts segments, each a marker (0xC0..0xFE) and its payload, directly behind SOI."""
+    return jpeg[:2] + b"".join(jpeg_segment(*segment) for segment in segments) + jpeg[2:]
+
+
+def jpeg_segment(marker: int, payload: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload
+
+
+def make_motion_photo(scans: int = 200) -> bytes:
+    """A JPEG with an MP4 behind its EOI whose media data has `scans` SOS markers by chance."""
+    media = (b"\xff\xda" + bytes(range(64))) * scans
+    boxes = ((b"ftyp", b"isom\0\0\2\0isommp42"), (b"mdat", media))
+    video = (struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in boxes)
+    return make_jpeg(quadrants(96, 128)) + b"".join(video)
+
+
 def make_png(pixels: NDArray[Any] | Image.Image | None = None, **options: Any) -> bytes:
     return make("PNG", pixels, **{"compress_level": 1, **options})
 

@@ -38,6 +38,13 @@ def test_default_settings_serve_loopback_on_cpu():
     assert settings.api_keys == ()
 
 
+def test_default_limits_admit_photos_of_phones():
+    """8160x6144 pixels are the most that phones of today store: 50,135,040."""
+    settings = Settings()
+    assert (settings.max_pixels, settings.max_body_bytes) == (64_000_000, 32 * 2**20)
+    assert settings.max_pixels >= 8160 * 6144
+
+
 def test_default_image_limits_match_the_decoder():
     settings, limits = Settings(), ImageLimits()
     assert settings.max_body_bytes == limits.bytes

@@ -17,13 +17,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from silhouette_seg.streaming.protocol import (
-    CREDITS,
+    FRAME_CREDITS,
     SUBPROTOCOL,
-    Header,
-    Kind,
+    MessageHeader,
+    MessageKind,
     pack,
+    text_message,
     unpack,
-    write_text,
 )
 from training.benchmark.measure import Figures, p95
 from training.benchmark.photos import JPEG_QUALITY, SIZES, photo
@@ -57,7 +57,7 @@ class Stream:
     connection: ClientConnection
     pictures: Iterator[bytes] = field(default_factory=lambda: cycle(frames()))
     sent: int = 0
-    answered: Counter[Kind] = field(default_factory=Counter)
+    answered: Counter[MessageKind] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     """From sending a frame to its result, of each."""
     room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,7 +67,7 @@ class Stream:
         return self.sent - self.answered.total()
 
     async def send(self) -> None:
-        header = Header(Kind.FRAME, self.sent, perf_counter_ns())
+        header = MessageHeader(MessageKind.FRAME, self.sent, perf_counter_ns())
         self.sent += 1
         await self.connection.send(pack(header, next(self.pictures)))
 
@@ -77,7 +77,7 @@ class Stream:
             assert isinstance(message, bytes), message
             header, _ = unpack(message)
             self.answered[header.kind] += 1
-            if header.kind is Kind.RESULT:
+            if header.kind is MessageKind.RESULT:
                 self.seconds.append((perf_counter_ns() - header.timestamp) / 1e9)
             self.room.set()
 
@@ -111,7 +111,7 @@ async def streaming(server: Running) -> AsyncIterator[Stream]:
     url = f"ws://{HOST}:{server.port}/v1/stream"
     ours = Subprotocol(SUBPROTOCOL)
     async with connect(url, subprotocols=[ours], compression=None, max_size=None) as connection:
-        await connection.send(write_text("config", {"output": "mask"}))
+        await connection.send(text_message("config", {"output": "mask"}))
         await connection.recv()
         stream = Stream(connection)
         reading = asyncio.create_task(stream.read())
@@ -125,9 +125,9 @@ async def streaming(server: Running) -> AsyncIterator[Stream]:
 async def one_stream(server: Running, *, seconds: float) -> Figures:
     """At the pace of a camera, with the credits of the protocol."""
     async with streaming(server) as stream:
-        await stream.pace(FPS, 2, at_most=CREDITS)
+        await stream.pace(FPS, 2, at_most=FRAME_CREDITS)
         return {"what": f"{FPS} fps"} | await _measured(
-            server, [stream], stream.pace(FPS, seconds, at_most=CREDITS)
+            server, [stream], stream.pace(FPS, seconds, at_most=FRAME_CREDITS)
         )
 
 
@@ -155,7 +155,7 @@ async def many_streams(server: Running, *, streams: int, seconds: float) -> Figu
         figures = await _measured(
             server,
             several,
-            asyncio.gather(*(each.pace(FPS, seconds, at_most=CREDITS) for each in several)),
+            asyncio.gather(*(each.pace(FPS, seconds, at_most=FRAME_CREDITS) for each in several)),
         )
     frame_s = streams / figures["results_per_s"]
     share = {"frame_times_p95": figures["p95_ms"] / 1000 / frame_s}
@@ -190,15 +190,15 @@ async def _measured(server: Running, streams: list[Stream], work: Awaitable[obje
     seconds = [each for stream in streams for each in stream.seconds]
     return {
         "sent": _sent(streams) - sent,
-        "results": answers[Kind.RESULT],
-        "skipped": answers[Kind.SKIPPED],
-        "errors": answers[Kind.ERROR],
-        "results_per_s": answers[Kind.RESULT] / wall_s,
+        "results": answers[MessageKind.RESULT],
+        "skipped": answers[MessageKind.SKIPPED],
+        "errors": answers[MessageKind.ERROR],
+        "results_per_s": answers[MessageKind.RESULT] / wall_s,
         "p50_ms": 1000 * median(seconds),
         "p95_ms": 1000 * p95(seconds),
         "worst_ms": 1000 * max(seconds),
-        "server_cpu_ms": 1000 * (server.cpu_s() - cpu) / answers[Kind.RESULT],
-        "client_cpu_ms": 1000 * (process_time() - own) / answers[Kind.RESULT],
+        "server_cpu_ms": 1000 * (server.cpu_s() - cpu) / answers[MessageKind.RESULT],
+        "client_cpu_ms": 1000 * (process_time() - own) / answers[MessageKind.RESULT],
     }
 
 
@@ -206,8 +206,8 @@ def _sent(streams: list[Stream]) -> int:
     return sum(stream.sent for stream in streams)
 
 
-def _answered(streams: list[Stream]) -> Counter[Kind]:
-    return sum((stream.answered for stream in streams), Counter[Kind]())
+def _answered(streams: list[Stream]) -> Counter[MessageKind]:
+    return sum((stream.answered for stream in streams), Counter[MessageKind]())
 
 
 def _memory_row(server: Running, number: int) -> Figures:

@@ -19,7 +19,15 @@ from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec, ResizeRule
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
-from silhouette_seg.streaming.smoothing import CUT, TRUST, Seen, change, hint, is_cut, smooth
+from silhouette_seg.streaming.smoothing import (
+    PRIOR_GAIN,
+    SCENE_CUT_CHANGE,
+    PreviousFrame,
+    brightness_change,
+    damped_prior,
+    is_scene_cut,
+    smooth,
+)
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Size, fit
 from training.benchmark.measure import cost_of
@@ -31,7 +39,7 @@ STREAMED = ("connectnet", "rcrnet")
 """Of the models of a repository, those that are fast enough for a stream."""
 DIALS = (0.0, 0.5, 1.0)
 WITHOUT, WHOLE = "without prior", "whole prior"
-PRIORS = {WITHOUT: 0.0, WHOLE: 1 / TRUST, "": 1.0}
+PRIORS = {WITHOUT: 0.0, WHOLE: 1 / PRIOR_GAIN, "": 1.0}
 """What the prior that a stream gives is multiplied by before the model sees it."""
 
 
@@ -57,7 +65,7 @@ class Showing:
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """How much a frame differs from the one before it, as `temporal.change` has it."""
+    """How much a frame differs from the one before it, as `smoothing.brightness_change` has it."""
 
     clips: int
     pairs: int
@@ -69,8 +77,8 @@ class Cuts:
 
     @property
     def seen(self) -> float:
-        """The share of changes of clip that `temporal.is_cut` sees."""
-        return sum(each > CUT for each in self.between) / len(self.between)
+        """The share of changes of clip that `smoothing.is_scene_cut` sees."""
+        return sum(each > SCENE_CUT_CHANGE for each in self.between) / len(self.between)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,7 @@ async def play(segmenter: Segmenter, clip: Clip, dial: float) -> tuple[Alpha, ..
     shown = []
     for number, rgb in enumerate(clip.frames):
         now = number / clip.fps
-        shown.append(await session.run(_load(rgb), _mask))
+        shown.append(await session.segment(_load(rgb), _mask))
     return tuple(shown)
 
 
@@ -168,11 +176,13 @@ def measure_cuts(data: Path, clips: Sequence[Clip], *, frames: int, size_hw: Siz
     within: list[float] = []
     ends = []
     for images in _fitted(data, clips, frames, size_hw):
-        within += [change(image, before) for before, image in pairwise(images)]
+        within += [brightness_change(image, before) for before, image in pairwise(images)]
         ends.append((images[0], images[-1]))
     if len(ends) < 2:
         return None
-    between = sorted(change(begin, end) for (_, end), (begin, _) in permutations(ends, 2))
+    between = sorted(
+        brightness_change(begin, end) for (_, end), (begin, _) in permutations(ends, 2)
+    )
     return Cuts(len(ends), len(within), max(within), tuple(between))
 
 
@@ -190,12 +200,12 @@ def smoothing_ms(hw: Size) -> float:
     rng = np.random.default_rng(0)
     one, other = (rng.integers(0, 256, (*hw, 3), np.uint8) for _ in range(2))
     alpha, shown = (rng.integers(0, 256, hw, np.uint8) for _ in range(2))
-    before = Seen(other, alpha, shown)
+    before = PreviousFrame(other, alpha, shown)
 
     def call() -> None:
-        is_cut(one, other)
+        is_scene_cut(one, other)
         smooth(alpha, one, before, 0.5)
-        hint(alpha)
+        damped_prior(alpha)
 
     return cost_of(call, calls=200, budget_s=2).cpu_ms
 

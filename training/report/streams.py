@@ -3,8 +3,8 @@
 from statistics import mean
 
 from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
-from silhouette_seg.streaming.session import SMOOTHING
-from silhouette_seg.streaming.smoothing import CUT, TRUST
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
+from silhouette_seg.streaming.smoothing import PRIOR_GAIN, SCENE_CUT_CHANGE
 from training.data.clips import Clip
 from training.report.clips import Cuts, Showing, Streamed
 from training.report.markdown import table
@@ -35,8 +35,9 @@ def _opening(streamed: Streamed) -> str:
     clips = ", ".join(
         f"{clip.name} ({len(clip.frames)} frames, {clip.fps:g} a second)" for clip in streamed.clips
     )
+    gain = PRIOR_GAIN
     return f"""Each clip as the service's own stream shows it, every frame: {clips}. *dial* is
-`smoothing`. A model with a prior sees the mask before at {TRUST:g} of its strength; *without prior*
+`smoothing`. A model with a prior sees the mask before at {gain:g} of its strength; *without prior*
 it sees an empty one before every frame, with *whole prior* all of it. dtSSD is the root mean
 square, over pixels, of how much more or less the mask changed than the reference did since the
 frame before, in percent, mean over frames (Erofeev et al., BMVC 2015): less is better. The last
@@ -64,7 +65,9 @@ def _table(streamed: Streamed, clip: Clip) -> str:
 def _choice(results: Results, streamed: Streamed) -> str:
     """The figures of what `auto` means for a stream, beside its rivals."""
     near = max(streamed.clips, key=lambda clip: mean(float(mask.mean()) for mask in clip.truths))
-    shown = {each.spec.name: each for each in streamed.of(near.name, SMOOTHING) if not each.way}
+    shown = {
+        each.spec.name: each for each in streamed.of(near.name, DEFAULT_SMOOTHING) if not each.way
+    }
     auto = next((name for name in STREAM_PREFERENCE if name in shown), None)
     if auto is None:
         return ""
@@ -80,7 +83,8 @@ def _choice(results: Results, streamed: Streamed) -> str:
     )
     best = max(shown, key=lambda name: (shown[name].iou, -shown[name].dtssd))
     verdict = "which is the best of them there" if auto == best else f"although {best} is better"
-    return f"""Where nobody chooses, a stream is of {auto} with the dial at {SMOOTHING:g}. A stream
+    dial = DEFAULT_SMOOTHING
+    return f"""Where nobody chooses, a stream is of {auto} with the dial at {dial:g}. A stream
 is first of all one person close to a camera, so {near.name}, with the largest person, decides: at
 that dial {told}. So it is {auto}, {verdict}.
 {_elsewhere(streamed, near)}{_dial(streamed, auto)} Beside the model, a frame's memory
@@ -93,7 +97,7 @@ def _elsewhere(streamed: Streamed, near: Clip) -> str:
         f"On {clip.name} IoU is "
         + ", ".join(
             f"{each.iou:.2f} for {each.spec.name}"
-            for each in streamed.of(clip.name, SMOOTHING)
+            for each in streamed.of(clip.name, DEFAULT_SMOOTHING)
             if not each.way
         )
         + ". "
@@ -122,7 +126,8 @@ def _dial(streamed: Streamed, name: str) -> str:
 
 def _cuts(cuts: Cuts) -> str:
     lowest = ", ".join(f"{each:.3f}" for each in cuts.between[:3])
+    cut = SCENE_CUT_CHANGE
     return f"""A stream forgets at a cut: where brightness, averaged over a grid of 16x16, changes
-by more than {CUT:g} of white. Within {cuts.clips} clips, {cuts.pairs} pairs of neighbours change by
+by more than {cut:g} of white. Within {cuts.clips} clips, {cuts.pairs} pairs of neighbours change by
 {cuts.within:.3f} at most. From the end of one to the beginning of another it sees
 {100 * cuts.seen:.1f} % of {len(cuts.between)} changes; the smallest are {lowest}."""

@@ -99,7 +99,7 @@ async def segment_batch(request: Request) -> Response:
             accept=part_accept(request.headers.get("accept")),
             has_background_image=upload.background is not None,
         )
-        jobs = await gateway.workers.run_in_thread(_jobs, upload, resolved, gateway.image_limits)
+        jobs = await gateway.photo_pool.run_in_thread(_jobs, upload, resolved, gateway.image_limits)
         gateway.photo_queue.check()
         names = unique_stems(upload.filename for upload in upload.images)
         return MixedResponse(
@@ -203,7 +203,7 @@ async def _respond_in_time(
     DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:
         async with asyncio.timeout(timeout_s):
-            return await respond(gateway, resolved, job, enforce_max_wait=False)
+            return await respond(gateway, resolved, job, patient=True)
     except TimeoutError:
         raise DeadlineExceeded(limit=timeout_s) from None
 

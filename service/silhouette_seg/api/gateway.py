@@ -18,7 +18,7 @@ from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.runtime.thread_pool import ThreadPool
-from silhouette_seg.streaming.webrtc.registry import Peers
+from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
@@ -33,17 +33,17 @@ class Timeouts:
 class Gateway:
     """`requests` counts requests from their first byte on; `photo_queue` bounds decoded photos.
 
-    `stream_workers` decode and render frames, so that streams do not wait for photos.
+    `stream_pool` decodes and renders frames, so that streams do not wait for photos.
     """
 
     version: str
     registry: ModelRegistry
-    workers: ThreadPool
-    stream_workers: ThreadPool
+    photo_pool: ThreadPool
+    stream_pool: ThreadPool
     requests: RequestLimiter
     photo_queue: PhotoQueue
     streams: StreamLimiter
-    webrtc: Peers
+    webrtc: PeerRegistry
     body_memory: BodyMemoryBudget
     telemetry: Telemetry
     keyring: Keyring

@@ -76,11 +76,11 @@ def build_job(resolved: ResolvedRequest, photo: ImageFile, picture: ImageFile | 
 
 
 async def respond(
-    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, enforce_max_wait: bool = True
+    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, patient: bool = False
 ) -> PhotoResponse:
     """Does the job when its turn comes. Raises what `segment_photo` and `PhotoQueue.slot` raise."""
     work = Workload((resolved.segmenter.spec.name, job.options.output), job.pixels)
-    async with gateway.photo_queue.slot(work, enforce_max_wait=enforce_max_wait) as waited_s:
+    async with gateway.photo_queue.slot(work, enforce_max_wait=not patient) as waited_s:
         rendered = await segment_photo(job, resolved.segmenter)
         rendered.stages["queue"] += waited_s
         gateway.telemetry.observe_image(resolved.segmenter.spec.name, rendered.stages, rendered)
@@ -89,7 +89,7 @@ async def respond(
             return PhotoResponse(rendered.body, job.format.media_type, headers)
         identity = IDENTITY.get()
         request_id = identity.request_id if identity else ""
-        document = await gateway.workers.run_in_thread(
+        document = await gateway.photo_pool.run_in_thread(
             report_json, rendered, job.options, resolved.segmenter, request_id
         )
         return PhotoResponse(document, JSON, headers)

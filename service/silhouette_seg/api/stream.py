@@ -21,29 +21,30 @@ from silhouette_seg.errors import (
     Unauthorized,
     Unavailable,
 )
-from silhouette_seg.streaming.protocol import SUBPROTOCOL, Close
+from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode
 from silhouette_seg.streaming.session import StreamSession
 from silhouette_seg.streaming.websocket import (
+    INTERNAL_REASON,
     OUTCOMES,
     TRANSPORT,
-    Ended,
-    Peer,
-    Rules,
+    FrameSocket,
+    StreamEnd,
+    StreamEnvironment,
     WebSocketStream,
-    parse_text,
+    read_text_message,
 )
 from silhouette_seg.telemetry import IDENTITY, read_identity
 
 CONFIG_TIMEOUT_S = 5.0
 """Time that a peer has for its first message."""
 
-CLOSE_CODES: tuple[tuple[type[ServiceError], Close], ...] = (
-    (Unauthorized, Close.UNAUTHORIZED),
-    (TooManyStreams, Close.TOO_MANY_STREAMS),
-    (Draining, Close.RESTART),
-    (Unavailable, Close.OVERLOADED),
-    (InternalError, Close.INTERNAL),
-    (ServiceError, Close.BAD_CONFIG),
+CLOSE_CODES: tuple[tuple[type[ServiceError], CloseCode], ...] = (
+    (Unauthorized, CloseCode.UNAUTHORIZED),
+    (TooManyStreams, CloseCode.TOO_MANY_STREAMS),
+    (Draining, CloseCode.RESTART),
+    (Unavailable, CloseCode.OVERLOADED),
+    (InternalError, CloseCode.INTERNAL),
+    (ServiceError, CloseCode.BAD_CONFIG),
 )
 """What a refusal is as a close code; the first that fits."""
 
@@ -61,11 +62,11 @@ async def stream(socket: WebSocket) -> None:
     handler = _StreamHandler(socket)
     try:
         end = await handler.run()
-    except Ended as error:
+    except StreamEnd as error:
         end = error
     except Exception:
         log.exception("a stream broke")
-        end = Ended(Close.INTERNAL, "something went wrong on our side; the log knows more")
+        end = StreamEnd(CloseCode.INTERNAL, INTERNAL_REASON)
     await handler.peer.close(end)
     handler.log_end_of_stream(end)
 
@@ -74,14 +75,14 @@ class _StreamHandler:
     """One peer, from the handshake to its end."""
 
     def __init__(self, socket: WebSocket) -> None:
-        self.peer = Peer(socket)
+        self.peer = FrameSocket(socket)
         self._socket = socket
         self._gateway = gateway_of(socket)
         self._began = perf_counter()
         self._stream: WebSocketStream | None = None
 
-    async def run(self) -> Ended:
-        """Raises Ended for whoever does not come to stream."""
+    async def run(self) -> StreamEnd:
+        """Raises StreamEnd for whoever does not come to stream."""
         _check_handshake(self._socket, self._gateway.allowed_origins)
         try:
             with self._gateway.streams.handshake():
@@ -92,14 +93,14 @@ class _StreamHandler:
                 self._gateway.check_ready()
                 options = await parse_stream_options(given, self._gateway)
                 self._stream = WebSocketStream(
-                    self.peer, StreamSession(options), _rules(self._gateway)
+                    self.peer, StreamSession(options), _environment(self._gateway)
                 )
-                return await self._stream.run()
+                return await self._stream.serve()
         except ServiceError as error:
             code = next(code for kind, code in CLOSE_CODES if isinstance(error, kind))
-            raise Ended(code, f"{error.code}: {error.detail}") from error
+            raise StreamEnd(code, f"{error.code}: {error.detail}") from error
 
-    def log_end_of_stream(self, end: Ended) -> None:
+    def log_end_of_stream(self, end: StreamEnd) -> None:
         """The log and the metrics: nothing of it was made up by the peer."""
         self._gateway.telemetry.count_stream_end(TRANSPORT, _reason(end))
         counts = self._stream.outcomes if self._stream else {}
@@ -115,12 +116,14 @@ class _StreamHandler:
             async with asyncio.timeout(CONFIG_TIMEOUT_S):
                 message = await self.peer.receive()
         except TimeoutError:
-            raise Ended(Close.CONFIG_TIMEOUT, f"no config within {CONFIG_TIMEOUT_S:g} s") from None
+            raise StreamEnd(
+                CloseCode.CONFIG_TIMEOUT, f"no config within {CONFIG_TIMEOUT_S:g} s"
+            ) from None
         if not isinstance(message, str):
-            raise Ended(Close.BAD_CONFIG, "the first message is a config")
-        kind, values = parse_text(message)
+            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message is a config")
+        kind, values = read_text_message(message)
         if kind != "config":
-            raise Ended(Close.BAD_CONFIG, "the first message is a config")
+            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message is a config")
         return values
 
     def _caller(self, key: object) -> str:
@@ -136,21 +139,23 @@ class _StreamHandler:
         return self._gateway.keyring.identify(bearer, sent or headers.get("x-api-key"), address)
 
 
-def _reason(end: Ended) -> str:
+def _reason(end: StreamEnd) -> str:
     """Of a metric: the name of our close code, or that it was not us."""
-    return "client" if end.gone or end.code not in set(Close) else Close(end.code).name.lower()
+    if end.disconnected or end.code not in set(CloseCode):
+        return "client"
+    return CloseCode(end.code).name.lower()
 
 
 def _check_handshake(socket: WebSocket, origins: tuple[str, ...]) -> None:
     """Browsers send the origin of the page and leave it to us: there is no CORS for WebSockets."""
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
-        raise Ended(Close.POLICY, f"the subprotocol is {SUBPROTOCOL}")
+        raise StreamEnd(CloseCode.POLICY, f"the subprotocol is {SUBPROTOCOL}")
     origin = socket.headers.get("origin")
     ours = socket.headers.get("host", "").lower()
     if origin is None or origin in origins or "*" in origins:
         return
     if not ours or _host_of(origin) != ours:
-        raise Ended(Close.POLICY, "pages of this origin may not stream")
+        raise StreamEnd(CloseCode.POLICY, "pages of this origin may not stream")
 
 
 def _host_of(origin: str) -> str:
@@ -160,12 +165,12 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-def _rules(gateway: Gateway) -> Rules:
-    return Rules(
+def _environment(gateway: Gateway) -> StreamEnvironment:
+    return StreamEnvironment(
         limits=gateway.stream_limits,
         frame_limits=gateway.frame_limits,
-        read_options=lambda given, before: parse_stream_options(given, gateway, before),
-        show_options=effective_options,
+        parse_options=lambda given, before: parse_stream_options(given, gateway, before),
+        describe_options=effective_options,
         telemetry=gateway.telemetry,
         closing=gateway.streams.draining,
     )

@@ -28,7 +28,7 @@ from silhouette_seg.errors import (
     UnknownParameter,
 )
 from silhouette_seg.pipeline.options import Output
-from silhouette_seg.streaming.protocol import WireError, read_object
+from silhouette_seg.streaming.protocol import ProtocolError, parse_json_object
 from silhouette_seg.streaming.session import StreamOptions
 
 SDP = "application/sdp"
@@ -140,7 +140,7 @@ async def begin_stream(request: Request) -> Response:
         offer = _text(body)
         try:
             async with asyncio.timeout(gateway.timeouts.request_s):
-                id, answer = await gateway.webrtc.open(offer, options, caller)
+                id, answer = await gateway.webrtc.accept(offer, options, caller)
         except TimeoutError:
             limit = gateway.timeouts.request_s
             raise DeadlineExceeded("The answer was not ready in time.", limit=limit) from None
@@ -166,7 +166,7 @@ async def change_stream(request: Request) -> Response:
             timeout_s=gateway.upload_limits.read_timeout_s,
             reserve=reserve,
         )
-        given = await gateway.stream_workers.run_in_thread(_object, body)
+        given = await gateway.stream_pool.run_in_thread(_object, body)
         while True:
             before = session.options
             options = await _options(given, gateway, before)
@@ -186,7 +186,7 @@ async def change_stream(request: Request) -> Response:
 )
 async def end_stream(request: Request) -> Response:
     """Answers when its place is free. A page that is left sends it with `keepalive`."""
-    await gateway_of(request).webrtc.close(request.path_params["id"])
+    await gateway_of(request).webrtc.end(request.path_params["id"])
     return Response(status_code=204)
 
 
@@ -235,8 +235,8 @@ def _text(body: bytes) -> str:
 
 def _object(body: bytes) -> dict[str, object]:
     try:
-        return read_object(body.decode())
+        return parse_json_object(body.decode())
     except UnicodeDecodeError:
         raise MalformedBody("The body is not UTF-8.") from None
-    except WireError as error:
+    except ProtocolError as error:
         raise MalformedBody(f"The body cannot be used: {error}.") from None

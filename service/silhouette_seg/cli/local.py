@@ -15,7 +15,7 @@ from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.settings import Settings
-from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import (
     ImageFormat,
@@ -34,7 +34,7 @@ class FileOrder:
 
     options: SegmentOptions
     picture: Path | None = None
-    smoothing: float = SMOOTHING
+    smoothing: float = DEFAULT_SMOOTHING
     """Of videos."""
 
     @property
@@ -57,7 +57,7 @@ async def segment_files(
 
 @asynccontextmanager
 async def open_bench(order: FileOrder, settings: Settings) -> AsyncIterator["Bench"]:
-    """Raises what opening the models and `select_model` raise, and what is wrong with the picture."""
+    """Raises the errors of `load_models`, of `select_model` and of reading the background image."""
     opened = load_models(settings, Telemetry())
     try:
         segmenter = select_model(order.options, opened.registry)

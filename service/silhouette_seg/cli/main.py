@@ -26,7 +26,7 @@ from silhouette_seg.cli.tasks import VIDEO_RESULTS, Failure, Task, check_videos,
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
 from silhouette_seg.spec import ModelSpec
-from silhouette_seg.streaming.session import SMOOTHING
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 
 app = typer.Typer(
     name="silhouette",
@@ -116,7 +116,9 @@ def segment(
     ] = None,
     smoothing: Annotated[
         str | None,
-        typer.Option(help=f"0..1, of a video: what stands still flickers less.  [{SMOOTHING}]"),
+        typer.Option(
+            help=f"0..1, of a video: what stands still flickers less.  [{DEFAULT_SMOOTHING}]"
+        ),
     ] = None,
     server: Annotated[
         str | None, typer.Option(help="URL of a service to send photos to; no model is loaded.")
@@ -291,7 +293,7 @@ def _options(given: dict[str, str], *, has_background_image: bool) -> SegmentOpt
 
 def _smoothing(given: str | None) -> float:
     if given is None:
-        return SMOOTHING
+        return DEFAULT_SMOOTHING
     try:
         return float(str(STREAM_PARAMETERS["smoothing"].read(given)))
     except ValueError as error:

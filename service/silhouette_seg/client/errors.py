@@ -21,10 +21,10 @@ BROKEN = 1006
 _COME_BACK_CLOSE = frozenset(
     {
         BROKEN,
-        protocol.Close.GOING_AWAY,
-        protocol.Close.RESTART,
-        protocol.Close.OVERLOADED,
-        protocol.Close.TOO_MANY_STREAMS,
+        protocol.CloseCode.GOING_AWAY,
+        protocol.CloseCode.RESTART,
+        protocol.CloseCode.OVERLOADED,
+        protocol.CloseCode.TOO_MANY_STREAMS,
     }
 )
 
@@ -73,8 +73,8 @@ class Unreachable(ClientError):
 
 
 class StreamClosed(ClientError):
-    """`code` is one of protocol.Close, 1002 where the service broke the protocol, or 1006 where the
-    connection broke: a service that was killed may be there again."""
+    """`code` is one of protocol.CloseCode, 1002 where the service broke the protocol, or 1006 where
+    the connection broke: a service that was killed may be there again."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}".strip())

@@ -119,7 +119,7 @@ class Stream:
         self.session = ""
         self.options: dict[str, Any] = {}
         """In effect, as the service says."""
-        self.credits = protocol.CREDITS
+        self.credits = protocol.FRAME_CREDITS
         self.max_bytes: int | None = None
         """Of one message."""
         self._socket = socket
@@ -138,7 +138,7 @@ class Stream:
         """
         async with self._configuring:
             sent = {name: _json(value) for name, value in options.items()}
-            await self._say(protocol.write_text("config", sent))
+            await self._say(protocol.text_message("config", sent))
             await self._until(lambda: bool(self._replies))
             reply = self._replies.popleft()
         if reply["type"] != "ready":
@@ -154,7 +154,7 @@ class Stream:
 
     async def reset(self) -> None:
         """The next frame owes nothing to those before it."""
-        await self._say(protocol.write_text("reset", {}))
+        await self._say(protocol.text_message("reset", {}))
 
     async def send(self, picture: bytes) -> int:
         """Waits for a credit, sends a JPEG, PNG or WebP, and returns its number.
@@ -163,7 +163,9 @@ class Stream:
         """
         await self._until(lambda: self._unanswered < self.credits)
         seq = (self._seq + 1) % _SEQUENCES
-        message = protocol.pack(protocol.Header(protocol.Kind.FRAME, seq, _now_us()), picture)
+        message = protocol.pack(
+            protocol.MessageHeader(protocol.MessageKind.FRAME, seq, _now_us()), picture
+        )
         if self.max_bytes is not None and len(message) > self.max_bytes:
             raise ValueError(f"a message has at most {self.max_bytes} bytes, not {len(message)}")
         self._seq = seq
@@ -210,7 +212,7 @@ class Stream:
             self._closed = self._why()
         except ConnectionClosed:
             self._closed = self._why()
-        except (protocol.WireError, JSONDecodeError, KeyError) as error:
+        except (protocol.ProtocolError, JSONDecodeError, KeyError) as error:
             self._closed = StreamClosed(
                 _PROTOCOL_ERROR, f"the service broke the protocol: {error!r}"
             )
@@ -219,7 +221,7 @@ class Stream:
 
     def _take_in(self, message: str | bytes) -> None:
         if isinstance(message, str):
-            self._replies.append(protocol.read_text(message))
+            self._replies.append(protocol.parse_text_message(message))
         else:
             self._answers.append(_read_answer(message))
 
@@ -257,23 +259,23 @@ def _read_answer(message: bytes) -> Answer:
     header, body = protocol.unpack(message)
     about = (header.seq, header.timestamp, (_now_us() - header.timestamp) / 1e6)
     match header.kind:
-        case protocol.Kind.RESULT:
+        case protocol.MessageKind.RESULT:
             result, picture = protocol.unpack_result(body)
             return Result(
                 *about,
                 picture=bytes(picture),
                 width=result.width,
                 height=result.height,
-                foreground=protocol.Flags.FOREGROUND in header.flags,
-                dropped=result.dropped,
+                foreground=protocol.MessageFlags.FOREGROUND in header.flags,
+                dropped=result.skipped,
                 server_s=result.server_us / 1e6,
             )
-        case protocol.Kind.SKIPPED:
+        case protocol.MessageKind.SKIPPED:
             return Skipped(*about)
-        case protocol.Kind.ERROR:
+        case protocol.MessageKind.ERROR:
             said = loads(bytes(body))
             return Failed(*about, said["code"], said["detail"], said["retryable"])
-    raise protocol.WireError(f"a service sends no {header.kind.name}")
+    raise protocol.ProtocolError(f"a service sends no {header.kind.name}")
 
 
 def _json(value: Option) -> Value | None:

@@ -1,1 +1,1 @@
-"""Live video: a session per stream, and the transports that feed it."""
+"""Live video: one session per stream, and the WebSocket and WebRTC transports that feed it."""

@@ -1,4 +1,4 @@
-"""One frame of a stream that comes, and goes back, as an image file."""
+"""Processes one frame of a stream that arrives, and is returned, as an image file."""
 
 from silhouette_seg.pipeline.photo import RenderedImage, render_file
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
@@ -12,16 +12,16 @@ from silhouette_seg.vision.codec.decode import (
 )
 from silhouette_seg.vision.geometry import Size, resize
 
-FRAME_PIXELS = 4096 * 2160
-"""The most that one frame has: every stream may hold a decoded one."""
+MAX_FRAME_PIXELS = 4096 * 2160
+"""Maximum number of pixels of a frame. Every stream may hold one decoded frame."""
 
 
-async def run_frame(
+async def process_frame(
     session: StreamSession, data: bytes | memoryview, limits: ImageLimits
 ) -> RenderedImage:
-    """The frame that is next in its stream, by the options that hold for it.
+    """Decodes, segments and renders the next frame of a stream with the session's options.
 
-    Raises errors.ServiceError for whatever the frame or the engine is to blame for.
+    Raises errors.ServiceError for an invalid frame and for a failure of the engine.
     """
     options = session.options
 
@@ -30,31 +30,31 @@ async def run_frame(
         check_limits(header, limits)
         return _decode(data, header, min_size, options)
 
-    return await session.run(
+    return await session.segment(
         load,
         lambda frame, found: render_file(
             options.render,
-            options.encoded_as,
+            options.image_format,
             frame,
-            session.backdrop(options.picture, frame.photo_hw),
+            session.scaled_background(options.picture, frame.photo_hw),
             found,
         ),
     )
 
 
-def fitting(size_hw: Size, longest: int | None) -> Size:
-    """That size scaled down until its longer side is at most `longest`."""
-    if longest is None or max(size_hw) <= longest:
+def scale_to_fit(size_hw: Size, max_side: int | None) -> Size:
+    """Scales a size down until its longer side is at most `max_side`, in pixels; None keeps it."""
+    if max_side is None or max(size_hw) <= max_side:
         return size_hw
-    scale = longest / max(size_hw)
+    scale = max_side / max(size_hw)
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
 def _decode(
-    data: bytes | memoryview, header: ImageHeader, min_size: Size, options: StreamOptions
+    data: bytes | memoryview, header: ImageHeader, at_least: Size, options: StreamOptions
 ) -> Frame:
-    """As large as the result; where that is a mask, only as large as the model needs."""
-    result_hw = fitting(header.upright_hw, options.size)
+    """Decodes a frame at the size of its result, or of the model's input if that is a mask."""
+    result_hw = scale_to_fit(header.upright_hw, options.size)
     if options.render.only_mask:
-        return Frame(decode(data, header, at_least=min_size).rgb, result_hw)
+        return Frame(decode(data, header, at_least=at_least).rgb, result_hw)
     return Frame(resize(decode(data, header, at_least=result_hw).rgb, result_hw), result_hw)

@@ -1,4 +1,4 @@
-"""A place for one, where the newest wins: how no stage of a stream can build up latency."""
+"""A one-item queue in which a newer item replaces the older, so that latency cannot build up."""
 
 import asyncio
 from typing import Generic, TypeVar
@@ -7,51 +7,54 @@ T = TypeVar("T")
 
 
 class SlotClosed(Exception):
-    """Nothing more will come."""
+    """The slot is closed and empty, or an item was put into a closed slot."""
 
 
 class LatestSlot(Generic[T]):
-    """Holds the newest of what was put into it until somebody takes it.
+    """Holds the newest item until it is read. It belongs to one event loop and has one reader.
 
-    Belongs to one event loop and has one reader. `put`, `take` and `close` never wait.
+    `put`, `get_nowait` and `close` never block.
     """
 
     def __init__(self) -> None:
         self._item: T | None = None
         self._closed = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self.dropped = 0
-        """How many were pushed out by a newer one."""
+        """Number of items that a newer one replaced."""
 
     def put(self, item: T) -> T | None:
-        """Returns the one that it pushes out, for whoever sent that wants to know.
+        """Stores `item` and returns the item it replaced, or None.
 
         Raises SlotClosed after `close`.
         """
         if self._closed:
             raise SlotClosed
-        pushed_out, self._item = self._item, item
-        self.dropped += pushed_out is not None
-        self._news.set()
-        return pushed_out
+        replaced, self._item = self._item, item
+        self.dropped += replaced is not None
+        self._changed.set()
+        return replaced
 
-    def take(self) -> T | None:
-        """The newest, which is then gone; None when there is none."""
+    def get_nowait(self) -> T | None:
+        """Removes and returns the newest item, or returns None if the slot is empty."""
         item, self._item = self._item, None
         if not self._closed:
-            self._news.clear()
+            self._changed.clear()
         return item
 
     async def get(self) -> T:
-        """The newest as soon as there is one. Raises SlotClosed once closed and empty."""
+        """Waits for an item, removes it and returns it.
+
+        Raises SlotClosed once the slot is closed and empty.
+        """
         while True:
-            await self._news.wait()
-            if (item := self.take()) is not None:
+            await self._changed.wait()
+            if (item := self.get_nowait()) is not None:
                 return item
             if self._closed:
                 raise SlotClosed
 
     def close(self) -> None:
-        """What is in it may still be taken."""
+        """Rejects further items. An item already in the slot can still be read."""
         self._closed = True
-        self._news.set()
+        self._changed.set()

@@ -1,14 +1,21 @@
-"""The messages of `silhouette.v1`, the WebSocket protocol of `/v1/stream`; both ends use this file.
+"""The messages of `silhouette.v1`, the WebSocket protocol of `/v1/stream`.
 
-A binary message is a header of 20 bytes, little-endian, and a body:
+The service and the Python client share this module. A binary message is a header of 20 bytes,
+little-endian, and a body:
 
     magic "SILH" | version u8 | kind u8 | flags u16 | seq u32 | client's timestamp u64
 
-The server gives `seq` and the timestamp back as they came, so that a client measures its round
-trip on its own clock. The body of a FRAME is a JPEG, PNG or WebP; that of a RESULT 12 bytes (width
-u16, height u16, frames skipped so far u32, microseconds in the server u32) and a picture; that of
-an ERROR JSON with `code`, `detail` and `retryable`; SKIPPED has none. Each frame gets exactly one
-of the three. Text messages are JSON objects with a `type`.
+The service returns `seq` and the timestamp unchanged, so a client measures its round trip on its
+own clock. Bodies by kind:
+
+- FRAME: a JPEG, PNG or WebP.
+- RESULT: 12 bytes and an image. The 12 bytes are width u16, height u16, frames skipped so far u32
+  and microseconds in the service u32.
+- ERROR: JSON with `code`, `detail` and `retryable`.
+- SKIPPED: empty.
+
+Each FRAME is answered by exactly one RESULT, ERROR or SKIPPED. Text messages are JSON objects with
+a `type`.
 """
 
 import json
@@ -21,132 +28,142 @@ from typing import Any
 SUBPROTOCOL = "silhouette.v1"
 MAGIC = b"SILH"
 VERSION = 1
-CREDITS = 2
-"""Frames that a client may have unanswered."""
+FRAME_CREDITS = 2
+"""Maximum number of unanswered frames per client."""
 
 _HEADER = Struct("<4sBBHIQ")
-_RESULT = Struct("<HHII")
-_MOST = 2**32 - 1
+_RESULT_HEADER = Struct("<HHII")
+_UINT32_MAX = 2**32 - 1
 
-MAX_MEMBERS = 256
-"""Of a text message. A parser needs forty times the memory of small values and lets no other
-thread run meanwhile; the one long value that there may be is a picture in base64."""
+MAX_JSON_VALUES = 256
+"""Maximum number of values in a text message. A parser needs forty times the memory of small values
+and blocks all other threads meanwhile. One value may be long: a background image in base64."""
 
 
-class Kind(IntEnum):
+class MessageKind(IntEnum):
     FRAME = 1
     RESULT = 2
     ERROR = 3
     SKIPPED = 4
 
 
-class Flags(IntFlag, boundary=STRICT):
+class MessageFlags(IntFlag, boundary=STRICT):
     NONE = 0
     FOREGROUND = 1
-    """Of a result: there is a person in it."""
+    """Set on a RESULT that contains a person."""
 
 
-class Close(IntEnum):
-    """Why the server ends a stream; see RFC 6455 for those under 4000."""
+class CloseCode(IntEnum):
+    """Reasons for which the service closes a stream. Codes below 4000 are those of RFC 6455."""
 
     NORMAL = 1000
     GOING_AWAY = 1001
     WRONG_TYPE = 1003
-    """A text message where a binary one belongs, or one that is not JSON."""
+    """The client sent a text message in place of a binary one, or text that is not JSON."""
     BAD_FRAMES = 1007
-    """Too many frames in a row that do not decode."""
+    """Too many consecutive frames do not decode."""
     POLICY = 1008
-    """The page's origin may not call us, or the subprotocol is not ours."""
+    """The origin of the page is not allowed, or the subprotocol is another one."""
     TOO_BIG = 1009
     INTERNAL = 1011
     RESTART = 1012
     OVERLOADED = 1013
     BAD_CONFIG = 4400
-    """Also a binary message that breaks the protocol."""
+    """The options are invalid, or a binary message breaks the protocol."""
     UNAUTHORIZED = 4401
     CONFIG_TIMEOUT = 4408
     IDLE = 4410
     TOO_MANY_STREAMS = 4429
 
 
-class WireError(ValueError):
-    """A message that breaks the protocol."""
+class ProtocolError(ValueError):
+    """A message does not conform to `silhouette.v1`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    kind: Kind
+class MessageHeader:
+    """The header of a binary message."""
+
+    kind: MessageKind
     seq: int
+    """Number of the frame, 0..2**32-1, chosen by the client."""
     timestamp: int
-    flags: Flags = Flags.NONE
+    """Time on the client's clock, 0..2**64-1, in a unit that the client chooses."""
+    flags: MessageFlags = MessageFlags.NONE
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What is known about the picture that a RESULT carries."""
+class ResultHeader:
+    """The fields that precede the image of a RESULT. Width and height are those of the image."""
 
     width: int
     height: int
-    dropped: int
-    """Frames of the stream skipped so far."""
+    skipped: int
+    """Number of frames of this stream skipped so far."""
     server_us: int
-    """From the frame's arrival to its result."""
+    """Microseconds from the arrival of the frame to its result."""
 
 
-def pack(header: Header, body: bytes = b"") -> bytes:
+def pack(header: MessageHeader, body: bytes = b"") -> bytes:
+    """Encodes a binary message."""
     return _HEADER.pack(
         MAGIC, VERSION, header.kind, header.flags, header.seq, header.timestamp
     ) + bytes(body)
 
 
-def unpack(message: bytes) -> tuple[Header, memoryview]:
-    """The header and the body of a binary message; raises WireError."""
+def unpack(message: bytes) -> tuple[MessageHeader, memoryview]:
+    """Splits a binary message into its header and its body. Raises ProtocolError."""
     if len(message) < _HEADER.size:
-        raise WireError(f"a header has {_HEADER.size} bytes, the message {len(message)}")
+        raise ProtocolError(f"a message has at least {_HEADER.size} bytes, not {len(message)}")
     magic, version, kind, flags, seq, timestamp = _HEADER.unpack_from(message)
     if magic != MAGIC:
-        raise WireError(f"a message begins with {MAGIC!r}, not {magic!r}")
+        raise ProtocolError(f"a message begins with {MAGIC!r}, not {magic!r}")
     if version != VERSION:
-        raise WireError(f"this is version {VERSION}, not {version}")
+        raise ProtocolError(f"the protocol version is {VERSION}, not {version}")
     try:
-        header = Header(Kind(kind), seq, timestamp, Flags(flags))
+        header = MessageHeader(MessageKind(kind), seq, timestamp, MessageFlags(flags))
     except ValueError:
-        raise WireError(f"there is no kind {kind} with flags {flags}") from None
+        raise ProtocolError(f"unknown message kind {kind} with flags {flags}") from None
     return header, memoryview(message)[_HEADER.size :]
 
 
-def pack_result(header: Header, result: Result, picture: bytes) -> bytes:
-    counts = min(result.dropped, _MOST), min(result.server_us, _MOST)
-    return pack(header, _RESULT.pack(result.width, result.height, *counts) + picture)
+def pack_result(header: MessageHeader, result: ResultHeader, image: bytes) -> bytes:
+    """Encodes a RESULT. Counts that exceed 32 bits are clipped."""
+    counts = min(result.skipped, _UINT32_MAX), min(result.server_us, _UINT32_MAX)
+    return pack(header, _RESULT_HEADER.pack(result.width, result.height, *counts) + image)
 
 
-def unpack_result(body: memoryview) -> tuple[Result, memoryview]:
-    """What the body of a RESULT says, and its picture; raises WireError."""
-    if len(body) < _RESULT.size:
-        raise WireError(f"a result has at least {_RESULT.size} bytes, not {len(body)}")
-    return Result(*_RESULT.unpack_from(body)), body[_RESULT.size :]
+def unpack_result(body: memoryview) -> tuple[ResultHeader, memoryview]:
+    """Splits the body of a RESULT into its header and its image. Raises ProtocolError."""
+    if len(body) < _RESULT_HEADER.size:
+        raise ProtocolError(f"a result has at least {_RESULT_HEADER.size} bytes, not {len(body)}")
+    return ResultHeader(*_RESULT_HEADER.unpack_from(body)), body[_RESULT_HEADER.size :]
 
 
-def read_text(message: str) -> dict[str, Any]:
-    """A text message; raises WireError unless it is an object with a `type`."""
-    value = read_object(message)
+def parse_text_message(message: str) -> dict[str, Any]:
+    """Parses a text message. Raises ProtocolError unless it is an object with a `type`."""
+    value = parse_json_object(message)
     if not isinstance(value.get("type"), str):
-        raise WireError("a text message is an object with a type")
+        raise ProtocolError("a text message is a JSON object with a type")
     return value
 
 
-def read_object(text: str) -> dict[str, Any]:
-    """A JSON object of at most MAX_MEMBERS values, of any length; raises WireError."""
-    if max(text.count(mark) for mark in ",[{") > MAX_MEMBERS:
-        raise WireError(f"JSON has at most {MAX_MEMBERS} values here")
+def parse_json_object(text: str) -> dict[str, Any]:
+    """Parses a JSON object of at most MAX_JSON_VALUES values of any length.
+
+    Raises ProtocolError.
+    """
+    if max(text.count(mark) for mark in ",[{") > MAX_JSON_VALUES:
+        raise ProtocolError(f"the JSON has more than {MAX_JSON_VALUES} values")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise WireError("the text is no JSON") from None
+        raise ProtocolError("the text is not JSON") from None
     if not isinstance(value, dict):
-        raise WireError("the text is no JSON object")
+        raise ProtocolError("the JSON is not an object")
     return value
 
 
-def write_text(kind: str, values: Mapping[str, object]) -> str:
+def text_message(kind: str, values: Mapping[str, object]) -> str:
+    """Encodes a text message of type `kind`."""
     return json.dumps({"type": kind, **values})

@@ -1,4 +1,4 @@
-"""What one stream remembers of its last frame, and when it had better forget."""
+"""State carried between the frames of one stream, and when it is reset."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,64 +7,71 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.streaming.smoothing import Seen, hint, is_cut, smooth
+from silhouette_seg.streaming.smoothing import PreviousFrame, damped_prior, is_scene_cut, smooth
 from silhouette_seg.vision.geometry import Size
 
-GAP_S = 0.5
-"""After a longer pause the last frame says nothing about the next. On a labelled clip with a moving
-camera its mask still helps RCRNet after 0.2 s, does nothing after 0.5 s and harm after 1 s."""
+MAX_FRAME_GAP_S = 0.5
+"""Longest pause, in seconds, over which the previous mask is used. On a labelled clip with a moving
+camera the mask still helps RCRNet after 0.2 s, has no effect after 0.5 s and harms after 1 s."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class _TimedImage:
+    """An image at the model's size, the size of its frame, and its time in seconds."""
+
     image: NDArray[np.uint8]
     photo_hw: Size
-    at: float
+    time_s: float
 
 
-class StreamMemory:
-    """The memory that `Segmenter.run` asks, of one stream and one model.
+class StreamContext:
+    """Temporal context of one stream and one model, as `Segmenter.run` takes it.
 
-    Forgets when the size of the frames changes, after a gap, at a scene cut and when told to. A
-    frame that came to no mask is no frame before the next.
+    The context is reset when the size of the frames changes, after a pause of more than
+    MAX_FRAME_GAP_S, at a scene cut, and by `reset`. A frame whose segmentation failed is left out.
     """
 
     def __init__(self, smoothing: float = 0.0, clock: Callable[[], float] = monotonic) -> None:
         self.smoothing = smoothing
-        """The dial of `temporal.smooth`; may be turned while the stream runs."""
+        """Strength of `smoothing.smooth`, 0..1. It may change while the stream runs."""
         self._clock = clock
-        self._told_to_forget = False
-        self._now: _Frame | None = None
-        self._before: _Frame | None = None
-        self._seen: Seen | None = None
-        """The frame before, with its masks."""
+        self._reset_requested = False
+        self._current: _TimedImage | None = None
+        self._last: _TimedImage | None = None
+        """The last frame that got a mask."""
+        self._previous: PreviousFrame | None = None
+        """The same frame with its masks; None after a reset."""
 
-    def forget(self) -> None:
-        """From the next frame on. May be called while a frame is in work."""
-        self._told_to_forget = True
+    def reset(self) -> None:
+        """Discards the state before the next frame. A frame in progress is not affected."""
+        self._reset_requested = True
 
     def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
         """See segmenter.TemporalContext."""
-        self._now = _Frame(image, photo_hw, self._clock())
-        told, self._told_to_forget = self._told_to_forget, False
-        if told or not self._follows(self._now):
-            self._seen = None
-        return hint(self._seen.alpha) if self._seen else np.zeros(image.shape[:2], np.uint8)
+        self._current = _TimedImage(image, photo_hw, self._clock())
+        reset, self._reset_requested = self._reset_requested, False
+        if reset or not self._continues(self._current):
+            self._previous = None
+        if self._previous is None:
+            return np.zeros(image.shape[:2], np.uint8)
+        return damped_prior(self._previous.alpha)
 
     def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """See segmenter.TemporalContext."""
-        if self._now is None:
-            raise ValueError("a mask is kept of the frame that was recalled for")
-        image = self._now.image
-        shown = smooth(alpha, image, self._seen, self.smoothing) if self._seen else alpha
-        self._seen, self._before = Seen(image, alpha, shown), self._now
-        return shown
+        if self._current is None:
+            raise ValueError("update() needs a prior() call for the same frame")
+        image, smoothed = self._current.image, alpha
+        if self._previous is not None:
+            smoothed = smooth(alpha, image, self._previous, self.smoothing)
+        self._previous, self._last = PreviousFrame(image, alpha, smoothed), self._current
+        return smoothed
 
-    def _follows(self, frame: _Frame) -> bool:
-        before = self._before
+    def _continues(self, frame: _TimedImage) -> bool:
+        """Tells whether `frame` continues the scene of the last one."""
+        last = self._last
         return (
-            before is not None
-            and frame.photo_hw == before.photo_hw
-            and frame.at - before.at <= GAP_S
-            and not is_cut(frame.image, before.image)
+            last is not None
+            and frame.photo_hw == last.photo_hw
+            and frame.time_s - last.time_s <= MAX_FRAME_GAP_S
+            and not is_scene_cut(frame.image, last.image)
         )

@@ -107,10 +107,10 @@ async def _drawn(still: Still, session: StreamSession) -> NDArray[np.uint8]:
         return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
 
     def finish(frame: Frame, found: Matte) -> NDArray[np.uint8]:
-        picture = session.backdrop(options.picture, frame.photo_hw)
+        picture = session.scaled_background(options.picture, frame.photo_hw)
         return render_image(options.render, frame, picture, found).image
 
-    return await session.run(load, finish)
+    return await session.segment(load, finish)
 
 
 async def _write(

@@ -1,10 +1,12 @@
-import { fetchModels } from "./api.js";
-import { showModels } from "./controls.js";
-import { watchHealth } from "./health.js";
-import { keyForm } from "./key.js";
-import { liveTab } from "./live.js";
-import { photoTab } from "./photo.js";
-import { watchTabs } from "./tabs.js";
+/** Entry point of the page: connects the tabs, the API key and the list of models. */
+
+import { fetchModels } from "./api/client.js";
+import { liveTab } from "./live/live-tab.js";
+import { photoTab } from "./photo/photo-tab.js";
+import { showModels } from "./ui/controls.js";
+import { showHealth } from "./ui/health.js";
+import { keyForm } from "./ui/key-form.js";
+import { tabList } from "./ui/tabs.js";
 
 const byId = (id) => document.getElementById(id);
 const key = keyForm({ form: byId("key-form"), input: byId("key"), hint: byId("key-hint") });
@@ -15,14 +17,14 @@ async function loadModels() {
     showModels(byId("options"), { auto, models });
     showModels(byId("live-options"), { models });
   } catch (error) {
-    if (error.status === 401) key.ask();
-    // Anything else: "Automatic" stays the only choice, and sending a photo will say why.
+    if (error.status === 401) key.prompt();
+    // After any other error "Automatic" stays the only choice; the next photo reports the error.
   }
 }
 
 const live = liveTab(key);
-const tabs = watchTabs(byId("tabs"), (name) => { if (name !== "live") live.leave(); });
-photoTab(key, () => tabs.show("photo"));
-key.onOffered(loadModels);
+const tabs = tabList(byId("tabs"), (name) => { if (name !== "live") live.leave(); });
+photoTab(key, () => tabs.select("photo"));
+key.onSubmit(loadModels);
 loadModels();
-watchHealth(byId("health"));
+showHealth(byId("health"));

@@ -1,4 +1,4 @@
-// The API's documentation. Without a validator: the contract goes to no other host.
+// API reference with Swagger UI. The validator is disabled: it would send the schema to another host.
 
 window.SwaggerUIBundle({
   url: "openapi.json",

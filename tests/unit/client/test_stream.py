@@ -40,21 +40,23 @@ def url_of(server: Server) -> str:
 
 
 async def ready(socket: ServerConnection) -> dict:
-    said = protocol.read_text(await socket.recv())
+    said = protocol.parse_text_message(await socket.recv())
     assert said.pop("type") == "config"
-    await socket.send(protocol.write_text("ready", READY | {"options": said}))
+    await socket.send(protocol.text_message("ready", READY | {"options": said}))
     return said
 
 
-async def frame(socket: ServerConnection) -> tuple[protocol.Header, bytes]:
+async def frame(socket: ServerConnection) -> tuple[protocol.MessageHeader, bytes]:
     header, body = protocol.unpack(await socket.recv())
-    assert header.kind is protocol.Kind.FRAME
+    assert header.kind is protocol.MessageKind.FRAME
     return header, bytes(body)
 
 
-def result(of: protocol.Header, picture: bytes) -> bytes:
-    header = protocol.Header(protocol.Kind.RESULT, of.seq, of.timestamp, protocol.Flags.FOREGROUND)
-    return protocol.pack_result(header, protocol.Result(4, 3, 7, 2500), picture)
+def result(of: protocol.MessageHeader, picture: bytes) -> bytes:
+    header = protocol.MessageHeader(
+        protocol.MessageKind.RESULT, of.seq, of.timestamp, protocol.MessageFlags.FOREGROUND
+    )
+    return protocol.pack_result(header, protocol.ResultHeader(4, 3, 7, 2500), picture)
 
 
 async def echo(socket: ServerConnection) -> None:
@@ -82,11 +84,15 @@ async def test_skipped_and_failed_are_answers_too():
         one, _ = await frame(socket)
         two, _ = await frame(socket)
         await socket.send(
-            protocol.pack(protocol.Header(protocol.Kind.SKIPPED, one.seq, one.timestamp))
+            protocol.pack(
+                protocol.MessageHeader(protocol.MessageKind.SKIPPED, one.seq, one.timestamp)
+            )
         )
         said = b'{"code": "undecodable_image", "detail": "No.", "retryable": false}'
         await socket.send(
-            protocol.pack(protocol.Header(protocol.Kind.ERROR, two.seq, two.timestamp), said)
+            protocol.pack(
+                protocol.MessageHeader(protocol.MessageKind.ERROR, two.seq, two.timestamp), said
+            )
         )
         await socket.wait_closed()
 
@@ -161,10 +167,10 @@ async def test_options_change_and_a_bad_one_is_refused():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         await ready(socket)
-        assert protocol.read_text(await socket.recv())["grow"] == "much"
+        assert protocol.parse_text_message(await socket.recv())["grow"] == "much"
         refusal = {"code": "bad_parameter", "detail": "grow: no", "retryable": False}
-        await socket.send(protocol.write_text("error", refusal))
-        assert protocol.read_text(await socket.recv()) == {"type": "reset"}
+        await socket.send(protocol.text_message("error", refusal))
+        assert protocol.parse_text_message(await socket.recv()) == {"type": "reset"}
         header, body = await frame(socket)
         await socket.send(result(header, body))
         await socket.wait_closed()
@@ -184,9 +190,9 @@ async def test_options_change_and_a_bad_one_is_refused():
 @pytest.mark.parametrize(
     ("code", "retryable"),
     [
-        (protocol.Close.BAD_CONFIG, False),
-        (protocol.Close.TOO_MANY_STREAMS, True),
-        (protocol.Close.IDLE, False),
+        (protocol.CloseCode.BAD_CONFIG, False),
+        (protocol.CloseCode.TOO_MANY_STREAMS, True),
+        (protocol.CloseCode.IDLE, False),
     ],
 )
 async def test_refusal_after_accept_is_a_closed_stream(code, retryable):
@@ -206,7 +212,7 @@ async def test_answers_that_came_are_read_before_the_end_is_told():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         await socket.send(result(*await frame(socket)))
-        await socket.close(protocol.Close.RESTART, "bye")
+        await socket.close(protocol.CloseCode.RESTART, "bye")
 
     async with served(talk) as client, client.stream() as stream:
         await stream.send(b"one")

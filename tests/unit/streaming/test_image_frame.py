@@ -7,7 +7,7 @@ from PIL import Image
 from silhouette_seg.errors import SideTooLong, TooManyPixels, UndecodableImage, UnsupportedImageType
 from silhouette_seg.pipeline.options import BackgroundImage, Colour, Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.streaming.image_frame import fitting, run_frame
+from silhouette_seg.streaming.image_frame import process_frame, scale_to_fit
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, ImageLimits
 from tests.support.images import make_bomb, make_jpeg, make_png, person, quadrants
@@ -24,7 +24,7 @@ def engine():
 
 async def result(engine, workers, data, **options):
     session = StreamSession(StreamOptions(Segmenter(engine, workers), **options))
-    return await run_frame(session, data, LIMITS)
+    return await process_frame(session, data, LIMITS)
 
 
 def pixels(rendered) -> np.ndarray:
@@ -43,7 +43,7 @@ def pixels(rendered) -> np.ndarray:
     ],
 )
 def test_fitting(size_hw, longest, fits):
-    assert fitting(size_hw, longest) == fits
+    assert scale_to_fit(size_hw, longest) == fits
 
 
 @pytest.mark.parametrize("output", Output)

@@ -8,7 +8,7 @@ from silhouette_seg.streaming.latest_slot import LatestSlot, SlotClosed
 
 
 @pytest.mark.parametrize(
-    ("puts", "pushed_out", "taken", "dropped"),
+    ("puts", "replaced", "taken", "dropped"),
     [
         ("", [], None, 0),
         ("a", [None], "a", 0),
@@ -16,12 +16,12 @@ from silhouette_seg.streaming.latest_slot import LatestSlot, SlotClosed
         ("abc", [None, "a", "b"], "c", 2),
     ],
 )
-def test_the_newest_wins(puts, pushed_out, taken, dropped):
+def test_the_newest_wins(puts, replaced, taken, dropped):
     slot: LatestSlot[str] = LatestSlot()
-    assert [slot.put(item) for item in puts] == pushed_out
+    assert [slot.put(item) for item in puts] == replaced
     assert slot.dropped == dropped
-    assert slot.take() == taken
-    assert slot.take() is None
+    assert slot.get_nowait() == taken
+    assert slot.get_nowait() is None
 
 
 async def test_get_waits_for_what_comes():
@@ -95,15 +95,15 @@ class SlotMachine(RuleBasedStateMachine):
         for _ in range(count):
             item = len(self.put_in)
             self.put_in.append(item)
-            pushed_out = self.slot.put(item)
-            assert pushed_out == self.waiting
-            if pushed_out is not None:
-                self.came_out.append(pushed_out)
+            replaced = self.slot.put(item)
+            assert replaced == self.waiting
+            if replaced is not None:
+                self.came_out.append(replaced)
             self.waiting = item
 
     @rule()
-    def take(self):
-        taken = self.slot.take()
+    def get_nowait(self):
+        taken = self.slot.get_nowait()
         assert taken == self.waiting
         if taken is not None:
             self.came_out.append(taken)

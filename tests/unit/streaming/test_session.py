@@ -11,10 +11,10 @@ from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.streaming.image_frame import run_frame
+from silhouette_seg.streaming.image_frame import process_frame
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
-from silhouette_seg.streaming.smoothing import hint
-from silhouette_seg.streaming.temporal_context import GAP_S
+from silhouette_seg.streaming.smoothing import damped_prior
+from silhouette_seg.streaming.temporal_context import MAX_FRAME_GAP_S
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, ImageLimits
 from tests.support.images import make_png
 from tests.support.tiny_model import tiny_spec
@@ -43,7 +43,7 @@ def session(options):
 async def show(session: StreamSession, red: int, size_hw=SIZE_HW) -> int:
     """A frame of that red; the level of the mask that is shown for it."""
     rgb = np.full((*size_hw, 3), (red, 90, 90), np.uint8)
-    alpha = await session.run(lambda _: Frame(rgb, size_hw), lambda _, found: found.alpha)
+    alpha = await session.segment(lambda _: Frame(rgb, size_hw), lambda _, found: found.alpha)
     assert alpha.shape == size_hw
     assert alpha.min() == alpha.max()
     return int(alpha[0, 0])
@@ -62,10 +62,10 @@ async def test_the_prior_is_of_the_whole_mask_at_the_size_of_the_model(session, 
     rgb = np.zeros((*SIZE_HW, 3), np.uint8)
     rgb[:, :, 0] = np.arange(SIZE_HW[1])
     for _ in range(2):
-        await session.run(lambda _: Frame(rgb, SIZE_HW), lambda _, found: found)
+        await session.segment(lambda _: Frame(rgb, SIZE_HW), lambda _, found: found)
     prior = engine.inputs[1]["prior"]
     assert prior.dtype == np.uint8
-    assert (prior == hint(rgb[:, :, 0])).all()
+    assert (prior == damped_prior(rgb[:, :, 0])).all()
 
 
 async def test_a_reset_leaves_no_prior(session, engine):
@@ -87,7 +87,7 @@ async def test_a_gap_leaves_no_prior(options, engine):
     now = 0.0
     session = StreamSession(options, clock=lambda: now)
     await show(session, 100)
-    now = GAP_S + 1
+    now = MAX_FRAME_GAP_S + 1
     await show(session, 100)
     assert priors(engine) == [0, 0]
 
@@ -168,19 +168,19 @@ async def test_sessions_share_batches_and_nothing_else(engine, workers):
     ],
 )
 def test_what_a_result_is_encoded_as(options, look, asked, encoded):
-    assert replace(options, render=look, format=asked).encoded_as is encoded
+    assert replace(options, render=look, format=asked).image_format is encoded
 
 
 def test_a_backdrop_is_scaled_once_for_a_picture_and_a_size(session):
     red, blue = (Frame(np.full((90, 160, 3), rgb, np.uint8), (90, 160)) for rgb in (RED, BLUE))
-    first = session.backdrop(red, (24, 32))
-    assert session.backdrop(red, (24, 32)) is first
+    first = session.scaled_background(red, (24, 32))
+    assert session.scaled_background(red, (24, 32)) is first
     assert first.rgb.shape == (24, 32, 3)
     assert (first.rgb == RED).all()
-    assert (session.backdrop(blue, (24, 32)).rgb == BLUE).all()
-    assert session.backdrop(blue, (10, 10)).rgb.shape == (10, 10, 3)
-    assert (session.backdrop(red, (24, 32)).rgb == RED).all()
-    assert session.backdrop(None, (24, 32)) is None
+    assert (session.scaled_background(blue, (24, 32)).rgb == BLUE).all()
+    assert session.scaled_background(blue, (10, 10)).rgb.shape == (10, 10, 3)
+    assert (session.scaled_background(red, (24, 32)).rgb == RED).all()
+    assert session.scaled_background(None, (24, 32)) is None
 
 
 @pytest.mark.parametrize("picture_hw", [SIZE_HW, (48, 64)])
@@ -193,7 +193,7 @@ async def test_frames_leave_the_background_as_it_is(options, picture_hw):
     for red in (255, 0):
         session.reset()
         frame = np.full((*SIZE_HW, 3), (red, 90, 90), np.uint8)
-        shown = await run_frame(session, make_png(frame), limits)
+        shown = await process_frame(session, make_png(frame), limits)
     assert shown.quality.coverage == 0
     assert (np.asarray(Image.open(io.BytesIO(shown.body))) == BLUE).all()
     assert (picture.rgb == BLUE).all()

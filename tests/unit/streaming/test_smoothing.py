@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from silhouette_seg.streaming.smoothing import CUT, KEEP, Seen, change, hint, is_cut, smooth
+from silhouette_seg.streaming.smoothing import (
+    MAX_CARRY_OVER,
+    SCENE_CUT_CHANGE,
+    PreviousFrame,
+    brightness_change,
+    damped_prior,
+    is_scene_cut,
+    smooth,
+)
 from tests.support.images import person
 
 HW = (96, 128)
@@ -23,7 +31,7 @@ def play(frames, dial: float) -> list[np.ndarray]:
     shown, seen = [], None
     for image, alpha in frames:
         mask = smooth(alpha, image, seen, dial) if seen else alpha
-        seen = Seen(image, alpha, mask)
+        seen = PreviousFrame(image, alpha, mask)
         shown.append(mask)
     return shown
 
@@ -73,7 +81,7 @@ def error(mask: np.ndarray, truth: np.ndarray) -> float:
 def test_a_wrong_mask_is_gone_within_a_second_even_where_nothing_moves():
     scene, right, wrong = person(*HW), np.zeros(HW, np.uint8), np.full(HW, 255, np.uint8)
     shown = play([(scene, wrong), *[(scene, right)] * 25], dial=1.0)
-    assert shown[1].max() == pytest.approx(255 * KEEP, abs=2)
+    assert shown[1].max() == pytest.approx(255 * MAX_CARRY_OVER, abs=2)
     assert shown[-1].max() < 255 * 0.1
 
 
@@ -81,7 +89,7 @@ def test_a_change_of_one_channel_alone_counts():
     image, alpha = bar(40)
     redder = image.copy()
     redder[..., 0] += 40
-    before = Seen(image, alpha, np.zeros_like(alpha))
+    before = PreviousFrame(image, alpha, np.zeros_like(alpha))
     assert np.array_equal(smooth(alpha, redder, before, 1.0), alpha)
 
 
@@ -91,18 +99,18 @@ def moments(draw):
     hw = draw(SIDE), draw(SIDE)
     images = arrays(np.uint8, (*hw, 3))
     masks = arrays(np.uint8, hw)
-    return draw(masks), draw(images), Seen(draw(images), draw(masks), draw(masks))
+    return draw(masks), draw(images), PreviousFrame(draw(images), draw(masks), draw(masks))
 
 
 @given(moments(), st.floats(0, 1))
 def test_what_is_shown_lies_between_the_masks_and_nothing_is_touched(moment, dial):
     alpha, image, before = moment
-    given = [each.copy() for each in (alpha, image, before.image, before.alpha, before.shown)]
+    given = [each.copy() for each in (alpha, image, before.image, before.alpha, before.smoothed)]
     mask = smooth(alpha, image, before, dial)
     assert (mask.shape, mask.dtype) == (alpha.shape, np.uint8)
-    assert (mask >= np.minimum(alpha, before.shown)).all()
-    assert (mask <= np.maximum(alpha, before.shown)).all()
-    after = (alpha, image, before.image, before.alpha, before.shown)
+    assert (mask >= np.minimum(alpha, before.smoothed)).all()
+    assert (mask <= np.maximum(alpha, before.smoothed)).all()
+    after = (alpha, image, before.image, before.alpha, before.smoothed)
     assert all(np.array_equal(one, other) for one, other in zip(given, after, strict=True))
 
 
@@ -118,25 +126,25 @@ def test_a_higher_dial_stays_nearer_to_what_was_shown(moment, one, other):
     low, high = sorted((one, other))
 
     def moved(dial: float) -> np.ndarray:
-        return np.abs(smooth(alpha, image, before, dial) - before.shown.astype(int))
+        return np.abs(smooth(alpha, image, before, dial) - before.smoothed.astype(int))
 
     assert (moved(high) <= moved(low)).all()
 
 
 def test_the_hint_is_half_of_the_mask():
     alpha = np.array([[0, 1, 100, 255]], np.uint8)
-    assert hint(alpha).tolist() == [[0, 0, 50, 128]]
+    assert damped_prior(alpha).tolist() == [[0, 0, 50, 128]]
 
 
 def test_change_is_a_share_of_white():
     black, white = np.zeros((*HW, 3), np.uint8), np.full((*HW, 3), 255, np.uint8)
-    assert change(black, black) == 0
-    assert change(black, white) == change(white, black) == 1
-    assert change(black, white // 4) == pytest.approx(0.25, abs=0.01)
+    assert brightness_change(black, black) == 0
+    assert brightness_change(black, white) == brightness_change(white, black) == 1
+    assert brightness_change(black, white // 4) == pytest.approx(0.25, abs=0.01)
 
 
 def test_a_cut_is_another_scene_and_no_moving_person():
     image, wall = person(*HW), np.full((*HW, 3), 250, np.uint8)
-    assert is_cut(wall, image)
-    assert change(wall, image) > CUT
-    assert not is_cut(np.roll(image, 4, axis=1), image)
+    assert is_scene_cut(wall, image)
+    assert brightness_change(wall, image) > SCENE_CUT_CHANGE
+    assert not is_scene_cut(np.roll(image, 4, axis=1), image)

@@ -29,7 +29,7 @@ def test_what_is_hidden_is_filled_with_what_is_around(hw):
     assert np.abs(filled[hw[0] // 2, :, 2] - ramp).max() < 50
 
 
-def test_what_is_further_away_stays():
+def test_pixels_further_away_stay():
     image, hidden = covered(200, 300)
     far = np.ones((200, 300), bool)
     far[48:152, 73:227] = False
@@ -45,13 +45,13 @@ def test_the_rim_is_hidden_too():
 
 
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
-def test_nothing_hidden_is_the_same(image):
+def test_image_without_hidden_part_stays_the_same(image):
     same = fill_hidden(image, np.zeros(image.shape[:2], np.uint8))
     np.testing.assert_array_equal(same, image)
     assert not np.shares_memory(same, image)
 
 
-def test_everything_hidden_is_the_same():
+def test_image_hidden_everywhere_stays_the_same():
     hidden = np.full((240, 320), 255, np.uint8)
     np.testing.assert_array_equal(fill_hidden(person(), hidden), person())
 
@@ -60,7 +60,7 @@ def test_everything_hidden_is_the_same():
     npst.arrays(np.uint8, st.tuples(st.integers(1, 300), st.integers(1, 40))),
     npst.arrays(np.uint8, st.just(3)),
 )
-def test_one_colour_stays_one_colour(hidden, colour):
+def test_image_of_one_colour_keeps_it(hidden, colour):
     """Whatever is hidden, within the rounding of a product and a sum."""
     filled = fill_hidden(np.full((*hidden.shape, 3), colour, np.uint8), hidden)
     assert np.abs(filled.astype(int) - colour).max() <= 2

@@ -168,13 +168,13 @@ async def _infer(
     gateway: Gateway, model: Model, body: bytes, header_length: int | None
 ) -> Response:
     began = perf_counter()
-    asked = await gateway.workers.run_in_thread(read_request, body, header_length, model.spec)
+    asked = await gateway.photo_pool.run_in_thread(read_request, body, header_length, model.spec)
     decode_s = perf_counter() - began
     work = Workload((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
     async with gateway.photo_queue.slot(work) as waited_s:
         inference = await model.infer(asked.inputs)
         began = perf_counter()
-        answer = await gateway.workers.run_in_thread(
+        answer = await gateway.photo_pool.run_in_thread(
             write_answer, asked, model.spec, inference.output
         )
     stages = {

@@ -171,7 +171,7 @@ async def removebg(request: Request) -> Response:
     if request.query_params:
         raise UnknownParameter("Parameters are fields of the body.")
     with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
-        intake = await read_removebg(request, gateway.upload_limits, reserve, gateway.workers)
+        intake = await read_removebg(request, gateway.upload_limits, reserve, gateway.photo_pool)
         wanted = parse(intake.fields, has_picture=intake.background is not None)
         removal = Removal(
             photo=_source(gateway, intake.image),
@@ -207,7 +207,7 @@ async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Respo
         gateway.telemetry.observe_image(segmenter.spec.name, stages, found)
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
-            body = await gateway.workers.run_in_thread(_document, removed)
+            body = await gateway.photo_pool.run_in_thread(_document, removed)
             return Response(body, headers=headers, media_type=JSON)
         return Response(removed.body, headers=headers, media_type=removed.media_type)
 

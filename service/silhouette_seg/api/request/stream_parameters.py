@@ -16,8 +16,8 @@ from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
 from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
 from silhouette_seg.pipeline.registry import AUTO, STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.streaming.image_frame import fitting
-from silhouette_seg.streaming.session import SMOOTHING, StreamOptions
+from silhouette_seg.streaming.image_frame import scale_to_fit
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, check_limits, decode, read_header
 from silhouette_seg.vision.geometry import resize
 
@@ -39,7 +39,7 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
     ),
     "smoothing": Parameter(
         number_between(0, 1),
-        {"type": "number", "minimum": 0, "maximum": 1, "default": SMOOTHING},
+        {"type": "number", "minimum": 0, "maximum": 1, "default": DEFAULT_SMOOTHING},
         "How much a mask owes to the one before it where the picture stands still.",
     ),
     BACKGROUND_IMAGE: Parameter(
@@ -53,7 +53,7 @@ _DEFAULTS: dict[str, object] = {
     "model": AUTO,
     "format": None,
     "size": None,
-    "smoothing": SMOOTHING,
+    "smoothing": DEFAULT_SMOOTHING,
     **{
         name: getattr(RenderOptions(), name) for name in STREAM_PARAMETERS if name in _RENDER_FIELDS
     },
@@ -81,7 +81,7 @@ async def parse_stream_options(
         render["background"] = BackgroundImage()
         now = replace(
             now,
-            picture=await gateway.stream_workers.run_in_thread(
+            picture=await gateway.stream_pool.run_in_thread(
                 _picture, given[BACKGROUND_IMAGE], gateway
             ),
         )
@@ -104,7 +104,7 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
         "model": options.segmenter.spec.name,
         "output": render.output.value,
         "background": str(render.background),
-        "format": options.encoded_as.value,
+        "format": options.image_format.value,
         "size": options.size,
         "smoothing": options.smoothing,
         "threshold": render.threshold,
@@ -115,9 +115,7 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
 
 
 def _segmenter(name: str, gateway: Gateway) -> Segmenter:
-    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(
-        gateway.stream_workers
-    )
+    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(gateway.stream_pool)
 
 
 def _read(name: str, value: object) -> object:
@@ -152,5 +150,5 @@ def _picture(value: object, gateway: Gateway) -> Frame:
         raise BadParameter(f"{BACKGROUND_IMAGE}: is not base64") from None
     header = read_header(data)
     check_limits(header, gateway.image_limits)
-    kept_hw = fitting(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
+    kept_hw = scale_to_fit(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
     return Frame(resize(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)

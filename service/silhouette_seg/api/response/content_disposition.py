@@ -28,7 +28,7 @@ def unique_stems(filenames: Iterable[str]) -> list[str]:
 
 
 def attachment(filename: str) -> str:
-    """The value of `Content-Disposition` (RFC 6266), in ASCII, for a name that `unique_stems` made."""
+    """Returns `Content-Disposition` (RFC 6266) in ASCII for a name from `unique_stems`."""
     plain = "".join(char if char.isascii() else "_" for char in filename)
     value = f'attachment; filename="{plain}"'
     if plain != filename:

@@ -1,1 +1,1 @@
-"""Live video over WebRTC. Only `peers` may be imported at start: the rest loads aiortc."""
+"""Live video over WebRTC with aiortc."""

@@ -1,4 +1,4 @@
-"""What goes back for a frame, drawn in the planes that video carries."""
+"""Composes the result of a frame in the planes of a video frame."""
 
 from collections.abc import Callable
 
@@ -15,16 +15,19 @@ from silhouette_seg.vision.compose.yuv import Planes
 from silhouette_seg.vision.geometry import Size
 
 
-class Painter:
-    """Draws the frames of one stream, one at a time; keeps the background that stands still."""
+class Compositor:
+    """Composes the frames of one stream, one at a time. A static background is cached."""
 
     def __init__(self) -> None:
-        self._kept_for: tuple[Size, Background] | None = None
+        self._cache_key: tuple[Size, Background] | None = None
         self._picture: Frame | None = None
         self._background: Planes | None = None
 
-    def paint(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
-        """The mask as a grey picture, or the person before the background; as large as `photo`."""
+    def compose(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
+        """Returns the mask as a grey image, or the person in front of the background.
+
+        The result has the size of `photo`. Raises ValueError for a cut-out.
+        """
         soft = person_mask(found)
         alpha, _ = apply_edits(soft, options.render)
         match options.render.output:
@@ -32,33 +35,36 @@ class Painter:
                 return yuv.grey(alpha)
             case Output.COMPOSITE:
                 covered = occluded(soft, alpha, options.render)
-                return yuv.composite(photo, alpha, self._behind(options, photo, covered))
+                return yuv.composite(photo, alpha, self._background_for(options, photo, covered))
             case Output.CUTOUT:
                 raise ValueError("video has no transparency")
 
-    def _behind(self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]) -> Planes:
+    def _background_for(
+        self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]
+    ) -> Planes:
+        """Returns the background; `covered` is the alpha to exclude from a blurred photo."""
         match options.render.background:
             case Blur(radius_percent):
                 return yuv.blurred(photo, radius_percent, covered)
             case Colour(rgb):
-                return self._kept(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
+                return self._cached(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
             case BackgroundImage():
                 picture = options.picture
                 if picture is None:
-                    raise ValueError("a picture background comes with the picture")
-                return self._kept(photo.size_hw, options, lambda hw: _cover(picture, hw))
+                    raise ValueError("the options of a picture background lack the picture")
+                return self._cached(photo.size_hw, options, lambda hw: _cover(picture, hw))
 
-    def _kept(
+    def _cached(
         self, size_hw: Size, options: StreamOptions, make: Callable[[Size], Planes]
     ) -> Planes:
-        """Made once for each size of frames and each background."""
+        """Calls `make` once per frame size and background."""
         key = size_hw, options.render.background
         if (
             self._background is None
-            or key != self._kept_for
+            or key != self._cache_key
             or options.picture is not self._picture
         ):
-            self._kept_for, self._picture = key, options.picture
+            self._cache_key, self._picture = key, options.picture
             self._background = make(size_hw)
         return self._background
 

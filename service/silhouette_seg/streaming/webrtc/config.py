@@ -1,4 +1,4 @@
-"""What an operator decides about WebRTC."""
+"""Configuration of the WebRTC transport."""
 
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -6,16 +6,18 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True, slots=True)
 class IceServer:
-    """A STUN or TURN server; only TURN has credentials."""
+    """A STUN or TURN server. Only a TURN server has credentials."""
 
     url: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
 
 
-def read_ice_server(text: str) -> IceServer:
-    """`stun:host[:port]` or `turn:user:password@host[:port][?transport=udp|tcp]`, the same with
-    `stuns` and `turns`; user and password may be percent-encoded. Raises ValueError.
+def parse_ice_server(text: str) -> IceServer:
+    """Parses the setting of an ICE server.
+
+    The forms are `stun:host[:port]` and `turn:user:password@host[:port][?transport=udp|tcp]`, and
+    the same with `stuns` and `turns`. User and password may be percent-encoded. Raises ValueError.
     """
     scheme, _, rest = text.partition(":")
     credentials, at, host = rest.rpartition("@")
@@ -32,19 +34,21 @@ def read_ice_server(text: str) -> IceServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """Of every peer. `hosts` are the addresses to offer; none offers those of the interfaces."""
+class WebRTCConfig:
+    """Configuration of all WebRTC peers."""
 
     hosts: tuple[str, ...] = ()
+    """Addresses of the ICE host candidates; if empty, those of all network interfaces."""
     ice_servers: tuple[IceServer, ...] = ()
     connect_s: float = 30
-    """Time to connect after the offer."""
+    """Time from the offer to the connection, in seconds."""
     idle_s: float = 10
-    """Time without a frame."""
+    """Maximum time without a frame, in seconds."""
     frame_s: float = 10
-    """Time for one frame."""
+    """Maximum time for one frame, in seconds."""
     max_s: float = 4 * 3600
-    """Time of a whole stream."""
-    frame_pixels: int = 4096 * 2160
-    """The most that a frame has: a codec goes up to 16383 x 16383."""
+    """Maximum duration of a stream, in seconds."""
+    max_frame_pixels: int = 4096 * 2160
+    """Maximum number of pixels of a frame. Codecs allow 16383 x 16383."""
     low_latency: bool = False
+    """Whether frames are delivered as `low_latency` describes."""

@@ -1,7 +1,7 @@
-"""What peers may offer, and what we answer: SDP in, SDP out.
+"""Validates SDP offers and adjusts SDP answers.
 
-An offer comes from a stranger: its candidates are addresses that we will send packets to, and
-each of its sections may cost a socket.
+An offer is untrusted: the service sends packets to the addresses of its candidates, and each of its
+sections may cost a socket.
 """
 
 from dataclasses import dataclass
@@ -14,41 +14,43 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from silhouette_seg.errors import UnprocessableOffer
 
 MAX_SECTIONS = 8
-"""Tracks."""
+"""Maximum number of media sections, that is of tracks."""
 MAX_CANDIDATES = 64
-"""Of all sections together; a browser with several networks has about twenty."""
-START_KBIT = 1000
-"""What a browser is told to begin with. By itself it begins near 300 kbit/s and a smaller picture,
-for 20 s and more; much more than this overshoots on a poor link."""
-_KINDS = ("audio", "video")
-"""No data channel: aiortc keeps the pieces of a message that never ends, as many as are sent."""
-_CODECS = ("video/vp8", "video/h264")
-"""The best first: encoding H264 costs four times as much."""
+"""Maximum number of candidates in all sections. A browser with several networks has about 20."""
+START_BITRATE_KBIT_S = 1000
+"""Bit rate at which a browser starts to send. Its own default is near 300 kbit/s with a smaller
+image, for 20 s and more. A much higher rate overshoots on a poor link."""
+_MEDIA_KINDS = ("audio", "video")
+"""Allowed kinds of sections. Data channels are excluded: aiortc buffers an endless message without
+limit."""
+_CODEC_PREFERENCE = ("video/vp8", "video/h264")
+"""Supported codecs in order of preference: encoding H264 costs four times as much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer that can be served; `mid` names its first section with video both ways."""
+    """A valid offer. `mid` names its first section with video in both directions."""
 
     sdp: str
     mid: str
 
 
-def read_offer(text: str) -> Offer:
-    """Without candidates that are no addresses, and with the best codec first.
+def parse_offer(text: str) -> Offer:
+    """Parses and validates an SDP offer.
 
-    Raises UnprocessableOffer.
+    Candidates that are not unicast IP addresses are removed, and the preferred codec is moved to
+    the front. Raises UnprocessableOffer.
     """
     try:
-        return _understand(SessionDescription.parse(text))
+        return _validated(SessionDescription.parse(text))
     except UnprocessableOffer:
         raise
     except Exception as error:
-        # aiortc's parser was written for browsers: anything else trips it in any way.
-        raise UnprocessableOffer("The offer is not SDP that can be read.") from error
+        # The parser of aiortc expects a browser's SDP and raises any exception for other text.
+        raise UnprocessableOffer("The offer is not valid SDP.") from error
 
 
-def _understand(description: SessionDescription) -> Offer:
+def _validated(description: SessionDescription) -> Offer:
     sections = description.media
     if len(sections) > MAX_SECTIONS:
         raise UnprocessableOffer(
@@ -60,23 +62,23 @@ def _understand(description: SessionDescription) -> Offer:
             "The offer has too many candidates.", limit=MAX_CANDIDATES, actual=candidates
         )
     for media in sections:
-        if media.kind not in _KINDS:
+        if media.kind not in _MEDIA_KINDS:
             raise UnprocessableOffer("The offer has a section of a kind other than audio or video.")
         _check_transport(media)
     names = [media.rtp.muxId for media in sections]
     if not all(names) or len(set(names)) < len(names):
-        raise UnprocessableOffer("Every section needs a name of its own (a=mid).")
+        raise UnprocessableOffer("Every section needs a unique name (a=mid).")
     bundled = [name for group in description.group for name in group.items]
     if not set(map(str, bundled)) <= set(names):
-        raise UnprocessableOffer("The offer bundles a section that it does not have.")
-    video = next((media for media in sections if _is_both_ways(media)), None)
+        raise UnprocessableOffer("The offer bundles an unknown section.")
+    video = next((media for media in sections if _is_sendrecv(media)), None)
     if video is None:
         raise UnprocessableOffer("The offer has no video that is sent and received (sendrecv).")
     for media in sections:
-        _strip_names(media)
+        _drop_hostname_candidates(media)
         if media.rtcp_mux:
-            media.rtcp_port = media.rtcp_port or 9  # or aiortc writes neither
-    _prefer(video)
+            media.rtcp_port = media.rtcp_port or 9  # aiortc omits a=rtcp-mux without a port
+    _order_codecs(video)
     return Offer(str(description), video.rtp.muxId)
 
 
@@ -87,19 +89,23 @@ def _check_transport(media: MediaDescription) -> None:
         raise UnprocessableOffer("A section has no DTLS fingerprint or role (a=setup).")
 
 
-def _is_both_ways(media: MediaDescription) -> bool:
+def _is_sendrecv(media: MediaDescription) -> bool:
     return media.kind == "video" and media.direction in (None, "sendrecv")
 
 
-def _strip_names(media: MediaDescription) -> None:
-    """A name that ends in `.local`, which browsers send in place of an address, is looked for on
-    the network for a second, and is not needed: a peer is known by where its first packet comes
-    from."""
-    media.ice_candidates = [each for each in media.ice_candidates if _is_address(each.ip)]
+def _drop_hostname_candidates(media: MediaDescription) -> None:
+    """Removes candidates with a host name.
+
+    Browsers send names that end in `.local` in place of addresses. Resolving one takes a second,
+    and is not needed: the first packet of a peer reveals its address.
+    """
+    media.ice_candidates = [
+        candidate for candidate in media.ice_candidates if _is_unicast(candidate.ip)
+    ]
 
 
-def _is_address(host: str) -> bool:
-    """Of one peer: what is sent to many, or to nobody, is none."""
+def _is_unicast(host: str) -> bool:
+    """Tells whether `host` is an IP address of one host."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -107,27 +113,27 @@ def _is_address(host: str) -> bool:
     return not (address.is_multicast or address.is_unspecified)
 
 
-def _prefer(video: MediaDescription) -> None:
-    """Whatever is first in the offer is what we send."""
-    known = [codec for codec in video.rtp.codecs if codec.mimeType.lower() in _CODECS]
+def _order_codecs(video: MediaDescription) -> None:
+    """Moves the preferred codec to the front: aiortc sends the first codec of the offer."""
+    known = [codec for codec in video.rtp.codecs if codec.mimeType.lower() in _CODEC_PREFERENCE]
     if not known:
         raise UnprocessableOffer("The offer has neither VP8 nor H264.")
-    known.sort(key=lambda codec: _CODECS.index(codec.mimeType.lower()))
-    again = [codec for codec in video.rtp.codecs if is_rtx(codec)]
-    video.rtp.codecs = [*known, *again]
+    known.sort(key=lambda codec: _CODEC_PREFERENCE.index(codec.mimeType.lower()))
+    retransmission = [codec for codec in video.rtp.codecs if is_rtx(codec)]
+    video.rtp.codecs = [*known, *retransmission]
     video.fmt = [codec.payloadType for codec in video.rtp.codecs]
 
 
 def with_start_bitrate(answer: str) -> str:
-    """Tells the browser how much to send at first."""
+    """Adds START_BITRATE_KBIT_S to the video codecs of an SDP answer."""
     description = SessionDescription.parse(answer)
     for media in description.media:
         if media.kind == "video":
             for codec in media.rtp.codecs:
-                _start_fast(codec)
+                _set_start_bitrate(codec)
     return str(description)
 
 
-def _start_fast(codec: RTCRtpCodecParameters) -> None:
+def _set_start_bitrate(codec: RTCRtpCodecParameters) -> None:
     if not is_rtx(codec):
-        codec.parameters["x-google-start-bitrate"] = START_KBIT
+        codec.parameters["x-google-start-bitrate"] = START_BITRATE_KBIT_S

@@ -1,9 +1,9 @@
-"""One peer: its camera's newest frame goes through a session and comes back as a track.
+"""One WebRTC peer: segments the newest frame of its camera and returns results as a track.
 
-    camera -> incoming (one) -> work -> outgoing (one) -> encoder
+    camera -> incoming slot -> session -> outgoing slot -> encoder
 
-Every stage holds one frame, so nothing builds up latency, and a frame is encoded while the next
-one is in work.
+Each slot holds one frame, so latency cannot build up. A frame is encoded while the next one is
+segmented.
 """
 
 import asyncio
@@ -28,23 +28,21 @@ from av import VideoFrame
 from silhouette_seg.errors import ServiceError, UnprocessableOffer
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.latest_slot import LatestSlot, SlotClosed
-from silhouette_seg.streaming.session import StreamSession, in_time
-from silhouette_seg.streaming.webrtc import video_frame
-from silhouette_seg.streaming.webrtc.compositor import Painter
-from silhouette_seg.streaming.webrtc.config import IceServer, Terms
-from silhouette_seg.streaming.webrtc.low_latency import hasten
-from silhouette_seg.streaming.webrtc.offer import read_offer, with_start_bitrate
+from silhouette_seg.streaming.session import StreamSession, frame_deadline
+from silhouette_seg.streaming.webrtc import low_latency, video_frame
+from silhouette_seg.streaming.webrtc.compositor import Compositor
+from silhouette_seg.streaming.webrtc.config import IceServer, WebRTCConfig
+from silhouette_seg.streaming.webrtc.end_reason import EndReason
+from silhouette_seg.streaming.webrtc.offer import parse_offer, with_start_bitrate
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.compose.yuv import Planes, at_most, to_rgb
 from silhouette_seg.vision.geometry import Size
 
-HUNG_UP = "the peer hung up"
-"""Its track ends with its connection: either may be noticed first."""
-CLOSE_S = 5.0
-"""For a connection to say goodbye; it is dropped after that."""
+CLOSE_TIMEOUT_S = 5.0
+"""Time for an orderly close of a connection, in seconds; then it is dropped."""
 
-Observe = Callable[[str, Matte, float], None]
-"""Told of each result: the model, what it found, and the seconds since the frame arrived."""
+ObserveResult = Callable[[str, Matte, float], None]
+"""Called per result with the model's name, the matte, and the seconds since the frame arrived."""
 
 T = TypeVar("T")
 
@@ -52,15 +50,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Arrived:
-    """A frame of the camera, and when it was read."""
+class _CameraFrame:
+    """A frame of the camera, and the time it was read, in seconds."""
 
     frame: VideoFrame
-    at: float = field(default_factory=perf_counter)
+    time_s: float = field(default_factory=perf_counter)
 
 
-class Returned(MediaStreamTrack):
-    """The track that goes back: the newest result, each once."""
+class ResultTrack(MediaStreamTrack):
+    """The track that is sent to the peer: each result once, only the newest."""
 
     kind = "video"
 
@@ -76,95 +74,100 @@ class Returned(MediaStreamTrack):
 
 
 class Peer:
-    """Made, asked for its `answer`, then `run` until it is over, then closed."""
+    """One connection. Call `create_answer`, then `serve`, then `close`."""
 
     def __init__(
         self,
         session: StreamSession,
-        terms: Terms,
+        config: WebRTCConfig,
         *,
         count: Callable[[str], None],
-        observe: Observe,
+        observe: ObserveResult,
     ) -> None:
-        """`count` is told the outcome of each frame: result, skipped or error."""
+        """`count` is called with the outcome of each frame: result, skipped or error."""
         self.session = session
-        self._terms = terms
+        self._config = config
         self._count = count
         self._observe = observe
-        self._connection = RTCPeerConnection(_configuration(terms.ice_servers))
+        self._connection = RTCPeerConnection(_configuration(config.ice_servers))
         self._connection.on("connectionstatechange", self._on_state)
         self._connected = asyncio.Event()
-        self._told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._incoming: LatestSlot[_Arrived] = LatestSlot()
+        self._end_reason: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
+        self._incoming: LatestSlot[_CameraFrame] = LatestSlot()
         self._outgoing: LatestSlot[VideoFrame] = LatestSlot()
-        self._painter = Painter()
+        self._compositor = Compositor()
         self._camera: MediaStreamTrack | None = None
         self._unused: list[MediaStreamTrack] = []
-        self._complained = ""
+        self._last_error_code = ""
 
-    async def answer(self, offer: str) -> str:
-        """The SDP to answer with. Raises UnprocessableOffer."""
-        understood = read_offer(offer)
+    async def create_answer(self, offer: str) -> str:
+        """Returns the SDP answer to an SDP offer. Raises UnprocessableOffer."""
+        parsed = parse_offer(offer)
         try:
-            await self._connection.setRemoteDescription(
-                RTCSessionDescription(understood.sdp, "offer")
-            )
+            await self._connection.setRemoteDescription(RTCSessionDescription(parsed.sdp, "offer"))
             for transceiver in self._connection.getTransceivers():
-                self._attach(transceiver, is_ours=transceiver.mid == understood.mid)
+                self._attach(transceiver, is_camera=transceiver.mid == parsed.mid)
             answer = await self._connection.createAnswer()
         except Exception as error:
-            # An offer that aiortc reads and cannot serve fails in more than one way.
-            log.info("an offer was refused: %.200r", error)
+            # aiortc raises many kinds of exception for an offer that it parses but cannot serve.
+            log.info("an offer was rejected: %.200r", error)
             raise UnprocessableOffer("The offer cannot be served.") from error
         await self._connection.setLocalDescription(answer)
         return with_start_bitrate(self._connection.localDescription.sdp)
 
-    def _attach(self, transceiver: RTCRtpTransceiver, *, is_ours: bool) -> None:
+    def _attach(self, transceiver: RTCRtpTransceiver, *, is_camera: bool) -> None:
         track = transceiver.receiver.track
-        if not is_ours:
+        if not is_camera:
             if track is not None:
                 self._unused.append(track)
             return
         self._camera = track
-        returned = Returned(self._outgoing)
+        results = ResultTrack(self._outgoing)
         # aiortc stops the track when it cannot encode or send any more.
-        returned.once("ended", lambda: self.end("nothing can be sent"))
-        transceiver.sender.replaceTrack(returned)
+        results.once("ended", lambda: self.end(EndReason.SENDING_FAILED))
+        transceiver.sender.replaceTrack(results)
         transceiver.direction = "sendrecv"
-        if self._terms.low_latency:
-            hasten(transceiver.receiver)
+        if self._config.low_latency:
+            low_latency.enable(transceiver.receiver)
 
-    def end(self, reason: str) -> None:
-        """Soon; the first reason counts."""
-        if not self._told.done():
-            self._told.set_result(reason)
+    def end(self, reason: EndReason) -> None:
+        """Makes `serve` return soon. Only the first reason counts."""
+        if not self._end_reason.done():
+            self._end_reason.set_result(reason)
 
-    async def run(self, closing: asyncio.Event) -> str:
-        """Until it is over; returns why. Whatever ends a stream ends here."""
-        jobs: list[asyncio.Future[str]] = [
-            self._told,
-            *map(asyncio.create_task, (self._receive(), self._work(), _told_by(closing))),
+    async def serve(self, closing: asyncio.Event) -> EndReason:
+        """Serves the stream until it ends, for any reason, and returns the reason.
+
+        `closing` is set when the service shuts down.
+        """
+        tasks: list[asyncio.Future[EndReason]] = [
+            self._end_reason,
+            *map(
+                asyncio.create_task,
+                (self._receive_frames(), self._process_frames(), _wait_shutdown(closing)),
+            ),
             *(asyncio.create_task(_drain(track)) for track in self._unused),
         ]
         try:
             done, _ = await asyncio.wait(
-                jobs, timeout=self._terms.max_s, return_when=asyncio.FIRST_COMPLETED
+                tasks, timeout=self._config.max_s, return_when=asyncio.FIRST_COMPLETED
             )
-            return done.pop().result() if done else "it had its time"
+            return done.pop().result() if done else EndReason.MAX_DURATION
         finally:
-            for job in jobs:
-                job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
+        """Closes the connection, within CLOSE_TIMEOUT_S. Failures are logged."""
         self._outgoing.close()
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._connection.close()
         except TimeoutError:
-            log.warning("a WebRTC connection did not close in %g s", CLOSE_S)
+            log.warning("a WebRTC connection did not close in %g s", CLOSE_TIMEOUT_S)
         except Exception:
-            # Whatever aiortc trips over, the place is free.
+            # The slot of the stream is released whichever exception aiortc raises.
             log.exception("a WebRTC connection did not close")
 
     def _on_state(self) -> None:
@@ -172,64 +175,65 @@ class Peer:
         if state == "connected":
             self._connected.set()
         elif state in ("failed", "closed"):
-            self.end(HUNG_UP if state == "closed" else "the connection failed")
+            closed = state == "closed"
+            self.end(EndReason.PEER_CLOSED if closed else EndReason.CONNECTION_FAILED)
 
-    async def _receive(self) -> str:
-        """Keeps the newest frame. What is not read stays in memory, so everything is read."""
-        assert self._camera is not None, "a peer is answered before it runs"
+    async def _receive_frames(self) -> EndReason:
+        """Reads every frame, because unread frames stay in memory, and keeps the newest."""
+        assert self._camera is not None, "create_answer is called before serve"
         try:
-            async with asyncio.timeout(self._terms.connect_s):
+            async with asyncio.timeout(self._config.connect_s):
                 await self._connected.wait()
         except TimeoutError:
-            return "it never connected"
+            return EndReason.CONNECT_TIMEOUT
         now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(self._terms.idle_s) as patience:
+            async with asyncio.timeout(self._config.idle_s) as idle_timeout:
                 while True:
                     frame = await self._camera.recv()
-                    patience.reschedule(now() + self._terms.idle_s)
+                    idle_timeout.reschedule(now() + self._config.idle_s)
                     assert isinstance(frame, VideoFrame), "the camera is a video track"
-                    if frame.width * frame.height > self._terms.frame_pixels:
-                        return "a frame has too many pixels"
-                    self._put(self._incoming, _Arrived(frame))
+                    if frame.width * frame.height > self._config.max_frame_pixels:
+                        return EndReason.FRAME_TOO_LARGE
+                    self._put(self._incoming, _CameraFrame(frame))
         except TimeoutError:
-            return "no frame came"
+            return EndReason.IDLE
         except MediaStreamError:
-            return HUNG_UP
+            return EndReason.PEER_CLOSED
 
-    async def _work(self) -> str:
-        """Never returns: a frame that fails is one that does not come back."""
+    async def _process_frames(self) -> EndReason:
+        """Segments frames and never returns. A frame that fails has no result."""
         while True:
-            arrived = await self._incoming.get()
+            camera_frame = await self._incoming.get()
             try:
-                self._put(self._outgoing, await self._process(arrived))
+                self._put(self._outgoing, await self._process(camera_frame))
             except ServiceError as error:
                 self._count("error")
-                if error.code != self._complained:
+                if error.code != self._last_error_code:
                     log.warning("frames of a stream fail: %s (%r)", error.detail, error.__cause__)
-                self._complained = error.code
+                self._last_error_code = error.code
             else:
                 self._count("result")
-                self._complained = ""
+                self._last_error_code = ""
 
-    async def _process(self, arrived: _Arrived) -> VideoFrame:
-        options, frame = self.session.options, arrived.frame
+    async def _process(self, camera_frame: _CameraFrame) -> VideoFrame:
+        options, frame = self.session.options, camera_frame.frame
         photo: Planes
 
         def load(_: Size) -> Frame:
             nonlocal photo
-            photo = video_frame.read(frame)
+            photo = video_frame.to_planes(frame)
             if options.size is not None:
                 photo = at_most(photo, options.size)
             return Frame(to_rgb(photo), photo.size_hw)
 
         def finish(_: Frame, found: Matte) -> tuple[VideoFrame, Matte]:
-            drawn = self._painter.paint(options, photo, found)
-            return video_frame.write(drawn, like=frame), found
+            composed = self._compositor.compose(options, photo, found)
+            return video_frame.from_planes(composed, like=frame), found
 
-        async with in_time(self._terms.frame_s):
-            result, found = await self.session.run(load, finish)
-        self._observe(options.segmenter.spec.name, found, perf_counter() - arrived.at)
+        async with frame_deadline(self._config.frame_s):
+            result, found = await self.session.segment(load, finish)
+        self._observe(options.segmenter.spec.name, found, perf_counter() - camera_frame.time_s)
         return result
 
     def _put(self, slot: LatestSlot[T], frame: T) -> None:
@@ -237,33 +241,36 @@ class Peer:
             self._count("skipped")
 
 
-async def _told_by(closing: asyncio.Event) -> str:
+async def _wait_shutdown(closing: asyncio.Event) -> EndReason:
     await closing.wait()
-    return "the service stops"
+    return EndReason.SHUTDOWN
 
 
-async def _drain(track: MediaStreamTrack) -> str:
-    """Reads what nobody wants; that it ends is no end of the stream."""
+async def _drain(track: MediaStreamTrack) -> EndReason:
+    """Reads and discards a track. It never returns: the track's end does not end the stream."""
     with suppress(MediaStreamError):
         while True:
             await track.recv()
-    never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    never: asyncio.Future[EndReason] = asyncio.get_running_loop().create_future()
     return await never
 
 
 def _configuration(servers: tuple[IceServer, ...]) -> RTCConfiguration:
-    """Explicit even when empty: aiortc's own default is a server of others, and without a way to
-    it every answer takes five seconds longer."""
+    """Returns a configuration with exactly these servers, even if there are none.
+
+    The default of aiortc is a third-party server; without a route to it every answer takes five
+    seconds longer.
+    """
     return RTCConfiguration(
         iceServers=[
-            RTCIceServer(urls=each.url, username=each.username, credential=each.password)
-            for each in servers
+            RTCIceServer(urls=server.url, username=server.username, credential=server.password)
+            for server in servers
         ]
     )
 
 
-async def rehearse() -> None:
-    """What only the first connection of a process pays: certificates and codecs."""
+async def warm_up() -> None:
+    """Does the one-time work of a process: creates a certificate and loads the codecs."""
     connection = RTCPeerConnection(_configuration(()))
     try:
         connection.addTransceiver("video")

@@ -1,4 +1,4 @@
-"""The peers that are there: how one comes, is found, and goes."""
+"""Registry of the WebRTC peers: creates, finds and ends them."""
 
 import asyncio
 import logging
@@ -12,44 +12,50 @@ from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
 from silhouette_seg.errors import NotFound, Unavailable
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
-from silhouette_seg.streaming.webrtc.config import Terms
+from silhouette_seg.streaming.webrtc.config import WebRTCConfig
+from silhouette_seg.streaming.webrtc.end_reason import EndReason
 from silhouette_seg.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from silhouette_seg.streaming.webrtc.peer import Peer
 
 TRANSPORT: Final = "webrtc"
-"""Its label in the metrics."""
+"""Value of the metric label `transport`."""
 OUTCOMES = ("result", "skipped", "error")
+"""The possible outcomes of a frame."""
 
 log = logging.getLogger(__name__)
 
 
-class Peers:
-    """Belongs to one event loop. aiortc is loaded by the first use, in a thread."""
+class PeerRegistry:
+    """Creates, finds and ends the peers of one event loop.
 
-    def __init__(self, terms: Terms, streams: StreamLimiter, telemetry: Telemetry) -> None:
-        self._terms = terms
+    aiortc is imported in a thread on first use.
+    """
+
+    def __init__(self, config: WebRTCConfig, streams: StreamLimiter, telemetry: Telemetry) -> None:
+        self._config = config
         self._streams = streams
         self._telemetry = telemetry
         self._peers: dict[str, Peer] = {}
-        self._lives: dict[str, asyncio.Task[None]] = {}
-        self._loading = asyncio.Lock()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._load_lock = asyncio.Lock()
         self._loaded = False
 
     def get(self, id: str) -> StreamSession:
-        """Of a peer that is there; raises NotFound."""
+        """Returns the session of a connected peer. Raises NotFound."""
         return self._get(id).session
 
-    async def open(self, offer: str, options: StreamOptions, caller: str) -> tuple[str, str]:
-        """The id of a new peer, and the SDP to answer it with; it then lives by itself.
+    async def accept(self, offer: str, options: StreamOptions, caller: str) -> tuple[str, str]:
+        """Creates a peer for an SDP offer and returns its id and the SDP answer.
 
-        Raises UnprocessableOffer, Unavailable, and what `StreamLimiter.acquire` raises.
+        The peer then runs in a task of its own. Raises UnprocessableOffer, Unavailable, and the
+        errors of `StreamLimiter.acquire`.
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(self._streams.acquire(caller))
             stack.enter_context(self._telemetry.track_stream(TRANSPORT))
-            await self._load()
+            await self._load_aiortc()
             from silhouette_seg.streaming.webrtc.peer import Peer
 
             session = StreamSession(options)
@@ -64,31 +70,34 @@ class Peers:
                 self._telemetry.observe_image(model, stages, found, kind="frame")
                 self._telemetry.observe_frame_age(TRANSPORT, age_s)
 
-            peer = Peer(session, self._terms, count=count, observe=observe)
+            peer = Peer(session, self._config, count=count, observe=observe)
             stack.push_async_callback(peer.close)
-            answer = await peer.answer(offer)
+            answer = await peer.create_answer(offer)
             self._peers[session.id] = peer
             stack.callback(self._peers.pop, session.id)
-            life = self._live(peer, outcomes, stack.pop_all())
-        self._lives[session.id] = asyncio.create_task(life)
+            serving = self._serve(peer, outcomes, stack.pop_all())
+        self._tasks[session.id] = asyncio.create_task(serving)
         return session.id, answer
 
-    async def close(self, id: str) -> None:
-        """Returns when its place is free; raises NotFound."""
-        self._get(id).end("its client ended it")
-        await asyncio.wait({self._lives[id]})
+    async def end(self, id: str) -> None:
+        """Ends a peer and returns once the slot of its stream is released. Raises NotFound."""
+        self._get(id).end(EndReason.CLIENT_REQUEST)
+        await asyncio.wait({self._tasks[id]})
 
     async def warm_up(self) -> None:
-        """So that no peer waits for it. What fails is in the log, and every offer hears of it."""
-        try:
-            await self._load()
-            from silhouette_seg.streaming.webrtc.peer import rehearse
+        """Does the work of the first connection in advance.
 
-            await rehearse()
+        A failure is logged, and every later offer raises it again.
+        """
+        try:
+            await self._load_aiortc()
+            from silhouette_seg.streaming.webrtc.peer import warm_up
+
+            await warm_up()
         except Unavailable:
             return
         except Exception:
-            log.exception("WebRTC failed its warm-up")
+            log.exception("the warm-up of WebRTC failed")
 
     def _get(self, id: str) -> "Peer":
         peer = self._peers.get(id)
@@ -96,35 +105,38 @@ class Peers:
             raise NotFound("There is no such stream, or it has ended.")
         return peer
 
-    async def _live(self, peer: "Peer", outcomes: Counter[str], leave: AsyncExitStack) -> None:
-        """Holds the place until the connection is closed."""
-        began, model = perf_counter(), peer.session.options.segmenter.spec.name
-        reason = "it broke"
+    async def _serve(self, peer: "Peer", outcomes: Counter[str], release: AsyncExitStack) -> None:
+        """Serves a peer and holds the slot of its stream until the connection is closed."""
+        started, model = perf_counter(), peer.session.options.segmenter.spec.name
+        reason = EndReason.INTERNAL
         try:
-            async with leave:
-                reason = await peer.run(self._streams.draining)
+            async with release:
+                reason = await peer.serve(self._streams.draining)
         except Exception:
-            log.exception("a WebRTC stream broke")
+            log.exception("a WebRTC stream failed")
         finally:
-            del self._lives[peer.session.id]
+            del self._tasks[peer.session.id]
             self._telemetry.count_stream_end(TRANSPORT, reason)
-            frames, spent_s = {name: outcomes[name] for name in OUTCOMES}, perf_counter() - began
-            log_stream_end(log, TRANSPORT, model, frames, spent_s, f": {reason}", reason=reason)
+            frames = {name: outcomes[name] for name in OUTCOMES}
+            duration_s = perf_counter() - started
+            log_stream_end(log, TRANSPORT, model, frames, duration_s, f": {reason}", reason=reason)
 
-    async def _load(self) -> None:
-        """Raises Unavailable where what was asked for cannot be had: nothing less is served."""
-        async with self._loading:
+    async def _load_aiortc(self) -> None:
+        """Imports and configures aiortc once.
+
+        Raises Unavailable if low latency is configured but not supported: there is no fallback.
+        """
+        async with self._load_lock:
             if self._loaded:
                 return
             await asyncio.to_thread(import_module, "silhouette_seg.streaming.webrtc.peer")
-            from silhouette_seg.streaming.webrtc.aiortc_defaults import prepare
-            from silhouette_seg.streaming.webrtc.low_latency import NotPrompt, check_prompt
+            from silhouette_seg.streaming.webrtc import aiortc_defaults, low_latency
 
-            prepare(self._terms.hosts)
-            if self._terms.low_latency:
+            aiortc_defaults.apply(self._config.hosts)
+            if self._config.low_latency:
                 try:
-                    await check_prompt()
-                except NotPrompt as error:
-                    log.error("no WebRTC: low latency was asked for and %s", error)
-                    raise Unavailable("WebRTC cannot be served as it was set up.") from error
+                    await low_latency.check_supported()
+                except low_latency.LowLatencyUnsupported as error:
+                    log.error("WebRTC is unavailable: low latency is configured, but %s", error)
+                    raise Unavailable("WebRTC is not available in this configuration.") from error
             self._loaded = True

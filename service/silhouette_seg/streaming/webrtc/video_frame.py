@@ -1,4 +1,4 @@
-"""Frames of PyAV as planes, and back."""
+"""Converts between video frames of PyAV and planes."""
 
 import numpy as np
 from av import VideoFrame
@@ -9,25 +9,25 @@ from silhouette_seg.vision.compose.yuv import Planes
 I420 = "yuv420p"
 
 
-def read(frame: VideoFrame) -> Planes:
-    """The frame's own pixels, which live as long as the planes do."""
+def to_planes(frame: VideoFrame) -> Planes:
+    """Returns the planes of a frame. They share its memory if its format is I420."""
     if frame.format.name != I420:
         frame = frame.reformat(format=I420)
-    return Planes(*_rows(frame))
+    return Planes(*_plane_arrays(frame))
 
 
-def write(planes: Planes, like: VideoFrame) -> VideoFrame:
-    """A new frame, shown when `like` was."""
+def from_planes(planes: Planes, like: VideoFrame) -> VideoFrame:
+    """Copies planes into a new frame with the presentation time of `like`."""
     height, width = planes.size_hw
     frame = VideoFrame(width, height, I420)
-    for rows, plane in zip(_rows(frame), planes, strict=True):
+    for rows, plane in zip(_plane_arrays(frame), planes, strict=True):
         rows[:] = plane
     frame.pts, frame.time_base = like.pts, like.time_base
     return frame
 
 
-def _rows(frame: VideoFrame) -> list[NDArray[np.uint8]]:
-    """Each plane uint8 [h,w]: FFmpeg pads the rows."""
+def _plane_arrays(frame: VideoFrame) -> list[NDArray[np.uint8]]:
+    """Returns views of the planes, uint8 [h,w], without the row padding of FFmpeg."""
     return [
         np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[
             :, : plane.width

@@ -1,9 +1,7 @@
 """Bytes to upright sRGB pixels, and the only place that decodes images."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 import cv2
 import numpy as np
@@ -18,6 +16,7 @@ from silhouette_seg.vision.codec.header import (
     ImageHeader,
     ImageLimits,
     check_limits,
+    count_scans,
     read_header,
 )
 from silhouette_seg.vision.geometry import Size
@@ -34,14 +33,13 @@ __all__ = [
 ]
 
 MAX_SCANS = 50
-"""Scans in one JPEG. Encoders write about ten; each costs a pass over all coefficients, and a
-hostile file can hold a hundred thousand of them."""
+"""Scans in the first picture of a JPEG. Encoders write about ten; each costs a pass over all
+coefficients, and a hostile file can hold a hundred thousand of them."""
 
 MAX_STRETCH = 0.001
 """How far, as a share of a side, a reduced JPEG may be out of place because of its padding."""
 
 _COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_SCAN = re.compile(rb"\xff\xda")
 
 # Bytes from strangers should not fill the log with codec warnings.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
@@ -109,8 +107,9 @@ def _reduction(header: ImageHeader, at_least: Size | None) -> int:
 
 
 def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) -> _Stored:
-    if next(islice(_SCAN.finditer(data), MAX_SCANS, None), None) is not None:
-        raise UndecodableImage("The JPEG has too many scans.", limit=MAX_SCANS)
+    scans = count_scans(data)
+    if scans > MAX_SCANS:
+        raise UndecodableImage("The JPEG has too many scans.", limit=MAX_SCANS, actual=scans)
     wanted = (-(-header.height // reduction), -(-header.width // reduction))
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)

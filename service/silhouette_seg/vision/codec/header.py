@@ -4,6 +4,7 @@ Small parsers of the marker, chunk and tag structure of JPEG, PNG and WebP. The 
 strangers: every read is bounds-checked by `struct`, and every walk takes at most MAX_PARTS steps.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,13 +29,18 @@ from silhouette_seg.vision.codec.colour_tag import (
 from silhouette_seg.vision.geometry import Size
 
 MAX_PARTS = 10_000
-"""Chunks or markers in one file. Photos have tens; a 20 MiB PNG in 4 KiB chunks has 5,000."""
+"""Chunks or markers in one file. Photos have tens; a 32 MiB PNG in 4 KiB chunks has 8,192."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _JPEG_APP1, _JPEG_APP2, _JPEG_SOS, _JPEG_EOI = 0xE1, 0xE2, 0xDA, 0xD9
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe]")
+"""EOI, and each marker whose length libjpeg reads. Fill bytes, stuffed bytes and restart markers do
+not match. Other markers have no length: libjpeg steps over them or refuses the file."""
+_PIECE = 1 << 16
+"""Bytes of one search for a marker. The interpreter can switch threads between two searches."""
 _EXIF_PREFIX = b"Exif\0\0"
 _ICC_PREFIX = b"ICC_PROFILE\0"
 _PNG_READ = frozenset({b"eXIf", b"tRNS"}) | PNG_CHUNKS
@@ -80,8 +86,8 @@ class ImageHeader:
 class ImageLimits:
     """What one photo may be; `aspect` is the long side over the short side."""
 
-    bytes: int = 20 * 1024 * 1024
-    pixels: int = 50_000_000
+    bytes: int = 32 * 2**20
+    pixels: int = 64_000_000
     side: int = 16_384
     aspect: float = 50
 
@@ -100,6 +106,26 @@ def read_header(data: bytes | memoryview) -> ImageHeader:
     if header.width == 0 or header.height == 0:
         raise UndecodableImage("The image has no pixels.")
     return header
+
+
+def count_scans(jpeg: bytes | memoryview) -> int:
+    """Number of scans in the first picture of a JPEG: from its SOI to its EOI or the last byte.
+
+    The payloads of segments are skipped, since thumbnails there have scans of their own. Bytes
+    behind EOI do not count: they hold a video, a gain map or a second picture. Raises
+    UndecodableImage for more than MAX_PARTS segments. Source: `read_markers` and `next_marker` of
+    libjpeg-turbo's jdmarker.c, which decide what a decoder takes for a scan.
+    """
+    view = memoryview(jpeg)
+    scans, at = 0, 2
+    for _ in range(MAX_PARTS):
+        at = _next_segment(view, at)
+        if at == len(view) or view[at + 1] == _JPEG_EOI:
+            return scans
+        scans += view[at + 1] == _JPEG_SOS
+        length = int.from_bytes(view[at + 2 : at + 4])
+        at += 2 + max(2, length)
+    raise UndecodableImage("The JPEG has too many segments.", limit=MAX_PARTS)
 
 
 def check_limits(header: ImageHeader, limits: ImageLimits) -> None:
@@ -169,6 +195,15 @@ def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
             yield marker, view[at + 4 : at + 2 + length]
             at += 2 + length
     raise UndecodableImage("The JPEG has too many segments.")
+
+
+def _next_segment(view: memoryview, at: int) -> int:
+    """Offset of the next marker of _JPEG_SEGMENT; the length of `view` if there is none."""
+    for start in range(at, len(view), _PIECE):
+        # One byte more, for a marker that lies across the border of two pieces.
+        if found := _JPEG_SEGMENT.search(view, start, start + _PIECE + 1):
+            return found.start()
+    return len(view)
 
 
 def _parse_png(view: memoryview) -> ImageHeader:

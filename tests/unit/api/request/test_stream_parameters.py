@@ -26,7 +26,7 @@ from silhouette_seg.pipeline.options import BackgroundImage, Blur, Colour, Outpu
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
-from silhouette_seg.streaming.session import SMOOTHING
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits
 from tests.support.images import make_bomb, make_jpeg, person
 from tests.support.tiny_model import tiny_spec
@@ -41,7 +41,7 @@ def gateway():
     ]
     yield SimpleNamespace(
         registry=ModelRegistry(served, workers),
-        stream_workers=workers,
+        stream_pool=workers,
         image_limits=ImageLimits(pixels=10_000_000),
     )
     workers.close()
@@ -55,7 +55,7 @@ async def test_nothing_asked_for(gateway):
     options = await parse_stream_options({}, gateway)
     assert options.segmenter.spec.name == "connectnet"
     assert (options.render, options.format, options.size) == (RenderOptions(), None, None)
-    assert options.smoothing == SMOOTHING
+    assert options.smoothing == DEFAULT_SMOOTHING
     assert options.picture is None
 
 
@@ -157,7 +157,7 @@ async def test_a_refused_change_changes_nothing(gateway):
     with pytest.raises(NotAcceptable):
         await parse_stream_options({"format": "jpeg"}, gateway, before)
     assert before.format is None
-    assert before.encoded_as is ImageFormat.PNG
+    assert before.image_format is ImageFormat.PNG
 
 
 class TestPicture:

@@ -14,7 +14,7 @@ from silhouette_seg.pipeline.options import BackgroundImage, Blur, Colour, Outpu
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions
 from silhouette_seg.streaming.webrtc import video_frame
-from silhouette_seg.streaming.webrtc.compositor import Painter
+from silhouette_seg.streaming.webrtc.compositor import Compositor
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.compose import yuv
 from silhouette_seg.vision.compose.blend import blurred, composite
@@ -40,9 +40,9 @@ def left_half(size_hw: tuple[int, int]) -> np.ndarray:
     return alpha
 
 
-def painted(painter: Painter, wanted: StreamOptions, rgb: np.ndarray) -> np.ndarray:
+def painted(compositor: Compositor, wanted: StreamOptions, rgb: np.ndarray) -> np.ndarray:
     alpha = left_half(rgb.shape[:2])
-    return yuv.to_rgb(painter.paint(wanted, yuv.from_rgb(rgb), found(alpha))).astype(int)
+    return yuv.to_rgb(compositor.compose(wanted, yuv.from_rgb(rgb), found(alpha))).astype(int)
 
 
 @pytest.mark.parametrize("size_hw", [(96, 128), (95, 129)])
@@ -52,7 +52,7 @@ def test_composite_is_that_of_photos(size_hw):
         (Colour(GREEN), np.full_like(rgb, GREEN)),
         (Blur(5), blurred(rgb, 5, left_half(size_hw))),
     ):
-        drawn = painted(Painter(), options(background), rgb)
+        drawn = painted(Compositor(), options(background), rgb)
         expected = composite(rgb, left_half(size_hw), behind)
         assert np.abs(drawn - expected).mean() < 3
 
@@ -64,53 +64,53 @@ def test_a_blurred_background_does_not_glow_where_the_mask_was_cut(shaped):
     alpha[60:180, 100:220] = 255
     alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 4), np.uint8)
     rgb = np.repeat(alpha[..., None], 3, axis=2)
-    drawn = Painter().paint(options(Blur(4), **shaped), yuv.from_rgb(rgb), found(alpha))
+    drawn = Compositor().compose(options(Blur(4), **shaped), yuv.from_rgb(rgb), found(alpha))
     assert drawn.y[alpha == 0].max() < 60
 
 
 def test_mask_is_grey():
-    drawn = painted(Painter(), options(output=Output.MASK), person(48, 64))
+    drawn = painted(Compositor(), options(output=Output.MASK), person(48, 64))
     assert drawn[24, 10].tolist() == [255] * 3
     assert drawn[24, 50].tolist() == [0] * 3
 
 
 def test_look_shapes_the_mask():
-    drawn = painted(Painter(), options(output=Output.MASK, invert=True, grow=4), person(48, 64))
+    drawn = painted(Compositor(), options(output=Output.MASK, invert=True, grow=4), person(48, 64))
     assert drawn[24, [10, 34, 50], 0].tolist() == [0, 0, 255]
 
 
 def test_nobody_leaves_only_the_background():
     rgb = person(48, 64)
     empty = found(np.zeros((48, 64), np.uint8))
-    drawn = yuv.to_rgb(Painter().paint(options(), yuv.from_rgb(rgb), empty))
+    drawn = yuv.to_rgb(Compositor().compose(options(), yuv.from_rgb(rgb), empty))
     assert np.abs(drawn.astype(int) - GREEN).max() <= 3
 
 
 def test_the_background_follows_size_options_and_picture():
-    painter = Painter()
+    compositor = Compositor()
     pictures = [Frame(quadrants(64, 64), (64, 64)), Frame(person(64, 64), (64, 64))]
     kinds = [options(), options(Colour((0, 0, 0)))]
     kinds += [options(BackgroundImage(), picture=picture) for picture in pictures]
     for wanted in (*kinds, *reversed(kinds)):
         for size_hw in ((48, 64), (32, 48), (33, 47)):
             rgb = person(*size_hw)
-            drawn = painted(painter, wanted, rgb)
-            np.testing.assert_array_equal(drawn, painted(Painter(), wanted, rgb))
-    last = painted(painter, kinds[2], person(64, 64))
+            drawn = painted(compositor, wanted, rgb)
+            np.testing.assert_array_equal(drawn, painted(Compositor(), wanted, rgb))
+    last = painted(compositor, kinds[2], person(64, 64))
     assert np.abs(last[10, 60] - (0, 255, 0)).max() <= 3
 
 
 def test_the_background_that_stands_still_is_made_once():
-    painter, wanted = Painter(), options()
-    painted(painter, wanted, person(48, 64))
-    kept = painter._background
-    painted(painter, replace(wanted, smoothing=0.1), person(48, 64)[:, ::-1].copy())
-    assert painter._background is kept
+    compositor, wanted = Compositor(), options()
+    painted(compositor, wanted, person(48, 64))
+    kept = compositor._background
+    painted(compositor, replace(wanted, smoothing=0.1), person(48, 64)[:, ::-1].copy())
+    assert compositor._background is kept
 
 
 def test_video_has_no_transparency():
     with pytest.raises(ValueError, match="transparency"):
-        painted(Painter(), options(output=Output.CUTOUT), person(8, 8))
+        painted(Compositor(), options(output=Output.CUTOUT), person(8, 8))
 
 
 @pytest.mark.parametrize("size_hw", [(48, 64), (47, 65), (1, 1), (16, 18)])
@@ -118,14 +118,14 @@ def test_frames_are_written_as_they_are_read(size_hw):
     like = VideoFrame(8, 8, "yuv420p")
     like.pts, like.time_base = 4711, Fraction(1, 90_000)
     planes = yuv.from_rgb(person(*size_hw))
-    frame = video_frame.write(planes, like)
+    frame = video_frame.from_planes(planes, like)
     assert (frame.height, frame.width) == size_hw
     assert (frame.pts, frame.time_base) == (4711, like.time_base)
-    for plane, written in zip(video_frame.read(frame), planes, strict=True):
+    for plane, written in zip(video_frame.to_planes(frame), planes, strict=True):
         np.testing.assert_array_equal(plane, written)
 
 
 def test_a_frame_of_another_kind_is_converted():
     rgb = np.full((48, 64, 3), GREEN, np.uint8)
-    planes = video_frame.read(VideoFrame.from_ndarray(rgb, format="rgb24"))
+    planes = video_frame.to_planes(VideoFrame.from_ndarray(rgb, format="rgb24"))
     assert np.abs(yuv.to_rgb(planes).astype(int) - rgb).max() <= 4

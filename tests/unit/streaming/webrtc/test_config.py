@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from silhouette_seg.streaming.webrtc.config import IceServer, read_ice_server
+from silhouette_seg.streaming.webrtc.config import IceServer, parse_ice_server
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from silhouette_seg.streaming.webrtc.config import IceServer, read_ice_server
     ],
 )
 def test_ice_server(text, server):
-    assert read_ice_server(text) == server
+    assert parse_ice_server(text) == server
     assert not server.password or server.password not in repr(server)
 
 
@@ -39,7 +39,7 @@ def test_ice_server(text, server):
 )
 def test_no_ice_server(text):
     with pytest.raises(ValueError, match="server"):
-        read_ice_server(text)
+        parse_ice_server(text)
 
 
 def test_the_application_starts_without_aiortc():

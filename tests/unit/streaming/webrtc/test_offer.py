@@ -10,8 +10,8 @@ from silhouette_seg.errors import UnprocessableOffer
 from silhouette_seg.streaming.webrtc.offer import (
     MAX_CANDIDATES,
     MAX_SECTIONS,
-    START_KBIT,
-    read_offer,
+    START_BITRATE_KBIT_S,
+    parse_offer,
     with_start_bitrate,
 )
 
@@ -66,7 +66,7 @@ def video(*lines: str, name: str = "1", direction: str = "sendrecv") -> str:
 
 def read(text: str) -> tuple[str, list[str], list[str]]:
     """The name of the section that is served, its codecs, and all candidates' addresses."""
-    understood = read_offer(text)
+    understood = parse_offer(text)
     sections = SessionDescription.parse(understood.sdp).media
     (ours,) = (media for media in sections if media.rtp.muxId == understood.mid)
     addresses = [each.ip for media in sections for each in media.ice_candidates]
@@ -110,7 +110,7 @@ def test_what_is_not_ours_to_change_stays():
     sound = section("audio", "a", OPUS, "a=ssrc:7 cname:me\n", "a=extmap:3 urn:x\n")
     text = offer(sound, video(VP8, "a=msid:stream track\n", name="v"))
     before = SessionDescription.parse(text)
-    after = SessionDescription.parse(read_offer(text).sdp)
+    after = SessionDescription.parse(parse_offer(text).sdp)
     assert after.group == before.group
     for was, now in zip(before.media, after.media, strict=True):
         for field in ("kind", "direction", "rtcp_mux", "ice", "dtls", "msid", "ssrc", "rtp"):
@@ -139,7 +139,7 @@ def test_as_many_as_are_allowed(text):
         ("", "no video"),
         ("hello", "no video"),
         ("v=0", "no video"),
-        ("m=video", "not SDP"),
+        ("m=video", "not valid SDP"),
         ("{}", "no video"),
         (offer(), "no video"),
         (offer(section("audio", "0", OPUS)), "no video"),
@@ -149,8 +149,8 @@ def test_as_many_as_are_allowed(text):
         (offer(video(VP9)), "neither VP8 nor H264"),
         (offer(video(VP8, many(MAX_CANDIDATES + 1))), "candidates"),
         (offer(*(video(name=str(n)) for n in range(MAX_SECTIONS + 1))), "sections"),
-        (offer(video(name="1"), video(name="1")), "name of its own"),
-        (offer(video()).replace("a=mid:1\r\n", ""), "name of its own"),
+        (offer(video(name="1"), video(name="1")), "unique name"),
+        (offer(video()).replace("a=mid:1\r\n", ""), "unique name"),
         (offer(video(), section("text", "2", OPUS)), "kind"),
         (offer(video(), data_channel("2")), "kind"),
         (offer(video()).replace("BUNDLE 1", "BUNDLE 2 1"), "bundles"),
@@ -158,14 +158,14 @@ def test_as_many_as_are_allowed(text):
         (offer(video()).replace("a=ice-pwd", "a=ice-other"), "ICE"),
         (offer(video()).replace("a=setup:actpass\r\n", ""), "DTLS"),
         (offer(video()).replace("a=fingerprint:sha-256 EA:46\r\n", ""), "DTLS"),
-        (offer(video()).replace("a=setup:actpass", "a=setup:whatever"), "not SDP"),
-        (offer(video()).replace(" 97 98 99", " 97 98 abc"), "not SDP"),
-        (offer(video()).replace("a=fmtp:98", "a=fmtp:77"), "not SDP"),
+        (offer(video()).replace("a=setup:actpass", "a=setup:whatever"), "not valid SDP"),
+        (offer(video()).replace(" 97 98 99", " 97 98 abc"), "not valid SDP"),
+        (offer(video()).replace("a=fmtp:98", "a=fmtp:77"), "not valid SDP"),
     ],
 )
 def test_what_cannot_be_served_is_refused(text, told):
     with pytest.raises(UnprocessableOffer, match=told):
-        read_offer(text)
+        parse_offer(text)
 
 
 def test_damaged_offers_are_read_or_refused(mutations):
@@ -174,7 +174,7 @@ def test_damaged_offers_are_read_or_refused(mutations):
     outcomes = {True: 0, False: 0}
     for number in range(mutations // 4):
         try:
-            read_offer(damaged(whole, number))
+            parse_offer(damaged(whole, number))
             outcomes[True] += 1
         except UnprocessableOffer:
             outcomes[False] += 1
@@ -208,5 +208,5 @@ def test_the_answer_tells_how_much_to_send_at_first():
         codec.name: codec.parameters.get("x-google-start-bitrate", "-")
         for codec in media.rtp.codecs
     }
-    assert told == {"VP8": str(START_KBIT), "H264": str(START_KBIT), "rtx": "-"}
+    assert told == {"VP8": str(START_BITRATE_KBIT_S), "H264": str(START_BITRATE_KBIT_S), "rtx": "-"}
     assert media.rtp.codecs[2].parameters.keys() >= {"packetization-mode", "profile-level-id"}

@@ -11,8 +11,8 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import load_spec
-from silhouette_seg.streaming.session import SMOOTHING
-from silhouette_seg.streaming.smoothing import CUT
+from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
+from silhouette_seg.streaming.smoothing import SCENE_CUT_CHANGE
 from tests.support.images import person
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.clips import read_clips, read_videos
@@ -138,7 +138,7 @@ def test_cuts_are_counted_within_clips_and_between_them(data):
     cuts = report.measure_cuts(data, read_clips(data, frames=4), frames=4, size_hw=(24, 24))
     assert cuts is not None
     assert (cuts.clips, cuts.pairs, len(cuts.between)) == (2, 6, 2)
-    assert cuts.within < CUT < cuts.between[0] <= cuts.between[1]
+    assert cuts.within < SCENE_CUT_CHANGE < cuts.between[0] <= cuts.between[1]
     assert cuts.seen == 1
     one = read_clips(data, frames=4)[:1]
     assert report.measure_cuts(data, one, frames=4, size_hw=(24, 24)) is None
@@ -219,7 +219,7 @@ def test_the_text_tells_every_figure_and_the_choice(streamed):
     for each in streamed.showings:
         assert f"| {each.label} | {each.dial:g} | {each.iou:.2f} | {each.dtssd:.3f} |" in text
     assert text.count("IoU is ") == 1
-    assert f"a stream is of connectnet with the dial at {SMOOTHING:g}" in text
+    assert f"a stream is of connectnet with the dial at {DEFAULT_SMOOTHING:g}" in text
     assert "sees\n75.0 % of 4 changes; the smallest are 0.110, 0.300, 0.400" in text
 
 

@@ -21,8 +21,10 @@ from silhouette_seg.vision.codec.decode import (
 )
 from tests.support.images import (
     damaged,
+    jpeg_with,
     make,
     make_jpeg,
+    make_motion_photo,
     make_png,
     make_png16,
     make_webp,
@@ -292,6 +294,30 @@ def test_jpeg_with_too_many_scans_is_undecodable():
     flood = jpeg[:-2] + jpeg[last:-2] * MAX_SCANS + b"\xff\xd9"
     with pytest.raises(UndecodableImage) as refused:
         decoded(flood)
+    assert (refused.value.limit, refused.value.actual) == (MAX_SCANS, MAX_SCANS + 10)
+
+
+@pytest.mark.parametrize("at_least", [None, (8, 8)])
+def test_motion_photo_decodes_like_its_still(at_least):
+    photo = make_motion_photo(scans=2 * MAX_SCANS)
+    still = photo[: photo.index(b"\xff\xd9") + 2]
+    expected = decoded(still, at_least=at_least).rgb
+    np.testing.assert_array_equal(decoded(photo, at_least=at_least).rgb, expected)
+
+
+def test_thumbnails_with_many_scans_are_decoded():
+    thumbnail = make_jpeg(person(16, 16), progressive=True)
+    photo = jpeg_with(make_jpeg(person()), *[(0xE1, b"Exif\0\0" + thumbnail)] * MAX_SCANS)
+    np.testing.assert_array_equal(decoded(photo).rgb, decoded(make_jpeg(person())).rgb)
+
+
+@pytest.mark.parametrize("marker", [0x02, 0xBF, 0xF0])
+def test_scans_hidden_in_an_unknown_segment_are_too_many(marker):
+    jpeg = make_jpeg(person(64, 64), progressive=True, restart_marker_blocks=1)
+    scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    hidden = bytes((0xFF, marker)) + b"\xff\xff" + scan * MAX_SCANS
+    with pytest.raises(UndecodableImage) as refused:
+        decoded(jpeg[:-2] + hidden + b"\xff\xd9")
     assert refused.value.limit == MAX_SCANS
 
 

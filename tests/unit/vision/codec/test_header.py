@@ -1,9 +1,11 @@
+import io
 import struct
 import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from silhouette_seg.errors import (
     AspectTooExtreme,
@@ -21,15 +23,19 @@ from silhouette_seg.vision.codec.header import (
     ImageHeader,
     ImageLimits,
     check_limits,
+    count_scans,
     read_header,
 )
 from tests.support.images import (
     TEXT,
+    jpeg_segment,
+    jpeg_with,
     make,
     make_animated,
     make_bomb,
     make_gif,
     make_jpeg,
+    make_motion_photo,
     make_png,
     make_webp,
     person,
@@ -186,6 +192,100 @@ def test_jpeg_that_declares_two_frames_is_undecodable():
         read_header(jpeg[:at] + frame + jpeg[at:])
 
 
+SOI, APP1 = 0xD8, 0xE1
+BASELINE = make_jpeg(person(64, 64))
+PROGRESSIVE = make_jpeg(person(64, 64), progressive=True)
+PROGRESSIVE_SCANS = 10
+"""Of the script that libjpeg writes for colour pictures (`jpeg_simple_progression`)."""
+
+
+@pytest.mark.parametrize(("jpeg", "scans"), [(BASELINE, 1), (PROGRESSIVE, PROGRESSIVE_SCANS)])
+def test_scans_of_a_plain_jpeg_are_counted(jpeg, scans):
+    assert count_scans(jpeg) == count_scans(memoryview(jpeg)) == scans
+
+
+def test_scans_in_a_motion_photo_are_not_counted():
+    photo = make_motion_photo(scans=200)
+    assert photo.count(b"\xff\xda") > 200
+    assert count_scans(photo) == 1
+
+
+def test_scans_of_further_mpo_pictures_are_not_counted():
+    first, second = Image.open(io.BytesIO(PROGRESSIVE)), Image.open(io.BytesIO(BASELINE))
+    buffer = io.BytesIO()
+    first.save(buffer, "MPO", save_all=True, append_images=[second] * 60)
+    mpo = buffer.getvalue()
+    assert mpo.count(b"\xff\xda") == 61
+    assert count_scans(mpo) == 1
+    assert read_header(mpo).upright_hw == (64, 64)
+
+
+def test_scans_of_a_thumbnail_are_not_counted():
+    photo = jpeg_with(BASELINE, (APP1, b"Exif\0\0" + PROGRESSIVE))
+    assert count_scans(photo) == 1
+
+
+def test_scans_in_a_payload_between_scans_are_not_counted():
+    last = PROGRESSIVE.rindex(b"\xff\xda")
+    embedded = jpeg_segment(0xFE, BASELINE)
+    photo = PROGRESSIVE[:last] + embedded + PROGRESSIVE[last:]
+    assert count_scans(photo) == PROGRESSIVE_SCANS
+
+
+def test_scans_across_restart_markers_are_counted():
+    jpeg = make_jpeg(person(64, 64), restart_marker_blocks=1)
+    assert jpeg.count(b"\xff\xd0") > 1
+    assert count_scans(jpeg + b"\xff\xda" * 60) == 1
+
+
+@pytest.mark.parametrize("entropy", [b"\xff\0\xda", b"\xff\xff\0\xda", b"\xff\xd3\xda"])
+def test_stuffed_bytes_in_a_scan_are_no_scan(entropy):
+    assert count_scans(BASELINE[:-2] + entropy * 60 + BASELINE[-2:]) == 1
+
+
+@pytest.mark.parametrize("fill", [b"", b"\xff", b"\xff" * 70_000, b"\0" * 65_535, b"\0" * 65_536])
+def test_scan_behind_fill_bytes_is_counted(fill):
+    scan = BASELINE[BASELINE.index(b"\xff\xda") : -2]
+    assert count_scans(BASELINE[:-2] + fill + scan + BASELINE[-2:]) == 2
+
+
+@pytest.mark.parametrize("jpeg", [BASELINE, PROGRESSIVE])
+def test_scans_without_eoi_are_counted(jpeg):
+    assert count_scans(jpeg[:-2]) == count_scans(jpeg)
+    assert count_scans(jpeg[:-2] + b"\xff\xda" * 3) == count_scans(jpeg) + 1
+
+
+@pytest.mark.parametrize("marker", [0x01, 0x02, 0xBF, 0xD0, SOI, 0xDE, 0xF0, 0xFD])
+def test_scan_behind_a_marker_without_length_is_counted(marker):
+    """libjpeg reads no length there, so a scan cannot hide in such a payload."""
+    scan = BASELINE[BASELINE.index(b"\xff\xda") : -2]
+    hidden = bytes((0xFF, marker)) + struct.pack(">H", len(scan) + 2) + scan
+    assert count_scans(BASELINE[:-2] + hidden + BASELINE[-2:]) == 2
+
+
+def test_scan_behind_a_length_below_two_is_counted():
+    scan = BASELINE[BASELINE.index(b"\xff\xda") : -2]
+    assert count_scans(BASELINE[:-2] + b"\xff\xfe\0\0" + scan + BASELINE[-2:]) == 2
+
+
+def test_jpeg_with_endless_segments_behind_a_scan_is_undecodable():
+    flood = BASELINE[:-2] + jpeg_segment(0xFE, b"") * MAX_PARTS + BASELINE[-2:]
+    with pytest.raises(UndecodableImage) as refused:
+        count_scans(flood)
+    assert refused.value.limit == MAX_PARTS
+
+
+@given(st.sampled_from([BASELINE, PROGRESSIVE]), st.binary(max_size=300))
+def test_bytes_behind_eoi_change_nothing(jpeg, rest):
+    assert read_header(jpeg + rest) == read_header(jpeg)
+    assert count_scans(jpeg + rest) == count_scans(jpeg)
+
+
+@given(st.binary(max_size=300))
+def test_count_of_scans_takes_any_bytes(rest):
+    assert 0 <= count_scans(b"\xff\xd8" + rest) <= len(rest) // 2
+
+
 SMALL = person(8, 8)
 PROFILE = rgb_profile("Display P3")
 
@@ -209,13 +309,12 @@ def test_photo_without_a_profile_says_nothing_of_colours(format):
     assert read_header(make(format, SMALL)).colour == UNTAGGED
 
 
-def jpeg_with(*segments):
-    jpeg = make_jpeg(SMALL)
-    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+def jpeg_of_parts(*parts):
+    return jpeg_with(make_jpeg(SMALL), *parts)
 
 
 def app2(content):
-    return b"\xff\xe2" + struct.pack(">H", len(content) + 2) + content
+    return 0xE2, content
 
 
 def part(number, count, content):
@@ -224,7 +323,7 @@ def part(number, count, content):
 
 def test_profile_of_a_jpeg_in_many_parts_of_any_order():
     parts = [part(3, 3, b"third"), part(1, 3, b"first"), app2(b"MPF\0"), part(2, 3, b"second")]
-    assert read_header(jpeg_with(*parts)).colour == ColourTag(b"firstsecondthird")
+    assert read_header(jpeg_of_parts(*parts)).colour == ColourTag(b"firstsecondthird")
 
 
 def test_profile_of_more_than_one_segment_as_others_write_it():
@@ -245,7 +344,7 @@ def test_profile_of_more_than_one_segment_as_others_write_it():
     ],
 )
 def test_profile_of_a_jpeg_with_parts_missing_is_ignored_and_said(parts):
-    header = read_header(jpeg_with(*parts))
+    header = read_header(jpeg_of_parts(*parts))
     assert (header.width, header.height) == (8, 8)
     assert header.colour == ColourTag(ignored="profile with parts missing")
 

@@ -1,4 +1,6 @@
-/** A refusal or failure the user may read, whatever its origin. */
+/** Errors that the page shows to the user. */
+
+/** An error with a title, a detail and a reference to quote in a bug report. */
 export class Problem extends Error {
   /**
    * @param {{status?: number, code?: string, title: string, detail?: string, requestId?: string,
@@ -9,20 +11,21 @@ export class Problem extends Error {
     Object.assign(this, { status: 0, code: "", detail: "", requestId: "", retryable: false }, fields);
   }
 
-  /** One quiet line: what to quote when asking for help. */
+  /** Limit, status, code and request id in one line. */
   get reference() {
-    const limit = this.limit == null ? "" : `limit ${number(this.limit)}${this.actual == null ? "" : `, got ${number(this.actual)}`}`;
-    const code = this.status ? `${this.status}${this.code ? ` ${this.code}` : ""}` : "";
+    const actual = this.actual == null ? "" : `, got ${formatNumber(this.actual)}`;
+    const limit = this.limit == null ? "" : `limit ${formatNumber(this.limit)}${actual}`;
+    const code = this.status ? `${this.status} ${this.code ?? ""}`.trim() : "";
     return [limit, code, this.requestId && `request ${this.requestId}`].filter(Boolean).join(" · ");
   }
 }
 
-/** Reads application/problem+json; any other body becomes a plain problem with the status. */
+/** Reads application/problem+json. Any other body becomes a problem with the status alone. */
 export async function problemFrom(response) {
   const requestId = response.headers.get("X-Request-Id") ?? "";
   const body = await response.json().catch(() => null);
   if (body === null || typeof body.title !== "string") {
-    const title = `The server answered ${response.status} ${response.statusText}`.trim();
+    const title = `The server responded with ${response.status} ${response.statusText}`.trim();
     return new Problem({ status: response.status, title, requestId, retryable: response.status >= 500 });
   }
   const { code, title, detail, retryable, limit, actual } = body;
@@ -32,7 +35,7 @@ export async function problemFrom(response) {
   });
 }
 
-/** fetch() itself failed: no server, no network. */
+/** The problem of a fetch() that failed: the server or the network is down. */
 export function unreachable() {
   return new Problem({
     title: "The server cannot be reached",
@@ -41,6 +44,6 @@ export function unreachable() {
   });
 }
 
-function number(value) {
+function formatNumber(value) {
   return Number(value).toLocaleString("en-GB");
 }

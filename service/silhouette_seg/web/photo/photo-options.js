@@ -1,11 +1,7 @@
-import { showValues, watchSwatches } from "./controls.js";
-import { layoutOf, placementWords, readPlacement } from "./placement.js";
+/** The form of photo options: its values, its dependent controls, and its request parameters. */
 
-/**
- * The options form: what is chosen, which controls make sense together, and the request
- * parameters it stands for. Defaults of the API are left out, so the same list is what we
- * send and what the curl line shows.
- */
+import { initSwatches, showValues } from "../ui/controls.js";
+import { layoutParameter, placementSummary, readPlacement } from "./placement.js";
 
 /** Reads the form into plain values. */
 export function readOptions(form) {
@@ -27,25 +23,30 @@ export function readOptions(form) {
     feather: Number(fields.feather.value),
     margin: fields.crop.checked ? Number(fields.margin.value) : null,
     invert: fields.invert.checked,
-    layout: isFramed(fields) ? null : layoutOf(readPlacement(fields)),
+    layout: excludesPlacement(fields) ? null : layoutParameter(readPlacement(fields)),
   };
 }
 
-/** A crop follows the person, and an inverted mask has none: neither leaves anything to place. */
-function isFramed(fields) {
+/** The service rejects a placement together with a crop or an inverted mask. */
+function excludesPlacement(fields) {
   return fields.crop.checked || fields.invert.checked;
 }
 
-/** Nothing can be sent while a background picture is asked for and none is chosen. */
+/** @returns {boolean} false while the background image is selected but no file is chosen */
 export function isComplete(options) {
   return !(options.output === "composite" && options.background === "image" && !options.backdrop);
 }
 
-/** @returns {[string, string | File][]} in the order a person would write them */
-export function parameters(options) {
+/**
+ * Converts options into request parameters. Defaults of the API are left out, so that the page sends
+ * exactly what the curl command shows.
+ *
+ * @returns {[string, string | File][]}
+ */
+export function requestParameters(options) {
   return [
     ["output", options.output, "mask"],
-    ...(options.output === "composite" ? [backgroundOf(options), ["light_wrap", options.lightWrap, 0]] : []),
+    ...(options.output === "composite" ? [backgroundParameter(options), ["light_wrap", options.lightWrap, 0]] : []),
     ["format", options.format, "png"],
     ["model", options.model, "auto"],
     ["person", options.person, "all"],
@@ -63,31 +64,33 @@ export function parameters(options) {
     .map(([name, value]) => [name, value instanceof File ? value : String(value)]);
 }
 
-function backgroundOf({ background, blur, colour, backdrop }) {
+function backgroundParameter({ background, blur, colour, backdrop }) {
   if (background === "image") return ["background_image", backdrop, null];
   return ["background", background === "blur" ? `blur:${blur}` : colour, "blur:3"];
 }
 
 /**
- * Keeps the form consistent and reports each change the user makes.
- * @param {(change: {settled: boolean}) => void} changed  settled is false while a slider moves
+ * Keeps the form consistent and reports each change by the user.
+ *
+ * @param {(change: {settled: boolean}) => void} onChange  settled is false while a slider moves
  */
-export function watchOptions(form, changed) {
-  const refresh = () => showRelevant(form);
+export function initPhotoOptions(form, onChange) {
+  const update = () => updateControls(form);
   form.addEventListener("input", (event) => {
-    refresh();
-    changed({ settled: event.target.type !== "range" && event.target.type !== "color" });
+    update();
+    onChange({ settled: event.target.type !== "range" && event.target.type !== "color" });
   });
   form.addEventListener("reset", () => {
-    // The values are restored once every listener has returned: microtasks would be too early.
-    setTimeout(() => { refresh(); changed({ settled: true }); });
+    // The values are restored after all listeners have returned, so a microtask would be too early.
+    setTimeout(() => { update(); onChange({ settled: true }); });
   });
   form.addEventListener("submit", (event) => event.preventDefault());
-  watchSwatches(form, () => { refresh(); changed({ settled: true }); });
-  refresh();
+  initSwatches(form, () => { update(); onChange({ settled: true }); });
+  update();
 }
 
-function showRelevant(form) {
+/** Hides and disables the controls that have no effect. */
+function updateControls(form) {
   const fields = form.elements;
   const composite = fields.output.value === "composite";
   form.querySelector("#background").hidden = !composite;
@@ -98,7 +101,7 @@ function showRelevant(form) {
   form.querySelector("#spill").hidden = fields.output.value === "mask";
   form.querySelector("#threshold-detail").hidden = !fields.hard.checked;
   form.querySelector("#crop-detail").hidden = !fields.crop.checked;
-  showPlacement(form);
+  updatePlacementControls(form);
 
   const transparent = fields.output.value === "cutout";
   const jpeg = form.querySelector("[name=format][value=jpeg]");
@@ -110,17 +113,17 @@ function showRelevant(form) {
   form.querySelector("#backdrop-name").textContent = fields.backdrop.files[0]?.name ?? "None yet";
 }
 
-/** A placement and a frame exclude each other; whichever is there first switches the other off. */
-function showPlacement(form) {
+/** A placement disables crop and inversion; a crop or an inversion hides the placement. */
+function updatePlacementControls(form) {
   const fields = form.elements;
   const placement = readPlacement(fields);
-  const framed = isFramed(fields);
-  const placed = !framed && layoutOf(placement) !== null;
-  form.querySelector("#placement-controls").hidden = framed;
-  form.querySelector("#placement-note").hidden = !framed;
-  form.querySelector("#placement-state").textContent = framed ? "" : placementWords(placement);
+  const excluded = excludesPlacement(fields);
+  const placed = !excluded && layoutParameter(placement) !== null;
+  form.querySelector("#placement-controls").hidden = excluded;
+  form.querySelector("#placement-note").hidden = !excluded;
+  form.querySelector("#placement-state").textContent = excluded ? "" : placementSummary(placement);
   form.querySelector("#move-detail").hidden = !placement.moved;
-  form.querySelector("#apart-detail").hidden = placement.copies === 1;
+  form.querySelector("#spacing-detail").hidden = placement.copies === 1;
   fields.crop.disabled = fields.invert.disabled = placed;
   form.querySelector("#framing-note").hidden = !placed;
 }

@@ -1,13 +1,14 @@
 /**
- * Before and after in one frame. A native range input carries keyboard and screen-reader
- * behaviour; the whole frame is the drag target. The share of the photo shown is `--cut`.
+ * Slider that compares a photo with its result. A native range input provides keyboard and screen
+ * reader support; the whole frame can be dragged. The CSS variable `--cut` is the visible share of
+ * the photo.
  */
 export function compareSlider(frame, input) {
   const apply = () => {
     frame.style.setProperty("--cut", `${input.value}%`);
     input.setAttribute("aria-valuetext", `${Math.round(input.value)} % photo`);
   };
-  const follow = (event) => {
+  const followPointer = (event) => {
     const box = frame.getBoundingClientRect();
     input.value = String((100 * (event.clientX - box.left)) / box.width);
     apply();
@@ -20,20 +21,20 @@ export function compareSlider(frame, input) {
     input.focus({ preventScroll: true, focusVisible: false });
     frame.classList.remove("sweeping");
     frame.setPointerCapture(event.pointerId);
-    follow(event);
+    followPointer(event);
   });
   frame.addEventListener("pointermove", (event) => {
-    if (frame.hasPointerCapture(event.pointerId)) follow(event);
+    if (frame.hasPointerCapture(event.pointerId)) followPointer(event);
   });
   apply();
 
   return {
-    /** From the whole photo to the middle, so that the first result is seen to appear. */
+    /** Animates from the whole photo to the middle, to reveal the first result. */
     reveal() {
       frame.classList.remove("sweeping");
       input.value = "100";
       apply();
-      void frame.offsetWidth; // the start of a transition has to be laid out
+      void frame.offsetWidth; // forces layout: a transition needs its start value
       frame.classList.add("sweeping");
       input.value = "50";
       apply();

@@ -1,10 +1,14 @@
-/** Server-Timing as numbers, and the bar that shows them. */
+/** The stages of a request: parsing of Server-Timing, and the bar that shows them. */
 
-const LABELS = {
+const STAGE_LABELS = {
   decode: "Decode", route: "Route", queue: "Queue", infer: "Model", post: "Matte", encode: "Encode",
+  transfer: "Transfer and other",
 };
 
-/** `decode;dur=1.5, infer;dur=12` -> [{name: "decode", ms: 1.5}, ...]; entries without dur are dropped. */
+/**
+ * Parses a Server-Timing header: `decode;dur=1.5, infer;dur=12` -> [{name: "decode", ms: 1.5}, ...].
+ * The total and entries without a duration are dropped.
+ */
 export function parseServerTiming(header) {
   return (header ?? "")
     .split(",")
@@ -16,35 +20,35 @@ export function parseServerTiming(header) {
     .filter(({ name, ms }) => name && name !== "total" && Number.isFinite(ms));
 }
 
-/** `5.3 ms`, `84 ms`, `1.25 s` */
-export function milliseconds(ms) {
+/** Formats milliseconds as `5.3 ms`, `84 ms` or `1.25 s`. */
+export function formatMs(ms) {
   if (ms >= 1000) return `${(ms / 1000).toFixed(2)}\u00a0s`;
   return `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)}\u00a0ms`;
 }
 
 /** @param {{timeline: Element, list: Element, total: Element}} elements */
 export function showTimings({ timeline, list, total }, stages, roundTripMs) {
-  const served = stages.reduce((sum, stage) => sum + stage.ms, 0);
-  const rows = [...stages, { name: "transfer", ms: roundTripMs - served }].filter(({ ms }) => ms > 0);
-  total.textContent = `${milliseconds(roundTripMs)} round trip`;
-  timeline.replaceChildren(...rows.map(segmentOf));
-  list.replaceChildren(...rows.map(rowOf));
+  const serverMs = stages.reduce((sum, stage) => sum + stage.ms, 0);
+  const rows = [...stages, { name: "transfer", ms: roundTripMs - serverMs }].filter(({ ms }) => ms > 0);
+  total.textContent = `${formatMs(roundTripMs)} round trip`;
+  timeline.replaceChildren(...rows.map(timelineSegment));
+  list.replaceChildren(...rows.map(listRow));
 }
 
-function segmentOf({ name, ms }) {
+function timelineSegment({ name, ms }) {
   const segment = document.createElement("i");
   segment.dataset.stage = name;
   segment.style.flexGrow = String(ms);
   return segment;
 }
 
-function rowOf({ name, ms }) {
+function listRow({ name, ms }) {
   const row = document.createElement("div");
   const term = document.createElement("dt");
   const value = document.createElement("dd");
   row.dataset.stage = name;
-  term.textContent = name === "transfer" ? "Transfer and rest" : (LABELS[name] ?? name);
-  value.textContent = milliseconds(ms);
+  term.textContent = STAGE_LABELS[name] ?? name;
+  value.textContent = formatMs(ms);
   row.append(term, value);
   return row;
 }

@@ -1,6 +1,6 @@
-import { Problem } from "./problem.js";
+import { Problem } from "../api/problem.js";
 
-/** Where a tab says what went wrong; `retry` is a button for what may go better next time. */
+/** The card in which a tab shows a problem. The button `retry` is shown for retryable problems. */
 export function problemCard({ card, title, detail, meta, retry }) {
   return {
     show(problem) {
@@ -15,7 +15,7 @@ export function problemCard({ card, title, detail, meta, retry }) {
   };
 }
 
-/** @returns {Problem} the error itself, or one that says that this page is at fault */
+/** @returns {Problem} the error itself, or a problem that wraps an unexpected error of this page */
 export function asProblem(error) {
   if (error instanceof Problem) return error;
   return new Problem({ title: "Something went wrong on this page", detail: String(error) });

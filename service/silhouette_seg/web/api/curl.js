@@ -1,27 +1,29 @@
+/** The request of the page as a curl command. */
+
 /**
- * The curl command of a request, safe to paste into a POSIX shell.
+ * Formats a request as a curl command that is safe to paste into a POSIX shell.
  *
  * @param {{url: string, photoName: string, parameters: [string, string | File][],
  *          resultName: string, withKey: boolean}} request
  */
 export function curlCommand({ url, photoName, parameters, resultName, withKey }) {
-  const parts = [`curl --fail-with-body ${quoted(url)}`];
-  // Double quotes: the shell has to expand the variable, and the key is not shown on the page.
-  if (withKey) parts.push('-H "X-Api-Key: $SILHOUETTE_KEY"');
-  parts.push(`-F ${quoted(`image=@${fileOperand(photoName)}`)}`);
-  for (const [name, value] of parameters) parts.push(formArgument(name, value));
-  parts.push(`-o ${quoted(resultName)}`);
-  return parts.join(" \\\n  ");
+  const words = [`curl --fail-with-body ${quoted(url)}`];
+  // Double quotes: the shell expands the variable, and the page does not show the key.
+  if (withKey) words.push('-H "X-Api-Key: $SILHOUETTE_KEY"');
+  words.push(`-F ${quoted(`image=@${fileOperand(photoName)}`)}`);
+  for (const [name, value] of parameters) words.push(formArgument(name, value));
+  words.push(`-o ${quoted(resultName)}`);
+  return words.join(" \\\n  ");
 }
 
 function formArgument(name, value) {
   if (value instanceof File) return `-F ${quoted(`${name}=@${fileOperand(value.name)}`)}`;
-  // After a `;` the option -F expects words of its own.
+  // -F reads options of its own after a `;`.
   if (value.includes(";")) return `--form-string ${quoted(`${name}=${value}`)}`;
   return `-F ${quoted(`${name}=${value}`)}`;
 }
 
-/** curl splits `@name` at `;` and `,` unless it stands in double quotes. */
+/** curl splits `@name` at `;` and `,` unless the name is in double quotes. */
 function fileOperand(name) {
   return /[;,"\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
 }

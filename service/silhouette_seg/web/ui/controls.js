@@ -1,6 +1,7 @@
-/** What every form of options has: values beside sliders, and swatches that set a colour. */
+/** Controls that both option forms have: sliders with values, colour swatches, the model list. */
 
-export function watchSwatches(form, changed) {
+/** Makes each swatch set the colour of the form; `onChange` is called after a click. */
+export function initSwatches(form, onChange) {
   for (const swatch of form.querySelectorAll("[data-colour]")) {
     swatch.style.backgroundColor = swatch.dataset.colour;
   }
@@ -8,10 +9,11 @@ export function watchSwatches(form, changed) {
     const colour = event.target.dataset.colour;
     if (!colour) return;
     form.elements.colour.value = colour;
-    changed();
+    onChange();
   });
 }
 
+/** Shows the value beside each slider, and the swatch that is selected. */
 export function showValues(form) {
   const fields = form.elements;
   for (const output of form.querySelectorAll("output")) {
@@ -24,22 +26,21 @@ export function showValues(form) {
   }
 }
 
-/** Fills the model list; a choice that is still served stays chosen. */
+/** Fills the model list. The selected model stays selected if it is still available. */
 export function showModels(form, { auto, models }) {
   const select = form.elements.model;
-  const chosen = select.value;
+  const selected = select.value;
   const names = models.filter(({ task }) => task === "segmentation").map(({ name }) => name);
-  const named = names.map((name) => new Option(name, name));
   const automatic = new Option(auto ? `Automatic (${auto})` : "Automatic", "auto");
-  select.replaceChildren(automatic, ...named);
-  select.value = names.includes(chosen) ? chosen : "auto";
+  select.replaceChildren(automatic, ...names.map((name) => new Option(name, name)));
+  select.value = names.includes(selected) ? selected : "auto";
 }
 
-/** Colours the track from zero, or from the start where zero is out of range, to the value. */
+/** Colours a slider's track from zero, or from its minimum if that is positive, to its value. */
 function fillTrack(input) {
   const { min, max, value } = input;
-  const share = (number) => (100 * (number - min)) / (max - min);
-  const ends = [share(Math.max(0, min)), share(value)].sort((a, b) => a - b);
+  const percent = (number) => (100 * (number - min)) / (max - min);
+  const ends = [percent(Math.max(0, min)), percent(value)].sort((a, b) => a - b);
   input.style.setProperty("--from", `${ends[0]}%`);
   input.style.setProperty("--to", `${ends[1]}%`);
 }

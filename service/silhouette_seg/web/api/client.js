@@ -1,0 +1,94 @@
+/** Calls of the HTTP API. */
+
+import { problemFrom, unreachable } from "./problem.js";
+
+/** Paths are relative to the page, so that a proxy can serve everything below a prefix. */
+export const SEGMENT_PATH = "v1/segment";
+const WEBRTC_PATH = "v1/webrtc";
+
+/** @returns {Promise<{auto: string, models: {name: string, task: string}[]}>} */
+export async function fetchModels(key) {
+  const response = await call("v1/models", { headers: keyHeader(key) });
+  return response.json();
+}
+
+/** @returns {Promise<boolean>} whether the service accepts requests now */
+export async function isReady() {
+  try {
+    return (await fetch("readyz")).ok;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Segments one photo.
+ *
+ * @param {File} photo
+ * @param {[string, string | File][]} parameters
+ * @returns {Promise<{blob: Blob, headers: Headers, roundTripMs: number}>}
+ * @throws {import("./problem.js").Problem} or an AbortError
+ */
+export async function segment(photo, parameters, { key, signal }) {
+  const body = new FormData();
+  body.append("image", photo, photo.name);
+  for (const [name, value] of parameters) body.append(name, value);
+
+  const started = performance.now();
+  const response = await call(SEGMENT_PATH, { method: "POST", body, signal, headers: keyHeader(key) });
+  const blob = await readBlob(response);
+  return { blob, headers: response.headers, roundTripMs: performance.now() - started };
+}
+
+/**
+ * Starts a WebRTC stream.
+ *
+ * @param {string} offer  SDP with its candidates
+ * @param {Record<string, string | number>} options
+ * @returns {Promise<{id: string, answer: string}>} the id of the stream, and the SDP answer
+ */
+export async function openWebRTC(offer, options, key) {
+  const headers = { "Content-Type": "application/sdp", ...keyHeader(key) };
+  const query = new URLSearchParams(options);
+  const response = await call(`${WEBRTC_PATH}?${query}`, { method: "POST", body: offer, headers });
+  const id = response.headers.get("Location").split("/").pop();
+  return { id, answer: await response.text() };
+}
+
+/** Changes the options of a WebRTC stream from its next frame on. */
+export async function configureWebRTC(id, options, key) {
+  const headers = { "Content-Type": "application/json", ...keyHeader(key) };
+  await call(`${WEBRTC_PATH}/${id}`, { method: "PATCH", body: JSON.stringify(options), headers });
+}
+
+/**
+ * Ends a WebRTC stream; works while the page unloads. Failures are ignored: the service also ends a
+ * stream whose connection is gone.
+ */
+export async function closeWebRTC(id, key) {
+  const request = { method: "DELETE", keepalive: true, headers: keyHeader(key) };
+  await fetch(`${WEBRTC_PATH}/${id}`, request).catch(() => {});
+}
+
+async function call(path, request) {
+  let response;
+  try {
+    response = await fetch(path, request);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+  if (!response.ok) throw await problemFrom(response);
+  return response;
+}
+
+async function readBlob(response) {
+  try {
+    return await response.blob();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+}
+
+function keyHeader(key) {
+  return key ? { "X-Api-Key": key } : {};
+}

@@ -1,0 +1,172 @@
+/** The live tab: streams the camera to the service and shows the results. */
+
+import { showFacts } from "../ui/fact-list.js";
+import { asProblem, problemCard } from "../ui/problem-card.js";
+import { cameraEnded, closeCamera, listCameras, openCamera } from "./camera.js";
+import { initLiveOptions, readLiveOptions } from "./live-options.js";
+import { statsRows } from "./live-stats.js";
+import { WebRTCStream } from "./webrtc-stream.js";
+import { WebSocketStream } from "./websocket-stream.js";
+
+/** A moving slider changes the options after it has rested this long. */
+const SLIDER_DEBOUNCE_MS = 120;
+const STATS_INTERVAL_MS = 1000;
+const TRANSPORTS = { websocket: WebSocketStream, webrtc: WebRTCStream };
+
+const byId = (id) => document.getElementById(id);
+const live = byId("live");
+const form = byId("live-options");
+const preview = byId("camera");
+const card = problemCard({
+  card: byId("live-problem"), title: byId("live-problem-title"), detail: byId("live-problem-detail"),
+  meta: byId("live-problem-meta"), retry: byId("live-retry"),
+});
+
+let key = null; // see keyForm
+let stream = null; // the current stream; events of an earlier one are ignored
+let debounce = 0;
+let statsTimer = 0;
+let startAfterKey = false;
+
+/** @param {"off" | "starting" | "live"} state */
+function setState(state, message) {
+  live.dataset.state = state;
+  byId("live-start").disabled = state === "starting";
+  byId("live-stop").hidden = state === "off";
+  byId("live-stage").setAttribute("aria-busy", String(state === "starting"));
+  byId("live-status").textContent = message;
+}
+
+async function start() {
+  stop("");
+  const session = (stream = new TRANSPORTS[form.elements.transport.value](key.value));
+  const isCurrent = () => stream === session;
+  card.hide();
+  setState("starting", "Waiting for the camera…");
+  try {
+    if (!(await showCamera(await openCamera(form.elements.camera.value), isCurrent))) return;
+    setState("starting", "Connecting…");
+    handleEvents(session, isCurrent);
+    await session.start(preview, await readLiveOptions(form));
+    if (isCurrent()) configure(); // options may have changed meanwhile
+  } catch (error) {
+    if (isCurrent()) fail(error);
+  }
+}
+
+/** @returns {Promise<boolean>} false if the session was stopped meanwhile; the camera is closed then */
+async function showCamera(camera, isCurrent) {
+  if (!isCurrent()) {
+    closeCamera(camera);
+    return false;
+  }
+  camera.getVideoTracks()[0].onended = () => { if (isCurrent()) fail(cameraEnded()); };
+  preview.srcObject = camera;
+  await preview.play();
+  await showCameraList(camera);
+  return isCurrent();
+}
+
+async function showCameraList(camera) {
+  const select = form.elements.camera;
+  const cameras = await listCameras();
+  select.replaceChildren(...cameras.map(({ label, deviceId }, index) => new Option(label || `Camera ${index + 1}`, deviceId)));
+  select.value = camera.getVideoTracks()[0].getSettings().deviceId;
+  byId("live-cameras").hidden = cameras.length < 2;
+}
+
+function handleEvents(session, isCurrent) {
+  session.onframe = () => { if (isCurrent() && live.dataset.state !== "live") showView(session); };
+  session.onnotice = (text) => { if (isCurrent()) byId("live-status").textContent = text; };
+  session.onclose = (problem) => { if (isCurrent()) fail(problem); };
+}
+
+/** Shows the results, from the first one on. */
+function showView({ view }) {
+  const hadFocus = document.activeElement === byId("live-start") || document.activeElement === document.body;
+  view.setAttribute("role", "img");
+  view.setAttribute("aria-label", "You in front of the new background");
+  byId("live-picture").replaceChildren(view);
+  setState("live", "Live. Your video is sent to this server and back; it is not stored.");
+  if (hadFocus) byId("live-stop").focus({ preventScroll: true });
+  startStats(stream);
+}
+
+function startStats(session) {
+  let previous = null;
+  const update = async () => {
+    const current = { atMs: performance.now(), ...(await session.stats()) };
+    if (stream !== session) return;
+    if (previous) showFacts(byId("figures"), statsRows(previous, current));
+    byId("live-figures").hidden = previous === null;
+    previous = current;
+  };
+  byId("live-measures").textContent = session.roundTripNote;
+  statsTimer = setInterval(update, STATS_INTERVAL_MS);
+  update();
+}
+
+function configure() {
+  clearTimeout(debounce);
+  const session = stream;
+  debounce = setTimeout(async () => {
+    try {
+      const options = await readLiveOptions(form);
+      if (session && stream === session) session.configure(options);
+    } catch {
+      byId("live-status").textContent = "That image cannot be read. Choose another one.";
+    }
+  }, SLIDER_DEBOUNCE_MS);
+}
+
+function stop(message) {
+  clearInterval(statsTimer);
+  clearTimeout(debounce);
+  stream?.stop();
+  stream = null;
+  closeCamera(preview.srcObject);
+  preview.srcObject = null;
+  byId("live-picture").replaceChildren();
+  setState("off", message);
+}
+
+function fail(error) {
+  const problem = asProblem(error);
+  stop("Live video is off.");
+  startAfterKey = problem.status === 401;
+  if (startAfterKey) key.prompt();
+  else card.show(problem);
+}
+
+/** Restarts a running stream after a change of its transport or camera. */
+function restartFor(name) {
+  if (stream && ["transport", "camera"].includes(name)) start();
+}
+
+/**
+ * Starts the live tab.
+ *
+ * @param {import("../ui/key-form.js").ApiKey} apiKey
+ * @returns {{leave: () => void}} `leave` stops the camera; call it when another tab is selected
+ */
+export function liveTab(apiKey) {
+  key = apiKey;
+  const turnOff = () => stop("The camera is off.");
+  initLiveOptions(form, () => { if (stream) configure(); });
+  form.addEventListener("change", (event) => restartFor(event.target.name));
+  byId("live-start").addEventListener("click", start);
+  byId("live-retry").addEventListener("click", start);
+  byId("live-stop").addEventListener("click", () => {
+    turnOff();
+    byId("live-start").focus({ preventScroll: true });
+  });
+  addEventListener("pagehide", turnOff);
+  key.onSubmit(() => { if (startAfterKey) start(); });
+  return {
+    leave() {
+      startAfterKey = false;
+      card.hide();
+      turnOff();
+    },
+  };
+}

@@ -1,0 +1,58 @@
+/** Placement of the person: the controls of the form, and the parameter `layout`. */
+
+/** Centre of a row of copies that was not moved, in percent of the width. */
+const CENTRE_PERCENT = 50;
+
+/** Reads the form: positions and spacing in percent of the photo, size in percent of the person's. */
+export function readPlacement(fields) {
+  return {
+    moved: fields.move.checked,
+    left: Number(fields.left.value),
+    top: Number(fields.top.value),
+    size: Number(fields.size.value),
+    copies: Number(fields.copies.value),
+    spacing: Number(fields.spacing.value),
+    mirrored: fields.mirrored.checked,
+  };
+}
+
+/**
+ * Formats the parameter `layout`: `x`, `y`, `scale` and `flip` per copy, with `;` between copies. The
+ * position is that of the middle of the lower edge. See vision/compose/layout.py.
+ *
+ * @returns {string | null} null leaves the person in place
+ */
+export function layoutParameter({ moved, left, top, size, copies, spacing, mirrored }) {
+  const centre = moved ? left : CENTRE_PERCENT;
+  const common = [
+    ...(moved ? [`y:${share(top)}`] : []),
+    ...(size === 100 ? [] : [`scale:${share(size)}`]),
+    ...(mirrored ? ["flip:true"] : []),
+  ];
+  if (copies === 1) return [...(moved ? [`x:${share(centre)}`] : []), ...common].join(",") || null;
+  return Array.from({ length: copies }, (_, index) => {
+    const x = centre + (index - (copies - 1) / 2) * spacing;
+    return [`x:${share(x)}`, ...common].join(",");
+  }).join(";");
+}
+
+/** Summarises the placement for the collapsed form. */
+export function placementSummary({ moved, size, copies, mirrored }) {
+  const parts = [
+    copies > 1 && `${copies} copies`, moved && "moved", size !== 100 && `${size}\u00a0%`, mirrored && "mirrored",
+  ];
+  return parts.filter(Boolean).join(", ") || "As in the photo";
+}
+
+/** Sets the position to the middle of the lower edge of the person's box, so that moving starts there. */
+export function setPlacementFromBox(fields, headers, photo) {
+  const [top, left, height, width] = ["Top", "Left", "Height", "Width"].map((side) => Number(headers.get(`X-Foreground-${side}`)));
+  if (!width || !photo.width) return;
+  fields.left.value = String(Math.round((100 * (left + width / 2)) / photo.width));
+  fields.top.value = String(Math.round((100 * (top + height)) / photo.height));
+}
+
+/** 62.5 % -> 0.625 */
+function share(percent) {
+  return Number((percent / 100).toFixed(4));
+}

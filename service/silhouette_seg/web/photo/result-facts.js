@@ -1,0 +1,70 @@
+/** Facts about a result, read from the X- headers of the response. */
+
+import { percent } from "../ui/fact-list.js";
+
+/** @returns {{found: boolean, coverage: number | null}} coverage is a share, 0..1 */
+export function foregroundOf(headers) {
+  return { found: headers.get("X-Foreground") !== "none", coverage: parseShare(headers.get("X-Mask-Coverage")) };
+}
+
+/**
+ * Lists the facts about a result.
+ *
+ * @param {Headers} headers
+ * @param {{width: number, height: number, bytes: number, type: string, dominantOnly: boolean}} result
+ *   `dominantOnly`: only the main person was kept; the headers describe the mask before that
+ * @returns {[string, string, string?][]} label, value, and an optional tooltip
+ */
+export function resultFacts(headers, { width, height, bytes, type, dominantOnly }) {
+  const { found, coverage } = foregroundOf(headers);
+  const digest = headers.get("X-Model-Digest")?.replace(/^sha256:/, "");
+  const confidence = parseShare(headers.get("X-Mask-Confidence"));
+  const before = dominantOnly ? ", before the main person was selected" : "";
+  return [
+    ["Person", personLabel(found, dominantOnly)],
+    ["Coverage", coverage === null ? "" : percent(coverage), `Share of the photo that the person covers${before}`],
+    ["Edge confidence", found && confidence !== null ? percent(confidence) : "", "Expected share of correct pixels along the outline; 50 % is chance"],
+    ["Pieces", found ? piecesLabel(headers.get("X-Mask-Connectivity")) : "", `Separate parts of the mask, and the share of the largest${before}`],
+    ["Distance", distanceLabel(headers.get("X-Domain")), distanceReason(headers.get("X-Face-Ratio"))],
+    ["Model", headers.get("X-Model") ?? "", digest && `sha256 ${digest}`],
+    ["Runs on", backendLabel(headers.get("X-Backend"))],
+    ["File", `${width}\u00a0×\u00a0${height}, ${fileSize(bytes)} ${type.replace("image/", "").toUpperCase()}`],
+  ].filter(([, value]) => value);
+}
+
+function personLabel(found, dominantOnly) {
+  if (!found) return "None found";
+  return dominantOnly ? "Main person kept" : "Found";
+}
+
+/** `0.98;islands=2` -> `2, largest 98 %` */
+function piecesLabel(connectivity) {
+  const count = Number(/islands=(\d+)/.exec(connectivity)?.[1]);
+  if (!count) return "";
+  return count === 1 ? "1" : `${count}, largest ${percent(parseShare(connectivity))}`;
+}
+
+/** `half_body` -> `Half body` */
+function distanceLabel(domain) {
+  const words = (domain ?? "").replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+function distanceReason(faceRatio) {
+  const covered = parseShare(faceRatio);
+  if (covered === null) return undefined;
+  return covered ? `The face covers ${percent(covered)} of the photo` : "No face was found";
+}
+
+function parseShare(text) {
+  const value = Number.parseFloat(text);
+  return Number.isFinite(value) ? value : null;
+}
+
+function backendLabel(name) {
+  return (name ?? "").replace(/ExecutionProvider$/, "");
+}
+
+function fileSize(bytes) {
+  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))}\u00a0kB` : `${(bytes / 1e6).toFixed(1)}\u00a0MB`;
+}

@@ -1,0 +1,102 @@
+/** The frame that shows a photo and its result. */
+
+import { compareSlider } from "./compare-slider.js";
+
+/**
+ * Manages the two images of the frame: their object URLs, sizes and positions.
+ *
+ * @typedef {{width: number, height: number}} Size
+ * @typedef {{left: number, top: number, width: number, height: number}} Region
+ */
+export function photoStage({ frame, before, after, tag, slider }) {
+  const compare = compareSlider(frame, slider);
+  let isFirstResult = true; // of this photo
+  let loadingPhoto = Promise.resolve(false);
+
+  const showWholePhoto = () => {
+    frame.dataset.shows = "photo";
+    setAspectRatio(frame, before);
+    fitRegion(before, { left: 0, top: 0, ...sizeOf(before) });
+  };
+
+  return {
+    /**
+     * Shows a new photo alone, unless `isStale()` when it is decoded.
+     * @returns {Promise<boolean>} whether the browser can show it
+     */
+    showPhoto(file, isStale) {
+      isFirstResult = true;
+      release(after);
+      release(before);
+      frame.dataset.shows = "photo";
+      loadingPhoto = load(before, file, isStale).then((shown) => { if (shown) showWholePhoto(); return shown; });
+      return loadingPhoto;
+    },
+
+    /** Removes the result and shows the photo alone. */
+    clearResult() {
+      isFirstResult = true;
+      release(after);
+      if (before.src) showWholePhoto();
+    },
+
+    /**
+     * Shows a result, overlaid on the region of the photo that it shows, if that is known.
+     * @param {(photo: Size, result: Size) => Region | null} regionOf
+     * @returns {Promise<{width: number, height: number, url: string, photo: Size} | null>} null if not shown
+     */
+    async showResult(blob, { label, alt, regionOf, isStale }) {
+      await loadingPhoto; // its size is needed
+      if (!(await load(after, blob, isStale))) return null;
+      tag.textContent = label;
+      after.alt = alt;
+      setAspectRatio(frame, after);
+      const region = regionOf(sizeOf(before), sizeOf(after));
+      if (region) fitRegion(before, region);
+      frame.dataset.shows = region ? "both" : "result";
+      slider.disabled = region === null;
+      if (isFirstResult && region) compare.reveal();
+      isFirstResult = false;
+      return { ...sizeOf(after), url: after.src, photo: sizeOf(before) };
+    },
+  };
+}
+
+/** Scales and moves an image so that `region` fills the frame. */
+function fitRegion(image, region) {
+  const { width, height } = sizeOf(image);
+  const style = {
+    left: -region.left / region.width, top: -region.top / region.height,
+    width: width / region.width, height: height / region.height,
+  };
+  for (const [property, share] of Object.entries(style)) image.style[property] = `${100 * share}%`;
+}
+
+/** Decodes off-screen first, so that the previous image stays until the new one can be painted. */
+async function load(image, blob, isStale) {
+  const url = URL.createObjectURL(blob);
+  const probe = new Image();
+  probe.src = url;
+  const readable = await probe.decode().then(() => true, () => false);
+  if (!readable || isStale()) {
+    URL.revokeObjectURL(url);
+    return false;
+  }
+  release(image);
+  image.src = url;
+  return image.decode().then(() => true, () => false);
+}
+
+function release(image) {
+  if (image.src) URL.revokeObjectURL(image.src);
+  image.removeAttribute("src");
+}
+
+function setAspectRatio(frame, image) {
+  frame.style.setProperty("--ratio", String(image.naturalWidth / image.naturalHeight));
+}
+
+/** @returns {Size} in pixels of the file, after its orientation is applied */
+function sizeOf(image) {
+  return { width: image.naturalWidth, height: image.naturalHeight };
+}
