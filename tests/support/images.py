@@ -67,7 +67,7 @@ def jpeg_segment(marker: int, payload: bytes) -> bytes:
 
 
 def make_motion_photo(scans: int = 200) -> bytes:
-    """A JPEG with an MP4 behind its EOI whose media data has `scans` SOS markers by chance."""
+    """Returns a JPEG followed by an MP4; its media data contains `scans` SOS markers."""
     media = (b"\xff\xda" + bytes(range(64))) * scans
     boxes = ((b"ftyp", b"isom\0\0\2\0isommp42"), (b"mdat", media))
     video = (struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in boxes)
