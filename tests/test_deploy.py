@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from silhouette_seg.assembly import MAX_BODIES_IN_MEMORY
 from silhouette_seg.engine.base import is_degraded
-from silhouette_seg.engine.triton import provider_of_config
+from silhouette_seg.engine.triton_model_config import provider_of
 from silhouette_seg.server.server import CLOSE_TIMEOUT_S
 from silhouette_seg.settings import PREFIX, Settings
 from tests.support.config_lint import parse
@@ -262,7 +262,7 @@ def test_gpu_env_switches_gateway_to_tensorrt():
 def test_gateway_device_matches_triton_configuration(environment, device, file):
     assert environment["SILHOUETTE_DEVICE"] == device
     config = (ROOT / "model_repository/connectnet" / file).read_text()
-    assert provider_of_config(parse(config)) == f"triton:{device}"
+    assert provider_of(parse(config)) == f"triton:{device}"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tests.support.documents import (
     prose,
     table_rows,
 )
+from tests.support.metrics import exposition
 
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"
@@ -109,7 +110,7 @@ def test_header_table_matches_openapi():
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_document_names_only_known_metrics(document):
     named = set(re.findall(r"`(silhouette_(?!seg\b)[a-z_]+)", document.read_text()))
-    exposed = Telemetry().exposition().decode()
+    exposed = exposition(Telemetry())
     known = set(re.findall(r"^# TYPE (\w+)", exposed, re.MULTILINE))
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= known
 

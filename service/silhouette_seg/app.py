@@ -12,17 +12,19 @@ from silhouette_seg.api import (
     models,
     openapi,
     page,
-    problem_details,
     segment,
     stream,
     webrtc,
 )
+from silhouette_seg.api.error_responses import ErrorResponder
 from silhouette_seg.api.gateway import require_key
 from silhouette_seg.api.middleware.cors import ProblemCORSMiddleware
 from silhouette_seg.api.middleware.request_log import RequestLogMiddleware
 from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddleware
 from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
+from silhouette_seg.api.open_inference import errors as inference_errors
 from silhouette_seg.api.open_inference import routes as inference
+from silhouette_seg.api.removebg import errors as removebg_errors
 from silhouette_seg.api.removebg import routes as removebg
 from silhouette_seg.assembly import create_gateway, version
 from silhouette_seg.lifecycle import lifespan
@@ -50,15 +52,23 @@ def create_app(settings: Settings) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.gateway = gateway
-    problem_details.add_exception_handlers(app)
-    _add_middleware(app, settings.cors_origins, gateway.telemetry)
+    responder = ErrorResponder(
+        {
+            inference_errors.PATH: inference_errors.error_body,
+            removebg_errors.PATH: removebg_errors.translated,
+        }
+    )
+    responder.add_exception_handlers(app)
+    _add_middleware(app, responder, settings.cors_origins, gateway.telemetry)
     _add_routes(app)
     return app
 
 
-def _add_middleware(app: FastAPI, cors_origins: tuple[str, ...], telemetry: Telemetry) -> None:
+def _add_middleware(
+    app: FastAPI, responder: ErrorResponder, cors_origins: tuple[str, ...], telemetry: Telemetry
+) -> None:
     """Adds the middleware from the innermost to the outermost."""
-    app.add_middleware(UnhandledErrorMiddleware)
+    app.add_middleware(UnhandledErrorMiddleware, respond=responder.respond)
     if cors_origins:
         app.add_middleware(
             ProblemCORSMiddleware,

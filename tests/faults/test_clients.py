@@ -1,4 +1,4 @@
-"""A client that is gone without a word: what is held for it comes back, and the metrics tell."""
+"""A client that vanishes: its resources are released, and the metrics count it."""
 
 import socket
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def metric(service: OnSocket, name: str, **labels: str) -> float:
     )
 
 
-def test_a_body_that_stops_half_way_is_refused_and_nothing_is_held(service):
+def test_body_of_a_vanished_client_is_408_and_released(service):
     head = (
         "POST /v1/segment HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
         f"Content-Length: {len(JPEG)}\r\n\r\n"
@@ -36,6 +36,6 @@ def test_a_body_that_stops_half_way_is_refused_and_nothing_is_held(service):
         answer = half_open.recv(65536).decode()
     assert answer.startswith("HTTP/1.1 408")
     assert '"code":"body_too_slow"' in answer
-    told = {"route": "/v1/segment", "status": "408", "code": "body_too_slow"}
-    assert metric(service, "silhouette_requests_total", **told) == 1
+    labels = {"route": "/v1/segment", "status": "408", "code": "body_too_slow"}
+    assert metric(service, "silhouette_requests_total", **labels) == 1
     service.wait(lambda: metric(service, "silhouette_requests_in_flight") == 0)

@@ -1,4 +1,4 @@
-"""Strangers' bytes, at every door. `--mutations` says how many; the suite takes the least."""
+"""Fuzz tests of every interface. `--mutations` sets their number of inputs."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fuzz.sound import left_nothing
+from tests.fuzz.invariants import check_released
 from tests.integration.conftest import InProcess, in_process, repository, service, settings_with
 
 __all__ = ["repository", "service", "settings_with"]  # fixtures
 
 
 @pytest.fixture(scope="session")
-def tried(mutations) -> settings:
-    """Of a property that costs a request or more: the same inputs in every run, and how many."""
+def request_settings(mutations) -> settings:
+    """Hypothesis settings for properties that send requests: few inputs, equal in every run."""
     return settings(
         max_examples=max(5, mutations // 40),
         derandomize=True,
@@ -29,7 +29,7 @@ def tried(mutations) -> settings:
 
 @dataclass(frozen=True)
 class Inside:
-    """An application for the examples of one property, which is no coroutine itself."""
+    """An application, and a way to call it from a property, which is no coroutine itself."""
 
     service: InProcess
     run: Callable[[Coroutine[Any, Any, Any]], Any]
@@ -41,5 +41,5 @@ def inside(settings_with) -> Iterator[Inside]:
         stack = AsyncExitStack()
         service = runner.run(stack.enter_async_context(in_process(settings_with())))
         yield Inside(service, runner.run)
-        left_nothing(service.gateway)
+        check_released(service.gateway)
         runner.run(stack.aclose())

@@ -1,5 +1,8 @@
-"""Raw bytes over a socket: what is no HTTP, what two servers would read in two ways, and what
-would hold memory or a place for ever."""
+"""Raw bytes over a socket.
+
+Malformed HTTP, requests that two servers may parse differently, and clients that would hold memory
+or a connection for ever.
+"""
 
 import json
 import random
@@ -13,7 +16,7 @@ import pytest
 
 from silhouette_seg.server import http_protocol
 from silhouette_seg.server.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED_REQUESTS
-from tests.fuzz.sound import left_nothing
+from tests.fuzz.invariants import check_released
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
 from tests.support.images import make_jpeg, make_png, quadrants
 
@@ -31,18 +34,18 @@ def server(settings_with):
 
 
 @pytest.fixture(autouse=True)
-def lives_on(server):
-    """After whatever was sent: nothing is held, and the next is answered."""
+def server_recovers(server):
+    """After each test all resources are released, and the next request is answered."""
     yield
     server.wait(lambda: server.gateway.requests.count == 0)
     server.wait(lambda: not server.server.server_state.tasks)
-    left_nothing(server.gateway)
+    check_released(server.gateway)
     assert httpx.get(f"{server.url}/livez", timeout=PATIENCE_S).status_code == 200
 
 
 @pytest.fixture
-def hurried(monkeypatch):
-    """So that a test need not wait as long as a client may."""
+def short_timeouts(monkeypatch):
+    """Shortens the timeouts of connections."""
     monkeypatch.setattr(http_protocol, "HEAD_TIMEOUT_S", 0.3)
     monkeypatch.setattr(http_protocol, "KEEP_ALIVE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(http_protocol, "READ_CHECK_INTERVAL_S", 0.3)
@@ -52,23 +55,23 @@ def connect(service: OnSocket) -> socket.socket:
     return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)
 
 
-def everything(connection: socket.socket) -> bytes:
-    """What the server sends until it closes; a reset is an end as well."""
+def receive_all(connection: socket.socket) -> bytes:
+    """Returns all bytes until the server closes or resets the connection."""
     received = b""
     try:
-        while piece := connection.recv(65536):
-            received += piece
+        while chunk := connection.recv(65536):
+            received += chunk
     except ConnectionResetError:
         pass
     return received
 
 
-def ask(service: OnSocket, sent: bytes) -> bytes:
-    """All that comes back to one who sends so much and no more."""
+def exchange(service: OnSocket, sent: bytes) -> bytes:
+    """Sends the bytes, closes the sending side, and returns all bytes of the server."""
     with closing(connect(service)) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
-        return everything(connection)
+        return receive_all(connection)
 
 
 def status(answer: bytes) -> int:
@@ -77,7 +80,7 @@ def status(answer: bytes) -> int:
 
 
 def refusal(answer: bytes, expected: int = 400) -> dict[str, object]:
-    """The problem document of the only answer there is."""
+    """Returns the problem document of the only response."""
     assert status(answer) == expected
     assert answer.count(ANSWER) == 1
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -89,7 +92,7 @@ def refusal(answer: bytes, expected: int = 400) -> dict[str, object]:
     return document
 
 
-BAD = {
+MALFORMED = {
     "length and chunks": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "chunks and length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
     "two lengths": POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
@@ -120,35 +123,35 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("sent", [pytest.param(sent, id=name) for name, sent in BAD.items()])
-def test_what_is_no_request_is_refused_and_hides_no_other(server, sent):
-    """Nothing after it is read: a proxy that read it otherwise smuggles nothing."""
-    document = refusal(ask(server, sent + SMUGGLED))
+@pytest.mark.parametrize("sent", [pytest.param(sent, id=name) for name, sent in MALFORMED.items()])
+def test_malformed_request_is_400_and_ends_the_connection(server, sent):
+    """The server reads nothing after it, so a proxy that parses it differently smuggles nothing."""
+    document = refusal(exchange(server, sent + SMUGGLED))
     assert document["code"] in ("bad_request", "malformed_body")
 
 
-GOOD = {
+UNUSUAL = {
     "without a host": b"GET /livez HTTP/1.1\r\n\r\n",
-    "of 1.0": b"GET /livez HTTP/1.0\r\n\r\n",
-    "an address": b"GET http://elsewhere/livez HTTP/1.1\r\nHost: x\r\n\r\n",
-    "lines before it": b"\r\n\r\n" + GET + b"\r\n",
-    "an upgrade to what we do not speak": GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    "HTTP 1.0": b"GET /livez HTTP/1.0\r\n\r\n",
+    "an absolute address": b"GET http://elsewhere/livez HTTP/1.1\r\nHost: x\r\n\r\n",
+    "empty lines before it": b"\r\n\r\n" + GET + b"\r\n",
+    "an unsupported upgrade": GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
     "a chunk with an extension": GET + b"Transfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\n\r\n",
     "trailers": GET + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n",
 }
 
 
-@pytest.mark.parametrize("sent", [pytest.param(sent, id=name) for name, sent in GOOD.items()])
-def test_what_is_odd_and_allowed_is_answered(server, sent):
-    assert status(ask(server, sent)) == 200
+@pytest.mark.parametrize("sent", [pytest.param(sent, id=name) for name, sent in UNUSUAL.items()])
+def test_unusual_valid_request_is_answered(server, sent):
+    assert status(exchange(server, sent)) == 200
 
 
-def test_requests_ahead_of_their_answers_are_answered_in_order(server):
+def test_pipelined_requests_are_answered_in_order(server):
     paths = (b"/livez", b"/v1/models", b"/nothing")
     sent = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths)
     with closing(connect(server)) as connection:
         connection.sendall(sent + GET + b"Connection: close\r\n\r\n")
-        answers = everything(connection).split(ANSWER)[1:]
+        answers = receive_all(connection).split(ANSWER)[1:]
     assert [int(answer[:3]) for answer in answers] == [200, 200, 404, 200]
 
 
@@ -166,55 +169,55 @@ def test_requests_ahead_of_their_answers_are_answered_in_order(server):
     ],
     ids=["path", "value", "name", "headers", "lines", "trailers", "trailer", "extension"],
 )
-def test_a_flood_of_headers_is_cut_off(server, flood):
-    """The last two in a body: it is refused as one, at the latest when its time is over."""
+def test_oversized_request_head_is_rejected(server, flood):
+    """The last three are in a body: its read timeout ends them at the latest."""
     with closing(connect(server)) as connection:
         try:
             for start in range(0, len(flood), 10_000):
                 connection.sendall(flood[start : start + 10_000])
         except (ConnectionResetError, BrokenPipeError):
-            return  # it was told, and did not listen
-        assert status(everything(connection)) in (400, 408, 415)
+            return  # the server closed before it read everything
+        assert status(receive_all(connection)) in (400, 408, 415)
 
 
-def test_headers_up_to_the_limit_are_taken(server):
+def test_headers_at_the_size_limit_are_accepted(server):
     long = b"X: " + b"a" * (MAX_HEAD_BYTES - 100) + b"\r\n\r\n"
-    assert status(ask(server, GET + long)) == 200
-    document = refusal(ask(server, GET + b"Y: " + b"a" * 200 + b"\r\n" + long))
+    assert status(exchange(server, GET + long)) == 200
+    document = refusal(exchange(server, GET + b"Y: " + b"a" * 200 + b"\r\n" + long))
     assert document["limit"] == MAX_HEAD_BYTES
 
 
-def test_requests_far_ahead_of_their_answers_are_cut_off(server):
-    """Or each byte sent would cost twenty of ours."""
+def test_excessive_pipelining_is_cut_off(server):
+    """Each byte of the client would otherwise cost the server twenty."""
     with closing(connect(server)) as connection:
         try:
             connection.sendall((GET + b"\r\n") * 100 * MAX_PIPELINED_REQUESTS)
         except (ConnectionResetError, BrokenPipeError):
             return
-        assert everything(connection).count(ANSWER) <= 100
+        assert receive_all(connection).count(ANSWER) <= 100
 
 
-@pytest.mark.usefixtures("hurried")
-def test_headers_that_never_end_are_refused(server):
+@pytest.mark.usefixtures("short_timeouts")
+def test_unfinished_headers_are_408(server):
     with closing(connect(server)) as connection:
         connection.sendall(GET)
-        document = refusal(everything(connection), 408)
+        document = refusal(receive_all(connection), 408)
     assert document["code"] == "body_too_slow"
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("first", [b"", GET + b"\r\n"], ids=["at once", "after an answer"])
-def test_a_byte_now_and_then_buys_no_time(server, first):
+def test_dripped_headers_do_not_extend_the_timeout(server, first):
     with closing(connect(server)) as connection:
         connection.sendall(first)
         connection.settimeout(0.02)
-        received, give_up = b"", time.monotonic() + PATIENCE_S
+        received, deadline = b"", time.monotonic() + PATIENCE_S
         for byte in (GET[at : at + 1] for at in range(len(GET))):
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
             try:
                 connection.sendall(byte)
-                while piece := connection.recv(65536):
-                    received += piece
+                while chunk := connection.recv(65536):
+                    received += chunk
                 break
             except TimeoutError:
                 continue
@@ -222,27 +225,27 @@ def test_a_byte_now_and_then_buys_no_time(server, first):
                 break
         else:
             connection.settimeout(PATIENCE_S)
-            received += everything(connection)
+            received += receive_all(connection)
     assert (b" 408 " in received) or received.count(ANSWER) == bool(first)
 
 
-@pytest.mark.usefixtures("hurried")
-def test_who_says_nothing_is_cut_off(server):
+@pytest.mark.usefixtures("short_timeouts")
+def test_silent_client_is_disconnected(server):
     with closing(connect(server)) as connection:
-        assert everything(connection) == b""
+        assert receive_all(connection) == b""
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_body_that_nobody_wants_and_that_never_ends(server):
-    """It was answered; what still drips in holds nothing."""
+@pytest.mark.usefixtures("short_timeouts")
+def test_unread_stalled_body_does_not_hold_the_connection(server):
+    """The request is answered, and the rest of its body holds no resource."""
     with closing(connect(server)) as connection:
         connection.sendall(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
-        assert status(everything(connection)) == 404
+        assert status(receive_all(connection)) == 404
 
 
-@pytest.mark.usefixtures("hurried")
-def test_who_does_not_take_the_answer_is_cut_off(settings_with):
-    """A picture larger than what the system keeps for both ends would stay in memory."""
+@pytest.mark.usefixtures("short_timeouts")
+def test_client_that_stops_reading_is_disconnected(settings_with):
+    """The image exceeds the socket buffers of both ends, so it would stay in memory."""
     noise = make_png(_noise(2000, 2000))
     with on_socket(settings_with()) as service, closing(socket.socket()) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -254,7 +257,7 @@ def test_who_does_not_take_the_answer_is_cut_off(settings_with):
         service.wait(lambda: not service.server.server_state.connections)
 
 
-def test_who_takes_the_answer_slowly_gets_it(settings_with):
+def test_slow_reader_receives_the_whole_response(settings_with):
     with on_socket(settings_with()) as service, closing(connect(service)) as connection:
         head = b"POST /v1/segment?output=cutout HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
         noise = make_png(_noise(600, 600))
@@ -262,13 +265,13 @@ def test_who_takes_the_answer_slowly_gets_it(settings_with):
             head + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(noise) + noise
         )
         service.wait(lambda: service.server.server_state.total_requests > 0)
-        answer = everything(connection)
+        answer = receive_all(connection)
     size = int(answer.partition(b"content-length: ")[2].split()[0])
     assert len(answer.partition(b"\r\n\r\n")[2]) == size
 
 
-@pytest.mark.usefixtures("hurried")
-def test_damaged_requests_are_answered_or_refused(server, mutations):
+@pytest.mark.usefixtures("short_timeouts")
+def test_damaged_request_is_answered_or_rejected(server, mutations):
     whole = POST + b"Content-Length: %d\r\n\r\n" % len(JPEG) + JPEG
     outcomes = set()
     for number in range(mutations // 20):

@@ -1,6 +1,6 @@
-"""What OpenAPI says may be sent, and what it says may not: each answer is one that it describes.
+"""Requests that OpenAPI allows and forbids: it describes every response.
 
-schemathesis makes the requests; every one is made again by the next run.
+schemathesis generates the requests, equal in every run.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from silhouette_seg.app import create_app
 from silhouette_seg.settings import Settings
-from tests.fuzz.sound import left_nothing
+from tests.fuzz.invariants import check_released
 from tests.integration.conftest import on_socket
 from tests.support.images import make_jpeg, make_png, quadrants
 from tests.support.tiny_model import write_tiny_model
@@ -44,8 +44,8 @@ def as_sdp(context: Any, value: Any) -> Any:
     return {"data": str(value).encode("utf-8", "replace")}
 
 
-def described() -> dict[str, Any]:
-    """The document; with names of models that exist, or nothing behind them would be seen."""
+def openapi_document() -> dict[str, Any]:
+    """Returns the document with served model names, so that requests reach the routes."""
     with TemporaryDirectory() as folder:
         write_tiny_model(Path(folder))
         document = create_app(Settings(model_repository=Path(folder))).openapi()
@@ -59,8 +59,8 @@ def described() -> dict[str, Any]:
 
 
 def operations() -> list[Any]:
-    schema = schemathesis.openapi.from_dict(described())
-    return [found.ok() for found in schema.get_all_operations()]
+    schema = schemathesis.openapi.from_dict(openapi_document())
+    return [operation.ok() for operation in schema.get_all_operations()]
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +69,18 @@ def server(settings_with):
         yield running
 
 
-def test_the_document_has_operations():
+def test_openapi_document_has_operations():
     assert len(operations()) > 15
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-@pytest.mark.parametrize("operation", [pytest.param(each, id=each.label) for each in operations()])
-def test_every_answer_is_described(server, operation, mode, mutations):
-    takes_something = {"parameters", "requestBody"} & operation.definition.raw.keys()
-    if mode is GenerationMode.NEGATIVE and not takes_something:
-        return  # there is nothing that could be wrong
+@pytest.mark.parametrize(
+    "operation", [pytest.param(operation, id=operation.label) for operation in operations()]
+)
+def test_openapi_describes_every_response(server, operation, mode, mutations):
+    has_input = {"parameters", "requestBody"} & operation.definition.raw.keys()
+    if mode is GenerationMode.NEGATIVE and not has_input:
+        return  # no input can be invalid
     seen: Counter[int] = Counter()
 
     @given(operation.as_strategy(generation_mode=mode))
@@ -89,14 +91,14 @@ def test_every_answer_is_described(server, operation, mode, mutations):
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    def ask(case: Case) -> None:
+    def send(case: Case) -> None:
         answer = case.call(base_url=server.url)
         seen[answer.status_code] += 1
         assert answer.status_code < 500 or answer.status_code == 503, answer.content[:500]
         case.validate_response(answer, checks=AS_DESCRIBED)
 
-    ask()
+    send()
     assert seen
     assert server.thread.is_alive()
     server.wait(lambda: server.gateway.requests.count == 0)
-    left_nothing(server.gateway)
+    check_released(server.gateway)

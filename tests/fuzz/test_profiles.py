@@ -1,4 +1,4 @@
-"""Colour profiles of strangers: lcms reads their tables in our process."""
+"""Hostile colour profiles. lcms reads their tables in the process of the service."""
 
 import random
 import struct
@@ -12,14 +12,14 @@ from tests.support.images import icc_profile, make_jpeg, person, table_profile
 
 SMALL = person(24, 32)
 UNIT = struct.pack(">9i", *(65536 * (n % 4 == 0) for n in range(9)))
-STRAIGHT = bytes(range(256))
+IDENTITY_CURVE = bytes(range(256))
 RGB = {(1, 1, 1): (100, 0, 0)}
 INKS = {(0, 0, 0, 0): (100, 0, 0)}
 
 
 def lut8(nodes: int, inputs: int = 4) -> bytes:
-    """A table of that many nodes a side, of which not one is there."""
-    return b"mft1" + bytes(4) + bytes((inputs, 3, nodes, 0)) + UNIT + STRAIGHT * inputs
+    """Returns a table that declares `nodes` per side and contains none."""
+    return b"mft1" + bytes(4) + bytes((inputs, 3, nodes, 0)) + UNIT + IDENTITY_CURVE * inputs
 
 
 def lut16(nodes: int, inputs: int = 4) -> bytes:
@@ -41,7 +41,7 @@ def inks(tags: dict[bytes, bytes]) -> bytes:
 @pytest.mark.parametrize(
     "table",
     [
-        *(kind(nodes) for kind in (lut8, lut16, lut_ab) for nodes in (40, 97, 255)),
+        *(encode(nodes) for encode in (lut8, lut16, lut_ab) for nodes in (40, 97, 255)),
         lut_ab(97, wide=0),
         lut_ab(97, wide=2),
         lut_ab(97, wide=255),
@@ -53,8 +53,8 @@ def inks(tags: dict[bytes, bytes]) -> bytes:
     ],
 )
 @pytest.mark.parametrize("name", [b"A2B0", b"B2A0", b"gamt"])
-def test_a_table_that_is_not_there_is_refused_before_there_is_room_for_it(name, table):
-    """Seeds: 1.3 KB and 0.4 KB of these took 220 and 270 MB, and three and five seconds."""
+def test_profile_with_a_missing_table_is_rejected_before_allocation(name, table):
+    """Unchecked, 1.3 KB and 0.4 KB of these took 220 and 270 MB, and 3 and 5 s."""
     content = inks({name: table})
     with pytest.raises(BadProfile, match="not there"):
         check_tables(content)
@@ -64,20 +64,20 @@ def test_a_table_that_is_not_there_is_refused_before_there_is_room_for_it(name, 
 
 
 def table_of(profile: bytes) -> bytes:
-    """The bytes of its only table."""
+    """Returns the bytes of the only table of a profile."""
     at = profile.index(b"mft1")
     return profile[at:]
 
 
-def test_the_first_of_two_tables_of_a_name_is_looked_at():
-    """Which lcms reads, where a dictionary would keep the last."""
+def test_first_of_two_profile_tables_is_checked():
+    """lcms reads the first table of a name, while a dictionary would keep the last."""
     twice = inks({b"A2B0": lut8(97), b"A2B1": table_of(table_profile(b"CMYK", INKS))})
     twice = twice.replace(b"A2B1", b"A2B0")
     with pytest.raises(BadProfile):
         check_tables(twice)
 
 
-def test_whole_tables_are_used():
+def test_profile_with_complete_tables_is_used():
     for mode, profile in (
         ("RGB", table_profile(b"RGB ", RGB)),
         ("CMYK", table_profile(b"CMYK", INKS)),
@@ -86,9 +86,9 @@ def test_whole_tables_are_used():
         assert decode(data, read_header(data)).colour.treatment is Treatment.CONVERTED
 
 
-def test_damaged_profiles_are_used_or_ignored(mutations):
+def test_damaged_profile_is_used_or_ignored(mutations):
     seeds = (table_profile(b"RGB ", RGB), table_profile(b"CMYK", INKS), inks({b"A2B0": lut_ab(2)}))
-    found = set()
+    treatments = set()
     for number in range(mutations // 20):
         chance = random.Random(number)
         broken = bytearray(seeds[number % 3])
@@ -99,5 +99,5 @@ def test_damaged_profiles_are_used_or_ignored(mutations):
         data = make_jpeg(SMALL, mode=mode, icc_profile=bytes(broken))
         frame = decode(data, read_header(data))
         assert frame.rgb.shape == (*SMALL.shape[:2], 3)
-        found.add(frame.colour.treatment)
-    assert {Treatment.CONVERTED, Treatment.IGNORED} <= found
+        treatments.add(frame.colour.treatment)
+    assert {Treatment.CONVERTED, Treatment.IGNORED} <= treatments

@@ -1,4 +1,4 @@
-"""Applications in process and servers on real sockets, over a model whose alpha is red."""
+"""Applications in process and servers on real sockets. Their model returns red as alpha."""
 
 import asyncio
 import threading
@@ -41,7 +41,7 @@ def settings_with(repository) -> Callable[..., Settings]:
 
 @dataclass(frozen=True)
 class InProcess:
-    """An application without a socket."""
+    """An application and a client that calls it without a socket."""
 
     app: Any
     client: httpx.AsyncClient
@@ -57,7 +57,7 @@ class InProcess:
         )
 
     async def form(self, *fields: tuple[str, Any], query: str = "") -> httpx.Response:
-        """Each field is (name, bytes of a file) or (name, text)."""
+        """Posts a form; each field is (name, bytes of a file) or (name, text)."""
         files = [
             (name, ("photo.jpg", value) if isinstance(value, bytes) else (None, value))
             for name, value in fields
@@ -80,9 +80,9 @@ async def in_process(settings: Settings, *, ready: bool = True) -> AsyncIterator
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that the code under test brings about."""
+    """Waits until the code under test makes the condition true."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110  # there is nothing to be told by
+        while not condition():  # noqa: ASYNC110  # no event announces it
             await asyncio.sleep(0.001)
 
 
@@ -94,7 +94,7 @@ async def service(settings_with) -> AsyncIterator[InProcess]:
 
 @pytest.fixture
 def gated(monkeypatch) -> Iterator[list[FakeEngine]]:
-    """Makes `engine="gated"` known; the engines it opened, which the test can stop."""
+    """Registers `engine="gated"`, and yields its engines, which a test can block."""
     monkeypatch.setitem(ENGINES, "gated", "tests.support.fakes:open_gated")
     fakes.OPENED.clear()
     yield fakes.OPENED
@@ -103,7 +103,7 @@ def gated(monkeypatch) -> Iterator[list[FakeEngine]]:
 
 @dataclass(frozen=True)
 class OnSocket:
-    """A server in a thread of its own."""
+    """A server in its own thread, on a port of the loopback interface."""
 
     server: Server
     port: int
@@ -118,9 +118,9 @@ class OnSocket:
         return self.server.app.state.gateway
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        give_up = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < give_up, "it never came true"
+            assert time.monotonic() < deadline, "the condition never became true"
             time.sleep(0.002)
 
 

@@ -1,4 +1,4 @@
-"""Reads answers with Pillow, so that no code under test checks itself."""
+"""Reads responses with Pillow, so that no code under test checks itself."""
 
 import io
 import json
@@ -22,24 +22,26 @@ PROBLEM_FIELDS = {
 
 
 def picture(response: httpx.Response, media_type: str = "image/png") -> NDArray[np.uint8]:
-    """The pixels of an answer that must be an image of that type."""
+    """Returns the pixels of a response, which must be an image of that media type."""
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == media_type
     return pixels(response.content)
 
 
 def pixels(body: bytes) -> NDArray[np.uint8]:
+    """Returns the pixels of an image file: height x width, or height x width x channels."""
     return np.asarray(Image.open(io.BytesIO(body)))
 
 
 def refusal(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The problem document of an answer that must be one."""
+    """Returns the problem document of a response, which must have that status and code."""
     document = problem(response)
     assert (document["status"], document["code"]) == (status, code), document
     return document
 
 
 def problem(response: httpx.Response) -> dict[str, Any]:
+    """Returns the problem document of a response, and checks its shape."""
     assert response.headers["content-type"] == "application/problem+json", response.text[:200]
     document = json.loads(response.content)
     assert document.keys() >= PROBLEM_FIELDS

@@ -1,4 +1,4 @@
-"""Keys, origins and identities: who may call, from where, and under what name."""
+"""Access control by key and origin, and the identity of requests."""
 
 import pytest
 
@@ -11,7 +11,7 @@ ORIGIN = "https://shop.example"
 
 
 @pytest.fixture
-async def keyed(settings_with):
+async def service_with_keys(settings_with):
     async with in_process(settings_with(api_keys="sesame,open")) as running:
         yield running
 
@@ -25,8 +25,12 @@ async def keyed(settings_with):
         {"X-Api-Key": "open", "Authorization": "Bearer wrong"},
     ],
 )
-async def test_key_lets_in(keyed, headers):
-    picture(await keyed.segment(JPEG, **{k.replace("-", "_"): v for k, v in headers.items()}))
+async def test_valid_key_is_accepted(service_with_keys, headers):
+    picture(
+        await service_with_keys.segment(
+            JPEG, **{k.replace("-", "_"): v for k, v in headers.items()}
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,8 +46,8 @@ async def test_key_lets_in(keyed, headers):
         {"X-Api-Key": "sésame"},
     ],
 )
-async def test_no_key_or_a_wrong_one_is_refused(keyed, headers):
-    answer = await keyed.client.post(
+async def test_missing_or_wrong_key_is_401(service_with_keys, headers):
+    answer = await service_with_keys.client.post(
         "/v1/segment",
         content=JPEG,
         headers=[(b"Content-Type", b"image/jpeg")]
@@ -55,18 +59,20 @@ async def test_no_key_or_a_wrong_one_is_refused(keyed, headers):
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/capabilities", "/metrics"])
-async def test_what_needs_a_key(keyed, path):
-    refusal(await keyed.client.get(path), 401, "unauthorized")
-    assert (await keyed.client.get(path, headers={"X-Api-Key": "open"})).status_code == 200
+async def test_protected_path_needs_a_key(service_with_keys, path):
+    refusal(await service_with_keys.client.get(path), 401, "unauthorized")
+    assert (
+        await service_with_keys.client.get(path, headers={"X-Api-Key": "open"})
+    ).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/", "/web/app.js", "/docs"])
-async def test_what_needs_none(keyed, path):
-    assert (await keyed.client.get(path)).status_code == 200
+async def test_public_path_needs_no_key(service_with_keys, path):
+    assert (await service_with_keys.client.get(path)).status_code == 200
 
 
-async def test_keys_in_the_query_are_no_keys(keyed):
-    refusal(await keyed.segment(JPEG, "?api_key=sesame"), 401, "unauthorized")
+async def test_key_in_the_query_is_not_accepted(service_with_keys):
+    refusal(await service_with_keys.segment(JPEG, "?api_key=sesame"), 401, "unauthorized")
 
 
 class TestOrigins:
@@ -75,62 +81,62 @@ class TestOrigins:
         async with in_process(settings_with(cors_origins=ORIGIN)) as running:
             yield running
 
-    async def test_allowed_origin_may_read_every_header_of_ours(self, service):
+    async def test_allowed_origin_can_read_all_response_headers(self, service):
         answer = await service.segment(JPEG, origin=ORIGIN)
         exposed = answer.headers["access-control-expose-headers"].lower().split(", ")
-        ours = [name for name in answer.headers if name.startswith("x-")]
+        own = [name for name in answer.headers if name.startswith("x-")]
         assert answer.headers["access-control-allow-origin"] == ORIGIN
-        assert {*ours, "etag", "server-timing"} - {"x-content-type-options"} <= set(exposed)
+        assert {*own, "etag", "server-timing"} - {"x-content-type-options"} <= set(exposed)
 
-    async def test_allowed_origin_may_read_refusals(self, service):
+    async def test_allowed_origin_can_read_errors(self, service):
         answer = await service.segment(b"text", origin=ORIGIN)
         refusal(answer, 415, "unsupported_image_type")
         assert answer.headers["access-control-allow-origin"] == ORIGIN
 
-    async def test_preflight(self, service):
-        asked = {
+    async def test_preflight_of_an_allowed_origin_succeeds(self, service):
+        preflight = {
             "Origin": ORIGIN,
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "content-type, x-api-key, if-none-match",
         }
-        answer = await service.client.options("/v1/segment", headers=asked)
+        answer = await service.client.options("/v1/segment", headers=preflight)
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert "x-api-key" in answer.headers["access-control-allow-headers"]
 
-    async def test_preflight_of_another_origin_is_refused(self, service):
-        asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-        answer = await service.client.options("/v1/segment", headers=asked)
+    async def test_preflight_of_another_origin_is_rejected(self, service):
+        preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+        answer = await service.client.options("/v1/segment", headers=preflight)
         refusal(answer, 400, "bad_request")
         assert "access-control-allow-origin" not in answer.headers
 
-    async def test_other_origin_is_told_nothing(self, service):
+    async def test_other_origin_gets_no_cors_headers(self, service):
         answer = await service.segment(JPEG, origin="https://evil.example")
         assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_without_origins_no_page_of_another_origin_is_allowed(service):
+async def test_cors_headers_are_absent_without_configured_origins(service):
     answer = await service.segment(JPEG, origin=ORIGIN)
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-async def test_request_id_is_taken_over(service):
+async def test_request_id_of_the_client_is_kept(service):
     assert (await service.segment(JPEG, x_request_id="order-66")).headers["x-request-id"] == (
         "order-66"
     )
 
 
-async def test_request_id_that_could_forge_a_log_line_is_replaced(service):
+async def test_unsafe_request_id_is_replaced(service):
     answer = await service.segment(JPEG, x_request_id="a b\tc")
     assert len(answer.headers["x-request-id"]) == 32
 
 
-async def test_request_ids_differ(service):
+async def test_generated_request_ids_are_unique(service):
     ids = {(await service.client.get("/livez")).headers["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
 
 
-async def test_trace_id_is_the_request_id(service):
+async def test_trace_id_becomes_the_request_id(service):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     answer = await service.segment(JPEG, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     assert answer.headers["x-request-id"] == trace

@@ -1,4 +1,4 @@
-"""What the service says about itself: OpenAPI, models, capabilities, the page."""
+"""Self-description of the service: OpenAPI, models, capabilities and the page."""
 
 import re
 
@@ -20,9 +20,9 @@ async def operation(service):
     return document["paths"]["/v1/segment"]["post"]
 
 
-async def test_binary_bodies_are_described_both_ways(operation):
+async def test_openapi_describes_binary_requests_and_responses(operation):
     body = operation["requestBody"]["content"]
-    assert {kind for kind in body if body[kind]["schema"] == BINARY} == {
+    assert {media_type for media_type in body if body[media_type]["schema"] == BINARY} == {
         "image/jpeg",
         "image/png",
         "image/webp",
@@ -36,44 +36,44 @@ async def test_binary_bodies_are_described_both_ways(operation):
     assert answer["application/json"]["schema"] == {"$ref": "#/components/schemas/Report"}
 
 
-async def test_parameters_are_described(operation):
+async def test_openapi_describes_every_parameter(operation):
     assert {parameter["name"] for parameter in operation["parameters"]} == PARAMETERS.keys()
 
 
-async def test_every_refusal_is_described(service):
+async def test_openapi_describes_every_error_code(service):
     document = (await service.client.get("/openapi.json")).json()
     described: dict[int, set[str]] = {}
     for path, item in document["paths"].items():
         if path.startswith(("/v1.0", "/v2")):
-            continue  # of the shapes of remove.bg and of the Open Inference Protocol
+            continue  # these have the error shapes of their own APIs
         for operation in item.values():
             for status, answer in operation["responses"].items():
                 if int(status) >= 400:
                     assert answer["content"].keys() == {"application/problem+json"}
                     described.setdefault(int(status), set()).add(answer["description"])
-    for kind in error_classes():
-        if kind.status != 405:
-            assert any(f"`{kind.code}`" in text for text in described[kind.status]), kind.code
+    for cls in error_classes():
+        if cls.status != 405:
+            assert any(f"`{cls.code}`" in text for text in described[cls.status]), cls.code
 
 
-async def test_document_has_every_schema_that_it_names(service):
+async def test_openapi_defines_every_referenced_schema(service):
     text = (await service.client.get("/openapi.json")).text
     document = (await service.client.get("/openapi.json")).json()
-    named = set(re.findall(r'"#/components/schemas/(\w+)"', text))
-    assert named <= document["components"]["schemas"].keys()
+    referenced = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert referenced <= document["components"]["schemas"].keys()
     assert "HTTPValidationError" not in text
 
 
-async def test_docs_page(service):
+async def test_docs_page_shows_swagger_ui(service):
     answer = await service.client.get("/docs")
     assert answer.status_code == 200
     assert "swagger" in answer.text
 
 
-async def test_models(service):
-    listed = (await service.client.get("/v1/models")).json()
-    assert listed["auto"] == "connectnet"
-    (model,) = listed["models"]
+async def test_models_lists_the_served_model(service):
+    document = (await service.client.get("/v1/models")).json()
+    assert document["auto"] == "connectnet"
+    (model,) = document["models"]
     spec = service.gateway.registry.get().spec
     assert model["digest"] == f"sha256:{spec.sha256}"
     assert (model["height"], model["width"]) == spec.size_hw
@@ -82,18 +82,18 @@ async def test_models(service):
     assert model["ready"] is True
 
 
-async def test_capabilities_are_the_settings(settings_with):
+async def test_capabilities_reflect_the_settings(settings_with):
     async with in_process(settings_with(max_side=200, max_body_bytes=123_456)) as service:
-        told = (await service.client.get("/v1/capabilities")).json()
-        assert told["limits"]["side"] == 200
-        assert told["limits"]["image_bytes"] == 123_456
-        assert told["models"] == ["connectnet"]
-        assert told["formats"]["input"] == ["jpeg", "png", "webp"]
-        assert told["parameters"].keys() == PARAMETERS.keys()
+        document = (await service.client.get("/v1/capabilities")).json()
+        assert document["limits"]["side"] == 200
+        assert document["limits"]["image_bytes"] == 123_456
+        assert document["models"] == ["connectnet"]
+        assert document["formats"]["input"] == ["jpeg", "png", "webp"]
+        assert document["parameters"].keys() == PARAMETERS.keys()
         refusal(await service.segment(make_jpeg()), 422, "side_too_long")
 
 
-async def test_page_and_its_files(service):
+async def test_page_links_only_to_served_files(service):
     page = await service.client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     links = re.findall(r'(?:src|href)="(web/[^"]+)"', page.text)
@@ -105,9 +105,9 @@ async def test_page_and_its_files(service):
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_codes_are_unique_and_status_is_of_the_contract():
-    codes = [kind.code for kind in error_classes() if kind is not InternalError]
+def test_error_codes_are_unique_with_documented_statuses():
+    codes = [cls.code for cls in error_classes() if cls is not InternalError]
     assert len(codes) == len(set(codes))
-    assert {kind.status for kind in error_classes()} == {
+    assert {cls.status for cls in error_classes()} == {
         400, 401, 404, 405, 406, 408, 413, 415, 422, 429, 500, 503, 504,
     }  # fmt: skip

@@ -1,6 +1,6 @@
-"""The examples of the documents, as they are written, against the service with its own models.
+"""Runs the examples of the documents against the service with its own models.
 
-Only the port is another, and a curl that is refused fails.
+Only the port differs, and curl fails on an error status.
 """
 
 import json
@@ -23,16 +23,16 @@ from typer.testing import CliRunner
 from silhouette_seg.cli.main import app
 from silhouette_seg.settings import Settings
 from tests.integration.conftest import OnSocket, on_socket
-from tests.integration.visit import FLAGS
+from tests.integration.page_object import FLAGS
 from tests.support.documents import Block, all_blocks
 from tests.support.images import make
 from tests.support.videos import make_video
 
 ADDRESS = "127.0.0.1:8000"
-"""As it stands in the examples."""
+"""Address in the text of the examples."""
 CURL = 'set -euo pipefail\ncurl() { command curl --fail-with-body "$@"; }\n'
-REFUSED = 22
-"""What curl says of an answer over 399."""
+HTTP_ERROR = 22
+"""Exit status of curl for a status above 399."""
 PATIENCE_S = 120
 CAMERA_FLAGS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 CHROMIUM = shutil.which("chromium")
@@ -45,10 +45,10 @@ _NOT_BLANK = """([id]) => {
 }"""
 
 
-def examples(language: str, saying: str) -> Any:
-    """Parametrizes a test by the blocks of that language that have such a word in them."""
-    found = [block for block in all_blocks(language) if saying in block.code]
-    return pytest.mark.parametrize("block", found, ids=str)
+def examples(language: str, word: str) -> Any:
+    """Parametrizes a test by the blocks of a language that contain `word`."""
+    blocks = [block for block in all_blocks(language) if word in block.code]
+    return pytest.mark.parametrize("block", blocks, ids=str)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def page_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def page_origin(page_folder) -> Iterator[str]:
-    """A web server that is not ours, for pages that call ours."""
+    """Origin of another web server, with pages that call the service."""
     serve = partial(_Quiet, directory=str(page_folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         threading.Thread(target=server.serve_forever).start()
@@ -78,14 +78,14 @@ def running(page_origin) -> Iterator[OnSocket]:
 
 
 @pytest.fixture
-def here(running) -> Callable[[str], str]:
-    """Code with the port of the server that runs."""
+def localise(running) -> Callable[[str], str]:
+    """Replaces the address in code by that of the running server."""
     return lambda code: code.replace(ADDRESS, running.url.removeprefix("http://"))
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """The files that the examples talk of."""
+    """Folder with the files that the examples use."""
     photo = make("JPEG")
     for name in ("photo.jpg", "a.jpg", "b.jpg", "beach.jpg", "photos/1.jpg", "frames/1.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -102,26 +102,26 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 @needs_curl
 @examples("sh", "curl ")
-def test_curl(block: Block, here, folder):
-    done = run(["bash", "-c", CURL + here(block.code)], folder)
+def test_curl_example_runs_as_documented(block: Block, localise, folder):
+    result = run(["bash", "-c", CURL + localise(block.code)], folder)
 
-    assert done.returncode == (REFUSED if block.note == "refused" else 0), done
-    for made in re.findall(r" -o (\S+)", block.code):
-        written = folder / made
-        assert written.stat().st_size > 100
-        if written.suffix == ".png":
-            Image.open(written).verify()
+    assert result.returncode == (HTTP_ERROR if block.note == "refused" else 0), result
+    for name in re.findall(r" -o (\S+)", block.code):
+        output = folder / name
+        assert output.stat().st_size > 100
+        if output.suffix == ".png":
+            Image.open(output).verify()
     if block.following is not None and block.following.language == "json":
-        assert same_shape(json.loads(done.stdout), json.loads(block.following.code))
+        assert same_shape(json.loads(result.stdout), json.loads(block.following.code))
 
 
-def same_shape(got: object, written: object) -> bool:
-    """The same names, all the way down, and values of the same types."""
-    if isinstance(got, dict) and isinstance(written, dict):
-        return got.keys() == written.keys() and all(
-            same_shape(got[name], written[name]) for name in got
+def same_shape(actual: object, documented: object) -> bool:
+    """Compares JSON values: equal keys at every level, and values of the same types."""
+    if isinstance(actual, dict) and isinstance(documented, dict):
+        return actual.keys() == documented.keys() and all(
+            same_shape(actual[name], documented[name]) for name in actual
         )
-    return isinstance(got, type(written)) or isinstance(written, type(got))
+    return isinstance(actual, type(documented)) or isinstance(documented, type(actual))
 
 
 COMMANDS = [
@@ -133,28 +133,28 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_command_line(line, here, folder, monkeypatch):
-    """In this process: to start one for each takes longer than what it does."""
+def test_command_line_example_succeeds(line, localise, folder, monkeypatch):
+    """Runs the command in this process: starting a process takes longer than the command."""
     monkeypatch.chdir(folder)
-    _, *words = shlex.split(here(line), comments=True)
-    done = CliRunner().invoke(app, words)
+    _, *words = shlex.split(localise(line), comments=True)
+    result = CliRunner().invoke(app, words)
 
-    assert done.exit_code == 0, done.output
+    assert result.exit_code == 0, result.output
     if "-o" in words:
         assert Path(words[words.index("-o") + 1]).exists()
 
 
 @examples("python", "")
-def test_python(block: Block, here, folder):
-    (folder / "example.py").write_text(here(block.code))
+def test_python_example_runs_as_documented(block: Block, localise, folder):
+    (folder / "example.py").write_text(localise(block.code))
     before = set(folder.iterdir())
-    done = run([sys.executable, "-W", "error", "example.py"], folder)
+    result = run([sys.executable, "-W", "error", "example.py"], folder)
 
-    assert done.returncode == 0, done
+    assert result.returncode == 0, result
     if "write" in block.code:
         assert set(folder.iterdir()) > before
     if "print" in block.code:
-        assert done.stdout.strip()
+        assert result.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -171,18 +171,20 @@ def chromium() -> Iterator[Any]:
 @pytest.mark.browser
 @needs_browser
 @examples("js", "")
-def test_javascript(block: Block, here, folder, chromium, page_folder, page_origin):
-    """On a page with the elements that the document names, from an origin that is not ours."""
+def test_javascript_example_shows_its_result(
+    block: Block, localise, folder, chromium, page_folder, page_origin
+):
+    """The page has the elements of the document, and another origin than the service."""
     elements = re.findall(r"<(?:input|img|video|canvas)[^>]*>", block.document.read_text())
-    page = f"{''.join(elements)}<script type=module>{here(block.code)}</script>"
+    page = f"{''.join(elements)}<script type=module>{localise(block.code)}</script>"
     (page_folder / "index.html").write_text(f"<!doctype html><meta charset=utf-8>{page}")
-    visit = chromium.new_page()
-    complaints: list[str] = []
-    visit.on("pageerror", lambda error: complaints.append(str(error)))
-    visit.goto(page_origin)
+    tab = chromium.new_page()
+    errors: list[str] = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(page_origin)
     if "photo.files" in block.code:
-        visit.set_input_files("#photo", folder / "photo.jpg")
-    shown = "person" if "person" in block.code else "view"
-    visit.wait_for_function(_NOT_BLANK, arg=[shown], timeout=1000 * PATIENCE_S)
-    visit.close()
-    assert complaints == []
+        tab.set_input_files("#photo", folder / "photo.jpg")
+    element = "person" if "person" in block.code else "view"
+    tab.wait_for_function(_NOT_BLANK, arg=[element], timeout=1000 * PATIENCE_S)
+    tab.close()
+    assert errors == []

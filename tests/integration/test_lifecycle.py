@@ -16,7 +16,7 @@ from silhouette_seg.lifecycle import drain
 from silhouette_seg.pipeline import photo
 from silhouette_seg.vision.codec.decode import decode, read_header
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process, until
-from tests.integration.leaving import post_and_leave, scope_of
+from tests.integration.disconnecting_client import post_and_disconnect, scope_of
 from tests.integration.pictures import picture, refusal
 from tests.support.images import make_jpeg, make_png, quadrants
 
@@ -225,7 +225,7 @@ async def test_image_over_engine_queue_timeout_is_rejected(settings_with, gated)
 
 async def test_disconnect_during_inference_cancels_the_work(held, gated):
     leave = asyncio.Event()
-    request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
+    request = asyncio.create_task(post_and_disconnect(held, leave, "/v1/segment", JPEG))
     await gated[0].wait_for_batches(1)
 
     leave.set()
@@ -242,7 +242,7 @@ async def test_disconnect_in_queue_frees_the_place(held, gated):
     running = asyncio.create_task(held.segment(JPEG))
     await gated[0].wait_for_batches(1)
     leave = asyncio.Event()
-    request = asyncio.create_task(post_and_leave(held, leave, "/v1/segment", JPEG))
+    request = asyncio.create_task(post_and_disconnect(held, leave, "/v1/segment", JPEG))
     await until(lambda: held.gateway.photo_queue.queued == 1)
 
     leave.set()

@@ -1,6 +1,5 @@
-"""What a client may send wrong: each has its status and code, and the service goes on."""
+"""Client errors: each has its status and code, and the service keeps working."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -10,11 +9,10 @@ from PIL import Image
 from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, problem, refusal
+from tests.support.bad_images import BAD_IMAGES
 from tests.support.images import (
     TEXT,
-    make_animated,
     make_bomb,
-    make_gif,
     make_jpeg,
     make_png,
     make_png16,
@@ -26,8 +24,8 @@ JPEG = make_jpeg(quadrants())
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_left(service) -> AsyncIterator[None]:
-    """After every refusal: no permit, no byte, no queue entry is held, and work goes on."""
+async def resources_are_released(service) -> AsyncIterator[None]:
+    """After every error no request, byte or queue slot is held, and photos are processed."""
     yield
     assert service.gateway.requests.count == 0
     assert service.gateway.photo_queue.running_pixels == 0
@@ -35,29 +33,14 @@ async def nothing_is_left(service) -> AsyncIterator[None]:
     picture(await service.segment(JPEG))
 
 
-BAD_IMAGES = {
-    "text named jpg": (TEXT, 415, "unsupported_image_type"),
-    "gif": (make_gif(), 415, "unsupported_image_type"),
-    "animated gif": (make_animated("GIF"), 415, "unsupported_image_type"),
-    "animated webp": (make_animated("WEBP"), 422, "too_many_frames"),
-    "apng": (make_animated("PNG"), 422, "too_many_frames"),
-    "truncated jpeg": (make_jpeg()[:-2000], 422, "undecodable_image"),
-    "only the start of a jpeg": (make_jpeg()[:3], 422, "undecodable_image"),
-    "truncated png": (make_png()[:-2000], 422, "undecodable_image"),
-    "bomb of 50k x 50k": (make_bomb(), 422, "side_too_long"),
-    "bomb within the side": (make_bomb(16_000, 16_000), 422, "too_many_pixels"),
-    "extreme aspect": (make_png(np.zeros((2, 102, 3), np.uint8)), 422, "aspect_too_extreme"),
-}
-
-
 @pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
-async def test_bad_image_is_refused_as_body_and_as_field(service, body, status, code):
+async def test_bad_image_is_rejected_as_body_and_field(service, body, status, code):
     refusal(await service.segment(body), status, code)
     refusal(await service.form(("image", body)), status, code)
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
-async def test_bad_background_is_refused_like_a_bad_photo(service, body, status, code):
+async def test_bad_background_is_rejected_like_a_bad_photo(service, body, status, code):
     answer = await service.form(
         ("image", JPEG), ("background_image", body), ("output", "composite")
     )
@@ -89,40 +72,40 @@ async def test_bad_background_is_refused_like_a_bad_photo(service, body, status,
         "aspect at the limit",
     ],
 )
-async def test_unusual_but_good_image_is_taken(service, body):
+async def test_unusual_image_is_processed(service, body):
     picture(await service.segment(body, "?output=composite&background=%23ffffff"))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-async def test_sixteen_bit_png_is_taken(settings_with, channels):
+async def test_sixteen_bit_png_is_processed(settings_with, channels):
     async with in_process(settings_with(max_aspect=64)) as service:
         picture(await service.segment(make_png16(channels)))
 
 
-async def test_limits_are_told(service):
+async def test_problem_document_reports_limit_and_actual(service):
     pixels = refusal(await service.segment(make_bomb(16_000, 16_000)), 422, "too_many_pixels")
     assert (pixels["limit"], pixels["actual"]) == (64_000_000, 256_000_000)
 
 
-async def test_photo_of_a_phone_with_50_megapixels_is_taken(service):
+async def test_phone_photo_with_50_megapixels_is_processed(service):
     photo = make_jpeg(Image.new("RGB", (8160, 6144), (200, 30, 30)))
     assert picture(await service.segment(photo)).shape == (6144, 8160)
 
 
-async def test_photo_just_over_the_pixel_limit_is_refused(service):
+async def test_photo_above_the_pixel_limit_is_rejected(service):
     over = make_jpeg(Image.new("L", (8000, 8001)))
     document = refusal(await service.segment(over), 422, "too_many_pixels")
     assert (document["limit"], document["actual"]) == (64_000_000, 64_008_000)
 
 
-async def test_body_just_over_the_default_limit_is_refused(service):
+async def test_body_above_the_default_limit_is_413(service):
     whole = JPEG + bytes(32 * 2**20 - len(JPEG))
     picture(await service.segment(whole))
     document = refusal(await service.segment(whole + b"\0"), 413, "body_too_large")
     assert document["limit"] == 33_554_432
 
 
-async def test_empty_body(service):
+async def test_body_without_image_is_missing_image(service):
     refusal(await service.segment(b""), 400, "missing_image")
     refusal(await service.client.post("/v1/segment"), 400, "missing_image")
     refusal(await service.form(("image", b"")), 400, "missing_image")
@@ -130,22 +113,22 @@ async def test_empty_body(service):
 
 
 @pytest.mark.parametrize("second", ["image", "image_file", "file"])
-async def test_two_sources(service, second):
+async def test_second_image_field_is_ambiguous(service, second):
     refusal(await service.form(("image", JPEG), (second, JPEG)), 400, "ambiguous_source")
 
 
-async def test_two_backgrounds(service):
+async def test_second_background_is_rejected(service):
     both = await service.form(
         ("image", JPEG), ("background_image", JPEG), ("background_image", JPEG)
     )
     refusal(both, 400, "ambiguous_source")
-    named = await service.form(
+    with_parameter = await service.form(
         ("image", JPEG),
         ("background_image", JPEG),
         ("background", "blur:3"),
         ("output", "composite"),
     )
-    refusal(named, 400, "bad_parameter")
+    refusal(with_parameter, 400, "bad_parameter")
 
 
 @pytest.mark.parametrize(
@@ -161,12 +144,8 @@ async def test_two_backgrounds(service):
         ("multipart/mixed; boundary=x", 400, "malformed_body"),
     ],
 )
-async def test_wrong_content_type(service, content_type, status, code):
+async def test_wrong_content_type_is_rejected(service, content_type, status, code):
     refusal(await service.segment(JPEG, content_type=content_type), status, code)
-
-
-async def test_compressed_body(service):
-    refusal(await service.segment(JPEG, content_encoding="gzip"), 415, "unsupported_image_type")
 
 
 def form_of(*parts: bytes, end: bytes = b"--b--\r\n") -> bytes:
@@ -203,12 +182,12 @@ IMAGE_PART = b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\
         "many parts",
     ],
 )
-async def test_malformed_form(service, body):
+async def test_malformed_form_is_rejected(service, body):
     answer = await service.segment(body, content_type="multipart/form-data; boundary=b")
     refusal(answer, 400, "malformed_body")
 
 
-async def test_well_made_form_of_ours_is_taken(service):
+async def test_handwritten_form_is_processed(service):
     answer = await service.segment(
         form_of(IMAGE_PART), content_type="multipart/form-data; boundary=b"
     )
@@ -262,45 +241,45 @@ async def test_well_made_form_of_ours_is_taken(service):
         ("model=", "bad_parameter"),
     ],
 )
-async def test_bad_parameter(service, query, code):
+async def test_bad_parameter_is_rejected(service, query, code):
     refusal(await service.segment(JPEG, f"?{query}"), 400, code)
 
 
-async def test_unknown_model(service):
+async def test_unknown_model_lists_the_served_ones(service):
     document = refusal(await service.segment(JPEG, "?model=nobody"), 404, "unknown_model")
     assert "connectnet" in document["detail"]
 
 
-async def test_name_in_query_and_form(service):
+async def test_parameter_in_query_and_form_is_rejected(service):
     answer = await service.form(("image", JPEG), ("output", "mask"), query="?output=mask")
     refusal(answer, 400, "bad_parameter")
 
 
-async def test_field_that_is_no_parameter(service):
+async def test_form_field_without_parameter_is_rejected(service):
     refusal(await service.form(("image", JPEG), ("size", "auto")), 400, "unknown_parameter")
     refusal(await service.form(("image", JPEG), ("photo", JPEG)), 400, "bad_parameter")
 
 
-async def test_field_that_is_no_text(service):
+async def test_form_field_must_be_short_utf8_text(service):
     refusal(await service.form(("image", JPEG), ("grow", b"\xff")), 400, "bad_parameter")
     long = "1" * (MAX_TEXT_BYTES + 1)
     refusal(await service.form(("image", JPEG), ("grow", long)), 400, "bad_parameter")
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/gif", "image/png;q=0", "nonsense"])
-async def test_nothing_that_we_make_is_accepted(service, accept):
+async def test_accept_without_available_type_is_406(service, accept):
     refusal(await service.segment(JPEG, accept=accept), 406, "not_acceptable")
 
 
 @pytest.mark.parametrize("path", ["/nope", "/v1/segment/nope", "/v1/segment/", "/web/nope.js"])
-async def test_unknown_path(service, path):
+async def test_unknown_path_is_404(service, path):
     refusal(await service.client.get(path), 404, "not_found")
     if not path.startswith("/web"):
         refusal(await service.client.post(path, content=JPEG), 404, "not_found")
 
 
 @pytest.mark.parametrize("path", ["/../service/settings.py", "/web/..%2f..%2fpyproject.toml"])
-async def test_path_outside_the_page(service, path):
+async def test_path_outside_the_page_folder_is_404(service, path):
     refusal(await service.client.get(path), 404, "not_found")
 
 
@@ -315,7 +294,7 @@ async def test_path_outside_the_page(service, path):
         ("POST", "/", "GET, HEAD, OPTIONS"),
     ],
 )
-async def test_wrong_method(service, method, path, allow):
+async def test_wrong_method_is_405_with_allow(service, method, path, allow):
     answer = await service.client.request(method, path)
     assert answer.status_code == 405
     assert answer.headers["allow"] == allow
@@ -324,72 +303,10 @@ async def test_wrong_method(service, method, path, allow):
 
 
 @pytest.mark.parametrize("path", ["/v1/segment", "/livez", "/v1/models"])
-async def test_options_tells_what_is_allowed(service, path):
+async def test_options_answers_the_allowed_methods(service, path):
     answer = await service.client.options(path)
     assert answer.status_code == 204
     assert "OPTIONS" in answer.headers["allow"]
-
-
-async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part
-
-
-class TestBodySize:
-    @pytest.fixture
-    async def service(self, settings_with):
-        async with in_process(settings_with(max_body_bytes=len(JPEG))) as running:
-            yield running
-
-    async def test_exactly_the_limit_is_taken(self, service):
-        picture(await service.segment(JPEG))
-        picture(await service.form(("image", JPEG)))
-
-    async def test_one_byte_more_is_refused(self, service):
-        document = refusal(await service.segment(JPEG + b"\0"), 413, "body_too_large")
-        assert (document["limit"], document["actual"]) == (len(JPEG), len(JPEG) + 1)
-        refusal(await service.form(("image", JPEG + b"\0")), 413, "body_too_large")
-
-    async def test_lying_length_is_refused_while_reading(self, service):
-        answer = await service.client.post(
-            "/v1/segment",
-            content=pieces(JPEG, JPEG),
-            headers={"content-type": "image/jpeg", "content-length": "10"},
-        )
-        refusal(answer, 413, "body_too_large")
-
-    async def test_chunked_body_is_refused_while_reading(self, service):
-        answer = await service.client.post(
-            "/v1/segment", content=pieces(JPEG, b"\0"), headers={"content-type": "image/jpeg"}
-        )
-        refusal(answer, 413, "body_too_large")
-
-    @pytest.mark.parametrize("length", ["-1", "1e3", "9" * 5000, ""])
-    async def test_length_that_is_no_number(self, service, length):
-        answer = await service.client.post(
-            "/v1/segment",
-            content=pieces(JPEG),
-            headers={"content-type": "image/jpeg", "content-length": length},
-        )
-        refusal(answer, 400, "malformed_body")
-
-
-class TestSlowBody:
-    @pytest.fixture
-    async def service(self, settings_with):
-        async with in_process(settings_with(read_timeout_s=0.05)) as running:
-            yield running
-
-    async def test_body_that_never_ends_is_refused(self, service):
-        async def stuck() -> AsyncIterator[bytes]:
-            yield JPEG[:100]
-            await asyncio.Event().wait()
-
-        answer = await service.client.post(
-            "/v1/segment", content=stuck(), headers={"content-type": "image/jpeg"}
-        )
-        document = refusal(answer, 408, "body_too_slow")
-        assert document["retryable"] is True
 
 
 async def test_problem_documents_share_one_shape(service):
@@ -409,7 +326,7 @@ async def test_problem_documents_share_one_shape(service):
     ]
 
 
-async def test_too_many_copies_of_a_large_photo(service):
+async def test_layout_with_too_many_pixels_is_rejected(service):
     large = make_bomb(7000, 7000)
     layout = ";".join(["flip:true"] * 3)
     document = refusal(await service.segment(large, f"?layout={layout}"), 400, "bad_parameter")

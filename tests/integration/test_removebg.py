@@ -23,7 +23,7 @@ from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import InProcess, OnSocket, in_process, on_socket, until
 from tests.integration.pictures import picture, pixels
-from tests.integration.test_refusals import BAD_IMAGES
+from tests.support.bad_images import BAD_IMAGES
 from tests.support.images import make_jpeg, make_png, mutated, quadrants
 
 PATH = "/v1.0/removebg"

@@ -1,6 +1,6 @@
-"""`POST /v1/segment` with good photos: every way in, every parameter, every way out.
+"""`POST /v1/segment` with good photos: every source, parameter and representation.
 
-The model's alpha is the red channel, so red and white parts of a photo are "person".
+The model's alpha is the red channel, so red and white regions of a photo are "person".
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tests.support.images import (
 
 HEIGHT, WIDTH = 96, 128
 RED, GREEN, BLUE, WHITE = (24, 32), (24, 96), (72, 32), (72, 96)
-"""(row, column) in the middle of each quarter."""
+"""Position (row, column) in the middle of each quarter."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def at(image: Any, *places: tuple[int, int]) -> list[Any]:
 
 
 @pytest.mark.parametrize("path", ["/v1/segment", "/segment"])
-async def test_raw_body_gives_the_mask_as_png(service, photo, path):
+async def test_photo_as_body_returns_the_mask_as_png(service, photo, path):
     answer = await service.client.post(path, content=photo, headers={"content-type": "image/png"})
 
     mask = picture(answer)
@@ -54,19 +54,19 @@ async def test_raw_body_gives_the_mask_as_png(service, photo, path):
 
 
 @pytest.mark.parametrize("field", ["image", "image_file", "file"])
-async def test_form_field_gives_the_same_mask(service, photo, field):
+async def test_photo_as_form_field_returns_the_same_mask(service, photo, field):
     answer = await service.form((field, photo))
     assert answer.content == (await service.segment(photo)).content
 
 
 @pytest.mark.parametrize("make", [make_jpeg, make_png, make_webp])
-async def test_type_is_sniffed_and_not_believed(service, make):
+async def test_image_type_is_detected_from_content(service, make):
     answer = await service.segment(make(quadrants(HEIGHT, WIDTH)), content_type="image/avif")
     assert at(picture(answer), RED, GREEN) == pytest.approx([255, 0], abs=12)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-async def test_answer_is_upright(service, orientation):
+async def test_result_of_a_rotated_photo_is_upright(service, orientation):
     photo = make_jpeg(quadrants(HEIGHT, WIDTH), orientation=orientation)
 
     answer = await service.segment(photo)
@@ -75,7 +75,7 @@ async def test_answer_is_upright(service, orientation):
     assert picture(answer).shape == expected
 
 
-async def test_motion_photo_is_answered_like_its_still(service):
+async def test_motion_photo_gives_the_result_of_its_still(service):
     photo = make_motion_photo()
     still = photo[: photo.index(b"\xff\xd9") + 2]
 
@@ -85,7 +85,7 @@ async def test_motion_photo_is_answered_like_its_still(service):
     assert answer.content == (await service.segment(still)).content
 
 
-async def test_headers_describe_the_answer(service, left_is_person):
+async def test_response_headers_describe_the_result(service, left_is_person):
     answer = await service.segment(left_is_person)
 
     headers = answer.headers
@@ -103,7 +103,7 @@ async def test_headers_describe_the_answer(service, left_is_person):
     assert all(float(milliseconds) >= 0 for _, milliseconds in stages)
 
 
-async def test_no_person_is_an_empty_mask_and_no_error(service):
+async def test_photo_without_person_returns_an_empty_mask(service):
     answer = await service.segment(make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
 
     assert not picture(answer).any()
@@ -111,23 +111,23 @@ async def test_no_person_is_an_empty_mask_and_no_error(service):
     assert "x-foreground-top" not in answer.headers
 
 
-async def test_require_foreground_refuses_a_photo_without_a_person(service, photo):
-    nobody = make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    refusal(await service.segment(nobody, "?require_foreground=true"), 422, "foreground_missing")
+async def test_require_foreground_rejects_a_photo_without_person(service, photo):
+    empty = make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    refusal(await service.segment(empty, "?require_foreground=true"), 422, "foreground_missing")
     picture(await service.segment(photo, "?require_foreground=true"))
 
 
-async def test_cutout_is_transparent_around_the_person(service, photo):
+async def test_cutout_is_transparent_outside_the_person(service, photo):
     image = picture(await service.segment(photo, "?output=cutout"))
     assert at(image, RED, GREEN) == [[255, 0, 0, 255], [0, 0, 0, 0]]
 
 
-async def test_composite_on_a_colour(service, photo):
+async def test_composite_shows_the_background_colour(service, photo):
     image = picture(await service.segment(photo, "?output=composite&background=%230a141E"))
     assert at(image, RED, GREEN, WHITE) == [[255, 0, 0], [10, 20, 30], [255, 255, 255]]
 
 
-async def test_composite_on_the_blurred_photo_is_the_default(service):
+async def test_composite_background_defaults_to_blur(service):
     step = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     step[:, WIDTH // 2 :, 1] = 200
 
@@ -140,7 +140,7 @@ async def test_composite_on_the_blurred_photo_is_the_default(service):
     assert 200 > default > await steepest("&background=blur:9") > 0
 
 
-async def test_composite_on_an_uploaded_picture(service, photo):
+async def test_composite_shows_the_uploaded_background(service, photo):
     blue = make_jpeg(np.full((30, 40, 3), (0, 0, 250), np.uint8))
 
     answer = await service.form(
@@ -151,12 +151,12 @@ async def test_composite_on_an_uploaded_picture(service, photo):
     assert at(picture(answer), GREEN)[0] == pytest.approx([0, 0, 250], abs=4)
 
 
-async def test_background_file_that_nobody_chose_is_no_background(service, photo):
+async def test_empty_background_file_input_is_ignored(service, photo):
     files = [("image", ("a.png", photo)), ("background_image", ("", b""))]
     picture(await service.client.post("/v1/segment", files=files))
 
 
-async def test_grow_and_shrink_move_the_edge(service, left_is_person):
+async def test_grow_moves_the_edge_in_both_directions(service, left_is_person):
     async def covered(query: str) -> int:
         return int((picture(await service.segment(left_is_person, query)) > 127).sum())
 
@@ -165,7 +165,7 @@ async def test_grow_and_shrink_move_the_edge(service, left_is_person):
     assert await covered("?grow=-6") == pytest.approx(plain - 6 * HEIGHT, abs=HEIGHT)
 
 
-async def test_threshold_makes_the_mask_hard_and_feather_soft_again(service, left_is_person):
+async def test_threshold_hardens_and_feather_softens_the_mask(service, left_is_person):
     hard = picture(await service.segment(left_is_person, "?threshold=0.5"))
     soft = picture(await service.segment(left_is_person, "?threshold=0.5&feather=8"))
 
@@ -173,7 +173,7 @@ async def test_threshold_makes_the_mask_hard_and_feather_soft_again(service, lef
     assert len(np.unique(soft)) > 8
 
 
-async def test_invert_keeps_the_background(service, left_is_person):
+async def test_invert_complements_the_mask(service, left_is_person):
     plain = picture(await service.segment(left_is_person))
     inverted = picture(await service.segment(left_is_person, "?invert=true"))
     assert (inverted == 255 - plain).all()
@@ -189,26 +189,24 @@ async def test_crop_shows_the_person_with_a_margin(service, left_is_person):
     assert cutout.shape == (*tight.shape, 4)
 
 
-async def test_crop_without_a_person_cuts_nothing(service):
-    nobody = make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    assert picture(await service.segment(nobody, "?crop=true")).shape == (HEIGHT, WIDTH)
+async def test_crop_without_person_keeps_the_size(service):
+    empty = make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    assert picture(await service.segment(empty, "?crop=true")).shape == (HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("name", ["auto", "connectnet"])
-async def test_model_by_name(service, photo, name):
+async def test_model_parameter_selects_the_model(service, photo, name):
     answer = await service.segment(photo, f"?model={name}")
     assert answer.headers["x-model"] == "connectnet"
 
 
-async def test_defaults_may_be_said_aloud(service, photo):
-    said = "?model=auto&output=mask&format=png&person=all&refine=guided&decontaminate=true&grow=0"
-    more = "&feather=0&light_wrap=0&crop=false&invert=false&require_foreground=false"
-    assert (await service.segment(photo, said + more)).content == (
-        await service.segment(photo)
-    ).content
+async def test_explicit_default_parameters_change_nothing(service, photo):
+    query = "?model=auto&output=mask&format=png&person=all&refine=guided&decontaminate=true&grow=0"
+    query += "&feather=0&light_wrap=0&crop=false&invert=false&require_foreground=false"
+    assert (await service.segment(photo, query)).content == (await service.segment(photo)).content
 
 
-async def test_parameters_may_be_form_fields(service, photo):
+async def test_parameters_as_form_fields_match_the_query(service, photo):
     by_form = await service.form(("image", photo), ("output", "cutout"), ("format", "webp"))
     by_query = await service.segment(photo, "?output=cutout&format=webp")
     assert by_form.content == by_query.content
@@ -216,7 +214,7 @@ async def test_parameters_may_be_form_fields(service, photo):
 
 
 @pytest.mark.parametrize("name", ["png", "webp", "jpeg"])
-async def test_format_wins_over_accept(service, photo, name):
+async def test_format_parameter_overrides_accept(service, photo, name):
     answer = await service.segment(photo, f"?format={name}", accept="text/html, image/tiff")
     picture(answer, f"image/{name}")
 
@@ -232,13 +230,13 @@ async def test_format_wins_over_accept(service, photo, name):
         ("image/png;q=0, image/*", "image/webp"),
     ],
 )
-async def test_accept_chooses_the_format(service, photo, accept, media_type):
+async def test_accept_selects_the_image_format(service, photo, accept, media_type):
     answer = await service.segment(photo, accept=accept)
     picture(answer, media_type)
     assert answer.headers["vary"] == "Accept"
 
 
-async def test_report_holds_the_image_and_what_the_headers_say(service, left_is_person):
+async def test_report_contains_the_image_and_header_values(service, left_is_person):
     answer = await service.segment(
         left_is_person,
         "?output=cutout&crop=true&crop_margin=10&format=webp",
@@ -260,7 +258,7 @@ async def test_report_holds_the_image_and_what_the_headers_say(service, left_is_
     assert image.shape == (report["image"]["height"], report["image"]["width"], 4)
 
 
-async def test_jpeg_of_a_cutout_is_refused_with_the_reason(service, photo):
+async def test_jpeg_cutout_is_rejected_with_the_reason(service, photo):
     by_format = refusal(
         await service.segment(photo, "?output=cutout&format=jpeg"), 406, "not_acceptable"
     )
@@ -271,7 +269,7 @@ async def test_jpeg_of_a_cutout_is_refused_with_the_reason(service, photo):
     assert "transparen" in by_accept["detail"]
 
 
-async def test_etag_spares_the_work(settings_with, gated, photo):
+async def test_matching_etag_skips_the_segmentation(settings_with, gated, photo):
     async with in_process(settings_with(engine="gated")) as service:
         first = await service.segment(photo)
         etag = first.headers["etag"]
@@ -285,7 +283,9 @@ async def test_etag_spares_the_work(settings_with, gated, photo):
         assert len(gated[0].batch_sizes) == done
 
 
-async def test_etag_is_of_content_parameters_and_representation(service, photo, left_is_person):
+async def test_etag_depends_on_content_parameters_and_representation(
+    service, photo, left_is_person
+):
     answers = [
         await service.segment(photo),
         await service.segment(left_is_person),
@@ -299,8 +299,8 @@ async def test_etag_is_of_content_parameters_and_representation(service, photo, 
     assert all(etag.startswith('"') for etag in etags)
 
 
-async def test_neighbours_do_not_meet(settings_with):
-    """Many at once, each of its own size and colour: everyone gets their own answer."""
+async def test_concurrent_photos_get_their_own_results(settings_with):
+    """Each photo has its own size and colour, so that a mix-up is visible."""
     async with in_process(settings_with(max_batch=4)) as service:
         reds = [int(red) for red in np.linspace(140, 255, 24)]
         photos = [
@@ -315,7 +315,7 @@ async def test_neighbours_do_not_meet(settings_with):
         assert (mask == red).all()
 
 
-async def test_engine_failure_is_a_503_without_its_words(settings_with, gated, photo):
+async def test_engine_failure_is_503_and_temporary(settings_with, gated, photo):
     async with in_process(settings_with(engine="gated")) as service:
         gated[0].fail_next(EngineFailed("The engine failed."))
         document = refusal(await service.segment(photo), 503, "engine_failed")
@@ -323,7 +323,7 @@ async def test_engine_failure_is_a_503_without_its_words(settings_with, gated, p
         picture(await service.segment(photo))
 
 
-async def test_unforeseen_failure_is_an_opaque_500(settings_with, gated, photo, caplog):
+async def test_unexpected_exception_is_500_without_details(settings_with, gated, photo, caplog):
     async with in_process(settings_with(engine="gated")) as service:
         gated[0].fail_next(ZeroDivisionError("secret /path"))
         answer = await service.segment(photo, x_request_id="look-me-up")
@@ -333,7 +333,7 @@ async def test_unforeseen_failure_is_an_opaque_500(settings_with, gated, photo, 
     assert "secret /path" in caplog.text
 
 
-async def test_person_photo_of_every_size_keeps_its_size(service):
+async def test_mask_has_the_size_of_the_photo(service):
     for height, width in ((1, 1), (1, 50), (50, 1), (333, 111), (700, 900)):
         photo = make_jpeg(person(height, width))
         assert picture(await service.segment(photo)).shape == (height, width)

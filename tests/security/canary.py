@@ -1,4 +1,4 @@
-"""A photo that can be found again: in its bytes, in its pixels, and in what was sent with it."""
+"""A photo that can be recognised by its bytes, its pixels and its metadata."""
 
 import base64
 import io
@@ -11,14 +11,14 @@ from PIL import Image, PngImagePlugin
 from tests.support.images import EXIF_ORIENTATION
 
 WORD = "canary-7f3a9c51e0"
-"""Stands in the files as text, and in their names."""
-PIECE = 12
-"""Bytes that are looked for together: by chance nobody has the same."""
+"""Text in the metadata of the files, and in their names."""
+NEEDLE_BYTES = 12
+"""Length of one needle: long enough that no other data contains it by chance."""
 
 
 @dataclass(frozen=True)
 class Canary:
-    """Noise, so that no two pieces of it are alike; every needle is found in no other photo."""
+    """An image of noise; its excerpts occur in no other photo."""
 
     rgb: np.ndarray = field(
         default_factory=lambda: np.random.default_rng(7).integers(0, 256, (48, 64, 3), np.uint8)
@@ -47,17 +47,22 @@ class Canary:
 
     @cached_property
     def needles(self) -> tuple[bytes, ...]:
-        """Pieces of pixels and files, and each as hexadecimal, base64 and Python would write it."""
-        raw = [WORD.encode(), *_pieces(self.rgb.tobytes()), *_pieces(self.rgb[..., ::-1].tobytes())]
+        """Excerpts of pixels and files, each as bytes, hexadecimal digits, base64 and `repr`."""
+        raw = [
+            WORD.encode(),
+            *_excerpts(self.rgb.tobytes()),
+            *_excerpts(self.rgb[..., ::-1].tobytes()),
+        ]
         for content in self.files:
-            raw += _pieces(content[len(content) // 4 :])
-        found = []
-        for piece in raw:
-            encoded = (base64.b64encode(piece[shift:])[4:-4] for shift in range(3))
-            found += [piece, piece.hex().encode(), repr(piece)[2:-1].encode(), *encoded]
-        return tuple(needle for needle in found if len(needle) >= 8)
+            raw += _excerpts(content[len(content) // 4 :])
+        needles = []
+        for excerpt in raw:
+            encoded = (base64.b64encode(excerpt[shift:])[4:-4] for shift in range(3))
+            needles += [excerpt, excerpt.hex().encode(), repr(excerpt)[2:-1].encode(), *encoded]
+        return tuple(needle for needle in needles if len(needle) >= 8)
 
-    def seen_in(self, haystack: bytes) -> list[bytes]:
+    def found_in(self, haystack: bytes) -> list[bytes]:
+        """Returns the needles that occur in `haystack`."""
         return [needle for needle in self.needles if needle in haystack]
 
     def _saved(self, format: str, **options: object) -> bytes:
@@ -66,7 +71,7 @@ class Canary:
         return file.getvalue()
 
 
-def _pieces(content: bytes) -> list[bytes]:
-    """Five of them, of any alignment."""
-    step = (len(content) - PIECE) // 5
-    return [content[start : start + PIECE] for start in range(0, 5 * step, step)]
+def _excerpts(content: bytes) -> list[bytes]:
+    """Returns five excerpts of `content`, at different alignments."""
+    step = (len(content) - NEEDLE_BYTES) // 5
+    return [content[start : start + NEEDLE_BYTES] for start in range(0, 5 * step, step)]

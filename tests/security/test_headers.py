@@ -1,4 +1,4 @@
-"""What a browser is told it may do with our answers."""
+"""Security headers of all responses."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from tests.support.images import make_jpeg, quadrants
 
 PAGES = ("/", "/docs")
 FILES = ("/web/app.js", "/web/style.css", "/web/icon.svg", "/docs/swagger-ui-bundle.js")
-ANSWERS = ("/livez", "/metrics", "/openapi.json", "/v1/models", "/v2", "/nothing", "/v1/segment")
+API_PATHS = ("/livez", "/metrics", "/openapi.json", "/v1/models", "/v2", "/nothing", "/v1/segment")
 PNG = b"\x89PNG"
 
 
-@pytest.mark.parametrize("path", [*PAGES, *FILES, *ANSWERS])
-async def test_every_answer_keeps_to_itself(service, path):
+@pytest.mark.parametrize("path", [*PAGES, *FILES, *API_PATHS])
+async def test_response_has_restrictive_headers(service, path):
     headers = (await service.client.get(path)).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -23,19 +23,19 @@ async def test_every_answer_keeps_to_itself(service, path):
     assert "default-src 'none'" in headers[CSP_HEADER]
 
 
-@pytest.mark.parametrize("path", [*FILES, *ANSWERS])
-async def test_what_is_no_page_may_do_nothing(service, path):
+@pytest.mark.parametrize("path", [*FILES, *API_PATHS])
+async def test_response_other_than_a_page_denies_everything(service, path):
     assert (await service.client.get(path)).headers[CSP_HEADER] == DENY_ALL_POLICY
 
 
-async def test_a_picture_may_do_nothing(service):
+async def test_image_response_denies_everything(service):
     answer = await service.segment(make_jpeg(quadrants()))
     assert answer.content.startswith(PNG)
     assert answer.headers[CSP_HEADER] == DENY_ALL_POLICY
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_page_has_scripts_of_ours_alone_and_the_camera(service, path):
+async def test_page_allows_own_scripts_and_the_camera(service, path):
     headers = (await service.client.get(path)).headers
     policy = dict(part.strip().split(" ", 1) for part in headers[CSP_HEADER].split(";"))
     assert policy["script-src"] == policy["connect-src"] == "'self'"
@@ -44,18 +44,17 @@ async def test_a_page_has_scripts_of_ours_alone_and_the_camera(service, path):
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_page_names_nothing_of_another_host(service, path):
+async def test_page_refers_to_no_other_host(service, path):
     text = (await service.client.get(path)).text
     assert "//" not in text.replace("<!--", "").replace("http://www.w3.org/", "")
 
 
 @pytest.mark.parametrize("path", ["/redoc", "/docs/oauth2-redirect", "/docs/redoc.standalone.js"])
-async def test_there_is_no_other_documentation(service, path):
+async def test_other_documentation_pages_are_404(service, path):
     assert (await service.client.get(path)).status_code == 404
 
 
-async def test_a_page_of_an_allowed_origin_still_reads_answers(settings_with):
-    """The headers above do not stand in the way of CORS."""
+async def test_security_headers_do_not_block_allowed_origins(settings_with):
     async with in_process(settings_with(cors_origins=("https://page.example",))) as service:
         answer = await service.segment(make_jpeg(quadrants()), origin="https://page.example")
     assert answer.status_code == 200

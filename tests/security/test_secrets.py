@@ -1,4 +1,4 @@
-"""Keys and passwords stay where they were set: no dump, log, metric, error or page has them."""
+"""Keys and passwords occur in no dump, log, metric, error or page."""
 
 import logging
 import pickle
@@ -16,7 +16,7 @@ from silhouette_seg.streaming.webrtc.config import parse_ice_server
 from silhouette_seg.telemetry.logs import TextFormatter
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
-from tests.integration.stream_peer import config, connected
+from tests.integration.stream_client import config, connected
 from tests.support.images import make_jpeg, quadrants
 
 KEY, OTHER, PASSWORD = "key-5b1d0c77", "guess-90aa41", "turn-password-3e8f"
@@ -25,7 +25,7 @@ SECRETS = (KEY, OTHER, PASSWORD)
 JPEG = make_jpeg(quadrants())
 
 
-def clean(text: str) -> bool:
+def has_no_secret(text: str) -> bool:
     return not any(secret in text for secret in SECRETS)
 
 
@@ -34,14 +34,14 @@ def settings(settings_with) -> Settings:
     return settings_with(api_keys=KEY, webrtc_ice_servers=TURN)
 
 
-def test_settings_show_no_secret(settings):
+def test_settings_representation_hides_secrets(settings):
     assert [key.get_secret_value() for key in settings.api_keys] == [KEY]
-    for shown in (repr(settings), str(settings), str(settings.model_dump()), str(vars(settings))):
-        assert clean(shown)
-    assert clean(settings.model_dump_json())
+    for text in (repr(settings), str(settings), str(settings.model_dump()), str(vars(settings))):
+        assert has_no_secret(text)
+    assert has_no_secret(settings.model_dump_json())
     config = webrtc_config(settings)
     assert config.ice_servers[0].password == PASSWORD
-    assert clean(repr(config))
+    assert has_no_secret(repr(config))
 
 
 @pytest.mark.parametrize(
@@ -55,29 +55,29 @@ def test_settings_show_no_secret(settings):
         {"otel_endpoint": f"http://user:{PASSWORD}@collector:4318"},
     ],
 )
-def test_settings_that_are_wrong_tell_no_secret(settings_with, wrong):
+def test_invalid_settings_error_hides_secrets(settings_with, wrong):
     given = {"api_keys": KEY, "webrtc_ice_servers": TURN} | wrong
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ValidationError) as error:
         settings_with(**given)
-    assert clean(str(refused.value))
-    assert clean("".join(traceback.format_exception(refused.value)))
+    assert has_no_secret(str(error.value))
+    assert has_no_secret("".join(traceback.format_exception(error.value)))
 
 
 @pytest.mark.parametrize(
     "wrong", [f"turn:{PASSWORD}@host", f"http://user:{PASSWORD}@host", f"stun:u:{PASSWORD}@host"]
 )
-def test_an_ice_server_that_is_wrong_tells_no_secret(wrong):
-    with pytest.raises(ValueError, match="server") as refused:
+def test_invalid_ice_server_error_hides_secrets(wrong):
+    with pytest.raises(ValueError, match="server") as error:
         parse_ice_server(wrong)
-    assert clean("".join(traceback.format_exception(refused.value)))
+    assert has_no_secret("".join(traceback.format_exception(error.value)))
 
 
 class Failing(FakeEngine):
-    """Fails in a way that nobody foresaw, once it is warm."""
+    """An engine that raises an unexpected exception when `broken` is set."""
 
     async def infer(self, inputs):
         if Failing.broken:
-            raise RuntimeError("nobody foresaw this")
+            raise RuntimeError("unexpected failure of an engine")
         return await super().infer(inputs)
 
     broken = False
@@ -87,51 +87,52 @@ def open_failing(spec, repository, *, device, workers) -> Failing:
     return Failing(spec)
 
 
-async def test_requests_leave_no_secret(settings, caplog, monkeypatch):
-    """Right keys and wrong ones, everywhere a key may be, in what succeeds and what fails."""
+async def test_requests_with_keys_leave_no_secret(settings, caplog, monkeypatch):
+    """Sends valid and invalid keys in every place, with requests that succeed and fail."""
     monkeypatch.setitem(ENGINES, "failing", f"{__name__}:open_failing")
     monkeypatch.setattr(Failing, "broken", False)
     caplog.set_level(logging.DEBUG)
-    said: list[str] = []
+    responses: list[str] = []
     async with in_process(settings.model_copy(update={"engine": "failing"})) as service:
         jpeg = {"content-type": "image/jpeg"}
         for broken in (False, True):
             monkeypatch.setattr(Failing, "broken", broken)
             for key in (KEY, OTHER):
-                for named in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}):
+                for header in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}):
                     answer = await service.client.post(
-                        f"/v1/segment?key={key}", content=JPEG, headers=jpeg | named
+                        f"/v1/segment?key={key}", content=JPEG, headers=jpeg | header
                     )
-                    said.append(answer.text)
+                    responses.append(answer.text)
                     answer = await service.client.post(
-                        "/v1/segment", content=JPEG, headers=jpeg | named
+                        "/v1/segment", content=JPEG, headers=jpeg | header
                     )
                     expected = 401 if key == OTHER else 500 if broken else 200
                     assert answer.status_code == expected
-                    said += [answer.text, str(answer.headers)]
+                    responses += [answer.text, str(answer.headers)]
                 async with connected(service.app, x_api_key=key) as peer:
                     peer.send(config(key=key, nonsense=1))
-                    said.append(str(await peer.end()))
-        keyed = {"x-api-key": KEY}
+                    responses.append(str(await peer.end()))
+        valid = {"x-api-key": KEY}
         for path in ("/metrics", "/v1/models", "/v1/capabilities", "/openapi.json", "/", "/docs"):
-            said.append((await service.client.get(path, headers=keyed)).text)
+            responses.append((await service.client.get(path, headers=valid)).text)
         refusal(await service.client.get("/metrics"), 401, "unauthorized")
         gateway = service.gateway
-        said += [
+        responses += [
             repr(gateway.keyring),
             str(vars(gateway.keyring)),
             repr(gateway.webrtc),
             repr(gateway),
         ]
-    assert len(said) > 30
-    line = TextFormatter()
-    ours = [line.format(each) for each in caplog.records if not each.name.startswith("http")]
-    assert any("nobody foresaw this" in each for each in ours)
-    assert clean("".join(said))
-    assert clean("".join(ours))
+    assert len(responses) > 30
+    formatter = TextFormatter()
+    records = [record for record in caplog.records if not record.name.startswith("http")]
+    log = [formatter.format(record) for record in records]
+    assert any("unexpected failure of an engine" in line for line in log)
+    assert has_no_secret("".join(responses))
+    assert has_no_secret("".join(log))
 
 
-def test_a_keyring_keeps_hashes_alone():
+def test_keyring_stores_only_hashes():
     ring = Keyring([KEY])
     ring.authenticate(KEY, None)
     assert KEY.encode() not in pickle.dumps(ring)

@@ -1,4 +1,4 @@
-"""`POST /v1/segment/batch`: many photos in one form; an answer to each, in order."""
+"""`POST /v1/segment/batch`: segments many photos of one form and answers each, in order."""
 
 import asyncio
 from collections import deque
@@ -12,16 +12,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from silhouette_seg.api import openapi, problem_details
+from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.media_types import FORM_DATA, PROBLEM_JSON
 from silhouette_seg.api.photo_response import (
     PhotoResponse,
     ResolvedRequest,
     build_job,
-    read_source,
+    read_image_file,
     resolve,
     respond,
 )
+from silhouette_seg.api.problem_details import CODE_KEY, problem_for_part
 from silhouette_seg.api.request.parameters import merge_parameters
 from silhouette_seg.api.request.uploads import BatchUpload, UploadedImage, read_batch_upload
 from silhouette_seg.api.response.content_disposition import attachment, unique_stems
@@ -39,31 +41,31 @@ FILE_SUFFIXES = {
     ImageFormat.WEBP.media_type: ".webp",
     ImageFormat.JPEG.media_type: ".jpg",
 }
-"""What is not among them is JSON."""
+"""File name suffixes by media type; all other types are JSON."""
 
 router = APIRouter(tags=["segment"])
 
 
-def _request() -> dict[str, Any]:
-    """That of one photo, but for the field `image`, and a form only."""
-    form = openapi.REQUEST["requestBody"]["content"]["multipart/form-data"]["schema"]
-    image = {
+def _request_openapi() -> dict[str, Any]:
+    """Returns the request of one photo, as a form only and with an array of photos."""
+    form = openapi.REQUEST["requestBody"]["content"][FORM_DATA]["schema"]
+    images = {
         "type": "array",
         "items": openapi.BINARY,
-        "description": "The photos, in order; `image_file` and `file` do as well.",
+        "description": "The photos, in order. `image_file` and `file` are accepted, too.",
     }
-    schema = form | {"properties": form["properties"] | {"image": image}}
-    body = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    schema = form | {"properties": form["properties"] | {"image": images}}
+    body = {"required": True, "content": {FORM_DATA: {"schema": schema}}}
     return openapi.REQUEST | {"requestBody": body}
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A part for each photo, in resolved: its picture, its report where "
-        "`Accept` asks for `application/json`, or `application/problem+json`. Each has "
-        "`X-Status`, the status that the photo would have had alone, `X-Index`, counted from 0, "
-        "`Content-Disposition` with a name after the one that was sent, and the headers of "
-        "`POST /v1/segment` but for `ETag`.",
+        "description": "One part for each photo, in order. A part is an image, or a report where "
+        "`Accept` asks for `application/json`, or an `application/problem+json`. Each part has "
+        "`X-Status`, the status of a request with this photo alone, `X-Index`, counted from 0, "
+        "`Content-Disposition` with a name derived from the uploaded one, and the headers of "
+        "`POST /v1/segment` except `ETag`.",
         "content": {"multipart/mixed": {"schema": {"type": "array", "items": openapi.BINARY}}},
     },
     **openapi.problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503),
@@ -74,17 +76,18 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "/v1/segment/batch",
     summary="Segment many photos",
     responses=RESPONSES,
-    openapi_extra=_request(),
+    openapi_extra=_request_openapi(),
     response_class=Response,
 )
 async def segment_batch(request: Request) -> Response:
     """Finds the person in each of many photos.
 
-    Send each as a field `image` of one form; the parameters are those of `POST /v1/segment` and
-    hold for all. Each photo has its own answer, a part of `multipart/mixed`, and one that cannot
-    be used spoils no other. The time limit of a request is that of each photo here, from its turn
-    on. What is wrong with the request itself, with the background, or with its size refuses it as
-    a whole, as does a service that has no room for the first photo; the others wait for theirs.
+    Send each photo as a field `image` of one form. The parameters are those of
+    `POST /v1/segment` and apply to all photos. Each photo has its own part of the
+    `multipart/mixed` response, and a photo that cannot be processed does not affect the others.
+    The time limit of a request applies to each photo, from the start of its work. An error of the
+    request itself, of the background or of the total size rejects the whole batch. So does a
+    service without room for the first photo; the other photos wait for their turn.
     """
     gateway = gateway_of(request)
     gateway.check_capacity()
@@ -99,18 +102,20 @@ async def segment_batch(request: Request) -> Response:
             accept=part_accept(request.headers.get("accept")),
             has_background_image=upload.background is not None,
         )
-        jobs = await gateway.photo_pool.run_in_thread(_jobs, upload, resolved, gateway.image_limits)
+        jobs = await gateway.photo_pool.run_in_thread(
+            _build_jobs, upload, resolved, gateway.image_limits
+        )
         gateway.photo_queue.check()
-        names = unique_stems(upload.filename for upload in upload.images)
+        names = unique_stems(image.filename for image in upload.images)
         return MixedResponse(
-            _answers(gateway, resolved, jobs, names, path=request.url.path),
+            _parts(gateway, resolved, jobs, names, path=request.url.path),
             write_timeout_s=gateway.timeouts.request_s,
             resources=resources.pop_all(),
         )
 
 
 def part_accept(accept: str | None) -> str | None:
-    """What `Accept` says of the gateway: all but that the whole is multipart."""
+    """Returns the entries of `Accept` that concern the parts: all but the multipart types."""
     if accept is None:
         return None
     return ",".join(
@@ -118,26 +123,51 @@ def part_accept(accept: str | None) -> str | None:
     )
 
 
-def _jobs(
+async def run_in_order(
+    calls: Iterable[Callable[[], Awaitable[T]]], concurrency: int
+) -> AsyncGenerator[T]:
+    """Yields the results of `calls` in order.
+
+    At most `concurrency` calls run or have results that are not yet consumed. Closing the
+    generator cancels the calls that run, and waits for their end.
+    """
+    started: deque[asyncio.Future[T]] = deque()
+    try:
+        for call in calls:
+            started.append(asyncio.ensure_future(call()))
+            if len(started) == concurrency:
+                yield await started.popleft()
+        while started:
+            yield await started.popleft()
+    finally:
+        for future in started:
+            future.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+
+
+def _build_jobs(
     upload: BatchUpload, resolved: ResolvedRequest, limits: ImageLimits
 ) -> list[PhotoJob | ServiceError]:
-    """For each photo what to do, or why it cannot be done. Raises for a bad background."""
-    picture = read_source(upload.background, limits) if upload.background else None
-    return [_job(upload, resolved, picture, limits) for upload in upload.images]
+    """Returns the job of each photo, or its error. Raises the errors of the background."""
+    background = read_image_file(upload.background, limits) if upload.background else None
+    return [_build_job(image, resolved, background, limits) for image in upload.images]
 
 
-def _job(
-    upload: UploadedImage, resolved: ResolvedRequest, picture: ImageFile | None, limits: ImageLimits
+def _build_job(
+    image: UploadedImage,
+    resolved: ResolvedRequest,
+    background: ImageFile | None,
+    limits: ImageLimits,
 ) -> PhotoJob | ServiceError:
-    if not upload.data:
+    if not image.data:
         return MissingImage("The image is empty.")
     try:
-        return build_job(resolved, read_source(upload, limits), picture)
+        return build_job(resolved, read_image_file(image, limits), background)
     except ServiceError as error:
         return error
 
 
-async def _answers(
+async def _parts(
     gateway: Gateway,
     resolved: ResolvedRequest,
     jobs: Sequence[PhotoJob | ServiceError],
@@ -145,55 +175,34 @@ async def _answers(
     *,
     path: str,
 ) -> AsyncGenerator[MixedPart]:
-    works = [partial(_respond_or_problem, gateway, resolved, job, path) for job in jobs]
-    async with aclosing(run_in_order(works, gateway.batch_limits.at_once)) as answers:
+    calls = [partial(_respond_or_problem, gateway, resolved, job, path) for job in jobs]
+    async with aclosing(run_in_order(calls, gateway.batch_limits.concurrency)) as results:
         index = 0
-        async for status, done in answers:
-            yield _part(index, names[index], status, done)
+        async for status, response in results:
+            yield _part(index, names[index], status, response)
             index += 1
-
-
-async def run_in_order(
-    works: Iterable[Callable[[], Awaitable[T]]], at_once: int
-) -> AsyncGenerator[T]:
-    """The results in order, of which at most `at_once` are in work or wait to be taken.
-
-    Closing it cancels what is in work, and returns when that is over.
-    """
-    begun: deque[asyncio.Future[T]] = deque()
-    try:
-        for work in works:
-            begun.append(asyncio.ensure_future(work()))
-            if len(begun) == at_once:
-                yield await begun.popleft()
-        while begun:
-            yield await begun.popleft()
-    finally:
-        for future in begun:
-            future.cancel()
-        await asyncio.gather(*begun, return_exceptions=True)
 
 
 async def _respond_or_problem(
     gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob | ServiceError, path: str
 ) -> tuple[int, PhotoResponse]:
-    """Status and answer of one photo; whatever went wrong, the others go on."""
-    scope: Scope = {"path": path}  # as if it were a request of its own
+    """Returns status and response of one photo; an error becomes a problem document."""
+    scope: Scope = {"path": path}  # stands for a request with this photo alone
     try:
         if isinstance(job, ServiceError):
             raise job
-        status, done = 200, await _respond_in_time(gateway, resolved, job)
+        status, response = 200, await _respond_in_time(gateway, resolved, job)
     except Exception as error:
-        refused = problem_details.problem_for_part(scope, error)
+        problem = problem_for_part(scope, error)
         headers = {
             name.title(): value
-            for name, value in refused.headers.items()
+            for name, value in problem.headers.items()
             if name in ("cache-control", "retry-after")
         }
-        done = PhotoResponse(bytes(refused.body), problem_details.MEDIA_TYPE, headers)
-        status = refused.status_code
-    gateway.telemetry.count_batch_photo(status, scope.get(problem_details.CODE_KEY, "ok"))
-    return status, done
+        response = PhotoResponse(bytes(problem.body), PROBLEM_JSON, headers)
+        status = problem.status_code
+    gateway.telemetry.count_batch_photo(status, scope.get(CODE_KEY, "ok"))
+    return status, response
 
 
 async def _respond_in_time(
@@ -203,18 +212,18 @@ async def _respond_in_time(
     DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:
         async with asyncio.timeout(timeout_s):
-            return await respond(gateway, resolved, job, patient=True)
+            return await respond(gateway, resolved, job, enforce_max_wait=False)
     except TimeoutError:
         raise DeadlineExceeded(limit=timeout_s) from None
 
 
-def _part(index: int, name: str, status: int, done: PhotoResponse) -> MixedPart:
+def _part(index: int, name: str, status: int, response: PhotoResponse) -> MixedPart:
     identity = IDENTITY.get()
     headers = {
-        "Content-Type": done.media_type,
-        "Content-Disposition": attachment(name + FILE_SUFFIXES.get(done.media_type, ".json")),
+        "Content-Type": response.media_type,
+        "Content-Disposition": attachment(name + FILE_SUFFIXES.get(response.media_type, ".json")),
         "X-Index": str(index),
         "X-Status": str(status),
         "X-Request-Id": identity.request_id if identity else "",
     }
-    return MixedPart(headers | done.headers, done.body)
+    return MixedPart(headers | response.headers, response.body)

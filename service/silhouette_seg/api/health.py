@@ -1,4 +1,4 @@
-"""What an orchestrator and a metrics collector ask. `/livez` and `/readyz` need no key."""
+"""Health and metrics for orchestrators and Prometheus. `/livez` and `/readyz` need no key."""
 
 import asyncio
 
@@ -19,11 +19,13 @@ async def livez() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Photos can be taken", responses=problem_responses(503))
+@router.get("/readyz", summary="Photos can be processed", responses=problem_responses(503))
 async def readyz(request: Request) -> Health:
-    """503 until a real image went through every model's whole path, and while draining, or while
-    the server that runs the models is not ready for all of them, or a model in this process fails
-    again and again.
+    """Answers 200 while photos can be processed.
+
+    The response is 503 until an image has passed through every model, and while the service
+    drains. It is also 503 while the server that runs the models is not ready for all of them, or
+    while a model in this process fails repeatedly.
     """
     gateway = gateway_of(request)
     await gateway.check_engines()
@@ -39,5 +41,5 @@ async def readyz(request: Request) -> Health:
     responses={200: {"content": {"text/plain": {}}}, **problem_responses(401)},
 )
 async def metrics(request: Request) -> Response:
-    written = await asyncio.to_thread(gateway_of(request).telemetry.snapshot())
-    return Response(written, media_type=METRICS_CONTENT_TYPE)
+    encode = gateway_of(request).telemetry.snapshot()
+    return Response(await asyncio.to_thread(encode), media_type=METRICS_CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""What is served: the models, and what may be asked of them."""
+"""`GET /v1/models` and `GET /v1/capabilities`: models, limits, formats and parameters."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -9,21 +9,21 @@ from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.api.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard, Models
 from silhouette_seg.errors import Unavailable
-from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import AUTO
-from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 STREAM_TRANSPORTS = ("websocket", "webrtc")
-"""How live video may come and go."""
+"""Transports for live video."""
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
 
-@router.get("/models", summary="The models that are served", responses=problem_responses(401))
+@router.get("/models", summary="Served models", responses=problem_responses(401))
 async def list_models(request: Request) -> Models:
-    """A model is `ready` while photos can be taken; where another server runs the models, it is
-    asked.
+    """Lists the models. A model is `ready` while photos can be processed.
+
+    If another server runs the models, it is asked.
     """
     gateway = gateway_of(request)
     registry = gateway.registry
@@ -39,21 +39,21 @@ async def list_models(request: Request) -> Models:
 )
 async def capabilities(request: Request) -> Capabilities:
     gateway = gateway_of(request)
-    formats = [made.value for made in ImageFormat]
+    formats = [image_format.value for image_format in ImageFormat]
     return Capabilities(
         version=gateway.version,
         limits=_limits(gateway),
         formats=Formats(input=formats, output=formats),
-        parameters={name: known.schema for name, known in PARAMETERS.items()},
+        parameters={name: parameter.schema for name, parameter in PARAMETERS.items()},
         models=list(gateway.registry.names),
         streams=list(STREAM_TRANSPORTS),
         stream_limits=_live_limits(gateway),
-        stream_parameters={name: known.schema for name, known in STREAM_PARAMETERS.items()},
+        stream_parameters={name: parameter.schema for name, parameter in STREAM_PARAMETERS.items()},
     )
 
 
 async def _engines_available(gateway: Gateway) -> bool:
-    """Whether what runs the models can, for all of them, as `/readyz` sees it."""
+    """Returns True if all models can run, by the same check as `/readyz`."""
     try:
         await gateway.check_engines()
     except Unavailable:
@@ -61,7 +61,8 @@ async def _engines_available(gateway: Gateway) -> bool:
     return True
 
 
-def model_card(model: Segmenter | FaceRouter, *, ready: bool) -> ModelCard:
+def model_card(model: ServedModel, *, ready: bool) -> ModelCard:
+    """Describes one model."""
     spec = model.spec
     return ModelCard(
         name=spec.name,

@@ -1,9 +1,10 @@
-"""What OpenAPI says about `POST /v1/segment`: binary bodies both ways, and every refusal."""
+"""OpenAPI description of `POST /v1/segment`: binary bodies, headers and all errors."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from silhouette_seg.api.problem_details import MEDIA_TYPE
-from silhouette_seg.api.request.parameters import PARAMETERS
+from silhouette_seg.api.media_types import FORM_DATA, PROBLEM_JSON
+from silhouette_seg.api.request.parameters import PARAMETERS, Parameter
 from silhouette_seg.api.request.uploads import BACKGROUND_FIELD
 from silhouette_seg.api.schemas import Problem, Report
 from silhouette_seg.errors import ServiceError
@@ -12,107 +13,115 @@ from silhouette_seg.vision.codec.decode import ImageFormat
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 
 RESPONSE_HEADERS = {
-    "X-Request-Id": "The request id that was sent, or a new one.",
+    "X-Request-Id": "Request id of the client, or a new one.",
     "Server-Timing": "Milliseconds of decode, route, queue, infer, post and encode.",
-    "X-Model": "The model that ran.",
-    "X-Model-Digest": "`sha256:` and the hash of its file.",
-    "X-Backend": "The execution provider that really ran it.",
-    "X-Domain": "The domain that the photo was segmented in, where the model takes one.",
-    "X-Face-Ratio": "Share of the photo that its dominant face covers, 0..1, where the domain "
-    "follows from it; 0 without a face.",
+    "X-Model": "Name of the model that ran.",
+    "X-Model-Digest": "`sha256:` and the hash of the model file.",
+    "X-Backend": "Execution provider that ran the model.",
+    "X-Domain": "Distance domain of the segmentation, for models with a domain input.",
+    "X-Face-Ratio": "Share of the photo that its dominant face covers, 0..1, if the domain "
+    "was derived from it; 0 without a face.",
     "X-Foreground": "`present` or `none`.",
-    "X-Foreground-Top": "Where the person is, in pixels of the upright photo.",
-    "X-Foreground-Left": "As above.",
-    "X-Foreground-Width": "As above.",
-    "X-Foreground-Height": "As above.",
-    "X-Mask-Coverage": "Share of the photo that is person, 0..1; this and what follows of the mask "
-    "that the model gave, before any parameter changed it.",
-    "X-Mask-Connectivity": "Share of the person in its largest piece, and the number of pieces: "
+    "X-Foreground-Top": "Top edge of the person's box, in pixels of the upright photo.",
+    "X-Foreground-Left": "Left edge of the box.",
+    "X-Foreground-Width": "Width of the box.",
+    "X-Foreground-Height": "Height of the box.",
+    "X-Mask-Coverage": "Share of the photo that is person, 0..1. This and the next two describe "
+    "the mask of the model, before parameters change it.",
+    "X-Mask-Connectivity": "Share of the person in the largest piece, and the number of pieces: "
     "`0.9931;islands=2`.",
-    "X-Mask-Confidence": "Share of the pixels along the outline that is expected to be right, "
-    "0..1.",
-    "ETag": "Of content, parameters and model; send it back as If-None-Match.",
+    "X-Mask-Confidence": "Expected share of correct pixels along the outline, 0..1.",
+    "ETag": "Hash of content, parameters and model, for If-None-Match.",
 }
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problem answers of a route, by status, with the codes they may carry."""
+    """Returns the error responses of a route by status, each with its possible codes."""
     return {
         status: {
             "description": ", ".join(f"`{code}`" for code in _codes(status)),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in statuses
     }
 
 
 def _codes(status: int) -> list[str]:
-    return sorted({kind.code for kind in error_classes() if kind.status == status})
+    return sorted({cls.code for cls in error_classes() if cls.status == status})
+
+
+def query_parameters(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+    """Describes optional query parameters."""
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": parameter.description,
+            "schema": parameter.schema,
+        }
+        for name, parameter in parameters.items()
+    ]
+
+
+def schema_properties(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Describes parameters as the properties of a form or a JSON object."""
+    return {
+        name: parameter.schema | {"description": parameter.description}
+        for name, parameter in parameters.items()
+    }
 
 
 def error_classes() -> list[type[ServiceError]]:
-    """Every kind of ServiceError, the tree flattened."""
-    kinds: list[type[ServiceError]] = []
+    """Returns ServiceError and all its subclasses, level by level."""
+    classes: list[type[ServiceError]] = []
     level: list[type[ServiceError]] = [ServiceError]
     while level:
-        kinds += level
-        level = [below for kind in level for below in kind.__subclasses__()]
-    return kinds
+        classes += level
+        level = [subclass for cls in level for subclass in cls.__subclasses__()]
+    return classes
 
 
 def _form() -> dict[str, Any]:
     files = {
-        "image": BINARY | {"description": "The photo; `image_file` and `file` do as well."},
-        BACKGROUND_FIELD: BINARY | {"description": "The background of a composite."},
-    }
-    fields = {
-        name: known.schema | {"description": known.description}
-        for name, known in PARAMETERS.items()
+        "image": BINARY | {"description": "The photo. `image_file` and `file` are accepted, too."},
+        BACKGROUND_FIELD: BINARY | {"description": "Background of a composite."},
     }
     return {
         "type": "object",
         "required": ["image"],
-        "properties": files | fields,
+        "properties": files | schema_properties(PARAMETERS),
         "additionalProperties": False,
     }
 
 
 REQUEST: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": known.description,
-            "schema": known.schema,
-        }
-        for name, known in PARAMETERS.items()
-    ],
+    "parameters": query_parameters(PARAMETERS),
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": _form()},
-            **{made.media_type: {"schema": BINARY} for made in ImageFormat},
+            FORM_DATA: {"schema": _form()},
+            **{image_format.media_type: {"schema": BINARY} for image_format in ImageFormat},
         },
     },
 }
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The mask, cut-out or composite, or a report that holds it.",
+        "description": "The mask, cut-out or composite, or a report that contains it.",
         "model": Report,
         "headers": {
             name: {"description": text, "schema": {"type": "string"}}
             for name, text in RESPONSE_HEADERS.items()
         },
         "content": {
-            made.media_type: {"schema": BINARY}
-            for made in (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG)
+            image_format.media_type: {"schema": BINARY}
+            for image_format in (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG)
         },
     },
-    304: {"description": "What If-None-Match names would be the answer again."},
+    304: {"description": "The response would be the one that If-None-Match names."},
     **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503, 504),
 }
 
 SCHEMAS = {"Problem": Problem.model_json_schema()}
-"""Components that no route names as its model."""
+"""Schemas that responses refer to, although no route declares them as its model."""

@@ -1,4 +1,4 @@
-"""The demo page at `/`, its files at `/web/`, and the API's documentation at `/docs`."""
+"""Serves the demo page at `/`, its files at `/web/`, and the API documentation at `/docs`."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -10,14 +10,16 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from silhouette_seg.api.middleware.security_headers import CSP_HEADER
+
 WEB = Path(__file__).resolve().parent.parent / "web"
 SWAGGER = Path(str(files("fastapi_offline"))) / "static"
-"""Swagger UI as a package that is installed with us has it: nothing comes from another host."""
+"""Folder of an installed package with Swagger UI, so that no other host serves it."""
 SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 REVALIDATE = {"Cache-Control": "no-cache"}
-"""After an upgrade no browser mixes the old page with new scripts."""
+"""Makes browsers revalidate: after an upgrade none mixes an old page with new scripts."""
 
-_ONLY_US = (
+_SELF_ONLY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; "
 )
@@ -28,13 +30,13 @@ _PERMISSIONS = {
 PAGE_HEADERS = {
     **REVALIDATE,
     **_PERMISSIONS,
-    "Content-Security-Policy": f"{_ONLY_US}style-src 'self'; img-src 'self' blob:",
+    CSP_HEADER: f"{_SELF_ONLY}style-src 'self'; img-src 'self' blob:",
 }
 DOCS_HEADERS = {
     **REVALIDATE,
     **_PERMISSIONS,
-    # Swagger UI has icons in its style sheet, and shows the pictures that are answered.
-    "Content-Security-Policy": f"{_ONLY_US}style-src 'self'; img-src 'self' data: blob:",
+    # Swagger UI has icons in its style sheet (data:) and shows the images of responses (blob:).
+    CSP_HEADER: f"{_SELF_ONLY}style-src 'self'; img-src 'self' data: blob:",
 }
 
 router = APIRouter()
@@ -52,6 +54,7 @@ async def docs() -> Response:
 
 @router.get("/docs/{file}", include_in_schema=False)
 async def swagger_file(request: Request) -> Response:
+    """Serves the two files of Swagger UI; all other names are 404."""
     file = request.path_params["file"]
     if file not in SWAGGER_FILES:
         raise HTTPException(404)
@@ -59,7 +62,7 @@ async def swagger_file(request: Request) -> Response:
 
 
 class PageFiles(StaticFiles):
-    """The scripts, styles and pictures of the page."""
+    """Serves the scripts, styles and images of the page."""
 
     def __init__(self) -> None:
         super().__init__(directory=WEB)

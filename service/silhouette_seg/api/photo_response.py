@@ -1,27 +1,32 @@
-"""What one photo is answered with: the same for a request, a part of a batch, and whom else."""
+"""Segments one photo and builds its response, for single requests and for parts of a batch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway
-from silhouette_seg.api.request.negotiation import JSON, Representation, negotiate
+from silhouette_seg.api.media_types import JSON
+from silhouette_seg.api.request.negotiation import Representation, negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters, select_model
 from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.api.response.report import report_json
 from silhouette_seg.errors import BadParameter
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, RenderedImage, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.telemetry import IDENTITY, server_timing
 from silhouette_seg.vision.codec.decode import ImageLimits, check_limits, read_header
 
 MAX_LAYOUT_PIXELS = 100_000_000
-"""Of the photo, times the copies: 50 million take a second or two of a processor, uninterrupted."""
+"""Pixels of the photo times copies in a layout.
+
+50 million take one to two seconds of a CPU core, without interruption.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest:
-    """A request that was understood: what to do, with which model, and how to answer."""
+    """The parsed options of a request, its model, and the representation of its response."""
 
     options: SegmentOptions
     segmenter: Segmenter
@@ -30,7 +35,7 @@ class ResolvedRequest:
 
 @dataclass(frozen=True, slots=True)
 class PhotoResponse:
-    """A body, and the headers that describe it beside its type."""
+    """A response body with its media type and the headers that describe the result."""
 
     body: bytes
     media_type: str
@@ -40,7 +45,10 @@ class PhotoResponse:
 def resolve(
     given: Mapping[str, str], gateway: Gateway, *, accept: str | None, has_background_image: bool
 ) -> ResolvedRequest:
-    """Raises what `parse`, `select_model` and `negotiate` raise."""
+    """Resolves the parameters and the `Accept` header of a request.
+
+    Raises the errors of `parse_parameters`, `select_model` and `negotiate`.
+    """
     options = parse_parameters(given, has_background_image=has_background_image)
     segmenter = select_model(options, gateway.registry)
     representation = negotiate(
@@ -49,41 +57,53 @@ def resolve(
     return ResolvedRequest(options, segmenter, representation)
 
 
-def read_source(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
-    """Raises UnsupportedImageType and UnprocessableImage, before a pixel is decoded."""
+def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
+    """Reads the header of an image and checks the limits; no pixel is decoded.
+
+    Raises UnsupportedImageType and UnprocessableImage.
+    """
     header = read_header(upload.data)
     check_limits(header, limits)
     return ImageFile(upload.data, header)
 
 
 def build_job(resolved: ResolvedRequest, photo: ImageFile, picture: ImageFile | None) -> PhotoJob:
-    """Raises BadParameter for a layout that would take too long to draw."""
+    """Builds the pipeline's job for one photo.
+
+    Raises BadParameter for a layout that would take too long to render.
+    """
     layout = resolved.options.render.layout
-    drawn = len(layout.copies) * photo.header.pixels if layout else 0
-    if drawn > MAX_LAYOUT_PIXELS:
+    layout_pixels = len(layout.copies) * photo.header.pixels if layout else 0
+    if layout_pixels > MAX_LAYOUT_PIXELS:
         raise BadParameter(
-            "layout: so many copies of so large a photo are not drawn.",
+            "layout: the copies have too many pixels together.",
             limit=MAX_LAYOUT_PIXELS,
-            actual=drawn,
+            actual=layout_pixels,
         )
     return PhotoJob(
         photo=photo,
         options=resolved.options.render,
         format=resolved.representation.image,
-        picture=picture,
+        background=picture,
         domain=resolved.options.domain,
     )
 
 
 async def respond(
-    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, patient: bool = False
+    gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, enforce_max_wait: bool = True
 ) -> PhotoResponse:
-    """Does the job when its turn comes. Raises what `segment_photo` and `PhotoQueue.slot` raise."""
+    """Runs the job once the photo queue admits it.
+
+    With `enforce_max_wait=False` it waits without a limit, and the caller must limit the time.
+    Raises the errors of `segment_photo` and `PhotoQueue.slot`.
+    """
     work = Workload((resolved.segmenter.spec.name, job.options.output), job.pixels)
-    async with gateway.photo_queue.slot(work, enforce_max_wait=not patient) as waited_s:
+    async with gateway.photo_queue.slot(work, enforce_max_wait=enforce_max_wait) as waited_s:
         rendered = await segment_photo(job, resolved.segmenter)
         rendered.stages["queue"] += waited_s
-        gateway.telemetry.observe_image(resolved.segmenter.spec.name, rendered.stages, rendered)
+        gateway.telemetry.observe_image(
+            resolved.segmenter.spec.name, rendered.stages, measurements_of(rendered)
+        )
         headers = response_headers(resolved.segmenter, rendered)
         if not resolved.representation.report:
             return PhotoResponse(rendered.body, job.format.media_type, headers)
@@ -96,16 +116,17 @@ async def respond(
 
 
 def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str, str]:
-    measured = rendered.quality
+    """Returns the headers that describe a result; see `openapi.RESPONSE_HEADERS`."""
+    quality = rendered.quality
     headers = {
         "Server-Timing": server_timing(rendered.stages),
         "X-Model": segmenter.spec.name,
         "X-Model-Digest": f"sha256:{segmenter.digest}",
         "X-Backend": segmenter.provider,
-        "X-Foreground": "present" if rendered.quality.foreground else "none",
-        "X-Mask-Coverage": f"{measured.coverage:.4f}",
-        "X-Mask-Connectivity": f"{measured.connectivity:.4f};islands={measured.islands}",
-        "X-Mask-Confidence": f"{measured.confidence:.4f}",
+        "X-Foreground": "present" if quality.foreground else "none",
+        "X-Mask-Coverage": f"{quality.coverage:.4f}",
+        "X-Mask-Connectivity": f"{quality.connectivity:.4f};islands={quality.islands}",
+        "X-Mask-Confidence": f"{quality.confidence:.4f}",
     }
     if rendered.decision is not None:
         headers["X-Domain"] = rendered.decision.domain.label

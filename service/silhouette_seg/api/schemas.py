@@ -1,4 +1,4 @@
-"""Wire types: what the JSON of this service looks like, and nothing else."""
+"""JSON models of the API. Their class names are the schema names of the OpenAPI document."""
 
 from typing import Any, Literal
 
@@ -6,22 +6,24 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class JsonModel(BaseModel):
+    """Base of all JSON models: immutable, without unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Problem(JsonModel):
-    """RFC 9457 `application/problem+json`: every refusal and failure has this shape."""
+    """RFC 9457 `application/problem+json`, the shape of every error."""
 
-    type: str = Field(description="Stable, one per `code`.")
+    type: str = Field(description="Stable identifier, one per `code`.")
     title: str
     status: int
-    detail: str = Field(description="What was wrong with this request, in words.")
-    instance: str = Field(description="The path that was asked for.")
-    code: str = Field(description="What a program should look at.")
+    detail: str = Field(description="Explanation of this error, in English.")
+    instance: str = Field(description="Path of the request.")
+    code: str = Field(description="Stable name of the error, for programs.")
     request_id: str
     retryable: bool = Field(description="True: the same request may succeed later.")
-    limit: float | None = Field(default=None, description="The limit that was hit.")
-    actual: float | None = Field(default=None, description="What was sent instead.")
+    limit: float | None = Field(default=None, description="Limit that was exceeded.")
+    actual: float | None = Field(default=None, description="Value that exceeded the limit.")
 
 
 class Box(JsonModel):
@@ -34,78 +36,89 @@ class Box(JsonModel):
 
 
 class ModelUsed(JsonModel):
+    """The model that segmented a photo."""
+
     name: str
     digest: str = Field(description="`sha256:` and the hash of the model file.")
-    backend: str = Field(description="The execution provider that really ran.")
+    backend: str = Field(description="Execution provider that ran the model.")
 
 
 class MaskMeasures(JsonModel):
-    """Of the mask that the model gave: of everyone, and before any parameter changed it."""
+    """Measurements of the model's mask, with all people, before parameters change it."""
 
     coverage: float = Field(description="Share of the photo that is person, 0..1.")
     connectivity: float = Field(description="Share of the person in the largest piece, 0..1.")
     islands: int = Field(description="Number of separate pieces.")
-    holes: int = Field(description="Number of places inside the person that are background.")
+    holes: int = Field(description="Number of background regions that the person encloses.")
     confidence: float = Field(
-        description="Share of the pixels along the outline that is expected to be right, 0..1: "
-        "measured on photos with known masks, see training/RESULTS.md."
+        description="Expected share of correct pixels along the outline, 0..1, calibrated on "
+        "photos with known masks; see training/RESULTS.md."
     )
 
 
 class Piece(JsonModel):
-    """A part of the mask that touches no other."""
+    """A connected region of the mask."""
 
     box: Box
-    share: float = Field(description="Of all person pixels of the mask, 0..1.")
+    share: float = Field(description="Share of all person pixels of the mask, 0..1.")
     kept: bool
-    reason: str = Field(description="Such as `dominant`, `near the dominant person`.")
+    reason: str = Field(description="For example `dominant` or `near the dominant person`.")
 
 
 class Foreground(JsonModel):
+    """Presence and position of the person."""
+
     present: bool
-    box: Box | None = Field(description="Where the person is in the upright photo.")
+    box: Box | None = Field(description="Box of the person in the upright photo.")
     pieces: list[Piece] = Field(
-        description="With `person=dominant`: what was kept and what was rejected, the 16 largest; "
-        "empty otherwise."
+        description="With `person=dominant` the 16 largest pieces, kept and rejected; otherwise "
+        "empty."
     )
 
 
 class PictureSize(JsonModel):
+    """Size of an image in pixels."""
+
     width: int
     height: int
 
 
 class Photo(PictureSize):
+    """The uploaded photo."""
+
     colour: str = Field(
-        description="What was done to show its colours as sRGB: `srgb` when nothing had to be, "
-        "`converted:` and the profile's name, `ignored:` and why its profile could not be used; "
-        "`kept` for a mask, which no profile changes."
+        description="Conversion of the colours to sRGB: `srgb` if none was needed, `converted:` "
+        "with the name of the profile, or `ignored:` with the reason why the profile could not "
+        "be used. `kept` for a mask, which does not depend on the profile."
     )
 
 
 class ResultImage(PictureSize):
+    """The result as an image file."""
+
     media_type: str
     data: str = Field(description="The image file, base64.")
 
 
 class Report(JsonModel):
-    """The answer of `POST /v1/segment` to `Accept: application/json`."""
+    """Response of `POST /v1/segment` to `Accept: application/json`."""
 
     request_id: str
     output: str
     model: ModelUsed
-    photo: Photo = Field(description="The photo that was sent, upright.")
+    photo: Photo = Field(description="The uploaded photo, upright.")
     foreground: Foreground
     mask: MaskMeasures
     domain: str | None = Field(
-        description="What the photo was segmented in; null where the model takes no domain."
+        description="Distance domain of the segmentation; null for a model without domain input."
     )
     face_ratio: float | None = Field(
-        description="Share of the photo that its dominant face covers, 0..1; null when nobody "
-        "looked for a face."
+        description="Share of the photo that its dominant face covers, 0..1; null if no face "
+        "detection was needed."
     )
     looks: int = Field(
-        description="How often the model was asked: twice for a person who is small in the photo."
+        description="Number of passes through the model: two for a person who is small in the "
+        "photo."
     )
     timings_ms: dict[str, float]
     image: ResultImage
@@ -115,28 +128,34 @@ class ModelCard(JsonModel):
     """One served model."""
 
     name: str
-    task: str = Field(description="`segmentation`; `faces` only routes and cannot be asked for.")
+    task: str = Field(
+        description="`segmentation`, or `faces` for the face detector, which no request can name."
+    )
     version: int
     digest: str
-    height: int = Field(description="Input size in pixels.")
-    width: int
+    height: int = Field(description="Input height in pixels.")
+    width: int = Field(description="Input width in pixels.")
     resize: str
-    inputs: list[str] = Field(description="`image`, and `prior` or `domain` where it takes one.")
+    inputs: list[str] = Field(description="`image`, and `prior` or `domain` if the model has it.")
     precision: str
     max_batch: int
     metrics: dict[str, dict[str, float]]
     licence: str
-    run: str = Field(description="The training run that made the weights.")
-    provider: str = Field(description="The execution provider that really runs it.")
+    run: str = Field(description="Training run that produced the weights.")
+    provider: str = Field(description="Execution provider that runs the model.")
     ready: bool
 
 
 class Models(JsonModel):
-    auto: str = Field(description="The model that `model=auto` means.")
+    """All served models."""
+
+    auto: str = Field(description="Model that `model=auto` selects.")
     models: list[ModelCard]
 
 
 class Limits(JsonModel):
+    """Limits of requests with photos."""
+
     image_bytes: int
     batch_images: int
     batch_body_bytes: int
@@ -150,22 +169,26 @@ class Limits(JsonModel):
 
 
 class LiveLimits(JsonModel):
-    """Of live video."""
+    """Limits of live video."""
 
     streams: int
     streams_per_caller: int
-    message_bytes: int = Field(description="Of one WebSocket message.")
+    message_bytes: int = Field(description="Maximum bytes of one WebSocket message.")
     frame_pixels: int
-    idle_s: float = Field(description="Without a frame, after which a WebSocket stream ends.")
+    idle_s: float = Field(description="Seconds without a frame that end a WebSocket stream.")
     max_s: float
 
 
 class Formats(JsonModel):
+    """Image formats that can be read and written."""
+
     input: list[str]
     output: list[str]
 
 
 class Capabilities(JsonModel):
+    """Response of `GET /v1/capabilities`."""
+
     version: str
     limits: Limits
     formats: Formats
@@ -173,7 +196,7 @@ class Capabilities(JsonModel):
         description="JSON schema of each parameter of `POST /v1/segment`."
     )
     models: list[str]
-    streams: list[str] = Field(description="How live video may come and go.")
+    streams: list[str] = Field(description="Transports for live video.")
     stream_limits: LiveLimits
     stream_parameters: dict[str, dict[str, Any]] = Field(
         description="JSON schema of each option of a stream."
@@ -181,4 +204,6 @@ class Capabilities(JsonModel):
 
 
 class Health(JsonModel):
+    """Response of `/livez` and `/readyz`."""
+
     status: Literal["ok", "ready"]

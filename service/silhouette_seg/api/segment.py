@@ -1,6 +1,5 @@
-"""`POST /v1/segment`: one photo in; a mask, cut-out, composite or report out."""
+"""`POST /v1/segment`: turns one photo into a mask, cut-out, composite or report."""
 
-import hashlib
 from time import perf_counter
 
 from fastapi import APIRouter
@@ -8,17 +7,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from silhouette_seg.api import openapi
-from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.gateway import gateway_of
 from silhouette_seg.api.photo_response import (
-    ResolvedRequest,
     build_job,
-    read_source,
+    read_image_file,
     resolve,
     respond,
 )
 from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.api.request.parameters import merge_parameters
-from silhouette_seg.api.request.uploads import PhotoUpload, read_photo_upload
+from silhouette_seg.api.request.uploads import read_photo_upload
+from silhouette_seg.api.response.etag import photo_etag
 
 router = APIRouter(tags=["segment"])
 
@@ -42,7 +41,7 @@ EXPOSED_HEADERS = (
     "X-Model-Digest",
     "X-Request-Id",
 )
-"""What a page of another origin may read."""
+"""Response headers that CORS exposes to pages of other origins."""
 
 
 @router.post("/segment", include_in_schema=False)
@@ -57,10 +56,10 @@ async def segment(request: Request) -> Response:
     """Finds the person in a photo.
 
     Send the photo as the body with `Content-Type: image/*`, or as the field `image` of a form.
-    Parameters are query parameters or form fields. The answer is an image, or with
-    `Accept: application/json` a report that holds the image as base64. A photo without a person
-    is not an error: the mask is empty and `X-Foreground` is `none`. The request changes nothing
-    on the server and may be repeated.
+    Parameters are query parameters or form fields. The response is an image. With
+    `Accept: application/json` it is a report that contains the image as base64. A photo without a
+    person is not an error: the mask is empty and `X-Foreground` is `none`. The request changes
+    nothing on the server and can be repeated.
     """
     arrived = perf_counter()
     gateway = gateway_of(request)
@@ -74,33 +73,17 @@ async def segment(request: Request) -> Response:
             accept=request.headers.get("accept"),
             has_background_image=upload.background is not None,
         )
-        headers = {"ETag": _etag(gateway, upload, resolved), "Vary": "Accept"}
+        headers = {"ETag": photo_etag(gateway.version, upload, resolved), "Vary": "Accept"}
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        photo = read_source(upload.image, gateway.image_limits)
+        photo = read_image_file(upload.image, gateway.image_limits)
         picture = (
-            read_source(upload.background, gateway.image_limits) if upload.background else None
+            read_image_file(upload.background, gateway.image_limits) if upload.background else None
         )
         job = build_job(resolved, photo, picture)
-        done = await run_until_disconnect(
+        result = await run_until_disconnect(
             request,
             respond(gateway, resolved, job),
-            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
+            timeout_s=gateway.timeouts.remaining_s(arrived),
         )
-    return Response(done.body, headers=headers | done.headers, media_type=done.media_type)
-
-
-def _etag(gateway: Gateway, upload: PhotoUpload, resolved: ResolvedRequest) -> str:
-    segmenter = resolved.segmenter
-    made_of = (
-        gateway.version,
-        upload.image.digest,
-        upload.background and upload.background.digest,
-        resolved.options.render,
-        resolved.options.domain,
-        resolved.representation,
-        segmenter.spec.name,
-        segmenter.digest,
-        segmenter.face_router and segmenter.face_router.spec.sha256,
-    )
-    return f'"{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}"'
+    return Response(result.body, headers=headers | result.headers, media_type=result.media_type)

@@ -1,4 +1,4 @@
-"""`WS /v1/stream`: who may stream, the first message, and the line in the log."""
+"""`WS /v1/stream`: handshake, first message, and the log line of a WebSocket stream."""
 
 import asyncio
 import logging
@@ -11,9 +11,9 @@ from starlette.websockets import WebSocket
 
 from silhouette_seg.admission.stream_limit import log_stream_end
 from silhouette_seg.api.gateway import Gateway, gateway_of
-from silhouette_seg.api.request.stream_parameters import effective_options, parse_stream_options
+from silhouette_seg.api.request.credentials import read_credentials
+from silhouette_seg.api.request.stream_parameters import effective_options
 from silhouette_seg.errors import (
-    BadParameter,
     Draining,
     InternalError,
     ServiceError,
@@ -22,10 +22,9 @@ from silhouette_seg.errors import (
     Unavailable,
 )
 from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode
-from silhouette_seg.streaming.session import StreamSession
+from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamSession
 from silhouette_seg.streaming.websocket import (
     INTERNAL_REASON,
-    OUTCOMES,
     TRANSPORT,
     FrameSocket,
     StreamEnd,
@@ -36,7 +35,7 @@ from silhouette_seg.streaming.websocket import (
 from silhouette_seg.telemetry import IDENTITY, read_identity
 
 CONFIG_TIMEOUT_S = 5.0
-"""Time that a peer has for its first message."""
+"""Time from the handshake to the first message, which must be the config."""
 
 CLOSE_CODES: tuple[tuple[type[ServiceError], CloseCode], ...] = (
     (Unauthorized, CloseCode.UNAUTHORIZED),
@@ -46,7 +45,7 @@ CLOSE_CODES: tuple[tuple[type[ServiceError], CloseCode], ...] = (
     (InternalError, CloseCode.INTERNAL),
     (ServiceError, CloseCode.BAD_CONFIG),
 )
-"""What a refusal is as a close code; the first that fits."""
+"""CloseCode codes of errors before a stream starts; the first matching class applies."""
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -54,64 +53,70 @@ log = logging.getLogger(__name__)
 
 @router.websocket("/v1/stream")
 async def stream(socket: WebSocket) -> None:
-    """Always accepts: a browser shows its page the code of a close, but not that of a refusal."""
+    """Serves one WebSocket stream.
+
+    The handshake is always accepted: browsers show a page the code of a close, but not the status
+    of a rejected handshake.
+    """
     headers = socket.headers
     IDENTITY.set(read_identity(headers.get("x-request-id"), headers.get("traceparent")))
     offered = SUBPROTOCOL in socket.scope["subprotocols"]
     await socket.accept(SUBPROTOCOL if offered else None)
     handler = _StreamHandler(socket)
     try:
-        end = await handler.run()
+        end = await handler.serve()
     except StreamEnd as error:
         end = error
     except Exception:
         log.exception("a stream broke")
         end = StreamEnd(CloseCode.INTERNAL, INTERNAL_REASON)
     await handler.peer.close(end)
-    handler.log_end_of_stream(end)
+    handler.log_end(end)
 
 
 class _StreamHandler:
-    """One peer, from the handshake to its end."""
+    """Serves one peer, from the handshake to the end of its stream."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.peer = FrameSocket(socket)
         self._socket = socket
         self._gateway = gateway_of(socket)
-        self._began = perf_counter()
+        self._started = perf_counter()
         self._stream: WebSocketStream | None = None
 
-    async def run(self) -> StreamEnd:
-        """Raises StreamEnd for whoever does not come to stream."""
-        _check_handshake(self._socket, self._gateway.allowed_origins)
+    async def serve(self) -> StreamEnd:
+        """Returns the end of the stream; raises StreamEnd if no stream starts."""
+        gateway = self._gateway
+        _check_handshake(self._socket, gateway.allowed_origins)
         try:
-            with self._gateway.streams.handshake():
-                given = await self._first_message()
-            caller = self._caller(given.pop("key", None))
-            counted = self._gateway.telemetry.track_stream(TRANSPORT)
-            with self._gateway.streams.acquire(caller), counted:
-                self._gateway.check_ready()
-                options = await parse_stream_options(given, self._gateway)
+            with gateway.streams.handshake():
+                config = await self._read_config()
+            caller = gateway.identify(read_credentials(self._socket, config.pop("key", None)))
+            tracked = gateway.telemetry.track_stream(TRANSPORT)
+            with gateway.streams.acquire(caller), tracked:
+                gateway.check_ready()
+                options = await gateway.stream_options.parse(config)
                 self._stream = WebSocketStream(
-                    self.peer, StreamSession(options), _environment(self._gateway)
+                    self.peer, StreamSession(options), _environment(gateway)
                 )
                 return await self._stream.serve()
         except ServiceError as error:
-            code = next(code for kind, code in CLOSE_CODES if isinstance(error, kind))
+            code = next(code for cls, code in CLOSE_CODES if isinstance(error, cls))
             raise StreamEnd(code, f"{error.code}: {error.detail}") from error
 
-    def log_end_of_stream(self, end: StreamEnd) -> None:
-        """The log and the metrics: nothing of it was made up by the peer."""
-        self._gateway.telemetry.count_stream_end(TRANSPORT, _reason(end))
+    def log_end(self, end: StreamEnd) -> None:
+        """Writes the log line and the metrics; neither contains text of the peer."""
+        self._gateway.telemetry.count_stream_end(TRANSPORT, _end_label(end))
         counts = self._stream.outcomes if self._stream else {}
-        frames = {name: counts.get(name, 0) for name in OUTCOMES}
+        frames = {name: counts.get(name, 0) for name in FRAME_OUTCOMES}
         model = self._stream.model if self._stream else "-"
-        spent_s = perf_counter() - self._began
+        duration_s = perf_counter() - self._started
         log_stream_end(
-            log, TRANSPORT, model, frames, spent_s, f" closed {end.code}", close=end.code
+            log, TRANSPORT, model, frames, duration_s, f" closed {end.code}", close=end.code
         )
 
-    async def _first_message(self) -> dict[str, Any]:
+    async def _read_config(self) -> dict[str, Any]:
+        """Returns the values of the first message; raises StreamEnd if it is not a config."""
         try:
             async with asyncio.timeout(CONFIG_TIMEOUT_S):
                 message = await self.peer.receive()
@@ -120,41 +125,35 @@ class _StreamHandler:
                 CloseCode.CONFIG_TIMEOUT, f"no config within {CONFIG_TIMEOUT_S:g} s"
             ) from None
         if not isinstance(message, str):
-            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message is a config")
+            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message must be a config")
         kind, values = read_text_message(message)
         if kind != "config":
-            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message is a config")
+            raise StreamEnd(CloseCode.BAD_CONFIG, "the first message must be a config")
         return values
 
-    def _caller(self, key: object) -> str:
-        """Raises Unauthorized, and BadParameter for a key that is no text."""
-        if not (key is None or isinstance(key, str)):
-            raise BadParameter("key: must be text")
-        headers = self._socket.headers
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        bearer = token.strip() if scheme.lower() == "bearer" else None
-        # The ring reads keys as header text: latin-1 for whatever bytes were sent.
-        sent = key.encode("utf-8", "replace").decode("latin-1") if key else None
-        address = self._socket.client.host if self._socket.client else ""
-        return self._gateway.keyring.identify(bearer, sent or headers.get("x-api-key"), address)
+
+def _end_label(end: StreamEnd) -> str:
+    """Returns the metric label: the name of our close code, or `client` if the peer ended it."""
+    return (
+        "client"
+        if end.disconnected or end.code not in set(CloseCode)
+        else CloseCode(end.code).name.lower()
+    )
 
 
-def _reason(end: StreamEnd) -> str:
-    """Of a metric: the name of our close code, or that it was not us."""
-    if end.disconnected or end.code not in set(CloseCode):
-        return "client"
-    return CloseCode(end.code).name.lower()
+def _check_handshake(socket: WebSocket, allowed_origins: tuple[str, ...]) -> None:
+    """Raises StreamEnd for a wrong subprotocol, or for a page of an origin that is not allowed.
 
-
-def _check_handshake(socket: WebSocket, origins: tuple[str, ...]) -> None:
-    """Browsers send the origin of the page and leave it to us: there is no CORS for WebSockets."""
+    Browsers send the origin of the page but leave the decision to the server: CORS does not apply
+    to WebSockets.
+    """
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
-        raise StreamEnd(CloseCode.POLICY, f"the subprotocol is {SUBPROTOCOL}")
+        raise StreamEnd(CloseCode.POLICY, f"the subprotocol must be {SUBPROTOCOL}")
     origin = socket.headers.get("origin")
-    ours = socket.headers.get("host", "").lower()
-    if origin is None or origin in origins or "*" in origins:
+    host = socket.headers.get("host", "").lower()
+    if origin is None or origin in allowed_origins or "*" in allowed_origins:
         return
-    if not ours or _host_of(origin) != ours:
+    if not host or _host_of(origin) != host:
         raise StreamEnd(CloseCode.POLICY, "pages of this origin may not stream")
 
 
@@ -169,8 +168,8 @@ def _environment(gateway: Gateway) -> StreamEnvironment:
     return StreamEnvironment(
         limits=gateway.stream_limits,
         frame_limits=gateway.frame_limits,
-        parse_options=lambda given, before: parse_stream_options(given, gateway, before),
+        parse_options=gateway.stream_options.parse,
         describe_options=effective_options,
         telemetry=gateway.telemetry,
-        closing=gateway.streams.draining,
+        draining=gateway.streams.draining,
     )

@@ -295,7 +295,7 @@ def _smoothing(given: str | None) -> float:
     if given is None:
         return DEFAULT_SMOOTHING
     try:
-        return float(str(STREAM_PARAMETERS["smoothing"].read(given)))
+        return float(str(STREAM_PARAMETERS["smoothing"].parse(given)))
     except ValueError as error:
         _stop(f"smoothing: {error}")
 

@@ -10,19 +10,19 @@ from silhouette_seg.api.response.content_disposition import MAX_STEM_CHARS, atta
 from silhouette_seg.api.response.multipart_mixed import CHUNK_BYTES, MixedPart, encode_parts
 
 
-class Works:
-    """Each of `count` ends when the test says so; counts what has begun."""
+class Calls:
+    """`count` calls that each end on an event of the test; records their starts."""
 
     def __init__(self, count: int) -> None:
         self.ends = [asyncio.Event() for _ in range(count)]
-        self.begun: list[int] = []
+        self.started: list[int] = []
         self.cancelled: list[int] = []
 
     def __iter__(self):
-        return iter([lambda n=n: self._work(n) for n in range(len(self.ends))])
+        return iter([lambda n=n: self._call(n) for n in range(len(self.ends))])
 
-    async def _work(self, number: int) -> int:
-        self.begun.append(number)
+    async def _call(self, number: int) -> int:
+        self.started.append(number)
         try:
             await self.ends[number].wait()
         except asyncio.CancelledError:
@@ -31,51 +31,51 @@ class Works:
         return number
 
 
-async def test_results_are_in_order_whatever_ends_first():
-    works = Works(3)
-    results = run_in_order(works, at_once=3)
+async def test_run_in_order_keeps_order_when_calls_do_not():
+    calls = Calls(3)
+    results = run_in_order(calls, concurrency=3)
     first = asyncio.ensure_future(anext(results))
-    works.ends[2].set()
-    works.ends[1].set()
+    calls.ends[2].set()
+    calls.ends[1].set()
     await asyncio.sleep(0)
     assert not first.done()
-    works.ends[0].set()
+    calls.ends[0].set()
     assert await first == 0
     assert [result async for result in results] == [1, 2]
 
 
-async def test_no_more_than_a_few_are_begun_before_their_results_are_taken():
-    works = Works(6)
-    for end in works.ends:
+async def test_run_in_order_limits_calls_ahead_of_the_consumer():
+    calls = Calls(6)
+    for end in calls.ends:
         end.set()
-    taken = 0
-    async for _ in run_in_order(works, at_once=2):
-        taken += 1
-        assert len(works.begun) <= taken + 1
-    assert works.begun == list(range(6))
+    consumed = 0
+    async for _ in run_in_order(calls, concurrency=2):
+        consumed += 1
+        assert len(calls.started) <= consumed + 1
+    assert calls.started == list(range(6))
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 9])
-async def test_closing_cancels_what_is_in_work(at_once):
-    works = Works(4)
-    async with aclosing(run_in_order(works, at_once)) as results:
-        works.ends[0].set()
+@pytest.mark.parametrize("concurrency", [1, 2, 9])
+async def test_run_in_order_cancels_running_calls_on_close(concurrency):
+    calls = Calls(4)
+    async with aclosing(run_in_order(calls, concurrency)) as results:
+        calls.ends[0].set()
         assert await anext(results) == 0
-    assert works.cancelled == works.begun[1:]
+    assert calls.cancelled == calls.started[1:]
 
 
-async def test_cancelling_who_waits_cancels_what_is_in_work():
-    works = Works(4)
-    waiting = asyncio.ensure_future(anext(run_in_order(works, at_once=2)))
-    while len(works.begun) < 2:  # noqa: ASYNC110  # there is nothing to be told by
+async def test_run_in_order_cancels_running_calls_with_the_consumer():
+    calls = Calls(4)
+    consumer = asyncio.ensure_future(anext(run_in_order(calls, concurrency=2)))
+    while len(calls.started) < 2:  # noqa: ASYNC110  # no event announces the start
         await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    assert works.cancelled == [0, 1]
+    consumer.cancel()
+    await asyncio.gather(consumer, return_exceptions=True)
+    assert calls.cancelled == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("accept", "of_parts"),
+    ("accept", "expected"),
     [
         (None, None),
         ("", ""),
@@ -85,12 +85,12 @@ async def test_cancelling_who_waits_cancels_what_is_in_work():
         ("image/webp,multipart/*", "image/webp"),
     ],
 )
-def test_what_accept_says_of_the_parts(accept, of_parts):
-    assert part_accept(accept) == of_parts
+def test_part_accept_drops_multipart_entries(accept, expected):
+    assert part_accept(accept) == expected
 
 
 @given(st.lists(st.text(max_size=150), max_size=8))
-def test_any_names_become_safe_and_different_ones(filenames):
+def test_unique_stems_are_safe_and_distinct(filenames):
     names = unique_stems(filenames)
     assert len(names) == len(filenames)
     assert len({name.casefold() for name in names}) == len(names)
@@ -104,21 +104,21 @@ def test_any_names_become_safe_and_different_ones(filenames):
         assert header.isprintable()
 
 
-def test_a_name_in_another_script_is_there_for_who_can_read_it():
+def test_attachment_adds_the_encoded_name_beside_ascii():
     assert attachment("a b.png") == 'attachment; filename="a b.png"'
     assert attachment("ñ.png") == "attachment; filename=\"_.png\"; filename*=UTF-8''%C3%B1.png"
 
 
-async def test_parts_are_written_in_pieces_with_their_lengths():
+async def test_encode_parts_writes_chunks_with_content_lengths():
     long = bytes(2 * CHUNK_BYTES + 1)
 
     async def parts():
         yield MixedPart({"X-A": "1"}, long)
         yield MixedPart({}, b"")
 
-    pieces = [piece async for piece in encode_parts(parts(), "edge")]
-    assert max(map(len, pieces)) == CHUNK_BYTES
-    assert b"".join(pieces) == (
+    chunks = [chunk async for chunk in encode_parts(parts(), "edge")]
+    assert max(map(len, chunks)) == CHUNK_BYTES
+    assert b"".join(chunks) == (
         b"--edge\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n" % len(long)
         + long
         + b"\r\n--edge\r\nContent-Length: 0\r\n\r\n\r\n--edge--\r\n"

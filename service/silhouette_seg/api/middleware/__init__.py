@@ -1,1 +1,1 @@
-"""ASGI middleware: request log and response headers."""
+"""ASGI middleware: request log, CORS, unhandled errors and security headers."""

@@ -10,7 +10,7 @@ from silhouette_seg.errors import BadRequest
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
-    """starlette's CORS middleware; a rejected preflight gets a problem document, as any error."""
+    """starlette's CORS middleware, with a problem document for a rejected preflight."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

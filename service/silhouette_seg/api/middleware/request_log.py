@@ -1,7 +1,7 @@
-"""ASGI middleware around every request: its identity, metrics, trace and log line."""
+"""ASGI middleware around every request: request id, metrics, trace and log line."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,13 +18,16 @@ from silhouette_seg.telemetry import (
 )
 
 UNMATCHED_ROUTE = "other"
-"""Pages, files, and paths that do not exist."""
+"""Route label of pages, files, and paths that do not exist."""
 
 log = logging.getLogger(__name__)
 
 
 class RequestLogMiddleware:
-    """Names the request, counts and logs its answer, and answers HEAD as GET without a body."""
+    """Identifies each request, then counts and logs its response.
+
+    It also answers HEAD as GET: the server still sees HEAD, and sends no body.
+    """
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
         self._app = app
@@ -38,7 +41,6 @@ class RequestLogMiddleware:
         identity = read_identity(headers.get("x-request-id"), headers.get("traceparent"))
         inner = dict(scope)
         if inner["method"] == "HEAD":
-            # The server still knows that it was a HEAD, and sends no body.
             inner["method"] = "GET"
         with self._telemetry.tracing.request_span(identity, scope["method"], scope["path"]) as span:
             token = IDENTITY.set(span.identity)
@@ -46,16 +48,16 @@ class RequestLogMiddleware:
             try:
                 await self._app(inner, recorder.receive, recorder.send)
             finally:
-                answered = recorder.answered(_route_pattern(inner), inner.get(CODE_KEY, "ok"))
-                self._telemetry.count_request(answered)
-                span.set_response(answered.route, answered.status, answered.code)
-                _log(scope["method"], answered, recorder.model or _model_from_path(inner, answered))
+                record = recorder.record(_route_pattern(inner), inner.get(CODE_KEY, "ok"))
+                self._telemetry.count_request(record)
+                span.set_response(record.route, record.status, record.code)
+                _log(scope["method"], record, recorder.model or _model_from_path(inner, record))
                 IDENTITY.reset(token)
 
 
 @dataclass(slots=True)
 class _RequestRecorder:
-    """What goes in and out of one request: counted, and named."""
+    """Measures one request as it passes through, and adds its id to the response."""
 
     _receive: Receive
     _send: Send
@@ -64,10 +66,7 @@ class _RequestRecorder:
     model: str | None = None
     bytes_in: int = 0
     bytes_out: int = 0
-    began: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.began = perf_counter()
+    started: float = field(default_factory=perf_counter)
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -77,40 +76,41 @@ class _RequestRecorder:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            answer = MutableHeaders(scope=message)
-            answer["X-Request-Id"] = self._identity.request_id
-            self.model = answer.get("x-model")
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._identity.request_id
+            self.model = headers.get("x-model")
         else:
             self.bytes_out += len(message.get("body", b""))
         await self._send(message)
 
-    def answered(self, route: str, code: str) -> RequestRecord:
-        spent_s = perf_counter() - self.began
-        return RequestRecord(route, self.status, code, spent_s, self.bytes_in, self.bytes_out)
+    def record(self, route: str, code: str) -> RequestRecord:
+        """Returns the measurements, with the seconds since the request arrived."""
+        duration_s = perf_counter() - self.started
+        return RequestRecord(route, self.status, code, duration_s, self.bytes_in, self.bytes_out)
 
 
 def _route_pattern(scope: Scope) -> str:
-    """The path as it was declared: what a client made up is no metric label and no log line."""
+    """Returns the declared path: paths that clients invent stay out of labels and log lines."""
     return getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
 
 
-def _model_from_path(scope: Scope, answered: RequestRecord) -> str | None:
-    """That of a path: there is one of that name, or the answer would be a refusal."""
+def _model_from_path(scope: Scope, record: RequestRecord) -> str | None:
+    """Returns the model that the path names; status 200 shows that it exists."""
     name = scope.get("path_params", {}).get("model")
-    return str(name) if name and answered.status == 200 else None
+    return str(name) if name and record.status == 200 else None
 
 
-def _log(method: str, answered: RequestRecord, model: str | None) -> None:
-    spent_ms = 1000 * answered.seconds
+def _log(method: str, record: RequestRecord, model: str | None) -> None:
+    duration_ms = 1000 * record.seconds
     log.info(
         "%s %s %d %s %.1f ms",
-        *(method, answered.route, answered.status, answered.code, spent_ms),
+        *(method, record.route, record.status, record.code, duration_ms),
         extra=log_fields(
             method=method,
-            route=answered.route,
-            status=answered.status,
-            code=answered.code,
-            duration_ms=round(spent_ms, 1),
+            route=record.route,
+            status=record.status,
+            code=record.code,
+            duration_ms=round(duration_ms, 1),
             model=model,
         ),
     )

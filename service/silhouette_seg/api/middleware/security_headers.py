@@ -1,32 +1,34 @@
-"""ASGI middleware: what a browser may do with an answer. A route that needs more says so itself."""
+"""ASGI middleware that adds security headers to every response."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CSP_HEADER = "Content-Security-Policy"
 DENY_ALL_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""Of pictures and JSON: whoever opens one in a tab runs nothing, and no page frames it."""
+"""Policy of images and JSON: opened in a tab they run no script, and no page can frame them."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # What a page of another origin may read is for CORS to say, which this does not touch.
+    # This header does not affect CORS, which decides what pages of other origins may read.
     "Cross-Origin-Resource-Policy": "same-origin",
     CSP_HEADER: DENY_ALL_POLICY,
 }
-"""Of every answer that has no other."""
+"""Default headers of every response; a route that needs another value sets its own."""
 
 
 class SecurityHeadersMiddleware:
+    """Adds SECURITY_HEADERS to every HTTP response that does not set them itself."""
+
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_safely(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, send_safely if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -1,11 +1,13 @@
 """ASGI middleware that answers unexpected exceptions."""
 
 import logging
+from collections.abc import Callable
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from silhouette_seg.api.problem_details import INTERNAL_DETAIL, problem
-from silhouette_seg.errors import InternalError
+from silhouette_seg.api.problem_details import INTERNAL_DETAIL
+from silhouette_seg.errors import InternalError, ServiceError
 
 log = logging.getLogger(__name__)
 
@@ -13,25 +15,26 @@ log = logging.getLogger(__name__)
 class UnhandledErrorMiddleware:
     """Logs an unexpected exception and answers 500 without details.
 
-    Once a response has started, the exception is raised on: the server then cuts the connection.
+    Once a response has started it raises the exception again, and the server cuts the connection.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, respond: Callable[[Scope, ServiceError], Response]) -> None:
         self._app = app
+        self._respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        has_started = False
 
         async def send_and_note(message: Message) -> None:
-            nonlocal started
-            started = True
+            nonlocal has_started
+            has_started = True
             await send(message)
 
         try:
             await self._app(scope, receive, send_and_note)
         except Exception:
-            if started or scope["type"] != "http":
+            if has_started or scope["type"] != "http":
                 raise
             log.exception("unexpected failure of %s %.200r", scope["method"], scope["path"])
-            response = problem(scope, InternalError(INTERNAL_DETAIL))
+            response = self._respond(scope, InternalError(INTERNAL_DETAIL))
             await response(scope, receive, send)

@@ -4,14 +4,14 @@ from typing import Any
 
 from pydantic import Field
 
-from silhouette_seg.api.open_inference.codec import ALL_BINARY, DATATYPES, SIZE
+from silhouette_seg.api.media_types import JSON, OCTET_STREAM
+from silhouette_seg.api.open_inference.codec import ALL_BINARY, SIZE
 from silhouette_seg.api.open_inference.codec import BINARY as AS_BINARY
 from silhouette_seg.api.openapi import BINARY, error_classes
 from silhouette_seg.api.schemas import JsonModel
+from silhouette_seg.spec import DATATYPES
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-JSON = "application/json"
-OCTETS = "application/octet-stream"
 
 
 class ServerMetadata(JsonModel):
@@ -128,7 +128,7 @@ def infer_request(*names: str) -> dict[str, Any]:
         "parameters": [*path_parameters(*names)["parameters"], header],
         "requestBody": {
             "required": True,
-            "content": {JSON: {"schema": _REQUEST}, OCTETS: {"schema": BINARY}},
+            "content": {JSON: {"schema": _REQUEST}, OCTET_STREAM: {"schema": BINARY}},
         },
     }
 
@@ -137,7 +137,7 @@ INFER_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The outputs: JSON, with binary tensors after it where they were asked for.",
         "headers": {HEADER_LENGTH: _HEADER},
-        "content": {JSON: {"schema": _ANSWER}, OCTETS: {"schema": BINARY}},
+        "content": {JSON: {"schema": _ANSWER}, OCTET_STREAM: {"schema": BINARY}},
     },
     **errors(400, 401, 404, 408, 413, 415, 500, 503, 504),
 }

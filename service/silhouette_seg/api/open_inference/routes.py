@@ -8,18 +8,15 @@ from starlette.responses import Response
 
 from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway, gateway_of, require_key
+from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.api.open_inference.codec import (
-    DATATYPES,
     Answer,
     read_request,
-    wire_sides,
     write_answer,
 )
 from silhouette_seg.api.open_inference.openapi import (
     HEADER_LENGTH,
     INFER_ANSWERS,
-    JSON,
-    OCTETS,
     ModelMetadata,
     ServerMetadata,
     TensorMetadata,
@@ -27,11 +24,10 @@ from silhouette_seg.api.open_inference.openapi import (
     infer_request,
     path_parameters,
 )
-from silhouette_seg.api.request.body import read_body
+from silhouette_seg.api.request.body import parse_byte_count, read_body
 from silhouette_seg.api.request.disconnect import run_until_disconnect
-from silhouette_seg.errors import MalformedBody, UnknownModel
-from silhouette_seg.pipeline.domain_router import FaceRouter
-from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.errors import UnknownModel
+from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.spec import ModelSpec, TensorSpec
 from silhouette_seg.telemetry import server_timing
 
@@ -40,7 +36,6 @@ EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "onnxruntime_onnx"
 """Of the files in the repository, whoever runs them."""
 
-Model = Segmenter | FaceRouter
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 KEYED = [Depends(require_key)]
@@ -153,19 +148,19 @@ async def infer(request: Request) -> Response:
         body = await read_body(
             request,
             None,
-            limit=gateway.upload_limits.image_bytes,
+            max_bytes=gateway.upload_limits.image_bytes,
             timeout_s=gateway.upload_limits.read_timeout_s,
             reserve=reserve,
         )
         return await run_until_disconnect(
             request,
             _infer(gateway, model, body, header_length),
-            timeout_s=max(0.0, gateway.timeouts.request_s - (perf_counter() - arrived)),
+            timeout_s=gateway.timeouts.remaining_s(arrived),
         )
 
 
 async def _infer(
-    gateway: Gateway, model: Model, body: bytes, header_length: int | None
+    gateway: Gateway, model: ServedModel, body: bytes, header_length: int | None
 ) -> Response:
     began = perf_counter()
     asked = await gateway.photo_pool.run_in_thread(read_request, body, header_length, model.spec)
@@ -192,7 +187,7 @@ def _response(answer: Answer, timing: str) -> Response:
     if answer.header_length is None:
         return Response(answer.body, headers=headers, media_type=JSON)
     headers[HEADER_LENGTH] = str(answer.header_length)
-    return Response(answer.body, headers=headers, media_type=OCTETS)
+    return Response(answer.body, headers=headers, media_type=OCTET_STREAM)
 
 
 def _pixels(spec: ModelSpec) -> int:
@@ -203,12 +198,12 @@ def _pixels(spec: ModelSpec) -> int:
 def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
     return TensorMetadata(
         name=tensor.name,
-        datatype=DATATYPES[tensor.dtype],
-        shape=[-1, *wire_sides(tensor)],
+        datatype=tensor.datatype,
+        shape=[-1, *tensor.row_shape],
     )
 
 
-def _find(request: Request) -> Model:
+def _find(request: Request) -> ServedModel:
     """The model that the path names."""
     name, version = request.path_params["model"], request.path_params.get("version")
     served = {model.spec.name: model for model in gateway_of(request).registry.models}
@@ -221,12 +216,8 @@ def _find(request: Request) -> Model:
 
 
 def _header_length(request: Request) -> int | None:
-    told = request.headers.get(HEADER_LENGTH)
-    if told is None:
-        return None
-    if not (told.isascii() and told.isdigit() and len(told) < 20):
-        raise MalformedBody(f"{HEADER_LENGTH} is not a number.")
-    return int(told)
+    text = request.headers.get(HEADER_LENGTH)
+    return None if text is None else parse_byte_count(HEADER_LENGTH, text)
 
 
 async def _check_ready(gateway: Gateway) -> None:

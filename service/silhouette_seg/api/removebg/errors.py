@@ -2,6 +2,7 @@
 
 import json
 
+from silhouette_seg.api.problem_details import detail_with_limit
 from silhouette_seg.api.removebg.parameters import PARAMETERS
 from silhouette_seg.errors import (
     AmbiguousSource,
@@ -49,11 +50,8 @@ _PARAMETER_CODES = {
 def translated(error: ServiceError) -> tuple[int, str]:
     """The status, and the JSON body."""
     status, code, title = _translated(error)
-    detail = error.detail
-    if error.limit is not None:
-        got = "" if error.actual is None else f", got {error.actual:.15g}"
-        detail = f"{detail.rstrip('.')} (limit {error.limit:.15g}{got})."
-    return status, json.dumps({"errors": [{"title": title, "code": code, "detail": detail}]})
+    entry = {"title": title, "code": code, "detail": detail_with_limit(error)}
+    return status, json.dumps({"errors": [entry]})
 
 
 def _translated(error: ServiceError) -> tuple[int, str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve
+from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED, media_type_of
 from silhouette_seg.api.removebg.bodies import (
     BASE64,
     MAX_BESIDES_BYTES,
@@ -15,19 +16,12 @@ from silhouette_seg.api.removebg.bodies import (
     read_json,
 )
 from silhouette_seg.api.request.body import read_body
+from silhouette_seg.api.request.body import read_form as read_parts
 from silhouette_seg.api.request.multipart import MultipartReader, Part
-from silhouette_seg.api.request.uploads import (
-    FORM,
-    UploadLimits,
-    is_empty_file_input,
-    media_type_of,
-)
-from silhouette_seg.api.request.uploads import read_form as read_parts
+from silhouette_seg.api.request.uploads import UploadLimits, is_empty_file_input
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
 from silhouette_seg.runtime.thread_pool import ThreadPool
 
-JSON = "application/json"
-URLENCODED = "application/x-www-form-urlencoded"
 FILE = "image_file"
 BACKGROUND = "bg_image_file"
 FILES = (FILE, BACKGROUND, BASE64)
@@ -45,20 +39,18 @@ async def read_removebg(
 ) -> RemovebgIntake:
     """Reads the whole body; base64 may be longer than the image by its nature.
 
-    Raises as `read_photo_upload` and `read_body` do, and BadParameter for base64 that is none.
+    Raises what `read_body` and `read_form` raise, and BadParameter for base64 that is none.
     """
     kind = media_type_of(request.headers.get("content-type", ""))
-    if kind not in (FORM, JSON, URLENCODED):
-        raise UnsupportedMediaType(f"Send {FORM}, {JSON} or {URLENCODED}.")
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
-    if kind == FORM:
+    if kind not in (FORM_DATA, JSON, URLENCODED):
+        raise UnsupportedMediaType(f"Send {FORM_DATA}, {JSON} or {URLENCODED}.")
+    if kind == FORM_DATA:
         parts = await _read_multipart(request, limits, reserve)
         return await workers.run_in_thread(from_parts, parts, limits.image_bytes)
     body = await read_body(
         request,
         kind,
-        limit=_in_base64(limits.image_bytes),
+        max_bytes=_in_base64(limits.image_bytes),
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )
@@ -99,12 +91,12 @@ async def _read_multipart(request: Request, limits: UploadLimits, reserve: Reser
     image_bytes, in_base64 = limits.image_bytes, _in_base64(limits.image_bytes)
     reader = MultipartReader(
         request.headers["content-type"],
-        files={FILE: image_bytes, BACKGROUND: image_bytes, BASE64: in_base64},
+        max_file_bytes={FILE: image_bytes, BACKGROUND: image_bytes, BASE64: in_base64},
     )
     return await read_parts(
         request,
         reader,
-        limit=limits.form_bytes + in_base64,
+        max_bytes=limits.form_bytes + in_base64,
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )

@@ -1,1 +1,1 @@
-"""Reads requests: bodies, uploads, parameters and content negotiation."""
+"""Reads requests: bodies, uploads, credentials, parameters and content negotiation."""

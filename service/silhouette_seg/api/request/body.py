@@ -1,52 +1,111 @@
-"""A small request body as a whole, within a type, a byte limit and a deadline."""
+"""Reads request bodies in memory, with the same limits and errors on every route."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve
-from silhouette_seg.errors import BodyTooLarge, BodyTooSlow, UnsupportedMediaType
+from silhouette_seg.api.media_types import media_type_of
+from silhouette_seg.api.request.multipart import MultipartReader, Part
+from silhouette_seg.errors import BodyTooLarge, BodyTooSlow, MalformedBody, UnsupportedMediaType
+
+MAX_LENGTH_DIGITS = 19
+"""Digits of a byte count in a header: 2**63 has 19, and no body is larger."""
+
+
+async def consume_body(
+    request: Request,
+    consume: Callable[[bytes], None],
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    reserve: Reserve,
+) -> None:
+    """Passes the body to `consume` in chunks, as they arrive.
+
+    Each chunk is reserved in the memory budget before it is passed on. Nothing is read when a
+    header already shows that the body cannot be accepted.
+
+    Raises UnsupportedMediaType for a compressed body, MalformedBody for a Content-Length that is
+    no number, BodyTooLarge above `max_bytes`, BodyTooSlow after `timeout_s`, and the errors of
+    `reserve` and `consume`. starlette's ClientDisconnect passes through.
+    """
+    _check_encoding(request)
+    _check_declared_length(request, max_bytes)
+    size = 0
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                _check_size(size, max_bytes)
+                reserve(len(chunk))
+                consume(chunk)
+    except TimeoutError:
+        raise BodyTooSlow("The body did not arrive in time.", limit=timeout_s) from None
 
 
 async def read_body(
     request: Request,
     media_type: str | None,
     *,
-    limit: int,
+    max_bytes: int,
     timeout_s: float,
     reserve: Reserve,
 ) -> bytes:
-    """`media_type` is None where any will do; `reserve` is told of every piece before it is kept.
+    """Returns the whole body.
 
-    Raises UnsupportedMediaType, BodyTooLarge before it is all there, and BodyTooSlow.
+    Raises UnsupportedMediaType unless the body has that type (None accepts any), and the
+    errors of `consume_body`.
     """
-    headers = request.headers
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in (None, kind):
-        raise UnsupportedMediaType(f"Content-Type is {kind[:80] or 'missing'!r}, not {media_type}.")
-    if headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType("A compressed body (Content-Encoding) is not read.")
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await _read(request, limit, reserve)
-    except TimeoutError:
-        raise BodyTooSlow("The body was not complete in time.", limit=timeout_s) from None
+    sent = media_type_of(request.headers.get("content-type", ""))
+    if media_type not in (None, sent):
+        raise UnsupportedMediaType(f"Content-Type is {sent[:80] or 'missing'!r}, not {media_type}.")
+    chunks: list[bytes] = []
+    await consume_body(
+        request, chunks.append, max_bytes=max_bytes, timeout_s=timeout_s, reserve=reserve
+    )
+    return b"".join(chunks)
 
 
-async def _read(request: Request, limit: int, reserve: Reserve) -> bytes:
-    declared = request.headers.get("content-length", "0")
-    size = int(declared) if declared.isascii() and declared.isdigit() else 0
-    kept: list[bytes] = []
-    _check(size, limit)
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        _check(size, limit)
-        reserve(len(piece))
-        kept.append(piece)
-    return b"".join(kept)
+async def read_form(
+    request: Request,
+    form: MultipartReader,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    reserve: Reserve,
+) -> list[Part]:
+    """Returns all parts of a multipart body.
+
+    Raises the errors of `consume_body` and of the reader.
+    """
+    await consume_body(
+        request, form.feed, max_bytes=max_bytes, timeout_s=timeout_s, reserve=reserve
+    )
+    return form.close()
 
 
-def _check(size: int, limit: int) -> None:
-    if size > limit:
-        raise BodyTooLarge(f"The body has more than {limit} bytes.", limit=limit, actual=size)
+def parse_byte_count(header: str, text: str) -> int:
+    """Reads a byte count from the value of a header; raises MalformedBody if it is no number."""
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS):
+        raise MalformedBody(f"{header} is not a number.")
+    return int(text)
+
+
+def _check_encoding(request: Request) -> None:
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("Compressed bodies (Content-Encoding) are not supported.")
+
+
+def _check_declared_length(request: Request, max_bytes: int) -> None:
+    declared = request.headers.get("content-length")
+    if declared is not None:
+        _check_size(parse_byte_count("Content-Length", declared), max_bytes)
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise BodyTooLarge(
+            f"The body has more than {max_bytes} bytes.", limit=max_bytes, actual=size
+        )

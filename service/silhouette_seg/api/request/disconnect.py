@@ -1,4 +1,4 @@
-"""Work that ends with its result, its deadline, or its client: whichever comes first."""
+"""Runs the work of a request until its result, its deadline or a client disconnect."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -11,38 +11,40 @@ from silhouette_seg.errors import DeadlineExceeded
 
 T = TypeVar("T")
 
-_leaving: set[asyncio.Task[Any]] = set()
-"""Cancelled, but a thread of theirs still runs. An event loop itself holds no task."""
+_cancelled_tasks: set[asyncio.Task[Any]] = set()
+"""Strong references to cancelled tasks with a running thread: an event loop holds none."""
 
 
 async def run_until_disconnect(
     request: Request, work: Coroutine[Any, Any, T], *, timeout_s: float
 ) -> T:
-    """The result of `work`. Call it when the body has been read.
+    """Returns the result of `work`. The request body must have been read before.
 
-    Raises DeadlineExceeded, or ClientDisconnect when nobody waits any more. However it ends, the
-    work is done or cancelled when this returns; a thread that it has begun may still run, for which
-    the answer does not wait. It sees the deadline in `DEADLINE`.
+    Raises DeadlineExceeded after `timeout_s`, or ClientDisconnect when the client leaves. In all
+    cases `work` is done or cancelled on return. A thread that it started may still run: the
+    response does not wait for it. `work` sees its deadline in `DEADLINE`.
     """
     token = DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     task = asyncio.create_task(work)
     DEADLINE.reset(token)
-    gone = asyncio.create_task(_client_gone(request))
+    disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({task, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {task, disconnect}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
         if task.done():
             return task.result()
-        if gone.done():
+        if disconnect.done():
             raise ClientDisconnect
         raise DeadlineExceeded(limit=timeout_s)
     finally:
-        gone.cancel()
+        disconnect.cancel()
         if task.cancel():
-            _leaving.add(task)
-            task.add_done_callback(_leaving.discard)
-        await asyncio.gather(gone, return_exceptions=True)
+            _cancelled_tasks.add(task)
+            task.add_done_callback(_cancelled_tasks.discard)
+        await asyncio.gather(disconnect, return_exceptions=True)
 
 
-async def _client_gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

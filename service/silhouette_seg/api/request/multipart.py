@@ -1,4 +1,4 @@
-"""multipart/form-data in memory, with limits: nothing is ever spooled to a disk."""
+"""Parses multipart/form-data in memory, within limits. Nothing is written to disk."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,88 +12,96 @@ from silhouette_seg.errors import BadParameter, BodyTooLarge, MalformedBody
 
 MAX_PARTS = 32
 MAX_TEXT_BYTES = 4096
-MAX_NAME = 80
-"""Characters of a name that somebody sent, when it is told back."""
+MAX_NAME_CHARS = 80
+"""Characters of a client's parameter or part name that an error message repeats."""
 
 
 @dataclass(slots=True)
 class Part:
-    """One part of a form, gathered while it arrives."""
+    """One part of a form, collected while it arrives."""
 
     name: str
     is_file: bool
     filename: str | None
-    limit: int
+    max_bytes: int
     chunks: list[bytes] = field(default_factory=list)
     size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, chunk: bytes) -> None:
+    def append(self, chunk: bytes) -> None:
+        """Raises BodyTooLarge for a file, and BadParameter for text, above `max_bytes`."""
         self.size += len(chunk)
-        if self.size > self.limit:
+        if self.size > self.max_bytes:
             raise self._too_large()
         self.chunks.append(chunk)
         if self.is_file:
             self.hash.update(chunk)
 
     def data(self) -> bytes:
-        """The whole; its pieces are let go."""
+        """Returns the whole content. The chunks are joined once and then released."""
         self.chunks = [b"".join(self.chunks)]
         return self.chunks[0]
 
     def text(self) -> str:
-        """Raises BadParameter for what is not UTF-8."""
+        """Returns the content as text; raises BadParameter unless it is UTF-8."""
         try:
             return self.data().decode()
         except UnicodeDecodeError:
-            raise BadParameter(f"{self.name[:MAX_NAME]}: is not UTF-8 text") from None
+            raise BadParameter(f"{self.name[:MAX_NAME_CHARS]}: is not UTF-8 text") from None
 
     def _too_large(self) -> BodyTooLarge | BadParameter:
         if not self.is_file:
-            return BadParameter(f"{self.name[:MAX_NAME]}: has more than {self.limit} bytes")
+            return BadParameter(
+                f"{self.name[:MAX_NAME_CHARS]}: has more than {self.max_bytes} bytes"
+            )
         return BodyTooLarge(
-            f"{self.name} has more than {self.limit} bytes", limit=self.limit, actual=self.size
+            f"{self.name} has more than {self.max_bytes} bytes",
+            limit=self.max_bytes,
+            actual=self.size,
         )
 
 
 class MultipartReader:
-    """Feed it chunks, then `close` it for the parts.
+    """Incremental parser: `feed` it chunks, then `close` it for the parts.
 
-    `files` says how many bytes the parts of each name may have; all others are text, of
-    MAX_TEXT_BYTES. `watch` is shown the parts whenever one begins, and may raise. Raises
-    MalformedBody, BodyTooLarge and BadParameter as soon as the bytes show it.
+    `max_file_bytes` maps the names of file parts to their byte limits. All other parts are text
+    of at most MAX_TEXT_BYTES. `on_part` receives all parts whenever a new one begins, and may
+    raise. Every method raises MalformedBody, BodyTooLarge or BadParameter as soon as the bytes
+    show the error.
     """
 
     def __init__(
         self,
         content_type: str,
         *,
-        files: Mapping[str, int],
+        max_file_bytes: Mapping[str, int],
         max_parts: int = MAX_PARTS,
-        watch: Callable[[Sequence[Part]], None] = lambda parts: None,
+        on_part: Callable[[Sequence[Part]], None] = lambda parts: None,
     ) -> None:
-        self._files = files
+        self._max_file_bytes = max_file_bytes
         self._max_parts = max_parts
-        self._watch = watch
+        self._on_part = on_part
         self._parts: list[Part] = []
         self._headers: dict[str, bytes] = {}
         self._header_name = b""
         self._header_value = b""
-        self._ended = False
-        self._parser = self._open_parser(content_type)
+        self._is_complete = False
+        self._parser = self._create_parser(content_type)
 
     def feed(self, chunk: bytes) -> None:
+        """Parses the next bytes of the body."""
         try:
             self._parser.write(chunk)
         except FormParserError:
             raise MalformedBody("The multipart body cannot be parsed.") from None
 
     def close(self) -> list[Part]:
-        if not self._ended:
+        """Returns all parts in order; raises MalformedBody before the last boundary."""
+        if not self._is_complete:
             raise MalformedBody("The multipart body ends before its last boundary.")
         return self._parts
 
-    def _open_parser(self, content_type: str) -> MultipartParser:
+    def _create_parser(self, content_type: str) -> MultipartParser:
         _, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if not boundary:
@@ -130,23 +138,25 @@ class MultipartReader:
     def _on_headers_finished(self) -> None:
         if len(self._parts) == self._max_parts:
             raise MalformedBody(f"The multipart body has more than {self._max_parts} parts.")
-        kind, options = parse_options_header(self._headers.get("content-disposition", b""))
+        disposition, options = parse_options_header(self._headers.get("content-disposition", b""))
         name, filename = options.get(b"name"), options.get(b"filename")
-        if kind != b"form-data" or name is None:
+        if disposition != b"form-data" or name is None:
             raise MalformedBody("A part of the multipart body has no name.")
-        self._parts.append(self._part(_text(name), None if filename is None else _text(filename)))
-        self._watch(self._parts)
+        self._parts.append(
+            self._new_part(_decode(name), None if filename is None else _decode(filename))
+        )
+        self._on_part(self._parts)
 
-    def _part(self, name: str, filename: str | None) -> Part:
-        is_file = name in self._files
-        return Part(name, is_file, filename, self._files.get(name, MAX_TEXT_BYTES))
+    def _new_part(self, name: str, filename: str | None) -> Part:
+        is_file = name in self._max_file_bytes
+        return Part(name, is_file, filename, self._max_file_bytes.get(name, MAX_TEXT_BYTES))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._parts[-1].add(data[start:end])
+        self._parts[-1].append(data[start:end])
 
     def _on_end(self) -> None:
-        self._ended = True
+        self._is_complete = True
 
 
-def _text(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")

@@ -1,12 +1,12 @@
-"""Which representation answers a request: `format` first, then `Accept` with its q-values."""
+"""Content negotiation: chooses the representation from `format` and the `Accept` header."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from silhouette_seg.api.media_types import JSON
 from silhouette_seg.errors import NotAcceptable
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-JSON = "application/json"
 TRANSPARENT_JPEG = (
     "A cut-out is transparent and JPEG has no transparency; ask for png or webp, or for "
     "output=composite."
@@ -15,7 +15,7 @@ TRANSPARENT_JPEG = (
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """The encoding of the image, and whether it travels inside a JSON report."""
+    """The encoding of the image, and whether a JSON report contains it."""
 
     image: ImageFormat
     report: bool = False
@@ -30,36 +30,37 @@ class MediaRange:
     q: float
 
     def matches(self, media_type: str) -> bool:
+        """Returns True if the range includes the media type."""
         main, _, sub = media_type.partition("/")
         return self.type in ("*", main) and self.subtype in ("*", sub)
 
     @property
     def specificity(self) -> int:
+        """Number of parts without a wildcard: 0, 1 or 2."""
         return (self.type != "*") + (self.subtype != "*")
 
 
 def negotiate(
     accept: str | None, *, explicit: ImageFormat | None, transparent: bool
 ) -> Representation:
-    """Chooses by q-value, then by how exactly a type was named, then PNG, WebP, JPEG, JSON.
+    """Chooses by q-value, then by specificity, then in the order PNG, WebP, JPEG, JSON.
 
-    An explicit format wins over `Accept`, which then only decides whether the image travels
-    inside a report. Raises NotAcceptable when nothing we can make is accepted.
+    An explicit format takes precedence over `Accept`, which then only decides whether a report
+    contains the image. Raises NotAcceptable when `Accept` allows no available representation.
     """
     if explicit is ImageFormat.JPEG and transparent:
         raise NotAcceptable(TRANSPARENT_JPEG)
-    possible = [made for made in ImageFormat if not (transparent and made is ImageFormat.JPEG)]
-    possible.sort(key=_DEFAULT_ORDER.index)
+    formats = [f for f in _DEFAULT_ORDER if not (transparent and f is ImageFormat.JPEG)]
     ranges = _parse(accept)
-    offers = [made.media_type for made in possible] + [JSON]
+    offers = [image_format.media_type for image_format in formats] + [JSON]
     best = _best(ranges, offers)
     if explicit is not None:
         wants_report = best == JSON and not _accepts_as_much(ranges, explicit.media_type)
         return Representation(explicit, report=wants_report)
     if best is None:
-        raise _refusal(ranges, offers, transparent=transparent)
+        raise _not_acceptable(ranges, offers, transparent=transparent)
     if best == JSON:
-        return Representation(possible[0], report=True)
+        return Representation(formats[0], report=True)
     return Representation(ImageFormat(best.removeprefix("image/")))
 
 
@@ -69,12 +70,13 @@ _DEFAULT_ORDER = (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG)
 def _parse(accept: str | None) -> list[MediaRange]:
     if accept is None or not accept.strip():
         return [MediaRange("*", "*", 1.0)]
-    return [found for entry in accept.split(",") if (found := _media_range(entry)) is not None]
+    ranges = map(_media_range, accept.split(","))
+    return [media_range for media_range in ranges if media_range is not None]
 
 
 def _media_range(entry: str) -> MediaRange | None:
-    """A range that cannot be read accepts nothing."""
-    name, *parameters = (piece.strip().lower() for piece in entry.split(";"))
+    """Returns None for an entry that is not a media range; it then accepts nothing."""
+    name, *parameters = (text.strip().lower() for text in entry.split(";"))
     main, slash, sub = name.partition("/")
     if not (main and slash and sub):
         return None
@@ -93,24 +95,24 @@ def _q_value(parameters: Sequence[str]) -> float:
 
 
 def _rank(ranges: Sequence[MediaRange], media_type: str) -> tuple[float, int]:
-    """(q, specificity) of the most exact range that covers the type; q 0 where none does."""
-    covering = [r for r in ranges if r.matches(media_type)]
-    if not covering:
+    """Returns q and specificity of the most specific matching range; (0, 0) without a match."""
+    matching = [r for r in ranges if r.matches(media_type)]
+    if not matching:
         return 0.0, 0
-    exact = max(covering, key=lambda r: r.specificity)
-    return exact.q, exact.specificity
+    best = max(matching, key=lambda r: r.specificity)
+    return best.q, best.specificity
 
 
 def _best(ranges: Sequence[MediaRange], offers: Sequence[str]) -> str | None:
-    ranked = max(offers, key=lambda offer: _rank(ranges, offer))
-    return ranked if _rank(ranges, ranked)[0] > 0 else None
+    best = max(offers, key=lambda offer: _rank(ranges, offer))
+    return best if _rank(ranges, best)[0] > 0 else None
 
 
 def _accepts_as_much(ranges: Sequence[MediaRange], media_type: str) -> bool:
     return _rank(ranges, media_type) >= _rank(ranges, JSON)
 
 
-def _refusal(
+def _not_acceptable(
     ranges: Sequence[MediaRange], offers: Sequence[str], *, transparent: bool
 ) -> NotAcceptable:
     if transparent and _rank(ranges, ImageFormat.JPEG.media_type)[0] > 0:

@@ -1,11 +1,13 @@
-"""The parameters of `POST /v1/segment`: one table that reads, documents and limits them."""
+"""Parameters of `POST /v1/segment`. One table parses, documents and limits them."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from itertools import chain
 from typing import Any, TypeVar
 
+from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
 from silhouette_seg.errors import BadParameter, UnknownParameter
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.options import (
@@ -35,48 +37,54 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
+    """The parameters of one request, parsed."""
+
     model: str = AUTO
     format: ImageFormat | None = None
-    """None leaves it to `Accept`."""
+    """Encoding of the result; None lets `Accept` decide."""
     render: RenderOptions = PHOTO_DEFAULTS
     domain: Domain | None = None
-    """None leaves it to routing."""
+    """Distance domain of the photo; None lets the router decide."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """`read` turns text into a value or raises ValueError; `schema` is JSON schema and says the
-    same to a reader of the documentation."""
+    """One parameter of the API."""
 
-    read: Callable[[str], object]
+    parse: Callable[[str], object]
+    """Turns text into a value; raises ValueError for a value that is not allowed."""
     schema: Schema
+    """JSON schema of the values that `parse` accepts."""
     description: str
+    """Markdown for the OpenAPI document."""
 
 
 def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Names and values from query and form alike.
+    """Merges the parameters of query and form.
 
-    Raises UnknownParameter, and BadParameter for a name that is given twice.
+    Raises UnknownParameter, and BadParameter for a name that occurs twice.
     """
-    given: dict[str, str] = {}
-    for name, value in (pair for source in sources for pair in source):
+    merged: dict[str, str] = {}
+    for name, value in chain.from_iterable(sources):
         if name not in PARAMETERS:
-            raise UnknownParameter(f"{name[:80]!r} is not a parameter; there are {_NAMES}.")
-        if name in given:
+            raise UnknownParameter(
+                f"{name[:MAX_NAME_CHARS]!r} is not a parameter; there are {_NAMES}."
+            )
+        if name in merged:
             raise BadParameter(f"{name}: is given twice")
-        given[name] = value
-    return given
+        merged[name] = value
+    return merged
 
 
 def parse_parameters(
     given: Mapping[str, str], *, has_background_image: bool = False
 ) -> SegmentOptions:
-    """Reads parameters; `has_background_image` tells that a background image came along.
+    """Parses parameters. `has_background_image` says that the form has a background image.
 
     Raises BadParameter for a value that is not allowed, or that would have no effect.
     """
-    values = {name: _read(name, text) for name, text in given.items()}
-    _refuse_what_has_no_effect(values, has_background_image=has_background_image)
+    values = {name: _parse_value(name, text) for name, text in given.items()}
+    _check_combination(values, has_background_image=has_background_image)
     if has_background_image:
         values["background"] = BackgroundImage()
     return SegmentOptions(
@@ -86,27 +94,27 @@ def parse_parameters(
 
 
 def select_model(options: SegmentOptions, registry: ModelRegistry) -> Segmenter:
-    """The model that the options ask for.
+    """Returns the requested model.
 
-    Raises UnknownModel, and BadParameter for a domain that the model does not take.
+    Raises UnknownModel, and BadParameter if a domain is set that the model has no input for.
     """
     segmenter = registry.get(options.model)
     if options.domain is not None and not segmenter.takes_domain:
-        able = ", ".join(other.spec.name for other in registry if other.takes_domain) or "none"
+        names = ", ".join(other.spec.name for other in registry if other.takes_domain) or "none"
         raise BadParameter(
-            f"domain: has no effect on {segmenter.spec.name}; models that take one: {able}"
+            f"domain: has no effect on {segmenter.spec.name}; models that take one: {names}"
         )
     return segmenter
 
 
-def _read(name: str, text: str) -> object:
+def _parse_value(name: str, text: str) -> object:
     try:
-        return PARAMETERS[name].read(text)
+        return PARAMETERS[name].parse(text)
     except ValueError as error:
         raise BadParameter(f"{name}: {error}") from None
 
 
-def _refuse_what_has_no_effect(values: Mapping[str, object], *, has_background_image: bool) -> None:
+def _check_combination(values: Mapping[str, object], *, has_background_image: bool) -> None:
     if has_background_image and "background" in values:
         raise BadParameter("background: is given twice, as a value and as background_image")
     composite = values.get("output") is Output.COMPOSITE
@@ -115,20 +123,20 @@ def _refuse_what_has_no_effect(values: Mapping[str, object], *, has_background_i
     if not composite and values.get("light_wrap"):
         raise BadParameter("light_wrap: needs output=composite")
     if "layout" in values and values.get("crop"):
-        raise BadParameter("crop: has no effect with a layout, which says where the person goes")
+        raise BadParameter("crop: has no effect with a layout, which places the person")
     if "layout" in values and values.get("invert"):
-        raise BadParameter("layout: moves the person, and invert=true removes them")
+        raise BadParameter("layout: places the person, and invert=true removes them")
     if "crop_margin" in values and not values.get("crop"):
         raise BadParameter("crop_margin: needs crop=true")
 
 
 def _one_of(kind: type[E]) -> Callable[[str], E]:
-    def read(text: str) -> E:
+    def parse(text: str) -> E:
         if text not in list(kind):
             raise ValueError(f"must be one of {', '.join(kind)}")
         return kind(text)
 
-    return read
+    return parse
 
 
 def _boolean(text: str) -> bool:
@@ -138,25 +146,25 @@ def _boolean(text: str) -> bool:
 
 
 def integer_between(low: int, high: int) -> Callable[[str], int]:
-    """Reads a whole number of that range."""
+    """Returns a parser for whole numbers from `low` to `high`, both included."""
 
-    def read(text: str) -> int:
+    def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(text)
 
-    return read
+    return parse
 
 
 def number_between(low: float, high: float) -> Callable[[str], float]:
-    """Reads a decimal number of that range."""
+    """Returns a parser for decimal numbers from `low` to `high`, both included."""
 
-    def read(text: str) -> float:
+    def parse(text: str) -> float:
         if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
             raise ValueError(f"must be a number from {low:g} to {high:g}")
         return float(text)
 
-    return read
+    return parse
 
 
 def _background(text: str) -> Background:
@@ -179,7 +187,7 @@ def _domain(text: str) -> Domain:
 
 def _model(text: str) -> str:
     if not text:
-        raise ValueError("is empty; the names are at /v1/models")
+        raise ValueError("must not be empty; /v1/models lists the names")
     return text
 
 
@@ -197,8 +205,8 @@ def _range_schema(kind: str, low: float, high: float, default: float | None = No
     return schema if default is None else schema | {"default": default}
 
 
-_PLACED = r"((x|y|scale):-?([0-9]{1,3}(\.[0-9]*)?|\.[0-9]+)|flip:(true|false))"
-_COPY = f"{_PLACED}(,{_PLACED}){{0,3}}"
+_PLACEMENT = r"((x|y|scale):-?([0-9]{1,3}(\.[0-9]*)?|\.[0-9]+)|flip:(true|false))"
+_LAYOUT_COPY = f"{_PLACEMENT}(,{_PLACEMENT}){{0,3}}"
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9})")
 
 PARAMETERS: dict[str, Parameter] = {
@@ -217,47 +225,51 @@ PARAMETERS: dict[str, Parameter] = {
             "pattern": r"^(#[0-9a-fA-F]{6}|blur:[0-9.]+)$",
             "default": "blur:3",
         },
-        "For a composite: `#rrggbb`, or `blur:<radius in percent of the short side>`. Or send "
-        "a picture as the part `background_image`; it is scaled to cover.",
+        "Background of a composite: `#rrggbb`, or `blur:<radius in percent of the short side>`. "
+        "Or send an image as the form part `background_image`, which is scaled to cover.",
     ),
     "format": Parameter(
         _one_of(ImageFormat),
         _enum_schema(*ImageFormat),
-        "Wins over `Accept`. Without both it is png. JPEG of a cut-out is a 406.",
+        "Encoding of the result. It overrides `Accept`; without both the result is png. "
+        "JPEG cannot encode a cut-out (406).",
     ),
     "person": Parameter(
         _one_of(PersonSelection),
         _enum_schema(*PersonSelection, default=PHOTO_DEFAULTS.person),
-        "`all` keeps everyone and what they hold; `dominant` the person of the largest face, or "
-        "else the largest and most central. The report lists what was kept and rejected.",
+        "`all` keeps all people and the objects they hold. `dominant` keeps the person with the "
+        "largest face; without faces, the largest and most central one. The report lists the "
+        "pieces that were kept and rejected.",
     ),
     "refine": Parameter(
         _one_of(Refinement),
         _enum_schema(*Refinement, default=PHOTO_DEFAULTS.refine),
-        "`guided` finds the edge in the photo itself where the model is not sure of it.",
+        "`guided` refines uncertain edges of the mask with the edges of the photo.",
     ),
     "decontaminate": Parameter(
         _boolean,
         _boolean_schema(PHOTO_DEFAULTS.decontaminate),
-        "Takes the old background's colour out of the edge of a cut-out or composite.",
+        "Removes the colour of the old background from the edge of a cut-out or composite.",
     ),
     "grow": Parameter(
         integer_between(-MAX_EDGE_PIXELS, MAX_EDGE_PIXELS),
         _range_schema("integer", -MAX_EDGE_PIXELS, MAX_EDGE_PIXELS, 0),
-        "Moves the edge outwards by pixels of the photo; negative moves it inwards.",
+        "Moves the edge outwards, in pixels of the photo. Negative values move it inwards.",
     ),
     "feather": Parameter(
         number_between(0, MAX_EDGE_PIXELS),
         _range_schema("number", 0, MAX_EDGE_PIXELS, 0),
-        "Softens the edge by pixels of the photo.",
+        "Softens the edge, in pixels of the photo.",
     ),
     "crop": Parameter(
-        _boolean, _boolean_schema(False), "Crops to the person; without a person nothing is cut."
+        _boolean,
+        _boolean_schema(False),
+        "Crops to the person. A photo without a person is not cropped.",
     ),
     "crop_margin": Parameter(
         number_between(0, MAX_MARGIN_PERCENT),
         _range_schema("number", 0, MAX_MARGIN_PERCENT, 0),
-        "Room around the crop on each side, in percent of the person's height and width.",
+        "Margin on each side of the crop, in percent of the person's height and width.",
     ),
     "invert": Parameter(
         _boolean, _boolean_schema(False), "Keeps the background instead of the person."
@@ -265,32 +277,32 @@ PARAMETERS: dict[str, Parameter] = {
     "threshold": Parameter(
         number_between(0, 1),
         _range_schema("number", 0, 1),
-        "Makes the mask hard; absent keeps it soft.",
+        "Makes the mask binary at this alpha. Absent keeps it soft.",
     ),
     "domain": Parameter(
         _domain,
         _enum_schema(*DOMAINS),
-        "How far the person is, for a model that takes a domain; absent leaves it to the size of "
-        "the face. Any other model refuses it.",
+        "Distance of the person, for a model with a domain input. Absent derives it from the size "
+        "of the face. Any other model rejects the parameter.",
     ),
     "layout": Parameter(
         read_layout,
-        {"type": "string", "pattern": f"^{_COPY}(;{_COPY}){{0,7}}$"},
-        "Where the person goes: `x:0.3,y:1,scale:0.6,flip:true` puts the middle of their lower "
-        "edge at that share of the picture's width and height, scaled and mirrored; what is left "
-        "out stays as it is. Up to 8 copies with `;` between them, a later one in front.",
+        {"type": "string", "pattern": f"^{_LAYOUT_COPY}(;{_LAYOUT_COPY}){{0,7}}$"},
+        "Places the person: `x:0.3,y:1,scale:0.6,flip:true` puts the middle of their lower edge at "
+        "that share of the width and height, scaled and mirrored. Omitted keys leave the person "
+        "as in the photo. Up to 8 copies, separated by `;`; later copies are in front.",
     ),
     "light_wrap": Parameter(
         number_between(0, 100),
         _range_schema("number", 0, 100, 0),
-        "Lets the new background's light come round the person's rim, in percent. For a composite.",
+        "Strength in percent of the new background's light along the edge, in a composite.",
     ),
     "require_foreground": Parameter(
         _boolean,
         _boolean_schema(False),
-        "Makes a photo without a person a 422 instead of an empty mask.",
+        "Answers 422 for a photo without a person, instead of an empty mask.",
     ),
 }
 
 _NAMES = ", ".join(PARAMETERS)
-_RENDER_FIELDS = tuple(known.name for known in fields(RenderOptions))
+_RENDER_FIELDS = tuple(field.name for field in fields(RenderOptions))

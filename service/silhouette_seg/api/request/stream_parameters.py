@@ -1,11 +1,11 @@
-"""The options of a stream, for every transport: JSON of a `config` message, or a query."""
+"""Parses the options of a stream: the `config` message of a WebSocket, or a WebRTC query."""
 
 import base64
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from silhouette_seg.api.gateway import Gateway
+from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
 from silhouette_seg.api.request.parameters import (
     PARAMETERS,
     Parameter,
@@ -14,18 +14,28 @@ from silhouette_seg.api.request.parameters import (
 )
 from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
 from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
-from silhouette_seg.pipeline.registry import AUTO, STREAM_PREFERENCE
+from silhouette_seg.pipeline.registry import AUTO, STREAM_PREFERENCE, ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.image_frame import scale_to_fit
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
-from silhouette_seg.vision.codec.decode import Frame, ImageFormat, check_limits, decode, read_header
+from silhouette_seg.vision.codec.decode import (
+    Frame,
+    ImageFormat,
+    ImageLimits,
+    check_limits,
+    decode,
+    read_header,
+)
 from silhouette_seg.vision.geometry import resize
 
 BACKGROUND_IMAGE = "background_image"
-RESULT_SIDE_RANGE_PX = (64, 4096)
-"""Pixels that a result's longer side may be asked to have."""
+MIN_RESULT_SIDE_PX = 64
+"""Smallest value of `size`, the longer side of a result in pixels."""
+MAX_RESULT_SIDE_PX = 4096
+"""Largest value of `size`, the longer side of a result in pixels."""
 MAX_BACKGROUND_SIDE_PX = 1920
-"""Pixels of the longer side that a background is kept at, for as long as its stream lasts."""
+"""Longer side of a stored background image: it stays in memory as long as its stream."""
 
 STREAM_PARAMETERS: dict[str, Parameter] = {
     name: PARAMETERS[name]
@@ -33,22 +43,22 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
 } | {
     "invert": PARAMETERS["invert"],
     "size": Parameter(
-        integer_between(*RESULT_SIDE_RANGE_PX),
-        {"type": "integer", "minimum": RESULT_SIDE_RANGE_PX[0], "maximum": RESULT_SIDE_RANGE_PX[1]},
-        "Pixels of the longer side that a result has at most; absent keeps the frame's own.",
+        integer_between(MIN_RESULT_SIDE_PX, MAX_RESULT_SIDE_PX),
+        {"type": "integer", "minimum": MIN_RESULT_SIDE_PX, "maximum": MAX_RESULT_SIDE_PX},
+        "Maximum length of a result's longer side in pixels. Absent keeps the size of the frame.",
     ),
     "smoothing": Parameter(
         number_between(0, 1),
         {"type": "number", "minimum": 0, "maximum": 1, "default": DEFAULT_SMOOTHING},
-        "How much a mask owes to the one before it where the picture stands still.",
+        "Strength of the smoothing between frames, where the picture does not move.",
     ),
     BACKGROUND_IMAGE: Parameter(
         str,
         {"type": "string", "contentEncoding": "base64"},
-        "A picture to put behind the person, in JSON alone; scaled to cover.",
+        "Image behind the person, as base64, only in JSON. It is scaled to cover.",
     ),
 }
-_RENDER_FIELDS = {known.name for known in fields(RenderOptions)}
+_RENDER_FIELDS = {field.name for field in fields(RenderOptions)}
 _DEFAULTS: dict[str, object] = {
     "model": AUTO,
     "format": None,
@@ -60,45 +70,71 @@ _DEFAULTS: dict[str, object] = {
 }
 
 
-async def parse_stream_options(
-    given: Mapping[str, object], gateway: Gateway, before: StreamOptions | None = None
-) -> StreamOptions:
-    """What `given` asks for, over what held `before`.
+@dataclass(frozen=True, slots=True)
+class StreamOptionsParser:
+    """Turns the parameters of a stream into options.
 
-    JSON numbers count as text; null is what holds where nothing is asked for. Raises BadParameter,
-    UnknownParameter, UnknownModel, NotAcceptable, and for a picture what decoding it raises.
+    `pool` decodes background images, and runs the segmenter of the stream.
     """
-    values = {name: _read(name, value) for name, value in given.items() if name != BACKGROUND_IMAGE}
-    now = before or StreamOptions(_segmenter(AUTO, gateway))
-    if "model" in values:
-        now = replace(now, segmenter=_segmenter(str(values.pop("model")), gateway))
-    render: dict[str, Any] = {
-        name: values.pop(name) for name in list(values) if name in _RENDER_FIELDS
-    }
-    if BACKGROUND_IMAGE in given:
+
+    registry: ModelRegistry
+    pool: ThreadPool
+    image_limits: ImageLimits
+
+    async def parse(
+        self, given: Mapping[str, object], current: StreamOptions | None = None
+    ) -> StreamOptions:
+        """Returns `current` with the changes in `given`; without `current`, the defaults.
+
+        A JSON number counts as text, and null restores the default of a parameter. Raises
+        BadParameter, UnknownParameter, UnknownModel, NotAcceptable, and for a background image
+        the errors of its decoder.
+        """
+        values = {
+            name: _parse_value(name, value)
+            for name, value in given.items()
+            if name != BACKGROUND_IMAGE
+        }
+        options = current or StreamOptions(self._segmenter(AUTO))
+        if "model" in values:
+            options = replace(options, segmenter=self._segmenter(str(values.pop("model"))))
+        render: dict[str, Any] = {
+            name: values.pop(name) for name in list(values) if name in _RENDER_FIELDS
+        }
+        options = await self._with_background(options, given)
+        changes: dict[str, Any] = values | {"render": replace(options.render, **render)}
+        options = replace(options, **changes)
+        _check_combination(given, options)
+        return options
+
+    async def _with_background(
+        self, options: StreamOptions, given: Mapping[str, object]
+    ) -> StreamOptions:
+        """Stores the new background image, or discards the old one for another background."""
+        if BACKGROUND_IMAGE not in given:
+            return replace(options, picture=None) if "background" in given else options
         if "background" in given:
             raise BadParameter(f"background: is given twice, as a value and as {BACKGROUND_IMAGE}")
-        render["background"] = BackgroundImage()
-        now = replace(
-            now,
-            picture=await gateway.stream_pool.run_in_thread(
-                _picture, given[BACKGROUND_IMAGE], gateway
-            ),
-        )
-    elif "background" in render:
-        now = replace(now, picture=None)
-    new: dict[str, Any] = values | {"render": replace(now.render, **render)}
-    now = replace(now, **new)
-    asked = given.get("background") is not None or BACKGROUND_IMAGE in given
-    if asked and now.render.output is not Output.COMPOSITE:
-        raise BadParameter("background: needs output=composite")
-    if now.render.transparent and now.format is ImageFormat.JPEG:
-        raise NotAcceptable("JPEG cannot hold transparency; ask for png or webp.")
-    return now
+        image = await self.pool.run_in_thread(self._decode_background, given[BACKGROUND_IMAGE])
+        render = replace(options.render, background=BackgroundImage())
+        return replace(options, render=render, picture=image)
+
+    def _segmenter(self, name: str) -> Segmenter:
+        return self.registry.get(name, preference=STREAM_PREFERENCE).with_pool(self.pool)
+
+    def _decode_background(self, value: object) -> Frame:
+        try:
+            data = base64.b64decode(_as_text(value), validate=True)
+        except ValueError:
+            raise BadParameter(f"{BACKGROUND_IMAGE}: is not base64") from None
+        header = read_header(data)
+        check_limits(header, self.image_limits)
+        stored_hw = scale_to_fit(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
+        return Frame(resize(decode(data, header, at_least=stored_hw).rgb, stored_hw), stored_hw)
 
 
 def effective_options(options: StreamOptions) -> dict[str, object]:
-    """The same as JSON, for a client that wants to know what it got."""
+    """Returns all options in force as JSON values, for the client that set some of them."""
     render = options.render
     return {
         "model": options.segmenter.spec.name,
@@ -114,25 +150,31 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
     }
 
 
-def _segmenter(name: str, gateway: Gateway) -> Segmenter:
-    return gateway.registry.get(name, preference=STREAM_PREFERENCE).with_pool(gateway.stream_pool)
+def _check_combination(given: Mapping[str, object], options: StreamOptions) -> None:
+    sets_background = given.get("background") is not None or BACKGROUND_IMAGE in given
+    if sets_background and options.render.output is not Output.COMPOSITE:
+        raise BadParameter("background: needs output=composite")
+    if options.render.transparent and options.format is ImageFormat.JPEG:
+        raise NotAcceptable("JPEG cannot hold transparency; ask for png or webp.")
 
 
-def _read(name: str, value: object) -> object:
-    known = STREAM_PARAMETERS.get(name)
-    if known is None:
+def _parse_value(name: str, value: object) -> object:
+    parameter = STREAM_PARAMETERS.get(name)
+    if parameter is None:
         raise UnknownParameter(
-            f"{name[:80]!r} is not a parameter; there are {', '.join(STREAM_PARAMETERS)}."
+            f"{name[:MAX_NAME_CHARS]!r} is not a parameter; there are "
+            f"{', '.join(STREAM_PARAMETERS)}."
         )
     if value is None:
         return _DEFAULTS[name]
     try:
-        return known.read(_text(value))
+        return parameter.parse(_as_text(value))
     except ValueError as error:
         raise BadParameter(f"{name}: {error}") from None
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
+    """Writes a JSON value as the text of a query parameter."""
     match value:
         case bool():
             return str(value).lower()
@@ -141,14 +183,3 @@ def _text(value: object) -> str:
         case str():
             return value
     raise ValueError("must be text, a number, true or false")
-
-
-def _picture(value: object, gateway: Gateway) -> Frame:
-    try:
-        data = base64.b64decode(_text(value), validate=True)
-    except ValueError:
-        raise BadParameter(f"{BACKGROUND_IMAGE}: is not base64") from None
-    header = read_header(data)
-    check_limits(header, gateway.image_limits)
-    kept_hw = scale_to_fit(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
-    return Frame(resize(decode(data, header, at_least=kept_hw).rgb, kept_hw), kept_hw)

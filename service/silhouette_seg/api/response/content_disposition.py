@@ -1,4 +1,4 @@
-"""Names for files that are sent back, from names that anybody may have made up."""
+"""Safe file names for results, derived from the unchecked file names of uploads."""
 
 import re
 from collections.abc import Iterable
@@ -6,29 +6,32 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 MAX_STEM_CHARS = 100
-"""Characters."""
+"""Characters of a file name without its suffix."""
 
 _SEPARATOR = re.compile(r"[/\\]")
 _RESERVED = frozenset('"*:<>?|')
 
 
 def unique_stems(filenames: Iterable[str]) -> list[str]:
-    """A name without its suffix for each file: printable, in no folder, no two the same."""
-    found: list[str] = []
-    taken: set[str] = set()
+    """Returns a name without suffix for each file: printable, without a folder, and unique."""
+    names: list[str] = []
+    used: set[str] = set()
     for number, filename in enumerate(filenames, 1):
         stem = _stem(filename) or f"image-{number}"
         name, copies = stem, 1
-        while name.casefold() in taken:
+        while name.casefold() in used:
             copies += 1
             name = f"{stem}-{copies}"
-        taken.add(name.casefold())
-        found.append(name)
-    return found
+        used.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def attachment(filename: str) -> str:
-    """Returns `Content-Disposition` (RFC 6266) in ASCII for a name from `unique_stems`."""
+    """Returns the value of `Content-Disposition` (RFC 6266) in ASCII.
+
+    The file name must come from `unique_stems`.
+    """
     plain = "".join(char if char.isascii() else "_" for char in filename)
     value = f'attachment; filename="{plain}"'
     if plain != filename:

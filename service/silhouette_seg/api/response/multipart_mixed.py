@@ -1,4 +1,4 @@
-"""`multipart/mixed` answers: each part leaves as soon as it is there."""
+"""`multipart/mixed` responses that send each part as soon as it is ready."""
 
 import asyncio
 import secrets
@@ -13,42 +13,45 @@ from starlette.types import Message, Receive, Scope, Send
 from silhouette_seg.api.problem_details import CODE_KEY
 
 CHUNK_BYTES = 2**16
-"""What is written at once: a client that is slow but takes something is told from one that is not
-there."""
+"""Bytes of one write. Small enough to tell a slow client, which still reads, from a dead one."""
 
 
 @dataclass(frozen=True, slots=True)
 class MixedPart:
-    """Names and values are ASCII, of one line each; lengths are added here."""
+    """One part of the response.
+
+    Header names and values are ASCII, without line breaks. `Content-Length` is added later.
+    """
 
     headers: Mapping[str, str]
     body: bytes
 
 
 class MixedResponse(StreamingResponse):
-    """Sends `parts` in order. However it ends they are closed first, and then `resources`.
+    """Sends `parts` in order.
 
-    It ends early when the client goes away, or takes nothing for `write_timeout_s`.
+    It ends early when the client disconnects, or reads nothing for `write_timeout_s`. In all
+    cases it closes `parts` first, and then `resources`.
     """
 
     def __init__(
         self, parts: AsyncGenerator[MixedPart], *, write_timeout_s: float, resources: ExitStack
     ) -> None:
         boundary = secrets.token_hex(16)
-        self._written = encode_parts(parts, boundary)
+        self._chunks = encode_parts(parts, boundary)
         self._write_timeout_s = write_timeout_s
         self._resources = resources
-        super().__init__(self._written, media_type=f"multipart/mixed; boundary={boundary}")
+        super().__init__(self._chunks, media_type=f"multipart/mixed; boundary={boundary}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._resources:
-            async with aclosing(self._written):
+            async with aclosing(self._chunks):
                 try:
-                    await self._send_while_taken(receive, send)
+                    await self._send_until_disconnect(receive, send)
                 except ClientDisconnect:
                     scope[CODE_KEY] = "client_gone"
 
-    async def _send_while_taken(self, receive: Receive, send: Send) -> None:
+    async def _send_until_disconnect(self, receive: Receive, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
             try:
                 async with asyncio.timeout(self._write_timeout_s):
@@ -57,20 +60,20 @@ class MixedResponse(StreamingResponse):
                 raise ClientDisconnect from None
 
         sending = asyncio.create_task(self.stream_response(send_in_time))
-        gone = asyncio.create_task(self.listen_for_disconnect(receive))
+        disconnect = asyncio.create_task(self.listen_for_disconnect(receive))
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, disconnect}, return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
                 raise ClientDisconnect
             sending.result()
         finally:
             sending.cancel()
-            gone.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
+            disconnect.cancel()
+            await asyncio.gather(sending, disconnect, return_exceptions=True)
 
 
 async def encode_parts(parts: AsyncGenerator[MixedPart], boundary: str) -> AsyncGenerator[bytes]:
-    """The body in pieces. Closing it closes `parts`."""
+    """Yields the response body in chunks. Closing the generator closes `parts`."""
     async with aclosing(parts):
         async for part in parts:
             lines = [f"--{boundary}", f"Content-Length: {len(part.body)}"]

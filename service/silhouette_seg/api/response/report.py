@@ -1,4 +1,4 @@
-"""The JSON answer of `POST /v1/segment`."""
+"""Builds the JSON report of `POST /v1/segment`."""
 
 import base64
 
@@ -21,7 +21,10 @@ from silhouette_seg.vision.mask import person_selection, quality
 def report_json(
     rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter, request_id: str
 ) -> bytes:
-    """The report with the image inside. Slow for a big image: call it in a worker."""
+    """Returns the report with the image as base64.
+
+    It is slow for large images: call it in a thread.
+    """
     return _report(rendered, options, segmenter, request_id).model_dump_json().encode()
 
 
@@ -29,7 +32,7 @@ def _report(
     rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter, request_id: str
 ) -> Report:
     measured = rendered.quality
-    routed = rendered.decision
+    decision = rendered.decision
     return Report(
         request_id=request_id,
         output=options.output,
@@ -55,8 +58,8 @@ def _report(
             holes=measured.holes,
             confidence=measured.confidence,
         ),
-        domain=routed.domain.label if routed else None,
-        face_ratio=routed.face_ratio if routed else None,
+        domain=decision.domain.label if decision else None,
+        face_ratio=decision.face_ratio if decision else None,
         looks=rendered.passes,
         timings_ms={stage: round(1000 * s, 3) for stage, s in rendered.stages.items()},
         image=_image(rendered),

@@ -11,15 +11,15 @@ CONTENT_TYPE = 'multipart/form-data; boundary="edge"'
 
 
 def form(*parts: tuple[str, bytes]) -> bytes:
-    made = [
+    encoded = [
         f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + body + b"\r\n"
         for name, body in parts
     ]
-    return b"".join(made) + b"--edge--\r\n"
+    return b"".join(encoded) + b"--edge--\r\n"
 
 
-def reader(max_file_bytes: int = 10_000) -> MultipartReader:
-    return MultipartReader(CONTENT_TYPE, files={"image": max_file_bytes})
+def make_reader(max_image_bytes: int = 10_000) -> MultipartReader:
+    return MultipartReader(CONTENT_TYPE, max_file_bytes={"image": max_image_bytes})
 
 
 BODIES = st.one_of(
@@ -30,18 +30,16 @@ BODIES = st.one_of(
 ).filter(lambda body: b"\r\n--edge" not in b"\r\n" + body + b"\r\n--")
 
 
-@given(bodies=st.lists(BODIES, max_size=5), cuts=st.lists(st.integers(1, 60)))
-def test_parts_come_out_as_they_went_in_however_they_are_cut(bodies, cuts):
-    whole = form(*(("image", body) for body in bodies))
-    if not bodies:
-        return
-    taken = reader()
-    for length in [*cuts, len(whole)]:
-        piece, whole = whole[:length], whole[length:]
-        if piece:
-            taken.feed(piece)
+@given(bodies=st.lists(BODIES, min_size=1, max_size=5), cuts=st.lists(st.integers(1, 60)))
+def test_multipart_parts_survive_any_chunking(bodies, cuts):
+    rest = form(*(("image", body) for body in bodies))
+    reader = make_reader()
+    for length in [*cuts, len(rest)]:
+        chunk, rest = rest[:length], rest[length:]
+        if chunk:
+            reader.feed(chunk)
 
-    parts = taken.close()
+    parts = reader.close()
 
     assert [part.data() for part in parts] == bodies
     assert [part.hash.hexdigest() for part in parts] == [
@@ -50,45 +48,46 @@ def test_parts_come_out_as_they_went_in_however_they_are_cut(bodies, cuts):
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes_are_parts_or_malformed(noise):
-    taken = reader()
+def test_multipart_reader_parses_or_rejects_any_bytes(noise):
+    reader = make_reader()
     try:
-        taken.feed(b"--edge\r\n" + noise)
-        taken.close()
+        reader.feed(b"--edge\r\n" + noise)
+        reader.close()
     except (MalformedBody, BadParameter):
         return
 
 
-def test_limits_hold_for_files_and_for_text():
-    reader(100).feed(form(("image", b"x" * 100), ("grow", b"1")))
+def test_multipart_limits_apply_to_files_and_text():
+    make_reader(100).feed(form(("image", b"x" * 100), ("grow", b"1")))
     with pytest.raises(BodyTooLarge):
-        reader(100).feed(form(("image", b"x" * 101)))
+        make_reader(100).feed(form(("image", b"x" * 101)))
     with pytest.raises(BadParameter):
-        reader().feed(form(("grow", b"1" * (MAX_TEXT_BYTES + 1))))
+        make_reader().feed(form(("grow", b"1" * (MAX_TEXT_BYTES + 1))))
 
 
-def test_names_may_be_in_any_script():
-    taken = reader()
-    taken.feed(form(("größe", "ñ".encode())))
-    (part,) = taken.close()
+def test_multipart_names_may_use_any_script():
+    reader = make_reader()
+    reader.feed(form(("größe", "ñ".encode())))
+    (part,) = reader.close()
     assert (part.name, part.text()) == ("größe", "ñ")
 
 
-def test_whoever_watches_sees_a_part_when_it_begins():
-    seen: list[list[str]] = []
-    taken = MultipartReader(
+def test_multipart_callback_receives_parts_as_they_begin():
+    calls: list[list[str]] = []
+    reader = MultipartReader(
         CONTENT_TYPE,
-        files={"image": 100},
-        watch=lambda parts: seen.append([part.name for part in parts]),
+        max_file_bytes={"image": 100},
+        on_part=lambda parts: calls.append([part.name for part in parts]),
     )
-    taken.feed(b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n')
-    assert seen == [["image"]]
-    taken.feed(b'x\r\n--edge\r\nContent-Disposition: form-data; name="grow"\r\n\r\n')
-    assert seen == [["image"], ["image", "grow"]]
+    reader.feed(b'--edge\r\nContent-Disposition: form-data; name="image"\r\n\r\n')
+    assert calls == [["image"]]
+    reader.feed(b'x\r\n--edge\r\nContent-Disposition: form-data; name="grow"\r\n\r\n')
+    assert calls == [["image"], ["image", "grow"]]
 
 
-def test_the_number_of_parts_is_limited():
-    few = MultipartReader(CONTENT_TYPE, files={}, max_parts=2)
-    few.feed(form(("a", b"1"), ("b", b"2")))
+def test_multipart_part_count_is_limited():
+    allowed = MultipartReader(CONTENT_TYPE, max_file_bytes={}, max_parts=2)
+    allowed.feed(form(("a", b"1"), ("b", b"2")))
+    limited = MultipartReader(CONTENT_TYPE, max_file_bytes={}, max_parts=1)
     with pytest.raises(MalformedBody, match="more than 1 part"):
-        MultipartReader(CONTENT_TYPE, files={}, max_parts=1).feed(form(("a", b""), ("b", b"")))
+        limited.feed(form(("a", b""), ("b", b"")))

@@ -33,9 +33,9 @@ BROWSER = "text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8"
         ("application/*", PNG, True),
     ],
 )
-def test_accept_alone(accept, image, report):
-    made = negotiate(accept, explicit=None, transparent=False)
-    assert made == Representation(image, report)
+def test_negotiate_without_format_follows_accept(accept, image, report):
+    chosen = negotiate(accept, explicit=None, transparent=False)
+    assert chosen == Representation(image, report)
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,18 @@ def test_accept_alone(accept, image, report):
         ("application/json, image/webp", False),
     ],
 )
-def test_explicit_format_wins_and_accept_only_chooses_the_envelope(accept, report):
-    made = negotiate(accept, explicit=WEBP, transparent=True)
-    assert made == Representation(WEBP, report)
+def test_negotiate_with_format_uses_accept_for_the_report(accept, report):
+    chosen = negotiate(accept, explicit=WEBP, transparent=True)
+    assert chosen == Representation(WEBP, report)
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/avif", "x", "/", ";;,,"])
-def test_nothing_fits(accept):
+def test_negotiate_without_acceptable_type_raises(accept):
     with pytest.raises(NotAcceptable, match="image/png"):
         negotiate(accept, explicit=None, transparent=False)
 
 
-def test_transparent_result_is_never_jpeg():
+def test_negotiate_never_encodes_transparency_as_jpeg():
     assert negotiate("image/jpeg, image/*;q=0.1", explicit=None, transparent=True).image is PNG
     with pytest.raises(NotAcceptable, match="no transparency"):
         negotiate("image/jpeg", explicit=None, transparent=True)

@@ -23,26 +23,26 @@ from silhouette_seg.pipeline.options import (
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 
-def test_nothing_given_is_the_default():
+def test_parameters_default_to_the_photo_defaults():
     assert parse_parameters({}) == SegmentOptions()
     assert parse_parameters({}).render == PHOTO_DEFAULTS
     assert RenderOptions(refine=Refinement.GUIDED, decontaminate=True) == PHOTO_DEFAULTS
 
 
-def test_defaults_of_the_documentation_are_the_defaults():
-    """A parameter said at its documented default changes nothing."""
+def test_documented_parameter_defaults_match_the_parser():
+    """A parameter at its documented default changes nothing."""
     composite = {"output": "composite"}
-    needs = {"background": composite, "light_wrap": composite, "crop_margin": {"crop": "true"}}
+    context = {"background": composite, "light_wrap": composite, "crop_margin": {"crop": "true"}}
     for name, parameter in PARAMETERS.items():
         if "default" not in parameter.schema:
             continue
-        said = str(parameter.schema["default"])
-        said = said.lower() if parameter.schema["type"] == "boolean" else said
-        around = needs.get(name, {})
-        assert parse_parameters({**around, name: said}) == parse_parameters(around), name
+        default = str(parameter.schema["default"])
+        default = default.lower() if parameter.schema["type"] == "boolean" else default
+        others = context.get(name, {})
+        assert parse_parameters({**others, name: default}) == parse_parameters(others), name
 
 
-def test_everything_given_arrives():
+def test_parse_parameters_reads_every_parameter():
     options = parse_parameters(
         {
             "model": "rcrnet",
@@ -86,12 +86,12 @@ def test_everything_given_arrives():
 
 
 @pytest.mark.parametrize("domain", Domain)
-def test_every_domain_is_a_choice(domain):
+def test_domain_parameter_accepts_every_domain(domain):
     assert parse_parameters({"domain": domain.label}).domain is domain
     assert domain.label in PARAMETERS["domain"].schema["enum"]
 
 
-def test_backgrounds():
+def test_background_is_blur_image_or_default():
     composite = {"output": "composite"}
     assert parse_parameters({**composite, "background": "blur:7.5"}).render.background == Blur(7.5)
     assert (
@@ -101,7 +101,7 @@ def test_backgrounds():
     assert parse_parameters(composite).render.background == Blur(3)
 
 
-def test_what_has_no_effect_is_refused():
+def test_parameters_without_effect_are_rejected():
     for given in ({"background": "#ffffff"}, {"output": "mask", "background": "blur:3"}):
         with pytest.raises(BadParameter, match="needs output=composite"):
             parse_parameters(given)
@@ -111,37 +111,38 @@ def test_what_has_no_effect_is_refused():
         parse_parameters({"crop": "false", "crop_margin": "1"})
     with pytest.raises(BadParameter, match="light_wrap: needs output=composite"):
         parse_parameters({"output": "cutout", "light_wrap": "1"})
-    for nowhere in ("crop", "invert"):
+    for name in ("crop", "invert"):
         with pytest.raises(BadParameter, match="layout"):
-            parse_parameters({"layout": "x:0.5", nowhere: "true"})
+            parse_parameters({"layout": "x:0.5", name: "true"})
 
 
 @pytest.mark.parametrize(
-    "said", ["x:0.3", "y:1,scale:.5", "x:-0.25,flip:true;x:0.75", "scale:4;scale:0.05;flip:false"]
+    "layout_text",
+    ["x:0.3", "y:1,scale:.5", "x:-0.25,flip:true;x:0.75", "scale:4;scale:0.05;flip:false"],
 )
-def test_a_layout_is_what_its_pattern_says(said):
-    assert re.search(PARAMETERS["layout"].schema["pattern"], said)
-    layout = parse_parameters({"layout": said}).render.layout
+def test_layout_matching_the_pattern_round_trips(layout_text):
+    assert re.search(PARAMETERS["layout"].schema["pattern"], layout_text)
+    layout = parse_parameters({"layout": layout_text}).render.layout
     assert layout is not None
     assert parse_parameters({"layout": str(layout)}).render.layout == layout
 
 
-@pytest.mark.parametrize("said", ["x", "z:1", "x:a", "x:1,", ";x:1", "flip:yes", "x:1 "])
-def test_no_layout(said):
-    assert not re.search(PARAMETERS["layout"].schema["pattern"], said)
+@pytest.mark.parametrize("layout_text", ["x", "z:1", "x:a", "x:1,", ";x:1", "flip:yes", "x:1 "])
+def test_layout_outside_the_pattern_is_rejected(layout_text):
+    assert not re.search(PARAMETERS["layout"].schema["pattern"], layout_text)
     with pytest.raises(BadParameter, match="layout: "):
-        parse_parameters({"layout": said})
+        parse_parameters({"layout": layout_text})
 
 
 @pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"model"}))
 @pytest.mark.parametrize("value", ["", " ", "\0", "NaN", "1e999", "٣", "true ", "x" * 10_000])
-def test_nonsense_is_a_bad_request_for_every_parameter(name, value):
-    with pytest.raises(BadRequest) as refused:
+def test_parameter_with_a_nonsense_value_is_rejected(name, value):
+    with pytest.raises(BadRequest) as error:
         parse_parameters({name: value})
-    assert len(refused.value.detail) < 300
+    assert len(error.value.detail) < 300
 
 
-def test_names_are_collected_once_from_everywhere():
+def test_merge_parameters_accepts_each_known_name_once():
     assert merge_parameters([("grow", "1")], [("crop", "true")]) == {"grow": "1", "crop": "true"}
     with pytest.raises(BadParameter, match="twice"):
         merge_parameters([("grow", "1")], [("grow", "1")])

@@ -1,5 +1,5 @@
 import base64
-from types import SimpleNamespace
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from silhouette_seg.api.request.stream_parameters import (
     MAX_BACKGROUND_SIDE_PX,
     STREAM_PARAMETERS,
+    StreamOptionsParser,
     effective_options,
-    parse_stream_options,
 )
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import (
@@ -33,26 +33,21 @@ from tests.support.tiny_model import tiny_spec
 
 
 @pytest.fixture(scope="module")
-def gateway():
-    """As much of silhouette_seg.api.gateway.Gateway as options need."""
-    workers = ThreadPool(1)
-    served = [
-        Segmenter(FakeEngine(tiny_spec(name)), workers) for name in ("connectnet", "md_trisenet")
+def parser() -> Iterator[StreamOptionsParser]:
+    pool = ThreadPool(1)
+    models = [
+        Segmenter(FakeEngine(tiny_spec(name)), pool) for name in ("connectnet", "md_trisenet")
     ]
-    yield SimpleNamespace(
-        registry=ModelRegistry(served, workers),
-        stream_pool=workers,
-        image_limits=ImageLimits(pixels=10_000_000),
-    )
-    workers.close()
+    yield StreamOptionsParser(ModelRegistry(models, pool), pool, ImageLimits(pixels=10_000_000))
+    pool.close()
 
 
-def text(data: bytes) -> str:
+def base64_text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-async def test_nothing_asked_for(gateway):
-    options = await parse_stream_options({}, gateway)
+async def test_stream_options_without_parameters_are_the_defaults(parser):
+    options = await parser.parse({})
     assert options.segmenter.spec.name == "connectnet"
     assert (options.render, options.format, options.size) == (RenderOptions(), None, None)
     assert options.smoothing == DEFAULT_SMOOTHING
@@ -79,9 +74,9 @@ async def test_nothing_asked_for(gateway):
         ({"invert": "false"}, {"invert": False}),
     ],
 )
-async def test_what_is_asked_for_is_what_holds(gateway, given, expected):
-    told = effective_options(await parse_stream_options(given, gateway))
-    assert {name: told[name] for name in expected} == expected
+async def test_stream_options_reflect_the_parameters(parser, given, expected):
+    effective = effective_options(await parser.parse(given))
+    assert {name: effective[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -109,25 +104,31 @@ async def test_what_is_asked_for_is_what_holds(gateway, given, expected):
         ({"output": "composite", "background_image": "%%%"}, BadParameter),
         ({"output": "composite", "background_image": "snow☃"}, BadParameter),
         ({"output": "composite", "background_image": None}, BadParameter),
-        ({"output": "composite", "background_image": text(b"text")}, UnsupportedImageType),
-        ({"output": "composite", "background_image": text(make_jpeg()[:400])}, UndecodableImage),
-        ({"output": "composite", "background_image": text(make_bomb(9000, 9000))}, TooManyPixels),
-        ({"background_image": text(make_jpeg(person(48, 64)))}, BadParameter),
+        ({"output": "composite", "background_image": base64_text(b"text")}, UnsupportedImageType),
+        (
+            {"output": "composite", "background_image": base64_text(make_jpeg()[:400])},
+            UndecodableImage,
+        ),
+        (
+            {"output": "composite", "background_image": base64_text(make_bomb(9000, 9000))},
+            TooManyPixels,
+        ),
+        ({"background_image": base64_text(make_jpeg(person(48, 64)))}, BadParameter),
     ],
 )
-async def test_what_cannot_hold_is_refused(gateway, given, error):
+async def test_bad_stream_parameters_are_rejected(parser, given, error):
     with pytest.raises(error):
-        await parse_stream_options(given, gateway)
+        await parser.parse(given)
 
 
-async def test_later_options_change_what_they_name(gateway):
-    first = await parse_stream_options({"output": "composite", "size": 100, "grow": 2}, gateway)
-    then = await parse_stream_options({"grow": 5, "background": "#000000"}, gateway, first)
-    assert (then.size, then.render.grow, then.render.output) == (100, 5, Output.COMPOSITE)
-    assert then.render.background == Colour((0, 0, 0))
+async def test_stream_options_change_only_the_given_parameters(parser):
+    first = await parser.parse({"output": "composite", "size": 100, "grow": 2})
+    second = await parser.parse({"grow": 5, "background": "#000000"}, first)
+    assert (second.size, second.render.grow, second.render.output) == (100, 5, Output.COMPOSITE)
+    assert second.render.background == Colour((0, 0, 0))
 
 
-async def test_null_takes_it_back(gateway):
+async def test_null_restores_the_default_stream_option(parser):
     given = {
         "model": "md_trisenet",
         "output": "composite",
@@ -140,51 +141,48 @@ async def test_null_takes_it_back(gateway):
         "feather": 3,
         "invert": True,
     }
-    before = await parse_stream_options(given, gateway)
-    after = await parse_stream_options(dict.fromkeys(given), gateway, before)
-    assert effective_options(after) == effective_options(await parse_stream_options({}, gateway))
+    changed = await parser.parse(given)
+    restored = await parser.parse(dict.fromkeys(given), changed)
+    assert effective_options(restored) == effective_options(await parser.parse({}))
 
 
-async def test_what_is_told_may_be_sent_back(gateway):
-    told = effective_options(
-        await parse_stream_options({"output": "composite", "size": 100}, gateway)
-    )
-    assert effective_options(await parse_stream_options(told, gateway)) == told
+async def test_effective_stream_options_can_be_sent_back(parser):
+    effective = effective_options(await parser.parse({"output": "composite", "size": 100}))
+    assert effective_options(await parser.parse(effective)) == effective
 
 
-async def test_a_refused_change_changes_nothing(gateway):
-    before = await parse_stream_options({"output": "cutout"}, gateway)
+async def test_rejected_change_leaves_stream_options_unchanged(parser):
+    options = await parser.parse({"output": "cutout"})
     with pytest.raises(NotAcceptable):
-        await parse_stream_options({"format": "jpeg"}, gateway, before)
-    assert before.format is None
-    assert before.image_format is ImageFormat.PNG
+        await parser.parse({"format": "jpeg"}, options)
+    assert options.format is None
+    assert options.image_format is ImageFormat.PNG
 
 
-class TestPicture:
-    async def with_picture(self, gateway, data: bytes):
-        given = {"output": "composite", "background_image": text(data)}
-        return await parse_stream_options(given, gateway)
+class TestBackgroundImage:
+    async def parse_with_image(self, parser, data: bytes):
+        return await parser.parse({"output": "composite", "background_image": base64_text(data)})
 
-    async def test_it_becomes_the_background(self, gateway):
-        options = await self.with_picture(gateway, make_jpeg(person(48, 64)))
+    async def test_stream_background_image_is_decoded(self, parser):
+        options = await self.parse_with_image(parser, make_jpeg(person(48, 64)))
         assert options.render.background == BackgroundImage()
         assert options.picture.rgb.shape == (48, 64, 3)
 
-    async def test_it_is_kept_small(self, gateway):
-        options = await self.with_picture(gateway, make_jpeg(person(1500, 3000)))
+    async def test_large_stream_background_image_is_downscaled(self, parser):
+        options = await self.parse_with_image(parser, make_jpeg(person(1500, 3000)))
         assert options.picture.rgb.shape == (MAX_BACKGROUND_SIDE_PX // 2, MAX_BACKGROUND_SIDE_PX, 3)
 
-    async def test_it_stays_until_another_background(self, gateway):
-        options = await self.with_picture(gateway, make_jpeg(person(48, 64)))
-        later = await parse_stream_options({"feather": 2}, gateway, options)
-        assert later.picture is options.picture
-        blurred = await parse_stream_options({"background": "blur:5"}, gateway, later)
+    async def test_stream_background_image_stays_until_replaced(self, parser):
+        options = await self.parse_with_image(parser, make_jpeg(person(48, 64)))
+        feathered = await parser.parse({"feather": 2}, options)
+        assert feathered.picture is options.picture
+        blurred = await parser.parse({"background": "blur:5"}, feathered)
         assert (blurred.picture, blurred.render.background) == (None, Blur(5))
 
-    async def test_two_backgrounds_are_refused(self, gateway):
+    async def test_second_stream_background_is_rejected(self, parser):
         given = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
         with pytest.raises(BadParameter, match="twice"):
-            await parse_stream_options(given, gateway)
+            await parser.parse(given)
 
 
 @given(
@@ -193,9 +191,9 @@ class TestPicture:
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     )
 )
-async def test_any_values_hold_or_are_refused(gateway, given):
+async def test_stream_parameters_of_any_value_parse_or_raise(parser, given):
     try:
-        options = await parse_stream_options(given, gateway)
+        options = await parser.parse(given)
     except ServiceError:
         return
     assert effective_options(options).keys() >= given.keys()

@@ -1,4 +1,4 @@
-"""A client by bare ASGI: httpx's cannot go away while it is answered."""
+"""An ASGI client that disconnects during the response, which the client of httpx cannot."""
 
 import asyncio
 from typing import Any
@@ -8,20 +8,20 @@ from starlette.types import Message
 from tests.integration.conftest import InProcess
 
 
-async def post_and_leave(
+async def post_and_disconnect(
     service: InProcess,
     leave: asyncio.Event,
     path: str,
     body: bytes,
     media_type: str = "image/jpeg",
 ) -> list[Message]:
-    """What was sent to a client that goes away when `leave` is set."""
+    """Posts `body`, disconnects when `leave` is set, and returns the messages of the response."""
     sent: list[Message] = []
-    arriving = [{"type": "http.request", "body": body, "more_body": False}]
+    requests = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
-        if arriving:
-            return arriving.pop()
+        if requests:
+            return requests.pop()
         await leave.wait()
         return {"type": "http.disconnect"}
 
@@ -33,7 +33,7 @@ async def post_and_leave(
 
 
 def scope_of(path: str, length: int, media_type: str = "image/jpeg") -> dict[str, Any]:
-    """Of a POST with a body of that length."""
+    """Returns the ASGI scope of a POST with a body of `length` bytes."""
     headers = {"content-type": media_type, "content-length": str(length)}
     return {
         "type": "http",

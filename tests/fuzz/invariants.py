@@ -1,5 +1,4 @@
-"""What holds for every answer, whatever was asked: made for it, described, and nobody's fault
-but the asker's."""
+"""Properties of every response to a fuzzed request: documented shape, and never a 500."""
 
 import json
 
@@ -8,8 +7,8 @@ import httpx
 from tests.integration.pictures import problem
 
 
-def sound(answer: httpx.Response) -> int:
-    """The status, after a look at the rest."""
+def check_response(answer: httpx.Response) -> int:
+    """Checks the shape of a response, and returns its status."""
     assert answer.status_code < 500, (answer.status_code, answer.text[:500])
     if answer.status_code < 400:
         return answer.status_code
@@ -21,12 +20,12 @@ def sound(answer: httpx.Response) -> int:
         assert error.keys() == {"title", "code", "detail"}
     else:
         problem(answer)
-    # What is told back of a stranger's words is cut.
+    # Text that the client sent is cut before the response repeats it.
     assert len(answer.content) < 2500, answer.text
     return answer.status_code
 
 
-def left_nothing(gateway) -> None:
-    """No permit and no byte stays behind."""
+def check_released(gateway) -> None:
+    """Checks that no request slot and no byte of body memory is held."""
     assert gateway.requests.count == 0
     assert gateway.body_memory.reserved == 0
