@@ -170,7 +170,7 @@ class TestMetadata:
 
     async def test_another_version_says_which_there_is(self, alone):
         answer = await alone.client.get("/v2/models/connectnet/versions/2")
-        assert parse_error(answer, 404) == "Of connectnet there is version 1 only."
+        assert parse_error(answer, 404) == "Unknown model 'connectnet/2'; available: connectnet/1."
 
 
 class TestInference:
