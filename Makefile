@@ -1,77 +1,106 @@
-# make serve: the service, in an environment of its own. make test: lint, types and every test.
+# `make help` lists the targets. Each environment is a folder beside this file.
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
-# The build with the right accelerator is a matter of the machine; the range is in pyproject.toml.
+# The right build of torch depends on the machine; the range is in pyproject.toml.
 TORCH ?= torch==2.13.0
 # A whole Triton server, for the tests: linux on x86-64 alone.
 TRITON ?= nvidia-pytriton==0.7.0
-# A third quicker in two processes: PYTEST="--numprocesses 2 --dist loadfile". A file stays in one,
-# so that the servers and models of its tests are made once.
-PYTEST ?=
+# Two processes take two thirds of the time of one. The tests of a file share servers and models,
+# so they stay in one process. PYTEST="" runs a single process.
+PYTEST ?= --numprocesses 2 --dist loadfile
 
 SERVE := .venv-serve
 DEV := .venv
 COMPARE := .venv-compare
+LOWEST := .venv-lowest
 SERVERS := loadtests/compare/servers
 
-.PHONY: serve test lint types browser compare audit clean
+.PHONY: help serve check test lint types browser lowest compare audit clean
 
-serve: $(SERVE)/installed
+help: ## Lists the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+serve: $(SERVE)/installed ## Serves on http://127.0.0.1:8000; HOST=... and PORT=... change that.
 	$(SERVE)/bin/silhouette serve --host $(HOST) --port $(PORT)
 
-test: lint types browser
+check: lint types ## Runs the linters, mypy, and the unit and contract tests.
+	$(DEV)/bin/pytest $(PYTEST) tests/unit tests/contract tests/test_*.py
+
+test: lint types browser ## Runs the linters, mypy and every test.
 	$(DEV)/bin/pytest $(PYTEST)
 
-lint: $(DEV)/installed
+lint: $(DEV)/installed ## Runs ruff.
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 
-types: $(DEV)/installed
+types: $(DEV)/installed ## Runs mypy in strict mode.
 	$(DEV)/bin/mypy
 
-# Known vulnerabilities of what the image holds, to the version. Asks a database on the network; what
-# that does not know fails the audit too, or an answer about nothing would look like a good one.
-audit: $(DEV)/installed
+# The lower bounds of pyproject.toml must be true: installs exactly them and uses the service.
+lowest: $(DEV)/installed ## Installs the lowest allowed versions, and posts a photo and a frame.
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(DEV)/bin/uv pip compile --quiet --resolution lowest-direct --extra cpu --extra live \
+		--extra video --extra triton --extra otel pyproject.toml --output-file $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/pip install --disable-pip-version-check --requirement $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/pip install --disable-pip-version-check --no-deps .
+	$(LOWEST)/bin/python tests/support/smoke.py docs/pictures/portrait.jpg
+
+# Asks a database on the network. A package that the database does not know fails the audit too.
+audit: $(DEV)/installed ## Looks up known vulnerabilities of the image's packages.
 	$(DEV)/bin/pip-audit --strict --no-deps --disable-pip --requirement deploy/requirements.txt
 
-# Debian's Chromium for the page's test, which says why it skips where there is none.
+# The browser tests use Debian's Chromium. They are skipped, with a reason, if it is absent.
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
 		|| echo "no chromium here: the browser test will be skipped"
 
-# What people would use instead, in environments of their own; then all servers in turn, ten
-# minutes in which nothing else should run. COMPARE_OPTIONS="--rounds 1" is shorter.
-compare: $(DEV)/installed $(COMPARE)/installed $(COMPARE)-mediapipe/installed
+# Competing servers run in environments of their own, one after another. That takes ten minutes, in
+# which nothing else should run. COMPARE_OPTIONS="--rounds 1" is shorter.
+compare: $(DEV)/installed $(COMPARE)/installed $(COMPARE)-mediapipe/installed ## Measures Silhouette beside competing servers.
 	$(DEV)/bin/python -m loadtests.compare $(COMPARE_OPTIONS)
 
+# Creates the environment of a target, or says which package is missing.
+define create_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is older than 3.11. Run make PYTHON=python3.11, or a newer one."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot create environments. On Debian and Ubuntu: apt install python3-venv"; \
+		exit 1; }
+	@echo "creating $(@D); the first installation takes a few minutes"
+	$(PYTHON) -m venv $(@D)
+endef
+
 $(COMPARE)/installed: $(SERVERS)/requirements.txt
-	$(PYTHON) -m venv $(COMPARE)
-	$(COMPARE)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	$(create_venv)
+	$(@D)/bin/pip install --disable-pip-version-check --requirement $<
 	touch $@
 
 $(COMPARE)-mediapipe/installed: $(SERVERS)/requirements-mediapipe.txt
-	$(PYTHON) -m venv $(COMPARE)-mediapipe
-	$(COMPARE)-mediapipe/bin/pip install --quiet --disable-pip-version-check --requirement $< \
+	$(create_venv)
+	$(@D)/bin/pip install --disable-pip-version-check --requirement $< \
 		|| echo "no mediapipe for this machine: it will not be measured"
 	touch $@
 
 $(SERVE)/installed: pyproject.toml
-	$(PYTHON) -m venv $(SERVE)
-	$(SERVE)/bin/pip install --quiet --disable-pip-version-check --editable .
+	$(create_venv)
+	@$(@D)/bin/pip uninstall --quiet --yes silhouette 2>/dev/null # the distribution before 0.2.0
+	$(@D)/bin/pip install --disable-pip-version-check --editable '.[cpu,live,video]'
 	touch $@
 
-# torch first: whatever wants it later finds it there. Of pytriton only the server's files are used,
-# and what it depends on is not what we have.
+# torch comes first, so that other packages find the chosen build. Only the server's files of
+# pytriton are used, so its dependencies are left out.
 $(DEV)/installed: pyproject.toml
-	$(PYTHON) -m venv $(DEV)
-	$(DEV)/bin/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(DEV)/bin/pip install --quiet --disable-pip-version-check --editable '.[training,triton,otel,loadtests,dev]'
-	$(DEV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(TRITON) \
+	$(create_venv)
+	@$(@D)/bin/pip uninstall --quiet --yes silhouette 2>/dev/null # the distribution before 0.2.0
+	$(@D)/bin/pip install --disable-pip-version-check $(TORCH)
+	$(@D)/bin/pip install --disable-pip-version-check \
+		--editable '.[cpu,live,video,triton,otel,training,loadtests,dev]'
+	$(@D)/bin/pip install --disable-pip-version-check --no-deps $(TRITON) \
 		|| echo "no Triton server for this machine: its tests will be skipped"
 	touch $@
 
-clean:
-	rm -rf $(SERVE) $(DEV) $(COMPARE) $(COMPARE)-mediapipe *.egg-info
+clean: ## Deletes the environments.
+	rm -rf $(SERVE) $(DEV) $(LOWEST) $(COMPARE) $(COMPARE)-mediapipe

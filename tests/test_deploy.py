@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from silhouette_seg.assembly import MAX_BODIES_IN_MEMORY
 from silhouette_seg.engine.base import is_degraded
-from silhouette_seg.engine.triton import provider_of_config
+from silhouette_seg.engine.triton_model_config import provider_of
 from silhouette_seg.server.server import CLOSE_TIMEOUT_S
 from silhouette_seg.settings import PREFIX, Settings
 from tests.support.config_lint import parse
@@ -263,7 +263,7 @@ def test_gpu_file_switches_the_gateway_over():
 def test_gateway_asks_for_the_device_that_triton_is_told_to_use(environment, device, file):
     assert environment["SILHOUETTE_DEVICE"] == device
     configured = (ROOT / "model_repository/connectnet" / file).read_text()
-    assert provider_of_config(parse(configured)) == f"triton:{device}"
+    assert provider_of(parse(configured)) == f"triton:{device}"
 
 
 @pytest.mark.parametrize(

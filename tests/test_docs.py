@@ -26,6 +26,7 @@ from tests.support.documents import (
     quoted,
     rows,
 )
+from tests.support.metrics import exposition
 
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"
@@ -99,7 +100,7 @@ def test_header_table_is_what_openapi_says():
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_metrics_that_are_named_exist(document):
     named = set(re.findall(r"`(silhouette_[a-z_]+)", document.read_text()))
-    exposed = Telemetry().exposition().decode()
+    exposed = exposition(Telemetry())
     known = set(re.findall(r"^# TYPE (\w+)", exposed, re.MULTILINE))
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= known
 

@@ -55,10 +55,10 @@ TABLE = {
     "silhouette_seg.engine.onnx": Row(
         package("engine.base", "errors", "spec"), "numpy onnxruntime"
     ),
-    # Triton receives the request id for its traces.
     "silhouette_seg.engine.triton": Row(
         package("engine", "errors", "spec", "telemetry"), "grpc numpy tritonclient"
     ),
+    "silhouette_seg.engine.triton_model_config": Row(package("spec"), "tritonclient"),
     "silhouette_seg.pipeline": Row(package(*PIXELS), "cv2 numpy"),
     "silhouette_seg.streaming": Row(package("admission", "streaming", *PIXELS), "numpy starlette"),
     # The bytes of the stream protocol, which the client shares.

@@ -116,7 +116,12 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     requests = RequestLimiter(max_requests=MAX_REQUESTS)
     telemetry.requests_in_flight.set_function(lambda: requests.count)
     photo_queue = create_photo_queue(settings, models.threads)
-    telemetry.line.watch(photo_queue)
+    telemetry.photo_queue.track(
+        queued=lambda: photo_queue.queued,
+        running=lambda: photo_queue.running,
+        running_pixels=lambda: photo_queue.running_pixels,
+        estimated_wait_s=lambda: photo_queue.estimated_wait_s,
+    )
     max_streams = settings.max_streams_for(models.threads)
     streams = StreamLimiter(
         max_streams=max_streams, max_per_caller=settings.max_streams_per_caller or max_streams
@@ -188,10 +193,10 @@ def webrtc_config(settings: Settings) -> WebRTCConfig:
         ice_servers=tuple(
             parse_ice_server(url.get_secret_value()) for url in settings.webrtc_ice_servers
         ),
-        connect_s=settings.webrtc_connect_s,
-        idle_s=settings.webrtc_idle_s,
-        frame_s=settings.request_timeout_s,
-        max_s=settings.stream_max_s,
+        connect_timeout_s=settings.webrtc_connect_s,
+        idle_timeout_s=settings.webrtc_idle_s,
+        frame_timeout_s=settings.request_timeout_s,
+        max_duration_s=settings.stream_max_s,
         max_frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
         low_latency=settings.webrtc_low_latency,
     )

@@ -27,6 +27,10 @@ class ModelTask(StrEnum):
     """The output is `faces` float32 [N,cells,5]; `silhouette_seg.pipeline.faces` decodes it."""
 
 
+DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
+"""Names of the dtypes in the Open Inference Protocol, which Triton implements."""
+
+
 class TensorSpec(BaseModel):
     """One input or output tensor of the graph. In `shape`, -1 is the batch axis."""
 
@@ -35,6 +39,20 @@ class TensorSpec(BaseModel):
     name: str
     dtype: Literal["uint8", "int64", "float32"]
     shape: tuple[int, ...]
+
+    @property
+    def datatype(self) -> str:
+        """Name of `dtype` in the Open Inference Protocol."""
+        return DATATYPES[self.dtype]
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row in the Open Inference Protocol.
+
+        A row that is a single number has shape [1]: Triton's tensors have an axis besides the
+        batch.
+        """
+        return self.shape[1:] or (1,)
 
 
 class ModelSpec(BaseModel):

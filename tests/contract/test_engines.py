@@ -1,4 +1,4 @@
-"""What every engine promises, whatever runs it and whatever is wrapped around it."""
+"""The contract of all engines and engine wrappers."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,17 +15,17 @@ from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.errors import EngineFailed, Unavailable
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, load_spec
 from tests.support.tiny_model import tiny_spec, write_tiny_model
-from tests.triton.server import missing, serve
+from tests.triton.server import missing_requirement, run_triton
 from training.export.triton_config import write_configs
 
-Open = Callable[[ModelSpec, Path], Engine]
+OpenEngine = Callable[[ModelSpec, Path], Engine]
 
 
-def plain(name: str) -> Open:
+def plain(name: str) -> OpenEngine:
     return lambda spec, repository: open_engine(name, spec, repository, workers=2)
 
 
-def batched(name: str) -> Open:
+def batched(name: str) -> OpenEngine:
     return lambda spec, repository: Batcher(
         plain(name)(spec, repository),
         max_batch=4,
@@ -53,17 +53,17 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def triton_url(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server with the same models."""
-    reason = missing()
+    """Address of a real server with the same models."""
+    reason = missing_requirement()
     if reason:
         pytest.skip(reason)
-    with serve(repository, tmp_path_factory.mktemp("triton")) as server:
+    with run_triton(repository, tmp_path_factory.mktemp("triton")) as server:
         yield server.grpc
 
 
 @pytest.fixture(params=[*ENGINES, "triton"])
-def open_on(request: pytest.FixtureRequest) -> Open:
-    """Opens a model on each engine."""
+def open_on(request: pytest.FixtureRequest) -> OpenEngine:
+    """The factory of one engine; a test runs once for each."""
     if request.param in ENGINES:
         return ENGINES[request.param]
     url = request.getfixturevalue("triton_url")
@@ -74,22 +74,22 @@ def open_on(request: pytest.FixtureRequest) -> Open:
 
 @pytest.fixture
 async def engine(open_on, repository):
-    opened = open_on(load_spec(repository / "connectnet"), repository)
-    yield opened
-    await opened.close()
+    engine = open_on(load_spec(repository / "connectnet"), repository)
+    yield engine
+    await engine.close()
 
 
 @pytest.fixture
 async def engine_of(open_on, repository):
-    """Opens a model by name, on every engine."""
-    opened: list[Engine] = []
+    """Opens a model of the repository by its name."""
+    engines: list[Engine] = []
 
     def open_model(name: str) -> Engine:
-        opened.append(open_on(load_spec(repository / name), repository))
-        return opened[-1]
+        engines.append(open_on(load_spec(repository / name), repository))
+        return engines[-1]
 
     yield open_model
-    for engine in opened:
+    for engine in engines:
         await engine.close()
 
 
@@ -98,35 +98,35 @@ def images(spec: ModelSpec, rows: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
-async def test_says_what_runs_it_and_what_it_runs(engine):
-    await engine.infer({"image": images(engine.spec, 1)})  # what is elsewhere was asked by then
+async def test_engine_names_its_spec_and_its_provider(engine):
+    await engine.infer({"image": images(engine.spec, 1)})  # a remote provider is known after it
     assert engine.spec.name == "connectnet"
     assert engine.provider.endswith(("ExecutionProvider", "triton:cpu"))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 8])
-async def test_row_answers_row(engine, rows):
+async def test_output_row_belongs_to_input_row(engine, rows):
     batch = images(engine.spec, rows)
     alpha = await engine.infer({"image": batch})
     assert alpha.dtype == np.uint8
     np.testing.assert_array_equal(alpha, batch[..., 0])
 
 
-async def test_batch_equals_one_at_a_time(engine):
+async def test_output_of_batch_equals_outputs_of_single_rows(engine):
     batch = images(engine.spec, 5)
     together = await engine.infer({"image": batch})
     alone = [await engine.infer({"image": row[None]}) for row in batch]
     np.testing.assert_array_equal(together, np.concatenate(alone))
 
 
-async def test_concurrent_callers_get_their_own_answer(engine):
+async def test_concurrent_callers_get_their_own_rows(engine):
     batches = [images(engine.spec, 1 + seed % 3, seed) for seed in range(24)]
     answers = await asyncio.gather(*(engine.infer({"image": batch}) for batch in batches))
     for batch, alpha in zip(batches, answers, strict=True):
         np.testing.assert_array_equal(alpha, batch[..., 0])
 
 
-async def test_memory_layout_of_the_input_does_not_matter(engine):
+async def test_output_is_independent_of_memory_layout(engine):
     batch = images(engine.spec, 2)[:, ::-1, :, ::-1]
     np.testing.assert_array_equal(await engine.infer({"image": batch}), batch[..., 0])
 
@@ -145,13 +145,13 @@ def wrong_inputs(spec: ModelSpec) -> Iterator[dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("case", range(len(list(wrong_inputs(tiny_spec())))))
-async def test_wrong_inputs_are_refused(engine, case):
+async def test_wrong_inputs_raise_value_error(engine, case):
     wrong = list(wrong_inputs(engine.spec))[case]
     with pytest.raises(ValueError, match="connectnet"):
         await engine.infer(wrong)
 
 
-async def test_refusing_spoils_no_neighbour(engine):
+async def test_rejected_call_does_not_affect_concurrent_calls(engine):
     good = images(engine.spec, 1)
     answers = await asyncio.gather(
         engine.infer({"image": good}),
@@ -164,7 +164,7 @@ async def test_refusing_spoils_no_neighbour(engine):
     np.testing.assert_array_equal(answers[2], good[..., 0])
 
 
-async def test_a_cancelled_caller_spoils_no_neighbour(engine):
+async def test_cancelled_call_does_not_affect_concurrent_calls(engine):
     batch = images(engine.spec, 1)
     calls = [asyncio.create_task(engine.infer({"image": batch})) for _ in range(6)]
     await asyncio.sleep(0)
@@ -175,17 +175,17 @@ async def test_a_cancelled_caller_spoils_no_neighbour(engine):
 
 
 def inputs_of(spec: ModelSpec, rows: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Of every dtype and rank that the model takes; each row has its own domain."""
-    made = {
+    """Returns random inputs of the model; the rows differ in their domain."""
+    arrays = {
         "image": images(spec, rows, seed),
         "prior": images(spec, rows, seed + 1)[..., 1],
         "domain": (np.arange(rows) + seed) % 6,
     }
-    return {tensor.name: made[tensor.name] for tensor in spec.inputs}
+    return {tensor.name: arrays[tensor.name] for tensor in spec.inputs}
 
 
-def answer_to(spec: ModelSpec, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """What the tiny models give."""
+def expected_output(spec: ModelSpec, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns the output of the tiny models."""
     if spec.name == "face_detector":
         middle = inputs["image"][:, spec.size_hw[0] // 2, spec.size_hw[1] // 2, 1]
         return np.float32([[[1, 0, 0, 1, level / 255]] for level in middle])
@@ -199,16 +199,16 @@ OTHERS = ("rcrnet", "md_trisenet", "face_detector")
 
 
 @pytest.mark.parametrize("name", OTHERS)
-async def test_row_answers_row_of_every_input(engine_of, name):
+async def test_output_row_belongs_to_row_of_every_input(engine_of, name):
     engine = engine_of(name)
     inputs = inputs_of(engine.spec, 5)
     output = await engine.infer(inputs)
     assert output.dtype == engine.spec.output.dtype
-    np.testing.assert_allclose(output, answer_to(engine.spec, inputs), rtol=1e-6)
+    np.testing.assert_allclose(output, expected_output(engine.spec, inputs), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", OTHERS)
-async def test_mixed_batch_equals_one_at_a_time(engine_of, name):
+async def test_output_of_mixed_batch_equals_outputs_of_single_rows(engine_of, name):
     engine = engine_of(name)
     inputs = inputs_of(engine.spec, 6)
     together = await engine.infer(inputs)
@@ -220,12 +220,12 @@ async def test_mixed_batch_equals_one_at_a_time(engine_of, name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-async def test_concurrent_callers_get_the_answer_to_all_their_inputs(engine_of, name):
+async def test_concurrent_callers_get_outputs_of_all_their_inputs(engine_of, name):
     engine = engine_of(name)
     callers = [inputs_of(engine.spec, 1 + seed % 3, seed) for seed in range(24)]
     answers = await asyncio.gather(*map(engine.infer, callers))
     for inputs, output in zip(callers, answers, strict=True):
-        np.testing.assert_allclose(output, answer_to(engine.spec, inputs), rtol=1e-6)
+        np.testing.assert_allclose(output, expected_output(engine.spec, inputs), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ async def test_concurrent_callers_get_the_answer_to_all_their_inputs(engine_of, 
         ("md_trisenet", {"domain": np.zeros(3, np.int64)}),
     ],
 )
-async def test_wrong_extra_inputs_are_refused(engine_of, name, wrong):
+async def test_wrong_extra_inputs_raise_value_error(engine_of, name, wrong):
     engine = engine_of(name)
     with pytest.raises(ValueError, match=name):
         await engine.infer({"image": images(engine.spec, 2), **wrong})
@@ -253,65 +253,65 @@ async def test_closed_engine_is_unavailable(engine):
         await engine.infer({"image": images(engine.spec, 1)})
 
 
-async def test_close_twice_is_one_close(engine):
+async def test_second_close_has_no_effect(engine):
     await engine.close()
     await engine.close()
 
 
 class TestOnnx:
-    """What only the ONNX Runtime engine can get wrong."""
+    """Behaviour of the ONNX Runtime engine alone."""
 
     def open(self, repository: Path, device: str = "cpu") -> Engine:
         return open_engine("onnx", load_spec(repository / "connectnet"), repository, device=device)
 
-    def test_provider_is_the_one_that_runs(self, repository):
+    def test_provider_is_the_one_of_the_session(self, repository):
         assert self.open(repository).provider == "CPUExecutionProvider"
 
     @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-    def test_no_device_no_fallback(self, repository, device):
+    def test_missing_device_raises_without_fallback(self, repository, device):
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             pytest.skip("this ONNX Runtime has the provider")
         with pytest.raises(EngineFailed, match="without"):
             self.open(repository, device)
 
-    def test_unknown_device_is_a_programming_error(self, repository):
+    def test_unknown_device_raises_value_error(self, repository):
         with pytest.raises(ValueError, match="abacus"):
             self.open(repository, "abacus")
 
-    def test_weights_of_another_spec_are_refused(self, tmp_path):
+    def test_weights_with_another_digest_are_engine_failed(self, tmp_path):
         spec = write_tiny_model(tmp_path)
         file = spec.model_file(tmp_path)
         file.write_bytes(file.read_bytes() + b"\0")
-        with pytest.raises(EngineFailed, match="not those of its spec"):
+        with pytest.raises(EngineFailed, match="do not match the digest"):
             self.open(tmp_path)
 
-    def test_missing_weights_are_engine_failed_without_a_path(self, tmp_path):
+    def test_missing_weights_are_engine_failed_without_path(self, tmp_path):
         spec = write_tiny_model(tmp_path)
         spec.model_file(tmp_path).unlink()
         with pytest.raises(EngineFailed) as caught:
             self.open(tmp_path)
         assert str(tmp_path) not in caught.value.detail
 
-    def test_weights_that_are_no_graph_are_engine_failed(self, tmp_path):
+    def test_weights_without_a_graph_are_engine_failed(self, tmp_path):
         spec = write_tiny_model(tmp_path)
         spec.model_file(tmp_path).write_bytes(b"garbage")
         digest = sha256(b"garbage").hexdigest()
-        lying = spec.model_copy(update={"sha256": digest})
-        (tmp_path / spec.name / SPEC_FILE).write_text(lying.model_dump_json())
+        edited = spec.model_copy(update={"sha256": digest})
+        (tmp_path / spec.name / SPEC_FILE).write_text(edited.model_dump_json())
         with pytest.raises(EngineFailed, match="cannot load"):
             self.open(tmp_path)
 
-    async def test_graph_that_belies_its_spec_fails_without_engine_text(self, tmp_path):
+    async def test_graph_with_other_input_shape_fails_without_engine_text(self, tmp_path):
         written = write_tiny_model(tmp_path)
-        lying = tiny_spec(size_hw=(8, 8), digest=written.sha256)
-        engine = open_engine("onnx", lying, tmp_path)
+        other = tiny_spec(size_hw=(8, 8), digest=written.sha256)
+        engine = open_engine("onnx", other, tmp_path)
         with pytest.raises(EngineFailed) as caught:
-            await engine.infer({"image": images(lying, 1)})
+            await engine.infer({"image": images(other, 1)})
         assert caught.value.detail == "The inference engine failed"
         assert caught.value.__cause__ is not None
         await engine.close()
 
-    async def test_answer_that_belies_the_spec_is_engine_failed(self, tmp_path):
+    async def test_output_with_other_shape_is_engine_failed(self, tmp_path):
         spec = write_tiny_model(tmp_path)
         mask = spec.output.model_copy(update={"shape": (-1, 8, 8)})
         engine = open_engine("onnx", spec.model_copy(update={"output": mask}), tmp_path)
@@ -319,18 +319,18 @@ class TestOnnx:
             await engine.infer({"image": images(spec, 1)})
         await engine.close()
 
-    async def test_a_cancelled_run_ends_and_is_not_only_abandoned(self, tmp_path):
+    async def test_cancelled_run_is_terminated(self, tmp_path):
         write_tiny_model(tmp_path, inversions=20_000_000)
         engine = self.open(tmp_path)
         call = asyncio.create_task(engine.infer({"image": images(engine.spec, 1)}))
         await asyncio.wait([call], timeout=0.2)
         assert not call.done()
         call.cancel()
-        # Closing waits for the threads: left to itself the run would go on for about 20 s.
+        # `close` waits for the threads: an unterminated run would last about 20 s.
         async with asyncio.timeout(5):
             await engine.close()
 
 
-def test_unknown_engine_names_those_there_are(repository):
+def test_unknown_engine_raises_and_lists_the_engines(repository):
     with pytest.raises(ValueError, match="onnx"):
         open_engine("abacus", tiny_spec(), repository)

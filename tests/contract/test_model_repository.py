@@ -6,7 +6,7 @@ import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
-from silhouette_seg.engine import triton
+from silhouette_seg.engine.triton_model_config import DIGEST_PARAMETER, config_differences
 from silhouette_seg.spec import SPEC_FILE, load_spec
 from tests.support.config_lint import complaints, parse
 from tests.support.published import REPOSITORY, assert_published
@@ -108,11 +108,11 @@ def test_configurations_say_whose_weights_they_are_for(folder):
     spec = load_spec(folder)
     for file in CONFIGS:
         config = parse((folder / file).read_text())
-        assert config.parameters[triton.DIGEST].string_value == spec.sha256
-        assert triton.differences(spec, config) == []
+        assert config.parameters[DIGEST_PARAMETER].string_value == spec.sha256
+        assert config_differences(spec, config) == []
         retrained = spec.model_copy(update={"sha256": "1" * 64})
-        [differs] = triton.differences(retrained, config)
-        assert spec.sha256 in differs
+        [difference] = config_differences(retrained, config)
+        assert spec.sha256 in difference
 
 
 @pytest.mark.parametrize("stale", [SPEC_FILE, "1/model.onnx"])

@@ -1,4 +1,4 @@
-"""An engine in the process that dies, hangs, lies or is not the one that was asked for."""
+"""An engine in the process that fails, hangs or runs on another device."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +20,7 @@ from tests.integration.pictures import picture, refusal
 from tests.support.images import make_jpeg, quadrants
 
 JPEG = make_jpeg(quadrants())
-READY = ("/readyz", "/v2/health/ready", "/v2/models/connectnet/ready")
+READINESS_PATHS = ("/readyz", "/v2/health/ready", "/v2/models/connectnet/ready")
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def metrics(service) -> Metrics:
 
 
 @pytest.fixture
-def impatient(monkeypatch) -> None:
-    """A check may follow at once on the one before."""
+def no_probe_interval(monkeypatch) -> None:
+    """Lets every health check probe the model."""
     monkeypatch.setattr(health, "PROBE_INTERVAL_S", 0.0)
 
 
@@ -52,32 +52,37 @@ async def fail(service: InProcess, times: int) -> None:
         assert answer.headers["retry-after"] == "1"
 
 
-async def statuses(service: InProcess) -> set[int]:
-    """Of all that tell whether photos can be taken."""
+async def readiness(service: InProcess) -> set[int]:
+    """Returns the statuses of all readiness routes; a model that is not ready counts as 503."""
     (card,) = (await service.client.get("/v1/models")).json()["models"]
-    answers = [(await service.client.get(path)).status_code for path in READY]
+    answers = [(await service.client.get(path)).status_code for path in READINESS_PATHS]
     return {*answers, 200 if card["ready"] else 503}
 
 
-async def by_itself(service: InProcess) -> None:
-    """Nobody sends a photo: whoever asks whether we are ready finds out."""
+async def recover_by_probe(service: InProcess) -> None:
+    """Sends no photo: the next readiness check probes the model."""
 
 
-async def by_a_photo(service: InProcess) -> None:
+async def recover_by_photo(service: InProcess) -> None:
     picture(await service.segment(JPEG))
 
 
-@pytest.mark.parametrize("recovers", [by_itself, by_a_photo])
-async def test_a_dead_engine_is_told_until_it_works(
-    service, engine, metrics, impatient, caplog, recovers: Callable[[InProcess], Awaitable[None]]
+@pytest.mark.parametrize("recover", [recover_by_probe, recover_by_photo])
+async def test_failing_engine_is_unready_until_it_works(
+    service,
+    engine,
+    metrics,
+    no_probe_interval,
+    caplog,
+    recover: Callable[[InProcess], Awaitable[None]],
 ):
     engine.persistent_error = EngineFailed("It fell over.")
     await fail(service, FAILURE_THRESHOLD - 1)
-    assert await statuses(service) == {200}
+    assert await readiness(service) == {200}
     assert not await metrics.failing()
 
     await fail(service, 1)
-    assert await statuses(service) == {503}
+    assert await readiness(service) == {503}
     refusal(await service.client.get("/readyz"), 503, "engine_failed")
     assert (await service.client.get("/livez")).status_code == 200
     assert await metrics.requests(503, "engine_failed") == FAILURE_THRESHOLD
@@ -87,22 +92,22 @@ async def test_a_dead_engine_is_told_until_it_works(
     assert await metrics.value("silhouette_ready") == 0
 
     engine.persistent_error = None
-    await recovers(service)
-    assert await statuses(service) == {200}
+    await recover(service)
+    assert await readiness(service) == {200}
     assert not await metrics.failing()
     assert await metrics.value("silhouette_ready") == 1
-    said = [line for line in caplog.messages if line.startswith("connectnet ")]
-    assert said == ["connectnet fails again and again", "connectnet works again"]
+    lines = [line for line in caplog.messages if line.startswith("connectnet ")]
+    assert lines == ["connectnet fails repeatedly", "connectnet works again"]
 
 
-async def test_a_dead_engine_of_a_service_that_stops_is_no_news(service, engine):
+async def test_draining_service_reports_draining_over_failing_engine(service, engine):
     engine.persistent_error = EngineFailed("It fell over.")
     await fail(service, FAILURE_THRESHOLD)
     await drain(service.gateway, PATIENCE_S)
     refusal(await service.client.get("/readyz"), 503, "draining")
 
 
-async def test_asking_whether_it_is_ready_is_cheap_however_often(service, engine):
+async def test_concurrent_readiness_checks_share_one_probe(service, engine):
     engine.persistent_error = EngineFailed("It fell over.")
     await fail(service, FAILURE_THRESHOLD)
     before = len(engine.batch_sizes)
@@ -111,20 +116,20 @@ async def test_asking_whether_it_is_ready_is_cheap_however_often(service, engine
     assert len(engine.batch_sizes) == before + 1
 
 
-async def test_a_photo_that_fails_alone_does_not_make_a_service_unready(service, engine, metrics):
-    def fails_for_a_person(alpha: np.ndarray) -> np.ndarray:
+async def test_photo_that_always_fails_does_not_make_service_unready(service, engine, metrics):
+    def fail_for_a_person(alpha: np.ndarray) -> np.ndarray:
         if alpha.any():
             raise EngineFailed("Not this one.")
         return alpha
 
-    engine.transform_output = fails_for_a_person
+    engine.transform_output = fail_for_a_person
     await fail(service, FAILURE_THRESHOLD + 1)
     assert await metrics.failing()
-    assert await statuses(service) == {200}
+    assert await readiness(service) == {200}
     assert not await metrics.failing()
 
 
-async def test_an_engine_that_hangs_is_not_ready(settings_with, gated, impatient, monkeypatch):
+async def test_hanging_engine_is_not_ready(settings_with, gated, no_probe_interval, monkeypatch):
     monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.05)
     settings = settings_with(engine="gated", workers=1, request_timeout_s=0.1)
     async with in_process(settings) as service:
@@ -132,11 +137,11 @@ async def test_an_engine_that_hangs_is_not_ready(settings_with, gated, impatient
         gated[0].gate.clear()
         posts = 0
         async with asyncio.timeout(PATIENCE_S):
-            # A busy machine may give a photo up before it comes to the engine.
-            while (asked := await service.client.get("/readyz")).status_code == 200:
+            # On a busy machine a photo may time out before it reaches the engine.
+            while (ready := await service.client.get("/readyz")).status_code == 200:
                 refusal(await service.segment(JPEG), 504, "deadline_exceeded")
                 posts += 1
-        refusal(asked, 503, "engine_failed")
+        refusal(ready, 503, "engine_failed")
         assert posts >= FAILURE_THRESHOLD
         assert await metrics.requests(504, "deadline_exceeded") == posts
         assert await metrics.failing()
@@ -147,7 +152,7 @@ async def test_an_engine_that_hangs_is_not_ready(settings_with, gated, impatient
         assert not await metrics.failing()
 
 
-async def test_clients_that_leave_do_not_make_it_fail(service, engine, metrics):
+async def test_disconnected_clients_do_not_count_as_failures(service, engine, metrics):
     engine.gate.clear()
     for number in range(FAILURE_THRESHOLD):
         leave = asyncio.Event()
@@ -160,10 +165,10 @@ async def test_clients_that_leave_do_not_make_it_fail(service, engine, metrics):
         assert await metrics.requests(499, "client_gone") == number + 1
     assert not await metrics.failing()
     engine.gate.set()
-    assert await statuses(service) == {200}
+    assert await readiness(service) == {200}
 
 
-WRONG = {
+WRONG_OUTPUTS = {
     "a row less": lambda alpha: alpha[:-1],
     "a row more": lambda alpha: np.concatenate([alpha, alpha]),
     "another size": lambda alpha: alpha[:, :-1],
@@ -172,21 +177,21 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-async def test_an_answer_of_another_shape_is_none(service, engine, metrics, caplog, wrong):
-    engine.transform_output = WRONG[wrong]
+@pytest.mark.parametrize("wrong", WRONG_OUTPUTS)
+async def test_output_of_wrong_shape_is_a_failure(service, engine, metrics, caplog, wrong):
+    engine.transform_output = WRONG_OUTPUTS[wrong]
     await fail(service, FAILURE_THRESHOLD)
     assert await metrics.engine_failures("engine_failed") == FAILURE_THRESHOLD
     assert await metrics.requests(503, "engine_failed") == FAILURE_THRESHOLD
-    assert await statuses(service) == {503}
-    # What was wrong with it is for the log alone.
+    assert await readiness(service) == {503}
+    # The difference appears in the log only.
     assert "ValueError('connectnet" in caplog.text
     assert "(1, 24, 32)" not in (await service.segment(JPEG)).text
     engine.transform_output = lambda alpha: alpha
     picture(await service.segment(JPEG))
 
 
-async def test_a_failure_that_nobody_foresaw_is_seen_too(service, engine, metrics):
+async def test_unexpected_exception_is_counted_without_its_text(service, engine, metrics):
     engine.persistent_error = RuntimeError("secret of the engine")
     for _ in range(FAILURE_THRESHOLD):
         answer = await service.segment(JPEG)
@@ -197,22 +202,22 @@ async def test_a_failure_that_nobody_foresaw_is_seen_too(service, engine, metric
 
 
 @pytest.fixture
-def lying_runtime(monkeypatch) -> None:
-    """An ONNX Runtime that says it has CUDA, and then runs on the processor."""
+def runtime_without_cuda(monkeypatch) -> None:
+    """Makes ONNX Runtime claim to have CUDA; it still runs on the CPU."""
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this ONNX Runtime does have CUDA")
+        pytest.skip("this ONNX Runtime has CUDA")
     claimed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: claimed)
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider':UserWarning")
-def test_another_provider_than_the_one_asked_for_refuses_the_start(settings_with, lying_runtime):
+def test_start_fails_if_runtime_uses_another_provider(settings_with, runtime_without_cuda):
     with pytest.raises(EngineFailed, match="CPUExecutionProvider instead of CUDAExecutionProvider"):
         create_app(settings_with(device="cuda"))
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider':UserWarning")
-async def test_another_provider_is_told_where_it_is_allowed(settings_with, lying_runtime, caplog):
+async def test_allowed_other_provider_is_reported(settings_with, runtime_without_cuda, caplog):
     async with in_process(settings_with(device="cuda", allow_degraded=True)) as service:
         answer = await service.segment(JPEG)
         degraded = await Metrics(service.client).value("silhouette_engine_degraded")

@@ -1,7 +1,7 @@
-"""A face detector whose numbers are none. Masks cannot be: they are uint8.
+"""A face detector with non-finite outputs. Masks are uint8 and always finite.
 
-The photo is refused: by another branch of its model it would get another mask than the same bytes
-get from the same weights, and nobody would be told.
+The photo is rejected: another branch of the model would silently give it another mask, although
+neither the bytes nor the weights have changed.
 """
 
 import asyncio
@@ -43,22 +43,24 @@ async def service(settings_with, gated, tmp_path) -> AsyncIterator[InProcess]:
 
 @pytest.fixture
 def detector(service, gated) -> FakeEngine:
-    return next(each for each in gated if each.spec.name == "face_detector")
+    return next(engine for engine in gated if engine.spec.name == "face_detector")
 
 
-def spoiled(column: int, with_what: float):
-    def spoil(faces: np.ndarray) -> np.ndarray:
-        faces[:, 0, column] = with_what
+def set_column(column: int, value: float):
+    """Returns a function that overwrites one column of the first face."""
+
+    def overwrite(faces: np.ndarray) -> np.ndarray:
+        faces[:, 0, column] = value
         return faces
 
-    return spoil
+    return overwrite
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("column", range(5), ids=COLUMNS)
-async def test_a_photo_is_not_routed_by_it(service, detector, caplog, column, number):
+async def test_photo_is_not_routed_by_non_finite_faces(service, detector, caplog, column, number):
     metrics = Metrics(service.client)
-    detector.transform_output = spoiled(column, number)
+    detector.transform_output = set_column(column, number)
     answer = await service.segment(PHOTO, "?model=md_trisenet")
     assert refusal(answer, 503, "engine_failed")["retryable"] is True
     assert await metrics.engine_failures("engine_failed", "face_detector") == 1
@@ -66,16 +68,16 @@ async def test_a_photo_is_not_routed_by_it(service, detector, caplog, column, nu
     assert await metrics.requests(503, "engine_failed") == 1
 
 
-async def test_who_needs_no_face_is_answered(service, detector):
-    detector.transform_output = spoiled(0, np.nan)
+async def test_photo_without_routing_is_segmented(service, detector):
+    detector.transform_output = set_column(0, np.nan)
     picture(await service.segment(PHOTO, "?model=connectnet"))
-    told = await service.segment(PHOTO, "?model=md_trisenet&domain=half_body")
-    picture(told)
-    assert told.headers["x-domain"] == "half_body"
+    response = await service.segment(PHOTO, "?model=md_trisenet&domain=half_body")
+    picture(response)
+    assert response.headers["x-domain"] == "half_body"
 
 
-async def test_it_is_not_ready_until_there_are_numbers_again(service, detector):
-    detector.transform_output = spoiled(3, np.nan)
+async def test_service_is_unready_until_outputs_are_finite(service, detector):
+    detector.transform_output = set_column(3, np.nan)
     for _ in range(FAILURE_THRESHOLD):
         refusal(await service.segment(PHOTO, "?model=md_trisenet"), 503, "engine_failed")
     refusal(await service.client.get("/readyz"), 503, "engine_failed")
@@ -87,8 +89,8 @@ async def test_it_is_not_ready_until_there_are_numbers_again(service, detector):
 
 
 @pytest.mark.parametrize("binary", [False, True])
-async def test_tensors_are_refused_whatever_they_are_written_in(service, detector, binary):
-    detector.transform_output = spoiled(4, np.inf)
+async def test_tensors_are_rejected_in_json_and_binary(service, detector, binary):
+    detector.transform_output = set_column(4, np.inf)
     image = {"name": "image", "shape": [1, 24, 32, 3], "datatype": "UINT8"}
     body = {
         "inputs": [image | {"data": [0] * 24 * 32 * 3}],
@@ -99,22 +101,22 @@ async def test_tensors_are_refused_whatever_they_are_written_in(service, detecto
     assert "not finite" in answer.json()["error"]
 
 
-async def test_a_neighbour_in_the_same_batch_is_answered():
-    """The second of three rows is spoiled; all three went through the model together."""
+async def test_other_rows_of_the_batch_are_returned():
+    """The second of three rows of one batch is not finite."""
     engine = FakeEngine(SPEC)
 
-    def spoil(faces: np.ndarray) -> np.ndarray:
+    def set_nan(faces: np.ndarray) -> np.ndarray:
         faces[faces[:, 0, 4] == 1, 0, 4] = np.nan
         return faces
 
-    engine.transform_output = spoil
+    engine.transform_output = set_nan
     batcher = Batcher(engine, max_batch=8, max_queue=8, queue_timeout_s=60, concurrency=1)
     target = HealthCheckedEngine(batcher)
     engine.gate.clear()
     first = asyncio.create_task(target.infer(image(0)))
     await engine.wait_for_batches(1)
     others = [asyncio.create_task(target.infer(image(green))) for green in (51, 255, 102)]
-    await asyncio.sleep(0)  # each has come to the queue
+    await asyncio.sleep(0)  # lets each reach the queue
     engine.gate.set()
     await first
     answers = await asyncio.gather(*others, return_exceptions=True)
@@ -123,8 +125,8 @@ async def test_a_neighbour_in_the_same_batch_is_answered():
     assert [float(answers[n][0, 0, 4]) for n in (0, 2)] == pytest.approx([0.2, 0.4])
 
 
-async def test_a_triton_that_gives_none_is_not_ready_either(settings_with, tmp_path):
-    """Calls ready all the while: that its answers are none we find out."""
+async def test_triton_with_non_finite_outputs_is_unready(settings_with, tmp_path):
+    """Triton itself reports ready; the gateway detects the outputs."""
     names = ("md_trisenet", "face_detector")
     specs = [write_tiny_model(tmp_path, tiny_spec(name)) for name in names]
     triton = FakeTriton(specs)
@@ -133,7 +135,7 @@ async def test_a_triton_that_gives_none_is_not_ready_either(settings_with, tmp_p
             model_repository=tmp_path, engine="triton", triton_url=f"127.0.0.1:{port}"
         )
         async with in_process(settings) as service:
-            triton.models["face_detector"].transform_output = spoiled(1, np.nan)
+            triton.models["face_detector"].transform_output = set_column(1, np.nan)
             for _ in range(FAILURE_THRESHOLD):
                 refusal(await service.segment(PHOTO), 503, "engine_failed")
             refusal(await service.client.get("/readyz"), 503, "engine_failed")
@@ -153,8 +155,8 @@ numbers = st.floats(-1, 1) | st.floats(width=32, allow_nan=False, allow_infinity
 @given(rows=st.lists(st.tuples(*[numbers] * 5), max_size=8))
 @example(rows=[(0.9, 0.7, 0.7, -0.3, -0.3)])
 @example(rows=[(0.9, 0.3, 0.7, 0.4, -0.3)])
-def test_any_numbers_make_faces_in_the_photo_or_none(rows):
-    """However mad: sides below zero, scores above one."""
+def test_finite_outputs_give_faces_inside_the_photo(rows):
+    """Sides may be negative and scores above one."""
     output = np.array(rows, np.float32).reshape(-1, 5)
     placement = place((300, 600), (256, 256), ResizeRule.LETTERBOX)
     for face in find_faces(output, placement):

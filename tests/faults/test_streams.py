@@ -1,4 +1,4 @@
-"""Streams of live video whose engine dies, hangs or lies; peers that hold up only themselves."""
+"""Streams with an engine that fails, hangs or returns NaN, and clients that do not read."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from silhouette_seg.streaming.protocol import MessageKind, unpack
 from tests.faults.metrics import Metrics
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process, on_socket, until
 from tests.integration.pictures import refusal
-from tests.integration.stream_peer import error_of, frame, result_of, streaming
+from tests.integration.stream_client import error_of, frame, result_of, streaming
 from tests.integration.test_stream_sockets import (
     BINARY,
     NOISE,
@@ -28,14 +28,14 @@ from tests.integration.test_stream_sockets import (
     message,
     raw,
 )
-from tests.integration.webrtc_peer import Client
+from tests.integration.webrtc_client import WebRTCClient
 from tests.support.images import make_png
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch) -> None:
-    """A check may follow at once on the one before."""
+def unlimited_probes(monkeypatch) -> None:
+    """Allows a health probe directly after another."""
     monkeypatch.setattr(health, "PROBE_INTERVAL_S", 0.0)
 
 
@@ -56,14 +56,14 @@ def faces_at_nan(faces: np.ndarray) -> np.ndarray:
 
 
 class TestWebSocket:
-    async def test_an_engine_that_dies_is_told_of_each_frame_until_it_works(self, service, engine):
+    async def test_failed_engine_fails_each_frame_until_it_recovers(self, service, engine):
         metrics = Metrics(service.client)
         async with streaming(service.app) as peer:
             engine.persistent_error = EngineFailed("It fell over.")
             for seq in range(FAILURE_THRESHOLD):
                 peer.send(frame(seq))
-                header, told = error_of(await peer.receive())
-                assert (header.seq, told["code"], told["retryable"]) == (seq, "engine_failed", True)
+                header, body = error_of(await peer.receive())
+                assert (header.seq, body["code"], body["retryable"]) == (seq, "engine_failed", True)
             assert await metrics.frames("websocket", "error") == FAILURE_THRESHOLD
             assert await metrics.engine_failures("engine_failed") == FAILURE_THRESHOLD
             assert await metrics.failing()
@@ -76,14 +76,12 @@ class TestWebSocket:
             assert not await metrics.failing()
             assert (await service.client.get("/readyz")).status_code == 200
 
-    async def test_a_detector_that_gives_no_numbers_is_told_too(
-        self, settings_with, gated, tmp_path
-    ):
+    async def test_detector_with_nan_output_fails_the_frame(self, settings_with, gated, tmp_path):
         for name in ("md_trisenet", "face_detector"):
             write_tiny_model(tmp_path, tiny_spec(name))
         settings = settings_with(engine="gated", model_repository=tmp_path)
         async with in_process(settings) as service, streaming(service.app) as peer:
-            detector = next(each for each in gated if each.spec.name == "face_detector")
+            detector = next(engine for engine in gated if engine.spec.name == "face_detector")
             detector.transform_output = faces_at_nan
             peer.send(frame(1))
             assert error_of(await peer.receive())[1]["code"] == "engine_failed"
@@ -94,16 +92,16 @@ class TestWebSocket:
 
 @pytest.fixture
 def calling(settings_with, gated, monkeypatch):
-    """A camera on the air, over loopback."""
+    """Connects a camera to the service over loopback."""
     monkeypatch.setattr(ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
 
     @asynccontextmanager
-    async def call(**settings: object) -> AsyncIterator[tuple[InProcess, Client]]:
-        terms = {"engine": "gated", "webrtc_hosts": ("127.0.0.1",)} | settings
-        async with in_process(settings_with(**terms)) as service:
+    async def call(**settings: object) -> AsyncIterator[tuple[InProcess, WebRTCClient]]:
+        overrides = {"engine": "gated", "webrtc_hosts": ("127.0.0.1",)} | settings
+        async with in_process(settings_with(**overrides)) as service:
             await service.gateway.webrtc.warm_up()
-            async with Client(service.client) as client:
-                await client.sees(1)
+            async with WebRTCClient(service.client) as client:
+                await client.receive_frames(1)
                 yield service, client
             await until(lambda: service.gateway.streams.count == 0)
 
@@ -111,7 +109,7 @@ def calling(settings_with, gated, monkeypatch):
 
 
 class TestWebRTC:
-    async def test_an_engine_that_dies_sends_nothing_back_until_it_works(self, calling, gated):
+    async def test_failed_engine_returns_no_frames_until_it_recovers(self, calling, gated):
         async with calling() as (service, client):
             metrics = Metrics(service.client)
             gated[0].persistent_error = EngineFailed("It fell over.")
@@ -122,23 +120,23 @@ class TestWebRTC:
 
             gated[0].persistent_error = None
             sent = client.camera.sent
-            while (await client.sees(1))[0].number < sent:
+            while (await client.receive_frames(1))[0].number < sent:
                 pass
             assert not await metrics.failing()
             assert (await service.client.get("/readyz")).status_code == 200
 
-    async def test_a_frame_that_hangs_is_given_up(self, calling, gated):
-        """As over a WebSocket: else one call that never ends would end the stream unsaid."""
+    async def test_hanging_frame_is_cancelled_and_stream_continues(self, calling, gated):
+        """One endless call would otherwise stop the stream without an error."""
         async with calling(request_timeout_s=0.5) as (service, client):
             metrics = Metrics(service.client)
-            stuck = len(gated[0].batch_sizes)
+            batches = len(gated[0].batch_sizes)
             gated[0].gate.clear()
             await until_counted(metrics, "error", 2)
-            assert len(gated[0].batch_sizes) >= stuck + 2
+            assert len(gated[0].batch_sizes) >= batches + 2
             gated[0].gate.set()
-            await client.sees(2)
+            await client.receive_frames(2)
 
-    async def test_a_failure_that_nobody_foresaw_ends_it(self, calling, gated, caplog):
+    async def test_unexpected_error_ends_the_stream(self, calling, gated, caplog):
         caplog.set_level("INFO", "silhouette_seg.streaming")
         async with calling() as (service, client):
             gated[0].fail_next(ZeroDivisionError("secret of the engine"))
@@ -151,23 +149,24 @@ class TestWebRTC:
 
 
 async def until_counted(metrics: Metrics, outcome: str, times: int) -> None:
-    """Frames of a camera come by themselves."""
+    """Waits until the camera has produced this many frames with `outcome`."""
     async with asyncio.timeout(60):
         while await metrics.frames("webrtc", outcome) < times:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
-async def test_a_peer_that_does_not_read_holds_up_nobody_else(settings_with, monkeypatch):
-    """Nor one that sends half a frame and then nothing. Both are cut off, and their places free."""
+async def test_client_that_does_not_read_delays_no_other(settings_with, monkeypatch):
+    """A client that sends half a frame behaves alike. Both are closed and release their slots."""
     monkeypatch.setattr(server, "PING_INTERVAL_S", PING_INTERVAL_S)
-    monkeypatch.setattr(server, "PING_TIMEOUT_S", 2.0)  # a busy machine keeps the reader
+    # A longer timeout: on a busy machine the reading client must stay connected.
+    monkeypatch.setattr(server, "PING_TIMEOUT_S", 2.0)
     with on_socket(settings_with()) as service:
-        deaf = await asyncio.to_thread(raw, service, output="cutout")
-        half = await asyncio.to_thread(raw, service)
-        with closing(deaf), closing(half):
+        silent = await asyncio.to_thread(raw, service, output="cutout")
+        partial = await asyncio.to_thread(raw, service)
+        with closing(silent), closing(partial):
             for seq in range(20):
-                deaf.sendall(message(BINARY, frame(seq, NOISE)))
-            half.sendall(message(BINARY, frame(0))[:100])
+                silent.sendall(message(BINARY, frame(seq, NOISE)))
+            partial.sendall(message(BINARY, frame(0))[:100])
             async with client(service) as reader:
                 await begin(reader)
                 for seq in range(10):
@@ -180,6 +179,6 @@ async def test_a_peer_that_does_not_read_holds_up_nobody_else(settings_with, mon
                 ) as http:
                     streams = await Metrics(http).value("silhouette_streams", transport="websocket")
                 assert streams == 1
-                # Whoever reads was there all the while.
+                # The reading client stayed connected throughout.
                 await reader.send(frame(11))
                 assert result_of(await reader.recv())[0].seq == 11

@@ -1,5 +1,7 @@
-"""A stream's peer sends anything, in any order: each frame gets one answer, or the stream ends
-with a code that says why, and never with ours."""
+"""Random messages to a stream: each frame gets one answer, or the stream closes with a code.
+
+The code is never 1011, an internal error.
+"""
 
 import json
 import random
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.streaming.protocol import MAX_JSON_VALUES, CloseCode, MessageKind, unpack
 from tests.integration.conftest import on_socket
-from tests.integration.stream_peer import JPEG, Closed, config, connected, frame
+from tests.integration.stream_client import JPEG, ClosedByServer, config, connected, frame
 from tests.integration.test_stream_sockets import (
     BINARY,
     CLOSE,
@@ -35,22 +37,22 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=8,
 )
-sensible = {
+valid_values = {
     "output": ["mask", "cutout", "composite"],
     "background": ["#102030", "blur:3"],
     "format": ["jpeg", "png", "webp", None],
     "smoothing": [0, 0.5, "1"],
     "size": [64, 100.0, None],
     "invert": [True, "false"],
-    "model": ["auto", "connectnet", "nobody"],
+    "model": ["auto", "connectnet", "unknown"],
 }
 options = st.fixed_dictionaries(
     {},
-    optional={name: st.sampled_from(some) for name, some in sensible.items()}
-    | {name: values for name in STREAM_PARAMETERS.keys() - sensible.keys()}
+    optional={name: st.sampled_from(choices) for name, choices in valid_values.items()}
+    | {name: values for name in STREAM_PARAMETERS.keys() - valid_values.keys()}
     | {"key": values, "nonsense": values},
 )
-configs = options.map(lambda each: config(**each))
+configs = options.map(lambda values: config(**values))
 texts = st.one_of(
     st.just(json.dumps({"type": "reset"})),
     configs,
@@ -84,7 +86,7 @@ NAN = '{"type":"config","smoothing":NaN,"feather":Infinity,"grow":1e999}'
 LONE = '{"type":"\\ud800","\\udfff":"\\ud800"}'
 
 
-def test_any_conversation(inside, request_settings):
+def test_random_conversation_gets_answers_or_a_close(inside, request_settings):
     @given(first=configs | texts | st.binary(max_size=30), sent=conversations)
     @example(first=config(), sent=[BOMB, frame(1)])
     @example(first=config(), sent=[DEEP, frame(1)])
@@ -106,27 +108,27 @@ def test_any_conversation(inside, request_settings):
 
 async def talk(service, first: bytes | str, sent: Sent) -> None:
     async with connected(service.app) as peer:
-        for each in (first, *sent, json.dumps({"type": "nobody knows"})):
-            peer.send(each)
-        asked = sum(_is_frame(each) for each in sent)
+        for message in (first, *sent, json.dumps({"type": "last message"})):
+            peer.send(message)
+        frame_count = sum(_is_frame(message) for message in sent)
         answered: Counter[MessageKind] = Counter()
         try:
             while True:
-                got = await peer.receive()
-                if isinstance(got, dict):
-                    if got["type"] == "error" and "nobody knows" in got["detail"]:
+                reply = await peer.receive()
+                if isinstance(reply, dict):
+                    if reply["type"] == "error" and "last message" in reply["detail"]:
                         break
                 else:
-                    answered[unpack(got)[0].kind] += 1
-            while answered.total() < asked:
-                got = await peer.receive()
-                answered[unpack(got)[0].kind] += 1
-        except Closed as closed:
+                    answered[unpack(reply)[0].kind] += 1
+            while answered.total() < frame_count:
+                reply = await peer.receive()
+                answered[unpack(reply)[0].kind] += 1
+        except ClosedByServer as closed:
             end = closed
         else:
             end = None
     if end is None:
-        assert answered.total() == asked
+        assert answered.total() == frame_count
         assert MessageKind.FRAME not in answered
     else:
         assert end.code in set(CloseCode) - {CloseCode.INTERNAL}, end
@@ -138,10 +140,10 @@ def _is_frame(sent: bytes | str) -> bool:
 
 
 @pytest.mark.parametrize("sent", [BOMB, DEEP, LONG, LONE], ids=["bomb", "deep", "long", "lone"])
-def test_text_that_would_cost_much_ends_the_stream(inside, sent):
-    """Or is refused: a parser that met a million values would stop everybody's frames."""
+def test_expensive_json_is_rejected(inside, sent):
+    """Parsing a million values would block the frames of all streams."""
 
-    async def run() -> Closed:
+    async def run() -> ClosedByServer:
         async with connected(inside.service.app) as peer:
             peer.send(config())
             assert (await peer.receive())["type"] == "ready"
@@ -150,7 +152,7 @@ def test_text_that_would_cost_much_ends_the_stream(inside, sent):
                 assert (await peer.receive())["code"] in ("bad_parameter", "bad_request")
                 peer.send("x")
                 return await peer.end()
-            except Closed as closed:
+            except ClosedByServer as closed:
                 return closed
 
     assert inside.run(run()).code == CloseCode.WRONG_TYPE
@@ -162,29 +164,25 @@ def server(settings_with):
         yield running
 
 
-def test_bytes_in_any_pieces_and_with_any_damage(server, mutations):
-    """Below messages: RFC 6455's own frames, cut, doubled, unmasked, of no opcode, too large."""
+def test_damaged_websocket_frames_leave_server_working(server, mutations):
+    """Frames of RFC 6455: truncated, doubled, unmasked, too large, with unknown opcodes."""
     for number in range(mutations // 20):
-        chance = random.Random(number)
-        sent = HANDSHAKE + b"".join(_parts(chance))
+        rng = random.Random(number)
+        sent = HANDSHAKE + b"".join(_parts(rng))
         if number % 2:
-            at = chance.randrange(len(HANDSHAKE), len(sent))
-            sent = (
-                sent[:at]
-                + chance.randbytes(chance.randint(0, 6))
-                + sent[at + chance.randint(0, 9) :]
-            )
+            at = rng.randrange(len(HANDSHAKE), len(sent))
+            sent = sent[:at] + rng.randbytes(rng.randint(0, 6)) + sent[at + rng.randint(0, 9) :]
         with closing(_connect(server)) as peer:
             try:
                 peer.sendall(HANDSHAKE)
                 assert until_seen(peer, b"\r\n\r\n")
                 at = len(HANDSHAKE)
                 while at < len(sent):
-                    step = chance.choice((1, 3, 100, 10_000))
+                    step = rng.choice((1, 3, 100, 10_000))
                     peer.sendall(sent[at : at + step])
                     at += step
             except (ConnectionResetError, BrokenPipeError):
-                pass  # it was told why, and went on
+                pass  # the server has closed the connection
     server.wait(lambda: server.gateway.streams.count == 0)
     server.wait(lambda: not server.server.server_state.tasks)
     with closing(_connect(server)) as peer:
@@ -194,28 +192,24 @@ def test_bytes_in_any_pieces_and_with_any_damage(server, mutations):
         assert until_seen(peer, b'"ready"')
 
 
-def _parts(chance: random.Random) -> list[bytes]:
-    """A conversation of frames of the protocol below ours, most of which are allowed."""
+def _parts(rng: random.Random) -> list[bytes]:
+    """Returns WebSocket frames of a conversation; most of them are valid."""
     parts = [message(TEXT, config().encode())]
-    for _ in range(chance.randint(1, 6)):
-        whole = frame(chance.randrange(9), JPEG)
-        cut = chance.randrange(len(whole))
-        parts += chance.choice(
+    for _ in range(rng.randint(1, 6)):
+        data = frame(rng.randrange(9), JPEG)
+        cut = rng.randrange(len(data))
+        parts += rng.choice(
             [
-                [message(BINARY, whole)],
-                [message(BINARY, whole[:cut], final=False), message(CONTINUATION, whole[cut:])],
-                [message(BINARY, whole[:cut], final=False), message(PING, b""), message(0, b"")],
-                [message(BINARY, whole[:cut], final=False), message(TEXT, b"{}")],
-                [message(CONTINUATION, whole)],
+                [message(BINARY, data)],
+                [message(BINARY, data[:cut], final=False), message(CONTINUATION, data[cut:])],
+                [message(BINARY, data[:cut], final=False), message(PING, b""), message(0, b"")],
+                [message(BINARY, data[:cut], final=False), message(TEXT, b"{}")],
+                [message(CONTINUATION, data)],
                 [message(PING, bytes(125)), message(PONG, b"?")],
                 [message(PING, bytes(126))],
-                [message(chance.randrange(16), b"x")],
+                [message(rng.randrange(16), b"x")],
                 [message(TEXT, b"\xff\xfe")],
-                [
-                    message(
-                        CLOSE, chance.choice((b"", b"\x03", b"\x03\xe8", b"\0\0", b"\x03\xe8\xff"))
-                    )
-                ],
+                [message(CLOSE, rng.choice((b"", b"\x03", b"\x03\xe8", b"\0\0", b"\x03\xe8\xff")))],
                 [bytes([0x82, 0x05]) + b"bare!"],
                 [bytes([0xF2, 0x80]) + bytes(4)],
                 [bytes([0x82, 0xFF]) + struct.pack(">Q", 2**63 - 1) + bytes(9)],

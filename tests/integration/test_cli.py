@@ -161,7 +161,7 @@ def test_empty_repository_is_told(silhouette, monkeypatch, tmp_path):
     for command in (("models",), ("serve", "--port", "0")):
         ended = silhouette(*command)
         assert ended.exit_code == 1
-        assert "holds no model" in ended.stderr
+        assert "contains no model" in ended.stderr
 
 
 def test_bad_setting_is_told(silhouette, monkeypatch):

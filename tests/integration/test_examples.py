@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from silhouette_seg.cli.main import app
 from silhouette_seg.settings import Settings
 from tests.integration.conftest import OnSocket, on_socket
-from tests.integration.visit import FLAGS
+from tests.integration.page_object import FLAGS
 from tests.support.documents import Block, all_blocks
 from tests.support.images import make
 from tests.support.videos import make_video

@@ -21,7 +21,7 @@ from tests.integration.test_server import connect, everything
 from tests.support.fake_triton import FakeTriton, serve_triton
 from tests.support.tensors import (
     DATATYPES,
-    LENGTH,
+    LENGTH_HEADER,
     binary_request,
     json_request,
     parse_error,
@@ -189,7 +189,12 @@ class TestInference:
         for answer in answers:
             assert parse_output(answer).dtype == expected.dtype
             np.testing.assert_array_equal(parse_output(answer), expected)
-        assert [LENGTH in answer.headers for answer in answers] == [True, False, False, False]
+        assert [LENGTH_HEADER in answer.headers for answer in answers] == [
+            True,
+            False,
+            False,
+            False,
+        ]
         nothing_is_left(service)
 
     async def test_many_callers_get_their_own_rows_in_order(self, service, own):
@@ -213,12 +218,12 @@ class TestInference:
         wanted = [{"name": "alpha", "parameters": {"binary_data": binary}}]
         answer = await post(alone, json_request(IMAGE, outputs=wanted))
         np.testing.assert_array_equal(parse_output(answer), IMAGE["image"][..., 0])
-        assert (LENGTH in answer.headers) is binary
+        assert (LENGTH_HEADER in answer.headers) is binary
 
     async def test_one_row_without_json(self, alone):
         answer = await post(alone, IMAGE["image"].tobytes(), inference_header_content_length="0")
         np.testing.assert_array_equal(parse_output(answer), IMAGE["image"][..., 0])
-        assert LENGTH in answer.headers
+        assert LENGTH_HEADER in answer.headers
 
     @pytest.mark.parametrize(
         "media_type", ["application/json", "application/octet-stream", "text/plain", ""]
@@ -370,7 +375,7 @@ async def test_pages_of_other_origins_may_read_where_the_json_ends(settings_with
     origin = "https://shop.example"
     async with in_process(settings_with(cors_origins=origin)) as service:
         answer = await post(service, origin=origin)
-        assert LENGTH in answer.headers["access-control-expose-headers"].split(", ")
+        assert LENGTH_HEADER in answer.headers["access-control-expose-headers"].split(", ")
 
 
 async def test_nothing_is_ready_while_warming_up(settings_with, gated):
@@ -522,8 +527,8 @@ async def test_openapi_describes_the_routes(alone):
         "application/octet-stream",
     }
     assert infer["responses"]["200"]["content"].keys() == infer["requestBody"]["content"].keys()
-    assert LENGTH in {each["name"] for each in infer["parameters"]}
-    assert LENGTH in infer["responses"]["200"]["headers"]
+    assert LENGTH_HEADER in {each["name"] for each in infer["parameters"]}
+    assert LENGTH_HEADER in infer["responses"]["200"]["headers"]
 
 
 async def test_openapi_takes_what_the_routes_take_and_give(alone):

@@ -1,7 +1,7 @@
-"""The live tab in a real Chromium whose camera is a file; the model's alpha is the red channel.
+"""The live tab in Chromium with a file as its camera.
 
-The camera shows a red figure that sways before a green room, so what comes back has a red figure
-before whatever was asked for.
+The alpha of the test model is the red channel. The camera shows a red figure that sways in front of
+a green room. Results show the figure in front of the selected background.
 """
 
 import io
@@ -24,7 +24,7 @@ from websockets.sync.client import connect
 from silhouette_seg.settings import Settings
 from silhouette_seg.streaming import protocol
 from tests.integration.conftest import OnSocket, on_socket
-from tests.integration.visit import FLAGS, Visit
+from tests.integration.page_object import FLAGS, DemoPage
 from tests.support.images import make, quadrants
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -36,24 +36,24 @@ pytestmark = [
 
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 375, "height": 812}
-ELSEWHERE = "silhouette.test"
-"""A name for this machine that browsers do not take for localhost."""
+INSECURE_HOST = "silhouette.test"
+"""A name of this machine that browsers do not treat as localhost."""
 LIVE_FLAGS = (
     *FLAGS,
     "--allow-loopback-in-peer-connection",
-    f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
+    f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
 )
 TRANSPORTS = ("websocket", "webrtc")
 
 WIDTH, HEIGHT = 640, 480
 ROOM, FIGURE = (0, 96, 64), (255, 0, 0)
 CORNER, CHEST = (60, 60), (WIDTH // 2, 400)
-"""(x, y) where the room always is, and where the figure is."""
-CLOSE_BY = 28
-"""Levels that JPEG or VP8 may take a flat colour away from itself."""
+"""Points (x, y) that always show the room and the figure."""
+TOLERANCE_LEVELS = 28
+"""Largest error of JPEG and VP8 in a flat colour, in levels of 0..255."""
 
-_NEAR = """([[x, y], colour, tolerance]) => {
-  const view = document.querySelector('#live-picture > *');
+_POINT_HAS_COLOUR = """([[x, y], colour, tolerance]) => {
+  const view = document.querySelector('#live-result > *');
   const width = view?.videoWidth ?? view?.width, height = view?.videoHeight ?? view?.height;
   if (!width) return false;
   const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 480 });
@@ -66,13 +66,13 @@ _NEAR = """([[x, y], colour, tolerance]) => {
 
 @pytest.fixture(scope="module")
 def camera_file(tmp_path_factory) -> Path:
-    """Two seconds, as JPEGs one after the other; Chromium begins again at the end."""
+    """Writes two seconds of JPEG frames, which Chromium repeats."""
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    path.write_bytes(b"".join(_picture(20 * sin(tau * n / 60)) for n in range(60)))
+    path.write_bytes(b"".join(_camera_frame(20 * sin(tau * n / 60)) for n in range(60)))
     return path
 
 
-def _picture(shift: float) -> bytes:
+def _camera_frame(shift: float) -> bytes:
     image = Image.new("RGB", (WIDTH, HEIGHT), ROOM)
     draw = ImageDraw.Draw(image)
     middle = WIDTH / 2 + shift
@@ -84,25 +84,25 @@ def _picture(shift: float) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def playing() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        yield playwright
+def playwright() -> Iterator[Any]:
+    with sync_api.sync_playwright() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def chromium(playing, camera_file) -> Iterator[Any]:
-    """With one camera. Who may use it is up to each visit."""
+def chromium(playwright, camera_file) -> Iterator[Any]:
+    """Starts a browser with one camera. Each page sets its own permissions."""
     flags = (
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-video-capture={camera_file}",
     )
-    with _launched(playing, flags) as browser:
+    with _launched(playwright, flags) as browser:
         yield browser
 
 
 @contextmanager
-def _launched(playing: Any, flags: tuple[str, ...]) -> Iterator[Any]:
-    browser = playing.chromium.launch(
+def _launched(playwright: Any, flags: tuple[str, ...]) -> Iterator[Any]:
+    browser = playwright.chromium.launch(
         executable_path=CHROMIUM, headless=True, args=[*LIVE_FLAGS, *flags]
     )
     try:
@@ -113,11 +113,11 @@ def _launched(playing: Any, flags: tuple[str, ...]) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def live_settings(settings_with) -> Callable[..., Settings]:
-    """On loopback alone, and patient: on a busy machine a browser may draw no frame for long."""
+    """Settings for loopback with long timeouts: a busy browser may draw no frame for a while."""
 
     def make(**overrides: Any) -> Settings:
-        patient = {"stream_idle_s": 120, "webrtc_idle_s": 120, "webrtc_connect_s": 120}
-        return settings_with(webrtc_hosts=("127.0.0.1",), **patient, **overrides)
+        timeouts = {"stream_idle_s": 120, "webrtc_idle_s": 120, "webrtc_connect_s": 120}
+        return settings_with(webrtc_hosts=("127.0.0.1",), **timeouts, **overrides)
 
     return make
 
@@ -129,24 +129,24 @@ def running(live_settings) -> Iterator[OnSocket]:
 
 
 @dataclass
-class LiveVisit:
-    """A visit to the live tab; `running` is the server's side of it."""
+class LivePage:
+    """The live tab of a page, and the server that it uses."""
 
-    visit: Visit
+    demo: DemoPage
     running: OnSocket
 
     @property
     def page(self) -> Any:
-        return self.visit.page
+        return self.demo.page
 
     def start(self) -> None:
         self.page.get_by_role("button", name="Start the camera").click()
 
-    def live(self) -> None:
+    def wait_live(self) -> None:
         self.page.wait_for_selector("#live[data-state=live]")
 
-    def off(self) -> None:
-        """The camera is closed, and the server has its place back."""
+    def wait_off(self) -> None:
+        """Waits until the camera is closed and the server has released the stream."""
         self.page.wait_for_selector("#live[data-state=off]", state="attached")
         assert self.camera_is_off()
         self.running.wait(self.no_streams)
@@ -154,17 +154,19 @@ class LiveVisit:
     def camera_is_off(self) -> bool:
         return self.page.evaluate("document.querySelector('#camera').srcObject") is None
 
-    def choose(self, name: str, value: str) -> None:
-        self.visit.pick(name, value)
+    def select(self, name: str, value: str) -> None:
+        self.demo.select(name, value)
 
-    def comes_near(self, point: tuple[int, int], colour: tuple[int, int, int]) -> None:
-        """Waits until the picture that came back has the colour there."""
+    def wait_for_colour(self, point: tuple[int, int], colour: tuple[int, int, int]) -> None:
+        """Waits until the result has a colour at a point."""
         try:
-            self.page.wait_for_function(_NEAR, arg=[point, colour, CLOSE_BY], polling=50)
+            self.page.wait_for_function(
+                _POINT_HAS_COLOUR, arg=[point, colour, TOLERANCE_LEVELS], polling=50
+            )
         except sync_api.TimeoutError:
             last = self.page.evaluate("window.lastPixel")
-            told = self.page.inner_text("#live")
-            pytest.fail(f"{point} never became {colour}; it is {last}, and the page says: {told}")
+            text = self.page.inner_text("#live")
+            pytest.fail(f"{point} is {last}, not {colour}; text of the page: {text}")
 
     def alert(self) -> str:
         shown = self.page.get_by_role("alert")
@@ -173,14 +175,14 @@ class LiveVisit:
 
     def no_streams(self) -> bool:
         metrics = httpx.get(f"{self.running.url}/metrics").text
-        none = (f'silhouette_streams{{transport="{each}"}} 0.0' for each in TRANSPORTS)
+        none = (f'silhouette_streams{{transport="{transport}"}} 0.0' for transport in TRANSPORTS)
         return all(line in metrics for line in none)
 
 
 @pytest.fixture
-def visit_to(chromium) -> Iterator[Callable[..., LiveVisit]]:
-    """Opens the live tab of a server; no visit may end with a complaint or an outside request."""
-    visits: list[Visit] = []
+def open_live(chromium) -> Iterator[Callable[..., LivePage]]:
+    """Opens the live tab of a server, and checks afterwards that the page logged no errors."""
+    demos: list[DemoPage] = []
 
     def open_tab(
         running: OnSocket,
@@ -189,136 +191,136 @@ def visit_to(chromium) -> Iterator[Callable[..., LiveVisit]]:
         origin: str | None = None,
         permissions: tuple[str, ...] = ("camera",),
         **context: Any,
-    ) -> LiveVisit:
+    ) -> LivePage:
         settings = {"viewport": DESKTOP, "reduced_motion": "reduce"} | context
-        made = (browser or chromium).new_context(permissions=permissions, **settings)
-        visit = Visit(made.new_page(), origin or running.url)
-        visits.append(visit)
-        visit.begin()
-        visit.page.get_by_role("tab", name="Live").click()
-        return LiveVisit(visit, running)
+        profile = (browser or chromium).new_context(permissions=permissions, **settings)
+        demo = DemoPage(profile.new_page(), origin or running.url)
+        demos.append(demo)
+        demo.open()
+        demo.page.get_by_role("tab", name="Live").click()
+        return LivePage(demo, running)
 
     yield open_tab
-    for visit in visits:
-        visit.page.context.close()
-    assert [visit.complaints for visit in visits] == [[]] * len(visits)
+    for demo in demos:
+        demo.page.context.close()
+    assert [demo.errors for demo in demos] == [[]] * len(demos)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_camera_comes_back_before_what_is_asked_for(transport, visit_to, running, tmp_path):
-    live = visit_to(running)
-    live.choose("transport", transport)
-    live.choose("scene", "colour")
+def test_camera_returns_with_selected_background(transport, open_live, running, tmp_path):
+    live = open_live(running)
+    live.select("transport", transport)
+    live.select("scene", "colour")
     live.page.locator("#live-options [name=colour]").fill("#20639b")
     live.start()
-    live.live()
-    live.comes_near(CORNER, (0x20, 0x63, 0x9B))
-    live.comes_near(CHEST, FIGURE)
+    live.wait_live()
+    live.wait_for_colour(CORNER, (0x20, 0x63, 0x9B))
+    live.wait_for_colour(CHEST, FIGURE)
 
     live.page.locator("#live-options [data-colour='#f2c9a8']").click()
-    live.comes_near(CORNER, (0xF2, 0xC9, 0xA8))
-    live.choose("scene", "image")
+    live.wait_for_colour(CORNER, (0xF2, 0xC9, 0xA8))
+    live.select("scene", "image")
     green = np.full((30, 40, 3), (10, 200, 120), np.uint8)
     picture = {"name": "b.png", "mimeType": "image/png", "buffer": make("PNG", green)}
-    live.page.set_input_files("#live-backdrop", picture)
-    live.comes_near(CORNER, (10, 200, 120))
-    live.comes_near(CHEST, FIGURE)
-    live.choose("scene", "blur")
-    live.comes_near(CORNER, ROOM)
-    live.page.wait_for_selector("#figures dd")
+    live.page.set_input_files("#live-background-image", picture)
+    live.wait_for_colour(CORNER, (10, 200, 120))
+    live.wait_for_colour(CHEST, FIGURE)
+    live.select("scene", "blur")
+    live.wait_for_colour(CORNER, ROOM)
+    live.page.wait_for_selector("#live-stats-list dd")
     live.page.screenshot(path=tmp_path / f"{transport}.png")
     live.page.set_viewport_size(PHONE)
     live.page.screenshot(path=tmp_path / f"{transport}-phone.png", full_page=True)
-    live.page.set_viewport_size(DESKTOP)  # a video out of sight may stand still
-    live.choose("scene", "mask")
-    live.comes_near(CORNER, (0, 0, 0))
-    live.comes_near(CHEST, (255, 255, 255))
+    live.page.set_viewport_size(DESKTOP)  # a video outside the viewport may not play
+    live.select("scene", "mask")
+    live.wait_for_colour(CORNER, (0, 0, 0))
+    live.wait_for_colour(CHEST, (255, 255, 255))
 
-    assert re.search(r"Sent\s+\d+...\d+, \d", live.page.inner_text("#figures"))
+    assert re.search(r"Sent\s+\d+...\d+, \d", live.page.inner_text("#live-stats-list"))
     live.page.get_by_role("button", name="Stop").click()
-    live.off()
+    live.wait_off()
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_live_tab_after_a_photo_shows_its_stage(viewport, visit_to, running):
-    live = visit_to(running, viewport=viewport)
+def test_live_tab_after_a_photo_shows_its_stage(viewport, open_live, running):
+    live = open_live(running, viewport=viewport)
     empty = live.page.locator("#live-stage").bounding_box()
     live.page.get_by_role("tab", name="Photo").click()
-    live.visit.choose(make("PNG", quadrants()))
-    live.visit.finished()
+    live.demo.choose_photo(make("PNG", quadrants()))
+    live.demo.wait_for_result()
     live.page.get_by_role("tab", name="Live").click()
 
     assert live.page.get_by_role("button", name="Start the camera").is_visible()
     assert live.page.locator("#live-stage").bounding_box() == empty
     live.start()
-    live.live()
+    live.wait_live()
     live.page.get_by_role("button", name="Stop").click()
-    live.off()
+    live.wait_off()
     live.page.get_by_role("tab", name="Photo").click()
 
     assert live.page.is_visible("#frame")
     assert not live.page.locator("#stage .drop").is_visible()
 
 
-def test_figures_count_frames_and_times(visit_to, running):
-    live = visit_to(running)
+def test_statistics_show_rates_and_times(open_live, running):
+    live = open_live(running)
     live.start()
-    live.live()
-    live.page.wait_for_selector("#figures dd")
+    live.wait_live()
+    live.page.wait_for_selector("#live-stats-list dd")
 
-    figures = live.page.inner_text("#figures")
+    statistics = live.page.inner_text("#live-stats-list")
     for label, unit in (("Round trip p50", "ms"), ("Round trip p95", "ms"), ("Server time", "ms")):
-        assert re.search(rf"{label}\s+[\d.]+\s{unit}", figures), figures
-    assert re.search(r"Received\s+640...480", figures), figures
-    assert "aria-live" not in live.page.eval_on_selector("#live-figures", "card => card.outerHTML")
+        assert re.search(rf"{label}\s+[\d.]+\s{unit}", statistics), statistics
+    assert re.search(r"Received\s+640...480", statistics), statistics
+    assert "aria-live" not in live.page.eval_on_selector("#live-stats", "card => card.outerHTML")
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_leaving_the_tab_ends_the_stream(transport, visit_to, running):
-    live = visit_to(running)
-    live.choose("transport", transport)
+def test_leaving_the_tab_ends_the_stream(transport, open_live, running):
+    live = open_live(running)
+    live.select("transport", transport)
     live.start()
-    live.live()
+    live.wait_live()
     live.page.get_by_role("tab", name="Photo").click()
 
-    live.off()
+    live.wait_off()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_leaving_the_page_ends_the_stream(transport, visit_to, running):
-    live = visit_to(running)
-    live.choose("transport", transport)
+def test_leaving_the_page_ends_the_stream(transport, open_live, running):
+    live = open_live(running)
+    live.select("transport", transport)
     live.start()
-    live.live()
+    live.wait_live()
     live.page.goto("about:blank")
 
     running.wait(live.no_streams)
 
 
-def test_another_transport_takes_over(visit_to, running):
-    live = visit_to(running)
+def test_change_of_transport_restarts_stream(open_live, running):
+    live = open_live(running)
     live.start()
-    live.live()
-    live.choose("transport", "webrtc")
-    live.page.wait_for_selector("#live-picture video")
+    live.wait_live()
+    live.select("transport", "webrtc")
+    live.page.wait_for_selector("#live-result video")
 
-    assert live.page.locator("#live-picture > *").count() == 1
+    assert live.page.locator("#live-result > *").count() == 1
     live.page.get_by_role("button", name="Stop").click()
-    live.off()
+    live.wait_off()
 
 
-def test_insecure_page_says_that_it_may_not_film(visit_to, running):
+def test_insecure_page_reports_missing_camera_access(open_live, running):
     port = running.port
-    live = visit_to(running, origin=f"http://{ELSEWHERE}:{port}", permissions=())
+    live = open_live(running, origin=f"http://{INSECURE_HOST}:{port}", permissions=())
     live.start()
 
     assert "HTTPS" in live.alert()
     assert not live.page.is_visible("#live-retry")
-    live.off()
+    live.wait_off()
 
 
-def test_refused_permission_is_said(visit_to, running):
-    live = visit_to(running, permissions=())
+def test_denied_permission_is_reported(open_live, running):
+    live = open_live(running, permissions=())
     live.page.context.new_cdp_session(live.page).send(
         "Browser.setPermission", {"permission": {"name": "camera"}, "setting": "denied"}
     )
@@ -326,37 +328,37 @@ def test_refused_permission_is_said(visit_to, running):
 
     assert "may not use the camera" in live.alert()
     assert live.page.is_visible("#live-retry")
-    live.off()
+    live.wait_off()
 
 
-def test_missing_camera_is_said(visit_to, running, playing):
-    with _launched(playing, ("--use-fake-device-for-media-stream=device-count=0",)) as browser:
-        live = visit_to(running, browser=browser)
+def test_missing_camera_is_reported(open_live, running, playwright):
+    with _launched(playwright, ("--use-fake-device-for-media-stream=device-count=0",)) as browser:
+        live = open_live(running, browser=browser)
         live.start()
 
         assert "No camera was found" in live.alert()
-        live.off()
-        assert live.visit.complaints == []
+        live.wait_off()
+        assert live.demo.errors == []
 
 
-def test_one_of_several_cameras_can_be_chosen(visit_to, running, playing):
-    with _launched(playing, ("--use-fake-device-for-media-stream=device-count=2",)) as browser:
-        live = visit_to(running, browser=browser)
+def test_second_camera_is_selectable(open_live, running, playwright):
+    with _launched(playwright, ("--use-fake-device-for-media-stream=device-count=2",)) as browser:
+        live = open_live(running, browser=browser)
         live.start()
-        live.live()
+        live.wait_live()
         choice = live.page.get_by_label("Camera", exact=True)
         names = choice.locator("option").all_inner_texts()
         choice.select_option(names[1])
-        live.live()
+        live.wait_live()
 
         assert len(set(names)) == 2
         label = "document.querySelector('#camera').srcObject.getVideoTracks()[0].label"
         assert live.page.evaluate(label) == names[1]
 
 
-def test_full_server_is_tried_again_on_request(visit_to, live_settings):
+def test_rejected_stream_succeeds_after_retry(open_live, live_settings):
     with on_socket(live_settings(max_streams=1, max_streams_per_caller=2)) as running:
-        live = visit_to(running)
+        live = open_live(running)
         url = running.url.replace("http", "ws") + "/v1/stream"
         with connect(url, subprotocols=[protocol.SUBPROTOCOL], proxy=None) as other:
             other.send(protocol.text_message("config", {}))
@@ -365,48 +367,48 @@ def test_full_server_is_tried_again_on_request(visit_to, live_settings):
             assert "The server is at capacity" in live.alert()
         running.wait(live.no_streams)
         live.page.get_by_role("button", name="Try again").click()
-        live.live()
+        live.wait_live()
 
         assert not live.page.is_visible("#live-problem")
 
 
 @pytest.mark.parametrize(
-    ("transport", "told"),
+    ("transport", "texts"),
     [
         ("websocket", ("The server is restarting", "The service is shutting down.")),
         ("webrtc", ("The connection was lost",)),
     ],
 )
-def test_end_by_the_server_is_told(transport, told, visit_to, live_settings):
+def test_shutdown_of_server_is_reported(transport, texts, open_live, live_settings):
     with on_socket(live_settings()) as running:
-        live = visit_to(running)
-        live.choose("transport", transport)
+        live = open_live(running)
+        live.select("transport", transport)
         live.start()
-        live.live()
+        live.wait_live()
         running.server.should_exit = True
 
         text = live.alert()
-        for words in told:
-            assert words in text
+        for expected in texts:
+            assert expected in text
         assert live.page.is_visible("#live-retry")
         assert live.camera_is_off()
 
 
-def test_server_with_keys_asks_for_one_and_begins(visit_to, live_settings):
+def test_stream_starts_after_required_key(open_live, live_settings):
     with on_socket(live_settings(api_keys=("sesame",))) as running:
-        live = visit_to(running)
+        live = open_live(running)
         live.start()
-        live.visit.offer_key("guess")
+        live.demo.submit_key("guess")
         live.page.get_by_text("That key was not accepted.").wait_for()
-        live.visit.offer_key("sesame")
-        live.live()
+        live.demo.submit_key("sesame")
+        live.wait_live()
 
         assert not live.page.is_visible("#live-problem")
-        live.visit.refused(401, times=2)  # of the list of models
+        live.demo.expect_http_error(401, times=2)  # requests for the list of models
 
 
-def test_tabs_are_reached_by_keyboard_and_remembered(visit_to, running):
-    live = visit_to(running)
+def test_tabs_follow_keyboard_and_survive_reload(open_live, running):
+    live = open_live(running)
     live.page.keyboard.press("ArrowLeft")
     assert live.page.is_visible("#stage")
     assert not live.page.is_visible("#live")
@@ -418,15 +420,15 @@ def test_tabs_are_reached_by_keyboard_and_remembered(visit_to, running):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_phone_shows_everything_without_scrolling_sideways(scheme, visit_to, running, tmp_path):
-    live = visit_to(running, viewport=PHONE, color_scheme=scheme)
+def test_phone_layout_fits_the_width(scheme, open_live, running, tmp_path):
+    live = open_live(running, viewport=PHONE, color_scheme=scheme)
     live.page.screenshot(path=tmp_path / f"phone-{scheme}.png", full_page=True)
 
     assert live.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_wire_of_the_page_is_that_of_the_server(visit_to, running):
-    live = visit_to(running)
+def test_protocol_of_page_matches_server(open_live, running):
+    live = open_live(running)
     header = protocol.MessageHeader(
         protocol.MessageKind.RESULT, 2**32 - 1, 123_456_789, protocol.MessageFlags.FOREGROUND
     )
@@ -455,8 +457,8 @@ def test_wire_of_the_page_is_that_of_the_server(visit_to, running):
     ("values", "share", "expected"),
     [([], 0.5, None), ([7], 0.95, 7), ([30, 10, 20], 0.5, 20), (list(range(1, 101)), 0.95, 95)],
 )
-def test_percentile_is_of_the_nearest_rank(values, share, expected, visit_to, running):
-    live = visit_to(running)
+def test_percentile_uses_nearest_rank(values, share, expected, open_live, running):
+    live = open_live(running)
     seen = live.page.evaluate(
         """async ([values, share]) =>
           (await import('/web/live/live-stats.js')).percentile(values, share)""",

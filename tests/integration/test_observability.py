@@ -1,4 +1,4 @@
-"""What one request leaves behind: metrics, a line in the log, and spans at a collector."""
+"""Metrics, log lines and traces of requests."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def value(service, name, **labels):
     return service.gateway.telemetry.registry.get_sample_value(f"silhouette_{name}", labels)
 
 
-async def test_a_photo_is_measured(service):
+async def test_photo_is_recorded_in_the_metrics(service):
     answer = await service.segment(JPEG)
     photo = {"model": "connectnet", "kind": "photo"}
     assert value(service, "images_total", **photo, foreground="present") == 1
@@ -39,20 +39,20 @@ async def test_a_photo_is_measured(service):
     assert value(service, "response_bytes_total", **route) == len(answer.content)
 
 
-async def test_every_photo_of_a_batch_is_measured(service):
+async def test_batch_records_every_photo_in_the_metrics(service):
     files = [("image", (f"{index}.jpg", JPEG)) for index in range(3)]
     await service.client.post("/v1/segment/batch", files=files)
     photo = {"model": "connectnet", "kind": "photo"}
     assert value(service, "images_total", **photo, foreground="present") == 3
 
 
-async def test_the_removebg_route_is_measured_too(service):
+async def test_removebg_photo_is_recorded_in_the_metrics(service):
     await service.client.post("/v1.0/removebg", files={"image_file": JPEG})
     photo = {"model": "connectnet", "kind": "photo"}
     assert value(service, "images_total", **photo, foreground="present") == 1
 
 
-async def test_tensors_are_timed_and_nobody_knows_what_they_show(service):
+async def test_tensors_are_timed_but_not_measured_as_masks(service):
     zeros = bytes(3 * prod(service.gateway.registry.get("connectnet").spec.size_hw))
     headers = {"Inference-Header-Content-Length": "0"}
     url = "/v2/models/connectnet/infer"
@@ -63,7 +63,7 @@ async def test_tensors_are_timed_and_nobody_knows_what_they_show(service):
     assert value(service, "mask_confidence_count", **labels) is None
 
 
-async def test_what_runs_is_told(service):
+async def test_metrics_export_model_version_and_readiness(service):
     gateway = service.gateway
     digest = f"sha256:{gateway.registry.get().digest}"
     labels = {"model": "connectnet", "digest": digest, "provider": "CPUExecutionProvider"}
@@ -74,28 +74,28 @@ async def test_what_runs_is_told(service):
     assert value(service, "ready") == 0
 
 
-async def test_the_loop_is_watched(service):
+async def test_loop_lag_is_sampled_while_the_service_runs(service):
     before = value(service, "loop_lag_seconds_count")
     await until(lambda: value(service, "loop_lag_seconds_count") > before)
 
 
 @contextmanager
 def lines_of(log_format):
-    """What the process logs in that format; the loggers are as before when it ends."""
-    written = io.StringIO()
-    configured = logging_config(log_format)
-    configured["handlers"]["stderr"]["stream"] = written
+    """Collects the log lines of the block in a format; restores the root logger at its end."""
+    output = io.StringIO()
+    config = logging_config(log_format)
+    config["handlers"]["stderr"]["stream"] = output
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    logging.config.dictConfig(configured)
+    logging.config.dictConfig(config)
     try:
-        # Those of the client in this process are not the service's.
-        yield lambda: [line for line in written.getvalue().splitlines() if '"httpx"' not in line]
+        # httpx, the client in this process, logs too.
+        yield lambda: [line for line in output.getvalue().splitlines() if '"httpx"' not in line]
     finally:
         root.handlers[:], root.level = before
 
 
-async def test_a_line_of_json_says_what_a_request_was(service):
+async def test_json_log_line_describes_the_request_as_documented(service):
     with lines_of("json") as lines:
         await service.segment(JPEG, x_request_id="order-17", traceparent=TRACEPARENT)
     (event,) = [json.loads(line) for line in lines() if "/v1/segment" in line]
@@ -117,7 +117,7 @@ async def test_a_line_of_json_says_what_a_request_was(service):
     }
 
 
-async def test_a_refusal_has_its_code_and_nothing_that_the_client_made_up(service):
+async def test_rejected_request_logs_its_code_but_no_client_text(service):
     with lines_of("json") as lines:
         refusal(await service.client.get("/canary?canary=canary"), 404, "not_found")
         refusal(await service.client.get("/v1/models/canary"), 404, "not_found")
@@ -130,7 +130,7 @@ async def test_a_refusal_has_its_code_and_nothing_that_the_client_made_up(servic
     assert "canary" not in "".join(lines())
 
 
-def test_lines_of_the_server_are_as_ours(settings_with):
+def test_server_log_lines_have_the_same_format(settings_with):
     with lines_of("json") as lines, on_socket(settings_with()) as running:
         httpx.get(f"{running.url}/livez")
     events = [json.loads(line) for line in lines()]
@@ -139,7 +139,7 @@ def test_lines_of_the_server_are_as_ours(settings_with):
 
 
 class TestTraces:
-    async def test_a_photo_leaves_a_trace(self, settings_with):
+    async def test_photo_sends_a_trace_with_its_stages(self, settings_with):
         with run_collector() as collector:
             async with in_process(settings_with(otel_endpoint=collector.url)) as service:
                 answer = await service.segment(
@@ -148,17 +148,17 @@ class TestTraces:
                 await service.client.get("/readyz")
             picture(answer)
         request = collector.span_named("POST /v1/segment")
-        below = {
+        children = {
             span["name"]
             for span in collector.spans
             if span.get("parentSpanId") == request["spanId"]
         }
         assert {span["traceId"] for span in collector.spans} == {TRACE}
-        assert below - {"queue"} == STAGES
+        assert children - {"queue"} == STAGES
         assert collector.paths == {"/v1/traces"}
         assert {span["service"] for span in collector.spans} == {"silhouette"}
 
-    async def test_each_photo_of_a_batch_has_its_stages(self, settings_with):
+    async def test_batch_trace_has_the_stages_of_each_photo(self, settings_with):
         files = [("image", (f"{index}.jpg", JPEG)) for index in range(3)]
         with run_collector() as collector:
             async with in_process(settings_with(otel_endpoint=collector.url)) as service:
@@ -167,18 +167,18 @@ class TestTraces:
         assert names.count("POST /v1/segment/batch") == 1
         assert {name: names.count(name) for name in STAGES} == dict.fromkeys(STAGES, 3)
 
-    async def test_log_lines_name_the_trace_that_the_service_began(self, settings_with):
+    async def test_log_line_contains_the_trace_id_of_its_request(self, settings_with):
         with run_collector() as collector, lines_of("json") as lines:
             async with in_process(settings_with(otel_endpoint=collector.url)) as service:
                 await service.client.get("/v1/models")
         (event,) = [json.loads(line) for line in lines() if "/v1/models" in line]
         assert event["trace_id"] == collector.span_named("GET /v1/models")["traceId"]
 
-    async def test_a_refusal_is_a_trace_that_says_its_code(self, settings_with):
+    async def test_rejected_request_has_its_code_in_the_trace(self, settings_with):
         with run_collector() as collector:
             async with in_process(settings_with(otel_endpoint=collector.url)) as service:
                 await service.segment(b"canary")
         (span,) = collector.spans
-        said = {each["key"]: each["value"] for each in span["attributes"]}
-        assert said["silhouette.code"] == {"stringValue": "unsupported_image_type"}
+        attributes = {pair["key"]: pair["value"] for pair in span["attributes"]}
+        assert attributes["silhouette.code"] == {"stringValue": "unsupported_image_type"}
         assert "canary" not in json.dumps(span)

@@ -1,4 +1,4 @@
-"""The whole service with its models on a Triton that comes and goes."""
+"""The service with its models on a Triton that stops, restarts and fails."""
 
 import asyncio
 import os
@@ -31,13 +31,14 @@ def triton(repository):
 
 @pytest.fixture
 async def port(triton):
-    """Of a Triton that is there all the time."""
+    """Port of a Triton that runs throughout the test."""
     async with serve_triton(triton) as port:
         yield port
 
 
 @pytest.fixture
 async def unused_port(triton):
+    """Port for a Triton that the test starts."""
     async with serve_triton(triton) as port:
         pass
     return port
@@ -51,10 +52,10 @@ def settings_at(settings_with):
     return make
 
 
-async def until_answer(service, path, status):
+async def poll_status(service, path, status):
     async with asyncio.timeout(PATIENCE_S):
         while (answer := await service.client.get(path)).status_code != status:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)  # gRPC reconnects when it does
+            await asyncio.sleep(0.01)  # gRPC reconnects in its own time
     return answer
 
 
@@ -62,16 +63,16 @@ def metric(service, name):
     return service.gateway.telemetry.registry.get_sample_value(name, {"model": "connectnet"})
 
 
-async def test_a_photo_comes_back_and_says_what_ran_it(settings_at, port, service):
+async def test_photo_has_the_same_mask_with_triton(settings_at, port, service):
     async with in_process(settings_at(port)) as remote:
         assert (await remote.client.get("/readyz")).json() == {"status": "ready"}
-        there = await remote.segment(JPEG)
-        here = await service.segment(JPEG)
-    assert there.headers["x-backend"] == "triton:cpu"
-    assert (picture(there) == picture(here)).all()
+        remote_response = await remote.segment(JPEG)
+        local_response = await service.segment(JPEG)
+    assert remote_response.headers["x-backend"] == "triton:cpu"
+    assert (picture(remote_response) == picture(local_response)).all()
 
 
-async def test_trace_and_deadline_of_the_request_go_along(settings_at, triton, port):
+async def test_triton_receives_trace_and_deadline_of_the_request(settings_at, triton, port):
     async with in_process(settings_at(port, request_timeout_s=300)) as service:
         triton.calls.clear()
         await service.segment(JPEG, traceparent=TRACEPARENT, x_request_id="order-17")
@@ -81,7 +82,7 @@ async def test_trace_and_deadline_of_the_request_go_along(settings_at, triton, p
     assert 200 < call.time_remaining <= 301
 
 
-async def test_photos_are_not_joined_here_but_there(settings_at, triton, port):
+async def test_photos_are_sent_to_triton_one_by_one(settings_at, triton, port):
     async with in_process(settings_at(port, workers=1, max_batch=8)) as service:
         triton.calls.clear()
         triton.gate.clear()
@@ -93,14 +94,14 @@ async def test_photos_are_not_joined_here_but_there(settings_at, triton, port):
     assert [call.request.inputs[0].shape[0] for call in triton.calls] == [1] * 4
 
 
-async def test_deadline_of_the_request_is_a_504_and_ends_the_call(settings_at, triton, port):
+async def test_request_timeout_is_a_504_and_cancels_the_call(settings_at, triton, port):
     async with in_process(settings_at(port, request_timeout_s=0.3)) as service:
         triton.gate.clear()
         refusal(await service.segment(JPEG), 504, "deadline_exceeded")
         await triton.wait_until(lambda: triton.running == 0)
 
 
-async def test_another_model_than_ours_refuses_the_start(settings_at, triton, port, caplog):
+async def test_start_fails_with_another_model_on_triton(settings_at, triton, port, caplog):
     triton.configs["connectnet"].input[0].dims[0] = 99
     with pytest.raises(EngineFailed, match=r"input image is UINT8 \[-1, 99, 32, 3\]"):
         async with in_process(settings_at(port)):
@@ -108,20 +109,20 @@ async def test_another_model_than_ours_refuses_the_start(settings_at, triton, po
     assert "refusing to start" in caplog.text
 
 
-async def test_a_device_that_is_not_there_refuses_the_start(settings_at, port):
-    with pytest.raises(EngineFailed, match="tensorrt was asked for"):
+async def test_start_fails_with_a_slower_device_on_triton(settings_at, port):
+    with pytest.raises(EngineFailed, match="requires tensorrt"):
         async with in_process(settings_at(port, device="tensorrt")):
             pass
 
 
-async def test_degraded_starts_and_the_metric_says_so(settings_at, port):
+async def test_allowed_slower_device_starts_and_sets_the_metric(settings_at, port):
     for device, degraded in (("tensorrt", 1), ("cpu", 0)):
         settings = settings_at(port, device=device, allow_degraded=True)
         async with in_process(settings) as service:
             assert metric(service, "silhouette_engine_degraded") == degraded
 
 
-async def test_the_process_ends_when_the_start_is_refused(repository, triton, port):
+async def test_process_exits_when_the_start_fails(repository, triton, port):
     triton.configs["connectnet"].max_batch_size = 1
     settings = {
         "SILHOUETTE_ENGINE": "triton",
@@ -139,24 +140,24 @@ async def test_the_process_ends_when_the_start_is_refused(repository, triton, po
     assert "max_batch_size is 1 and should be 8" in log.decode()
 
 
-async def test_triton_may_come_later(settings_at, triton, unused_port):
+async def test_service_is_ready_after_triton_starts(settings_at, triton, unused_port):
     async with in_process(settings_at(unused_port), ready=False) as service:
         assert (await service.client.get("/livez")).status_code == 200
         refusal(await service.client.get("/readyz"), 503, "engine_down")
         refusal(await service.segment(JPEG), 503, "warming_up")
         async with serve_triton(triton, unused_port):
-            await until_answer(service, "/readyz", 200)
+            await poll_status(service, "/readyz", 200)
             picture(await service.segment(JPEG))
 
 
-async def test_a_warm_up_that_takes_too_long_is_tried_again(settings_at, triton, port):
+async def test_warm_up_is_repeated_after_a_timeout(settings_at, triton, port):
     triton.failures = [(StatusCode.DEADLINE_EXCEEDED, "")]
     async with in_process(settings_at(port), ready=False) as service:
-        await until_answer(service, "/readyz", 200)
+        await poll_status(service, "/readyz", 200)
     assert triton.failures == []
 
 
-async def test_triton_may_go_and_come_back(settings_at, triton, unused_port):
+async def test_service_is_ready_again_after_triton_restarts(settings_at, triton, unused_port):
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(AsyncExitStack())
         await first.enter_async_context(serve_triton(triton, unused_port))
@@ -170,24 +171,24 @@ async def test_triton_may_go_and_come_back(settings_at, triton, unused_port):
         assert down.headers["retry-after"] == "1"
 
         await stack.enter_async_context(serve_triton(triton, unused_port))
-        await until_answer(service, "/readyz", 200)
+        await poll_status(service, "/readyz", 200)
         picture(await service.segment(JPEG))
 
 
-async def test_a_broken_model_is_not_ready_until_it_works(settings_at, triton, port):
+async def test_failing_model_is_not_ready_until_it_works(settings_at, triton, port):
     async with in_process(settings_at(port)) as service:
-        broken = (StatusCode.INTERNAL, "Traceback: /opt/secret/model.py")
-        triton.failures = [broken] * 3
+        failure = (StatusCode.INTERNAL, "Traceback: /opt/secret/model.py")
+        triton.failures = [failure] * 3
         for _ in range(3):
             answer = await service.segment(JPEG)
             refusal(answer, 503, "engine_failed")
             assert "secret" not in answer.text
         refusal(await service.client.get("/readyz"), 503, "engine_failed")
-        await until_answer(service, "/readyz", 200)
+        await poll_status(service, "/readyz", 200)
         picture(await service.segment(JPEG))
 
 
-async def test_draining_ends_what_is_held_there(settings_at, triton, port):
+async def test_drain_cancels_calls_on_triton(settings_at, triton, port):
     async with in_process(settings_at(port)) as service:
         triton.gate.clear()
         post = asyncio.create_task(service.segment(JPEG))
@@ -197,7 +198,7 @@ async def test_draining_ends_what_is_held_there(settings_at, triton, port):
     await triton.wait_until(lambda: triton.running == 0)
 
 
-async def test_files_go_there_too(settings_at, port, tmp_path):
+async def test_cli_segments_files_on_triton(settings_at, port, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(JPEG)
     tasks, _ = plan([photo], tmp_path / "masks", ImageFormat.PNG)

@@ -1,4 +1,4 @@
-"""What `/v1/models` says while Triton is not there, or does not do."""
+"""`ready` and `provider` in `GET /v1/models` while the models run on Triton."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -33,13 +33,13 @@ async def card(service):
     return model
 
 
-async def test_ready_while_triton_is_there(settings_at, triton):
+async def test_model_is_ready_while_triton_runs(settings_at, triton):
     async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         model = await card(service)
     assert (model["ready"], model["provider"]) == (True, "triton:cpu")
 
 
-async def test_not_ready_before_triton_came(settings_at, triton):
+async def test_model_is_not_ready_before_triton_starts(settings_at, triton):
     async with serve_triton(triton) as port:
         pass
     async with in_process(settings_at(port), ready=False) as service:
@@ -47,7 +47,7 @@ async def test_not_ready_before_triton_came(settings_at, triton):
     assert (model["ready"], model["provider"]) == (False, "triton")
 
 
-async def test_not_ready_while_triton_is_gone_and_nobody_has_asked_for_a_photo(settings_at, triton):
+async def test_model_is_not_ready_while_triton_is_stopped(settings_at, triton):
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(AsyncExitStack())
         port = await first.enter_async_context(serve_triton(triton))
@@ -59,10 +59,10 @@ async def test_not_ready_while_triton_is_gone_and_nobody_has_asked_for_a_photo(s
         await stack.enter_async_context(serve_triton(triton, port))
         async with asyncio.timeout(PATIENCE_S):
             while not (await card(service))["ready"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)  # gRPC reconnects when it does
+                await asyncio.sleep(0.01)  # gRPC reconnects in its own time
 
 
-async def test_not_ready_while_triton_says_that_it_is_not(settings_at, triton):
+async def test_model_is_not_ready_while_triton_reports_unready(settings_at, triton):
     async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         triton.ready = False
         assert not (await card(service))["ready"]
@@ -70,7 +70,7 @@ async def test_not_ready_while_triton_says_that_it_is_not(settings_at, triton):
         assert (await card(service))["ready"]
 
 
-async def test_not_ready_while_a_model_only_fails(settings_at, triton):
+async def test_model_is_not_ready_while_it_keeps_failing(settings_at, triton):
     async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         triton.failures = [(StatusCode.INTERNAL, "broken")] * 99  # probes fail too
         for _ in range(3):
@@ -78,7 +78,7 @@ async def test_not_ready_while_a_model_only_fails(settings_at, triton):
         assert not (await card(service))["ready"]
 
 
-async def test_not_ready_while_triton_does_not_answer(settings_at, triton):
+async def test_model_is_not_ready_while_triton_is_silent(settings_at, triton):
     async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         triton.gate.clear()
         assert not (await card(service))["ready"]

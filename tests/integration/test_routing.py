@@ -1,7 +1,7 @@
-"""A repository of four models: what a photo's face decides, and how that is told.
+"""Tests of routing by faces, with a repository of four models.
 
-The detector's face is as high as the photo and as wide as the share of green in its middle;
-md_trisenet's alpha is red xor domain.
+The detector's face is as high as the photo. Its width is the share of green in the photo's middle.
+The alpha of md_trisenet is red xor domain.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ RED = 192
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory, settings_with):
-    """Settings of a repository that holds all four."""
+    """Returns a factory of settings for a repository with all four models."""
     folder = tmp_path_factory.mktemp("four")
     for name in NAMES:
         write_tiny_model(folder, tiny_spec(name))
@@ -52,14 +52,14 @@ def expected(domain: Domain) -> int:
         (200, Domain.HEAD_SHOT, "0.7843"),
     ],
 )
-async def test_headers_tell_the_domain_and_the_face(service, green, domain, ratio):
+async def test_headers_report_domain_and_face_ratio(service, green, domain, ratio):
     answer = await service.segment(photo(green), "?model=md_trisenet")
     assert answer.headers["x-domain"] == domain.label
     assert answer.headers["x-face-ratio"] == ratio
     assert (picture(answer) == expected(domain)).all()
 
 
-async def test_a_domain_that_is_given_wins_and_tells_no_ratio(service):
+async def test_given_domain_is_used_without_a_face_ratio(service):
     answer = await service.segment(photo(200), "?model=md_trisenet&domain=far_shot")
     assert answer.headers["x-domain"] == "far_shot"
     assert "x-face-ratio" not in answer.headers
@@ -67,7 +67,7 @@ async def test_a_domain_that_is_given_wins_and_tells_no_ratio(service):
 
 
 @pytest.mark.parametrize("name", ["connectnet", "rcrnet"])
-async def test_models_without_domain_say_none_and_refuse_one(service, name):
+async def test_model_without_domain_reports_none_and_rejects_one(service, name):
     answer = await service.segment(photo(200), f"?model={name}")
     assert (picture(answer) == RED).all()
     assert not {"x-domain", "x-face-ratio"} & answer.headers.keys()
@@ -86,13 +86,13 @@ async def test_models_without_domain_say_none_and_refuse_one(service, name):
         ("model=connectnet", None, None),
     ],
 )
-async def test_report_tells_what_the_headers_tell(service, query, domain, ratio):
+async def test_report_agrees_with_the_headers(service, query, domain, ratio):
     answer = await service.segment(photo(20), f"?{query}", accept="application/json")
     report = answer.json()
     assert (report["domain"], report["face_ratio"]) == (domain, ratio)
 
 
-async def test_route_is_a_stage_of_answers_and_metrics(service):
+async def test_route_is_a_stage_of_responses_and_metrics(service):
     timing = (await service.segment(photo(20), "?model=md_trisenet")).headers["server-timing"]
     assert float(re.search(r"route;dur=([0-9.]+)", timing)[1]) > 0
     metrics = (await service.client.get("/metrics")).text
@@ -103,7 +103,7 @@ async def test_route_is_a_stage_of_answers_and_metrics(service):
     assert re.search(r'silhouette_batch_rows_count\{model="face_detector"\} [1-9]', metrics)
 
 
-async def test_photos_of_every_domain_at_once_get_their_own(four):
+async def test_concurrent_photos_get_their_own_domains(four):
     greens = {0: Domain.NO_FACE, 1: Domain.FAR_SHOT, 2: Domain.WHOLE_BODY} | {
         20: Domain.HALF_BODY,
         50: Domain.CLOSE_SHOT,
@@ -118,22 +118,22 @@ async def test_photos_of_every_domain_at_once_get_their_own(four):
         assert (picture(answer) == expected(domain)).all()
 
 
-async def test_other_origins_may_read_them(four):
+async def test_domain_headers_are_exposed_to_other_origins(four):
     async with in_process(four(cors_origins=("https://a.example",))) as service:
         answer = await service.segment(photo(20), "?model=md_trisenet", origin="https://a.example")
     exposed = answer.headers["access-control-expose-headers"]
     assert {"X-Domain", "X-Face-Ratio"} <= set(exposed.split(", "))
 
 
-async def test_etag_is_of_the_domain_too(service):
+async def test_etag_differs_with_the_domain(service):
     queries = ("?model=md_trisenet", "?model=md_trisenet&domain=half_body")
     answers = [await service.segment(photo(20), query) for query in queries]
     assert answers[0].content == answers[1].content
     assert answers[0].headers["etag"] != answers[1].headers["etag"]
 
 
-async def test_a_reduced_decode_is_routed_as_the_photo_is(service):
-    """A mask may be made from a smaller decode, a cut-out never is."""
+async def test_reduced_decode_has_the_photos_domain(service):
+    """The photo is decoded at a reduced size for a mask, and at full size for a cut-out."""
     jpeg = make_jpeg(np.full((768, 1024, 3), (RED, 20, 0), np.uint8))
     mask = await service.segment(jpeg, "?model=md_trisenet")
     cutout = await service.segment(jpeg, "?model=md_trisenet&output=cutout")
@@ -141,7 +141,7 @@ async def test_a_reduced_decode_is_routed_as_the_photo_is(service):
     assert mask.headers["x-domain"] == cutout.headers["x-domain"] == "half_body"
 
 
-async def test_the_detector_is_listed_and_not_to_be_asked_for(service):
+async def test_face_detector_is_listed_but_cannot_be_requested(service):
     listed = (await service.client.get("/v1/models")).json()
     tasks = {model["name"]: model["task"] for model in listed["models"]}
     assert tasks == {name: "segmentation" for name in NAMES} | {"face_detector": "faces"}
@@ -154,12 +154,12 @@ async def test_the_detector_is_listed_and_not_to_be_asked_for(service):
     document = refusal(
         await service.segment(photo(0), "?model=face_detector"), 404, "unknown_model"
     )
-    assert "face_detector" not in document["detail"]
-    told = (await service.client.get("/v1/capabilities")).json()
-    assert told["models"] == ["connectnet", "md_trisenet", "rcrnet"]
+    assert document["detail"].endswith("available: connectnet, md_trisenet, rcrnet.")
+    capabilities = (await service.client.get("/v1/capabilities")).json()
+    assert capabilities["models"] == ["connectnet", "md_trisenet", "rcrnet"]
 
 
-async def test_without_a_detector_the_answer_says_that_nobody_looked(tmp_path, settings_with):
+async def test_missing_detector_gives_no_face_ratio(tmp_path, settings_with):
     write_tiny_model(tmp_path, tiny_spec("md_trisenet"))
     async with in_process(settings_with(model_repository=tmp_path)) as service:
         answer = await service.segment(photo(200))
@@ -168,7 +168,7 @@ async def test_without_a_detector_the_answer_says_that_nobody_looked(tmp_path, s
     assert (picture(answer) == expected(Domain.NO_FACE)).all()
 
 
-async def test_not_ready_until_the_detector_was_warmed_up(four, gated):
+async def test_service_is_not_ready_before_the_detector_is(four, gated):
     async with in_process(four(engine="gated"), ready=False) as service:
         (detector,) = (engine for engine in gated if engine.spec.name == "face_detector")
         detector.gate.clear()

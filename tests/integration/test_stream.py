@@ -1,4 +1,4 @@
-"""`WS /v1/stream` in process: what is said, how each frame is answered, and how it ends."""
+"""`WS /v1/stream` in process: messages, answers to frames, limits, and the ends of streams."""
 
 import asyncio
 import json
@@ -23,10 +23,10 @@ from silhouette_seg.streaming.protocol import (
 from silhouette_seg.streaming.websocket import MAX_BAD_FRAMES
 from tests.integration.conftest import in_process, until
 from tests.integration.pictures import pixels
-from tests.integration.stream_peer import (
+from tests.integration.stream_client import (
     JPEG,
-    AsgiPeer,
-    Closed,
+    AsgiClient,
+    ClosedByServer,
     config,
     connected,
     error_of,
@@ -35,12 +35,13 @@ from tests.integration.stream_peer import (
     streaming,
 )
 from tests.support.images import make_bomb, make_jpeg, make_webp, person, quadrants
+from tests.support.metrics import exposition
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 BAD = frame(0, b"no picture")
 
 
-async def keep_talking(peer: AsgiPeer) -> NoReturn:
+async def send_configs_forever(peer: AsgiClient) -> NoReturn:
     while True:
         peer.send(config())
         await peer.receive()
@@ -48,7 +49,7 @@ async def keep_talking(peer: AsgiPeer) -> NoReturn:
 
 @pytest.fixture
 async def service(settings_with, gated):
-    """However a stream ended, its place is free and nothing of it is at work."""
+    """Checks after each test that every stream has released its slot and its tasks."""
     async with in_process(settings_with(engine="gated")) as running:
         before = len(asyncio.all_tasks())
         yield running
@@ -58,14 +59,14 @@ async def service(settings_with, gated):
 
 @pytest.fixture
 def engine(service, gated):
-    """Of that service; answers only while its gate is set."""
-    (opened,) = gated
-    yield opened
-    opened.gate.set()
+    """The engine of `service`; it answers only while its gate is set."""
+    (engine,) = gated
+    yield engine
+    engine.gate.set()
 
 
-class TestSaid:
-    async def test_ready_tells_what_holds(self, settings_with, gated):
+class TestOptions:
+    async def test_ready_message_states_limits_and_options(self, settings_with, gated):
         settings = settings_with(
             engine="gated", max_frame_bytes=100_000, stream_idle_s=7, stream_max_s=70
         )
@@ -94,33 +95,33 @@ class TestSaid:
             "from_seq": 0,
         }
 
-    async def test_a_frame_comes_back_as_what_was_asked_for(self, service):
+    async def test_frame_is_answered_with_requested_result(self, service):
         async with streaming(service.app, format="png") as peer:
             peer.send(frame(2**32 - 1, timestamp=2**64 - 1))
-            header, told, picture = result_of(await peer.receive())
+            header, result, image = result_of(await peer.receive())
         assert header == MessageHeader(
             MessageKind.RESULT, 2**32 - 1, 2**64 - 1, MessageFlags.FOREGROUND
         )
-        mask = pixels(picture)
-        assert mask.shape == (told.height, told.width) == (64, 96)
-        assert mask[16, 20] > 200  # red, which is what the model takes for a person
+        mask = pixels(image)
+        assert mask.shape == (result.height, result.width) == (64, 96)
+        assert mask[16, 20] > 200  # red, the colour that the model segments
         assert mask[16, 80] < 50
-        assert told.skipped == 0
-        assert told.server_us > 0
+        assert result.skipped == 0
+        assert result.server_us > 0
 
-    async def test_without_a_person_there_is_no_flag(self, service):
+    async def test_result_without_person_has_no_flag(self, service):
         async with streaming(service.app) as peer:
             peer.send(frame(1, make_jpeg(person() // 255)))
             assert result_of(await peer.receive())[0].flags is MessageFlags.NONE
 
     @pytest.mark.parametrize("make", [make_jpeg, make_webp])
-    async def test_frames_may_be_of_any_type_we_take(self, service, make):
+    async def test_frames_of_each_image_type_are_accepted(self, service, make):
         async with streaming(service.app, output="cutout", format="webp") as peer:
             peer.send(frame(1, make(quadrants())))
-            _, _, picture = result_of(await peer.receive())
-        assert pixels(picture).shape == (64, 96, 4)
+            _, _, image = result_of(await peer.receive())
+        assert pixels(image).shape == (64, 96, 4)
 
-    async def test_a_later_config_holds_from_the_seq_it_tells(self, service):
+    async def test_later_config_applies_from_announced_seq(self, service):
         async with streaming(service.app, format="png") as peer:
             peer.send(frame(41))
             await peer.receive()
@@ -130,15 +131,15 @@ class TestSaid:
             assert ready["options"]["size"] == 64
             assert ready["options"]["format"] == "png"
             peer.send(frame(42))
-            _, told, picture = result_of(await peer.receive())
-        assert pixels(picture).shape == (told.height, told.width, 4) == (43, 64, 4)
+            _, result, image = result_of(await peer.receive())
+        assert pixels(image).shape == (result.height, result.width, 4) == (43, 64, 4)
 
-    async def test_a_later_config_is_not_for_a_frame_that_waits(self, service, engine):
+    async def test_later_config_does_not_affect_waiting_frame(self, service, engine):
         async with streaming(service.app, format="png") as peer:
             engine.gate.clear()
-            before = len(engine.batch_sizes)
+            batches = len(engine.batch_sizes)
             peer.send(frame(1))
-            await engine.wait_for_batches(before + 1)
+            await engine.wait_for_batches(batches + 1)
             peer.send(frame(2))
             peer.send(config(size=64))
             assert (await peer.receive())["from_seq"] == 3
@@ -158,26 +159,26 @@ class TestSaid:
             (text_message("nope", {}), "bad_request"),
         ],
     )
-    async def test_a_later_message_that_cannot_hold_changes_nothing(self, service, message, code):
+    async def test_invalid_later_message_changes_nothing(self, service, message, code):
         async with streaming(service.app, format="png") as peer:
             peer.send(message)
-            told = await peer.receive()
-            assert told.keys() == {"type", "code", "detail", "retryable"}
-            assert (told["type"], told["code"], told["retryable"]) == ("error", code, False)
+            error = await peer.receive()
+            assert error.keys() == {"type", "code", "detail", "retryable"}
+            assert (error["type"], error["code"], error["retryable"]) == ("error", code, False)
             peer.send(config())
             options = (await peer.receive())["options"]
             assert (options["size"], options["output"]) == (None, "mask")
             peer.send(frame(1))
             assert result_of(await peer.receive())[1].width == 96
 
-    async def test_a_key_in_a_later_config_is_no_option(self, service):
+    async def test_key_in_later_config_is_ignored(self, service):
         async with streaming(service.app) as peer:
             peer.send(config(key="again", size=64))
             assert (await peer.receive())["type"] == "ready"
 
 
-class TestAnswers:
-    async def test_two_frames_at_once_are_both_segmented(self, service):
+class TestFrames:
+    async def test_frames_within_credits_are_all_segmented(self, service):
         async with streaming(service.app) as peer:
             for round_ in range(3):
                 peer.send(frame(2 * round_))
@@ -185,12 +186,12 @@ class TestAnswers:
                 answers = [result_of(await peer.receive())[0] for _ in range(2)]
                 assert [header.seq for header in answers] == [2 * round_, 2 * round_ + 1]
 
-    async def test_the_newest_wins_and_each_frame_is_answered_once(self, service, engine):
+    async def test_newest_frame_wins_and_each_gets_one_answer(self, service, engine):
         async with streaming(service.app) as peer:
             engine.gate.clear()
-            before = len(engine.batch_sizes)
+            batches = len(engine.batch_sizes)
             peer.send(frame(0, timestamp=70))
-            await engine.wait_for_batches(before + 1)
+            await engine.wait_for_batches(batches + 1)
             for seq in range(1, 5):
                 peer.send(frame(seq, timestamp=70 + seq))
             skipped = [await peer.receive() for _ in range(3)]
@@ -203,7 +204,7 @@ class TestAnswers:
             assert results[1][1].skipped == 3
 
     @pytest.mark.parametrize(
-        ("picture", "code"),
+        ("data", "code"),
         [
             (b"", "unsupported_image_type"),
             (b"no picture", "unsupported_image_type"),
@@ -213,13 +214,13 @@ class TestAnswers:
             (make_bomb(16_000, 16), "aspect_too_extreme"),
         ],
     )
-    async def test_a_bad_frame_is_an_error_and_the_stream_goes_on(self, service, picture, code):
+    async def test_bad_frame_is_an_error_and_stream_continues(self, service, data, code):
         async with streaming(service.app) as peer:
-            peer.send(frame(5, picture, timestamp=6))
-            header, told = error_of(await peer.receive())
+            peer.send(frame(5, data, timestamp=6))
+            header, body = error_of(await peer.receive())
             assert (header.seq, header.timestamp) == (5, 6)
-            assert told.keys() == {"code", "detail", "retryable"}
-            assert (told["code"], told["retryable"]) == (code, False)
+            assert body.keys() == {"code", "detail", "retryable"}
+            assert (body["code"], body["retryable"]) == (code, False)
             peer.send(frame(6))
             assert result_of(await peer.receive())[0].seq == 6
 
@@ -227,33 +228,33 @@ class TestAnswers:
         ("error", "code"),
         [(Overloaded("full"), "overloaded"), (EngineFailed("broken"), "engine_failed")],
     )
-    async def test_an_engine_that_cannot_is_worth_another_frame(
+    async def test_engine_failure_is_a_retryable_error_logged_once(
         self, service, engine, caplog, error, code
     ):
         async with streaming(service.app) as peer:
             for seq in range(3):
                 engine.fail_next(error)
                 peer.send(frame(seq))
-                header, told = error_of(await peer.receive())
-                assert (header.seq, told["code"], told["retryable"]) == (seq, code, True)
+                header, body = error_of(await peer.receive())
+                assert (header.seq, body["code"], body["retryable"]) == (seq, code, True)
             peer.send(frame(3))
             assert result_of(await peer.receive())[0].seq == 3
         failures = [line for line in caplog.messages if "frames fail" in line]
         assert len(failures) == 1
 
-    async def test_a_frame_that_takes_too_long_is_given_up(self, settings_with, gated):
+    async def test_frame_beyond_deadline_is_cancelled(self, settings_with, gated):
         settings = settings_with(engine="gated", request_timeout_s=0.05)
         async with in_process(settings) as service, streaming(service.app) as peer:
             gated[0].gate.clear()
             peer.send(frame(1))
-            _, told = error_of(await peer.receive())
-            assert (told["code"], told["retryable"]) == ("deadline_exceeded", True)
+            _, body = error_of(await peer.receive())
+            assert (body["code"], body["retryable"]) == ("deadline_exceeded", True)
             gated[0].gate.set()
             await until(lambda: gated[0].running == 0)
             peer.send(frame(2))
             assert unpack(await peer.receive())[0].seq == 2
 
-    async def test_a_reset_leaves_no_prior(self, settings_with, tmp_path):
+    async def test_reset_clears_prior(self, settings_with, tmp_path):
         write_tiny_model(tmp_path, tiny_spec("rcrnet"))
         settings = settings_with(model_repository=tmp_path)
         async with (
@@ -266,10 +267,10 @@ class TestAnswers:
                     peer.send(text_message("reset", {}))
                 peer.send(frame(seq, make_jpeg(quadrants())))
                 reds.append(int(pixels(result_of(await peer.receive())[2])[16, 20]))
-        # The model's alpha is red xor the prior, which is some part of the mask before.
+        # The alpha of the model is the red channel xor the prior, a share of the previous mask.
         assert [red > 240 for red in reds] == [True, False, False, True]
 
-    async def test_a_reset_is_not_for_a_frame_that_waits(self, settings_with, tmp_path, gated):
+    async def test_reset_does_not_affect_waiting_frame(self, settings_with, tmp_path, gated):
         write_tiny_model(tmp_path, tiny_spec("rcrnet"))
         settings = settings_with(model_repository=tmp_path, engine="gated")
         async with (
@@ -278,18 +279,18 @@ class TestAnswers:
         ):
             (engine,) = gated
             engine.gate.clear()
-            before = len(engine.batch_sizes)
+            batches = len(engine.batch_sizes)
             peer.send(frame(0))
-            await engine.wait_for_batches(before + 1)
+            await engine.wait_for_batches(batches + 1)
             peer.send(frame(1))
             peer.send(text_message("reset", {}))
             peer.send(config())
             assert (await peer.receive())["type"] == "ready"
             engine.gate.set()
-            pictures = [result_of(await peer.receive())[2] for _ in range(2)]
+            images = [result_of(await peer.receive())[2] for _ in range(2)]
             peer.send(frame(2))
-            pictures.append(result_of(await peer.receive())[2])
-        assert [pixels(picture)[16, 20] > 240 for picture in pictures] == [True, False, True]
+            images.append(result_of(await peer.receive())[2])
+        assert [pixels(image)[16, 20] > 240 for image in images] == [True, False, True]
 
 
 class TestFirstMessage:
@@ -310,7 +311,7 @@ class TestFirstMessage:
             (config(key=7), CloseCode.BAD_CONFIG),
         ],
     )
-    async def test_what_is_no_config_ends_it(self, service, message, code):
+    async def test_invalid_first_message_closes_stream(self, service, message, code):
         async with connected(service.app) as peer:
             peer.send(message)
             end = await peer.end()
@@ -318,12 +319,12 @@ class TestFirstMessage:
         assert end.reason
         assert len(end.reason.encode()) <= 123
 
-    async def test_none_in_time(self, service, monkeypatch):
+    async def test_missing_config_closes_stream_after_timeout(self, service, monkeypatch):
         monkeypatch.setattr(stream, "CONFIG_TIMEOUT_S", 0.02)
         async with connected(service.app) as peer:
             assert (await peer.end()).code == CloseCode.CONFIG_TIMEOUT
 
-    async def test_one_that_leaves_at_once(self, service):
+    async def test_client_that_disconnects_at_once_leaves_nothing(self, service):
         async with connected(service.app):
             pass
 
@@ -331,17 +332,17 @@ class TestFirstMessage:
         ("subprotocols", "code"),
         [((), CloseCode.POLICY), (("silhouette.v2", "mqtt"), CloseCode.POLICY)],
     )
-    async def test_another_subprotocol(self, service, subprotocols, code):
+    async def test_unknown_subprotocol_closes_stream(self, service, subprotocols, code):
         async with connected(service.app, subprotocols=subprotocols) as peer:
             assert (await peer.end()).code == code
 
-    async def test_ours_among_others(self, service):
+    async def test_known_subprotocol_among_others_is_selected(self, service):
         async with connected(service.app, subprotocols=("silhouette.v2", "silhouette.v1")) as peer:
             peer.send(config())
             assert (await peer.receive())["type"] == "ready"
 
     @pytest.mark.parametrize(
-        ("origin", "host", "fine"),
+        ("origin", "host", "allowed"),
         [
             ("http://silhouette", "silhouette", True),
             ("https://SILHOUETTE", "silhouette", True),
@@ -358,20 +359,22 @@ class TestFirstMessage:
             ("null", "", False),
         ],
     )
-    async def test_pages_of_other_origins(self, settings_with, gated, origin, host, fine):
+    async def test_stream_requires_same_or_allowed_origin(
+        self, settings_with, gated, origin, host, allowed
+    ):
         settings = settings_with(engine="gated", cors_origins=("https://friend.example",))
         async with (
             in_process(settings) as service,
             connected(service.app, origin=origin, host=host) as peer,
         ):
-            if fine:
+            if allowed:
                 peer.send(config())
                 assert (await peer.receive())["type"] == "ready"
             else:
                 assert (await peer.end()).code == CloseCode.POLICY
 
     @pytest.mark.parametrize(
-        ("key", "headers", "fine"),
+        ("key", "headers", "allowed"),
         [
             ("secret", {}, True),
             ("clé", {}, True),
@@ -386,18 +389,18 @@ class TestFirstMessage:
             (None, {"x_api_key": "wrong"}, False),
         ],
     )
-    async def test_keys(self, settings_with, gated, key, headers, fine):
+    async def test_stream_requires_valid_key(self, settings_with, gated, key, headers, allowed):
         async with (
             in_process(settings_with(engine="gated", api_keys=("secret", "clé"))) as service,
             connected(service.app, **headers) as peer,
         ):
             peer.send(config(**({} if key is None else {"key": key})))
-            if fine:
+            if allowed:
                 assert (await peer.receive())["type"] == "ready"
             else:
                 assert (await peer.end()).code == CloseCode.UNAUTHORIZED
 
-    async def test_a_config_is_not_read_before_the_key_is(self, settings_with, gated):
+    async def test_config_is_validated_after_the_key(self, settings_with, gated):
         async with (
             in_process(settings_with(engine="gated", api_keys=("secret",))) as service,
             connected(service.app) as peer,
@@ -406,8 +409,8 @@ class TestFirstMessage:
             assert (await peer.end()).code == CloseCode.UNAUTHORIZED
 
 
-class TestPlaces:
-    async def test_all_taken(self, settings_with, gated):
+class TestLimits:
+    async def test_stream_beyond_total_limit_is_rejected(self, settings_with, gated):
         async with in_process(settings_with(engine="gated", max_streams=1)) as service:
             async with (
                 streaming(service.app),
@@ -419,28 +422,30 @@ class TestPlaces:
                 assert service.gateway.streams.count == 1
 
     @pytest.mark.parametrize(
-        ("other", "most", "code"),
+        ("other", "max_streams", "code"),
         [
             ("10.0.0.2", 2, CloseCode.OVERLOADED),
             ("10.0.0.1", 2, CloseCode.OVERLOADED),
             ("10.0.0.1", 3, CloseCode.TOO_MANY_STREAMS),
         ],
     )
-    async def test_of_one_address(self, settings_with, gated, other, most, code):
-        settings = settings_with(engine="gated", max_streams=most, max_streams_per_caller=1)
+    async def test_stream_limits_apply_per_address(
+        self, settings_with, gated, other, max_streams, code
+    ):
+        settings = settings_with(engine="gated", max_streams=max_streams, max_streams_per_caller=1)
         async with (
             in_process(settings) as service,
             connected(service.app, address="10.0.0.1") as one,
             connected(service.app, address="10.0.0.9") as another,
             connected(service.app, address=other) as peer,
         ):
-            for each in (one, another):
-                each.send(config())
-                assert (await each.receive())["type"] == "ready"
+            for client in (one, another):
+                client.send(config())
+                assert (await client.receive())["type"] == "ready"
             peer.send(config())
             assert (await peer.end()).code == code
 
-    async def test_of_one_key_whatever_the_address(self, settings_with, gated):
+    async def test_stream_limits_apply_per_key(self, settings_with, gated):
         settings = settings_with(engine="gated", api_keys=("a", "b"), max_streams_per_caller=1)
         async with (
             in_process(settings) as service,
@@ -455,7 +460,7 @@ class TestPlaces:
             other.send(config(key="b"))
             assert (await other.receive())["type"] == "ready"
 
-    async def test_none_while_warming_up(self, settings_with, gated):
+    async def test_stream_during_warm_up_is_rejected(self, settings_with, gated):
         async with in_process(settings_with(engine="gated"), ready=False) as service:
             gated[0].gate.clear()
             async with connected(service.app) as peer:
@@ -463,7 +468,7 @@ class TestPlaces:
                 assert (await peer.end()).code == CloseCode.OVERLOADED
             gated[0].gate.set()
 
-    async def test_none_while_draining(self, service):
+    async def test_stream_while_draining_is_rejected(self, service):
         service.gateway.streams.start_draining()
         async with connected(service.app) as peer:
             peer.send(config())
@@ -484,66 +489,66 @@ class TestEnd:
             ('{"type": 1}', CloseCode.WRONG_TYPE),
         ],
     )
-    async def test_a_peer_that_breaks_the_protocol(self, service, message, code):
+    async def test_malformed_message_closes_stream(self, service, message, code):
         async with streaming(service.app) as peer:
             peer.send(message)
             end = await peer.end()
         assert end.code == code
         assert end.reason
 
-    async def test_too_many_bad_frames_in_a_row(self, service):
+    async def test_too_many_consecutive_bad_frames_close_stream(self, service):
         async with streaming(service.app) as peer:
             for _ in range(MAX_BAD_FRAMES):
                 peer.send(BAD)
                 error_of(await peer.receive())
             assert (await peer.end()).code == CloseCode.BAD_FRAMES
 
-    async def test_a_good_frame_among_bad_ones(self, service):
+    async def test_good_frame_resets_count_of_bad_frames(self, service):
         async with streaming(service.app) as peer:
-            for picture in [BAD] * (MAX_BAD_FRAMES - 1) + [frame()] + [BAD] * (MAX_BAD_FRAMES - 1):
-                peer.send(picture)
+            for message in [BAD] * (MAX_BAD_FRAMES - 1) + [frame()] + [BAD] * (MAX_BAD_FRAMES - 1):
+                peer.send(message)
                 await peer.receive()
             peer.send(frame(7))
             assert result_of(await peer.receive())[0].seq == 7
 
-    async def test_failures_of_ours_are_no_bad_frames(self, service, engine):
+    async def test_engine_failures_do_not_count_as_bad_frames(self, service, engine):
         async with streaming(service.app) as peer:
             for _ in range(MAX_BAD_FRAMES + 1):
                 engine.fail_next(EngineFailed("broken"))
                 peer.send(frame())
                 error_of(await peer.receive())
 
-    async def test_frames_keep_it_alive(self, settings_with, gated):
+    async def test_frames_keep_stream_open(self, settings_with, gated):
         async with (
             in_process(settings_with(engine="gated", stream_idle_s=2)) as service,
             streaming(service.app) as peer,
         ):
             clock = asyncio.get_running_loop().time
-            give_up = clock() + 2.1
-            while clock() < give_up:
+            deadline = clock() + 2.1
+            while clock() < deadline:
                 peer.send(frame())
                 result_of(await peer.receive())
 
-    async def test_text_does_not(self, settings_with, gated):
+    async def test_text_messages_do_not_keep_stream_open(self, settings_with, gated):
         async with (
             in_process(settings_with(engine="gated", stream_idle_s=0.1)) as service,
             streaming(service.app) as peer,
         ):
-            with pytest.raises(Closed, match=f"{CloseCode.IDLE:d}"):
-                await keep_talking(peer)
+            with pytest.raises(ClosedByServer, match=f"{CloseCode.IDLE:d}"):
+                await send_configs_forever(peer)
 
-    async def test_however_lively_it_has_an_end(self, settings_with, gated):
+    async def test_stream_ends_after_maximum_duration(self, settings_with, gated):
         async with in_process(settings_with(engine="gated", stream_max_s=0.05)) as service:
             async with streaming(service.app) as peer:
                 assert (await peer.end()).code == CloseCode.GOING_AWAY
             assert service.gateway.streams.count == 0
 
-    async def test_a_drain(self, service, engine):
+    async def test_drain_closes_idle_and_busy_streams(self, service, engine):
         async with streaming(service.app) as idle, streaming(service.app) as busy:
             engine.gate.clear()
-            before = len(engine.batch_sizes)
+            batches = len(engine.batch_sizes)
             busy.send(frame())
-            await engine.wait_for_batches(before + 1)
+            await engine.wait_for_batches(batches + 1)
             service.gateway.streams.start_draining()
             ends = [await idle.end(), await busy.end()]
             assert [end.code for end in ends] == [CloseCode.RESTART] * 2
@@ -551,19 +556,17 @@ class TestEnd:
                 await service.gateway.streams.wait_idle()
             assert engine.running == 0
 
-    async def test_a_peer_that_leaves_takes_its_frame_along(self, service, engine):
+    async def test_disconnect_cancels_the_current_frame(self, service, engine):
         async with streaming(service.app) as peer:
             engine.gate.clear()
-            before = len(engine.batch_sizes)
+            batches = len(engine.batch_sizes)
             peer.send(frame())
-            await engine.wait_for_batches(before + 1)
+            await engine.wait_for_batches(batches + 1)
             await peer.leave()
         assert engine.running == 0
         assert service.gateway.streams.count == 0
 
-    async def test_a_failure_that_nobody_foresaw_is_told_to_the_log_alone(
-        self, service, engine, caplog
-    ):
+    async def test_unexpected_error_is_logged_but_not_sent(self, service, engine, caplog):
         async with streaming(service.app) as peer:
             engine.fail_next(RuntimeError("secret of the engine"))
             peer.send(frame())
@@ -574,13 +577,13 @@ class TestEnd:
         assert service.gateway.streams.count == 0
 
 
-class TestPeerThatDoesNotRead:
-    async def test_is_not_read_from(self, service):
+class TestClientThatDoesNotRead:
+    async def test_client_that_does_not_read_is_not_read_from(self, service):
         async with streaming(service.app) as peer:
             peer.reads.clear()
             for seq in range(500):
                 peer.send(frame(seq))
-            # A result by the worker and a skipped by the reader find no room: both stand still.
+            # The worker blocks on a RESULT and the reader on a SKIPPED.
             await until(lambda: peer.blocked == 2)
             unread = peer.unread
             assert unread > 450
@@ -588,7 +591,7 @@ class TestPeerThatDoesNotRead:
                 await asyncio.sleep(0)
             assert (peer.unread, peer.blocked) == (unread, 2)
 
-    async def test_gets_every_answer_once_it_reads(self, service):
+    async def test_client_that_resumes_reading_gets_every_answer(self, service):
         async with streaming(service.app) as peer:
             peer.reads.clear()
             for seq in range(50):
@@ -598,9 +601,9 @@ class TestPeerThatDoesNotRead:
             answers = [unpack(await peer.receive())[0] for _ in range(50)]
         assert sorted(header.seq for header in answers) == list(range(50))
         by_kind = {header.seq: header.kind for header in answers}
-        assert by_kind[49] is MessageKind.RESULT  # the newest wins
+        assert by_kind[49] is MessageKind.RESULT  # the newest frame
 
-    async def test_may_leave_without_a_word(self, service):
+    async def test_client_that_does_not_read_may_disconnect(self, service):
         async with streaming(service.app) as peer:
             peer.reads.clear()
             for seq in range(50):
@@ -608,7 +611,7 @@ class TestPeerThatDoesNotRead:
             await until(lambda: peer.blocked == 2)
         assert service.gateway.streams.count == 0
 
-    async def test_is_not_waited_for_when_it_is_to_be_told_the_end(self, service):
+    async def test_close_does_not_wait_for_client_without_reads(self, service):
         async with streaming(service.app) as peer:
             peer.reads.clear()
             service.gateway.streams.start_draining()
@@ -616,10 +619,10 @@ class TestPeerThatDoesNotRead:
                 await service.gateway.streams.wait_idle()
 
 
-class TestTold:
-    async def test_one_line_for_each_stream(self, service, caplog):
+class TestReports:
+    async def test_end_of_stream_is_logged_in_one_line(self, service, caplog):
         caplog.set_level(logging.INFO)
-        async with connected(service.app, x_request_id="made-by-the-peer") as peer:
+        async with connected(service.app, x_request_id="made-by-the-client") as peer:
             peer.send(config())
             await peer.receive()
             for message in (frame(1), BAD, frame(2)):
@@ -630,7 +633,7 @@ class TestTold:
         assert line.startswith("stream websocket connectnet result=2 skipped=0 error=1 ")
         assert line.endswith(" s closed 1001")
 
-    async def test_also_for_one_that_was_refused(self, service, caplog):
+    async def test_rejected_stream_is_logged_and_counted(self, service, caplog):
         caplog.set_level(logging.INFO)
         async with connected(service.app) as peer:
             peer.send("nonsense")
@@ -642,14 +645,14 @@ class TestTold:
         registry = service.gateway.telemetry.registry
         assert registry.get_sample_value("silhouette_streams_ended_total", ended) == 1
 
-    async def test_metrics(self, service):
+    async def test_metrics_count_streams_and_frames(self, service):
         async with streaming(service.app) as peer:
             for message in (frame(1), BAD):
                 peer.send(message)
                 await peer.receive()
-            inside = service.gateway.telemetry.exposition().decode()
-        after = service.gateway.telemetry.exposition().decode()
-        assert 'silhouette_streams{transport="websocket"} 1.0' in inside
+            during = exposition(service.gateway.telemetry)
+        after = exposition(service.gateway.telemetry)
+        assert 'silhouette_streams{transport="websocket"} 1.0' in during
         assert 'silhouette_streams{transport="websocket"} 0.0' in after
         assert 'silhouette_frames_total{outcome="result",transport="websocket"} 1.0' in after
         assert 'silhouette_frames_total{outcome="error",transport="websocket"} 1.0' in after
@@ -657,17 +660,20 @@ class TestTold:
         assert 'silhouette_frame_seconds_count{transport="websocket"} 1.0' in after
         assert 'images_total{foreground="present",kind="frame",model="connectnet"} 1.0' in after
 
-    async def test_capabilities(self, settings_with, gated):
+    async def test_capabilities_list_stream_limits(self, settings_with, gated):
         settings = settings_with(
             engine="gated", max_streams=5, max_frame_bytes=77_000, stream_idle_s=3
         )
         async with in_process(settings) as service:
-            told = (await service.client.get("/v1/capabilities")).json()
-        assert "websocket" in told["streams"]
-        limits = told["stream_limits"]
+            capabilities = (await service.client.get("/v1/capabilities")).json()
+        assert "websocket" in capabilities["streams"]
+        limits = capabilities["stream_limits"]
         assert (limits["streams"], limits["streams_per_caller"]) == (5, 5)
         assert (limits["message_bytes"], limits["idle_s"]) == (77_000, 3)
-        assert json.loads(json.dumps(told["stream_parameters"])).keys() >= {"size", "smoothing"}
+        assert json.loads(json.dumps(capabilities["stream_parameters"])).keys() >= {
+            "size",
+            "smoothing",
+        }
 
 
 async def test_streams_and_photos_do_not_mix(service):
@@ -684,8 +690,8 @@ async def test_streams_and_photos_do_not_mix(service):
             assert photo.status_code == 200
 
 
-async def test_peers_that_never_say_what_they_want_leave_room_for_others(service, monkeypatch):
-    """Before a key was seen: each could send a message of the largest size."""
+async def test_pending_handshakes_are_limited(service, monkeypatch):
+    """A pending handshake is unauthenticated and may send a message of the largest size."""
     monkeypatch.setattr(stream_limit, "MAX_PENDING_HANDSHAKES", 2)
     service.gateway.streams.max_streams = 2
     async with connected(service.app) as first, connected(service.app):

@@ -26,7 +26,7 @@ from websockets.sync.client import connect
 
 from silhouette_seg.streaming.protocol import SUBPROTOCOL
 from tests.integration.conftest import PATIENCE_S
-from tests.integration.stream_peer import config, frame
+from tests.integration.stream_client import config, frame
 from tests.security.canary import WORD, Canary
 from tests.unit.streaming.webrtc.test_offer import offer, video
 

@@ -16,7 +16,7 @@ from silhouette_seg.streaming.webrtc.config import parse_ice_server
 from silhouette_seg.telemetry.logs import TextFormatter
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
-from tests.integration.stream_peer import config, connected
+from tests.integration.stream_client import config, connected
 from tests.support.images import make_jpeg, quadrants
 
 KEY, OTHER, PASSWORD = "key-5b1d0c77", "guess-90aa41", "turn-password-3e8f"

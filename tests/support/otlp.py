@@ -1,4 +1,4 @@
-"""A collector on loopback: takes OTLP over HTTP, and remembers the spans."""
+"""OTLP collector on loopback that stores the spans it receives over HTTP."""
 
 import json
 import threading
@@ -12,16 +12,16 @@ from typing import Any
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 @dataclass
 class OtlpCollector:
-    """`gate` keeps it from answering while it is closed."""
+    """Received spans. Requests are answered while `gate` is set."""
 
     url: str = ""
     spans: list[dict[str, Any]] = field(default_factory=list)
-    """As in OTLP's JSON, ids in hexadecimal, with `service`."""
+    """Spans as in OTLP's JSON, with ids in hexadecimal and the service name as `service`."""
     paths: set[str] = field(default_factory=set)
     gate: threading.Event = field(default_factory=threading.Event)
     received: threading.Event = field(default_factory=threading.Event)
@@ -29,20 +29,21 @@ class OtlpCollector:
     def receive(self, path: str, content_type: str, body: bytes) -> None:
         self.paths.add(path)
         self.received.set()
-        self.gate.wait(PATIENCE_S)
+        self.gate.wait(TIMEOUT_S)
         for resource in _document(content_type, body).get("resourceSpans", ()):
             service = _attributes(resource["resource"])["service.name"]
             for scope in resource["scopeSpans"]:
                 self.spans += [span | {"service": service} for span in scope["spans"]]
 
     def span_named(self, name: str) -> dict[str, Any]:
-        """The one span of that name."""
+        """Returns the only span of a name."""
         (span,) = [span for span in self.spans if span["name"] == name]
         return span
 
 
 @contextmanager
 def run_collector() -> Iterator[OtlpCollector]:
+    """Runs a collector until the block ends."""
     collector = OtlpCollector()
     collector.gate.set()
 
@@ -59,14 +60,14 @@ def run_collector() -> Iterator[OtlpCollector]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         collector.url = f"http://127.0.0.1:{server.server_port}"
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
         try:
             yield collector
         finally:
             collector.gate.set()
             server.shutdown()
-            serving.join()
+            thread.join()
 
 
 def _document(content_type: str, body: bytes) -> dict[str, Any]:
@@ -88,9 +89,9 @@ def _spans(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _hex(base64: str) -> str:
-    """protobuf writes bytes in base64; OTLP's JSON has ids in hexadecimal."""
+    """Converts protobuf's base64 to the hexadecimal ids of OTLP's JSON."""
     return b64decode(base64).hex()
 
 
 def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
-    return {each["key"]: next(iter(each["value"].values())) for each in holder["attributes"]}
+    return {pair["key"]: next(iter(pair["value"].values())) for pair in holder["attributes"]}

@@ -1,4 +1,4 @@
-"""A model repository small enough for a test: graphs that answer what FakeEngine answers."""
+"""Tiny models for tests: ONNX graphs with the outputs of FakeEngine."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ def tiny_spec(
     max_batch: int = 8,
     digest: str = "0" * 64,
 ) -> ModelSpec:
-    """The spec of a model; what FakeEngine needs. Name decides what it takes and gives."""
+    """Returns the spec of a model. Its name determines its inputs and its output."""
     image = TensorSpec(name="image", dtype="uint8", shape=(-1, *size_hw, 3))
     prior = TensorSpec(name="prior", dtype="uint8", shape=(-1, *size_hw))
     domain = TensorSpec(name="domain", dtype="int64", shape=(-1,))
@@ -44,8 +44,8 @@ def write_tiny_model(
 ) -> ModelSpec:
     """Writes `<name>/spec.json` and `<name>/1/model.onnx`; returns the spec with its digest.
 
-    An even number of `inversions` makes the model slow and changes nothing else: 10,000 take
-    about 10 ms.
+    An even number of `inversions` slows the model down without other effects: 10,000 take about
+    10 ms.
     """
     spec = spec or tiny_spec()
     weights = _graph(spec, inversions).SerializeToString()
@@ -81,7 +81,7 @@ Constants = dict[str, int | np.ndarray]
 
 
 def _alpha(spec: ModelSpec, inversions: int) -> tuple[Nodes, Constants]:
-    """Red, inverted as often as asked, xor the extra input."""
+    """Computes red, inverted `inversions` times, xor the extra input."""
     constants: Constants = {"zero": 0, "white": np.uint8(255), "inversions": inversions}
     nodes = [
         helper.make_node("Gather", ["image", "zero"], ["red"], axis=3),
@@ -102,7 +102,7 @@ def _alpha(spec: ModelSpec, inversions: int) -> tuple[Nodes, Constants]:
 
 
 def _faces(spec: ModelSpec) -> tuple[Nodes, Constants]:
-    """One face, as high as the image and as wide as the share of green in its middle."""
+    """Computes one face, as high as the image and as wide as the green of its centre pixel."""
     nodes = [
         helper.make_node("Gather", ["image", "middle_row"], ["row"], axis=1),
         helper.make_node("Gather", ["row", "middle_column"], ["pixel"], axis=1),
@@ -124,7 +124,7 @@ def _faces(spec: ModelSpec) -> tuple[Nodes, Constants]:
 
 
 def _inversion() -> onnx.GraphProto:
-    """The body of an ONNX Loop: (turn, condition, mask) -> (condition, 255 - mask)."""
+    """Returns the body of an ONNX Loop: (turn, condition, mask) -> (condition, 255 - mask)."""
     return helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),

@@ -1,4 +1,4 @@
-"""Servers that all tests of this folder share: a start takes seconds."""
+"""Servers shared by all tests of this folder, because a start takes seconds."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -7,20 +7,20 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from tests.support.published import REPOSITORY
 from tests.triton.faults import FaultModel, write_fault_model
-from tests.triton.server import TritonServer, missing, serve
+from tests.triton.server import TritonServer, missing_requirement, run_triton
 
 
 @pytest.fixture(scope="package")
 def wheel() -> None:
-    reason = missing()
+    reason = missing_requirement()
     if reason:
         pytest.skip(reason)
 
 
 @pytest.fixture(scope="package")
 def triton_server(wheel, tmp_path_factory) -> Iterator[TritonServer]:
-    """Serves what production serves."""
-    with serve(REPOSITORY, tmp_path_factory.mktemp("triton")) as server:
+    """A server with the published models."""
+    with run_triton(REPOSITORY, tmp_path_factory.mktemp("triton")) as server:
         yield server
 
 
@@ -42,20 +42,20 @@ def fault_models(wheel, tmp_path_factory) -> dict[str, FaultModel]:
 @pytest.fixture(scope="package")
 def fault_server(fault_models, tmp_path_factory) -> Iterator[TritonServer]:
     repository = fault_models["batching"].folder.parent
-    with serve(repository, tmp_path_factory.mktemp("faults")) as server:
+    with run_triton(repository, tmp_path_factory.mktemp("faults")) as server:
         yield server
 
 
 @pytest.fixture
-async def faulty(fault_server) -> AsyncIterator[InferenceServerClient]:
+async def fault_client(fault_server) -> AsyncIterator[InferenceServerClient]:
     async with InferenceServerClient(fault_server.grpc) as client:
         yield client
 
 
 @pytest.fixture
-def stoppable(fault_models) -> Iterator[FaultModel]:
-    """Runs one request at a time, when the test lets it."""
+def held_model(fault_models) -> Iterator[FaultModel]:
+    """A model that runs one request at a time and can be held by the test."""
     model = fault_models["one_by_one"]
-    model.forget()
+    model.reset()
     yield model
-    model.open()
+    model.release()

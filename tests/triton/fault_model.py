@@ -1,6 +1,7 @@
-"""A model that misbehaves on request. It answers the red channel, as `tests/support/tiny_model.py`.
+"""Triton model that fails on request. Its output is the red channel of its input.
 
-Runs inside the server, where no other file of ours is; `tests/triton/faults.py` speaks with it.
+It runs inside the server, which cannot import this repository; `tests/triton/faults.py` controls it
+through files.
 """
 
 import os
@@ -16,28 +17,28 @@ class TritonPythonModel:
         self.folder = Path(args["model_repository"])
 
     def execute(self, requests):
-        """Writes down what came, in order; waits while the gate is closed."""
+        """Logs the rows of the batch in order, then waits while the file `closed` exists."""
         images = [read(request) for request in requests]
         reds = [int(row[0, 0, 0]) for image in images for row in image]
-        with (self.folder / "ran").open("a") as ran:
-            print(*reds, file=ran)
+        with (self.folder / "executed").open("a") as executed:
+            print(*reds, file=executed)
         while (self.folder / "closed").exists():
             (self.folder / "held").touch()
             time.sleep(0.002)
-        return [answer(image) for image in images]
+        return [respond(image) for image in images]
 
 
 def read(request):
     return np.from_dlpack(pb_utils.get_input_tensor_by_name(request, "image"))
 
 
-def answer(image):
-    """What to do is in the first pixel: its green, if its blue is 255 and nothing else is."""
+def respond(image):
+    """Reads the fault from the green of the first pixel, if its blue is the only 255 in blue."""
     fault = image[0, 0, 0, 1] if image[..., 2].sum() == 255 else 0
     if fault == 1:
-        raise RuntimeError("a fault that was asked for")
+        raise RuntimeError("a requested fault")
     if fault == 2:
-        message = "an argument that was asked to be invalid"
+        message = "a requested invalid argument"
         error = pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
         return pb_utils.InferenceResponse(error=error)
     if fault == 3:

@@ -1,7 +1,7 @@
-"""Models that can be stopped, made to fail and asked what they ran: `tests/triton/fault_model.py`.
+"""Controls the models of `tests/triton/fault_model.py`: holds them, and reads their batches.
 
-They have the configuration of a model of ours, but for the backend, one instance, and a queue that
-is short and patient.
+Their configuration is the generated one, except for the backend, one instance, and a short queue
+with a long timeout.
 """
 
 import time
@@ -20,8 +20,8 @@ from training.export.triton_config import CPU, model_config
 
 MODEL = Path(__file__).parent / "fault_model.py"
 QUEUE_SIZE = 2
-PATIENCE_S = 60
-"""For anything, beside other work."""
+TIMEOUT_S = 60
+"""Timeout of every wait, long enough for a busy machine."""
 
 
 class Fault(IntEnum):
@@ -33,40 +33,41 @@ class Fault(IntEnum):
 
 @dataclass(frozen=True)
 class FaultModel:
-    """The test's end of a fault model."""
+    """A fault model as the test controls it."""
 
     spec: ModelSpec
     folder: Path
 
-    def close(self) -> None:
-        """The next batch is held, and what comes after it waits."""
+    def hold(self) -> None:
+        """Holds the next batch; later requests wait in the queue."""
         (self.folder / "held").unlink(missing_ok=True)
         (self.folder / "closed").touch()
 
     def wait_until_held(self) -> None:
-        """Until a batch is held by the gate, which is closed."""
-        give_up = time.monotonic() + PATIENCE_S
+        """Returns once a batch is held."""
+        give_up_at = time.monotonic() + TIMEOUT_S
         while not (self.folder / "held").exists():
-            assert time.monotonic() < give_up, f"no batch was ever held: {self.ran}"
+            assert time.monotonic() < give_up_at, f"no batch was ever held: {self.executed}"
             time.sleep(0.002)
 
-    def open(self) -> None:
+    def release(self) -> None:
+        """Lets the held batch and all later ones run."""
         (self.folder / "closed").unlink(missing_ok=True)
 
     @property
-    def ran(self) -> list[list[int]]:
-        """Of each batch that the model began, in order, the red of the first pixel of each row."""
-        file = self.folder / "ran"
+    def executed(self) -> list[list[int]]:
+        """Red of the first pixel of each row, for each batch that started, in order."""
+        file = self.folder / "executed"
         lines = file.read_text().splitlines() if file.exists() else []
         return [[int(red) for red in line.split()] for line in lines]
 
-    def forget(self) -> None:
-        """Open, with nothing in its memory."""
-        self.open()
-        (self.folder / "ran").unlink(missing_ok=True)
+    def reset(self) -> None:
+        """Releases the model and clears its log."""
+        self.release()
+        (self.folder / "executed").unlink(missing_ok=True)
 
     def image(self, red: int = 0, fault: Fault = Fault.NONE) -> np.ndarray:
-        """One row, all of one red."""
+        """Returns one row of a single red value, with an optional fault."""
         image = np.zeros((1, *self.spec.size_hw, 3), np.uint8)
         image[..., 0] = red
         if fault:
@@ -85,6 +86,6 @@ def write_fault_model(repository: Path, name: str, *, max_batch: int = 1) -> Fau
     config.instance_group[0].count = 1
     policy = config.dynamic_batching.default_queue_policy
     policy.max_queue_size = QUEUE_SIZE
-    policy.default_timeout_microseconds = PATIENCE_S * 1_000_000
+    policy.default_timeout_microseconds = TIMEOUT_S * 1_000_000
     (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
     return FaultModel(spec, folder)

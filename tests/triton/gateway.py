@@ -1,4 +1,4 @@
-"""The gateway as its users start it: a process of its own, with its models on a Triton."""
+"""Runs the gateway in a process of its own, with its models on Triton."""
 
 import os
 import re
@@ -17,38 +17,40 @@ from prometheus_client.parser import text_string_to_metric_families
 from silhouette_seg.vision.mask.quality import MASK_THRESHOLD
 from tests.integration.pictures import picture, problem
 from tests.support.images import make_png
-from tests.triton.client import until
+from tests.triton.client import poll_until
 
-PATIENCE_S = 60
-"""For a start, and for any answer, beside other work."""
+TIMEOUT_S = 60
+"""Timeout of a start and of every response, long enough for a busy machine."""
 
-IN_FLIGHT = "silhouette_requests_in_flight"
+IN_FLIGHT_METRIC = "silhouette_requests_in_flight"
 
 
 @dataclass(frozen=True)
 class GatewayProcess:
+    """A running gateway."""
+
     process: subprocess.Popen[bytes]
     url: str
     log_file: Path
 
     def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=PATIENCE_S, verify=False)
+        return httpx.AsyncClient(base_url=self.url, timeout=TIMEOUT_S, verify=False)
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self.process.poll() is None
 
 
 @contextmanager
 def run_gateway(folder: Path, **settings: object) -> Iterator[GatewayProcess]:
-    """Listens until the block ends, whether or not Triton is there; `folder` is for the log."""
-    given = {"engine": "triton", **settings}
-    ours = {f"SILHOUETTE_{name.upper()}": str(value) for name, value in given.items()}
+    """Runs a gateway until the block ends, even without a Triton. `folder` receives its log."""
+    settings = {"engine": "triton", **settings}
+    variables = {f"SILHOUETTE_{name.upper()}": str(value) for name, value in settings.items()}
     log_file = folder / "gateway.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "silhouette_seg", "serve", "--port", "0"],
-            env=os.environ | ours,
+            env=os.environ | variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -58,37 +60,37 @@ def run_gateway(folder: Path, **settings: object) -> Iterator[GatewayProcess]:
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE_S)
+            process.wait(TIMEOUT_S)
         process.kill()
         process.wait()
 
 
 def _url(process: subprocess.Popen[bytes], log_file: Path) -> str:
-    """Where it says that it listens."""
-    give_up = time.monotonic() + PATIENCE_S
-    while not (said := re.search(r"listening on (\S+)", log_file.read_text())):
+    """Reads the URL from the log."""
+    give_up_at = time.monotonic() + TIMEOUT_S
+    while not (match := re.search(r"listening on (\S+)", log_file.read_text())):
         assert process.poll() is None, log_file.read_text()
-        assert time.monotonic() < give_up, "the gateway never listened"
+        assert time.monotonic() < give_up_at, "the gateway never listened"
         time.sleep(0.01)
-    return said[1]
+    return match[1]
 
 
 async def requests_in_flight(client: httpx.AsyncClient) -> float:
-    """How many the gateway is at work on."""
+    """Returns the number of requests in progress at the gateway."""
     text = (await client.get("/metrics")).text
     families = text_string_to_metric_families(text)
-    return sum(s.value for f in families for s in f.samples if f.name == IN_FLIGHT)
+    return sum(s.value for f in families for s in f.samples if f.name == IN_FLIGHT_METRIC)
 
 
 async def wait_until_ready(client: httpx.AsyncClient) -> None:
-    async def ready() -> bool:
+    async def is_ready() -> bool:
         return (await client.get("/readyz")).status_code == 200
 
-    await until(ready)
+    await poll_until(is_ready)
 
 
 async def post(client: httpx.AsyncClient, model: str, photo: np.ndarray) -> httpx.Response:
-    """A PNG, which keeps every pixel."""
+    """Posts the photo as PNG, which keeps every pixel."""
     return await client.post(
         f"/v1/segment?model={model}&refine=none",
         content=make_png(photo),
@@ -96,19 +98,21 @@ async def post(client: httpx.AsyncClient, model: str, photo: np.ndarray) -> http
     )
 
 
-def assert_mask_of(photo: np.ndarray, answer: httpx.Response) -> None:
-    """The fault models answer the red channel; a photo of their own size is not resized, and one
-    that is red all over is a person all over.
+def assert_mask_of(photo: np.ndarray, response: httpx.Response) -> None:
+    """Asserts that the mask is the red channel of the photo.
+
+    The photo has the size of the model, so that it is not resized. It is red everywhere, so that
+    all of it is a person.
     """
     assert photo[..., 0].min() > MASK_THRESHOLD
-    np.testing.assert_array_equal(picture(answer), photo[..., 0])
+    np.testing.assert_array_equal(picture(response), photo[..., 0])
 
 
-def retryable_code(answer: httpx.Response) -> str:
-    """The code of an answer that must say to come again."""
-    document = problem(answer)
-    assert answer.status_code in (503, 504), document
+def retryable_code(response: httpx.Response) -> str:
+    """Returns the error code of a response that must be retryable."""
+    document = problem(response)
+    assert response.status_code in (503, 504), document
     assert document["retryable"] is True
-    if answer.status_code == 503:
-        assert answer.headers["retry-after"] == "1"
+    if response.status_code == 503:
+        assert response.headers["retry-after"] == "1"
     return document["code"]

@@ -1,7 +1,7 @@
 """Triton's `onnxruntime` backend for machines without one: a backend written in Python.
 
-Runs inside the server, where no other file of ours is. Tensors go through DLPack both ways: with
-numpy 2 the stub's own conversions are silently wrong.
+It runs inside the server, which cannot import this repository. Tensors go through DLPack both ways:
+with numpy 2 the stub's own conversions are silently wrong.
 """
 
 import json
@@ -23,7 +23,7 @@ class TritonPythonModel:
     """One session for each instance, as the native backend has it."""
 
     def initialize(self, args):
-        sys.unraisablehook = but_for_capsules
+        sys.unraisablehook = ignore_capsule_errors
         config = json.loads(args["model_config"])
         options = onnxruntime.SessionOptions()
         threads = config["parameters"]["intra_op_thread_count"]["string_value"]
@@ -32,20 +32,20 @@ class TritonPythonModel:
         file = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         providers = ["CPUExecutionProvider"]
         self.session = onnxruntime.InferenceSession(file, options, providers=providers)
-        refuse_difference(config["input"], self.session.get_inputs())
-        refuse_difference(config["output"], self.session.get_outputs())
+        check_signature(config["input"], self.session.get_inputs())
+        check_signature(config["output"], self.session.get_outputs())
         self.inputs = [tensor["name"] for tensor in config["input"]]
         self.outputs = [tensor["name"] for tensor in config["output"]]
 
     def execute(self, requests):
-        """Runs the requests, each of one row or more, that Triton joined as one batch.
+        """Runs the requests of one batch, each of one row or more, one after the other.
 
-        One after the other: a processor takes longer for a row of many than for one, which its
-        caches hold. The native backend, on a GPU, runs them together.
+        A CPU takes longer for a row of a large batch than for a single row, which fits its caches.
+        The native backend on a GPU runs them together.
         """
-        return [self.answer(request) for request in requests]
+        return [self.respond(request) for request in requests]
 
-    def answer(self, request):
+    def respond(self, request):
         inputs = {name: read(request, name) for name in self.inputs}
         outputs = self.session.run(self.outputs, inputs)
         named = zip(self.outputs, outputs, strict=True)
@@ -57,14 +57,14 @@ def read(request, name):
     return np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name))
 
 
-def refuse_difference(configured, found):
-    """The native backend refuses a configuration that the graph belies; so must this."""
-    asked = {
+def check_signature(configured, found):
+    """Raises for a configuration that contradicts the graph, as the native backend does."""
+    expected = {
         tensor["name"]: (ORT_TYPES[tensor["data_type"]], sides(tensor)) for tensor in configured
     }
-    there = {value.name: (value.type, [int(side) for side in value.shape[1:]]) for value in found}
-    if asked != there:
-        raise pb_utils.TritonModelException(f"configured {asked}, the graph has {there}")
+    actual = {value.name: (value.type, [int(side) for side in value.shape[1:]]) for value in found}
+    if expected != actual:
+        raise pb_utils.TritonModelException(f"configured {expected}, the graph has {actual}")
 
 
 def sides(tensor):
@@ -72,9 +72,10 @@ def sides(tensor):
     return [int(side) for side in shape]
 
 
-def but_for_capsules(unraisable):
-    """The stub marks a capsule of DLPack as used in words of its own, and numpy, which then cannot
-    tell that it was, complains of each.
+def ignore_capsule_errors(unraisable):
+    """Hides numpy's errors about DLPack capsules.
+
+    The stub marks a used capsule with a name that numpy does not know.
     """
     if "PyCapsule_GetPointer" not in str(unraisable.exc_value):
         sys.__unraisablehook__(unraisable)

@@ -1,4 +1,4 @@
-"""The real tritonserver, out of the wheel of nvidia-pytriton, on loopback and without a GPU."""
+"""Runs the real tritonserver from the wheel of nvidia-pytriton, on loopback and without a GPU."""
 
 import os
 import shutil
@@ -25,27 +25,27 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 STUB = WHEEL / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
 BACKEND = Path(__file__).parent / "onnxruntime_backend.py"
 
-PATIENCE_S = 180
-"""For a start beside other work: the warm-up alone is four seconds of one core."""
-LOG_TAIL = 4000
+TIMEOUT_S = 180
+"""Timeout of a start on a busy machine: the warm-up alone takes four seconds of one core."""
+LOG_TAIL_CHARS = 4000
 
 
 class StartFailed(Exception):
-    """The server left, or never became ready; says the end of its log."""
+    """The server exited or never became ready. The message has the end of its log."""
 
 
-def missing() -> str | None:
-    """Why the server cannot run here, or None."""
+def missing_requirement() -> str | None:
+    """Returns the reason why the server cannot run here, or None."""
     if not STUB.exists():
         return f"nvidia-pytriton, or its stub for Python {PYTHON}, is not installed"
     linked = subprocess.run(["ldd", STUB], env=_environment(), capture_output=True, text=True)
     absent = [line.split()[0] for line in linked.stdout.splitlines() if "not found" in line]
-    return f"the server's Python stub wants {', '.join(absent)}" if absent else None
+    return f"the server's Python stub needs {', '.join(absent)}" if absent else None
 
 
 @dataclass(frozen=True)
 class TritonServer:
-    """A running server. Its process leads a group of its own, which its Python stubs are in."""
+    """A running server with its addresses. Its process group includes its Python stubs."""
 
     process: subprocess.Popen[bytes]
     http: str
@@ -61,23 +61,28 @@ class TritonServer:
     @property
     def ready(self) -> bool:
         with suppress(httpx.TransportError):
-            # To load certificates takes 50 ms, and there is nobody to certify.
-            answer = httpx.get(f"http://{self.http}/v2/health/ready", verify=False)
-            return answer.status_code == 200
+            # Without certificates, which take 50 ms to load.
+            response = httpx.get(f"http://{self.http}/v2/health/ready", verify=False)
+            return response.status_code == 200
         return False
 
     def wait_until_ready(self) -> None:
-        """A missing library makes the server hang, not leave: only a deadline ends that."""
-        give_up = time.monotonic() + PATIENCE_S
+        """Returns once the server is ready; raises StartFailed.
+
+        The timeout covers a missing library, with which the server hangs instead of exiting.
+        """
+        give_up_at = time.monotonic() + TIMEOUT_S
         while not self.ready:
             if self.process.poll() is not None:
-                raise StartFailed(f"left with {self.process.returncode}:\n{self.log[-LOG_TAIL:]}")
-            if time.monotonic() > give_up:
-                raise StartFailed(f"not ready in {PATIENCE_S} s:\n{self.log[-LOG_TAIL:]}")
+                raise StartFailed(
+                    f"exited with {self.process.returncode}:\n{self.log[-LOG_TAIL_CHARS:]}"
+                )
+            if time.monotonic() > give_up_at:
+                raise StartFailed(f"not ready in {TIMEOUT_S} s:\n{self.log[-LOG_TAIL_CHARS:]}")
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """At once, with its stubs; shutting down in order takes seconds."""
+        """Kills the server with its stubs at once: a regular shutdown takes seconds."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -86,14 +91,14 @@ class TritonServer:
 
 
 @contextmanager
-def serve(
+def run_triton(
     repository: Path,
     folder: Path,
     *,
     ports: tuple[int, int, int] | None = None,
     options: tuple[str, ...] = (),
 ) -> Iterator[TritonServer]:
-    """Serves a model repository until the block ends; `folder` is for backends and the log."""
+    """Serves a model repository until the block ends. `folder` receives backends and log."""
     http, grpc, metrics = ports or free_ports()
     prefix = f"silhouette-{uuid4().hex[:12]}-"
     log_file = folder / "triton.log"
@@ -111,7 +116,7 @@ def serve(
                 f"--grpc-port={grpc}",
                 f"--metrics-port={metrics}",
                 "--allow-gpu-metrics=false",
-                "--log-info=false",  # what failed is otherwise far above tables of options
+                "--log-info=false",  # keeps errors near the end of the log
                 "--metrics-interval-ms=200",
                 "--exit-timeout-secs=10",
                 *options,
@@ -136,7 +141,7 @@ def serve(
 
 
 def free_ports() -> tuple[int, int, int]:
-    """For HTTP, gRPC and metrics."""
+    """Returns unused ports for HTTP, gRPC and metrics."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
         for listener in sockets:
@@ -146,9 +151,9 @@ def free_ports() -> tuple[int, int, int]:
 
 
 def _backends(folder: Path) -> Path:
-    """The Python backend with the stub of this Python, and our backend on top of it.
+    """Copies the Python backend with the stub of this Python, and adds the ONNX Runtime backend.
 
-    Copies: the server refuses links out of the folder.
+    The server rejects links that point out of the folder.
     """
     backends = folder / "backends"
     if not backends.exists():
@@ -160,7 +165,7 @@ def _backends(folder: Path) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """The first `python3` of PATH is the one whose packages models see."""
+    """Returns variables that make this Python the first `python3` of PATH, which models use."""
     libraries = [str(LIBRARIES), sysconfig.get_config_var("LIBDIR") or ""]
     return os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -169,12 +174,12 @@ def _environment() -> dict[str, str]:
 
 
 def main() -> None:
-    """Serves a model repository, by default the published models, until it is told to end."""
+    """Serves a model repository, by default the published one, until it is interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     repository = Path(sys.argv[1]) if len(sys.argv) > 1 else REPOSITORY
-    with TemporaryDirectory() as folder, serve(repository, Path(folder)) as server:
+    with TemporaryDirectory() as folder, run_triton(repository, Path(folder)) as server:
         port = server.metrics.rpartition(":")[2]
-        print(server.process.pid, server.grpc, port, flush=True)  # as the benchmark takes them
+        print(server.process.pid, server.grpc, port, flush=True)  # the benchmark reads this line
         with suppress(KeyboardInterrupt):
             server.process.wait()
 

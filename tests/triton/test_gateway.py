@@ -1,4 +1,4 @@
-"""The whole gateway before a real Triton that is full, slow or asked in vain."""
+"""The gateway in front of a real Triton that is full, slow or failing."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from silhouette_seg.settings import Settings
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
-from tests.triton.client import cancelled, until, wait_until_queued
+from tests.triton.client import cancelled_requests, poll_until, wait_until_queued
 from tests.triton.faults import QUEUE_SIZE, Fault
 from tests.triton.gateway import (
     assert_mask_of,
@@ -30,8 +30,8 @@ def settings(fault_server, fault_models):
 
 @pytest.fixture(scope="module")
 def gateway(settings, tmp_path_factory):
-    patient = {"queue_timeout_s": 60, "request_timeout_s": 60}
-    with run_gateway(tmp_path_factory.mktemp("gateway"), **settings, **patient) as running:
+    timeouts = {"queue_timeout_s": 60, "request_timeout_s": 60}
+    with run_gateway(tmp_path_factory.mktemp("gateway"), **settings, **timeouts) as running:
         yield running
 
 
@@ -43,111 +43,113 @@ async def client(gateway):
 
 
 @pytest.fixture
-async def hasty(settings):
-    """To another gateway, that soon gives up."""
-    gives_up = Settings(engine="triton", **settings, request_timeout_s=REQUEST_TIMEOUT_S)
-    async with in_process(gives_up) as service:
+async def hasty_client(settings):
+    """A client of another gateway with a short request timeout."""
+    hasty = Settings(engine="triton", **settings, request_timeout_s=REQUEST_TIMEOUT_S)
+    async with in_process(hasty) as service:
         yield service.client
 
 
 @pytest.fixture
-def start(stoppable, client):
-    """Posts a picture of one red, in the background; any over 127 is a person."""
+def start(held_model, client):
+    """Starts the upload of an image with one red value; values over 127 are a person."""
 
-    def begin(red, *, to=client, fault=Fault.NONE):
-        (photo,) = stoppable.image(red, fault)
-        return asyncio.create_task(post(to, stoppable.spec.name, photo))
+    def start_post(red, *, to=client, fault=Fault.NONE):
+        (photo,) = held_model.image(red, fault)
+        return asyncio.create_task(post(to, held_model.spec.name, photo))
 
-    return begin
+    return start_post
 
 
 @pytest.fixture
-def right(stoppable):
-    """Awaits the mask of the picture of one red."""
+def assert_mask(held_model):
+    """Awaits a response and asserts that it is the mask of an image with one red value."""
 
     async def check(red, call):
-        assert_mask_of(stoppable.image(red)[0], await call)
+        assert_mask_of(held_model.image(red)[0], await call)
 
     return check
 
 
 @pytest.fixture
-def heard(fault_models):
-    """Returns when the server has heard all that the gateway said before: what comes after was
-    answered, over the same connection, and more than once as more than one thread listens.
+def flush(fault_models):
+    """Returns once Triton has received all earlier messages of the gateway.
+
+    Later requests on the same connection are answered by then. There are several, because several
+    threads of Triton receive.
     """
     model = fault_models["batching"]
 
-    async def hear(of):
+    async def post_others(client):
         for red in (191, 192, 193):
             (photo,) = model.image(red)
-            assert_mask_of(photo, await post(of, model.spec.name, photo))
+            assert_mask_of(photo, await post(client, model.spec.name, photo))
 
-    return hear
+    return post_others
 
 
 @pytest.fixture
-async def busy(stoppable, start, right):
-    """The model is at work on picture 201, until the test opens its gate."""
-    stoppable.forget()
-    stoppable.close()
+async def busy(held_model, start, assert_mask):
+    """Holds the model with image 201, until the test releases it."""
+    held_model.reset()
+    held_model.hold()
     first = start(201)
-    await asyncio.to_thread(stoppable.wait_until_held)
+    await asyncio.to_thread(held_model.wait_until_held)
     yield
-    stoppable.open()
-    await right(201, first)
+    held_model.release()
+    await assert_mask(201, first)
 
 
-async def test_what_a_client_that_leaves_asked_for_is_never_run(
-    fault_server, stoppable, client, start, right, busy, heard
+async def test_photo_of_disconnected_client_is_never_executed(
+    fault_server, held_model, client, start, assert_mask, busy, flush
 ):
-    before = await cancelled(fault_server, stoppable)
-    leaving = start(202)
-    await wait_until_queued(fault_server, stoppable, 1)
+    before = await cancelled_requests(fault_server, held_model)
+    cancelled = start(202)
+    await wait_until_queued(fault_server, held_model, 1)
     assert await requests_in_flight(client) == 2
-    leaving.cancel()
+    cancelled.cancel()
 
-    async def left():
+    async def is_gone():
         return await requests_in_flight(client) == 1
 
-    await until(left)
-    await heard(client)
-    stoppable.open()
-    await right(203, start(203))
-    assert stoppable.ran == [[201], [203]]
-    assert await cancelled(fault_server, stoppable) == before + 1
+    await poll_until(is_gone)
+    await flush(client)
+    held_model.release()
+    await assert_mask(203, start(203))
+    assert held_model.executed == [[201], [203]]
+    assert await cancelled_requests(fault_server, held_model) == before + 1
 
 
-async def test_what_has_no_time_left_is_a_504_and_never_run(
-    stoppable, start, right, hasty, busy, heard
+async def test_photo_past_its_deadline_is_a_504_and_never_executed(
+    held_model, start, assert_mask, hasty_client, busy, flush
 ):
-    document = refusal(await start(204, to=hasty), 504, "deadline_exceeded")
+    document = refusal(await start(204, to=hasty_client), 504, "deadline_exceeded")
     assert document["retryable"] is True
-    await heard(hasty)
-    stoppable.open()
-    await right(206, start(206))
-    assert stoppable.ran == [[201], [206]]
+    await flush(hasty_client)
+    held_model.release()
+    await assert_mask(206, start(206))
+    assert held_model.executed == [[201], [206]]
 
 
-async def test_a_full_queue_is_a_503_at_once(stoppable, start, right, busy):
+async def test_full_queue_is_a_503_at_once(held_model, start, assert_mask, busy):
     posts = {start(red): red for red in range(210, 218)}
     waiting = set(posts)
     while len(waiting) > QUEUE_SIZE:
-        early, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for refused in early:
-            refusal(refused.result(), 503, "overloaded")
-            assert refused.result().headers["retry-after"] == "1"
-    stoppable.open()
-    for held in waiting:
-        await right(posts[held], held)
-    assert len(stoppable.ran) == 1 + QUEUE_SIZE
+        rejected, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for post_task in rejected:
+            refusal(post_task.result(), 503, "overloaded")
+            assert post_task.result().headers["retry-after"] == "1"
+    held_model.release()
+    for post_task in waiting:
+        await assert_mask(posts[post_task], post_task)
+    assert len(held_model.executed) == 1 + QUEUE_SIZE
 
 
 @pytest.mark.parametrize("fault", [Fault.EXCEPTION, Fault.INVALID])
-async def test_a_model_that_fails_tells_callers_nothing_of_itself(stoppable, start, right, fault):
+async def test_failed_inference_is_a_503_without_server_text(held_model, start, assert_mask, fault):
     answer = await start(230, fault=fault)
     refusal(answer, 503, "engine_failed")
     assert answer.headers["retry-after"] == "1"
-    assert "asked" not in answer.text
-    assert str(stoppable.folder) not in answer.text
-    await right(231, start(231))
+    assert "requested" not in answer.text
+    assert str(held_model.folder) not in answer.text
+    await assert_mask(231, start(231))

@@ -1,10 +1,10 @@
-"""Triton's own HTTP client, before a gateway or before Triton: it cannot tell which.
+"""Triton's own HTTP client gets the same responses from a gateway and from Triton.
 
-Where they differ, Triton 2.51 takes compressed bodies, shared memory, classification and an output
-that is named twice. It says 400 where an unknown model is asked whether it is ready, the gateway
-404; 500 for what is wrong with the JSON, the gateway 400; and nothing where a number is over 255.
-An output that is named without `binary_data` it sends as JSON even with `binary_data_output`, which
-its documentation and the gateway have otherwise.
+The gateway differs from Triton 2.51 in these points. Triton accepts compressed bodies, shared
+memory, classification and an output that is named twice. Readiness of an unknown model is a 400 in
+Triton and a 404 in the gateway. Malformed JSON is a 500 in Triton and a 400 in the gateway. Triton
+accepts numbers over 255 for uint8. With `binary_data_output`, Triton still sends an output without
+`binary_data` as JSON; its documentation and the gateway send it as binary.
 """
 
 import time
@@ -21,23 +21,23 @@ from tritonclient.utils import InferenceServerException
 from silhouette_seg.spec import ModelSpec, load_spec
 from tests.support.published import REPOSITORY
 from tests.support.tensors import DATATYPES, random_inputs, tensor_header, to_wire
-from tests.triton.gateway import PATIENCE_S, run_gateway
+from tests.triton.gateway import TIMEOUT_S, run_gateway
 from tests.triton.test_served_models import NAMES, in_process
 
-PATIENT = {"queue_timeout_s": PATIENCE_S, "request_timeout_s": PATIENCE_S}
+LONG_TIMEOUTS = {"queue_timeout_s": TIMEOUT_S, "request_timeout_s": TIMEOUT_S}
 SPECS = {name: load_spec(REPOSITORY / name) for name in NAMES}
 CONNECTNET = SPECS["connectnet"]
 
 
 @dataclass(frozen=True)
 class Server:
-    """Whatever listens at `address`, which has no scheme."""
+    """A gateway or a Triton. `address` is host and port."""
 
     address: str
 
     def client(self) -> InferenceServerClient:
         return InferenceServerClient(
-            self.address, connection_timeout=PATIENCE_S, network_timeout=PATIENCE_S
+            self.address, connection_timeout=TIMEOUT_S, network_timeout=TIMEOUT_S
         )
 
 
@@ -50,20 +50,22 @@ def server(request, tmp_path_factory) -> Iterator[Server]:
     if request.param == "gateway with triton":
         engine = {"triton_url": request.getfixturevalue("triton_server").grpc}
     folder = tmp_path_factory.mktemp("gateway")
-    with run_gateway(folder, model_repository=REPOSITORY, **engine, **PATIENT) as gateway:
+    with run_gateway(folder, model_repository=REPOSITORY, **engine, **LONG_TIMEOUTS) as gateway:
         server = Server(gateway.url.removeprefix("http://"))
         with server.client() as client:
-            until(client.is_server_ready)
+            wait_until(client.is_server_ready)
         yield server
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """A warm-up takes seconds, and a gateway gives Triton two to say that it is ready, which beside
-    other work are not always enough.
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Polls a server in another process, which sends no notification.
+
+    A warm-up takes seconds. A gateway waits two seconds for Triton's readiness, too short at times
+    on a busy machine.
     """
-    give_up = time.monotonic() + 3 * PATIENCE_S
+    give_up_at = time.monotonic() + 3 * TIMEOUT_S
     while not condition():
-        assert time.monotonic() < give_up, "it never became ready"
+        assert time.monotonic() < give_up_at, "the server never became ready"
         time.sleep(0.01)
 
 
@@ -73,16 +75,16 @@ def client(server) -> Iterator[InferenceServerClient]:
         yield client
 
 
-def tensors(inputs: dict[str, np.ndarray], *, binary: bool) -> list[InferInput]:
-    made = []
+def infer_inputs(inputs: dict[str, np.ndarray], *, binary: bool) -> list[InferInput]:
+    tensors = []
     for name, array in inputs.items():
         wire = to_wire(array)
-        made.append(InferInput(name, wire.shape, DATATYPES[array.dtype.name]))
-        made[-1].set_data_from_numpy(wire, binary_data=binary)
-    return made
+        tensors.append(InferInput(name, wire.shape, DATATYPES[array.dtype.name]))
+        tensors[-1].set_data_from_numpy(wire, binary_data=binary)
+    return tensors
 
 
-def ask(
+def infer(
     client: InferenceServerClient,
     spec: ModelSpec,
     inputs: dict[str, np.ndarray],
@@ -91,40 +93,41 @@ def ask(
     **more: object,
 ) -> InferResult:
     outputs = [InferRequestedOutput(spec.output.name, binary_data=binary)]
-    given = {"outputs": outputs, **more}
-    return client.infer(spec.name, tensors(inputs, binary=binary), **given)
+    options = {"outputs": outputs, **more}
+    return client.infer(spec.name, infer_inputs(inputs, binary=binary), **options)
 
 
-def test_it_is_alive_and_ready(client):
+def test_server_and_models_are_ready(client):
     assert client.is_server_live()
-    until(client.is_server_ready)
+    wait_until(client.is_server_ready)
     for name in NAMES:
-        until(partial(client.is_model_ready, name))
-        until(partial(client.is_model_ready, name, "1"))
-    assert not client.is_model_ready("nobody")
+        wait_until(partial(client.is_model_ready, name))
+        wait_until(partial(client.is_model_ready, name, "1"))
+    assert not client.is_model_ready("unknown")
     assert not client.is_model_ready("connectnet", "2")
 
 
-def test_it_takes_binary_tensors(client):
-    told = client.get_server_metadata()
-    assert told.keys() == {"name", "version", "extensions"}
-    assert "binary_tensor_data" in told["extensions"]
+def test_server_metadata_lists_binary_tensors(client):
+    metadata = client.get_server_metadata()
+    assert metadata.keys() == {"name", "version", "extensions"}
+    assert "binary_tensor_data" in metadata["extensions"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_tells_what_a_model_takes_and_gives(client, name):
+def test_model_metadata_lists_inputs_and_output(client, name):
     spec = SPECS[name]
 
-    def told(tensor):
-        sides = list(tensor.shape[1:]) or [1]
-        return {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": [-1, *sides]}
+    def tensor_metadata(tensor):
+        row_shape = list(tensor.shape[1:]) or [1]
+        datatype = DATATYPES[tensor.dtype]
+        return {"name": tensor.name, "datatype": datatype, "shape": [-1, *row_shape]}
 
     expected = {
         "name": name,
         "versions": ["1"],
         "platform": "onnxruntime_onnx",
-        "inputs": [told(tensor) for tensor in spec.inputs],
-        "outputs": [told(spec.output)],
+        "inputs": [tensor_metadata(tensor) for tensor in spec.inputs],
+        "outputs": [tensor_metadata(spec.output)],
     }
     assert client.get_model_metadata(name) == expected
     assert client.get_model_metadata(name, "1") == expected
@@ -133,11 +136,11 @@ def test_it_tells_what_a_model_takes_and_gives(client, name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
-def test_it_answers_what_onnx_runtime_answers(client, name, rows, binary):
+def test_output_equals_that_of_onnx_runtime(client, name, rows, binary):
     spec = SPECS[name]
     inputs = random_inputs(spec, rows, seed=rows)
     (expected,) = in_process(spec).run(None, inputs)
-    answer = ask(client, spec, inputs, binary=binary, request_id="seven")
+    answer = infer(client, spec, inputs, binary=binary, request_id="seven")
     output = answer.as_numpy(spec.output.name)
     assert output.dtype == spec.output.dtype
     np.testing.assert_array_equal(output, expected)
@@ -151,35 +154,35 @@ def test_it_answers_what_onnx_runtime_answers(client, name, rows, binary):
     assert tensor == tensor_header(spec.output.name, expected)
 
 
-def test_all_outputs_are_binary_where_none_is_named(client):
-    answer = client.infer("connectnet", tensors(random_inputs(CONNECTNET, 2), binary=True))
+def test_unnamed_outputs_are_binary(client):
+    answer = client.infer("connectnet", infer_inputs(random_inputs(CONNECTNET, 2), binary=True))
     (tensor,) = answer.get_response()["outputs"]
     assert tensor["parameters"] == {"binary_data_size": 2 * 192 * 192}
     assert "id" not in answer.get_response()
 
 
-def test_a_version_may_be_named(client):
+def test_version_in_the_request_is_optional(client):
     inputs = random_inputs(CONNECTNET, 1)
     answers = [
-        ask(client, CONNECTNET, inputs, model_version=version).as_numpy("alpha")
+        infer(client, CONNECTNET, inputs, model_version=version).as_numpy("alpha")
         for version in ("", "1")
     ]
     np.testing.assert_array_equal(*answers)
 
 
-def test_as_many_rows_as_the_model_takes(client):
-    """Each row is what it would be alone, or one level of 255 off: kernels add up differently."""
+def test_largest_batch_equals_its_single_rows(client):
+    """The tolerance is one level of 255: kernels add up in another order by batch size."""
     inputs = random_inputs(CONNECTNET, CONNECTNET.max_batch)
-    together = ask(client, CONNECTNET, inputs).as_numpy("alpha").astype(int)
+    together = infer(client, CONNECTNET, inputs).as_numpy("alpha").astype(int)
     for row in (0, 7, 15):
-        alone = ask(client, CONNECTNET, {"image": inputs["image"][row : row + 1]})
+        alone = infer(client, CONNECTNET, {"image": inputs["image"][row : row + 1]})
         np.testing.assert_allclose(together[row], alone.as_numpy("alpha")[0], atol=1, rtol=0)
 
 
-def test_what_the_gateway_does_not_know_of_a_request_changes_nothing(client):
+def test_unknown_request_parameters_are_ignored(client):
     inputs = random_inputs(CONNECTNET, 1)
-    expected = ask(client, CONNECTNET, inputs).as_numpy("alpha")
-    answer = ask(
+    expected = infer(client, CONNECTNET, inputs).as_numpy("alpha")
+    answer = infer(
         client,
         CONNECTNET,
         inputs,
@@ -191,36 +194,36 @@ def test_what_the_gateway_does_not_know_of_a_request_changes_nothing(client):
     np.testing.assert_array_equal(answer.as_numpy("alpha"), expected)
 
 
-def wrong(**changes: np.ndarray) -> dict[str, np.ndarray]:
+def wrong_inputs(**changes: np.ndarray) -> dict[str, np.ndarray]:
     inputs = random_inputs(SPECS["md_trisenet"], 1) | changes
     return {name: array for name, array in inputs.items() if array is not None}
 
 
-WRONG = {
-    "shape": wrong(image=np.zeros((1, 3, 384, 384), np.uint8)),
-    "flat": wrong(image=np.zeros((384, 384, 3), np.uint8)),
-    "datatype": wrong(image=np.zeros((1, 384, 384, 3), np.float32)),
-    "rows differ": wrong(domain=np.zeros(2, np.int64)),
-    "missing": wrong(domain=None),
-    "unknown": wrong(prior=np.zeros((1, 384, 384), np.uint8)),
+WRONG_INPUTS = {
+    "shape": wrong_inputs(image=np.zeros((1, 3, 384, 384), np.uint8)),
+    "flat": wrong_inputs(image=np.zeros((384, 384, 3), np.uint8)),
+    "datatype": wrong_inputs(image=np.zeros((1, 384, 384, 3), np.float32)),
+    "rows differ": wrong_inputs(domain=np.zeros(2, np.int64)),
+    "missing": wrong_inputs(domain=None),
+    "unknown": wrong_inputs(prior=np.zeros((1, 384, 384), np.uint8)),
 }
 
 
-@pytest.mark.parametrize("inputs", WRONG.values(), ids=WRONG.keys())
+@pytest.mark.parametrize("inputs", WRONG_INPUTS.values(), ids=WRONG_INPUTS.keys())
 @pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
-def test_what_does_not_fit_the_model_is_a_400(client, inputs, binary):
-    refused(client, "400", "md_trisenet", inputs, binary=binary)
+def test_wrong_inputs_are_a_400(client, inputs, binary):
+    rejection(client, "400", "md_trisenet", inputs, binary=binary)
 
 
-def test_too_many_rows_are_a_400_that_says_how_many_there_may_be(client):
+def test_too_many_rows_are_a_400_with_the_limit(client):
     inputs = random_inputs(CONNECTNET, CONNECTNET.max_batch + 1)
-    assert "16" in refused(client, "400", "connectnet", inputs)
+    assert "16" in rejection(client, "400", "connectnet", inputs)
 
 
 @pytest.mark.parametrize("output", ["beta", ""])
-def test_an_unknown_output_is_a_400(client, output):
+def test_unknown_output_is_a_400(client, output):
     with pytest.raises(InferenceServerException) as error:
-        ask(
+        infer(
             client,
             CONNECTNET,
             random_inputs(CONNECTNET, 1),
@@ -229,17 +232,17 @@ def test_an_unknown_output_is_a_400(client, output):
     assert error.value.status() == "400"
 
 
-def test_an_unknown_model_or_version_is_a_404(client):
+def test_unknown_model_or_version_is_a_404(client):
     inputs = random_inputs(CONNECTNET, 1)
-    refused(client, "404", "nobody", inputs)
-    refused(client, "404", "connectnet", inputs, model_version="2")
-    for model in (("nobody",), ("connectnet", "2")):
+    rejection(client, "404", "unknown", inputs)
+    rejection(client, "404", "connectnet", inputs, model_version="2")
+    for model in (("unknown",), ("connectnet", "2")):
         with pytest.raises(InferenceServerException) as error:
             client.get_model_metadata(*model)
         assert error.value.status() == "404"
 
 
-def refused(
+def rejection(
     client: InferenceServerClient,
     status: str,
     model: str,
@@ -248,20 +251,20 @@ def refused(
     binary: bool = True,
     **more: object,
 ) -> str:
-    """The text of a refusal, which came as the protocol has it."""
+    """Returns the text of an error response in the format of the protocol."""
     with pytest.raises(InferenceServerException) as error:
-        client.infer(model, tensors(inputs, binary=binary), **more)
+        client.infer(model, infer_inputs(inputs, binary=binary), **more)
     assert error.value.status() == status
     text: str = error.value.message()
     assert "exception occurred in the client" not in text
     return text
 
 
-def test_one_row_without_json(server):
-    """No client of Triton's sends it."""
+def test_raw_body_is_one_row(server):
+    """Triton's clients never send a body without JSON, so that this test uses httpx."""
     spec = CONNECTNET
     inputs = random_inputs(spec, 1)
-    with httpx.Client(base_url=f"http://{server.address}", timeout=PATIENCE_S) as client:
+    with httpx.Client(base_url=f"http://{server.address}", timeout=TIMEOUT_S) as client:
 
         def post(body: bytes) -> httpx.Response:
             headers = {"Inference-Header-Content-Length": "0", "Accept-Encoding": "identity"}

@@ -1,16 +1,16 @@
-"""The names that the dashboard asks Triton for are those of the real server."""
+"""Triton exports the metrics that the dashboard queries."""
 
 import re
 
 import httpx
 
-from tests.unit.telemetry.test_metrics import TRITON
+from tests.unit.telemetry.test_metric_documents import TRITON_METRICS
 
 
-def test_metrics_of_the_dashboard_are_there(triton_server):
-    # No parser: it gives counters that do not end with _total a new name.
+def test_triton_exports_metrics_of_the_dashboard(triton_server):
+    # Not a parser: it renames counters that do not end with _total.
     text = httpx.get(f"http://{triton_server.metrics}/metrics", verify=False).text
     labels = dict(re.findall(r"^(\w+)\{(.+)\} ", text, re.MULTILINE))
-    assert labels.keys() >= TRITON
-    assert all('model="' in labels[name] for name in TRITON)
+    assert labels.keys() >= TRITON_METRICS
+    assert all('model="' in labels[name] for name in TRITON_METRICS)
     assert 'reason="' in labels["nv_inference_request_failure"]

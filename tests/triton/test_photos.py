@@ -1,4 +1,4 @@
-"""Every parameter of a photo on both engines: in process, and with Triton behind the gateway."""
+"""Every photo parameter gives the same response with ONNX Runtime and with Triton."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -14,17 +14,17 @@ from silhouette_seg.vision.codec.decode import ImageFormat
 from tests.integration.pictures import picture, problem
 from tests.support.images import make_jpeg, make_png, person
 from tests.support.published import REPOSITORY
-from tests.triton.gateway import PATIENCE_S, run_gateway, wait_until_ready
+from tests.triton.gateway import TIMEOUT_S, run_gateway, wait_until_ready
 
-PATIENT = {"queue_timeout_s": PATIENCE_S, "request_timeout_s": PATIENCE_S}
-TWO = np.hstack([person(320, 320), person(320, 320)[:, ::-1]])
-PHOTO = make_jpeg(np.vstack([np.full((320, 640, 3), 200, np.uint8), TWO]))
-"""As high as wide: a model whose input is square sees both people in their proportions."""
-NOBODY = make_png(np.zeros((64, 64, 3), np.uint8))
+LONG_TIMEOUTS = {"queue_timeout_s": TIMEOUT_S, "request_timeout_s": TIMEOUT_S}
+TWO_PEOPLE = np.hstack([person(320, 320), person(320, 320)[:, ::-1]])
+PHOTO = make_jpeg(np.vstack([np.full((320, 640, 3), 200, np.uint8), TWO_PEOPLE]))
+"""Square, so that a model with a square input does not distort the two people."""
+EMPTY_PHOTO = make_png(np.zeros((64, 64, 3), np.uint8))
 CUTOUT = "output=cutout"
 COMPOSITE = "output=composite"
 
-ROWS = (
+QUERIES = (
     "",
     "model=auto",
     "model=connectnet",
@@ -60,19 +60,19 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Both:
-    """In process, and with Triton."""
+    """Clients of a gateway with ONNX Runtime and of one with Triton."""
 
     clients: tuple[httpx.AsyncClient, httpx.AsyncClient]
 
-    async def post(self, path: str, **sent: object) -> tuple[httpx.Response, httpx.Response]:
-        onnx, triton = [await client.post(path, **sent) for client in self.clients]
+    async def post(self, path: str, **upload: object) -> tuple[httpx.Response, httpx.Response]:
+        onnx, triton = [await client.post(path, **upload) for client in self.clients]
         return onnx, triton
 
 
 @pytest.fixture(scope="module")
 def urls(triton_server, tmp_path_factory) -> Iterator[tuple[str, str]]:
     folders = [tmp_path_factory.mktemp(name) for name in ("onnx", "triton")]
-    shared = {"model_repository": REPOSITORY, **PATIENT}
+    shared = {"model_repository": REPOSITORY, **LONG_TIMEOUTS}
     with (
         run_gateway(folders[0], engine="onnx", **shared) as onnx,
         run_gateway(folders[1], triton_url=triton_server.grpc, **shared) as triton,
@@ -85,7 +85,7 @@ async def both(urls) -> AsyncIterator[Both]:
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(
-                httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, verify=False)
+                httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, verify=False)
             )
             for url in urls
         ]
@@ -94,54 +94,56 @@ async def both(urls) -> AsyncIterator[Both]:
         yield Both((clients[0], clients[1]))
 
 
-def test_every_parameter_has_a_row():
-    assert {pair.partition("=")[0] for row in ROWS for pair in row.split("&") if pair} == set(
-        PARAMETERS
-    )
+def test_queries_cover_every_parameter():
+    assert {
+        pair.partition("=")[0] for query in QUERIES for pair in query.split("&") if pair
+    } == set(PARAMETERS)
 
 
-@pytest.mark.parametrize("row", ROWS)
-async def test_the_answer_is_the_same(both, row):
+@pytest.mark.parametrize("query", QUERIES)
+async def test_response_is_the_same_with_both_engines(both, query):
     onnx, triton = await both.post(
-        f"/v1/segment?{row}", content=PHOTO, headers={"content-type": "image/jpeg"}
+        f"/v1/segment?{query}", content=PHOTO, headers={"content-type": "image/jpeg"}
     )
     assert onnx.status_code == triton.status_code == 200, onnx.text
     assert onnx.headers["x-backend"] == "CPUExecutionProvider"
     assert triton.headers["x-backend"] == "triton:cpu"
     assert onnx.headers["x-foreground"] == "present"
     assert onnx.content == triton.content
-    told = [name for name in onnx.headers if name.startswith(("x-mask", "x-foreground", "x-model"))]
-    assert [onnx.headers[name] for name in told] == [triton.headers[name] for name in told]
+    headers = [
+        name for name in onnx.headers if name.startswith(("x-mask", "x-foreground", "x-model"))
+    ]
+    assert [onnx.headers[name] for name in headers] == [triton.headers[name] for name in headers]
     assert onnx.headers["etag"] == triton.headers["etag"]
-    kind = ImageFormat(onnx.headers["content-type"].removeprefix("image/"))
-    assert picture(onnx, kind.media_type).any()
+    image_format = ImageFormat(onnx.headers["content-type"].removeprefix("image/"))
+    assert picture(onnx, image_format.media_type).any()
 
 
-async def test_a_background_picture_goes_behind(both):
+async def test_background_image_is_the_same_with_both_engines(both):
     files = {"image": PHOTO, "background_image": make_png(np.full((40, 40, 3), 200, np.uint8))}
     onnx, triton = await both.post("/v1/segment", files=files, data={"output": "composite"})
     assert onnx.status_code == 200, onnx.text
     assert onnx.content == triton.content
 
 
-async def test_who_is_not_there_can_be_required(both):
-    sent = {"content": NOBODY, "headers": {"content-type": "image/png"}}
-    for answer in await both.post("/v1/segment?require_foreground=true", **sent):
+async def test_required_foreground_is_missing_with_both_engines(both):
+    upload = {"content": EMPTY_PHOTO, "headers": {"content-type": "image/png"}}
+    for answer in await both.post("/v1/segment?require_foreground=true", **upload):
         assert problem(answer)["code"] == "foreground_missing"
-    for answer in await both.post("/v1/segment", **sent):
+    for answer in await both.post("/v1/segment", **upload):
         assert answer.headers["x-foreground"] == "none"
         assert not picture(answer).any()
 
 
-async def test_a_report_says_who_was_kept(both):
-    sent = {
+async def test_report_of_dominant_person_is_the_same_with_both_engines(both):
+    upload = {
         "content": PHOTO,
         "headers": {"content-type": "image/jpeg", "accept": "application/json"},
     }
-    told = [
+    reports = [
         json.loads(answer.content)
-        for answer in await both.post("/v1/segment?person=dominant", **sent)
+        for answer in await both.post("/v1/segment?person=dominant", **upload)
     ]
-    assert told[0]["foreground"] == told[1]["foreground"]
-    assert told[0]["mask"] == told[1]["mask"]
-    assert sum(piece["reason"] == "dominant" for piece in told[0]["foreground"]["pieces"]) == 1
+    assert reports[0]["foreground"] == reports[1]["foreground"]
+    assert reports[0]["mask"] == reports[1]["mask"]
+    assert sum(piece["reason"] == "dominant" for piece in reports[0]["foreground"]["pieces"]) == 1

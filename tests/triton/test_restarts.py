@@ -1,4 +1,4 @@
-"""A real Triton that leaves, dies, half dies and comes back, under a gateway that stays."""
+"""A real Triton that stops, crashes and restarts, behind a gateway that keeps running."""
 
 import asyncio
 import os
@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from tests.integration.pictures import refusal
-from tests.triton.client import until, wait_until_queued
+from tests.triton.client import poll_until, wait_until_queued
 from tests.triton.faults import FaultModel, write_fault_model
 from tests.triton.gateway import assert_mask_of, post, retryable_code, run_gateway, wait_until_ready
-from tests.triton.server import TritonServer, free_ports, serve
+from tests.triton.server import TritonServer, free_ports, run_triton
 
 POSTERS = 8
 
 
 class Site(NamedTuple):
-    """Where Triton is whenever it is there, and what it then serves."""
+    """Ports and models of a Triton that restarts."""
 
     folder: Path
     ports: tuple[int, int, int]
@@ -42,7 +42,7 @@ def site(wheel, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gateway(site):
-    """One process for all that happens here."""
+    """A gateway process for all tests of this module."""
     settings = {
         "triton_url": f"127.0.0.1:{site.ports[1]}",
         "model_repository": site.folder / "repository",
@@ -50,21 +50,21 @@ def gateway(site):
     }
     with run_gateway(site.folder, **settings) as running:
         yield running
-        assert running.runs, running.log_file.read_text()
+        assert running.is_running, running.log_file.read_text()
 
 
 @pytest.fixture
 def start_triton(site):
-    """Starts it at its place, as often as the test asks."""
+    """Starts Triton on the same ports each time."""
     with ExitStack() as stack:
 
-        def begin() -> TritonServer:
-            site.one_by_one.forget()
-            site.batching.forget()
+        def start() -> TritonServer:
+            site.one_by_one.reset()
+            site.batching.reset()
             repository = site.folder / "repository"
-            return stack.enter_context(serve(repository, site.folder, ports=site.ports))
+            return stack.enter_context(run_triton(repository, site.folder, ports=site.ports))
 
-        yield begin
+        yield start
 
 
 @pytest.fixture
@@ -75,43 +75,43 @@ async def client(gateway):
 
 @pytest.fixture
 async def triton(start_triton, client, site):
-    """Is there, and the gateway knows, whatever became of the one before."""
+    """A running Triton that the gateway has found."""
     server = await asyncio.to_thread(start_triton)
     await wait_until_ready(client)
-    site.one_by_one.forget()
+    site.one_by_one.reset()
     return server
 
 
-async def until_not_ready(client) -> str:
-    """The code of the refusal."""
-    refused: list[httpx.Response] = []
+async def wait_until_unready(client) -> str:
+    """Returns the error code of the gateway's readiness."""
+    rejected: list[httpx.Response] = []
 
-    async def not_ready():
+    async def is_unready():
         answer = await client.get("/readyz")
         if answer.status_code != 200:
-            refused.append(answer)
-        return bool(refused)
+            rejected.append(answer)
+        return bool(rejected)
 
-    await until(not_ready)
-    return retryable_code(refused[0])
+    await poll_until(is_unready)
+    return retryable_code(rejected[0])
 
 
-async def test_a_server_that_is_told_to_stop_ends_what_it_has(triton, site, client, start_triton):
+async def test_stopping_triton_completes_its_requests(triton, site, client, start_triton):
     model = site.one_by_one
     photos = [model.image(red)[0] for red in (201, 202, 203)]
-    model.close()
-    held = [asyncio.create_task(post(client, model.spec.name, photos[0]))]
+    model.hold()
+    posts = [asyncio.create_task(post(client, model.spec.name, photos[0]))]
     await asyncio.to_thread(model.wait_until_held)
-    held += [asyncio.create_task(post(client, model.spec.name, photo)) for photo in photos[1:]]
+    posts += [asyncio.create_task(post(client, model.spec.name, photo)) for photo in photos[1:]]
     await wait_until_queued(triton, model, 2)
 
     triton.process.send_signal(signal.SIGTERM)
-    assert await until_not_ready(client) == "engine_down"
+    assert await wait_until_unready(client) == "engine_down"
     refusal(await post(client, model.spec.name, photos[0]), 503, "engine_down")
-    assert not any(call.done() for call in held)
+    assert not any(call.done() for call in posts)
 
-    model.open()
-    for photo, call in zip(photos, held, strict=True):
+    model.release()
+    for photo, call in zip(photos, posts, strict=True):
         assert_mask_of(photo, await call)
     assert await asyncio.to_thread(triton.process.wait, 60) == 0
 
@@ -121,7 +121,7 @@ async def test_a_server_that_is_told_to_stop_ends_what_it_has(triton, site, clie
 
 
 class Poster:
-    """Posts one picture, unlike those of the others, again and again."""
+    """Posts one photo repeatedly. Each poster has another photo."""
 
     def __init__(self, model: FaultModel, number: int) -> None:
         self.model = model
@@ -130,13 +130,14 @@ class Poster:
         self.photo[..., 0] = red
         self.answers: list[httpx.Response] = []
 
-    async def post(self, client: httpx.AsyncClient, enough: asyncio.Event) -> None:
-        while not enough.is_set():
+    async def post(self, client: httpx.AsyncClient, stop: asyncio.Event) -> None:
+        while not stop.is_set():
             self.answers.append(await post(client, self.model.spec.name, self.photo))
 
-    def check(self) -> set[str]:
-        """Every mask is that of its picture, and every other answer says to come again; returns
-        the codes of those.
+    def error_codes(self) -> set[str]:
+        """Returns the codes of all error responses, which must be retryable.
+
+        All other responses must be the mask of the photo.
         """
         codes = set()
         for answer in self.answers:
@@ -147,87 +148,83 @@ class Poster:
         return codes
 
 
-async def until_each(posters: list[Poster], answered: bool) -> None:
-    """Until from now on each was answered, or refused."""
-    seen = [len(poster.answers) for poster in posters]
+async def wait_for_each(posters: list[Poster], *, success: bool) -> None:
+    """Returns once each poster has got one more success, or one more error."""
+    counts = [len(poster.answers) for poster in posters]
 
-    async def all_were():
+    async def is_done():
         return all(
-            any((answer.status_code == 200) is answered for answer in poster.answers[before:])
-            for poster, before in zip(posters, seen, strict=True)
+            any((answer.status_code == 200) is success for answer in poster.answers[before:])
+            for poster, before in zip(posters, counts, strict=True)
         )
 
-    await until(all_were)
+    await poll_until(is_done)
 
 
-async def test_a_server_that_is_killed_under_load_gives_no_wrong_answer(
-    triton, site, client, start_triton
-):
+async def test_killed_triton_under_load_gives_no_wrong_mask(triton, site, client, start_triton):
     posters = [Poster(site.batching, number) for number in range(POSTERS)]
-    enough = asyncio.Event()
+    stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for poster in posters:
-            group.create_task(poster.post(client, enough))
-        await until_each(posters, answered=True)
+            group.create_task(poster.post(client, stop))
+        await wait_for_each(posters, success=True)
 
-        site.batching.close()
+        site.batching.hold()
         await asyncio.to_thread(site.batching.wait_until_held)
         await asyncio.to_thread(triton.kill)
-        await until_each(posters, answered=False)
-        assert await until_not_ready(client) == "engine_down"
+        await wait_for_each(posters, success=False)
+        assert await wait_until_unready(client) == "engine_down"
 
         await asyncio.to_thread(start_triton)
-        await until_each(posters, answered=True)
-        enough.set()
-    codes = set().union(*(poster.check() for poster in posters))
+        await wait_for_each(posters, success=True)
+        stop.set()
+    codes = set().union(*(poster.error_codes() for poster in posters))
     assert "engine_down" in codes
-    # The queue is short, and full while the model waits.
+    # The queue is short and is full while the model is held.
     assert codes <= {"engine_down", "overloaded", "deadline_exceeded"}
     await wait_until_ready(client)
 
 
 def stub_of(triton: TritonServer, model: FaultModel) -> int:
-    """Id of the process that runs the model's Python."""
-    (found,) = [
+    """Returns the id of the process that runs the model's Python stub."""
+    (pid,) = [
         int(folder.name)
         for folder in Path("/proc").glob("[0-9]*")
-        if _parent(folder) == triton.process.pid and _runs(folder, model)
+        if _parent_pid(folder) == triton.process.pid and _is_stub_of(folder, model)
     ]
-    return found
+    return pid
 
 
-def _parent(folder: Path) -> int:
+def _parent_pid(folder: Path) -> int:
     try:
         return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:  # it has left meanwhile
+    except OSError:  # the process has exited
         return 0
 
 
-def _runs(folder: Path, model: FaultModel) -> bool:
+def _is_stub_of(folder: Path, model: FaultModel) -> bool:
     return str(model.folder) in (folder / "cmdline").read_text()
 
 
-async def says_ready(triton: TritonServer, model: FaultModel) -> bool:
+async def is_reported_ready(triton: TritonServer, model: FaultModel) -> bool:
     async with httpx.AsyncClient(verify=False) as client:
         answer = await client.get(f"http://{triton.http}/v2/models/{model.spec.name}/ready")
     return answer.status_code == 200
 
 
-@pytest.mark.parametrize("asked", [True, False], ids=["at work", "idle"])
-async def test_a_model_whose_process_died_is_not_ready_though_triton_says_so(
-    triton, site, client, asked
-):
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
+async def test_model_with_dead_process_is_unready_despite_triton(triton, site, client, busy):
     model, photo = site.one_by_one, site.one_by_one.image(209)[0]
-    if asked:
-        model.close()
-        held = asyncio.create_task(post(client, model.spec.name, photo))
+    if busy:
+        model.hold()
+        running = asyncio.create_task(post(client, model.spec.name, photo))
         await asyncio.to_thread(model.wait_until_held)
     os.kill(stub_of(triton, model), signal.SIGKILL)
-    if asked:
-        refusal(await held, 503, "engine_failed")
+    if busy:
+        refusal(await running, 503, "engine_failed")
 
-    assert await until_not_ready(client) == "engine_failed"
-    assert await says_ready(triton, model)
+    assert await wait_until_unready(client) == "engine_failed"
+    assert await is_reported_ready(triton, model)
     answer = await post(client, model.spec.name, photo)
     refusal(answer, 503, "engine_failed")
     assert answer.headers["retry-after"] == "1"

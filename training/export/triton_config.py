@@ -21,8 +21,6 @@ import typer
 
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec, load_spec
 
-DTYPES = {"uint8": "TYPE_UINT8", "int64": "TYPE_INT64", "float32": "TYPE_FP32"}
-
 # Two instances: one copies while the other computes.
 GPU = "instance_group [ { kind: KIND_GPU count: 2 } ]"
 CPU = "instance_group [ { kind: KIND_CPU count: 2 } ]"
@@ -127,19 +125,19 @@ def _tensor(tensor: TensorSpec) -> str:
     """Without the batch axis, which `max_batch_size` stands for."""
     reshape = "" if tensor.shape[1:] else " reshape { shape: [ ] }"
     return (
-        f'  {{ name: "{tensor.name}" data_type: {DTYPES[tensor.dtype]} {_dims(tensor)}{reshape} }}'
+        f'  {{ name: "{tensor.name}" data_type: TYPE_{tensor.datatype} {_dims(tensor)}{reshape} }}'
     )
 
 
 def _dims(tensor: TensorSpec) -> str:
     """Triton has no empty dims: a number a row is one on the wire, handed on without its axis."""
-    return f"dims: [ {', '.join(str(side) for side in tensor.shape[1:] or (1,))} ]"
+    return f"dims: [ {', '.join(str(side) for side in tensor.row_shape)} ]"
 
 
 def _warm_up(spec: ModelSpec, batch: int) -> str:
     """Before the model is ready: builds the engine, or reads it from the cache."""
     inputs = "\n".join(
-        f'    inputs {{ key: "{tensor.name}" value {{ data_type: {DTYPES[tensor.dtype]}'
+        f'    inputs {{ key: "{tensor.name}" value {{ data_type: TYPE_{tensor.datatype}'
         f" {_dims(tensor)} {_filling(tensor)}: true }} }}"
         for tensor in spec.inputs
     )

@@ -1,7 +1,7 @@
 """What a stream shows of a labelled clip, by the code that serves streams."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, permutations
 from pathlib import Path
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import track
 
 from silhouette_seg.engine import open_engine
-from silhouette_seg.engine.base import Engine, EngineWrapper, Inference, Tensors
+from silhouette_seg.engine.base import Engine, Inference, Tensors
+from silhouette_seg.engine.wrapper import EngineWrapper
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
@@ -132,16 +133,23 @@ async def play(segmenter: Segmenter, clip: Clip, dial: float) -> tuple[Alpha, ..
     shown = []
     for number, rgb in enumerate(clip.frames):
         now = number / clip.fps
-        shown.append(await session.segment(_load(rgb), _mask))
+        shown.append(await session.segment(MaskTask(rgb)))
     return tuple(shown)
 
 
-def _load(rgb: NDArray[np.uint8]) -> Callable[[Size], Frame]:
-    return lambda _: Frame(rgb, (rgb.shape[0], rgb.shape[1]))
+@dataclass(frozen=True, slots=True)
+class MaskTask:
+    """The frame task of an RGB image uint8 [H,W,3]; its result is the mask that is shown."""
 
+    rgb: NDArray[np.uint8]
 
-def _mask(frame: Frame, found: Matte) -> Alpha:
-    return render_image(RenderOptions(), frame, None, found).image
+    def decode(self, min_size: Size) -> Frame:
+        """Returns the image at its own size."""
+        return Frame(self.rgb, (self.rgb.shape[0], self.rgb.shape[1]))
+
+    def render(self, frame: Frame, matte: Matte) -> Alpha:
+        """Renders the mask, uint8 [H,W]."""
+        return render_image(RenderOptions(), frame, None, matte).image
 
 
 class Once(EngineWrapper):

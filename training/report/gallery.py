@@ -39,7 +39,7 @@ from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat, read_header
-from silhouette_seg.vision.geometry import resize
+from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import bounding_box
 from training.data.dataset import Portrait, read_portraits
 
@@ -163,24 +163,35 @@ async def show(photos: Sequence[Photo], repository: Path) -> list[Row]:
     )
     seen = track(photos, "photos", console=Console(stderr=True), transient=True)
     try:
-        return [row for photo in seen for row in await _rows(photo, registry.get())]
+        segmenter = registry.get()
+        return [row for photo in seen for row in await segmenter.run(RowTask(photo, segmenter))]
     finally:
         await registry.close()
         workers.close()
 
 
-async def _rows(photo: Photo, segmenter: Segmenter) -> tuple[Row, Row]:
-    def finish(frame: Frame, found: Matte) -> tuple[Row, Row]:
-        caption = f"{photo.name}  {_words(frame, found, segmenter)}"
-        window = edge_window(found.alpha, CROP)
-        whole = {name: _scaled(_drawn(look, frame, found)) for name, look in LOOKS.items()}
-        edges = {name: _drawn(look, frame, found)[window] for name, look in EDGES.items()}
-        return (
-            Row(photo.sheet, caption, {"photo": _scaled(frame.rgb)} | whole),
-            Row(f"{photo.sheet}_edges", caption, {"photo": frame.rgb[window]} | edges),
-        )
+@dataclass(frozen=True, slots=True)
+class RowTask:
+    """The frame task of a photo: its row of whole images, and its row of edges."""
 
-    return await segmenter.run(lambda _: decode(photo.data, read_header(photo.data)), finish)
+    photo: Photo
+    segmenter: Segmenter
+
+    def decode(self, min_size: Size) -> Frame:
+        """Decodes the photo at its full size."""
+        return decode(self.photo.data, read_header(self.photo.data))
+
+    def render(self, frame: Frame, matte: Matte) -> tuple[Row, Row]:
+        """Renders every look of `LOOKS`, and the edges of `EDGES`."""
+        caption = f"{self.photo.name}  {_words(frame, matte, self.segmenter)}"
+        window = edge_window(matte.alpha, CROP)
+        whole = {name: _scaled(_drawn(look, frame, matte)) for name, look in LOOKS.items()}
+        edges = {name: _drawn(look, frame, matte)[window] for name, look in EDGES.items()}
+        sheet = self.photo.sheet
+        return (
+            Row(sheet, caption, {"photo": _scaled(frame.rgb)} | whole),
+            Row(f"{sheet}_edges", caption, {"photo": frame.rgb[window]} | edges),
+        )
 
 
 def _words(frame: Frame, found: Matte, segmenter: Segmenter) -> str:

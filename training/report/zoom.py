@@ -133,7 +133,7 @@ async def _looks(segmenter: Segmenter, photo: Path) -> tuple[Matte, Matte]:
     if served.passes == 1:
         return served, served
     # what remembers nothing has the first look of a photo
-    once = await segmenter.run(lambda _: frame, lambda _, matte: matte, context=NoContext())
+    once = await segmenter.segment(frame, context=NoContext())
     return once, served
 
 

@@ -9,9 +9,8 @@ from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.api.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard, Models
 from silhouette_seg.errors import Unavailable
-from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import AUTO
-from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 STREAM_TRANSPORTS = ("websocket", "webrtc")
@@ -62,7 +61,7 @@ async def _engines_available(gateway: Gateway) -> bool:
     return True
 
 
-def model_card(model: Segmenter | FaceRouter, *, ready: bool) -> ModelCard:
+def model_card(model: ServedModel, *, ready: bool) -> ModelCard:
     """Describes one model."""
     spec = model.spec
     return ModelCard(

@@ -11,6 +11,7 @@ from silhouette_seg.api.request.parameters import SegmentOptions, parse_paramete
 from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.api.response.report import report_json
 from silhouette_seg.errors import BadParameter
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, RenderedImage, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.telemetry import IDENTITY, server_timing
@@ -89,7 +90,7 @@ def build_job(
         photo=photo,
         options=resolved.options.render,
         format=resolved.representation.image,
-        picture=background,
+        background=background,
         domain=resolved.options.domain,
     )
 
@@ -106,7 +107,9 @@ async def respond(
     async with gateway.photo_queue.slot(work, enforce_max_wait=enforce_max_wait) as waited_s:
         rendered = await segment_photo(job, resolved.segmenter)
         rendered.stages["queue"] += waited_s
-        gateway.telemetry.observe_image(resolved.segmenter.spec.name, rendered.stages, rendered)
+        gateway.telemetry.observe_image(
+            resolved.segmenter.spec.name, rendered.stages, measurements_of(rendered)
+        )
         headers = response_headers(resolved.segmenter, rendered)
         if not resolved.representation.report:
             return PhotoResponse(rendered.body, job.format.media_type, headers)

@@ -1,6 +1,5 @@
 """`POST /v1/segment`: turns one photo into a mask, cut-out, composite or report."""
 
-import hashlib
 from time import perf_counter
 
 from fastapi import APIRouter
@@ -8,9 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from silhouette_seg.api import openapi
-from silhouette_seg.api.gateway import Gateway, gateway_of
+from silhouette_seg.api.gateway import gateway_of
 from silhouette_seg.api.photo_response import (
-    ResolvedRequest,
     build_job,
     read_image_file,
     resolve,
@@ -18,7 +16,8 @@ from silhouette_seg.api.photo_response import (
 )
 from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.api.request.parameters import merge_parameters
-from silhouette_seg.api.request.uploads import PhotoUpload, read_photo_upload
+from silhouette_seg.api.request.uploads import read_photo_upload
+from silhouette_seg.api.response.etag import photo_etag
 
 router = APIRouter(tags=["segment"])
 
@@ -74,7 +73,7 @@ async def segment(request: Request) -> Response:
             accept=request.headers.get("accept"),
             has_background_image=upload.background is not None,
         )
-        headers = {"ETag": _etag(gateway, upload, resolved), "Vary": "Accept"}
+        headers = {"ETag": photo_etag(gateway.version, upload, resolved), "Vary": "Accept"}
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         photo = read_image_file(upload.image, gateway.image_limits)
@@ -88,20 +87,3 @@ async def segment(request: Request) -> Response:
             timeout_s=gateway.timeouts.remaining_s(arrived),
         )
     return Response(result.body, headers=headers | result.headers, media_type=result.media_type)
-
-
-def _etag(gateway: Gateway, upload: PhotoUpload, resolved: ResolvedRequest) -> str:
-    """Returns the entity tag: a hash of everything that determines the response body."""
-    segmenter = resolved.segmenter
-    inputs = (
-        gateway.version,
-        upload.image.digest,
-        upload.background and upload.background.digest,
-        resolved.options.render,
-        resolved.options.domain,
-        resolved.representation,
-        segmenter.spec.name,
-        segmenter.digest,
-        segmenter.face_router and segmenter.face_router.spec.sha256,
-    )
-    return f'"{hashlib.sha256(repr(inputs).encode()).hexdigest()[:32]}"'

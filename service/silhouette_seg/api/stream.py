@@ -22,10 +22,9 @@ from silhouette_seg.errors import (
     Unavailable,
 )
 from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode
-from silhouette_seg.streaming.session import StreamSession
+from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamSession
 from silhouette_seg.streaming.websocket import (
     INTERNAL_REASON,
-    OUTCOMES,
     TRANSPORT,
     FrameSocket,
     StreamEnd,
@@ -109,7 +108,7 @@ class _StreamHandler:
         """Writes the log line and the metrics; neither contains text of the peer."""
         self._gateway.telemetry.count_stream_end(TRANSPORT, _end_label(end))
         counts = self._stream.outcomes if self._stream else {}
-        frames = {name: counts.get(name, 0) for name in OUTCOMES}
+        frames = {name: counts.get(name, 0) for name in FRAME_OUTCOMES}
         model = self._stream.model if self._stream else "-"
         duration_s = perf_counter() - self._started
         log_stream_end(
@@ -172,5 +171,5 @@ def _environment(gateway: Gateway) -> StreamEnvironment:
         parse_options=gateway.stream_options.parse,
         describe_options=effective_options,
         telemetry=gateway.telemetry,
-        closing=gateway.streams.draining,
+        draining=gateway.streams.draining,
     )

@@ -1,4 +1,4 @@
-"""What runs models: the Engine protocol and the implementations behind it."""
+"""Model execution: the Engine protocol, its implementations and their wrappers."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -12,39 +12,43 @@ ENGINES = {
     "onnx": "silhouette_seg.engine.onnx:open_engine",
     "fake": "silhouette_seg.engine.fake:open_engine",
 }
-"""Name -> factory, imported when it is chosen so that an absent SDK costs nothing."""
+"""Name -> factory of an engine in this process. A factory is imported when it is chosen, so that a
+runtime that is not installed costs nothing."""
 
 INFERENCE_SERVERS = {"triton": "silhouette_seg.engine.triton:TritonServer"}
-"""The same for what runs elsewhere, and batches there: no Batcher in front of these."""
+"""Name -> class of an inference server. Such a server batches by itself: its engines need no
+Batcher."""
 
 
 def open_engine(
     name: str, spec: ModelSpec, repository: Path, *, device: str = "cpu", workers: int = 1
 ) -> Engine:
-    """Opens the model on the engine of that name. Blocks while weights load.
+    """Opens a model on the engine called `name`. Blocks while the weights load.
 
-    Raises ValueError for a name that is not in the table, errors.EngineFailed for a model that
+    Raises ValueError for a name that is not in `ENGINES`, and errors.EngineFailed for a model that
     does not load.
     """
     if name not in ENGINES:
-        raise ValueError(f"no engine {name!r}; there are {', '.join(ENGINES | INFERENCE_SERVERS)}")
-    opened: Callable[..., Engine] = _load(ENGINES[name])
-    return opened(spec, repository, device=device, workers=workers)
+        available = ", ".join(ENGINES | INFERENCE_SERVERS)
+        raise ValueError(f"unknown engine {name!r}; available: {available}")
+    factory: Callable[..., Engine] = _import(ENGINES[name])
+    return factory(spec, repository, device=device, workers=workers)
 
 
 def open_inference_server(name: str, config: TritonConfig) -> InferenceServer:
-    """One for all the models of a process. Connects with its first use, in that event loop.
+    """Returns the server that all models of a process share.
 
-    Raises ValueError when its client is not installed.
+    The server connects at its first use, in the event loop of that use. Raises ValueError when its
+    client library is not installed.
     """
     try:
-        opened: Callable[[TritonConfig], InferenceServer] = _load(INFERENCE_SERVERS[name])
+        factory: Callable[[TritonConfig], InferenceServer] = _import(INFERENCE_SERVERS[name])
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is missing: install silhouette[{name}]") from error
-    return opened(config)
+    return factory(config)
 
 
-def _load(factory: str) -> Callable[..., Any]:
-    module, name = factory.split(":")
-    loaded: Callable[..., Any] = getattr(import_module(module), name)
-    return loaded
+def _import(path: str) -> Callable[..., Any]:
+    module, name = path.split(":")
+    factory: Callable[..., Any] = getattr(import_module(module), name)
+    return factory

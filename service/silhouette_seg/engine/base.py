@@ -1,4 +1,4 @@
-"""The seam between pixels and whatever runs the network."""
+"""Interface between image processing and the runtime that executes a network."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -7,50 +7,54 @@ from enum import IntEnum
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
+from silhouette_seg.errors import Overloaded
 from silhouette_seg.spec import ModelSpec, TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
-"""Named inputs, batch first."""
+"""Inputs by name. The first axis of each is the batch."""
 
 DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
-"""When whoever asks stops waiting, on the clock of the event loop. An engine in process need not
-look: its caller is cancelled. One elsewhere passes it on.
+"""Time at which the caller gives up, on the clock of the event loop.
+
+An engine in this process ignores it, because its caller is cancelled. A remote engine sends it to
+its server.
 """
 
 
 class Priority(IntEnum):
-    """Of two that wait for the same model the lower one is next; the numbers are Triton's."""
+    """Order among requests for one model. Lower values are served first, as in Triton."""
 
     LIVE = 1
-    """A frame of a stream: late, it is worth nothing."""
+    """Frame of a stream, which is useless when it is late."""
     PHOTO = 2
 
 
 PRIORITY: ContextVar[Priority] = ContextVar("priority", default=Priority.PHOTO)
-"""Of what is being inferred, for whoever holds a queue."""
+"""Priority of the current inference. The queue of an engine reads it."""
 
 DEVICES = ("cpu", "cuda", "tensorrt")
-"""What may run a model, slowest first."""
+"""Devices that can run a model, slowest first."""
 
 
 class Engine(Protocol):
-    """Runs one model. Knows nothing of HTTP, images or queues."""
+    """Runs one model. An engine is independent of HTTP, images and queues."""
 
     @property
     def spec(self) -> ModelSpec: ...
 
     @property
     def provider(self) -> str:
-        """What really runs the model, for example `CPUExecutionProvider`."""
+        """The runtime that executes the model, for example `CPUExecutionProvider`."""
         ...
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        """Row i of the result, which is what `spec.output` says, answers row i of the inputs.
+        """Returns `spec.output`; row i of the result belongs to row i of the inputs.
 
-        Raises errors.EngineFailed when the runtime fails, ValueError when the inputs are not
-        what the spec says.
+        Raises errors.EngineFailed when the runtime fails, and ValueError when the inputs differ
+        from the spec.
         """
         ...
 
@@ -59,7 +63,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """A result, and where its time went."""
+    """Output of an inference with the seconds that it waited and ran."""
 
     output: NDArray[Any]
     queue_s: float
@@ -68,112 +72,94 @@ class Inference:
 
 @runtime_checkable
 class TimedEngine(Engine, Protocol):
-    """An engine with a queue, which alone can tell waiting from running."""
+    """Engine with a queue, which separates queue time from run time."""
 
     @property
     def queued(self) -> int:
-        """Callers that wait for a place."""
+        """Number of callers in the queue."""
         ...
 
     async def infer_timed(self, inputs: Tensors) -> Inference: ...
 
 
 def with_timings(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
-    """`infer_timed` of any engine. Ask once: the check of a protocol reads every attribute."""
+    """Returns `infer_timed` of any engine; an engine without a queue has a `queue_s` of 0.
+
+    Call it once per engine: the check of the protocol reads every attribute.
+    """
     if isinstance(engine, TimedEngine):
         return engine.infer_timed
 
     async def infer(inputs: Tensors) -> Inference:
-        began = perf_counter()
+        start = perf_counter()
         output = await engine.infer(inputs)
-        return Inference(output, queue_s=0.0, infer_s=perf_counter() - began)
+        return Inference(output, queue_s=0.0, infer_s=perf_counter() - start)
 
     return infer
 
 
-class EngineWrapper:
-    """A timed engine around any engine: all is that engine's, but for what a subclass does to an
-    inference.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._infer = with_timings(engine)
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._engine.spec
-
-    @property
-    def provider(self) -> str:
-        return self._engine.provider
-
-    @property
-    def queued(self) -> int:
-        """Callers that wait for a place; of an engine without a queue nobody does."""
-        return self._engine.queued if isinstance(self._engine, TimedEngine) else 0
-
-    async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        """Raises what `infer_timed` does."""
-        return (await self.infer_timed(inputs)).output
-
-    async def infer_timed(self, inputs: Tensors) -> Inference:
-        """Raises what the engine does."""
-        return await self._infer(inputs)
-
-    async def close(self) -> None:
-        await self._engine.close()
-
-
 @dataclass(frozen=True, slots=True)
 class TritonConfig:
-    """How to ask a server that runs models for us."""
+    """Address, requirements and limits of a Triton server."""
 
     url: str
     device: str = "cpu"
-    """What has to run the models at least: one of `DEVICES`."""
+    """Slowest acceptable device, one of `DEVICES`."""
     allow_degraded: bool = False
-    """Go on where something slower runs them."""
+    """Accept a model that runs on a slower device."""
     request_timeout_s: float = 10
-    """For an inference whose caller has no `DEADLINE`."""
+    """Timeout of an inference without a `DEADLINE`."""
     queue_timeout_s: float = 2
-    """For a place here, and then for one there."""
+    """Longest wait for a permit here plus the wait in Triton's queue."""
     max_in_flight: int = 64
-    """Requests of one model that the server may hold at once."""
+    """Concurrent requests to one model of the server."""
     check_timeout_s: float = 2
-    """For the server to say that it is ready."""
+    """Timeout of a readiness check."""
     probe_interval_s: float = 1
-    """How often to try a model that only failed."""
+    """Seconds between probes of a model that keeps failing."""
 
 
 class InferenceServer(Protocol):
-    """A server that runs models for us, and may be gone while we are not."""
+    """Server that runs models for this process. It can be down while this process runs."""
 
     def open_engine(self, spec: ModelSpec) -> Engine:
-        """Asks nobody yet: the first use does. The last engine to close hangs up."""
+        """Returns an engine without connecting; the first use connects.
+
+        The connection is closed with the last engine.
+        """
         ...
 
     async def check_ready(self) -> None:
-        """Returns when every model that was opened is there, is that of its spec, and works.
+        """Returns when every opened model exists, matches its spec and works.
 
-        Raises errors.EngineDown when that may pass by itself, errors.EngineFailed when not.
+        Raises errors.EngineDown for a condition that may pass by itself, and errors.EngineFailed
+        for any other.
         """
         ...
 
 
 def is_degraded(provider: str, device: str) -> bool:
-    """Whether `provider` runs on something slower than the device."""
-    named = (rank for rank, each in enumerate(DEVICES) if each in provider.lower())
-    return max(named, default=0) < DEVICES.index(device)
+    """Reports whether `provider` runs on a slower device than `device`."""
+    ranks = (rank for rank, name in enumerate(DEVICES) if name in provider.lower())
+    return max(ranks, default=0) < DEVICES.index(device)
+
+
+def queue_timeout_error() -> Overloaded:
+    return Overloaded("The image waited too long for the model", retry_after_s=1)
+
+
+def black_input(spec: ModelSpec) -> Tensors:
+    """Returns one row of zeros for each input of the model."""
+    return {t.name: np.zeros((1, *t.shape[1:]), t.dtype) for t in spec.inputs}
 
 
 def check_inputs(spec: ModelSpec, inputs: Tensors) -> int:
-    """The number of rows; raises ValueError unless the inputs are exactly what the spec says."""
+    """Returns the number of rows; raises ValueError unless the inputs match the spec."""
     names = {tensor.name for tensor in spec.inputs}
     if inputs.keys() != names:
         raise ValueError(f"{spec.name} takes {sorted(names)}, got {sorted(inputs)}")
     for tensor in spec.inputs:
-        _check(spec, tensor, inputs[tensor.name])
+        _check_tensor(spec, tensor, inputs[tensor.name])
     rows = {len(inputs[name]) for name in names}
     if len(rows) != 1 or not 1 <= max(rows) <= spec.max_batch:
         raise ValueError(f"{spec.name} takes 1 to {spec.max_batch} rows, got {sorted(rows)}")
@@ -181,17 +167,17 @@ def check_inputs(spec: ModelSpec, inputs: Tensors) -> int:
 
 
 def check_output(spec: ModelSpec, output: NDArray[Any], rows: int) -> None:
-    """Raises ValueError unless there is one row of the right kind for each row asked."""
-    _check(spec, spec.output, output)
+    """Raises ValueError unless the output matches the spec and has `rows` rows."""
+    _check_tensor(spec, spec.output, output)
     if len(output) != rows:
         raise ValueError(f"{spec.name} gave {len(output)} rows for {rows}")
 
 
-def _check(spec: ModelSpec, tensor: TensorSpec, array: NDArray[Any]) -> None:
-    fits = len(tensor.shape) == array.ndim and all(
+def _check_tensor(spec: ModelSpec, tensor: TensorSpec, array: NDArray[Any]) -> None:
+    matches = len(tensor.shape) == array.ndim and all(
         expected in (-1, actual) for expected, actual in zip(tensor.shape, array.shape, strict=True)
     )
-    if array.dtype != tensor.dtype or not fits:
+    if array.dtype != tensor.dtype or not matches:
         raise ValueError(
             f"{spec.name}: {tensor.name} is {tensor.dtype} {tensor.shape},"
             f" got {array.dtype} {array.shape}"

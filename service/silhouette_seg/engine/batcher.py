@@ -1,4 +1,4 @@
-"""Joins images that wait for the same model into batches, and bounds how many may wait."""
+"""Dynamic batching: joins requests for one model into batches and bounds their queue."""
 
 import asyncio
 from collections import deque
@@ -19,28 +19,31 @@ from silhouette_seg.engine.base import (
     Tensors,
     check_inputs,
     check_output,
+    queue_timeout_error,
 )
+from silhouette_seg.engine.wrapper import EngineWrapper
 from silhouette_seg.errors import Draining, EngineFailed, Overloaded
-from silhouette_seg.spec import ModelSpec
 
 T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
 class QueueEntry(Generic[T]):
-    """One caller's rows. Only entries of equal `key` may share a batch."""
+    """Rows of one caller. Only entries with equal keys share a batch."""
 
     item: T
     key: Hashable
     rows: int
     deadline: float
-    """When it is too late to start, on the clock that `pop` is given."""
+    """Latest time to start, on the clock that `BatchQueue.pop` gets."""
     priority: Priority = Priority.PHOTO
 
 
 class BatchQueue(Generic[T]):
-    """The policy, without clock, task or lock: live frames before photos, among equals first come,
-    first served, and a bound for each of the two: photos cannot take the place of live frames.
+    """Batching policy, without clock, task or lock.
+
+    Live frames precede photos; entries of equal priority are served in order of arrival. Each
+    priority has its own bound, so that photos never use up the places of live frames.
     """
 
     def __init__(self, *, max_batch: int, max_queue: int) -> None:
@@ -52,46 +55,46 @@ class BatchQueue(Generic[T]):
         return len(self._entries)
 
     def push(self, entry: QueueEntry[T]) -> None:
-        """Raises errors.Overloaded when `max_queue` entries of its priority wait already."""
-        waiting = sum(other.priority is entry.priority for other in self._entries)
-        if waiting >= self._max_queue:
+        """Raises errors.Overloaded when `max_queue` entries of the same priority are queued."""
+        queued = sum(other.priority is entry.priority for other in self._entries)
+        if queued >= self._max_queue:
             raise Overloaded(
                 "Too many images are waiting",
                 limit=self._max_queue,
-                actual=waiting + 1,
+                actual=queued + 1,
                 retry_after_s=1,
             )
         self._entries.append(entry)
 
     def discard(self, entry: QueueEntry[T]) -> None:
-        """Forgets an entry whose caller is gone, so that it takes no place; any other is fine."""
+        """Removes an entry if it is queued."""
         if entry in self._entries:
             self._entries.remove(entry)
 
     def pop(self, now: float) -> list[QueueEntry[T]]:
-        """The next batch: the first entry, and those of its key that fit in with it, in order.
+        """Returns the next batch: the first entry and those with its key that fit, in order.
 
-        At most `max_batch` rows, unless the first has more alone. Entries whose deadline has
-        passed are dropped. Empty when nobody waits.
+        A batch has at most `max_batch` rows, unless its only entry has more. Entries past their
+        deadline are dropped. The batch of an empty queue is empty.
         """
         batch: list[QueueEntry[T]] = []
-        kept: deque[QueueEntry[T]] = deque()
+        rest: deque[QueueEntry[T]] = deque()
         room = self._max_batch
-        for entry in sorted(self._entries, key=lambda waiting: waiting.priority):
+        for entry in sorted(self._entries, key=lambda queued: queued.priority):
             if entry.deadline <= now:
                 continue
             if not batch or (entry.key == batch[0].key and entry.rows <= room):
                 batch.append(entry)
                 room -= entry.rows
             else:
-                kept.append(entry)
+                rest.append(entry)
                 if entry.key == batch[0].key:
                     room = 0  # nothing overtakes within a key
-        self._entries = kept
+        self._entries = rest
         return batch
 
     def clear(self) -> list[QueueEntry[T]]:
-        """Everything that waits, in order."""
+        """Removes and returns all entries, in order of arrival."""
         entries, self._entries = list(self._entries), deque()
         return entries
 
@@ -99,29 +102,30 @@ class BatchQueue(Generic[T]):
 @dataclass(eq=False, slots=True)
 class _PendingRequest:
     inputs: Tensors
-    arrived: float
-    answer: asyncio.Future[Inference]
-    run: "_BatchTask | None" = None
+    arrived_at: float
+    future: asyncio.Future[Inference]
+    task: "_BatchTask | None" = None
 
 
 @dataclass(eq=False, slots=True)
 class _BatchOutput:
     rows: NDArray[Any]
-    began: float
-    ended: float
+    started_at: float
+    finished_at: float
 
 
-_Batch = list[QueueEntry[_PendingRequest]]
+_Entry = QueueEntry[_PendingRequest]
+_Batch = list[_Entry]
 _BatchTask = asyncio.Task[_BatchOutput]
 
 
-class Batcher:
-    """An engine around an engine, with room for `concurrency` batches inside it at once.
+class Batcher(EngineWrapper):
+    """Wraps an engine and runs up to `concurrency` batches in it at once.
 
-    An image never waits while a place is free: batches form only from what came while all were
-    taken. When the queue is full, or an image waited for `queue_timeout_s`, its caller gets
-    errors.Overloaded. A failed batch fails its own callers only; a batch that every caller has
-    left is cancelled. `on_batch` is told the rows of each batch.
+    An image starts at once while a slot is free: batches form only from requests that arrived
+    while all slots were busy. A caller gets errors.Overloaded when the queue is full or after
+    `queue_timeout_s` seconds in it. A failed batch fails its own callers only; a batch without
+    callers is cancelled. `on_batch` receives the number of rows of each batch.
     """
 
     def __init__(
@@ -134,7 +138,7 @@ class Batcher:
         concurrency: int,
         on_batch: Callable[[int], object] | None = None,
     ) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._queue: BatchQueue[_PendingRequest] = BatchQueue(
             max_batch=min(max_batch, engine.spec.max_batch), max_queue=max_queue
         )
@@ -145,29 +149,17 @@ class Batcher:
         self._closed = False
 
     @property
-    def spec(self) -> ModelSpec:
-        return self._engine.spec
-
-    @property
-    def provider(self) -> str:
-        return self._engine.provider
-
-    @property
     def queued(self) -> int:
-        """Callers that wait for a place."""
+        """Number of callers in the queue."""
         return len(self._queue)
 
-    async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        """Raises errors.Overloaded, errors.Draining, and what the engine raises."""
-        return (await self.infer_timed(inputs)).output
-
     async def infer_timed(self, inputs: Tensors) -> Inference:
-        """The same, with the wait apart from the run."""
+        """Raises errors.Overloaded, errors.Draining and the errors of the wrapped engine."""
         entry = self._enqueue(inputs)
         timer = asyncio.get_running_loop().call_at(entry.deadline, self._expire, entry)
         self._start_batches()
         try:
-            return await entry.item.answer
+            return await entry.item.future
         except asyncio.CancelledError:
             self._abandon(entry)
             raise
@@ -175,18 +167,18 @@ class Batcher:
             timer.cancel()
 
     async def close(self) -> None:
-        """Whoever still waits gets errors.Draining; then the engine is closed."""
+        """Fails the remaining callers with errors.Draining, then closes the engine."""
         self._closed = True
-        _reject(self._queue.clear(), Draining())
-        for run in self._running:
-            run.cancel()
+        _fail(self._queue.clear(), Draining())
+        for task in self._running:
+            task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._engine.close()
+        await super().close()
 
-    def _enqueue(self, inputs: Tensors) -> QueueEntry[_PendingRequest]:
+    def _enqueue(self, inputs: Tensors) -> _Entry:
         if self._closed:
             raise Draining
-        # Checked before the queue: inside a batch a bad input would spoil its neighbours.
+        # Checked before the queue: inside a batch a bad input would fail the other callers.
         rows = check_inputs(self.spec, inputs)
         key = tuple((name, inputs[name].shape[1:]) for name in sorted(inputs))
         loop = asyncio.get_running_loop()
@@ -197,75 +189,79 @@ class Batcher:
         return entry
 
     def _start_batches(self) -> None:
-        """Starts batches while there is a free place and somebody waits."""
+        """Starts batches while a slot is free and the queue is not empty."""
         loop = asyncio.get_running_loop()
         while len(self._running) < self._concurrency:
             batch = self._queue.pop(loop.time())
             if not batch:
                 return
-            run = loop.create_task(self._run_batch(batch))
-            self._running[run] = batch
+            task = loop.create_task(self._run_batch(batch))
+            self._running[task] = batch
             for entry in batch:
-                entry.item.run = run
-            run.add_done_callback(partial(self._on_batch_done, batch))
+                entry.item.task = task
+            task.add_done_callback(partial(self._on_batch_done, batch))
 
     async def _run_batch(self, batch: _Batch) -> _BatchOutput:
         rows = sum(entry.rows for entry in batch)
         if self._on_batch is not None:
             self._on_batch(rows)
         # Not the loop's clock: uvloop's counts whole milliseconds.
-        began = perf_counter()
+        started_at = perf_counter()
         output = await self._engine.infer(_concatenate(batch))
-        ended = perf_counter()
+        finished_at = perf_counter()
         try:
             check_output(self.spec, output, rows)
         except ValueError as error:
-            raise EngineFailed("The engine's answer is not what was asked") from error
-        return _BatchOutput(output, began, ended)
+            raise EngineFailed("The engine's output does not match its spec") from error
+        return _BatchOutput(output, started_at, finished_at)
 
-    def _on_batch_done(self, batch: _Batch, run: _BatchTask) -> None:
+    def _on_batch_done(self, batch: _Batch, task: _BatchTask) -> None:
         # A callback of the task, because a task cancelled before its first step runs no `finally`.
-        del self._running[run]
-        if run.cancelled():
-            _reject(batch, Draining())
-        elif error := run.exception():
-            _reject(batch, error)
+        del self._running[task]
+        if task.cancelled():
+            _fail(batch, Draining())
+        elif error := task.exception():
+            _fail(batch, error)
         else:
-            _resolve(batch, run.result())
+            _deliver(batch, task.result())
         self._start_batches()
 
-    def _expire(self, entry: QueueEntry[_PendingRequest]) -> None:
-        if entry.item.run is None:
+    def _expire(self, entry: _Entry) -> None:
+        """Fails an entry at its queue timeout, unless its batch has started."""
+        if entry.item.task is None:
             self._queue.discard(entry)
-            _reject([entry], Overloaded("The image waited too long for the model", retry_after_s=1))
+            _fail([entry], queue_timeout_error())
 
-    def _abandon(self, entry: QueueEntry[_PendingRequest]) -> None:
-        run = entry.item.run
-        if run is None:
+    def _abandon(self, entry: _Entry) -> None:
+        """Removes a cancelled caller; cancels its batch when no caller is left."""
+        task = entry.item.task
+        if task is None:
             self._queue.discard(entry)
-        elif all(other.item.answer.cancelled() for other in self._running.get(run, ())):
-            run.cancel()
+        elif all(other.item.future.cancelled() for other in self._running.get(task, ())):
+            task.cancel()
 
 
 def _concatenate(batch: _Batch) -> Tensors:
     if len(batch) == 1:
         return batch[0].item.inputs
-    parts = [entry.item.inputs for entry in batch]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    requests = [entry.item.inputs for entry in batch]
+    return {name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]}
 
 
-def _resolve(batch: _Batch, output: _BatchOutput) -> None:
+def _deliver(batch: _Batch, output: _BatchOutput) -> None:
+    """Gives each caller that still waits its rows of the output."""
     row = 0
     for entry in batch:
         request = entry.item
-        if not request.answer.done():
-            own = output.rows[row : row + entry.rows]
-            queue_s = output.began - request.arrived
-            request.answer.set_result(Inference(own, queue_s, output.ended - output.began))
+        if not request.future.done():
+            rows = output.rows[row : row + entry.rows]
+            queue_s = output.started_at - request.arrived_at
+            infer_s = output.finished_at - output.started_at
+            request.future.set_result(Inference(rows, queue_s, infer_s))
         row += entry.rows
 
 
-def _reject(batch: _Batch, error: BaseException) -> None:
+def _fail(batch: _Batch, error: BaseException) -> None:
     for entry in batch:
-        if not entry.item.answer.done():
-            entry.item.answer.set_exception(error)
+        if not entry.item.future.done():
+            entry.item.future.set_exception(error)

@@ -1,8 +1,14 @@
-"""When to stop asking what only fails, and when to try it again: a policy, told the time."""
+"""Circuit breaker: stops calls to a model that keeps failing and schedules probes of it.
+
+The policy has no clock. Callers pass the time in seconds.
+"""
 
 
 class CircuitBreaker:
-    """Opens after `failure_threshold` consecutive failures. Only a successful probe closes it."""
+    """Opens after `failure_threshold` consecutive failures; only a successful probe closes it.
+
+    Probes are at least `probe_interval_s` seconds apart.
+    """
 
     def __init__(self, *, failure_threshold: int, probe_interval_s: float) -> None:
         self._failure_threshold = failure_threshold
@@ -15,26 +21,30 @@ class CircuitBreaker:
         return self._consecutive_failures >= self._failure_threshold
 
     def record_failure(self, now: float) -> None:
+        """Counts a failed call and postpones the next probe."""
         self._consecutive_failures += 1
         self._next_probe_at = now + self._probe_interval_s
 
     def trip(self, now: float) -> None:
-        """A probe failed, and nobody else's failure_threshold need be waited for."""
+        """Opens at once, after a failed probe."""
         self._consecutive_failures = max(self._consecutive_failures, self._failure_threshold)
         self._next_probe_at = now + self._probe_interval_s
 
     def record_success(self) -> None:
-        """An answer. One that was asked for before the breaker opened does not close it."""
+        """Resets the count of a closed breaker.
+
+        An open breaker stays open: the call may have started before it opened.
+        """
         if not self.is_open:
             self._consecutive_failures = 0
 
     def try_probe(self, now: float) -> bool:
-        """True for one caller each time the wait is over; the others are to be refused."""
+        """Returns True for one caller per interval; that caller must probe."""
         if now < self._next_probe_at:
             return False
         self._next_probe_at = now + self._probe_interval_s
         return True
 
     def close(self) -> None:
-        """A probe passed."""
+        """Closes after a successful probe."""
         self._consecutive_failures = 0

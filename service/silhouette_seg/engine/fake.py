@@ -1,4 +1,4 @@
-"""An engine for tests: its output encodes its input, and the test decides when it answers."""
+"""Engine for tests: its output encodes its input, and the test decides when it completes."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,18 +18,19 @@ def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int)
 
 
 class FakeEngine:
-    """alpha is the red channel of `image`, xor `prior`, xor `domain`; `faces` is one face as high
-    as the image and as wide as the share of green in its middle. No threads; answers only while
-    `gate` is set.
+    """Computes a known function of the inputs, without threads, while `gate` is set.
+
+    `alpha` is the red channel of `image`, xor `prior`, xor `domain`. `faces` is one face as high as
+    the image and as wide as the share of green in its centre pixel.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._failures: list[Exception] = []
         self.persistent_error: Exception | None = None
-        """While it is set every batch raises it."""
-        self.transform_output: Callable[[NDArray[Any]], NDArray[Any]] = lambda answer: answer
-        """What becomes of each answer on its way out."""
+        """Error of every batch, until it is reset to None."""
+        self.transform_output: Callable[[NDArray[Any]], NDArray[Any]] = lambda output: output
+        """Function applied to each output."""
         self._changed = asyncio.Condition()
         self._closed = False
         self.gate = asyncio.Event()
@@ -37,7 +38,7 @@ class FakeEngine:
         self.batch_sizes: list[int] = []
         """Rows of each batch that reached the engine, in order of arrival."""
         self.running = 0
-        """Batches inside `infer` now."""
+        """Number of batches inside `infer`."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -48,11 +49,11 @@ class FakeEngine:
         return "FakeExecutionProvider"
 
     def fail_next(self, error: Exception) -> None:
-        """The next batch to come raises `error` in place of its answer."""
+        """Makes the next batch raise `error`."""
         self._failures.append(error)
 
     async def wait_for_batches(self, batches: int) -> None:
-        """Returns once that many batches have reached the engine."""
+        """Returns once `batches` batches have reached the engine."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.batch_sizes) >= batches)
 
@@ -69,9 +70,8 @@ class FakeEngine:
             await self.gate.wait()
             if failure:
                 raise failure
-            return self.transform_output(
-                _faces(inputs) if self._spec.task is ModelTask.FACES else _alpha(inputs)
-            )
+            faces = self._spec.task is ModelTask.FACES
+            return self.transform_output(_faces(inputs) if faces else _alpha(inputs))
         finally:
             self.running -= 1
 

@@ -1,102 +1,105 @@
-"""An engine around an engine: whether what it gives are answers, and whether it gives any."""
+"""Engine wrapper that rejects non-finite outputs and tracks consecutive failures."""
 
 import asyncio
 import logging
 
 import numpy as np
 
-from silhouette_seg.engine.base import PRIORITY, Engine, EngineWrapper, Inference, Priority, Tensors
+from silhouette_seg.engine.base import PRIORITY, Engine, Inference, Priority, Tensors, black_input
+from silhouette_seg.engine.wrapper import EngineWrapper
 from silhouette_seg.errors import DeadlineExceeded, EngineFailed, ServiceError
 
 FAILURE_THRESHOLD = 3
-"""Calls in a row that ended without an answer, after which a check asks for one."""
+"""Consecutive calls without a result after which a health check probes the model."""
 PROBE_TIMEOUT_S = 2.0
-"""For that answer."""
+"""Timeout of the health probe, in seconds."""
 PROBE_INTERVAL_S = 1.0
-"""The least time between two of them: anybody may ask whether we are ready."""
+"""Minimum seconds between probes; `/readyz` is public."""
 
 log = logging.getLogger(__name__)
 
 
 class HealthCheckedEngine(EngineWrapper):
-    """Around whatever batches: it sees callers, not batches.
+    """Wraps the engine that batches, so that it sees callers and not batches.
 
-    Numbers that are not finite are no answer: a face at NaN would be no face, and the photo would
-    go, unsaid, to the wrong branch of its model. Only the caller whose rows they are is failed. A
-    model that fails is still asked, and one answer is enough for it to count as working again.
+    Non-finite outputs raise: a NaN box would silently route the photo to the wrong branch of its
+    model. Only the caller of the affected rows fails. A failing model still gets calls, and one
+    result is enough to count as working again.
     """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._failed = 0
-        """Calls in a row."""
+        """Consecutive failed calls."""
         self._unanswered = 0
-        """The same, with those that nobody waited for any longer: a model that hangs has no others,
-        and one that works may have some."""
+        """Consecutive calls without a result, cancelled and expired ones included.
+
+        A model that hangs has no others, and a model that works may have some.
+        """
         self._checking = asyncio.Lock()
-        self._next_check = 0.0
+        self._next_probe_at = 0.0
 
     def is_failing(self) -> bool:
         return self._failed >= FAILURE_THRESHOLD
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
-        """Raises what the engine does, and errors.EngineFailed for numbers that are not finite."""
+        """Raises the errors of the wrapped engine, and errors.EngineFailed for non-finite rows."""
         try:
             inference = await super().infer_timed(inputs)
             if inference.output.dtype.kind == "f" and not np.isfinite(inference.output).all():
-                raise EngineFailed("The engine's answer has a number in it that is not finite")
+                raise EngineFailed("The engine returned a number that is not finite")
         except BaseException as error:
-            self._note(error)
+            self._record_error(error)
             raise
-        self._answered()
+        self._record_success()
         return inference
 
     async def check_health(self) -> None:
-        """Raises errors.EngineFailed while nobody gets an answer, nor do we to a black picture.
+        """Raises errors.EngineFailed while neither a caller nor a probe gets a result.
 
-        That picture decides: one photo that no model can take does not make a service unready.
+        The probe, a black image, decides: one photo that no model can process does not make the
+        service unready.
         """
         if self._unanswered < FAILURE_THRESHOLD:
             return
         async with self._checking:
             now = asyncio.get_running_loop().time()
-            if self._unanswered >= FAILURE_THRESHOLD and now >= self._next_check:
+            if self._unanswered >= FAILURE_THRESHOLD and now >= self._next_probe_at:
                 await self._probe()
-                self._next_check = asyncio.get_running_loop().time() + PROBE_INTERVAL_S
+                self._next_probe_at = asyncio.get_running_loop().time() + PROBE_INTERVAL_S
         if self.is_failing():
             raise EngineFailed(f"{self.spec.name} is not working", retry_after_s=1)
 
     async def _probe(self) -> None:
-        """Before photos, which may wait for a model that hangs."""
-        black = {t.name: np.zeros((1, *t.shape[1:]), t.dtype) for t in self.spec.inputs}
+        """Infers a black image, ahead of photos, which may queue for a model that hangs."""
         token = PRIORITY.set(Priority.LIVE)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await self.infer(black)
-        except Exception:  # whatever it is, it is no answer
-            self._fail(FAILURE_THRESHOLD)
+                await self.infer(black_input(self.spec))
+        except Exception:  # any error means that there is no result
+            self._record_failure(FAILURE_THRESHOLD)
         finally:
             PRIORITY.reset(token)
 
-    def _note(self, error: BaseException) -> None:
+    def _record_error(self, error: BaseException) -> None:
         match error:
             case asyncio.CancelledError() | DeadlineExceeded():
                 self._unanswered += 1
             case EngineFailed():
-                self._fail(self._failed + 1)
+                self._record_failure(self._failed + 1)
             case ServiceError() | ValueError():
-                pass  # full, stopping or gone, which others tell; or asked for what it cannot do
+                pass  # the engine is full, draining or down, or the input is wrong
             case _:
-                self._fail(self._failed + 1)
+                self._record_failure(self._failed + 1)
 
-    def _fail(self, in_a_row: int) -> None:
+    def _record_failure(self, consecutive: int) -> None:
         was_failing = self.is_failing()
-        self._failed = max(self._failed, in_a_row)
+        self._failed = max(self._failed, consecutive)
         self._unanswered = max(self._unanswered + 1, self._failed)
         if self.is_failing() and not was_failing:
-            log.error("%s fails again and again", self.spec.name)
+            log.error("%s fails repeatedly", self.spec.name)
 
-    def _answered(self) -> None:
+    def _record_success(self) -> None:
         if self.is_failing():
             log.warning("%s works again", self.spec.name)
         self._failed = self._unanswered = 0

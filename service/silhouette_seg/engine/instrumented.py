@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from silhouette_seg.engine.base import Engine, EngineWrapper, Inference, Tensors
+from silhouette_seg.engine.base import Engine, Inference, Tensors
+from silhouette_seg.engine.wrapper import EngineWrapper
 from silhouette_seg.telemetry.tracing import InferenceSpan
 
 
 class InstrumentedEngine(EngineWrapper):
     """Enters a span for each inference.
 
-    The span is given the queue time in seconds; an exception of the inference leaves through it.
+    The span receives the queue time in seconds. An exception of the inference passes through it.
     """
 
     def __init__(

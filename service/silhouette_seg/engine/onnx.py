@@ -1,4 +1,4 @@
-"""ONNX Runtime in process: one session of one thread, run from several threads at once."""
+"""ONNX Runtime in this process: one single-threaded session, called from several threads."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,12 +22,16 @@ PROVIDERS = {
     "cuda": ["CUDAExecutionProvider"],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
 }
-"""Device -> providers. The first is the one asked for; the next take what it cannot run."""
+"""Device -> execution providers. The first is required; the others run operators that it lacks."""
 
-_EXTEND_AS_REQUESTED = 1
-"""Of ONNX Runtime's `arena_extend_strategy`: not to the next power of two."""
+_SAME_AS_REQUESTED = 1
+"""Value of `arena_extend_strategy`: allocate the requested size, not the next power of two."""
 _DEFAULT_SIZE = -1
-"""Of the sizes in its `OrtArenaCfg`: what it takes itself."""
+"""Size in `OrtArenaCfg` for ONNX Runtime's own default."""
+_UNLIMITED = 0
+"""Memory limit in `OrtArenaCfg` for an arena without a bound."""
+_FATAL_ONLY = 4
+"""Log severity of a run; other errors reach the caller as exceptions."""
 
 
 def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> "OnnxEngine":
@@ -35,15 +39,18 @@ def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int)
 
 
 class OnnxEngine:
-    """Runs up to `workers` batches at once.
+    """Runs up to `workers` batches at once in one session.
 
-    One session serves every thread: with one thread each, a session of its own for every thread
-    measured no faster and would hold the weights once more for each.
+    A session per thread measured no faster with one thread each, and it would hold the weights once
+    more per thread.
     """
 
     def __init__(self, spec: ModelSpec, model_file: Path, *, device: str, workers: int) -> None:
-        """Raises errors.EngineFailed when the weights are not those of the spec, or when the
-        device cannot run them; another device never stands in.
+        """Loads the weights.
+
+        Raises errors.EngineFailed when their digest differs from the spec, or when the device
+        cannot run them: there is no fallback to another device. Raises ValueError for an unknown
+        device.
         """
         self._spec = spec
         self._session = _open_session(_read_weights(spec, model_file), device)
@@ -59,23 +66,27 @@ class OnnxEngine:
         return str(self._session.get_providers()[0])
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
+        """Raises errors.EngineFailed and ValueError. Cancelling stops the run after its node."""
         rows = check_inputs(self._spec, inputs)
         if self._closed:
             raise EngineFailed("The inference engine is closed")
         options = onnxruntime.RunOptions()
-        options.log_severity_level = 4  # what goes wrong reaches us as an exception
+        options.log_severity_level = _FATAL_ONLY
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._pool, self._run, inputs, rows, options)
+            return await loop.run_in_executor(self._pool, self._run_session, inputs, rows, options)
         except asyncio.CancelledError:
-            options.terminate = True  # the run ends after the node it is at
+            options.terminate = True
             raise
 
     async def close(self) -> None:
+        """Returns when running batches have finished."""
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
 
-    def _run(self, inputs: Tensors, rows: int, options: onnxruntime.RunOptions) -> NDArray[Any]:
+    def _run_session(
+        self, inputs: Tensors, rows: int, options: onnxruntime.RunOptions
+    ) -> NDArray[Any]:
         with _as_engine_failed("The inference engine failed"):
             (output,) = self._session.run([self._spec.output.name], dict(inputs), options)
             check_output(self._spec, output, rows)
@@ -86,15 +97,15 @@ def _read_weights(spec: ModelSpec, model_file: Path) -> bytes:
     with _as_engine_failed(f"The weights of {spec.name} cannot be read"):
         weights = model_file.read_bytes()
     if sha256(weights).hexdigest() != spec.sha256:
-        raise EngineFailed(f"The weights of {spec.name} are not those of its spec")
+        raise EngineFailed(f"The weights of {spec.name} do not match the digest in its spec")
     return weights
 
 
 def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     if device not in PROVIDERS:
-        raise ValueError(f"no device {device!r}; there are {', '.join(PROVIDERS)}")
-    asked = PROVIDERS[device]
-    missing = set(asked) - set(onnxruntime.get_available_providers())
+        raise ValueError(f"unknown device {device!r}; available: {', '.join(PROVIDERS)}")
+    requested = PROVIDERS[device]
+    missing = set(requested) - set(onnxruntime.get_available_providers())
     if missing:
         raise EngineFailed(f"This ONNX Runtime was built without {', '.join(sorted(missing))}")
     options = onnxruntime.SessionOptions()
@@ -104,33 +115,34 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
         _share_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
     with _as_engine_failed(f"ONNX Runtime cannot load the model on {device}"):
-        session = onnxruntime.InferenceSession(weights, options, providers=asked)
+        session = onnxruntime.InferenceSession(weights, options, providers=requested)
     session.disable_fallback()
-    got = session.get_providers()[0]
-    if got != asked[0]:
-        raise EngineFailed(f"ONNX Runtime runs the model on {got} instead of {asked[0]}")
+    actual = session.get_providers()[0]
+    if actual != requested[0]:
+        raise EngineFailed(f"ONNX Runtime runs the model on {actual} instead of {requested[0]}")
     return session
 
 
 @cache
 def _share_arena() -> None:
-    """One arena for the tensors of all models of the process.
+    """Registers one arena for the tensors of all models of the process.
 
-    With one of its own each model keeps what the most of its runs at once ever took, and a server
-    that uses four of them grows until each had that moment.
+    An arena per model never shrinks below the peak of its own concurrent runs. A server with four
+    models would grow until each had reached its peak.
     """
     info = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
-    arena = onnxruntime.OrtArenaCfg(
-        0, _EXTEND_AS_REQUESTED, _DEFAULT_SIZE, _DEFAULT_SIZE
-    )  # 0 is without a bound
+    arena = onnxruntime.OrtArenaCfg(_UNLIMITED, _SAME_AS_REQUESTED, _DEFAULT_SIZE, _DEFAULT_SIZE)
     onnxruntime.create_and_register_allocator(info, arena)
 
 
 @contextmanager
 def _as_engine_failed(detail: str) -> Iterator[None]:
-    """ONNX Runtime's errors share no base but Exception; none of their text is for callers."""
+    """Turns every exception into errors.EngineFailed with `detail`.
+
+    ONNX Runtime's errors share no base but Exception, and their text may reveal internals.
+    """
     try:
         yield
     except Exception as error:

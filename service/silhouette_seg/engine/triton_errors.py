@@ -1,5 +1,6 @@
-"""What a failed call of Triton means, by its gRPC status and text."""
+"""Maps gRPC status and text of a failed Triton call to an error of the service."""
 
+from silhouette_seg.engine.base import queue_timeout_error
 from silhouette_seg.errors import (
     DeadlineExceeded,
     EngineDown,
@@ -9,32 +10,33 @@ from silhouette_seg.errors import (
 )
 
 MODEL_FAILURE_STATUSES = ("INTERNAL", "UNKNOWN")
-"""What a model answers that fails, and what the server does whose Python stub is dead."""
+"""Statuses of a model that fails, and of a server with a dead Python stub."""
 SHUTDOWN_TEXTS = (
     "Server is stopping",
     "Server exiting",
     "is not at ready state",
     "has no available versions",
 )
+"""Texts of UNAVAILABLE from a server that is stopping or starting."""
 
 
 def error_from_status(status: str, text: str, *, known: bool) -> ServiceError:
-    """`known` says that the model was there before.
+    """Returns the error of a failed call; `known` tells that the model was there before.
 
-    UNAVAILABLE means four things that only its text tells apart. The text is for us alone: it may
-    hold tracebacks and paths.
+    UNAVAILABLE means four things that only its text distinguishes. The text never reaches callers:
+    it may hold tracebacks and paths.
     """
     match status:
         case "UNAVAILABLE" if "maximum queue size" in text:
             return Overloaded("Too many images are waiting", retry_after_s=1)
         case "UNAVAILABLE" if "Request timeout expired" in text:
             return queue_timeout_error()
-        case "UNAVAILABLE" if any(said in text for said in SHUTDOWN_TEXTS):
+        case "UNAVAILABLE" if any(shutdown in text for shutdown in SHUTDOWN_TEXTS):
             return _restarting()
         case "UNAVAILABLE" | "CANCELLED":
-            return EngineDown("The inference server is not there")
+            return EngineDown("The inference server cannot be reached")
         case "NOT_FOUND" if known:
-            return _restarting()  # models are unloaded before the server is gone
+            return _restarting()  # Triton unloads its models before it exits
         case "NOT_FOUND":
             return EngineFailed("The inference server does not have the model")
         case "DEADLINE_EXCEEDED":
@@ -46,9 +48,5 @@ def _restarting() -> EngineDown:
     return EngineDown("The inference server is restarting", retry_after_s=1)
 
 
-def queue_timeout_error() -> Overloaded:
-    return Overloaded("The image waited too long for the model", retry_after_s=1)
-
-
 def deadline_error() -> DeadlineExceeded:
-    return DeadlineExceeded("The model did not answer in time")
+    return DeadlineExceeded("The model did not respond in time")

@@ -1,1 +1,1 @@
-"""From a decoded image to a finished mask or composite, without HTTP."""
+"""The path from a decoded image to a finished mask or composite, without HTTP."""

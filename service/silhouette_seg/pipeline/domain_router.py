@@ -1,4 +1,4 @@
-"""Who says which domain a photo is segmented in: its dominant face, or somebody else."""
+"""Chooses the distance domain of a photo, from its dominant face or a fixed value."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -7,77 +7,64 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.engine.base import Engine, Inference, Tensors, with_timings
+from silhouette_seg.engine.base import Engine
 from silhouette_seg.pipeline.faces import DomainDecision, decide_domain
+from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.runtime.thread_pool import ThreadPool
-from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size, fit
 
 PendingDecision = Callable[[], Awaitable[DomainDecision | None]]
-"""What is left to do when the pixels were seen."""
+"""Completes the decision after the pixels were prepared; None if the model takes no domain."""
 
 
 class DomainRouter(Protocol):
-    """Finds the domain of a photo, in two steps."""
+    """Decides the domain of a photo in two steps: `prepare`, then the pending decision."""
 
     @property
     def min_size(self) -> Size:
-        """Pixels that it wants to see."""
+        """Smallest (height, width) in pixels at which the photo is decoded for this router."""
         ...
 
     def prepare(self, frame: Frame) -> PendingDecision:
-        """Takes from the photo what it needs. Slow: call it in a worker."""
+        """Prepares the pixels that the decision needs. Slow: call it in a worker thread."""
         ...
 
 
 class FixedDomain:
-    """Every photo has the same answer, which no pixel changes."""
+    """Returns the same decision for every photo."""
 
     min_size: Size = (1, 1)
 
-    def __init__(self, answer: DomainDecision | None) -> None:
-        self._answer = answer
+    def __init__(self, decision: DomainDecision | None) -> None:
+        self._decision = decision
 
     def prepare(self, frame: Frame) -> PendingDecision:
+        """Reads no pixel of the photo."""
         return self._decide
 
     async def _decide(self) -> DomainDecision | None:
-        return self._answer
+        return self._decision
 
 
-class FaceRouter:
-    """The face detector with its pixels."""
+class FaceRouter(ServedModel):
+    """Decides the domain by the largest face that the face detector finds."""
 
     def __init__(self, engine: Engine, workers: ThreadPool) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._workers = workers
-        self._infer = with_timings(engine)
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._engine.spec
-
-    @property
-    def provider(self) -> str:
-        return self._engine.provider
 
     @property
     def min_size(self) -> Size:
+        """Input size of the detector."""
         return self.spec.size_hw
 
     def prepare(self, frame: Frame) -> PendingDecision:
+        """Fits the photo to the detector's input. Slow: call it in a worker thread."""
         return partial(self._decide, *fit(frame.rgb, self.spec.size_hw, self.spec.resize))
 
     async def _decide(self, image: NDArray[np.uint8], placement: Placement) -> DomainDecision:
         """Raises errors.Unavailable when the engine is full or broken."""
         inference = await self._infer({"image": image[None]})
-        # Not on the loop: a photo of a crowd has many faces.
+        # Not on the event loop: a photo of a crowd has many faces.
         return await self._workers.run_in_thread(decide_domain, inference.output[0], placement)
-
-    async def infer(self, inputs: Tensors) -> Inference:
-        """For who brings the model's own inputs, and no photo; raises what its engine does."""
-        return await self._infer(inputs)
-
-    async def close(self) -> None:
-        await self._engine.close()

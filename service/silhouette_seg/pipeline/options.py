@@ -1,4 +1,4 @@
-"""What to make of a photo and its matte: the same for HTTP, streams and the command line."""
+"""Options for rendering a photo and its mask: the same for HTTP, streams and the command line."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,33 +7,38 @@ from silhouette_seg.vision.compose.layout import Layout
 
 
 class Output(StrEnum):
+    """Kind of the rendered image."""
+
     MASK = "mask"
     """8-bit grey: the alpha itself."""
     CUTOUT = "cutout"
-    """RGBA: the person on nothing."""
+    """RGBA: the person on a transparent background."""
     COMPOSITE = "composite"
     """RGB: the person on a background."""
 
 
 class PersonSelection(StrEnum):
-    """Who is kept."""
+    """People that the mask keeps."""
 
     ALL = "all"
+    """Everybody in the photo."""
     DOMINANT = "dominant"
-    """One, by the rule of `vision.mask.person_selection`."""
+    """One person, by the rule of `vision.mask.person_selection`."""
 
 
 class Refinement(StrEnum):
-    """Where the edges of the mask come from."""
+    """Source of the edges of the mask."""
 
     NONE = "none"
     """The model alone."""
     GUIDED = "guided"
-    """The photo at its own resolution, where the model is not sure."""
+    """The photo at its own resolution, wherever the model is uncertain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Colour:
+    """A background of one colour; `rgb` has 8 bits a channel."""
+
     rgb: tuple[int, int, int]
 
     def __str__(self) -> str:
@@ -42,7 +47,7 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """The photo itself, blurred by a radius in percent of its short side."""
+    """The photo itself as background, blurred by a radius in percent of its short side."""
 
     radius_percent: float
 
@@ -52,7 +57,7 @@ class Blur:
 
 @dataclass(frozen=True, slots=True)
 class BackgroundImage:
-    """Another picture, which comes with the job."""
+    """Another image as background. The job or the stream options hold the image itself."""
 
     def __str__(self) -> str:
         return "picture"
@@ -63,38 +68,70 @@ Background = Colour | Blur | BackgroundImage
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """In this order: person, refine, threshold, grow, feather, invert, then the picture."""
+    """Edits of the mask, and the image to render with it.
+
+    They apply in this order: person, refine, threshold, grow, feather, invert, then the image.
+    """
 
     output: Output = Output.MASK
     background: Background = Blur(3.0)
     person: PersonSelection = PersonSelection.ALL
     refine: Refinement = Refinement.NONE
     threshold: float | None = None
-    """0..1; makes the mask hard."""
+    """Alpha 0..1 from which a pixel of the binary mask is person; None keeps the mask soft."""
     grow: int = 0
-    """Pixels of the photo; negative shrinks."""
+    """Pixels of the photo by which the outline moves outwards; a negative value shrinks."""
     feather: float = 0.0
-    """Pixels of the photo."""
+    """Pixels of the photo over which the outline is softened."""
     invert: bool = False
-    """Keep the background instead of the person."""
+    """True keeps the background instead of the person."""
     decontaminate: bool = False
-    """Take the old background's colour out of the edge."""
+    """True removes the old background's colour from the edge."""
     crop: bool = False
+    """True crops the image to the person."""
     crop_margin: float = 0.0
-    """Percent of the person's height and width, added on each side."""
+    """Margin on each side of the crop, in percent of the person's height and width."""
     layout: Layout | None = None
-    """Where the person goes; None leaves them."""
+    """Places of the person in the image; None leaves the person in place."""
     light_wrap: float = 0.0
-    """Percent of the new background's light that comes round the person's rim."""
+    """Percent of the new background's light that is added to the person's edge."""
     require_foreground: bool = False
+    """True makes a photo without a person an error."""
 
     @property
     def transparent(self) -> bool:
+        """True for an image with an alpha channel."""
         return self.output is Output.CUTOUT
 
     @property
     def only_mask(self) -> bool:
+        """True for a mask, which needs no colours of the photo."""
         return self.output is Output.MASK
+
+    def wire_values(self) -> dict[str, str | float | bool | None]:
+        """Returns the options by parameter name of the API, as values that JSON holds exactly.
+
+        ETags are made of them, so names and values must stay as they are.
+        """
+        background = str(self.background)
+        if isinstance(self.background, Blur):
+            background = f"blur:{self.background.radius_percent!r}"  # `str` rounds to six digits
+        return {
+            "output": self.output.value,
+            "background": background,
+            "person": self.person.value,
+            "refine": self.refine.value,
+            "threshold": self.threshold,
+            "grow": self.grow,
+            "feather": self.feather,
+            "invert": self.invert,
+            "decontaminate": self.decontaminate,
+            "crop": self.crop,
+            "crop_margin": self.crop_margin,
+            "layout": None if self.layout is None else str(self.layout),
+            "light_wrap": self.light_wrap,
+            "require_foreground": self.require_foreground,
+        }
 
 
 PHOTO_DEFAULTS = RenderOptions(refine=Refinement.GUIDED, decontaminate=True)

@@ -1,4 +1,4 @@
-"""The models this process serves: name -> Segmenter, and what `auto` means."""
+"""Registry of the models that this process serves, and the choice that `auto` makes."""
 
 import asyncio
 import logging
@@ -12,6 +12,7 @@ from silhouette_seg.engine.base import Engine
 from silhouette_seg.errors import UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
 from silhouette_seg.vision.codec.decode import Frame, decode
@@ -20,17 +21,20 @@ from silhouette_seg.vision.codec.header import ImageFormat, read_header
 
 AUTO = "auto"
 PHOTO_PREFERENCE = ("md_trisenet", "connectnet", "rcrnet")
-"""What `auto` means for a photo: the first of these that is served, else the first that is."""
+"""Preference of `auto` for photos: the first of these that is served, else the first model."""
 STREAM_PREFERENCE = ("connectnet", "rcrnet", "md_trisenet")
-"""The same for the frames of a stream: training/RESULTS.md says why."""
+"""Preference of `auto` for the frames of a stream; training/RESULTS.md has the reasons."""
 FACE_DETECTOR = "face_detector"
-"""Its folder in the repository: not a model to ask for, but what finds a photo's domain."""
+"""Folder of the face detector. It decides the domain of photos and cannot be requested."""
 
 log = logging.getLogger(__name__)
 
 
 class ModelRegistry:
-    """What may be asked for: at least one segmenter. Not ready until `warm_up` has returned."""
+    """The served models: at least one segmenter, and perhaps the face detector.
+
+    `ready` is False until `warm_up` has returned.
+    """
 
     def __init__(
         self,
@@ -48,25 +52,30 @@ class ModelRegistry:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the segmenters."""
         return tuple(self._by_name)
 
     @property
-    def models(self) -> tuple[Segmenter | FaceRouter, ...]:
-        """What `GET /v1/models` lists: those to ask for, then the face detector."""
+    def models(self) -> tuple[ServedModel, ...]:
+        """Models that `GET /v1/models` lists: the segmenters, then the face detector."""
         return (*self, self._face_router) if self._face_router else tuple(self)
 
     def get(self, name: str = AUTO, *, preference: tuple[str, ...] = PHOTO_PREFERENCE) -> Segmenter:
-        """The model of that name, or what `auto` means: the first of these that is served, else the
-        first that is. Raises errors.UnknownModel."""
+        """Returns the segmenter of that name.
+
+        `auto` selects the first name of `preference` that is served, else the first model.
+        Raises errors.UnknownModel.
+        """
         if name == AUTO:
-            name = next((each for each in preference if each in self._by_name), self.names[0])
+            served = (preferred for preferred in preference if preferred in self._by_name)
+            name = next(served, self.names[0])
         segmenter = self._by_name.get(name)
         if segmenter is None:
             raise UnknownModel(name, self.names)
         return segmenter
 
     async def warm_up(self) -> None:
-        """Takes a real photo through every model's whole path; raises what that raises."""
+        """Runs a photo through the whole path of every model. Raises the errors of that path."""
         frame = await self._workers.run_in_thread(_warm_up_frame)
         if self._face_router:
             pending = await self._workers.run_in_thread(self._face_router.prepare, frame)
@@ -76,6 +85,7 @@ class ModelRegistry:
         self.ready = True
 
     async def close(self) -> None:
+        """Closes the engines of all models."""
         self.ready = False
         await asyncio.gather(*(model.close() for model in self.models))
 
@@ -86,10 +96,10 @@ def load_registry(
     workers: ThreadPool,
     open_engine: Callable[[ModelSpec], Engine],
 ) -> ModelRegistry:
-    """Opens what `read_specs` reads.
+    """Opens an engine for every model that `read_specs` selects.
 
-    Blocks while weights load. Raises ValueError or OSError for a repository that is not as it
-    should be, errors.EngineFailed for a model that does not load.
+    Blocks while weights load. Raises ValueError or OSError for an invalid repository, and
+    errors.EngineFailed for a model that does not load.
     """
     specs = read_specs(repository, models)
     detectors = [spec for spec in specs if spec.task is ModelTask.FACES]
@@ -102,7 +112,7 @@ def load_registry(
     for segmenter in segmenters:
         if segmenter.takes_domain and not face_router:
             log.warning(
-                "%s routes by faces and there is no %s: every photo is taken for one without",
+                "%s takes a domain and there is no %s: every photo gets the domain no_face",
                 segmenter.spec.name,
                 FACE_DETECTOR,
             )
@@ -110,48 +120,49 @@ def load_registry(
 
 
 def read_specs(repository: Path, models: tuple[str, ...] | None) -> list[ModelSpec]:
-    """The specs of `models`, or of all that the repository holds in the order of their names.
+    """Returns the specs of `models`, or of all models of the repository, sorted by name.
 
-    A model that takes a domain brings the face detector along, when the repository holds one.
-    Raises OSError or ValueError, also when nothing would be left to segment with.
+    The face detector is added for a model that takes a domain, if the repository has one.
+    Raises OSError or ValueError, also if no segmentation model is selected.
     """
     specs = [read_spec(repository, name) for name in models or find_models(repository)]
     if not any(spec.task is ModelTask.SEGMENTATION for spec in specs):
-        raise ValueError(f"no model to segment with among {', '.join(s.name for s in specs)}")
+        raise ValueError(f"no segmentation model among {', '.join(s.name for s in specs)}")
     missing = FACE_DETECTOR not in (spec.name for spec in specs)
     if missing and any(spec.has_input("domain") for spec in specs):
-        there = set(find_models(repository)) & {FACE_DETECTOR}
-        specs += [read_spec(repository, name) for name in there]
+        available = set(find_models(repository)) & {FACE_DETECTOR}
+        specs += [read_spec(repository, name) for name in available]
     return specs
 
 
 def find_models(repository: Path) -> tuple[str, ...]:
-    """The folders with a `spec.json`; raises ValueError when there is none."""
+    """Returns the names of the folders with a `spec.json`. Raises ValueError if there is none."""
     names = tuple(sorted(path.parent.name for path in repository.glob(f"*/{SPEC_FILE}")))
     if not names:
-        raise ValueError(f"{repository} holds no model")
+        raise ValueError(f"{repository} contains no model")
     return names
 
 
 def read_spec(repository: Path, name: str) -> ModelSpec:
-    """The spec of one model of the repository; raises OSError or ValueError."""
+    """Returns the spec of one model of the repository. Raises OSError or ValueError."""
     spec = load_spec(repository / name)
     if spec.name != name:
-        raise ValueError(f"{repository / name / SPEC_FILE} is the spec of {spec.name!r}")
+        raise ValueError(f"{repository / name / SPEC_FILE} describes the model {spec.name!r}")
     if name == AUTO:
-        raise ValueError(f"a model cannot be called {AUTO!r}")
+        raise ValueError(f"a model cannot be named {AUTO!r}")
     if (spec.task is ModelTask.FACES) != (name == FACE_DETECTOR):
-        raise ValueError(f"{name} gives {spec.output.name}: only {FACE_DETECTOR} gives faces")
+        raise ValueError(f"{name} outputs {spec.output.name}: {FACE_DETECTOR} alone has faces")
     return spec
 
 
 def _warm_up_frame() -> Frame:
-    """A JPEG of something like a head and shoulders, decoded as a client's would be."""
+    """Returns a drawing of head and shoulders, encoded as JPEG and decoded like a request."""
     jpeg = encode(_portrait((480, 360)), ImageFormat.JPEG)
     return decode(jpeg, read_header(jpeg))
 
 
 def _portrait(hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Draws head and shoulders in plain colours, uint8 [*hw,3]."""
     y, x = np.mgrid[-1 : 1 : hw[0] * 1j, -1 : 1 : hw[1] * 1j]
     rgb = np.stack([60 + 40 * y, 90 + 30 * x, 140 - 40 * y], axis=-1)
     rgb[x**2 / 0.6 + (y - 1.1) ** 2 < 0.7] = 40, 50, 110

@@ -1,4 +1,4 @@
-"""A photo and its matte become the picture that was asked for."""
+"""Renders a photo and its matte as a mask, a cut-out or a composite."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from silhouette_seg.pipeline.faces import Face
 from silhouette_seg.pipeline.options import (
-    Background,
     BackgroundImage,
     Blur,
     Colour,
@@ -26,41 +25,48 @@ from silhouette_seg.vision.mask.guided_filter import refine_edges
 from silhouette_seg.vision.mask.person_selection import Piece, select_dominant
 
 CropSlices = tuple[slice, slice]
+"""Rows and columns of the photo that an image shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """`image` is uint8 [h,w] or [h,w,3|4]."""
+    """A rendered image with the facts about the person in it."""
 
     image: NDArray[np.uint8]
+    """uint8 [h,w] for a mask, [h,w,4] for a cut-out, [h,w,3] for a composite."""
     box: quality.Box | None
-    """Where the person is, in pixels of the photo."""
+    """Bounding box of the person in pixels of the photo; None without a person."""
     pieces: tuple[Piece, ...]
-    """Of the mask, kept and rejected, where one person was chosen."""
+    """Pieces of the mask, kept and rejected, if one person was selected; else empty."""
 
 
 def render_image(
-    options: RenderOptions, photo: Frame, picture: Frame | None, found: Matte
+    options: RenderOptions, photo: Frame, background: Frame | None, matte: Matte
 ) -> Composition:
-    """The photo is whole unless only its mask is wanted, and is used up; `picture` comes with a
-    Picture background.
+    """Applies the edits of the options to the mask and renders the image.
+
+    The pixels of `photo` may be overwritten. Their resolution may be reduced for mask output
+    only. Raises ValueError if the options name a background image and `background` is None.
     """
-    alpha, pieces = _select_people(found, options)
+    alpha, pieces = _select_people(matte, options)
     if options.refine is Refinement.GUIDED:
         alpha = _refine_mask(alpha, photo)
-    shaped, box = apply_edits(alpha, options)
-    return Composition(_compose(options, photo, picture, alpha, shaped, box), box, pieces)
+    edited, box = apply_edits(alpha, options)
+    return Composition(_compose(options, photo, background, alpha, edited, box), box, pieces)
 
 
-def person_mask(found: Matte) -> NDArray[np.uint8]:
-    """The mask of a matte: an empty one where what was found is noise."""
-    return quality.empty_if_noise(found.alpha, found.quality)
+def person_mask(matte: Matte) -> NDArray[np.uint8]:
+    """Returns the mask of a matte, or an empty mask if its largest component is noise."""
+    return quality.empty_if_noise(matte.alpha, matte.quality)
 
 
 def apply_edits(
     alpha: NDArray[np.uint8], options: RenderOptions
 ) -> tuple[NDArray[np.uint8], quality.Box | None]:
-    """The alpha to use, and the person's box in it; None without a person."""
+    """Applies threshold, grow, feather and invert to a mask uint8 [H,W].
+
+    Returns the alpha to show, and the person's box before inversion; None without a person.
+    """
     if options.threshold is not None:
         alpha = quality.binarise(alpha, options.threshold)
     if options.grow:
@@ -73,19 +79,21 @@ def apply_edits(
 def occluded(
     soft: NDArray[np.uint8], shown: NDArray[np.uint8], options: RenderOptions
 ) -> NDArray[np.uint8]:
-    """What has no place in a background made of the photo: all that is shown, or that the photo
-    mixes with it. `soft` is the mask before `shape`, `shown` what that gave.
+    """Returns the alpha to exclude when the background is derived from the photo, uint8 [H,W].
+
+    It covers the shown pixels and those that the photo mixes with them. `soft` is the mask
+    before `apply_edits`, `shown` the alpha that it returned.
     """
     return np.maximum(_inverted(soft, options), shown)
 
 
 def _select_people(
-    found: Matte, options: RenderOptions
+    matte: Matte, options: RenderOptions
 ) -> tuple[NDArray[np.uint8], tuple[Piece, ...]]:
-    alpha = person_mask(found)
+    alpha = person_mask(matte)
     if options.person is PersonSelection.ALL:
         return alpha, ()
-    face = found.decision.face if found.decision else None
+    face = matte.decision.face if matte.decision else None
     return select_dominant(alpha, _face_box(face, alpha.shape) if face else None)
 
 
@@ -100,9 +108,9 @@ def _face_box(face: Face, photo_hw: tuple[int, ...]) -> quality.Box:
 
 
 def _refine_mask(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:
-    """At the resolution that the photo was decoded at, which a mask alone may have reduced."""
-    seen_hw = photo.rgb.shape[0], photo.rgb.shape[1]
-    return resize(refine_edges(photo.rgb, resize(alpha, seen_hw)), (alpha.shape[0], alpha.shape[1]))
+    """Refines the edges at the resolution of the decoded photo, which mask output may reduce."""
+    rgb_hw = photo.rgb.shape[0], photo.rgb.shape[1]
+    return resize(refine_edges(photo.rgb, resize(alpha, rgb_hw)), (alpha.shape[0], alpha.shape[1]))
 
 
 def _inverted(alpha: NDArray[np.uint8], options: RenderOptions) -> NDArray[np.uint8]:
@@ -112,28 +120,26 @@ def _inverted(alpha: NDArray[np.uint8], options: RenderOptions) -> NDArray[np.ui
 def _compose(
     options: RenderOptions,
     photo: Frame,
-    picture: Frame | None,
+    background: Frame | None,
     soft: NDArray[np.uint8],
-    shaped: NDArray[np.uint8],
+    edited: NDArray[np.uint8],
     box: quality.Box | None,
 ) -> NDArray[np.uint8]:
-    """`soft` is how the photo mixes person and background, `shaped` what is shown of it."""
+    """Renders the image. `soft` is how the photo mixes person and background, `edited` is shown."""
     window = _crop_slices(box, photo.photo_hw, options)
     if options.output is Output.MASK:
         if options.layout is not None:
-            return layout.place_mask(shaped, box, options.layout, photo.photo_hw)
-        return np.ascontiguousarray(shaped[window])
-    rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, shaped))
+            return layout.place_mask(edited, box, options.layout, photo.photo_hw)
+        return np.ascontiguousarray(edited[window])
+    rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, edited))
     soft = np.ascontiguousarray(soft[window])
     scene = None
     if options.output is Output.COMPOSITE:
-        scene = _make_background(rgb, occluded(soft, alpha, options), picture, options.background)
-    # Last, and in place: a copy would be the dearest of all that a large photo holds.
-    colours = (
-        estimate_foreground(rgb, _inverted(soft, options), in_place=True)
-        if options.decontaminate
-        else rgb
-    )
+        scene = _make_background(options, rgb, occluded(soft, alpha, options), background)
+    colours = rgb
+    if options.decontaminate:
+        # Done last and in place: a copy here would be the largest allocation of the request.
+        colours = estimate_foreground(rgb, _inverted(soft, options), in_place=True)
     shown = layout.Layer(colours, alpha)
     if options.layout is not None:
         shown = layout.place(colours, alpha, box, options.layout, photo.photo_hw)
@@ -144,7 +150,7 @@ def _compose(
 
 
 def _crop_slices(box: quality.Box | None, photo_hw: Size, options: RenderOptions) -> CropSlices:
-    """The rows and columns of the photo that the result shows; all without a person."""
+    """Returns the crop around the person; the whole photo without a crop or a person."""
     if not options.crop or box is None:
         return slice(0, photo_hw[0]), slice(0, photo_hw[1])
     share = options.crop_margin / 100
@@ -155,24 +161,25 @@ def _crop_slices(box: quality.Box | None, photo_hw: Size, options: RenderOptions
 
 
 def _expand(start: int, length: int, share: float, end: int) -> slice:
+    """Adds a margin of that share of `length` on both sides, clipped to 0..`end`."""
     margin = round(length * share)
     return slice(max(0, start - margin), min(end, start + length + margin))
 
 
 def _make_background(
+    options: RenderOptions,
     rgb: NDArray[np.uint8],
-    covered: NDArray[np.uint8],
-    picture: Frame | None,
-    background: Background,
+    excluded: NDArray[np.uint8],
+    background: Frame | None,
 ) -> NDArray[np.uint8]:
-    """`covered` is what `hidden` says."""
+    """Returns the background uint8 [H,W,3] of a photo; `excluded` is the result of `occluded`."""
     size_hw = (rgb.shape[0], rgb.shape[1])
-    match background:
+    match options.background:
         case Colour(colour):
             return blend.solid(size_hw, colour)
         case Blur(radius_percent):
-            return blend.blurred(rgb, radius_percent, covered)
+            return blend.blurred(rgb, radius_percent, excluded)
         case BackgroundImage():
-            if picture is None:
-                raise ValueError("a job with a picture background comes with the picture")
-            return blend.resize_to_cover(picture.rgb, size_hw)
+            if background is None:
+                raise ValueError("the options name a background image, and none was given")
+            return blend.resize_to_cover(background.rgb, size_hw)

@@ -1,9 +1,9 @@
-"""A person who is small in the photo is looked at again, from close by: where, and to what end.
+"""Zooms in on a small person: the crop to predict again, and the fusion of both masks.
 
-The first look gives the model the whole photo at the model's own size, in which such a person has
-few pixels. The second gives it a *window* of the photo around the person. Inside the window the
-two masks are made to agree, each counting the more the less grey it is; a soft rim keeps the seam
-from showing, and outside nothing changes. training/RESULTS.md tells what that is worth.
+The first pass gives the model the whole photo at the model's own size. A small person has few
+pixels there. The second pass gives it a *crop* of the photo around the person. Inside the crop
+the log odds of both masks are averaged, and the less uncertain mask counts more. A soft margin
+hides the seam. Outside the crop nothing changes. training/RESULTS.md has the measured gain.
 """
 
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ from silhouette_seg.vision.mask.person_selection import find_pieces
 from silhouette_seg.vision.mask.quality import Box
 
 ZOOM_FACTOR = 3
-"""Times the model's sides that a photo is decoded to have at least, where that is enough."""
+"""Minimum size of a decoded photo, as a multiple of the model's sides, if a zoom is possible."""
 
 CROP_MARGIN = 0.5
-"""Added on every side, as a share of the person's height and width."""
+"""Margin of a crop on every side, as a share of the person's height and width."""
 MAX_ASPECT = 2.0
-"""How many times as long as wide a window is at most: photos that the models know are no longer."""
+"""Maximum ratio of a crop's longer side to its shorter side, as in the models' training photos."""
 MAX_CROP_SHARE = 0.6
-"""Share of the photo from which a window shows little that the first look did not."""
+"""Maximum share of the photo that a crop covers. A larger crop adds little to the first pass."""
 MIN_PIECE_SHARE = 0.05
-"""Share of all person pixels under which a piece of the mask does not widen the window."""
+"""Minimum share of all person pixels for a piece of the mask to widen the crop."""
 BLEND_MARGIN = 1 / 16
-"""Of a window's side: the part at its edge within which the first mask gives way."""
+"""Share of a crop's side at its edge over which the second mask replaces the first gradually."""
 
 BODY_IN_FACES = (0.5, 8.0, 4.0)
-"""Faces above the face where a body begins; faces that it is high and wide, seen whole."""
+"""Size of a whole body, in faces: its start above the face, its height, and its width."""
 
 _STRIP_ROWS = 256
-"""That are merged at once, which bounds the memory."""
+"""Rows that are blended at once, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of a photo, and perhaps beyond it; sides as shares of the photo's."""
+    """A part of a photo that may extend beyond it; all sides are shares of the photo's."""
 
     top: float
     left: float
@@ -49,21 +49,21 @@ class Region:
 
 
 def find_crop(alpha: NDArray[np.uint8], face: Face | None, photo_hw: Size) -> Box | None:
-    """What of a photo to look at again, in its pixels; None where the first look is enough.
+    """Returns the part of a photo to predict again, in pixels of the photo.
 
-    alpha is the first mask, uint8 [h,w] of any size, of the whole photo. Where it is empty the
-    dominant face says where a body must be.
+    The result is None if the first pass suffices. `alpha` is the first mask of the whole photo,
+    uint8 [h,w] of any size. If it is empty the dominant face locates the body.
     """
     region = person_region(alpha) or (body_region(face) if face else None)
     if region is None:
         return None
-    window = crop_around(region, photo_hw)
-    share = window.height * window.width / (photo_hw[0] * photo_hw[1])
-    return window if share < MAX_CROP_SHARE else None
+    box = crop_around(region, photo_hw)
+    share = box.height * box.width / (photo_hw[0] * photo_hw[1])
+    return box if share < MAX_CROP_SHARE else None
 
 
 def person_region(alpha: NDArray[np.uint8]) -> Region | None:
-    """Where the people of a mask are; None in an empty one."""
+    """Returns the region of all people in a mask uint8 [h,w]; None if it is empty."""
     boxes = [piece.box for piece in find_pieces(alpha) if piece.share >= MIN_PIECE_SHARE]
     if not boxes:
         return None
@@ -75,111 +75,114 @@ def person_region(alpha: NDArray[np.uint8]) -> Region | None:
 
 
 def body_region(face: Face) -> Region:
-    """Where the body of that face is, when all of it is in the photo."""
-    above, high, wide = BODY_IN_FACES
+    """Estimates the region of the whole body of a face."""
+    above, height, width = BODY_IN_FACES
     return Region(
         top=face.top - above * face.height,
-        left=face.left + face.width / 2 - wide / 2 * face.width,
-        height=high * face.height,
-        width=wide * face.width,
+        left=face.left + face.width / 2 - width / 2 * face.width,
+        height=height * face.height,
+        width=width * face.width,
     )
 
 
 def crop_around(region: Region, photo_hw: Size) -> Box:
-    """The photo's part of the region with its margin, as wide as it must be and moved to lie
-    inside the photo.
+    """Returns the region with its margin, in pixels of the photo.
+
+    The box is widened to at most `MAX_ASPECT` and moved into the photo.
     """
-    middle_row, height = _with_margin(region.top, region.height, photo_hw[0])
-    middle_column, width = _with_margin(region.left, region.width, photo_hw[1])
+    centre_row, height = _with_margin(region.top, region.height, photo_hw[0])
+    centre_column, width = _with_margin(region.left, region.width, photo_hw[1])
     height, width = max(height, width / MAX_ASPECT), max(width, height / MAX_ASPECT)
-    top, rows = _span(middle_row, height, photo_hw[0])
-    left, columns = _span(middle_column, width, photo_hw[1])
+    top, rows = _span(centre_row, height, photo_hw[0])
+    left, columns = _span(centre_column, width, photo_hw[1])
     return Box(top, left, rows, columns)
 
 
 def _with_margin(first: float, length: float, end: int) -> tuple[float, float]:
-    """Middle and length in pixels of what lies within 0..`end`, with a margin that need not: so a
-    person nearly as high as the photo has a window that is wide, too.
+    """Returns the centre and the length with margin, in pixels, of the part inside 0..`end`.
+
+    The margin may exceed the photo, so that a person nearly as high as the photo gets a wide crop.
     """
-    begin, finish = (min(1.0, max(0.0, edge)) for edge in (first, first + length))
-    return end * (begin + finish) / 2, end * (finish - begin) * (1 + 2 * CROP_MARGIN)
+    start, stop = (min(1.0, max(0.0, edge)) for edge in (first, first + length))
+    return end * (start + stop) / 2, end * (stop - start) * (1 + 2 * CROP_MARGIN)
 
 
-def _span(middle: float, length: float, end: int) -> tuple[int, int]:
-    """First pixel and number of pixels, at least one, of a span within 0..`end`."""
+def _span(centre: float, length: float, end: int) -> tuple[int, int]:
+    """Returns the first pixel and the number of pixels, at least one, of a span in 0..`end`."""
     pixels = min(end, max(1, round(length)))
-    return min(end - pixels, max(0, round(middle - pixels / 2))), pixels
+    return min(end - pixels, max(0, round(centre - pixels / 2))), pixels
 
 
-def scale_box(window: Box, from_hw: Size, to_hw: Size) -> Box:
-    """The same part of the same photo at another size."""
-    top, bottom = _edges(window.top, window.height, from_hw[0], to_hw[0])
-    left, right = _edges(window.left, window.width, from_hw[1], to_hw[1])
+def scale_box(box: Box, from_hw: Size, to_hw: Size) -> Box:
+    """Returns the same part of the same photo at another size."""
+    top, bottom = _scale_edges(box.top, box.height, from_hw[0], to_hw[0])
+    left, right = _scale_edges(box.left, box.width, from_hw[1], to_hw[1])
     return Box(top, left, bottom - top, right - left)
 
 
-def _edges(first: int, length: int, from_side: int, to_side: int) -> tuple[int, int]:
-    begin = min(to_side - 1, round(first * to_side / from_side))
-    return begin, max(begin + 1, round((first + length) * to_side / from_side))
+def _scale_edges(first: int, length: int, from_side: int, to_side: int) -> tuple[int, int]:
+    start = min(to_side - 1, round(first * to_side / from_side))
+    return start, max(start + 1, round((first + length) * to_side / from_side))
 
 
-def crop(rgb: NDArray[np.uint8], window: Box) -> NDArray[np.uint8]:
-    """The window's part of uint8 [H,W,3], as a view."""
-    return rgb[_rows(window), _columns(window)]
+def crop(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Returns the box's part of uint8 [H,W] or [H,W,3], as a view."""
+    return image[_rows(box), _columns(box)]
 
 
 def fuse_log_odds(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What two masks of the same pixels, uint8 [h,w], say together: the mean of their log odds.
+    """Fuses two masks of the same pixels, uint8 [h,w], by the weighted mean of their log odds.
 
-    So a pixel of which one is certain and the other is not goes with the certain one. Each mask
-    has the weight of the other's greyness: where the window shows the model nothing that it
-    knows, its mask is a grey cloud.
+    A pixel that only one mask is certain of goes with that mask. The weight of each mask is the
+    uncertainty of the other. If the model knows nothing of the crop's content, its mask of the
+    crop is grey all over and counts little.
     """
-    grey, other_grey = _uncertainty(first), _uncertainty(second)
-    weight = grey / (grey + other_grey) if grey + other_grey else 0.5
-    # a level stands for the middle of its 256th, so that none is certain beyond all doubt
+    uncertainty, other = _uncertainty(first), _uncertainty(second)
+    weight = uncertainty / (uncertainty + other) if uncertainty + other else 0.5
+    # A level stands for the middle of its 256th, so that no level has infinite log odds.
     share = (np.arange(256) + 0.5) / 256
-    odds = np.log(share / (1 - share))
-    together = (1 - weight) * odds[:, None] + weight * odds
-    table = np.rint(256 / (1 + np.exp(-together)) - 0.5).astype(np.uint8)
+    log_odds = np.log(share / (1 - share))
+    fused = (1 - weight) * log_odds[:, None] + weight * log_odds
+    table = np.rint(256 / (1 + np.exp(-fused)) - 0.5).astype(np.uint8)
     return np.asarray(table[first, second])
 
 
 def _uncertainty(alpha: NDArray[np.uint8]) -> float:
-    """How much of the mask is undecided: 0 for a hard one, 1 where no pixel is over a half."""
-    levels = np.bincount(alpha.ravel(), minlength=256)
-    alphas = np.arange(256)
-    total = int(levels @ alphas)
-    return int(levels @ np.minimum(alphas, 255 - alphas)) / total if total else 1.0
+    """Returns the uncertain share of a mask: 0 for a hard one, 1 if no pixel is over one half."""
+    counts = np.bincount(alpha.ravel(), minlength=256)
+    levels = np.arange(256)
+    total = int(counts @ levels)
+    return int(counts @ np.minimum(levels, 255 - levels)) / total if total else 1.0
 
 
-def blend_into(
-    first: NDArray[np.uint8], second: NDArray[np.uint8], window: Box
-) -> NDArray[np.uint8]:
-    """The first mask uint8 [H,W] with the second in the window's place; neither is changed."""
+def blend_into(first: NDArray[np.uint8], second: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Returns a copy of the first mask uint8 [H,W] with the second blended into the box."""
     height, width = first.shape
-    down = _blend_weights(window.height, window.top > 0, window.top + window.height < height)
-    across = _blend_weights(window.width, window.left > 0, window.left + window.width < width)
-    merged = first.copy()
-    inside = merged[_rows(window), _columns(window)]
-    for start in range(0, window.height, _STRIP_ROWS):
+    down = _blend_weights(box.height, box.top > 0, box.top + box.height < height)
+    across = _blend_weights(box.width, box.left > 0, box.left + box.width < width)
+    blended = first.copy()
+    inside = blended[_rows(box), _columns(box)]
+    for start in range(0, box.height, _STRIP_ROWS):
         rows = slice(start, start + _STRIP_ROWS)
         weight = np.minimum(down[rows, None], across)
         inside[rows] = cv2.blendLinear(second[rows], inside[rows], weight, 1 - weight)
-    return merged
+    return blended
 
 
-def _blend_weights(length: int, from_zero: bool, to_zero: bool) -> NDArray[np.float32]:
-    """Weights 0..1 of pixels side by side; ends that are the photo's have no rim."""
-    places, rim = np.arange(length) + 0.5, max(1.0, BLEND_MARGIN * length)
-    rise = np.minimum(1, places / rim) if from_zero else np.ones(length)
-    fall = np.minimum(1, (length - places) / rim) if to_zero else np.ones(length)
+def _blend_weights(length: int, rises: bool, falls: bool) -> NDArray[np.float32]:
+    """Returns the weights 0..1 of a line of pixels, float32 [length].
+
+    They rise at the start and fall at the end only if asked: an edge of the photo has no margin.
+    """
+    places, margin = np.arange(length) + 0.5, max(1.0, BLEND_MARGIN * length)
+    rise = np.minimum(1, places / margin) if rises else np.ones(length)
+    fall = np.minimum(1, (length - places) / margin) if falls else np.ones(length)
     return np.minimum(rise, fall).astype(np.float32)
 
 
-def _rows(window: Box) -> slice:
-    return slice(window.top, window.top + window.height)
+def _rows(box: Box) -> slice:
+    return slice(box.top, box.top + box.height)
 
 
-def _columns(window: Box) -> slice:
-    return slice(window.left, window.left + window.width)
+def _columns(box: Box) -> slice:
+    return slice(box.left, box.left + box.width)

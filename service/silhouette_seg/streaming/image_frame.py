@@ -1,10 +1,12 @@
 """Processes one frame of a stream that arrives, and is returned, as an image file."""
 
+from dataclasses import dataclass
+
 from silhouette_seg.pipeline.photo import RenderedImage, render_file
+from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.vision.codec.decode import (
     Frame,
-    ImageHeader,
     ImageLimits,
     check_limits,
     decode,
@@ -16,6 +18,35 @@ MAX_FRAME_PIXELS = 4096 * 2160
 """Maximum number of pixels of a frame. Every stream may hold one decoded frame."""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamFrameTask:
+    """The frame task of an encoded frame: reads the header, checks the limits, decodes, renders."""
+
+    session: StreamSession
+    options: StreamOptions
+    data: bytes | memoryview
+    limits: ImageLimits
+
+    def decode(self, min_size: Size) -> Frame:
+        """Decodes at the result's size; for mask output at the size that the model needs.
+
+        Raises the errors of `read_header`, `check_limits` and `decode`.
+        """
+        header = read_header(self.data)
+        check_limits(header, self.limits)
+        result_hw = scale_to_fit(header.upright_hw, self.options.size)
+        if self.options.render.only_mask:
+            return Frame(decode(self.data, header, at_least=min_size).rgb, result_hw)
+        frame = decode(self.data, header, at_least=result_hw)
+        return Frame(resize(frame.rgb, result_hw), result_hw)
+
+    def render(self, frame: Frame, matte: Matte) -> RenderedImage:
+        """Renders and encodes as `render_file`."""
+        options = self.options
+        background = self.session.scaled_background(options.picture, frame.photo_hw)
+        return render_file(options.render, options.image_format, frame, background, matte)
+
+
 async def process_frame(
     session: StreamSession, data: bytes | memoryview, limits: ImageLimits
 ) -> RenderedImage:
@@ -23,23 +54,7 @@ async def process_frame(
 
     Raises errors.ServiceError for an invalid frame and for a failure of the engine.
     """
-    options = session.options
-
-    def load(min_size: Size) -> Frame:
-        header = read_header(data)
-        check_limits(header, limits)
-        return _decode(data, header, min_size, options)
-
-    return await session.segment(
-        load,
-        lambda frame, found: render_file(
-            options.render,
-            options.image_format,
-            frame,
-            session.scaled_background(options.picture, frame.photo_hw),
-            found,
-        ),
-    )
+    return await session.segment(StreamFrameTask(session, session.options, data, limits))
 
 
 def scale_to_fit(size_hw: Size, max_side: int | None) -> Size:
@@ -48,13 +63,3 @@ def scale_to_fit(size_hw: Size, max_side: int | None) -> Size:
         return size_hw
     scale = max_side / max(size_hw)
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
-
-
-def _decode(
-    data: bytes | memoryview, header: ImageHeader, at_least: Size, options: StreamOptions
-) -> Frame:
-    """Decodes a frame at the size of its result, or of the model's input if that is a mask."""
-    result_hw = scale_to_fit(header.upright_hw, options.size)
-    if options.render.only_mask:
-        return Frame(decode(data, header, at_least=at_least).rgb, result_hw)
-    return Frame(resize(decode(data, header, at_least=result_hw).rgb, result_hw), result_hw)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from silhouette_seg.engine.base import DEADLINE, PRIORITY, Priority
 from silhouette_seg.errors import DeadlineExceeded
 from silhouette_seg.pipeline.options import Output, RenderOptions
-from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.pipeline.segmenter import FrameTask, Segmenter
 from silhouette_seg.streaming.temporal_context import StreamContext
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.compose import blend
@@ -19,22 +19,24 @@ from silhouette_seg.vision.geometry import Size
 
 T = TypeVar("T")
 
+FRAME_OUTCOMES = ("result", "skipped", "error")
+"""The possible outcomes of a frame. They are metric labels and log fields: a contract."""
 DEFAULT_SMOOTHING = 0.5
 """Default smoothing strength, 0..1."""
 
 
 @asynccontextmanager
-async def frame_deadline(frame_s: float) -> AsyncIterator[None]:
-    """Cancels the work on a frame after `frame_s` seconds, a remote inference included.
+async def frame_deadline(timeout_s: float) -> AsyncIterator[None]:
+    """Cancels the work on a frame after `timeout_s` seconds, a remote inference included.
 
     Raises errors.DeadlineExceeded.
     """
-    token = DEADLINE.set(asyncio.get_running_loop().time() + frame_s)
+    token = DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     try:
-        async with asyncio.timeout(frame_s):
+        async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
-        raise DeadlineExceeded("The frame was not processed in time.", limit=frame_s) from None
+        raise DeadlineExceeded("The frame was not processed in time.", limit=timeout_s) from None
     finally:
         DEADLINE.reset(token)
 
@@ -104,12 +106,10 @@ class StreamSession:
         self._background = picture, scaled
         return scaled
 
-    async def segment(
-        self, load: Callable[[Size], Frame], finish: Callable[[Frame, Matte], T]
-    ) -> T:
-        """Segments the next frame of this stream. Arguments and errors as of `Segmenter.run`."""
+    async def segment(self, task: FrameTask[T]) -> T:
+        """Runs the task of the next frame of this stream. Errors as of `Segmenter.run`."""
         token = PRIORITY.set(Priority.LIVE)
         try:
-            return await self._options.segmenter.run(load, finish, context=self._context)
+            return await self._options.segmenter.run(task, context=self._context)
         finally:
             PRIORITY.reset(token)

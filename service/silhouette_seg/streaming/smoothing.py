@@ -21,9 +21,9 @@ MAX_CARRY_OVER = 0.9
 """Largest share of the previous mask in the next. Below 1, an error fades within a second at every
 strength."""
 PRIOR_GAIN = 0.5
-"""Share of the previous mask that a model with a prior receives. With the whole mask the model
-mistakes its own errors for the person, and they grow from frame to frame: it was trained on correct
-masks alone."""
+"""Share of the previous mask that a model with a prior receives. The model was trained
+on correct masks alone. With the whole mask it mistakes its own errors for the person, and they grow
+from frame to frame."""
 
 
 @dataclass(frozen=True, slots=True)

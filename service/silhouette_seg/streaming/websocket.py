@@ -16,7 +16,14 @@ from typing import Any, Final, NoReturn
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from silhouette_seg.admission.stream_limit import StreamLimits
-from silhouette_seg.errors import BadRequest, ServiceError, UnprocessableImage, UnsupportedImageType
+from silhouette_seg.errors import (
+    BadRequest,
+    Draining,
+    ServiceError,
+    UnprocessableImage,
+    UnsupportedImageType,
+)
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.photo import RenderedImage
 from silhouette_seg.streaming.image_frame import process_frame
 from silhouette_seg.streaming.latest_slot import LatestSlot
@@ -40,8 +47,6 @@ from silhouette_seg.vision.codec.decode import ImageLimits
 
 TRANSPORT: Final = "websocket"
 """Value of the metric label `transport`."""
-OUTCOMES = ("result", "skipped", "error")
-"""The possible answers to a frame."""
 MAX_BAD_FRAMES = 30
 """Number of consecutive frames that do not decode after which the stream is closed."""
 MAX_CLOSE_REASON_BYTES = 123
@@ -116,7 +121,7 @@ class StreamEnvironment:
     parse_options: ParseOptions
     describe_options: DescribeOptions
     telemetry: Telemetry
-    closing: asyncio.Event
+    draining: asyncio.Event
     """Set when the service shuts down."""
 
 
@@ -148,7 +153,7 @@ class WebSocketStream:
         self._consecutive_bad_frames = 0
         self._last_error_code = ""
         self.outcomes: Counter[str] = Counter()
-        """Number of frames by outcome: see OUTCOMES."""
+        """Number of frames by outcome: see session.FRAME_OUTCOMES."""
 
     @property
     def model(self) -> str:
@@ -176,8 +181,8 @@ class WebSocketStream:
         return _end_reason([task.exception() for task in tasks if task in ended])
 
     async def _wait_shutdown(self) -> NoReturn:
-        await self._environment.closing.wait()
-        raise StreamEnd(CloseCode.RESTART, "the service is shutting down")
+        await self._environment.draining.wait()
+        raise StreamEnd(CloseCode.RESTART, Draining.title)
 
     async def _read_messages(self) -> NoReturn:
         await self._send_ready(from_seq=0)
@@ -271,7 +276,9 @@ class WebSocketStream:
         self._count("result")
         age_s = perf_counter() - pending.arrived_s
         telemetry = self._environment.telemetry
-        telemetry.observe_image(self.model, rendered.stages, rendered, kind="frame")
+        telemetry.observe_image(
+            self.model, rendered.stages, measurements_of(rendered), kind="frame"
+        )
         telemetry.observe_frame_age(TRANSPORT, age_s)
         flags = MessageFlags.FOREGROUND if rendered.quality.foreground else MessageFlags.NONE
         height, width = rendered.size_hw

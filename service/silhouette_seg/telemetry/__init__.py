@@ -1,5 +1,6 @@
-"""What an operator sees: metrics, request ids, log lines, traces."""
+"""Observability: metrics, request ids, log lines and traces."""
 
+from silhouette_seg.telemetry.image_metrics import MaskMeasurements
 from silhouette_seg.telemetry.logs import JsonFormatter, TextFormatter, log_fields, logging_config
 from silhouette_seg.telemetry.loop_lag import monitor_loop_lag
 from silhouette_seg.telemetry.metrics import (
@@ -9,19 +10,16 @@ from silhouette_seg.telemetry.metrics import (
     Transport,
     server_timing,
 )
-from silhouette_seg.telemetry.request_id import (
-    IDENTITY,
-    Identity,
-    parse_trace_id,
-    read_identity,
-)
-from silhouette_seg.telemetry.tracing import NoOpTracing, Tracing, open_tracing
+from silhouette_seg.telemetry.request_id import IDENTITY, Identity, parse_trace_id, read_identity
+from silhouette_seg.telemetry.setup import open_tracing
+from silhouette_seg.telemetry.tracing import NoOpTracing, Tracing
 
 __all__ = [
     "IDENTITY",
     "METRICS_CONTENT_TYPE",
     "Identity",
     "JsonFormatter",
+    "MaskMeasurements",
     "NoOpTracing",
     "RequestRecord",
     "Telemetry",

@@ -1,4 +1,4 @@
-"""The metrics of what runs the models: what it is, who waits for it, how it fails."""
+"""Metrics of the engines: queue, batches, failures and the device of each model."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,10 +6,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+BATCH_ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class EngineMetrics:
+    """Metrics labelled by model. `track_*` sets functions that are called on each scrape."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
         self._queued = Gauge(
             "silhouette_queue_depth",
@@ -19,26 +21,26 @@ class EngineMetrics:
         )
         self._degraded = Gauge(
             "silhouette_engine_degraded",
-            "1 unless the device asked for, or a faster one, is known to run the model.",
+            "1 unless the model is known to run on the required device or a faster one.",
             ("model",),
             registry=registry,
         )
         self._batch_rows = Histogram(
             "silhouette_batch_rows",
-            "Images that shared one run.",
+            "Images in one batch.",
             ("model",),
-            buckets=BATCH_BUCKETS,
+            buckets=BATCH_ROWS_BUCKETS,
             registry=registry,
         )
         self._failures = Counter(
             "silhouette_engine_failures",
-            "Inferences that gave no result; `code` is that of the problem.",
+            "Inferences without a result; `code` is the error code.",
             ("model", "code"),
             registry=registry,
         )
         self._failing = Gauge(
             "silhouette_engine_failing",
-            "1 while the model fails again and again, and `/readyz` with it.",
+            "1 while the model fails repeatedly; `/readyz` fails with it.",
             ("model",),
             registry=registry,
         )
@@ -49,38 +51,39 @@ class EngineMetrics:
         self._batch_rows.labels(model).observe(rows)
 
     def count_failure(self, model: str, error: Exception) -> None:
+        """Counts a failure under the code of the error, or `internal` for an unexpected one."""
         code = getattr(error, "code", None)
         self._failures.labels(model, code if isinstance(code, str) else "internal").inc()
 
     def track_queue_depth(self, model: str, depth: Callable[[], int]) -> None:
-        """Asks `depth` whenever the metrics are read."""
         self._queued.labels(model).set_function(depth)
 
-    def track_degraded(self, model: str, degraded: Callable[[], bool]) -> None:
-        """Asks `degraded` whenever the metrics are read."""
-        self._degraded.labels(model).set_function(degraded)
+    def track_degraded(self, model: str, is_degraded: Callable[[], bool]) -> None:
+        self._degraded.labels(model).set_function(is_degraded)
 
-    def track_failing(self, model: str, failing: Callable[[], bool]) -> None:
-        """Asks `failing` whenever the metrics are read."""
-        self._failing.labels(model).set_function(failing)
+    def track_failing(self, model: str, is_failing: Callable[[], bool]) -> None:
+        self._failing.labels(model).set_function(is_failing)
 
     def track_model(self, model: str, digest: str, provider: Callable[[], str]) -> None:
-        """Asks `provider` whenever the metrics are read: that of another server may change."""
-        self._models.known[model] = digest, provider
+        """Adds a model with the sha256 of its weights; its provider may change on a remote server.
+
+        `provider` is called on each scrape.
+        """
+        self._models.models[model] = digest, provider
 
 
 class _ModelInfo(Collector):
-    """An info metric whose labels are asked for when it is read."""
+    """Info metric that reads its provider label on each scrape."""
 
     def __init__(self) -> None:
-        self.known: dict[str, tuple[str, Callable[[], str]]] = {}
+        self.models: dict[str, tuple[str, Callable[[], str]]] = {}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(
             "silhouette_model_info",
-            "1 for each model; `digest` is of its weights, `provider` is what runs it.",
+            "1 for each model; `digest` is of its weights, `provider` is the runtime.",
             labels=("model", "digest", "provider"),
         )
-        for model, (digest, provider) in self.known.items():
+        for model, (digest, provider) in self.models.items():
             family.add_metric((model, f"sha256:{digest}", provider()), 1)
         yield family

@@ -1,79 +1,65 @@
-"""The metrics of single images: where their time went, and what was found. Never a pixel."""
+"""Metrics of segmented images: duration of each stage and measurements of the mask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, Protocol
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 ImageKind = Literal["photo", "frame", "tensors"]
-"""Of a request, of a stream, and of `/v2`, where nobody knows what they show."""
+"""Origin of an image: a photo request, a stream, or `/v2`, where its content is unknown."""
 
-STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CONFIDENCE_BUCKETS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-"""None is below 0.5, which a mask whose outline is drawn at random has."""
+"""Confidence is at least 0.5, the value of a mask with a random outline."""
 COVERAGE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CONNECTIVITY_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 
-class Quality(Protocol):
-    """What is measured of a mask; shares 0..1."""
+@dataclass(frozen=True, slots=True)
+class MaskMeasurements:
+    """Numbers of one mask. Shares are 0..1."""
 
-    @property
-    def foreground(self) -> bool: ...
-    @property
-    def coverage(self) -> float: ...
-    @property
-    def connectivity(self) -> float: ...
-    @property
-    def confidence(self) -> float: ...
-
-
-class Domain(Protocol):
-    @property
-    def label(self) -> str: ...
-
-
-class Routed(Protocol):
-    @property
-    def domain(self) -> Domain: ...
-
-
-class Found(Protocol):
-    """What is known of the person in an image: a matte, or what was rendered of one."""
-
-    @property
-    def quality(self) -> Quality: ...
-    @property
-    def decision(self) -> Routed | None: ...
-    @property
-    def passes(self) -> int: ...
+    foreground: bool
+    """True when the mask shows a person."""
+    coverage: float
+    """Share of the image that the person covers."""
+    connectivity: float
+    """Share of the person in its largest piece."""
+    confidence: float
+    """Expected share of correct boundary pixels."""
+    domain: str | None = None
+    """Label of the distance domain; None for a model without domains."""
+    passes: int = 1
+    """Number of passes through the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ModelMetrics:
-    """Of the images of one model and kind."""
+    """Metrics of one model and kind, with their labels resolved."""
 
     present: Counter
     none: Counter
-    second_looks: Counter
+    second_passes: Counter
     confidence: Histogram
     coverage: Histogram
     connectivity: Histogram
 
 
 class ImageMetrics:
-    """Labels are few: models are the operator's, and the rest are of this program. Where they are
-    looked up for every image that is done once: it costs more than to count.
+    """Metrics labelled by model and kind.
+
+    Label values are few: the operator chooses the models, and this program defines the rest. Labels
+    are resolved once, because the lookup costs more than the count.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._seconds = Histogram(
+        self._stage_seconds = Histogram(
             "silhouette_stage_seconds",
             "Wall-clock time of one stage of one image.",
             ("model", "stage", "kind"),
-            buckets=STAGE_BUCKETS,
+            buckets=STAGE_BUCKETS_S,
             registry=registry,
         )
         self._images = Counter(
@@ -84,13 +70,13 @@ class ImageMetrics:
         )
         self._domains = Counter(
             "silhouette_domains",
-            "Images by the domain they were segmented in, of models that take one.",
+            "Images by distance domain, for models with domains.",
             ("model", "kind", "domain"),
             registry=registry,
         )
-        self._second_looks = Counter(
+        self._second_passes = Counter(
             "silhouette_second_looks",
-            "Photos that the model was asked twice about: the person is small in them.",
+            "Photos with a second pass through the model, because the person is small.",
             ("model",),
             registry=registry,
         )
@@ -98,41 +84,42 @@ class ImageMetrics:
             registry, "confidence", "Confidence of masks that show a person.", CONFIDENCE_BUCKETS
         )
         self._coverage = _share_histogram(
-            registry, "coverage", "Share of the picture that the person covers.", COVERAGE_BUCKETS
+            registry, "coverage", "Share of the image that the person covers.", COVERAGE_BUCKETS
         )
         self._connectivity = _share_histogram(
             registry,
             "connectivity",
-            "Share of the person that is in one piece.",
+            "Share of the person in its largest piece.",
             CONNECTIVITY_BUCKETS,
         )
 
-        self._stage_of = cache(self._seconds.labels)
-        self._found_of = cache(self._model_metrics)
+        self._stage_of = cache(self._stage_seconds.labels)
+        self._metrics_of = cache(self._model_metrics)
 
     def observe_stages(self, model: str, kind: ImageKind, seconds: Mapping[str, float]) -> None:
-        for stage, spent_s in seconds.items():
-            self._stage_of(model, stage, kind).observe(spent_s)
+        for stage, duration_s in seconds.items():
+            self._stage_of(model, stage, kind).observe(duration_s)
 
-    def observe_mask(self, model: str, kind: ImageKind, found: Found) -> None:
-        meters, quality = self._found_of(model, kind), found.quality
-        if found.decision is not None:
-            self._domains.labels(model, kind, found.decision.domain.label).inc()
-        if found.passes > 1:
-            meters.second_looks.inc()
-        if not quality.foreground:
-            meters.none.inc()
+    def observe_mask(self, model: str, kind: ImageKind, mask: MaskMeasurements) -> None:
+        """Counts an image; the shares are recorded only for a mask that shows a person."""
+        metrics = self._metrics_of(model, kind)
+        if mask.domain is not None:
+            self._domains.labels(model, kind, mask.domain).inc()
+        if mask.passes > 1:
+            metrics.second_passes.inc()
+        if not mask.foreground:
+            metrics.none.inc()
             return
-        meters.present.inc()
-        meters.confidence.observe(quality.confidence)
-        meters.coverage.observe(quality.coverage)
-        meters.connectivity.observe(quality.connectivity)
+        metrics.present.inc()
+        metrics.confidence.observe(mask.confidence)
+        metrics.coverage.observe(mask.coverage)
+        metrics.connectivity.observe(mask.connectivity)
 
     def _model_metrics(self, model: str, kind: ImageKind) -> _ModelMetrics:
         return _ModelMetrics(
             present=self._images.labels(model, kind, "present"),
             none=self._images.labels(model, kind, "none"),
-            second_looks=self._second_looks.labels(model),
+            second_passes=self._second_passes.labels(model),
             confidence=self._confidence.labels(model, kind),
             coverage=self._coverage.labels(model, kind),
             connectivity=self._connectivity.labels(model, kind),

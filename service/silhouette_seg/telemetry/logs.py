@@ -1,4 +1,4 @@
-"""Log lines: text for people, JSON for machines; both carry the request's id."""
+"""Log formatters: text for people, JSON for machines. Both include the request id."""
 
 import json
 import logging
@@ -8,15 +8,15 @@ from typing import Any, Literal
 from silhouette_seg.telemetry.request_id import IDENTITY
 
 FIELDS_ATTRIBUTE = "log_fields"
-"""Attribute of a record: what its message says, by name."""
+"""Attribute of a log record: a dict of the values in its message, by name."""
 
 
-def log_fields(**known: object) -> dict[str, dict[str, object]]:
-    """For `extra=` of a log call: JSON lines have these by name, text lines the message alone.
+def log_fields(**values: object) -> dict[str, dict[str, object]]:
+    """Returns the `extra` of a log call. JSON lines have the values as fields; text lines do not.
 
-    What is None is left out. As in a message, nothing in it may be made up by a client.
+    Values that are None are left out. As in a message, no name or value may be chosen by a client.
     """
-    return {FIELDS_ATTRIBUTE: {name: value for name, value in known.items() if value is not None}}
+    return {FIELDS_ATTRIBUTE: {name: value for name, value in values.items() if value is not None}}
 
 
 class _UtcFormatter(logging.Formatter):
@@ -25,9 +25,10 @@ class _UtcFormatter(logging.Formatter):
 
 
 class TextFormatter(_UtcFormatter):
-    """`2026-01-31T12:00:00.123+00:00 INFO silhouette_seg [request id] message`, then a traceback.
+    """Formats `2026-01-31T12:00:00.123+00:00 INFO silhouette_seg [request id] message`.
 
-    The message is one line: where a library put a line break into it, it says `\\n`.
+    A traceback follows on lines of its own. The message is one line: a line break in it is written
+    as `\\n`.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class TextFormatter(_UtcFormatter):
 
 
 class JsonFormatter(_UtcFormatter):
-    """One JSON object per line. A record's own fields never hide those that every line has."""
+    """Formats one JSON object per line. Fields of a record never replace the standard fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         identity = IDENTITY.get()
@@ -64,7 +65,7 @@ class JsonFormatter(_UtcFormatter):
 
 
 def _escape_control_characters(text: str) -> str:
-    """A line break, or what moves a terminal's cursor, would pass for a line of its own."""
+    """Escapes line breaks and cursor movements, which could fake a log line of their own."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -74,7 +75,10 @@ _FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
 
 
 def logging_config(log_format: Literal["text", "json"]) -> dict[str, Any]:
-    """For `logging.config.dictConfig`, or as uvicorn's `log_config`: everything to stderr."""
+    """Returns a `logging.config.dictConfig` that writes everything to stderr.
+
+    It is also a valid `log_config` of uvicorn.
+    """
     return {
         "version": 1,
         "disable_existing_loggers": False,

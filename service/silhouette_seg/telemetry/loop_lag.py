@@ -1,4 +1,4 @@
-"""How late the event loop is: while it stands still nothing is answered, health included."""
+"""Measures event loop lag. A blocked loop answers no request, not even health checks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,8 @@ from time import perf_counter
 from typing import NoReturn
 
 SAMPLE_INTERVAL_S = 0.1
-"""A stall as long is seen always, a shorter one as often as it is long."""
+"""Seconds between samples. Every longer stall is seen; a shorter one is seen in proportion to its
+length."""
 
 
 async def monitor_loop_lag(
@@ -15,7 +16,7 @@ async def monitor_loop_lag(
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     clock: Callable[[], float] = perf_counter,
 ) -> NoReturn:
-    """Tells `observe`, until it is cancelled, by how many seconds the loop woke it too late."""
+    """Calls `observe` with the delay of each wake-up, in seconds, until it is cancelled."""
     while True:
         # Not the loop's clock: uvloop's counts whole milliseconds.
         due = clock() + SAMPLE_INTERVAL_S

@@ -1,4 +1,4 @@
-"""The metrics of one application; docs/metrics.md says what each is for."""
+"""Metrics of one application. docs/metrics.md explains each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,40 +22,41 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from silhouette_seg.telemetry.engine_metrics import EngineMetrics
-from silhouette_seg.telemetry.image_metrics import Found, ImageKind, ImageMetrics
+from silhouette_seg.telemetry.image_metrics import ImageKind, ImageMetrics, MaskMeasurements
 from silhouette_seg.telemetry.queue_metrics import QueueMetrics
 from silhouette_seg.telemetry.tracing import InferenceSpan, NoOpTracing, Tracing
 
-REQUEST_BUCKETS = (
+REQUEST_BUCKETS_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0),
 )
-"""A refusal takes a millisecond or two, a photo tens to hundreds; the deadline is ten seconds."""
-FRAME_BUCKETS = (0.005, 0.01, 0.02, 0.033, 0.05, 0.066, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Among them one and two frames of a camera with thirty a second."""
-LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""A rejection takes a millisecond or two, a photo tens to hundreds; the deadline is ten seconds."""
+FRAME_BUCKETS_S = (0.005, 0.01, 0.02, 0.033, 0.05, 0.066, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""The bounds include one and two frame intervals of a camera at thirty frames a second."""
+LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 Transport = Literal["websocket", "webrtc"]
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""Content type of `Telemetry.exposition`."""
+"""Content type of `Telemetry.snapshot`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request, when it is over."""
+    """Measurements of a finished request."""
 
     route: str
-    """The pattern, never the path that a client sent: labels must stay few."""
+    """Pattern of the route, never the path that the client sent: labels must stay few."""
     status: int
     code: str = "ok"
+    """Error code, or `ok`."""
     seconds: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
 
 
 class Telemetry:
-    """All that is counted, in a registry of their own; and who is told of traces.
+    """Metrics in a registry of their own, and the tracing of the process.
 
-    Nothing in it is a pixel, a name, a key or an address.
+    No metric or trace contains a pixel, a name, a key or an address.
     """
 
     def __init__(self, tracing: Tracing | None = None) -> None:
@@ -65,61 +66,67 @@ class Telemetry:
             collector(registry=self.registry)
         self._images = ImageMetrics(self.registry)
         self.engines = EngineMetrics(self.registry)
-        self.line = QueueMetrics(self.registry)
-        self._add_requests()
-        self._add_streams()
-        self._add_process()
+        self.photo_queue = QueueMetrics(self.registry)
+        self._add_request_metrics()
+        self._add_stream_metrics()
+        self._add_process_metrics()
 
-    def _add_requests(self) -> None:
+    def _add_request_metrics(self) -> None:
         self._requests = Counter(
             "silhouette_requests",
-            "Requests answered; `code` is that of the problem, `ok` without one.",
+            "Requests answered; `code` is the error code, or `ok`.",
             ("route", "status", "code"),
             registry=self.registry,
         )
         self._request_seconds = Histogram(
             "silhouette_request_seconds",
-            "From the head of a request to the end of its answer, its body's arrival included.",
+            "From the head of a request to the end of its response, upload of the body included.",
             ("route",),
-            buckets=REQUEST_BUCKETS,
+            buckets=REQUEST_BUCKETS_S,
             registry=self.registry,
         )
         self._request_bytes = Counter(
-            "silhouette_request_bytes", "Of bodies.", ("route",), registry=self.registry
+            "silhouette_request_bytes",
+            "Bytes of request bodies.",
+            ("route",),
+            registry=self.registry,
         )
         self._response_bytes = Counter(
-            "silhouette_response_bytes", "Of bodies.", ("route",), registry=self.registry
+            "silhouette_response_bytes",
+            "Bytes of response bodies.",
+            ("route",),
+            registry=self.registry,
         )
         self._batch_photos = Counter(
             "silhouette_batch_photos",
-            "Photos of batches by the answer that each had; the request itself is a 200.",
+            "Photos of batches by their own status; the request itself is a 200.",
             ("status", "code"),
             registry=self.registry,
         )
-        # Cached: to look labels up costs more than to count.
+        # Cached: the lookup of labels costs more than the count.
         self._count_of = cache(self._requests.labels)
         self._seconds_of = cache(self._request_seconds.labels)
         self._bytes_in_of = cache(self._request_bytes.labels)
         self._bytes_out_of = cache(self._response_bytes.labels)
         self.requests_in_flight = Gauge(
-            "silhouette_requests_in_flight", "Requests in work.", registry=self.registry
+            "silhouette_requests_in_flight", "Requests in progress.", registry=self.registry
         )
 
-    def _add_streams(self) -> None:
+    def _add_stream_metrics(self) -> None:
         self._streams = Gauge(
             "silhouette_streams",
-            "Streams of live video.",
+            "Open streams of live video.",
             ("transport",),
             registry=self.registry,
         )
-        self._ended = Counter(
+        self._streams_ended = Counter(
             "silhouette_streams_ended",
-            "Streams that are over or were refused, by why.",
+            "Streams that ended or were rejected, by reason.",
             ("transport", "reason"),
             registry=self.registry,
         )
         for transport in get_args(Transport):
-            self._streams.labels(transport)  # none is 0, not nothing
+            self._streams.labels(transport)  # exports 0 before the first stream
         self._frames = Counter(
             "silhouette_frames",
             "Frames of streams; `outcome` is result, skipped or error.",
@@ -128,14 +135,14 @@ class Telemetry:
         )
         self._frame_seconds = Histogram(
             "silhouette_frame_seconds",
-            "Age of a frame when its result is ready, since it arrived here.",
+            "Age of a frame at its result, since it arrived.",
             ("transport",),
-            buckets=FRAME_BUCKETS,
+            buckets=FRAME_BUCKETS_S,
             registry=self.registry,
         )
 
-    def _add_process(self) -> None:
-        self._info = Info("silhouette", "The release that runs.", registry=self.registry)
+    def _add_process_metrics(self) -> None:
+        self._info = Info("silhouette", "Version of the release.", registry=self.registry)
         self._ready = Gauge(
             "silhouette_ready",
             "1 from the end of the warm-up until the service stops.",
@@ -143,58 +150,67 @@ class Telemetry:
         )
         self._lag = Histogram(
             "silhouette_loop_lag_seconds",
-            "By how much the event loop was late, asked ten times a second.",
-            buckets=LAG_BUCKETS,
+            "Lag of the event loop, sampled ten times a second.",
+            buckets=LAG_BUCKETS_S,
             registry=self.registry,
         )
 
     def set_version(self, version: str) -> None:
         self._info.info({"version": version})
 
-    def count_request(self, answered: RequestRecord) -> None:
-        route = answered.route
-        self._count_of(route, answered.status, answered.code).inc()
-        self._seconds_of(route).observe(answered.seconds)
-        self._bytes_in_of(route).inc(answered.bytes_in)
-        self._bytes_out_of(route).inc(answered.bytes_out)
+    def count_request(self, request: RequestRecord) -> None:
+        route = request.route
+        self._count_of(route, request.status, request.code).inc()
+        self._seconds_of(route).observe(request.seconds)
+        self._bytes_in_of(route).inc(request.bytes_in)
+        self._bytes_out_of(route).inc(request.bytes_out)
 
     def count_batch_photo(self, status: int, code: str) -> None:
         self._batch_photos.labels(status, code).inc()
 
     @contextmanager
     def track_stream(self, transport: Transport) -> Iterator[None]:
-        """One more, until the block ends."""
+        """Counts a stream as open until the block ends."""
         with self._streams.labels(transport).track_inprogress():
             yield
 
     def count_stream_end(self, transport: Transport, reason: str) -> None:
-        """Of a stream; `reason` is one of ours, never a peer's words."""
-        self._ended.labels(transport, reason).inc()
+        """Counts the end of a stream.
+
+        `reason` is one of the service's own, never text of a peer. Values such as "it had its time"
+        are part of the contract.
+        """
+        self._streams_ended.labels(transport, reason).inc()
 
     def count_frame(self, transport: Transport, outcome: str) -> None:
         self._frames.labels(transport, outcome).inc()
 
     def observe_frame_age(self, transport: Transport, seconds: float) -> None:
-        """From its arrival to its result."""
+        """Records the seconds from the arrival of a frame to its result."""
         self._frame_seconds.labels(transport).observe(seconds)
 
     def observe_image(
-        self, model: str, stages: Mapping[str, float], found: Found, *, kind: ImageKind = "photo"
+        self,
+        model: str,
+        stages: Mapping[str, float],
+        mask: MaskMeasurements,
+        *,
+        kind: ImageKind = "photo",
     ) -> None:
-        """Seconds by stage, and what was found."""
+        """Records the seconds of each stage and the measurements of the mask."""
         self.observe_stages(model, stages, kind=kind)
-        self._images.observe_mask(model, kind, found)
+        self._images.observe_mask(model, kind, mask)
 
     def observe_stages(
         self, model: str, stages: Mapping[str, float], *, kind: ImageKind = "photo"
     ) -> None:
-        """Seconds by stage, of an image that is done now; in the metrics and in the trace."""
+        """Records the seconds of each stage of a finished image, in the metrics and the trace."""
         self._images.observe_stages(model, kind, stages)
         self.tracing.record_stages(model, stages)
 
     @contextmanager
     def track_inference(self, model: str) -> Iterator[InferenceSpan]:
-        """Around one call of an engine: what it raises is counted."""
+        """Wraps one engine call in a span and counts its failure."""
         with self.tracing.inference_span(model) as span:
             try:
                 yield span
@@ -205,19 +221,17 @@ class Telemetry:
     def observe_loop_lag(self, seconds: float) -> None:
         self._lag.observe(seconds)
 
-    def track_ready(self, ready: Callable[[], bool]) -> None:
-        """Asks `ready` whenever the metrics are read."""
-        self._ready.set_function(ready)
+    def track_ready(self, is_ready: Callable[[], bool]) -> None:
+        """Sets the function that is called on each scrape."""
+        self._ready.set_function(is_ready)
 
     def snapshot(self) -> Callable[[], bytes]:
-        """As of now, what writes the answer to `GET /metrics`: for a thread, it takes twice as
-        long as to read, and nothing else would be answered meanwhile.
+        """Reads all metrics and returns a function that formats them for `GET /metrics`.
+
+        Formatting takes twice as long as reading. Call the function in a thread, so that the event
+        loop stays free.
         """
         return partial(generate_latest, _Snapshot(tuple(self.registry.collect())))
-
-    def exposition(self) -> bytes:
-        """What `GET /metrics` answers."""
-        return self.snapshot()()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,5 +243,5 @@ class _Snapshot(Collector):
 
 
 def server_timing(stages: Mapping[str, float]) -> str:
-    """The value of `Server-Timing`: seconds in, milliseconds out, in the order given."""
+    """Formats stages in seconds as a `Server-Timing` value in milliseconds, in their order."""
     return ", ".join(f"{stage};dur={1000 * seconds:.2f}" for stage, seconds in stages.items())

@@ -1,18 +1,19 @@
-"""Traces as OpenTelemetry has them, sent over OTLP. The one file that knows its SDK.
+"""OpenTelemetry traces, sent over OTLP. No other module imports the SDK.
 
-    POST /v1/segment         the caller's span is its parent
-    ├── queue                the photo waited for its turn
+    POST /v1/segment         child of the caller's span
+    ├── queue                wait in the photo queue
     ├── decode
-    ├── route                the face detector's `infer` is in it
+    ├── route                includes the `infer` of the face detector
     │   └── infer
-    ├── infer                the parent of the spans that Triton makes
-    │   └── queue            the image waited for the engine
+    ├── infer                parent of the spans that Triton creates
+    │   └── queue            wait in the queue of the engine
     ├── post
     └── encode
 
-`infer` is a span while it lasts, because Triton is told of it. The others are made when an image
-is done, of the seconds that were measured anyway, and lie end to end: where a photo had a second
-look each holds both. Frames of streams have none: thirty a second would say no more than metrics.
+`infer` spans are live, because Triton receives their ids. The others are created when an image is
+finished, from its measured stages, and lie end to end. A photo with a second pass has one span for
+both passes of a stage. Frames of streams have no spans: at thirty a second they would add nothing
+to the metrics.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,36 +38,36 @@ from silhouette_seg.telemetry.tracing import NO_OP_SPAN, InferenceSpan, NoOpSpan
 
 SERVICE_NAME = "silhouette"
 TRACES_PATH = "/v1/traces"
-"""Of the protocol, below the collector's address."""
+"""Path of OTLP over HTTP, below the address of the collector."""
 FLUSH_TIMEOUT_S = 2.0
-"""For the last spans to be taken; a collector that is gone does not keep the service from going."""
+"""Time to send the last spans; a collector that is gone does not delay the shutdown further."""
 UNTRACED_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
-"""Asked every few seconds by machines."""
+"""Paths that machines poll every few seconds."""
 LIVE_STAGES = ("queue", "infer")
-"""Stages that are spans of their own already."""
+"""Stages with spans of their own."""
 MIN_SPAN_S = 0.0005
-"""Of a wait that is worth a span."""
+"""Shortest wait that becomes a span."""
 
 
-class _NoExceptionText(TypedDict):
+class _SpanOptions(TypedDict):
     record_exception: bool
     set_status_on_exception: bool
 
 
-_NO_EXCEPTION_TEXT: _NoExceptionText = {"record_exception": False, "set_status_on_exception": False}
-"""What an exception says may be about a photo: a span has its code."""
-_ENGINE_WAIT_S: ContextVar[float] = ContextVar("waited", default=0.0)
-"""Seconds that the image in work waited for engines."""
+_NO_EXCEPTION_TEXT: _SpanOptions = {"record_exception": False, "set_status_on_exception": False}
+"""The text of an exception may describe a photo, so that spans record only its code."""
+_ENGINE_WAIT_S: ContextVar[float] = ContextVar("engine_wait_s", default=0.0)
+"""Seconds that the current image waited in the queues of engines."""
 _w3c = TraceContextTextMapPropagator()
 
 
 def open_otel_tracing(endpoint: str, version: str) -> "OtelTracing":
-    """Sends to the collector at that address, from a thread of the SDK's.
+    """Returns tracing that sends spans to the collector at `endpoint`, from a thread of the SDK.
 
-    What else OpenTelemetry's own variables say holds: sampler, headers, name of the service.
+    OpenTelemetry's environment variables apply: sampler, headers, service name.
     """
-    ours = Resource({"service.name": SERVICE_NAME, "service.version": version})
-    resource = ours.merge(OTELResourceDetector().detect())
+    defaults = Resource({"service.name": SERVICE_NAME, "service.version": version})
+    resource = defaults.merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint.rstrip("/") + TRACES_PATH)
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -74,7 +75,7 @@ def open_otel_tracing(endpoint: str, version: str) -> "OtelTracing":
 
 
 class OtelTracing:
-    """The provider is its own, not the process's: no library's spans come in."""
+    """Tracing with a provider of its own, which spans of other libraries do not reach."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -96,11 +97,11 @@ class OtelTracing:
             },
             **_NO_EXCEPTION_TEXT,
         ) as span:
-            yield _OtelRequestSpan(span, method, _with_span(identity, span))
+            yield _OtelRequestSpan(span, method, _with_parent(identity, span))
 
     @contextmanager
     def inference_span(self, model: str) -> Iterator[InferenceSpan]:
-        """Its span is what the engine passes on, in the place of the request's."""
+        """Opens a span that the engine sends to its server as the parent of the server's spans."""
         identity = IDENTITY.get()
         if identity is None or not trace.get_current_span().is_recording():
             yield NO_OP_SPAN
@@ -108,7 +109,7 @@ class OtelTracing:
         with self._tracer.start_as_current_span(
             "infer", attributes={"silhouette.model": model}, **_NO_EXCEPTION_TEXT
         ) as span:
-            token = IDENTITY.set(_with_span(identity, span))
+            token = IDENTITY.set(_with_parent(identity, span))
             try:
                 yield _OtelInferenceSpan(self, span)
             except Exception as error:
@@ -118,36 +119,38 @@ class OtelTracing:
                 IDENTITY.reset(token)
 
     def record_stages(self, model: str, seconds: Mapping[str, float]) -> None:
-        """Backwards from now. The wait for a turn, which comes first, is what is left of `queue`
-        without the waits for engines.
+        """Creates the spans of an image, ending now.
+
+        `queue` includes the waits for engines; the rest of it is the wait in the photo queue, which
+        comes first.
         """
-        waited_s = _ENGINE_WAIT_S.get()
+        engine_wait_s = _ENGINE_WAIT_S.get()
         _ENGINE_WAIT_S.set(0.0)
         if not trace.get_current_span().is_recording():
             return
-        began = time_ns() - _ns(sum(seconds.values()))
-        turn_s = max(0.0, seconds.get("queue", 0.0) - waited_s)
-        if turn_s >= MIN_SPAN_S:
-            self.add_finished_span("queue", began, turn_s)
-        began += _ns(turn_s)
-        for stage, spent_s in {**seconds, "queue": waited_s}.items():
+        start_ns = time_ns() - _to_ns(sum(seconds.values()))
+        photo_wait_s = max(0.0, seconds.get("queue", 0.0) - engine_wait_s)
+        if photo_wait_s >= MIN_SPAN_S:
+            self.add_finished_span("queue", start_ns, photo_wait_s)
+        start_ns += _to_ns(photo_wait_s)
+        for stage, duration_s in {**seconds, "queue": engine_wait_s}.items():
             if stage not in LIVE_STAGES:
-                self.add_finished_span(stage, began, spent_s, model=model)
-            began += _ns(spent_s)
+                self.add_finished_span(stage, start_ns, duration_s, model=model)
+            start_ns += _to_ns(duration_s)
 
     def add_finished_span(
-        self, name: str, began: int, spent_s: float, *, model: str | None = None
+        self, name: str, start_ns: int, duration_s: float, *, model: str | None = None
     ) -> None:
-        """A span that is over, below the current one; `began` in nanoseconds since 1970."""
+        """Adds a child of the current span; `start_ns` is in nanoseconds since 1970."""
         attributes = {"silhouette.model": model} if model else None
-        span = self._tracer.start_span(name, start_time=began, attributes=attributes)
-        span.end(began + _ns(spent_s))
+        span = self._tracer.start_span(name, start_time=start_ns, attributes=attributes)
+        span.end(start_ns + _to_ns(duration_s))
 
     def close(self) -> None:
-        """Blocks while the last spans are sent, but not long."""
-        sending = Thread(target=self._provider.shutdown, name="last spans", daemon=True)
-        sending.start()
-        sending.join(FLUSH_TIMEOUT_S)
+        """Sends the last spans; blocks for at most `FLUSH_TIMEOUT_S`."""
+        flushing = Thread(target=self._provider.shutdown, name="flush spans", daemon=True)
+        flushing.start()
+        flushing.join(FLUSH_TIMEOUT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,8 @@ class _OtelInferenceSpan:
     def set_queue_time(self, queue_s: float) -> None:
         _ENGINE_WAIT_S.set(_ENGINE_WAIT_S.get() + queue_s)
         if queue_s >= MIN_SPAN_S and isinstance(self._span, ReadableSpan):
-            self._tracing.add_finished_span("queue", self._span.start_time or time_ns(), queue_s)
+            start_ns = self._span.start_time or time_ns()
+            self._tracing.add_finished_span("queue", start_ns, queue_s)
 
 
 def _set_error(span: Span, code: object) -> None:
@@ -181,8 +185,8 @@ def _set_error(span: Span, code: object) -> None:
     span.set_status(StatusCode.ERROR)
 
 
-def _with_span(identity: Identity, span: Span) -> Identity:
-    """With that span as what is passed on."""
+def _with_parent(identity: Identity, span: Span) -> Identity:
+    """Returns the identity with `span` as the parent of calls to other services."""
     carrier: dict[str, str] = {}
     _w3c.inject(carrier, trace.set_span_in_context(span, Context()))
     traceparent = carrier.get("traceparent")
@@ -191,5 +195,5 @@ def _with_span(identity: Identity, span: Span) -> Identity:
     return replace(identity, trace_id=traceparent.split("-")[1], traceparent=traceparent)
 
 
-def _ns(seconds: float) -> int:
+def _to_ns(seconds: float) -> int:
     return round(1e9 * seconds)

@@ -1,40 +1,39 @@
-"""The metrics of the line in which photos wait for their turn."""
+"""Metrics of the photo queue."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Gauge
 
 
-class Watched(Protocol):
-    """What tells of the line whenever the metrics are read."""
-
-    @property
-    def queued(self) -> int: ...
-    @property
-    def running(self) -> int: ...
-    @property
-    def running_pixels(self) -> int: ...
-    @property
-    def estimated_wait_s(self) -> float: ...
-
-
 class QueueMetrics:
+    """Gauges of the photo queue, which read their values on each scrape."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._waiting = Gauge(
-            "silhouette_photos_waiting", "Photos in line, undecoded.", registry=registry
+        self._queued = Gauge(
+            "silhouette_photos_waiting", "Photos in the queue, undecoded.", registry=registry
         )
-        self._working = Gauge(
-            "silhouette_photos_working", "Photos whose turn it is.", registry=registry
+        self._running = Gauge(
+            "silhouette_photos_working", "Photos being processed.", registry=registry
         )
-        self._pixels = Gauge("silhouette_pixels_working", "Of those photos.", registry=registry)
-        self._wait = Gauge(
+        self._running_pixels = Gauge(
+            "silhouette_pixels_working", "Pixels of the photos being processed.", registry=registry
+        )
+        self._estimated_wait = Gauge(
             "silhouette_foretold_wait_seconds",
-            "For a turn, by who comes now; over the limit photos are refused.",
+            "Estimated wait of a new photo; above the limit photos are rejected.",
             registry=registry,
         )
 
-    def watch(self, line: Watched) -> None:
-        self._waiting.set_function(lambda: line.queued)
-        self._working.set_function(lambda: line.running)
-        self._pixels.set_function(lambda: line.running_pixels)
-        self._wait.set_function(lambda: line.estimated_wait_s)
+    def track(
+        self,
+        *,
+        queued: Callable[[], int],
+        running: Callable[[], int],
+        running_pixels: Callable[[], int],
+        estimated_wait_s: Callable[[], float],
+    ) -> None:
+        """Sets the functions that return the current values."""
+        self._queued.set_function(queued)
+        self._running.set_function(running)
+        self._running_pixels.set_function(running_pixels)
+        self._estimated_wait.set_function(estimated_wait_s)

@@ -1,4 +1,4 @@
-"""Who asked: the ids that an answer, its log lines and the caller's trace share."""
+"""Ids that a response, its log lines and the caller's trace have in common."""
 
 import re
 import secrets
@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What ties an answer, its log lines and the caller's trace together."""
+    """Ids of one request."""
 
     request_id: str
     trace_id: str | None = None
     traceparent: str | None = None
-    """To pass on: the caller's, or with tracing that of our own span."""
+    """W3C header for calls made on behalf of the request. Its parent is the caller's span, or with
+    tracing the span of this service."""
 
 
 IDENTITY: ContextVar[Identity | None] = ContextVar("identity", default=None)
-"""The request being answered; log lines carry it."""
+"""Identity of the current request, which log lines include."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(
@@ -27,9 +28,10 @@ _TRACEPARENT = re.compile(
 
 
 def read_identity(request_id: str | None, traceparent: str | None) -> Identity:
-    """Takes over the caller's `X-Request-Id`, else the trace id, else makes an id.
+    """Adopts the caller's `X-Request-Id`, else its trace id, else generates a random id.
 
-    A request id that could not stand in a header and a log line as it is, is not taken over.
+    A request id is adopted if it has 1 to 128 characters of `A-Za-z0-9._:-`, which are safe in a
+    header and in a log line.
     """
     trace_id = parse_trace_id(traceparent or "")
     parent = traceparent.strip() if traceparent and trace_id else None
@@ -39,7 +41,7 @@ def read_identity(request_id: str | None, traceparent: str | None) -> Identity:
 
 
 def parse_trace_id(header: str) -> str | None:
-    """The trace id of a W3C `traceparent`, None when the header is not valid."""
+    """Returns the trace id of a W3C `traceparent`, or None for an invalid header."""
     match = _TRACEPARENT.fullmatch(header.strip())
     if match is None or match["version"] == "ff" or (match["version"] == "00" and match["more"]):
         return None

@@ -1,41 +1,37 @@
-"""The seam of tracing: what is told of a request, and to nobody where no trace is asked for."""
+"""Interface of tracing, and the implementation for a process without traces."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
 from types import TracebackType
 from typing import Protocol, Self
 
 from silhouette_seg.telemetry.request_id import Identity
 
-OTEL_EXTRA = "otel"
-"""Of pyproject.toml: what brings OpenTelemetry's SDK."""
-
 
 class RequestSpan(Protocol):
-    """One request, from its head to the end of its answer."""
+    """Span of a request, from its head to the end of the response."""
 
     @property
     def identity(self) -> Identity:
-        """The caller's; where the request is traced, with our span in the place of the caller's."""
+        """Identity of the request; in a traced request its parent is this span."""
         ...
 
     def set_response(self, route: str, status: int, code: str) -> None:
-        """`route` is the pattern, never the path that a client sent."""
+        """Records the response; `route` is the pattern, never the path that the client sent."""
         ...
 
 
 class InferenceSpan(Protocol):
-    """One call of an engine."""
+    """Span of one engine call."""
 
     def set_queue_time(self, queue_s: float) -> None:
-        """Of its time, before it ran."""
+        """Records the seconds of the call that were spent in the queue of the engine."""
         ...
 
 
 class Tracing(Protocol):
-    """Told of what happens; `close` returns soon, whether or not anybody takes the last spans."""
+    """Receives the events of a process. `close` returns soon, even if the collector is gone."""
 
     def request_span(
         self, identity: Identity, method: str, path: str
@@ -44,7 +40,7 @@ class Tracing(Protocol):
     def inference_span(self, model: str) -> AbstractContextManager[InferenceSpan]: ...
 
     def record_stages(self, model: str, seconds: Mapping[str, float]) -> None:
-        """Of an image that is done now."""
+        """Records the seconds of each stage of an image that has just been finished."""
         ...
 
     def close(self) -> None: ...
@@ -52,7 +48,7 @@ class Tracing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoOpSpan:
-    """Where nobody looks."""
+    """Span that records nothing."""
 
     identity: Identity
 
@@ -78,6 +74,8 @@ NO_OP_SPAN = NoOpSpan(Identity(""))
 
 
 class NoOpTracing:
+    """Tracing that records nothing."""
+
     def request_span(self, identity: Identity, method: str, path: str) -> NoOpSpan:
         return NoOpSpan(identity)
 
@@ -89,18 +87,3 @@ class NoOpTracing:
 
     def close(self) -> None:
         pass
-
-
-def open_tracing(endpoint: str | None, version: str) -> Tracing:
-    """Sends spans to the collector at `endpoint`; without one nothing is loaded, nothing is sent.
-
-    Raises ValueError when the SDK is not installed.
-    """
-    if endpoint is None:
-        return NoOpTracing()
-    try:
-        otel = import_module("silhouette_seg.telemetry.otel")
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is missing: install silhouette[{OTEL_EXTRA}]") from error
-    opened: Tracing = otel.open_otel_tracing(endpoint, version)
-    return opened

@@ -95,22 +95,28 @@ async def _segment(read: Queue[Read], options: StreamOptions, to: Queue[Made]) -
             await to.put(item)
             continue
         now_s = item.pts * tick_s
-        await to.put(Drawn(await _drawn(item, session), item.pts))
+        image = await session.segment(VideoFrameTask(session, item))
+        await to.put(Drawn(image, item.pts))
     await to.put(None)
 
 
-async def _drawn(still: Still, session: StreamSession) -> NDArray[np.uint8]:
-    options = session.options
+@dataclass(frozen=True, slots=True)
+class VideoFrameTask:
+    """The frame task of a video frame; its result is the image uint8 [h,w] or [h,w,3|4]."""
 
-    def load(min_size: Size) -> Frame:
-        rgb = still.rgb()
+    session: StreamSession
+    still: Still
+
+    def decode(self, min_size: Size) -> Frame:
+        """Converts the frame to RGB at its own size."""
+        rgb = self.still.rgb()
         return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
 
-    def finish(frame: Frame, found: Matte) -> NDArray[np.uint8]:
-        picture = session.scaled_background(options.picture, frame.photo_hw)
-        return render_image(options.render, frame, picture, found).image
-
-    return await session.segment(load, finish)
+    def render(self, frame: Frame, matte: Matte) -> NDArray[np.uint8]:
+        """Renders the image by the options of the session."""
+        options = self.session.options
+        background = self.session.scaled_background(options.picture, frame.photo_hw)
+        return render_image(options.render, frame, background, matte).image
 
 
 async def _write(

@@ -1,4 +1,4 @@
-"""Domains begin exactly at their cuts; boxes come back from the letterbox, once each."""
+"""Tests of the domain thresholds, and of decoding face boxes from a letterboxed input."""
 
 import numpy as np
 import pytest
@@ -20,21 +20,21 @@ from silhouette_seg.vision.geometry import Placement, place
 
 WHOLE = place((256, 256), (256, 256), ResizeRule.LETTERBOX)
 LANDSCAPE = place((300, 600), (256, 256), ResizeRule.LETTERBOX)
-"""Rows 64 to 192 of the input."""
+"""Placement of a photo that covers rows 64 to 192 of the input."""
 
 sizes = st.tuples(st.integers(8, 2000), st.integers(8, 2000))
 shares = st.floats(0, 1)
 
 
-def said(*rows: tuple[float, float, float, float, float]) -> np.ndarray:
-    """The detector's answer: score, top, left, height, width; among cells that say nothing."""
-    silent = np.zeros((50, 5), np.float32)
-    silent[:, 3:] = 0.2
-    return np.concatenate([silent, np.array(rows, np.float32).reshape(-1, 5), silent])
+def detector_output(*rows: tuple[float, float, float, float, float]) -> np.ndarray:
+    """Returns the given rows (score, top, left, height, width) among cells with score 0."""
+    zeros = np.zeros((50, 5), np.float32)
+    zeros[:, 3:] = 0.2
+    return np.concatenate([zeros, np.array(rows, np.float32).reshape(-1, 5), zeros])
 
 
 def in_input(face: Face, placement: Placement) -> tuple[float, float, float, float, float]:
-    """The row a perfect detector gives for a face of the photo."""
+    """Returns the row that a perfect detector outputs for a face of the photo."""
     height, width = placement.size_hw
     return (
         face.score,
@@ -62,10 +62,10 @@ class TestDomain:
             (1.0, Domain.HEAD_SHOT),
         ],
     )
-    def test_begins_at_its_cut(self, ratio, domain):
+    def test_domain_starts_at_its_minimum_ratio(self, ratio, domain):
         assert domain_of(ratio) is domain
 
-    def test_branches_and_labels_are_the_network_s(self):
+    def test_domains_have_the_networks_branches_and_labels(self):
         assert [domain.label for domain in Domain] == [
             "far_shot",
             "whole_body",
@@ -78,25 +78,25 @@ class TestDomain:
         assert len(DOMAIN_MIN_RATIOS) == 4
 
     @given(one=shares, other=shares)
-    def test_a_larger_face_is_never_farther(self, one, other):
+    def test_domain_of_a_larger_face_is_never_farther(self, one, other):
         smaller, larger = sorted((one, other))
         assert smaller == 0 or domain_of(smaller) <= domain_of(larger)
 
 
 class TestFindFaces:
-    def test_silence_is_no_face(self):
-        assert find_faces(said(), WHOLE) == []
+    def test_find_faces_without_scores_returns_none(self):
+        assert find_faces(detector_output(), WHOLE) == []
 
-    def test_a_score_at_the_threshold_is_a_face_and_one_below_is_none(self):
+    def test_find_faces_includes_the_minimum_score(self):
         below = float(np.nextafter(np.float32(0.5), np.float32(0)))
-        rows = said((0.5, 0.1, 0.1, 0.1, 0.1), (below, 0.6, 0.6, 0.1, 0.1))
+        rows = detector_output((0.5, 0.1, 0.1, 0.1, 0.1), (below, 0.6, 0.6, 0.1, 0.1))
         assert [face.score for face in find_faces(rows, WHOLE, min_score=0.5)] == [0.5]
 
     @given(photo_hw=sizes, top=shares, left=shares, height=shares, width=shares)
-    def test_undoes_the_letterbox(self, photo_hw, top, left, height, width):
+    def test_find_faces_inverts_the_letterbox(self, photo_hw, top, left, height, width):
         placement = place(photo_hw, (256, 256), ResizeRule.LETTERBOX)
         face = Face(top * 0.8, left * 0.8, 0.01 + height * 0.19, 0.01 + width * 0.19, 1.0)
-        (found,) = find_faces(said(in_input(face, placement)), placement)
+        (found,) = find_faces(detector_output(in_input(face, placement)), placement)
         for name in ("top", "left", "height", "width"):
             assert getattr(found, name) == pytest.approx(getattr(face, name), abs=1e-4)
 
@@ -109,9 +109,9 @@ class TestFindFaces:
             max_size=12,
         ),
     )
-    def test_faces_lie_in_the_photo_best_first_and_apart(self, photo_hw, rows):
+    def test_find_faces_sorts_and_clips_arbitrary_boxes(self, photo_hw, rows):
         placement = place(photo_hw, (256, 256), ResizeRule.LETTERBOX)
-        faces = find_faces(said(*rows), placement)
+        faces = find_faces(detector_output(*rows), placement)
         for face in faces:
             assert 0 <= face.top < face.top + face.height <= 1 + 1e-9
             assert 0 <= face.left < face.left + face.width <= 1 + 1e-9
@@ -121,47 +121,47 @@ class TestFindFaces:
         assert scores == sorted(scores, reverse=True)
         assert len(faces) <= len(rows)
 
-    def test_many_cells_of_one_face_are_one_face_the_best(self):
+    def test_overlapping_boxes_merge_into_the_best_one(self):
         rows = [(0.5 + 0.04 * k, 0.3 + 0.005 * k, 0.3, 0.3, 0.3) for k in range(10)]
-        (face,) = find_faces(said(*rows), WHOLE)
+        (face,) = find_faces(detector_output(*rows), WHOLE)
         assert face.score == pytest.approx(0.86)
         assert face.top == pytest.approx(0.345)
 
-    def test_two_faces_beside_each_other_stay_two(self):
-        rows = said((0.9, 0.3, 0.1, 0.2, 0.2), (0.8, 0.3, 0.25, 0.2, 0.2))
+    def test_neighbouring_faces_stay_apart(self):
+        rows = detector_output((0.9, 0.3, 0.1, 0.2, 0.2), (0.8, 0.3, 0.25, 0.2, 0.2))
         assert len(find_faces(rows, WHOLE)) == 2
 
-    def test_what_reaches_out_of_the_photo_is_cut(self):
-        # The input's rows 64..192 are the photo: from 32 on it is padding that the box covers.
-        (face,) = find_faces(said((0.9, 32 / 256, 0.25, 96 / 256, 0.5)), LANDSCAPE)
+    def test_box_reaching_into_the_padding_is_clipped(self):
+        # The photo is in rows 64..192 of the input; the box starts in the padding at row 32.
+        (face,) = find_faces(detector_output((0.9, 32 / 256, 0.25, 96 / 256, 0.5)), LANDSCAPE)
         assert (face.top, face.height) == pytest.approx((0, 0.5))
         assert (face.left, face.width) == pytest.approx((0.25, 0.5))
 
-    def test_a_face_in_the_padding_is_none(self):
-        assert find_faces(said((0.9, 0.05, 0.4, 0.1, 0.1)), LANDSCAPE) == []
+    def test_face_centred_in_the_padding_is_dropped(self):
+        assert find_faces(detector_output((0.9, 0.05, 0.4, 0.1, 0.1)), LANDSCAPE) == []
 
-    def test_the_answer_is_left_as_it_was(self):
-        rows = said((0.9, 0.3, 0.3, 0.2, 0.2))
+    def test_find_faces_leaves_its_input_unchanged(self):
+        rows = detector_output((0.9, 0.3, 0.3, 0.2, 0.2))
         before = rows.copy()
         find_faces(rows, WHOLE)
         np.testing.assert_array_equal(rows, before)
 
 
-class TestRoute:
-    def test_the_largest_face_decides_not_the_surest(self):
-        rows = said((0.95, 0.1, 0.1, 0.1, 0.1), (0.6, 0.4, 0.4, 0.4, 0.5))
-        found = decide_domain(rows, WHOLE)
-        assert found.domain is Domain.CLOSE_SHOT
-        assert found.face is not None
-        assert found.face.score == pytest.approx(0.6)
-        assert found.face_ratio == pytest.approx(0.2)
+class TestDecideDomain:
+    def test_domain_follows_the_largest_face_not_the_best_score(self):
+        rows = detector_output((0.95, 0.1, 0.1, 0.1, 0.1), (0.6, 0.4, 0.4, 0.4, 0.5))
+        decision = decide_domain(rows, WHOLE)
+        assert decision.domain is Domain.CLOSE_SHOT
+        assert decision.face is not None
+        assert decision.face.score == pytest.approx(0.6)
+        assert decision.face_ratio == pytest.approx(0.2)
 
-    def test_without_a_face(self):
-        found = decide_domain(said(), WHOLE)
-        assert (found.domain, found.face, found.face_ratio) == (Domain.NO_FACE, None, 0.0)
+    def test_photo_without_a_face_has_no_ratio(self):
+        decision = decide_domain(detector_output(), WHOLE)
+        assert (decision.domain, decision.face, decision.face_ratio) == (Domain.NO_FACE, None, 0.0)
         assert dominant_face([]) is None
 
-    def test_the_ratio_is_of_the_photo_not_of_the_padded_input(self):
-        # A tenth of the input's area; the photo is half of the input.
-        found = decide_domain(said((0.9, 0.4, 0.3, 0.2, 0.5)), LANDSCAPE)
-        assert found.face_ratio == pytest.approx(0.2)
+    def test_face_ratio_is_relative_to_the_photo(self):
+        # The face covers a tenth of the input, and the photo covers half of it.
+        decision = decide_domain(detector_output((0.9, 0.4, 0.3, 0.2, 0.5)), LANDSCAPE)
+        assert decision.face_ratio == pytest.approx(0.2)

@@ -30,14 +30,14 @@ def registry_of(workers):
     return make
 
 
-def test_models_by_name(registry_of):
+def test_registry_finds_models_by_name(registry_of):
     registry = registry_of("connectnet", "rcrnet")
     assert registry.names == ("connectnet", "rcrnet")
     assert registry.get("rcrnet").spec.name == "rcrnet"
     assert [segmenter.spec.name for segmenter in registry] == ["connectnet", "rcrnet"]
 
 
-def test_auto_is_the_first_for_photos_that_is_served(registry_of):
+def test_auto_selects_the_first_preferred_model_served(registry_of):
     for preferred in PHOTO_PREFERENCE:
         later = PHOTO_PREFERENCE[PHOTO_PREFERENCE.index(preferred) + 1 :]
         registry = registry_of("another", *later, preferred)
@@ -45,18 +45,18 @@ def test_auto_is_the_first_for_photos_that_is_served(registry_of):
         assert registry.get() is registry.get("auto")
 
 
-def test_auto_is_the_first_model_when_none_is_preferred(registry_of):
+def test_auto_selects_the_first_model_without_preferred_ones(registry_of):
     assert registry_of("one", "two").get("auto").spec.name == "one"
 
 
-@pytest.mark.parametrize("name", ["nobody", "", "face_detector"])
-def test_an_unknown_model_names_those_there_are(registry_of, name):
+@pytest.mark.parametrize("name", ["missing", "", "face_detector"])
+def test_unknown_model_error_names_the_known_models(registry_of, name):
     with pytest.raises(UnknownModel) as caught:
         registry_of("one", "two").get(name)
     assert "one, two" in caught.value.detail
 
 
-async def test_ready_only_after_every_model_was_warmed_up(workers):
+async def test_registry_is_ready_after_warming_up_every_model(workers):
     engines = [FakeEngine(tiny_spec(name)) for name in ("one", "two")]
     registry = ModelRegistry([Segmenter(engine, workers) for engine in engines], workers)
     assert not registry.ready
@@ -67,7 +67,7 @@ async def test_ready_only_after_every_model_was_warmed_up(workers):
     assert not registry.ready
 
 
-async def test_warm_up_takes_the_whole_path_of_a_model_that_routes(workers):
+async def test_warm_up_runs_the_detector_and_the_model(workers):
     engine, detector = FakeEngine(tiny_spec("md_trisenet")), FakeEngine(tiny_spec("face_detector"))
     faces = FaceRouter(detector, workers)
     await ModelRegistry([Segmenter(engine, workers, faces)], workers, faces).warm_up()
@@ -75,7 +75,7 @@ async def test_warm_up_takes_the_whole_path_of_a_model_that_routes(workers):
     assert detector.batch_sizes == [1, 1]
 
 
-async def test_a_detector_that_fails_its_warm_up_is_not_ready(workers):
+async def test_registry_is_not_ready_if_the_detector_fails(workers):
     detector = FakeEngine(tiny_spec("face_detector"))
     detector.fail_next(EngineFailed("broken"))
     segmenters = [Segmenter(FakeEngine(tiny_spec()), workers)]
@@ -85,18 +85,18 @@ async def test_a_detector_that_fails_its_warm_up_is_not_ready(workers):
     assert not registry.ready
 
 
-async def test_warm_up_is_a_real_photo(workers):
-    class Watched(FakeEngine):
+async def test_warm_up_photo_is_not_uniform(workers):
+    class RecordingEngine(FakeEngine):
         async def infer(self, inputs):
-            self.seen = inputs["image"]
+            self.image = inputs["image"]
             return await super().infer(inputs)
 
-    engine = Watched(tiny_spec())
+    engine = RecordingEngine(tiny_spec())
     await ModelRegistry([Segmenter(engine, workers)], workers).warm_up()
-    assert engine.seen.std() > 20
+    assert engine.image.std() > 20
 
 
-async def test_a_model_that_fails_its_warm_up_is_not_ready(workers):
+async def test_registry_is_not_ready_if_a_model_fails(workers):
     engine = FakeEngine(tiny_spec())
     engine.fail_next(EngineFailed("broken"))
     registry = ModelRegistry([Segmenter(engine, workers)], workers)
@@ -105,7 +105,7 @@ async def test_a_model_that_fails_its_warm_up_is_not_ready(workers):
     assert not registry.ready
 
 
-async def test_close_closes_every_engine(workers):
+async def test_registry_close_closes_every_engine(workers):
     engines = [FakeEngine(tiny_spec(name)) for name in ("one", "two", "face_detector")]
     segmenters = [Segmenter(engine, workers) for engine in engines[:2]]
     await ModelRegistry(segmenters, workers, FaceRouter(engines[2], workers)).close()
@@ -131,42 +131,42 @@ class TestRepository:
 
         return load_models
 
-    async def test_holds_every_folder_with_a_spec(self, opened):
+    async def test_repository_serves_every_folder_with_a_spec(self, opened):
         registry = opened()
         assert registry.names == ("connectnet", "rcrnet")
         await registry.warm_up()
         await registry.close()
 
-    def test_only_the_models_asked_for(self, opened):
+    def test_repository_serves_only_the_selected_models(self, opened):
         assert opened(("rcrnet",)).names == ("rcrnet",)
 
-    def test_a_missing_model_stops_the_start(self, opened):
-        with pytest.raises(OSError, match="nobody"):
-            opened(("connectnet", "nobody"))
+    def test_missing_model_raises_an_os_error(self, opened):
+        with pytest.raises(OSError, match="missing"):
+            opened(("connectnet", "missing"))
 
-    def test_an_empty_repository_stops_the_start(self, tmp_path, workers):
+    def test_empty_repository_raises_a_value_error(self, tmp_path, workers):
         with pytest.raises(ValueError, match="no model"):
             load_registry(tmp_path, None, workers, FakeEngine)
 
-    def test_a_spec_of_another_model_stops_the_start(self, repository, opened):
+    def test_spec_of_another_model_raises_a_value_error(self, repository, opened):
         (repository / "rcrnet").rename(repository / "moved")
         with pytest.raises(ValueError, match="rcrnet"):
             opened(("moved",))
 
     @pytest.mark.parametrize("text", ["{}", "not json"])
-    def test_a_broken_spec_stops_the_start(self, repository, opened, text):
+    def test_invalid_spec_raises_a_value_error(self, repository, opened, text):
         (repository / "rcrnet" / "spec.json").write_text(text)
         with pytest.raises(ValueError, match="ModelSpec"):
             opened()
 
-    def test_no_model_may_be_called_auto(self, tmp_path, workers):
+    def test_model_named_auto_raises_a_value_error(self, tmp_path, workers):
         write_tiny_model(tmp_path, tiny_spec("auto"))
         with pytest.raises(ValueError, match="auto"):
             load_registry(tmp_path, None, workers, FakeEngine)
 
 
 class TestFaceDetector:
-    """It comes with the models that route by faces and is none to ask for."""
+    """The face detector is loaded for models with a domain and cannot be requested."""
 
     @pytest.fixture
     def repository(self, tmp_path):
@@ -181,7 +181,7 @@ class TestFaceDetector:
 
         return load_models
 
-    def test_is_served_after_the_models_and_routes_for_those_that_take_a_domain(
+    def test_face_detector_is_listed_last_and_routes_models_with_domain(
         self, repository, opened, caplog
     ):
         registry = opened(repository)
@@ -192,31 +192,33 @@ class TestFaceDetector:
         assert caplog.text == ""
 
     @pytest.mark.parametrize(
-        ("asked", "there"),
+        ("names", "expected"),
         [
             (["md_trisenet"], ["md_trisenet", "face_detector"]),
             (["connectnet"], ["connectnet"]),
             (["face_detector", "connectnet"], ["connectnet", "face_detector"]),
         ],
     )
-    def test_comes_along_with_a_model_that_takes_a_domain(self, repository, opened, asked, there):
-        assert served(opened(repository, *asked)) == there
+    def test_face_detector_is_added_for_models_with_domain(
+        self, repository, opened, names, expected
+    ):
+        assert served(opened(repository, *names)) == expected
 
-    def test_alone_it_is_nothing_to_serve(self, repository, opened):
-        with pytest.raises(ValueError, match="no model to segment with"):
+    def test_face_detector_alone_raises_a_value_error(self, repository, opened):
+        with pytest.raises(ValueError, match="no segmentation model"):
             opened(repository, "face_detector")
 
-    def test_its_absence_is_told_once(self, tmp_path, opened, caplog):
+    def test_missing_face_detector_logs_one_warning(self, tmp_path, opened, caplog):
         write_tiny_model(tmp_path, tiny_spec("md_trisenet"))
         assert served(opened(tmp_path)) == ["md_trisenet"]
         (record,) = caplog.records
-        assert "md_trisenet routes by faces and there is no face_detector" in record.getMessage()
+        assert "md_trisenet takes a domain and there is no face_detector" in record.getMessage()
 
     @pytest.mark.parametrize("swap", [("face_detector", "other"), ("other", "face_detector")])
-    def test_only_the_face_detector_gives_faces(self, tmp_path, opened, swap):
+    def test_face_output_of_another_model_raises_a_value_error(self, tmp_path, opened, swap):
         kind, name = swap
         write_tiny_model(tmp_path, tiny_spec(kind).model_copy(update={"name": name}))
-        with pytest.raises(ValueError, match="only face_detector gives faces"):
+        with pytest.raises(ValueError, match="face_detector alone has faces"):
             opened(tmp_path)
 
 

@@ -10,11 +10,12 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed, Overloaded
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.faces import Domain, DomainDecision
-from silhouette_seg.pipeline.segmenter import NoContext, Segmenter
+from silhouette_seg.pipeline.segmenter import Matte, NoContext, Segmenter
 from silhouette_seg.pipeline.zoom import ZOOM_FACTOR
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.quality import measure_quality
 from tests.support.tiny_model import tiny_spec
 
@@ -40,7 +41,7 @@ def half_red(hw: tuple[int, int]) -> Frame:
 
 @pytest.mark.parametrize("resize", list(ResizeRule))
 @pytest.mark.parametrize("hw", [(24, 32), (240, 320), (40, 400), (400, 40), (1, 1), (7, 5)])
-async def test_alpha_has_the_size_of_the_photo_and_no_letterbox_in_it(workers, resize, hw):
+async def test_alpha_has_the_photos_size_and_no_letterbox(workers, resize, hw):
     segmenter = Segmenter(FakeEngine(tiny_spec(resize=resize)), workers)
     matte = await segmenter.segment(red(hw))
     assert (matte.alpha.shape, matte.alpha.dtype) == (hw, np.uint8)
@@ -49,40 +50,40 @@ async def test_alpha_has_the_size_of_the_photo_and_no_letterbox_in_it(workers, r
 
 
 @pytest.mark.parametrize("resize", list(ResizeRule))
-async def test_the_mask_lies_where_the_person_is(workers, resize):
+async def test_mask_lies_on_the_person(workers, resize):
     segmenter = Segmenter(FakeEngine(tiny_spec(resize=resize)), workers)
     matte = await segmenter.segment(half_red((300, 200)))
     assert matte.alpha[:, :70].min() > 250
     assert matte.alpha[:, 130:].max() < 5
 
 
-async def test_a_reduced_decode_still_gives_the_size_of_the_photo(workers):
+async def test_alpha_of_a_reduced_decode_has_the_photos_size(workers):
     reduced = Frame(half_red((60, 80)).rgb, (480, 640))
     matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(reduced)
     assert matte.alpha.shape == (480, 640)
     assert matte.alpha[:, :280].min() > 250
 
 
-async def test_quality_is_of_the_models_mask_without_the_letterbox(workers):
+async def test_quality_excludes_the_letterbox(workers):
     segmenter = Segmenter(FakeEngine(tiny_spec(size_hw=(32, 32))), workers)
     matte = await segmenter.segment(half_red((16, 32)))
     assert matte.quality == measure_quality(half_red((16, 32)).rgb[..., 0])
 
 
-async def test_no_person_is_an_answer(workers):
+async def test_photo_without_a_person_has_an_empty_mask(workers):
     matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(red((30, 40), level=0))
     assert not matte.quality.foreground
     assert matte.alpha.max() == 0
 
 
-async def test_the_photo_is_not_changed(workers):
+async def test_segment_leaves_the_photo_unchanged(workers):
     frame = half_red((24, 32))
     before = frame.rgb.copy()
     await Segmenter(FakeEngine(tiny_spec()), workers).segment(frame)
     np.testing.assert_array_equal(frame.rgb, before)
 
 
-async def test_two_photos_at_once_do_not_meet(workers):
+async def test_concurrent_photos_get_their_own_masks(workers):
     segmenter = Segmenter(FakeEngine(tiny_spec()), workers)
     frames = [red((20 + n, 50 - n), level=10 * n) for n in range(20)]
     mattes = await asyncio.gather(*map(segmenter.segment, frames))
@@ -90,21 +91,21 @@ async def test_two_photos_at_once_do_not_meet(workers):
         np.testing.assert_array_equal(matte.alpha, frame.rgb[..., 0])
 
 
-async def test_says_which_model_and_what_runs_it(workers):
+async def test_segmenter_names_its_model_and_provider(workers):
     segmenter = Segmenter(FakeEngine(tiny_spec(digest="ab" * 32)), workers)
     assert segmenter.spec.name == "connectnet"
     assert segmenter.digest == "ab" * 32
     assert segmenter.provider == "FakeExecutionProvider"
 
 
-async def test_stages_are_named_in_order_and_not_negative(workers):
+async def test_stages_are_ordered_and_not_negative(workers):
     matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(red((24, 32)))
     stages = matte.timings.stages()
     assert list(stages) == ["fit", "route", "queue", "infer", "post"]
     assert min(stages.values()) >= 0
 
 
-async def test_an_engine_without_queue_has_no_wait(workers):
+async def test_engine_without_a_queue_has_no_queue_time(workers):
     matte = await Segmenter(FakeEngine(tiny_spec()), workers).segment(red((24, 32)))
     assert matte.timings.queue_s == 0
     assert matte.timings.infer_s > 0
@@ -114,13 +115,13 @@ def behind_a_queue(engine: FakeEngine, max_queue: int = 8) -> Batcher:
     return Batcher(engine, max_batch=4, max_queue=max_queue, queue_timeout_s=60, concurrency=1)
 
 
-async def test_an_engine_with_a_queue_tells_the_wait_apart(workers):
+async def test_engine_with_a_queue_has_queue_and_inference_time(workers):
     matte = await Segmenter(behind_a_queue(FakeEngine(tiny_spec())), workers).segment(red((24, 32)))
     assert matte.timings.queue_s > 0
     assert matte.timings.infer_s > 0
 
 
-async def test_a_full_queue_is_the_callers_to_see(workers):
+async def test_full_queue_raises_overloaded(workers):
     engine = FakeEngine(tiny_spec())
     engine.gate.clear()
     segmenter = Segmenter(behind_a_queue(engine, max_queue=1), workers)
@@ -132,14 +133,14 @@ async def test_a_full_queue_is_the_callers_to_see(workers):
     assert sum(isinstance(answer, Overloaded) for answer in answers) == 1
 
 
-async def test_a_failing_engine_is_the_callers_to_see(workers):
+async def test_engine_failure_reaches_the_caller(workers):
     engine = FakeEngine(tiny_spec())
     engine.fail_next(EngineFailed("broken"))
     with pytest.raises(EngineFailed):
         await Segmenter(engine, workers).segment(red((24, 32)))
 
 
-async def test_a_cancelled_call_leaves_the_engine(workers):
+async def test_cancelled_call_leaves_the_engine(workers):
     engine = FakeEngine(tiny_spec())
     engine.gate.clear()
     call = asyncio.create_task(Segmenter(engine, workers).segment(red((24, 32))))
@@ -149,7 +150,7 @@ async def test_a_cancelled_call_leaves_the_engine(workers):
     assert engine.running == 0
 
 
-async def test_close_closes_the_engine(workers):
+async def test_segmenter_close_closes_the_engine(workers):
     segmenter = Segmenter(FakeEngine(tiny_spec()), workers)
     await segmenter.close()
     with pytest.raises(EngineFailed):
@@ -162,40 +163,56 @@ async def test_close_closes_the_engine(workers):
     resize=st.sampled_from(ResizeRule),
     level=st.integers(0, 255),
 )
-def test_an_even_photo_gives_an_even_mask(workers, hw, size_hw, resize, level):
+def test_uniform_photo_has_a_uniform_mask(workers, hw, size_hw, resize, level):
     segmenter = Segmenter(FakeEngine(tiny_spec(size_hw=size_hw, resize=resize)), workers)
     matte = asyncio.run(segmenter.segment(red(hw, level)))
     assert matte.alpha.shape == hw
     assert (matte.alpha == level).all()
 
 
-class Watched(FakeEngine):
-    """Keeps what it was asked."""
+class RecordingEngine(FakeEngine):
+    """A fake engine that records its last inputs."""
 
     async def infer(self, inputs):
-        self.asked = dict(inputs)
+        self.inputs = dict(inputs)
         return await super().infer(inputs)
 
 
-async def test_a_photo_has_no_frame_before_it(workers):
-    engine = Watched(tiny_spec("rcrnet"))
+async def test_photo_has_an_empty_prior(workers):
+    engine = RecordingEngine(tiny_spec("rcrnet"))
     matte = await Segmenter(engine, workers).segment(half_red((24, 32)))
-    prior = engine.asked["prior"]
+    prior = engine.inputs["prior"]
     assert (prior.dtype, prior.shape, prior.any()) == (np.uint8, (1, 24, 32), False)
     assert matte.decision is None
 
 
+class RecordingTask:
+    """A frame task that records the sizes which `decode` is asked for."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.min_sizes: list[Size] = []
+
+    def decode(self, min_size: Size) -> Frame:
+        self.min_sizes.append(min_size)
+        return self.frame
+
+    def render(self, frame: Frame, matte: Matte) -> Matte:
+        return matte
+
+
 class TestRouting:
-    """The fake detector sees one face: full height, as wide as the middle of the photo is green;
-    md_trisenet's fake alpha is red xor domain.
+    """The fake detector finds one face: full height, as wide as the photo's middle is green.
+
+    The alpha of md_trisenet's fake is red xor domain.
     """
 
     SPEC = tiny_spec("md_trisenet", size_hw=(24, 32))
     FACES = tiny_spec("face_detector", size_hw=(16, 16))
 
     @pytest.fixture
-    def detector(self) -> Watched:
-        return Watched(self.FACES)
+    def detector(self) -> RecordingEngine:
+        return RecordingEngine(self.FACES)
 
     @pytest.fixture
     def segmenter(self, workers, detector) -> Segmenter:
@@ -217,7 +234,7 @@ class TestRouting:
             (200, Domain.HEAD_SHOT),
         ],
     )
-    async def test_the_face_decides_the_domain_that_the_model_gets(self, segmenter, green, domain):
+    async def test_face_decides_the_domain_input(self, segmenter, green, domain):
         matte = await segmenter.segment(self.photo(green, (16, 16)))
         assert matte.decision is not None
         assert matte.decision.domain is domain
@@ -225,15 +242,15 @@ class TestRouting:
         assert (matte.alpha == 64 ^ domain).all()
         assert matte.timings.route_s > 0
 
-    async def test_the_ratio_is_of_the_photo_without_the_letterbox(self, segmenter):
-        """The face is 200/255 of the input's columns; it covers the photo's, in the middle."""
+    async def test_face_ratio_excludes_the_letterbox(self, segmenter):
+        """The face covers 200/255 of the input's columns, and so all of the photo's."""
         matte = await segmenter.segment(self.photo(200, (64, 16)))
         assert matte.decision is not None
         assert matte.decision.domain is Domain.HEAD_SHOT
         assert matte.decision.face_ratio == pytest.approx(1)
 
-    async def test_the_face_itself_is_kept(self, segmenter):
-        """Full height, at the left, as wide as the photo is green."""
+    async def test_decision_holds_the_dominant_face(self, segmenter):
+        """The face has full height and starts at the left, as wide as the photo is green."""
         matte = await segmenter.segment(self.photo(51, (16, 16)))
         assert matte.decision is not None
         face = matte.decision.face
@@ -241,12 +258,12 @@ class TestRouting:
         assert (face.top, face.left, face.height) == (0, 0, 1)
         assert face.width == pytest.approx(0.2, abs=1e-6)
 
-    async def test_a_photo_without_a_face_was_looked_at(self, segmenter):
+    async def test_photo_without_a_face_has_ratio_zero(self, segmenter):
         matte = await segmenter.segment(self.photo(0))
         assert matte.decision == DomainDecision(Domain.NO_FACE, None, detector_ran=True)
         assert matte.decision.face_ratio == 0
 
-    async def test_photos_at_once_keep_their_own_domains(self, workers):
+    async def test_concurrent_photos_get_their_own_domains(self, workers):
         engine, detector = (behind_a_queue(FakeEngine(s), 64) for s in (self.SPEC, self.FACES))
         segmenter = Segmenter(engine, workers, FaceRouter(detector, workers))
         greens = (0, 1, 2, 20, 50, 200) * 4
@@ -256,20 +273,20 @@ class TestRouting:
             assert together.decision == single.decision
             np.testing.assert_array_equal(together.alpha, single.alpha)
 
-    async def test_a_domain_that_is_given_spares_the_detector(self, segmenter, detector):
+    async def test_given_domain_skips_the_detector(self, segmenter, detector):
         matte = await segmenter.segment(self.photo(200), domain=Domain.FAR_SHOT)
         assert matte.decision == DomainDecision(Domain.FAR_SHOT, None, detector_ran=False)
         assert matte.decision.face_ratio is None
         assert (matte.alpha == 64 ^ Domain.FAR_SHOT).all()
         assert detector.batch_sizes == []
 
-    async def test_without_a_detector_nobody_looked_for_a_face(self, workers):
+    async def test_missing_detector_gives_the_domain_no_face(self, workers):
         segmenter = Segmenter(FakeEngine(self.SPEC), workers)
         matte = await segmenter.segment(self.photo(200))
         assert matte.decision == DomainDecision(Domain.NO_FACE, None, detector_ran=False)
         assert (matte.alpha == 64 ^ Domain.NO_FACE).all()
 
-    async def test_a_model_without_domain_routes_nothing(self, workers, detector):
+    async def test_model_without_domain_runs_no_detector(self, workers, detector):
         segmenter = Segmenter(FakeEngine(tiny_spec()), workers, FaceRouter(detector, workers))
         matte = await segmenter.segment(self.photo(200))
         assert (matte.decision, segmenter.face_router, detector.batch_sizes) == (None, None, [])
@@ -285,36 +302,26 @@ class TestRouting:
             ((148, 148), Domain.FAR_SHOT, (24, 32)),
         ],
     )
-    async def test_the_decoder_is_told_the_sides_that_both_need(
+    async def test_minimum_size_suffices_for_model_and_detector(
         self, workers, faces_hw, domain, enough
     ):
         detector = FakeEngine(tiny_spec("face_detector", size_hw=faces_hw))
         segmenter = Segmenter(FakeEngine(self.SPEC), workers, FaceRouter(detector, workers))
-        asked = []
+        task = RecordingTask(self.photo(0))
+        await segmenter.run(task, domain=domain, context=NoContext())
+        assert task.min_sizes == [enough]
 
-        def load(min_size):
-            asked.append(min_size)
-            return self.photo(0)
+    async def test_minimum_size_of_a_photo_allows_a_zoom(self, segmenter):
+        task = RecordingTask(self.photo(0))
+        await segmenter.run(task)
+        assert task.min_sizes == [(ZOOM_FACTOR * 24, ZOOM_FACTOR * 32)]
 
-        await segmenter.run(load, lambda _, matte: matte, domain=domain, context=NoContext())
-        assert asked == [enough]
-
-    async def test_a_photo_is_decoded_for_a_second_look(self, segmenter):
-        asked = []
-
-        def load(min_size):
-            asked.append(min_size)
-            return self.photo(0)
-
-        await segmenter.run(load, lambda _, matte: matte)
-        assert asked == [(ZOOM_FACTOR * 24, ZOOM_FACTOR * 32)]
-
-    async def test_a_failing_detector_is_the_callers_to_see(self, segmenter, detector):
+    async def test_detector_failure_reaches_the_caller(self, segmenter, detector):
         detector.fail_next(EngineFailed("broken"))
         with pytest.raises(EngineFailed):
             await segmenter.segment(self.photo(200))
 
-    async def test_a_cancelled_call_leaves_the_detector(self, segmenter, detector):
+    async def test_cancelled_call_leaves_the_detector(self, segmenter, detector):
         detector.gate.clear()
         call = asyncio.create_task(segmenter.segment(self.photo(200)))
         await detector.wait_for_batches(1)
@@ -323,64 +330,62 @@ class TestRouting:
         assert detector.running == 0
 
 
-class TestSecondLook:
-    """A person at a twentieth of the photo's sides, whom md_trisenet's fake sees as she is."""
+class TestZoom:
+    """Photos of a person with a sixteenth of their sides; the fake model predicts her exactly."""
 
     SPEC = tiny_spec("md_trisenet", size_hw=(64, 64))
     FACES = tiny_spec("face_detector", size_hw=(16, 16))
 
     def photo(self, side: int = 80, *, level: int = 255, hw: tuple[int, int] = (1280, 1280)):
-        """A red square a little to the right of the middle."""
+        """Returns a photo of a red square a little to the right of the middle."""
         frame = red(hw, level=0)
         frame.rgb[600 : 600 + side, 640 : 640 + side, 0] = level
         return frame
 
     @pytest.fixture
-    def engine(self) -> Watched:
-        return Watched(tiny_spec(size_hw=(64, 64)))
+    def engine(self) -> RecordingEngine:
+        return RecordingEngine(tiny_spec(size_hw=(64, 64)))
 
     @pytest.fixture
     def segmenter(self, workers, engine) -> Segmenter:
         return Segmenter(engine, workers)
 
-    async def test_a_small_person_is_looked_at_again_in_all_its_pixels(self, segmenter, engine):
+    async def test_small_person_is_predicted_again_at_full_detail(self, segmenter, engine):
         matte = await segmenter.segment(self.photo())
         assert (matte.passes, engine.batch_sizes) == (2, [1, 1])
         truth = self.photo().rgb[..., 0]
         assert (np.abs(matte.alpha.astype(int) - truth) > 127).mean() < 0.0002
-        person = engine.asked["image"][0, ..., 0] > 127
+        person = engine.inputs["image"][0, ..., 0] > 127
         assert person.mean() == pytest.approx(1 / 4, abs=0.05)
 
-    async def test_outside_the_window_the_first_mask_stays(self, workers, engine, segmenter):
+    async def test_zoom_changes_nothing_outside_the_crop(self, workers, engine, segmenter):
         frame = self.photo()
         frame.rgb[..., 0] = np.maximum(frame.rgb[..., 0], 90)
         matte = await segmenter.segment(frame)
-        streamed = await segmenter.run(lambda _: frame, lambda _, m: m, context=NoContext())
+        single = await segmenter.segment(frame, context=NoContext())
         outside = np.ones(frame.photo_hw, bool)
         outside[560:720, 600:760] = False
-        assert (matte.passes, streamed.passes) == (2, 1)
-        np.testing.assert_array_equal(matte.alpha[outside], streamed.alpha[outside])
+        assert (matte.passes, single.passes) == (2, 1)
+        np.testing.assert_array_equal(matte.alpha[outside], single.alpha[outside])
 
     @pytest.mark.parametrize(("side", "level"), [(1000, 255), (80, 100), (80, 0)])
-    async def test_a_close_shot_or_nobody_is_looked_at_once(self, segmenter, engine, side, level):
+    async def test_close_shot_or_noise_is_predicted_once(self, segmenter, engine, side, level):
         frame = red((1280, 1280), level=0)
         frame.rgb[100 : 100 + side, 100 : 100 + side, 0] = level
         matte = await segmenter.segment(frame)
         assert (matte.passes, engine.batch_sizes) == (1, [1])
 
-    async def test_a_stream_has_no_time_for_it(self, segmenter, engine):
+    async def test_frame_of_a_stream_is_predicted_once(self, segmenter, engine):
         frame = self.photo()
-        matte = await segmenter.run(lambda _: frame, lambda _, m: m, context=NoContext())
+        matte = await segmenter.segment(frame, context=NoContext())
         assert (matte.passes, engine.batch_sizes) == (1, [1])
 
-    async def test_quality_is_of_what_both_looks_gave(self, segmenter):
+    async def test_quality_describes_the_zoomed_mask(self, segmenter):
         matte = await segmenter.segment(self.photo())
         assert matte.quality.coverage == pytest.approx((80 / 1280) ** 2, rel=0.1)
         assert matte.quality.foreground
 
-    async def test_a_reduced_decode_is_looked_at_again_and_has_the_size_of_the_photo(
-        self, segmenter
-    ):
+    async def test_zoom_of_a_reduced_decode_has_the_photos_size(self, segmenter):
         whole = await segmenter.segment(self.photo())
         frame = Frame(np.ascontiguousarray(self.photo().rgb[::2, ::2]), (1280, 1280))
         matte = await segmenter.segment(frame)
@@ -388,10 +393,10 @@ class TestSecondLook:
         assert matte.alpha.shape == (1280, 1280)
         assert np.abs(matte.alpha.astype(int) - whole.alpha).mean() < 0.1
 
-    async def test_the_second_look_waits_in_the_queue_too(self, workers):
+    async def test_zoom_waits_in_the_queue_as_well(self, workers):
         engine = FakeEngine(tiny_spec(size_hw=(64, 64)))
         segmenter = Segmenter(behind_a_queue(engine), workers)
-        once = await segmenter.run(lambda _: self.photo(), lambda _, m: m, context=NoContext())
+        once = await segmenter.segment(self.photo(), context=NoContext())
         assert once.timings.queue_s > 0
         engine.gate.clear()
         call = asyncio.create_task(segmenter.segment(self.photo()))
@@ -401,8 +406,8 @@ class TestSecondLook:
         assert twice.passes == 2
         assert min(twice.timings.stages().values()) >= 0
 
-    async def test_a_failing_second_look_is_the_callers_to_see(self, workers):
-        """The first mask alone would be another answer to the same photo."""
+    async def test_failure_of_the_second_pass_reaches_the_caller(self, workers):
+        """The first mask alone would be a different result for the same photo."""
         engine = FakeEngine(tiny_spec(size_hw=(64, 64)))
         engine.gate.clear()
         call = asyncio.create_task(Segmenter(engine, workers).segment(self.photo()))
@@ -412,9 +417,9 @@ class TestSecondLook:
         with pytest.raises(EngineFailed):
             await call
 
-    async def test_the_window_has_the_domain_of_the_face_in_it(self, workers):
-        """A face that is hardly there in the photo is larger in the window."""
-        engine, detector = Watched(self.SPEC), FakeEngine(self.FACES)
+    async def test_crop_has_the_domain_of_its_rescaled_face(self, workers):
+        """A tiny face of the photo is larger in the crop."""
+        engine, detector = RecordingEngine(self.SPEC), FakeEngine(self.FACES)
         segmenter = Segmenter(engine, workers, FaceRouter(detector, workers))
         frame = self.photo()
         frame.rgb[..., 1] = 4
@@ -422,18 +427,18 @@ class TestSecondLook:
         assert matte.decision is not None
         assert matte.decision.domain is Domain.WHOLE_BODY
         assert matte.passes == 2
-        assert engine.asked["domain"] == [Domain.HEAD_SHOT]
+        assert engine.inputs["domain"] == [Domain.HEAD_SHOT]
         assert detector.batch_sizes == [1]
 
-    async def test_a_domain_that_is_given_is_that_of_both_looks(self, workers):
-        engine = Watched(self.SPEC)
+    async def test_given_domain_holds_for_both_passes(self, workers):
+        engine = RecordingEngine(self.SPEC)
         matte = await Segmenter(engine, workers).segment(self.photo(), domain=Domain.FAR_SHOT)
         assert matte.passes == 2
-        assert engine.asked["domain"] == [Domain.FAR_SHOT]
+        assert engine.inputs["domain"] == [Domain.FAR_SHOT]
 
-    async def test_a_face_without_a_person_is_looked_at_again(self, workers):
-        """The first look sees nobody; the detector a face at the left."""
-        engine, detector = Watched(self.SPEC), FakeEngine(self.FACES)
+    async def test_face_without_a_person_is_predicted_again(self, workers):
+        """The first mask is empty; the detector finds a face at the left."""
+        engine, detector = RecordingEngine(self.SPEC), FakeEngine(self.FACES)
         segmenter = Segmenter(engine, workers, FaceRouter(detector, workers))
         frame = red((640, 1280), level=0)
         frame.rgb[..., 1] = 2

@@ -1,4 +1,4 @@
-"""Engines that write down what they were given."""
+"""A recording engine and a thread pool for the tests of streams."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec
 
 
-class NotingEngine(FakeEngine):
+class RecordingEngine(FakeEngine):
+    """Records the inputs and the priority of each call."""
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.inputs: list[Tensors] = []

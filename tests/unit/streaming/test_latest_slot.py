@@ -1,3 +1,5 @@
+"""The one-item queue: order, cancellation, closing, and a state machine of random calls."""
+
 import asyncio
 
 import pytest
@@ -8,7 +10,7 @@ from silhouette_seg.streaming.latest_slot import LatestSlot, SlotClosed
 
 
 @pytest.mark.parametrize(
-    ("puts", "replaced", "taken", "dropped"),
+    ("puts", "replaced", "newest", "dropped"),
     [
         ("", [], None, 0),
         ("a", [None], "a", 0),
@@ -16,15 +18,15 @@ from silhouette_seg.streaming.latest_slot import LatestSlot, SlotClosed
         ("abc", [None, "a", "b"], "c", 2),
     ],
 )
-def test_the_newest_wins(puts, replaced, taken, dropped):
+def test_slot_keeps_newest_item(puts, replaced, newest, dropped):
     slot: LatestSlot[str] = LatestSlot()
     assert [slot.put(item) for item in puts] == replaced
     assert slot.dropped == dropped
-    assert slot.get_nowait() == taken
+    assert slot.get_nowait() == newest
     assert slot.get_nowait() is None
 
 
-async def test_get_waits_for_what_comes():
+async def test_get_waits_for_next_item():
     slot: LatestSlot[str] = LatestSlot()
     reader = asyncio.create_task(slot.get())
     await asyncio.sleep(0)
@@ -33,7 +35,7 @@ async def test_get_waits_for_what_comes():
     assert await reader == "a"
 
 
-async def test_whoever_waits_gets_the_newest_of_what_came_at_once():
+async def test_waiting_reader_gets_newest_of_several_items():
     slot: LatestSlot[str] = LatestSlot()
     reader = asyncio.create_task(slot.get())
     await asyncio.sleep(0)
@@ -43,7 +45,7 @@ async def test_whoever_waits_gets_the_newest_of_what_came_at_once():
     assert slot.dropped == 1
 
 
-async def test_what_is_in_it_when_it_closes_may_still_be_taken():
+async def test_closed_slot_returns_its_last_item():
     slot: LatestSlot[str] = LatestSlot()
     slot.put("a")
     slot.close()
@@ -52,7 +54,7 @@ async def test_what_is_in_it_when_it_closes_may_still_be_taken():
         await slot.get()
 
 
-async def test_closing_wakes_whoever_waits():
+async def test_close_wakes_waiting_reader():
     slot: LatestSlot[str] = LatestSlot()
     reader = asyncio.create_task(slot.get())
     await asyncio.sleep(0)
@@ -61,14 +63,14 @@ async def test_closing_wakes_whoever_waits():
         await reader
 
 
-def test_nothing_is_put_into_a_closed_slot():
+def test_insertedto_closed_slot_raises():
     slot: LatestSlot[str] = LatestSlot()
     slot.close()
     with pytest.raises(SlotClosed):
         slot.put("a")
 
 
-async def test_a_reader_that_leaves_takes_nothing_along():
+async def test_cancelled_reader_loses_no_item():
     slot: LatestSlot[str] = LatestSlot()
     reader = asyncio.create_task(slot.get())
     await asyncio.sleep(0)
@@ -79,35 +81,35 @@ async def test_a_reader_that_leaves_takes_nothing_along():
 
 
 class SlotMachine(RuleBasedStateMachine):
-    """Each item that was put in is taken, pushed out, or waits: never two of these, or none."""
+    """Each item is read, replaced, or still in the slot: exactly one of the three."""
 
     def __init__(self):
         super().__init__()
         self.slot: LatestSlot[int] = LatestSlot()
         self.closed = False
-        self.put_in: list[int] = []
-        self.came_out: list[int] = []
-        self.waiting: int | None = None
+        self.inserted: list[int] = []
+        self.removed: list[int] = []
+        self.stored: int | None = None
 
     @precondition(lambda self: not self.closed)
     @rule(count=st.integers(1, 3))
     def put(self, count):
         for _ in range(count):
-            item = len(self.put_in)
-            self.put_in.append(item)
+            item = len(self.inserted)
+            self.inserted.append(item)
             replaced = self.slot.put(item)
-            assert replaced == self.waiting
+            assert replaced == self.stored
             if replaced is not None:
-                self.came_out.append(replaced)
-            self.waiting = item
+                self.removed.append(replaced)
+            self.stored = item
 
     @rule()
     def get_nowait(self):
-        taken = self.slot.get_nowait()
-        assert taken == self.waiting
-        if taken is not None:
-            self.came_out.append(taken)
-        self.waiting = None
+        item = self.slot.get_nowait()
+        assert item == self.stored
+        if item is not None:
+            self.removed.append(item)
+        self.stored = None
 
     @rule()
     def close(self):
@@ -115,9 +117,9 @@ class SlotMachine(RuleBasedStateMachine):
         self.closed = True
 
     @invariant()
-    def in_order_and_once(self):
-        waits = [] if self.waiting is None else [self.waiting]
-        assert self.came_out + waits == self.put_in
+    def items_leave_once_in_order(self):
+        stored = [] if self.stored is None else [self.stored]
+        assert self.removed + stored == self.inserted
 
 
 TestSlotMachine = SlotMachine.TestCase

@@ -1,3 +1,5 @@
+"""The messages of silhouette.v1: layout, round trips, and rejected messages."""
+
 import json
 
 import pytest
@@ -31,12 +33,12 @@ GOOD = pack(MessageHeader(MessageKind.FRAME, 1, 2), b"body")
 
 
 @given(header=headers, body=st.binary(max_size=100))
-def test_a_message_comes_back(header, body):
-    told, rest = unpack(pack(header, body))
-    assert (told, bytes(rest)) == (header, body)
+def test_message_survives_round_trip(header, body):
+    unpacked, rest = unpack(pack(header, body))
+    assert (unpacked, bytes(rest)) == (header, body)
 
 
-def test_the_layout_is_that_of_the_description():
+def test_message_layout_matches_documentation():
     message = pack(
         MessageHeader(MessageKind.RESULT, 0x01020304, 0x1122334455667788, MessageFlags.FOREGROUND),
         b"x",
@@ -47,27 +49,27 @@ def test_the_layout_is_that_of_the_description():
 @given(
     width=st.integers(0, 2**16 - 1),
     height=st.integers(0, 2**16 - 1),
-    dropped=st.integers(0, 2**32 - 1),
+    skipped=st.integers(0, 2**32 - 1),
     server_us=st.integers(0, 2**32 - 1),
-    picture=st.binary(max_size=50),
+    image=st.binary(max_size=50),
 )
-def test_a_result_comes_back(width, height, dropped, server_us, picture):
-    result = ResultHeader(width, height, dropped, server_us)
-    header, body = unpack(pack_result(MessageHeader(MessageKind.RESULT, 7, 8), result, picture))
-    told, rest = unpack_result(body)
-    assert (header.seq, told, bytes(rest)) == (7, result, picture)
+def test_result_survives_round_trip(width, height, skipped, server_us, image):
+    result = ResultHeader(width, height, skipped, server_us)
+    header, body = unpack(pack_result(MessageHeader(MessageKind.RESULT, 7, 8), result, image))
+    unpacked, rest = unpack_result(body)
+    assert (header.seq, unpacked, bytes(rest)) == (7, result, image)
 
 
-def test_counts_that_do_not_fit_are_the_largest_that_do():
+def test_result_counts_are_clipped_to_32_bits():
     message = pack_result(
         MessageHeader(MessageKind.RESULT, 7, 8), ResultHeader(1, 1, 2**40, 2**50), b""
     )
-    told, _ = unpack_result(unpack(message)[1])
-    assert (told.skipped, told.server_us) == (2**32 - 1, 2**32 - 1)
+    result, _ = unpack_result(unpack(message)[1])
+    assert (result.skipped, result.server_us) == (2**32 - 1, 2**32 - 1)
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "reason"),
     [
         (b"", "20 bytes"),
         (GOOD[:19], "at least 20 bytes, not 19"),
@@ -78,13 +80,13 @@ def test_counts_that_do_not_fit_are_the_largest_that_do():
         (GOOD[:6] + b"\x02\x00" + GOOD[8:], "flags 2"),
     ],
 )
-def test_what_breaks_the_protocol_is_told(message, said):
-    with pytest.raises(ProtocolError, match=said):
+def test_malformed_message_raises_with_reason(message, reason):
+    with pytest.raises(ProtocolError, match=reason):
         unpack(message)
 
 
 @given(message=st.binary(max_size=60))
-def test_any_bytes_are_a_message_or_a_wire_error(message):
+def test_random_bytes_unpack_or_raise_protocol_error(message):
     try:
         header, body = unpack(message)
     except ProtocolError:
@@ -92,12 +94,12 @@ def test_any_bytes_are_a_message_or_a_wire_error(message):
     assert pack(header, bytes(body)) == message
 
 
-def test_a_result_that_is_cut_short_is_told():
+def test_truncated_result_raises():
     with pytest.raises(ProtocolError, match="12 bytes"):
         unpack_result(memoryview(b"x" * 11))
 
 
-def test_text_comes_back():
+def test_text_message_survives_round_trip():
     assert parse_text_message(text_message("ready", {"credits": 2, "size": None})) == {
         "type": "ready",
         "credits": 2,
@@ -108,7 +110,7 @@ def test_text_comes_back():
 @pytest.mark.parametrize(
     "text", ["", "nonsense", "[1]", "3", "null", "{}", '{"type": 3}', "[" * 100_000, "9" * 5000]
 )
-def test_text_that_is_no_message_is_told(text):
+def test_invalid_text_message_raises(text):
     with pytest.raises(ProtocolError):
         parse_text_message(text)
 
@@ -120,7 +122,7 @@ def test_text_that_is_no_message_is_told(text):
         max_leaves=10,
     )
 )
-def test_any_json_is_a_message_or_a_wire_error(value):
+def test_random_json_parses_or_raises_protocol_error(value):
     try:
         message = parse_text_message(json.dumps(value))
     except ProtocolError:
@@ -129,8 +131,8 @@ def test_any_json_is_a_message_or_a_wire_error(value):
 
 
 @pytest.mark.parametrize("small", ["[]", "{}", "1", '"a"'])
-def test_text_of_many_small_values_is_refused_before_it_is_parsed(small):
-    """A megabyte of them would be forty of memory, and stop every other stream meanwhile."""
+def test_text_with_many_values_is_rejected_before_parsing(small):
+    """Parsing 1 MB of small values would take 40 MB and block all other streams."""
 
     def text(count: int) -> str:
         return '{"type":"config","x":[' + ",".join(count * [small]) + "]}"
@@ -140,6 +142,6 @@ def test_text_of_many_small_values_is_refused_before_it_is_parsed(small):
         parse_text_message(text(MAX_JSON_VALUES + 2))
 
 
-def test_text_with_one_long_value_is_read():
-    picture = "A" * 4_000_000
-    assert parse_text_message(json.dumps({"type": "config", "x": picture}))["x"] == picture
+def test_text_with_one_long_value_is_accepted():
+    value = "A" * 4_000_000
+    assert parse_text_message(json.dumps({"type": "config", "x": value}))["x"] == value

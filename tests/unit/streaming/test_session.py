@@ -1,3 +1,5 @@
+"""The state of a session: priors, resets, options, priority, and the background image."""
+
 import asyncio
 import io
 from dataclasses import replace
@@ -10,7 +12,7 @@ from silhouette_seg.engine.base import PRIORITY, Priority
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
-from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.pipeline.segmenter import MatteTask, Segmenter
 from silhouette_seg.streaming.image_frame import process_frame
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.streaming.smoothing import damped_prior
@@ -18,7 +20,7 @@ from silhouette_seg.streaming.temporal_context import MAX_FRAME_GAP_S
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, ImageLimits
 from tests.support.images import make_png
 from tests.support.tiny_model import tiny_spec
-from tests.unit.streaming.conftest import NotingEngine
+from tests.unit.streaming.conftest import RecordingEngine
 
 SIZE_HW = (24, 32)
 RED, BLUE = (200, 30, 20), (10, 20, 220)
@@ -26,8 +28,8 @@ RED, BLUE = (200, 30, 20), (10, 20, 220)
 
 @pytest.fixture
 def engine():
-    """A model that takes a prior: its alpha is red xor the prior."""
-    return NotingEngine(tiny_spec("rcrnet", size_hw=SIZE_HW))
+    """A model with a prior; its alpha is the red channel xor the prior."""
+    return RecordingEngine(tiny_spec("rcrnet", size_hw=SIZE_HW))
 
 
 @pytest.fixture
@@ -40,115 +42,121 @@ def session(options):
     return StreamSession(options, clock=lambda: 0.0)
 
 
-async def show(session: StreamSession, red: int, size_hw=SIZE_HW) -> int:
-    """A frame of that red; the level of the mask that is shown for it."""
+async def segment_level(session: StreamSession, red: int, size_hw=SIZE_HW) -> int:
+    """Segments a uniform frame and returns the level of its uniform mask."""
     rgb = np.full((*size_hw, 3), (red, 90, 90), np.uint8)
-    alpha = await session.segment(lambda _: Frame(rgb, size_hw), lambda _, found: found.alpha)
+    alpha = (await session.segment(MatteTask(Frame(rgb, size_hw)))).alpha
     assert alpha.shape == size_hw
     assert alpha.min() == alpha.max()
     return int(alpha[0, 0])
 
 
-def priors(engine: NotingEngine) -> list[int]:
+def priors(engine: RecordingEngine) -> list[int]:
     return [int(row[0, 0]) for inputs in engine.inputs for row in inputs["prior"]]
 
 
-async def test_the_prior_is_half_of_the_mask_of_the_frame_before(session, engine):
-    assert [await show(session, red) for red in (100, 102, 104)] == [100, 102 ^ 50, 104 ^ 42]
+async def test_prior_is_half_of_previous_mask(session, engine):
+    assert [await segment_level(session, red) for red in (100, 102, 104)] == [
+        100,
+        102 ^ 50,
+        104 ^ 42,
+    ]
     assert priors(engine) == [0, 50, (102 ^ 50) // 2]
 
 
-async def test_the_prior_is_of_the_whole_mask_at_the_size_of_the_model(session, engine):
+async def test_prior_has_model_size_and_all_pixels(session, engine):
     rgb = np.zeros((*SIZE_HW, 3), np.uint8)
     rgb[:, :, 0] = np.arange(SIZE_HW[1])
     for _ in range(2):
-        await session.segment(lambda _: Frame(rgb, SIZE_HW), lambda _, found: found)
+        await session.segment(MatteTask(Frame(rgb, SIZE_HW)))
     prior = engine.inputs[1]["prior"]
     assert prior.dtype == np.uint8
     assert (prior == damped_prior(rgb[:, :, 0])).all()
 
 
-async def test_a_reset_leaves_no_prior(session, engine):
-    await show(session, 100)
+async def test_reset_clears_prior(session, engine):
+    await segment_level(session, 100)
     session.reset()
-    await show(session, 100)
-    await show(session, 100)
+    await segment_level(session, 100)
+    await segment_level(session, 100)
     assert priors(engine) == [0, 0, 50]
 
 
-async def test_a_change_of_size_leaves_no_prior(session, engine):
-    await show(session, 100)
-    await show(session, 100, (48, 64))
-    await show(session, 100, (48, 64))
+async def test_change_of_frame_size_clears_prior(session, engine):
+    await segment_level(session, 100)
+    await segment_level(session, 100, (48, 64))
+    await segment_level(session, 100, (48, 64))
     assert priors(engine) == [0, 0, 50]
 
 
-async def test_a_gap_leaves_no_prior(options, engine):
+async def test_long_gap_clears_prior(options, engine):
     now = 0.0
     session = StreamSession(options, clock=lambda: now)
-    await show(session, 100)
+    await segment_level(session, 100)
     now = MAX_FRAME_GAP_S + 1
-    await show(session, 100)
+    await segment_level(session, 100)
     assert priors(engine) == [0, 0]
 
 
-async def test_a_frame_that_failed_is_not_remembered(session, engine):
-    await show(session, 100)
+async def test_failed_frame_does_not_become_prior(session, engine):
+    await segment_level(session, 100)
     engine.fail_next(EngineFailed("broken"))
     with pytest.raises(EngineFailed):
-        await show(session, 107)
-    await show(session, 101)
+        await segment_level(session, 107)
+    await segment_level(session, 101)
     assert priors(engine) == [0, 50, 50]
 
 
-async def test_another_model_begins_without_a_memory(session, options, workers, engine):
-    await show(session, 100)
-    other = NotingEngine(tiny_spec("connectnet", size_hw=SIZE_HW))
+async def test_another_model_starts_without_prior(session, options, workers, engine):
+    await segment_level(session, 100)
+    other = RecordingEngine(tiny_spec("connectnet", size_hw=SIZE_HW))
     session.configure(replace(options, segmenter=Segmenter(other, workers)))
-    assert await show(session, 101) == 101
+    assert await segment_level(session, 101) == 101
     session.configure(options)
-    await show(session, 102)
+    await segment_level(session, 102)
     assert priors(engine) == [0, 0]
 
 
-async def test_another_look_keeps_the_memory(session, options, engine):
-    await show(session, 100)
-    again = replace(
+async def test_change_of_rendering_keeps_prior(session, options, engine):
+    await segment_level(session, 100)
+    changed = replace(
         options,
         segmenter=options.segmenter.with_pool(options.segmenter._workers),
         render=RenderOptions(Output.COMPOSITE),
         smoothing=0.3,
     )
-    session.configure(again)
-    await show(session, 101)
+    session.configure(changed)
+    await segment_level(session, 101)
     assert priors(engine) == [0, 50]
 
 
-async def test_smoothing_shows_something_between(options):
+async def test_smoothed_mask_lies_between_both_masks(options):
     session = StreamSession(replace(options, smoothing=0.5), clock=lambda: 0.0)
-    assert await show(session, 100) == 100
-    assert 101 ^ 50 < await show(session, 101) < 100  # the model says the first
+    assert await segment_level(session, 100) == 100
+    assert (
+        101 ^ 50 < await segment_level(session, 101) < 100
+    )  # the left side is the mask from the model
 
 
-async def test_frames_go_ahead_of_photos(session, engine):
-    await show(session, 100)
+async def test_frames_have_priority_over_photos(session, engine):
+    await segment_level(session, 100)
     assert engine.priorities == [Priority.LIVE]
     assert PRIORITY.get() is Priority.PHOTO
 
 
-async def test_sessions_share_batches_and_nothing_else(engine, workers):
+async def test_sessions_share_batches_but_no_state(engine, workers):
     batcher = Batcher(engine, max_batch=8, max_queue=8, queue_timeout_s=60, concurrency=1)
     options = StreamOptions(Segmenter(batcher, workers), smoothing=0.0)
     sessions = [StreamSession(options, clock=lambda: 0.0) for _ in range(3)]
     for number, session in enumerate(sessions):
-        await show(session, 100 + 2 * number)
+        await segment_level(session, 100 + 2 * number)
     engine.gate.clear()
-    # Holds the one place, so that the frames of all three have to wait together.
-    first = asyncio.create_task(show(StreamSession(options), 9))
+    # Occupies the only slot, so that the frames of all three sessions wait together.
+    first = asyncio.create_task(segment_level(StreamSession(options), 9))
     await engine.wait_for_batches(4)
-    shown = [asyncio.create_task(show(session, 64)) for session in sessions]
+    shown = [asyncio.create_task(segment_level(session, 64)) for session in sessions]
     async with asyncio.timeout(20):
-        while batcher.queued < 3:  # noqa: ASYNC110  # nothing tells of it
+        while batcher.queued < 3:  # noqa: ASYNC110  # the queue has no event
             await asyncio.sleep(0.001)
     engine.gate.set()
     await first
@@ -158,7 +166,7 @@ async def test_sessions_share_batches_and_nothing_else(engine, workers):
 
 
 @pytest.mark.parametrize(
-    ("look", "asked", "encoded"),
+    ("render", "requested", "encoded"),
     [
         (RenderOptions(), None, ImageFormat.PNG),
         (RenderOptions(Output.CUTOUT), None, ImageFormat.PNG),
@@ -167,11 +175,11 @@ async def test_sessions_share_batches_and_nothing_else(engine, workers):
         (RenderOptions(), ImageFormat.JPEG, ImageFormat.JPEG),
     ],
 )
-def test_what_a_result_is_encoded_as(options, look, asked, encoded):
-    assert replace(options, render=look, format=asked).image_format is encoded
+def test_image_format_follows_request_or_output(options, render, requested, encoded):
+    assert replace(options, render=render, format=requested).image_format is encoded
 
 
-def test_a_backdrop_is_scaled_once_for_a_picture_and_a_size(session):
+def test_background_is_scaled_once_per_image_and_size(session):
     red, blue = (Frame(np.full((90, 160, 3), rgb, np.uint8), (90, 160)) for rgb in (RED, BLUE))
     first = session.scaled_background(red, (24, 32))
     assert session.scaled_background(red, (24, 32)) is first
@@ -184,11 +192,13 @@ def test_a_backdrop_is_scaled_once_for_a_picture_and_a_size(session):
 
 
 @pytest.mark.parametrize("picture_hw", [SIZE_HW, (48, 64)])
-async def test_frames_leave_the_background_as_it_is(options, picture_hw):
-    """Whoever was in one frame is not in the next."""
+async def test_frames_do_not_change_background_image(options, picture_hw):
+    """The person of one frame must not appear in the next."""
     picture = Frame(np.full((*picture_hw, 3), BLUE, np.uint8), picture_hw)
-    look = RenderOptions(Output.COMPOSITE, BackgroundImage())
-    session = StreamSession(replace(options, render=look, format=ImageFormat.PNG, picture=picture))
+    render = RenderOptions(Output.COMPOSITE, BackgroundImage())
+    session = StreamSession(
+        replace(options, render=render, format=ImageFormat.PNG, picture=picture)
+    )
     limits = ImageLimits()
     for red in (255, 0):
         session.reset()
@@ -199,7 +209,7 @@ async def test_frames_leave_the_background_as_it_is(options, picture_hw):
     assert (picture.rgb == BLUE).all()
 
 
-def test_ids_cannot_be_guessed(options):
+def test_session_ids_are_unique_and_long(options):
     ids = {StreamSession(options).id for _ in range(100)}
     assert len(ids) == 100
     assert min(map(len, ids)) >= 16

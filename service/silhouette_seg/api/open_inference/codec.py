@@ -22,8 +22,6 @@ from silhouette_seg.engine.base import Tensors
 from silhouette_seg.errors import BadParameter, EngineFailed, MalformedBody
 from silhouette_seg.spec import ModelSpec, TensorSpec
 
-DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
-"""What the protocol calls them."""
 SIZE = "binary_data_size"
 BINARY = "binary_data"
 ALL_BINARY = "binary_data_output"
@@ -51,11 +49,6 @@ class Answer:
     body: bytes
     header_length: int | None
     """Bytes of JSON at its beginning; None when there is nothing else."""
-
-
-def wire_sides(tensor: TensorSpec) -> tuple[int, ...]:
-    """Of one row. One number a row travels as [N,1], as it does to Triton."""
-    return tensor.shape[1:] or (1,)
 
 
 def read_request(body: bytes, header_length: int | None, spec: ModelSpec) -> Asked:
@@ -92,7 +85,7 @@ def write_answer(asked: Asked, spec: ModelSpec, output: NDArray[Any]) -> Answer:
     """Raises EngineFailed for a number that JSON does not have. Slow: call it in a worker."""
     tensor: dict[str, Any] = {
         "name": spec.output.name,
-        "datatype": DATATYPES[spec.output.dtype],
+        "datatype": spec.output.datatype,
         "shape": output.shape,
     }
     if asked.binary:
@@ -149,7 +142,7 @@ def _one_row(body: bytes, spec: ModelSpec) -> Asked:
     if len(spec.inputs) != 1:
         raise BadParameter(f"{spec.name} takes {_inputs_of(spec)}: a request needs its JSON.")
     (tensor,) = spec.inputs
-    row = _Binary(body, 0).take(tensor, (1, *wire_sides(tensor)), len(body))
+    row = _Binary(body, 0).take(tensor, (1, *tensor.row_shape), len(body))
     return Asked("", {tensor.name: _for_engine(row, tensor)}, 1, binary=True)
 
 
@@ -192,11 +185,10 @@ def _named(
 
 def _rows(sent: Mapping[str, Any], tensor: TensorSpec, spec: ModelSpec) -> int:
     """The first side of the shape, when all that is said of the tensor is as it should be."""
-    datatype = DATATYPES[tensor.dtype]
-    if sent.get("datatype") != datatype:
-        raise _bad(tensor, f"datatype is {_short(sent.get('datatype'))}, not {datatype}")
+    if sent.get("datatype") != tensor.datatype:
+        raise _bad(tensor, f"datatype is {_short(sent.get('datatype'))}, not {tensor.datatype}")
     shape = _typed(sent.get("shape"), list, f"inputs: {tensor.name}: shape")
-    expected = [-1, *wire_sides(tensor)]
+    expected = [-1, *tensor.row_shape]
     whole = all(type(side) is int for side in shape)
     if not whole or shape[1:] != expected[1:] or not shape or shape[0] < 1:
         raise _bad(tensor, f"shape is {_short(shape)}, not {expected}")
@@ -210,7 +202,7 @@ def _rows(sent: Mapping[str, Any], tensor: TensorSpec, spec: ModelSpec) -> int:
 
 
 def _array(sent: Mapping[str, Any], tensor: TensorSpec, rows: int, binary: _Binary) -> NDArray[Any]:
-    shape = (rows, *wire_sides(tensor))
+    shape = (rows, *tensor.row_shape)
     parameters = _parameters(sent, tensor.name)
     if SIZE in parameters:
         if "data" in sent:

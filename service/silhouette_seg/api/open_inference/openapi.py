@@ -5,10 +5,11 @@ from typing import Any
 from pydantic import Field
 
 from silhouette_seg.api.media_types import JSON, OCTET_STREAM
-from silhouette_seg.api.open_inference.codec import ALL_BINARY, DATATYPES, SIZE
+from silhouette_seg.api.open_inference.codec import ALL_BINARY, SIZE
 from silhouette_seg.api.open_inference.codec import BINARY as AS_BINARY
 from silhouette_seg.api.openapi import BINARY, error_classes
 from silhouette_seg.api.schemas import JsonModel
+from silhouette_seg.spec import DATATYPES
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 

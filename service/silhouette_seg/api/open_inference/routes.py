@@ -10,10 +10,8 @@ from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway, gateway_of, require_key
 from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.api.open_inference.codec import (
-    DATATYPES,
     Answer,
     read_request,
-    wire_sides,
     write_answer,
 )
 from silhouette_seg.api.open_inference.openapi import (
@@ -29,8 +27,7 @@ from silhouette_seg.api.open_inference.openapi import (
 from silhouette_seg.api.request.body import parse_byte_count, read_body
 from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.errors import UnknownModel
-from silhouette_seg.pipeline.domain_router import FaceRouter
-from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.spec import ModelSpec, TensorSpec
 from silhouette_seg.telemetry import server_timing
 
@@ -39,7 +36,6 @@ EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "onnxruntime_onnx"
 """Of the files in the repository, whoever runs them."""
 
-Model = Segmenter | FaceRouter
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 KEYED = [Depends(require_key)]
@@ -164,7 +160,7 @@ async def infer(request: Request) -> Response:
 
 
 async def _infer(
-    gateway: Gateway, model: Model, body: bytes, header_length: int | None
+    gateway: Gateway, model: ServedModel, body: bytes, header_length: int | None
 ) -> Response:
     began = perf_counter()
     asked = await gateway.photo_pool.run_in_thread(read_request, body, header_length, model.spec)
@@ -202,12 +198,12 @@ def _pixels(spec: ModelSpec) -> int:
 def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
     return TensorMetadata(
         name=tensor.name,
-        datatype=DATATYPES[tensor.dtype],
-        shape=[-1, *wire_sides(tensor)],
+        datatype=tensor.datatype,
+        shape=[-1, *tensor.row_shape],
     )
 
 
-def _find(request: Request) -> Model:
+def _find(request: Request) -> ServedModel:
     """The model that the path names."""
     name, version = request.path_params["model"], request.path_params.get("version")
     served = {model.spec.name: model for model in gateway_of(request).registry.models}

@@ -32,9 +32,11 @@ from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.api.request.parameters import parse_parameters
 from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.errors import UnknownParameter
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.photo import ImageFile
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.pipeline.timings import Stopwatch
 from silhouette_seg.telemetry import server_timing
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, decode
 from silhouette_seg.vision.geometry import Size
@@ -202,9 +204,9 @@ async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Respo
     async with gateway.photo_queue.slot(
         Workload((segmenter.spec.name, "removebg"), removal.pixels)
     ) as waited_s:
-        removed, found, stages = await _remove(segmenter, removal)
+        removed, matte, stages = await segmenter.run(RemoveBgTask(removal))
         stages["queue"] += waited_s
-        gateway.telemetry.observe_image(segmenter.spec.name, stages, found)
+        gateway.telemetry.observe_image(segmenter.spec.name, stages, measurements_of(matte))
         headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
         if as_json:
             body = await gateway.photo_pool.run_in_thread(_document, removed)
@@ -212,36 +214,35 @@ async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Respo
         return Response(removed.body, headers=headers, media_type=removed.media_type)
 
 
-async def _remove(
-    segmenter: Segmenter, removal: Removal
-) -> tuple[Removed, Matte, dict[str, float]]:
-    """What came out, what it was made of, and the seconds that each stage took."""
-    picture: Frame | None = None
+class RemoveBgTask:
+    """The frame task of a removal: result, matte, and the seconds of each stage."""
 
-    def load(min_size: Size) -> Frame:
-        nonlocal picture
-        if removal.picture is not None:
-            picture = decode(removal.picture.data, removal.picture.header)
-        return load_photo(removal, min_size)
+    def __init__(self, removal: Removal) -> None:
+        self._removal = removal
+        self._background: Frame | None = None
 
-    def finish(photo: Frame, found: Matte) -> tuple[Removed, Matte, dict[str, float]]:
-        began = perf_counter()
-        wanted = removal.wanted
+    def decode(self, min_size: Size) -> Frame:
+        """Decodes the background image, then the photo as `load_photo`."""
+        picture = self._removal.picture
+        if picture is not None:
+            self._background = decode(picture.data, picture.header)
+        return load_photo(self._removal, min_size)
+
+    def render(self, frame: Frame, matte: Matte) -> tuple[Removed, Matte, dict[str, float]]:
+        """Renders and encodes the result. Raises the errors of `paint` and `packed`."""
+        removal, watch = self._removal, Stopwatch()
         image, box = paint(
-            wanted,
+            removal.wanted,
             removal.options,
-            reduced(photo),
-            picture,
-            found,
+            reduced(frame),
+            self._background,
+            matte,
             removal.photo_hw,
             removal.max_pixels,
         )
-        painted = perf_counter()
-        removed = packed(image, box, wanted.encoding)
-        stages = found.timings.response_stages(painted - began, perf_counter() - painted)
-        return removed, found, stages
-
-    return await segmenter.run(load, finish)
+        render_s = watch.lap()
+        removed = packed(image, box, removal.wanted.encoding)
+        return removed, matte, matte.timings.response_stages(render_s, encode_s=watch.lap())
 
 
 def load_photo(removal: Removal, min_size: Size) -> Frame:

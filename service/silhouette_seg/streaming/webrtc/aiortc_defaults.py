@@ -7,8 +7,9 @@ from aioice import ice
 from aiortc.codecs import h264, vpx
 
 INITIAL_BITRATE_BPS = 1_500_000
-"""Bit rate at which encoding starts, in bit/s; congestion feedback of a receiver lowers it. aiortc
-starts at 0.5 Mbit/s and needs 15 s to rise, with a new encoder and a key frame at each step."""
+"""Bit rate at which encoding starts, in bit/s. A receiver with less bandwidth lowers it by its
+feedback. The default of aiortc, 0.5 Mbit/s, takes 15 s to rise. Each step costs a new encoder and a
+key frame."""
 
 
 def apply(hosts: Sequence[str]) -> None:

@@ -40,15 +40,15 @@ class WebRTCConfig:
     hosts: tuple[str, ...] = ()
     """Addresses of the ICE host candidates; if empty, those of all network interfaces."""
     ice_servers: tuple[IceServer, ...] = ()
-    connect_s: float = 30
+    connect_timeout_s: float = 30
     """Time from the offer to the connection, in seconds."""
-    idle_s: float = 10
+    idle_timeout_s: float = 10
     """Maximum time without a frame, in seconds."""
-    frame_s: float = 10
+    frame_timeout_s: float = 10
     """Maximum time for one frame, in seconds."""
-    max_s: float = 4 * 3600
+    max_duration_s: float = 4 * 3600
     """Maximum duration of a stream, in seconds."""
     max_frame_pixels: int = 4096 * 2160
     """Maximum number of pixels of a frame. Codecs allow 16383 x 16383."""
     low_latency: bool = False
-    """Whether frames are delivered as `low_latency` describes."""
+    """Enables the jitter buffer of `low_latency`."""

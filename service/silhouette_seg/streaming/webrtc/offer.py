@@ -1,7 +1,7 @@
 """Validates SDP offers and adjusts SDP answers.
 
-An offer is untrusted: the service sends packets to the addresses of its candidates, and each of its
-sections may cost a socket.
+An offer is untrusted input. The service sends packets to the addresses of its candidates, and each
+of its sections may cost a socket.
 """
 
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ from av import VideoFrame
 from silhouette_seg.errors import ServiceError, UnprocessableOffer
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.latest_slot import LatestSlot, SlotClosed
-from silhouette_seg.streaming.session import StreamSession, frame_deadline
+from silhouette_seg.streaming.session import StreamOptions, StreamSession, frame_deadline
 from silhouette_seg.streaming.webrtc import low_latency, video_frame
 from silhouette_seg.streaming.webrtc.compositor import Compositor
 from silhouette_seg.streaming.webrtc.config import IceServer, WebRTCConfig
@@ -55,6 +55,30 @@ class _CameraFrame:
 
     frame: VideoFrame
     time_s: float = field(default_factory=perf_counter)
+
+
+class WebRTCFrameTask:
+    """The frame task of a camera frame: the composed frame, and its matte."""
+
+    def __init__(self, compositor: Compositor, options: StreamOptions, frame: VideoFrame) -> None:
+        self._compositor = compositor
+        self._options = options
+        self._frame = frame
+        self._planes: Planes | None = None
+
+    def decode(self, min_size: Size) -> Frame:
+        """Reads the planes, scaled down to the size that the options allow, and converts to RGB."""
+        planes = video_frame.to_planes(self._frame)
+        if self._options.size is not None:
+            planes = at_most(planes, self._options.size)
+        self._planes = planes
+        return Frame(to_rgb(planes), planes.size_hw)
+
+    def render(self, frame: Frame, matte: Matte) -> tuple[VideoFrame, Matte]:
+        """Composes the result in the planes of the frame."""
+        assert self._planes is not None, "a task is decoded before it is rendered"
+        composed = self._compositor.compose(self._options, self._planes, matte)
+        return video_frame.from_planes(composed, like=self._frame), matte
 
 
 class ResultTrack(MediaStreamTrack):
@@ -135,22 +159,21 @@ class Peer:
         if not self._end_reason.done():
             self._end_reason.set_result(reason)
 
-    async def serve(self, closing: asyncio.Event) -> EndReason:
+    async def serve(self, draining: asyncio.Event) -> EndReason:
         """Serves the stream until it ends, for any reason, and returns the reason.
 
-        `closing` is set when the service shuts down.
+        `draining` is set when the service shuts down.
         """
-        tasks: list[asyncio.Future[EndReason]] = [
-            self._end_reason,
-            *map(
-                asyncio.create_task,
-                (self._receive_frames(), self._process_frames(), _wait_shutdown(closing)),
-            ),
-            *(asyncio.create_task(_drain(track)) for track in self._unused),
+        loops = [
+            self._receive_frames(),
+            self._process_frames(),
+            _wait_shutdown(draining),
+            *map(_discard, self._unused),
         ]
+        tasks = [self._end_reason, *map(asyncio.create_task, loops)]
         try:
             done, _ = await asyncio.wait(
-                tasks, timeout=self._config.max_s, return_when=asyncio.FIRST_COMPLETED
+                tasks, timeout=self._config.max_duration_s, return_when=asyncio.FIRST_COMPLETED
             )
             return done.pop().result() if done else EndReason.MAX_DURATION
         finally:
@@ -182,16 +205,16 @@ class Peer:
         """Reads every frame, because unread frames stay in memory, and keeps the newest."""
         assert self._camera is not None, "create_answer is called before serve"
         try:
-            async with asyncio.timeout(self._config.connect_s):
+            async with asyncio.timeout(self._config.connect_timeout_s):
                 await self._connected.wait()
         except TimeoutError:
             return EndReason.CONNECT_TIMEOUT
         now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(self._config.idle_s) as idle_timeout:
+            async with asyncio.timeout(self._config.idle_timeout_s) as idle_timeout:
                 while True:
                     frame = await self._camera.recv()
-                    idle_timeout.reschedule(now() + self._config.idle_s)
+                    idle_timeout.reschedule(now() + self._config.idle_timeout_s)
                     assert isinstance(frame, VideoFrame), "the camera is a video track"
                     if frame.width * frame.height > self._config.max_frame_pixels:
                         return EndReason.FRAME_TOO_LARGE
@@ -218,21 +241,9 @@ class Peer:
 
     async def _process(self, camera_frame: _CameraFrame) -> VideoFrame:
         options, frame = self.session.options, camera_frame.frame
-        photo: Planes
-
-        def load(_: Size) -> Frame:
-            nonlocal photo
-            photo = video_frame.to_planes(frame)
-            if options.size is not None:
-                photo = at_most(photo, options.size)
-            return Frame(to_rgb(photo), photo.size_hw)
-
-        def finish(_: Frame, found: Matte) -> tuple[VideoFrame, Matte]:
-            composed = self._compositor.compose(options, photo, found)
-            return video_frame.from_planes(composed, like=frame), found
-
-        async with frame_deadline(self._config.frame_s):
-            result, found = await self.session.segment(load, finish)
+        task = WebRTCFrameTask(self._compositor, options, frame)
+        async with frame_deadline(self._config.frame_timeout_s):
+            result, found = await self.session.segment(task)
         self._observe(options.segmenter.spec.name, found, perf_counter() - camera_frame.time_s)
         return result
 
@@ -241,12 +252,12 @@ class Peer:
             self._count("skipped")
 
 
-async def _wait_shutdown(closing: asyncio.Event) -> EndReason:
-    await closing.wait()
+async def _wait_shutdown(draining: asyncio.Event) -> EndReason:
+    await draining.wait()
     return EndReason.SHUTDOWN
 
 
-async def _drain(track: MediaStreamTrack) -> EndReason:
+async def _discard(track: MediaStreamTrack) -> EndReason:
     """Reads and discards a track. It never returns: the track's end does not end the stream."""
     with suppress(MediaStreamError):
         while True:

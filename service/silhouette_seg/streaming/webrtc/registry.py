@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
 from silhouette_seg.errors import NotFound, Unavailable
+from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.segmenter import Matte
-from silhouette_seg.streaming.session import StreamOptions, StreamSession
+from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
 from silhouette_seg.streaming.webrtc.config import WebRTCConfig
 from silhouette_seg.streaming.webrtc.end_reason import EndReason
 from silhouette_seg.telemetry import Telemetry
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 TRANSPORT: Final = "webrtc"
 """Value of the metric label `transport`."""
-OUTCOMES = ("result", "skipped", "error")
-"""The possible outcomes of a frame."""
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ class PeerRegistry:
 
             def observe(model: str, found: Matte, age_s: float) -> None:
                 stages = found.timings.stages()
-                self._telemetry.observe_image(model, stages, found, kind="frame")
+                self._telemetry.observe_image(model, stages, measurements_of(found), kind="frame")
                 self._telemetry.observe_frame_age(TRANSPORT, age_s)
 
             peer = Peer(session, self._config, count=count, observe=observe)
@@ -117,7 +116,7 @@ class PeerRegistry:
         finally:
             del self._tasks[peer.session.id]
             self._telemetry.count_stream_end(TRANSPORT, reason)
-            frames = {name: outcomes[name] for name in OUTCOMES}
+            frames = {name: outcomes[name] for name in FRAME_OUTCOMES}
             duration_s = perf_counter() - started
             log_stream_end(log, TRANSPORT, model, frames, duration_s, f": {reason}", reason=reason)
 

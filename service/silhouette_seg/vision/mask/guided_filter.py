@@ -1,15 +1,17 @@
-"""Edges of a mask from the photo itself.
+"""Refines the edges of a mask with the photo itself.
 
-A model sees the photo at a few hundred pixels, so its mask, made as large as the photo again, is
-soft for as many pixels as one of the model's covers, and follows the outline no better than that.
-Here the guided filter (He, Sun, Tang, TPAMI 2013; solved at a reduced size as in He and Sun 2015)
-finds, for each place, the line through colour space that tells the mask best, and the photo's
-own pixels are put on that line.
+A model sees the photo at a few hundred pixels. Enlarged to the photo again, its mask is soft over
+as many pixels as one model pixel covers. Its outline is no more accurate than that.
 
-Two things differ from the filter as published. It is trusted only as far as colours do tell the
-mask there (their share of its variance): where person and background look alike the filter would
-average the mask, which eats limbs, and the model knows better. And because a regression that
-explains a part gives back a part of the contrast, its answer is stretched about the middle.
+The guided filter (He, Sun, Tang, TPAMI 2013) fits a line through colour space at each place. The
+line is the one that explains the mask best. It is solved at a reduced size, as in He and Sun 2015.
+The photo's own pixels are then mapped through that line.
+
+Two things differ from the published filter. First, it counts only as far as colours explain the
+mask there, measured as their share of its variance. Where person and background look alike, the
+filter would average the mask and erase limbs. The model's mask is better there. Second, its
+result is stretched about the middle. A regression that explains a part of the variance restores
+only a part of the contrast.
 """
 
 from collections.abc import Sequence
@@ -23,53 +25,56 @@ from numpy.typing import NDArray
 from silhouette_seg.vision.mask.boundary_tiles import make_grid, pad_cells, tiles_near
 
 SOLVE_CELLS = 192
-"""Cells along the photo's longer side at which lines are found: about what a model sees."""
+"""Cells along the photo's longer side at which lines are fitted: about a model's resolution."""
 MIN_GUIDE_SIDE = 1536
-"""Pixels along its longer side from which a photo, reduced as it was decoded, may guide a mask
-that is wanted alone. Every pixel more tells a little more of hair, so there is no size at which
-nothing is lost: over made heads with strands of 2 to 5 pixels in 3072, this takes away 86 % of
-what the whole photo takes away of the mask's error (2048: 91 %; 1024: 75 %; 768: 62 %; 384: 28 %).
+"""Minimum longer side, in pixels, at which a photo is decoded when only its mask is returned.
+
+Every pixel more adds a little detail of hair, so no size is lossless. It was measured on synthetic
+heads with strands of 2 to 5 pixels in 3072. This size removes 86 % of the error that the whole
+photo removes. Other sizes: 2048 removes 91 %, 1024 75 %, 768 62 %, and 384 28 %.
 """
 RADIUS_CELLS = 3
 """Cells to either side that share a line."""
 NOISE_VARIANCE = 2e-4
-"""Variance of a colour channel (0..1) that tells nothing."""
+"""Variance of a colour channel (0..1) that carries no information."""
 FULL_WEIGHT_SHARE = 0.5
-"""The share of the mask's variance that colours must explain to be trusted whole."""
+"""Share of the mask's variance that colours must explain for the filter to count fully."""
 CONTRAST_GAIN = 2.5
-"""By how much the filter's answer is stretched about one half."""
+"""Factor by which the filter's result is stretched about one half."""
 MIN_UNCERTAIN, MAX_UNCERTAIN = 8, 247
-"""Levels from and to which a mask is uncertain."""
+"""First and last level at which a mask is uncertain."""
 
 Plane = NDArray[np.float32]
 
 
 def refine_edges(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask uint8 [H,W] with the edges of its photo uint8 [H,W,3].
+    """Refines a mask uint8 [H,W] with the edges of its photo uint8 [H,W,3].
 
-    Changes only what is within a few cells of an uncertain one; a mask without any comes back as
-    it is.
+    Only pixels within a few cells of an uncertain cell change. A mask without uncertain cells is
+    returned as a copy.
     """
     height, width = alpha.shape
-    cells = make_grid((height, width), SOLVE_CELLS)
-    small = cells.downsample(alpha)
+    grid = make_grid((height, width), SOLVE_CELLS)
+    small = grid.downsample(alpha)
     refined = alpha.copy()
     uncertain = cv2.inRange(small, MIN_UNCERTAIN, MAX_UNCERTAIN)
     if not cv2.hasNonZero(uncertain):
         return refined
-    lines, trust = _solve_lines(cells.downsample(rgb), small)
+    lines, weight = _solve_lines(grid.downsample(rgb), small)
     near = cv2.dilate(uncertain, np.ones((3, 3), np.uint8))
-    weight = cv2.blur(cv2.copyTo(trust, near), (3, 3))
+    weight = np.asarray(cv2.blur(cv2.copyTo(weight, near), (3, 3)), np.float32)
     padded = [pad_cells(plane) for plane in (*lines, weight)]
-    for tile in tiles_near(cells, (weight > 0).astype(np.uint8)):
+    for tile in tiles_near(grid, (weight > 0).astype(np.uint8)):
         *line, share = (tile.upsample(plane) for plane in padded)
         refined[tile.pixels] = _apply_lines(line, share, rgb[tile.pixels], alpha[tile.pixels])
     return refined
 
 
 def _solve_lines(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> tuple[list[Plane], Plane]:
-    """For each cell of [h,w,3] and [h,w] the line from colours 0..255 to levels of the mask, as
-    what to multiply red, green and blue by and what to add; and how far to trust it, 0..1.
+    """Fits, for each cell of [h,w,3] and [h,w], the line from colours 0..255 to mask levels.
+
+    Returns four planes [h,w], the factors of red, green and blue and the constant; and the
+    weight of the line, 0..1.
     """
     planes = [np.asarray(each, np.float32) for each in cv2.split(rgb)] + [alpha.astype(np.float32)]
     planes = [plane * np.float32(1 / 255) for plane in planes]
@@ -78,7 +83,7 @@ def _solve_lines(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> tuple[list
         _box_mean(planes[i] * planes[j]) - means[i] * means[j]
         for i, j in combinations_with_replacement(range(4), 2)
     )
-    # LDL of the colours' covariance, every cell at once
+    # LDL decomposition of the colours' covariance, for every cell at once.
     d1, d2 = rr + NOISE_VARIANCE, gg + NOISE_VARIANCE
     l21, l31 = rg / d1, rb / d1
     d2 -= l21 * rg
@@ -92,9 +97,9 @@ def _solve_lines(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> tuple[list
     red = y1 / d1 - l21 * green - l31 * blue
     constant = means[3] - red * means[0] - green * means[1] - blue * means[2]
     explained = (red * ra + green * ga + blue * ba) / np.maximum(aa, NOISE_VARIANCE)
-    trust = np.clip(explained / FULL_WEIGHT_SHARE, 0, 1).astype(np.float32, copy=False)
+    weight = np.clip(explained / FULL_WEIGHT_SHARE, 0, 1).astype(np.float32, copy=False)
     stretched = 255 * (CONTRAST_GAIN * _box_mean(constant) + (1 - CONTRAST_GAIN) / 2)
-    return [*(CONTRAST_GAIN * _box_mean(slope) for slope in (red, green, blue)), stretched], trust
+    return [*(CONTRAST_GAIN * _box_mean(slope) for slope in (red, green, blue)), stretched], weight
 
 
 def _box_mean(plane: MatLike) -> Plane:
@@ -105,9 +110,9 @@ def _box_mean(plane: MatLike) -> Plane:
 def _apply_lines(
     line: Sequence[Plane], share: Plane, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]
 ) -> MatLike:
-    """A tile: the mask uint8 [h,w] moved to what its line says by `share` of the way."""
-    by_red, by_green, by_blue, told = line
+    """Moves a tile of the mask, uint8 [h,w], towards the level of its line by `share` 0..1."""
+    by_red, by_green, by_blue, constant = line
     red, green, blue = cv2.split(rgb.astype(np.float32))
-    partly = cv2.add(cv2.add(told, cv2.multiply(by_red, red)), cv2.multiply(by_green, green))
+    partly = cv2.add(cv2.add(constant, cv2.multiply(by_red, red)), cv2.multiply(by_green, green))
     level = cv2.add(partly, cv2.multiply(by_blue, blue), dtype=cv2.CV_8U)
     return cv2.blendLinear(level, alpha, share, 1 - share)

@@ -1,20 +1,23 @@
-"""Which parts of a mask are the dominant person: the rule of `person=dominant`.
+"""Selects the dominant person of a mask: the rule of `person=dominant`.
 
-A *piece* is an 8-connected component of the pixels over 127, seen at a reduced size, which is no
-less than the models see. Softer pixels, and specks that vanish when the mask is reduced, go with
-the nearest piece. So every pixel belongs to exactly one piece, and is kept or emptied with it.
+A *piece* is an 8-connected component of the pixels over 127. Pieces are found at a reduced size,
+which is no smaller than the models' input. Softer pixels, and specks that vanish in the reduction,
+belong to the nearest piece. So every pixel belongs to exactly one piece, and is kept or emptied
+with it.
 
-1. The dominant piece is the one that covers most of the dominant face and of the chest below it,
-   each counted as the share that is covered. Where no piece covers enough of them, or there is
-   no face, it is the largest, size counting less away from the middle of the picture.
-2. A smaller piece belongs to the same person when the gap between them is narrow beside the
-   person's size: an arm behind a pole, a hand beyond a cup. A larger one does so, and across a
-   wider gap, only in line with the person: right below, as legs under a table, or without a
-   face right above, as the head and chest of the dominant legs.
-3. Every other piece is rejected, and told of: another person, or too small to be one.
+1. The dominant piece covers most of the dominant face and of the chest below it. Face and chest
+   each count as the share that is covered. If no piece covers enough, or there is no face, the
+   largest piece is dominant. Its size counts less the farther it is from the middle of the photo.
+2. A smaller piece belongs to the same person if the gap between them is narrow relative to the
+   person's size. Examples are an arm behind a pole and a hand beyond a cup. A larger piece, or
+   one across a wider gap, belongs to the person only in line with it. In line is directly below,
+   as legs under a table. Without a face it is also directly above, as head and chest over the
+   dominant legs.
+3. Every other piece is rejected and reported, as another person or as too small to be one.
 
-Two people who touch in the mask are one piece, and are kept or rejected together; so is what a
-person holds. Another person's piece is kept when it is small and close enough for a hand.
+Two people that touch in the mask are one piece, and so are a person and a held object. They are
+kept or rejected together. Another person's piece is kept if it is as small and as close as a
+hand.
 """
 
 from dataclasses import dataclass
@@ -28,38 +31,38 @@ from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box, person_pixels
 
 MAX_SIDE = 384
-"""Pixels of the longer side that pieces are looked for in; gaps of less than one may close."""
+"""Longer side, in pixels, at which pieces are found. Gaps under one such pixel may close."""
 MAX_REPORTED = 16
-"""Pieces that are told of; all are kept or rejected."""
+"""Maximum number of reported pieces. All pieces are kept or rejected."""
 
 CHEST_FACES = 3
-"""Faces high and wide: the part below a face that is surely the same person's."""
+"""Height and width, in faces, of the part below a face that belongs to the same person."""
 MIN_COVERED = 0.15
-"""Shares of face and chest, summed, that a piece covers if the face is its own."""
+"""Minimum covered share, face and chest summed, for the face to belong to the piece."""
 CORNER_WEIGHT = 0.25
-"""What size counts in the corners; all of it in the middle."""
+"""Weight of a piece's size in the corners of the photo; it is 1 in the middle."""
 
 MAX_GAP = 0.1
-"""The widest gap to one's own piece, as a share of the square root of the person's area."""
+"""Maximum gap to a small piece of the same person, as a share of the person's square root area."""
 MAX_LIMB_SHARE = 0.25
-"""Of the dominant piece's area: what is larger is no hand or arm."""
+"""Maximum area of a hand or arm, as a share of the dominant piece's area."""
 MIN_OVERLAP = 0.5
-"""Share of its width that a piece in line with the dominant one has above or below it."""
+"""Minimum share of its width that a piece in line has above or below the dominant piece."""
 MAX_GAP_IN_LINE = 0.6
-"""The widest gap to a piece in line, measured as `NEAR`; it may be as large as the dominant one.
+"""Maximum gap to a piece in line, measured as `MAX_GAP`. It may be as large as the dominant piece.
 
-`NEAR`, `SMALL`, `IN_LINE` and `FAR` are among the best of 1728 combinations for 1075 masks that
-three models gave of training photos, by their IoU with the reference, in which one person counts.
+The last four constants are among the best of 1728 combinations. The criterion was the IoU with a
+reference of one person, over 1075 masks that three models predicted for training photos.
 """
 MIN_PERSON_AREA = 0.01
-"""Of the dominant piece's area: what is smaller is not called a person."""
+"""Minimum area of another person, as a share of the dominant piece's area."""
 
 
 class PieceReason(StrEnum):
-    """Why a piece is kept or not."""
+    """Reason for keeping or rejecting a piece. The values are part of the API."""
 
     EVERYONE = "everyone"
-    """Nobody chose."""
+    """No person was selected."""
     DOMINANT = "dominant"
     NEAR = "near the dominant person"
     IN_LINE = "in line with the dominant person"
@@ -74,28 +77,29 @@ KEPT_REASONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a mask that touches no other."""
+    """A connected part of a mask."""
 
     box: Box
-    """To within a pixel of the reduced size."""
+    """Bounding box in pixels of the photo, accurate to a pixel of the reduced size."""
     share: float
-    """Of all person pixels, 0..1."""
+    """Share of all person pixels, 0..1."""
     kept: bool
     reason: str
+    """A value of `PieceReason`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Components:
-    """Those of a reduced mask; arrays are in the order of the labels 1, 2, ..."""
+    """Connected components of a reduced mask. The arrays are in the order of labels 1, 2, ..."""
 
     labels: NDArray[np.int32]
-    """[h,w], 0 where there is no person."""
+    """[h,w], 0 outside of all components."""
     areas: NDArray[np.int64]
     tops: NDArray[np.int64]
     lefts: NDArray[np.int64]
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
-    middles: NDArray[np.float64]
+    centres: NDArray[np.float64]
     """Centres of mass [K,2] as (row, column)."""
 
     def __len__(self) -> int:
@@ -103,38 +107,40 @@ class _Components:
 
     @property
     def size_hw(self) -> Size:
+        """Size of the reduced mask."""
         return self.labels.shape[0], self.labels.shape[1]
 
 
 def find_pieces(alpha: NDArray[np.uint8]) -> tuple[Piece, ...]:
-    """Those of a mask uint8 [H,W] that is kept whole, the largest first, `REPORTED` at most."""
-    found = _find_components(alpha)
-    return _report(found, [PieceReason.EVERYONE] * len(found), alpha.shape)
+    """Returns the `MAX_REPORTED` largest pieces of a mask uint8 [H,W], largest first, all kept."""
+    components = _find_components(alpha)
+    return _report(components, [PieceReason.EVERYONE] * len(components), alpha.shape)
 
 
 def select_dominant(
     alpha: NDArray[np.uint8], face: Box | None
 ) -> tuple[NDArray[np.uint8], tuple[Piece, ...]]:
-    """The mask uint8 [H,W] of the dominant person alone, and the pieces as `pieces` has them.
+    """Returns the mask uint8 [H,W] of the dominant person alone, and its pieces as `find_pieces`.
 
-    `face` is the dominant one, in pixels of the mask; None where there is none. The same array
-    comes back where nothing was rejected.
+    `face` is the dominant face in pixels of the mask, or None. If no piece is rejected, the
+    returned mask is the same array.
     """
-    found = _find_components(alpha)
-    if not len(found):
+    components = _find_components(alpha)
+    if not len(components):
         return alpha, ()
-    small = face and _scale_box(face, alpha.shape, found.size_hw)
-    reasons = _classify(found, _dominant_index(found, small), has_face=face is not None)
+    small_face = face and _scale_box(face, alpha.shape, components.size_hw)
+    dominant = _dominant_index(components, small_face)
+    reasons = _classify(components, dominant, has_face=face is not None)
     kept = np.array([reason in KEPT_REASONS for reason in reasons])
-    told = _report(found, reasons, alpha.shape)
-    return (alpha if kept.all() else _empty_rejected(alpha, found.labels, kept)), told
+    pieces = _report(components, reasons, alpha.shape)
+    return (alpha if kept.all() else _empty_rejected(alpha, components.labels, kept)), pieces
 
 
 def _find_components(alpha: NDArray[np.uint8]) -> _Components:
     height, width = alpha.shape
     scale = min(1.0, MAX_SIDE / max(height, width))
     small = resize(alpha, (max(1, round(height * scale)), max(1, round(width * scale))))
-    _, labels, stats, middles = cv2.connectedComponentsWithStats(
+    _, labels, stats, centres = cv2.connectedComponentsWithStats(
         person_pixels(small), connectivity=8, ltype=cv2.CV_32S
     )
     columns = np.asarray(stats[1:], np.int64).T
@@ -145,40 +151,38 @@ def _find_components(alpha: NDArray[np.uint8]) -> _Components:
         lefts=columns[cv2.CC_STAT_LEFT],
         heights=columns[cv2.CC_STAT_HEIGHT],
         widths=columns[cv2.CC_STAT_WIDTH],
-        middles=np.asarray(middles[1:, ::-1], np.float64),
+        centres=np.asarray(centres[1:, ::-1], np.float64),
     )
 
 
-def _dominant_index(found: _Components, face: Box | None) -> int:
-    """The dominant piece's place."""
+def _dominant_index(components: _Components, face: Box | None) -> int:
+    """Returns the index of the dominant component; `face` is in pixels of the reduced mask."""
     if face is not None:
-        chest_top, chest_left = (
-            face.top + face.height,
-            face.left - face.width * (CHEST_FACES - 1) // 2,
-        )
+        chest_top = face.top + face.height
+        chest_left = face.left - face.width * (CHEST_FACES - 1) // 2
         chest = Box(chest_top, chest_left, CHEST_FACES * face.height, CHEST_FACES * face.width)
-        covered = _covered_shares(found, face) + _covered_shares(found, chest)
+        covered = _covered_shares(components, face) + _covered_shares(components, chest)
         if covered.max() >= MIN_COVERED:
             return int(covered.argmax())
-    half = np.array(found.size_hw) / 2
-    away = np.hypot(*((found.middles + 0.5 - half) / half).T) / np.sqrt(2)
-    return int((found.areas * (1 - (1 - CORNER_WEIGHT) * away)).argmax())
+    half = np.array(components.size_hw) / 2
+    distance = np.hypot(*((components.centres + 0.5 - half) / half).T) / np.sqrt(2)
+    return int((components.areas * (1 - (1 - CORNER_WEIGHT) * distance)).argmax())
 
 
-def _covered_shares(found: _Components, box: Box) -> NDArray[np.float64]:
-    """The share [K] of the box's part inside the picture that each piece covers."""
+def _covered_shares(components: _Components, box: Box) -> NDArray[np.float64]:
+    """Returns the share [K] that each component covers of the box's part inside the photo."""
     rows = slice(max(0, box.top), max(0, box.top + box.height))
     columns = slice(max(0, box.left), max(0, box.left + box.width))
-    inside = found.labels[rows, columns].ravel()
-    return np.bincount(inside, minlength=len(found) + 1)[1:] / max(1, inside.size)
+    inside = components.labels[rows, columns].ravel()
+    return np.bincount(inside, minlength=len(components) + 1)[1:] / max(1, inside.size)
 
 
-def _classify(found: _Components, lead: int, *, has_face: bool) -> list[PieceReason]:
-    """What becomes of each piece beside the dominant one."""
-    areas = found.areas / found.areas[lead]
-    gaps = _gaps_to(found, lead) / np.sqrt(found.areas[lead])
-    in_line = _in_line(found, lead, above=not has_face)
-    verdicts = np.select(
+def _classify(components: _Components, dominant: int, *, has_face: bool) -> list[PieceReason]:
+    """Returns the reason for each component, given the index of the dominant one."""
+    areas = components.areas / components.areas[dominant]
+    gaps = _gaps_to(components, dominant) / np.sqrt(components.areas[dominant])
+    in_line = _in_line(components, dominant, above=not has_face)
+    reasons = np.select(
         [
             (gaps <= MAX_GAP) & (areas <= MAX_LIMB_SHARE),
             (gaps <= MAX_GAP_IN_LINE) & (areas <= 1) & in_line,
@@ -186,62 +190,67 @@ def _classify(found: _Components, lead: int, *, has_face: bool) -> list[PieceRea
         [PieceReason.NEAR, PieceReason.IN_LINE],
         np.where(areas < MIN_PERSON_AREA, PieceReason.SPECK, PieceReason.OTHER),
     )
-    verdicts[lead] = PieceReason.DOMINANT
-    return [PieceReason(verdict) for verdict in verdicts.tolist()]
+    reasons[dominant] = PieceReason.DOMINANT
+    return [PieceReason(reason) for reason in reasons.tolist()]
 
 
-def _gaps_to(found: _Components, lead: int) -> NDArray[np.float32]:
-    """Pixels from each piece to the dominant one [K]."""
-    far = cv2.distanceTransform((found.labels != lead + 1).astype(np.uint8), cv2.DIST_L2, 5)
-    gaps = np.full(len(found) + 1, np.inf, np.float32)
-    np.minimum.at(gaps, found.labels.ravel(), far.ravel())
+def _gaps_to(components: _Components, dominant: int) -> NDArray[np.float32]:
+    """Returns the distance [K] in pixels from each component to the dominant one."""
+    others = (components.labels != dominant + 1).astype(np.uint8)
+    distances = cv2.distanceTransform(others, cv2.DIST_L2, 5)
+    gaps = np.full(len(components) + 1, np.inf, np.float32)
+    np.minimum.at(gaps, components.labels.ravel(), distances.ravel())
     return gaps[1:]
 
 
-def _in_line(found: _Components, lead: int, *, above: bool) -> NDArray[np.bool_]:
-    """Whether each piece [K] is right below the dominant one's middle, or right above it."""
-    right, middle = found.lefts + found.widths, found.middles[lead, 0]
-    shared = np.minimum(right, right[lead]) - np.maximum(found.lefts, found.lefts[lead])
-    apart = found.tops > middle
+def _in_line(components: _Components, dominant: int, *, above: bool) -> NDArray[np.bool_]:
+    """Returns, for each component [K], whether it lies directly below the dominant one's centre.
+
+    With `above` a component directly above the centre counts as well.
+    """
+    lefts, rights = components.lefts, components.lefts + components.widths
+    overlap = np.minimum(rights, rights[dominant]) - np.maximum(lefts, lefts[dominant])
+    centre = components.centres[dominant, 0]
+    beyond = components.tops > centre
     if above:
-        apart |= found.tops + found.heights <= middle
-    return np.asarray(apart & (shared >= MIN_OVERLAP * found.widths))
+        beyond |= components.tops + components.heights <= centre
+    return np.asarray(beyond & (overlap >= MIN_OVERLAP * components.widths))
 
 
 def _empty_rejected(
     alpha: NDArray[np.uint8], labels: NDArray[np.int32], kept: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """Empties what is nearest to a rejected piece; `kept` [K] is by piece."""
+    """Empties the pixels nearest to rejected components; `kept` [K] is indexed by component."""
     empty = (labels == 0).astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(
         empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
     )
-    # its labels number the same pieces in an order of its own
-    mine = np.zeros(int(nearest.max()) + 1, np.uint8)
-    mine[nearest[labels > 0]] = np.where(kept, 255, 0)[labels[labels > 0] - 1]
+    # OpenCV labels the same components again, in an order of its own.
+    kept_level = np.zeros(int(nearest.max()) + 1, np.uint8)
+    kept_level[nearest[labels > 0]] = np.where(kept, 255, 0)[labels[labels > 0] - 1]
     height, width = alpha.shape
-    window = cv2.resize(mine[nearest], (width, height), interpolation=cv2.INTER_LINEAR)
+    window = cv2.resize(kept_level[nearest], (width, height), interpolation=cv2.INTER_LINEAR)
     window = cv2.threshold(window, 127, 255, cv2.THRESH_BINARY, dst=window)[1]
     return np.asarray(cv2.bitwise_and(alpha, window, dst=window), np.uint8)
 
 
 def _report(
-    found: _Components, reasons: list[PieceReason], photo_hw: tuple[int, ...]
+    components: _Components, reasons: list[PieceReason], photo_hw: tuple[int, ...]
 ) -> tuple[Piece, ...]:
-    """The largest pieces in pixels of the photo."""
-    total = found.areas.sum()
-    rows, columns = (side / small for side, small in zip(photo_hw, found.size_hw, strict=True))
+    """Returns the largest pieces, with boxes in pixels of the photo."""
+    total = components.areas.sum()
+    rows, columns = (side / small for side, small in zip(photo_hw, components.size_hw, strict=True))
     return tuple(
         Piece(
             box=_enclosing_box(
-                *(found.tops[place] * rows, found.lefts[place] * columns),
-                *(found.heights[place] * rows, found.widths[place] * columns),
+                *(components.tops[index] * rows, components.lefts[index] * columns),
+                *(components.heights[index] * rows, components.widths[index] * columns),
             ),
-            share=float(found.areas[place] / total),
-            kept=reasons[place] in KEPT_REASONS,
-            reason=reasons[place],
+            share=float(components.areas[index] / total),
+            kept=reasons[index] in KEPT_REASONS,
+            reason=reasons[index],
         )
-        for place in np.argsort(-found.areas, kind="stable")[:MAX_REPORTED]
+        for index in np.argsort(-components.areas, kind="stable")[:MAX_REPORTED]
     )
 
 
@@ -253,7 +262,7 @@ def _scale_box(face: Box, photo_hw: tuple[int, ...], size_hw: Size) -> Box:
 
 
 def _enclosing_box(top: float, left: float, height: float, width: float) -> Box:
-    """The whole pixels that such a box touches."""
+    """Returns the box of whole pixels that touch the given one."""
     first = int(np.floor(round(top, 6))), int(np.floor(round(left, 6)))
     last = int(np.ceil(round(top + height, 6))), int(np.ceil(round(left + width, 6)))
     return Box(*first, max(1, last[0] - first[0]), max(1, last[1] - first[1]))

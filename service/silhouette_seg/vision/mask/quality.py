@@ -1,4 +1,4 @@
-"""What is done to an alpha mask (uint8 [H,W], 255 = person), and what can be said about it."""
+"""Edits and measures of an alpha mask: uint8 [H,W], 255 = person."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,33 +11,38 @@ from silhouette_seg.vision.blur import gaussian
 from silhouette_seg.vision.geometry import resize
 
 MASK_THRESHOLD = 127
-"""A pixel counts as person when its alpha is over this."""
+"""A pixel counts as person when its alpha is over this level."""
 
 MIN_PERSON_SHARE = 0.001
-"""A largest component under this share of the area is noise, not a person."""
+"""Minimum share of the area that a largest component covers; a smaller one is noise."""
 PERSON_SHARE = 0.01
-"""A largest component of this share is a person; what is between the two has to be decided."""
-PERSON_CERTAINTY = 0.38
-"""How decided the boundary of so small a person is; what models imagine has a soft outline.
+"""Share of the area from which a largest component is a person even with a soft outline.
 
-Both by `python -m training.calibrate`. On the training split they spare connectnet, md_trisenet and
-rcrnet 28, 59 and 32 % of their alarms on scenes without a person; of 359 photos of people they
-lose 2, 0 and 1 in all, whose masks were of no use (IoU under 0.5). Stricter ones would spare more
-and lose no mask of use there, but hardly any of those photos shows people so small.
+Between `MIN_PERSON_SHARE` and this share it is a person only if its outline is certain enough.
+"""
+PERSON_CERTAINTY = 0.38
+"""Minimum boundary certainty of so small a person; hallucinated components have soft outlines.
+
+This value and `PERSON_SHARE` come from `python -m training.calibrate`. On the training split they
+spare connectnet, md_trisenet and rcrnet 28, 59 and 32 % of their alarms on scenes without a
+person. Of 359 photos of people they lose 2, 0 and 1, all with useless masks (IoU under 0.5).
+Stricter values would spare more alarms and lose no useful mask there. But hardly any of those
+photos shows people so small.
 """
 
 CALIBRATION = (0.43, 0.57)
-"""Height and slope of the line from `decided` to what share of the boundary band is right.
+"""Intercept and slope of the line from `boundary_certainty` to the correct share of the band.
 
-By `python -m training.calibrate`, which draws it through 359 photos of the training split as three
-models see them; their own lines are within 0.05 of it where `decided` is over a half.
+The line comes from `python -m training.calibrate`, fitted to 359 photos of the training split as
+three models predict them. The line of each model alone is within 0.05 of it for a certainty over
+one half.
 """
 
 MIN_HOLE_SHARE = 0.0001
-"""A hole under this share of the area is a speck: 20 pixels of 448x448, 4 of 192x192."""
+"""Minimum share of the area of a hole: 20 pixels of 448x448, 4 of 192x192."""
 
 BOUNDARY_RADIUS = 2
-"""Pixels on either side of the person's outline that `confidence` looks at."""
+"""Pixels on either side of the person's outline that belong to the boundary band."""
 
 MAX_EXACT_GROW_PIXELS = 32
 """Growing by more pixels than this is done at a reduced size, which bounds its cost."""
@@ -45,15 +50,15 @@ MAX_EXACT_GROW_PIXELS = 32
 _DISC_RADIUS = 3
 
 _PARENT_COLUMN = 3
-"""The column of OpenCV's tree of contours that names the outer one."""
+"""Column of OpenCV's contour hierarchy that holds the index of the enclosing contour."""
 
 _CERTAINTY = np.abs(2 * np.arange(256) - 255).astype(np.uint8)
-"""By alpha, 0..255: |alpha - 127.5| / 127.5."""
+"""Certainty |alpha - 127.5| / 127.5 of each alpha level, scaled to 0..255."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Pixels, inside the image."""
+    """A rectangle of pixels inside an image."""
 
     top: int
     left: int
@@ -63,38 +68,39 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class MaskQuality:
-    """What a caller may judge a mask by without looking at it."""
+    """Measures that judge a mask without looking at it."""
 
     coverage: float
     """Share of pixels over 127, 0..1."""
     connectivity: float
-    """Share of those that lie in the largest 8-connected component; 0 when there are none."""
+    """Share of those in the largest 8-connected component; 0 if there are none."""
     islands: int
     """Number of 8-connected components of pixels over 127, specks included."""
     holes: int
-    """Number of 4-connected parts of the background that the person encloses, specks left out.
+    """Number of 4-connected parts of the background that the person encloses, without specks.
 
-    What reaches the edge of the picture is not enclosed: an arm akimbo makes a hole, legs that are
-    cut by the edge do not.
+    A part that reaches the edge of the photo is not enclosed. An arm akimbo makes a hole; legs
+    that are cut by the edge do not.
     """
     boundary_certainty: float
     """Mean of |alpha - 127.5| / 127.5 over the boundary band, 0..1.
 
-    Over the whole mask when it has no outline; a hard mask has 1, one that is grey everywhere 0.
+    It is the mean over the whole mask if there is no outline. A hard mask has 1, a mask that is
+    mid-grey everywhere has 0.
     """
 
     @property
     def confidence(self) -> float:
-        """The share of the boundary band, 0..1, that is expected to be on the right side.
+        """Expected share of correct pixels in the boundary band, 0.5..1.
 
         The band is the pixels within 2 of the outline, at the size that was measured. An outline
-        drawn at random has half of its band right, and none is expected to have less; one that is
-        a pixel off everywhere has three quarters. It says nothing of a person who was overlooked,
-        nor of a thing that was surely taken for one. Where the mask has no outline it is the same
-        line through how decided the whole mask is.
+        drawn at random has one half of its band correct, so 0.5 is chance. An outline that is a
+        pixel off everywhere has three quarters correct. The value says nothing about an overlooked
+        person, nor about an object mistaken for one with certainty. Without an outline it is
+        the same line through the certainty of the whole mask.
         """
-        height, slope = CALIBRATION
-        return min(1.0, max(0.5, height + slope * self.boundary_certainty))
+        intercept, slope = CALIBRATION
+        return min(1.0, max(0.5, intercept + slope * self.boundary_certainty))
 
     @property
     def largest_share(self) -> float:
@@ -103,19 +109,19 @@ class MaskQuality:
 
     @property
     def foreground(self) -> bool:
-        """Whether the largest component is a person and not noise."""
+        """True if the largest component is a person and not noise."""
         return is_person(self)
 
 
 def binarise(alpha: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:
-    """255 where alpha / 255 >= threshold (0..1), else 0."""
+    """Returns 255 where alpha / 255 >= threshold (0..1), else 0."""
     level = int(np.ceil(round(threshold * 255, 6)))
     table = np.where(np.arange(256) >= level, 255, 0).astype(np.uint8)
     return np.asarray(cv2.LUT(alpha, table), np.uint8)
 
 
 def grow(alpha: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
-    """Moves the outline outwards by `pixels`, inwards when negative, with rounded corners."""
+    """Moves the outline outwards by `pixels`, inwards if negative, with rounded corners."""
     radius = abs(pixels)
     if radius <= MAX_EXACT_GROW_PIXELS:
         return _grow(alpha, radius, outwards=pixels > 0)
@@ -127,7 +133,7 @@ def grow(alpha: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
 
 
 def _grow(alpha: NDArray[np.uint8], radius: int, *, outwards: bool) -> NDArray[np.uint8]:
-    """Discs add up: growing by 3 and then by 2 is growing by 5, and cheaper than at once."""
+    """Grows in steps: by 3 and then by 2 is the same as by 5, and cheaper than one step."""
     step = cv2.dilate if outwards else cv2.erode
     grown = alpha.copy()
     while radius > 0:
@@ -148,13 +154,13 @@ def feather(alpha: NDArray[np.uint8], pixels: float) -> NDArray[np.uint8]:
 
 
 def bounding_box(alpha: NDArray[np.uint8]) -> Box | None:
-    """The smallest box around all pixels over 127; None when there are none."""
+    """Returns the smallest box around all pixels over 127; None if there are none."""
     left, top, width, height = cv2.boundingRect(person_pixels(alpha))
     return Box(top, left, height, width) if width else None
 
 
 def measure_quality(alpha: NDArray[np.uint8]) -> MaskQuality:
-    """Measures a mask, best at the model's own resolution: cheap, and free of resize blur."""
+    """Measures a mask. The model's own resolution is best: cheap, and free of resize blur."""
     person = person_pixels(alpha)
     areas = _component_areas(person)
     total, largest = int(areas.sum()), int(areas.max(initial=0))
@@ -168,58 +174,61 @@ def measure_quality(alpha: NDArray[np.uint8]) -> MaskQuality:
 
 
 def is_person(
-    measured: MaskQuality,
+    quality: MaskQuality,
     person_share: float = PERSON_SHARE,
     person_certainty: float = PERSON_CERTAINTY,
 ) -> bool:
-    """Whether the largest component is: a small one only if its outline is decided."""
-    sure = measured.largest_share >= person_share or measured.boundary_certainty >= person_certainty
-    return measured.largest_share >= MIN_PERSON_SHARE and sure
+    """Decides whether the largest component is a person; a small one needs a certain outline."""
+    certain = (
+        quality.largest_share >= person_share or quality.boundary_certainty >= person_certainty
+    )
+    return quality.largest_share >= MIN_PERSON_SHARE and certain
+
+
+def empty_if_noise(alpha: NDArray[np.uint8], quality: MaskQuality) -> NDArray[np.uint8]:
+    """Returns the mask itself, or an empty one if its largest component is no person."""
+    return alpha if quality.foreground else np.zeros_like(alpha)
+
+
+def person_pixels(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns 255 where the alpha is over 127, else 0."""
+    return np.asarray(cv2.threshold(alpha, MASK_THRESHOLD, 255, cv2.THRESH_BINARY)[1], np.uint8)
 
 
 def boundary_band(person: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """255 within `BOUNDARY_BAND` pixels of the outline of `person_pixels`, else 0."""
-    near = np.ones((2 * BOUNDARY_RADIUS + 1, 2 * BOUNDARY_RADIUS + 1), np.uint8)
+    """Returns 255 within `BOUNDARY_RADIUS` pixels of the outline of `person_pixels`, else 0."""
+    side = 2 * BOUNDARY_RADIUS + 1
+    near = np.ones((side, side), np.uint8)
     return np.asarray(cv2.morphologyEx(person, cv2.MORPH_GRADIENT, near), np.uint8)
 
 
 def _mean_certainty(alpha: NDArray[np.uint8], band: NDArray[np.uint8]) -> float:
-    """0..1, where the band is not 0; everywhere when it is empty."""
-    decided = np.asarray(cv2.LUT(alpha, _CERTAINTY), np.uint8)
-    mean = cv2.mean(decided, band if band.any() else None)[0]
+    """Returns the mean certainty 0..1 where the band is not 0; everywhere if it is empty."""
+    certainty = np.asarray(cv2.LUT(alpha, _CERTAINTY), np.uint8)
+    mean = cv2.mean(certainty, band if band.any() else None)[0]
     return min(1.0, float(mean) / 255)  # a mean of ones may round to more
 
 
 def _component_areas(person: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Of each 8-connected component of what is not 0."""
+    """Returns the area of each 8-connected component of non-zero pixels."""
     height, width = person.shape
-    # 16 bits take half the time, where they can number every component there could be
-    most = ((height + 1) // 2) * ((width + 1) // 2)
-    ltype = cv2.CV_16U if most <= np.iinfo(np.uint16).max else cv2.CV_32S
+    # 16-bit labels take half the time; they suffice if they can number every possible component.
+    max_components = ((height + 1) // 2) * ((width + 1) // 2)
+    ltype = cv2.CV_16U if max_components <= np.iinfo(np.uint16).max else cv2.CV_32S
     _, _, stats, _ = cv2.connectedComponentsWithStats(person, connectivity=8, ltype=ltype)
     return np.asarray(stats[1:, cv2.CC_STAT_AREA], np.int32)
 
 
 def _count_holes(person: NDArray[np.uint8]) -> int:
-    """Inner contours, which are far cheaper to find than the components of the background."""
-    contours, tree = cv2.findContours(person, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    """Counts inner contours, which are far cheaper to find than components of the background."""
+    contours, hierarchy = cv2.findContours(person, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return 0
-    least = MIN_HOLE_SHARE * person.size
-    inner = np.flatnonzero(np.asarray(tree)[0, :, _PARENT_COLUMN] >= 0).tolist()
-    return sum(_enclosed_pixels(contours[place]) >= least for place in inner)
+    min_pixels = MIN_HOLE_SHARE * person.size
+    inner = np.flatnonzero(np.asarray(hierarchy)[0, :, _PARENT_COLUMN] >= 0).tolist()
+    return sum(_enclosed_pixels(contours[index]) >= min_pixels for index in inner)
 
 
 def _enclosed_pixels(contour: NDArray[Any]) -> float:
-    """Pixels inside a contour of neighbouring pixels [N,1,2], by Pick's theorem."""
+    """Returns the pixels inside a contour of neighbouring pixels [N,1,2], by Pick's theorem."""
     return cv2.contourArea(contour) - len(contour) / 2 + 1
-
-
-def empty_if_noise(alpha: NDArray[np.uint8], measured: MaskQuality) -> NDArray[np.uint8]:
-    """The mask as it is, or an empty one when what was measured is noise and not a person."""
-    return alpha if measured.foreground else np.zeros_like(alpha)
-
-
-def person_pixels(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """255 where the alpha is over 127, else 0."""
-    return np.asarray(cv2.threshold(alpha, MASK_THRESHOLD, 255, cv2.THRESH_BINARY)[1], np.uint8)

@@ -40,14 +40,14 @@ function updateControls(form) {
   for (const detail of form.querySelectorAll("[data-scene]")) {
     detail.hidden = detail.dataset.scene !== fields.scene.value;
   }
-  form.querySelector("#live-backdrop-name").textContent = fields.backdrop.files[0]?.name ?? "None yet";
+  form.querySelector("#live-background-image-name").textContent = fields.background_image.files[0]?.name ?? "None yet";
   showValues(form);
 }
 
-async function backgroundOptions({ scene, blur, colour, backdrop }) {
+async function backgroundOptions({ scene, blur, colour, background_image: input }) {
   if (scene.value === "blur") return { background: `blur:${blur.value}` };
   if (scene.value === "colour") return { background: colour.value };
-  const [file] = backdrop.files;
+  const [file] = input.files;
   return file ? { background_image: await encodeBackground(file) } : {};
 }
 

@@ -86,7 +86,7 @@ function showView({ view }) {
   const hadFocus = document.activeElement === byId("live-start") || document.activeElement === document.body;
   view.setAttribute("role", "img");
   view.setAttribute("aria-label", "You in front of the new background");
-  byId("live-picture").replaceChildren(view);
+  byId("live-result").replaceChildren(view);
   setState("live", "Live. Your video is sent to this server and back; it is not stored.");
   if (hadFocus) byId("live-stop").focus({ preventScroll: true });
   startStats(stream);
@@ -97,11 +97,11 @@ function startStats(session) {
   const update = async () => {
     const current = { atMs: performance.now(), ...(await session.stats()) };
     if (stream !== session) return;
-    if (previous) showFacts(byId("figures"), statsRows(previous, current));
-    byId("live-figures").hidden = previous === null;
+    if (previous) showFacts(byId("live-stats-list"), statsRows(previous, current));
+    byId("live-stats").hidden = previous === null;
     previous = current;
   };
-  byId("live-measures").textContent = session.roundTripNote;
+  byId("round-trip-note").textContent = session.roundTripNote;
   statsTimer = setInterval(update, STATS_INTERVAL_MS);
   update();
 }
@@ -126,7 +126,7 @@ function stop(message) {
   stream = null;
   closeCamera(preview.srcObject);
   preview.srcObject = null;
-  byId("live-picture").replaceChildren();
+  byId("live-result").replaceChildren();
   setState("off", message);
 }
 

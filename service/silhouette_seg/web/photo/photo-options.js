@@ -13,7 +13,7 @@ export function readOptions(form) {
     background: fields.background.value,
     blur: Number(fields.blur.value),
     colour: fields.colour.value,
-    backdrop: fields.backdrop.files[0] ?? null,
+    backgroundImage: fields.background_image.files[0] ?? null,
     lightWrap: Number(fields.light_wrap.value),
     format: fields.format.value,
     refine: fields.refine.checked,
@@ -34,7 +34,7 @@ function excludesPlacement(fields) {
 
 /** @returns {boolean} false while the background image is selected but no file is chosen */
 export function isComplete(options) {
-  return !(options.output === "composite" && options.background === "image" && !options.backdrop);
+  return !(options.output === "composite" && options.background === "image" && !options.backgroundImage);
 }
 
 /**
@@ -64,8 +64,8 @@ export function requestParameters(options) {
     .map(([name, value]) => [name, value instanceof File ? value : String(value)]);
 }
 
-function backgroundParameter({ background, blur, colour, backdrop }) {
-  if (background === "image") return ["background_image", backdrop, null];
+function backgroundParameter({ background, blur, colour, backgroundImage }) {
+  if (background === "image") return ["background_image", backgroundImage, null];
   return ["background", background === "blur" ? `blur:${blur}` : colour, "blur:3"];
 }
 
@@ -110,7 +110,7 @@ function updateControls(form) {
   if (transparent && jpeg.checked) fields.format.value = "png";
 
   showValues(form);
-  form.querySelector("#backdrop-name").textContent = fields.backdrop.files[0]?.name ?? "None yet";
+  form.querySelector("#background-image-name").textContent = fields.background_image.files[0]?.name ?? "None yet";
 }
 
 /** A placement disables crop and inversion; a crop or an inversion hides the placement. */

@@ -50,7 +50,7 @@ async function choosePhoto(file) {
   const preview = stage.showPhoto(file, () => photo !== file);
   send();
   const shown = await preview;
-  if (photo === file) main.classList.toggle("pictured", shown);
+  if (photo === file) main.classList.toggle("has-photo", shown);
 }
 
 /** Sends the photo with the current options, and aborts an earlier request. */
@@ -92,7 +92,7 @@ async function showResult({ blob, headers, roundTripMs }, options, signal) {
     { timeline: byId("timeline"), list: byId("timing"), total: byId("timing-total") },
     parseServerTiming(headers.get("Server-Timing")), roundTripMs,
   );
-  main.classList.add("pictured");
+  main.classList.add("has-photo");
   const download = byId("download");
   download.href = shown.url;
   download.download = resultName(photo.name, options);
@@ -124,11 +124,11 @@ function showProblem(error) {
 function showCurl() {
   const options = readOptions(form);
   const photoName = photo?.name ?? "photo.jpg";
-  const complete = isComplete(options) ? options : { ...options, backdrop: new File([], "background.jpg") };
+  const placeholder = { ...options, backgroundImage: new File([], "background.jpg") };
   byId("curl").textContent = curlCommand({
     url: new URL(SEGMENT_PATH, document.baseURI).href,
     photoName,
-    parameters: requestParameters(complete),
+    parameters: requestParameters(isComplete(options) ? options : placeholder),
     resultName: resultName(photoName, options),
     withKey: Boolean(key.value),
   });

@@ -1,3 +1,5 @@
+"""Settings of ICE servers, and the late import of aiortc."""
+
 import subprocess
 import sys
 
@@ -18,7 +20,7 @@ from silhouette_seg.streaming.webrtc.config import IceServer, parse_ice_server
         ("turn:me:a:b@turn.example", IceServer("turn:turn.example", "me", "a:b")),
     ],
 )
-def test_ice_server(text, server):
+def test_ice_server_is_parsed_and_hides_password(text, server):
     assert parse_ice_server(text) == server
     assert not server.password or server.password not in repr(server)
 
@@ -37,13 +39,13 @@ def test_ice_server(text, server):
         "stun:me:secret@stun.example",
     ],
 )
-def test_no_ice_server(text):
+def test_invalid_ice_server_raises(text):
     with pytest.raises(ValueError, match="server"):
         parse_ice_server(text)
 
 
-def test_the_application_starts_without_aiortc():
-    """The first use loads it, in a thread."""
+def test_application_imports_no_aiortc():
+    """aiortc is imported on first use, in a thread."""
     code = "import sys, silhouette_seg.app; print(sys.modules.keys() & {'aiortc', 'aioice', 'av'})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.stdout.strip() == "set()", run.stderr

@@ -1,4 +1,4 @@
-"""What strangers may offer."""
+"""Validation of SDP offers: codecs, candidates, limits, damaged text."""
 
 import random
 import re
@@ -64,13 +64,13 @@ def video(*lines: str, name: str = "1", direction: str = "sendrecv") -> str:
     return section("video", name, *(lines or (VP8, H264)), direction=direction)
 
 
-def read(text: str) -> tuple[str, list[str], list[str]]:
-    """The name of the section that is served, its codecs, and all candidates' addresses."""
-    understood = parse_offer(text)
-    sections = SessionDescription.parse(understood.sdp).media
-    (ours,) = (media for media in sections if media.rtp.muxId == understood.mid)
-    addresses = [each.ip for media in sections for each in media.ice_candidates]
-    return understood.mid, [codec.name for codec in ours.rtp.codecs], addresses
+def parsed(text: str) -> tuple[str, list[str], list[str]]:
+    """Returns the name of the served section, its codecs, and the addresses of all candidates."""
+    accepted = parse_offer(text)
+    sections = SessionDescription.parse(accepted.sdp).media
+    (served,) = (media for media in sections if media.rtp.muxId == accepted.mid)
+    addresses = [candidate.ip for media in sections for candidate in media.ice_candidates]
+    return accepted.mid, [codec.name for codec in served.rtp.codecs], addresses
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def read(text: str) -> tuple[str, list[str], list[str]]:
         ((VP8,), ["VP8", "rtx"]),
     ],
 )
-def test_vp8_is_first_and_what_is_not_known_is_left_out(lines, codecs):
-    assert read(offer(video(*lines)))[1] == codecs
+def test_codecs_start_with_vp8_and_unknown_are_dropped(lines, codecs):
+    assert parsed(offer(video(*lines)))[1] == codecs
 
 
 @pytest.mark.parametrize(
@@ -94,47 +94,47 @@ def test_vp8_is_first_and_what_is_not_known_is_left_out(lines, codecs):
         ([video(name="first"), video(name="second")], "first"),
     ],
 )
-def test_the_first_video_both_ways_is_served(sections, name):
-    assert read(offer(*sections))[0] == name
+def test_first_sendrecv_video_is_served(sections, name):
+    assert parsed(offer(*sections))[0] == name
 
 
-def test_only_addresses_stay_among_the_candidates():
+def test_candidates_without_unicast_address_are_dropped():
     names = ["0f3c8a52-1111-2222-3333-444455556666.local", "example.org"]
-    many_or_none = ["224.0.0.1", "ff02::1", "0.0.0.0", "::"]
-    hosts = ["10.0.0.1", *names, "fd00::2", *many_or_none]
+    not_unicast = ["224.0.0.1", "ff02::1", "0.0.0.0", "::"]
+    hosts = ["10.0.0.1", *names, "fd00::2", *not_unicast]
     lines = [HOST.format(ip=ip) for ip in hosts]
-    assert read(offer(video(VP8, *lines)))[2] == ["10.0.0.1", "fd00::2"]
+    assert parsed(offer(video(VP8, *lines)))[2] == ["10.0.0.1", "fd00::2"]
 
 
-def test_what_is_not_ours_to_change_stays():
+def test_other_attributes_of_offer_are_kept():
     sound = section("audio", "a", OPUS, "a=ssrc:7 cname:me\n", "a=extmap:3 urn:x\n")
     text = offer(sound, video(VP8, "a=msid:stream track\n", name="v"))
     before = SessionDescription.parse(text)
     after = SessionDescription.parse(parse_offer(text).sdp)
     assert after.group == before.group
-    for was, now in zip(before.media, after.media, strict=True):
+    for old, new in zip(before.media, after.media, strict=True):
         for field in ("kind", "direction", "rtcp_mux", "ice", "dtls", "msid", "ssrc", "rtp"):
-            assert getattr(now, field) == getattr(was, field), field
+            assert getattr(new, field) == getattr(old, field), field
 
 
-def many(count: int) -> str:
+def candidate_lines(count: int) -> str:
     return "".join(HOST.format(ip=f"10.0.0.{number}") for number in range(count))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        offer(video(VP8, many(MAX_CANDIDATES))),
+        offer(video(VP8, candidate_lines(MAX_CANDIDATES))),
         offer(*(video(name=str(number)) for number in range(MAX_SECTIONS))),
     ],
     ids=["candidates", "sections"],
 )
-def test_as_many_as_are_allowed(text):
-    assert read(text)[1][0] == "VP8"
+def test_offer_at_the_limits_is_accepted(text):
+    assert parsed(text)[1][0] == "VP8"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("", "no video"),
         ("hello", "no video"),
@@ -147,7 +147,7 @@ def test_as_many_as_are_allowed(text):
         (offer(video(direction="recvonly")), "sendrecv"),
         (offer(video(direction="inactive")), "sendrecv"),
         (offer(video(VP9)), "neither VP8 nor H264"),
-        (offer(video(VP8, many(MAX_CANDIDATES + 1))), "candidates"),
+        (offer(video(VP8, candidate_lines(MAX_CANDIDATES + 1))), "candidates"),
         (offer(*(video(name=str(n)) for n in range(MAX_SECTIONS + 1))), "sections"),
         (offer(video(name="1"), video(name="1")), "unique name"),
         (offer(video()).replace("a=mid:1\r\n", ""), "unique name"),
@@ -163,18 +163,18 @@ def test_as_many_as_are_allowed(text):
         (offer(video()).replace("a=fmtp:98", "a=fmtp:77"), "not valid SDP"),
     ],
 )
-def test_what_cannot_be_served_is_refused(text, told):
-    with pytest.raises(UnprocessableOffer, match=told):
+def test_unusable_offer_raises_with_reason(text, reason):
+    with pytest.raises(UnprocessableOffer, match=reason):
         parse_offer(text)
 
 
-def test_damaged_offers_are_read_or_refused(mutations):
-    """Whatever aiortc's parser trips over; nothing else may be raised."""
-    whole = offer(section("audio", "0", OPUS), video(VP8, H264, VP9, HOST.format(ip="10.0.0.1")))
+def test_damaged_offers_are_accepted_or_rejected(mutations):
+    """The parser of aiortc may raise anything; only UnprocessableOffer may leave parse_offer."""
+    intact = offer(section("audio", "0", OPUS), video(VP8, H264, VP9, HOST.format(ip="10.0.0.1")))
     outcomes = {True: 0, False: 0}
     for number in range(mutations // 4):
         try:
-            parse_offer(damaged(whole, number))
+            parse_offer(damaged(intact, number))
             outcomes[True] += 1
         except UnprocessableOffer:
             outcomes[False] += 1
@@ -182,31 +182,35 @@ def test_damaged_offers_are_read_or_refused(mutations):
 
 
 def damaged(text: str, seed: int) -> str:
-    """Some lines gone, doubled, cut, or with a character changed."""
-    chance = random.Random(seed)
+    """Removes, doubles, truncates or changes one to three lines."""
+    rng = random.Random(seed)
     lines = text.splitlines()
-    for _ in range(chance.randint(1, 3)):
-        at = chance.randrange(len(lines))
-        line = lines[at]
-        where = chance.randrange(len(line) + 1)
-        other = chance.choice(
+    for _ in range(rng.randint(1, 3)):
+        index = rng.randrange(len(lines))
+        line = lines[index]
+        column = rng.randrange(len(line) + 1)
+        replacement = rng.choice(
             [
                 [],
                 [line, line],
-                [line[:where]],
-                [line[:where] + chance.choice("9 /:=-x\0é") + line[where + 1 :]],
+                [line[:column]],
+                [line[:column] + rng.choice("9 /:=-x\0é") + line[column + 1 :]],
             ]
         )
-        lines[at : at + 1] = other
+        lines[index : index + 1] = replacement
     return "\r\n".join(lines) + "\r\n"
 
 
-def test_the_answer_tells_how_much_to_send_at_first():
+def test_answer_sets_start_bitrate_of_video_codecs():
     answer = with_start_bitrate(offer(video(VP8, H264)))
     (media,) = SessionDescription.parse(answer).media
-    told = {
+    bitrates = {
         codec.name: codec.parameters.get("x-google-start-bitrate", "-")
         for codec in media.rtp.codecs
     }
-    assert told == {"VP8": str(START_BITRATE_KBIT_S), "H264": str(START_BITRATE_KBIT_S), "rtx": "-"}
+    assert bitrates == {
+        "VP8": str(START_BITRATE_KBIT_S),
+        "H264": str(START_BITRATE_KBIT_S),
+        "rtx": "-",
+    }
     assert media.rtp.codecs[2].parameters.keys() >= {"packetization-mode", "profile-level-id"}

@@ -1,4 +1,4 @@
-"""The photo's own edges reach the mask where it was undecided, and nowhere else."""
+"""Tests of edge refinement: it changes uncertain pixels of the mask only."""
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ def noisy(colour, hw, seed=0):
     return np.clip(np.array(colour) + chance.normal(0, 6, (*hw, 3)), 0, 255)
 
 
-def as_a_model_sees(truth, longer=48):
-    """Reduced and enlarged again: soft by as much as a small model makes a large photo."""
+def predicted(truth, longer=48):
+    """Reduces and enlarges a mask, which makes it as soft as a small model's prediction."""
     height, width = truth.shape
     scale = longer / max(truth.shape)
     small = cv2.resize(truth, (round(width * scale), round(height * scale)), interpolation=3)
@@ -43,7 +43,7 @@ def error(alpha, truth):
 
 @settings(max_examples=30, deadline=None)
 @given(photos())
-def test_any_size_keeps_its_shape_and_its_inputs(photo):
+def test_refine_edges_keeps_shape_and_inputs(photo):
     rgb, alpha = photo
     before = rgb.copy(), alpha.copy()
     refined = refine_edges(rgb, alpha)
@@ -55,27 +55,27 @@ def test_any_size_keeps_its_shape_and_its_inputs(photo):
 
 @pytest.mark.parametrize("level", [0, 255])
 @pytest.mark.parametrize("hw", [(1, 1), (1, 700), (700, 1), (240, 320)])
-def test_a_decided_mask_stays(hw, level):
+def test_certain_mask_is_unchanged(hw, level):
     alpha = np.full(hw, level, np.uint8)
     np.testing.assert_array_equal(refine_edges(person(*hw), alpha), alpha)
 
 
 @pytest.mark.parametrize("hw", [(240, 320), (600, 900)])
-def test_an_outline_comes_much_closer_to_the_photo(hw):
+def test_soft_outline_moves_closer_to_the_photo(hw):
     truth = disc(hw, radius=hw[0] // 3)
-    soft = as_a_model_sees(truth)
+    soft = predicted(truth)
     assert error(refine_edges(scene(truth), soft), truth) < 0.25 * error(soft, truth)
 
 
-def test_an_outline_that_is_out_of_place_moves_to_the_photo():
+def test_shifted_outline_moves_closer_to_the_photo():
     truth = disc()
-    late = np.roll(as_a_model_sees(truth, 96), 2, axis=1)
-    assert error(refine_edges(scene(truth), late), truth) < 0.5 * error(late, truth)
+    shifted = np.roll(predicted(truth, 96), 2, axis=1)
+    assert error(refine_edges(scene(truth), shifted), truth) < 0.5 * error(shifted, truth)
 
 
-def test_pixels_far_from_the_outline_stay():
+def test_pixels_far_from_the_outline_are_unchanged():
     truth = disc()
-    soft = as_a_model_sees(truth)
+    soft = predicted(truth)
     refined = refine_edges(person(), soft)
     uncertain = (
         (soft >= guided_filter.MIN_UNCERTAIN) & (soft <= guided_filter.MAX_UNCERTAIN)
@@ -86,11 +86,11 @@ def test_pixels_far_from_the_outline_stay():
     np.testing.assert_array_equal(refined[far], soft[far])
 
 
-def test_where_colours_are_alike_a_thin_limb_stays():
-    """The guided filter by itself would average it away."""
+def test_thin_limb_survives_where_colours_are_alike():
+    """The published guided filter would average the limb away."""
     truth = np.zeros((240, 320), np.uint8)
     truth[:, 156:162] = 255
-    soft = as_a_model_sees(truth, 160)
+    soft = predicted(truth, 160)
     photo = scene(truth, inside=(90, 90, 90), outside=(90, 90, 90))
     refined = refine_edges(photo, soft)
     assert np.abs(refined.astype(int) - soft).mean() < 0.1 * soft.mean()
@@ -98,37 +98,37 @@ def test_where_colours_are_alike_a_thin_limb_stays():
 
 
 @pytest.mark.parametrize("hw", [(300, 400), (611, 907), (97, 1400)])
-def test_tiles_give_what_the_whole_would(hw, monkeypatch):
+def test_tiled_refinement_equals_the_untiled_one(hw, monkeypatch):
     truth = disc(hw, radius=min(hw) // 3)
-    photo, soft = scene(truth), as_a_model_sees(truth)
+    photo, soft = scene(truth), predicted(truth)
     tiled = refine_edges(photo, soft)
     monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE_PIXELS", 10_000)
-    # a convolution by blocks may round the last bit of a float another way
+    # Tiles may round the last bit of a float differently.
     assert np.abs(tiled.astype(int) - refine_edges(photo, soft)).max() <= 1
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (3, 2000), (600, 900), (517, 513), (250, 250)])
-def test_tiles_cover_a_photo_once(hw):
-    cells = make_grid(hw, 192)
-    seen = np.zeros(hw, int)
-    for tile in tiles_near(cells, np.ones(cells.size_hw, np.uint8)):
-        seen[tile.pixels] += 1
-    assert (seen == 1).all()
+def test_tiles_cover_every_pixel_once(hw):
+    grid = make_grid(hw, 192)
+    visits = np.zeros(hw, int)
+    for tile in tiles_near(grid, np.ones(grid.size_hw, np.uint8)):
+        visits[tile.pixels] += 1
+    assert (visits == 1).all()
 
 
-def test_tiles_are_only_where_something_is_wanted():
-    cells = Grid((1000, 1000), 4)
-    wanted = np.zeros(cells.size_hw, np.uint8)
-    wanted[100, 200] = 1
-    (tile,) = tiles_near(cells, wanted)
+def test_tiles_near_yields_only_marked_tiles():
+    grid = Grid((1000, 1000), 4)
+    marked = np.zeros(grid.size_hw, np.uint8)
+    marked[100, 200] = 1
+    (tile,) = tiles_near(grid, marked)
     rows, columns = tile.pixels
     assert rows.start <= 400 < rows.stop
     assert columns.start <= 800 < columns.stop
 
 
-def test_a_tile_enlarges_as_the_whole_photo_would():
-    cells = Grid((600, 900), 6)
-    values = np.random.default_rng(0).random(cells.size_hw, np.float32)
+def test_upsampled_tile_equals_the_upsampled_whole():
+    grid = Grid((600, 900), 6)
+    values = np.random.default_rng(0).random(grid.size_hw, np.float32)
     whole = cv2.resize(values, (900, 600))
-    for tile in tiles_near(cells, np.ones(cells.size_hw, np.uint8)):
+    for tile in tiles_near(grid, np.ones(grid.size_hw, np.uint8)):
         np.testing.assert_allclose(tile.upsample(pad_cells(values)), whole[tile.pixels], atol=1e-6)

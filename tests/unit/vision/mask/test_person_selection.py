@@ -1,4 +1,4 @@
-"""Whom `person=dominant` keeps, on made masks: people are ellipses with a round head."""
+"""Tests of `person=dominant` on synthetic masks: people are ellipses with a round head."""
 
 from collections.abc import Sequence
 
@@ -21,16 +21,16 @@ masks = npst.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)))
 faces = st.one_of(st.none(), st.builds(Box, *[st.integers(0, 23)] * 2, *[st.integers(1, 24)] * 2))
 
 HEAD = 0.15
-"""Of a person's height."""
+"""Height of a head as a share of the person's height."""
 
 
 def scene(*drawn: np.ndarray, height=300, width=400) -> np.ndarray:
-    """The masks over one another; an empty picture without any."""
+    """Returns the union of the masks; an empty mask without any."""
     return np.maximum.reduce([np.zeros((height, width), np.uint8), *drawn])
 
 
-def someone(middle: int, top: int, tall: int, *, height=300, width=400) -> np.ndarray:
-    """A person of that height whose head begins at `top`."""
+def person(middle: int, top: int, tall: int, *, height=300, width=400) -> np.ndarray:
+    """Returns the mask of a person that is `tall` pixels high and starts at `top`."""
     alpha = np.zeros((height, width), np.uint8)
     head = round(HEAD * tall)
     cv2.circle(alpha, (middle, top + head // 2), head // 2, 255, cv2.FILLED)
@@ -52,113 +52,113 @@ def patch(top: int, left: int, height: int, width: int) -> np.ndarray:
     return alpha
 
 
-def reasons(told: Sequence) -> list[str]:
-    return [piece.reason for piece in told]
+def reasons(pieces: Sequence) -> list[str]:
+    return [piece.reason for piece in pieces]
 
 
-def test_an_empty_mask_has_no_pieces():
+def test_empty_mask_has_no_pieces():
     empty = scene()
     assert find_pieces(empty) == ()
-    kept, told = select_dominant(empty, face_of(200, 20, 200))
-    assert told == ()
-    np.testing.assert_array_equal(kept, empty)
+    selected, pieces = select_dominant(empty, face_of(200, 20, 200))
+    assert pieces == ()
+    np.testing.assert_array_equal(selected, empty)
 
 
-def test_one_person_is_left_as_it_is():
-    alpha = feather(someone(200, 20, 250), 4)
-    kept, (only,) = select_dominant(alpha, face_of(200, 20, 250))
-    assert kept is alpha
+def test_single_person_is_unchanged():
+    alpha = feather(person(200, 20, 250), 4)
+    selected, (only,) = select_dominant(alpha, face_of(200, 20, 250))
+    assert selected is alpha
     assert (only.share, only.kept, only.reason) == (1.0, True, PieceReason.DOMINANT)
 
 
-def test_the_face_decides_between_two_people():
-    small, large = someone(80, 120, 160), someone(280, 20, 270)
+def test_face_decides_between_two_people():
+    small, large = person(80, 120, 160), person(280, 20, 270)
     alpha = scene(small, large)
-    kept, told = select_dominant(alpha, face_of(80, 120, 160))
-    np.testing.assert_array_equal(kept, small)
-    assert reasons(told) == [PieceReason.OTHER, PieceReason.DOMINANT]
-    kept, told = select_dominant(alpha, face_of(280, 20, 270))
-    np.testing.assert_array_equal(kept, large)
-    assert reasons(told) == [PieceReason.DOMINANT, PieceReason.OTHER]
+    selected, pieces = select_dominant(alpha, face_of(80, 120, 160))
+    np.testing.assert_array_equal(selected, small)
+    assert reasons(pieces) == [PieceReason.OTHER, PieceReason.DOMINANT]
+    selected, pieces = select_dominant(alpha, face_of(280, 20, 270))
+    np.testing.assert_array_equal(selected, large)
+    assert reasons(pieces) == [PieceReason.DOMINANT, PieceReason.OTHER]
 
 
-def test_without_a_face_the_larger_is_kept_and_the_middle_counts():
-    middle, edge = someone(200, 40, 240), someone(370, 30, 262)
+def test_larger_central_person_is_dominant_without_a_face():
+    middle, edge = person(200, 40, 240), person(370, 30, 262)
     assert edge[:, :399].sum() > middle.sum()
-    kept, told = select_dominant(scene(middle, edge), None)
-    np.testing.assert_array_equal(kept, middle)
-    assert reasons(told) == [PieceReason.OTHER, PieceReason.DOMINANT]
-    apart = someone(60, 40, 200), someone(290, 40, 240)
-    kept, _ = select_dominant(scene(*apart), None)
-    np.testing.assert_array_equal(kept, apart[1])
+    selected, pieces = select_dominant(scene(middle, edge), None)
+    np.testing.assert_array_equal(selected, middle)
+    assert reasons(pieces) == [PieceReason.OTHER, PieceReason.DOMINANT]
+    apart = person(60, 40, 200), person(290, 40, 240)
+    selected, _ = select_dominant(scene(*apart), None)
+    np.testing.assert_array_equal(selected, apart[1])
 
 
-def test_a_face_where_the_mask_has_nobody_does_not_count():
-    alpha = scene(someone(80, 60, 220), someone(300, 200, 80))
+def test_face_outside_of_the_mask_is_ignored():
+    alpha = scene(person(80, 60, 220), person(300, 200, 80))
     with_face, _ = select_dominant(alpha, face_of(370, 10, 100))
     without, _ = select_dominant(alpha, None)
     np.testing.assert_array_equal(with_face, without)
 
 
-def test_a_face_beyond_the_picture_does_not_count():
-    alpha = scene(someone(80, 60, 220), someone(300, 200, 80))
-    kept, _ = select_dominant(alpha, Box(5000, 5000, 40, 40))
-    np.testing.assert_array_equal(kept, select_dominant(alpha, None)[0])
+def test_face_outside_of_the_photo_is_ignored():
+    alpha = scene(person(80, 60, 220), person(300, 200, 80))
+    selected, _ = select_dominant(alpha, Box(5000, 5000, 40, 40))
+    np.testing.assert_array_equal(selected, select_dominant(alpha, None)[0])
 
 
-def test_a_bystander_at_the_edge_is_rejected():
-    """Small enough for an arm, but too far away."""
-    alpha = scene(someone(200, 20, 270), someone(385, 150, 80))
-    kept, told = select_dominant(alpha, face_of(200, 20, 270))
-    np.testing.assert_array_equal(kept, someone(200, 20, 270))
-    assert [piece.kept for piece in told] == [True, False]
-    assert told[1].reason == PieceReason.OTHER
+def test_bystander_at_the_edge_is_rejected():
+    """The bystander is as small as an arm, but too far away."""
+    alpha = scene(person(200, 20, 270), person(385, 150, 80))
+    selected, pieces = select_dominant(alpha, face_of(200, 20, 270))
+    np.testing.assert_array_equal(selected, person(200, 20, 270))
+    assert [piece.kept for piece in pieces] == [True, False]
+    assert pieces[1].reason == PieceReason.OTHER
 
 
-def test_an_arm_apart_is_kept():
-    body, hand = someone(200, 20, 270), patch(100, 252, 40, 14)
+def test_detached_arm_is_kept():
+    body, hand = person(200, 20, 270), patch(100, 252, 40, 14)
     alpha = scene(body, hand)
-    kept, told = select_dominant(alpha, face_of(200, 20, 270))
-    assert kept is alpha
-    assert reasons(told) == [PieceReason.DOMINANT, PieceReason.NEAR]
+    selected, pieces = select_dominant(alpha, face_of(200, 20, 270))
+    assert selected is alpha
+    assert reasons(pieces) == [PieceReason.DOMINANT, PieceReason.NEAR]
 
 
-def test_legs_below_a_table_are_kept_and_a_child_beside_is_not():
-    """Alike in size and in their distance."""
+def test_legs_below_a_table_are_kept_unlike_a_child_beside():
+    """Legs and child have a similar size and distance."""
     body, legs, child = patch(40, 150, 100, 100), patch(150, 165, 80, 70), patch(60, 260, 70, 80)
     alpha = scene(body, legs, child)
-    kept, told = select_dominant(alpha, Box(45, 180, 40, 40))
-    np.testing.assert_array_equal(kept, scene(body, legs))
-    assert set(reasons(told)) == {PieceReason.DOMINANT, PieceReason.IN_LINE, PieceReason.OTHER}
+    selected, pieces = select_dominant(alpha, Box(45, 180, 40, 40))
+    np.testing.assert_array_equal(selected, scene(body, legs))
+    assert set(reasons(pieces)) == {PieceReason.DOMINANT, PieceReason.IN_LINE, PieceReason.OTHER}
 
 
-def test_what_is_above_is_the_same_person_only_where_no_face_says_otherwise():
-    """Legs that are larger than the rest are the dominant piece, and have a head."""
+def test_piece_above_is_kept_only_without_a_face():
+    """The legs are larger than the chest and therefore the dominant piece."""
     chest, legs = patch(30, 165, 60, 70), patch(110, 150, 160, 100)
-    kept, told = select_dominant(scene(chest, legs), None)
-    np.testing.assert_array_equal(kept, scene(chest, legs))
-    assert reasons(told) == [PieceReason.DOMINANT, PieceReason.IN_LINE]
-    kept, told = select_dominant(scene(chest, legs), Box(120, 180, 40, 40))
-    np.testing.assert_array_equal(kept, legs)
-    assert reasons(told) == [PieceReason.DOMINANT, PieceReason.OTHER]
+    selected, pieces = select_dominant(scene(chest, legs), None)
+    np.testing.assert_array_equal(selected, scene(chest, legs))
+    assert reasons(pieces) == [PieceReason.DOMINANT, PieceReason.IN_LINE]
+    selected, pieces = select_dominant(scene(chest, legs), Box(120, 180, 40, 40))
+    np.testing.assert_array_equal(selected, legs)
+    assert reasons(pieces) == [PieceReason.DOMINANT, PieceReason.OTHER]
 
 
-def test_specks_go_unless_they_are_near():
-    body = someone(200, 20, 270)
+def test_specks_are_rejected_unless_they_are_near():
+    body = person(200, 20, 270)
     strand, far = patch(20, 222, 4, 4), patch(280, 10, 6, 6)
-    kept, told = select_dominant(scene(body, strand, far), face_of(200, 20, 270))
-    np.testing.assert_array_equal(kept, scene(body, strand))
-    assert reasons(told) == [PieceReason.DOMINANT, PieceReason.SPECK, PieceReason.NEAR]
+    selected, pieces = select_dominant(scene(body, strand, far), face_of(200, 20, 270))
+    np.testing.assert_array_equal(selected, scene(body, strand))
+    assert reasons(pieces) == [PieceReason.DOMINANT, PieceReason.SPECK, PieceReason.NEAR]
 
 
-def test_soft_rims_go_with_their_piece():
-    one, other = feather(someone(80, 40, 240), 6), feather(someone(300, 40, 240), 6)
-    kept, _ = select_dominant(scene(one, other), face_of(80, 40, 240))
-    np.testing.assert_array_equal(kept, one)
+def test_soft_edges_belong_to_their_piece():
+    one, other = feather(person(80, 40, 240), 6), feather(person(300, 40, 240), 6)
+    selected, _ = select_dominant(scene(one, other), face_of(80, 40, 240))
+    np.testing.assert_array_equal(selected, one)
 
 
-def test_everyone_is_told_of_where_nobody_chooses():
-    alpha = scene(someone(80, 120, 160), someone(280, 20, 270))
+def test_find_pieces_keeps_everyone():
+    alpha = scene(person(80, 120, 160), person(280, 20, 270))
     large, small = find_pieces(alpha)
     assert (large.kept, small.kept) == (True, True)
     assert (large.reason, small.reason) == (PieceReason.EVERYONE, PieceReason.EVERYONE)
@@ -166,59 +166,59 @@ def test_everyone_is_told_of_where_nobody_chooses():
     assert large.share + small.share == pytest.approx(1)
 
 
-def test_not_more_pieces_are_told_of_than_promised():
+def test_find_pieces_reports_a_limited_number():
     dots = scene(*(patch(10 * n, 12 * n, 4, 4 + n) for n in range(MAX_REPORTED + 8)))
-    told = find_pieces(dots)
-    assert len(told) == MAX_REPORTED
-    assert told[0].share > told[-1].share
+    pieces = find_pieces(dots)
+    assert len(pieces) == MAX_REPORTED
+    assert pieces[0].share > pieces[-1].share
 
 
-def test_boxes_are_in_pixels_of_a_large_photo():
-    """To within the pixels of the reduced size, 8 of the photo."""
+def test_boxes_of_pieces_are_in_pixels_of_the_photo():
+    """A pixel of the reduced size covers 8 pixels of the photo."""
     alpha = np.zeros((2048, 3072), np.uint8)
     alpha[400:1200, 320:960] = 255
     alpha[400:1200, 2000:3072] = 255
-    kept, told = select_dominant(alpha, Box(480, 480, 300, 300))
-    assert np.count_nonzero(kept[:, :960]) == 800 * 640
-    assert not kept[:, 1990:].any()
-    wanted = (400, 2000, 800, 1072), (400, 320, 800, 640)
-    for piece, box in zip(told, wanted, strict=True):
+    selected, pieces = select_dominant(alpha, Box(480, 480, 300, 300))
+    assert np.count_nonzero(selected[:, :960]) == 800 * 640
+    assert not selected[:, 1990:].any()
+    expected = (400, 2000, 800, 1072), (400, 320, 800, 640)
+    for piece, box in zip(pieces, expected, strict=True):
         there = piece.box.top, piece.box.left, piece.box.height, piece.box.width
         assert np.abs(np.subtract(there, box)).max() <= 8
         assert piece.box.left + piece.box.width <= 3072
 
 
 @given(masks, faces)
-def test_pixels_are_kept_as_they_are_or_emptied(alpha, face):
+def test_select_dominant_keeps_or_empties_every_pixel(alpha, face):
     before = alpha.copy()
-    kept, told = select_dominant(alpha, face)
+    selected, pieces = select_dominant(alpha, face)
     np.testing.assert_array_equal(alpha, before)
-    assert ((kept == alpha) | (kept == 0)).all()
-    assert bool(told) == bool((alpha > 127).any())
-    if len(told) < MAX_REPORTED:
-        assert sum(piece.share for piece in told) == pytest.approx(1 if told else 0)
+    assert ((selected == alpha) | (selected == 0)).all()
+    assert bool(pieces) == bool((alpha > 127).any())
+    if len(pieces) < MAX_REPORTED:
+        assert sum(piece.share for piece in pieces) == pytest.approx(1 if pieces else 0)
 
 
 @given(masks, faces)
-def test_what_is_emptied_is_what_was_rejected(alpha, face):
-    """Every pixel over 127 is in a piece that is told of; here the mask is not reduced."""
-    kept, told = select_dominant(alpha, face)
+def test_emptied_pixels_belong_to_rejected_pieces(alpha, face):
+    """Masks of this size are not reduced, so every pixel over 127 is in a reported piece."""
+    selected, pieces = select_dominant(alpha, face)
     count, labels, stats, _ = cv2.connectedComponentsWithStats((alpha > 127).astype(np.uint8))
-    left = {bool(kept[labels == n].all()) for n in range(1, count)}
+    left = {bool(selected[labels == n].all()) for n in range(1, count)}
     for n in range(1, count):
-        values = kept[labels == n]
+        values = selected[labels == n]
         assert values.all() or not values.any()
-    if told:
+    if pieces:
         assert True in left
-    shares = sum(piece.share for piece in told if piece.kept)
-    if len(told) < MAX_REPORTED:
+    shares = sum(piece.share for piece in pieces if piece.kept)
+    if len(pieces) < MAX_REPORTED:
         total = stats[1:, cv2.CC_STAT_AREA].sum()
-        assert np.count_nonzero(kept > 127) == pytest.approx(shares * total)
+        assert np.count_nonzero(selected > 127) == pytest.approx(shares * total)
 
 
 @given(masks, faces)
-def test_choosing_twice_changes_nothing(alpha, face):
+def test_select_dominant_is_idempotent(alpha, face):
     once, _ = select_dominant(alpha, face)
-    twice, told = select_dominant(once, face)
+    twice, pieces = select_dominant(once, face)
     np.testing.assert_array_equal(once, twice)
-    assert all(piece.kept for piece in told)
+    assert all(piece.kept for piece in pieces)

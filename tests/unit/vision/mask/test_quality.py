@@ -30,20 +30,20 @@ def square(height=100, width=120, top=30, left=40, side=20):
 
 
 @given(masks, st.floats(0, 1))
-def test_harden_keeps_what_reaches_the_threshold(alpha, threshold):
+def test_binarise_keeps_pixels_from_the_threshold(alpha, threshold):
     hard = binarise(alpha, threshold)
     margin = np.abs(alpha / 255 - threshold) > 1e-6
     np.testing.assert_array_equal(hard[margin], np.where(alpha / 255 >= threshold, 255, 0)[margin])
 
 
-def test_harden_includes_the_threshold_itself():
+def test_binarise_includes_the_threshold_itself():
     ramp = np.arange(256, dtype=np.uint8)[None]
     for level in range(256):
         assert np.count_nonzero(binarise(ramp, level / 255)) == 256 - level
 
 
 @pytest.mark.parametrize("pixels", [1, 3, 10, MAX_EXACT_GROW_PIXELS])
-def test_grow_moves_each_edge_by_so_many_pixels(pixels):
+def test_grow_moves_each_edge_by_the_given_pixels(pixels):
     grown = grow(square(200, 200, 80, 80, 20), pixels)
     assert bounding_box(grown) == Box(80 - pixels, 80 - pixels, 20 + 2 * pixels, 20 + 2 * pixels)
 
@@ -54,19 +54,19 @@ def test_grow_rounds_corners():
     assert grown[80 - 12, 80 - 12] == 0
 
 
-def test_grow_by_a_negative_number_shrinks():
+def test_grow_by_negative_pixels_shrinks():
     assert bounding_box(grow(square(side=20), -4)) == Box(34, 44, 12, 12)
     assert bounding_box(grow(square(side=20), -10)) is None
 
 
-def test_grow_by_zero_is_a_copy():
+def test_grow_by_zero_returns_a_copy():
     alpha = square()
     same = grow(alpha, 0)
     np.testing.assert_array_equal(same, alpha)
     assert not np.shares_memory(same, alpha)
 
 
-def test_grow_beyond_the_exact_range_is_close():
+def test_grow_beyond_the_exact_range_is_approximate():
     grown = bounding_box(grow(square(600, 600, 200, 200, 200), 80))
     assert grown is not None
     assert abs(grown.top - 120) <= 4
@@ -74,7 +74,7 @@ def test_grow_beyond_the_exact_range_is_close():
 
 
 @given(masks, st.integers(-100_000, 100_000))
-def test_grow_of_any_size_keeps_the_shape(alpha, pixels):
+def test_grow_by_any_pixels_keeps_the_shape(alpha, pixels):
     assert grow(alpha, pixels).shape == alpha.shape
 
 
@@ -84,7 +84,7 @@ def test_grow_is_monotonic(alpha, pixels):
     assert (grow(alpha, -pixels) <= alpha).all()
 
 
-def test_feather_softens_the_outline_only():
+def test_feather_softens_only_the_outline():
     soft = feather(square(300, 300, 100, 100, 100), 8)
     assert 100 < soft[100, 150] < 155
     assert soft[100 - 20, 150] == 0
@@ -92,7 +92,7 @@ def test_feather_softens_the_outline_only():
 
 
 @given(masks, st.floats(0, 10_000))
-def test_feather_of_any_size_keeps_shape_and_range(alpha, pixels):
+def test_feather_by_any_pixels_keeps_shape_and_range(alpha, pixels):
     soft = feather(alpha, pixels)
     assert soft.shape == alpha.shape
     assert soft.min() >= alpha.min()
@@ -120,7 +120,7 @@ def test_quality_of_a_hard_square():
     assert (measured.confidence, measured.foreground) == (1.0, True)
 
 
-def test_quality_counts_islands_and_the_largest_share():
+def test_quality_counts_islands_and_their_largest_share():
     alpha = square(100, 100, 10, 10, 30)
     alpha[80:90, 80:90] = 200
     measured = measure_quality(alpha)
@@ -128,11 +128,11 @@ def test_quality_counts_islands_and_the_largest_share():
     assert measured.connectivity == pytest.approx(0.9)
 
 
-def test_quality_joins_pixels_that_touch_at_a_corner():
+def test_quality_joins_pixels_touching_at_a_corner():
     assert measure_quality(np.eye(8, dtype=np.uint8) * 255).islands == 1
 
 
-def test_quality_counts_the_holes_that_the_person_encloses():
+def test_quality_counts_enclosed_holes_without_specks():
     alpha = square(300, 200, 50, 50, 100)
     alpha[60:80, 60:80] = 0
     assert measure_quality(alpha).holes == 1
@@ -142,41 +142,41 @@ def test_quality_counts_the_holes_that_the_person_encloses():
     assert measure_quality(alpha).holes == 2
 
 
-def test_quality_takes_nothing_that_is_open_for_a_hole():
+def test_quality_counts_no_open_part_as_hole():
     alpha = square(200, 200, 0, 50, 100)
     alpha[0:20, 60:80] = 0  # open to the edge of the picture
     alpha[40:60, 120:150] = 0  # a bay, open to the background
     assert measure_quality(alpha).holes == 0
 
 
-def test_quality_lets_a_hole_leak_through_sides_and_not_through_corners():
-    """Person touches at corners, so background does not."""
+def test_quality_connects_background_by_sides_not_by_corners():
+    """The person connects by corners, so the background does not."""
     alpha = square(300, 200, 20, 20, 30)
     alpha[30:40, 30:40] = 0
     way_out = np.arange(20, 30)
-    alpha[way_out, way_out] = 0  # specks, one by one
+    alpha[way_out, way_out] = 0  # each pixel is a speck
     assert measure_quality(alpha).holes == 1
     alpha[20:40, 30] = 0
     assert measure_quality(alpha).holes == 0
 
 
 @given(masks)
-def test_quality_counts_holes_as_a_flood_from_outside_would(alpha):
-    """At this size no hole is a speck."""
+def test_quality_counts_holes_like_a_flood_fill(alpha):
+    """Masks of this size have no specks."""
     outside = np.pad((alpha > 127).astype(np.uint8), 1)
     cv2.floodFill(outside, None, (0, 0), 1, flags=4)
     enclosed = cv2.connectedComponents((outside == 0).astype(np.uint8), connectivity=4)[0] - 1
     assert measure_quality(alpha).holes == enclosed
 
 
-@pytest.mark.parametrize(("level", "decided"), [(0, 1.0), (127, 0.5 / 127.5)])
-def test_quality_without_a_person(level, decided):
+@pytest.mark.parametrize(("level", "certainty"), [(0, 1.0), (127, 0.5 / 127.5)])
+def test_quality_of_a_mask_without_a_person(level, certainty):
     measured = measure_quality(np.full((50, 50), level, np.uint8))
-    assert measured == MaskQuality(0.0, 0.0, 0, 0, pytest.approx(decided))
+    assert measured == MaskQuality(0.0, 0.0, 0, 0, pytest.approx(certainty))
     assert not measured.foreground
 
 
-def test_quality_takes_a_speck_for_noise():
+def test_quality_treats_a_speck_as_noise():
     alpha = np.zeros((192, 192), np.uint8)
     alpha[10:14, 10:14] = 255
     measured = measure_quality(alpha)
@@ -184,7 +184,7 @@ def test_quality_takes_a_speck_for_noise():
 
 
 @pytest.mark.parametrize(
-    ("share", "decided", "found"),
+    ("share", "certainty", "found"),
     [
         (PERSON_SHARE, 0.0, True),
         (PERSON_SHARE * 0.99, PERSON_CERTAINTY, True),
@@ -194,42 +194,42 @@ def test_quality_takes_a_speck_for_noise():
         (0.0, 1.0, False),
     ],
 )
-def test_a_small_person_is_believed_when_the_outline_is_decided(share, decided, found):
-    assert MaskQuality(share, 1.0, 1, 0, decided).foreground == found
+def test_small_component_is_a_person_if_its_outline_is_certain(share, certainty, found):
+    assert MaskQuality(share, 1.0, 1, 0, certainty).foreground == found
 
 
-def test_the_largest_part_alone_makes_a_person():
+def test_largest_component_alone_decides_the_foreground():
     assert not MaskQuality(2 * MIN_PERSON_SHARE, 0.4, 3, 0, 1.0).foreground
     assert MaskQuality(2 * MIN_PERSON_SHARE, 0.6, 3, 0, 1.0).foreground
 
 
-def test_quality_believes_a_small_square_unless_it_is_soft():
+def test_quality_rejects_a_small_square_that_is_soft():
     small = square(192, 192, 100, 100, 16)
     assert measure_quality(small).foreground
     assert measure_quality(feather(small, 2)).foreground
     assert not measure_quality(feather(small, 16)).foreground
 
 
-def test_quality_is_less_confident_when_the_outline_is_soft():
+def test_confidence_falls_with_a_softer_outline():
     hard = square(200, 200, 50, 50, 100)
     soft, softer = (measure_quality(feather(hard, pixels)).confidence for pixels in (3, 6))
     assert 0.5 < softer < soft < 1
 
 
 @given(st.integers(0, 255), st.integers(0, 255))
-def test_confidence_is_from_a_half_to_one_and_grows_with_decision(inner, outer):
-    """Both sides of the outline count the same."""
+def test_confidence_grows_with_certainty_within_its_range(inner, outer):
+    """Both sides of the outline have the same weight."""
     alpha = np.full((20, 20), outer, np.uint8)
     alpha[:, 10:] = inner
     measured = measure_quality(alpha)
-    decided = (abs(2 * inner - 255) + abs(2 * outer - 255)) / 510
-    assert measured.boundary_certainty == pytest.approx(decided)
-    expected = CALIBRATION[0] + CALIBRATION[1] * decided
+    certainty = (abs(2 * inner - 255) + abs(2 * outer - 255)) / 510
+    assert measured.boundary_certainty == pytest.approx(certainty)
+    expected = CALIBRATION[0] + CALIBRATION[1] * certainty
     assert measured.confidence == pytest.approx(min(1, max(0.5, expected)))
 
 
 @given(masks)
-def test_quality_stays_in_range(alpha):
+def test_quality_of_any_mask_is_in_range(alpha):
     measured = measure_quality(alpha)
     for share in (measured.coverage, measured.connectivity, measured.boundary_certainty):
         assert 0 <= share <= 1
@@ -238,7 +238,7 @@ def test_quality_stays_in_range(alpha):
 
 
 @pytest.mark.parametrize("side", [510, 512, 514])
-def test_quality_counts_as_many_islands_as_there_can_be(side):
+def test_quality_counts_the_maximum_number_of_islands(side):
     alpha = np.zeros((side, side), np.uint8)
     alpha[::2, ::2] = 255
     measured = measure_quality(alpha)

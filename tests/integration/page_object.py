@@ -1,4 +1,4 @@
-"""A person's visit to the page: what they do, what they see, and what the browser thinks of it."""
+"""Page object for the demo page: actions of a user, and the state of the page."""
 
 import re
 from base64 import b64decode
@@ -18,7 +18,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 60_000
+TIMEOUT_MS = 60_000
 
 _READ_PIXELS = """async image => {
   const canvas = document.createElement('canvas');
@@ -34,7 +34,7 @@ _READ_PIXELS = """async image => {
   });
   return { width: canvas.width, height: canvas.height, base64: url.split(',')[1] };
 }"""
-_HAND_OVER = """([kind, name, bytes]) => {
+_TRANSFER_FILE = """([kind, name, bytes]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
   const event = kind === 'paste'
@@ -42,7 +42,7 @@ _HAND_OVER = """([kind, name, bytes]) => {
     : new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true });
   document.body.dispatchEvent(event);
 }"""
-_REMEMBER_FORMS = """() => {
+_RECORD_FORMS = """() => {
   const send = window.fetch;
   window.forms = [];
   window.fetch = (path, request) => {
@@ -50,86 +50,91 @@ _REMEMBER_FORMS = """() => {
     return send(path, request);
   };
 }"""
-_NEWEST_FORM = """() => Object.fromEntries(
+_LAST_FORM = """() => Object.fromEntries(
   window.forms.at(-1).filter(([, value]) => typeof value === 'string'))"""
 _NEW_RESULT = """before => document.querySelector('main').dataset.state === 'done'
   && document.querySelector('#after').src !== before"""
 
 
 @dataclass
-class Visit:
-    """`page` is playwright's, of a fresh profile; `complaints` has to stay empty."""
+class DemoPage:
+    """The demo page in a browser with a fresh profile.
+
+    `page` is the page of Playwright. `errors` collects console messages and outside requests; tests
+    expect it to be empty.
+    """
 
     page: Any
     origin: str
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
-    def begin(self) -> None:
-        self.page.set_default_timeout(PATIENCE_MS)
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._expect_home)
-        self.page.add_init_script(f"({_REMEMBER_FORMS})()")
+    def open(self) -> None:
+        self.page.set_default_timeout(TIMEOUT_MS)
+        self.page.on("console", self._record_console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._record_outside_request)
+        self.page.add_init_script(f"({_RECORD_FORMS})()")
         self.page.goto(f"{self.origin}/")
 
-    def choose(self, content: bytes, name: str = "portrait.png") -> None:
+    def choose_photo(self, content: bytes, name: str = "portrait.png") -> None:
         file = {"name": name, "mimeType": "image/png", "buffer": content}
         self.page.set_input_files("#photo", file)
 
-    def hand_over(self, kind: Literal["paste", "drop"], content: bytes, name: str) -> None:
-        self.page.evaluate(_HAND_OVER, [kind, name, list(content)])
+    def transfer_photo(self, kind: Literal["paste", "drop"], content: bytes, name: str) -> None:
+        """Pastes or drops a photo."""
+        self.page.evaluate(_TRANSFER_FILE, [kind, name, list(content)])
 
-    def finished(self) -> None:
-        """Waits until the newest request was answered with an image."""
+    def wait_for_result(self) -> None:
+        """Waits until the newest request has a result."""
         self.page.wait_for_selector("main[data-state=done]")
 
-    def change(self, act: Callable[[], object]) -> None:
-        """Does something that sends the photo again, and waits for the new result."""
+    def change(self, action: Callable[[], object]) -> None:
+        """Does an action that sends the photo again, and waits for the new result."""
         before = self.page.get_attribute("#after", "src")
-        act()
+        action()
         self.page.wait_for_function(_NEW_RESULT, arg=before)
 
-    def pick(self, name: str, value: str) -> None:
-        """One of several, by the label that a person would press."""
+    def select(self, name: str, value: str) -> None:
+        """Selects a radio button by a click on its label."""
         self.page.locator(f"label:has([name={name}][value={value}])").click()
 
-    def slide(self, label: str, value: int) -> None:
-        """Moves a slider there, and waits for the new result."""
+    def set_slider(self, label: str, value: int) -> None:
+        """Moves a slider and waits for the new result."""
         slider = self.page.get_by_role("slider", name=label, exact=True)
         self.change(lambda: slider.fill(str(value)))
 
-    def sent(self) -> dict[str, str]:
-        """What the newest request said beside its files; the browser does not tell of itself."""
-        said: dict[str, str] = self.page.evaluate(_NEWEST_FORM)
-        return said
+    def last_request(self) -> dict[str, str]:
+        """Returns the text fields of the newest request, as recorded by the page."""
+        fields: dict[str, str] = self.page.evaluate(_LAST_FORM)
+        return fields
 
-    def offer_key(self, key: str) -> None:
+    def submit_key(self, key: str) -> None:
         self.page.get_by_label("This server requires an API key").fill(key)
         self.page.get_by_role("button", name="Use key").click()
 
     def result(self) -> NDArray[np.uint8]:
-        """The result as the browser decoded it: uint8 [H,W,4]."""
+        """Returns the result as decoded by the browser, uint8 [h,w,4]."""
         read = self.page.eval_on_selector("#after", _READ_PIXELS)
         rgba = np.frombuffer(b64decode(read["base64"]), np.uint8)
         return rgba.reshape(read["height"], read["width"], 4)
 
-    def hidden_share(self) -> float:
-        """How much of the photo the slider cuts off, in percent, as the browser computed it."""
+    def hidden_percent(self) -> float:
+        """Returns the percentage of the photo that the slider hides, from the computed style."""
         style = self.page.eval_on_selector(".before", "layer => getComputedStyle(layer).clipPath")
         share = re.fullmatch(r"inset\(0px (?:([\d.]+)%|0px) 0px 0px\)", style)
         assert share, style
         return float(share[1] or 0)
 
-    def refused(self, status: int, *, times: int = 1) -> None:
-        """The browser logs an answer over 399; here so many are expected."""
-        logged = [text for text in self.complaints if f"status of {status}" in text]
+    def expect_http_error(self, status: int, *, times: int = 1) -> None:
+        """Expects and removes the console messages of responses with an error status."""
+        logged = [text for text in self.errors if f"status of {status}" in text]
         assert len(logged) == times
-        self.complaints[:] = [text for text in self.complaints if text not in logged]
+        self.errors[:] = [text for text in self.errors if text not in logged]
 
-    def _hear(self, message: Any) -> None:
+    def _record_console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
+            self.errors.append(message.text)
 
-    def _expect_home(self, request: Any) -> None:
+    def _record_outside_request(self, request: Any) -> None:
         if not request.url.startswith((self.origin, "blob:")):
-            self.complaints.append(f"asked elsewhere: {request.url}")
+            self.errors.append(f"outside request: {request.url}")

@@ -1,4 +1,4 @@
-"""A WebRTC client for tests: a camera that counts its frames, and what came back of them."""
+"""A WebRTC client with a camera that numbers its frames; it records the results."""
 
 import asyncio
 import fractions
@@ -19,30 +19,34 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 BITS, BLOCK = 16, 16
-"""A counter painted along the top: black and white blocks, the lowest bit first."""
+"""Bits and pixels per bit of the frame number: black and white blocks along the top.
+
+The lowest bit is on the left.
+"""
 PATIENCE_S = 60
-"""For frames, on a machine that does much else."""
+"""Time to wait for frames, in seconds, on a busy machine."""
 SDP = {"content-type": "application/sdp"}
 TICK = fractions.Fraction(1, 90_000)
 
 
-def paint_counter(rgb: np.ndarray, number: int) -> None:
+def draw_number(rgb: np.ndarray, number: int) -> None:
+    """Draws a frame number along the top of an image uint8 [h,w,3]."""
     for bit in range(BITS):
         rgb[:BLOCK, bit * BLOCK : (bit + 1) * BLOCK] = 255 * (number >> bit & 1)
 
 
-def read_counter(rgb: np.ndarray) -> int:
-    """Of a picture of any size that the counted one was scaled to."""
+def read_number(rgb: np.ndarray) -> int:
+    """Reads the frame number from an image that was scaled to any size."""
     width = rgb.shape[1]
-    middles = (np.arange(BITS) + 0.5) * BLOCK / (BITS * BLOCK) * width
-    row = rgb[round(0.4 * BLOCK * width / (BITS * BLOCK)), middles.astype(int), 1]
+    centres = (np.arange(BITS) + 0.5) * BLOCK / (BITS * BLOCK) * width
+    row = rgb[round(0.4 * BLOCK * width / (BITS * BLOCK)), centres.astype(int), 1]
     return int(sum(1 << bit for bit in range(BITS) if row[bit] > 127))
 
 
-class Camera(VideoStreamTrack):
-    """Red on the left and blue on the right under the counter, 30 times a second.
+class NumberingCamera(VideoStreamTrack):
+    """Sends 30 frames per second: red on the left, blue on the right, the number on top.
 
-    `stop_filming` keeps the track open.
+    After `stop_filming` the track stays open without frames.
     """
 
     left = (250, 120, 40)
@@ -62,7 +66,7 @@ class Camera(VideoStreamTrack):
         await self._filming.wait()
         rgb = np.full((*self.size_hw, 3), (0, 60, 200), np.uint8)
         rgb[:, : rgb.shape[1] // 2] = self.left
-        paint_counter(rgb, self.sent)
+        draw_number(rgb, self.sent)
         self.sent += 1
         frame = VideoFrame.from_ndarray(rgb, format="rgb24")
         frame.pts, frame.time_base = pts, time_base
@@ -70,44 +74,44 @@ class Camera(VideoStreamTrack):
 
 
 @dataclass
-class Seen:
-    """A frame that came back."""
+class ReceivedFrame:
+    """A frame that the service returned."""
 
     number: int
     pts: int
     rgb: np.ndarray
 
     def at(self, y: float, x: float) -> list[int]:
-        """The colour at shares of height and width."""
+        """Returns the colour at shares of height and width."""
         height, width = self.rgb.shape[:2]
         return self.rgb[int(y * height), int(x * width)].tolist()
 
 
 @dataclass
-class Client:
-    """Calls on entering, hangs up on leaving."""
+class WebRTCClient:
+    """Connects on enter and closes the connection on exit."""
 
     http: httpx.AsyncClient
     query: str = ""
-    camera: Camera = field(default_factory=Camera)
+    camera: NumberingCamera = field(default_factory=NumberingCamera)
     sound: MediaStreamTrack | None = None
     codecs: tuple[str, ...] = ()
-    """Of those that aiortc knows, in this order; none offers all."""
-    seen: list[Seen] = field(default_factory=list)
+    """MIME types of the codecs to offer, in order; empty offers all that aiortc has."""
+    received: list[ReceivedFrame] = field(default_factory=list)
     location: str = ""
 
     async def __aenter__(self) -> Self:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._news = asyncio.Condition()
-        self._watching: asyncio.Task[None] | None = None
-        self.connection.on("track", self._watch)
+        self._frame_arrived = asyncio.Condition()
+        self._reading: asyncio.Task[None] | None = None
+        self.connection.on("track", self._on_track)
         if self.sound:
             self.connection.addTransceiver(self.sound, direction="sendonly")
         transceiver = self.connection.addTransceiver(self.camera, direction="sendrecv")
         if self.codecs:
             known = transceiver.sender.getCapabilities("video").codecs
             transceiver.setCodecPreferences(
-                [each for name in self.codecs for each in known if each.mimeType == name]
+                [codec for name in self.codecs for codec in known if codec.mimeType == name]
             )
         try:
             answer = await self.http.post(
@@ -129,16 +133,16 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         await self.connection.close()
-        if self._watching:  # a track that never began does not end with its connection
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        if self._reading:  # a track without frames does not end with its connection
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
 
     async def offer(self) -> str:
         await self.connection.setLocalDescription(await self.connection.createOffer())
         return self.connection.localDescription.sdp
 
-    def _watch(self, track: MediaStreamTrack) -> None:
-        self._watching = asyncio.create_task(self._read(track))
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        self._reading = asyncio.create_task(self._read(track))
 
     async def _read(self, track: MediaStreamTrack) -> None:
         while True:
@@ -147,25 +151,25 @@ class Client:
             except MediaStreamError:
                 return
             rgb = frame.to_ndarray(format="rgb24")
-            self.seen.append(Seen(read_counter(rgb), frame.pts, rgb))
-            async with self._news:
-                self._news.notify_all()
+            self.received.append(ReceivedFrame(read_number(rgb), frame.pts, rgb))
+            async with self._frame_arrived:
+                self._frame_arrived.notify_all()
 
-    async def sees(self, count: int = 1) -> list[Seen]:
-        """That many more frames."""
-        before = len(self.seen)
-        async with asyncio.timeout(PATIENCE_S), self._news:
-            await self._news.wait_for(lambda: len(self.seen) >= before + count)
-        return self.seen[before:]
+    async def receive_frames(self, count: int = 1) -> list[ReceivedFrame]:
+        """Waits for `count` more frames and returns them."""
+        before = len(self.received)
+        async with asyncio.timeout(PATIENCE_S), self._frame_arrived:
+            await self._frame_arrived.wait_for(lambda: len(self.received) >= before + count)
+        return self.received[before:]
 
     async def patch(self, **options: object) -> httpx.Response:
         return await self.http.patch(self.location, json=options)
 
-    async def state(self, wanted: str) -> None:
-        """Returns once the connection is in that state."""
+    async def wait_for_state(self, state: str) -> None:
+        """Waits until the connection is in `state`."""
         changed = asyncio.Event()
         self.connection.on("connectionstatechange", changed.set)
         async with asyncio.timeout(PATIENCE_S):
-            while self.connection.connectionState != wanted:
+            while self.connection.connectionState != state:
                 changed.clear()
                 await changed.wait()

@@ -1,5 +1,7 @@
-"""The client's end of a stream: against an application in process, where the test decides when
-the peer reads; and what messages look like."""
+"""A client of `WS /v1/stream` for an application in process, and helpers for its messages.
+
+The test decides when the client reads.
+"""
 
 import asyncio
 import json
@@ -34,8 +36,8 @@ def frame(seq: int = 0, picture: bytes = JPEG, *, timestamp: int = 0) -> bytes:
 def result_of(message: bytes) -> tuple[MessageHeader, ResultHeader, bytes]:
     header, body = unpack(message)
     assert header.kind is MessageKind.RESULT, bytes(body)
-    told, picture = unpack_result(body)
-    return header, told, bytes(picture)
+    result, image = unpack_result(body)
+    return header, result, bytes(image)
 
 
 def error_of(message: bytes) -> tuple[MessageHeader, dict[str, Any]]:
@@ -44,8 +46,8 @@ def error_of(message: bytes) -> tuple[MessageHeader, dict[str, Any]]:
     return header, json.loads(bytes(body))
 
 
-class Closed(Exception):
-    """What the application closed with."""
+class ClosedByServer(Exception):
+    """The application closed the stream with this code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}")
@@ -53,24 +55,26 @@ class Closed(Exception):
         self.reason = reason
 
 
-class AsgiPeer:
-    """A WebSocket without a socket. While `reads` is not set, what the application sends finds no
-    room, as behind a full buffer."""
+class AsgiClient:
+    """A WebSocket client without a socket.
+
+    While `reads` is not set, messages from the application block, as with a full send buffer.
+    """
 
     def __init__(self, app: Any, scope: dict[str, Any]) -> None:
         self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._gone = asyncio.Event()
+        self._disconnected = asyncio.Event()
         self.reads = asyncio.Event()
         self.reads.set()
         self.blocked = 0
-        """Messages that find no room."""
+        """Number of messages that are blocked."""
         self._to_app.put_nowait({"type": "websocket.connect"})
         self.task = asyncio.create_task(app(scope, self._to_app.get, self._send))
 
     @property
     def unread(self) -> int:
-        """Messages that the application has not taken."""
+        """Number of messages that the application has not read."""
         return self._to_app.qsize()
 
     def send(self, message: bytes | str) -> None:
@@ -82,23 +86,23 @@ class AsgiPeer:
             return await self._from_app.get()
 
     async def receive(self) -> Any:
-        """Text as what it says, bytes as they are; raises Closed."""
+        """Returns the next message: parsed JSON or bytes. Raises ClosedByServer."""
         message = await self.next()
         if message["type"] == "websocket.close":
-            raise Closed(message["code"], message["reason"])
+            raise ClosedByServer(message["code"], message["reason"])
         assert message["type"] == "websocket.send"
         return json.loads(message["text"]) if message.get("text") else message["bytes"]
 
-    async def end(self) -> Closed:
-        """What it was closed with; nothing may come before."""
+    async def end(self) -> ClosedByServer:
+        """Returns the close of the stream. Fails if another message precedes it."""
         try:
             raise AssertionError(f"not closed, but sent {await self.receive()}")
-        except Closed as closed:
+        except ClosedByServer as closed:
             return closed
 
     async def leave(self, code: int = 1001) -> None:
-        """Returns when the application is done with us."""
-        self._gone.set()
+        """Disconnects, and returns when the application has finished."""
+        self._disconnected.set()
         self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([self.task])
@@ -106,14 +110,16 @@ class AsgiPeer:
     async def _send(self, message: Mapping[str, Any]) -> None:
         if not self.reads.is_set():
             self.blocked += 1
-            either = [asyncio.create_task(each.wait()) for each in (self.reads, self._gone)]
+            waits = [
+                asyncio.create_task(event.wait()) for event in (self.reads, self._disconnected)
+            ]
             try:
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self.blocked -= 1
-                for task in either:
+                for task in waits:
                     task.cancel()
-        if self._gone.is_set():
+        if self._disconnected.is_set():
             raise OSError("the peer is gone")
         self._from_app.put_nowait(dict(message))
 
@@ -125,10 +131,13 @@ async def connected(
     subprotocols: tuple[str, ...] = (SUBPROTOCOL,),
     address: str = "127.0.0.1",
     **headers: str,
-) -> AsyncIterator[AsgiPeer]:
-    """A peer that was accepted. However the test leaves, the application is done with it."""
-    given = {"host": "silhouette", **{name.replace("_", "-"): headers[name] for name in headers}}
-    peer = AsgiPeer(
+) -> AsyncIterator[AsgiClient]:
+    """Yields an accepted client, and waits for the application to finish afterwards."""
+    sent_headers = {
+        "host": "silhouette",
+        **{name.replace("_", "-"): headers[name] for name in headers},
+    }
+    peer = AsgiClient(
         app,
         {
             "type": "websocket",
@@ -139,7 +148,9 @@ async def connected(
             "raw_path": b"/v1/stream",
             "root_path": "",
             "query_string": b"",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
+            "headers": [
+                (name.encode(), value.encode("latin-1")) for name, value in sent_headers.items()
+            ],
             "client": (address, 1),
             "server": ("127.0.0.1", 80),
             "subprotocols": list(subprotocols),
@@ -158,8 +169,8 @@ async def connected(
 
 
 @asynccontextmanager
-async def streaming(app: Any, **options: object) -> AsyncIterator[AsgiPeer]:
-    """A peer whose stream is ready."""
+async def streaming(app: Any, **options: object) -> AsyncIterator[AsgiClient]:
+    """Yields a client with a stream that is ready for frames."""
     async with connected(app) as peer:
         peer.send(config(**options))
         assert (await peer.receive())["type"] == "ready"

@@ -1,0 +1,29 @@
+"""The ETag of a photo response."""
+
+import hashlib
+import json
+
+from silhouette_seg.api.photo_response import ResolvedRequest
+from silhouette_seg.api.request.uploads import PhotoUpload
+
+
+def photo_etag(version: str, upload: PhotoUpload, resolved: ResolvedRequest) -> str:
+    """Returns a strong ETag: a hash of the files, the parameters and the models of a response.
+
+    It is made of wire names and values, so renaming code leaves it as it is.
+    """
+    options, segmenter = resolved.options, resolved.segmenter
+    face_router, background = segmenter.face_router, upload.background
+    key = options.render.wire_values() | {
+        "version": version,
+        "image": upload.image.digest,
+        "background_image": None if background is None else background.digest,
+        "domain": None if options.domain is None else options.domain.label,
+        "format": resolved.representation.image.value,
+        "report": resolved.representation.report,
+        "model": segmenter.spec.name,
+        "model_digest": segmenter.digest,
+        "face_detector_digest": None if face_router is None else face_router.digest,
+    }
+    text = json.dumps(key, sort_keys=True)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'

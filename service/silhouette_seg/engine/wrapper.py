@@ -1,0 +1,40 @@
+"""Base class of the engines that wrap another engine."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from silhouette_seg.engine.base import Engine, Inference, Tensors, TimedEngine, with_timings
+from silhouette_seg.spec import ModelSpec
+
+
+class EngineWrapper:
+    """Timed engine that delegates to any engine. Subclasses override `infer_timed`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._infer = with_timings(engine)
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._engine.spec
+
+    @property
+    def provider(self) -> str:
+        return self._engine.provider
+
+    @property
+    def queued(self) -> int:
+        """Number of callers in the queue of the wrapped engine, 0 when it has none."""
+        return self._engine.queued if isinstance(self._engine, TimedEngine) else 0
+
+    async def infer(self, inputs: Tensors) -> NDArray[Any]:
+        """Returns the output of `infer_timed`; raises the same errors."""
+        return (await self.infer_timed(inputs)).output
+
+    async def infer_timed(self, inputs: Tensors) -> Inference:
+        """Raises the errors of the wrapped engine."""
+        return await self._infer(inputs)
+
+    async def close(self) -> None:
+        await self._engine.close()

@@ -1,0 +1,35 @@
+"""A model with the engine that runs it: the base of segmenters and of the face router."""
+
+from silhouette_seg.engine.base import Engine, Inference, Tensors, with_timings
+from silhouette_seg.spec import ModelSpec
+
+
+class ServedModel:
+    """A model that takes images and, through `infer`, raw tensors."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._infer = with_timings(engine)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Description of the model's inputs, output and weights."""
+        return self._engine.spec
+
+    @property
+    def provider(self) -> str:
+        """Execution provider that runs the model, for example `CPUExecutionProvider`."""
+        return self._engine.provider
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the weights, in hexadecimal."""
+        return self.spec.sha256
+
+    async def infer(self, inputs: Tensors) -> Inference:
+        """Runs the model on its own input tensors. Raises the errors of its engine."""
+        return await self._infer(inputs)
+
+    async def close(self) -> None:
+        """Closes the engine."""
+        await self._engine.close()
