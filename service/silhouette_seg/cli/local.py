@@ -117,7 +117,7 @@ class LocalRunner:
         `on_progress` receives the seconds of video that are done, and the duration if it is known.
         """
         if not is_installed("av"):
-            return Failure(task.photo, missing_module("av", "Videos", "video"))
+            return Failure(task.source, missing_module("av", "Videos", "video"))
         from silhouette_seg.video import VideoError, segment_video, writer_for
 
         try:
