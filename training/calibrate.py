@@ -3,8 +3,8 @@
     python -m training.calibrate --data DATA
 
 The command reads photos of the training split. `silhouette_seg.vision.mask.quality` takes its
-constants `CALIBRATION`, `PERSON_SHARE` and `PERSON_CERTAINTY` from it; `training.report.calibration`
-measures them on the validation split.
+constants `CALIBRATION`, `PERSON_SHARE` and `PERSON_CERTAINTY` from it;
+`training.report.calibration` measures them on the validation split.
 """
 
 from collections.abc import Callable, Sequence
@@ -120,7 +120,7 @@ def _open(spec: ModelSpec, repository: Path) -> Draw:
 
 
 def line_through(looks: Sequence[Look]) -> tuple[float, float]:
-    """Height at 0 and slope of the line from `decided` to `right`, by least squares."""
+    """Height at 0 and slope of the line from `boundary_certainty` to `right`, by least squares."""
     known = [
         (each.quality.boundary_certainty, each.right) for each in looks if each.right is not None
     ]
