@@ -32,7 +32,7 @@ from tests.integration.conftest import (
 )
 from tests.integration.disconnecting_client import post_and_disconnect
 from tests.integration.pictures import refusal
-from tests.support.images import TEXT, bent, make_png, quadrants
+from tests.support.images import TEXT, make_png, mutated, quadrants
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +217,7 @@ async def test_damaged_batch_form_never_causes_a_500(settings_with, mutations):
     outcomes: collections.Counter[str] = collections.Counter()
     async with in_process(settings_with()) as service:
         for number in range(mutations // 4):
-            answer = await send_chunks(service, bent(form, number))
+            answer = await send_chunks(service, mutated(form, number))
             if answer.status_code != 200:
                 assert answer.status_code in (400, 415), (number, answer.text)
                 outcomes["rejected"] += 1

@@ -11,10 +11,11 @@ from silhouette_seg.api.schemas import Capabilities, Formats, Limits, LiveLimits
 from silhouette_seg.errors import Unavailable
 from silhouette_seg.pipeline.registry import AUTO
 from silhouette_seg.pipeline.served_model import ServedModel
+from silhouette_seg.streaming.webrtc.registry import IS_INSTALLED
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-STREAM_TRANSPORTS = ("websocket", "webrtc")
-"""Transports for live video."""
+STREAM_TRANSPORTS = ("websocket", "webrtc") if IS_INSTALLED else ("websocket",)
+"""Transports for live video. WebRTC needs the extra `live`."""
 
 router = APIRouter(prefix="/v1", tags=["models"])
 

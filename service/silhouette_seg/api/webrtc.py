@@ -59,7 +59,7 @@ OFFER_RESPONSES: dict[int | str, dict[str, Any]] = {
         },
         "content": {SDP: {"schema": {"type": "string"}}},
     },
-    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 501, 503, 504),
 }
 # These are not arguments of the routes: FastAPI would document its own 422 for them.
 STREAM_REQUEST: dict[str, Any] = {
@@ -106,7 +106,7 @@ router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"])
     openapi_extra=OFFER_REQUEST,
     response_class=Response,
 )
-async def start_stream(request: Request) -> Response:
+async def begin_stream(request: Request) -> Response:
     """Answers an offer. The video comes back as a composite, or with `output=mask` as a grey mask.
 
     There is no trickle ICE: send an offer with or without candidates, and the answer contains all

@@ -11,7 +11,7 @@ from silhouette_seg.video.errors import VideoError
 from silhouette_seg.video.reader import Facts, Heard, Still, VideoReader, upright
 from silhouette_seg.vision.codec.header import ImageLimits
 from tests.support.images import TEXT, make_jpeg, quadrants
-from tests.support.videos import SIZE_HW, TICK, bar, make_video, sine, uneven
+from tests.support.videos import SIZE_HW, TICK, bar_frame, make_video, sine_audio, uneven_times
 
 LIMITS = ImageLimits()
 ONE = 65536
@@ -56,7 +56,7 @@ def test_what_says_nothing_is_upright():
 def test_rotation_of_the_file_is_honoured(tmp_path, turns):
     make_video(tmp_path / "a.mp4", [0], rotation=90 * turns)
     (still,) = stills(tmp_path / "a.mp4")
-    difference = np.abs(still.rgb().astype(int) - np.rot90(bar(0), turns))
+    difference = np.abs(still.rgb().astype(int) - np.rot90(bar_frame(0), turns))
     assert difference.mean() < 12
 
 
@@ -67,7 +67,7 @@ def test_frames_come_with_their_times_and_sound_beside_them(tmp_path):
     assert facts.time_base == TICK
     assert facts.duration_s == pytest.approx(0.46, abs=0.05)
     assert [track.copied for track in facts.tracks] == [True]
-    assert [item.pts for item in read if isinstance(item, Still)] == uneven(12)
+    assert [item.pts for item in read if isinstance(item, Still)] == uneven_times(12)
     sounds = [item.sound for item in read if isinstance(item, Heard)]
     assert sounds
     assert all(isinstance(sound, av.Packet) for sound in sounds)
@@ -78,7 +78,7 @@ def test_sound_that_is_not_copied_is_decoded_and_may_be_left_out(tmp_path):
     read = items(tmp_path / "a.mp4", copies=frozenset())
     sounds = [item.sound for item in read if isinstance(item, Heard)]
     assert all(isinstance(sound, av.AudioFrame) for sound in sounds)
-    assert sum(sound.samples for sound in sounds) >= sine().samples
+    assert sum(sound.samples for sound in sounds) >= sine_audio().samples
     assert not any(isinstance(item, Heard) for item in items(tmp_path / "a.mp4", copies=None))
 
 
@@ -117,14 +117,14 @@ def test_what_is_no_video_is_told(tmp_path, name, body, reason):
 def test_sound_alone_is_no_video(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as out:
         stream = out.add_stream("aac", rate=48_000, layout="mono")
-        out.mux(stream.encode(sine()))
+        out.mux(stream.encode(sine_audio()))
         out.mux(stream.encode(None))
     with pytest.raises(VideoError, match="no video in the file"):
         items(tmp_path / "a.mp4")
 
 
 def test_file_that_is_cut_short_is_told(tmp_path):
-    make_video(tmp_path / "a.mp4", uneven(40), options={"movflags": "faststart"})
+    make_video(tmp_path / "a.mp4", uneven_times(40), options={"movflags": "faststart"})
     whole = (tmp_path / "a.mp4").read_bytes()
     (tmp_path / "half.mp4").write_bytes(whole[: len(whole) * 3 // 4])
     with pytest.raises(VideoError):

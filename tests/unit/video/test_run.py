@@ -16,7 +16,7 @@ from silhouette_seg.video import VideoError, segment_video, writer_for
 from silhouette_seg.video.run import AHEAD, _read
 from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
 from tests.support.tiny_model import tiny_spec
-from tests.support.videos import make_video, see, uneven
+from tests.support.videos import make_video, read_video, uneven_times
 
 LIMITS = ImageLimits()
 PATIENCE_S = 60
@@ -66,24 +66,24 @@ def options(workers, engine=None, **look) -> StreamOptions:
 
 
 async def test_frames_go_through_in_order_with_their_times(tmp_path, workers):
-    make_video(tmp_path / "a.mp4", uneven(30))
+    make_video(tmp_path / "a.mp4", uneven_times(30))
     kept, told = Kept(), []
     async with asyncio.timeout(PATIENCE_S):
         await segment_video(
             tmp_path / "a.mp4", kept, options(workers), LIMITS, lambda *at: told.append(at)
         )
-    assert kept.times == uneven(30)
+    assert kept.times == uneven_times(30)
     assert kept.widths == pytest.approx([8 + number for number in range(30)], abs=2)
     assert kept.ends == ["finished", "abandoned"]
     seconds = [done for done, _ in told]
     assert seconds == sorted(seconds)
-    assert seconds[-1] == pytest.approx(uneven(30)[-1] / 90_000)
+    assert seconds[-1] == pytest.approx(uneven_times(30)[-1] / 90_000)
     assert told[0][1] == pytest.approx(seconds[-1], abs=0.1)
 
 
 async def test_frames_do_not_pile_up_before_a_slow_writer(tmp_path, workers):
     """However long the video: one is in the writer, AHEAD wait for it and one for room."""
-    make_video(tmp_path / "a.mp4", uneven(60))
+    make_video(tmp_path / "a.mp4", uneven_times(60))
     kept, engine = Kept(), FakeEngine(tiny_spec(size_hw=(48, 64)))
     kept.gate.clear()
     running = asyncio.create_task(
@@ -149,7 +149,7 @@ def _full(image, pts):
 
 @pytest.mark.parametrize("result", ["out.mp4", "out.webm", "frames"])
 async def test_cancelled_it_leaves_nothing(tmp_path, workers, result):
-    make_video(tmp_path / "a.mp4", uneven(56))
+    make_video(tmp_path / "a.mp4", uneven_times(56))
     writer = writer_for(tmp_path / result, ImageFormat.PNG)
     begun = asyncio.Event()
     task = asyncio.create_task(
@@ -179,7 +179,7 @@ async def test_result_replaces_an_older_one_only_when_it_is_whole(tmp_path, work
             with pytest.raises(VideoError):
                 await attempt
             assert (tmp_path / "out.mp4").read_bytes() == b"older"
-    assert len(see(tmp_path / "out.mp4").frames) == 12
+    assert len(read_video(tmp_path / "out.mp4").frames) == 12
 
 
 def test_folder_that_holds_something_is_left_alone(tmp_path):

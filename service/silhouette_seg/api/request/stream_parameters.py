@@ -112,12 +112,12 @@ class StreamOptionsParser:
     ) -> StreamOptions:
         """Stores the new background image, or discards the old one for another background."""
         if BACKGROUND_IMAGE not in parameters:
-            return replace(options, picture=None) if "background" in parameters else options
+            return replace(options, background=None) if "background" in parameters else options
         if "background" in parameters:
             raise BadParameter(f"background: is given twice, as a value and as {BACKGROUND_IMAGE}")
         image = await self.pool.run_in_thread(self._decode_background, parameters[BACKGROUND_IMAGE])
         render = replace(options.render, background=BackgroundImage())
-        return replace(options, render=render, picture=image)
+        return replace(options, render=render, background=image)
 
     def _segmenter(self, name: str) -> Segmenter:
         return self.registry.get(name, preference=STREAM_PREFERENCE).with_pool(self.pool)

@@ -51,7 +51,7 @@ async def test_stream_options_without_parameters_are_the_defaults(parser):
     assert options.segmenter.spec.name == "connectnet"
     assert (options.render, options.format, options.size) == (RenderOptions(), None, None)
     assert options.smoothing == DEFAULT_SMOOTHING
-    assert options.picture is None
+    assert options.background is None
 
 
 @pytest.mark.parametrize(
@@ -166,18 +166,22 @@ class TestBackgroundImage:
     async def test_stream_background_image_is_decoded(self, parser):
         options = await self.parse_with_image(parser, make_jpeg(person(48, 64)))
         assert options.render.background == BackgroundImage()
-        assert options.picture.rgb.shape == (48, 64, 3)
+        assert options.background.rgb.shape == (48, 64, 3)
 
     async def test_large_stream_background_image_is_downscaled(self, parser):
         options = await self.parse_with_image(parser, make_jpeg(person(1500, 3000)))
-        assert options.picture.rgb.shape == (MAX_BACKGROUND_SIDE_PX // 2, MAX_BACKGROUND_SIDE_PX, 3)
+        assert options.background.rgb.shape == (
+            MAX_BACKGROUND_SIDE_PX // 2,
+            MAX_BACKGROUND_SIDE_PX,
+            3,
+        )
 
     async def test_stream_background_image_stays_until_replaced(self, parser):
         options = await self.parse_with_image(parser, make_jpeg(person(48, 64)))
         feathered = await parser.parse({"feather": 2}, options)
-        assert feathered.picture is options.picture
+        assert feathered.background is options.background
         blurred = await parser.parse({"background": "blur:5"}, feathered)
-        assert (blurred.picture, blurred.render.background) == (None, Blur(5))
+        assert (blurred.background, blurred.render.background) == (None, Blur(5))
 
     async def test_second_stream_background_is_rejected(self, parser):
         parameters = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
