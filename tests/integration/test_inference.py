@@ -344,7 +344,7 @@ async def test_a_body_that_is_too_slow_is_a_408(settings_with):
         )
         answer = await asyncio.to_thread(everything, connection)
     assert answer.startswith("HTTP/1.1 408")
-    assert answer.endswith('{"error": "The body was not complete in time (limit 0.2)."}')
+    assert answer.endswith('{"error": "The body did not arrive in time (limit 0.2)."}')
 
 
 class TestKeys:
