@@ -22,7 +22,7 @@ from tests.integration.conftest import on_socket
 from tests.integration.pictures import picture
 from tests.support.images import make_png, person
 from tests.support.tiny_model import tiny_spec, write_tiny_model
-from tests.support.videos import make_video, uneven
+from tests.support.videos import make_video, uneven_times
 
 ROOT = Path(__file__).resolve().parents[2]
 FULL = "No space left on device"
@@ -58,7 +58,7 @@ def album(tmp_path) -> Path:
 
 @pytest.fixture
 def talk(tmp_path) -> Path:
-    make_video(tmp_path / "talk.mp4", uneven(20), sound=True)
+    make_video(tmp_path / "talk.mp4", uneven_times(20), audio=True)
     return tmp_path / "talk.mp4"
 
 

@@ -103,10 +103,10 @@ class Bench:
         self, task: Task, on_progress: Callable[[float, float | None], None]
     ) -> Failure | None:
         """Tells `on_progress` of the seconds that are done, and of how many where that is known."""
-        from silhouette_seg.video import VideoError, segment_video, writer_for
+        from silhouette_seg.video import VideoError, make_writer, segment_video
 
         try:
-            writer = writer_for(task.result, self.order.format)
+            writer = make_writer(task.result, self.order.format)
             options = await self.opened.pool.run_in_thread(self._stream_options)
             await segment_video(task.photo, writer, options, self.limits, on_progress)
         except ServiceError as error:

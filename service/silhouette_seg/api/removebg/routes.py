@@ -249,7 +249,7 @@ def load_photo(removal: Removal, min_size: Size) -> Frame:
     """With the pixels that looking for the person takes, as a photo of the size that is wanted."""
     (height, width), size_hw = min_size, removal.size_hw
     enough = (max(height, size_hw[0]), max(width, size_hw[1]))
-    frame = decode(removal.photo.data, removal.photo.header, at_least=enough)
+    frame = decode(removal.photo.data, removal.photo.header, min_size=enough)
     return replace(frame, photo_hw=size_hw)
 
 
