@@ -18,10 +18,10 @@ from tests.support.tiny_model import tiny_spec, write_tiny_model
 from tests.support.videos import (
     AUDIO_RATE_HZ,
     audio_packets,
-    decode_alpha,
-    decode_audio,
-    decode_video,
     make_video,
+    read_alpha_video,
+    read_audio,
+    read_video,
     uneven_times,
 )
 
@@ -52,7 +52,7 @@ def silhouette(wide_repository, monkeypatch):
 @pytest.fixture
 def talk(tmp_path) -> Path:
     """Uneven times, and a sine."""
-    make_video(tmp_path / "talk.mp4", uneven_times(20), audio=True)
+    make_video(tmp_path / "talk.mp4", uneven_times(20), sound=True)
     return tmp_path / "talk.mp4"
 
 
@@ -69,9 +69,9 @@ def test_mask_has_the_times_the_order_and_the_sound_of_the_video(silhouette, tal
     ended = silhouette(talk, "-o", tmp_path / "out.mp4", "--smoothing", "0")
     assert ended.exit_code == 0, ended.output
     assert f"1 of 1 files done, in {tmp_path / 'out.mp4'}" in ended.stdout
-    seen = decode_video(tmp_path / "out.mp4")
+    seen = read_video(tmp_path / "out.mp4")
     assert seen.codec == "h264"
-    assert seen.times == decode_video(talk).times
+    assert seen.times == read_video(talk).times
     assert grows(seen.frames)
     assert audio_packets(tmp_path / "out.mp4") == audio_packets(talk)
 
@@ -79,13 +79,13 @@ def test_mask_has_the_times_the_order_and_the_sound_of_the_video(silhouette, tal
 def test_webm_has_the_times_to_the_millisecond_and_the_sound_as_opus(silhouette, talk, tmp_path):
     ended = silhouette(talk, "-o", tmp_path / "out.webm", "--smoothing", "0")
     assert ended.exit_code == 0, ended.output
-    seen, before = decode_video(tmp_path / "out.webm"), decode_video(talk)
+    seen, before = read_video(tmp_path / "out.webm"), read_video(talk)
     assert seen.codec.endswith("vp9")
     assert [float(at) for at in seen.times] == pytest.approx(
         [float(at) for at in before.times], abs=0.0006
     )
     assert grows(seen.frames)
-    codec, samples = decode_audio(tmp_path / "out.webm")
+    codec, samples = read_audio(tmp_path / "out.webm")
     assert codec.endswith("opus")
     assert len(samples) == pytest.approx(AUDIO_RATE_HZ / 2, abs=4096)
     spectrum = np.abs(np.fft.rfft(samples))
@@ -93,7 +93,7 @@ def test_webm_has_the_times_to_the_millisecond_and_the_sound_as_opus(silhouette,
 
 
 def test_opus_goes_from_webm_to_webm_as_it_is(silhouette, tmp_path):
-    make_video(tmp_path / "a.webm", uneven_times(20), audio=True)
+    make_video(tmp_path / "a.webm", uneven_times(20), sound=True)
     ended = silhouette(tmp_path / "a.webm", "-o", tmp_path / "out.webm")
     assert ended.exit_code == 0, ended.output
     assert audio_packets(tmp_path / "out.webm") == audio_packets(tmp_path / "a.webm")
@@ -102,7 +102,7 @@ def test_opus_goes_from_webm_to_webm_as_it_is(silhouette, tmp_path):
 def test_cutout_keeps_its_alpha_in_webm(silhouette, talk, tmp_path):
     ended = silhouette(talk, "-o", tmp_path / "out.webm", "--output", "cutout", "--smoothing", "0")
     assert ended.exit_code == 0, ended.output
-    frames = decode_alpha(tmp_path / "out.webm")
+    frames = read_alpha_video(tmp_path / "out.webm")
     assert len(frames) == 20
     assert grows([frame[..., 3:] for frame in frames])
     last = frames[-1]
@@ -114,7 +114,7 @@ def test_composite_is_on_its_background(silhouette, talk, tmp_path):
     options = ("--output", "composite", "--background", "#00ff00")
     ended = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
     assert ended.exit_code == 0, ended.output
-    frame = decode_video(tmp_path / "out.mp4").frames[0]
+    frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame[24, 2].tolist() == pytest.approx([255, 0, 0], abs=25)
     assert frame[24, 50].tolist() == pytest.approx([0, 255, 0], abs=25)
 
@@ -124,7 +124,7 @@ def test_background_may_be_a_file(silhouette, talk, tmp_path):
     options = ("--output", "composite", "--background", tmp_path / "wall.png")
     ended = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
     assert ended.exit_code == 0, ended.output
-    frame = decode_video(tmp_path / "out.mp4").frames[0]
+    frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame[24, 50].tolist() == pytest.approx([0, 0, 255], abs=25)
 
 
@@ -147,7 +147,7 @@ def test_a_turned_video_comes_out_upright(silhouette, tmp_path):
     make_video(tmp_path / "a.mp4", [0, 3000], rotation=-90)
     ended = silhouette(tmp_path / "a.mp4", "-o", tmp_path / "out.mp4", "--smoothing", "0")
     assert ended.exit_code == 0, ended.output
-    frame = decode_video(tmp_path / "out.mp4").frames[0]
+    frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame.shape == (64, 48, 3)
     assert (frame[:6] > 200).all()  # what was left is at the top
     assert (frame[14:] < 60).all()
@@ -158,7 +158,7 @@ def test_odd_sizes(silhouette, tmp_path):
     for result, shape in (("out.webm", (47, 63, 3)), ("out.mp4", (46, 62, 3))):
         ended = silhouette(tmp_path / "a.webm", "-o", tmp_path / result)
         assert ended.exit_code == 0, ended.output
-        assert decode_video(tmp_path / result).frames[0].shape == shape
+        assert read_video(tmp_path / result).frames[0].shape == shape
 
 
 def test_photos_and_videos_of_a_folder(silhouette, tmp_path):

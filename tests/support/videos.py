@@ -1,4 +1,4 @@
-"""Creates and decodes test videos with PyAV: a red bar that grows to the right on black."""
+"""Videos for tests, written and read by PyAV alone: a red bar that grows to the right."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,22 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 TICK = Fraction(1, 90_000)
-"""Seconds per tick of the created videos, except AVI."""
+"""Time base of the videos, in seconds."""
 AUDIO_RATE_HZ = 48_000
+"""Audio samples in a second."""
 SIZE_HW = (48, 64)
 CODECS = {".mp4": ("libx264", "aac"), ".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", None)}
 FAST = {"libx264": {"preset": "ultrafast"}, "libvpx-vp9": {"cpu-used": "8", "deadline": "realtime"}}
 
 
-def bar_image(number: int, hw: tuple[int, int] = SIZE_HW) -> NDArray[np.uint8]:
-    """Returns frame `number`, uint8 [h,w,3]: the first 8 + `number` columns are red."""
+def bar_frame(number: int, hw: tuple[int, int] = SIZE_HW) -> NDArray[np.uint8]:
+    """Returns frame `number`, with `8 + number` red columns on black."""
     image = np.zeros((*hw, 3), np.uint8)
     image[:, : 8 + number, 0] = 255
     return image
 
 
 def uneven_times(count: int) -> list[int]:
-    """Returns increasing timestamps in ticks, 33 to 50 ms apart."""
+    """Returns frame times in ticks, between 33 and 50 ms apart."""
     return np.cumsum([0, *(3000 + 777 * (n % 3) for n in range(count - 1))]).tolist()
 
 
@@ -33,38 +34,35 @@ def make_video(
     path: Path,
     times: list[int] | None = None,
     *,
-    audio: bool = False,
+    sound: bool = False,
     rotation: int | None = None,
     hw: tuple[int, int] = SIZE_HW,
     options: dict[str, str] | None = None,
 ) -> list[Fraction]:
-    """Writes a video with codecs of the suffix. Returns the time of each frame in seconds.
-
-    `times` are in ticks, `rotation` in degrees, and `options` are those of the container.
-    """
+    """Writes a video and returns the presentation times of its frames, in seconds."""
     times = uneven_times(12) if times is None else times
-    video_codec, audio_codec = CODECS[path.suffix]
+    video, audio = CODECS[path.suffix]
     with av.open(str(path), "w", options=options or {}) as out:
-        stream = out.add_stream(video_codec, rate=25, options=FAST.get(video_codec, {}))
+        stream = out.add_stream(video, rate=25, options=FAST.get(video, {}))
         stream.height, stream.width, stream.pix_fmt = *hw, "yuv420p"
         tick = Fraction(1, 25) if path.suffix == ".avi" else TICK
         stream.time_base = stream.codec_context.time_base = tick
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        track = out.add_stream(audio_codec, rate=AUDIO_RATE_HZ, layout="mono") if audio else None
+        sound_stream = out.add_stream(audio, rate=AUDIO_RATE_HZ, layout="mono") if sound else None
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(bar_image(number, hw), "rgb24")
+            frame = av.VideoFrame.from_ndarray(bar_frame(number, hw), "rgb24")
             frame.pts, frame.time_base = time, tick
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-        if track is not None:
-            out.mux(track.encode(sine_wave()))
-            out.mux(track.encode(None))
+        if sound_stream is not None:
+            out.mux(sound_stream.encode(sine_audio()))
+            out.mux(sound_stream.encode(None))
     return [time * tick for time in times]
 
 
-def sine_wave() -> av.AudioFrame:
-    """Returns half a second of 440 Hz, mono."""
+def sine_audio() -> av.AudioFrame:
+    """Returns half a second of 440 Hz."""
     wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(AUDIO_RATE_HZ // 2) / AUDIO_RATE_HZ)
     frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
     frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE_HZ, 0, Fraction(1, AUDIO_RATE_HZ)
@@ -73,15 +71,14 @@ def sine_wave() -> av.AudioFrame:
 
 @dataclass(frozen=True)
 class VideoContent:
-    """Codec, times in seconds and decoded frames of a video."""
+    """Decoded frames of a video with their times in seconds."""
 
     codec: str
     times: list[Fraction]
     frames: list[NDArray[Any]]
 
 
-def decode_video(path: Path, format: str = "rgb24") -> VideoContent:
-    """Decodes all frames of the first video stream to libav's pixel format `format`."""
+def read_video(path: Path, format: str = "rgb24") -> VideoContent:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
@@ -92,8 +89,8 @@ def decode_video(path: Path, format: str = "rgb24") -> VideoContent:
         )
 
 
-def decode_alpha(path: Path) -> list[NDArray[Any]]:
-    """Decodes VP9 frames to RGBA. Only libvpx's own decoder reads the alpha of VP9."""
+def read_alpha_video(path: Path) -> list[NDArray[Any]]:
+    """Returns the frames as RGBA. Only libvpx's own decoder reads the alpha of VP9."""
     with av.open(str(path)) as container:
         decoder = av.CodecContext.create("libvpx-vp9", "r")
         return [
@@ -104,13 +101,12 @@ def decode_alpha(path: Path) -> list[NDArray[Any]]:
 
 
 def audio_packets(path: Path) -> list[bytes]:
-    """Returns the encoded packets of the first audio stream."""
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
-def decode_audio(path: Path) -> tuple[str, NDArray[np.float32]]:
-    """Returns the codec and the samples of the first audio stream, as mono float32."""
+def read_audio(path: Path) -> tuple[str, NDArray[np.float32]]:
+    """Returns the name of the codec, and the samples as mono float32."""
     with av.open(str(path)) as container:
         frames = list(container.decode(audio=0))
         name = container.streams.audio[0].codec_context.name

@@ -43,7 +43,7 @@ class StreamFrameTask:
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
         """Renders and encodes as `render_file`."""
         options = self.options
-        background = self.session.scaled_background(options.picture, frame.photo_hw)
+        background = self.session.scaled_background(options.background, frame.photo_hw)
         return render_file(options.render, options.image_format, frame, background, matte)
 
 

@@ -120,7 +120,7 @@ class VideoFrameTask:
     def render(self, frame: Frame, matte: Matte) -> NDArray[np.uint8]:
         """Renders the image by the options of the session."""
         options = self.session.options
-        background = self.session.scaled_background(options.picture, frame.photo_hw)
+        background = self.session.scaled_background(options.background, frame.photo_hw)
         return render_image(options.render, frame, background, matte).image
 
 

@@ -17,7 +17,7 @@ from silhouette_seg.video.reader import (
 )
 from silhouette_seg.vision.codec.header import ImageLimits
 from tests.support.images import TEXT, make_jpeg, quadrants
-from tests.support.videos import SIZE_HW, TICK, bar_image, make_video, sine_wave, uneven_times
+from tests.support.videos import SIZE_HW, TICK, bar_frame, make_video, sine_audio, uneven_times
 
 LIMITS = ImageLimits()
 ONE = 65536
@@ -62,12 +62,12 @@ def test_image_without_display_matrix_stays_unchanged():
 def test_rotation_of_file_turns_its_frames(tmp_path, turns):
     make_video(tmp_path / "a.mp4", [0], rotation=90 * turns)
     (frame,) = decoded_frames(tmp_path / "a.mp4")
-    difference = np.abs(frame.rgb().astype(int) - np.rot90(bar_image(0), turns))
+    difference = np.abs(frame.rgb().astype(int) - np.rot90(bar_frame(0), turns))
     assert difference.mean() < 12
 
 
 def test_reader_yields_info_frames_with_times_and_audio_packets(tmp_path):
-    make_video(tmp_path / "a.mp4", audio=True)
+    make_video(tmp_path / "a.mp4", sound=True)
     read = items(tmp_path / "a.mp4")
     (info,) = (item for item in read if isinstance(item, VideoInfo))
     assert info.time_base == TICK
@@ -80,11 +80,11 @@ def test_reader_yields_info_frames_with_times_and_audio_packets(tmp_path):
 
 
 def test_audio_is_decoded_unless_copied_or_skipped(tmp_path):
-    make_video(tmp_path / "a.mp4", audio=True)
+    make_video(tmp_path / "a.mp4", sound=True)
     read = items(tmp_path / "a.mp4", copied_codecs=frozenset())
     chunks = [item.data for item in read if isinstance(item, AudioChunk)]
     assert all(isinstance(data, av.AudioFrame) for data in chunks)
-    assert sum(data.samples for data in chunks) >= sine_wave().samples
+    assert sum(data.samples for data in chunks) >= sine_audio().samples
     assert not any(
         isinstance(item, AudioChunk) for item in items(tmp_path / "a.mp4", copied_codecs=None)
     )
@@ -118,7 +118,7 @@ def test_file_that_is_not_a_video_raises(tmp_path, body):
 def test_file_with_audio_only_raises(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as out:
         stream = out.add_stream("aac", rate=48_000, layout="mono")
-        out.mux(stream.encode(sine_wave()))
+        out.mux(stream.encode(sine_audio()))
         out.mux(stream.encode(None))
     with pytest.raises(VideoError, match="contains no video"):
         items(tmp_path / "a.mp4")

@@ -16,7 +16,7 @@ from silhouette_seg.video import VideoError, make_writer, segment_video
 from silhouette_seg.video.run import QUEUE_SIZE, _read
 from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
 from tests.support.tiny_model import tiny_spec
-from tests.support.videos import decode_video, make_video, uneven_times
+from tests.support.videos import make_video, read_video, uneven_times
 
 LIMITS = ImageLimits()
 TIMEOUT_S = 60
@@ -181,7 +181,7 @@ async def test_result_replaces_older_file_only_when_complete(tmp_path, workers):
             with pytest.raises(VideoError):
                 await attempt
             assert (tmp_path / "out.mp4").read_bytes() == b"older"
-    assert len(decode_video(tmp_path / "out.mp4").frames) == 12
+    assert len(read_video(tmp_path / "out.mp4").frames) == 12
 
 
 def test_writer_for_folder_that_is_not_empty_raises(tmp_path):

@@ -77,13 +77,13 @@ def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def parse_parameters(
-    given: Mapping[str, str], *, has_background_image: bool = False
+    parameters: Mapping[str, str], *, has_background_image: bool = False
 ) -> SegmentOptions:
     """Parses parameters. `has_background_image` says that the form has a background image.
 
     Raises BadParameter for a value that is not allowed, or that would have no effect.
     """
-    values = {name: _parse_value(name, text) for name, text in given.items()}
+    values = {name: _parse_value(name, text) for name, text in parameters.items()}
     _check_combination(values, has_background_image=has_background_image)
     if has_background_image:
         values["background"] = BackgroundImage()

@@ -243,8 +243,8 @@ class Peer:
         options, frame = self.session.options, camera_frame.frame
         task = WebRTCFrameTask(self._compositor, options, frame)
         async with frame_deadline(self._config.frame_timeout_s):
-            result, found = await self.session.segment(task)
-        self._observe(options.segmenter.spec.name, found, perf_counter() - camera_frame.time_s)
+            result, matte = await self.session.segment(task)
+        self._observe(options.segmenter.spec.name, matte, perf_counter() - camera_frame.time_s)
         return result
 
     def _put(self, slot: LatestSlot[T], frame: T) -> None:
