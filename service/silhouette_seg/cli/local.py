@@ -118,10 +118,10 @@ class LocalRunner:
         """
         if not is_installed("av"):
             return Failure(task.source, missing_module("av", "Videos", "video"))
-        from silhouette_seg.video import VideoError, segment_video, writer_for
+        from silhouette_seg.video import VideoError, make_writer, segment_video
 
         try:
-            writer = writer_for(task.result, self.options.format)
+            writer = make_writer(task.result, self.options.format)
             options = await self.models.pool.run_in_thread(self._stream_options)
             await segment_video(task.source, writer, options, self.limits, on_progress)
         except ServiceError as error:

@@ -130,7 +130,7 @@ class StreamOptionsParser:
         header = read_header(data)
         check_limits(header, self.image_limits)
         stored_hw = scale_to_fit(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
-        return Frame(resize(decode(data, header, at_least=stored_hw).rgb, stored_hw), stored_hw)
+        return Frame(resize(decode(data, header, min_size=stored_hw).rgb, stored_hw), stored_hw)
 
 
 def effective_options(options: StreamOptions) -> dict[str, object]:
