@@ -52,7 +52,9 @@ TABLE = {
         package("errors", "spec", "vision"), "PIL cv2 isal numpy simplejpeg", but="asyncio"
     ),
     "silhouette_seg.admission": Row(package("errors", "telemetry")),
-    "silhouette_seg.engine": Row(package("engine", "errors", "spec", "telemetry"), "numpy"),
+    "silhouette_seg.engine": Row(
+        package("engine", "errors", "runtime", "spec", "telemetry"), "numpy"
+    ),
     "silhouette_seg.engine.onnx": Row(
         package("engine.base", "errors", "spec"), "numpy onnxruntime"
     ),

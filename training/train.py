@@ -2,6 +2,7 @@
 
 python -m training.train training/recipes/connectnet.toml --data DATA --runs RUNS
 torchrun --nproc-per-node 2 -m training.train ...        (several processes or GPUs)
+python -m training.train ... --minutes 8 --workers 15    (a machine that is lent for a while)
 """
 
 import copy
@@ -23,7 +24,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from training.data.pack import check_pack
+from training.data.pack_check import check_pack
 from training.data.samples import single_threaded
 from training.models import adapt_weights, build_model
 from training.models.checkpoint import read_average
@@ -43,6 +44,8 @@ class Place:
     rank: int
     world: int
     device: torch.device
+    workers: int = 1
+    """Processes that make samples."""
 
     @property
     def first(self) -> bool:
@@ -67,6 +70,28 @@ class Start:
     """A checkpoint of another run: weights, optimiser and epoch."""
     weights: Path | None = None
     """The averaged weights of a checkpoint or of `training/weights`, at epoch 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """A run that ends after a time instead of a number of epochs.
+
+    The schedule of rates and phases is stretched over that time, however many photos it allows.
+    Such a run is not validated.
+    """
+
+    seconds: float
+    began: float
+    """Of time.monotonic()."""
+
+    @property
+    def passed(self) -> float:
+        """Share of the time, 0..1."""
+        return min(1.0, (time.monotonic() - self.began) / self.seconds)
+
+    @property
+    def over(self) -> bool:
+        return self.passed >= 1
 
 
 @dataclass(slots=True)
@@ -95,28 +120,49 @@ class Progress:
         self.epoch, self.step = state["epoch"], state["step"]
 
 
-def train(recipe: Recipe, data: Path, run: Path, place: Place, *, start: Start) -> None:
-    """Runs every epoch that is left; raises PackError for a data pack with a wrong file."""
+def train(
+    recipe: Recipe,
+    data: Path,
+    run: Path,
+    place: Place,
+    *,
+    start: Start,
+    limit: TimeLimit | None = None,
+) -> None:
+    """Runs every epoch that is left, or until the time is over.
+
+    Raises PackError for a data pack with a wrong file.
+    """
     check_pack(data)
     torch.manual_seed(recipe.seed)
     progress = begin(recipe, run, place, start)
     task = build_task(recipe, data)
     samples, size_hw = None, None
-    while progress.epoch < recipe.epochs:
-        phase = recipe.phase(progress.epoch)
+    while not finished(recipe, progress, limit):
+        phase = recipe.phase(min(int(position(recipe, progress.epoch, limit)), recipe.epochs - 1))
         if samples is None or size_hw != phase.size_hw:
             samples, size_hw = task.samples(phase.size_hw), phase.size_hw
         began = time.monotonic()
-        losses = train_epoch(recipe, task, phase, samples, progress, place)
+        losses = train_epoch(recipe, task, phase, samples, progress, place, limit)
         progress.epoch += 1
         if place.first:
             row = {"epoch": progress.epoch, "seconds": round(time.monotonic() - began, 1)} | losses
-            row |= {"size": phase.size_hw[0], "rate": recipe.rate(progress.epoch)}
-            if due(recipe, progress.epoch):
+            at = position(recipe, progress.epoch, limit)
+            row |= {"size": phase.size_hw[0], "rate": recipe.rate(at)}
+            if limit is None and due(recipe, progress.epoch):
                 row |= task.validate(progress.average, phase.size_hw)
             record(run, row)
             save(run / "last.pt", progress)
             plot_curve(run / "history.jsonl", run / "curve.png")
+
+
+def finished(recipe: Recipe, progress: Progress, limit: TimeLimit | None) -> bool:
+    return progress.epoch >= recipe.epochs if limit is None else limit.over
+
+
+def position(recipe: Recipe, epoch: float, limit: TimeLimit | None) -> float:
+    """Where the run is in the recipe's schedule, in epochs of the recipe."""
+    return epoch if limit is None else limit.passed * recipe.epochs
 
 
 def begin(recipe: Recipe, run: Path, place: Place, start: Start) -> Progress:
@@ -146,17 +192,23 @@ def train_epoch(
     samples: Dataset[Any],
     progress: Progress,
     place: Place,
+    limit: TimeLimit | None = None,
 ) -> dict[str, float]:
-    """One pass; returns the mean of each loss term."""
+    """One pass, or a part of it where the time is over; returns the mean of each loss term."""
     task.prepare(progress.model)
     batches = epoch_batches(task, phase, samples, progress.epoch, place)
-    totals: dict[str, float] = {}
+    totals: dict[str, Tensor] = {}
+    steps = 0
     for index, batch in enumerate(shown(batches, progress.epoch, recipe.epochs, place)):
-        rate = recipe.rate(progress.epoch + index / len(batches))
+        if limit is not None and limit.over:
+            break
+        rate = recipe.rate(position(recipe, progress.epoch + index / len(batches), limit))
         terms = train_step(task, batch, recipe, progress, place, rate=rate)
         for name, term in terms.items():
-            totals[name] = totals.get(name, 0.0) + term.item() / len(batches)
-    return totals
+            # summed where they are: reading a number waits for the device
+            totals[name] = totals.get(name, torch.zeros_like(term)) + term.detach()
+        steps += 1
+    return {name: total.item() / max(1, steps) for name, total in totals.items()}
 
 
 def epoch_batches(
@@ -165,7 +217,7 @@ def epoch_batches(
     return DataLoader(
         samples,
         batch_sampler=task.batches(phase, epoch, place.rank, place.world),
-        num_workers=1,
+        num_workers=place.workers,
         prefetch_factor=4,
         worker_init_fn=single_threaded,
         multiprocessing_context="fork",
@@ -214,11 +266,12 @@ def update_average(progress: Progress, decay: float) -> None:
     """Exponential moving average of weights and batch norm statistics; young averages move fast."""
     weight = 1 - min(decay, (1 + progress.step) / (10 + progress.step))
     current = progress.model.state_dict()
-    for name, value in progress.average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[name], weight)
-        else:
-            value.copy_(current[name])
+    average = progress.average.state_dict()
+    moving = [name for name, value in average.items() if value.is_floating_point()]
+    # one call for all of them: each by itself costs a GPU more time to start than to compute
+    torch._foreach_lerp_([average[n] for n in moving], [current[n] for n in moving], weight)
+    for name in average.keys() - set(moving):
+        average[name].copy_(current[name])
 
 
 def due(recipe: Recipe, epoch: int) -> bool:
@@ -246,7 +299,7 @@ def shown(batches: DataLoader[Batch], epoch: int, epochs: int, place: Place) -> 
     return iter(track(batches, f"epoch {epoch + 1}/{epochs}", console=console, transient=True))
 
 
-def find_place() -> Place:
+def find_place(workers: int = 1) -> Place:
     """From torchrun's environment, or alone."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
@@ -254,7 +307,7 @@ def find_place() -> Place:
     if world > 1:
         dist.init_process_group("nccl" if gpu else "gloo")
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    return Place(rank, world, torch.device(f"cuda:{local}" if gpu else "cpu"))
+    return Place(rank, world, torch.device(f"cuda:{local}" if gpu else "cpu"), workers)
 
 
 def keep_freed_memory() -> None:
@@ -284,14 +337,22 @@ def main(
         typer.Option(help="begin with these, a file of training/weights/ or a checkpoint"),
     ] = None,
     threads: Annotated[int, typer.Option(help="of each process")] = 1,
+    workers: Annotated[int, typer.Option(help="processes that make samples", min=1)] = 1,
+    minutes: Annotated[
+        float | None, typer.Option(help="stretch the schedule over this time, then stop", min=0.01)
+    ] = None,
 ) -> None:
     """Trains a recipe, or goes on where it stopped."""
+    limit = TimeLimit(60 * minutes, time.monotonic()) if minutes else None
     keep_freed_memory()
     cv2.setNumThreads(0)
     torch.set_num_threads(threads)
     numbers = read_recipe(recipe)
-    place = find_place()
-    train(numbers, data, runs.expanduser() / numbers.name, place, start=Start(branch, weights))
+    place = find_place(workers)
+    if limit is not None and place.world > 1:
+        raise typer.BadParameter("--minutes is for one process: several would not stop together")
+    run = runs.expanduser() / numbers.name
+    train(numbers, data, run, place, start=Start(branch, weights), limit=limit)
     if place.world > 1:
         dist.destroy_process_group()
 

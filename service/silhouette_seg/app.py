@@ -34,9 +34,9 @@ from silhouette_seg.telemetry import Telemetry, open_tracing
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Loads the models and builds the application; `app.state.gateway` holds its parts.
+    """Loads the models and builds the application, with its gateway in `app.state.gateway`.
 
-    Raises the errors of `create_gateway`. The gateway close when the application stops.
+    Raises the errors of `create_gateway`. The application closes its gateway when it stops.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, __version__))
     gateway = create_gateway(settings, telemetry)

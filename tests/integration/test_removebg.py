@@ -23,7 +23,7 @@ from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import InProcess, OnSocket, in_process, on_socket, until
 from tests.integration.pictures import picture, pixels
 from tests.support.bad_images import BAD_IMAGES
-from tests.support.images import bent, make_jpeg, make_png, quadrants
+from tests.support.images import make_jpeg, make_png, mutated, quadrants
 
 PATH = "/v1.0/removebg"
 HEIGHT, WIDTH = 64, 96
@@ -389,7 +389,7 @@ async def test_damaged_body_is_answered_or_rejected(service, mutations):
     for number in range(mutations // 8):
         for content_type, body in bodies:
             answer = await service.client.post(
-                PATH, content=bent(body, number), headers={"content-type": content_type}
+                PATH, content=mutated(body, number), headers={"content-type": content_type}
             )
             outcomes[answer.status_code] += 1
             if answer.status_code == 400:

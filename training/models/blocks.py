@@ -40,9 +40,11 @@ class ConvBatchNorm(nn.Sequential):
 def convolve(conv: nn.Module, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """`conv` with another kernel and bias."""
     assert isinstance(conv, nn.Conv2d)
-    slow = conv.groups > 1 and (conv.stride[0] > 1 or conv.kernel_size[0] > 3)
+    large = conv.kernel_size[0] > 3 and kernel.requires_grad
+    slow = conv.groups > 1 and (conv.stride[0] > 1 or large)
     if slow and torch.is_grad_enabled() and x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        # oneDNN takes 2 to 26 times as long for these gradients in bfloat16.
+        # oneDNN takes 2 to 26 times as long for these gradients in bfloat16: that of the input with
+        # a stride, and that of a large kernel.
         with torch.autocast("cpu", enabled=False):
             y = F.conv2d(x.float(), kernel.float(), bias, conv.stride, conv.padding, 1, conv.groups)
         return y.to(x.dtype)

@@ -14,6 +14,7 @@ from silhouette_seg.errors import ServiceError
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.runtime.extras import is_installed, missing_module
 from silhouette_seg.settings import Settings
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.telemetry import Telemetry
@@ -115,10 +116,12 @@ class LocalRunner:
 
         `on_progress` receives the seconds of video that are done, and the duration if it is known.
         """
-        from silhouette_seg.video import VideoError, segment_video, writer_for
+        if not is_installed("av"):
+            return Failure(task.source, missing_module("av", "Videos", "video"))
+        from silhouette_seg.video import VideoError, make_writer, segment_video
 
         try:
-            writer = writer_for(task.result, self.options.format)
+            writer = make_writer(task.result, self.options.format)
             options = await self.models.pool.run_in_thread(self._stream_options)
             await segment_video(task.source, writer, options, self.limits, on_progress)
         except ServiceError as error:
@@ -135,7 +138,7 @@ class LocalRunner:
             segmenter=self.models.registry.get(options.model, preference=STREAM_PREFERENCE),
             render=options.render,
             smoothing=self.options.smoothing,
-            picture=decode(background.data, background.header) if background else None,
+            background=decode(background.data, background.header) if background else None,
         )
 
 

@@ -17,11 +17,12 @@ from tests.support.published import assert_published
 from training.data.dataset import read_portraits
 from training.evaluation import masks
 from training.evaluation.onnx_model import Tensors, open_onnx
-from training.export.__main__ import __main__ as export
+from training.export import __main__ as export
 from training.models import build_model
+from training.models.checkpoint import read_average, write_half
 from training.models.deployed import Deployed
 from training.recipe import Recipe, read_recipe
-from training.train import Place, Start, begin, train
+from training.train import Place, Start, TimeLimit, begin, finished, position, train
 
 ALONE = Place(rank=0, world=1, device=torch.device("cpu"))
 
@@ -361,3 +362,65 @@ def test_six_branches_begin_as_one_and_those_with_photos_learn(data, workplace):
 def test_bfloat16_only_where_the_device_computes_in_it(monkeypatch, device, abilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
     assert Place(rank=0, world=1, device=torch.device(device)).bfloat16 is expected
+
+
+class CountedLimit:
+    """A limit that is over after it was read so many times, however long that takes."""
+
+    def __init__(self, reads: int) -> None:
+        self.reads = self.left = reads
+
+    @property
+    def passed(self) -> float:
+        self.left = max(0, self.left - 1)
+        return 1 - self.left / self.reads
+
+    @property
+    def over(self) -> bool:
+        return self.passed >= 1
+
+
+class TestTimeLimit:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        """A clock that the test sets, in seconds."""
+        now = [100.0]
+        monkeypatch.setattr("training.train.time.monotonic", lambda: now[0])
+        return now
+
+    def test_schedule_is_stretched_over_the_time(self, clock, recipe):
+        limit = TimeLimit(60, began=100)
+        assert position(recipe, 1.25, limit) == 0
+        clock[0] = 130
+        assert position(recipe, 1.25, limit) == 1, "half of the recipe's two epochs"
+        clock[0] = 500
+        assert position(recipe, 1.25, limit) == 2
+
+    def test_run_without_a_limit_follows_its_epochs(self, recipe):
+        assert position(recipe, 1.25, None) == 1.25
+
+    def test_run_is_finished_when_the_time_is_over(self, clock, recipe, tmp_path):
+        progress = begin(recipe, tmp_path, ALONE, Start())
+        limit = TimeLimit(60, began=100)
+        progress.epoch = 1000
+        assert not finished(recipe, progress, limit)
+        assert finished(recipe, progress, None)
+        clock[0] = 160
+        assert finished(recipe, progress, limit)
+
+    def test_limited_run_saves_its_weights_and_is_not_validated(self, recipe, data, tmp_path):
+        train(recipe, data, tmp_path, ALONE, start=Start(), limit=CountedLimit(20))
+        assert history(tmp_path)[-1]["rate"] == 0
+        assert not any(name.startswith("val/") for row in history(tmp_path) for name in row)
+        assert checkpoint(tmp_path)["average"]
+
+
+def test_weights_in_half_precision_are_nearly_the_same(run, recipe, tmp_path):
+    write_half(run / "last.pt", tmp_path / "half.pt")
+    halved, whole = read_average(tmp_path / "half.pt"), read_average(run / "last.pt")
+    assert (tmp_path / "half.pt").stat().st_size < (run / "last.pt").stat().st_size / 2
+    model = build_model(recipe.model, recipe.options)
+    model.load_state_dict(halved)
+    for name, value in model.state_dict().items():
+        assert value.dtype == whole[name].dtype
+        torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-4)

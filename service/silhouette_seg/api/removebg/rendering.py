@@ -20,7 +20,7 @@ from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
-from silhouette_seg.vision.compose.layout import Copy, Layer, Layout, place
+from silhouette_seg.vision.compose.layout import Layer, Layout, PersonCopy, place_person
 from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box
 
@@ -189,8 +189,8 @@ def _place_on_canvas(
     """Places the scaled person on an empty canvas, the box's corner at `top` and `left`."""
     middle = (left + scale * box.width / 2) / size_hw[1]
     foot = (top + scale * box.height) / size_hw[0]
-    layout = Layout((Copy(middle, foot, scale),))
-    return place(person.rgb, person.alpha, box, layout, size_hw)
+    layout = Layout((PersonCopy(middle, foot, scale),))
+    return place_person(person.rgb, person.alpha, box, layout, size_hw)
 
 
 def _over_background(

@@ -263,7 +263,7 @@ def decode_photo(job: RemovalJob, min_size: Size) -> Frame:
     """
     (height, width), size_hw = min_size, job.size_hw
     at_least = (max(height, size_hw[0]), max(width, size_hw[1]))
-    frame = decode(job.photo.data, job.photo.header, at_least=at_least)
+    frame = decode(job.photo.data, job.photo.header, min_size=at_least)
     return replace(frame, photo_hw=size_hw)
 
 

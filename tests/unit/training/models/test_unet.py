@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from training.models import build_model, deploy_form
-from training.models.unet import LITE2, EfficientNetLite, UNet, rename_weights
+from training.models.unet import (
+    LITE2,
+    EfficientNetLite,
+    FixedDepthwise,
+    UNet,
+    rename_weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +46,21 @@ def test_training_leaves_the_statistics_of_the_encoder_alone(model):
     assert all(norm.training for norm in decoder)
 
 
-def test_every_parameter_of_the_model_is_trained(model):
+def test_all_but_the_depthwise_kernels_are_trained(model):
     model.train()
     model(torch.rand(2, 3, 64, 64) * 255).square().mean().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    fixed = [module for module in model.modules() if isinstance(module, FixedDepthwise)]
+    kept = {id(p) for module in fixed for p in (module[0].weight, module[1].weight)}
+    still = {id(parameter) for parameter in model.parameters() if parameter.grad is None}
+    assert still == kept
     model.zero_grad()
+
+
+def test_training_computes_the_function_that_evaluation_computes(model):
+    block = model.train().encoder.stages[2][0]
+    x = torch.rand(2, 24, 16, 16)
+    trained = block(x)
+    torch.testing.assert_close(trained, block.eval()(x), rtol=1e-3, atol=1e-4)
 
 
 def test_deployed_form_is_the_same_function(model):

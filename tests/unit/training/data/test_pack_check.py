@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.made_data import SIDE, write_data_pack, write_unlabelled
-from training.data.pack import SHOWN, PackError, check_pack
+from training.data.pack_check import SHOWN, PackError, check_pack
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Checks a data pack before training reads it.
 
-    python -m training.data.pack DATA
+    python -m training.data.pack_check DATA
 
 Training refuses to start with a pack that has a problem: a wrong mask teaches the wrong thing
 silently, and a photo in both splits makes validation too good.

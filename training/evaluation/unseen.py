@@ -1,0 +1,208 @@
+"""Compares networks with published ones on sources that they have and have not been trained on.
+
+    python -m training.evaluation.unseen --data DATA --scores SCORES model_repository/connectnet
+    python -m training.evaluation.unseen --data DATA --scores SCORES RECIPE.toml=RUNS/NAME/last.pt
+    python -m training.evaluation.unseen --data DATA --scores SCORES --against PEER
+
+Each network is measured on all val photos and on the scenes without a person, and its scores are
+written to `SCORES/<name>.csv`. The table shows all networks with scores there beside those of the
+pack's `peers.csv`: image means of person IoU. `--against` adds the difference from one of them with
+its paired bootstrap interval of 95 %.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from silhouette_seg.spec import load_spec
+from training.data.dataset import Portrait, read_backgrounds, read_portraits, rows
+from training.data.pack_check import VAL_ONLY
+from training.evaluation.masks import Segment, by_model, by_network
+from training.evaluation.metrics import mask_iou
+from training.evaluation.onnx_model import open_onnx
+from training.models import build_model
+from training.models.checkpoint import read_average
+from training.recipe import read_recipe
+
+UNSEEN = "unseen"
+ALL = "all"
+SCENES = "scenes"
+"""Photos without a person."""
+RESAMPLES = 4000
+FEW_PHOTOS = 10
+"""Sources with fewer photos have no interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoScore:
+    """One photo by one network; `iou` is None of a scene, `found` None of a peer."""
+
+    id: str
+    source: str
+    iou: float | None
+    found: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Mean of paired differences in points, with its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+Scores = Mapping[str, PhotoScore]
+"""By the id of the photo."""
+
+
+def open_network(argument: str) -> tuple[str, Segment]:
+    """Name and function of `RECIPE=CHECKPOINT` or of a folder of the model repository.
+
+    Raises OSError where a file is missing.
+    """
+    recipe_file, _, checkpoint = argument.partition("=")
+    if not checkpoint:
+        spec = load_spec(Path(argument))
+        extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
+        predict = open_onnx(spec.model_file(Path(argument).parent))
+        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
+        return spec.name, segment
+    recipe = read_recipe(Path(recipe_file))
+    model = build_model(recipe.model, recipe.options)
+    model.load_state_dict(read_average(Path(checkpoint)))
+    size_hw = recipe.phase(recipe.epochs - 1).size_hw
+    return recipe.name, by_network(model, size_hw=size_hw, resize=recipe.resize)
+
+
+def measure(
+    segment: Segment, portraits: Sequence[Portrait], scenes: Sequence[Path]
+) -> list[PhotoScore]:
+    """Scores of photos, then of scenes."""
+    console = Console(stderr=True)
+    scores = []
+    for portrait in track(portraits, "photos", console=console, transient=True):
+        mask = segment(portrait) > 127
+        iou = mask_iou(mask, portrait.truth() > 127)
+        scores.append(PhotoScore(portrait.id, portrait.source, iou, bool(mask.any())))
+    for path in track(scenes, "scenes", console=console, transient=True):
+        nobody = Portrait(path.stem, SCENES, path.stem, path, path, face=None)
+        found = bool((segment(nobody) > 127).any())
+        scores.append(PhotoScore(nobody.id, SCENES, None, found))
+    return scores
+
+
+def write_scores(file: Path, scores: Iterable[PhotoScore]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(["id", "source", "iou_person", "found"])
+        for score in scores:
+            iou = "" if score.iou is None else f"{score.iou:.4f}"
+            writer.writerow([score.id, score.source, iou, int(bool(score.found))])
+
+
+def read_scores(file: Path) -> Scores:
+    return {
+        row["id"]: PhotoScore(
+            row["id"],
+            row["source"],
+            float(row["iou_person"]) if row["iou_person"] else None,
+            row["found"] == "1",
+        )
+        for row in rows(file)
+    }
+
+
+def read_peers(data: Path) -> dict[str, Scores]:
+    """The published networks of `peers.csv`, by name."""
+    peers: dict[str, dict[str, PhotoScore]] = {}
+    for row in rows(data / "peers.csv"):
+        score = PhotoScore(row["id"], row["source"], float(row["iou_person"]), None)
+        peers.setdefault(row["peer"], {})[row["id"]] = score
+    return dict(peers)
+
+
+def photos_by_group(scores: Scores) -> dict[str, list[str]]:
+    """Ids of photos with people by source, under UNSEEN those of val-only sources, and ALL."""
+    groups: dict[str, list[str]] = {}
+    for score in scores.values():
+        if score.iou is None:
+            continue
+        names = [score.source, ALL] + [UNSEEN] * (score.source in VAL_ONLY)
+        for name in names:
+            groups.setdefault(name, []).append(score.id)
+    last = [UNSEEN, ALL]
+    return {name: groups[name] for name in [*sorted(groups.keys() - set(last)), *last]}
+
+
+def ious(scores: Scores, photos: Sequence[str]) -> NDArray[np.float64]:
+    """Percentages of the photos, in their order; raises KeyError for one without a score."""
+    return 100 * np.array([scores[photo].iou for photo in photos], float)
+
+
+def difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
+    """`one` less `other`, of the same photos in the same order; seeded, so it repeats exactly."""
+    differences = one - other
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(differences), (RESAMPLES, len(differences)))
+    low, high = np.percentile(differences[drawn].mean(1), [2.5, 97.5])
+    return Difference(float(differences.mean()), float(low), float(high))
+
+
+def comparison(networks: Mapping[str, Scores], against: str) -> Table:
+    """Sources as rows, networks as columns; raises KeyError for an unknown `against`."""
+    grid = Table("source", "photos", *networks)
+    for group, photos in photos_by_group(next(iter(networks.values()))).items():
+        cells = [_cell(networks, name, against, photos) for name in networks]
+        grid.add_row(group, str(len(photos)), *cells)
+    for title, counted in (("lost people", False), ("false people", True)):
+        cells = [_count(scores, scenes=counted) for scores in networks.values()]
+        grid.add_row(title, "", *cells)
+    return grid
+
+
+def _cell(networks: Mapping[str, Scores], name: str, against: str, photos: Sequence[str]) -> str:
+    values = ious(networks[name], photos)
+    mean = f"{values.mean():.2f}"
+    if not against or name == against or len(photos) < FEW_PHOTOS:
+        return mean
+    change = difference(values, ious(networks[against], photos))
+    return f"{mean} ({change.mean:+.2f}: {change.low:+.2f}..{change.high:+.2f})"
+
+
+def _count(scores: Scores, *, scenes: bool) -> str:
+    """Scenes in which a person is found, or photos in which none is."""
+    chosen = [s for s in scores.values() if s.found is not None and (s.iou is None) == scenes]
+    return f"{sum(s.found == scenes for s in chosen)} of {len(chosen)}" if chosen else "-"
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="the data pack")],
+    scores: Annotated[Path, typer.Option(help="a folder for the scores of each network")],
+    networks: Annotated[
+        list[str] | None, typer.Argument(help="folders of model_repository/, or RECIPE=CHECKPOINT")
+    ] = None,
+    against: Annotated[str, typer.Option(help="the network to compare the others with")] = "",
+) -> None:
+    """Measures networks by source and compares all that have been measured."""
+    portraits, scenes = read_portraits(data, "val"), read_backgrounds(data, "val")
+    for argument in networks or []:
+        name, segment = open_network(argument)
+        write_scores(scores / f"{name}.csv", measure(segment, portraits, scenes))
+    measured = {file.stem: read_scores(file) for file in sorted(scores.glob("*.csv"))}
+    everybody = {**measured, **read_peers(data)}
+    Console(width=60 + 30 * len(everybody)).print(comparison(everybody, against))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,169 @@
+"""Labels the unlabelled photos of a data pack with a trained teacher.
+
+    python -m training.label RECIPE.toml RUNS/NAME/last.pt MASKS --data DATA
+
+The teacher is run on each photo at several sizes, upright and mirrored, and once more on enlarged
+crops of small people. The mean of its probabilities becomes `MASKS/<source>/<id>.png`, uint8 at the
+size of the photo. Views that disagree give values between 0 and 255, which training ignores. The
+pack's selfie mask is one more view of photos for which it is good, see `--agreement`. A photo that
+has a mask is skipped, so an interrupted run can be continued.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from silhouette_seg.vision.geometry import Size, resize
+from training.data.dataset import read_frame, rows
+from training.data.samples import channels_first
+from training.recipe import Recipe, TeacherChoice, read_recipe
+from training.tasks.teacher import Teacher, mean_mask
+
+Probability = NDArray[np.float32]
+"""[H,W] in 0..1."""
+Image = NDArray[np.uint8]
+Box = tuple[slice, slice]
+"""Rows and columns of a photo."""
+
+SMALL = 0.4
+"""Pieces of person whose sides are a smaller share of the photo's sides are enlarged."""
+MIN_AREA = 0.0008
+"""Smaller pieces are noise, as a share of the photo."""
+MARGIN = 0.6
+"""Surroundings of a box in the enlarged crop, as a share of its longer side."""
+MOST_BOXES = 6
+"""Enlarged crops of one photo: each costs as much as the photo."""
+SELFIE_SHARE = 0.5
+"""Share of the selfie mask in the mean, where it is good."""
+
+
+def open_views(recipe: Recipe, checkpoint: Path, sizes: Sequence[Size]) -> list[Teacher]:
+    """The teacher at each size, with mirrored views; raises OSError without the checkpoint."""
+    return [
+        Teacher(
+            TeacherChoice(
+                model=recipe.model,
+                options=recipe.options,
+                weights=checkpoint,
+                size_hw=size_hw,
+                mirrored=True,
+            )
+        )
+        for size_hw in sizes
+    ]
+
+
+def person_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
+    """The mean of all views of a photo uint8 [H,W,3], small people enlarged once more."""
+    probability = _look(views, rgb)
+    for inner, outer in small_boxes(probability):
+        enlarged = _look(views, np.ascontiguousarray(rgb[outer]))
+        top, left = inner[0].start - outer[0].start, inner[1].start - outer[1].start
+        height, width = inner[0].stop - inner[0].start, inner[1].stop - inner[1].start
+        second = enlarged[top : top + height, left : left + width]
+        probability[inner] = (probability[inner] + second) / 2
+    return probability
+
+
+def small_boxes(probability: Probability) -> list[tuple[Box, Box]]:
+    """The box of each small piece of person and that with its surroundings, the largest first.
+
+    Both boxes lie inside the photo, and the first inside the second.
+    """
+    height, width = probability.shape
+    person = (probability > 0.5).astype(np.uint8)
+    count, _, figures, _ = cv2.connectedComponentsWithStats(person, connectivity=8)
+    pieces = []
+    for left, top, wide, tall, area in figures[1:count].tolist():
+        if area >= MIN_AREA * person.size and max(tall / height, wide / width) < SMALL:
+            pieces.append((area, top, left, tall, wide))
+    boxes = []
+    for _, top, left, tall, wide in sorted(pieces, reverse=True)[:MOST_BOXES]:
+        margin = round(MARGIN * max(tall, wide))
+        inner = _box(top, left, tall, wide, max(2, margin // 4), (height, width))
+        outer = _box(top, left, tall, wide, max(8, margin), (height, width))
+        boxes.append((inner, outer))
+    return boxes
+
+
+def with_selfie(probability: Probability, selfie: Image) -> Probability:
+    """The mean with the selfie mask uint8 [h,w]: uncertain where the two disagree."""
+    height, width = probability.shape
+    sized = resize(selfie, (height, width)).astype(np.float32) / np.float32(255)
+    mixed: Probability = (1 - SELFIE_SHARE) * probability + SELFIE_SHARE * sized
+    return mixed
+
+
+def _look(views: Sequence[Teacher], rgb: Image) -> Probability:
+    photos = channels_first(rgb)[None]
+    domain = torch.zeros(1, dtype=torch.int64)
+    mask: Tensor = mean_mask(views, photos, domain)
+    return np.asarray(mask[0].numpy(), np.float32)
+
+
+def _box(top: int, left: int, tall: int, wide: int, margin: int, photo_hw: Size) -> Box:
+    """A box with a margin, clipped to the photo."""
+    return (
+        slice(max(0, top - margin), min(photo_hw[0], top + tall + margin)),
+        slice(max(0, left - margin), min(photo_hw[1], left + wide + margin)),
+    )
+
+
+def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -> int:
+    """Writes the masks that are missing; returns their number. Raises OSError without an index."""
+    unlabelled = data / "unlabelled"
+    todo = [
+        row
+        for row in rows(unlabelled / "index2.csv")
+        if not (masks / row["source"] / f"{row['id']}.png").exists()
+    ]
+    for row in track(todo, "labelling", console=Console(stderr=True), transient=True):
+        folder = unlabelled / row["source"]
+        rgb = read_frame(folder / "images" / f"{row['id']}.jpg").rgb
+        probability = person_probability(views, rgb)
+        if float(row["agreement"] or 0) >= agreement:
+            selfie = cv2.imread(str(folder / "selfie" / f"{row['id']}.png"), cv2.IMREAD_GRAYSCALE)
+            if selfie is None:
+                raise FileNotFoundError(f"{row['id']} has no selfie mask")
+            probability = with_selfie(probability, np.asarray(selfie, np.uint8))
+        file = masks / row["source"] / f"{row['id']}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Moved into place, so that an interrupted run leaves no half of a file.
+        beside = file.with_suffix(".new.png")
+        cv2.imwrite(str(beside), np.rint(probability * 255).astype(np.uint8))
+        beside.replace(file)
+    return len(todo)
+
+
+def main(
+    recipe: Annotated[Path, typer.Argument(help="the teacher's recipe")],
+    checkpoint: Annotated[Path, typer.Argument(help="the teacher's checkpoint")],
+    masks: Annotated[Path, typer.Argument(help="where the masks go")],
+    data: Annotated[Path, typer.Option(help="the data pack")],
+    side: Annotated[
+        list[int] | None, typer.Option(help="of the square views; 256 and 320 unless given")
+    ] = None,
+    agreement: Annotated[
+        float, typer.Option(help="IoU from which on the pack's selfie mask is one more view")
+    ] = 0.9,
+    threads: Annotated[int, typer.Option(help="of torch")] = 1,
+) -> None:
+    """Labels the unlabelled photos with a teacher."""
+    torch.set_num_threads(threads)
+    sizes = [(length, length) for length in side or (256, 320)]
+    views = open_views(read_recipe(recipe), checkpoint, sizes)
+    written = label(data, masks, views, agreement)
+    typer.echo(f"{written} masks written to {masks}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,235 @@
+"""Makes a data pack of your own photos and checks it.
+
+    python -m training.pack FOLDER PACK
+    python -m training.pack FOLDER PACK --teacher RECIPE.toml=WEIGHTS.pt
+
+`FOLDER/images` holds the photos and `FOLDER/masks` a grey PNG of the same name and size for each,
+white where a person is. With `--teacher` photos without a mask get that of a trained network.
+`FOLDER/backgrounds` may hold photos without a person. Photos that are nearly the same, by a
+perceptual hash, stay together in one split: 15 % of the groups are kept for validation.
+"""
+
+import csv
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from cv2.typing import MatLike
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from silhouette_seg.errors import ServiceError
+from training.data.dataset import read_frame
+from training.data.pack_check import PackError, Problem, check_pack
+from training.label import open_views, person_probability
+from training.recipe import read_recipe
+from training.shards import at_most
+
+Image = NDArray[np.uint8]
+Draw = Callable[[Image], Image]
+"""A photo uint8 [H,W,3] to its mask uint8 [H,W]."""
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+SIDE = 512
+"""Longer side of the stored photos: networks see at most that."""
+QUALITY = 92
+HASH_SIDE = 16
+"""The hash has HASH_SIDE squared bits."""
+SAME = 24
+"""Bits of 256 that may differ between copies of one photo: JPEG and scaling change up to a tenth;
+different photos differ by half of the bits."""
+VAL_SHARE = 0.15
+VIEW_SIDES = (256, 320)
+"""Inputs of the teacher, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One photo of the pack with its mask."""
+
+    id: str
+    rgb: Image
+    mask: Image
+
+
+def find_photos(folder: Path) -> list[Path]:
+    """The photos of a folder by name; raises ValueError for two of one name, or for none."""
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ValueError(f"{folder} holds no photo ({', '.join(sorted(SUFFIXES))})")
+    names = [path.stem for path in found]
+    for one, next_one in pairwise(names):
+        if one == next_one:
+            raise ValueError(f"{folder} holds two photos named {one}")
+    return found
+
+
+def read_entries(folder: Path, draw: Draw | None) -> list[Entry]:
+    """Photos with their masks, scaled to SIDE; raises PackError with all that is wrong."""
+    problems: list[Problem] = []
+    entries = []
+    photos = find_photos(folder / "images")
+    for photo in track(photos, "photos", console=Console(stderr=True), transient=True):
+        mask = folder / "masks" / f"{photo.stem}.png"
+        try:
+            rgb = read_frame(photo).rgb
+            pixels = read_mask(mask, rgb) if mask.exists() or draw is None else draw(rgb)
+        except (ServiceError, ValueError) as error:
+            problems.append(Problem(mask if isinstance(error, ValueError) else photo, str(error)))
+            continue
+        entries.append(Entry(photo.stem, at_most(rgb, SIDE), at_most(pixels, SIDE)))
+    if problems:
+        raise PackError(problems)
+    return entries
+
+
+def read_mask(file: Path, rgb: Image) -> Image:
+    """uint8 [H,W]; raises ValueError with the reason why it is not the mask of this photo."""
+    pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.exists() else None
+    if pixels is None:
+        raise ValueError("the mask is missing or cannot be read")
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"values up to {pixels.max()} are out of range 0..255")
+    if pixels.ndim == 3:
+        if np.ptp(pixels[..., :3], axis=2).any():
+            raise ValueError("the mask has colours; it must be grey, white where a person is")
+        pixels = pixels[..., 0]
+    if pixels.shape != rgb.shape[:2]:
+        (tall, wide), (height, width) = pixels.shape, rgb.shape[:2]
+        raise ValueError(f"the mask is {wide}x{tall}, the photo {width}x{height}")
+    return np.asarray(pixels, np.uint8)
+
+
+def difference_hash(rgb: Image) -> NDArray[np.bool_]:
+    """Whether each cell is brighter than its left neighbour: bool [HASH_SIDE^2].
+
+    Source: Krawetz, "Kind of Like That" (2013).
+    """
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small[:, 1:] > small[:, :-1]).ravel()
+
+
+def group_copies(hashes: NDArray[np.bool_]) -> list[int]:
+    """The index of the first photo that each photo is a copy of, directly or through others."""
+    first = list(range(len(hashes)))
+
+    def root(index: int) -> int:
+        while first[index] != index:
+            index = first[index]
+        return index
+
+    for index, bits in enumerate(hashes):
+        near = np.flatnonzero((hashes[:index] != bits).sum(1) <= SAME)
+        roots = sorted({root(int(other)) for other in near} | {root(index)})
+        for other in roots[1:]:
+            first[other] = roots[0]
+    return [root(index) for index in range(len(hashes))]
+
+
+def split_groups(groups: Sequence[str]) -> dict[str, str]:
+    """`train` or `val` for each group: a function of the names, with at least one of each.
+
+    Raises ValueError for fewer than two groups.
+    """
+    names = sorted(set(groups), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    if len(names) < 2:
+        raise ValueError("photos of at least two different scenes are needed, one for validation")
+    kept = max(1, round(VAL_SHARE * len(names)))
+    return {name: "val" if index < kept else "train" for index, name in enumerate(names)}
+
+
+def write_pack(pack: Path, source: str, entries: Sequence[Entry], scenes: Sequence[Path]) -> None:
+    """The layout that training reads; raises FileExistsError where there is a pack."""
+    if (pack / "people").exists():
+        raise FileExistsError(f"{pack} holds a pack already")
+    hashes = np.array([difference_hash(entry.rgb) for entry in entries])
+    groups = [entries[index].id for index in group_copies(hashes)]
+    splits = split_groups(groups)
+    people, faces = [], []
+    folder = pack / "people" / source
+    for entry, group in zip(entries, groups, strict=True):
+        _write_jpeg(folder / "images" / f"{entry.id}.jpg", entry.rgb)
+        _write(folder / "masks" / f"{entry.id}.png", entry.mask, [])
+        row = {"id": entry.id, "source": source, "group": group, "split": splits[group]}
+        people.append(row)
+        faces.append({"id": entry.id, "x": "0", "y": "0", "w": "0", "h": "0", "ratio_face": "0"})
+    empty = []
+    for path in scenes:
+        _write_jpeg(pack / "backgrounds" / f"{path.stem}.jpg", at_most(read_frame(path).rgb, SIDE))
+        empty.append({"id": path.stem, "split": "train"})
+    _write_index(pack / "people" / "index.csv", ["id", "source", "group", "split"], people)
+    _write_index(pack / "faces.csv", ["id", "x", "y", "w", "h", "ratio_face"], faces)
+    _write_index(pack / "backgrounds" / "index.csv", ["id", "split"], empty)
+
+
+def open_teacher(argument: str) -> Draw:
+    """The masks of `RECIPE=WEIGHTS`; raises OSError where a file is missing."""
+    recipe, _, weights = argument.partition("=")
+    views = open_views(read_recipe(Path(recipe)), Path(weights), [(s, s) for s in VIEW_SIDES])
+    return lambda rgb: np.rint(person_probability(views, rgb) * 255).astype(np.uint8)
+
+
+def _write_jpeg(file: Path, rgb: Image) -> None:
+    _write(file, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+
+
+def _write(file: Path, pixels: MatLike, options: Sequence[int]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(file), pixels, options):
+        raise OSError(f"{file} cannot be written")
+
+
+def _write_index(file: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, fieldnames=columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def make_pack(folder: Path, pack: Path, draw: Draw | None) -> None:
+    """Writes the pack of a folder and checks it; nothing is left of a pack with a problem.
+
+    Raises PackError, ValueError or OSError.
+    """
+    entries = read_entries(folder, draw)
+    scenes = folder / "backgrounds"
+    write_pack(pack, folder.resolve().name, entries, find_photos(scenes) if scenes.exists() else [])
+    try:
+        check_pack(pack)
+    except PackError:
+        shutil.rmtree(pack)
+        raise
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    folder: Annotated[Path, typer.Argument(help="holds images/, masks/ and backgrounds/")],
+    pack: Annotated[Path, typer.Argument(help="a new folder for the pack")],
+    teacher: Annotated[
+        str, typer.Option(help="RECIPE=WEIGHTS of a network for photos without a mask")
+    ] = "",
+) -> None:
+    """Makes a data pack of a folder of photos."""
+    try:
+        make_pack(folder, pack, open_teacher(teacher) if teacher else None)
+    except (PackError, ValueError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"The pack {pack} has no problems.")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,200 @@
+"""Packs the training photos small enough to be carried to a machine that is lent for minutes.
+
+    python -m training.shards SHARDS --data DATA --side 256 --megabytes 28
+    python -m training.shards PACK --unpack SHARDS
+
+The first command writes `SHARDS/shard_0.tar` and so on: a data pack of the training split alone, in
+the layout that training reads, with photos of at most `--side` pixels. The second one makes the
+pack of them again. Soft masks of a teacher come along with `--masks`, as `PACK/teacher`.
+"""
+
+import csv
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from silhouette_seg.vision.geometry import resize
+from training.data.dataset import (
+    Portrait,
+    read_backgrounds,
+    read_frame,
+    read_portraits,
+    rows,
+)
+from training.data.pseudo_labels import read_pseudo_labelled
+
+QUALITY = 78
+"""JPEG quality of the photos; augmentation compresses a fifth of them further."""
+LEVELS = 15
+"""Values of a mask beside 0: enough for soft rims, and half of the bytes of 255."""
+TEACHER = "teacher"
+
+Image = NDArray[np.uint8]
+Entry = tuple[str, bytes]
+"""A file of the pack: path and content."""
+
+
+def pack_entries(
+    data: Path, side: int, *, agreement: float = 0, masks: Path | None = None
+) -> Iterator[Entry]:
+    """The files of the small pack; raises OSError where one of the large pack is missing.
+
+    Unlabelled photos come along from an `agreement` of 0..1 on, or where a teacher has a mask.
+    """
+    labelled = read_portraits(data, "train")
+    yield from indices(data, {portrait.id for portrait in labelled})
+    for portrait in labelled:
+        yield from _photo(f"people/{portrait.source}", "masks", portrait, side)
+    for path in read_backgrounds(data, "train"):
+        yield f"backgrounds/{path.name}", jpeg(read_frame(path).rgb, side)
+    if (data / "unlabelled" / "index2.csv").exists():
+        yield from unlabelled_entries(data, side, agreement, masks)
+
+
+def unlabelled_entries(
+    data: Path, side: int, agreement: float, masks: Path | None
+) -> Iterator[Entry]:
+    """Photos with their selfie masks and those of the teacher, and their index."""
+    with_selfie = read_pseudo_labelled(data, masks=None, min_agreement=agreement)
+    taught = read_pseudo_labelled(data, masks=masks, min_agreement=0) if masks else []
+    ids = {portrait.id for portrait in [*with_selfie, *taught]}
+    listed = [row for row in rows(data / "unlabelled" / "index2.csv") if row["id"] in ids]
+    yield "unlabelled/index2.csv", table(listed)
+    for portrait in read_pseudo_labelled(data, masks=None, min_agreement=0):
+        if portrait.id in ids:
+            yield from _photo(f"unlabelled/{portrait.source}", "selfie", portrait, side)
+    for portrait in taught:
+        yield f"{TEACHER}/{portrait.source}/{portrait.id}.png", png(portrait.truth(), side // 2)
+
+
+def indices(data: Path, labelled: set[str]) -> Iterator[Entry]:
+    """The index files of labelled photos and scenes, of the training split alone."""
+    people = [row for row in rows(data / "people" / "index.csv") if row["id"] in labelled]
+    yield "people/index.csv", table(people)
+    faces = [row for row in rows(data / "faces.csv") if row["id"] in labelled]
+    yield "faces.csv", table(faces)
+    scenes = [row for row in rows(data / "backgrounds" / "index.csv") if row["split"] == "train"]
+    yield "backgrounds/index.csv", table(scenes)
+
+
+def _photo(folder: str, masks: str, portrait: Portrait, side: int) -> Iterator[Entry]:
+    rgb, mask = portrait.rgb(), portrait.truth()
+    yield f"{folder}/images/{portrait.id}.jpg", jpeg(rgb, side)
+    # a soft mask is as good at half of the size
+    yield f"{folder}/{masks}/{portrait.id}.png", png(mask, side // 2 if portrait.soft else side)
+
+
+def jpeg(rgb: Image, side: int) -> bytes:
+    """A photo uint8 [H,W,3] whose longer side is at most `side` pixels."""
+    small = cv2.cvtColor(at_most(rgb, side), cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    return cv2.imencode(".jpg", small, options)[1].tobytes()
+
+
+def png(mask: Image, side: int) -> bytes:
+    """A mask uint8 [H,W] whose longer side is at most `side` pixels, in LEVELS values."""
+    step = 255 / LEVELS
+    coarse = np.rint(np.rint(at_most(mask, side) / step) * step).astype(np.uint8)
+    return cv2.imencode(".png", coarse, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+
+
+def at_most(image: Image, side: int) -> Image:
+    scale = side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    return resize(image, (height, width))
+
+
+def table(listed: Sequence[Mapping[str, str]]) -> bytes:
+    """CSV with a header; raises ValueError without a row, for an index is never empty."""
+    if not listed:
+        raise ValueError("an index of the pack would be empty")
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(listed[0]))
+    writer.writeheader()
+    writer.writerows(listed)
+    return text.getvalue().encode()
+
+
+def write_shards(folder: Path, entries: Iterable[Entry], limit: int) -> list[Path]:
+    """Tar files of at most `limit` bytes each; raises ValueError for a file that is larger."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("shard_*.tar"):
+        old.unlink()
+    written: list[Path] = []
+    shard: tarfile.TarFile | None = None
+    for name, content in entries:
+        size = blocks(len(content))
+        if size + END > limit:
+            raise ValueError(f"{name} takes {size} bytes, a shard {limit}")
+        if shard is None or shard.offset + size + END > limit:
+            if shard is not None:
+                shard.close()
+            written.append(folder / f"shard_{len(written)}.tar")
+            shard = tarfile.open(written[-1], "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        header = tarfile.TarInfo(name)
+        header.size = len(content)
+        shard.addfile(header, io.BytesIO(content))
+    if shard is not None:
+        shard.close()
+    return written
+
+
+END = tarfile.RECORDSIZE
+"""Bytes that may follow the last file of a tar."""
+
+
+def blocks(length: int) -> int:
+    """Bytes of a file in a tar: a header and whole blocks."""
+    return tarfile.BLOCKSIZE * (1 + -(-length // tarfile.BLOCKSIZE))
+
+
+def unpack(folder: Path, pack: Path) -> int:
+    """Writes the files of all shards below `pack`; returns the number of shards.
+
+    Raises FileNotFoundError where there is none.
+    """
+    shards = sorted(folder.glob("shard_*.tar"))
+    if not shards:
+        raise FileNotFoundError(f"no shard_*.tar in {folder}")
+    for file in shards:
+        with tarfile.open(file) as shard:
+            shard.extractall(pack, filter="data")
+    return len(shards)
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="where the shards go, or the pack")],
+    data: Annotated[Path | None, typer.Option(help="the data pack")] = None,
+    unpack_from: Annotated[
+        Path | None, typer.Option("--unpack", help="make the pack of these shards again")
+    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="a teacher's masks")] = None,
+    agreement: Annotated[
+        float, typer.Option(help="IoU of a selfie mask from which on its photo comes along")
+    ] = 0.9,
+    side: Annotated[int, typer.Option(help="longer side of the photos", min=32)] = 256,
+    megabytes: Annotated[float, typer.Option(help="of a shard, at most")] = 50,
+) -> None:
+    """Writes shards of a data pack, or a pack of shards."""
+    if unpack_from is not None:
+        typer.echo(f"{unpack(unpack_from, folder)} shards unpacked to {folder}")
+        return
+    if data is None:
+        raise typer.BadParameter("--data or --unpack is needed")
+    entries = pack_entries(data, side, agreement=agreement, masks=masks)
+    written = write_shards(folder, entries, int(megabytes * 1_000_000))
+    for file in written:
+        typer.echo(f"{file}: {file.stat().st_size / 1_000_000:.1f} MB")
+
+
+if __name__ == "__main__":
+    typer.run(main)
