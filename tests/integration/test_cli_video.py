@@ -155,10 +155,10 @@ def test_rotated_video_becomes_upright(silhouette, tmp_path):
 
 def test_odd_size_loses_a_pixel_in_mp4_only(silhouette, tmp_path):
     make_video(tmp_path / "a.webm", [0], hw=(47, 63))
-    for result, shape in (("out.webm", (47, 63, 3)), ("out.mp4", (46, 62, 3))):
-        result = silhouette(tmp_path / "a.webm", "-o", tmp_path / result)
+    for name, shape in (("out.webm", (47, 63, 3)), ("out.mp4", (46, 62, 3))):
+        result = silhouette(tmp_path / "a.webm", "-o", tmp_path / name)
         assert result.exit_code == 0, result.output
-        assert read_video(tmp_path / result).frames[0].shape == shape
+        assert read_video(tmp_path / name).frames[0].shape == shape
 
 
 def test_folder_may_hold_photos_and_videos(silhouette, tmp_path):

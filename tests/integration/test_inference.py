@@ -16,7 +16,7 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.spec import load_spec
 from tests.integration.conftest import in_process, on_socket
 from tests.integration.inference import IMAGE, INFER_PATH, check_idle, infer
-from tests.integration.test_server import connect, everything
+from tests.integration.test_server import connect, receive_all
 from tests.support.fake_triton import FakeTriton, serve_triton
 from tests.support.malformed_tensors import MALFORMED
 from tests.support.tensors import (
@@ -323,7 +323,7 @@ async def test_slow_body_is_a_408_with_limit(settings_with):
         connection.sendall(
             f"POST {INFER_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode()
         )
-        answer = await asyncio.to_thread(everything, connection)
+        answer = await asyncio.to_thread(receive_all, connection)
     assert answer.startswith("HTTP/1.1 408")
     assert answer.endswith('{"error": "The body did not arrive in time (limit 0.2)."}')
 
