@@ -146,7 +146,7 @@ async def test_health_answers_have_no_body(service, path):
 
 @pytest.mark.parametrize(
     "model",
-    ["models/nobody", "models/auto", "models/rcrnet/versions/2", "models/rcrnet/versions/x"],
+    ["models/unknown", "models/auto", "models/rcrnet/versions/2", "models/rcrnet/versions/x"],
 )
 async def test_unknown_model_is_a_404(default_service, model):
     for answer in (
