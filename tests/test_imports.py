@@ -39,7 +39,8 @@ PIXELS = ("pipeline", "engine.base", "vision", *BASE)
 API = ("api", "admission", "streaming", "engine.health", *PIXELS)
 
 TABLE = {
-    "silhouette_seg": Row(),
+    # Exports the client, which is loaded on first use.
+    "silhouette_seg": Row(package("client")),
     "silhouette_seg.errors": Row(),
     "silhouette_seg.spec": Row(package("errors"), "pydantic"),
     "silhouette_seg.settings": Row("", "pydantic pydantic_settings"),

@@ -3,8 +3,8 @@
     python -m training.calibrate --data DATA
 
 The command reads photos of the training split. `silhouette_seg.vision.mask.quality` takes its
-constants `EXPECTED`, `SURE_SHARE` and `SURE_DECIDED` from it; `training.report.calibration`
-measures them on the validation split.
+constants `CALIBRATION`, `PERSON_SHARE` and `PERSON_CERTAINTY` from it;
+`training.report.calibration` measures them on the validation split.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,9 +43,9 @@ PredictMask = Callable[[Frame, Domain], Alpha]
 
 USEFUL_IOU = 0.5
 """IoU from which a mask is of use, and its photo must not be called empty."""
-SURE_SHARES = (0.005, 0.01, 0.015, 0.02)
-SURE_DECIDED_VALUES = (0.3, 0.34, 0.36, 0.38, 0.4, 0.42, 0.45)
-"""Tried as `SURE_SHARE` and `SURE_DECIDED`."""
+PERSON_SHARES = (0.005, 0.01, 0.015, 0.02)
+PERSON_CERTAINTIES = (0.3, 0.34, 0.36, 0.38, 0.4, 0.42, 0.45)
+"""Tried as `PERSON_SHARE` and `PERSON_CERTAINTY`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,10 @@ def _open_model(spec: ModelSpec, repository: Path) -> PredictMask:
 
 
 def fit_line(observations: Sequence[Observation]) -> tuple[float, float]:
-    """Height at 0 and slope of the line from `decided` to `boundary_accuracy`, by least squares."""
+    """Fits `boundary_accuracy` as a line over `boundary_certainty`, by least squares.
+
+    Returns its value at 0 and its slope.
+    """
     known = [
         (observation.quality.boundary_certainty, observation.boundary_accuracy)
         for observation in observations
@@ -146,7 +149,7 @@ def rules_table(observations: Sequence[Observation]) -> Table:
     """
     models = list(dict.fromkeys(observation.model for observation in observations))
     table = Table("sure share", "sure decided", *models)
-    for share, decided in product(SURE_SHARES, SURE_DECIDED_VALUES):
+    for share, decided in product(PERSON_SHARES, PERSON_CERTAINTIES):
         by_model = [
             [observation for observation in observations if observation.model == model]
             for model in models

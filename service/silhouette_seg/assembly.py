@@ -3,9 +3,8 @@
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 
+from silhouette_seg import __version__
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import PhotoQueue
@@ -40,14 +39,6 @@ MAX_REQUESTS = 1024
 """
 MAX_BODIES_IN_MEMORY = 16
 """Request bodies of the largest size that may be in memory together."""
-
-
-def version() -> str:
-    """Returns the installed version of the package, or `0+source` if it is not installed."""
-    try:
-        return installed_version("silhouette-seg")
-    except PackageNotFoundError:
-        return "0+source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +126,7 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
         aspect=settings.max_aspect,
     )
     return Gateway(
-        version=version(),
+        version=__version__,
         registry=models.registry,
         remote=models.remote,
         engines=models.engines,

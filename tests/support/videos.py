@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 TICK = Fraction(1, 90_000)
 """Time base of the videos, in seconds."""
-RATE = 48_000
+AUDIO_RATE_HZ = 48_000
 """Audio samples in a second."""
 SIZE_HW = (48, 64)
 CODECS = {".mp4": ("libx264", "aac"), ".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", None)}
@@ -49,7 +49,7 @@ def make_video(
         stream.time_base = stream.codec_context.time_base = tick
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        sound_stream = out.add_stream(audio, rate=RATE, layout="mono") if sound else None
+        sound_stream = out.add_stream(audio, rate=AUDIO_RATE_HZ, layout="mono") if sound else None
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(bar_frame(number, hw), "rgb24")
             frame.pts, frame.time_base = time, tick
@@ -63,9 +63,9 @@ def make_video(
 
 def sine_audio() -> av.AudioFrame:
     """Returns half a second of 440 Hz."""
-    wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(RATE // 2) / RATE)
+    wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(AUDIO_RATE_HZ // 2) / AUDIO_RATE_HZ)
     frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
-    frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+    frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE_HZ, 0, Fraction(1, AUDIO_RATE_HZ)
     return frame
 
 

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["models"])
 async def list_models(request: Request) -> Models:
     """Lists the models. A model is `ready` while photos can be processed.
 
-    If another server runs the models, it is asked.
+    If another server runs the models, its state counts.
     """
     gateway = gateway_of(request)
     registry = gateway.registry

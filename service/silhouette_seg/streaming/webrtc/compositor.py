@@ -32,7 +32,7 @@ class Compositor:
         alpha, _ = apply_edits(soft, options.render)
         match options.render.output:
             case Output.MASK:
-                return yuv.grey(alpha)
+                return yuv.from_mask(alpha)
             case Output.COMPOSITE:
                 covered = occluded(soft, alpha, options.render)
                 return yuv.composite(photo, alpha, self._background_for(options, photo, covered))

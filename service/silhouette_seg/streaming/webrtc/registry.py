@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TRANSPORT: Final = "webrtc"
 """Value of the metric label `transport`."""
 IS_INSTALLED = is_installed("aiortc")
-"""Whether the extra `live` is installed."""
+"""True if the extra `live` is installed."""
 
 log = logging.getLogger(__name__)
 

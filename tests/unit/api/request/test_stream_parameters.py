@@ -55,7 +55,7 @@ async def test_stream_options_without_parameters_are_the_defaults(parser):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("parameters", "expected"),
     [
         ({"model": "md_trisenet"}, {"model": "md_trisenet"}),
         ({"model": "auto"}, {"model": "connectnet"}),
@@ -74,13 +74,13 @@ async def test_stream_options_without_parameters_are_the_defaults(parser):
         ({"invert": "false"}, {"invert": False}),
     ],
 )
-async def test_stream_options_reflect_the_parameters(parser, given, expected):
-    effective = effective_options(await parser.parse(given))
+async def test_stream_options_reflect_the_parameters(parser, parameters, expected):
+    effective = effective_options(await parser.parse(parameters))
     assert {name: effective[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "error"),
+    ("parameters", "error"),
     [
         ({"nope": 1}, UnknownParameter),
         ({"crop": True}, UnknownParameter),
@@ -116,9 +116,9 @@ async def test_stream_options_reflect_the_parameters(parser, given, expected):
         ({"background_image": base64_text(make_jpeg(person(48, 64)))}, BadParameter),
     ],
 )
-async def test_bad_stream_parameters_are_rejected(parser, given, error):
+async def test_bad_stream_parameters_are_rejected(parser, parameters, error):
     with pytest.raises(error):
-        await parser.parse(given)
+        await parser.parse(parameters)
 
 
 async def test_stream_options_change_only_the_given_parameters(parser):
@@ -129,7 +129,7 @@ async def test_stream_options_change_only_the_given_parameters(parser):
 
 
 async def test_null_restores_the_default_stream_option(parser):
-    given = {
+    parameters = {
         "model": "md_trisenet",
         "output": "composite",
         "background": "#000000",
@@ -141,8 +141,8 @@ async def test_null_restores_the_default_stream_option(parser):
         "feather": 3,
         "invert": True,
     }
-    changed = await parser.parse(given)
-    restored = await parser.parse(dict.fromkeys(given), changed)
+    changed = await parser.parse(parameters)
+    restored = await parser.parse(dict.fromkeys(parameters), changed)
     assert effective_options(restored) == effective_options(await parser.parse({}))
 
 
@@ -184,9 +184,9 @@ class TestBackgroundImage:
         assert (blurred.background, blurred.render.background) == (None, Blur(5))
 
     async def test_second_stream_background_is_rejected(self, parser):
-        given = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
+        parameters = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
         with pytest.raises(BadParameter, match="twice"):
-            await parser.parse(given)
+            await parser.parse(parameters)
 
 
 @given(
@@ -195,9 +195,9 @@ class TestBackgroundImage:
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     )
 )
-async def test_stream_parameters_of_any_value_parse_or_raise(parser, given):
+async def test_stream_parameters_of_any_value_parse_or_raise(parser, parameters):
     try:
-        options = await parser.parse(given)
+        options = await parser.parse(parameters)
     except ServiceError:
         return
-    assert effective_options(options).keys() >= given.keys()
+    assert effective_options(options).keys() >= parameters.keys()

@@ -15,7 +15,7 @@ from silhouette_seg.vision.mask.quality import (
 from tests.support.made_data import write_data_pack
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.calibrate import (
-    SURE_SHARES,
+    PERSON_SHARES,
     USEFUL_IOU,
     Observation,
     compare_masks,
@@ -140,8 +140,8 @@ def test_the_line_is_the_one_that_the_photos_lie_on():
 
 def test_rules_are_tried_on_people_and_scenes():
     observations = [
-        seen(share=SURE_SHARES[0] / 2, decided=0.35),
-        seen(group=BACKGROUND, share=SURE_SHARES[0] / 2, decided=0.41),
+        seen(share=PERSON_SHARES[0] / 2, decided=0.35),
+        seen(group=BACKGROUND, share=PERSON_SHARES[0] / 2, decided=0.41),
     ]
     shares, levels, cells = (column.cells for column in rules_table(observations).columns)
     told = dict(zip(zip(shares, levels, strict=True), cells, strict=True))
