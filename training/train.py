@@ -72,7 +72,7 @@ class Start:
     """The averaged weights of a checkpoint or of `training/weights`, at epoch 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimeLimit:
     """A run that ends after a time instead of a number of epochs.
 
@@ -81,12 +81,19 @@ class TimeLimit:
     """
 
     seconds: float
-    began: float
-    """Of time.monotonic()."""
+    began: float | None = None
+    """Of time.monotonic(); None before training has started."""
+
+    def start(self) -> None:
+        """Starts the clock, once: loading photos is not a part of the time."""
+        if self.began is None:
+            self.began = time.monotonic()
 
     @property
     def passed(self) -> float:
         """Share of the time, 0..1."""
+        if self.began is None:
+            return 0.0
         return min(1.0, (time.monotonic() - self.began) / self.seconds)
 
     @property
@@ -142,6 +149,8 @@ def train(
         phase = recipe.phase(min(int(position(recipe, progress.epoch, limit)), recipe.epochs - 1))
         if samples is None or size_hw != phase.size_hw:
             samples, size_hw = task.samples(phase.size_hw), phase.size_hw
+        if limit is not None:
+            limit.start()
         began = time.monotonic()
         losses = train_epoch(recipe, task, phase, samples, progress, place, limit)
         progress.epoch += 1
@@ -343,7 +352,7 @@ def main(
     ] = None,
 ) -> None:
     """Trains a recipe, or goes on where it stopped."""
-    limit = TimeLimit(60 * minutes, time.monotonic()) if minutes else None
+    limit = TimeLimit(60 * minutes) if minutes else None
     keep_freed_memory()
     cv2.setNumThreads(0)
     torch.set_num_threads(threads)
