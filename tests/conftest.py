@@ -4,13 +4,13 @@ import pytest
 from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Beside other processes the threads of an operation would wait for one another.
+    # Several test processes share the processors: more threads would wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MEASURED = "measured"
-"""The property of a test that holds what it measured."""
+"""Name of the test property that holds a measurement."""
 
-# A deadline is a timing assertion, and these run on shared cores.
+# A deadline would be a timing assertion, and the tests run on shared processors.
 settings.register_profile("shared cores", deadline=None)
 settings.load_profile("shared cores")
 
@@ -39,12 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def mutations(request: pytest.FixtureRequest) -> int:
-    """How many damaged images an HTTP fuzz test sends."""
+    """Number of damaged images that an HTTP fuzz test sends."""
     return int(request.config.getoption("--mutations"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests measured, also those that passed in another process."""
+    """Prints the measurements of all tests, including those of other processes."""
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):
             for name, value in report.user_properties:

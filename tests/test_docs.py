@@ -1,4 +1,4 @@
-"""What the documents say is true of the code; tests/integration/test_examples.py runs examples."""
+"""Compares the documents with the code. tests/integration/test_examples.py runs their examples."""
 
 import re
 import shlex
@@ -21,21 +21,21 @@ from tests.support.documents import (
     all_blocks,
     anchors,
     blocks,
+    code_spans,
     links,
     prose,
-    quoted,
-    rows,
+    table_rows,
 )
 from tests.support.metrics import exposition
 
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"
-RUN_ELSEWHERE = {"docker", "kubectl", "pip"}
-"""Commands that these tests cannot run; the files they name are looked for."""
+EXTERNAL_COMMANDS = {"docker", "kubectl", "pip"}
+"""Commands that these tests cannot run. The files that they name must exist."""
 
 
 def default_of(name: str) -> str:
-    """As somebody would write it into an environment."""
+    """Returns the default of a setting, as written in an environment variable."""
     default = Settings.model_fields[name].default
     if default is None or default == ():
         return "not set"
@@ -44,73 +44,83 @@ def default_of(name: str) -> str:
     return default.name if isinstance(default, Path) else f"{default}"
 
 
-def test_settings_table_is_the_settings():
-    said = {quoted(name)[0]: default for name, default, _ in rows(DOCS / "settings.md", "variable")}
-    assert list(said) == list(dict.fromkeys(said))
-    assert set(said) == {PREFIX + name.upper() for name in Settings.model_fields}
-    for variable, default in said.items():
-        expected = default_of(variable.removeprefix(PREFIX).lower())
-        given = quoted(default)[0] if default.startswith("`") else default.partition(":")[0]
-        assert given == expected, variable
+def test_settings_table_lists_settings_and_defaults():
+    documented = {
+        code_spans(name)[0]: default
+        for name, default, _ in table_rows(DOCS / "settings.md", "variable")
+    }
+    assert list(documented) == list(dict.fromkeys(documented))
+    assert set(documented) == {PREFIX + name.upper() for name in Settings.model_fields}
+    for variable, cell in documented.items():
+        default = code_spans(cell)[0] if cell.startswith("`") else cell.partition(":")[0]
+        assert default == default_of(variable.removeprefix(PREFIX).lower()), variable
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_no_other_setting_is_named(document):
+def test_document_names_only_known_settings(document):
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {CLIENT_KEY_VARIABLE}
     assert set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", document.read_text())) <= known
 
 
-def test_error_table_is_the_error_tree():
-    said = [(quoted(code)[0], int(status), again) for code, status, again, _ in rows(API, "`code`")]
-    kinds = {kind.code: kind for kind in error_classes()}
-    assert sorted(said) == sorted(
-        (code, kind.status, "yes" if kind.retryable else "no") for code, kind in kinds.items()
+def test_error_table_lists_every_error_class():
+    documented = [
+        (code_spans(code)[0], int(status), again)
+        for code, status, again, _ in table_rows(API, "`code`")
+    ]
+    classes = {error.code: error for error in error_classes()}
+    assert sorted(documented) == sorted(
+        (code, error.status, "yes" if error.retryable else "no") for code, error in classes.items()
     )
 
 
-def test_parameter_table_is_the_parsers():
-    said = {quoted(name)[0]: (values, default) for name, values, default in rows(API, "parameter")}
-    assert set(said) == set(PARAMETERS)
-    for name, (values, default) in said.items():
+def test_parameter_table_lists_values_and_defaults():
+    documented = {
+        code_spans(name)[0]: (values, default)
+        for name, values, default in table_rows(API, "parameter")
+    }
+    assert set(documented) == set(PARAMETERS)
+    for name, (values, default) in documented.items():
         schema = PARAMETERS[name].schema
-        assert set(schema.get("enum", ())) <= set(quoted(values)), name
+        assert set(schema.get("enum", ())) <= set(code_spans(values)), name
         for bound in ("minimum", "maximum"):
             if schema.get(bound):
                 assert f"{schema[bound]:g}" in values, name
         if "default" in schema:
-            given = schema["default"]
-            expected = str(given).lower() if isinstance(given, bool) else str(given)
+            value = schema["default"]
+            expected = str(value).lower() if isinstance(value, bool) else str(value)
             assert default.strip("`") == expected, name
 
 
-def test_stream_option_table_is_the_parsers():
-    said = [name for names, _ in rows(STREAMING, "option") for name in quoted(names)]
-    assert sorted(said) == sorted(STREAM_PARAMETERS)
+def test_stream_option_table_lists_every_option():
+    documented = [
+        name for names, _ in table_rows(STREAMING, "option") for name in code_spans(names)
+    ]
+    assert sorted(documented) == sorted(STREAM_PARAMETERS)
 
 
-def test_close_codes_are_those_of_the_wire():
-    assert [int(code) for code, _ in rows(STREAMING, "close code")] == sorted(CloseCode)
+def test_close_code_table_lists_every_code():
+    assert [int(code) for code, _ in table_rows(STREAMING, "close code")] == sorted(CloseCode)
 
 
-def test_header_table_is_what_openapi_says():
-    said = [name for names, _ in rows(API, "header") for name in quoted(names)]
-    assert sorted(said) == sorted(RESPONSE_HEADERS)
+def test_header_table_matches_openapi():
+    documented = [name for names, _ in table_rows(API, "header") for name in code_spans(names)]
+    assert sorted(documented) == sorted(RESPONSE_HEADERS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_metrics_that_are_named_exist(document):
-    named = set(re.findall(r"`(silhouette_[a-z_]+)", document.read_text()))
+def test_document_names_only_known_metrics(document):
+    named = set(re.findall(r"`(silhouette_(?!seg\b)[a-z_]+)", document.read_text()))
     exposed = exposition(Telemetry())
     known = set(re.findall(r"^# TYPE (\w+)", exposed, re.MULTILINE))
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= known
 
 
-def test_model_table_is_the_repository():
+def test_model_table_lists_the_repository():
     repository = ROOT / "model_repository"
-    table = rows(DOCS / "models.md", "name")
-    said = {quoted(name)[0]: (size, mb) for name, _, size, mb, _ in table}
-    assert set(said) == {path.parent.name for path in repository.glob("*/spec.json")}
-    for name, (size, mb) in said.items():
+    table = table_rows(DOCS / "models.md", "name")
+    documented = {code_spans(name)[0]: (size, mb) for name, _, size, mb, _ in table}
+    assert set(documented) == {path.parent.name for path in repository.glob("*/spec.json")}
+    for name, (size, mb) in documented.items():
         spec = load_spec(repository / name)
         height, width = spec.size_hw
         assert size.startswith(f"{height}x{width}")
@@ -118,7 +128,7 @@ def test_model_table_is_the_repository():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(document):
+def test_link_targets_exist(document):
     for link in links(document):
         url = urlsplit(link)
         if url.scheme:
@@ -129,41 +139,44 @@ def test_links_lead_somewhere(document):
             assert url.fragment in anchors(target), link
 
 
-def test_every_document_is_reached_from_the_readme():
+def test_readme_links_to_every_document():
     linked = {(ROOT / urlsplit(link).path).resolve() for link in links(ROOT / "README.md")}
     assert {path for path in DOCUMENTS if path.name != "README.md"} <= linked
 
 
-def test_pictures_are_small():
-    """Whoever reads the README on a phone waits for them."""
+def test_pictures_of_documents_are_small():
+    """The README loads them, also on a phone."""
     for picture in DOCS.glob("pictures/*.jpg"):
         assert picture.stat().st_size < 150_000, picture.name
 
 
-def test_no_example_escapes_the_tests():
+def test_code_blocks_have_a_tested_language():
     """A block without a language is a drawing."""
     languages = {block.language for document in DOCUMENTS for block in blocks(document)}
     assert languages <= {"sh", "python", "js", "json", ""}
 
 
 def commands() -> list[list[str]]:
-    """Of examples, and those that a table or a sentence names."""
+    """Returns the commands of examples, tables and sentences. The changelog may name old ones."""
     code = "\n".join(block.code for block in all_blocks("sh")).replace("\\\n", " ").splitlines()
-    named = [found for document in DOCUMENTS for found in quoted(prose(document))]
-    code += [found for found in named if found.startswith(("make ", "python -m ", "pytest "))]
+    current = [document for document in DOCUMENTS if document.name != "CHANGELOG.md"]
+    spans = [span for document in current for span in code_spans(prose(document))]
+    code += [span for span in spans if span.startswith(("make ", "python -m ", "pytest "))]
     return [words for line in code if (words := shlex.split(line, comments=True))]
 
 
 def source_of(script: str) -> str:
-    """Of a file, a module or a package that can be run."""
-    path = ROOT / script.removesuffix(".py").replace(".", "/")
-    found = [each for each in (path.with_suffix(".py"), path / "__main__.py") if each.exists()]
-    assert found, script
-    return found[0].read_text()
+    """Returns the source of a script, of a module, or of the `__main__` of a package."""
+    for root in (ROOT, ROOT / "service"):
+        path = root / script.removesuffix(".py").replace(".", "/")
+        for file in (path.with_suffix(".py"), path / "__main__.py"):
+            if file.exists():
+                return file.read_text()
+    raise AssertionError(f"there is no script {script}")
 
 
-def takes(source: str, option: str) -> bool:
-    """Whether argparse or typer is told of it there."""
+def declares_option(source: str, option: str) -> bool:
+    """Returns whether the source declares an option for argparse or typer."""
     argument = option.removeprefix("--").replace("-", "_")
     return f'"{option}"' in source or bool(
         re.search(rf"^    {argument}: Annotated\[", source, re.M)
@@ -171,7 +184,7 @@ def takes(source: str, option: str) -> bool:
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_commands_name_what_there_is(words):
+def test_documented_command_is_valid(words):
     program, *rest = words
     if program == "make":
         subprocess.run(["make", "--dry-run", *rest], cwd=ROOT, check=True, capture_output=True)
@@ -179,14 +192,14 @@ def test_commands_name_what_there_is(words):
         module = rest.index("-m") + 1 if "-m" in rest else 0
         source = source_of(rest[module])
         for option in (word for word in rest[module + 1 :] if word.startswith("--")):
-            assert takes(source, option), option
+            assert declares_option(source, option), option
     elif program == "pytest":
         assert (ROOT / rest[0]).exists(), rest[0]
         added = (ROOT / "tests/conftest.py").read_text()
         for option in (word for word in rest if word.startswith("--")):
-            assert takes(added, option), option
+            assert declares_option(added, option), option
     else:
-        assert program in RUN_ELSEWHERE | {"curl", "silhouette"}
+        assert program in EXTERNAL_COMMANDS | {"curl", "silhouette"}
     for word in rest:
         if word.startswith(("deploy/", "training/", "docs/", "model_repository/")):
             assert (ROOT / word).exists(), word

@@ -39,7 +39,8 @@ PIXELS = ("pipeline", "engine.base", "vision", *BASE)
 API = ("api", "admission", "streaming", "engine.health", *PIXELS)
 
 TABLE = {
-    "silhouette_seg": Row(),
+    # Exports the client, which is loaded on first use.
+    "silhouette_seg": Row(package("client")),
     "silhouette_seg.errors": Row(),
     "silhouette_seg.spec": Row(package("errors"), "pydantic"),
     "silhouette_seg.settings": Row("", "pydantic pydantic_settings"),
@@ -51,7 +52,9 @@ TABLE = {
         package("errors", "spec", "vision"), "PIL cv2 isal numpy simplejpeg", but="asyncio"
     ),
     "silhouette_seg.admission": Row(package("errors", "telemetry")),
-    "silhouette_seg.engine": Row(package("engine", "errors", "spec", "telemetry"), "numpy"),
+    "silhouette_seg.engine": Row(
+        package("engine", "errors", "runtime", "spec", "telemetry"), "numpy"
+    ),
     "silhouette_seg.engine.onnx": Row(
         package("engine.base", "errors", "spec"), "numpy onnxruntime"
     ),

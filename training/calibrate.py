@@ -3,8 +3,8 @@
     python -m training.calibrate --data DATA
 
 The command reads photos of the training split. `silhouette_seg.vision.mask.quality` takes its
-constants `EXPECTED`, `SURE_SHARE` and `SURE_DECIDED` from it; `training.report.calibration`
-measures them on the validation split.
+constants `CALIBRATION`, `PERSON_SHARE` and `PERSON_CERTAINTY` from it;
+`training.report.calibration` measures them on the validation split.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ USEFUL = 0.5
 """IoU from which a mask is of use, and its photo must not be called empty."""
 SHARES = (0.005, 0.01, 0.015, 0.02)
 DECIDED = (0.3, 0.34, 0.36, 0.38, 0.4, 0.42, 0.45)
-"""Tried as `SURE_SHARE` and `SURE_DECIDED`."""
+"""Tried as `PERSON_SHARE` and `PERSON_CERTAINTY`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _open(spec: ModelSpec, repository: Path) -> Draw:
 
 
 def line_through(looks: Sequence[Look]) -> tuple[float, float]:
-    """Height at 0 and slope of the line from `decided` to `right`, by least squares."""
+    """Height at 0 and slope of the line from `boundary_certainty` to `right`, by least squares."""
     known = [
         (each.quality.boundary_certainty, each.right) for each in looks if each.right is not None
     ]

@@ -1,5 +1,21 @@
 """Entry point of `python -m silhouette_seg`, the same as the `silhouette` command."""
 
-from silhouette_seg.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """Runs the command. Exits with a message if the extra of the command is not installed."""
+    try:
+        from silhouette_seg.cli.main import main as run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("silhouette_seg"):
+            raise
+        sys.exit(
+            f"The silhouette command needs {error.name}, which is not installed."
+            " Run pip install 'silhouette-seg[cpu]' or pip install 'silhouette-seg[gpu]'."
+        )
+    run()
+
+
+if __name__ == "__main__":
+    main()

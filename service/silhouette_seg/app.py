@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
+from silhouette_seg import __version__
 from silhouette_seg.api import (
     batch,
     health,
@@ -26,25 +27,25 @@ from silhouette_seg.api.open_inference import errors as inference_errors
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import errors as removebg_errors
 from silhouette_seg.api.removebg import routes as removebg
-from silhouette_seg.assembly import create_gateway, version
+from silhouette_seg.assembly import create_gateway
 from silhouette_seg.lifecycle import lifespan
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import Telemetry, open_tracing
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Loads the models and builds the application; `app.state.gateway` holds its parts.
+    """Loads the models and builds the application, with its gateway in `app.state.gateway`.
 
-    Raises the errors of `create_gateway`. The gateway close when the application stops.
+    Raises the errors of `create_gateway`. The application closes its gateway when it stops.
     """
-    telemetry = Telemetry(open_tracing(settings.otel_endpoint, version()))
+    telemetry = Telemetry(open_tracing(settings.otel_endpoint, __version__))
     gateway = create_gateway(settings, telemetry)
-    telemetry.set_version(version())
+    telemetry.set_version(__version__)
     telemetry.track_ready(lambda: gateway.is_healthy and not gateway.streams.draining.is_set())
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
-        version=version(),
+        version=__version__,
         docs_url=None,  # `page` serves the documentation, without scripts of other hosts
         redoc_url=None,
         lifespan=partial(lifespan, gateway=gateway, drain_timeout_s=settings.drain_timeout_s),
@@ -55,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     responder = ErrorResponder(
         {
             inference_errors.PATH: inference_errors.error_body,
-            removebg_errors.PATH: removebg_errors.translated,
+            removebg_errors.PATH: removebg_errors.error_body,
         }
     )
     responder.add_exception_handlers(app)

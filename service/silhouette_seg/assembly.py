@@ -3,9 +3,8 @@
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 
+from silhouette_seg import __version__
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import PhotoQueue
@@ -42,17 +41,9 @@ MAX_BODIES_IN_MEMORY = 16
 """Request bodies of the largest size that may be in memory together."""
 
 
-def version() -> str:
-    """Returns the installed version of the package, or `0+source` if it is not installed."""
-    try:
-        return installed_version("silhouette-seg")
-    except PackageNotFoundError:
-        return "0+source"
-
-
 @dataclass(frozen=True, slots=True)
 class LoadedModels:
-    """The registry, of models, with the thread pool and the engines behind it."""
+    """The registry of models, with the thread pool and the engines behind it."""
 
     registry: ModelRegistry
     pool: ThreadPool
@@ -81,13 +72,15 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
         else:
             engine = remote.open_engine(spec)
         checked.append(HealthCheckedEngine(engine))
-        watched = InstrumentedEngine(checked[-1], partial(telemetry.track_inference, spec.name))
+        instrumented = InstrumentedEngine(
+            checked[-1], partial(telemetry.track_inference, spec.name)
+        )
         engines, name, device = telemetry.engines, spec.name, settings.device
-        engines.track_queue_depth(name, lambda: watched.queued)
-        engines.track_degraded(name, lambda: is_degraded(watched.provider, device))
+        engines.track_queue_depth(name, lambda: instrumented.queued)
+        engines.track_degraded(name, lambda: is_degraded(instrumented.provider, device))
         engines.track_failing(name, checked[-1].is_failing)
-        engines.track_model(name, spec.sha256, lambda: watched.provider)
-        return watched
+        engines.track_model(name, spec.sha256, lambda: instrumented.provider)
+        return instrumented
 
     registry = load_registry(settings.model_repository, settings.models, pool, load)
     return LoadedModels(registry, pool, threads, remote, tuple(checked))
@@ -110,7 +103,7 @@ def create_remote(settings: Settings, workers: int) -> InferenceServer:
 def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     """Builds the running service from its settings.
 
-    Raises the errors of `open_catalog`, and ValueError for a malformed ICE server.
+    Raises the errors of `load_registry`, and ValueError for a malformed ICE server.
     """
     models = load_models(settings, telemetry)
     requests = RequestLimiter(max_requests=MAX_REQUESTS)
@@ -133,7 +126,7 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
         aspect=settings.max_aspect,
     )
     return Gateway(
-        version=version(),
+        version=__version__,
         registry=models.registry,
         remote=models.remote,
         engines=models.engines,

@@ -12,6 +12,7 @@ ServiceError
 ├── UnprocessableOffer 422             ├── TooManyStreams 429
 ├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed, EngineDown
 ├── DeadlineExceeded 504
+├── NotInstalled 501
 └── InternalError 500
 """
 
@@ -198,6 +199,14 @@ class TooManyStreams(ServiceError):
     code = "too_many_streams"
     title = "This caller has too many streams"
     retryable = True
+
+
+class NotInstalled(ServiceError):
+    """An optional part of the service is not installed; the detail names the extra."""
+
+    status = 501
+    code = "not_installed"
+    title = "This part of the service is not installed"
 
 
 class Unavailable(ServiceError):

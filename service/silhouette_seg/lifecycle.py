@@ -37,7 +37,7 @@ async def drain(gateway: Gateway, timeout_s: float) -> None:
 async def lifespan(
     app: FastAPI, *, gateway: Gateway, drain_timeout_s: float
 ) -> AsyncIterator[None]:
-    """Starts the background tasks; on exit drains the service and closes its parts.
+    """Starts the background tasks; on exit drains the service and closes the gateway.
 
     Raises EngineFailed if a remote inference server holds other models.
     """

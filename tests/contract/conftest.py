@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.networks import seasoned, size_of
+from tests.support.networks import input_size, with_batch_norm_statistics
 from training.export.__main__ import export_onnx
 from training.models import build_model, deploy_form
 
@@ -18,7 +18,7 @@ def network_of() -> Callable[[str], nn.Module]:
     @cache
     def untrained(name: str) -> nn.Module:
         torch.manual_seed(0)
-        return seasoned(build_model(name, {}))
+        return with_batch_norm_statistics(build_model(name, {}))
 
     return untrained
 
@@ -31,7 +31,7 @@ def file_of(network_of, tmp_path_factory) -> Callable[[str], Path]:
     def exported(name: str) -> Path:
         file = tmp_path_factory.mktemp(name) / "model.onnx"
         network = network_of(name)
-        export_onnx(deploy_form(network), size_of(network), file)
+        export_onnx(deploy_form(network), input_size(network), file)
         return file
 
     return exported

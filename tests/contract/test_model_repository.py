@@ -8,7 +8,7 @@ from tritonclient.grpc import model_config_pb2 as schema
 
 from silhouette_seg.engine.triton_model_config import DIGEST_PARAMETER, config_differences
 from silhouette_seg.spec import SPEC_FILE, load_spec
-from tests.support.config_lint import complaints, parse
+from tests.support.config_lint import config_errors, parse
 from tests.support.published import REPOSITORY, assert_published
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.export.model_card import card
@@ -126,7 +126,7 @@ def test_lint_sees_a_digest_that_one_of_the_files_has_not(folder, stale):
         graph = onnx.load(folder / stale)
         graph.producer_name = "retrained"
         onnx.save(graph, folder / stale)
-    [complaint] = complaints(folder, text)
+    [complaint] = config_errors(folder, text)
     assert complaint.startswith("digest:")
     assert stale in complaint
 
@@ -140,7 +140,7 @@ def test_a_domain_has_a_profile_of_its_own(tmp_path):
 def test_lint_has_nothing_against_what_the_generator_writes(tmp_path, name):
     folder = published(tmp_path, name)
     for file in CONFIGS:
-        assert complaints(folder, (folder / file).read_text()) == []
+        assert config_errors(folder, (folder / file).read_text()) == []
 
 
 FAULTS = [
@@ -189,5 +189,5 @@ def test_lint_sees_the_fault(tmp_path, about, old, new):
     folder = published(tmp_path, "md_trisenet")
     text = (folder / "config.pbtxt").read_text()
     assert old in text
-    found = complaints(folder, text.replace(old, new))
+    found = config_errors(folder, text.replace(old, new))
     assert about in {complaint.split(":")[0] for complaint in found}

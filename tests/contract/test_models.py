@@ -11,15 +11,15 @@ from torch import nn
 
 from silhouette_seg.vision.geometry import Size
 from tests.support.networks import (
-    everything,
+    all_outputs,
+    count_parameters,
+    image_batch,
+    input_size,
     inputs,
+    modules_of_type,
     multiply_adds,
-    of_kind,
-    parameters,
-    pictures,
-    seasoned,
-    shapes,
-    size_of,
+    output_shapes,
+    with_batch_norm_statistics,
 )
 from training.evaluation.onnx_model import open_onnx
 from training.export.__main__ import export_onnx
@@ -73,7 +73,7 @@ class TestEveryArchitecture:
         torch.manual_seed(0)
         model = build_model(name, {}).train()
         given = inputs(model, 4)
-        answers = everything(model, *given)
+        answers = all_outputs(model, *given)
         torch.stack([(each * torch.randn_like(each)).sum() for each in answers]).sum().backward()
         without = [
             name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()
@@ -81,7 +81,7 @@ class TestEveryArchitecture:
         assert without == []
 
     def test_logits_have_the_size_of_the_image(self, model):
-        assert model(*inputs(model, 3)).shape == (3, 2, *size_of(model))
+        assert model(*inputs(model, 3)).shape == (3, 2, *input_size(model))
 
     def test_saved_and_loaded_it_answers_the_same(self, name, model):
         saved, given = io.BytesIO(), inputs(model, 1)
@@ -121,18 +121,22 @@ class TestEveryArchitecture:
 
     @pytest.mark.parametrize("batch", [1, 2, 5])
     def test_exported_it_agrees_with_torch(self, model, exported, batch):
-        given = made_inputs(model, size_of(model), count=batch)
+        given = made_inputs(model, input_size(model), count=batch)
         alpha = open_onnx(exported)(given)
         expected = Deployed(model)(*(torch.from_numpy(value) for value in given.values())).numpy()
-        assert alpha.shape == (batch, *size_of(model))
+        assert alpha.shape == (batch, *input_size(model))
         assert alpha.dtype == expected.dtype == np.uint8
         assert np.ptp(alpha) > 50, "a flat answer would agree with anything"
         np.testing.assert_allclose(alpha, expected, rtol=0, atol=1)
 
     def test_verify_passes_the_file_and_no_other(self, name, model, exported):
-        assert verify(model, exported, size_of(model)) <= 1
+        assert verify(model, exported, input_size(model)) <= 1
         with pytest.raises(Mismatch, match="differs from torch"):
-            verify(seasoned(build_model(name, {}), seed=1), exported, size_of(model))
+            verify(
+                with_batch_norm_statistics(build_model(name, {}), seed=1),
+                exported,
+                input_size(model),
+            )
 
     def test_an_exported_file_names_no_path_and_stands_alone(self, exported):
         assert b".py" not in exported.read_bytes()
@@ -141,7 +145,7 @@ class TestEveryArchitecture:
 
 @pytest.mark.parametrize("larger", [(24, 40), (21, 35), (12, 35), (13, 19), (6, 10), (1, 1)])
 def test_upsampling_goes_to_the_size_of_another(larger):
-    x = pictures(2, (12, 20)) if larger[0] % 12 == 0 else pictures(2, (7, 5))
+    x = image_batch(2, (12, 20)) if larger[0] % 12 == 0 else image_batch(2, (7, 5))
     expected = F.interpolate(x, size=larger, mode="bilinear", align_corners=False)
     torch.testing.assert_close(upsample_to(x, torch.zeros(1, 1, *larger)), expected)
 
@@ -198,8 +202,8 @@ class TestConnectNet:
     @pytest.mark.parametrize("logits_relu", [True, False])
     def test_parameters_are_the_published_ones(self, logits_relu):
         model = ConnectNet(ConnectNetConfig(logits_relu=logits_relu))
-        assert parameters(model) == 131_766
-        assert {name: parameters(stage) for name, stage in stages(model).items()} == {
+        assert count_parameters(model) == 131_766
+        assert {name: count_parameters(stage) for name, stage in stages(model).items()} == {
             "stem": 1_044,
             "skip": 684,
             "pool": 0,
@@ -248,10 +252,10 @@ class TestConnectNet:
         assert count / 1e6 == pytest.approx(millions, abs=0.005)
 
     def test_the_last_relu_is_a_matter_of_the_flag(self):
-        model = seasoned(build_model("connectnet", {}))
+        model = with_batch_norm_statistics(build_model("connectnet", {}))
         free = ConnectNet(ConnectNetConfig(logits_relu=False)).eval()
         free.load_state_dict(model.state_dict())
-        images = pictures(1, (48, 66))
+        images = image_batch(1, (48, 66))
         raw = free.half_resolution_logits(images)
         assert raw.min() < 0
         torch.testing.assert_close(model.half_resolution_logits(images), raw.clamp(min=0))
@@ -265,9 +269,9 @@ class TestConnectNet:
     def test_initial_weights_are_the_published_ones(self):
         torch.manual_seed(0)
         model = ConnectNet()
-        weights = torch.cat([m.weight.flatten() for m in of_kind(model, nn.Conv2d)])
+        weights = torch.cat([m.weight.flatten() for m in modules_of_type(model, nn.Conv2d)])
         assert weights.std().item() == pytest.approx(0.001, rel=0.02)
-        for norm in of_kind(model, nn.BatchNorm2d):
+        for norm in modules_of_type(model, nn.BatchNorm2d):
             assert (norm.weight == 1).all()
             assert (norm.bias == 0).all()
             assert norm.eps == 1e-5
@@ -305,7 +309,7 @@ class Plus(nn.Module):
 def shapes_of_stages(size_hw: Size) -> dict[str, tuple[int, ...]]:
     model = ConnectNet().eval()
     ends = {name: last(stage) for name, stage in stages(model).items()}
-    return shapes(ends, lambda: model(torch.zeros(1, 3, *size_hw)))
+    return output_shapes(ends, lambda: model(torch.zeros(1, 3, *size_hw)))
 
 
 def last(stage: nn.Module) -> nn.Module:

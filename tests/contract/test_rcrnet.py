@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.networks import multiply_adds, of_kind, parameters, seasoned, shapes
+from tests.support.networks import (
+    count_parameters,
+    modules_of_type,
+    multiply_adds,
+    output_shapes,
+    with_batch_norm_statistics,
+)
 from training.models.rcrnet import (
     RCR,
     VARIANTS,
@@ -70,10 +76,10 @@ def stages(model: RCRNet) -> dict[str, nn.Module]:
 )
 def test_parameters(variant, trained, deployed):
     model = on_paper(VARIANTS[variant])
-    assert parameters(model) - parameters(model.edge_head) == trained
-    assert parameters(deploy_form(model)) == deployed
+    assert count_parameters(model) - count_parameters(model.edge_head) == trained
+    assert count_parameters(deploy_form(model)) == deployed
     without = on_paper(WITHOUT_PRIOR[variant])
-    assert parameters(model) - parameters(without) == 144
+    assert count_parameters(model) - count_parameters(without) == 144
 
 
 @pytest.mark.parametrize(
@@ -103,7 +109,7 @@ def test_what_is_served_multiplies_before_it_doubles():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_edge_head_is_on_the_bypass_or_beside_the_prediction(variant):
     model = on_paper(VARIANTS[variant])
-    assert parameters(model.edge_head) == (4_674 if model.config.bypass else 144)
+    assert count_parameters(model.edge_head) == (4_674 if model.config.bypass else 144)
     (count,) = multiply_adds(model, lambda: model.with_edges(image()), [model.edge_head])
     assert count / 1e6 == pytest.approx(58.2 if model.config.bypass else 7.23, abs=0.05)
 
@@ -111,7 +117,8 @@ def test_the_edge_head_is_on_the_bypass_or_beside_the_prediction(variant):
 class TestStar:
     def test_parameters_of_each_stage(self):
         counted = {
-            name: parameters(part) for name, part in stages(on_paper(VARIANTS["star"])).items()
+            name: count_parameters(part)
+            for name, part in stages(on_paper(VARIANTS["star"])).items()
         }
         assert counted == {
             "stem": 608,
@@ -159,7 +166,7 @@ class TestStar:
 
     def test_shapes_along_the_way(self):
         model = on_paper(VARIANTS["star"])
-        assert shapes(stages(model), lambda: model(image())) == {
+        assert output_shapes(stages(model), lambda: model(image())) == {
             "stem": (16, 112, 112),
             "E1": (16, 112, 112),
             "E2": (24, 56, 56),
@@ -181,7 +188,7 @@ class TestStar:
 def random_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
     """In evaluation mode, every batch norm with statistics, scale and shift of its own."""
     torch.manual_seed(seed)
-    for norm in of_kind(model, nn.BatchNorm2d):
+    for norm in modules_of_type(model, nn.BatchNorm2d):
         nn.init.normal_(norm.running_mean, std=0.3)
         nn.init.uniform_(norm.running_var, 0.5, 2)
         nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -208,8 +215,8 @@ class TestFusion:
         x = torch.randn(2, 12, 9, 11, dtype=dtype)
         fused = module.fused()
         fused[0] = nn.Sequential(nn.utils.fuse_conv_bn_eval(*module.point[:2]), nn.ReLU())
-        assert parameters(module) == 12 * 20 + 16 * 20
-        assert parameters(fused) == 12 * 20 + 11 * 20
+        assert count_parameters(module) == 12 * 20 + 16 * 20
+        assert count_parameters(fused) == 12 * 20 + 11 * 20
         assert_same_function(module(x), fused(x), share=share)
 
     @pytest.mark.parametrize("variant", VARIANTS)
@@ -221,7 +228,7 @@ class TestFusion:
         assert expected.std() > 0.01
         for form in (reparameterised, deploy_form):
             served = form(model)
-            assert not of_kind(served, nn.BatchNorm2d, RCR)
+            assert not modules_of_type(served, nn.BatchNorm2d, RCR)
             assert_same_function(expected, served(x, prior), share=share)
 
 
@@ -245,7 +252,7 @@ class TestStructures:
     def test_no_activation_follows_the_sum_but_one_the_first_rcr(self, structure):
         structure = random_statistics(structure)
         seen = []
-        (hook, *_) = of_kind(structure, RCR)[1:]
+        (hook, *_) = modules_of_type(structure, RCR)[1:]
         hook.point.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
         assert structure(torch.randn(2, 16, 8, 8)).min() < 0
         if isinstance(structure, Residual):
@@ -275,7 +282,7 @@ class TestInput:
     @pytest.fixture(scope="class")
     @classmethod
     def star(cls):
-        return seasoned(RCRNet())
+        return with_batch_norm_statistics(RCRNet())
 
     @pytest.fixture
     def views(self):
@@ -300,7 +307,7 @@ class TestInput:
         assert values == [[-1], [0], [1], [pytest.approx(0.2)]]
 
     def test_without_the_channel_a_prior_is_nothing(self, views):
-        model = seasoned(RCRNet(RCRNetConfig(prior=False)))
+        model = with_batch_norm_statistics(RCRNet(RCRNetConfig(prior=False)))
         assert torch.equal(model(views), model(views, torch.full((2, 64, 64), 255.0)))
 
 

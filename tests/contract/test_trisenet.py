@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from tests.support.networks import (
+    count_parameters,
+    image_batch,
     inputs,
+    modules_of_type,
     multiply_adds,
-    of_kind,
-    parameters,
-    pictures,
-    seasoned,
-    shapes,
+    output_shapes,
+    with_batch_norm_statistics,
 )
 from training.evaluation.onnx_model import open_onnx
 from training.export.parity import test_images as scenes
@@ -63,8 +63,8 @@ COUNTS = [
 def test_parameters_and_multiply_adds(backbone, options, trained, served, billions):
     model = on_paper(backbone=backbone, **options)
     edge_head = [] if model.edge is None else [model.edge_head]
-    assert parameters(model) == trained
-    assert parameters(model) - parameters(*edge_head) == served
+    assert count_parameters(model) == trained
+    assert count_parameters(model) - count_parameters(*edge_head) == served
     (count,) = multiply_adds(model, lambda: model(image()), [model])
     assert count / 1e9 == pytest.approx(billions, abs=5e-5)
 
@@ -84,7 +84,7 @@ def test_multiply_adds_with_the_edge_head(backbone, billions):
 
 def test_the_literal_stem_has_fewer_parameters():
     model = on_paper(stem_kernel=3)
-    assert parameters(model) == 1_560_811
+    assert count_parameters(model) == 1_560_811
 
 
 @pytest.mark.parametrize(
@@ -107,19 +107,19 @@ def test_parameters_of_the_paths(backbone, expected):
         edge.taps,
         edge.mix,
     ]
-    assert [parameters(part) for part in parts] == expected
-    assert parameters(model.edge_head) == 73_921
+    assert [count_parameters(part) for part in parts] == expected
+    assert count_parameters(model.edge_head) == 73_921
 
 
 @pytest.mark.parametrize(("edges", "expected"), [(True, 103_616), (False, 91_968)])
 def test_parameters_of_the_spatial_path(edges, expected):
-    assert parameters(on_paper(edges=edges).spatial) == expected
+    assert count_parameters(on_paper(edges=edges).spatial) == expected
 
 
 def test_parameters_of_a_branch():
     fusion, *head = Branch(384)
-    assert (parameters(fusion), parameters(*head)) == (132_224, 147_714)
-    assert parameters(Branch(384)) == 279_938
+    assert (count_parameters(fusion), count_parameters(*head)) == (132_224, 147_714)
+    assert count_parameters(Branch(384)) == 279_938
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_shapes_along_the_way(backbone, widths):
         "branch": model.branches[0],
         "all": model,
     }
-    assert shapes(parts, lambda: model(image())) == {
+    assert output_shapes(parts, lambda: model(image())) == {
         **{f"1/{512 // side}": (w, side, side) for w, side in zip(widths, sides, strict=True)},
         "spatial": (128, 64, 64),
         "context": (128, 64, 64),
@@ -149,7 +149,7 @@ def test_shapes_along_the_way(backbone, widths):
 class TestParts:
     def test_mx_unit_gates_its_input(self):
         unit, x = MxUnit(64), torch.randn(2, 64, 6, 7)
-        assert parameters(unit) == 5_824
+        assert count_parameters(unit) == 5_824
         depth, point, _ = unit.gate
         assert (depth.kernel_size, depth.groups) == ((5, 5), 64)
         torch.testing.assert_close(unit(x), x * torch.sigmoid(point(depth(x))))
@@ -168,8 +168,8 @@ class TestParts:
             torch.testing.assert_close(image[1], torch.ones(3, 64, 64), atol=1e-5, rtol=0)
 
     def test_edge_logits_look_at_the_edge_path_alone(self):
-        model = seasoned(TriSeNet())
-        x = pictures(2, SIZE)
+        model = with_batch_norm_statistics(TriSeNet())
+        x = image_batch(2, SIZE)
         features = model.features(x)
         logits = model.edge_logits(features, x)
         assert logits.shape == (2, *SIZE)
@@ -182,10 +182,12 @@ class TestParts:
     @pytest.mark.parametrize("backbone", ["xception39", "resnet18"])
     @pytest.mark.parametrize("edges", [True, False])
     def test_deploy_form_of_every_kind_in_double_precision(self, backbone, edges):
-        model = seasoned(TriSeNet(TriSeNetConfig(backbone=backbone, edges=edges))).double()
+        model = with_batch_norm_statistics(
+            TriSeNet(TriSeNetConfig(backbone=backbone, edges=edges))
+        ).double()
         served = deploy_form(model)
-        assert not of_kind(served, nn.BatchNorm2d)
-        x = pictures(2, SIZE).double()
+        assert not modules_of_type(served, nn.BatchNorm2d)
+        x = image_batch(2, SIZE).double()
         expected = model(x)
         atol = 1e-12 * (expected.max() - expected.min()).item()
         torch.testing.assert_close(served(x), expected, rtol=0, atol=atol)
@@ -216,7 +218,7 @@ class TestDomains:
 
     @pytest.fixture
     def views(self):
-        return pictures(8, SIZE).double()
+        return image_batch(8, SIZE).double()
 
     def close(self, one, other):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
@@ -287,7 +289,7 @@ class TestSpreadBranch:
     @pytest.fixture(scope="class")
     @classmethod
     def single(cls):
-        return seasoned(TriSeNet())
+        return with_batch_norm_statistics(TriSeNet())
 
     @pytest.fixture(scope="class")
     @classmethod

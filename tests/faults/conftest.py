@@ -1,4 +1,4 @@
-"""What these tests share with those of the whole application."""
+"""Fixtures shared with the tests of the whole application."""
 
 from tests.integration.conftest import gated, repository, settings_with
 

@@ -7,7 +7,7 @@ from contextlib import closing
 import httpx
 import pytest
 
-from tests.faults.metrics import value
+from tests.faults.metrics import metric_value
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
 from tests.support.images import make_jpeg, quadrants
 
@@ -21,7 +21,7 @@ def service(settings_with) -> Iterator[OnSocket]:
 
 
 def metric(service: OnSocket, name: str, **labels: str) -> float:
-    return value(
+    return metric_value(
         httpx.get(f"{service.url}/metrics", timeout=PATIENCE_S, verify=False), name, **labels
     )
 

@@ -1,9 +1,7 @@
-"""The `silhouette` command where there is no room for its results, and a server without any for
-its log.
+"""The `silhouette` command on a full disk, and a server that cannot write its log.
 
-`/dev/full` stands in for the file that a result is first written to: the kernel then says of every
-write what it says of a full disk. Where this process may mount one, a disk of a few kilobytes fills
-up as disks do.
+`/dev/full` stands in for the temporary file of a result: each write to it fails as on a full disk.
+Where this process may mount a file system, a disk of a few kilobytes fills up for real.
 """
 
 import os
@@ -22,15 +20,15 @@ from tests.integration.conftest import on_socket
 from tests.integration.pictures import picture
 from tests.support.images import make_png, person
 from tests.support.tiny_model import tiny_spec, write_tiny_model
-from tests.support.videos import make_video, uneven
+from tests.support.videos import make_video, uneven_times
 
 ROOT = Path(__file__).resolve().parents[2]
 FULL = "No space left on device"
 NAMES = ("a", "b", "c")
 PATIENCE_S = 120
 PNG = {"content-type": "image/png"}
-NOTHING_SAID = 120
-"""Python's exit code where what was left to say at the end could not be written."""
+FLUSH_FAILED = 120
+"""Python's exit code if it cannot flush its standard streams at exit."""
 
 
 @pytest.fixture
@@ -57,25 +55,25 @@ def album(tmp_path) -> Path:
 
 
 @pytest.fixture
-def talk(tmp_path) -> Path:
-    make_video(tmp_path / "talk.mp4", uneven(20), sound=True)
-    return tmp_path / "talk.mp4"
+def video(tmp_path) -> Path:
+    make_video(tmp_path / "video.mp4", uneven_times(20), audio=True)
+    return tmp_path / "video.mp4"
 
 
-def no_room_for(folder: Path, *names: str) -> Path:
-    """Whoever writes one of these hears that the disk is full."""
+def fill_disk_for(folder: Path, *names: str) -> Path:
+    """Makes writing these results to the folder fail as on a full disk; returns the folder."""
     folder.mkdir(exist_ok=True)
     for name in names:
         (folder / f".{name}.part").symlink_to("/dev/full")
     return folder
 
 
-@pytest.mark.parametrize("where", ["here", "on a server"])
-def test_a_photo_without_room_is_told_and_the_rest_is_written(
+@pytest.mark.parametrize("where", ["local", "remote"])
+def test_unwritable_photo_is_reported_and_others_are_written(
     silhouette, album, tmp_path, settings_with, where
 ):
-    out = no_room_for(tmp_path / "out", "b.png")
-    if where == "here":
+    out = fill_disk_for(tmp_path / "out", "b.png")
+    if where == "local":
         ended = silhouette(album, "-o", out)
     else:
         with on_socket(settings_with()) as service:
@@ -86,8 +84,8 @@ def test_a_photo_without_room_is_told_and_the_rest_is_written(
     assert "2 of 3 photos done" in ended.stdout
 
 
-def test_an_older_result_stays_where_there_is_no_room_for_a_new_one(silhouette, album, tmp_path):
-    out = no_room_for(tmp_path / "out", "a.png")
+def test_older_result_survives_failed_write_of_new_one(silhouette, album, tmp_path):
+    out = fill_disk_for(tmp_path / "out", "a.png")
     (out / "a.png").write_bytes(b"older")
     assert silhouette(album / "a.png", "-o", out).exit_code == 1
     assert (out / "a.png").read_bytes() == b"older"
@@ -95,26 +93,30 @@ def test_an_older_result_stays_where_there_is_no_room_for_a_new_one(silhouette, 
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
-def test_a_video_without_room_leaves_nothing(silhouette, talk, tmp_path, name):
-    out = no_room_for(tmp_path / "out", name)
-    ended = silhouette(talk, "-o", out / name)
+def test_unwritable_video_leaves_no_file(silhouette, video, tmp_path, name):
+    out = fill_disk_for(tmp_path / "out", name)
+    ended = silhouette(video, "-o", out / name)
     assert ended.exit_code == 1
     assert list(out.iterdir()) == []
-    assert f"{talk}: The video cannot be written: {FULL}." in ended.stderr
+    assert f"{video}: The video cannot be written: {FULL}." in ended.stderr
     assert "0 of 1 files done" in ended.stdout
 
 
 @cache
 def may_mount() -> bool:
-    tried = subprocess.run(
+    attempt = subprocess.run(
         ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True
     )
-    return tried.returncode == 0
+    return attempt.returncode == 0
 
 
-def on_a_small_disk(disk: Path, kilobytes: int, *arguments: object) -> tuple[int, str, list[str]]:
-    """Exit code, what was said, and the files left, each with its size. The disk is seen by these
-    commands alone, and gone with them.
+def segment_to_small_disk(
+    disk: Path, kilobytes: int, *arguments: object
+) -> tuple[int, str, list[str]]:
+    """Runs `silhouette segment` with a new disk of this size mounted at `disk`.
+
+    Returns the exit code, standard error and the names of the files left. Only this command sees
+    the disk, which vanishes with it. Skips the test if the process may not mount a disk.
     """
     if not may_mount():
         pytest.skip("this process may not mount a disk")
@@ -138,36 +140,40 @@ def on_a_small_disk(disk: Path, kilobytes: int, *arguments: object) -> tuple[int
     return int(code), ended.stderr, sorted(files)
 
 
-def test_photos_until_the_disk_is_full(models, tmp_path):
-    """Pages are 4 KiB and each mask is less than one: the disk has room for two."""
+def test_disk_that_fills_up_keeps_complete_photos(models, tmp_path):
+    """A page has 4 KiB and a mask needs less than one: the disk has room for two masks."""
     album = tmp_path / "album"
     album.mkdir()
     for name in NAMES:
         (album / f"{name}.png").write_bytes(make_png(person(40, 60)))
-    code, said, files = on_a_small_disk(tmp_path / "disk", 8, album, "-o", tmp_path / "disk")
+    code, stderr, files = segment_to_small_disk(
+        tmp_path / "disk", 8, album, "-o", tmp_path / "disk"
+    )
     assert code == 1
     assert len(files) == 2
     assert set(files) < {f"{name}.png" for name in NAMES}
-    assert f"cannot be written: {FULL}." in said
-    assert "2 of 3 photos done" in said
+    assert f"cannot be written: {FULL}." in stderr
+    assert "2 of 3 photos done" in stderr
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "frames"])
-def test_a_video_until_the_disk_is_full(models, talk, tmp_path, name):
-    code, said, files = on_a_small_disk(tmp_path / "disk", 4, talk, "-o", tmp_path / "disk" / name)
+def test_disk_that_fills_up_keeps_no_partial_video(models, video, tmp_path, name):
+    code, stderr, files = segment_to_small_disk(
+        tmp_path / "disk", 4, video, "-o", tmp_path / "disk" / name
+    )
     assert code == 1
     assert files == []
-    assert FULL in said
-    assert "cannot be written" in said
-    assert "Traceback" not in said
+    assert FULL in stderr
+    assert "cannot be written" in stderr
+    assert "Traceback" not in stderr
 
 
-def test_a_server_without_room_for_its_log_answers_and_stops_as_ever(models, tmp_path):
-    full = serving(tmp_path, models, port=free_port(), log=Path("/dev/full"), engine="onnx")
-    with full as server:
+def test_server_without_room_for_log_serves_and_stops(models, tmp_path):
+    unlogged = serving(tmp_path, models, port=free_port(), log=Path("/dev/full"), engine="onnx")
+    with unlogged as server:
         for _ in range(3):
             photo = make_png(person(40, 60))
             picture(server.http.post("/v1/segment", content=photo, headers=PNG))
         assert server.requests(200, "ok") == 3
         server.process.send_signal(signal.SIGTERM)
-        assert server.ended() in (0, NOTHING_SAID)
+        assert server.wait_exit_code() in (0, FLUSH_FAILED)

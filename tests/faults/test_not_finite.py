@@ -1,6 +1,6 @@
 """A face detector with non-finite outputs. Masks are uint8 and always finite.
 
-The photo is rejected: another branch of the model would silently give it another mask, although
+The photo is rejected. Another branch of the model would silently give it another mask, although
 neither the bytes nor the weights have changed.
 """
 

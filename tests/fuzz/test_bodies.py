@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from silhouette_seg.api.removebg.parameters import PARAMETERS as REMOVEBG
+from silhouette_seg.api.removebg.parameters import FIELDS as REMOVEBG
 from silhouette_seg.api.request.multipart import MAX_PARTS
 from silhouette_seg.api.request.parameters import PARAMETERS
 from tests.fuzz.invariants import check_response

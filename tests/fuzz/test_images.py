@@ -5,7 +5,7 @@ import json
 
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, pixels, problem
-from tests.support.images import bent, damaged, make_png, quadrants
+from tests.support.images import damaged, make_png, mutated, quadrants
 
 QUERIES = (
     "",
@@ -46,7 +46,7 @@ async def test_damaged_form_never_causes_a_500(settings_with, mutations):
     outcomes: collections.Counter[int] = collections.Counter()
     async with in_process(settings_with()) as service:
         for number in range(mutations // 4):
-            body = bent(form, number)
+            body = mutated(form, number)
             answer = await service.segment(body, content_type="multipart/form-data; boundary=b")
             if answer.status_code != 200:
                 problem(answer)

@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from silhouette_seg.vision.codec.colour import Treatment
+from silhouette_seg.vision.codec.colour import ColourTreatment
 from silhouette_seg.vision.codec.decode import decode, read_header
-from silhouette_seg.vision.codec.icc import BadProfile, check_tables
+from silhouette_seg.vision.codec.icc import UnusableProfile, check_tables
 from tests.support.images import icc_profile, make_jpeg, person, table_profile
 
 SMALL = person(24, 32)
@@ -56,11 +56,11 @@ def inks(tags: dict[bytes, bytes]) -> bytes:
 def test_profile_with_a_missing_table_is_rejected_before_allocation(name, table):
     """Unchecked, 1.3 KB and 0.4 KB of these took 220 and 270 MB, and 3 and 5 s."""
     content = inks({name: table})
-    with pytest.raises(BadProfile, match="not there"):
+    with pytest.raises(UnusableProfile, match="not there"):
         check_tables(content)
     data = make_jpeg(SMALL, mode="CMYK", icc_profile=content)
     note = decode(data, read_header(data)).colour
-    assert (note.treatment, "not there" in note.detail) == (Treatment.IGNORED, True)
+    assert (note.treatment, "not there" in note.detail) == (ColourTreatment.IGNORED, True)
 
 
 def table_of(profile: bytes) -> bytes:
@@ -73,7 +73,7 @@ def test_first_of_two_profile_tables_is_checked():
     """lcms reads the first table of a name, while a dictionary would keep the last."""
     twice = inks({b"A2B0": lut8(97), b"A2B1": table_of(table_profile(b"CMYK", INKS))})
     twice = twice.replace(b"A2B1", b"A2B0")
-    with pytest.raises(BadProfile):
+    with pytest.raises(UnusableProfile):
         check_tables(twice)
 
 
@@ -83,7 +83,7 @@ def test_profile_with_complete_tables_is_used():
         ("CMYK", table_profile(b"CMYK", INKS)),
     ):
         data = make_jpeg(SMALL, mode=mode, icc_profile=profile)
-        assert decode(data, read_header(data)).colour.treatment is Treatment.CONVERTED
+        assert decode(data, read_header(data)).colour.treatment is ColourTreatment.CONVERTED
 
 
 def test_damaged_profile_is_used_or_ignored(mutations):
@@ -100,4 +100,4 @@ def test_damaged_profile_is_used_or_ignored(mutations):
         frame = decode(data, read_header(data))
         assert frame.rgb.shape == (*SMALL.shape[:2], 3)
         treatments.add(frame.colour.treatment)
-    assert {Treatment.CONVERTED, Treatment.IGNORED} <= treatments
+    assert {ColourTreatment.CONVERTED, ColourTreatment.IGNORED} <= treatments

@@ -104,7 +104,7 @@ def test_two_photos_never_become_one_file(silhouette, album, tmp_path):
     ended = silhouette("segment", album / "a.jpg", album / "a.png", "-o", tmp_path / "out")
     assert ended.exit_code == 1
     assert files(tmp_path / "out") == ["a.png"]
-    assert "already a.png" in ended.stderr
+    assert "already has the result a.png" in ended.stderr
 
 
 def test_results_inside_the_folder_are_not_photos_of_the_next_run(silhouette, album):
@@ -116,7 +116,7 @@ def test_results_inside_the_folder_are_not_photos_of_the_next_run(silhouette, al
 def test_photo_that_is_not_there_is_told(silhouette, album, tmp_path):
     ended = silhouette("segment", album / "nope.jpg", album / "a.jpg", "-o", tmp_path / "out")
     assert ended.exit_code == 1
-    assert "nope.jpg: There is no such file." in ended.stderr
+    assert "nope.jpg: The file does not exist." in ended.stderr
     assert files(tmp_path / "out") == ["a.png"]
 
 

@@ -127,4 +127,4 @@ def test_video_is_not_sent(silhouette, tmp_path):
     (tmp_path / "talk.mp4").write_bytes(b"never opened")
     ended = silhouette(tmp_path / "talk.mp4", "-o", tmp_path / "out.mp4")
     assert ended.exit_code == 1
-    assert "A video is not sent to a service" in ended.stderr
+    assert "Videos cannot be sent to a service" in ended.stderr

@@ -15,7 +15,15 @@ from silhouette_seg.cli.main import app
 from tests.integration.pictures import pixels
 from tests.support.images import make_jpeg, make_png, quadrants
 from tests.support.tiny_model import tiny_spec, write_tiny_model
-from tests.support.videos import RATE, hear, make_video, see, see_alpha, sound_packets, uneven
+from tests.support.videos import (
+    AUDIO_RATE_HZ,
+    audio_packets,
+    make_video,
+    read_alpha_video,
+    read_audio,
+    read_video,
+    uneven_times,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
@@ -44,7 +52,7 @@ def silhouette(wide_repository, monkeypatch):
 @pytest.fixture
 def talk(tmp_path) -> Path:
     """Uneven times, and a sine."""
-    make_video(tmp_path / "talk.mp4", uneven(20), sound=True)
+    make_video(tmp_path / "talk.mp4", uneven_times(20), sound=True)
     return tmp_path / "talk.mp4"
 
 
@@ -61,40 +69,40 @@ def test_mask_has_the_times_the_order_and_the_sound_of_the_video(silhouette, tal
     ended = silhouette(talk, "-o", tmp_path / "out.mp4", "--smoothing", "0")
     assert ended.exit_code == 0, ended.output
     assert f"1 of 1 files done, in {tmp_path / 'out.mp4'}" in ended.stdout
-    seen = see(tmp_path / "out.mp4")
+    seen = read_video(tmp_path / "out.mp4")
     assert seen.codec == "h264"
-    assert seen.times == see(talk).times
+    assert seen.times == read_video(talk).times
     assert grows(seen.frames)
-    assert sound_packets(tmp_path / "out.mp4") == sound_packets(talk)
+    assert audio_packets(tmp_path / "out.mp4") == audio_packets(talk)
 
 
 def test_webm_has_the_times_to_the_millisecond_and_the_sound_as_opus(silhouette, talk, tmp_path):
     ended = silhouette(talk, "-o", tmp_path / "out.webm", "--smoothing", "0")
     assert ended.exit_code == 0, ended.output
-    seen, before = see(tmp_path / "out.webm"), see(talk)
+    seen, before = read_video(tmp_path / "out.webm"), read_video(talk)
     assert seen.codec.endswith("vp9")
     assert [float(at) for at in seen.times] == pytest.approx(
         [float(at) for at in before.times], abs=0.0006
     )
     assert grows(seen.frames)
-    codec, samples = hear(tmp_path / "out.webm")
+    codec, samples = read_audio(tmp_path / "out.webm")
     assert codec.endswith("opus")
-    assert len(samples) == pytest.approx(RATE / 2, abs=4096)
+    assert len(samples) == pytest.approx(AUDIO_RATE_HZ / 2, abs=4096)
     spectrum = np.abs(np.fft.rfft(samples))
-    assert np.argmax(spectrum) * RATE / len(samples) == pytest.approx(440, abs=5)
+    assert np.argmax(spectrum) * AUDIO_RATE_HZ / len(samples) == pytest.approx(440, abs=5)
 
 
 def test_opus_goes_from_webm_to_webm_as_it_is(silhouette, tmp_path):
-    make_video(tmp_path / "a.webm", uneven(20), sound=True)
+    make_video(tmp_path / "a.webm", uneven_times(20), sound=True)
     ended = silhouette(tmp_path / "a.webm", "-o", tmp_path / "out.webm")
     assert ended.exit_code == 0, ended.output
-    assert sound_packets(tmp_path / "out.webm") == sound_packets(tmp_path / "a.webm")
+    assert audio_packets(tmp_path / "out.webm") == audio_packets(tmp_path / "a.webm")
 
 
 def test_cutout_keeps_its_alpha_in_webm(silhouette, talk, tmp_path):
     ended = silhouette(talk, "-o", tmp_path / "out.webm", "--output", "cutout", "--smoothing", "0")
     assert ended.exit_code == 0, ended.output
-    frames = see_alpha(tmp_path / "out.webm")
+    frames = read_alpha_video(tmp_path / "out.webm")
     assert len(frames) == 20
     assert grows([frame[..., 3:] for frame in frames])
     last = frames[-1]
@@ -106,7 +114,7 @@ def test_composite_is_on_its_background(silhouette, talk, tmp_path):
     options = ("--output", "composite", "--background", "#00ff00")
     ended = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
     assert ended.exit_code == 0, ended.output
-    frame = see(tmp_path / "out.mp4").frames[0]
+    frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame[24, 2].tolist() == pytest.approx([255, 0, 0], abs=25)
     assert frame[24, 50].tolist() == pytest.approx([0, 255, 0], abs=25)
 
@@ -116,7 +124,7 @@ def test_background_may_be_a_file(silhouette, talk, tmp_path):
     options = ("--output", "composite", "--background", tmp_path / "wall.png")
     ended = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
     assert ended.exit_code == 0, ended.output
-    frame = see(tmp_path / "out.mp4").frames[0]
+    frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame[24, 50].tolist() == pytest.approx([0, 0, 255], abs=25)
 
 
@@ -132,14 +140,14 @@ def test_folder_gets_a_picture_of_every_frame(silhouette, talk, tmp_path, option
 
     again = silhouette(*order)
     assert again.exit_code == 1
-    assert "holds something already" in again.stderr
+    assert "is not empty" in again.stderr
 
 
 def test_a_turned_video_comes_out_upright(silhouette, tmp_path):
     make_video(tmp_path / "a.mp4", [0, 3000], rotation=-90)
     ended = silhouette(tmp_path / "a.mp4", "-o", tmp_path / "out.mp4", "--smoothing", "0")
     assert ended.exit_code == 0, ended.output
-    frame = see(tmp_path / "out.mp4").frames[0]
+    frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame.shape == (64, 48, 3)
     assert (frame[:6] > 200).all()  # what was left is at the top
     assert (frame[14:] < 60).all()
@@ -150,7 +158,7 @@ def test_odd_sizes(silhouette, tmp_path):
     for result, shape in (("out.webm", (47, 63, 3)), ("out.mp4", (46, 62, 3))):
         ended = silhouette(tmp_path / "a.webm", "-o", tmp_path / result)
         assert ended.exit_code == 0, ended.output
-        assert see(tmp_path / result).frames[0].shape == shape
+        assert read_video(tmp_path / result).frames[0].shape == shape
 
 
 def test_photos_and_videos_of_a_folder(silhouette, tmp_path):
@@ -161,7 +169,7 @@ def test_photos_and_videos_of_a_folder(silhouette, tmp_path):
     make_video(album / "b.mp4", [0, 3000])
     ended = silhouette(album, "-o", tmp_path / "out", "--output", "cutout")
     assert ended.exit_code == 1
-    assert f"{album / 'broken.mov'}: This is not a video that can be read" in ended.stderr
+    assert f"{album / 'broken.mov'}: The file is not a readable video" in ended.stderr
     assert "2 of 3 files done" in ended.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.webm"]
 

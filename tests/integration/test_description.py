@@ -109,5 +109,5 @@ def test_error_codes_are_unique_with_documented_statuses():
     codes = [cls.code for cls in error_classes() if cls is not InternalError]
     assert len(codes) == len(set(codes))
     assert {cls.status for cls in error_classes()} == {
-        400, 401, 404, 405, 406, 408, 413, 415, 422, 429, 500, 503, 504,
+        400, 401, 404, 405, 406, 408, 413, 415, 422, 429, 500, 501, 503, 504,
     }  # fmt: skip

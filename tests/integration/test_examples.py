@@ -90,7 +90,7 @@ def folder(tmp_path) -> Path:
     for name in ("photo.jpg", "a.jpg", "b.jpg", "beach.jpg", "photos/1.jpg", "frames/1.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(photo)
-    make_video(tmp_path / "talk.mp4", sound=True)
+    make_video(tmp_path / "talk.mp4", audio=True)
     return tmp_path
 
 
@@ -111,8 +111,8 @@ def test_curl_example_runs_as_documented(block: Block, localise, folder):
         assert output.stat().st_size > 100
         if output.suffix == ".png":
             Image.open(output).verify()
-    if block.then is not None and block.then.language == "json":
-        assert same_shape(json.loads(result.stdout), json.loads(block.then.code))
+    if block.following is not None and block.following.language == "json":
+        assert same_shape(json.loads(result.stdout), json.loads(block.following.code))
 
 
 def same_shape(actual: object, documented: object) -> bool:

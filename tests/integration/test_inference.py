@@ -170,7 +170,7 @@ class TestMetadata:
 
     async def test_another_version_says_which_there_is(self, alone):
         answer = await alone.client.get("/v2/models/connectnet/versions/2")
-        assert parse_error(answer, 404) == "Of connectnet there is version 1 only."
+        assert parse_error(answer, 404) == "Unknown model 'connectnet/2'; available: connectnet/1."
 
 
 class TestInference:
@@ -268,10 +268,10 @@ REFUSED = {
     "unknown input": (changed(name="prior"), {}, 'connectnet has no "prior"'),
     "datatype": (changed(datatype="FP32"), {}, 'datatype is "FP32", not UINT8'),
     "shape": (changed(shape=[1, 3, 24, 32]), {}, "not [-1, 24, 32, 3]"),
-    "count": (changed(data=[0]), {}, "has 1 numbers, and 2304"),
-    "range": (changed(data=[256] * 2304), {}, "no uint8"),
-    "fraction": (changed(data=[0.5] * 2304), {}, "no uint8"),
-    "not finite": (changed(data=[float("nan")] * 2304), {}, "no number"),
+    "count": (changed(data=[0]), {}, "has 1 numbers; the shape [1, 24, 32, 3] needs 2304"),
+    "range": (changed(data=[256] * 2304), {}, "not uint8"),
+    "fraction": (changed(data=[0.5] * 2304), {}, "not uint8"),
+    "not finite": (changed(data=[float("nan")] * 2304), {}, "not a number"),
     "rows": (
         json_request(random_inputs(tiny_spec(), MAX_BATCH + 1)),
         {},
@@ -344,7 +344,7 @@ async def test_a_body_that_is_too_slow_is_a_408(settings_with):
         )
         answer = await asyncio.to_thread(everything, connection)
     assert answer.startswith("HTTP/1.1 408")
-    assert answer.endswith('{"error": "The body was not complete in time (limit 0.2)."}')
+    assert answer.endswith('{"error": "The body did not arrive in time (limit 0.2)."}')
 
 
 class TestKeys:

@@ -9,7 +9,8 @@ import pytest
 from grpc import StatusCode
 
 from silhouette_seg.api.request.parameters import parse_parameters
-from silhouette_seg.cli.local import FileOrder, plan, segment_files
+from silhouette_seg.cli.local import CliOptions, segment_files
+from silhouette_seg.cli.tasks import plan_tasks
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
 from silhouette_seg.spec import load_spec
@@ -201,7 +202,7 @@ async def test_drain_cancels_calls_on_triton(settings_at, triton, port):
 async def test_cli_segments_files_on_triton(settings_at, port, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(JPEG)
-    tasks, _ = plan([photo], tmp_path / "masks", ImageFormat.PNG)
-    order = FileOrder(parse_parameters({}, has_background_image=False))
+    tasks, _ = plan_tasks([photo], tmp_path / "masks", ImageFormat.PNG)
+    order = CliOptions(parse_parameters({}, has_background_image=False))
     assert await segment_files(tasks, order, settings_at(port), lambda: None) == []
     assert (tmp_path / "masks" / "photo.png").exists()

@@ -1,15 +1,13 @@
-"""`POST /v1.0/removebg`: clients of remove.bg work here, by a public one of them and by hand.
+"""`POST /v1.0/removebg`, called by a public client of remove.bg and by plain requests.
 
-The model's alpha is the red channel, so red and white parts of a photo are "person".
+The model's alpha is the red channel, so red and white parts of a photo are the person.
 """
 
 import asyncio
 import base64
 import gzip
-import io
 import json
 import logging
-import zipfile
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -19,30 +17,32 @@ import pytest
 import removebg.removebg as public_client
 import requests
 
+from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import InProcess, OnSocket, in_process, on_socket, until
 from tests.integration.pictures import picture, pixels
 from tests.support.bad_images import BAD_IMAGES
-from tests.support.images import bent, make_jpeg, make_png, quadrants
+from tests.support.images import make_jpeg, make_png, mutated, quadrants
 
 PATH = "/v1.0/removebg"
 HEIGHT, WIDTH = 64, 96
 PHOTO = make_png(quadrants(HEIGHT, WIDTH))
 BASE64 = base64.b64encode(PHOTO).decode()
-NOBODY = make_png(np.zeros((40, 60, 3), np.uint8))
+BLACK = make_png(np.zeros((40, 60, 3), np.uint8))
+"""Photo without a person."""
 RED, GREEN = (16, 24), (16, 72)
-AS_JSON = {"content-type": "application/json"}
 
 
 def left_half(height: int = HEIGHT, width: int = WIDTH) -> bytes:
-    """A person on the left half, from top to bottom."""
+    """Returns a photo with a person on its left half."""
     image = np.zeros((height, width, 3), np.uint8)
     image[:, : width // 2, 0] = 255
     return make_png(image)
 
 
 def error_of(answer: httpx.Response, status: int, code: str) -> dict[str, str]:
+    """Returns the error of an answer, which must have that status and code."""
     assert answer.headers["content-type"] == "application/json", answer.text[:200]
     assert answer.status_code == status, answer.text
     document = answer.json()
@@ -55,7 +55,7 @@ def error_of(answer: httpx.Response, status: int, code: str) -> dict[str, str]:
 
 
 async def post(service: InProcess, photo: bytes = PHOTO, **fields: Any) -> httpx.Response:
-    """By multipart; bytes are files."""
+    """Posts a form; values that are bytes are files."""
     files = {"image_file": ("photo.png", photo)} | {
         name: (name, value) if isinstance(value, bytes) else (None, value)
         for name, value in fields.items()
@@ -64,14 +64,11 @@ async def post(service: InProcess, photo: bytes = PHOTO, **fields: Any) -> httpx
 
 
 @pytest.fixture(autouse=True)
-async def nothing_is_left(service) -> AsyncIterator[None]:
+async def resources_are_released(service) -> AsyncIterator[None]:
     yield
     await until(lambda: service.gateway.requests.count == 0)
     assert service.gateway.photo_queue.running == 0
     assert service.gateway.body_memory.reserved == 0
-
-
-# The package `removebg`, which knows nothing of us but the address.
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +79,13 @@ def served(settings_with) -> Iterator[OnSocket]:
 
 @pytest.fixture
 def public(served, monkeypatch, tmp_path) -> public_client.RemoveBg:
-    """Its log goes to a file of the test's, and not to every test that follows."""
+    """Returns a client that logs to a file of the test, and does not configure logging globally."""
     monkeypatch.setattr(public_client, "API_ENDPOINT", served.url + PATH)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     return public_client.RemoveBg("sesame", str(tmp_path / "errors.log"))
 
 
-def test_public_client_sends_a_file(public, tmp_path):
+def test_public_client_gets_cutout_of_a_file(public, tmp_path):
     (tmp_path / "photo.png").write_bytes(PHOTO)
     public.remove_background_from_img_file(str(tmp_path / "photo.png"), size="full")
     image = pixels((tmp_path / "photo.png_no_bg.png").read_bytes())
@@ -96,7 +93,7 @@ def test_public_client_sends_a_file(public, tmp_path):
     assert [image[RED].tolist(), image[GREEN].tolist()] == [[255, 0, 0, 255], [0, 0, 0, 0]]
 
 
-def test_public_client_sends_base64_and_a_colour(public, tmp_path):
+def test_public_client_gets_base64_photo_on_a_colour(public, tmp_path):
     result = tmp_path / "blue.png"
     public.remove_background_from_base64_img(BASE64, new_file_name=str(result), bg_color="blue")
     image = pixels(result.read_bytes())
@@ -104,40 +101,38 @@ def test_public_client_sends_base64_and_a_colour(public, tmp_path):
     assert image[GREEN].tolist() == pytest.approx([0, 0, 255], abs=12)  # a JPEG
 
 
-def test_public_client_is_told_that_nothing_is_fetched(public, served, tmp_path):
-    with pytest.raises(requests.HTTPError) as refused:
+def test_public_client_with_url_gets_an_error(public, served, tmp_path):
+    with pytest.raises(requests.HTTPError) as rejected:
         public.remove_background_from_img_url(f"{served.url}/a.png", new_file_name="x")
-    assert refused.value.response.json()["errors"][0]["code"] == "invalid_image_url"
+    assert rejected.value.response.json()["errors"][0]["code"] == "invalid_image_url"
 
 
-def test_public_client_needs_the_key(public, served, tmp_path):
-    stranger = public_client.RemoveBg("wrong", str(tmp_path / "errors.log"))
-    with pytest.raises(requests.HTTPError) as refused:
-        stranger.remove_background_from_base64_img(BASE64, new_file_name="x")
-    assert refused.value.response.status_code == 403
-    assert refused.value.response.json()["errors"][0]["code"] == "auth_failed"
+def test_public_client_with_wrong_key_gets_403(public, served, tmp_path):
+    intruder = public_client.RemoveBg("wrong", str(tmp_path / "errors.log"))
+    with pytest.raises(requests.HTTPError) as rejected:
+        intruder.remove_background_from_base64_img(BASE64, new_file_name="x")
+    assert rejected.value.response.status_code == 403
+    assert rejected.value.response.json()["errors"][0]["code"] == "auth_failed"
 
 
-# By hand.
-
-
-async def test_three_kinds_of_body_give_the_same(service):
-    by_file = await post(service, size="full")
-    in_form = await service.client.post(
+async def test_body_types_give_the_same_picture(service):
+    file = await post(service, size="full")
+    form_base64 = await service.client.post(
         PATH, files={"image_file_b64": (None, BASE64), "size": (None, "full")}
     )
-    by_json = await service.client.post(PATH, json={"image_file_b64": BASE64, "size": "full"})
-    urlencoded = await service.client.post(PATH, data={"image_file_b64": BASE64, "size": "full"})
-    assert picture(by_file).shape == (HEIGHT, WIDTH, 4)
-    assert by_file.content == in_form.content == by_json.content == urlencoded.content
+    fields = {"image_file_b64": BASE64, "size": "full"}
+    document = await service.client.post(PATH, json=fields)
+    urlencoded = await service.client.post(PATH, data=fields)
+    assert picture(file).shape == (HEIGHT, WIDTH, 4)
+    assert file.content == form_base64.content == document.content == urlencoded.content
 
 
-async def test_the_cutout_is_the_one_of_our_own_route(service):
-    ours = await service.segment(PHOTO, "?output=cutout")
-    assert (await post(service, size="full")).content == ours.content
+async def test_cutout_equals_that_of_the_segment_route(service):
+    segmented = await service.segment(PHOTO, "?output=cutout")
+    assert (await post(service, size="full")).content == segmented.content
 
 
-async def test_headers(service):
+async def test_answer_headers_describe_the_result(service):
     answer = await post(service, left_half(), size="full")
     headers = answer.headers
     assert (headers["x-width"], headers["x-height"]) == (str(WIDTH), str(HEIGHT))
@@ -149,54 +144,33 @@ async def test_headers(service):
     assert headers["x-request-id"]
     stages = [entry.split(";dur=")[0] for entry in headers["server-timing"].split(", ")]
     assert stages == ["decode", "route", "queue", "infer", "post", "encode"]
-    silent = await post(service, type_level="none")
-    assert "x-type" not in silent.headers
 
 
-async def test_json_answer(service):
-    answer = await service.client.post(
-        PATH,
-        files={"image_file": left_half()},
-        headers={"accept": "application/json"},
-    )
+async def test_type_header_is_omitted_on_request(service):
+    assert "x-type" not in (await post(service, type_level="none")).headers
+
+
+async def test_json_answer_holds_picture_and_box(service):
+    headers = {"accept": "application/json"}
+    answer = await service.client.post(PATH, files={"image_file": left_half()}, headers=headers)
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()["data"]
-    assert document.keys() == {
-        *("result_b64", "foreground_top", "foreground_left"),
-        *("foreground_width", "foreground_height"),
-    }
+    sides = {f"foreground_{side}" for side in ("top", "left", "width", "height")}
+    assert document.keys() == {"result_b64"} | sides
     assert document["foreground_height"] == int(answer.headers["x-foreground-height"])
-    image = pixels(base64.b64decode(document["result_b64"]))
-    assert image.shape == (HEIGHT, WIDTH, 4)
-
-
-async def test_an_axios_that_accepts_everything_gets_the_picture(service):
-    answer = await service.client.post(
-        PATH,
-        files={"image_file": PHOTO},
-        headers={"accept": "application/json, text/plain, */*"},
-    )
-    picture(answer)
+    assert pixels(base64.b64decode(document["result_b64"])).shape == (HEIGHT, WIDTH, 4)
 
 
 @pytest.mark.parametrize(
-    ("size", "shape"),
-    [
-        (None, (500, 500)),
-        ("preview", (500, 500)),
-        ("regular", (500, 500)),
-        ("medium", (900, 900)),
-        ("auto", (900, 900)),
-        ("full", (900, 900)),
-    ],
+    ("size", "shape"), [(None, (500, 500)), ("medium", (900, 900)), ("full", (900, 900))]
 )
-async def test_sizes(service, size, shape):
+async def test_size_limits_pixels_of_the_result(service, size, shape):
     answer = await post(service, left_half(900, 900), **({"size": size} if size else {}))
     assert picture(answer).shape == (*shape, 4)
     assert (answer.headers["x-max-height"], answer.headers["x-height"]) == ("900", str(shape[0]))
 
 
-async def test_a_rotated_photo_is_upright_at_every_size(service):
+async def test_rotated_photo_is_upright_at_every_size(service):
     photo = make_jpeg(quadrants(800, 1200), orientation=6)
     small, full = await post(service, photo), await post(service, photo, size="full")
     assert picture(full).shape == (1200, 800, 4)
@@ -204,87 +178,56 @@ async def test_a_rotated_photo_is_upright_at_every_size(service):
     assert full.headers["x-max-height"] == small.headers["x-max-height"] == "1200"
 
 
-async def test_crop_with_margins(service):
-    tight = picture(await post(service, left_half(), crop="true"))
-    roomy = picture(await post(service, left_half(), crop="true", crop_margin="10px"))
-    assert tight.shape[:2] == pytest.approx((HEIGHT, WIDTH // 2), abs=4)
-    assert roomy.shape[:2] == (tight.shape[0] + 20, tight.shape[1] + 20)
-    assert not roomy[:10, :, 3].any()
-
-
-async def test_scale_and_position(service):
-    image = picture(await post(service, left_half(), scale="50%", position="100% 0%"))
-    rows, columns = np.nonzero(image[..., 3] > 127)
-    assert image.shape == (HEIGHT, WIDTH, 4)
-    assert rows.max() == pytest.approx(HEIGHT // 2, abs=3)
-    assert columns.max() == WIDTH - 1
-
-
-async def test_region_of_interest(service):
-    image = picture(await post(service, roi="0% 0% 50% 100%"))
-    assert image[RED].tolist() == [255, 0, 0, 255]
-    assert not image[:, WIDTH // 2 + 2 :, 3].any()
-
-
-async def test_alpha_alone(service):
-    mask = picture(await post(service, channels="alpha"))
-    assert mask.shape == (HEIGHT, WIDTH)
-    assert (mask[RED], mask[GREEN]) == (255, 0)
-
-
-async def test_backgrounds(service):
+async def test_background_file_is_behind_the_person(service):
     blue = make_png(np.full((30, 40, 3), (0, 0, 250), np.uint8))
     image = picture(await post(service, bg_image_file=blue, format="png"))
     assert [image[RED].tolist(), image[GREEN].tolist()] == [[255, 0, 0], [0, 0, 250]]
-    image = picture(await post(service, bg_color="81d4fa", format="png"))
-    assert image[GREEN].tolist() == [0x81, 0xD4, 0xFA]
-    image = picture(await post(service, bg_color="#0000ff80"))
-    assert image[GREEN].tolist() == [0, 0, 255, 128]
-    picture(await post(service, bg_color="fff"), "image/jpeg")
 
 
-async def test_zip(service):
-    answer = await post(service, format="zip")
-    assert answer.headers["content-type"] == "application/zip"
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert archive.namelist() == ["color.jpg", "alpha.png"]
-        assert pixels(archive.read("alpha.png")).shape == (HEIGHT, WIDTH)
+@pytest.mark.parametrize(
+    ("fields", "media_type"),
+    [
+        ({"scale": "50%", "position": "100% 0%"}, "image/png"),
+        ({"channels": "alpha"}, "image/png"),
+        ({"bg_color": "fff"}, "image/jpeg"),
+        ({"bg_color": "#0000ff80"}, "image/png"),
+        ({"format": "webp"}, "image/webp"),
+        ({"format": "zip"}, "application/zip"),
+    ],
+)
+async def test_answer_has_the_media_type_of_its_parameters(service, fields, media_type):
+    answer = await post(service, **fields)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
 
 
-async def test_what_their_clients_send_without_meaning_it_is_taken(service):
-    usual = {
+async def test_defaults_that_clients_send_change_nothing(service):
+    defaults = {
         **{"size": "auto", "type": "auto", "type_level": "1", "format": "auto", "roi": ""},
         **{"crop": "false", "crop_margin": "0", "scale": "original", "position": "original"},
         **{"channels": "rgba", "add_shadow": "false", "semitransparency": "true"},
         **{"bg_color": "", "image_url": "", "image_file_b64": "", "bg_image_url": ""},
     }
-    assert (await post(service, **usual)).content == (await post(service, size="full")).content
-    said = {"image_file_b64": BASE64, "crop": False, "type_level": 1, "bg_color": None}
-    by_json = await service.client.post(PATH, json=said)
+    assert (await post(service, **defaults)).content == (await post(service, size="full")).content
+    document = {"image_file_b64": BASE64, "crop": False, "type_level": 1, "bg_color": None}
+    by_json = await service.client.post(PATH, json=document)
     assert by_json.content == (await post(service)).content
 
 
-async def test_sources(service):
-    error_of(
-        await service.client.post(PATH, files={"size": (None, "auto")}),
-        400,
-        "missing_source",
-    )
+async def test_photo_and_background_must_be_sent_once(service):
+    without = await service.client.post(PATH, files={"size": (None, "auto")})
+    error_of(without, 400, "missing_source")
     error_of(await service.client.post(PATH, json={}), 400, "missing_source")
     error_of(await post(service, b""), 400, "missing_source")
     error_of(await post(service, image_file_b64=BASE64), 400, "multiple_sources")
     error_of(await post(service, image_url="http://x/y"), 400, "multiple_sources")
     twice = [("image_file", ("a", PHOTO)), ("image_file", ("b", PHOTO))]
     error_of(await service.client.post(PATH, files=twice), 400, "multiple_sources")
-    both = await post(service, bg_color="fff", bg_image_file=PHOTO)
-    error_of(both, 400, "multiple_bg_sources")
-    by_url = await service.client.post(PATH, json={"image_url": "http://127.0.0.1/a.jpg"})
-    assert "fetches nothing" in error_of(by_url, 400, "invalid_image_url")["title"]
-    error_of(await post(service, bg_image_url="http://x/y"), 400, "invalid_bg_image_url")
+    two_backgrounds = await post(service, bg_color="fff", bg_image_file=PHOTO)
+    error_of(two_backgrounds, 400, "multiple_bg_sources")
 
 
-async def test_nobody_is_unknown_foreground(service):
-    error_of(await post(service, NOBODY), 400, "unknown_foreground")
+async def test_photo_without_person_is_unknown_foreground(service):
+    error_of(await post(service, BLACK), 400, "unknown_foreground")
     error_of(await post(service, type="car"), 400, "unknown_foreground")
     error_of(await post(service, roi="90% 0% 100% 40%"), 400, "unknown_foreground")
 
@@ -293,16 +236,11 @@ async def test_nobody_is_unknown_foreground(service):
     ("fields", "code"),
     [
         ({"size": "huge"}, "invalid_size"),
-        ({"format": "gif"}, "invalid_format"),
-        ({"bg_color": "nope"}, "invalid_bg_color"),
-        ({"crop_margin": "90%"}, "invalid_crop_margin"),
-        ({"roi": "10px 10px 5px 5px"}, "invalid_roi"),
-        ({"add_shadow": "true"}, "invalid_add_shadow"),
         ({"nope": "1"}, "unknown_parameter"),
         ({"size": "x" * 5000}, "invalid_size"),
     ],
 )
-async def test_bad_parameters(service, fields, code):
+async def test_invalid_parameter_has_its_error_code(service, fields, code):
     error_of(await post(service, **fields), 400, code)
 
 
@@ -317,7 +255,7 @@ CODES = {
 
 
 @pytest.mark.parametrize(("body", "status", "code"), BAD_IMAGES.values(), ids=BAD_IMAGES.keys())
-async def test_bad_images(service, body, status, code):
+async def test_bad_image_is_rejected_in_every_field(service, body, status, code):
     error_of(await post(service, body), 400, CODES[code])
     error_of(await post(service, bg_image_file=body), 400, CODES[code])
     encoded = base64.b64encode(body).decode()
@@ -328,74 +266,50 @@ async def test_bad_images(service, body, status, code):
     ("content_type", "body", "status", "code"),
     [
         ("application/json", b"{", 400, "malformed_body"),
-        ("application/json", b"[1]", 400, "malformed_body"),
-        ("application/json", b'{"size": ["a"]}', 400, "invalid_size"),
-        ("application/json", b"[" * 50_000, 400, "malformed_body"),
         ("application/json", b'{"image_file_b64": "%%%"}', 400, "failed_to_read_image"),
-        ("application/json", b'{"image_file_b64": "\\u00e9"}', 400, "failed_to_read_image"),
-        ("application/x-www-form-urlencoded", b"size=a&size=b", 400, "invalid_size"),
-        ("application/x-www-form-urlencoded", b"\xff=1", 400, "malformed_body"),
-        ("application/x-www-form-urlencoded", b"a=%ff", 400, "malformed_body"),
-        ("application/x-www-form-urlencoded", b"&".join([b"a=1"] * 99), 400, "malformed_body"),
-        ("application/json", b'{"size": "%s"}' % (b"a" * 5000), 400, "invalid_size"),
         ("application/json", b'{"a": [%s]}' % b",".join([b"{}"] * 30_000), 400, "file_too_large"),
-        ("application/x-www-form-urlencoded", b"x=" + b"%41" * 30_000, 400, "file_too_large"),
+        ("application/x-www-form-urlencoded", b"a=%ff", 400, "malformed_body"),
         ("multipart/form-data", PHOTO, 400, "malformed_body"),
         ("multipart/form-data; boundary=b", PHOTO, 400, "malformed_body"),
         ("image/png", PHOTO, 415, "unsupported_media_type"),
         ("", PHOTO, 415, "unsupported_media_type"),
     ],
 )
-async def test_bad_bodies(service, content_type, body, status, code):
+async def test_invalid_body_is_rejected_with_its_code(service, content_type, body, status, code):
     answer = await service.client.post(PATH, content=body, headers={"content-type": content_type})
     error_of(answer, status, code)
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    ["multipart/form-data; boundary=b", "application/json", "application/x-www-form-urlencoded"],
-)
-async def test_a_compressed_body_is_not_read(service, content_type):
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "application/json"])
+async def test_compressed_body_is_rejected_as_415(service, content_type):
     headers = {"content-type": content_type, "content-encoding": "gzip"}
     answer = await service.client.post(PATH, content=gzip.compress(b"{}"), headers=headers)
-    said = error_of(answer, 415, "unsupported_media_type")
-    assert "Content-Encoding" in said["detail"]
+    error = error_of(answer, 415, "unsupported_media_type")
+    assert "Content-Encoding" in error["detail"]
 
 
-async def test_a_name_that_is_no_parameter_is_no_code(service):
-    name = "n" * 200
-    twice = await service.client.post(
-        PATH, content=f'{{"{name}": 1, "{name}": 1}}', headers=AS_JSON
-    )
-    assert len(error_of(twice, 400, "invalid_parameter")["detail"]) < 120
-    listed = await service.client.post(PATH, json={name: []})
-    assert len(error_of(listed, 400, "invalid_parameter")["detail"]) < 140
-
-
-async def test_margins_make_no_picture_larger_than_a_photo_may_be(settings_with):
+async def test_margins_beyond_the_pixel_limit_are_rejected(settings_with):
     async with in_process(settings_with(max_pixels=HEIGHT * WIDTH)) as service:
         tight = picture(await post(service, left_half(), crop="true", size="full"))
-        refused = await post(
-            service, left_half(), crop="true", size="full", crop_margin="50%", format="jpg"
-        )
-        said = error_of(refused, 400, "resolution_too_high")
-        assert f"limit {HEIGHT * WIDTH}, got {4 * tight[..., 0].size}" in said["detail"]
+        rejected = await post(service, left_half(), crop="true", size="full", crop_margin="50%")
+        error = error_of(rejected, 400, "resolution_too_high")
+        assert f"limit {HEIGHT * WIDTH}, got {4 * tight[..., 0].size}" in error["detail"]
 
 
-async def test_other_refusals_have_the_same_shape(service):
+async def test_errors_below_the_prefix_have_the_same_shape(service):
     error_of(await service.client.get(PATH), 405, "method_not_allowed")
     error_of(await service.client.post("/v1.0/nope"), 404, "not_found")
-    by_query = await service.client.post(f"{PATH}?size=full", files={"image_file": PHOTO})
-    error_of(by_query, 400, "unknown_parameter")
+    with_query = await service.client.post(f"{PATH}?size=full", files={"image_file": PHOTO})
+    error_of(with_query, 400, "unknown_parameter")
 
 
-async def test_too_large_as_file_and_as_base64(settings_with):
+async def test_photo_beyond_byte_limit_is_rejected_in_every_field(settings_with):
     async with in_process(settings_with(max_body_bytes=len(PHOTO))) as service:
         picture(await post(service))
         picture(await service.client.post(PATH, json={"image_file_b64": BASE64}))
         large = PHOTO + bytes(1)
-        said = error_of(await post(service, large), 400, "file_too_large")
-        assert f"limit {len(PHOTO)}, got {len(PHOTO) + 1}" in said["detail"]
+        error = error_of(await post(service, large), 400, "file_too_large")
+        assert f"limit {len(PHOTO)}, got {len(PHOTO) + 1}" in error["detail"]
         encoded = base64.b64encode(large).decode()
         by_json = await service.client.post(PATH, json={"image_file_b64": encoded})
         error_of(by_json, 400, "file_too_large")
@@ -403,21 +317,21 @@ async def test_too_large_as_file_and_as_base64(settings_with):
         error_of(await service.client.post(PATH, json=huge), 400, "file_too_large")
 
 
-async def test_a_full_service_is_a_rate_limit(settings_with, gated):
+async def test_full_service_answers_with_rate_limit(settings_with, gated):
     settings = settings_with(engine="gated", photos_at_once=1, queue_size=1)
     async with in_process(settings) as service:
         gated[0].gate.clear()
         both = [asyncio.create_task(post(service)) for _ in range(2)]
         await until(lambda: service.gateway.photo_queue.queued == 1)
-        refused = await post(service)
-        error_of(refused, 429, "rate_limit_exceeded")
-        assert refused.headers["retry-after"] == "1"
+        rejected = await post(service)
+        error_of(rejected, 429, "rate_limit_exceeded")
+        assert rejected.headers["retry-after"] == "1"
         gated[0].gate.set()
-        for done in await asyncio.gather(*both):
-            picture(done)
+        for answer in await asyncio.gather(*both):
+            picture(answer)
 
 
-async def test_failures(settings_with, gated):
+async def test_engine_errors_are_answered_without_details(settings_with, gated):
     async with in_process(settings_with(engine="gated")) as service:
         gated[0].fail_next(EngineFailed("The engine failed."))
         error_of(await post(service), 503, "engine_failed")
@@ -425,11 +339,15 @@ async def test_failures(settings_with, gated):
         failed = await post(service)
         error_of(failed, 500, "internal")
         assert "secret" not in failed.text
+
+
+async def test_draining_service_answers_503(settings_with):
+    async with in_process(settings_with()) as service:
         await drain(service.gateway, 1)
         error_of(await post(service), 503, "draining")
 
 
-async def test_deadline_cancels_the_work(settings_with, gated):
+async def test_deadline_cancels_the_inference(settings_with, gated):
     async with in_process(settings_with(engine="gated", request_timeout_s=0.2)) as service:
         gated[0].gate.clear()
         error_of(await post(service), 504, "deadline_exceeded")
@@ -438,7 +356,7 @@ async def test_deadline_cancels_the_work(settings_with, gated):
         picture(await post(service))
 
 
-async def test_a_page_of_another_origin_may_read_the_headers(settings_with):
+async def test_cors_exposes_the_headers_of_removebg(settings_with):
     async with in_process(settings_with(cors_origins="https://shop.example")) as service:
         answer = await service.client.post(
             PATH, files={"image_file": PHOTO}, headers={"origin": "https://shop.example"}
@@ -448,19 +366,17 @@ async def test_a_page_of_another_origin_may_read_the_headers(settings_with):
             assert name in exposed
 
 
-async def test_it_is_described(service):
+async def test_openapi_describes_bodies_and_errors(service):
     document = (await service.client.get("/openapi.json")).json()
     operation = document["paths"][PATH]["post"]
     bodies = operation["requestBody"]["content"]
-    assert bodies.keys() == {
-        *("multipart/form-data", "application/json", "application/x-www-form-urlencoded"),
-    }
-    assert "image_file" in bodies["multipart/form-data"]["schema"]["properties"]
-    assert "image_file" not in bodies["application/json"]["schema"]["properties"]
+    assert bodies.keys() == {FORM_DATA, JSON, URLENCODED}
+    assert "image_file" in bodies[FORM_DATA]["schema"]["properties"]
+    assert "image_file" not in bodies[JSON]["schema"]["properties"]
     assert {"400", "403", "429", "503"} <= operation["responses"].keys()
 
 
-async def test_damaged_bodies_are_answered_as_they_should_be(service, mutations):
+async def test_damaged_body_is_answered_or_rejected(service, mutations):
     image = make_png(quadrants(8, 12))
     form = (
         b'--b\r\nContent-Disposition: form-data; name="image_file"; filename="a.png"\r\n\r\n'
@@ -468,12 +384,12 @@ async def test_damaged_bodies_are_answered_as_they_should_be(service, mutations)
         + b'\r\n--b\r\nContent-Disposition: form-data; name="crop"\r\n\r\ntrue\r\n--b--\r\n'
     )
     document = json.dumps({"image_file_b64": base64.b64encode(image).decode(), "crop": "true"})
-    kinds = (("multipart/form-data; boundary=b", form), ("application/json", document.encode()))
+    bodies = (("multipart/form-data; boundary=b", form), ("application/json", document.encode()))
     outcomes = {200: 0, 400: 0}
     for number in range(mutations // 8):
-        for content_type, body in kinds:
+        for content_type, body in bodies:
             answer = await service.client.post(
-                PATH, content=bent(body, number), headers={"content-type": content_type}
+                PATH, content=mutated(body, number), headers={"content-type": content_type}
             )
             outcomes[answer.status_code] += 1
             if answer.status_code == 400:

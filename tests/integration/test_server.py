@@ -1,4 +1,4 @@
-"""What only a real socket can show: arriving bytes, leaving clients, and the end."""
+"""Server behaviour over real sockets: slow bodies, disconnects, signals and the command."""
 
 import os
 import signal
@@ -27,8 +27,8 @@ def client(socket_service):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(request):
-    """Whatever a client did, its permits and bytes come back."""
+def all_resources_are_released(request):
+    """Checks after each test that the server holds no request, body or photo."""
     yield
     if "socket_service" in request.fixturenames:
         service = request.getfixturevalue("socket_service")
@@ -50,89 +50,89 @@ def head(*headers: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-def everything(connection: socket.socket) -> str:
-    """What the server sends until it closes."""
+def receive_all(connection: socket.socket) -> str:
+    """Returns everything that the server sends until it closes."""
     received = b""
     while piece := connection.recv(65536):
         received += piece
     return received.decode("latin-1")
 
 
-def test_one_connection_serves_many_requests(client):
+def test_connection_serves_successive_requests(client):
     for _ in range(3):
         picture(post(client))
         refusal(post(client, query="?nope=1"), 400, "unknown_parameter")
 
 
-def test_many_clients_at_once_get_their_own_answers(socket_service):
-    def ask(size: int) -> tuple[int, ...]:
+def test_concurrent_clients_get_their_own_results(socket_service):
+    def segment_photo(size: int) -> tuple[int, ...]:
         with httpx.Client(base_url=socket_service.url, timeout=PATIENCE_S) as client:
-            answers = [picture(post(client, make_jpeg(person(size, size + 1)))) for _ in range(3)]
-        assert (answers[0] == answers[1]).all()
-        return answers[2].shape
+            masks = [picture(post(client, make_jpeg(person(size, size + 1)))) for _ in range(3)]
+        assert (masks[0] == masks[1]).all()
+        return masks[2].shape
 
     with ThreadPoolExecutor(8) as clients:
         sizes = list(range(40, 120, 5))
-        assert list(clients.map(ask, sizes)) == [(size, size + 1) for size in sizes]
+        assert list(clients.map(segment_photo, sizes)) == [(size, size + 1) for size in sizes]
 
 
-def test_head_has_the_headers_and_no_body(client):
-    whole, head_only = client.get("/livez"), client.head("/livez")
+def test_head_request_returns_headers_without_body(client):
+    get_response, head_only = client.get("/livez"), client.head("/livez")
     assert head_only.status_code == 200
     assert head_only.content == b""
-    assert head_only.headers["content-length"] == whole.headers["content-length"]
+    assert head_only.headers["content-length"] == get_response.headers["content-length"]
     assert "server" not in head_only.headers
 
 
-def test_declared_length_over_the_limit_is_refused_before_the_body(socket_service):
+def test_content_length_over_limit_is_rejected_before_body(socket_service):
     with closing(connect(socket_service)) as connection:
         connection.sendall(head("Content-Length: 99999999999"))
-        answer = connection.recv(65536).decode()
-    assert answer.startswith("HTTP/1.1 413")
-    assert '"code":"body_too_large"' in answer
+        response = connection.recv(65536).decode()
+    assert response.startswith("HTTP/1.1 413")
+    assert '"code":"body_too_large"' in response
 
 
-def test_client_that_waits_for_100_continue_never_sends_what_is_refused(socket_service):
+def test_rejected_upload_gets_no_100_continue(socket_service):
     with closing(connect(socket_service)) as connection:
         connection.sendall(head("Content-Length: 99999999999", "Expect: 100-continue"))
         assert connection.recv(65536).startswith(b"HTTP/1.1 413")
 
 
-def test_refusal_reaches_a_client_that_goes_on_sending(socket_service):
+def test_rejection_reaches_client_that_keeps_sending(socket_service):
     with closing(connect(socket_service)) as connection:
         connection.sendall(head("Content-Length: 3000000"))
         connection.sendall(bytes(3_000_000))
-        answer = everything(connection)
-    assert answer.startswith("HTTP/1.1 413")
-    assert "connection: close" in answer.lower()
-    assert '"actual":3000000' in answer
+        response = receive_all(connection)
+    assert response.startswith("HTTP/1.1 413")
+    assert "connection: close" in response.lower()
+    assert '"actual":3000000' in response
 
 
-def test_endless_chunked_body_is_refused_while_reading(socket_service):
+def test_endless_chunked_body_is_rejected_while_reading(socket_service):
     with closing(connect(socket_service)) as connection:
         connection.sendall(head("Transfer-Encoding: chunked"))
         chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
         for _ in range(8):
             connection.sendall(chunk)
-        answer = connection.recv(65536).decode()
-    assert answer.startswith("HTTP/1.1 413")
+        response = connection.recv(65536).decode()
+    assert response.startswith("HTTP/1.1 413")
 
 
-def test_slow_body_is_refused(socket_service):
+def test_slow_body_is_rejected_with_408(socket_service):
     with closing(connect(socket_service)) as connection:
         connection.sendall(head(f"Content-Length: {len(JPEG)}") + JPEG[:10])
-        answer = everything(connection)
-    assert answer.startswith("HTTP/1.1 408")
-    assert '"code":"body_too_slow"' in answer
+        response = receive_all(connection)
+    assert response.startswith("HTTP/1.1 408")
+    assert '"code":"body_too_slow"' in response
 
 
-def test_client_that_leaves_while_sending_leaves_nothing(socket_service):
+def test_disconnect_during_upload_releases_the_body(socket_service):
     with closing(connect(socket_service)) as connection:
         connection.sendall(head(f"Content-Length: {len(JPEG)}") + JPEG[:100])
         socket_service.wait(lambda: socket_service.gateway.body_memory.reserved == 100)
 
 
-def test_client_that_leaves_while_the_engine_runs_leaves_nothing(settings_with, gated):
+def test_disconnect_during_inference_releases_everything(settings_with, gated):
     with on_socket(settings_with(engine="gated", workers=1)) as service:
         engine = gated[0]
         engine.gate.clear()
@@ -145,32 +145,32 @@ def test_client_that_leaves_while_the_engine_runs_leaves_nothing(settings_with, 
         assert service.gateway.body_memory.reserved == 0
 
 
-def test_running_request_is_answered_before_the_end(settings_with, gated):
-    """After the signal: the port still answers, readiness is gone, work in hand is finished."""
+def test_running_request_finishes_before_the_exit(settings_with, gated):
+    """After the signal the port still answers, and running work finishes."""
     with on_socket(settings_with(engine="gated", workers=1)) as service:
         engine = gated[0]
         engine.gate.clear()
-        answers: list[httpx.Response] = []
+        responses: list[httpx.Response] = []
 
-        def ask() -> None:
+        def segment_photo() -> None:
             with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as client:
-                answers.append(post(client))
+                responses.append(post(client))
 
-        asking = threading.Thread(target=ask)
-        asking.start()
+        requesting = threading.Thread(target=segment_photo)
+        requesting.start()
         service.wait(lambda: engine.running == 1)
         service.server.should_exit = True
         with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as client:
             service.wait(lambda: client.get("/readyz").status_code == 503)
-            refused = post(client)
+            rejected = post(client)
             assert client.get("/livez").status_code == 200
 
-        release(service, engine.gate.set)
-        asking.join(PATIENCE_S)
+        call_in_loop(service, engine.gate.set)
+        requesting.join(PATIENCE_S)
         service.thread.join(PATIENCE_S)
 
-    refusal(refused, 503, "draining")
-    picture(answers[0])
+    refusal(rejected, 503, "draining")
+    picture(responses[0])
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{service.url}/livez")
 
@@ -191,24 +191,24 @@ def test_second_interrupt_ends_the_drain(settings_with, gated):
             assert not service.thread.is_alive()
 
 
-def release(service: OnSocket, call) -> None:
-    """Runs a call on the server's own loop."""
+def call_in_loop(service: OnSocket, call) -> None:
+    """Runs a call in the event loop of the server."""
     service.server.servers[0].get_loop().call_soon_threadsafe(call)
 
 
-def test_port_that_is_taken_is_told_in_one_line():
+def test_bind_to_used_port_fails_with_one_line():
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(CannotListen, match=rf"^Port {port} on 127\.0\.0\.1 is taken"):
             bind("127.0.0.1", port)
 
 
-def test_address_that_is_not_ours_is_told():
+def test_bind_to_foreign_address_fails_with_reason():
     with pytest.raises(CannotListen, match=r"Cannot listen on 192\.0\.2\.1"):
         bind("192.0.2.1", 0)
 
 
-def start(repository, *arguments: str) -> subprocess.Popen[str]:
+def start_command(repository, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "silhouette_seg", "serve", *arguments],
         env={**os.environ, "SILHOUETTE_MODEL_REPOSITORY": str(repository)},
@@ -217,15 +217,15 @@ def start(repository, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_command_serves_until_the_signal(repository):
+def test_serve_command_runs_until_sigterm(repository):
     with bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-    process = start(repository, "--port", str(port), "--log-format", "json")
+    process = start_command(repository, "--port", str(port), "--log-format", "json")
     try:
         url = f"http://127.0.0.1:{port}"
         lines = iter(process.stderr.readline, "")
-        assert any(url in line for line in lines), "it never said where it listens"
-        assert any('"ready: connectnet"' in line for line in lines), "it never became ready"
+        assert any(url in line for line in lines), "the log has no address"
+        assert any('"ready: connectnet"' in line for line in lines), "the log never says ready"
         with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
             picture(post(client))
         process.send_signal(signal.SIGTERM)
@@ -237,10 +237,10 @@ def test_command_serves_until_the_signal(repository):
     assert "Traceback" not in rest
 
 
-def test_command_says_that_the_port_is_taken(repository):
+def test_serve_command_reports_used_port(repository):
     with bind("127.0.0.1", 0) as listener:
-        process = start(repository, "--port", str(listener.getsockname()[1]))
-        _, said = process.communicate(timeout=PATIENCE_S)
+        process = start_command(repository, "--port", str(listener.getsockname()[1]))
+        _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
-    assert "is taken by another program" in said
-    assert len(said.splitlines()) == 1
+    assert "is taken by another program" in stderr
+    assert len(stderr.splitlines()) == 1

@@ -14,6 +14,7 @@ from aioice import ice
 from aiortc import AudioStreamTrack
 
 from silhouette_seg.errors import EngineFailed
+from silhouette_seg.streaming.webrtc import registry
 from tests.integration.conftest import InProcess, in_process, on_socket, until
 from tests.integration.pictures import problem, refusal
 from tests.integration.webrtc_client import SDP, WebRTCClient
@@ -233,6 +234,15 @@ async def test_low_latency_returns_frames_once_in_order(serving):
         numbers = [frame.number for frame in frames]
         assert numbers == sorted(set(numbers))
         assert is_near(frames[-1].at(0.5, 0.25), client.camera.left)
+
+
+async def test_offer_without_aiortc_names_the_extra(settings_with, monkeypatch):
+    monkeypatch.setattr(registry, "IS_INSTALLED", False)
+    async with in_process(settings_with()) as service:
+        answer = await service.client.post(
+            "/v1/webrtc", content="v=0", headers={"Content-Type": "application/sdp"}
+        )
+    assert "silhouette-seg[live]" in refusal(answer, 501, "not_installed")["detail"]
 
 
 async def test_unsupported_low_latency_makes_webrtc_unavailable(settings_with, monkeypatch):

@@ -1,7 +1,7 @@
-"""`python -m tests.memory.client URL REQUESTS KEEP`: the Python client at work, and its memory.
+"""Measures the memory of the Python client: `python -m tests.memory.client URL REQUESTS LEAK`.
 
-Prints the MB that are resident after the warm-up and after each quarter of the requests. KEEP is
-a leak: so many bytes of every request.
+It prints the resident MB after the warm-up and after each quarter of the requests, as JSON. LEAK
+is the number of bytes to leak for each request.
 """
 
 import asyncio
@@ -18,31 +18,31 @@ from silhouette_seg.client import Client, Refused
 from tests.support.images import TEXT, make_jpeg, person
 from training.benchmark.server import rss_mb
 
-WARM_UP = 500
-STREAM_EVERY = 100
+WARM_UP_REQUESTS = 500
+REQUESTS_PER_STREAM = 100
 FRAMES = 10
 PATIENCE_S = 120
 BODY = make_jpeg(person())
 
 
-async def main(url: str, requests: int, keep: int) -> list[float]:
-    kept: list[bytes] = []
+async def main(url: str, requests: int, leak: int) -> list[float]:
+    leaked: list[bytes] = []
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
         photo.write_bytes(BODY)
         async with Client(url, timeout_s=PATIENCE_S) as client:
-            await use(client, photo, WARM_UP)
+            await use(client, photo, WARM_UP_REQUESTS)
             marks = [resident_mb()]
             for _ in range(4):
                 for _ in range(requests // 4):
-                    kept.append(b"\x01" * keep)
+                    leaked.append(b"\x01" * leak)
                 await use(client, photo, requests // 4)
                 marks.append(resident_mb())
     return marks
 
 
 async def use(client: Client, photo: Path, requests: int) -> None:
-    """Photos in every way that the client sends them, refusals, batches, and a stream at times."""
+    """Sends photos in every supported form, rejected bodies, batches, and sometimes a stream."""
     for number in range(requests):
         match number % 10:
             case 0:
@@ -52,29 +52,29 @@ async def use(client: Client, photo: Path, requests: int) -> None:
             case 2:
                 await client.segment_batch([photo, BODY, TEXT], format="webp")
             case 3:
-                await refused(client)
+                await post_text(client)
             case _:
                 await client.segment(BODY)
-        if number % STREAM_EVERY == 0:
+        if number % REQUESTS_PER_STREAM == 0:
             await stream(client)
 
 
-async def refused(client: Client) -> None:
+async def post_text(client: Client) -> None:
     try:
         await client.segment(TEXT)
     except Refused:
         return
-    raise AssertionError("text was taken for a photo")
+    raise AssertionError("the service accepted text as a photo")
 
 
 async def stream(client: Client) -> None:
     async def frames() -> AsyncIterator[bytes]:
-        for each in repeat(BODY, FRAMES):
-            yield each
+        for body in repeat(BODY, FRAMES):
+            yield body
 
     async with client.stream(output="mask") as opened:
-        answers = [answer async for answer in opened.map(frames())]
-    assert len(answers) == FRAMES
+        results = [result async for result in opened.map(frames())]
+    assert len(results) == FRAMES
 
 
 def resident_mb() -> float:
@@ -83,5 +83,5 @@ def resident_mb() -> float:
 
 
 if __name__ == "__main__":
-    url, requests, keep = sys.argv[1:]
-    print(json.dumps(asyncio.run(main(url, int(requests), int(keep)))))
+    url, requests, leak = sys.argv[1:]
+    print(json.dumps(asyncio.run(main(url, int(requests), int(leak)))))

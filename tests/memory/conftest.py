@@ -1,4 +1,4 @@
-"""What the memory of servers is measured on: a tiny model, or those that are served."""
+"""Fixtures of the memory tests: the models, the number of requests, and the measurements."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from tests.support.tiny_model import write_tiny_model
 
 @pytest.fixture(scope="session")
 def repository(request, tmp_path_factory) -> Path:
-    """Of a model that takes next to no memory of its own, or with `--real-models` the real ones."""
+    """Model repository with a tiny model, or with `--real-models` the published one."""
     if request.config.getoption("--real-models"):
         return REPOSITORY
     folder = tmp_path_factory.mktemp("model_repository")
@@ -23,11 +23,11 @@ def repository(request, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def requests(request) -> int:
-    """How many requests must not make a process grow."""
+    """Number of requests that must not make a process grow."""
     return int(request.config.getoption("--requests"))
 
 
 @pytest.fixture
-def told(record_property) -> Callable[[str], None]:
-    """Takes a measurement, which is printed at the end, also where the test passes."""
+def record_measurement(record_property) -> Callable[[str], None]:
+    """Records a measurement, which pytest prints at the end even if the test passes."""
     return partial(record_property, MEASURED)

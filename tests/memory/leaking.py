@@ -1,4 +1,4 @@
-"""`python -m tests.memory.leaking BYTES serve ...`: the service with a leak planted into it."""
+"""Runs the service with a planted leak: `python -m tests.memory.leaking BYTES serve ...`."""
 
 import sys
 
@@ -9,26 +9,27 @@ from silhouette_seg.server import server
 from silhouette_seg.settings import Settings
 
 
-class Leaking:
-    """Middleware that keeps so many bytes of every request for ever."""
+class LeakingMiddleware:
+    """Middleware that keeps `size` bytes for each request for ever."""
 
     def __init__(self, app: ASGIApp, *, size: int) -> None:
         self._app = app
         self._size = size
-        self._kept: list[bytes] = []
+        self._leaked: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            self._kept.append(b"\x01" * self._size)
+            self._leaked.append(b"\x01" * self._size)
         await self._app(scope, receive, send)
 
 
 class LeakingServer(server.Server):
     size = 0
+    """Bytes leaked for each request."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.app.add_middleware(Leaking, size=self.size)
+        self.app.add_middleware(LeakingMiddleware, size=self.size)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Models in one process have one place for their tensors."""
+"""Models in one process share one memory arena for their tensors."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 MODELS = 5
 SIDE = 2000
-"""A run of such a model takes tens of MB."""
+"""Side of the input in pixels: one inference takes tens of MB."""
 PROGRAM = """
 import asyncio, gc, json, os, sys
 from pathlib import Path
@@ -33,13 +33,13 @@ asyncio.run(main())
 """
 
 
-def test_another_model_takes_no_more_memory_for_its_tensors(tmp_path, told):
+def test_further_models_reuse_the_memory_arena(tmp_path, record_measurement):
     for n in range(MODELS):
         write_tiny_model(tmp_path, tiny_spec(f"model_{n}", size_hw=(SIDE, SIDE)))
-    ran = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path], capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, ran.stderr
-    before, first, *_, last = json.loads(ran.stdout)
-    told(f"{before:.1f} -> {first:.1f} -> {last:.1f} MB")
+    assert process.returncode == 0, process.stderr
+    before, first, *_, last = json.loads(process.stdout)
+    record_measurement(f"{before:.1f} -> {first:.1f} -> {last:.1f} MB")
     assert last - first < first - before

@@ -1,4 +1,4 @@
-"""Memory of large photos: each caller gets a whole picture or a 503, and no server dies."""
+"""Memory of the server with large photos: each user gets a complete image or a 503."""
 
 import asyncio
 import io
@@ -16,52 +16,55 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.memory.group import limited, within
+from tests.memory.cgroup import in_cgroup, memory_cgroup
 from tests.memory.traffic import CAMERA, PATH, PHONE, camera_photo
 from tests.support.images import make_jpeg, person
 from training.benchmark.server import SERVICE, serving
 from training.benchmark.wire import Connection, get, post
 
 GIB = 2**30
-CALLERS = 16
-EACH = 2
-"""Photos of a caller, one after the other."""
-CUT_OUT = f"{PATH}?output=cutout"
-"""The dearest answer: it needs all colours of the photo, and its file is the largest."""
+USERS = 16
+PHOTOS_PER_USER = 2
+"""Photos that a user posts, one after the other."""
+CUTOUT_PATH = f"{PATH}?output=cutout"
+"""The output that costs the most memory: it needs all colours, and its file is the largest."""
 SLOW = {"request_timeout_s": "300", "read_timeout_s": "300"}
-"""A machine that is busy with something else shall answer all the same."""
+"""Settings that let a busy machine finish each request."""
 
-Limit = Callable[[int], Path]
+MakeCgroup = Callable[[int], Path]
 
 
 @pytest.fixture
-def limit() -> Iterator[Limit]:
-    """Makes a group of processes with so many bytes; raises OSError where that cannot be."""
+def make_cgroup() -> Iterator[MakeCgroup]:
+    """Creates a cgroup with a limit in bytes; raises OSError if that is not possible."""
     with ExitStack() as stack:
-        yield lambda size: stack.enter_context(limited(size))
+        yield lambda size: stack.enter_context(memory_cgroup(size))
 
 
-def test_limit_is_real(limit):
+def test_cgroup_limit_kills_process_over_it(make_cgroup):
     try:
-        group = limit(GIB // 16)
+        cgroup = make_cgroup(GIB // 16)
     except OSError as error:
-        pytest.skip(f"no process can be limited here: {error}")
+        pytest.skip(f"this machine has no cgroup limits: {error}")
     greedy = (sys.executable, "-c", f"bytes(1) + b'x' * {GIB // 8}")
     modest = (sys.executable, "-c", "pass")
-    assert subprocess.run(within(group, modest), check=False).returncode == 0
-    assert subprocess.run(within(group, greedy), check=False).returncode == -signal.SIGKILL
+    assert subprocess.run(in_cgroup(cgroup, modest), check=False).returncode == 0
+    assert subprocess.run(in_cgroup(cgroup, greedy), check=False).returncode == -signal.SIGKILL
 
 
-async def test_crowd_with_large_photos_fits_into_a_gibibyte(repository, limit, told):
-    """Also measured where the kernel cannot be made to hold the server to it."""
+async def test_server_handles_many_large_photos_within_gibibyte(
+    repository, make_cgroup, record_measurement
+):
+    """The peak is measured even where the kernel cannot enforce the limit."""
     try:
-        command, held = within(limit(GIB), SERVICE), "held to 1 GiB"
+        command, limit = in_cgroup(make_cgroup(GIB), SERVICE), "limited to 1 GiB"
     except OSError as error:
-        command, held = SERVICE, f"not held to 1 GiB ({error})"
+        command, limit = SERVICE, f"not limited to 1 GiB ({error})"
     async with serving(repository, workers=2, command=command, **SLOW) as server:
         before = server.rss_mb()
-        statuses = await crowd(server.port)
-        told(f"{before:.1f} MB, then at most {server.peak_mb():.1f} MB, {held}: {dict(statuses)}")
+        statuses = await post_photos(server.port)
+        peak = f"{before:.1f} MB, then at most {server.peak_mb():.1f} MB, {limit}"
+        record_measurement(f"{peak}: {dict(statuses)}")
         assert set(statuses) <= {200, 503}
         assert statuses[200] >= 2
         assert server.peak_mb() * 1e6 < GIB
@@ -72,7 +75,7 @@ async def test_crowd_with_large_photos_fits_into_a_gibibyte(repository, limit, t
 
 
 @pytest.mark.parametrize(
-    ("query", "levels", "bytes_a_pixel"),
+    ("query", "levels", "bytes_per_pixel"),
     [
         ("output=mask", 6, 5),
         ("output=cutout", 6, 12),
@@ -83,8 +86,10 @@ async def test_crowd_with_large_photos_fits_into_a_gibibyte(repository, limit, t
     ],
     ids=["mask", "cut-out", "composite", "webp", "cut-out of noise", "webp of noise"],
 )
-async def test_phone_photo_keeps_to_bytes_a_pixel(query, levels, bytes_a_pixel, repository, told):
-    """The bounds of docs/settings.md; 64 MiB are for the models' tensors and the bodies.
+async def test_memory_of_phone_photo_stays_within_documented_bytes_per_pixel(
+    query, levels, bytes_per_pixel, repository, record_measurement
+):
+    """The limits are those of docs/settings.md, plus 64 MiB for tensors and bodies.
 
     Noise of 50 levels makes a JPEG of 28.7 MB, close to the limit of 32 MiB.
     """
@@ -93,56 +98,59 @@ async def test_phone_photo_keeps_to_bytes_a_pixel(query, levels, bytes_a_pixel, 
         async with Connection(server.port) as connection:
             request = post(f"{PATH}?{query}", phone_photo(levels))
             status, body = await connection.exchange(request)
-        grown = server.peak_mb() - before
-        told(f"{before:.1f} MB, then at most {server.peak_mb():.1f} MB")
+        growth_mb = server.peak_mb() - before
+        record_measurement(f"{before:.1f} MB, then at most {server.peak_mb():.1f} MB")
         assert status == 200, body[:300]
         assert Image.open(io.BytesIO(body)).size == PHONE[::-1]
-        assert grown * 1e6 < bytes_a_pixel * prod(PHONE) + 64 * 2**20
+        assert growth_mb * 1e6 < bytes_per_pixel * prod(PHONE) + 64 * 2**20
 
 
-async def test_phone_photos_of_every_worker_fit_into_a_gibibyte(repository, told):
-    """A photo over MAX_PIXELS_IN_FLIGHT has its turn alone, so two are not two times as much."""
+async def test_server_handles_phone_photo_per_worker_within_gibibyte(
+    repository, record_measurement
+):
+    """A photo over MAX_PIXELS_IN_FLIGHT runs alone, so that two do not double the peak."""
     patient = SLOW | {"queue_timeout_s": SLOW["request_timeout_s"]}
     async with serving(repository, workers=2, **patient) as server:
-        request = post(CUT_OUT, phone_photo())
+        request = post(CUTOUT_PATH, phone_photo())
 
-        async def caller() -> int:
+        async def user() -> int:
             async with Connection(server.port) as connection:
                 return (await connection.exchange(request))[0]
 
-        statuses = await asyncio.gather(*(caller() for _ in range(2)))
-        told(f"at most {server.peak_mb():.1f} MB: {statuses}")
+        statuses = await asyncio.gather(*(user() for _ in range(2)))
+        record_measurement(f"at most {server.peak_mb():.1f} MB: {statuses}")
         assert statuses == [200, 200]
         assert server.peak_mb() * 1e6 < GIB
 
 
 @cache
 def phone_photo(levels: int = 6) -> bytes:
+    """Returns a JPEG of the size `PHONE` with noise of up to `levels`."""
     return make_jpeg(camera_photo(PHONE, levels))
 
 
-async def crowd(port: int) -> Counter[int]:
-    """How often each status came; all answers are what they claim to be."""
+async def post_photos(port: int) -> Counter[int]:
+    """Runs all users and checks every response. Returns the number of responses by status."""
     statuses: Counter[int] = Counter()
-    request = post(CUT_OUT, make_jpeg(camera_photo()))
+    request = post(CUTOUT_PATH, make_jpeg(camera_photo()))
 
-    async def caller() -> None:
+    async def user() -> None:
         async with Connection(port) as connection:
-            for _ in range(EACH):
+            for _ in range(PHOTOS_PER_USER):
                 status, body = await connection.exchange(request)
                 statuses[status] += 1
-                check(status, body)
+                check_response(status, body)
 
-    async with asyncio.TaskGroup() as callers:
-        for _ in range(CALLERS):
-            callers.create_task(caller())
+    async with asyncio.TaskGroup() as users:
+        for _ in range(USERS):
+            users.create_task(user())
     return statuses
 
 
-def check(status: int, body: bytes) -> None:
+def check_response(status: int, body: bytes) -> None:
     if status != 200:
         assert json.loads(body)["code"] == "overloaded"
         return
-    picture = Image.open(io.BytesIO(body))
-    assert (picture.height, picture.width) == CAMERA
-    picture.verify()  # every byte of it is there
+    image = Image.open(io.BytesIO(body))
+    assert (image.height, image.width) == CAMERA
+    image.verify()  # raises for a truncated file

@@ -1,7 +1,7 @@
-"""What is wrong with a `config.pbtxt`, beyond what Triton's own schema refuses.
+"""Finds errors in a `config.pbtxt` that Triton's own schema accepts.
 
-Triton ignores keys that it does not know in `parameters`, and on a machine without a GPU all of
-the accelerator's: nobody would hear of a typing mistake before production.
+Triton ignores unknown keys in `parameters`, and without a GPU all keys of the accelerator. A typing
+error would otherwise show only in production.
 """
 
 import json
@@ -18,8 +18,8 @@ from tritonclient.grpc import model_config_pb2 as schema
 from silhouette_seg.spec import SPEC_FILE
 from training.export.triton_config import DIGEST
 
-# Of onnxruntime_backend r26.06. The first nine are those we use.
-TENSORRT_KEYS = frozenset(  # one a line would fill a screen
+# Source: onnxruntime_backend r26.06. The project uses the first nine.
+TENSORRT_KEYS = frozenset(  # one key per line would fill a screen
     """
     precision_mode max_workspace_size_bytes trt_engine_cache_enable trt_engine_cache_path
     trt_timing_cache_enable trt_timing_cache_path trt_profile_min_shapes trt_profile_opt_shapes
@@ -40,7 +40,7 @@ PARAMETERS = frozenset(
     """.split()  # noqa: SIM905
 )
 PRECISIONS = ("FP32", "FP16", "BF16", "INT8")
-KINDS = {
+DATATYPES = {
     TensorProto.UINT8: schema.TYPE_UINT8,
     TensorProto.INT64: schema.TYPE_INT64,
     TensorProto.FLOAT: schema.TYPE_FP32,
@@ -51,12 +51,12 @@ Shape = tuple[int, ...]
 
 
 def parse(text: str) -> Any:
-    """A ModelConfig; raises text_format.ParseError for unknown fields, values and types."""
+    """Parses a ModelConfig. Raises text_format.ParseError for unknown fields, values and types."""
     return text_format.Parse(text, schema.ModelConfig())
 
 
-def complaints(folder: Path, text: str) -> list[str]:
-    """Of one configuration of the model in `folder`; empty if there is nothing wrong."""
+def config_errors(folder: Path, text: str) -> list[str]:
+    """Returns the errors in a configuration of the model in `folder`."""
     try:
         config = parse(text)
     except text_format.ParseError as error:
@@ -72,7 +72,7 @@ def complaints(folder: Path, text: str) -> list[str]:
         _digest,
         _versions,
     )
-    return [complaint for check in checks for complaint in check(config, folder)]
+    return [error for check in checks for error in check(config, folder)]
 
 
 def _names(config: Any, folder: Path) -> Iterator[str]:
@@ -83,28 +83,30 @@ def _names(config: Any, folder: Path) -> Iterator[str]:
 
 
 def _tensors(config: Any, folder: Path) -> Iterator[str]:
-    """Against the graph: names, types, and shapes without the batch axis, which must be open."""
+    """Compares names, types and shapes with the graph. The batch axis must be open."""
     files = sorted(folder.glob("*/model.onnx"))
     if not files:
-        yield "graph: there is none"
+        yield "graph: missing"
     for file in files:
         graph = onnx.load(file, load_external_data=False).graph
-        for said, found in ((config.input, graph.input), (config.output, graph.output)):
-            asked = {tensor.name: (tensor.data_type, (-1, *_sides(tensor))) for tensor in said}
-            there = {value.name: _kind_and_shape(value) for value in found}
-            if asked != there:
-                yield f"graph: configured {asked}, version {file.parent.name} has {there}"
+        for tensors, values in ((config.input, graph.input), (config.output, graph.output)):
+            configured = {
+                tensor.name: (tensor.data_type, (-1, *_sides(tensor))) for tensor in tensors
+            }
+            actual = {value.name: _type_and_shape(value) for value in values}
+            if configured != actual:
+                yield f"graph: configured {configured}, version {file.parent.name} has {actual}"
 
 
 def _sides(tensor: Any) -> Shape:
-    """Without the batch, as the graph sees them."""
+    """Returns the shape that the graph sees, without the batch axis."""
     return tuple(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
 
 
-def _kind_and_shape(value: onnx.ValueInfoProto) -> tuple[int, Shape]:
+def _type_and_shape(value: onnx.ValueInfoProto) -> tuple[int, Shape]:
     kind = value.type.tensor_type
     sides = (side.dim_value if side.HasField("dim_value") else -1 for side in kind.shape.dim)
-    return KINDS[kind.elem_type], tuple(sides)
+    return DATATYPES[kind.elem_type], tuple(sides)
 
 
 def _queue(config: Any, folder: Path) -> Iterator[str]:
@@ -114,9 +116,9 @@ def _queue(config: Any, folder: Path) -> Iterator[str]:
     batching = config.dynamic_batching
     policy = batching.default_queue_policy
     if policy.timeout_action != schema.ModelQueuePolicy.REJECT:
-        yield "queue: what waited too long is not refused"
+        yield "queue: requests over the timeout are not rejected"
     if not (policy.max_queue_size and policy.default_timeout_microseconds):
-        yield "queue: without a bound"
+        yield "queue: no limit"
     if not 1 <= batching.default_priority_level <= batching.priority_levels:
         yield f"queue: priority {batching.default_priority_level} of {batching.priority_levels}"
 
@@ -132,21 +134,21 @@ def _accelerator(config: Any, folder: Path) -> Iterator[str]:
     accelerators = config.optimization.execution_accelerators
     names = [accelerator.name for accelerator in accelerators.gpu_execution_accelerator]
     if names != ["tensorrt"] or accelerators.cpu_execution_accelerator:
-        yield f"accelerator: {names}, should be TensorRT alone"
+        yield f"accelerator: {names}, expected TensorRT alone"
     options = _tensorrt(config)
     for key in options.keys() - TENSORRT_KEYS:
-        yield f"accelerator: TensorRT knows no {key!r}"
+        yield f"accelerator: unknown TensorRT key {key!r}"
     if options.get("precision_mode") not in PRECISIONS:
         yield f"accelerator: precision {options.get('precision_mode')!r}"
     for cache in ("trt_engine_cache", "trt_timing_cache"):
         if options.get(f"{cache}_enable") != "1":
             yield f"accelerator: {cache} is not enabled"
         if not options.get(f"{cache}_path", "").startswith("/var/cache/triton/"):
-            yield f"accelerator: {cache} is not on the volume for caches"
+            yield f"accelerator: {cache} is not on the cache volume"
 
 
 def _profiles(config: Any, folder: Path) -> Iterator[str]:
-    """Three, of every input, from one row to as many as Triton may send."""
+    """Checks the three profiles of every input, from one row to `max_batch_size` rows."""
     batches = []
     for level in ("min", "opt", "max"):
         text = _tensorrt(config).get(f"trt_profile_{level}_shapes", "")
@@ -158,10 +160,10 @@ def _profiles(config: Any, folder: Path) -> Iterator[str]:
         batch = next(iter(profile.values()))[0]
         batches.append(batch)
         if profile != {tensor.name: (batch, *_sides(tensor)) for tensor in config.input}:
-            yield f"profile: {level} is {text!r}, which the inputs are not"
+            yield f"profile: {level} is {text!r}, which differs from the inputs"
     if len(batches) == 3:
-        least, best, most = batches
-        if not (least == 1 <= best <= most == config.max_batch_size):
+        smallest, optimal, largest = batches
+        if not (smallest == 1 <= optimal <= largest == config.max_batch_size):
             yield f"profile: batches of {batches} for max_batch_size {config.max_batch_size}"
 
 
@@ -173,40 +175,38 @@ def _read_shape(text: str) -> tuple[str, Shape]:
 def _warm_up(config: Any, folder: Path) -> Iterator[str]:
     batches = {sample.batch_size for sample in config.model_warmup}
     if batches != {1, config.max_batch_size}:
-        yield f"warm-up: batches of {sorted(batches)}, should be 1 and {config.max_batch_size}"
+        yield f"warm-up: batches of {sorted(batches)}, expected 1 and {config.max_batch_size}"
     inputs = {tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in config.input}
     for sample in config.model_warmup:
-        given = {
-            name: (value.data_type, tuple(value.dims)) for name, value in sample.inputs.items()
-        }
-        if given != inputs:
-            yield f"warm-up: {sample.name!r} gives {given}, the inputs are {inputs}"
+        sent = {name: (value.data_type, tuple(value.dims)) for name, value in sample.inputs.items()}
+        if sent != inputs:
+            yield f"warm-up: {sample.name!r} has {sent}, the inputs are {inputs}"
 
 
 def _parameters(config: Any, folder: Path) -> Iterator[str]:
     for key in config.parameters.keys() - PARAMETERS - {DIGEST}:
-        yield f"parameters: the backend knows no {key!r}"
+        yield f"parameters: unknown key {key!r}"
 
 
 def _digest(config: Any, folder: Path) -> Iterator[str]:
-    """What the gateway compares: of the spec, and of every version that is served."""
+    """Compares the digest with the spec and with the weights of every served version."""
     if DIGEST not in config.parameters:
-        yield "digest: none is said"
+        yield "digest: missing"
         return
-    said = config.parameters[DIGEST].string_value
+    configured = config.parameters[DIGEST].string_value
     found = {SPEC_FILE: json.loads((folder / SPEC_FILE).read_text())["sha256"]}
     for version in config.version_policy.specific.versions:
         file = folder / str(version) / "model.onnx"
         if file.exists():
             found[f"{version}/{file.name}"] = sha256(file.read_bytes()).hexdigest()
     for where, digest in found.items():
-        if digest != said:
-            yield f"digest: {said!r}, and {where} has {digest!r}"
+        if digest != configured:
+            yield f"digest: {configured!r}, but {where} has {digest!r}"
 
 
 def _versions(config: Any, folder: Path) -> Iterator[str]:
     for version in config.version_policy.specific.versions:
         if not (folder / str(version) / "model.onnx").exists():
-            yield f"version: there is no {version}"
+            yield f"version: {version} does not exist"
     if not config.version_policy.specific.versions:
-        yield "version: none is named"
+        yield "version: none is configured"

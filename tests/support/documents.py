@@ -1,4 +1,4 @@
-"""The documents as a reader meets them: their examples, their tables, their links."""
+"""Parses the Markdown documents: their examples, tables, links and headings."""
 
 import re
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between fences; `language` is the first word behind them, `note` the rest."""
+    """A fenced code block. `language` is the first word behind the fence, `note` the rest."""
 
     document: Path
     language: str
     note: str
     code: str
-    then: "Block | None" = None
-    """The block that follows in the same document."""
+    following: "Block | None" = None
+    """Next block of the same document."""
 
     def __str__(self) -> str:
         first = next(iter(self.code.strip().splitlines()), "")
@@ -29,38 +29,40 @@ class Block:
 
 
 def blocks(document: Path) -> list[Block]:
+    """Returns the code blocks of a document, in order."""
     found: list[Block] = []
     for fence in reversed(list(_FENCE.finditer(document.read_text()))):
         language, _, note = fence[1].partition(" ")
-        then = found[-1] if found else None
-        found.append(Block(document, language, note, fence[2], then))
+        following = found[-1] if found else None
+        found.append(Block(document, language, note, fence[2], following))
     return found[::-1]
 
 
 def all_blocks(language: str) -> list[Block]:
+    """Returns the code blocks of all documents in this language."""
     return [block for path in DOCUMENTS for block in blocks(path) if block.language == language]
 
 
 def prose(document: Path) -> str:
-    """Without what stands between fences."""
+    """Returns the text of a document without its code blocks."""
     return _FENCE.sub("", document.read_text())
 
 
 def links(document: Path) -> list[str]:
-    """Where links and pictures point to."""
+    """Returns the targets of links and pictures."""
     return _LINK.findall(prose(document))
 
 
 def anchors(document: Path) -> set[str]:
-    """What may stand behind `#`, by GitHub's rule."""
-    kept = (
+    """Returns the fragments of the headings, by GitHub's rule."""
+    slugs = (
         re.sub(r"[^\w\- ]", "", heading.lower()) for heading in _HEADING.findall(prose(document))
     )
-    return {heading.strip().replace(" ", "-") for heading in kept}
+    return {slug.strip().replace(" ", "-") for slug in slugs}
 
 
-def rows(document: Path, first: str) -> list[list[str]]:
-    """The cells of every table whose first column is so named, without its heads."""
+def table_rows(document: Path, first: str) -> list[list[str]]:
+    """Returns the cells of every table with this title of its first column, without headers."""
     found: list[list[str]] = []
     inside = False
     for line in prose(document).splitlines():
@@ -74,6 +76,6 @@ def rows(document: Path, first: str) -> list[list[str]]:
     return found
 
 
-def quoted(cell: str) -> list[str]:
-    """What stands in backticks."""
-    return re.findall(r"`([^`]+)`", cell)
+def code_spans(text: str) -> list[str]:
+    """Returns the text of every code span."""
+    return re.findall(r"`([^`]+)`", text)

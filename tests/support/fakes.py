@@ -1,4 +1,4 @@
-"""An engine that the test can stop, for whole applications: `engine="gated"`."""
+"""Engine with a gate for tests of whole applications: `engine="gated"`."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.spec import ModelSpec
 
 OPENED: list[FakeEngine] = []
-"""Every engine that `open_gated` made, newest last."""
+"""Every engine that `open_gated` created, newest last."""
 
 
 def open_gated(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> FakeEngine:
+    """Creates an engine. The test closes its `gate` to hold back results."""
     OPENED.append(FakeEngine(spec))
     return OPENED[-1]

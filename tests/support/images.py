@@ -1,4 +1,4 @@
-"""Images for tests, made by Pillow and struct so that no code under test checks itself."""
+"""Images for tests. Pillow and struct encode them, so that no code under test checks itself."""
 
 import io
 import random
@@ -19,14 +19,14 @@ EXIF_ORIENTATION = 0x0112
 
 @cache
 def person(height: int = 240, width: int = 320) -> NDArray[np.uint8]:
-    """The bundled portrait as uint8 [height,width,3] RGB; its aspect ratio is not kept."""
+    """Returns scikit-image's portrait, stretched to uint8 [height,width,3] RGB."""
     photo = np.asarray(Image.fromarray(astronaut()).resize((width, height), Image.Resampling.BOX))
     photo.flags.writeable = False
     return photo
 
 
 def quadrants(height: int = 64, width: int = 96) -> NDArray[np.uint8]:
-    """Red, green / blue, white: which way is up can be read from four pixels."""
+    """Returns quadrants of red, green, blue and white, so that four pixels show the orientation."""
     image = np.empty((height, width, 3), np.uint8)
     image[: height // 2, : width // 2] = (255, 0, 0)
     image[: height // 2, width // 2 :] = (0, 255, 0)
@@ -36,7 +36,7 @@ def quadrants(height: int = 64, width: int = 96) -> NDArray[np.uint8]:
 
 
 def make(format: str, pixels: NDArray[Any] | Image.Image | None = None, **options: Any) -> bytes:
-    """Encodes by Pillow; `orientation=6` writes that EXIF tag, `mode="CMYK"` converts first."""
+    """Encodes with Pillow. `orientation=6` writes an EXIF tag, `mode="CMYK"` converts first."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(_or_person(pixels))
     if mode := options.pop("mode", None):
         image = image.quantize(64) if mode == "P" else image.convert(mode)
@@ -67,7 +67,7 @@ def jpeg_segment(marker: int, payload: bytes) -> bytes:
 
 
 def make_motion_photo(scans: int = 200) -> bytes:
-    """A JPEG with an MP4 behind its EOI whose media data has `scans` SOS markers by chance."""
+    """Returns a JPEG followed by an MP4; its media data contains `scans` SOS markers."""
     media = (b"\xff\xda" + bytes(range(64))) * scans
     boxes = ((b"ftyp", b"isom\0\0\2\0isommp42"), (b"mdat", media))
     video = (struct.pack(">I4s", 8 + len(content), kind) + content for kind, content in boxes)
@@ -87,13 +87,13 @@ def make_gif() -> bytes:
 
 
 def make_animated(format: str, frames: int = 3) -> bytes:
-    """An animated WebP, APNG or GIF ("WEBP", "PNG", "GIF")."""
+    """Returns an animated image; the format is "WEBP", "PNG" or "GIF"."""
     stills = [Image.fromarray(np.roll(person(48, 64), 8 * n, axis=1)) for n in range(frames)]
     return make(format, stills[0], save_all=True, append_images=stills[1:])
 
 
 def make_png16(channels: int = 1) -> bytes:
-    """A 16-bit PNG: a ramp from 0 to 65535 left to right; grey (1), RGB (3) or RGBA (4)."""
+    """Returns a 16-bit PNG with a ramp from 0 to 65535; grey (1), RGB (3) or RGBA (4)."""
     height, width = 4, 256
     ramp = np.arange(width, dtype=">u2") * np.uint16(257)
     pixels = np.repeat(ramp[None, :, None], channels, axis=2)
@@ -104,7 +104,7 @@ def make_png16(channels: int = 1) -> bytes:
 
 
 def make_bomb(width: int = 50_000, height: int = 50_000) -> bytes:
-    """A valid PNG header of that size over almost no pixels."""
+    """Returns a PNG with a valid header of this size and almost no pixel data."""
     return png_file(width, height, 8, 2, zlib.compress(b"\0" * 1000))
 
 
@@ -122,13 +122,13 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_with(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    """With these chunks right behind the header of the PNG."""
+    """Returns the PNG with these chunks inserted behind its header."""
     return png[:33] + b"".join(png_chunk(*chunk) for chunk in chunks) + png[33:]
 
 
 D50 = (0.9642, 1.0, 0.8249)
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-"""g, a, b, c, d of ICC's parametric curve of type 3."""
+"""Parameters g, a, b, c, d of ICC's parametric curve of type 3."""
 
 COLORANTS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "sRGB": ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139)),
@@ -139,12 +139,12 @@ COLORANTS: dict[str, tuple[tuple[float, float, float], ...]] = {
 """XYZ of full red, green and blue of each colour space, adapted to D50."""
 
 GAMMAS = {"Adobe RGB": 563 / 256, "ProPhoto": 1.8}
-"""Of the spaces whose curve is a plain power; the others have that of sRGB."""
+"""Exponents of the spaces with a pure power curve; the others have the curve of sRGB."""
 
 
 @cache
 def rgb_profile(name: str) -> bytes:
-    """A small ICC profile of one of `COLORANTS`."""
+    """Returns a small ICC profile of one of `COLORANTS`."""
     curve = icc_gamma(GAMMAS[name]) if name in GAMMAS else icc_parametric(3, *SRGB_CURVE)
     return matrix_profile(name, COLORANTS[name], curve)
 
@@ -152,7 +152,7 @@ def rgb_profile(name: str) -> bytes:
 def matrix_profile(
     name: str, colorants: tuple[tuple[float, float, float], ...], curve: bytes
 ) -> bytes:
-    """Of colorants and one curve for all three channels."""
+    """Returns an RGB profile of colorants and one curve for all three channels."""
     tags = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(_icc_xyz, colorants), strict=True))
     return icc_profile(
         b"RGB ", name, {**tags, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}, b"mntr"
@@ -164,9 +164,10 @@ def grey_profile(gamma: float, pcs: bytes = b"XYZ ") -> bytes:
 
 
 def table_profile(space: bytes, corners: dict[tuple[int, ...], tuple[int, int, int]]) -> bytes:
-    """Of a table: channels of 0 or 1 to L, a, b; black where nothing is given, linear between.
+    """Returns a profile with a lookup table from channels of 0 or 1 to L, a, b.
 
-    `space` is "RGB " or "CMYK"; the latter is called "Test press".
+    Missing corners are black, and the table is linear between corners. `space` is "RGB " or
+    "CMYK"; the CMYK profile is named "Test press".
     """
     channels = len(space.strip())
     nodes = [
@@ -185,7 +186,7 @@ def table_profile(space: bytes, corners: dict[tuple[int, ...], tuple[int, int, i
 def icc_profile(
     space: bytes, name: str, tags: dict[bytes, bytes], kind: bytes, pcs: bytes = b"XYZ "
 ) -> bytes:
-    """An ICC profile of version 4 (2 with the connection space Lab) with these tags."""
+    """Returns an ICC profile with these tags, of version 4, or 2 if `pcs` is Lab."""
     text = name.encode("utf-16-be")
     described = b"mluc" + struct.pack(">IIIHHII", 0, 1, 12, 0x656E, 0x5553, len(text), 28) + text
     whole = {b"desc": described, b"wtpt": _icc_xyz(D50), **tags}
@@ -218,13 +219,13 @@ def icc_gamma(gamma: float) -> bytes:
 
 
 def icc_parametric(function: int, *parameters: float) -> bytes:
-    """g, a, b, c, d, e, f, as many of them as the function has."""
+    """Returns a parametric curve from g, a, b, c, d, e, f, as many as its function type takes."""
     fixed = _fixed(parameters)
     return b"para" + struct.pack(f">IHH{len(fixed)}i", 0, function, 0, *fixed)
 
 
 def icc_sampled(points: list[int]) -> bytes:
-    """Of 0..65535 at even steps."""
+    """Returns a curve from samples of 0..65535 at even steps."""
     curve = b"curv" + struct.pack(f">II{len(points)}H", 0, len(points), *points)
     return curve + bytes(-len(curve) % 4)
 
@@ -233,12 +234,12 @@ def _fixed(values: tuple[float, ...]) -> list[int]:
     return [round(value * 65536) for value in values]
 
 
-TEXT = b"This is a text file that somebody named portrait.jpg.\n" * 20
+TEXT = b"This is a text file that is named portrait.jpg.\n" * 20
 
 
 @cache
 def seeds() -> dict[str, bytes]:
-    """One small valid file of each kind the decoder knows, by name; for fuzzing."""
+    """Returns one small valid file of each kind that the decoder supports, by name; for fuzzing."""
     small = person(40, 56)
     rgba = np.dstack([small, small[..., 0]])
     return {
@@ -263,37 +264,37 @@ def seeds() -> dict[str, bytes]:
 
 
 def damaged(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """`count` damaged images, each with a name that says how to make it again."""
+    """Yields `count` damaged images, each with a name that identifies its seed and number."""
     files = sorted(seeds().items())
     for number in range(count):
-        name, whole = files[number % len(files)]
-        chance = random.Random(seed * 1_000_003 + number)
-        yield f"{name} seed={seed} number={number}", _damage(whole, chance)
+        name, data = files[number % len(files)]
+        rng = random.Random(seed * 1_000_003 + number)
+        yield f"{name} seed={seed} number={number}", _damage(data, rng)
 
 
-def bent(form: bytes, number: int) -> bytes:
-    """One byte changed, one cut out, or the end lost; every place gets its turn."""
-    place = number * 7919 % len(form)
+def mutated(body: bytes, number: int) -> bytes:
+    """Returns the body with one byte changed or removed, or truncated, as `number` selects."""
+    place = number * 7919 % len(body)
     match number % 3:
         case 0:
-            return form[:place] + bytes([(form[place] + 1 + number) % 256]) + form[place + 1 :]
+            return body[:place] + bytes([(body[place] + 1 + number) % 256]) + body[place + 1 :]
         case 1:
-            return form[:place] + form[place + 1 :]
+            return body[:place] + body[place + 1 :]
         case _:
-            return form[:place]
+            return body[:place]
 
 
-def _damage(whole: bytes, chance: random.Random) -> bytes:
-    """Changes, cuts, repeats or removes; the first bytes are hit more often than the rest."""
-    broken = bytearray(whole)
-    for _ in range(chance.randint(1, 4)):
-        start = chance.randrange(min(len(broken), chance.choice((64, len(broken)))) or 1)
-        span = chance.choice((1, 2, 4, 16, 200))
-        match chance.randrange(6):
+def _damage(data: bytes, rng: random.Random) -> bytes:
+    """Changes, cuts, repeats or removes bytes, the first ones more often than the rest."""
+    broken = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        start = rng.randrange(min(len(broken), rng.choice((64, len(broken)))) or 1)
+        span = rng.choice((1, 2, 4, 16, 200))
+        match rng.randrange(6):
             case 0 | 1:
-                broken[start : start + span] = chance.randbytes(span)
+                broken[start : start + span] = rng.randbytes(span)
             case 2:
-                broken[start : start + 4] = chance.choice(
+                broken[start : start + 4] = rng.choice(
                     (b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff")
                 )
             case 3:

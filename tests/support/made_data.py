@@ -1,4 +1,4 @@
-"""A data pack that a tiny network learns in seconds: bright discs for people, on dim textures."""
+"""Synthetic data pack that a tiny network learns in seconds: bright discs on dim textures."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 SIDE = 64
 SOURCES = ("discs", "moons")
 FACES = (0.2, 0.4, 0.02, 0.0)
-"""Face ratios by turns: close shot, head shot, whole body, no face."""
+"""Face ratios of successive photos: close shot, head shot, whole body, no face."""
 
 
 def write_data_pack(data: Path, *, train: int = 12, val: int = 4, backgrounds: int = 3) -> Path:
-    """Photos of 64x64 in the layout `training.data.dataset` reads; returns `data`."""
+    """Writes photos of 64x64 in the layout of `training.data.dataset`. Returns `data`."""
     splits = ["train"] * train + ["val"] * val
     rows = [
         {
@@ -28,11 +28,13 @@ def write_data_pack(data: Path, *, train: int = 12, val: int = 4, backgrounds: i
     ]
     for number, row in enumerate(rows):
         folder = data / "people" / row["source"]
-        rgb, mask = made_portrait(number)
+        rgb, mask = make_portrait(number)
         _write(folder / "images" / f"{row['id']}.jpg", rgb[..., ::-1])
         _write(folder / "masks" / f"{row['id']}.png", mask)
     _index(data / "people" / "index.csv", rows)
-    _index(data / "faces.csv", [made_face(number, row["id"]) for number, row in enumerate(rows)])
+    _index(
+        data / "faces.csv", [make_face_row(number, row["id"]) for number, row in enumerate(rows)]
+    )
     empty = [{"id": f"empty{number}", "split": "train"} for number in range(backgrounds)]
     for number, row in enumerate(empty):
         scene = _texture(np.random.default_rng([1, number]))
@@ -42,17 +44,17 @@ def write_data_pack(data: Path, *, train: int = 12, val: int = 4, backgrounds: i
 
 
 SOFT_SIDE = 32
-"""Longer side of the soft masks, half of the photos'."""
+"""Side of the soft masks in pixels, half of the side of the photos."""
 AGREEMENTS = (0.95, 0.92, 0.5)
-"""Agreements of the unlabelled photos by turns: two good masks, a bad one."""
+"""Agreements of successive unlabelled photos: two good masks and a bad one."""
 
 
 def write_unlabelled(data: Path, *, photos: int = 6) -> Path:
-    """Unlabelled photos with soft masks, in the layout of `training.data.pseudo_labels`."""
+    """Writes unlabelled photos with soft masks, as `training.data.pseudo_labels` reads them."""
     folder = data / "unlabelled" / "webcams"
     rows = []
     for number in range(photos):
-        rgb, mask = made_portrait(100 + number)
+        rgb, mask = make_portrait(100 + number)
         soft = cv2.resize(mask, (SOFT_SIDE, SOFT_SIDE), interpolation=cv2.INTER_AREA)
         _write(folder / "images" / f"webcam{number}.jpg", rgb[..., ::-1])
         _write(folder / "selfie" / f"webcam{number}.png", np.asarray(soft, np.uint8))
@@ -63,8 +65,8 @@ def write_unlabelled(data: Path, *, photos: int = 6) -> Path:
     return data
 
 
-def made_face(number: int, person: str) -> dict[str, str]:
-    """A row of faces.csv: a square box, whatever the photo shows."""
+def make_face_row(number: int, person: str) -> dict[str, str]:
+    """Returns a row of faces.csv with a square box, which does not depend on the photo."""
     ratio = FACES[number % len(FACES)]
     side = ratio**0.5
     return {
@@ -78,8 +80,8 @@ def made_face(number: int, person: str) -> dict[str, str]:
     }
 
 
-def made_portrait(number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """RGB uint8 [64,64,3] and its mask uint8 [64,64], a function of `number`."""
+def make_portrait(number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Returns RGB uint8 [64,64,3] and a mask uint8 [64,64] that depend only on `number`."""
     rng = np.random.default_rng([0, number])
     rgb = _texture(rng)
     mask = np.zeros((SIDE, SIDE), np.uint8)

@@ -1,4 +1,4 @@
-"""Untrained networks whose answers vary, what they take, and what they cost."""
+"""Untrained networks with varied outputs, their inputs, and their costs."""
 
 from collections.abc import Callable, Iterable
 
@@ -13,21 +13,24 @@ from training.models.rcrnet import RCRNet
 from training.models.trisenet import TriSeNet
 
 
-def seasoned(model: nn.Module, seed: int = 0) -> nn.Module:
-    """In evaluation mode, with batch norm statistics of real activations: answers then vary."""
+def with_batch_norm_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Gives batch norm the statistics of real activations, so that outputs vary.
+
+    Returns the model in evaluation mode.
+    """
     torch.manual_seed(seed)
-    for module in of_kind(model, nn.BatchNorm2d):
+    for module in modules_of_type(model, nn.BatchNorm2d):
         module.momentum = None
         nn.init.uniform_(module.weight, 0.5, 1.5)
         nn.init.normal_(module.bias, std=0.3)
     with torch.no_grad():
         for _ in range(3):
-            everything(model.train(), *inputs(model, 4))
+            all_outputs(model.train(), *inputs(model, 4))
     return model.eval()
 
 
-def everything(model: nn.Module, image: Tensor, extra: Tensor | None = None) -> list[Tensor]:
-    """All that training asks of a network: every branch, and the edge head."""
+def all_outputs(model: nn.Module, image: Tensor, extra: Tensor | None = None) -> list[Tensor]:
+    """Returns every output that training uses: those of all branches and of the edge head."""
     match model:
         case RCRNet():
             return [*model.with_edges(image, extra)]
@@ -38,46 +41,52 @@ def everything(model: nn.Module, image: Tensor, extra: Tensor | None = None) -> 
     return [model(image)]
 
 
-def size_of(model: nn.Module) -> Size:
-    """A small input: a side that is odd after two halvings for the one that takes any."""
+def input_size(model: nn.Module) -> Size:
+    """Returns a small input size.
+
+    ConnectNet takes any size, so one side of its size is odd after two halvings.
+    """
     return (48, 66) if isinstance(model, ConnectNet) else (64, 96)
 
 
 def inputs(model: nn.Module, count: int) -> list[Tensor]:
-    """What the network is called with: images, and its prior or its domains."""
-    made = made_inputs(model, size_of(model), count=count)
+    """Returns the arguments of the network: images, and its prior or its domains."""
+    made = made_inputs(model, input_size(model), count=count)
     extra = [torch.from_numpy(made[name]) for name in made if name != "image"]
     return [
-        pictures(count, size_of(model)),
+        image_batch(count, input_size(model)),
         *(value.float() if value.dtype == torch.uint8 else value for value in extra),
     ]
 
 
-def pictures(count: int, size_hw: Size) -> Tensor:
-    """float32 [count,3,H,W], 0..255."""
+def image_batch(count: int, size_hw: Size) -> Tensor:
+    """Returns images float32 [count,3,H,W], 0..255."""
     return torch.from_numpy(scenes(size_hw, count=count)).permute(0, 3, 1, 2).float()
 
 
-def parameters(*modules: nn.Module) -> int:
+def count_parameters(*modules: nn.Module) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
-def of_kind(model: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
+def modules_of_type(model: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, kinds)]
 
 
 def multiply_adds(
     model: nn.Module, run: Callable[[], object], parts: Iterable[nn.Module]
 ) -> list[int]:
-    """Of the convolutions in each part while `run` calls the model, as the papers count."""
+    """Counts the multiply-adds of the convolutions in each part, as the papers do.
+
+    `run` calls the model once.
+    """
     counts: dict[nn.Module, int] = {}
 
-    def count(conv: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
-        # a transposed one works on the positions of its input
-        positions = given[0] if isinstance(conv, nn.ConvTranspose2d) else output
+    def count(conv: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        # a transposed convolution works on the positions of its input
+        positions = inputs[0] if isinstance(conv, nn.ConvTranspose2d) else output
         counts[conv] = positions[0].numel() * conv.weight[0].numel()
 
-    convolutions = of_kind(model, nn.Conv2d, nn.ConvTranspose2d)
+    convolutions = modules_of_type(model, nn.Conv2d, nn.ConvTranspose2d)
     hooks = [conv.register_forward_hook(count) for conv in convolutions]
     with torch.inference_mode():
         run()
@@ -86,16 +95,18 @@ def multiply_adds(
     return [sum(counts.get(module, 0) for module in part.modules()) for part in parts]
 
 
-def shapes(parts: dict[str, nn.Module], run: Callable[[], object]) -> dict[str, tuple[int, ...]]:
-    """What each part gave of one image while `run` called them."""
-    seen: dict[str, tuple[int, ...]] = {}
+def output_shapes(
+    parts: dict[str, nn.Module], run: Callable[[], object]
+) -> dict[str, tuple[int, ...]]:
+    """Returns the output shape of each part for one image while `run` calls the model."""
+    recorded: dict[str, tuple[int, ...]] = {}
 
-    def note(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-        return lambda _module, _given, output: seen.update({name: tuple(output.shape[1:])})
+    def record(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        return lambda _module, _inputs, output: recorded.update({name: tuple(output.shape[1:])})
 
-    hooks = [part.register_forward_hook(note(name)) for name, part in parts.items()]
+    hooks = [part.register_forward_hook(record(name)) for name, part in parts.items()]
     with torch.inference_mode():
         run()
     for hook in hooks:
         hook.remove()
-    return {name: seen[name] for name in parts}
+    return {name: recorded[name] for name in parts}

@@ -1,4 +1,4 @@
-"""What a folder of a model repository promises about its own files."""
+"""Checks that the files in a folder of a model repository agree with one another."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto
 
 from silhouette_seg.spec import TensorSpec, load_spec
-from tests.support.config_lint import complaints
+from tests.support.config_lint import config_errors
 from training.export.triton_config import CPU, GPU, model_config
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
@@ -16,7 +16,7 @@ DTYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": Ten
 
 
 def assert_published(folder: Path) -> None:
-    """spec.json is true of the graph beside it, and the other files follow from spec.json."""
+    """Checks spec.json against the graph, and the other files against spec.json."""
     spec = load_spec(folder)
     assert spec.name == folder.name
     weights = spec.model_file(folder.parent).read_bytes()
@@ -31,15 +31,15 @@ def assert_published(folder: Path) -> None:
     cpu = (folder / "configs" / "cpu.pbtxt").read_text()
     assert gpu == model_config(spec, GPU)
     assert cpu == model_config(spec, CPU)
-    assert complaints(folder, gpu) == []
-    assert complaints(folder, cpu) == []
+    assert config_errors(folder, gpu) == []
+    assert config_errors(folder, cpu) == []
     assert f"`{spec.sha256}`" in (folder / "CARD.md").read_text()
 
 
-def assert_tensors(promised: tuple[TensorSpec, ...], found: list[onnx.ValueInfoProto]) -> None:
-    """Names, types and shapes; -1 is an axis that the graph leaves open."""
-    assert [tensor.name for tensor in promised] == [value.name for value in found]
-    for tensor, value in zip(promised, found, strict=True):
+def assert_tensors(specs: tuple[TensorSpec, ...], found: list[onnx.ValueInfoProto]) -> None:
+    """Compares names, types and shapes; -1 is an axis that the graph leaves open."""
+    assert [tensor.name for tensor in specs] == [value.name for value in found]
+    for tensor, value in zip(specs, found, strict=True):
         kind = value.type.tensor_type
         assert kind.elem_type == DTYPES[tensor.dtype]
         sides = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim]

@@ -1,4 +1,4 @@
-"""Videos for tests, made and read by PyAV alone: a red bar that grows to the right on black."""
+"""Videos for tests, written and read by PyAV alone: a red bar that grows to the right."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,21 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 TICK = Fraction(1, 90_000)
-RATE = 48_000
+"""Time base of the videos, in seconds."""
+AUDIO_RATE_HZ = 48_000
+"""Audio samples in a second."""
 SIZE_HW = (48, 64)
 CODECS = {".mp4": ("libx264", "aac"), ".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", None)}
 FAST = {"libx264": {"preset": "ultrafast"}, "libvpx-vp9": {"cpu-used": "8", "deadline": "realtime"}}
 
 
-def bar(number: int, hw: tuple[int, int] = SIZE_HW) -> NDArray[np.uint8]:
-    """Frame `number`: that many columns are red, 8 more at least."""
+def bar_frame(number: int, hw: tuple[int, int] = SIZE_HW) -> NDArray[np.uint8]:
+    """Returns frame `number`, with `8 + number` red columns on black."""
     image = np.zeros((*hw, 3), np.uint8)
     image[:, : 8 + number, 0] = 255
     return image
 
 
-def uneven(count: int) -> list[int]:
-    """Times in ticks: between 33 and 50 ms apart."""
+def uneven_times(count: int) -> list[int]:
+    """Returns frame times in ticks, between 33 and 50 ms apart."""
     return np.cumsum([0, *(3000 + 777 * (n % 3) for n in range(count - 1))]).tolist()
 
 
@@ -37,8 +39,8 @@ def make_video(
     hw: tuple[int, int] = SIZE_HW,
     options: dict[str, str] | None = None,
 ) -> list[Fraction]:
-    """Returns the seconds at which the frames are shown."""
-    times = uneven(12) if times is None else times
+    """Writes a video and returns the presentation times of its frames, in seconds."""
+    times = uneven_times(12) if times is None else times
     video, audio = CODECS[path.suffix]
     with av.open(str(path), "w", options=options or {}) as out:
         stream = out.add_stream(video, rate=25, options=FAST.get(video, {}))
@@ -47,46 +49,48 @@ def make_video(
         stream.time_base = stream.codec_context.time_base = tick
         if rotation is not None:
             stream.set_display_rotation(rotation)
-        heard = out.add_stream(audio, rate=RATE, layout="mono") if sound else None
+        sound_stream = out.add_stream(audio, rate=AUDIO_RATE_HZ, layout="mono") if sound else None
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(bar(number, hw), "rgb24")
+            frame = av.VideoFrame.from_ndarray(bar_frame(number, hw), "rgb24")
             frame.pts, frame.time_base = time, tick
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-        if heard is not None:
-            out.mux(heard.encode(sine()))
-            out.mux(heard.encode(None))
+        if sound_stream is not None:
+            out.mux(sound_stream.encode(sine_audio()))
+            out.mux(sound_stream.encode(None))
     return [time * tick for time in times]
 
 
-def sine() -> av.AudioFrame:
-    """Half a second of 440 Hz."""
-    wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(RATE // 2) / RATE)
+def sine_audio() -> av.AudioFrame:
+    """Returns half a second of 440 Hz."""
+    wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(AUDIO_RATE_HZ // 2) / AUDIO_RATE_HZ)
     frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
-    frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+    frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE_HZ, 0, Fraction(1, AUDIO_RATE_HZ)
     return frame
 
 
 @dataclass(frozen=True)
-class Seen:
+class VideoContent:
+    """Decoded frames of a video with their times in seconds."""
+
     codec: str
     times: list[Fraction]
     frames: list[NDArray[Any]]
 
 
-def see(path: Path, format: str = "rgb24") -> Seen:
+def read_video(path: Path, format: str = "rgb24") -> VideoContent:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
-        return Seen(
+        return VideoContent(
             stream.codec_context.name,
             [frame.pts * frame.time_base for frame in frames],
             [frame.to_ndarray(format=format) for frame in frames],
         )
 
 
-def see_alpha(path: Path) -> list[NDArray[Any]]:
-    """RGBA: only libvpx's own decoder looks at the alpha of VP9."""
+def read_alpha_video(path: Path) -> list[NDArray[Any]]:
+    """Returns the frames as RGBA. Only libvpx's own decoder reads the alpha of VP9."""
     with av.open(str(path)) as container:
         decoder = av.CodecContext.create("libvpx-vp9", "r")
         return [
@@ -96,13 +100,13 @@ def see_alpha(path: Path) -> list[NDArray[Any]]:
         ]
 
 
-def sound_packets(path: Path) -> list[bytes]:
+def audio_packets(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
-def hear(path: Path) -> tuple[str, NDArray[np.float32]]:
-    """The codec, and the samples as mono float32."""
+def read_audio(path: Path) -> tuple[str, NDArray[np.float32]]:
+    """Returns the name of the codec, and the samples as mono float32."""
     with av.open(str(path)) as container:
         frames = list(container.decode(audio=0))
         name = container.streams.audio[0].codec_context.name

@@ -116,7 +116,7 @@ def read_backgrounds(data: Path, split: Split) -> list[Path]:
 def read_frame(path: Path, *, at_least: Size | None = None) -> Frame:
     """A photo; `at_least` as in `decode`."""
     encoded = path.read_bytes()
-    return decode(encoded, read_header(encoded), at_least=at_least)
+    return decode(encoded, read_header(encoded), min_size=at_least)
 
 
 def rows(index: Path) -> Iterator[dict[str, str]]:

@@ -50,7 +50,7 @@ class Reliability:
     model: str
     photos: int
     before: tuple[Bin, ...]
-    """By `decided`, which was the confidence before it was calibrated."""
+    """By `boundary_certainty`, which was the confidence before it was calibrated."""
     after: tuple[Bin, ...]
     error: float
     """Mean distance of a photo's confidence from what was observed."""

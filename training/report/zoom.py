@@ -152,7 +152,7 @@ def _decode_ms(spec: ModelSpec) -> tuple[float, float]:
 
     def decoding(times: int) -> float:
         at_least = times * height, times * width
-        return cost_of(lambda: decode(data, header, at_least=at_least), calls=20, budget_s=2).cpu_ms
+        return cost_of(lambda: decode(data, header, min_size=at_least), calls=20, budget_s=2).cpu_ms
 
     return decoding(1), decoding(ZOOM_FACTOR)
 

@@ -11,10 +11,11 @@ from silhouette_seg.api.schemas import Capabilities, Formats, Limits, LiveLimits
 from silhouette_seg.errors import Unavailable
 from silhouette_seg.pipeline.registry import AUTO
 from silhouette_seg.pipeline.served_model import ServedModel
+from silhouette_seg.streaming.webrtc.registry import IS_INSTALLED
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-STREAM_TRANSPORTS = ("websocket", "webrtc")
-"""Transports for live video."""
+STREAM_TRANSPORTS = ("websocket", "webrtc") if IS_INSTALLED else ("websocket",)
+"""Transports for live video. WebRTC needs the extra `live`."""
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["models"])
 async def list_models(request: Request) -> Models:
     """Lists the models. A model is `ready` while photos can be processed.
 
-    If another server runs the models, it is asked.
+    If another server runs the models, its state counts.
     """
     gateway = gateway_of(request)
     registry = gateway.registry

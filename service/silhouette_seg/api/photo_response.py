@@ -43,13 +43,17 @@ class PhotoResponse:
 
 
 def resolve(
-    given: Mapping[str, str], gateway: Gateway, *, accept: str | None, has_background_image: bool
+    parameters: Mapping[str, str],
+    gateway: Gateway,
+    *,
+    accept: str | None,
+    has_background_image: bool,
 ) -> ResolvedRequest:
     """Resolves the parameters and the `Accept` header of a request.
 
     Raises the errors of `parse_parameters`, `select_model` and `negotiate`.
     """
-    options = parse_parameters(given, has_background_image=has_background_image)
+    options = parse_parameters(parameters, has_background_image=has_background_image)
     segmenter = select_model(options, gateway.registry)
     representation = negotiate(
         accept, explicit=options.format, transparent=options.render.transparent
@@ -67,7 +71,9 @@ def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
     return ImageFile(upload.data, header)
 
 
-def build_job(resolved: ResolvedRequest, photo: ImageFile, picture: ImageFile | None) -> PhotoJob:
+def build_job(
+    resolved: ResolvedRequest, photo: ImageFile, background: ImageFile | None
+) -> PhotoJob:
     """Builds the pipeline's job for one photo.
 
     Raises BadParameter for a layout that would take too long to render.
@@ -84,7 +90,7 @@ def build_job(resolved: ResolvedRequest, photo: ImageFile, picture: ImageFile | 
         photo=photo,
         options=resolved.options.render,
         format=resolved.representation.image,
-        background=picture,
+        background=background,
         domain=resolved.options.domain,
     )
 

@@ -77,10 +77,10 @@ async def segment(request: Request) -> Response:
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         photo = read_image_file(upload.image, gateway.image_limits)
-        picture = (
+        background = (
             read_image_file(upload.background, gateway.image_limits) if upload.background else None
         )
-        job = build_job(resolved, photo, picture)
+        job = build_job(resolved, photo, background)
         result = await run_until_disconnect(
             request,
             respond(gateway, resolved, job),

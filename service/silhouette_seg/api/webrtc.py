@@ -37,8 +37,8 @@ MAX_JSON_BYTES = 64 * 1024
 """Bytes of the JSON body of a change, without the background image."""
 NO_CUTOUT = "Video can be a composite or a mask. It has no transparency for a cut-out."
 
-PARAMETERS = {name: known for name, known in STREAM_PARAMETERS.items() if name != "format"}
-QUERY_PARAMETERS = {name: known for name, known in PARAMETERS.items() if name != BACKGROUND_IMAGE}
+PARAMETERS = {name: p for name, p in STREAM_PARAMETERS.items() if name != "format"}
+QUERY_PARAMETERS = {name: p for name, p in PARAMETERS.items() if name != BACKGROUND_IMAGE}
 
 OFFER_REQUEST: dict[str, Any] = {
     "parameters": query_parameters(QUERY_PARAMETERS),
@@ -59,7 +59,7 @@ OFFER_RESPONSES: dict[int | str, dict[str, Any]] = {
         },
         "content": {SDP: {"schema": {"type": "string"}}},
     },
-    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+    **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 429, 500, 501, 503, 504),
 }
 # These are not arguments of the routes: FastAPI would document its own 422 for them.
 STREAM_REQUEST: dict[str, Any] = {
@@ -106,7 +106,7 @@ router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"])
     openapi_extra=OFFER_REQUEST,
     response_class=Response,
 )
-async def start_stream(request: Request) -> Response:
+async def begin_stream(request: Request) -> Response:
     """Answers an offer. The video comes back as a composite, or with `output=mask` as a grey mask.
 
     There is no trickle ICE: send an offer with or without candidates, and the answer contains all
@@ -182,25 +182,25 @@ def _query(request: Request) -> dict[str, object]:
 
     Raises BadParameter for a repeated name, and UnknownParameter for one that needs JSON.
     """
-    given: dict[str, object] = {}
+    parameters: dict[str, object] = {}
     for name, value in request.query_params.multi_items():
         if name == BACKGROUND_IMAGE:
             raise UnknownParameter(f"{BACKGROUND_IMAGE} goes with PATCH, as JSON")
-        if name in given:
+        if name in parameters:
             raise BadParameter(f"{name[:MAX_NAME_CHARS]}: is given twice")
-        given[name] = value
-    return given
+        parameters[name] = value
+    return parameters
 
 
 async def _parse_options(
-    given: dict[str, object], gateway: Gateway, current: StreamOptions | None
+    parameters: dict[str, object], gateway: Gateway, current: StreamOptions | None
 ) -> StreamOptions:
-    if "format" in given:
+    if "format" in parameters:
         names = ", ".join(QUERY_PARAMETERS)
         raise UnknownParameter(f"format is not a parameter of video; there are {names}.")
-    if given.get("output") is None and (current is None or "output" in given):
-        given = given | {"output": Output.COMPOSITE.value}  # the default for video
-    options = await gateway.stream_options.parse(given, current)
+    if parameters.get("output") is None and (current is None or "output" in parameters):
+        parameters = parameters | {"output": Output.COMPOSITE.value}  # the default for video
+    options = await gateway.stream_options.parse(parameters, current)
     if options.render.output is Output.CUTOUT:
         raise NotAcceptable(NO_CUTOUT)
     return options

@@ -1,4 +1,4 @@
-"""Photos and videos in files through the same pipeline as those over HTTP."""
+"""Segments photo and video files in this process, with the pipeline of the service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -9,11 +9,12 @@ from pathlib import Path
 from silhouette_seg.api.request.negotiation import negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.assembly import LoadedModels, load_models
-from silhouette_seg.cli.tasks import Failure, Task, plan
+from silhouette_seg.cli.tasks import Failure, FileTask
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.runtime.extras import is_installed, missing_module
 from silhouette_seg.settings import Settings
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
 from silhouette_seg.telemetry import Telemetry
@@ -25,135 +26,150 @@ from silhouette_seg.vision.codec.decode import (
     read_header,
 )
 
-__all__ = ["FileOrder", "attempt_all", "open_bench", "plan", "segment_files", "write_whole"]
-
 
 @dataclass(frozen=True, slots=True)
-class FileOrder:
-    """What to make of every file; `picture` is the background, when that is a file."""
+class CliOptions:
+    """Options that every file shares."""
 
     options: SegmentOptions
-    picture: Path | None = None
+    background: Path | None = None
+    """Picture file to put behind the person."""
     smoothing: float = DEFAULT_SMOOTHING
-    """Of videos."""
+    """Temporal smoothing of videos, 0..1."""
 
     @property
     def format(self) -> ImageFormat:
-        """PNG unless asked otherwise; raises NotAcceptable for JPEG of a cut-out."""
+        """Returns the format of pictures, PNG by default.
+
+        Raises NotAcceptable for a cut-out in JPEG.
+        """
         render = self.options.render
         return negotiate(None, explicit=self.options.format, transparent=render.transparent).image
 
 
 async def segment_files(
-    tasks: Sequence[Task], order: FileOrder, settings: Settings, on_end: Callable[[], None]
+    tasks: Sequence[FileTask], options: CliOptions, settings: Settings, on_done: Callable[[], None]
 ) -> list[Failure]:
-    """Runs every task on a photo, a few at a time, and tells `on_end` of each.
+    """Segments photos, a few at a time, and calls `on_done` after each. Returns the failures.
 
-    Returns what failed; raises what `open_bench` raises.
+    Raises the errors of `open_runner`.
     """
-    async with open_bench(order, settings) as bench:
-        return await attempt_all(tasks, bench.segment_photo, bench.at_once, on_end)
+    async with open_runner(options, settings) as runner:
+        return await run_all(tasks, runner.segment_photo, runner.concurrency, on_done)
 
 
 @asynccontextmanager
-async def open_bench(order: FileOrder, settings: Settings) -> AsyncIterator["Bench"]:
-    """Raises the errors of `load_models`, of `select_model` and of reading the background image."""
-    opened = load_models(settings, Telemetry())
+async def open_runner(options: CliOptions, settings: Settings) -> AsyncIterator["LocalRunner"]:
+    """Loads the models and the background.
+
+    Raises the errors of `load_models`, of `select_model` and of reading the background.
+    """
+    models = load_models(settings, Telemetry())
     try:
-        segmenter = select_model(order.options, opened.registry)
-        limits = _limits(settings)
-        picture = (
-            await opened.pool.run_in_thread(_open, order.picture, limits) if order.picture else None
-        )
-        yield Bench(opened, segmenter, limits, order, picture)
+        segmenter = select_model(options.options, models.registry)
+        limits = _image_limits(settings)
+        background = None
+        if options.background:
+            background = await models.pool.run_in_thread(_read_image, options.background, limits)
+        yield LocalRunner(models, segmenter, limits, options, background)
     finally:
-        await opened.registry.close()
-        opened.pool.close()
+        await models.registry.close()
+        models.pool.close()
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """Everything that the tasks have in common."""
+class LocalRunner:
+    """Models, limits and options that segment every file."""
 
-    opened: LoadedModels
+    models: LoadedModels
     segmenter: Segmenter
-    """For photos."""
+    """Model for photos."""
     limits: ImageLimits
-    order: FileOrder
-    picture: ImageFile | None
+    options: CliOptions
+    background: ImageFile | None
 
     @property
-    def at_once(self) -> int:
-        return 2 * self.opened.threads
+    def concurrency(self) -> int:
+        """Returns the number of photos to segment at a time."""
+        return 2 * self.models.threads
 
-    async def segment_photo(self, task: Task) -> Failure | None:
-        workers, options = self.opened.pool, self.order.options
+    async def segment_photo(self, task: FileTask) -> Failure | None:
+        """Segments one photo and writes the result. Returns the failure, or None."""
+        pool, options = self.models.pool, self.options.options
         try:
-            photo = await workers.run_in_thread(_open, task.photo, self.limits)
-            job = PhotoJob(photo, options.render, self.order.format, self.picture, options.domain)
+            photo = await pool.run_in_thread(_read_image, task.source, self.limits)
+            job = PhotoJob(
+                photo, options.render, self.options.format, self.background, options.domain
+            )
             rendered = await segment_photo(job, self.segmenter)
-            await workers.run_in_thread(write_whole, task.result, rendered.body)
+            await pool.run_in_thread(write_atomically, task.result, rendered.body)
         except ServiceError as error:
-            return Failure(task.photo, error.detail)
+            return Failure(task.source, error.detail)
         except OSError as error:
-            return Failure(task.photo, error.strerror or str(error))
+            return Failure(task.source, error.strerror or str(error))
         return None
 
     async def segment_video(
-        self, task: Task, on_progress: Callable[[float, float | None], None]
+        self, task: FileTask, on_progress: Callable[[float, float | None], None]
     ) -> Failure | None:
-        """Tells `on_progress` of the seconds that are done, and of how many where that is known."""
-        from silhouette_seg.video import VideoError, segment_video, writer_for
+        """Segments one video and writes the result. Returns the failure, or None.
+
+        `on_progress` receives the seconds of video that are done, and the duration if it is known.
+        """
+        if not is_installed("av"):
+            return Failure(task.source, missing_module("av", "Videos", "video"))
+        from silhouette_seg.video import VideoError, make_writer, segment_video
 
         try:
-            writer = writer_for(task.result, self.order.format)
-            options = await self.opened.pool.run_in_thread(self._stream_options)
-            await segment_video(task.photo, writer, options, self.limits, on_progress)
+            writer = make_writer(task.result, self.options.format)
+            options = await self.models.pool.run_in_thread(self._stream_options)
+            await segment_video(task.source, writer, options, self.limits, on_progress)
         except ServiceError as error:
-            return Failure(task.photo, error.detail)
+            return Failure(task.source, error.detail)
         except VideoError as error:
-            return Failure(task.photo, str(error))
+            return Failure(task.source, str(error))
         except OSError as error:
-            return Failure(task.photo, error.strerror or str(error))
+            return Failure(task.source, error.strerror or str(error))
         return None
 
     def _stream_options(self) -> StreamOptions:
-        picture = self.picture
+        background, options = self.background, self.options.options
         return StreamOptions(
-            segmenter=self.opened.registry.get(
-                self.order.options.model, preference=STREAM_PREFERENCE
-            ),
-            render=self.order.options.render,
-            smoothing=self.order.smoothing,
-            picture=decode(picture.data, picture.header) if picture else None,
+            segmenter=self.models.registry.get(options.model, preference=STREAM_PREFERENCE),
+            render=options.render,
+            smoothing=self.options.smoothing,
+            background=decode(background.data, background.header) if background else None,
         )
 
 
-async def attempt_all(
-    tasks: Sequence[Task],
-    attempt: Callable[[Task], Awaitable[Failure | None]],
-    at_once: int,
-    on_end: Callable[[], None],
+async def run_all(
+    tasks: Sequence[FileTask],
+    segment: Callable[[FileTask], Awaitable[Failure | None]],
+    concurrency: int,
+    on_done: Callable[[], None],
 ) -> list[Failure]:
-    """Every task, so many at a time; `on_end` is told of each. Returns what failed."""
-    room = asyncio.Semaphore(at_once)
+    """Segments all files, `concurrency` at a time, and calls `on_done` after each.
 
-    async def one(task: Task) -> Failure | None:
-        async with room:
-            failure = await attempt(task)
-        on_end()
+    Returns the failures in the order of the tasks.
+    """
+    slots = asyncio.Semaphore(concurrency)
+
+    async def run(task: FileTask) -> Failure | None:
+        async with slots:
+            failure = await segment(task)
+        on_done()
         return failure
 
-    ended = await asyncio.gather(*(one(task) for task in tasks))
-    return [failure for failure in ended if failure]
+    failures = await asyncio.gather(*(run(task) for task in tasks))
+    return [failure for failure in failures if failure]
 
 
 class CannotWrite(OSError):
-    """A result; the text says which one, and why."""
+    """A result cannot be written; the message names its path and the reason."""
 
 
-def write_whole(path: Path, body: bytes) -> None:
-    """Or not at all, as where the disk is full. Raises CannotWrite."""
+def write_atomically(path: Path, body: bytes) -> None:
+    """Writes the whole file or nothing, even if the disk is full. Raises CannotWrite."""
     partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,15 +183,15 @@ def write_whole(path: Path, body: bytes) -> None:
         raise CannotWrite(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _open(path: Path, limits: ImageLimits) -> ImageFile:
-    """Our own files have no byte limit; the others are those of the service."""
+def _read_image(path: Path, limits: ImageLimits) -> ImageFile:
+    """Reads a file and checks its header. Local files have no byte limit."""
     data = path.read_bytes()
     header = read_header(data)
     check_limits(header, limits)
     return ImageFile(data, header)
 
 
-def _limits(settings: Settings) -> ImageLimits:
+def _image_limits(settings: Settings) -> ImageLimits:
     return ImageLimits(
         pixels=settings.max_pixels, side=settings.max_side, aspect=settings.max_aspect
     )

@@ -1,53 +1,55 @@
-"""Photos in files through a service that runs elsewhere."""
+"""Segments photo files with a service that runs elsewhere."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from silhouette_seg.cli.local import attempt_all, write_whole
-from silhouette_seg.cli.tasks import Failure, Task
+from silhouette_seg.cli.local import run_all, write_atomically
+from silhouette_seg.cli.tasks import Failure, FileTask
 from silhouette_seg.client import Client, ClientError
 from silhouette_seg.errors import UnknownModel
 
-AT_ONCE = 4
-"""Photos on their way at a time."""
+CONCURRENT_REQUESTS = 4
+"""Photos that are sent at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
-    """What goes along with every photo: the parameters, and the background where it is a file."""
+class RemoteOptions:
+    """Request parameters, and the background file if there is one, of every photo."""
 
     parameters: Mapping[str, str]
-    picture: Path | None = None
+    background: Path | None = None
 
 
-async def post_files(
-    tasks: Sequence[Task], posting: Posting, client: Client, on_end: Callable[[], None]
+async def segment_remote(
+    tasks: Sequence[FileTask], options: RemoteOptions, client: Client, on_done: Callable[[], None]
 ) -> list[Failure]:
-    """Runs every task, a few at a time, and tells `on_end` of each; returns what failed.
+    """Segments photos, a few at a time, and calls `on_done` after each. Returns the failures.
 
-    Raises ClientError where the service is not there or does not want us, UnknownModel, and
-    OSError for the picture: then nothing was sent.
+    Raises ClientError if the service cannot be reached or rejects the key, UnknownModel, and
+    OSError for the background. Nothing was sent then.
     """
     models = await client.models()
-    model = posting.parameters.get("model", "auto")
+    model = options.parameters.get("model", "auto")
     if model not in ("auto", *models):
         raise UnknownModel(model, models)
-    picture = await asyncio.to_thread(posting.picture.read_bytes) if posting.picture else None
+    background = None
+    if options.background:
+        background = await asyncio.to_thread(options.background.read_bytes)
 
-    async def attempt(task: Task) -> Failure | None:
+    async def segment(task: FileTask) -> Failure | None:
         if task.is_video:
-            return Failure(task.photo, "A video is not sent to a service; leave --server out.")
+            return Failure(task.source, "Videos cannot be sent to a service; omit --server.")
         try:
-            done = await client.segment(
-                task.photo, background_image=picture, **dict(posting.parameters)
+            segmented = await client.segment(
+                task.source, background_image=background, **dict(options.parameters)
             )
-            await asyncio.to_thread(write_whole, task.result, done.body)
+            await asyncio.to_thread(write_atomically, task.result, segmented.body)
         except ClientError as error:
-            return Failure(task.photo, str(error))
+            return Failure(task.source, str(error))
         except OSError as error:
-            return Failure(task.photo, error.strerror or str(error))
+            return Failure(task.source, error.strerror or str(error))
         return None
 
-    return await attempt_all(tasks, attempt, AT_ONCE, on_end)
+    return await run_all(tasks, segment, CONCURRENT_REQUESTS, on_done)

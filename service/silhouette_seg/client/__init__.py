@@ -1,9 +1,9 @@
-"""A client of the service: photos over HTTP, live frames over its WebSocket.
+"""Asynchronous client of the service: photos over HTTP, live frames over a WebSocket.
 
 async with Client("http://127.0.0.1:8000") as client:
     cutout = await client.segment(Path("photo.jpg"), output="cutout")
     async with client.stream(output="mask") as stream:
-        async for answer in stream.map(frames):
+        async for answer in stream.map(frames()):
             ...
 """
 

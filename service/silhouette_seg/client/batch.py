@@ -1,4 +1,4 @@
-"""The parts of a `multipart/mixed` answer, each as an answer of its own."""
+"""Splits a `multipart/mixed` response into one response for each photo."""
 
 from email.message import Message
 
@@ -6,32 +6,36 @@ import httpx
 
 from silhouette_seg.client.errors import Unreachable
 
-STATUS = "X-Status"
+STATUS_HEADER = "X-Status"
+"""Header of a part that holds its HTTP status."""
 
 
-def answers(whole: httpx.Response) -> list[httpx.Response]:
-    """In order, each with its own status, headers and body. Raises Unreachable for what is none."""
-    delimiter = b"\r\n--" + _boundary(whole)
-    _, *parts = (b"\r\n" + whole.content).split(delimiter)
+def split_responses(response: httpx.Response) -> list[httpx.Response]:
+    """Returns the parts in order, each with its own status, headers and body.
+
+    Raises Unreachable for a response that is incomplete or not `multipart/mixed`.
+    """
+    delimiter = b"\r\n--" + _boundary(response)
+    _, *parts = (b"\r\n" + response.content).split(delimiter)
     if len(parts) < 2 or not parts[-1].startswith(b"--"):
-        raise Unreachable("The answer is not whole.")
-    return [_answer(part) for part in parts[:-1]]
+        raise Unreachable("The response is incomplete.")
+    return [_parse_part(part) for part in parts[:-1]]
 
 
-def _boundary(whole: httpx.Response) -> bytes:
+def _boundary(response: httpx.Response) -> bytes:
     message = Message()
-    message["Content-Type"] = whole.headers.get("content-type", "")
+    message["Content-Type"] = response.headers.get("content-type", "")
     boundary = message.get_boundary()
     if message.get_content_type() != "multipart/mixed" or not boundary:
-        raise Unreachable("The answer is not multipart/mixed.", retryable=False)
+        raise Unreachable("The response is not multipart/mixed.", retryable=False)
     return boundary.encode()
 
 
-def _answer(part: bytes) -> httpx.Response:
+def _parse_part(part: bytes) -> httpx.Response:
     head, _, body = part.partition(b"\r\n\r\n")
     lines = (line.partition(b":") for line in head.split(b"\r\n") if line)
     headers = httpx.Headers([(name, value.strip()) for name, _, value in lines])
-    status = headers.get(STATUS, "")
+    status = headers.get(STATUS_HEADER, "")
     if not (status.isascii() and status.isdigit()):
-        raise Unreachable(f"A part of the answer has no {STATUS}.", retryable=False)
+        raise Unreachable(f"A part of the response has no {STATUS_HEADER}.", retryable=False)
     return httpx.Response(int(status), headers=headers, content=body)

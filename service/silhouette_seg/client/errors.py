@@ -1,9 +1,9 @@
-"""What a call of the client may end in, and where foreign errors become ours.
+"""Errors of the client, and the translation of httpx's and websockets' errors to them.
 
 ClientError
-├── Refused        the service said no, and why
-├── Unreachable    there is no answer
-└── StreamClosed   the stream ended before we did
+├── Refused        the service answered with an error
+├── Unreachable    there is no usable answer
+└── StreamClosed   the stream ended before the client closed it
 """
 
 import json
@@ -15,12 +15,13 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus
 
 from silhouette_seg.streaming import protocol
 
-_COME_BACK_STATUS = frozenset({408, 429, 502, 503, 504})
-BROKEN = 1006
-"""In place of the code that a connection which broke did not have."""
-_COME_BACK_CLOSE = frozenset(
+ABNORMAL_CLOSURE = 1006
+"""Close code of a connection that broke without a close frame (RFC 6455, 7.4.1)."""
+
+_RETRYABLE_STATUSES = frozenset({408, 429, 502, 503, 504})
+_RETRYABLE_CLOSE_CODES = frozenset(
     {
-        BROKEN,
+        ABNORMAL_CLOSURE,
         protocol.CloseCode.GOING_AWAY,
         protocol.CloseCode.RESTART,
         protocol.CloseCode.OVERLOADED,
@@ -30,14 +31,19 @@ _COME_BACK_CLOSE = frozenset(
 
 
 class ClientError(Exception):
-    """`retryable` tells that the same may succeed later, `retry_after_s` when to try."""
+    """Base of the client's errors."""
 
     retryable = False
+    """True if the same call may succeed later."""
     retry_after_s: float | None = None
+    """Seconds until the next try, as the service asked for; None if it did not."""
 
 
 class Refused(ClientError):
-    """A problem of the service (RFC 9457). Of what is not ours, `code` is `http_<status>`."""
+    """Error answer of the service (RFC 9457).
+
+    `code` is `http_<status>` for an answer that is not the service's own, such as a proxy's.
+    """
 
     def __init__(
         self,
@@ -55,7 +61,7 @@ class Refused(ClientError):
         self.code = code
         self.detail = detail
         self.status = status
-        """None in a stream."""
+        """HTTP status; None for an error in a stream."""
         self.retryable = retryable
         self.limit = limit
         self.actual = actual
@@ -64,7 +70,7 @@ class Refused(ClientError):
 
 
 class Unreachable(ClientError):
-    """The connection could not be made, broke, or nothing came in time."""
+    """The connection failed or broke, timed out, or carried no valid answer."""
 
     def __init__(self, detail: str, *, retryable: bool = True) -> None:
         super().__init__(detail)
@@ -73,67 +79,71 @@ class Unreachable(ClientError):
 
 
 class StreamClosed(ClientError):
-    """`code` is one of protocol.CloseCode, 1002 where the service broke the protocol, or 1006 where
-    the connection broke: a service that was killed may be there again."""
+    """The stream ended before the client closed it.
+
+    `code` is a `protocol.CloseCode`, or 1002 if the service violated the protocol. It is 1006 if
+    the connection broke; that is retryable, because a killed service may be restarted.
+    """
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}".strip())
         self.code = code
         self.reason = reason
-        self.retryable = code in _COME_BACK_CLOSE
+        self.retryable = code in _RETRYABLE_CLOSE_CODES
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
-    """What an answer that is no success says; a proxy's page is not a problem document."""
+def refused_from_response(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
+    """Converts an error response. A proxy's page, for one, is not a problem document."""
     try:
-        said = json.loads(body)
+        problem = json.loads(body)
     except ValueError:
-        said = None
+        problem = None
     after = headers.get("retry-after", "")
     retry_after_s = float(after) if after.isascii() and after.isdigit() else None
-    if not isinstance(said, dict) or not isinstance(said.get("code"), str):
+    if not isinstance(problem, dict) or not isinstance(problem.get("code"), str):
         return Refused(
             f"http_{status}",
-            f"The answer has status {status} and does not say why.",
+            f"The response has status {status} and no problem document.",
             status=status,
-            retryable=status in _COME_BACK_STATUS,
+            retryable=status in _RETRYABLE_STATUSES,
             retry_after_s=retry_after_s,
         )
     return Refused(
-        said["code"],
-        str(said.get("detail", "")),
+        problem["code"],
+        str(problem.get("detail", "")),
         status=status,
-        retryable=bool(said.get("retryable")),
-        limit=said.get("limit"),
-        actual=said.get("actual"),
-        request_id=said.get("request_id"),
+        retryable=bool(problem.get("retryable")),
+        limit=problem.get("limit"),
+        actual=problem.get("actual"),
+        request_id=problem.get("request_id"),
         retry_after_s=retry_after_s,
     )
 
 
 @contextmanager
-def http_errors(url: httpx.URL) -> Iterator[None]:
-    """httpx's errors as ours."""
+def translate_http_errors(url: httpx.URL) -> Iterator[None]:
+    """Raises Unreachable for the transport errors of httpx."""
     try:
         yield
     except httpx.ReadTimeout as error:
-        # The service has a deadline of its own and would have told: asking again will not help.
+        # The service has a deadline of its own and would have answered: a retry will not help.
         raise Unreachable(f"{url} took too long to answer", retryable=False) from error
     except httpx.TransportError as error:
-        raise Unreachable(f"{url} cannot be reached: {_why(error)}") from error
+        raise Unreachable(f"{url} cannot be reached: {_describe(error)}") from error
 
 
 @contextmanager
-def handshake_errors(url: httpx.URL) -> Iterator[None]:
-    """Those of a WebSocket that does not open."""
+def translate_handshake_errors(url: httpx.URL) -> Iterator[None]:
+    """Raises Refused or Unreachable for a WebSocket handshake that fails."""
     try:
         yield
     except InvalidStatus as error:
-        answer = error.response
-        raise refusal(answer.status_code, answer.headers, bytes(answer.body or b"")) from error
+        response = error.response
+        body = bytes(response.body or b"")
+        raise refused_from_response(response.status_code, response.headers, body) from error
     except (OSError, TimeoutError, InvalidHandshake) as error:
-        raise Unreachable(f"{url} cannot be reached: {_why(error)}") from error
+        raise Unreachable(f"{url} cannot be reached: {_describe(error)}") from error
 
 
-def _why(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""`POST /v1/segment`, and the door to streams."""
+"""Client of `POST /v1/segment` and `/v1/segment/batch`, which also opens streams."""
 
 import asyncio
 import time
@@ -11,9 +11,17 @@ from typing import Any, Self
 
 import httpx
 
-from silhouette_seg.client.batch import answers
-from silhouette_seg.client.errors import ClientError, Refused, http_errors, refusal
+from silhouette_seg.client.batch import split_responses
+from silhouette_seg.client.errors import (
+    ClientError,
+    Refused,
+    refused_from_response,
+    translate_http_errors,
+)
 from silhouette_seg.client.stream import Option, Stream, Value, open_stream
+
+_PHOTO_HEADERS = {"Content-Type": "image/*"}
+"""Headers of a photo of any format; the service detects the format from the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,43 +36,48 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Segmented:
-    """The picture that was asked for, and what the service says of it."""
+    """Picture that the service returned, with the properties of the mask."""
 
     body: bytes
     media_type: str
     model: str
     digest: str
-    """`sha256:` and the hash of the model."""
+    """`sha256:` and the hash of the model file."""
     backend: str
-    """The execution provider that really ran."""
+    """Execution provider that ran the model."""
     foreground: bool
-    """Whether there is a person in the photo."""
+    """True if there is a person in the photo."""
     box: Box | None
-    """Where."""
+    """Box of the person; None if there is none."""
     coverage: float
-    """Share of the photo that is person, 0..1."""
+    """Share of the photo that the person covers, 0..1."""
     confidence: float
-    """Share of the pixels along the outline that is expected to be right, 0..1."""
+    """Expected share of correct pixels along the outline, 0..1."""
     domain: str | None
-    """None where the model takes none."""
+    """Distance domain of the photo; None for a model without domains."""
     timings_s: dict[str, float]
-    """Seconds in the server, by stage."""
+    """Seconds that the server spent in each stage."""
     request_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """A call is tried at most so often and for so long, and only if its end is retryable."""
+    """Limits for repeating a call that ended in a retryable error."""
 
     tries: int = 4
+    """Largest number of tries, the first included."""
     total_s: float = 20.0
-    """No wait goes beyond it."""
+    """Seconds after the first try beyond which no wait extends."""
     first_s: float = 0.25
-    """The first wait where the service names none; each next is twice as long."""
+    """Seconds of the first wait if the service names none; each further wait is twice as long."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """Waits for a number of seconds; tests replace it."""
 
     def wait_s(self, tried: int, spent_s: float, error: ClientError) -> float | None:
-        """How long to wait before the next try; None where there is none."""
+        """Returns the seconds to wait before the next try, or None for no further try.
+
+        `tried` is the number of tries so far, and `spent_s` the time since the first began.
+        """
         if not error.retryable or tried >= self.tries:
             return None
         wait_s = error.retry_after_s
@@ -74,9 +87,11 @@ class Retries:
 
 
 class Client:
-    """One service. `transport` is httpx's seam: an application in the process, for one.
+    """Client of one service, as an asynchronous context manager.
 
-    Raises ValueError for a URL that is not http or https.
+    `key` is an API key, and `timeout_s` bounds each try. `transport` replaces httpx's transport,
+    for example by an application in the same process. Raises ValueError for a URL that is not
+    http or https.
     """
 
     def __init__(
@@ -111,8 +126,8 @@ class Client:
         await self._http.__aexit__(kind, error, traceback)
 
     async def models(self) -> tuple[str, ...]:
-        """The models that may be asked for. Raises Refused or Unreachable."""
-        cards = (await self._call("GET", "/v1/models")).json()["models"]
+        """Returns the names of the segmentation models. Raises Refused or Unreachable."""
+        cards = (await self._request("GET", "/v1/models")).json()["models"]
         return tuple(card["name"] for card in cards if card["task"] == "segmentation")
 
     async def segment(
@@ -122,17 +137,20 @@ class Client:
         background_image: bytes | Path | None = None,
         **parameters: Value,
     ) -> Segmented:
-        """What `POST /v1/segment` makes of a photo; the parameters are those of it.
+        """Segments a photo with the parameters of `POST /v1/segment`.
 
-        Tried again as `retries` says: the request changes nothing. Raises Refused, Unreachable,
-        and OSError for a file.
+        The request is idempotent and is repeated within `retries`. Raises Refused, Unreachable,
+        and OSError for a file that cannot be read.
         """
-        query = {name: _text(value) for name, value in parameters.items()}
-        sent: dict[str, Any] = {"content": await _read(photo), "headers": _IMAGE}
+        query = {name: _to_query(value) for name, value in parameters.items()}
+        sent: dict[str, Any] = {"content": await _read_file(photo), "headers": _PHOTO_HEADERS}
         if background_image is not None:
-            files = {"image": sent["content"], "background_image": await _read(background_image)}
+            files = {
+                "image": sent["content"],
+                "background_image": await _read_file(background_image),
+            }
             sent = {"files": files}
-        return _segmented(await self._call("POST", "/v1/segment", params=query, **sent))
+        return _parse_segmented(await self._request("POST", "/v1/segment", params=query, **sent))
 
     async def segment_batch(
         self,
@@ -141,38 +159,38 @@ class Client:
         background_image: bytes | Path | None = None,
         **parameters: Value,
     ) -> list[Segmented | Refused]:
-        """What `POST /v1/segment/batch` makes of each photo, in order, or why it does not.
+        """Segments photos with one request, `POST /v1/segment/batch`.
 
-        The parameters and the background are for all. What refuses the whole is raised; the rest
-        is as with `segment`.
+        The result has an entry for each photo, in order. The parameters and the background apply
+        to every photo. Raises Refused if the service rejects the whole batch, and otherwise the
+        errors of `segment`.
         """
-        query = {name: _text(value) for name, value in parameters.items()}
-        files = [("image", (_name(photo), await _read(photo))) for photo in photos]
+        query = {name: _to_query(value) for name, value in parameters.items()}
+        files = [("image", (_file_name(photo), await _read_file(photo))) for photo in photos]
         if background_image is not None:
-            files.append(("background_image", ("background", await _read(background_image))))
-        whole = await self._call("POST", "/v1/segment/batch", params=query, files=files)
+            files.append(("background_image", ("background", await _read_file(background_image))))
+        response = await self._request("POST", "/v1/segment/batch", params=query, files=files)
         return [
-            _segmented(answer)
-            if answer.is_success
-            else refusal(answer.status_code, answer.headers, answer.content)
-            for answer in answers(whole)
+            _parse_segmented(part) if part.is_success else _parse_refused(part)
+            for part in split_responses(response)
         ]
 
     @asynccontextmanager
     async def stream(self, **options: Option) -> AsyncIterator[Stream]:
-        """A stream of live frames; the options are those of its `config` message.
+        """Opens a stream of live frames; the options are those of its `config` message.
 
-        Raises StreamClosed where the service ends it, Refused where there are none, Unreachable.
+        Raises StreamClosed if the service ends it, Refused if the service has no streams, and
+        Unreachable.
         """
         async with open_stream(self._url, self._headers, self._timeout_s, options) as stream:
             yield stream
 
-    async def _call(self, method: str, path: str, **sent: Any) -> httpx.Response:  # noqa: ANN401
+    async def _request(self, method: str, path: str, **sent: Any) -> httpx.Response:  # noqa: ANN401
         started = time.monotonic()
         tried = 0
         while True:
             try:
-                return await self._try(method, path, **sent)
+                return await self._request_once(method, path, **sent)
             except ClientError as error:
                 tried += 1
                 wait_s = self._retries.wait_s(tried, time.monotonic() - started, error)
@@ -180,56 +198,56 @@ class Client:
                     raise
             await self._retries.sleep(wait_s)
 
-    async def _try(self, method: str, path: str, **sent: Any) -> httpx.Response:  # noqa: ANN401
-        with http_errors(self._url):
-            answer = await self._http.request(method, path, **sent)
-        if not answer.is_success:
-            raise refusal(answer.status_code, answer.headers, answer.content)
-        return answer
+    async def _request_once(self, method: str, path: str, **sent: Any) -> httpx.Response:  # noqa: ANN401
+        with translate_http_errors(self._url):
+            response = await self._http.request(method, path, **sent)
+        if not response.is_success:
+            raise _parse_refused(response)
+        return response
 
 
-_IMAGE = {"Content-Type": "image/*"}
-"""The service looks at the bytes."""
-
-
-async def _read(file: bytes | Path) -> bytes:
+async def _read_file(file: bytes | Path) -> bytes:
     return file if isinstance(file, bytes) else await asyncio.to_thread(file.read_bytes)
 
 
-def _name(file: bytes | Path) -> str:
+def _file_name(file: bytes | Path) -> str:
     return "photo" if isinstance(file, bytes) else file.name
 
 
-def _text(value: Value) -> str:
+def _to_query(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _segmented(answer: httpx.Response) -> Segmented:
-    said = answer.headers
+def _parse_segmented(response: httpx.Response) -> Segmented:
+    headers = response.headers
     return Segmented(
-        body=answer.content,
-        media_type=said["content-type"],
-        model=said["x-model"],
-        digest=said["x-model-digest"],
-        backend=said["x-backend"],
-        foreground=said["x-foreground"] == "present",
-        box=_box(said),
-        coverage=float(said["x-mask-coverage"]),
-        confidence=float(said["x-mask-confidence"]),
-        domain=said.get("x-domain"),
-        timings_s=_timings_s(said["server-timing"]),
-        request_id=said["x-request-id"],
+        body=response.content,
+        media_type=headers["content-type"],
+        model=headers["x-model"],
+        digest=headers["x-model-digest"],
+        backend=headers["x-backend"],
+        foreground=headers["x-foreground"] == "present",
+        box=_parse_box(headers),
+        coverage=float(headers["x-mask-coverage"]),
+        confidence=float(headers["x-mask-confidence"]),
+        domain=headers.get("x-domain"),
+        timings_s=_parse_timings(headers["server-timing"]),
+        request_id=headers["x-request-id"],
     )
 
 
-def _box(headers: httpx.Headers) -> Box | None:
+def _parse_refused(response: httpx.Response) -> Refused:
+    return refused_from_response(response.status_code, response.headers, response.content)
+
+
+def _parse_box(headers: httpx.Headers) -> Box | None:
     if "x-foreground-top" not in headers:
         return None
     sides = ("top", "left", "width", "height")
     return Box(**{side: int(headers[f"x-foreground-{side}"]) for side in sides})
 
 
-def _timings_s(server_timing: str) -> dict[str, float]:
-    """`decode;dur=1.5, infer;dur=6` to seconds by name."""
-    marks = (mark.strip().partition(";dur=") for mark in server_timing.split(","))
-    return {name: float(ms) / 1000 for name, _, ms in marks if ms}
+def _parse_timings(server_timing: str) -> dict[str, float]:
+    """Parses `decode;dur=1.5, infer;dur=6`, in milliseconds, to seconds by name."""
+    entries = (entry.strip().partition(";dur=") for entry in server_timing.split(","))
+    return {name: float(ms) / 1000 for name, _, ms in entries if ms}

@@ -1,4 +1,4 @@
-"""One stream of live frames: at most as many unanswered as the service gave credits for."""
+"""Stream of live frames. Credits of the service limit the number of unanswered frames."""
 
 import asyncio
 import time
@@ -16,45 +16,48 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from silhouette_seg.client.errors import (
-    BROKEN,
+    ABNORMAL_CLOSURE,
     ClientError,
     Refused,
     StreamClosed,
-    handshake_errors,
+    translate_handshake_errors,
 )
 from silhouette_seg.streaming import protocol
 
 Value = str | int | float | bool
-"""Of a parameter."""
+"""Value of a request parameter."""
 Option = Value | bytes | None
-"""Of a stream: bytes are a picture, None takes back what was asked for before."""
+"""Value of a stream option: bytes are a picture, None restores the default."""
 
 MAX_RESULT_BYTES = 128 * 2**20
-_SEQUENCES = 2**32
+"""Bytes of the largest message that the client accepts."""
+_SEQUENCE_MODULUS = 2**32
 _PROTOCOL_ERROR = 1002
+"""WebSocket close code of a peer that violates the protocol (RFC 6455, 7.4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was made of a frame: a picture of `width` x `height`."""
+    """Answer to a segmented frame: a picture of `width` x `height`."""
 
     seq: int
     timestamp_us: int
-    """When it was sent, on the clock of `time.monotonic`."""
+    """Time at which the frame was sent, on the clock of `time.monotonic`."""
     round_trip_s: float
     picture: bytes
     width: int
     height: int
     foreground: bool
-    """Whether there is a person in it."""
+    """True if there is a person in the frame."""
     dropped: int
-    """Frames of the stream skipped so far."""
+    """Frames of the stream that were skipped so far."""
     server_s: float
+    """Seconds that the server spent on the frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A newer frame took this one's place."""
+    """Answer to a frame that a newer frame replaced."""
 
     seq: int
     timestamp_us: int
@@ -63,7 +66,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing can be made of this frame; the stream goes on."""
+    """Answer to a frame that cannot be segmented; the stream continues."""
 
     seq: int
     timestamp_us: int
@@ -80,66 +83,68 @@ Answer = Result | Skipped | Failed
 async def open_stream(
     url: httpx.URL, headers: Mapping[str, str], timeout_s: float, options: Mapping[str, Option]
 ) -> AsyncIterator["Stream"]:
-    """Raises StreamClosed, Refused or Unreachable."""
-    where = url.copy_with(
+    """Opens a stream and configures it. Raises StreamClosed, Refused or Unreachable."""
+    stream_url = url.copy_with(
         scheme="wss" if url.scheme == "https" else "ws",
         path=f"{url.path.rstrip('/')}/v1/stream",
     )
-    with handshake_errors(url):
+    with translate_handshake_errors(url):
         socket = await connect(
-            str(where),
+            str(stream_url),
             subprotocols=[Subprotocol(protocol.SUBPROTOCOL)],
             additional_headers=headers,
-            compression=None,  # pictures are compressed
+            compression=None,  # pictures are compressed already
             max_size=MAX_RESULT_BYTES,
             open_timeout=timeout_s,
         )
     stream = Stream(socket)
-    reading = asyncio.create_task(stream.read())
+    reader = asyncio.create_task(stream.receive())
     try:
         await stream.configure(**options)
         yield stream
     finally:
-        stream.ended = True
+        stream.closed = True
         await socket.close()
-        await reading
+        await reader
 
 
 class Stream:
-    """`send` frames in one task and iterate over the answers in another, or let `map` do both.
+    """Open stream: `send` frames and iterate over the answers in two tasks, or use `map`.
 
-    A credit comes back when its answer is taken: whoever is slow to read is slow to send, and no
-    answer grows old in a queue. Ends with the block that opened it; raises StreamClosed when the
-    service ends it before.
+    A credit is returned when its answer is consumed. A slow consumer therefore slows the sender
+    down, and no answer ages in a queue. The stream ends with the block that opened it. Its methods
+    raise StreamClosed if the service ends it before.
     """
 
     def __init__(self, socket: ClientConnection) -> None:
-        self.ended = False
-        """By us: then iteration stops."""
+        self.closed = False
+        """True once the client has closed the stream, which ends the iteration."""
         self.session = ""
+        """Id of the session, which the service chooses."""
         self.options: dict[str, Any] = {}
-        """In effect, as the service says."""
+        """Options in effect, as the service reports them."""
         self.credits = protocol.FRAME_CREDITS
+        """Largest number of unanswered frames."""
         self.max_bytes: int | None = None
-        """Of one message."""
+        """Bytes of the largest message that the service accepts; None until it is known."""
         self._socket = socket
         self._seq = 0
         self._unanswered = 0
         self._answers: deque[Answer] = deque()
         self._replies: deque[dict[str, Any]] = deque()
         self._configuring = asyncio.Lock()
-        self._closed: ClientError | None = None
-        self._news = asyncio.Event()
+        self._error: ClientError | None = None
+        self._changed = asyncio.Event()
 
     async def configure(self, **options: Option) -> None:
-        """Changes the options that are named, for the frames from the next one on.
+        """Changes the named options, beginning with the next frame.
 
-        Raises Refused for options that are not allowed, and then nothing changes.
+        Raises Refused for invalid options, and then changes nothing.
         """
         async with self._configuring:
-            sent = {name: _json(value) for name, value in options.items()}
-            await self._say(protocol.text_message("config", sent))
-            await self._until(lambda: bool(self._replies))
+            sent = {name: _to_json(value) for name, value in options.items()}
+            await self._send(protocol.text_message("config", sent))
+            await self._wait_for(lambda: bool(self._replies))
             reply = self._replies.popleft()
         if reply["type"] != "ready":
             raise Refused(
@@ -153,16 +158,16 @@ class Stream:
         self.max_bytes = reply["max_bytes"]
 
     async def reset(self) -> None:
-        """The next frame owes nothing to those before it."""
-        await self._say(protocol.text_message("reset", {}))
+        """Discards the temporal state before the next frame."""
+        await self._send(protocol.text_message("reset", {}))
 
     async def send(self, picture: bytes) -> int:
-        """Waits for a credit, sends a JPEG, PNG or WebP, and returns its number.
+        """Waits for a credit, sends a JPEG, PNG or WebP, and returns its sequence number.
 
-        Raises ValueError for a picture that is too big for the service to take.
+        Raises ValueError for a picture that is larger than the service accepts.
         """
-        await self._until(lambda: self._unanswered < self.credits)
-        seq = (self._seq + 1) % _SEQUENCES
+        await self._wait_for(lambda: self._unanswered < self.credits)
+        seq = (self._seq + 1) % _SEQUENCE_MODULUS
         message = protocol.pack(
             protocol.MessageHeader(protocol.MessageKind.FRAME, seq, _now_us()), picture
         )
@@ -170,99 +175,104 @@ class Stream:
             raise ValueError(f"a message has at most {self.max_bytes} bytes, not {len(message)}")
         self._seq = seq
         self._unanswered += 1
-        await self._say(message)
+        await self._send(message)
         return seq
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Answer:
-        if self.ended:
+        if self.closed:
             raise StopAsyncIteration
-        await self._until(lambda: bool(self._answers))
-        return self._take()
+        await self._wait_for(lambda: bool(self._answers))
+        return self._next_answer()
 
     async def map(self, frames: AsyncIterable[bytes]) -> AsyncGenerator[Answer, None]:
-        """Exactly one answer to every frame, as they come; raises what `frames` raises.
+        """Sends the frames and yields exactly one answer to each, as the answers arrive.
 
-        The newest frame wins here too: of two that reach an idle service together, the first may
-        be Skipped. Whoever must have every picture sends one and waits for its answer.
+        The newest frame wins: of two frames that reach an idle service together, the first may be
+        Skipped. If you need every picture, send one and wait for its answer. Raises the errors of
+        `frames`.
         """
         sending = asyncio.create_task(self._send_all(frames))
-        sending.add_done_callback(lambda _: self._news.set())
+        sending.add_done_callback(lambda _: self._changed.set())
         try:
             while True:
-                await self._until(
+                await self._wait_for(
                     lambda: bool(self._answers) or (sending.done() and not self._unanswered)
                 )
                 if not self._answers:
                     break
-                yield self._take()
+                yield self._next_answer()
             await sending
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
-    async def read(self) -> None:
-        """Takes in what the service sends, until the connection ends; `open_stream` runs it."""
+    async def receive(self) -> None:
+        """Receives messages until the connection ends; `open_stream` runs it as a task."""
         try:
             async for message in self._socket:
-                self._take_in(message)
-                self._news.set()
-            self._closed = self._why()
+                self._on_message(message)
+                self._changed.set()
+            self._error = self._close_error()
         except ConnectionClosed:
-            self._closed = self._why()
+            self._error = self._close_error()
         except (protocol.ProtocolError, JSONDecodeError, KeyError) as error:
-            self._closed = StreamClosed(
-                _PROTOCOL_ERROR, f"the service broke the protocol: {error!r}"
+            self._error = StreamClosed(
+                _PROTOCOL_ERROR, f"the service violated the protocol: {error!r}"
             )
         finally:
-            self._news.set()
+            self._changed.set()
 
-    def _take_in(self, message: str | bytes) -> None:
+    def _on_message(self, message: str | bytes) -> None:
         if isinstance(message, str):
             self._replies.append(protocol.parse_text_message(message))
         else:
-            self._answers.append(_read_answer(message))
+            self._answers.append(_parse_answer(message))
 
-    def _take(self) -> Answer:
-        """Whoever waits for its credit is told."""
+    def _next_answer(self) -> Answer:
+        """Removes the oldest answer and returns its credit to a waiting `send`."""
         self._unanswered -= 1
-        self._news.set()
+        self._changed.set()
         return self._answers.popleft()
 
     async def _send_all(self, frames: AsyncIterable[bytes]) -> None:
         async for frame in frames:
             await self.send(frame)
 
-    async def _say(self, message: str | bytes) -> None:
+    async def _send(self, message: str | bytes) -> None:
         try:
             await self._socket.send(message)
         except ConnectionClosed:
-            raise self._why() from None
+            raise self._close_error() from None
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        """Raises StreamClosed where it can no longer come true."""
+    async def _wait_for(self, condition: Callable[[], bool]) -> None:
+        """Waits until the condition holds. Raises StreamClosed once it no longer can."""
         while not condition():
-            if self._closed is not None:
-                raise self._closed
-            self._news.clear()
-            await self._news.wait()
+            if self._error is not None:
+                raise self._error
+            self._changed.clear()
+            await self._changed.wait()
 
-    def _why(self) -> StreamClosed:
+    def _close_error(self) -> StreamClosed:
         code = self._socket.close_code
-        return StreamClosed(BROKEN if code is None else code, self._socket.close_reason or "")
+        reason = self._socket.close_reason or ""
+        return StreamClosed(ABNORMAL_CLOSURE if code is None else code, reason)
 
 
-def _read_answer(message: bytes) -> Answer:
-    """Raises WireError, and KeyError or JSONDecodeError for an error that is not as it should."""
+def _parse_answer(message: bytes) -> Answer:
+    """Parses a binary message.
+
+    Raises ProtocolError, and KeyError or JSONDecodeError for a malformed error message.
+    """
     header, body = protocol.unpack(message)
-    about = (header.seq, header.timestamp, (_now_us() - header.timestamp) / 1e6)
+    common = (header.seq, header.timestamp, (_now_us() - header.timestamp) / 1e6)
     match header.kind:
         case protocol.MessageKind.RESULT:
             result, picture = protocol.unpack_result(body)
             return Result(
-                *about,
+                *common,
                 picture=bytes(picture),
                 width=result.width,
                 height=result.height,
@@ -271,14 +281,14 @@ def _read_answer(message: bytes) -> Answer:
                 server_s=result.server_us / 1e6,
             )
         case protocol.MessageKind.SKIPPED:
-            return Skipped(*about)
+            return Skipped(*common)
         case protocol.MessageKind.ERROR:
-            said = loads(bytes(body))
-            return Failed(*about, said["code"], said["detail"], said["retryable"])
-    raise protocol.ProtocolError(f"a service sends no {header.kind.name}")
+            error = loads(bytes(body))
+            return Failed(*common, error["code"], error["detail"], error["retryable"])
+    raise protocol.ProtocolError(f"the service must not send {header.kind.name}")
 
 
-def _json(value: Option) -> Value | None:
+def _to_json(value: Option) -> Value | None:
     return b64encode(value).decode("ascii") if isinstance(value, bytes) else value
 
 

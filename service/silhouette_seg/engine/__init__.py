@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from silhouette_seg.engine.base import Engine, InferenceServer, TritonConfig
+from silhouette_seg.runtime.extras import check_runtime, require
 from silhouette_seg.spec import ModelSpec
 
 ENGINES = {
@@ -25,12 +26,14 @@ def open_engine(
 ) -> Engine:
     """Opens a model on the engine called `name`. Blocks while the weights load.
 
-    Raises ValueError for a name that is not in `ENGINES`, and errors.EngineFailed for a model that
-    does not load.
+    Raises ValueError for a name that is not in `ENGINES`, InstallationError without one runtime,
+    and errors.EngineFailed for a model that does not load.
     """
     if name not in ENGINES:
         available = ", ".join(ENGINES | INFERENCE_SERVERS)
         raise ValueError(f"unknown engine {name!r}; available: {available}")
+    if name == "onnx":
+        check_runtime()
     factory: Callable[..., Engine] = _import(ENGINES[name])
     return factory(spec, repository, device=device, workers=workers)
 
@@ -38,13 +41,11 @@ def open_engine(
 def open_inference_server(name: str, config: TritonConfig) -> InferenceServer:
     """Returns the server that all models of a process share.
 
-    The server connects at its first use, in the event loop of that use. Raises ValueError when its
-    client library is not installed.
+    The server connects at its first use, in the event loop of that use. Raises InstallationError
+    when its client library is not installed.
     """
-    try:
-        factory: Callable[[TritonConfig], InferenceServer] = _import(INFERENCE_SERVERS[name])
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is missing: install silhouette[{name}]") from error
+    require("tritonclient", "Models in Triton", "triton")
+    factory: Callable[[TritonConfig], InferenceServer] = _import(INFERENCE_SERVERS[name])
     return factory(config)
 
 

@@ -114,6 +114,9 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     if device == "cpu":
         _share_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
+    else:
+        # The extra gpu installs CUDA and cuDNN as packages, where the loader does not look.
+        onnxruntime.preload_dlls()
     with _as_engine_failed(f"ONNX Runtime cannot load the model on {device}"):
         session = onnxruntime.InferenceSession(weights, options, providers=requested)
     session.disable_fallback()

@@ -34,7 +34,7 @@ def error_from_status(status: str, text: str, *, known: bool) -> ServiceError:
         case "UNAVAILABLE" if any(shutdown in text for shutdown in SHUTDOWN_TEXTS):
             return _restarting()
         case "UNAVAILABLE" | "CANCELLED":
-            return EngineDown("The inference server cannot be reached")
+            return EngineDown()
         case "NOT_FOUND" if known:
             return _restarting()  # Triton unloads its models before it exits
         case "NOT_FOUND":

@@ -88,8 +88,8 @@ class PhotoTask:
         photo = decode(
             job.photo.data,
             job.photo.header,
-            at_least=_mask_decode_size(job, min_size) if mask_only else None,
-            colours=not mask_only,
+            min_size=_mask_decode_size(job, min_size) if mask_only else None,
+            convert_colours=not mask_only,
         )
         if job.background is not None:
             self._background = decode(job.background.data, job.background.header)

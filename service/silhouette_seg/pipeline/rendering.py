@@ -129,7 +129,7 @@ def _compose(
     window = _crop_slices(box, photo.photo_hw, options)
     if options.output is Output.MASK:
         if options.layout is not None:
-            return layout.place_mask(edited, box, options.layout, photo.photo_hw)
+            return layout.place_person_mask(edited, box, options.layout, photo.photo_hw)
         return np.ascontiguousarray(edited[window])
     rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, edited))
     soft = np.ascontiguousarray(soft[window])
@@ -142,7 +142,7 @@ def _compose(
         colours = estimate_foreground(rgb, _inverted(soft, options), in_place=True)
     shown = layout.Layer(colours, alpha)
     if options.layout is not None:
-        shown = layout.place(colours, alpha, box, options.layout, photo.photo_hw)
+        shown = layout.place_person(colours, alpha, box, options.layout, photo.photo_hw)
     if scene is None:
         return blend.cutout(*shown)
     lit = blend.light_wrap(*shown, scene, options.light_wrap)

@@ -107,7 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._start_head_timer(KEEP_ALIVE_TIMEOUT_S)
 
     def send_400_response(self, msg: str) -> None:
-        self._send_error(self._parse_error or BadRequest("Not a valid HTTP/1.1 request."))
+        self._send_error(self._parse_error or BadRequest("The request is not valid HTTP/1.1."))
 
     def _count_head(self, *pieces: bytes) -> None:
         self._head_bytes += sum(map(len, pieces))

@@ -36,14 +36,14 @@ class StreamFrameTask:
         check_limits(header, self.limits)
         result_hw = scale_to_fit(header.upright_hw, self.options.size)
         if self.options.render.only_mask:
-            return Frame(decode(self.data, header, at_least=min_size).rgb, result_hw)
-        frame = decode(self.data, header, at_least=result_hw)
+            return Frame(decode(self.data, header, min_size=min_size).rgb, result_hw)
+        frame = decode(self.data, header, min_size=result_hw)
         return Frame(resize(frame.rgb, result_hw), result_hw)
 
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
         """Renders and encodes as `render_file`."""
         options = self.options
-        background = self.session.scaled_background(options.picture, frame.photo_hw)
+        background = self.session.scaled_background(options.background, frame.photo_hw)
         return render_file(options.render, options.image_format, frame, background, matte)
 
 

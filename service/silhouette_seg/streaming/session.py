@@ -53,8 +53,8 @@ class StreamOptions:
     """Largest longer side of a result, in pixels; None keeps the size of the frame."""
     smoothing: float = DEFAULT_SMOOTHING
     """Strength of the temporal smoothing, 0..1."""
-    picture: Frame | None = field(default=None, repr=False, compare=False)
-    """The background image if `render.background` is a BackgroundImage, else None."""
+    background: Frame | None = field(default=None, repr=False, compare=False)
+    """The image behind the person if `render.background` is a BackgroundImage, else None."""
 
     @property
     def image_format(self) -> ImageFormat:
@@ -77,7 +77,7 @@ class StreamSession:
         self._options = options
         self._context = StreamContext(options.smoothing, clock)
         self._background: tuple[Frame, Frame] | None = None
-        """A background image as given, and scaled."""
+        """The last background image, as given and scaled."""
 
     @property
     def options(self) -> StreamOptions:
@@ -94,16 +94,16 @@ class StreamSession:
         """Discards the temporal state before the next frame."""
         self._context.reset()
 
-    def scaled_background(self, picture: Frame | None, size_hw: Size) -> Frame | None:
+    def scaled_background(self, background: Frame | None, size_hw: Size) -> Frame | None:
         """Scales a background image to cover frames of `size_hw`. The last result is cached."""
-        if picture is None:
+        if background is None:
             return None
         if self._background is not None:
             original, scaled = self._background
-            if original is picture and scaled.photo_hw == size_hw:
+            if original is background and scaled.photo_hw == size_hw:
                 return scaled
-        scaled = Frame(blend.resize_to_cover(picture.rgb, size_hw), size_hw)
-        self._background = picture, scaled
+        scaled = Frame(blend.resize_to_cover(background.rgb, size_hw), size_hw)
+        self._background = background, scaled
         return scaled
 
     async def segment(self, task: FrameTask[T]) -> T:

@@ -11,9 +11,9 @@ from silhouette_seg.streaming.smoothing import PreviousFrame, damped_prior, is_s
 from silhouette_seg.vision.geometry import Size
 
 MAX_FRAME_GAP_S = 0.5
-"""Longest pause, in seconds, over which the previous mask is used. Measured with
-RCRNet on a labelled clip with a moving camera: the mask helps after 0.2 s, has no effect after
-0.5 s, and harms after 1 s."""
+"""Longest pause, in seconds, over which the previous mask is used. It was measured with RCRNet on a
+labelled clip with a moving camera. The mask helps after 0.2 s, has no effect after 0.5 s, and harms
+after 1 s."""
 
 
 @dataclass(frozen=True, slots=True)

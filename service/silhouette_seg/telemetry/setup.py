@@ -19,6 +19,8 @@ def open_tracing(endpoint: str | None, version: str) -> Tracing:
     try:
         otel = import_module("silhouette_seg.telemetry.otel")
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is missing: install silhouette[{OTEL_EXTRA}]") from error
+        raise ValueError(
+            f"{error.name} is missing: install silhouette-seg[{OTEL_EXTRA}]"
+        ) from error
     tracing: Tracing = otel.open_otel_tracing(endpoint, version)
     return tracing

@@ -1,10 +1,10 @@
-"""Video files: every frame through the models in order, into another file with the same times.
+"""Segments video files: every frame in order, into another file with the same timestamps.
 
-PyAV is imported here and nowhere else on the way of a photo: import this package late.
+Import this package late. PyAV is imported here, and processing a photo must not load it.
 """
 
 from silhouette_seg.video.errors import VideoError
 from silhouette_seg.video.run import segment_video
-from silhouette_seg.video.writer import Writer, writer_for
+from silhouette_seg.video.writer import FrameWriter, make_writer
 
-__all__ = ["VideoError", "Writer", "segment_video", "writer_for"]
+__all__ = ["FrameWriter", "VideoError", "make_writer", "segment_video"]

@@ -1,4 +1,4 @@
-"""What may be wrong with a video, and where libav's errors become ours."""
+"""Defines the error of this package and translates libav's errors to it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,13 +7,13 @@ from av.error import FFmpegError
 
 
 class VideoError(Exception):
-    """A video that cannot be read or written; the text is for whoever named the file."""
+    """A video cannot be read or written. The message is written for users."""
 
 
 @contextmanager
-def video_errors(what: str) -> Iterator[None]:
-    """libav's errors as ours, after saying what did not work."""
+def translate_av_errors(context: str) -> Iterator[None]:
+    """Raises VideoError, with `context` before libav's own message, for an error of libav."""
     try:
         yield
     except FFmpegError as error:
-        raise VideoError(f"{what}: {error.strerror}.") from error
+        raise VideoError(f"{context}: {error.strerror}.") from error

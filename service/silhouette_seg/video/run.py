@@ -1,4 +1,4 @@
-"""Decode, segment and encode at the same time, with a few frames between them."""
+"""Decodes, segments and encodes a video concurrently, with bounded queues between the stages."""
 
 import asyncio
 from asyncio import Queue
@@ -14,90 +14,95 @@ from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
-from silhouette_seg.video.reader import Facts, Heard, Still, VideoReader
-from silhouette_seg.video.writer import Writer
+from silhouette_seg.video.reader import AudioChunk, DecodedFrame, VideoInfo, VideoReader
+from silhouette_seg.video.writer import FrameWriter
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.codec.header import ImageLimits
 from silhouette_seg.vision.geometry import Size
 
-AHEAD = 4
-"""Frames that may wait between two stages: memory does not grow with the video."""
+QUEUE_SIZE = 4
+"""Maximum items waiting between two stages. It bounds memory for videos of any length."""
 
 OnProgress = Callable[[float, float | None], None]
-"""Is told the seconds of video that are done, and how many there are where that is known."""
+"""Receives the processed seconds of video and the total seconds, or None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """What a frame became."""
+class RenderedFrame:
+    """The result of one frame, uint8 [h,w] or [h,w,3|4], and its timestamp in ticks."""
 
     image: NDArray[np.uint8]
     pts: int
 
 
-Read = Facts | Still | Heard | None
-"""None is the end."""
-Made = Facts | Drawn | Heard | None
+SourceItem = VideoInfo | DecodedFrame | AudioChunk | None
+"""Item from the reader to the segmenter. None marks the end."""
+ResultItem = VideoInfo | RenderedFrame | AudioChunk | None
+"""Item from the segmenter to the writer. None marks the end."""
 
 
 async def segment_video(
     source: Path,
-    writer: Writer,
+    writer: FrameWriter,
     options: StreamOptions,
     limits: ImageLimits,
     on_progress: OnProgress,
 ) -> None:
-    """Every frame of the video in order, each through the models with what the last one left.
+    """Segments every frame of a video in order; each uses the temporal state of the one before.
 
-    Cancelled or failed it leaves nothing of the result behind. Raises VideoError, OSError, and
-    errors.ServiceError for what frames or engine are to blame for.
+    A cancelled or failed run leaves nothing of the result behind. Raises VideoError, OSError, and
+    errors.ServiceError for an invalid frame or a failing engine.
     """
     with ExitStack() as stack:
-        stack.callback(writer.abandon)
-        opened = stack.enter_context(ExitStack())
-        # A thread may still be in a codec when its stage is cancelled: those close after it.
-        reading, writing = ThreadPool(1), ThreadPool(1)
-        stack.callback(reading.close)
-        stack.callback(writing.close)
-        reader = await reading.run_in_thread(VideoReader, source, limits, writer.copies)
-        opened.callback(reader.close)
-        read: Queue[Read] = Queue(AHEAD)
-        made: Queue[Made] = Queue(AHEAD)
+        stack.callback(writer.discard)
+        reader_stack = stack.enter_context(ExitStack())
+        # A thread may still be in a codec when its stage is cancelled: codecs close after it.
+        read_pool, write_pool = ThreadPool(1), ThreadPool(1)
+        stack.callback(read_pool.close)
+        stack.callback(write_pool.close)
+        reader = await read_pool.run_in_thread(VideoReader, source, limits, writer.copied_codecs)
+        reader_stack.callback(reader.close)
+        sources: Queue[SourceItem] = Queue(QUEUE_SIZE)
+        results: Queue[ResultItem] = Queue(QUEUE_SIZE)
         try:
             async with asyncio.TaskGroup() as stages:
-                stages.create_task(_read(iter(reader), reading, read))
-                stages.create_task(_segment(read, options, made))
-                stages.create_task(_write(made, writer, writing, on_progress))
+                stages.create_task(_read(iter(reader), read_pool, sources))
+                stages.create_task(_segment(sources, options, results))
+                stages.create_task(_write(results, writer, write_pool, on_progress))
         except BaseExceptionGroup as group:
             first = group.exceptions[0]
             raise first from first.__cause__
-        await writing.run_in_thread(writer.finish)
+        await write_pool.run_in_thread(writer.finish)
 
 
 async def _read(
-    items: Iterator[Facts | Still | Heard], workers: ThreadPool, to: Queue[Read]
+    items: Iterator[VideoInfo | DecodedFrame | AudioChunk],
+    pool: ThreadPool,
+    sources: Queue[SourceItem],
 ) -> None:
-    item: Read = await workers.run_in_thread(next, items, None)
+    item: SourceItem = await pool.run_in_thread(next, items, None)
     while item is not None:
-        await to.put(item)
-        item = await workers.run_in_thread(next, items, None)
-    await to.put(None)
+        await sources.put(item)
+        item = await pool.run_in_thread(next, items, None)
+    await sources.put(None)
 
 
-async def _segment(read: Queue[Read], options: StreamOptions, to: Queue[Made]) -> None:
-    """The memory of the session goes by the clock of the video: a slow machine is no gap."""
+async def _segment(
+    sources: Queue[SourceItem], options: StreamOptions, results: Queue[ResultItem]
+) -> None:
+    """Segments frames. The session's clock is that of the video: a slow machine is not a gap."""
     now_s, tick_s = 0.0, 0.0
     session = StreamSession(options, lambda: now_s)
-    while (item := await read.get()) is not None:
-        if isinstance(item, Facts):
+    while (item := await sources.get()) is not None:
+        if isinstance(item, VideoInfo):
             tick_s = float(item.time_base)
-        if not isinstance(item, Still):
-            await to.put(item)
+        if not isinstance(item, DecodedFrame):
+            await results.put(item)
             continue
         now_s = item.pts * tick_s
         image = await session.segment(VideoFrameTask(session, item))
-        await to.put(Drawn(image, item.pts))
-    await to.put(None)
+        await results.put(RenderedFrame(image, item.pts))
+    await results.put(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,40 +110,41 @@ class VideoFrameTask:
     """The frame task of a video frame; its result is the image uint8 [h,w] or [h,w,3|4]."""
 
     session: StreamSession
-    still: Still
+    source: DecodedFrame
 
     def decode(self, min_size: Size) -> Frame:
         """Converts the frame to RGB at its own size."""
-        rgb = self.still.rgb()
+        rgb = self.source.rgb()
         return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
 
     def render(self, frame: Frame, matte: Matte) -> NDArray[np.uint8]:
         """Renders the image by the options of the session."""
         options = self.session.options
-        background = self.session.scaled_background(options.picture, frame.photo_hw)
+        background = self.session.scaled_background(options.background, frame.photo_hw)
         return render_image(options.render, frame, background, matte).image
 
 
 async def _write(
-    made: Queue[Made], writer: Writer, workers: ThreadPool, on_progress: OnProgress
+    results: Queue[ResultItem], writer: FrameWriter, pool: ThreadPool, on_progress: OnProgress
 ) -> None:
-    facts: Facts | None = None
-    first: int | None = None
-    early: list[Heard] = []
-    while (item := await made.get()) is not None:
+    """Writes the items in order. Audio before the first frame waits for the start of the writer."""
+    info: VideoInfo | None = None
+    first_pts: int | None = None
+    early_audio: list[AudioChunk] = []
+    while (item := await results.get()) is not None:
         match item:
-            case Facts():
-                facts = item
-            case Heard() if first is None:
-                early.append(item)
-            case Heard():
-                await workers.run_in_thread(writer.hear, item)
-            case Drawn():
-                assert facts is not None
-                if first is None:
-                    first = item.pts
-                    await workers.run_in_thread(writer.start, facts, item.image)
-                    for heard in early:
-                        await workers.run_in_thread(writer.hear, heard)
-                await workers.run_in_thread(writer.write, item.image, item.pts)
-                on_progress(float((item.pts - first) * facts.time_base), facts.duration_s)
+            case VideoInfo():
+                info = item
+            case AudioChunk() if first_pts is None:
+                early_audio.append(item)
+            case AudioChunk():
+                await pool.run_in_thread(writer.write_audio, item)
+            case RenderedFrame():
+                assert info is not None
+                if first_pts is None:
+                    first_pts = item.pts
+                    await pool.run_in_thread(writer.start, info, item.image)
+                    for chunk in early_audio:
+                        await pool.run_in_thread(writer.write_audio, chunk)
+                await pool.run_in_thread(writer.write_image, item.image, item.pts)
+                on_progress(float((item.pts - first_pts) * info.time_base), info.duration_s)

@@ -1,4 +1,4 @@
-"""Drawn frames and sound into a video file, or frames into a folder; whole or not at all."""
+"""Writes rendered frames and audio to a video file, or frames to a folder, all or nothing."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,40 +15,40 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from silhouette_seg.video.errors import VideoError, video_errors
-from silhouette_seg.video.reader import Facts, Heard, Track
+from silhouette_seg.video.errors import VideoError, translate_av_errors
+from silhouette_seg.video.reader import AudioChunk, AudioTrack, VideoInfo
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
-    """What a kind of file holds, and how its pictures are compressed."""
+class ContainerFormat:
+    """Codecs and options of one kind of video file, under libav's names."""
 
     format: str
-    video: str
+    video_codec: str
     video_options: dict[str, str]
-    audio: str
-    """For sound that is not in `copies`."""
-    copies: frozenset[str]
-    """Codecs whose packets go over as they are."""
+    audio_codec: str
+    """Codec for audio that is not copied."""
+    copied_codecs: frozenset[str]
+    """Audio codecs that the container accepts; their packets are copied unchanged."""
     options: dict[str, str]
-    even: bool = False
-    """Both sides must be: the last row or column is left out."""
+    even_sides: bool = False
+    """True: both sides must be even, so an odd last row or column is dropped."""
 
 
-MP4 = Container(
+MP4 = ContainerFormat(
     format="mp4",
-    video="libx264",
+    video_codec="libx264",
     video_options={"crf": "20", "preset": "veryfast"},
-    audio="aac",
-    copies=frozenset({"aac", "ac3", "alac", "eac3", "mp3", "mp3float", "opus"}),
+    audio_codec="aac",
+    copied_codecs=frozenset({"aac", "ac3", "alac", "eac3", "mp3", "mp3float", "opus"}),
     options={"movflags": "faststart"},
-    even=True,
+    even_sides=True,
 )
-WEBM = Container(
+WEBM = ContainerFormat(
     format="webm",
-    video="libvpx-vp9",
+    video_codec="libvpx-vp9",
     video_options={
         "crf": "28",
         "b": "0",
@@ -56,193 +56,200 @@ WEBM = Container(
         "cpu-used": "5",
         "row-mt": "1",
     },
-    audio="libopus",
-    copies=frozenset({"opus", "vorbis"}),
+    audio_codec="libopus",
+    copied_codecs=frozenset({"opus", "vorbis"}),
     options={},
 )
 CONTAINERS = {".mp4": MP4, ".webm": WEBM}
-_LIMITED, _FULL = 1, 2
-"""AVColorRange: what players expect, and what pixels are."""
-_FAILED = "The video cannot be written"
-_AUDIO_RATE = 48_000
+_LIMITED_RANGE, _FULL_RANGE = 1, 2
+"""AVColorRange. Players expect the limited range; RGB pixels have the full one."""
+_WRITE_FAILED = "The video cannot be written"
+_AUDIO_RATE_HZ = 48_000
 
 
 @contextmanager
-def _writing_frames() -> Iterator[None]:
-    """The system's errors as ours."""
+def _translate_os_errors() -> Iterator[None]:
+    """Raises VideoError for an error of the file system."""
     try:
         yield
     except OSError as error:
         raise VideoError(f"The frames cannot be written: {error.strerror}.") from error
 
 
-def writer_for(result: Path, format: ImageFormat) -> "Writer":
-    """For a file by its suffix, else a folder of pictures of `format`; raises VideoError."""
+def make_writer(result: Path, format: ImageFormat) -> "FrameWriter":
+    """Returns a writer for the file type of the suffix, else one for a folder of `format` images.
+
+    Raises VideoError if a folder exists and is not empty.
+    """
     container = CONTAINERS.get(result.suffix.lower())
     return VideoWriter(result, container) if container else SequenceWriter(result, format)
 
 
-class Writer(Protocol):
-    """Where drawn frames go. Belongs to one thread at a time."""
+class FrameWriter(Protocol):
+    """Destination of rendered frames. One thread may use it at a time. Methods raise VideoError."""
 
-    copies: frozenset[str] | None
-    """Audio codecs that it takes as packets; None: it takes no sound."""
+    copied_codecs: frozenset[str] | None
+    """Audio codecs with packets that are copied. None: the writer takes no audio."""
 
-    def start(self, facts: Facts, image: NDArray[np.uint8]) -> None:
-        """For a video whose frames will all be like this one."""
+    def start(self, info: VideoInfo, image: NDArray[np.uint8]) -> None:
+        """Prepares for frames of the shape of `image`. Call it once, before all other methods."""
         ...
 
-    def write(self, image: NDArray[np.uint8], pts: int) -> None:
-        """uint8 [h,w], [h,w,3] or [h,w,4], in order."""
+    def write_image(self, image: NDArray[np.uint8], pts: int) -> None:
+        """Appends an image, uint8 [h,w], [h,w,3] or [h,w,4], at `pts` ticks. Call it in order."""
         ...
 
-    def hear(self, heard: Heard) -> None: ...
+    def write_audio(self, chunk: AudioChunk) -> None:
+        """Appends audio to its track."""
+        ...
 
     def finish(self) -> None:
-        """Everything was written: the result takes its place."""
+        """Completes the result and moves it to its final path."""
         ...
 
-    def abandon(self) -> None:
-        """Leaves nothing behind. After `finish` it does nothing."""
+    def discard(self) -> None:
+        """Deletes a partial result. Does nothing after `finish`."""
         ...
 
 
 class SequenceWriter:
-    """`000001.png`, `000002.png`, ... in a folder of their own.
+    """Writes `000001.png`, `000002.png`, ... to an empty or new folder.
 
-    Raises VideoError, also where there is something in it already.
+    The constructor raises VideoError if the folder is not empty.
     """
 
-    copies: frozenset[str] | None = None
+    copied_codecs: frozenset[str] | None = None
 
     def __init__(self, folder: Path, format: ImageFormat) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise VideoError(f"{folder} holds something already; the frames need an empty folder.")
+            raise VideoError(f"{folder} is not empty; the frames need an empty folder.")
         self._folder = folder
         self._partial = folder.with_name(f".{folder.name}.part")
         self._suffix = "jpg" if format is ImageFormat.JPEG else format.value
         self._format = format
         self._count = 0
 
-    def start(self, facts: Facts, image: NDArray[np.uint8]) -> None:
+    def start(self, info: VideoInfo, image: NDArray[np.uint8]) -> None:
         shutil.rmtree(self._partial, ignore_errors=True)
-        with _writing_frames():
+        with _translate_os_errors():
             self._partial.mkdir(parents=True)
 
-    def write(self, image: NDArray[np.uint8], pts: int) -> None:
+    def write_image(self, image: NDArray[np.uint8], pts: int) -> None:
         self._count += 1
         path = self._partial / f"{self._count:06}.{self._suffix}"
         body = encode(image, self._format)
-        with _writing_frames():
+        with _translate_os_errors():
             path.write_bytes(body)
 
-    def hear(self, heard: Heard) -> None:
-        """Pictures are silent."""
+    def write_audio(self, chunk: AudioChunk) -> None:
+        """Ignores audio."""
 
     def finish(self) -> None:
         if self._folder.exists():
             self._folder.rmdir()
         self._partial.rename(self._folder)
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         shutil.rmtree(self._partial, ignore_errors=True)
 
 
 class VideoWriter:
-    """A video file; what it holds in memory is what its encoders do. Raises VideoError."""
+    """Writes a video file. Memory is that of the encoders. Methods raise VideoError."""
 
-    copies: frozenset[str] | None
+    copied_codecs: frozenset[str] | None
 
-    def __init__(self, path: Path, container: Container) -> None:
-        self.copies = container.copies
+    def __init__(self, path: Path, container: ContainerFormat) -> None:
+        self.copied_codecs = container.copied_codecs
         self._path = path
         self._partial = path.with_name(f".{path.name}.part")
         self._container = container
-        self._out: OutputContainer | None = None
+        self._output: OutputContainer | None = None
 
-    def start(self, facts: Facts, image: NDArray[np.uint8]) -> None:
+    def start(self, info: VideoInfo, image: NDArray[np.uint8]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with video_errors(_FAILED):
-            self._out = av.open(
+        with translate_av_errors(_WRITE_FAILED):
+            self._output = av.open(
                 str(self._partial),
                 "w",
                 format=self._container.format,
                 options=self._container.options,
             )
-            self._facts = facts
-            self._picture = self._add_picture(facts, image)
-            self._sounds = [self._add_sound(track) for track in facts.tracks]
-            self._out.start_encoding()
+            self._info = info
+            self._video_stream = self._add_video_stream(info, image)
+            self._audio_streams = [self._add_audio_stream(track) for track in info.audio_tracks]
+            self._output.start_encoding()
 
-    def write(self, image: NDArray[np.uint8], pts: int) -> None:
-        with video_errors(_FAILED):
+    def write_image(self, image: NDArray[np.uint8], pts: int) -> None:
+        with translate_av_errors(_WRITE_FAILED):
             frame = self._frame(image)
-            frame.pts, frame.time_base = pts, self._facts.time_base
-            self._mux(self._picture.encode(frame))
+            frame.pts, frame.time_base = pts, self._info.time_base
+            self._mux(self._video_stream.encode(frame))
 
-    def hear(self, heard: Heard) -> None:
-        stream, sound = self._sounds[heard.track], heard.sound
-        with video_errors(_FAILED):
-            if isinstance(sound, av.Packet):
-                sound.stream = stream
-                self._mux([sound])
+    def write_audio(self, chunk: AudioChunk) -> None:
+        stream, data = self._audio_streams[chunk.track], chunk.data
+        with translate_av_errors(_WRITE_FAILED):
+            if isinstance(data, av.Packet):
+                data.stream = stream
+                self._mux([data])
             else:
-                self._mux(stream.encode(sound))
+                self._mux(stream.encode(data))
 
     def finish(self) -> None:
-        assert self._out is not None
-        with video_errors(_FAILED):
-            self._mux(self._picture.encode(None))
-            for stream, track in zip(self._sounds, self._facts.tracks, strict=True):
-                if not track.copied:
+        assert self._output is not None
+        with translate_av_errors(_WRITE_FAILED):
+            self._mux(self._video_stream.encode(None))
+            for stream, track in zip(self._audio_streams, self._info.audio_tracks, strict=True):
+                if not track.is_copied:
                     self._mux(stream.encode(None))
-            self._out.close()
+            self._output.close()
         self._partial.replace(self._path)
-        self._out = None
+        self._output = None
 
-    def abandon(self) -> None:
-        if self._out is None:
+    def discard(self) -> None:
+        if self._output is None:
             return
-        with suppress(av.FFmpegError):  # as where the disk is full
-            self._out.close()
+        with suppress(av.FFmpegError):  # for example when the disk is full
+            self._output.close()
         self._partial.unlink(missing_ok=True)
-        self._out = None
+        self._output = None
 
     def _mux(self, packets: "Sequence[av.Packet[Any]]") -> None:
-        assert self._out is not None
-        self._out.mux(packets)
+        assert self._output is not None
+        self._output.mux(packets)
 
-    def _add_picture(self, facts: Facts, image: NDArray[np.uint8]) -> VideoStream:
-        assert self._out is not None
+    def _add_video_stream(self, info: VideoInfo, image: NDArray[np.uint8]) -> VideoStream:
+        assert self._output is not None
         options = self._container.video_options
-        stream = self._out.add_stream(self._container.video, rate=facts.rate, options=options)
+        stream = self._output.add_stream(
+            self._container.video_codec, rate=info.frame_rate, options=options
+        )
         assert isinstance(stream, VideoStream)
-        even = ~1 if self._container.even else ~0
+        even = ~1 if self._container.even_sides else ~0
         stream.height, stream.width = image.shape[0] & even, image.shape[1] & even
         stream.pix_fmt = "yuva420p" if image.ndim == 3 and image.shape[2] == 4 else "yuv420p"
-        stream.time_base = facts.time_base
+        stream.time_base = info.time_base
         context = stream.codec_context
-        context.time_base = facts.time_base
-        context.sample_aspect_ratio = facts.sample_aspect
-        context.colorspace, context.color_range = facts.colour_space, _LIMITED
+        context.time_base = info.time_base
+        context.sample_aspect_ratio = info.sample_aspect
+        context.colorspace, context.color_range = info.colour_space, _LIMITED_RANGE
         return stream
 
-    def _add_sound(self, track: Track) -> AudioStream:
-        assert self._out is not None
-        if track.copied:
-            return self._out.add_stream_from_template(track.stream)
-        stream = self._out.add_stream(self._container.audio, rate=_AUDIO_RATE)
+    def _add_audio_stream(self, track: AudioTrack) -> AudioStream:
+        assert self._output is not None
+        if track.is_copied:
+            return self._output.add_stream_from_template(track.stream)
+        stream = self._output.add_stream(self._container.audio_codec, rate=_AUDIO_RATE_HZ)
         assert isinstance(stream, AudioStream)
         stream.layout = "mono" if track.stream.channels == 1 else "stereo"
         return stream
 
     def _frame(self, image: NDArray[np.uint8]) -> VideoFrame:
-        kind = {2: "gray", 3: "rgb24", 4: "rgba"}[image.shape[2] if image.ndim == 3 else 2]
-        picture = self._picture
-        cut = np.ascontiguousarray(image[: picture.height, : picture.width])
-        return VideoFrame.from_ndarray(cut, kind).reformat(
-            format=picture.pix_fmt,
-            dst_colorspace=self._facts.colour_space,
-            src_color_range=_FULL,
-            dst_color_range=_LIMITED,
+        pixel_format = {2: "gray", 3: "rgb24", 4: "rgba"}[image.shape[2] if image.ndim == 3 else 2]
+        stream = self._video_stream
+        cropped = np.ascontiguousarray(image[: stream.height, : stream.width])
+        return VideoFrame.from_ndarray(cropped, pixel_format).reformat(
+            format=stream.pix_fmt,
+            dst_colorspace=self._info.colour_space,
+            src_color_range=_FULL_RANGE,
+            dst_color_range=_LIMITED_RANGE,
         )

@@ -1,1 +1,1 @@
-"""The one home for pixels: pure numpy and codecs, shared by serving, training and export."""
+"""Image operations in numpy and codecs, shared by serving, training and export."""

@@ -1,4 +1,4 @@
-"""Gaussian blur whose cost does not grow with its radius."""
+"""Gaussian blur at a cost that does not grow with the radius."""
 
 import cv2
 import numpy as np

@@ -1,6 +1,7 @@
 /** Entry point of the page: connects the tabs, the API key and the list of models. */
 
-import { fetchModels } from "./api/client.js";
+import { fetchCapabilities, fetchModels } from "./api/client.js";
+import { showTransports } from "./live/live-options.js";
 import { liveTab } from "./live/live-tab.js";
 import { photoTab } from "./photo/photo-tab.js";
 import { showModels } from "./ui/controls.js";
@@ -11,11 +12,12 @@ import { tabList } from "./ui/tabs.js";
 const byId = (id) => document.getElementById(id);
 const key = keyForm({ form: byId("key-form"), input: byId("key"), hint: byId("key-hint") });
 
-async function loadModels() {
+async function loadChoices() {
   try {
-    const { auto, models } = await fetchModels(key.value);
+    const [{ auto, models }, { streams }] = await Promise.all([fetchModels(key.value), fetchCapabilities(key.value)]);
     showModels(byId("options"), { auto, models });
     showModels(byId("live-options"), { models });
+    showTransports(byId("live-options"), byId("transport-note"), streams);
   } catch (error) {
     if (error.status === 401) key.prompt();
     // After any other error "Automatic" stays the only choice; the next photo reports the error.
@@ -25,6 +27,6 @@ async function loadModels() {
 const live = liveTab(key);
 const tabs = tabList(byId("tabs"), (name) => { if (name !== "live") live.leave(); });
 photoTab(key, () => tabs.select("photo"));
-key.onSubmit(loadModels);
-loadModels();
+key.onSubmit(loadChoices);
+loadChoices();
 showHealth(byId("health"));

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from silhouette_seg.api.request.parameters import parse_parameters
-from silhouette_seg.cli.tasks import check_videos, plan
+from silhouette_seg.cli.tasks import check_videos, plan_tasks
 from silhouette_seg.errors import BadParameter, NotAcceptable
 from silhouette_seg.vision.codec.decode import ImageFormat
 
@@ -22,12 +22,12 @@ def album(tmp_path) -> Path:
 
 
 def planned(inputs, to, **more):
-    tasks, failures = plan(inputs, to, ImageFormat.PNG, **more)
+    tasks, failures = plan_tasks(inputs, to, ImageFormat.PNG, **more)
     return [str(task.result.relative_to(to.parent)) for task in tasks], failures
 
 
 def test_photos_and_videos_of_a_folder_keep_its_shape(album, tmp_path):
-    assert planned([album], tmp_path / "out", video=".webm") == (
+    assert planned([album], tmp_path / "out", video_suffix=".webm") == (
         ["out/a.png", "out/b.webm", "out/sub/c.webm"],
         [],
     )
@@ -35,17 +35,15 @@ def test_photos_and_videos_of_a_folder_keep_its_shape(album, tmp_path):
 
 def test_a_video_alone_becomes_the_file_that_is_named(album, tmp_path):
     for name in ("out.mp4", "OUT.WEBM"):
-        (task,), failures = plan([album / "b.mp4"], tmp_path / name, ImageFormat.PNG)
-        assert (task.photo, task.result) == (album / "b.mp4", tmp_path / name)
+        (task,), failures = plan_tasks([album / "b.mp4"], tmp_path / name, ImageFormat.PNG)
+        assert (task.source, task.result) == (album / "b.mp4", tmp_path / name)
         assert task.is_video
-        assert not task.is_sequence
         assert not failures
 
 
 def test_a_video_alone_becomes_frames_in_a_folder(album, tmp_path):
-    (task,), _ = plan([album / "b.mp4"], tmp_path / "frames", ImageFormat.PNG)
+    (task,), _ = plan_tasks([album / "b.mp4"], tmp_path / "frames", ImageFormat.PNG)
     assert task.result == tmp_path / "frames"
-    assert task.is_sequence
 
 
 def test_videos_beside_others_become_files_in_the_folder(album, tmp_path):
@@ -64,20 +62,20 @@ def test_videos_beside_others_become_files_in_the_folder(album, tmp_path):
 )
 def test_result_that_cannot_be_is_told(album, tmp_path, names, to, reason):
     with pytest.raises(ValueError, match=reason):
-        plan([album / name for name in names], tmp_path / to, ImageFormat.PNG)
+        plan_tasks([album / name for name in names], tmp_path / to, ImageFormat.PNG)
 
 
 def test_video_is_never_overwritten(album):
     for to in (album / "b.mp4", album):
         inputs = [album / "b.mp4"] if to.suffix else [album / "b.mp4", album / "a.jpg"]
-        _, failures = plan(inputs, to, ImageFormat.PNG)
-        assert [failure.photo for failure in failures] == [album / "b.mp4"]
+        _, failures = plan_tasks(inputs, to, ImageFormat.PNG)
+        assert [failure.source for failure in failures] == [album / "b.mp4"]
         assert "would overwrite a video" in failures[0].reason
 
 
 def test_missing_video_is_told(tmp_path):
-    _, (failure,) = plan([tmp_path / "no.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
-    assert failure.reason == "There is no such file."
+    _, (failure,) = plan_tasks([tmp_path / "no.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
+    assert failure.reason == "The file does not exist."
 
 
 @pytest.mark.parametrize(
@@ -89,14 +87,14 @@ def test_missing_video_is_told(tmp_path):
     ],
 )
 def test_what_cannot_be_done_to_a_video_is_told(album, tmp_path, given, kind):
-    tasks, _ = plan([album / "b.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
+    tasks, _ = plan_tasks([album / "b.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
     with pytest.raises(kind):
         check_videos(tasks, parse_parameters(given))
-    photos, _ = plan([album / "a.jpg"], tmp_path / "out", ImageFormat.PNG)
+    photos, _ = plan_tasks([album / "a.jpg"], tmp_path / "out", ImageFormat.PNG)
     check_videos(photos, parse_parameters(given))
 
 
 @pytest.mark.parametrize("to", ["out.webm", "frames"])
 def test_cutout_goes_where_transparency_goes(album, tmp_path, to):
-    tasks, _ = plan([album / "b.mp4"], tmp_path / to, ImageFormat.PNG)
+    tasks, _ = plan_tasks([album / "b.mp4"], tmp_path / to, ImageFormat.PNG)
     check_videos(tasks, CUTOUT)

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from silhouette_seg.client import Refused, Segmented, Unreachable
-from silhouette_seg.client.batch import answers
+from silhouette_seg.client.batch import split_responses
 from tests.unit.client.test_photos import HEADERS, Service, problem
 
 BOUNDARY = "multipart/mixed; boundary=edge"
@@ -31,7 +31,7 @@ MIXED = (
 
 
 def test_each_part_is_an_answer():
-    good, bad, empty = answers(whole(*MIXED))
+    good, bad, empty = split_responses(whole(*MIXED))
     assert (good.status_code, good.content) == (200, PICTURE)
     assert good.headers["x-model"] == "connectnet"
     assert (bad.status_code, bad.json()["code"]) == (422, "undecodable_image")
@@ -54,7 +54,7 @@ def test_each_part_is_an_answer():
 )
 def test_what_is_not_whole_is_no_answer(damaged):
     with pytest.raises(Unreachable):
-        answers(damaged)
+        split_responses(damaged)
 
 
 async def test_photos_go_as_one_form_and_come_back_in_order(tmp_path):

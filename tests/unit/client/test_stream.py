@@ -259,7 +259,7 @@ async def test_a_service_that_breaks_the_protocol_is_left():
         await socket.wait_closed()
 
     async with served(talk) as client, client.stream() as stream:
-        with pytest.raises(StreamClosed, match="broke the protocol"):
+        with pytest.raises(StreamClosed, match="violated the protocol"):
             await anext(stream)
 
 

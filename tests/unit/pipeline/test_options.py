@@ -11,7 +11,7 @@ from silhouette_seg.pipeline.options import (
     Refinement,
     RenderOptions,
 )
-from silhouette_seg.vision.compose.layout import read_layout
+from silhouette_seg.vision.compose.layout import parse_layout
 
 CHANGES = [
     {"output": Output.CUTOUT},
@@ -27,7 +27,7 @@ CHANGES = [
     {"decontaminate": True},
     {"crop": True},
     {"crop_margin": 1.0},
-    {"layout": read_layout("x:0.5")},
+    {"layout": parse_layout("x:0.5")},
     {"light_wrap": 1.0},
     {"require_foreground": True},
 ]
@@ -59,7 +59,7 @@ def test_wire_values_of_other_options_are_golden():
         person=PersonSelection.DOMINANT,
         refine=Refinement.GUIDED,
         threshold=0.5,
-        layout=read_layout("x:0.5,flip:true"),
+        layout=parse_layout("x:0.5,flip:true"),
     )
     values = options.wire_values()
     assert (values["output"], values["background"]) == ("composite", "#ff0010")

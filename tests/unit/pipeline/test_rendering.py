@@ -21,7 +21,7 @@ from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.pipeline.timings import Timings
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.compose.layout import read_layout
+from silhouette_seg.vision.compose.layout import parse_layout
 from silhouette_seg.vision.mask.quality import Box, measure_quality
 
 RED, BLUE, GREEN = (200, 30, 30), (20, 40, 220), (0, 255, 0)
@@ -56,7 +56,7 @@ LEFT, RIGHT = Box(20, 10, 90, 60), Box(50, 140, 60, 30)
             person=PersonSelection.DOMINANT, refine=Refinement.GUIDED, decontaminate=True
         ),
         RenderOptions(threshold=0.5, grow=2, feather=3, invert=True),
-        RenderOptions(layout=read_layout("x:0.2,scale:0.5;flip:true"), light_wrap=50),
+        RenderOptions(layout=parse_layout("x:0.2,scale:0.5;flip:true"), light_wrap=50),
     ],
 )
 @pytest.mark.parametrize("people", [(), (LEFT,), (LEFT, RIGHT)])
@@ -169,7 +169,7 @@ def test_grown_cutout_shows_the_photo_around_the_person():
 def test_layout_moves_the_person():
     frame, alpha = photo(LEFT)
     options = RenderOptions(
-        output=Output.COMPOSITE, background=Colour(GREEN), layout=read_layout("x:0.75")
+        output=Output.COMPOSITE, background=Colour(GREEN), layout=parse_layout("x:0.75")
     )
     image = render_image(options, frame, None, matte(alpha)).image
     assert tuple(image[60, 150]) == RED

@@ -86,9 +86,9 @@ async def test_composite_has_requested_background(engine, workers):
 
 
 async def test_background_image_is_scaled_to_cover(engine, workers):
-    picture = Frame(np.full((10, 10, 3), (9, 8, 7), np.uint8), (10, 10))
+    background = Frame(np.full((10, 10, 3), (9, 8, 7), np.uint8), (10, 10))
     render = RenderOptions(Output.COMPOSITE, background=BackgroundImage())
-    options = {"render": render, "picture": picture, "format": ImageFormat.PNG}
+    options = {"render": render, "background": background, "format": ImageFormat.PNG}
     for _ in range(2):
         image = pixels(await processed(engine, workers, make_png(quadrants()), **options))
         assert tuple(image[16, 80]) == (9, 8, 7)

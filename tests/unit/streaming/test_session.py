@@ -191,13 +191,13 @@ def test_background_is_scaled_once_per_image_and_size(session):
     assert session.scaled_background(None, (24, 32)) is None
 
 
-@pytest.mark.parametrize("picture_hw", [SIZE_HW, (48, 64)])
-async def test_frames_do_not_change_background_image(options, picture_hw):
+@pytest.mark.parametrize("background_hw", [SIZE_HW, (48, 64)])
+async def test_frames_do_not_change_background_image(options, background_hw):
     """The person of one frame must not appear in the next."""
-    picture = Frame(np.full((*picture_hw, 3), BLUE, np.uint8), picture_hw)
+    background = Frame(np.full((*background_hw, 3), BLUE, np.uint8), background_hw)
     render = RenderOptions(Output.COMPOSITE, BackgroundImage())
     session = StreamSession(
-        replace(options, render=render, format=ImageFormat.PNG, picture=picture)
+        replace(options, render=render, format=ImageFormat.PNG, background=background)
     )
     limits = ImageLimits()
     for red in (255, 0):
@@ -206,7 +206,7 @@ async def test_frames_do_not_change_background_image(options, picture_hw):
         shown = await process_frame(session, make_png(frame), limits)
     assert shown.quality.coverage == 0
     assert (np.asarray(Image.open(io.BytesIO(shown.body))) == BLUE).all()
-    assert (picture.rgb == BLUE).all()
+    assert (background.rgb == BLUE).all()
 
 
 def test_session_ids_are_unique_and_long(options):

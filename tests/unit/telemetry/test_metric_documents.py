@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from silhouette_seg.api.openapi import error_classes
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.telemetry import MaskMeasurements, RequestRecord, Telemetry
-from tests.support.documents import ROOT, blocks, quoted, rows
+from tests.support.documents import ROOT, blocks, code_spans, table_rows
 from tests.support.metrics import exposition
 
 DOCUMENT = ROOT / "docs/metrics.md"
@@ -97,8 +97,8 @@ SERIES = labels_of_series()
 
 def documented() -> dict[str, tuple[str, set[str]]]:
     return {
-        quoted(name)[0]: (kind, set(quoted(labels)))
-        for name, kind, labels, _ in rows(DOCUMENT, "metric")
+        code_spans(name)[0]: (kind, set(code_spans(labels)))
+        for name, kind, labels, _ in table_rows(DOCUMENT, "metric")
     }
 
 
@@ -109,7 +109,7 @@ def test_document_lists_every_metric_with_type_and_labels():
 
 
 def test_document_lists_every_alert():
-    assert [quoted(name)[0] for name, _, _ in rows(DOCUMENT, "alert")] == [
+    assert [code_spans(name)[0] for name, _, _ in table_rows(DOCUMENT, "alert")] == [
         rule["alert"] for rule in ALERTS
     ]
 

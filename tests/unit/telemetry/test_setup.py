@@ -13,7 +13,7 @@ def test_open_tracing_without_extra_names_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "silhouette_seg.telemetry.otel", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(
-        ValueError, match=r"opentelemetry\.sdk\.trace is missing.*silhouette\[otel]"
+        ValueError, match=r"opentelemetry\.sdk\.trace is missing.*silhouette-seg\[otel]"
     ):
         open_tracing("http://127.0.0.1:4318", "1.2.3")
 

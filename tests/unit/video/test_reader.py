@@ -1,4 +1,4 @@
-"""Reading video files: which way is up, what comes when, and what is no video."""
+"""Tests of the video reader: orientation, timestamps, audio and invalid files."""
 
 from fractions import Fraction
 
@@ -8,26 +8,32 @@ import pytest
 
 from silhouette_seg.errors import TooManyPixels
 from silhouette_seg.video.errors import VideoError
-from silhouette_seg.video.reader import Facts, Heard, Still, VideoReader, upright
+from silhouette_seg.video.reader import (
+    AudioChunk,
+    DecodedFrame,
+    VideoInfo,
+    VideoReader,
+    rotate_upright,
+)
 from silhouette_seg.vision.codec.header import ImageLimits
 from tests.support.images import TEXT, make_jpeg, quadrants
-from tests.support.videos import SIZE_HW, TICK, bar, make_video, sine, uneven
+from tests.support.videos import SIZE_HW, TICK, bar_frame, make_video, sine_audio, uneven_times
 
 LIMITS = ImageLimits()
 ONE = 65536
 STORED = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
 
-def items(path, limits=LIMITS, copies=frozenset({"aac"})):
-    reader = VideoReader(path, limits, copies)
+def items(path, limits=LIMITS, copied_codecs=frozenset({"aac"})):
+    reader = VideoReader(path, limits, copied_codecs)
     try:
         return list(reader)
     finally:
         reader.close()
 
 
-def stills(path, **more):
-    return [item for item in items(path, **more) if isinstance(item, Still)]
+def decoded_frames(path, **more):
+    return [item for item in items(path, **more) if isinstance(item, DecodedFrame)]
 
 
 @pytest.mark.parametrize(
@@ -43,101 +49,96 @@ def stills(path, **more):
         ((0, -1, -1, 0), np.rot90(STORED, 2).transpose(1, 0, 2)),
     ],
 )
-def test_upright(abcd, wanted):
+def test_display_matrix_turns_stored_image_upright(abcd, wanted):
     a, b, c, d = (ONE * share for share in abcd)
-    assert np.array_equal(upright(STORED, (a, b, 0, c, d, 0, 0, 0, 1 << 30)), wanted)
+    assert np.array_equal(rotate_upright(STORED, (a, b, 0, c, d, 0, 0, 0, 1 << 30)), wanted)
 
 
-def test_what_says_nothing_is_upright():
-    assert upright(STORED, None) is STORED
+def test_image_without_display_matrix_stays_unchanged():
+    assert rotate_upright(STORED, None) is STORED
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, -1])
-def test_rotation_of_the_file_is_honoured(tmp_path, turns):
+def test_rotation_of_file_turns_its_frames(tmp_path, turns):
     make_video(tmp_path / "a.mp4", [0], rotation=90 * turns)
-    (still,) = stills(tmp_path / "a.mp4")
-    difference = np.abs(still.rgb().astype(int) - np.rot90(bar(0), turns))
+    (frame,) = decoded_frames(tmp_path / "a.mp4")
+    difference = np.abs(frame.rgb().astype(int) - np.rot90(bar_frame(0), turns))
     assert difference.mean() < 12
 
 
-def test_frames_come_with_their_times_and_sound_beside_them(tmp_path):
+def test_reader_yields_info_frames_with_times_and_audio_packets(tmp_path):
     make_video(tmp_path / "a.mp4", sound=True)
     read = items(tmp_path / "a.mp4")
-    (facts,) = (item for item in read if isinstance(item, Facts))
-    assert facts.time_base == TICK
-    assert facts.duration_s == pytest.approx(0.46, abs=0.05)
-    assert [track.copied for track in facts.tracks] == [True]
-    assert [item.pts for item in read if isinstance(item, Still)] == uneven(12)
-    sounds = [item.sound for item in read if isinstance(item, Heard)]
-    assert sounds
-    assert all(isinstance(sound, av.Packet) for sound in sounds)
+    (info,) = (item for item in read if isinstance(item, VideoInfo))
+    assert info.time_base == TICK
+    assert info.duration_s == pytest.approx(0.46, abs=0.05)
+    assert [track.is_copied for track in info.audio_tracks] == [True]
+    assert [item.pts for item in read if isinstance(item, DecodedFrame)] == uneven_times(12)
+    chunks = [item.data for item in read if isinstance(item, AudioChunk)]
+    assert chunks
+    assert all(isinstance(data, av.Packet) for data in chunks)
 
 
-def test_sound_that_is_not_copied_is_decoded_and_may_be_left_out(tmp_path):
+def test_audio_is_decoded_unless_copied_or_skipped(tmp_path):
     make_video(tmp_path / "a.mp4", sound=True)
-    read = items(tmp_path / "a.mp4", copies=frozenset())
-    sounds = [item.sound for item in read if isinstance(item, Heard)]
-    assert all(isinstance(sound, av.AudioFrame) for sound in sounds)
-    assert sum(sound.samples for sound in sounds) >= sine().samples
-    assert not any(isinstance(item, Heard) for item in items(tmp_path / "a.mp4", copies=None))
+    read = items(tmp_path / "a.mp4", copied_codecs=frozenset())
+    chunks = [item.data for item in read if isinstance(item, AudioChunk)]
+    assert all(isinstance(data, av.AudioFrame) for data in chunks)
+    assert sum(data.samples for data in chunks) >= sine_audio().samples
+    assert not any(
+        isinstance(item, AudioChunk) for item in items(tmp_path / "a.mp4", copied_codecs=None)
+    )
 
 
-def test_avi_has_times_too(tmp_path):
+def test_frames_of_avi_have_times(tmp_path):
     make_video(tmp_path / "a.avi", [0, 1, 2, 3])
-    times = [still.pts for still in stills(tmp_path / "a.avi")]
+    times = [frame.pts for frame in decoded_frames(tmp_path / "a.avi")]
     assert times == [0, 1, 2, 3]
 
 
-def test_times_that_do_not_grow_are_made_to(tmp_path):
+def test_times_that_do_not_increase_are_corrected(tmp_path):
     make_video(tmp_path / "a.mp4", [0])
     reader = VideoReader(tmp_path / "a.mp4", LIMITS, None)
-    given = (0, 3000, 3000, None, 9000)
     times = []
-    for pts in given:
+    for pts in (0, 3000, 3000, None, 9000):
         frame = av.VideoFrame(16, 16, "rgb24")
         frame.pts, frame.time_base = pts, Fraction(1, 90_000)
-        times.append(reader._time(frame))
+        times.append(reader._increasing_pts(frame))
     reader.close()
     assert times == [0, 3000, 3001, 3002, 9000]
 
 
-@pytest.mark.parametrize(
-    ("name", "body", "reason"),
-    [
-        ("a.mp4", TEXT, "not a video that can be read"),
-        ("a.mp4", b"", "not a video that can be read"),
-    ],
-)
-def test_what_is_no_video_is_told(tmp_path, name, body, reason):
-    (tmp_path / name).write_bytes(body)
-    with pytest.raises(VideoError, match=reason):
-        items(tmp_path / name)
-
-
-def test_sound_alone_is_no_video(tmp_path):
-    with av.open(str(tmp_path / "a.mp4"), "w") as out:
-        stream = out.add_stream("aac", rate=48_000, layout="mono")
-        out.mux(stream.encode(sine()))
-        out.mux(stream.encode(None))
-    with pytest.raises(VideoError, match="no video in the file"):
+@pytest.mark.parametrize("body", [TEXT, b""])
+def test_file_that_is_not_a_video_raises(tmp_path, body):
+    (tmp_path / "a.mp4").write_bytes(body)
+    with pytest.raises(VideoError, match="not a readable video"):
         items(tmp_path / "a.mp4")
 
 
-def test_file_that_is_cut_short_is_told(tmp_path):
-    make_video(tmp_path / "a.mp4", uneven(40), options={"movflags": "faststart"})
+def test_file_with_audio_only_raises(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        stream = out.add_stream("aac", rate=48_000, layout="mono")
+        out.mux(stream.encode(sine_audio()))
+        out.mux(stream.encode(None))
+    with pytest.raises(VideoError, match="contains no video"):
+        items(tmp_path / "a.mp4")
+
+
+def test_truncated_file_raises(tmp_path):
+    make_video(tmp_path / "a.mp4", uneven_times(40), options={"movflags": "faststart"})
     whole = (tmp_path / "a.mp4").read_bytes()
     (tmp_path / "half.mp4").write_bytes(whole[: len(whole) * 3 // 4])
     with pytest.raises(VideoError):
         items(tmp_path / "half.mp4")
 
 
-def test_limits_are_those_of_photos(tmp_path):
+def test_frame_over_image_limits_raises(tmp_path):
     make_video(tmp_path / "a.mp4", [0])
     with pytest.raises(TooManyPixels):
         VideoReader(tmp_path / "a.mp4", ImageLimits(pixels=SIZE_HW[0] * SIZE_HW[1] - 1), None)
 
 
-def test_a_photo_by_another_name_has_one_frame(tmp_path):
+def test_photo_named_as_video_has_one_frame(tmp_path):
     (tmp_path / "a.mp4").write_bytes(make_jpeg(quadrants()))
-    (still,) = stills(tmp_path / "a.mp4")
-    assert still.rgb().shape == (64, 96, 3)
+    (frame,) = decoded_frames(tmp_path / "a.mp4")
+    assert frame.rgb().shape == (64, 96, 3)

@@ -1,10 +1,10 @@
-"""Bodies of requests become inputs of an engine, and its output the body of an answer.
+"""Decodes request bodies to the inputs of an engine, and encodes its output as a response body.
 
-Source: Open Inference Protocol, REST; its extension for binary tensor data.
+Source: Open Inference Protocol, REST, with its extension for binary tensor data.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silhouette_seg.api.open_inference.json_tensors import (
-    Numbers,
+    UnparsedArray,
     read_document,
     read_numbers,
     write_numbers,
@@ -22,44 +22,49 @@ from silhouette_seg.engine.base import Tensors
 from silhouette_seg.errors import BadParameter, EngineFailed, MalformedBody
 from silhouette_seg.spec import ModelSpec, TensorSpec
 
-SIZE = "binary_data_size"
-BINARY = "binary_data"
-ALL_BINARY = "binary_data_output"
-ELSEWHERE = ("shared_memory_region", "classification")
-"""Parameters of a tensor that change where or what it is: to ignore them would be wrong."""
-NAME_CHARS = 80
-"""Of a name that a refusal repeats."""
+BINARY_SIZE = "binary_data_size"
+"""Parameter of an input: the bytes that it takes after the JSON."""
+BINARY_DATA = "binary_data"
+"""Parameter of an output: whether it is sent in binary."""
+BINARY_DATA_OUTPUT = "binary_data_output"
+"""Parameter of a request: the default of `binary_data`."""
+UNSUPPORTED_PARAMETERS = ("shared_memory_region", "classification")
+"""Parameters that change the location or the meaning of a tensor, so they must not be ignored."""
+MAX_ECHOED_CHARS = 80
+"""Characters of a value of the request that an error repeats."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that was understood; `rows` of each input, which are as the engine takes them."""
+class InferRequest:
+    """Decoded request. Every input has `rows` rows in the shape that the engine takes."""
 
     id: str
     inputs: Tensors
     rows: int
     binary: bool
-    """How to send the output."""
+    """True if the output is sent in binary."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class InferResponse:
+    """Encoded response."""
+
     body: bytes
     header_length: int | None
-    """Bytes of JSON at its beginning; None when there is nothing else."""
+    """Bytes of JSON at the beginning of the body; None if all of it is JSON."""
 
 
-def read_request(body: bytes, header_length: int | None, spec: ModelSpec) -> Asked:
-    """`header_length` is how many bytes of the body are JSON; None for all, and with 0 the body is
-    one row of the only input.
+def decode_request(body: bytes, header_length: int | None, spec: ModelSpec) -> InferRequest:
+    """Decodes and validates a request body.
 
-    Raises MalformedBody, or BadParameter for what does not fit the model. Slow: call it in a
-    worker.
+    `header_length` is the number of bytes of JSON before binary tensors; None means all of the
+    body. With 0 the body is one row of the only input. Raises MalformedBody, or BadParameter for
+    tensors that do not fit the model. Slow: call it in a worker thread.
     """
     if header_length == 0:
-        return _one_row(body, spec)
+        return _decode_raw_row(body, spec)
     if header_length is not None and header_length > len(body):
         raise MalformedBody(
             "The body is shorter than Inference-Header-Content-Length says.",
@@ -67,13 +72,13 @@ def read_request(body: bytes, header_length: int | None, spec: ModelSpec) -> Ask
             actual=header_length,
         )
     header = body if header_length is None else body[:header_length]
-    request = _typed(_document(header, header_length), dict, "The request")
-    inputs, rows = _inputs(request, _Binary(body, len(header)), spec)
-    id = _typed(request.get("id", ""), str, "id")
-    return Asked(id, inputs, rows, _is_output_binary(request, spec))
+    request = _require_type(_parse_header(header, header_length), dict, "The request")
+    inputs, rows = _decode_inputs(request, _BinaryReader(body, len(header)), spec)
+    id = _require_type(request.get("id", ""), str, "id")
+    return InferRequest(id, inputs, rows, _wants_binary_output(request, spec))
 
 
-def _document(header: bytes, header_length: int | None) -> object:
+def _parse_header(header: bytes, header_length: int | None) -> object:
     try:
         return read_document(header)
     except ValueError as error:
@@ -81,55 +86,66 @@ def _document(header: bytes, header_length: int | None) -> object:
         raise MalformedBody(f"{error}{hint}") from None
 
 
-def write_answer(asked: Asked, spec: ModelSpec, output: NDArray[Any]) -> Answer:
-    """Raises EngineFailed for a number that JSON does not have. Slow: call it in a worker."""
+def encode_response(request: InferRequest, spec: ModelSpec, output: NDArray[Any]) -> InferResponse:
+    """Encodes the output as `request` asks for it.
+
+    Raises EngineFailed for a number that JSON cannot hold. Slow: call it in a worker thread.
+    """
     tensor: dict[str, Any] = {
         "name": spec.output.name,
         "datatype": spec.output.datatype,
         "shape": output.shape,
     }
-    if asked.binary:
+    if request.binary:
         raw = output.astype(_little_endian(spec.output), copy=False).tobytes()
-        header = _answer_json(asked, spec, _json(tensor | {"parameters": {SIZE: len(raw)}}))
-        return Answer(header + raw, len(header))
+        tensor["parameters"] = {BINARY_SIZE: len(raw)}
+        header = _response_json(request, spec, _to_json(tensor))
+        return InferResponse(header + raw, len(header))
     try:
         numbers = write_numbers(output)
     except ValueError as error:
-        raise EngineFailed("The model's answer has a number in it that is not finite") from error
-    return Answer(_answer_json(asked, spec, b'%s,"data":%s}' % (_json(tensor)[:-1], numbers)), None)
+        raise EngineFailed("The model's output contains a number that is not finite") from error
+    with_data = b'%s,"data":%s}' % (_to_json(tensor)[:-1], numbers)
+    return InferResponse(_response_json(request, spec, with_data), None)
 
 
-def _answer_json(asked: Asked, spec: ModelSpec, tensor: bytes) -> bytes:
-    named = {"id": asked.id} if asked.id else {}
-    around = _json(named | {"model_name": spec.name, "model_version": str(spec.version)})
-    return b'%s,"outputs":[%s]}' % (around[:-1], tensor)
+def _response_json(request: InferRequest, spec: ModelSpec, tensor: bytes) -> bytes:
+    id = {"id": request.id} if request.id else {}
+    head = _to_json(id | {"model_name": spec.name, "model_version": str(spec.version)})
+    return b'%s,"outputs":[%s]}' % (head[:-1], tensor)
 
 
-def _json(value: object) -> bytes:
+def _to_json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-class _Binary:
-    """The bytes after the JSON, which inputs take in their order."""
+class _BinaryReader:
+    """Reads the bytes after the JSON, which belong to the inputs in their order."""
 
-    def __init__(self, body: bytes, at: int) -> None:
+    def __init__(self, body: bytes, position: int) -> None:
         self._body = body
-        self._at = at
+        self._position = position
 
     @property
-    def left(self) -> int:
-        return len(self._body) - self._at
+    def remaining(self) -> int:
+        """Returns the number of bytes that no input has taken."""
+        return len(self._body) - self._position
 
-    def take(self, tensor: TensorSpec, shape: tuple[int, ...], size: object) -> NDArray[Any]:
+    def read_tensor(self, tensor: TensorSpec, shape: tuple[int, ...], size: object) -> NDArray[Any]:
+        """Returns the next `size` bytes as a tensor. Raises BadParameter for another size."""
         dtype = _little_endian(tensor)
         expected = prod(shape) * dtype.itemsize
         if size != expected or isinstance(size, bool):
-            raise _bad(tensor, f"{SIZE} is {_short(size)}; its shape makes up {expected} bytes")
-        if expected > self.left:
-            raise _bad(tensor, f"{SIZE} is {expected}, and {self.left} bytes are left in the body")
-        array = np.frombuffer(self._body, dtype, prod(shape), self._at).reshape(shape)
-        self._at += expected
-        # Behind JSON of any length it may not be aligned, and the engine's byte order is ours.
+            raise _invalid_input(
+                tensor, f"{BINARY_SIZE} is {_shortened(size)}; its shape makes up {expected} bytes"
+            )
+        if expected > self.remaining:
+            raise _invalid_input(
+                tensor, f"{BINARY_SIZE} is {expected}, and {self.remaining} bytes are left"
+            )
+        array = np.frombuffer(self._body, dtype, prod(shape), self._position).reshape(shape)
+        self._position += expected
+        # After JSON of any length the array may be unaligned. The engine needs native byte order.
         return np.require(array, tensor.dtype, ["C", "A"])
 
 
@@ -137,61 +153,67 @@ def _little_endian(tensor: TensorSpec) -> np.dtype[Any]:
     return np.dtype(tensor.dtype).newbyteorder("<")
 
 
-def _one_row(body: bytes, spec: ModelSpec) -> Asked:
-    """The body of a request without JSON, which is answered in binary."""
+def _decode_raw_row(body: bytes, spec: ModelSpec) -> InferRequest:
+    """Decodes a body without JSON; its answer is binary."""
     if len(spec.inputs) != 1:
-        raise BadParameter(f"{spec.name} takes {_inputs_of(spec)}: a request needs its JSON.")
+        names = " and ".join(tensor.name for tensor in spec.inputs)
+        raise BadParameter(f"{spec.name} takes {names}: a request needs its JSON.")
     (tensor,) = spec.inputs
-    row = _Binary(body, 0).take(tensor, (1, *tensor.row_shape), len(body))
-    return Asked("", {tensor.name: _for_engine(row, tensor)}, 1, binary=True)
+    row = _BinaryReader(body, 0).read_tensor(tensor, (1, *tensor.row_shape), len(body))
+    return InferRequest("", {tensor.name: _to_engine_shape(row, tensor)}, 1, binary=True)
 
 
-def _inputs(
-    request: Mapping[str, Any], binary: _Binary, spec: ModelSpec
+def _decode_inputs(
+    request: Mapping[str, Any], binary: _BinaryReader, spec: ModelSpec
 ) -> tuple[dict[str, NDArray[Any]], int]:
-    """Each input, and the number of rows of all."""
-    named = _named(request, "inputs", {tensor.name for tensor in spec.inputs}, spec)
-    rows = {name: _rows(sent, _tensor(spec, name), spec) for name, sent in named.items()}
-    if missing := {tensor.name for tensor in spec.inputs} - named.keys():
+    """Returns the inputs by name, and the number of rows of each."""
+    specs = {tensor.name: tensor for tensor in spec.inputs}
+    tensors = _tensors_by_name(request, "inputs", specs.keys(), spec)
+    rows = {name: _row_count(tensor, specs[name], spec) for name, tensor in tensors.items()}
+    if missing := specs.keys() - tensors.keys():
         raise BadParameter(f"inputs: {', '.join(sorted(missing))} is missing.")
     if len(set(rows.values())) > 1:
-        told = ", ".join(f"{count} of {name}" for name, count in rows.items())
-        raise BadParameter(f"inputs: there must be as many rows of each, and there are {told}.")
+        counts = ", ".join(f"{count} of {name}" for name, count in rows.items())
+        raise BadParameter(f"inputs: every input must have the same number of rows, not {counts}.")
     arrays = {
-        name: _array(sent, _tensor(spec, name), rows[name], binary) for name, sent in named.items()
+        name: _decode_tensor(tensor, specs[name], rows[name], binary)
+        for name, tensor in tensors.items()
     }
-    if binary.left:
-        raise MalformedBody(f"The body has {binary.left} bytes more than its inputs.")
+    if binary.remaining:
+        raise MalformedBody(f"The body has {binary.remaining} bytes more than its inputs.")
     return arrays, rows.popitem()[1]
 
 
-def _named(
-    request: Mapping[str, Any], field: str, known: set[str], spec: ModelSpec
+def _tensors_by_name(
+    request: Mapping[str, Any], field: str, known: Set[str], spec: ModelSpec
 ) -> dict[str, dict[str, Any]]:
-    """The tensors of a list by their names; raises unless each is known, and there once."""
-    named: dict[str, dict[str, Any]] = {}
-    for sent in _typed(request.get(field, []), list, field):
-        name = _typed(_typed(sent, dict, f"Each of {field}").get("name"), str, f"{field}: name")
+    """Returns the tensors of the list `field`. Raises BadParameter for an unknown or second one."""
+    tensors: dict[str, dict[str, Any]] = {}
+    for item in _require_type(request.get(field, []), list, field):
+        tensor = _require_type(item, dict, f"Each of {field}")
+        name = _require_type(tensor.get("name"), str, f"{field}: name")
         if name not in known:
-            there = ", ".join(sorted(known))
-            raise BadParameter(f"{field}: {spec.name} has no {_short(name)}; there is {there}.")
-        if name in named:
-            raise BadParameter(f"{field}: {name} is there twice.")
-        if elsewhere := [each for each in ELSEWHERE if each in _parameters(sent, name)]:
-            raise BadParameter(f"{field}: {name}: {elsewhere[0]} is not supported.")
-        named[name] = sent
-    return named
+            names = ", ".join(sorted(known))
+            raise BadParameter(f"{field}: {spec.name} has no {_shortened(name)}; it has {names}.")
+        if name in tensors:
+            raise BadParameter(f"{field}: {name} is given twice.")
+        parameters = _parameters(tensor, name)
+        if unsupported := [one for one in UNSUPPORTED_PARAMETERS if one in parameters]:
+            raise BadParameter(f"{field}: {name}: {unsupported[0]} is not supported.")
+        tensors[name] = tensor
+    return tensors
 
 
-def _rows(sent: Mapping[str, Any], tensor: TensorSpec, spec: ModelSpec) -> int:
-    """The first side of the shape, when all that is said of the tensor is as it should be."""
-    if sent.get("datatype") != tensor.datatype:
-        raise _bad(tensor, f"datatype is {_short(sent.get('datatype'))}, not {tensor.datatype}")
-    shape = _typed(sent.get("shape"), list, f"inputs: {tensor.name}: shape")
-    expected = [-1, *tensor.row_shape]
-    whole = all(type(side) is int for side in shape)
-    if not whole or shape[1:] != expected[1:] or not shape or shape[0] < 1:
-        raise _bad(tensor, f"shape is {_short(shape)}, not {expected}")
+def _row_count(tensor: Mapping[str, Any], expected: TensorSpec, spec: ModelSpec) -> int:
+    """Returns the first side of the shape. Raises BadParameter for another datatype or shape."""
+    if tensor.get("datatype") != expected.datatype:
+        datatype = _shortened(tensor.get("datatype"))
+        raise _invalid_input(expected, f"datatype is {datatype}, not {expected.datatype}")
+    shape = _require_type(tensor.get("shape"), list, f"inputs: {expected.name}: shape")
+    row = list(expected.row_shape)
+    are_integers = all(type(side) is int for side in shape)
+    if not are_integers or shape[1:] != row or not shape or shape[0] < 1:
+        raise _invalid_input(expected, f"shape is {_shortened(shape)}, not {[-1, *row]}")
     if shape[0] > spec.max_batch:
         raise BadParameter(
             f"{spec.name} takes at most {spec.max_batch} rows in a request.",
@@ -201,63 +223,61 @@ def _rows(sent: Mapping[str, Any], tensor: TensorSpec, spec: ModelSpec) -> int:
     return int(shape[0])
 
 
-def _array(sent: Mapping[str, Any], tensor: TensorSpec, rows: int, binary: _Binary) -> NDArray[Any]:
-    shape = (rows, *tensor.row_shape)
-    parameters = _parameters(sent, tensor.name)
-    if SIZE in parameters:
-        if "data" in sent:
-            raise _bad(tensor, f"there is data, and {SIZE} too")
-        return _for_engine(binary.take(tensor, shape, parameters[SIZE]), tensor)
-    if "data" not in sent:
-        raise _bad(tensor, f"there is neither data nor the parameter {SIZE}")
-    numbers = _typed(sent["data"], Numbers, f"inputs: {tensor.name}: data", "a list of numbers")
+def _decode_tensor(
+    tensor: Mapping[str, Any], expected: TensorSpec, rows: int, binary: _BinaryReader
+) -> NDArray[Any]:
+    shape = (rows, *expected.row_shape)
+    parameters = _parameters(tensor, expected.name)
+    if BINARY_SIZE in parameters:
+        if "data" in tensor:
+            raise _invalid_input(expected, f"it has both data and {BINARY_SIZE}")
+        array = binary.read_tensor(expected, shape, parameters[BINARY_SIZE])
+        return _to_engine_shape(array, expected)
+    if "data" not in tensor:
+        raise _invalid_input(expected, f"it has neither data nor the parameter {BINARY_SIZE}")
+    field = f"inputs: {expected.name}: data"
+    data = _require_type(tensor["data"], UnparsedArray, field, "a list of numbers")
     try:
-        return _for_engine(read_numbers(numbers, shape, tensor.dtype), tensor)
+        return _to_engine_shape(read_numbers(data, shape, expected.dtype), expected)
     except ValueError as error:
-        raise _bad(tensor, f"data {error}") from None
+        raise _invalid_input(expected, f"data {error}") from None
 
 
-def _for_engine(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
+def _to_engine_shape(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
     return array.reshape(len(array), *tensor.shape[1:])
 
 
-def _is_output_binary(request: Mapping[str, Any], spec: ModelSpec) -> bool:
-    """By the output where it says so, else by the request."""
-    by_default = _flag(_parameters(request, "The request"), ALL_BINARY, default=False)
-    asked = _named(request, "outputs", {spec.output.name}, spec).get(spec.output.name, {})
-    return _flag(_parameters(asked, spec.output.name), BINARY, default=by_default)
+def _wants_binary_output(request: Mapping[str, Any], spec: ModelSpec) -> bool:
+    """Returns the choice of the output, or else the default of the request."""
+    default = _flag(_parameters(request, "The request"), BINARY_DATA_OUTPUT, default=False)
+    output = _tensors_by_name(request, "outputs", {spec.output.name}, spec).get(
+        spec.output.name, {}
+    )
+    return _flag(_parameters(output, spec.output.name), BINARY_DATA, default=default)
 
 
-def _parameters(of: Mapping[str, Any], whose: str) -> dict[str, Any]:
-    return _typed(of.get("parameters", {}), dict, f"{whose}: parameters")
+def _parameters(owner: Mapping[str, Any], owner_name: str) -> dict[str, Any]:
+    return _require_type(owner.get("parameters", {}), dict, f"{owner_name}: parameters")
 
 
 def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    return _typed(parameters.get(name, default), bool, name)
+    return _require_type(parameters.get(name, default), bool, name)
 
 
 JSON_TYPES = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
 
 
-def _typed(value: object, kind: type[T], what: str, called: str | None = None) -> T:
+def _require_type(value: object, kind: type[T], field: str, kind_name: str | None = None) -> T:
     if not isinstance(value, kind):
-        raise BadParameter(f"{what} must be {called or JSON_TYPES[kind]}.")
+        raise BadParameter(f"{field} must be {kind_name or JSON_TYPES[kind]}.")
     return value
 
 
-def _tensor(spec: ModelSpec, name: str) -> TensorSpec:
-    return next(tensor for tensor in spec.inputs if tensor.name == name)
+def _invalid_input(tensor: TensorSpec, reason: str) -> BadParameter:
+    return BadParameter(f"inputs: {tensor.name}: {reason}.")
 
 
-def _inputs_of(spec: ModelSpec) -> str:
-    return " and ".join(tensor.name for tensor in spec.inputs)
-
-
-def _bad(tensor: TensorSpec, why: str) -> BadParameter:
-    return BadParameter(f"inputs: {tensor.name}: {why}.")
-
-
-def _short(value: object) -> str:
-    """As JSON, cut to what fits into a sentence."""
+def _shortened(value: object) -> str:
+    """Returns the value as JSON, cut to a length that fits into a sentence."""
     text = json.dumps(value, default=lambda _: "...")
-    return text if len(text) <= NAME_CHARS else f"{text[:NAME_CHARS]}..."
+    return text if len(text) <= MAX_ECHOED_CHARS else f"{text[:MAX_ECHOED_CHARS]}..."

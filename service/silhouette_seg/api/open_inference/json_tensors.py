@@ -1,7 +1,7 @@
-"""JSON with tensors in it, of which the tensors are read and written a piece at a time.
+"""Reads and writes JSON with tensors, and processes the tensors one chunk at a time.
 
-A parser or writer of JSON in C lets no other thread run until it is done, and Python's list of
-numbers takes up to forty times the memory of the tensor: a piece needs neither long nor much.
+A JSON parser or writer in C blocks all other threads until it is done. Python's list of numbers
+takes up to forty times the memory of the tensor. One chunk costs little of either.
 """
 
 import json
@@ -15,13 +15,15 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_BESIDES_BYTES = 64 * 1024
-"""Of a document, its tensors not counted."""
-PIECE_BYTES = 1 << 16
-PIECE_NUMBERS = 1 << 14
+MAX_NON_TENSOR_BYTES = 64 * 1024
+"""Bytes of a document, its tensors not counted."""
+CHUNK_BYTES = 1 << 16
+"""Bytes of text that are parsed together."""
+CHUNK_NUMBERS = 1 << 14
+"""Numbers that are written together."""
 
 DATA = "data"
-"""The key that tensors are at."""
+"""Key of a tensor's numbers."""
 
 _DATA = re.compile(rb'"data"\s*:\s*\[')
 _SPACE = b" \t\r\n"
@@ -31,21 +33,21 @@ _BRACKETS_TO_SPACES = bytes.maketrans(b"[]", b"  ")
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """An array under `data` as it was sent, not looked into yet."""
+class UnparsedArray:
+    """The text of an array under the key `data`, not validated yet."""
 
     text: bytes
 
 
 def read_document(text: bytes) -> object:
-    """The JSON of `text`, with `Numbers` in place of each array under a key `data`.
+    """Parses the JSON of `text`, with an `UnparsedArray` for each array under the key `data`.
 
-    Raises ValueError that says what is wrong, in words for whoever sent it.
+    Raises ValueError with a message for the client.
     """
-    arrays: dict[str, Numbers] = {}
-    besides = _without_arrays(text, arrays)
+    arrays: dict[str, UnparsedArray] = {}
+    rest = _extract_arrays(text, arrays)
 
-    def put_back(members: dict[str, Any]) -> dict[str, Any]:
+    def restore_array(members: dict[str, Any]) -> dict[str, Any]:
         data = members.get(DATA)
         if isinstance(data, str) and data in arrays:
             members[DATA] = arrays.pop(data)
@@ -53,157 +55,162 @@ def read_document(text: bytes) -> object:
 
     try:
         document: object = json.loads(
-            besides.decode(), object_hook=put_back, parse_constant=_no_constants
+            rest.decode(), object_hook=restore_array, parse_constant=_reject_constant
         )
     except RecursionError:
         raise ValueError("The JSON is nested too deeply.") from None
     except ValueError:
         raise ValueError("The JSON cannot be parsed.") from None
-    if arrays:  # the first of two is in no object
+    if arrays:  # of two arrays under one key, the parser keeps the second
         raise ValueError("The JSON has data twice.")
     return document
 
 
-def _without_arrays(text: bytes, arrays: dict[str, Numbers]) -> bytes:
-    """Puts a name that nobody can guess where each array was, and the array under that name."""
+def _extract_arrays(text: bytes, arrays: dict[str, UnparsedArray]) -> bytes:
+    """Replaces every array with a secret name and stores the array under that name.
+
+    The name is random, so a document cannot contain it. Raises ValueError if the rest is larger
+    than `MAX_NON_TENSOR_BYTES`.
+    """
     secret = secrets.token_hex(16)
-    kept: list[bytes] = []
-    size = at = 0
-    while at < len(text):
-        begin, end = _next_array(text, at)
+    rest: list[bytes] = []
+    rest_bytes = position = 0
+    while position < len(text):
+        start, end = _next_array(text, position)
         name = f"{secret}-{len(arrays)}"
-        kept.append(text[at:begin])
-        if begin < end:
-            arrays[name] = Numbers(text[begin:end])
-            kept.append(b'"%s"' % name.encode())
-        size += begin - at
-        if size > MAX_BESIDES_BYTES:
+        rest.append(text[position:start])
+        if start < end:
+            arrays[name] = UnparsedArray(text[start:end])
+            rest.append(b'"%s"' % name.encode())
+        rest_bytes += start - position
+        if rest_bytes > MAX_NON_TENSOR_BYTES:
             raise ValueError(
-                f"Besides lists of numbers the JSON has more than {MAX_BESIDES_BYTES} bytes."
+                f"The JSON has more than {MAX_NON_TENSOR_BYTES} bytes besides its tensors."
             )
-        at = end
-    return b"".join(kept)
+        position = end
+    return b"".join(rest)
 
 
-def _next_array(text: bytes, at: int) -> tuple[int, int]:
-    """Where the next array under `data` begins and ends; the end of the text twice for none."""
-    while found := _DATA.search(text, at):
-        if text[found.start() - 1 : found.start()] != b"\\":
-            begin = found.end() - 1
-            return begin, _end_of_numbers(text, begin)
-        at = found.end()  # the end of a string that has a quote in it
+def _next_array(text: bytes, position: int) -> tuple[int, int]:
+    """Returns start and end of the next array under `data`, or the end of the text twice."""
+    while match := _DATA.search(text, position):
+        if text[match.start() - 1 : match.start()] != b"\\":
+            start = match.end() - 1
+            return start, _end_of_numbers(text, start)
+        position = match.end()  # this was the end of a string that contains a quote
     return len(text), len(text)
 
 
-def _end_of_numbers(text: bytes, begin: int) -> int:
-    """Numbers, commas and brackets go on until the object ends, or its next key begins."""
-    quote = text.find(b'"', begin)
+def _end_of_numbers(text: bytes, start: int) -> int:
+    """Returns the end of the array: numbers, commas and brackets up to `}` or the next key."""
+    quote = text.find(b'"', start)
     last = len(text) if quote < 0 else quote
-    brace = text.find(b"}", begin, last)
+    brace = text.find(b"}", start, last)
     end = last if brace < 0 else brace
-    return begin + len(text[begin:end].rstrip(_SPACE + b","))
+    return start + len(text[start:end].rstrip(_SPACE + b","))
 
 
-def _no_constants(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
-def read_numbers(numbers: Numbers, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """The tensor of `shape`, whose numbers come row-major in one list, or nested as the shape is.
+def read_numbers(array: UnparsedArray, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """Parses a tensor of `shape`: row-major numbers in one list, or nested lists.
 
-    Raises ValueError that says what is wrong, also when a number is not one of the dtype.
+    Raises ValueError with a message for the client, also for a number outside the dtype.
     """
-    text, total = numbers.text, prod(shape)
-    found = text.count(b",") + 1
-    if found != total:
-        raise ValueError(f"has {found} numbers, and {total} make up its shape {list(shape)}")
-    blocks = [] if _is_flat(text) else [prod(shape[axis:]) for axis in range(len(shape))]
+    text, total = array.text, prod(shape)
+    count = text.count(b",") + 1
+    if count != total:
+        raise ValueError(f"has {count} numbers; the shape {list(shape)} needs {total}")
+    block_sizes = [] if _is_flat(text) else [prod(shape[axis:]) for axis in range(len(shape))]
     tensor = np.empty(total, dtype)
     first = 0
-    for piece in _pieces(text):
-        read = _read_piece(piece, first, blocks)
-        tensor[first : first + len(read)] = _fitting(read, tensor.dtype)
-        first += len(read)
+    for chunk in _chunks(text):
+        numbers = _read_chunk(chunk, first, block_sizes)
+        tensor[first : first + len(numbers)] = _to_dtype(numbers, tensor.dtype)
+        first += len(numbers)
     return tensor.reshape(shape)
 
 
 def _is_flat(text: bytes) -> bool:
-    """Whether the bracket that it begins with and one at its end are the only ones."""
-    ends = text.count(b"[") == text.count(b"]") == 1
-    return ends and not text[text.find(b"]") + 1 :].strip(_SPACE)
+    """Returns whether the only brackets are the first and the last character."""
+    single = text.count(b"[") == text.count(b"]") == 1
+    return single and not text[text.find(b"]") + 1 :].strip(_SPACE)
 
 
-def _pieces(text: bytes) -> Iterator[bytes]:
-    """Cut at commas, which are left out."""
+def _chunks(text: bytes) -> Iterator[bytes]:
+    """Splits the text at commas, which are dropped."""
     start = 0
-    while (end := text.find(b",", start + PIECE_BYTES)) >= 0:
+    while (end := text.find(b",", start + CHUNK_BYTES)) >= 0:
         yield text[start:end]
         start = end + 1
     yield text[start:]
 
 
-def _read_piece(piece: bytes, first: int, blocks: list[int]) -> list[int | float]:
-    """The numbers of a piece, of which `first` is the place of the first one; without `blocks`
-    they are known to be flat.
+def _read_chunk(chunk: bytes, first: int, block_sizes: list[int]) -> list[int | float]:
+    """Parses the numbers of a chunk. `first` is the index of its first number in the tensor.
+
+    Without `block_sizes` the array is known to be flat. Raises ValueError.
     """
-    if piece.translate(None, _ALLOWED):
-        raise ValueError("has something in it that is no number")
-    count = piece.count(b",") + 1
-    if blocks and not _is_nested(piece, first, count, blocks):
-        raise ValueError("is neither one list of numbers nor nested as its shape is")
+    if chunk.translate(None, _ALLOWED):
+        raise ValueError("contains something that is not a number")
+    count = chunk.count(b",") + 1
+    if block_sizes and not _is_nested(chunk, first, count, block_sizes):
+        raise ValueError("is neither one list of numbers nor nested like its shape")
     try:
-        read: list[int | float] = json.loads(
-            f"[{piece.translate(_BRACKETS_TO_SPACES).decode()}]", parse_constant=_no_constants
+        numbers: list[int | float] = json.loads(
+            f"[{chunk.translate(_BRACKETS_TO_SPACES).decode()}]", parse_constant=_reject_constant
         )
     except ValueError:
-        raise ValueError("has something in it that is no number") from None
-    if len(read) != count:
+        raise ValueError("contains something that is not a number") from None
+    if len(numbers) != count:
         raise ValueError("has a comma without a number")
-    return read
+    return numbers
 
 
-def _is_nested(piece: bytes, first: int, count: int, blocks: list[int]) -> bool:
-    """Whether a bracket opens at the first number of each block, and closes at its last.
+def _is_nested(chunk: bytes, first: int, count: int, block_sizes: list[int]) -> bool:
+    """Returns whether a bracket opens before the first number of each block and closes at its end.
 
-    `blocks` has the size of each, from the whole tensor to the innermost list.
+    `block_sizes` are the numbers of a block, from the whole tensor to the innermost list.
     """
-    if _MISPLACED.search(piece):
+    if _MISPLACED.search(chunk):
         return False
-    marks = np.frombuffer(piece, np.uint8)
-    number = np.cumsum(marks == ord(","))
-    opened = np.bincount(number[marks == ord("[")], minlength=count)
-    closed = np.bincount(number[marks == ord("]")], minlength=count)
-    place = np.arange(first, first + count)
-    opens = sum((place % size == 0).astype(np.int64) for size in blocks)
-    closes = sum(((place + 1) % size == 0).astype(np.int64) for size in blocks)
+    characters = np.frombuffer(chunk, np.uint8)
+    number = np.cumsum(characters == ord(","))
+    opened = np.bincount(number[characters == ord("[")], minlength=count)
+    closed = np.bincount(number[characters == ord("]")], minlength=count)
+    index = np.arange(first, first + count)
+    opens = sum((index % size == 0).astype(np.int64) for size in block_sizes)
+    closes = sum(((index + 1) % size == 0).astype(np.int64) for size in block_sizes)
     return np.array_equal(opened, opens) and np.array_equal(closed, closes)
 
 
-def _fitting(numbers: list[int | float], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Raises ValueError unless each is a number of the dtype."""
+def _to_dtype(numbers: list[int | float], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Converts the numbers. Raises ValueError for a number that the dtype cannot hold."""
     if dtype.kind == "f":
-        return _finite(numbers, dtype)
-    found, bounds = np.array(numbers), np.iinfo(dtype)
-    whole = found.dtype.kind in "iu"
-    if not whole or int(found.min()) < bounds.min or int(found.max()) > bounds.max:
-        raise ValueError(f"has a number in it that is no {dtype}")
-    return found.astype(dtype)
+        return _to_float(numbers, dtype)
+    array, bounds = np.array(numbers), np.iinfo(dtype)
+    are_integers = array.dtype.kind in "iu"
+    if not are_integers or int(array.min()) < bounds.min or int(array.max()) > bounds.max:
+        raise ValueError(f"contains a number that is not {dtype}")
+    return array.astype(dtype)
 
 
-def _finite(numbers: list[int | float], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _to_float(numbers: list[int | float], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         with np.errstate(over="ignore"):
-            finite = np.array(numbers, np.float64).astype(dtype)
-    except OverflowError:  # a whole number of more than 308 digits
-        finite = np.array([np.inf], dtype)
-    if not np.isfinite(finite).all():
-        raise ValueError(f"has a number in it that is too large for {dtype}")
-    return finite
+            array = np.array(numbers, np.float64).astype(dtype)
+    except OverflowError:  # an integer of more than 308 digits
+        array = np.array([np.inf], dtype)
+    if not np.isfinite(array).all():
+        raise ValueError(f"contains a number that is too large for {dtype}")
+    return array
 
 
 def write_numbers(tensor: NDArray[Any]) -> bytes:
-    """One list of all numbers, row-major. Raises ValueError for one that is not finite."""
+    """Writes one row-major list of all numbers. Raises ValueError for one that is not finite."""
     flat = tensor.reshape(-1)
-    pieces = (flat[at : at + PIECE_NUMBERS] for at in range(0, len(flat), PIECE_NUMBERS))
-    lists = (json.dumps(each.tolist(), separators=(",", ":"), allow_nan=False) for each in pieces)
+    chunks = (flat[at : at + CHUNK_NUMBERS] for at in range(0, len(flat), CHUNK_NUMBERS))
+    lists = (json.dumps(chunk.tolist(), separators=(",", ":"), allow_nan=False) for chunk in chunks)
     return b"[%s]" % b",".join(text[1:-1].encode() for text in lists)

@@ -1,12 +1,11 @@
-"""What the Open Inference Protocol's routes answer, and what OpenAPI says about them."""
+"""Response models of the Open Inference Protocol's routes, and their OpenAPI descriptions."""
 
 from typing import Any
 
 from pydantic import Field
 
 from silhouette_seg.api.media_types import JSON, OCTET_STREAM
-from silhouette_seg.api.open_inference.codec import ALL_BINARY, SIZE
-from silhouette_seg.api.open_inference.codec import BINARY as AS_BINARY
+from silhouette_seg.api.open_inference.codec import BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_SIZE
 from silhouette_seg.api.openapi import BINARY, error_classes
 from silhouette_seg.api.schemas import JsonModel
 from silhouette_seg.spec import DATATYPES
@@ -15,18 +14,24 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 class ServerMetadata(JsonModel):
+    """Name, version and protocol extensions of the server."""
+
     name: str
     version: str
-    extensions: list[str] = Field(description="Of the protocol.")
+    extensions: list[str] = Field(description="Extensions of the protocol.")
 
 
 class TensorMetadata(JsonModel):
+    """Name, datatype and shape of an input or output."""
+
     name: str
     datatype: str
     shape: list[int] = Field(description="-1 stands for the number of rows.")
 
 
 class ModelMetadata(JsonModel):
+    """Versions and tensors of a model."""
+
     name: str
     versions: list[str]
     platform: str
@@ -35,13 +40,13 @@ class ModelMetadata(JsonModel):
 
 
 class InferenceError(JsonModel):
-    """Every refusal and failure below `/v2` has this shape."""
+    """Body of every error below `/v2`."""
 
-    error: str = Field(description="What was wrong, in words.")
+    error: str = Field(description="Description of the error.")
 
 
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, by status, with the kinds of them that the metrics tell apart."""
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Returns the error responses of a route by status; metrics tell the listed codes apart."""
     return {
         status: {
             "description": ", ".join(
@@ -54,15 +59,21 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def path_parameters(*names: str) -> dict[str, Any]:
-    """Not arguments of the routes: FastAPI would describe a refusal of its own for them."""
-    told = {"model": "As in `/v1/models`.", "version": "As in the model's metadata."}
+    """Describes path parameters for OpenAPI.
+
+    They are no arguments of the routes, because FastAPI would then add its own validation error.
+    """
+    descriptions = {
+        "model": "Name of a model in `/v1/models`.",
+        "version": "Version in the model's metadata.",
+    }
     return {
         "parameters": [
             {
                 "name": name,
                 "in": "path",
                 "required": True,
-                "description": told[name],
+                "description": descriptions[name],
                 "schema": {"type": "string"},
             }
             for name in names
@@ -71,7 +82,7 @@ def path_parameters(*names: str) -> dict[str, Any]:
 
 
 _HEADER = {
-    "description": "Bytes of JSON at the beginning of the body, where tensors in binary follow it.",
+    "description": "Bytes of JSON at the beginning of the body, if binary tensors follow it.",
     "schema": {"type": "integer", "minimum": 0},
 }
 _NAME = {"type": "string"}
@@ -80,11 +91,16 @@ _DATATYPE = {"type": "string", "enum": list(DATATYPES.values())}
 _DATA = {
     "type": "array",
     "items": {},
-    "description": "Numbers, row-major: one list, or nested as the shape is.",
+    "description": "Row-major numbers: one list, or lists nested like the shape.",
 }
 _SIZED = {
     "type": "object",
-    "properties": {SIZE: {"type": "integer", "description": "In place of `data`."}},
+    "properties": {
+        BINARY_SIZE: {
+            "type": "integer",
+            "description": "Bytes of this input after the JSON, instead of `data`.",
+        }
+    },
 }
 
 
@@ -100,18 +116,18 @@ def _flags(name: str, description: str) -> dict[str, Any]:
 _TENSOR = {"name": _NAME, "datatype": _DATATYPE, "shape": _SHAPE, "data": _DATA}
 _INPUT = _object(["name", "datatype", "shape"], _TENSOR | {"parameters": _SIZED})
 _OUTPUT = _object(
-    ["name"], {"name": _NAME, "parameters": _flags(AS_BINARY, "Send this output in binary.")}
+    ["name"], {"name": _NAME, "parameters": _flags(BINARY_DATA, "Send this output in binary.")}
 )
 _REQUEST = _object(
     ["inputs"],
     {
-        "id": {"type": "string", "description": "Given back."},
-        "parameters": _flags(ALL_BINARY, "Send what is not said otherwise in binary."),
+        "id": {"type": "string", "description": "Returned in the response."},
+        "parameters": _flags(BINARY_DATA_OUTPUT, "Send outputs in binary by default."),
         "inputs": {"type": "array", "items": _INPUT},
-        "outputs": {"type": "array", "items": _OUTPUT, "description": "All of them without it."},
+        "outputs": {"type": "array", "items": _OUTPUT, "description": "Every output if absent."},
     },
 )
-_ANSWER = _object(
+_RESPONSE = _object(
     ["model_name", "model_version", "outputs"],
     {
         "id": {"type": "string"},
@@ -122,7 +138,8 @@ _ANSWER = _object(
 )
 
 
-def infer_request(*names: str) -> dict[str, Any]:
+def describe_infer(*names: str) -> dict[str, Any]:
+    """Describes the parameters and the body of an inference request for OpenAPI."""
     header = {"name": HEADER_LENGTH, "in": "header", "required": False, **_HEADER}
     return {
         "parameters": [*path_parameters(*names)["parameters"], header],
@@ -133,11 +150,11 @@ def infer_request(*names: str) -> dict[str, Any]:
     }
 
 
-INFER_ANSWERS: dict[int | str, dict[str, Any]] = {
+INFER_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The outputs: JSON, with binary tensors after it where they were asked for.",
+        "description": "The outputs as JSON, followed by the binary tensors that were requested.",
         "headers": {HEADER_LENGTH: _HEADER},
-        "content": {JSON: {"schema": _ANSWER}, OCTET_STREAM: {"schema": BINARY}},
+        "content": {JSON: {"schema": _RESPONSE}, OCTET_STREAM: {"schema": BINARY}},
     },
-    **errors(400, 401, 404, 408, 413, 415, 500, 503, 504),
+    **error_responses(400, 401, 404, 408, 413, 415, 500, 503, 504),
 }

@@ -1,5 +1,6 @@
-"""The Open Inference Protocol's routes: what is served, whether it is ready, and inference."""
+"""Routes of the Open Inference Protocol: metadata, readiness and inference."""
 
+from math import prod
 from time import perf_counter
 
 from fastapi import APIRouter, Depends
@@ -10,78 +11,82 @@ from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway, gateway_of, require_key
 from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.api.open_inference.codec import (
-    Answer,
-    read_request,
-    write_answer,
+    InferResponse,
+    decode_request,
+    encode_response,
 )
 from silhouette_seg.api.open_inference.openapi import (
     HEADER_LENGTH,
-    INFER_ANSWERS,
+    INFER_RESPONSES,
     ModelMetadata,
     ServerMetadata,
     TensorMetadata,
-    errors,
-    infer_request,
+    describe_infer,
+    error_responses,
     path_parameters,
 )
 from silhouette_seg.api.request.body import parse_byte_count, read_body
 from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.errors import UnknownModel
 from silhouette_seg.pipeline.served_model import ServedModel
-from silhouette_seg.spec import ModelSpec, TensorSpec
+from silhouette_seg.spec import TensorSpec
 from silhouette_seg.telemetry import server_timing
 
-NAME = "silhouette"
+SERVER_NAME = "silhouette"
 EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "onnxruntime_onnx"
-"""Of the files in the repository, whoever runs them."""
-
+"""Format of the model files, which is the same for every engine."""
 
 router = APIRouter(prefix="/v2", tags=["inference"])
-KEYED = [Depends(require_key)]
-ONE = "/models/{model}"
-ONE_OF_A_VERSION = "/models/{model}/versions/{version}"
+REQUIRES_KEY = [Depends(require_key)]
+MODEL_PATH = "/models/{model}"
+MODEL_VERSION_PATH = "/models/{model}/versions/{version}"
 
 
-@router.get("", summary="The server", responses=errors(401), dependencies=KEYED)
+@router.get(
+    "", summary="Server metadata", responses=error_responses(401), dependencies=REQUIRES_KEY
+)
 async def server_metadata(request: Request) -> ServerMetadata:
+    """Returns name, version and protocol extensions of the server."""
     version = gateway_of(request).version
-    return ServerMetadata(name=NAME, version=version, extensions=list(EXTENSIONS))
+    return ServerMetadata(name=SERVER_NAME, version=version, extensions=list(EXTENSIONS))
 
 
-@router.get("/health/live", summary="The process answers", response_class=Response)
+@router.get("/health/live", summary="Liveness", response_class=Response)
 async def live() -> Response:
+    """Returns an empty body while the process runs."""
     return Response()
 
 
 @router.get(
     "/health/ready",
-    summary="Inference can be asked for",
+    summary="Readiness of the server",
     response_class=Response,
-    responses=errors(503),
+    responses=error_responses(503),
 )
 async def ready(request: Request) -> Response:
-    """As `/readyz`; the body is empty."""
+    """Returns an empty body under the conditions of `/readyz`."""
     await _check_ready(gateway_of(request))
     return Response()
 
 
 @router.get(
-    ONE,
-    summary="A model's tensors",
-    responses=errors(401, 404),
+    MODEL_PATH,
+    summary="Model metadata",
+    responses=error_responses(401, 404),
     openapi_extra=path_parameters("model"),
-    dependencies=KEYED,
+    dependencies=REQUIRES_KEY,
 )
 @router.get(
-    ONE_OF_A_VERSION,
-    summary="A model's tensors",
-    responses=errors(401, 404),
+    MODEL_VERSION_PATH,
+    summary="Model metadata",
+    responses=error_responses(401, 404),
     openapi_extra=path_parameters("model", "version"),
-    dependencies=KEYED,
+    dependencies=REQUIRES_KEY,
 )
 async def model_metadata(request: Request) -> ModelMetadata:
-    spec = _find(request).spec
+    """Returns the versions and tensors of a model."""
+    spec = _find_model(request).spec
     return ModelMetadata(
         name=spec.name,
         versions=[str(spec.version)],
@@ -92,57 +97,57 @@ async def model_metadata(request: Request) -> ModelMetadata:
 
 
 @router.get(
-    f"{ONE}/ready",
-    summary="A model can be asked",
+    f"{MODEL_PATH}/ready",
+    summary="Readiness of a model",
     response_class=Response,
-    responses=errors(401, 404, 503),
+    responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model"),
-    dependencies=KEYED,
+    dependencies=REQUIRES_KEY,
 )
 @router.get(
-    f"{ONE_OF_A_VERSION}/ready",
-    summary="A model can be asked",
+    f"{MODEL_VERSION_PATH}/ready",
+    summary="Readiness of a model",
     response_class=Response,
-    responses=errors(401, 404, 503),
+    responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model", "version"),
-    dependencies=KEYED,
+    dependencies=REQUIRES_KEY,
 )
 async def model_ready(request: Request) -> Response:
-    """All models become ready together; the body is empty."""
-    _find(request)
+    """Returns an empty body. All models become ready together."""
+    _find_model(request)
     await _check_ready(gateway_of(request))
     return Response()
 
 
 @router.post(
-    f"{ONE}/infer",
-    summary="Tensors in, tensors out",
+    f"{MODEL_PATH}/infer",
+    summary="Inference",
     response_class=Response,
-    responses=INFER_ANSWERS,
-    openapi_extra=infer_request("model"),
-    dependencies=KEYED,
+    responses=INFER_RESPONSES,
+    openapi_extra=describe_infer("model"),
+    dependencies=REQUIRES_KEY,
 )
 @router.post(
-    f"{ONE_OF_A_VERSION}/infer",
-    summary="Tensors in, tensors out",
+    f"{MODEL_VERSION_PATH}/infer",
+    summary="Inference",
     response_class=Response,
-    responses=INFER_ANSWERS,
-    openapi_extra=infer_request("model", "version"),
-    dependencies=KEYED,
+    responses=INFER_RESPONSES,
+    openapi_extra=describe_infer("model", "version"),
+    dependencies=REQUIRES_KEY,
 )
 async def infer(request: Request) -> Response:
-    """Runs a model on tensors as it takes them: no photo is decoded, nothing is resized or routed.
+    """Runs a model on tensors. No photo is decoded, and nothing is resized or routed.
 
-    Tensors are JSON, or little-endian bytes after the JSON, whose length is then in
-    `Inference-Header-Content-Length`. With 0 there the body is one row of the only input, and is
-    answered in binary. Up to `max_batch` rows (see `/v1/models`) are answered in their order. The
-    type of the body is not looked at; a compressed one is refused. Parameters that are not
-    described here are ignored. The request changes nothing and may be repeated.
+    Tensors are JSON, or little-endian bytes after the JSON. Then the length of the JSON is in
+    `Inference-Header-Content-Length`. If that is 0, the body is one row of the only input, and the
+    answer is binary. A request may have up to `max_batch` rows (see `/v1/models`); the answer has
+    them in the same order. The media type of the body is ignored; a compressed body is rejected.
+    Parameters that are not described here are ignored. The request is idempotent.
     """
     arrived = perf_counter()
     gateway = gateway_of(request)
     gateway.check_capacity()
-    model = _find(request)
+    model = _find_model(request)
     header_length = _header_length(request)
     with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
         body = await read_body(
@@ -162,49 +167,42 @@ async def infer(request: Request) -> Response:
 async def _infer(
     gateway: Gateway, model: ServedModel, body: bytes, header_length: int | None
 ) -> Response:
-    began = perf_counter()
-    asked = await gateway.photo_pool.run_in_thread(read_request, body, header_length, model.spec)
-    decode_s = perf_counter() - began
-    work = Workload((model.spec.name, "tensors"), asked.rows * _pixels(model.spec))
-    async with gateway.photo_queue.slot(work) as waited_s:
-        inference = await model.infer(asked.inputs)
-        began = perf_counter()
-        answer = await gateway.photo_pool.run_in_thread(
-            write_answer, asked, model.spec, inference.output
+    started = perf_counter()
+    infer_request = await gateway.photo_pool.run_in_thread(
+        decode_request, body, header_length, model.spec
+    )
+    decode_s = perf_counter() - started
+    pixels = infer_request.rows * prod(model.spec.size_hw)
+    async with gateway.photo_queue.slot(Workload((model.spec.name, "tensors"), pixels)) as waited_s:
+        inference = await model.infer(infer_request.inputs)
+        started = perf_counter()
+        response = await gateway.photo_pool.run_in_thread(
+            encode_response, infer_request, model.spec, inference.output
         )
     stages = {
         "decode": decode_s,
         "queue": waited_s + inference.queue_s,
         "infer": inference.infer_s,
-        "encode": perf_counter() - began,
+        "encode": perf_counter() - started,
     }
     gateway.telemetry.observe_stages(model.spec.name, stages, kind="tensors")
-    return _response(answer, server_timing(stages))
+    return _to_http(response, server_timing(stages))
 
 
-def _response(answer: Answer, timing: str) -> Response:
+def _to_http(response: InferResponse, timing: str) -> Response:
     headers = {"Server-Timing": timing}
-    if answer.header_length is None:
-        return Response(answer.body, headers=headers, media_type=JSON)
-    headers[HEADER_LENGTH] = str(answer.header_length)
-    return Response(answer.body, headers=headers, media_type=OCTET_STREAM)
-
-
-def _pixels(spec: ModelSpec) -> int:
-    """Of one row."""
-    return spec.size_hw[0] * spec.size_hw[1]
+    if response.header_length is None:
+        return Response(response.body, headers=headers, media_type=JSON)
+    headers[HEADER_LENGTH] = str(response.header_length)
+    return Response(response.body, headers=headers, media_type=OCTET_STREAM)
 
 
 def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
-    return TensorMetadata(
-        name=tensor.name,
-        datatype=tensor.datatype,
-        shape=[-1, *tensor.row_shape],
-    )
+    return TensorMetadata(name=tensor.name, datatype=tensor.datatype, shape=[-1, *tensor.row_shape])
 
 
-def _find(request: Request) -> ServedModel:
-    """The model that the path names."""
+def _find_model(request: Request) -> ServedModel:
+    """Returns the model that the path names. Raises UnknownModel."""
     name, version = request.path_params["model"], request.path_params.get("version")
     served = {model.spec.name: model for model in gateway_of(request).registry.models}
     if name not in served:

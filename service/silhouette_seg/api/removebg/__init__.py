@@ -1,1 +1,1 @@
-"""The names, headers and errors of remove.bg's API, so that its clients work here as well."""
+"""The API of remove.bg: its parameters, headers and error codes, so that its clients work here."""

@@ -1,7 +1,7 @@
-"""JSON and urlencoded bodies, in which one value may be a whole photo in base64.
+"""Parsers of JSON and urlencoded bodies in which one value may be a whole photo in base64.
 
-General parsers take many times the memory of a body, and let no other thread run until they are
-done: the photo is cut out first, and they see the little that is left.
+General parsers take many times the memory of a body, and they block all other threads until they
+are done. The photo is therefore cut out first, and they parse only the small rest of the body.
 """
 
 import base64
@@ -12,21 +12,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from silhouette_seg.api.removebg.parameters import MAX_ECHOED_NAME_CHARS
 from silhouette_seg.api.request.multipart import MAX_TEXT_BYTES
 from silhouette_seg.errors import BadParameter, BodyTooLarge, MalformedBody
 
-BASE64 = "image_file_b64"
-MAX_BESIDES_BYTES = 64 * 1024
-"""Of a body, the photo not counted."""
+IMAGE_BASE64 = "image_file_b64"
+"""Name of the field that holds the photo in base64."""
+MAX_BYTES_WITHOUT_PHOTO = 64 * 1024
+"""Bytes of a body, its photo not counted."""
 MAX_FIELDS = 64
-MAX_NAME = 80
-"""Characters of a name that somebody sent, when it is told back."""
+"""Fields of an urlencoded form."""
 
-Read = tuple[dict[str, str], bytes]
-"""The texts by their names, and the photo in base64; empty for none."""
+FieldsAndPhoto = tuple[dict[str, str], bytes]
+"""The text fields by name, and the photo in base64, which is empty if there is none."""
 
-_IN_JSON = re.compile(rb'(?<!\\)"image_file_b64"\s*:\s*"')
-_IN_FORM = re.compile(rb"(?:\A|&)image_file_b64=")
+_JSON_PHOTO_START = re.compile(rb'(?<!\\)"image_file_b64"\s*:\s*"')
+_FORM_PHOTO_START = re.compile(rb"(?:\A|&)image_file_b64=")
 
 _SPACE = b" \t\r\n"
 _JSON_ESCAPES = {
@@ -36,111 +37,120 @@ _JSON_ESCAPES = {
         for number in (b"002b", b"002B", b"002f", b"002F", b"003d", b"003D")
     },
 }
-"""What encoders of JSON write for what is in base64."""
+"""Escapes that JSON encoders write for characters of base64 and for white space."""
 _FORM_ESCAPES = {
     (spelling % code).encode(): b"%c" % code
     for code in b"+/=:;," + _SPACE
     for spelling in ("%%%02X", "%%%02x")
 }
-"""Of base64, and of what a data URL begins with."""
+"""Percent escapes of characters of base64, of a data URL's prefix and of white space."""
 
 
-def read_json(body: bytes) -> Read:
-    """Raises MalformedBody, BodyTooLarge and BadParameter."""
-    written, besides = _cut(body, _IN_JSON, b'"')
-    if written.endswith(b"\\"):  # there is a quote in it
-        raise _no_base64()
+def parse_json(body: bytes) -> FieldsAndPhoto:
+    """Parses a JSON object. Raises MalformedBody, BodyTooLarge and BadParameter."""
+    photo, rest = _split_photo(body, _JSON_PHOTO_START, b'"')
+    if photo.endswith(b"\\"):  # the closing quote was escaped: the value holds a quote
+        raise _invalid_base64()
     try:
-        document = json.loads(besides, object_pairs_hook=once)
+        document = json.loads(rest, object_pairs_hook=unique_fields)
     except (ValueError, RecursionError):
-        raise MalformedBody("The body is no JSON.") from None
+        raise MalformedBody("The body is not valid JSON.") from None
     if not isinstance(document, dict):
-        raise MalformedBody("The body is no JSON object.")
-    fields = {name: _text(name, value) for name, value in document.items() if value is not None}
-    return _joined(fields, _unescaped(written, _JSON_ESCAPES))
+        raise MalformedBody("The body is not a JSON object.")
+    fields = {name: _to_text(name, value) for name, value in document.items() if value is not None}
+    return _check_fields(fields, _unescape(photo, _JSON_ESCAPES))
 
 
-def read_form(body: bytes) -> Read:
-    """Raises MalformedBody, BodyTooLarge and BadParameter."""
-    written, besides = _cut(body, _IN_FORM, b"&")
-    count = besides.count(b"&") + 1
+def parse_form(body: bytes) -> FieldsAndPhoto:
+    """Parses an urlencoded form. Raises MalformedBody, BodyTooLarge and BadParameter."""
+    photo, rest = _split_photo(body, _FORM_PHOTO_START, b"&")
+    count = rest.count(b"&") + 1
     if count > MAX_FIELDS:
         raise MalformedBody("The form has too many fields.", limit=MAX_FIELDS, actual=count)
     try:
-        pairs = parse_qsl(besides.decode(), keep_blank_values=True, errors="strict")
+        pairs = parse_qsl(rest.decode(), keep_blank_values=True, errors="strict")
     except ValueError:
-        raise MalformedBody("The body is no form.") from None
-    # A space is a `+` that some other form has made one.
-    return _joined(once(pairs), _unescaped(written, _FORM_ESCAPES).replace(b" ", b"+"))
+        raise MalformedBody("The body is not a valid form.") from None
+    # Form decoders turn `+` into a space. Base64 has no spaces, so this one was a `+`.
+    photo = _unescape(photo, _FORM_ESCAPES).replace(b" ", b"+")
+    return _check_fields(unique_fields(pairs), photo)
 
 
-def from_base64(text: bytes, limit: int) -> bytes:
-    """Raises BadParameter and BodyTooLarge. A data URL is taken for what is in it."""
+def decode_base64(text: bytes, limit: int) -> bytes:
+    """Decodes a photo in base64, or in a data URL, to at most `limit` bytes.
+
+    Raises BadParameter for invalid base64 and BodyTooLarge for more bytes.
+    """
     if text.startswith(b"data:"):
         text = text.partition(b",")[2]
     try:
         data = base64.b64decode(text.translate(None, _SPACE), validate=True)
     except binascii.Error:
-        raise _no_base64() from None
+        raise _invalid_base64() from None
     if len(data) > limit:
-        raise BodyTooLarge(f"{BASE64} has too many bytes.", limit=limit, actual=len(data))
+        raise BodyTooLarge(f"{IMAGE_BASE64} has too many bytes.", limit=limit, actual=len(data))
     return data
 
 
-def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises BadParameter for a name that comes again."""
+def unique_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the pairs as a dictionary. Raises BadParameter for a repeated name."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
-            raise BadParameter(f"{name[:MAX_NAME]}: is given twice")
+            raise BadParameter(f"{_echoed(name)}: is given twice")
         fields[name] = value
     return fields
 
 
-def _cut(body: bytes, begins: re.Pattern[bytes], end: bytes) -> tuple[bytes, bytes]:
-    """The photo as it is written, and the body with nothing in its place.
+def _split_photo(body: bytes, start: re.Pattern[bytes], end: bytes) -> tuple[bytes, bytes]:
+    """Returns the photo as it is spelled, and the body without it.
 
-    What is before the photo is besides it, too: it begins early, or not at all.
+    The bytes before the photo count as rest, so only the first `MAX_BYTES_WITHOUT_PHOTO` bytes are
+    searched for its start. Raises BodyTooLarge if the rest is larger.
     """
-    found = begins.search(body, 0, MAX_BESIDES_BYTES)
-    start = found.end() if found else len(body)
-    stop = body.find(end, start)
-    stop = len(body) if stop < 0 else stop
-    besides = start + len(body) - stop
-    if besides > MAX_BESIDES_BYTES:
+    match = start.search(body, 0, MAX_BYTES_WITHOUT_PHOTO)
+    first = match.end() if match else len(body)
+    last = body.find(end, first)
+    last = len(body) if last < 0 else last
+    rest_bytes = first + len(body) - last
+    if rest_bytes > MAX_BYTES_WITHOUT_PHOTO:
         raise BodyTooLarge(
-            f"Besides {BASE64} the body has too many bytes.",
-            limit=MAX_BESIDES_BYTES,
-            actual=besides,
+            f"The body without {IMAGE_BASE64} has too many bytes.",
+            limit=MAX_BYTES_WITHOUT_PHOTO,
+            actual=rest_bytes,
         )
-    return body[start:stop], body[:start] + body[stop:]
+    return body[first:last], body[:first] + body[last:]
 
 
-def _unescaped(text: bytes, escapes: Mapping[bytes, bytes]) -> bytes:
+def _unescape(text: bytes, escapes: Mapping[bytes, bytes]) -> bytes:
     for escape, character in escapes.items():
         text = text.replace(escape, character)
     return text
 
 
-def _joined(fields: dict[str, str], photo: bytes) -> Read:
-    """A small photo whose name was escaped is among the texts."""
-    text = fields.pop(BASE64, "")
+def _check_fields(fields: dict[str, str], photo: bytes) -> FieldsAndPhoto:
+    """Checks the length of every text. A photo under an escaped name is still among the fields."""
+    text = fields.pop(IMAGE_BASE64, "")
     for name, value in fields.items():
         size = len(value.encode(errors="replace"))
         if size > MAX_TEXT_BYTES:
             raise BadParameter(
-                f"{name[:MAX_NAME]}: has too many bytes", limit=MAX_TEXT_BYTES, actual=size
+                f"{_echoed(name)}: has too many bytes", limit=MAX_TEXT_BYTES, actual=size
             )
     return fields, photo or text.encode("ascii", "replace")
 
 
-def _text(name: str, value: Any) -> str:  # noqa: ANN401  # whatever JSON holds
+def _to_text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise BadParameter(f"{name[:MAX_NAME]}: is neither text, nor a number, nor true or false")
+    raise BadParameter(f"{_echoed(name)}: must be a string, a number, true or false")
 
 
-def _no_base64() -> BadParameter:
-    return BadParameter(f"{BASE64}: is not base64")
+def _echoed(name: str) -> str:
+    return name[:MAX_ECHOED_NAME_CHARS]
+
+
+def _invalid_base64() -> BadParameter:
+    return BadParameter(f"{IMAGE_BASE64}: is not base64")

@@ -1,9 +1,9 @@
-"""Our refusals and failures in the words of remove.bg's API: the one place where they meet."""
+"""Translates the errors of the service to status codes and bodies of remove.bg's API."""
 
 import json
 
 from silhouette_seg.api.problem_details import detail_with_limit
-from silhouette_seg.api.removebg.parameters import PARAMETERS
+from silhouette_seg.api.removebg.parameters import FIELDS
 from silhouette_seg.errors import (
     AmbiguousSource,
     AspectTooExtreme,
@@ -22,8 +22,9 @@ from silhouette_seg.errors import (
 )
 
 PATH = "/v1.0"
+"""Errors of every path below it have remove.bg's shape."""
 
-_CODES: dict[type[ServiceError], tuple[int, str]] = {
+_ERROR_CODES: dict[type[ServiceError], tuple[int, str]] = {
     MissingImage: (400, "missing_source"),
     AmbiguousSource: (400, "multiple_sources"),
     BodyTooLarge: (400, "file_too_large"),
@@ -37,29 +38,31 @@ _CODES: dict[type[ServiceError], tuple[int, str]] = {
     Unauthorized: (403, "auth_failed"),
     Overloaded: (429, "rate_limit_exceeded"),
 }
-"""Status and code there; what is not here keeps its own."""
+"""Status and code in remove.bg's API. An error without an entry keeps its own."""
 
 _PARAMETER_CODES = {
     "bg": "multiple_bg_sources",
     "image_file_b64": "failed_to_read_image",
 }
-"""Of a BadParameter, whose detail begins with a name; `invalid_<name>` for other parameters, and
-`invalid_parameter` for a name that is none."""
+"""Codes of a BadParameter by the name at the beginning of its detail.
+
+Other parameters have the code `invalid_<name>`; an unknown name has `invalid_parameter`.
+"""
 
 
-def translated(error: ServiceError) -> tuple[int, str]:
-    """The status, and the JSON body."""
-    status, code, title = _translated(error)
+def error_body(error: ServiceError) -> tuple[int, str]:
+    """Returns the status and the JSON body."""
+    status, code, title = _status_code_title(error)
     entry = {"title": title, "code": code, "detail": detail_with_limit(error)}
     return status, json.dumps({"errors": [entry]})
 
 
-def _translated(error: ServiceError) -> tuple[int, str, str]:
+def _status_code_title(error: ServiceError) -> tuple[int, str, str]:
     if isinstance(error, BadParameter):
         name = error.detail.partition(":")[0]
-        known = f"invalid_{name}" if name in PARAMETERS else "invalid_parameter"
-        return error.status, _PARAMETER_CODES.get(name, known), error.detail
+        default = f"invalid_{name}" if name in FIELDS else "invalid_parameter"
+        return error.status, _PARAMETER_CODES.get(name, default), error.detail
     for kind in type(error).__mro__:
-        if kind in _CODES:
-            return *_CODES[kind], error.title
+        if kind in _ERROR_CODES:
+            return *_ERROR_CODES[kind], error.title
     return error.status, error.code, error.title

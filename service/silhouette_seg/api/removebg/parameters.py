@@ -1,34 +1,39 @@
-"""The parameters of `POST /v1.0/removebg`, by the names and in the notation of remove.bg."""
+"""Parameters of `POST /v1.0/removebg`, with the names and the notation of remove.bg."""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from silhouette_seg.errors import BadParameter, ForegroundMissing, UnknownParameter
 
-T = TypeVar("T")
-
 Rgba = tuple[int, int, int, int]
+"""Red, green, blue and straight alpha, 0..255."""
 
 MAX_MARGIN_PERCENT = 50
+"""Largest `crop_margin` in percent of the person's height or width."""
 MAX_MARGIN_PIXELS = 500
+"""Largest `crop_margin` in pixels."""
+MAX_ECHOED_NAME_CHARS = 80
+"""Characters of an unknown field name that an error repeats."""
 CENTRE = (0.5, 0.5)
+"""Position in the middle, as shares across and down."""
 
-SIZES = {
+MAX_PIXELS_BY_SIZE = {
     **dict.fromkeys(("preview", "small", "regular"), 250_000),
     "medium": 1_500_000,
     "hd": 4_000_000,
     **dict.fromkeys(("auto", "full", "4k", "50MP"), None),
 }
-"""Most pixels of the result; None is as many as the photo has."""
+"""Pixel limit of the result for each `size`; None keeps the size of the photo."""
 
-OTHER_TYPES = (
+UNSUPPORTED_TYPES = (
     *("product", "animal", "car", "car_interior", "car_part"),
     *("transportation", "graphic", "graphics", "other"),
 )
-COLOURS = {
+"""Values of `type` that remove.bg accepts and this service cannot segment."""
+NAMED_COLOURS = {
     "transparent": "0000",
     **{"black": "000", "silver": "c0c0c0", "gray": "808080", "grey": "808080", "white": "fff"},
     **{"maroon": "800000", "red": "f00", "purple": "800080", "fuchsia": "f0f", "magenta": "f0f"},
@@ -36,9 +41,12 @@ COLOURS = {
     **{"navy": "000080", "blue": "00f", "teal": "008080", "aqua": "0ff", "cyan": "0ff"},
     **{"pink": "ffc0cb", "brown": "a52a2a"},
 }
+"""Hexadecimal digits of the colour names that `bg_color` accepts."""
 
 
 class Encoding(StrEnum):
+    """File format of the result."""
+
     AUTO = "auto"
     PNG = "png"
     JPG = "jpg"
@@ -48,86 +56,96 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Length:
+    """Length in pixels, or in percent of a side."""
+
     value: float
     percent: bool = False
 
-    def of(self, whole: float) -> float:
-        """In pixels, of a side of that many."""
-        return self.value / 100 * whole if self.percent else self.value
+    def to_pixels(self, side: float) -> float:
+        """Returns the length in pixels for a side of `side` pixels."""
+        return self.value / 100 * side if self.percent else self.value
 
 
 ZERO = Length(0)
-WHOLE = (ZERO, ZERO, Length(100, percent=True), Length(100, percent=True))
+WHOLE_IMAGE = (ZERO, ZERO, Length(100, percent=True), Length(100, percent=True))
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    max_pixels: int | None = SIZES["preview"]
+class Parameters:
+    """Parsed parameters of one request."""
+
+    max_pixels: int | None = MAX_PIXELS_BY_SIZE["preview"]
+    """Pixel limit of the result before cropping; None keeps the size of the photo."""
     encoding: Encoding = Encoding.AUTO
-    only_alpha: bool = False
-    roi: tuple[Length, Length, Length, Length] = WHOLE
-    """Left, top, right and bottom of where the person may be, in the photo."""
+    alpha_only: bool = False
+    """True if the result is the mask alone."""
+    roi: tuple[Length, Length, Length, Length] = WHOLE_IMAGE
+    """Left, top, right and bottom of the region of the photo that may hold the person."""
     crop: bool = False
     crop_margin: tuple[Length, Length, Length, Length] = (ZERO, ZERO, ZERO, ZERO)
-    """Top, right, bottom, left; of the person's box."""
+    """Margins above, right, below and left of the person's box; percent refer to that box."""
     scale: float | None = None
-    """The person's share of the picture, 0..1; None leaves it."""
+    """Share of the picture that the person fills, 0..1; None keeps the person's size."""
     position: tuple[float, float] | None = None
-    """Across and down, 0..1; None leaves it."""
+    """Position across and down, 0..1; None keeps the person's position."""
     bg_color: Rgba | None = None
-    names_type: bool = True
+    include_type: bool = True
+    """True if the answer has the header `X-Type`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """`read` turns text into a value or raises ValueError, or what it says of itself."""
+class FieldSpec:
+    """Parser and documentation of one field of the body."""
 
-    read: Callable[[str], object]
+    parse: Callable[[str], object]
+    """Parses the text of the field. Raises ValueError, or a ServiceError of its own."""
     description: str
     default: str = ""
+    """Default in the notation of remove.bg; empty for none."""
 
 
-def parse(fields: Mapping[str, str], *, has_picture: bool = False) -> Wanted:
-    """Reads parameters; an empty one is as one that was not sent.
+def parse_fields(fields: Mapping[str, str], *, has_background_file: bool = False) -> Parameters:
+    """Parses the fields of a body. An empty field has its default.
 
-    Raises UnknownParameter, BadParameter, and ForegroundMissing for a `type` that is no person.
+    Raises UnknownParameter, BadParameter, and ForegroundMissing for a `type` other than a person.
     """
-    unknown = fields.keys() - PARAMETERS.keys()
+    unknown = fields.keys() - FIELDS.keys()
     if unknown:
-        raise UnknownParameter(f"{min(unknown)[:80]!r} is not a parameter.")
+        name = min(unknown)[:MAX_ECHOED_NAME_CHARS]
+        raise UnknownParameter(f"{name!r} is not a parameter.")
     values = {name: _read(name, text) for name, text in fields.items() if text}
-    if has_picture and "bg_color" in values:
+    if has_background_file and "bg_color" in values:
         raise BadParameter("bg: send either bg_color or bg_image_file")
-    return _wanted(values, has_picture=has_picture)
+    return _to_parameters(values, has_background_file=has_background_file)
 
 
-def _wanted(values: dict[str, Any], *, has_picture: bool) -> Wanted:
+def _to_parameters(values: dict[str, Any], *, has_background_file: bool) -> Parameters:
     scale = values.get("scale")
     position = values.get("position", CENTRE if scale is not None else None)
     crop = values.get("crop", False)
-    only_alpha = values.get("channels") == "alpha"
-    idle = [name for name in ("scale", "position") if values.get(name) is not None]
-    if crop and idle:
-        raise BadParameter(f"{idle[0]}: has no effect with crop=true")
-    if only_alpha and (has_picture or "bg_color" in values):
+    alpha_only = values.get("channels") == "alpha"
+    ignored = [name for name in ("scale", "position") if values.get(name) is not None]
+    if crop and ignored:
+        raise BadParameter(f"{ignored[0]}: has no effect with crop=true")
+    if alpha_only and (has_background_file or "bg_color" in values):
         raise BadParameter("channels: alpha has no background")
-    return Wanted(
-        max_pixels=values.get("size", SIZES["preview"]),
+    return Parameters(
+        max_pixels=values.get("size", MAX_PIXELS_BY_SIZE["preview"]),
         encoding=values.get("format", Encoding.AUTO),
-        only_alpha=only_alpha,
-        roi=values.get("roi", WHOLE),
+        alpha_only=alpha_only,
+        roi=values.get("roi", WHOLE_IMAGE),
         crop=crop,
         crop_margin=values.get("crop_margin", (ZERO, ZERO, ZERO, ZERO)),
         scale=scale,
         position=position,
         bg_color=values.get("bg_color"),
-        names_type=values.get("type_level") != "none",
+        include_type=values.get("type_level") != "none",
     )
 
 
 def _read(name: str, text: str) -> object:
     try:
-        return PARAMETERS[name].read(text)
+        return FIELDS[name].parse(text)
     except ValueError as error:
         raise BadParameter(f"{name}: {error}") from None
 
@@ -148,12 +166,12 @@ def _flag(text: str) -> bool:
 
 
 def _size(text: str) -> int | None:
-    return SIZES[_one_of(*SIZES)(text)]
+    return MAX_PIXELS_BY_SIZE[_one_of(*MAX_PIXELS_BY_SIZE)(text)]
 
 
 def _type(text: str) -> str:
-    if text in OTHER_TYPES:
-        raise ForegroundMissing(f"Only people are found here, and nothing of the type {text}.")
+    if text in UNSUPPORTED_TYPES:
+        raise ForegroundMissing(f"The type {text} is not supported; this service segments people.")
     return _one_of("auto", "person")(text)
 
 
@@ -161,14 +179,14 @@ def _format(text: str) -> Encoding:
     return Encoding(_one_of(*Encoding)("jpg" if text == "jpeg" else text))
 
 
-def _no_shadow(text: str) -> bool:
+def _reject_shadow(text: str) -> bool:
     if _flag(text):
-        raise ValueError("no shadows are made here")
+        raise ValueError("shadows are not supported")
     return False
 
 
-def _fetches_nothing(text: str) -> str:
-    raise ValueError("this service fetches nothing from the network; send the file itself")
+def _reject_url(text: str) -> str:
+    raise ValueError("this service does not fetch URLs; send the file itself")
 
 
 def _opacity(text: str) -> float:
@@ -191,10 +209,10 @@ def _margin(text: str) -> tuple[Length, ...]:
         if length.value > (MAX_MARGIN_PERCENT if length.percent else MAX_MARGIN_PIXELS):
             raise ValueError(f"must be at most {MAX_MARGIN_PERCENT}% or {MAX_MARGIN_PIXELS}px")
     match lengths:
-        case (every,):
-            return every, every, every, every
-        case (down, across):
-            return down, across, down, across
+        case (margin,):
+            return margin, margin, margin, margin
+        case (vertical, horizontal):
+            return vertical, horizontal, vertical, horizontal
         case (_, _, _, _):
             return lengths
     raise ValueError("must be one, two or four lengths, each as 10px or 10%")
@@ -223,9 +241,11 @@ def _position(text: str) -> tuple[float, float] | None:
 
 
 def _colour(text: str) -> Rgba:
-    digits = COLOURS.get(text.lower(), text.removeprefix("#"))
+    digits = NAMED_COLOURS.get(text.lower(), text.removeprefix("#"))
     if not re.fullmatch(r"([0-9a-fA-F]{3,4}){1,2}", digits) or len(digits) == 7:
-        raise ValueError("must be hexadecimal (fff, 81d4fa, 81d4fa77), or a plain name as green")
+        raise ValueError(
+            "must be hexadecimal (fff, 81d4fa, 81d4fa77) or a colour name such as green"
+        )
     if len(digits) < 6:
         digits = "".join(2 * digit for digit in digits)
     red, green, blue, alpha = bytes.fromhex(digits.ljust(8, "f"))
@@ -245,45 +265,52 @@ def _percent(text: str) -> float:
 
 def _number(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{0,6})?", text):
-        raise ValueError("holds something that is no number")
+        raise ValueError("must hold numbers only")
     return float(text)
 
 
-PARAMETERS = {
-    "image_url": Parameter(_fetches_nothing, "Refused: nothing is fetched from the network."),
-    "bg_image_url": Parameter(_fetches_nothing, "Refused: nothing is fetched from the network."),
-    "size": Parameter(
+FIELDS = {
+    "image_url": FieldSpec(_reject_url, "Rejected: the service does not fetch URLs."),
+    "bg_image_url": FieldSpec(_reject_url, "Rejected: the service does not fetch URLs."),
+    "size": FieldSpec(
         _size,
-        "`preview` (`small`, `regular`) has at most 0.25 megapixels, `medium` 1.5, `hd` 4; `auto`, "
-        "`full`, `4k` and `50MP` have those of the photo.",
+        "Pixel limit of the result: 0.25 megapixels for `preview` (also `small`, `regular`), 1.5 "
+        "for `medium`, 4 for `hd`. `auto`, `full`, `4k` and `50MP` keep the size of the photo.",
         "preview",
     ),
-    "type": Parameter(_type, "`auto` or `person`; any other finds nothing.", "auto"),
-    "type_level": Parameter(_one_of("none", "1", "2", "latest"), "`none` leaves X-Type out.", "1"),
-    "format": Parameter(
+    "type": FieldSpec(
+        _type, "`auto` or `person`. Other types are answered with `unknown_foreground`.", "auto"
+    ),
+    "type_level": FieldSpec(
+        _one_of("none", "1", "2", "latest"), "`none` omits the header X-Type.", "1"
+    ),
+    "format": FieldSpec(
         _format,
-        "`png`, `jpg` (on white where nothing else is behind), `webp`, `zip` (color.jpg and "
-        "alpha.png), or `auto`: png where something is transparent, else jpg.",
+        "`png`, `jpg` (transparent pixels become white), `webp`, `zip` (color.jpg and alpha.png), "
+        "or `auto`: png if any pixel may be transparent, else jpg.",
         "auto",
     ),
-    "roi": Parameter(_roi, "Where the person is looked for: x1 y1 x2 y2.", "0% 0% 100% 100%"),
-    "crop": Parameter(_flag, "Crops to the person.", "false"),
-    "crop_margin": Parameter(
+    "roi": FieldSpec(_roi, "Region that may hold the person: x1 y1 x2 y2.", "0% 0% 100% 100%"),
+    "crop": FieldSpec(_flag, "Crops to the person.", "false"),
+    "crop_margin": FieldSpec(
         _margin,
-        "Around the crop: one, two (above and below, beside) or four (clockwise from the top) of "
-        "up to 50% or 500px. It comes on top of `size`, and is refused where the picture would "
-        "have more pixels than a photo may.",
+        "Margins of the crop: one, two (vertical, horizontal) or four (clockwise from the top) "
+        "lengths of up to 50% or 500px. They come on top of `size`. The request is rejected if the "
+        "picture would have more pixels than a photo may have.",
         "0",
     ),
-    "scale": Parameter(_scale, "The person's share of the picture, 10% to 100%.", "original"),
-    "position": Parameter(
-        _position, "Where the person is: `center`, or one or two of 0% to 100%.", "original"
+    "scale": FieldSpec(
+        _scale, "Share of the picture that the person fills, 10% to 100%.", "original"
     ),
-    "channels": Parameter(_one_of("rgba", "alpha"), "`alpha` is the mask alone.", "rgba"),
-    "add_shadow": Parameter(_no_shadow, "`true` is refused.", "false"),
-    "shadow_type": Parameter(_one_of("none", "auto"), "No shadow is made.", "none"),
-    "shadow_method": Parameter(_one_of("latest", "legacy"), "No shadow is made.", "latest"),
-    "shadow_opacity": Parameter(_opacity, "No shadow is made."),
-    "semitransparency": Parameter(_flag, "Is of cars; without effect here.", "true"),
-    "bg_color": Parameter(_colour, "3, 4, 6 or 8 hexadecimal digits, or a plain name."),
+    "position": FieldSpec(
+        _position, "Position of the person: `center`, or one or two of 0% to 100%.", "original"
+    ),
+    "channels": FieldSpec(_one_of("rgba", "alpha"), "`alpha` is the mask alone.", "rgba"),
+    "add_shadow": FieldSpec(_reject_shadow, "`true` is rejected.", "false"),
+    "shadow_type": FieldSpec(_one_of("none", "auto"), "Has no effect.", "none"),
+    "shadow_method": FieldSpec(_one_of("latest", "legacy"), "Has no effect.", "latest"),
+    "shadow_opacity": FieldSpec(_opacity, "Has no effect."),
+    "semitransparency": FieldSpec(_flag, "Concerns cars and has no effect here.", "true"),
+    "bg_color": FieldSpec(_colour, "3, 4, 6 or 8 hexadecimal digits, or a colour name."),
 }
+"""Every field that a body may have besides its files."""

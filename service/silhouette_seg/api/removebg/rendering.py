@@ -1,4 +1,7 @@
-"""A cut-out becomes the picture that remove.bg's parameters describe; for a worker."""
+"""Turns a photo and its matte into the picture that remove.bg's parameters describe.
+
+The functions are slow and belong in a worker thread.
+"""
 
 import io
 import zipfile
@@ -9,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.api.removebg.parameters import WHOLE, Encoding, Length, Rgba, Wanted
+from silhouette_seg.api.removebg.parameters import WHOLE_IMAGE, Encoding, Length, Parameters, Rgba
 from silhouette_seg.errors import BadParameter, ForegroundMissing, TooManyPixels
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.rendering import render_image
@@ -17,184 +20,197 @@ from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
-from silhouette_seg.vision.compose.layout import Copy, Layer, Layout, place
+from silhouette_seg.vision.compose.layout import Layer, Layout, PersonCopy, place_person
 from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box
 
-VISIBLE = 12
-"""Alpha over which there is something to see: about 5 %."""
-ZIP = "application/zip"
+MAX_INVISIBLE_ALPHA = 12
+"""Pixels of a higher alpha count as visible; 12 of 255 is about 5 %."""
+ZIP_MEDIA_TYPE = "application/zip"
 WHITE = (255, 255, 255)
 
 _STRIP_ROWS = 64
+"""Rows that are blended together, which bounds the memory for floating-point pixels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemovalResult:
+    """Encoded picture of one request."""
+
     body: bytes
     media_type: str
     size_hw: Size
     box: Box
-    """Where the person is in the picture before it was cropped or laid out."""
+    """Box of the person in the picture before it was cropped or laid out."""
 
 
-def size_of(photo_hw: Size, max_pixels: int | None) -> Size:
-    """The largest size of that shape with at most so many pixels; never larger than the photo."""
+def result_size(photo_hw: Size, max_pixels: int | None) -> Size:
+    """Returns the largest size of the photo's shape within `max_pixels`, at most the photo's."""
     pixels = photo_hw[0] * photo_hw[1]
     if max_pixels is None or pixels <= max_pixels:
         return photo_hw
-    share = sqrt(max_pixels / pixels)
-    return max(1, int(photo_hw[0] * share)), max(1, int(photo_hw[1] * share))
+    scale = sqrt(max_pixels / pixels)
+    return max(1, int(photo_hw[0] * scale)), max(1, int(photo_hw[1] * scale))
 
 
-def cropped(wanted: Wanted, box_hw: Size) -> Size:
-    """Of the picture that is cropped to a person of that size, its margins included."""
-    above, right, below, before = _margins(wanted, box_hw)
-    return above + box_hw[0] + below, before + box_hw[1] + right
+def cropped_size(parameters: Parameters, box_hw: Size) -> Size:
+    """Returns the size of a crop to a person of size `box_hw`, margins included."""
+    top, right, bottom, left = _margins(parameters, box_hw)
+    return top + box_hw[0] + bottom, left + box_hw[1] + right
 
 
-def reduced(frame: Frame) -> Frame:
-    """The photo without the pixels that only its mask was for."""
+def downscaled(frame: Frame) -> Frame:
+    """Returns the photo at `photo_hw`; the model may have needed more pixels."""
     return replace(frame, rgb=resize(frame.rgb, frame.photo_hw))
 
 
-def paint(
-    wanted: Wanted,
+def render_result(
+    parameters: Parameters,
     options: RenderOptions,
     photo: Frame,
-    picture: Frame | None,
-    found: Matte,
+    background: Frame | None,
+    matte: Matte,
     photo_hw: Size,
     max_pixels: int,
 ) -> tuple[NDArray[np.uint8], Box]:
-    """Grey [h,w], RGB or RGBA [h,w,3|4], and where the person is before it was laid out.
+    """Returns grey [h,w] or RGB or RGBA [h,w,3|4] pixels, and the person's box before the layout.
 
-    `photo` is the one of `photo_hw` that was reduced. Raises ForegroundMissing for nobody, and
-    TooManyPixels where the margins make a picture of more than `max_pixels`.
+    `photo` is downscaled from the photo of size `photo_hw`. Raises ForegroundMissing if there is
+    no person, and TooManyPixels if the margins make more than `max_pixels`.
     """
-    if not found.quality.foreground:
+    if not matte.quality.foreground:
         raise ForegroundMissing
-    layer, box = _laid_out(
-        _cut_out(options, photo, _in_region(found, wanted, photo_hw)), wanted, max_pixels
+    # The cut-out has no name here, so that a layout can release its memory.
+    layer, box = _apply_layout(
+        _render_cutout(options, photo, _limit_to_roi(matte, parameters, photo_hw)),
+        parameters,
+        max_pixels,
     )
-    return layer.alpha if wanted.only_alpha else _before(layer, wanted.bg_color, picture), box
+    if parameters.alpha_only:
+        return layer.alpha, box
+    return _over_background(layer, parameters.bg_color, background), box
 
 
-def packed(image: NDArray[np.uint8], box: Box, encoding: Encoding) -> Removed:
-    """What `paint` gave, as a file."""
-    body, media_type = _file(image, encoding)
-    return Removed(body, media_type, (image.shape[0], image.shape[1]), box)
+def encode_result(image: NDArray[np.uint8], box: Box, encoding: Encoding) -> RemovalResult:
+    """Encodes the pixels that `render_result` returned."""
+    body, media_type = _encode(image, encoding)
+    return RemovalResult(body, media_type, (image.shape[0], image.shape[1]), box)
 
 
-def _cut_out(options: RenderOptions, photo: Frame, found: Matte) -> Layer:
-    cut = render_image(options, photo, None, found).image
+def _render_cutout(options: RenderOptions, photo: Frame, matte: Matte) -> Layer:
+    rgba = render_image(options, photo, None, matte).image
     return Layer(
-        np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGBA2RGB), np.uint8),
-        np.asarray(cv2.extractChannel(cut, 3), np.uint8),
+        np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8),
+        np.asarray(cv2.extractChannel(rgba, 3), np.uint8),
     )
 
 
-def _in_region(found: Matte, wanted: Wanted, photo_hw: Size) -> Matte:
-    """Nobody is outside of the region of interest. Raises BadParameter for one that is empty."""
-    if wanted.roi == WHOLE:
-        return found
-    left, top, right, bottom = wanted.roi
-    (height, width), (full_height, full_width) = found.alpha.shape, photo_hw
-    rows = _span(top, bottom, full_height, height)
-    columns = _span(left, right, full_width, width)
-    alpha = np.zeros_like(found.alpha)
-    alpha[rows, columns] = found.alpha[rows, columns]
-    return replace(found, alpha=alpha)
+def _limit_to_roi(matte: Matte, parameters: Parameters, photo_hw: Size) -> Matte:
+    """Clears the mask outside the region of interest. Raises BadParameter for an empty region."""
+    if parameters.roi == WHOLE_IMAGE:
+        return matte
+    left, top, right, bottom = parameters.roi
+    (height, width), (photo_height, photo_width) = matte.alpha.shape, photo_hw
+    rows = _roi_slice(top, bottom, photo_height, height)
+    columns = _roi_slice(left, right, photo_width, width)
+    alpha = np.zeros_like(matte.alpha)
+    alpha[rows, columns] = matte.alpha[rows, columns]
+    return replace(matte, alpha=alpha)
 
 
-def _span(first: Length, last: Length, photo_side: int, side: int) -> slice:
+def _roi_slice(first: Length, last: Length, photo_side: int, side: int) -> slice:
     start, stop = (
-        round(min(edge.of(photo_side), photo_side) / photo_side * side) for edge in (first, last)
+        round(min(edge.to_pixels(photo_side), photo_side) / photo_side * side)
+        for edge in (first, last)
     )
     if start >= stop:
         raise BadParameter("roi: the region is empty")
     return slice(start, stop)
 
 
-def _visible(alpha: NDArray[np.uint8]) -> Box:
-    left, top, width, height = cv2.boundingRect(np.asarray(alpha > VISIBLE, np.uint8))
+def _visible_box(alpha: NDArray[np.uint8]) -> Box:
+    left, top, width, height = cv2.boundingRect(np.asarray(alpha > MAX_INVISIBLE_ALPHA, np.uint8))
     if not width:
         raise ForegroundMissing
     return Box(top, left, height, width)
 
 
-def _laid_out(person: Layer, wanted: Wanted, max_pixels: int) -> tuple[Layer, Box]:
-    """The person in their new place, and where they were before."""
-    box = _visible(person.alpha)
-    if wanted.crop:
-        return _cropped(person, box, wanted, max_pixels), box
-    if wanted.scale is None and wanted.position is None:
+def _apply_layout(person: Layer, parameters: Parameters, max_pixels: int) -> tuple[Layer, Box]:
+    """Returns the person at the requested place, and the person's box before that."""
+    box = _visible_box(person.alpha)
+    if parameters.crop:
+        return _crop_to_person(person, box, parameters, max_pixels), box
+    if parameters.scale is None and parameters.position is None:
         return person, box
-    return _moved(person, box, wanted), box
+    return _reposition(person, box, parameters), box
 
 
-def _cropped(person: Layer, box: Box, wanted: Wanted, max_pixels: int) -> Layer:
+def _crop_to_person(person: Layer, box: Box, parameters: Parameters, max_pixels: int) -> Layer:
     box_hw = (box.height, box.width)
-    size_hw = cropped(wanted, box_hw)
+    size_hw = cropped_size(parameters, box_hw)
     if prod(size_hw) > max_pixels:
         raise TooManyPixels(
             "With its crop_margin the picture has too many pixels.",
             limit=max_pixels,
             actual=prod(size_hw),
         )
-    above, *_, before = _margins(wanted, box_hw)
-    return _put(person, box, size_hw, top=above, left=before, scale=1.0)
+    top, *_, left = _margins(parameters, box_hw)
+    return _place_on_canvas(person, box, size_hw, top=top, left=left, scale=1.0)
 
 
-def _margins(wanted: Wanted, box_hw: Size) -> tuple[int, int, int, int]:
-    """Pixels above, right, below and left of a person of that size."""
-    (height, width), (above, right, below, before) = box_hw, wanted.crop_margin
+def _margins(parameters: Parameters, box_hw: Size) -> tuple[int, int, int, int]:
+    """Returns the pixels above, right, below and left of a person of size `box_hw`."""
+    (height, width), (top, right, bottom, left) = box_hw, parameters.crop_margin
     return (
-        round(above.of(height)),
-        round(right.of(width)),
-        round(below.of(height)),
-        round(before.of(width)),
+        round(top.to_pixels(height)),
+        round(right.to_pixels(width)),
+        round(bottom.to_pixels(height)),
+        round(left.to_pixels(width)),
     )
 
 
-def _moved(person: Layer, box: Box, wanted: Wanted) -> Layer:
+def _reposition(person: Layer, box: Box, parameters: Parameters) -> Layer:
     height, width = person.alpha.shape
-    fill = min(height / box.height, width / box.width)
-    scale = 1.0 if wanted.scale is None else wanted.scale * fill
+    scale_to_fill = min(height / box.height, width / box.width)
+    scale = 1.0 if parameters.scale is None else parameters.scale * scale_to_fill
     top, left = float(box.top), float(box.left)
-    if wanted.position is not None:
-        across, down = wanted.position
+    if parameters.position is not None:
+        across, down = parameters.position
         top, left = down * (height - scale * box.height), across * (width - scale * box.width)
-    elif wanted.scale is not None:
+    elif parameters.scale is not None:
         top += (1 - scale) * box.height / 2
         left += (1 - scale) * box.width / 2
-    return _put(person, box, (height, width), top=top, left=left, scale=scale)
+    return _place_on_canvas(person, box, (height, width), top=top, left=left, scale=scale)
 
 
-def _put(person: Layer, box: Box, size_hw: Size, *, top: float, left: float, scale: float) -> Layer:
-    """The person on an empty canvas, the corner of their box at `top` and `left`."""
+def _place_on_canvas(
+    person: Layer, box: Box, size_hw: Size, *, top: float, left: float, scale: float
+) -> Layer:
+    """Places the scaled person on an empty canvas, the box's corner at `top` and `left`."""
     middle = (left + scale * box.width / 2) / size_hw[1]
     foot = (top + scale * box.height) / size_hw[0]
-    layout = Layout((Copy(middle, foot, scale),))
-    return place(person.rgb, person.alpha, box, layout, size_hw)
+    layout = Layout((PersonCopy(middle, foot, scale),))
+    return place_person(person.rgb, person.alpha, box, layout, size_hw)
 
 
-def _before(person: Layer, colour: Rgba | None, picture: Frame | None) -> NDArray[np.uint8]:
-    """RGBA [h,w,4], or RGB [h,w,3] where nothing is transparent."""
+def _over_background(
+    person: Layer, colour: Rgba | None, background: Frame | None
+) -> NDArray[np.uint8]:
+    """Returns RGBA [h,w,4], or RGB [h,w,3] if no pixel can be transparent."""
     size_hw = (person.alpha.shape[0], person.alpha.shape[1])
-    if picture is not None:
-        background = blend.resize_to_cover(picture.rgb, size_hw)
-        return blend.composite(person.rgb, person.alpha, background, in_place=True)
+    if background is not None:
+        rgb = blend.resize_to_cover(background.rgb, size_hw)
+        return blend.composite(person.rgb, person.alpha, rgb, in_place=True)
     if colour is None or colour[3] == 0:
         return blend.cutout(person.rgb, person.alpha)
     if colour[3] == 255:
-        background = blend.solid(size_hw, colour[:3])
-        return blend.composite(person.rgb, person.alpha, background, in_place=True)
-    return _before_glass(person, colour)
+        rgb = blend.solid(size_hw, colour[:3])
+        return blend.composite(person.rgb, person.alpha, rgb, in_place=True)
+    return _over_translucent(person, colour)
 
 
-def _before_glass(person: Layer, colour: Rgba) -> NDArray[np.uint8]:
-    """RGBA [h,w,4] of the person over a colour that is not opaque; alpha is straight."""
+def _over_translucent(person: Layer, colour: Rgba) -> NDArray[np.uint8]:
+    """Returns RGBA [h,w,4] of the person over a translucent colour, with straight alpha."""
     image = np.empty((*person.alpha.shape, 4), np.uint8)
     behind = np.array(colour[:3], np.float32)
     for start in range(0, len(image), _STRIP_ROWS):
@@ -206,40 +222,40 @@ def _before_glass(person: Layer, colour: Rgba) -> NDArray[np.uint8]:
     return image
 
 
-def _file(image: NDArray[np.uint8], encoding: Encoding) -> tuple[bytes, str]:
-    """The file and its media type."""
-    clear = image.ndim == 3 and image.shape[2] == 4
+def _encode(image: NDArray[np.uint8], encoding: Encoding) -> tuple[bytes, str]:
+    """Returns the file and its media type."""
+    has_alpha = image.ndim == 3 and image.shape[2] == 4
     match encoding:
         case Encoding.ZIP:
-            return _zip(image), ZIP
+            return _encode_zip(image), ZIP_MEDIA_TYPE
         case Encoding.PNG:
             format = ImageFormat.PNG
         case Encoding.WEBP:
             format = ImageFormat.WEBP
         case Encoding.JPG:
-            format, image = ImageFormat.JPEG, _on_white(image) if clear else image
+            format, image = ImageFormat.JPEG, _over_white(image) if has_alpha else image
         case Encoding.AUTO:
-            opaque = image.ndim == 3 and not clear
+            opaque = image.ndim == 3 and not has_alpha
             format = ImageFormat.JPEG if opaque else ImageFormat.PNG
     return encode(image, format), format.media_type
 
 
-def _on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _over_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGBA2RGB), np.uint8)
     alpha = np.asarray(cv2.extractChannel(image, 3), np.uint8)
     return blend.composite(rgb, alpha, blend.solid(alpha.shape[:2], WHITE), in_place=True)
 
 
-def _zip(image: NDArray[np.uint8]) -> bytes:
-    """`color.jpg` and `alpha.png`, as remove.bg's own clients put them together."""
+def _encode_zip(image: NDArray[np.uint8]) -> bytes:
+    """Writes `color.jpg` and `alpha.png`, which remove.bg's own clients combine."""
     if image.ndim == 2:
         image = np.dstack([image, image, image, image])
     alpha = np.full(image.shape[:2], 255, np.uint8)
     if image.shape[2] == 4:
         alpha = np.asarray(cv2.extractChannel(image, 3), np.uint8)
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGBA2RGB), np.uint8)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("color.jpg", encode(image, ImageFormat.JPEG))
         archive.writestr("alpha.png", encode(alpha, ImageFormat.PNG))
-    return packed.getvalue()
+    return file.getvalue()

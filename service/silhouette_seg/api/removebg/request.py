@@ -1,4 +1,4 @@
-"""A body of any of the three kinds that remove.bg takes becomes uploads and parameters."""
+"""Reads a body of any of the three media types that remove.bg accepts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,77 +8,81 @@ from starlette.requests import Request
 from silhouette_seg.admission.body_memory import Reserve
 from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED, media_type_of
 from silhouette_seg.api.removebg.bodies import (
-    BASE64,
-    MAX_BESIDES_BYTES,
-    from_base64,
-    once,
-    read_form,
-    read_json,
+    IMAGE_BASE64,
+    MAX_BYTES_WITHOUT_PHOTO,
+    decode_base64,
+    parse_form,
+    parse_json,
+    unique_fields,
 )
-from silhouette_seg.api.request.body import read_body
-from silhouette_seg.api.request.body import read_form as read_parts
+from silhouette_seg.api.request.body import read_body, read_form
 from silhouette_seg.api.request.multipart import MultipartReader, Part
 from silhouette_seg.api.request.uploads import UploadLimits, is_empty_file_input
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
 from silhouette_seg.runtime.thread_pool import ThreadPool
 
-FILE = "image_file"
-BACKGROUND = "bg_image_file"
-FILES = (FILE, BACKGROUND, BASE64)
+IMAGE_FILE = "image_file"
+BACKGROUND_FILE = "bg_image_file"
+FILE_FIELDS = (IMAGE_FILE, BACKGROUND_FILE, IMAGE_BASE64)
 
 
 @dataclass(frozen=True, slots=True)
-class RemovebgIntake:
+class RemovebgUpload:
+    """Files and text fields of one request."""
+
     image: bytes
+    """The photo as it was sent; empty if `image_url` takes its place."""
     background: bytes | None
     fields: dict[str, str]
 
 
-async def read_removebg(
-    request: Request, limits: UploadLimits, reserve: Reserve, workers: ThreadPool
-) -> RemovebgIntake:
-    """Reads the whole body; base64 may be longer than the image by its nature.
+async def read_removebg_upload(
+    request: Request, limits: UploadLimits, reserve: Reserve, pool: ThreadPool
+) -> RemovebgUpload:
+    """Reads the whole body. `limits` bound the decoded photo; its base64 may be longer.
 
-    Raises what `read_body` and `read_form` raise, and BadParameter for base64 that is none.
+    Raises the errors of `read_form` and `read_body`, and BadParameter for invalid base64.
     """
     kind = media_type_of(request.headers.get("content-type", ""))
     if kind not in (FORM_DATA, JSON, URLENCODED):
         raise UnsupportedMediaType(f"Send {FORM_DATA}, {JSON} or {URLENCODED}.")
     if kind == FORM_DATA:
         parts = await _read_multipart(request, limits, reserve)
-        return await workers.run_in_thread(from_parts, parts, limits.image_bytes)
+        return await pool.run_in_thread(parse_multipart, parts, limits.image_bytes)
     body = await read_body(
         request,
         kind,
-        max_bytes=_in_base64(limits.image_bytes),
+        max_bytes=_max_encoded_bytes(limits.image_bytes),
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )
-    return await workers.run_in_thread(from_text, kind, body, limits.image_bytes)
+    return await pool.run_in_thread(parse_text_body, kind, body, limits.image_bytes)
 
 
-def from_text(kind: str, body: bytes, image_bytes: int) -> RemovebgIntake:
-    """Of a body that is JSON or URLENCODED; the photo has at most `image_bytes`.
+def parse_text_body(kind: str, body: bytes, image_bytes: int) -> RemovebgUpload:
+    """Parses a JSON or URLENCODED body with a photo of at most `image_bytes`.
 
-    Takes at most about three times the memory of the body, whatever is in it. Raises as
-    `read_removebg` does.
+    The memory used is at most about three times the body, for any content. Raises the errors of
+    `read_removebg_upload`.
     """
-    fields, encoded = read_json(body) if kind == JSON else read_form(body)
-    return _sorted([], None, encoded, fields, image_bytes)
+    fields, encoded = parse_json(body) if kind == JSON else parse_form(body)
+    return _select_source([], None, encoded, fields, image_bytes)
 
 
-def from_parts(parts: Sequence[Part], image_bytes: int) -> RemovebgIntake:
-    """Of a form whose parts are within their limits."""
-    fields = once((part.name, part.text()) for part in parts if part.name not in FILES)
+def parse_multipart(parts: Sequence[Part], image_bytes: int) -> RemovebgUpload:
+    """Parses the parts of a form, which are within their limits."""
+    fields = unique_fields(
+        (part.name, part.text()) for part in parts if part.name not in FILE_FIELDS
+    )
     images, backgrounds, encoded = (
         [part for part in parts if part.name == name and not is_empty_file_input(part)]
-        for name in FILES
+        for name in FILE_FIELDS
     )
     if len(backgrounds) > 1:
-        raise BadParameter(f"bg: {BACKGROUND} is given twice")
+        raise BadParameter(f"bg: {BACKGROUND_FILE} is given twice")
     if len(encoded) > 1:
-        raise BadParameter(f"{BASE64}: is given twice")
-    return _sorted(
+        raise BadParameter(f"{IMAGE_BASE64}: is given twice")
+    return _select_source(
         images,
         backgrounds[0].data() if backgrounds else None,
         encoded[0].data() if encoded else b"",
@@ -88,40 +92,48 @@ def from_parts(parts: Sequence[Part], image_bytes: int) -> RemovebgIntake:
 
 
 async def _read_multipart(request: Request, limits: UploadLimits, reserve: Reserve) -> list[Part]:
-    image_bytes, in_base64 = limits.image_bytes, _in_base64(limits.image_bytes)
+    image_bytes, encoded_bytes = limits.image_bytes, _max_encoded_bytes(limits.image_bytes)
     reader = MultipartReader(
         request.headers["content-type"],
-        max_file_bytes={FILE: image_bytes, BACKGROUND: image_bytes, BASE64: in_base64},
+        max_file_bytes={
+            IMAGE_FILE: image_bytes,
+            BACKGROUND_FILE: image_bytes,
+            IMAGE_BASE64: encoded_bytes,
+        },
     )
-    return await read_parts(
+    return await read_form(
         request,
         reader,
-        max_bytes=limits.form_bytes + in_base64,
+        max_bytes=limits.form_bytes + encoded_bytes,
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )
 
 
-def _sorted(
+def _select_source(
     images: Sequence[Part],
     background: bytes | None,
     encoded: bytes,
     fields: dict[str, str],
     image_bytes: int,
-) -> RemovebgIntake:
-    by_address = bool(fields.get("image_url"))
-    if len(images) + bool(encoded) + by_address > 1:
-        raise AmbiguousSource(f"Send one of {FILE}, {BASE64} and image_url.")
+) -> RemovebgUpload:
+    """Checks that the photo was sent once, and decodes it if it is in base64."""
+    has_url = bool(fields.get("image_url"))
+    if len(images) + bool(encoded) + has_url > 1:
+        raise AmbiguousSource(f"Send one of {IMAGE_FILE}, {IMAGE_BASE64} and image_url.")
     if encoded:
-        return RemovebgIntake(from_base64(encoded, image_bytes), background, fields)
-    if not images and not by_address:
-        raise MissingImage(f"Send the image as {FILE} or {BASE64}.")
+        return RemovebgUpload(decode_base64(encoded, image_bytes), background, fields)
+    if not images and not has_url:
+        raise MissingImage(f"Send the image as {IMAGE_FILE} or {IMAGE_BASE64}.")
     image = images[0].data() if images else b""
     if images and not image:
-        raise MissingImage(f"{FILE} is empty.")
-    return RemovebgIntake(image, background, fields)
+        raise MissingImage(f"{IMAGE_FILE} is empty.")
+    return RemovebgUpload(image, background, fields)
 
 
-def _in_base64(size: int) -> int:
-    """Bytes that so many may take in base64 whose `+`, `/` and `=` are escaped, and the rest."""
-    return size * 3 // 2 + MAX_BESIDES_BYTES
+def _max_encoded_bytes(size: int) -> int:
+    """Returns the largest body for a photo of `size` bytes in base64.
+
+    Its `+`, `/` and `=` may be percent-encoded, and the other fields come on top.
+    """
+    return size * 3 // 2 + MAX_BYTES_WITHOUT_PHOTO

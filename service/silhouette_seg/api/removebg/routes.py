@@ -16,18 +16,22 @@ from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
 from silhouette_seg.api.photo_response import read_image_file
-from silhouette_seg.api.removebg.bodies import BASE64
-from silhouette_seg.api.removebg.parameters import PARAMETERS, Wanted, parse
+from silhouette_seg.api.removebg.bodies import IMAGE_BASE64
+from silhouette_seg.api.removebg.parameters import FIELDS, Parameters, parse_fields
 from silhouette_seg.api.removebg.rendering import (
-    ZIP,
-    Removed,
-    cropped,
-    packed,
-    paint,
-    reduced,
-    size_of,
+    ZIP_MEDIA_TYPE,
+    RemovalResult,
+    cropped_size,
+    downscaled,
+    encode_result,
+    render_result,
+    result_size,
 )
-from silhouette_seg.api.removebg.request import BACKGROUND, FILE, read_removebg
+from silhouette_seg.api.removebg.request import (
+    BACKGROUND_FILE,
+    IMAGE_FILE,
+    read_removebg_upload,
+)
 from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.api.request.parameters import parse_parameters
 from silhouette_seg.api.request.uploads import UploadedImage
@@ -49,18 +53,18 @@ EXPOSED_HEADERS = (
     "X-Type",
     "X-Width",
 )
-"""What a page of another origin may read, beside what all answers have."""
+"""Headers of this route that CORS exposes, besides those of every answer."""
 
 HEADERS = {
     "X-Type": "`person`.",
-    "X-Width": "Of the result, in pixels.",
-    "X-Height": "As above.",
-    "X-Max-Width": "Of the result at `size=full`, before it is cropped.",
-    "X-Max-Height": "As above.",
-    "X-Foreground-Top": "Where the person is in the result before it is cropped or laid out.",
-    "X-Foreground-Left": "As above.",
-    "X-Foreground-Width": "As above.",
-    "X-Foreground-Height": "As above.",
+    "X-Width": "Width of the result in pixels.",
+    "X-Height": "Height of the result in pixels.",
+    "X-Max-Width": "Width of the result at `size=full`, before it is cropped.",
+    "X-Max-Height": "Height of the result at `size=full`, before it is cropped.",
+    "X-Foreground-Top": "Top of the person in the result, before it is cropped or laid out.",
+    "X-Foreground-Left": "Left of the person in the result, before it is cropped or laid out.",
+    "X-Foreground-Width": "Width of the person in the result, before it is laid out.",
+    "X-Foreground-Height": "Height of the person in the result, before it is laid out.",
     "X-Credits-Charged": "0.",
 }
 
@@ -68,47 +72,50 @@ router = APIRouter(tags=["remove.bg"])
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
-    """All that is to be done for one request."""
+class RemovalJob:
+    """Files, parameters and limits of one request."""
 
     photo: ImageFile
-    picture: ImageFile | None
-    wanted: Wanted
+    background: ImageFile | None
+    parameters: Parameters
     options: RenderOptions
     max_pixels: int
-    """Of what comes out."""
+    """Pixel limit of the result."""
 
     @property
     def pixels(self) -> int:
-        """Of the files, and what margins can add to a picture that the person fills."""
-        files = self.photo.header.pixels + (self.picture.header.pixels if self.picture else 0)
-        if not self.wanted.crop:
+        """Returns the pixels of the files and the most that margins can add to the result."""
+        files = self.photo.header.pixels
+        if self.background:
+            files += self.background.header.pixels
+        if not self.parameters.crop:
             return files
-        most = min(self.max_pixels, prod(cropped(self.wanted, self.size_hw)))
-        return files + max(0, most - prod(self.size_hw))
+        largest = min(self.max_pixels, prod(cropped_size(self.parameters, self.size_hw)))
+        return files + max(0, largest - prod(self.size_hw))
 
     @property
     def photo_hw(self) -> Size:
+        """Returns the size of the upright photo."""
         return self.photo.header.upright_hw
 
     @property
     def size_hw(self) -> Size:
-        """Before it is cropped."""
-        return size_of(self.photo_hw, self.wanted.max_pixels)
+        """Returns the size of the result before it is cropped."""
+        return result_size(self.photo_hw, self.parameters.max_pixels)
 
 
-def _request() -> dict[str, Any]:
+def _request_schema() -> dict[str, Any]:
     fields = {
-        name: {"type": "string", "default": known.default, "description": known.description}
-        for name, known in PARAMETERS.items()
+        name: {"type": "string", "default": field.default, "description": field.description}
+        for name, field in FIELDS.items()
     }
-    in_base64 = {BASE64: {"type": "string", "description": "The photo."}}
+    encoded = {IMAGE_BASE64: {"type": "string", "description": "The photo in base64."}}
     files = {
-        FILE: openapi.BINARY | {"description": "The photo."},
-        BACKGROUND: openapi.BINARY | {"description": "The background; it is scaled to cover."},
+        IMAGE_FILE: openapi.BINARY | {"description": "The photo."},
+        BACKGROUND_FILE: openapi.BINARY | {"description": "The background, scaled to cover."},
     }
-    text = {"type": "object", "properties": in_base64 | fields, "additionalProperties": False}
-    form = text | {"properties": files | in_base64 | fields}
+    text = {"type": "object", "properties": encoded | fields, "additionalProperties": False}
+    form = text | {"properties": files | encoded | fields}
     content = {FORM_DATA: form, JSON: text, URLENCODED: text}
     return {
         "requestBody": {
@@ -118,30 +125,30 @@ def _request() -> dict[str, Any]:
     }
 
 
-def _answers() -> dict[int | str, dict[str, Any]]:
+def _responses() -> dict[int | str, dict[str, Any]]:
     error = {"type": "object", "properties": dict.fromkeys(("title", "code", "detail"), _TEXT)}
     errors = {"type": "object", "properties": {"errors": {"type": "array", "items": error}}}
-    images = (made.media_type for made in ImageFormat)
+    images = (format.media_type for format in ImageFormat)
     return {
         200: {
-            "description": "The picture, or with `Accept: application/json` alone its base64.",
+            "description": "The picture. If `Accept` is `application/json` alone, its base64.",
             "headers": {
                 name: {"description": text, "schema": _TEXT} for name, text in HEADERS.items()
             },
             "content": {
-                **{kind: {"schema": openapi.BINARY} for kind in (*images, ZIP)},
+                **{kind: {"schema": openapi.BINARY} for kind in (*images, ZIP_MEDIA_TYPE)},
                 JSON: {"schema": {"type": "object"}},
             },
         },
         **{
             status: {"description": text, "content": {JSON: {"schema": errors}}}
-            for status, text in _REFUSALS.items()
+            for status, text in _ERROR_DESCRIPTIONS.items()
         },
     }
 
 
 _TEXT = {"type": "string"}
-_REFUSALS = {
+_ERROR_DESCRIPTIONS = {
     400: "`invalid_<parameter>`, `missing_source`, `multiple_sources`, `file_too_large`, "
     "`invalid_file_type`, `failed_to_read_image`, `resolution_too_high`, `unknown_foreground`...",
     403: "`auth_failed`",
@@ -156,16 +163,17 @@ _REFUSALS = {
 
 @router.post(
     "/v1.0/removebg",
-    summary="Remove the background, as remove.bg does",
-    responses=_answers(),
-    openapi_extra=_request(),
+    summary="Remove the background with the API of remove.bg",
+    responses=_responses(),
+    openapi_extra=_request_schema(),
     response_class=Response,
 )
 async def removebg(request: Request) -> Response:
-    """The names, headers and errors of remove.bg's API, for people.
+    """Removes the background of a photo of a person.
 
-    What it cannot do it refuses: another type of foreground, an image by its address, a shadow.
-    The photo goes to the default model, with all that improves edges.
+    The parameters, headers and error codes are those of remove.bg. Requests for another type of
+    foreground, for an image by its URL or for a shadow are rejected. The photo is segmented by the
+    default model, with refined edges.
     """
     arrived = perf_counter()
     gateway = gateway_of(request)
@@ -173,88 +181,94 @@ async def removebg(request: Request) -> Response:
     if request.query_params:
         raise UnknownParameter("Parameters are fields of the body.")
     with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
-        intake = await read_removebg(request, gateway.upload_limits, reserve, gateway.photo_pool)
-        wanted = parse(intake.fields, has_picture=intake.background is not None)
-        removal = Removal(
-            photo=_source(gateway, intake.image),
-            picture=None if intake.background is None else _source(gateway, intake.background),
-            wanted=wanted,
+        upload = await read_removebg_upload(
+            request, gateway.upload_limits, reserve, gateway.photo_pool
+        )
+        background = upload.background
+        parameters = parse_fields(upload.fields, has_background_file=background is not None)
+        job = RemovalJob(
+            photo=_read_source(gateway, upload.image),
+            background=None if background is None else _read_source(gateway, background),
+            parameters=parameters,
             options=parse_parameters({"output": "cutout"}).render,
             max_pixels=gateway.image_limits.pixels,
         )
         return await run_until_disconnect(
             request,
-            _answer(gateway, removal, as_json=wants_json(request.headers.get("accept"))),
+            _respond(gateway, job, as_json=accepts_json_only(request.headers.get("accept"))),
             timeout_s=gateway.timeouts.remaining_s(arrived),
         )
 
 
-def wants_json(accept: str | None) -> bool:
-    """Only who accepts nothing else: many clients say that they accept JSON, and anything."""
+def accepts_json_only(accept: str | None) -> bool:
+    """Returns whether `Accept` names JSON alone; many clients list it beside `*/*`."""
     kinds = [entry.partition(";")[0].strip().lower() for entry in (accept or "").split(",")]
     return kinds == [JSON]
 
 
-def _source(gateway: Gateway, data: bytes) -> ImageFile:
+def _read_source(gateway: Gateway, data: bytes) -> ImageFile:
     return read_image_file(UploadedImage(data, digest=""), gateway.image_limits)
 
 
-async def _answer(gateway: Gateway, removal: Removal, *, as_json: bool) -> Response:
+async def _respond(gateway: Gateway, job: RemovalJob, *, as_json: bool) -> Response:
     segmenter = gateway.registry.get()
     async with gateway.photo_queue.slot(
-        Workload((segmenter.spec.name, "removebg"), removal.pixels)
+        Workload((segmenter.spec.name, "removebg"), job.pixels)
     ) as waited_s:
-        removed, matte, stages = await segmenter.run(RemoveBgTask(removal))
+        result, matte, stages = await segmenter.run(RemoveBgTask(job))
         stages["queue"] += waited_s
         gateway.telemetry.observe_image(segmenter.spec.name, stages, measurements_of(matte))
-        headers = _headers(segmenter, removal, removed) | {"Server-Timing": server_timing(stages)}
+        headers = _headers(segmenter, job, result) | {"Server-Timing": server_timing(stages)}
         if as_json:
-            body = await gateway.photo_pool.run_in_thread(_document, removed)
+            body = await gateway.photo_pool.run_in_thread(_json_document, result)
             return Response(body, headers=headers, media_type=JSON)
-        return Response(removed.body, headers=headers, media_type=removed.media_type)
+        return Response(result.body, headers=headers, media_type=result.media_type)
 
 
 class RemoveBgTask:
-    """The frame task of a removal: result, matte, and the seconds of each stage."""
+    """Frame task of a job: returns the result, its matte, and the seconds of each stage by name."""
 
-    def __init__(self, removal: Removal) -> None:
-        self._removal = removal
+    def __init__(self, job: RemovalJob) -> None:
+        self._job = job
         self._background: Frame | None = None
 
     def decode(self, min_size: Size) -> Frame:
-        """Decodes the background image, then the photo as `load_photo`."""
-        picture = self._removal.picture
-        if picture is not None:
-            self._background = decode(picture.data, picture.header)
-        return load_photo(self._removal, min_size)
+        """Decodes the background, and then the photo with at least `min_size` pixels."""
+        background = self._job.background
+        if background is not None:
+            self._background = decode(background.data, background.header)
+        return decode_photo(self._job, min_size)
 
-    def render(self, frame: Frame, matte: Matte) -> tuple[Removed, Matte, dict[str, float]]:
-        """Renders and encodes the result. Raises the errors of `paint` and `packed`."""
-        removal, watch = self._removal, Stopwatch()
-        image, box = paint(
-            removal.wanted,
-            removal.options,
-            reduced(frame),
+    def render(self, frame: Frame, matte: Matte) -> tuple[RemovalResult, Matte, dict[str, float]]:
+        """Renders and encodes the result. Raises the errors of `render_result`."""
+        job, watch = self._job, Stopwatch()
+        image, box = render_result(
+            job.parameters,
+            job.options,
+            downscaled(frame),
             self._background,
             matte,
-            removal.photo_hw,
-            removal.max_pixels,
+            job.photo_hw,
+            job.max_pixels,
         )
         render_s = watch.lap()
-        removed = packed(image, box, removal.wanted.encoding)
-        return removed, matte, matte.timings.response_stages(render_s, encode_s=watch.lap())
+        result = encode_result(image, box, job.parameters.encoding)
+        return result, matte, matte.timings.response_stages(render_s, encode_s=watch.lap())
 
 
-def load_photo(removal: Removal, min_size: Size) -> Frame:
-    """With the pixels that looking for the person takes, as a photo of the size that is wanted."""
-    (height, width), size_hw = min_size, removal.size_hw
-    enough = (max(height, size_hw[0]), max(width, size_hw[1]))
-    frame = decode(removal.photo.data, removal.photo.header, at_least=enough)
+def decode_photo(job: RemovalJob, min_size: Size) -> Frame:
+    """Decodes the photo with at least `min_size` pixels, which segmentation needs.
+
+    `photo_hw` of the frame is the size of the result.
+    """
+    (height, width), size_hw = min_size, job.size_hw
+    at_least = (max(height, size_hw[0]), max(width, size_hw[1]))
+    frame = decode(job.photo.data, job.photo.header, min_size=at_least)
     return replace(frame, photo_hw=size_hw)
 
 
-def _headers(segmenter: Segmenter, removal: Removal, removed: Removed) -> dict[str, str]:
-    (height, width), (max_height, max_width) = removed.size_hw, removal.photo_hw
+def _headers(segmenter: Segmenter, job: RemovalJob, result: RemovalResult) -> dict[str, str]:
+    (height, width), (max_height, max_width) = result.size_hw, job.photo_hw
     headers = {
         "X-Width": str(width),
         "X-Height": str(height),
@@ -265,19 +279,19 @@ def _headers(segmenter: Segmenter, removal: Removal, removed: Removed) -> dict[s
         "X-Model-Digest": f"sha256:{segmenter.digest}",
         "X-Backend": segmenter.provider,
     }
-    if removal.wanted.names_type:
+    if job.parameters.include_type:
         headers["X-Type"] = "person"
     return headers | {
-        f"X-Foreground-{side.title()}": str(pixels) for side, pixels in _sides(removed).items()
+        f"X-Foreground-{side.title()}": str(pixels) for side, pixels in _box_sides(result).items()
     }
 
 
-def _sides(removed: Removed) -> dict[str, int]:
-    box = removed.box
+def _box_sides(result: RemovalResult) -> dict[str, int]:
+    box = result.box
     return {"top": box.top, "left": box.left, "width": box.width, "height": box.height}
 
 
-def _document(removed: Removed) -> bytes:
-    sides = {f"foreground_{side}": pixels for side, pixels in _sides(removed).items()}
-    image = base64.b64encode(removed.body).decode("ascii")
+def _json_document(result: RemovalResult) -> bytes:
+    sides = {f"foreground_{side}": pixels for side, pixels in _box_sides(result).items()}
+    image = base64.b64encode(result.body).decode("ascii")
     return json.dumps({"data": {"result_b64": image, **sides}}).encode()

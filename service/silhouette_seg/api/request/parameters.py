@@ -24,7 +24,7 @@ from silhouette_seg.pipeline.options import (
 from silhouette_seg.pipeline.registry import AUTO, ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.codec.decode import ImageFormat
-from silhouette_seg.vision.compose.layout import read_layout
+from silhouette_seg.vision.compose.layout import parse_layout
 
 DOMAINS = {domain.label: domain for domain in Domain}
 MAX_EDGE_PIXELS = 100
@@ -77,13 +77,13 @@ def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def parse_parameters(
-    given: Mapping[str, str], *, has_background_image: bool = False
+    parameters: Mapping[str, str], *, has_background_image: bool = False
 ) -> SegmentOptions:
     """Parses parameters. `has_background_image` says that the form has a background image.
 
     Raises BadParameter for a value that is not allowed, or that would have no effect.
     """
-    values = {name: _parse_value(name, text) for name, text in given.items()}
+    values = {name: _parse_value(name, text) for name, text in parameters.items()}
     _check_combination(values, has_background_image=has_background_image)
     if has_background_image:
         values["background"] = BackgroundImage()
@@ -286,7 +286,7 @@ PARAMETERS: dict[str, Parameter] = {
         "of the face. Any other model rejects the parameter.",
     ),
     "layout": Parameter(
-        read_layout,
+        parse_layout,
         {"type": "string", "pattern": f"^{_LAYOUT_COPY}(;{_LAYOUT_COPY}){{0,7}}$"},
         "Places the person: `x:0.3,y:1,scale:0.6,flip:true` puts the middle of their lower edge at "
         "that share of the width and height, scaled and mirrored. Omitted keys leave the person "

@@ -82,9 +82,9 @@ class StreamOptionsParser:
     image_limits: ImageLimits
 
     async def parse(
-        self, given: Mapping[str, object], current: StreamOptions | None = None
+        self, parameters: Mapping[str, object], current: StreamOptions | None = None
     ) -> StreamOptions:
-        """Returns `current` with the changes in `given`; without `current`, the defaults.
+        """Returns `current` with the changes in `parameters`; without `current`, the defaults.
 
         A JSON number counts as text, and null restores the default of a parameter. Raises
         BadParameter, UnknownParameter, UnknownModel, NotAcceptable, and for a background image
@@ -92,7 +92,7 @@ class StreamOptionsParser:
         """
         values = {
             name: _parse_value(name, value)
-            for name, value in given.items()
+            for name, value in parameters.items()
             if name != BACKGROUND_IMAGE
         }
         options = current or StreamOptions(self._segmenter(AUTO))
@@ -101,23 +101,23 @@ class StreamOptionsParser:
         render: dict[str, Any] = {
             name: values.pop(name) for name in list(values) if name in _RENDER_FIELDS
         }
-        options = await self._with_background(options, given)
+        options = await self._with_background(options, parameters)
         changes: dict[str, Any] = values | {"render": replace(options.render, **render)}
         options = replace(options, **changes)
-        _check_combination(given, options)
+        _check_combination(parameters, options)
         return options
 
     async def _with_background(
-        self, options: StreamOptions, given: Mapping[str, object]
+        self, options: StreamOptions, parameters: Mapping[str, object]
     ) -> StreamOptions:
         """Stores the new background image, or discards the old one for another background."""
-        if BACKGROUND_IMAGE not in given:
-            return replace(options, picture=None) if "background" in given else options
-        if "background" in given:
+        if BACKGROUND_IMAGE not in parameters:
+            return replace(options, background=None) if "background" in parameters else options
+        if "background" in parameters:
             raise BadParameter(f"background: is given twice, as a value and as {BACKGROUND_IMAGE}")
-        image = await self.pool.run_in_thread(self._decode_background, given[BACKGROUND_IMAGE])
+        image = await self.pool.run_in_thread(self._decode_background, parameters[BACKGROUND_IMAGE])
         render = replace(options.render, background=BackgroundImage())
-        return replace(options, render=render, picture=image)
+        return replace(options, render=render, background=image)
 
     def _segmenter(self, name: str) -> Segmenter:
         return self.registry.get(name, preference=STREAM_PREFERENCE).with_pool(self.pool)
@@ -130,7 +130,7 @@ class StreamOptionsParser:
         header = read_header(data)
         check_limits(header, self.image_limits)
         stored_hw = scale_to_fit(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
-        return Frame(resize(decode(data, header, at_least=stored_hw).rgb, stored_hw), stored_hw)
+        return Frame(resize(decode(data, header, min_size=stored_hw).rgb, stored_hw), stored_hw)
 
 
 def effective_options(options: StreamOptions) -> dict[str, object]:
@@ -150,8 +150,8 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
     }
 
 
-def _check_combination(given: Mapping[str, object], options: StreamOptions) -> None:
-    sets_background = given.get("background") is not None or BACKGROUND_IMAGE in given
+def _check_combination(parameters: Mapping[str, object], options: StreamOptions) -> None:
+    sets_background = parameters.get("background") is not None or BACKGROUND_IMAGE in parameters
     if sets_background and options.render.output is not Output.COMPOSITE:
         raise BadParameter("background: needs output=composite")
     if options.render.transparent and options.format is ImageFormat.JPEG:

@@ -20,19 +20,19 @@ class Compositor:
 
     def __init__(self) -> None:
         self._cache_key: tuple[Size, Background] | None = None
-        self._picture: Frame | None = None
+        self._image: Frame | None = None
         self._background: Planes | None = None
 
-    def compose(self, options: StreamOptions, photo: Planes, found: Matte) -> Planes:
+    def compose(self, options: StreamOptions, photo: Planes, matte: Matte) -> Planes:
         """Returns the mask as a grey image, or the person in front of the background.
 
         The result has the size of `photo`. Raises ValueError for a cut-out.
         """
-        soft = person_mask(found)
+        soft = person_mask(matte)
         alpha, _ = apply_edits(soft, options.render)
         match options.render.output:
             case Output.MASK:
-                return yuv.grey(alpha)
+                return yuv.from_mask(alpha)
             case Output.COMPOSITE:
                 covered = occluded(soft, alpha, options.render)
                 return yuv.composite(photo, alpha, self._background_for(options, photo, covered))
@@ -49,10 +49,10 @@ class Compositor:
             case Colour(rgb):
                 return self._cached(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
             case BackgroundImage():
-                picture = options.picture
-                if picture is None:
-                    raise ValueError("the options of a picture background lack the picture")
-                return self._cached(photo.size_hw, options, lambda hw: _cover(picture, hw))
+                image = options.background
+                if image is None:
+                    raise ValueError("a background image is selected but missing")
+                return self._cached(photo.size_hw, options, lambda hw: _cover(image, hw))
 
     def _cached(
         self, size_hw: Size, options: StreamOptions, make: Callable[[Size], Planes]
@@ -62,12 +62,12 @@ class Compositor:
         if (
             self._background is None
             or key != self._cache_key
-            or options.picture is not self._picture
+            or options.background is not self._image
         ):
-            self._cache_key, self._picture = key, options.picture
+            self._cache_key, self._image = key, options.background
             self._background = make(size_hw)
         return self._background
 
 
-def _cover(picture: Frame, size_hw: Size) -> Planes:
-    return yuv.from_rgb(blend.resize_to_cover(picture.rgb, size_hw))
+def _cover(image: Frame, size_hw: Size) -> Planes:
+    return yuv.from_rgb(blend.resize_to_cover(image.rgb, size_hw))

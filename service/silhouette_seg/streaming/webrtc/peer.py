@@ -35,7 +35,7 @@ from silhouette_seg.streaming.webrtc.config import IceServer, WebRTCConfig
 from silhouette_seg.streaming.webrtc.end_reason import EndReason
 from silhouette_seg.streaming.webrtc.offer import parse_offer, with_start_bitrate
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.compose.yuv import Planes, at_most, to_rgb
+from silhouette_seg.vision.compose.yuv import Planes, fit_within, to_rgb
 from silhouette_seg.vision.geometry import Size
 
 CLOSE_TIMEOUT_S = 5.0
@@ -70,7 +70,7 @@ class WebRTCFrameTask:
         """Reads the planes, scaled down to the size that the options allow, and converts to RGB."""
         planes = video_frame.to_planes(self._frame)
         if self._options.size is not None:
-            planes = at_most(planes, self._options.size)
+            planes = fit_within(planes, self._options.size)
         self._planes = planes
         return Frame(to_rgb(planes), planes.size_hw)
 
@@ -243,8 +243,8 @@ class Peer:
         options, frame = self.session.options, camera_frame.frame
         task = WebRTCFrameTask(self._compositor, options, frame)
         async with frame_deadline(self._config.frame_timeout_s):
-            result, found = await self.session.segment(task)
-        self._observe(options.segmenter.spec.name, found, perf_counter() - camera_frame.time_s)
+            result, matte = await self.session.segment(task)
+        self._observe(options.segmenter.spec.name, matte, perf_counter() - camera_frame.time_s)
         return result
 
     def _put(self, slot: LatestSlot[T], frame: T) -> None:

@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
-from silhouette_seg.errors import NotFound, Unavailable
+from silhouette_seg.errors import NotFound, NotInstalled, Unavailable
 from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.segmenter import Matte
+from silhouette_seg.runtime.extras import is_installed, missing_module
 from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
 from silhouette_seg.streaming.webrtc.config import WebRTCConfig
 from silhouette_seg.streaming.webrtc.end_reason import EndReason
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TRANSPORT: Final = "webrtc"
 """Value of the metric label `transport`."""
+IS_INSTALLED = is_installed("aiortc")
+"""True if the extra `live` is installed."""
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +51,8 @@ class PeerRegistry:
     async def accept(self, offer: str, options: StreamOptions, caller: str) -> tuple[str, str]:
         """Creates a peer for an SDP offer and returns its id and the SDP answer.
 
-        The peer then runs in a task of its own. Raises UnprocessableOffer, Unavailable, and the
-        errors of `StreamLimiter.acquire`.
+        The peer then runs in a task of its own. Raises UnprocessableOffer, NotInstalled,
+        Unavailable, and the errors of `StreamLimiter.acquire`.
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(self._streams.acquire(caller))
@@ -64,9 +67,9 @@ class PeerRegistry:
                 outcomes[outcome] += 1
                 self._telemetry.count_frame(TRANSPORT, outcome)
 
-            def observe(model: str, found: Matte, age_s: float) -> None:
-                stages = found.timings.stages()
-                self._telemetry.observe_image(model, stages, measurements_of(found), kind="frame")
+            def observe(model: str, matte: Matte, age_s: float) -> None:
+                stages = matte.timings.stages()
+                self._telemetry.observe_image(model, stages, measurements_of(matte), kind="frame")
                 self._telemetry.observe_frame_age(TRANSPORT, age_s)
 
             peer = Peer(session, self._config, count=count, observe=observe)
@@ -93,7 +96,7 @@ class PeerRegistry:
             from silhouette_seg.streaming.webrtc.peer import warm_up
 
             await warm_up()
-        except Unavailable:
+        except (NotInstalled, Unavailable):
             return
         except Exception:
             log.exception("the warm-up of WebRTC failed")
@@ -123,8 +126,11 @@ class PeerRegistry:
     async def _load_aiortc(self) -> None:
         """Imports and configures aiortc once.
 
-        Raises Unavailable if low latency is configured but not supported: there is no fallback.
+        Raises NotInstalled without aiortc. Raises Unavailable if low latency is configured but not
+        supported: there is no fallback.
         """
+        if not IS_INSTALLED:
+            raise NotInstalled(missing_module("aiortc", "WebRTC streams", "live"))
         async with self._load_lock:
             if self._loaded:
                 return

@@ -1,1 +1,1 @@
-"""Image bytes to pixels and back, with colour management."""
+"""Decodes and encodes images, with colour management."""

@@ -1,4 +1,4 @@
-"""Pixels of another colour space to sRGB, by the ICC profile that came with them."""
+"""Converts pixels of other colour spaces to sRGB by their ICC profile."""
 
 import io
 import zlib
@@ -13,83 +13,87 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from silhouette_seg.vision.codec.colour_tag import MAX_PROFILE_BYTES, ColourTag
-from silhouette_seg.vision.codec.icc import BadProfile, Profile, check_tables, parse
+from silhouette_seg.vision.codec.icc import Profile, UnusableProfile, check_tables, parse_profile
 
 _STRIP_ROWS = 64
-"""Converted at a time, so that what is between stays in the cache."""
+"""Rows converted at a time. Intermediate values of one strip stay in the cache."""
 
-_KINDS = frozenset({"scnr", "mntr", "prtr", "spac"})
-"""Of profiles that describe pixels: scanners, monitors, printers and colour spaces."""
+_DEVICE_CLASSES = frozenset({"scnr", "mntr", "prtr", "spac"})
+"""ICC classes of profiles that describe pixels: scanner, monitor, printer and colour space."""
 _CHANNELS = {"RGB": 3, "GRAY": 1, "CMYK": 4}
 _COLORANTS, _CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")
-_AMPLIFIER = b"mpet"
-"""Multi-process elements: a few bytes of them can ask lcms for gigabytes. No camera has them."""
-_SAMPLES = 17
-"""Levels of each channel where a conversion is compared with doing nothing."""
+_MULTI_PROCESS_ELEMENTS = b"mpet"
+"""Tag type that is rejected: a few bytes of it can make lcms allocate gigabytes. Cameras do not
+write it."""
+_GRID_LEVELS = 17
+"""Levels per channel at which a conversion is compared with the identity."""
 
 _SRGB_FROM_XYZ = np.linalg.inv(
     [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
 )
-"""The colorants of sRGB adapted to D50, as its usual profile has them, the other way round."""
+"""Inverse of the sRGB colorants adapted to D50, as the usual sRGB profile has them."""
 
 
-class Treatment(StrEnum):
+class ColourTreatment(StrEnum):
+    """Outcomes of colour management. The values are part of the API."""
+
     SRGB = "srgb"
-    """The colours were sRGB already, or nothing says that they were not."""
+    """The colours were sRGB already, or the file declares nothing else."""
     CONVERTED = "converted"
+    """The colours were converted to sRGB by the profile of the file."""
     IGNORED = "ignored"
-    """There is a tag that could not be used: the colours may be off."""
+    """The file has a colour tag that cannot be used: colours may be wrong."""
     KEPT = "kept"
-    """There is a tag and nobody asked for true colours."""
+    """The file has a colour tag, but the caller needed no conversion."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColourNote:
-    """What was done about a photo's colours; as text `converted:Display P3`."""
+    """Treatment of a photo's colours; as text, for example, `converted:Display P3`."""
 
-    treatment: Treatment
+    treatment: ColourTreatment
     detail: str = ""
-    """The name of the profile, or why it was ignored: printable and short."""
+    """The name of the profile, or why it was ignored. The text is printable and short."""
 
     def __str__(self) -> str:
         return f"{self.treatment}:{self.detail}" if self.detail else str(self.treatment)
 
 
-SRGB = ColourNote(Treatment.SRGB)
+SRGB = ColourNote(ColourTreatment.SRGB)
 
 
 def to_srgb(
-    pixels: NDArray[np.uint8], tag: ColourTag, *, wanted: bool = True, in_place: bool = False
+    pixels: NDArray[np.uint8], tag: ColourTag, *, convert: bool = True, in_place: bool = False
 ) -> tuple[NDArray[np.uint8], ColourNote]:
-    """RGB [h,w,3] or CMYK [h,w,4] to RGB in sRGB; uint8, and 255 is no ink in CMYK.
+    """Converts uint8 RGB [h,w,3] or CMYK [h,w,4], where 255 is no ink, to sRGB [h,w,3].
 
-    Without a profile, with one that cannot be used, or if true colours are not `wanted`, RGB
-    stays as it is and CMYK is multiplied out. No profile is a failure. `in_place` uses RGB
-    pixels up: 36 MB less at 12 MP.
+    Without a usable profile, or if `convert` is false, RGB is returned unchanged and CMYK is
+    multiplied out. No profile raises. `in_place` overwrites RGB pixels, which saves 36 MB at 12 MP.
     """
     if not tag.profile:
-        note = ColourNote(Treatment.IGNORED, tag.ignored) if tag.ignored else SRGB
-        return _plain(pixels), note
-    if not wanted:
-        return _plain(pixels), ColourNote(Treatment.KEPT)
+        note = ColourNote(ColourTreatment.IGNORED, tag.ignored_tag) if tag.ignored_tag else SRGB
+        return _without_profile(pixels), note
+    if not convert:
+        return _without_profile(pixels), ColourNote(ColourTreatment.KEPT)
     try:
-        content = _unpacked(tag)
-        profile = parse(content)
-        matching = _matching(pixels, profile)
-        conversion = _conversion(profile, content)
-    except BadProfile as why:
-        return _plain(pixels), ColourNote(Treatment.IGNORED, str(why))
-    if profile.space != "CMYK" and _changes_nothing(conversion, matching.shape[2]):
-        return _plain(pixels), SRGB
+        content = _decompress(tag)
+        profile = parse_profile(content)
+        channels = _match_channels(pixels, profile)
+        conversion = _make_conversion(profile, content)
+    except UnusableProfile as error:
+        return _without_profile(pixels), ColourNote(ColourTreatment.IGNORED, str(error))
+    if profile.colour_space != "CMYK" and _is_identity(conversion, channels.shape[2]):
+        return _without_profile(pixels), SRGB
     reuse = in_place and pixels.shape[2] == 3
     rgb = pixels if reuse else np.empty((*pixels.shape[:2], 3), np.uint8)
     for start in range(0, len(pixels), _STRIP_ROWS):
         rows = slice(start, start + _STRIP_ROWS)
-        rgb[rows] = conversion(matching[rows])
-    return rgb, ColourNote(Treatment.CONVERTED, profile.name)
+        rgb[rows] = conversion(channels[rows])
+    return rgb, ColourNote(ColourTreatment.CONVERTED, profile.name)
 
 
-def _plain(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _without_profile(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns RGB unchanged, and CMYK as the product of each ink with black."""
     if pixels.shape[2] == 3:
         return pixels
     black = cv2.extractChannel(pixels, 3)
@@ -97,81 +101,88 @@ def _plain(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.multiply(light, cv2.merge([black] * 3), scale=1 / 255), np.uint8)
 
 
-def _unpacked(tag: ColourTag) -> bytes:
+def _decompress(tag: ColourTag) -> bytes:
     if not tag.deflated:
         return tag.profile
     try:
         profile = zlib.decompressobj().decompress(tag.profile, MAX_PROFILE_BYTES + 1)
     except zlib.error as error:
-        raise BadProfile("profile that does not unpack") from error
+        raise UnusableProfile("profile that does not unpack") from error
     if len(profile) > MAX_PROFILE_BYTES:
-        raise BadProfile("profile of too many bytes")
+        raise UnusableProfile("profile of too many bytes")
     return profile
 
 
-def _matching(pixels: NDArray[np.uint8], profile: Profile) -> NDArray[np.uint8]:
-    """The pixels as the profile describes them: grey ones come as RGB, and inks are inverted."""
-    if profile.kind not in _KINDS or profile.space not in _CHANNELS:
-        raise BadProfile(f"profile of class {profile.kind} for {profile.space}")
-    if profile.space == "GRAY" and pixels.shape[2] == 3:
+def _match_channels(pixels: NDArray[np.uint8], profile: Profile) -> NDArray[np.uint8]:
+    """Returns the pixels in the channels of the profile; raises UnusableProfile if they differ.
+
+    RGB with equal channels becomes one channel for a grey profile, and inks are inverted.
+    """
+    space = profile.colour_space
+    if profile.device_class not in _DEVICE_CLASSES or space not in _CHANNELS:
+        raise UnusableProfile(f"profile of class {profile.device_class} for {space}")
+    if space == "GRAY" and pixels.shape[2] == 3:
         red, green, blue = cv2.split(pixels)
         if not (np.array_equal(red, green) and np.array_equal(green, blue)):
-            raise BadProfile("profile for GRAY, photo with colours")
+            raise UnusableProfile("profile for GRAY, photo with colours")
         return np.asarray(red, np.uint8)[..., None]
-    if pixels.shape[2] != _CHANNELS[profile.space]:
-        raise BadProfile(f"profile for {profile.space}, photo of {pixels.shape[2]} channels")
-    return np.asarray(cv2.bitwise_not(pixels), np.uint8) if profile.space == "CMYK" else pixels
+    if pixels.shape[2] != _CHANNELS[space]:
+        raise UnusableProfile(f"profile for {space}, photo of {pixels.shape[2]} channels")
+    return np.asarray(cv2.bitwise_not(pixels), np.uint8) if space == "CMYK" else pixels
 
 
 class _Conversion(Protocol):
     def __call__(self, strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 [h,w,channels] to sRGB [h,w,3]. Any number of threads at once."""
+        """Converts uint8 [h,w,channels] to sRGB [h,w,3]. Thread-safe."""
         ...
 
 
-def _conversion(profile: Profile, content: bytes) -> _Conversion:
-    """Tables are left to lcms. What cameras, phones and monitors have is done here, as lcms would
-    in relative colorimetric intent but 3 times faster. Raises BadProfile.
+def _make_conversion(profile: Profile, content: bytes) -> _Conversion:
+    """Returns the conversion of a profile to sRGB. Raises UnusableProfile.
+
+    lcms converts by lookup tables. Curve and matrix profiles, which cameras, phones and monitors
+    have, are converted here. The result is that of lcms with relative colorimetric intent, at 3
+    times the speed.
     """
-    tables = any(tag[:3] in (b"A2B", b"D2B") for tag in profile.tags)
-    if tables or profile.connection != "XYZ" or profile.space == "CMYK":
-        return _ByTables(content, profile.space)
-    if profile.space == "GRAY":
-        return _ByCurve(profile)
-    return _ByMatrix(profile)
+    has_tables = any(tag[:3] in (b"A2B", b"D2B") for tag in profile.tags)
+    if has_tables or profile.connection_space != "XYZ" or profile.colour_space == "CMYK":
+        return _LcmsConversion(content, profile.colour_space)
+    if profile.colour_space == "GRAY":
+        return _CurveConversion(profile)
+    return _MatrixConversion(profile)
 
 
-class _ByCurve:
-    """Grey: nothing but a curve."""
+class _CurveConversion:
+    """Converts grey [h,w,1] by one curve."""
 
     def __init__(self, profile: Profile) -> None:
-        self._levels = _encoding()[_sixteen_bits(profile.light(b"kTRC"))]
+        self._levels = _srgb_levels()[_to_uint16(profile.tone_curve(b"kTRC"))]
 
     def __call__(self, strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.cvtColor(cv2.LUT(strip, self._levels), cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-class _ByMatrix:
-    """A curve for each channel to linear light, a matrix to that of sRGB, the curve of sRGB."""
+class _MatrixConversion:
+    """Converts RGB by a curve per channel to linear light, a matrix, and the curve of sRGB."""
 
     def __init__(self, profile: Profile) -> None:
-        curves = np.stack([profile.light(curve) for curve in _CURVES], axis=-1)
-        self._curves = _sixteen_bits(curves)[:, None]
+        curves = np.stack([profile.tone_curve(curve) for curve in _CURVES], axis=-1)
+        self._curves = _to_uint16(curves)[:, None]
         self._matrix = _SRGB_FROM_XYZ @ np.stack([profile.xyz(tag) for tag in _COLORANTS], axis=-1)
 
     def __call__(self, strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        # Saturation clips what sRGB does not have.
+        # Saturation clips colours outside the sRGB gamut.
         light = cv2.transform(cv2.LUT(strip, self._curves), self._matrix)
-        return np.take(_encoding(), np.asarray(light, np.uint16))
+        return np.take(_srgb_levels(), np.asarray(light, np.uint16))
 
 
-class _ByTables:
-    """Whatever lcms can read."""
+class _LcmsConversion:
+    """Converts by lcms, for every profile that it can read."""
 
     def __init__(self, content: bytes, space: str) -> None:
         self._mode = {"GRAY": "L"}.get(space, space)
-        if _AMPLIFIER in content:
-            raise BadProfile("profile with multi-process elements")
+        if _MULTI_PROCESS_ELEMENTS in content:
+            raise UnusableProfile("profile with multi-process elements")
         check_tables(content)
         try:
             self._transform = ImageCms.ImageCmsTransform(
@@ -179,12 +190,12 @@ class _ByTables:
                 _srgb_profile(),
                 self._mode,
                 "RGB",
-                # Colours that sRGB has stay what they are, and black ink becomes black.
+                # Colours inside the sRGB gamut are kept, and black ink becomes black.
                 ImageCms.Intent.RELATIVE_COLORIMETRIC,
                 flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
         except (OSError, ValueError) as error:
-            raise BadProfile("profile that is not valid") from error
+            raise UnusableProfile("profile that is not valid") from error
 
     def __call__(self, strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
         size = (strip.shape[1], strip.shape[0])
@@ -194,20 +205,20 @@ class _ByTables:
         return np.asarray(self._transform.apply(image))
 
 
-def _changes_nothing(conversion: _Conversion, channels: int) -> bool:
-    """Whether no colour of a grid moves by more than one level."""
-    levels = np.linspace(0, 255, _SAMPLES).astype(np.uint8)
-    grid = np.stack(np.meshgrid(*[levels] * channels), axis=-1).reshape(_SAMPLES, -1, channels)
+def _is_identity(conversion: _Conversion, channels: int) -> bool:
+    """Returns whether no colour of a grid changes by more than one level."""
+    levels = np.linspace(0, 255, _GRID_LEVELS).astype(np.uint8)
+    grid = np.stack(np.meshgrid(*[levels] * channels), axis=-1).reshape(_GRID_LEVELS, -1, channels)
     return bool(np.abs(conversion(grid).astype(np.int16) - grid).max() <= 1)
 
 
-def _sixteen_bits(light: NDArray[np.float64]) -> NDArray[np.uint16]:
+def _to_uint16(light: NDArray[np.float64]) -> NDArray[np.uint16]:
     return np.round(65_535 * light).astype(np.uint16)
 
 
 @cache
-def _encoding() -> NDArray[np.uint8]:
-    """The level of sRGB for each of 65,536 linear ones."""
+def _srgb_levels() -> NDArray[np.uint8]:
+    """Returns the sRGB level for each of 65,536 levels of linear light."""
     light = np.linspace(0, 1, 65_536)
     curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.round(255 * curve).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Bytes to upright sRGB pixels, and the only place that decodes images."""
+"""Decodes image bytes to upright sRGB pixels. All image decoding of the project is here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,126 +33,134 @@ __all__ = [
 ]
 
 MAX_SCANS = 50
-"""Scans in the first picture of a JPEG. Encoders write about ten; each costs a pass over all
-coefficients, and a hostile file can hold a hundred thousand of them."""
+"""Maximum scans in the first picture of a JPEG. Encoders write about ten. Each scan costs a pass
+over all coefficients, and a hostile file can hold a hundred thousand of them."""
 
-MAX_STRETCH = 0.001
-"""How far, as a share of a side, a reduced JPEG may be out of place because of its padding."""
+MAX_PADDING_SHARE = 0.001
+"""Largest shift that the padding of a reduced JPEG may cause, as a share of a side."""
 
-_COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
-# Bytes from strangers should not fill the log with codec warnings.
+# Untrusted bytes must not fill the log with codec warnings.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`rgb` is uint8 [h,w,3], upright; smaller than `photo_hw` after a reduced decode."""
+    """A decoded photo."""
 
     rgb: NDArray[np.uint8]
+    """Upright pixels, uint8 [h,w,3]."""
     photo_hw: Size
+    """Upright size of the photo. Larger than `rgb` after a reduced decode."""
     colour: ColourNote = SRGB
-    """What was done to make the pixels sRGB."""
+    """Treatment of the photo's colours."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
-    """Pixels of 8 bits as the file has them, not upright."""
+class _StoredPixels:
+    """8-bit pixels in the orientation of the file."""
 
     pixels: NDArray[np.uint8]
     """RGB [h,w,3], or CMYK [h,w,4] where 255 is no ink."""
     alpha: NDArray[np.uint8] | None = None
+    """Opacity [h,w], or None if every pixel is opaque."""
 
 
 def decode(
     data: bytes | memoryview,
     header: ImageHeader,
     *,
-    at_least: Size | None = None,
-    colours: bool = True,
+    min_size: Size | None = None,
+    convert_colours: bool = True,
 ) -> Frame:
-    """Decodes the image that `header` was read from; check the limits first.
+    """Decodes the image that `header` was read from. Check the limits first.
 
-    Grey, palette, 16-bit and CMYK become 8-bit RGB, converted to sRGB by the profile that comes
-    with them unless nobody will see the `colours`; transparency is flattened on white. With
-    `at_least` a JPEG may come out at 1/2, 1/4 or 1/8 while both upright sides stay that long.
-    Raises UndecodableImage for anything that does not decode whole.
+    Grey, palette, 16-bit and CMYK images become 8-bit RGB. `convert_colours` converts them to sRGB
+    by their profile. Transparency is flattened on white. With `min_size` a JPEG may be decoded at
+    1/2, 1/4 or 1/8 of its size, if both upright sides stay at least that long. Raises
+    UndecodableImage for an image that does not decode completely.
     """
     if header.format is ImageFormat.JPEG:
-        stored = _decode_jpeg(data, header, _reduction(header, at_least))
+        stored = _decode_jpeg(data, header, _jpeg_reduction(header, min_size))
     else:
-        stored = _split(_decode_any(data, cv2.IMREAD_UNCHANGED, header), header)
-    rgb, note = to_srgb(stored.pixels, header.colour, wanted=colours, in_place=True)
+        stored = _split_alpha(_decode_cv2(data, cv2.IMREAD_UNCHANGED, header), header)
+    rgb, note = to_srgb(stored.pixels, header.colour, convert=convert_colours, in_place=True)
     if stored.alpha is not None:
         rgb = _flatten(rgb, stored.alpha)
     return Frame(_upright(rgb, header.orientation), header.upright_hw, note)
 
 
-def _reduction(header: ImageHeader, at_least: Size | None) -> int:
-    """The largest of 8, 4, 2, 1 that keeps the sides long enough and the picture in place.
+def _jpeg_reduction(header: ImageHeader, min_size: Size | None) -> int:
+    """Returns the largest of 8, 4, 2, 1 that keeps the minimum size and the position of pixels.
 
-    A reduced JPEG has ceil(side / n) pixels that cover n * ceil(side / n) of the photo, so
-    sides that n does not divide are stretched a little.
+    A JPEG reduced by n has ceil(side / n) pixels, which cover n * ceil(side / n) pixels of the
+    photo. Sides that n does not divide are therefore stretched a little.
     """
-    if at_least is None:
+    if min_size is None:
         return 1
-    pairs = list(zip(header.upright_hw, at_least, strict=True))
+    pairs = list(zip(header.upright_hw, min_size, strict=True))
     for factor in (8, 4, 2):
         if all(
-            -(-side // factor) >= wanted and -side % factor <= MAX_STRETCH * side
-            for side, wanted in pairs
+            -(-side // factor) >= min_side and -side % factor <= MAX_PADDING_SHARE * side
+            for side, min_side in pairs
         ):
             return factor
     return 1
 
 
-def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) -> _Stored:
+def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) -> _StoredPixels:
     scans = count_scans(data)
     if scans > MAX_SCANS:
         raise UndecodableImage("The JPEG has too many scans.", limit=MAX_SCANS, actual=scans)
-    wanted = (-(-header.height // reduction), -(-header.width // reduction))
+    reduced_hw = (-(-header.height // reduction), -(-header.width // reduction))
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
         if (height, width) != (header.height, header.width):
-            raise UndecodableImage("The JPEG contradicts itself about its size.")
-        # Every writer of CMYK does as Adobe did and stores the inks inverted.
-        kept = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
-        pixels = simplejpeg.decode_jpeg(data, kept, min_height=wanted[0], min_width=wanted[1])
+            raise UndecodableImage("The JPEG declares two sizes.")
+        # Every writer of CMYK follows Adobe and stores the inks inverted.
+        target = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
+        pixels = simplejpeg.decode_jpeg(
+            data, target, min_height=reduced_hw[0], min_width=reduced_hw[1]
+        )
     except ValueError as error:
-        # Strict decoding also refuses what every viewer opens, such as stray bytes between
-        # segments or odd subsampling; cv2 takes those. Missing pixels stay refused.
+        # Strict decoding also rejects files that every viewer opens, such as those with stray
+        # bytes between segments or odd subsampling. cv2 accepts them. Missing pixels still raise.
         if "premature end" in str(error).lower():
-            raise UndecodableImage("The JPEG is cut short.") from error
-        pixels = _decode_any(data, _COLOUR, header)
-    return _Stored(_u8(pixels))
+            raise UndecodableImage("The JPEG is truncated.") from error
+        pixels = _decode_cv2(data, _RGB_FLAGS, header)
+    return _StoredPixels(_u8(pixels))
 
 
-def _decode_any(
+def _decode_cv2(
     data: bytes | memoryview, flags: int, header: ImageHeader
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The stored pixels by cv2, not turned upright."""
+    """Decodes by cv2, in the orientation of the file."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise UndecodableImage("The image does not decode.") from error
+        raise UndecodableImage("The image cannot be decoded.") from error
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
-        raise UndecodableImage("The image does not decode whole.")
+        raise UndecodableImage("The image does not decode completely.")
     return pixels  # type: ignore[return-value]  # the stubs do not narrow the element type
 
 
-def _split(pixels: NDArray[np.uint8] | NDArray[np.uint16], header: ImageHeader) -> _Stored:
-    """Grey, BGR or BGRA of 8 or 16 bits to RGB of 8, and alpha where something is transparent."""
-    clear = None
-    if pixels.ndim == 2 and header.clear_grey is not None:
-        # cv2 reads this kind of transparency from every PNG but a grey one.
-        clear = _u8(cv2.bitwise_not(cv2.inRange(pixels, header.clear_grey, header.clear_grey)))
+def _split_alpha(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], header: ImageHeader
+) -> _StoredPixels:
+    """Converts grey, BGR or BGRA of 8 or 16 bits to 8-bit RGB and, if the image has it, alpha."""
+    alpha = None
+    if pixels.ndim == 2 and header.transparent_grey is not None:
+        # cv2 supports a transparent colour in every kind of PNG except grey.
+        level = header.transparent_grey
+        alpha = _u8(cv2.bitwise_not(cv2.inRange(pixels, level, level)))
     if pixels.dtype == np.uint16:
         pixels = _u8(cv2.convertScaleAbs(pixels, alpha=1 / 257))
     if pixels.ndim == 2:
-        return _Stored(_u8(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)), clear)
+        return _StoredPixels(_u8(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)), alpha)
     if pixels.shape[2] == 3:
-        return _Stored(_u8(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
-    return _Stored(
+        return _StoredPixels(_u8(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
+    return _StoredPixels(
         _u8(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)), _u8(cv2.extractChannel(pixels, 3))
     )
 
@@ -162,7 +170,7 @@ def _flatten(rgb: MatLike, alpha: MatLike) -> NDArray[np.uint8]:
     return _u8(cv2.add(cv2.multiply(rgb, alpha3, scale=1 / 255), cv2.bitwise_not(alpha3)))
 
 
-_TURNS: dict[int, Callable[[MatLike], MatLike]] = {
+_UPRIGHT_TRANSFORMS: dict[int, Callable[[MatLike], MatLike]] = {
     2: lambda stored: cv2.flip(stored, 1),
     3: lambda stored: cv2.rotate(stored, cv2.ROTATE_180),
     4: lambda stored: cv2.flip(stored, 0),
@@ -171,12 +179,12 @@ _TURNS: dict[int, Callable[[MatLike], MatLike]] = {
     7: lambda stored: cv2.rotate(cv2.transpose(stored), cv2.ROTATE_180),
     8: lambda stored: cv2.rotate(stored, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-"""EXIF orientation -> what turns the stored picture upright."""
+"""EXIF orientation -> function that turns the stored image upright."""
 
 
 def _upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    turn = _TURNS.get(orientation)
-    return stored if turn is None else _u8(turn(stored))
+    transform = _UPRIGHT_TRANSFORMS.get(orientation)
+    return stored if transform is None else _u8(transform(stored))
 
 
 def _u8(pixels: MatLike) -> NDArray[np.uint8]:

@@ -64,7 +64,7 @@ def solid(hw: Size, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
 def blurred(
     rgb: NDArray[np.uint8], radius_percent: float, alpha: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Blurs a photo with a Gaussian whose sigma is a percentage of the short side.
+    """Blurs a photo with a Gaussian; sigma is a percentage of the short side.
 
     With the uint8 [H,W] alpha of the person, only the background is blurred: the person does not
     glow into it, and surrounding colours take their place.

@@ -1,7 +1,7 @@
-"""Where the person goes in the picture: moved, scaled, mirrored, several times.
+"""Places copies of the person in the image: moved, scaled and mirrored.
 
-As text, `x:0.3,y:1,scale:0.6,flip:true` is one copy of the person; `;` is between copies, of which
-a later one stands in front. What a copy does not say stays as it is in the photo.
+As text, `x:0.3,y:1,scale:0.6,flip:true` is one copy of the person. Copies are separated by `;`, and
+a later copy is in front. Properties that a copy omits are those of the photo.
 """
 
 import re
@@ -18,103 +18,109 @@ from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.quality import Box
 
 MAX_COPIES = 8
-MIN_PLACE, MAX_PLACE = -1.0, 2.0
+MIN_POSITION, MAX_POSITION = -1.0, 2.0
 MIN_SCALE, MAX_SCALE = 0.05, 4.0
 
 _DECIMALS = 6
 _DECIMAL = re.compile(r"-?([0-9]{1,3}(\.[0-9]{0,20})?|\.[0-9]{1,20})")
 _STRIP_ROWS = 64
-"""Rows worked on at a time, which bounds the memory of everything wider than a byte."""
+"""Rows per strip. It bounds the memory of intermediate values wider than a byte."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """One copy of the person, held at the middle of the lower edge of their box."""
+class PersonCopy:
+    """One copy of the person. Its anchor is the middle of the lower edge of the bounding box."""
 
     x: float | None = None
-    """Where that point comes to be, from the left as a share of the picture's width; None leaves
-    it. 0 and 1 are the edges of the picture, and what is beyond them is cut off."""
+    """Position of the anchor from the left, as a share of the image width; None keeps it.
+
+    0 and 1 are the edges of the image. Pixels beyond them are cut off.
+    """
     y: float | None = None
-    """The same from the top, as a share of the picture's height."""
+    """Position of the anchor from the top, as a share of the image height; None keeps it."""
     scale: float = 1.0
-    """Height of the copy over that of the person in the photo."""
+    """Height of the copy divided by that of the person in the photo."""
     flip: bool = False
-    """Mirrored, left for right."""
+    """True: left and right are exchanged."""
 
     def __str__(self) -> str:
-        said = [
-            f"{name}:{_digits(at)}" for name, at in (("x", self.x), ("y", self.y)) if at is not None
+        """Returns the canonical text of this copy."""
+        parts = [
+            f"{name}:{_format_number(share)}"
+            for name, share in (("x", self.x), ("y", self.y))
+            if share is not None
         ]
-        if self.scale != 1 or not (said or self.flip):
-            said.append(f"scale:{_digits(self.scale)}")
+        if self.scale != 1 or not (parts or self.flip):
+            parts.append(f"scale:{_format_number(self.scale)}")
         if self.flip:
-            said.append("flip:true")
-        return ",".join(said)
+            parts.append("flip:true")
+        return ",".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Copies of the person from the back to the front."""
 
-    copies: tuple[Copy, ...]
+    copies: tuple[PersonCopy, ...]
 
     def __str__(self) -> str:
-        """The one text of this layout; `read_layout` gives the same layout for it."""
+        """Returns the canonical text of this layout. `parse_layout` is its inverse."""
         return ";".join(map(str, self.copies))
 
 
-def read_layout(text: str) -> Layout:
-    """Reads the text form of a layout. Raises ValueError that says what is allowed."""
+def parse_layout(text: str) -> Layout:
+    """Parses the text form of a layout. Raises ValueError with the allowed values."""
     parts = text.split(";")
     if len(parts) > MAX_COPIES:
         raise ValueError(f"must be at most {MAX_COPIES} copies, not {len(parts)}")
-    return Layout(tuple(map(_read_copy, parts)))
+    return Layout(tuple(map(_parse_copy, parts)))
 
 
-def _read_copy(text: str) -> Copy:
-    said: dict[str, str] = {}
+def _parse_copy(text: str) -> PersonCopy:
+    values: dict[str, str] = {}
     for part in text.split(","):
         name, colon, value = part.partition(":")
         if name not in ("x", "y", "scale", "flip") or not colon:
             raise ValueError(
-                f"must be copies such as x:0.3,y:1,scale:0.6,flip:true with ; between them, "
+                f"must be copies such as x:0.3,y:1,scale:0.6,flip:true, separated by ;, "
                 f"not {part[:40]!r}"
             )
-        if name in said:
+        if name in values:
             raise ValueError(f"{name} is given twice for a copy")
-        said[name] = value
-    x, y = (_number(said, name, MIN_PLACE, MAX_PLACE) for name in ("x", "y"))
-    scale = _number(said, "scale", MIN_SCALE, MAX_SCALE)
-    if said.get("flip", "false") not in ("true", "false"):
-        raise ValueError(f"flip must be true or false, not {said['flip'][:40]!r}")
-    return Copy(x, y, 1.0 if scale is None else scale, said.get("flip") == "true")
+        values[name] = value
+    x, y = (_parse_number(values, name, MIN_POSITION, MAX_POSITION) for name in ("x", "y"))
+    scale = _parse_number(values, "scale", MIN_SCALE, MAX_SCALE)
+    if values.get("flip", "false") not in ("true", "false"):
+        raise ValueError(f"flip must be true or false, not {values['flip'][:40]!r}")
+    return PersonCopy(x, y, 1.0 if scale is None else scale, values.get("flip") == "true")
 
 
-def _number(said: dict[str, str], name: str, low: float, high: float) -> float | None:
-    text = said.get(name)
+def _parse_number(values: dict[str, str], name: str, low: float, high: float) -> float | None:
+    text = values.get(name)
     if text is None:
         return None
     if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
         raise ValueError(f"{name} must be a number from {low:g} to {high:g}, not {text[:40]!r}")
-    return round(float(text), _DECIMALS) + 0.0  # no minus zero
+    return round(float(text), _DECIMALS) + 0.0  # turns minus zero into zero
 
 
-def _digits(number: float) -> str:
+def _format_number(number: float) -> str:
     return f"{number:.{_DECIMALS}f}".rstrip("0").rstrip(".")
 
 
 class Layer(NamedTuple):
-    """`rgb` uint8 [h,w,3] and straight `alpha` uint8 [h,w]."""
+    """Image with transparency: `rgb` uint8 [h,w,3] and straight `alpha` uint8 [h,w]."""
 
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
 
-    def cut(self, rows: slice, columns: slice) -> "Layer":
+    def crop(self, rows: slice, columns: slice) -> "Layer":
+        """Returns a view of these rows and columns."""
         return Layer(self.rgb[rows, columns], self.alpha[rows, columns])
 
 
-class _Target(NamedTuple):
-    """The pixels of the canvas that a copy takes up; some may be outside of it."""
+class _TargetRect(NamedTuple):
+    """Rectangle of the canvas that a copy covers, in pixels. It may extend beyond the canvas."""
 
     top: int
     left: int
@@ -122,72 +128,78 @@ class _Target(NamedTuple):
     width: int
 
 
-def place(
+def place_person(
     rgb: NDArray[np.uint8],
     alpha: NDArray[np.uint8],
     box: Box | None,
     layout: Layout,
     size_hw: Size,
 ) -> Layer:
-    """The copies of the person over one another on an empty canvas of `size_hw`.
+    """Draws the copies of the person on an empty canvas of `size_hw`, from back to front.
 
-    Takes uint8 [H,W,3], uint8 [H,W] and the person's box in them; scales are relative to their
-    pixels. Colours are 0 where alpha is 0. A copy that is not scaled keeps its pixels exactly.
-    Empty without a person. Takes the memory of the canvas, and of a third of the photo.
+    The photo is uint8 [H,W,3], its alpha uint8 [H,W], and `box` bounds the person in them. Scales
+    are relative to their pixels. Colours are 0 where alpha is 0. A copy that is not scaled keeps
+    its pixels exactly. The canvas stays empty without a person. The memory is that of the canvas
+    and of a third of the photo.
     """
     canvas = Layer(np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.uint8))
     left, top, width, height = cv2.boundingRect(alpha)
     if box is None or not width:
         return canvas
-    around = Box(top, left, height, width)
-    photo = Layer(rgb, alpha).cut(slice(top, top + height), slice(left, left + width))
-    sizes = _sizes(photo, deepest=max(_halvings(copy.scale) for copy in layout.copies))
+    extent = Box(top, left, height, width)
+    photo = Layer(rgb, alpha).crop(slice(top, top + height), slice(left, left + width))
+    pyramid = _pyramid(photo, depth=max(_halvings(copy.scale) for copy in layout.copies))
     for copy in layout.copies:
-        target = _target(copy, box, around, (alpha.shape[0], alpha.shape[1]), size_hw)
-        _draw(canvas, sizes[_halvings(copy.scale)], target, flip=copy.flip)
+        target = _target(copy, box, extent, (alpha.shape[0], alpha.shape[1]), size_hw)
+        _draw_layer(canvas, pyramid[_halvings(copy.scale)], target, flip=copy.flip)
     return canvas
 
 
-def place_mask(
+def place_person_mask(
     alpha: NDArray[np.uint8], box: Box | None, layout: Layout, size_hw: Size
 ) -> NDArray[np.uint8]:
-    """The alpha that `place` would give, for whom colours are of no interest."""
+    """Returns the alpha of `place_person`, without computing colours."""
     black = np.broadcast_to(np.uint8(0), (*alpha.shape, 3))
-    return place(black, alpha, box, layout, size_hw).alpha
+    return place_person(black, alpha, box, layout, size_hw).alpha
 
 
 def _halvings(scale: float) -> int:
-    """How often the person may be halved on the way to that scale."""
+    """Returns how often the person can be halved before it is smaller than the scale."""
     return max(0, floor(-log2(scale)))
 
 
-def _sizes(photo: Layer, deepest: int) -> list[Layer]:
-    """The layer, and again and again its half, in which every pixel has a say: nothing aliases."""
-    sizes = [photo]
-    for _ in range(deepest):
-        height, width = (max(1, side // 2) for side in sizes[-1].alpha.shape)
+def _pyramid(photo: Layer, depth: int) -> list[Layer]:
+    """Returns the layer and `depth` halvings, which average all pixels to avoid aliasing."""
+    levels = [photo]
+    for _ in range(depth):
+        height, width = (max(1, side // 2) for side in levels[-1].alpha.shape)
         half = Layer(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8))
-        _draw(half, sizes[-1], _Target(0, 0, height, width), flip=False)
-        sizes.append(half)
-    return sizes
+        _draw_layer(half, levels[-1], _TargetRect(0, 0, height, width), flip=False)
+        levels.append(half)
+    return levels
 
 
-def _target(copy: Copy, box: Box, around: Box, photo_hw: Size, canvas_hw: Size) -> _Target:
-    """Where `around`, all that is not transparent, goes when the box goes where the copy says."""
+def _target(
+    copy: PersonCopy, box: Box, extent: Box, photo_hw: Size, canvas_hw: Size
+) -> _TargetRect:
+    """Returns the rectangle that the pixels with alpha cover at the position of the copy.
+
+    `extent` bounds these pixels in the photo. `box` has the anchor and may be smaller.
+    """
     foot_y, foot_x = box.top + box.height, box.left + box.width / 2
     y = canvas_hw[0] * (foot_y / photo_hw[0] if copy.y is None else copy.y)
     x = canvas_hw[1] * (foot_x / photo_hw[1] if copy.x is None else copy.x)
-    below = around.top + around.height - foot_y
-    beside = foot_x - around.left
+    below = extent.top + extent.height - foot_y
+    beside = foot_x - extent.left
     if copy.flip:
-        beside = around.width - beside
-    height, width = (max(1, round(side * copy.scale)) for side in (around.height, around.width))
+        beside = extent.width - beside
+    height, width = (max(1, round(side * copy.scale)) for side in (extent.height, extent.width))
     bottom, left = floor(y + below * copy.scale + 0.5), floor(x - beside * copy.scale + 0.5)
-    return _Target(bottom - height, left, height, width)
+    return _TargetRect(bottom - height, left, height, width)
 
 
-def _draw(canvas: Layer, layer: Layer, target: _Target, *, flip: bool) -> None:
-    """Puts the layer, scaled to the target, over what the canvas shows; cuts what is outside."""
+def _draw_layer(canvas: Layer, layer: Layer, target: _TargetRect, *, flip: bool) -> None:
+    """Scales the layer to the target and blends it over the canvas. Pixels outside are cut off."""
     height, width = canvas.alpha.shape
     top, bottom = max(0, target.top), min(height, target.top + target.height)
     columns = slice(max(0, target.left), min(width, target.left + target.width))
@@ -195,14 +207,16 @@ def _draw(canvas: Layer, layer: Layer, target: _Target, *, flip: bool) -> None:
         return
     for start in range(top, bottom, _STRIP_ROWS):
         rows = slice(start, min(start + _STRIP_ROWS, bottom))
-        _over(canvas.cut(rows, columns), _resampled(layer, target, rows, columns, flip=flip))
+        _blend_over(canvas.crop(rows, columns), _resample(layer, target, rows, columns, flip=flip))
 
 
-def _resampled(layer: Layer, target: _Target, rows: slice, columns: slice, *, flip: bool) -> Layer:
-    """Those pixels of the canvas of a layer that is scaled to the target; bilinear."""
+def _resample(
+    layer: Layer, target: _TargetRect, rows: slice, columns: slice, *, flip: bool
+) -> Layer:
+    """Returns these rows and columns of the layer after bilinear scaling to the target."""
     height, width = layer.alpha.shape
     down, across = height / target.height, width / target.width
-    # Centres of pixels are half a pixel in, on the canvas and in the layer.
+    # The centre of a pixel is at one half, on the canvas and in the layer.
     first = (rows.start + 0.5 - target.top) * down - 0.5
     last = first + (rows.stop - rows.start - 1) * down
     used = slice(max(0, floor(first)), min(height, floor(last) + 3))
@@ -210,23 +224,24 @@ def _resampled(layer: Layer, target: _Target, rows: slice, columns: slice, *, fl
     if flip:
         begin, across = width - 1 - begin, -across
     warped = cv2.warpAffine(
-        _weighted(layer.cut(used, slice(None))),
+        _premultiplied(layer.crop(used, slice(None))),
         np.array([[across, 0, begin], [0, down, first - used.start]]),
         (columns.stop - columns.start, rows.stop - rows.start),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return _straight(warped)
+    return _unpremultiplied(warped)
 
 
-def _weighted(layer: Layer) -> MatLike:
-    """Colours times alpha, and 255 times alpha, as uint16 [h,w,4]: what may be averaged."""
+def _premultiplied(layer: Layer) -> MatLike:
+    """Returns colours times alpha, and 255 times alpha, as uint16 [h,w,4], ready to average."""
     rgba = cv2.cvtColor(np.ascontiguousarray(layer.rgb), cv2.COLOR_RGB2RGBA)
     return cv2.multiply(rgba, cv2.merge([layer.alpha] * 4), dtype=cv2.CV_16U)
 
 
-def _straight(weighted: MatLike) -> Layer:
-    # What rounds to no alpha has no colour either: to divide by 0 gives 0.
+def _unpremultiplied(weighted: MatLike) -> Layer:
+    """Divides colours by alpha. Colour is 0 in pixels with an alpha that rounds to 0."""
+    # cv2 defines division by 0 as 0.
     alpha = cv2.threshold(cv2.extractChannel(weighted, 3), 127, 0, cv2.THRESH_TOZERO)[1]
     rgb = cv2.cvtColor(weighted, cv2.COLOR_RGBA2RGB)
     colours = cv2.divide(rgb, cv2.merge([alpha] * 3), scale=255, dtype=cv2.CV_8U)
@@ -236,13 +251,13 @@ def _straight(weighted: MatLike) -> Layer:
     )
 
 
-def _over(back: Layer, front: Layer) -> None:
-    """Draws `front` over `back`, in the memory of `back`; colours of both stay straight."""
+def _blend_over(back: Layer, front: Layer) -> None:
+    """Blends `front` over `back` in place. Alpha is straight in both and in the result."""
     if not back.alpha.any():
         back.rgb[:], back.alpha[:] = front
         return
-    seen = front.alpha.astype(np.float32)
-    both = seen + back.alpha * (255 - seen) / 255
-    share = (seen / np.maximum(both, 1))[..., None]
+    front_alpha = front.alpha.astype(np.float32)
+    alpha = front_alpha + back.alpha * (255 - front_alpha) / 255
+    share = (front_alpha / np.maximum(alpha, 1))[..., None]
     back.rgb[:] = np.rint(front.rgb * share + back.rgb * (1 - share))
-    back.alpha[:] = np.rint(both)
+    back.alpha[:] = np.rint(alpha)

@@ -12,6 +12,12 @@ export async function fetchModels(key) {
   return response.json();
 }
 
+/** @returns {Promise<{streams: string[]}>} limits, formats and the transports of live video */
+export async function fetchCapabilities(key) {
+  const response = await call("v1/capabilities", { headers: keyHeader(key) });
+  return response.json();
+}
+
 /** @returns {Promise<boolean>} whether the service accepts requests now */
 export async function isReady() {
   try {

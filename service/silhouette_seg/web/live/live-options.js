@@ -26,6 +26,18 @@ export function changedOptions(previous, current) {
   return changes.length ? Object.fromEntries(changes) : null;
 }
 
+/**
+ * Disables WebRTC if the server cannot use it, and says what to install there.
+ *
+ * @param {string[]} transports  as the server reports them
+ */
+export function showTransports(form, note, transports) {
+  if (transports.includes("webrtc")) return;
+  const [, webrtc] = form.elements.transport;
+  webrtc.disabled = true;
+  note.textContent = "This server has no WebRTC. Its administrator can run pip install 'silhouette-seg[live]'.";
+}
+
 /** Keeps the form consistent and reports each change by the user. */
 export function initLiveOptions(form, onChange) {
   const handleChange = () => { updateControls(form); onChange(); };

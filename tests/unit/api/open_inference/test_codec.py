@@ -6,11 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from silhouette_seg.api.open_inference.codec import Asked, read_request, write_answer
+from silhouette_seg.api.open_inference.codec import InferRequest, decode_request, encode_response
 from silhouette_seg.api.open_inference.json_tensors import (
-    MAX_BESIDES_BYTES,
-    PIECE_BYTES,
-    Numbers,
+    CHUNK_BYTES,
+    MAX_NON_TENSOR_BYTES,
+    UnparsedArray,
     read_document,
     read_numbers,
     write_numbers,
@@ -51,7 +51,7 @@ class TestNumbers:
         tensor = tensor_of(shape, dtype, seed)
         listed = tensor.tolist() if nested else tensor.ravel().tolist()
         text = json.dumps(listed, indent="\t\r" if spacious else None).encode()
-        read = read_numbers(Numbers(text), shape, dtype)
+        read = read_numbers(UnparsedArray(text), shape, dtype)
         assert read.dtype == dtype
         np.testing.assert_array_equal(read, tensor)
 
@@ -62,10 +62,10 @@ class TestNumbers:
         tensor = tensor_of(shape, dtype, seed)
         written = write_numbers(tensor)
         np.testing.assert_array_equal(np.array(json.loads(written), dtype), tensor.ravel())
-        np.testing.assert_array_equal(read_numbers(Numbers(written), shape, dtype), tensor)
+        np.testing.assert_array_equal(read_numbers(UnparsedArray(written), shape, dtype), tensor)
 
     def test_are_of_many_pieces_here(self):
-        assert len(write_numbers(tensor_of(LARGE, "uint8", 1))) > PIECE_BYTES
+        assert len(write_numbers(tensor_of(LARGE, "uint8", 1))) > CHUNK_BYTES
 
     @given(
         st.sampled_from([(3,), (1, 3), (2, 2), (2, 1), (1, 1), (2, 1, 2)]),
@@ -87,7 +87,7 @@ class TestNumbers:
         text = f"[{text[1:]}"
         expected = by_json(text, shape, dtype)
         try:
-            read = read_numbers(Numbers(text.encode()), shape, dtype)
+            read = read_numbers(UnparsedArray(text.encode()), shape, dtype)
         except ValueError:
             assert expected is None, text
         else:
@@ -122,8 +122,8 @@ class TestNumbers:
         ],
     )
     def test_that_are_none_of_the_dtype_are_refused(self, text, dtype):
-        with pytest.raises(ValueError, match=r"^(has|is) "):
-            read_numbers(Numbers(text.encode()), (2,), dtype)
+        with pytest.raises(ValueError, match=r"^(has|is|contains) "):
+            read_numbers(UnparsedArray(text.encode()), (2,), dtype)
 
     def test_that_json_does_not_have_are_not_written(self):
         with pytest.raises(ValueError, match="JSON"):
@@ -146,12 +146,12 @@ def by_json(text: str, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
     return np.array(flat, dtype).reshape(shape)
 
 
-def put_back(value: object) -> object:
-    if isinstance(value, Numbers):
+def restore_array(value: object) -> object:
+    if isinstance(value, UnparsedArray):
         return json.loads(value.text)
     if isinstance(value, dict):
-        return {key: put_back(each) for key, each in value.items()}
-    return [put_back(each) for each in value] if isinstance(value, list) else value
+        return {key: restore_array(each) for key, each in value.items()}
+    return [restore_array(each) for each in value] if isinstance(value, list) else value
 
 
 JSON_VALUES = st.recursive(
@@ -171,7 +171,7 @@ class TestDocuments:
         """An array under `data` that holds anything else is no tensor, and may be refused."""
         text = json.dumps(value, ensure_ascii=ascii, indent=indent)
         try:
-            read = put_back(read_document(text.encode()))
+            read = restore_array(read_document(text.encode()))
         except ValueError:
             assert has_other_data(value), text
         else:
@@ -207,16 +207,16 @@ class TestDocuments:
         assert read_document(b'{"d\\u0061ta":[0,1]}') == {"data": [0, 1]}
 
     def test_besides_its_tensors_a_document_is_short(self):
-        numbers = "[" + "1," * MAX_BESIDES_BYTES + "1]"
+        numbers = "[" + "1," * MAX_NON_TENSOR_BYTES + "1]"
         assert read_document(b'{"data":%s}' % numbers.encode()) == {
-            "data": Numbers(numbers.encode())
+            "data": UnparsedArray(numbers.encode())
         }
-        with pytest.raises(ValueError, match="Besides"):
+        with pytest.raises(ValueError, match="besides its tensors"):
             read_document(b'{"more":%s}' % numbers.encode())
 
     def test_unclosed_arrays_take_no_time_each(self):
         """A search to the end of the text for each would take minutes."""
-        with pytest.raises(ValueError, match="Besides"):
+        with pytest.raises(ValueError, match="besides its tensors"):
             read_document(b'{"data":[1,' * 2**20)
 
 
@@ -237,7 +237,7 @@ def has_other_data(value: object) -> bool:
 def test_json_tensors_become_the_inputs_of_the_engine(name, rows, nested):
     spec = tiny_spec(name)
     inputs = random_inputs(spec, rows)
-    same(read_request(json_request(inputs, nested=nested), None, spec), inputs, rows)
+    same(decode_request(json_request(inputs, nested=nested), None, spec), inputs, rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -249,12 +249,12 @@ def test_binary_tensors_become_the_inputs_of_the_engine(name, rows, padding):
     inputs = random_inputs(spec, rows)
     body, headers = binary_request(dict(reversed(inputs.items())), id="x" * padding)
     (length,) = headers.values()
-    asked = read_request(body, int(length), spec)
+    asked = decode_request(body, int(length), spec)
     same(asked, inputs, rows)
     assert all(array.flags.aligned for array in asked.inputs.values())
 
 
-def same(asked: Asked, inputs: dict[str, np.ndarray], rows: int) -> None:
+def same(asked: InferRequest, inputs: dict[str, np.ndarray], rows: int) -> None:
     assert asked.rows == rows
     assert asked.inputs.keys() == inputs.keys()
     for name, array in inputs.items():
@@ -269,20 +269,20 @@ def test_some_tensors_may_be_json_and_others_binary():
     image = tensor_header("image", inputs["image"])
     image["parameters"] = {"binary_data_size": inputs["image"].nbytes}
     header = json.dumps({"inputs": [prior, image]}).encode()
-    asked = read_request(header + inputs["image"].tobytes(), len(header), spec)
+    asked = decode_request(header + inputs["image"].tobytes(), len(header), spec)
     same(asked, inputs, 2)
 
 
 def test_a_body_without_json_is_one_row():
     spec = tiny_spec("connectnet")
     inputs = random_inputs(spec, 1)
-    asked = read_request(inputs["image"].tobytes(), 0, spec)
+    asked = decode_request(inputs["image"].tobytes(), 0, spec)
     same(asked, inputs, 1)
     assert asked.binary
     with pytest.raises(BadParameter):
-        read_request(inputs["image"].tobytes() * 2, 0, spec)
+        decode_request(inputs["image"].tobytes() * 2, 0, spec)
     with pytest.raises(BadParameter, match="image and prior"):
-        read_request(inputs["image"].tobytes(), 0, tiny_spec("rcrnet"))
+        decode_request(inputs["image"].tobytes(), 0, tiny_spec("rcrnet"))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_body_without_json_is_one_row():
 )
 def test_output_is_binary_where_it_is_asked_for(more, binary):
     spec = tiny_spec()
-    asked = read_request(json_request(random_inputs(spec, 1), **more), None, spec)
+    asked = decode_request(json_request(random_inputs(spec, 1), **more), None, spec)
     assert asked.binary is binary
 
 
@@ -318,7 +318,7 @@ def test_answers_are_read_back(binary, id, dtype):
     spec = tiny_spec().model_copy(
         update={"output": TensorSpec(name="alpha", dtype=dtype, shape=(-1, 30, 31))}
     )
-    answer = write_answer(Asked(id, {}, 2, binary=binary), spec, output)
+    answer = encode_response(InferRequest(id, {}, 2, binary=binary), spec, output)
     document = json.loads(answer.body[: answer.header_length])
     (tensor,) = document.pop("outputs")
     named = {"model_name": "connectnet", "model_version": "1"}
@@ -336,8 +336,10 @@ def test_an_output_that_is_not_finite_has_no_json():
     spec = tiny_spec("face_detector")
     output = np.full((1, 1, 5), np.inf, np.float32)
     with pytest.raises(EngineFailed):
-        write_answer(Asked("", {}, 1, binary=False), spec, output)
-    assert write_answer(Asked("", {}, 1, binary=True), spec, output).body.endswith(output.tobytes())
+        encode_response(InferRequest("", {}, 1, binary=False), spec, output)
+    assert encode_response(InferRequest("", {}, 1, binary=True), spec, output).body.endswith(
+        output.tobytes()
+    )
 
 
 IMAGE = {"name": "image", "datatype": "UINT8", "shape": [1, 2, 2, 3]}
@@ -363,9 +365,15 @@ WRONG = {
     "no rows": ({"inputs": [ZEROS | {"shape": [0, 2, 2, 3], "data": []}]}, "shape"),
     "minus one": ({"inputs": [ZEROS | {"shape": [-1, 2, 2, 3]}]}, "shape"),
     "too many rows": ({"inputs": [ZEROS | {"shape": [3, 2, 2, 3]}]}, "at most 2 rows"),
-    "few numbers": ({"inputs": [ZEROS | {"data": [0] * 11}]}, "has 11 numbers, and 12"),
-    "many numbers": ({"inputs": [ZEROS | {"data": [0] * 13}]}, "has 13 numbers, and 12"),
-    "too large": ({"inputs": [ZEROS | {"data": [256] * 12}]}, "no uint8"),
+    "few numbers": (
+        {"inputs": [ZEROS | {"data": [0] * 11}]},
+        "has 11 numbers; the shape .* needs 12",
+    ),
+    "many numbers": (
+        {"inputs": [ZEROS | {"data": [0] * 13}]},
+        "has 13 numbers; the shape .* needs 12",
+    ),
+    "too large": ({"inputs": [ZEROS | {"data": [256] * 12}]}, "not uint8"),
     "no data": ({"inputs": [IMAGE]}, "neither data nor"),
     "data no list": ({"inputs": [IMAGE | {"data": "AAAA"}]}, "a list of numbers"),
     "data escaped": (
@@ -376,7 +384,7 @@ WRONG = {
         b'{"inputs":[%s,"data":[%s}]}' % (json.dumps(IMAGE).encode()[:-1], b"0," * 11 + b"0"),
         "nested",
     ),
-    "both": ({"inputs": [ZEROS | {"parameters": {"binary_data_size": 12}}]}, "too"),
+    "both": ({"inputs": [ZEROS | {"parameters": {"binary_data_size": 12}}]}, "both data and"),
     "binary is not there": (
         {"inputs": [IMAGE | {"parameters": {"binary_data_size": 12}}]},
         "0 bytes are left",
@@ -389,7 +397,7 @@ WRONG = {
     ),
     "id": ({"inputs": [ZEROS], "id": 7}, "id must be a string"),
     "outputs no list": ({"inputs": [ZEROS], "outputs": "alpha"}, "must be a list"),
-    "unknown output": ({"inputs": [ZEROS], "outputs": [{"name": "x"}]}, 'no "x"; there is alpha'),
+    "unknown output": ({"inputs": [ZEROS], "outputs": [{"name": "x"}]}, 'no "x"; it has alpha'),
     "output twice": ({"inputs": [ZEROS], "outputs": [{"name": "alpha"}] * 2}, "twice"),
     "classification": (
         {"inputs": [ZEROS], "outputs": [{"name": "alpha", "parameters": {"classification": 2}}]},
@@ -403,14 +411,14 @@ WRONG = {
 def test_what_does_not_fit_the_model_is_refused(document, told):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     with pytest.raises(BadParameter, match=told) as refused:
-        read_request(body, None, SMALL)
+        decode_request(body, None, SMALL)
     assert len(refused.value.detail) < 300
 
 
 def test_too_many_rows_say_limit_and_value():
     inputs = {"image": np.zeros((3, 2, 2, 3), np.uint8)}
     with pytest.raises(BadParameter) as refused:
-        read_request(json_request(inputs), None, SMALL)
+        decode_request(json_request(inputs), None, SMALL)
     assert (refused.value.limit, refused.value.actual) == (2, 3)
 
 
@@ -418,7 +426,7 @@ def test_inputs_must_have_as_many_rows():
     spec = tiny_spec("md_trisenet")
     inputs = random_inputs(spec, 2) | {"domain": np.zeros(1, np.int64)}
     with pytest.raises(BadParameter, match="2 of image, 1 of domain"):
-        read_request(json_request(inputs), None, spec)
+        decode_request(json_request(inputs), None, spec)
 
 
 def test_one_number_a_row_has_an_axis_of_its_own():
@@ -427,7 +435,7 @@ def test_one_number_a_row_has_an_axis_of_its_own():
     assert document["inputs"][1]["shape"] == [2, 1]
     document["inputs"][1]["shape"] = [2]
     with pytest.raises(BadParameter, match=r"shape is \[2\], not \[-1, 1\]"):
-        read_request(json.dumps(document).encode(), None, spec)
+        decode_request(json.dumps(document).encode(), None, spec)
 
 
 def test_a_body_that_is_longer_or_shorter_than_it_says_is_malformed():
@@ -443,14 +451,14 @@ def test_a_body_that_is_longer_or_shorter_than_it_says_is_malformed():
         ((b"", None), "cannot be parsed"),
     ]:
         with pytest.raises((MalformedBody, BadParameter), match=told):
-            read_request(*wrong, SMALL)
+            decode_request(*wrong, SMALL)
 
 
 @given(st.binary(max_size=300), st.none() | st.integers(0, 400), st.booleans())
 def test_any_bytes_are_a_request_or_refused(noise, length, begun):
     body = json_request(random_inputs(SMALL, 1))[: len(noise)] + noise if begun else noise
     try:
-        asked = read_request(body, length, SMALL)
+        asked = decode_request(body, length, SMALL)
     except (MalformedBody, BadParameter):
         return
     assert to_wire(asked.inputs["image"]).shape == (1, 2, 2, 3)

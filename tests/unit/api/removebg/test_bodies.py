@@ -1,16 +1,17 @@
-"""JSON, urlencoded and base64 of remove.bg's clients, and bodies that are to cost a parser dear."""
+"""JSON and urlencoded bodies of remove.bg's clients, and bodies that attack a parser."""
 
 import base64
 import json
 import tracemalloc
-from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
 
-from silhouette_seg.api.removebg.bodies import MAX_BESIDES_BYTES, MAX_FIELDS, MAX_NAME
-from silhouette_seg.api.removebg.request import JSON, URLENCODED, RemovebgIntake, from_text
+from silhouette_seg.api.media_types import JSON, URLENCODED
+from silhouette_seg.api.removebg.bodies import MAX_BYTES_WITHOUT_PHOTO, MAX_FIELDS
+from silhouette_seg.api.removebg.parameters import MAX_ECHOED_NAME_CHARS
+from silhouette_seg.api.removebg.request import RemovebgUpload, parse_text_body
 from silhouette_seg.api.request.multipart import MAX_TEXT_BYTES
 from silhouette_seg.errors import (
     AmbiguousSource,
@@ -21,62 +22,66 @@ from silhouette_seg.errors import (
     ServiceError,
 )
 
-PHOTO = np.random.default_rng(0).bytes(5000)  # every character of base64 is in it
-TEXT = base64.b64encode(PHOTO).decode()
-LIMIT = 1_000_000
-MANY = 8 << 20
-"""Bytes of a hostile body."""
-MOST = 4
-"""Times the body that reading it may take."""
+PHOTO = np.random.default_rng(0).bytes(5000)  # its base64 has every character
+ENCODED = base64.b64encode(PHOTO).decode()
+MAX_PHOTO_BYTES = 1_000_000
+HOSTILE_BYTES = 8 << 20
+MAX_MEMORY_FACTOR = 4
+"""Bytes of memory that parsing may take for each byte of the body."""
 
 
-def read(kind: str, body: str | bytes, limit: int = LIMIT) -> RemovebgIntake:
-    return from_text(kind, body.encode() if isinstance(body, str) else body, limit)
+def parse(kind: str, body: str | bytes, max_bytes: int = MAX_PHOTO_BYTES) -> RemovebgUpload:
+    return parse_text_body(kind, body.encode() if isinstance(body, str) else body, max_bytes)
 
 
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        (JSON, json.dumps({"size": "full", "image_file_b64": TEXT})),
-        (JSON, json.dumps({"image_file_b64": TEXT, "size": "full"}, indent=4)),
-        (JSON, json.dumps({"image_file_b64": TEXT, "size": "full"}).replace("/", r"\/")),
+        (JSON, json.dumps({"size": "full", "image_file_b64": ENCODED})),
+        (JSON, json.dumps({"image_file_b64": ENCODED, "size": "full"}, indent=4)),
+        (JSON, json.dumps({"image_file_b64": ENCODED, "size": "full"}).replace("/", r"\/")),
         (
             JSON,
-            json.dumps({"image_file_b64": TEXT, "size": "full"})
+            json.dumps({"image_file_b64": ENCODED, "size": "full"})
             .replace("+", r"\u002B")
             .replace("/", r"\u002f")
             .replace("=", r"\u003d"),
         ),
         (JSON, json.dumps({"image_file_b64": base64.encodebytes(PHOTO).decode(), "size": "full"})),
-        (JSON, json.dumps({"image_file_b64": f"data:image/png;base64,{TEXT}", "size": "full"})),
-        (JSON, json.dumps({r"image_file_b64": TEXT, "size": "full"}).replace("e_f", r"e\u005ff")),
-        (URLENCODED, urlencode({"size": "full", "image_file_b64": TEXT})),
-        (URLENCODED, urlencode({"image_file_b64": TEXT, "size": "full"})),
-        (URLENCODED, f"image_file_b64={TEXT}&size=full"),  # a + that is not escaped
-        (URLENCODED, f"image_file_b64={quote(TEXT).replace('%2B', '%2b')}&size=full"),
-        (URLENCODED, f"image_file_b64={quote(TEXT.replace('+', ' '))}&size=full"),
+        (JSON, json.dumps({"image_file_b64": f"data:image/png;base64,{ENCODED}", "size": "full"})),
+        (
+            JSON,
+            json.dumps({r"image_file_b64": ENCODED, "size": "full"}).replace("e_f", r"e\u005ff"),
+        ),
+        (URLENCODED, urlencode({"size": "full", "image_file_b64": ENCODED})),
+        (URLENCODED, urlencode({"image_file_b64": ENCODED, "size": "full"})),
+        (URLENCODED, f"image_file_b64={ENCODED}&size=full"),  # an unescaped +
+        (URLENCODED, f"image_file_b64={quote(ENCODED).replace('%2B', '%2b')}&size=full"),
+        (URLENCODED, f"image_file_b64={quote(ENCODED.replace('+', ' '))}&size=full"),
         (URLENCODED, f"image_file_b64={quote(base64.encodebytes(PHOTO))}&size=full"),
-        (URLENCODED, urlencode({"image_file_b64": f"data:a/b;base64,{TEXT}", "size": "full"})),
+        (URLENCODED, urlencode({"image_file_b64": f"data:a/b;base64,{ENCODED}", "size": "full"})),
     ],
 )
-def test_a_photo_in_every_spelling(kind, body):
-    assert read(kind, body) == RemovebgIntake(PHOTO, None, {"size": "full"})
+def test_photo_is_parsed_in_every_spelling(kind, body):
+    assert parse(kind, body) == RemovebgUpload(PHOTO, None, {"size": "full"})
 
 
-def test_values_of_json():
-    body = json.dumps({"image_file_b64": TEXT, "crop": True, "type_level": 1, "bg_color": None})
-    assert read(JSON, body).fields == {"crop": "true", "type_level": "1"}
+def test_json_values_become_texts():
+    body = json.dumps({"image_file_b64": ENCODED, "crop": True, "type_level": 1, "bg_color": None})
+    assert parse(JSON, body).fields == {"crop": "true", "type_level": "1"}
 
 
-def test_values_of_a_form():
-    body = f"image_file_b64={TEXT}&bg_color=%2381d4fa&crop=&position=0%25+50%25"
+def test_form_values_are_unescaped():
+    body = f"image_file_b64={ENCODED}&bg_color=%2381d4fa&crop=&position=0%25+50%25"
     fields = {"bg_color": "#81d4fa", "crop": "", "position": "0% 50%"}
-    assert read(URLENCODED, body).fields == fields
+    assert parse(URLENCODED, body).fields == fields
 
 
 @pytest.mark.parametrize(
     ("kind", "body", "error"),
     [
+        (JSON, "{", MalformedBody),
+        (JSON, "[" * 50_000, MalformedBody),
         (JSON, "{}", MissingImage),
         (JSON, '{"image_file_b64": ""}', MissingImage),
         (JSON, '{"a": {"image_file_b64": "QUJD"}}', BadParameter),
@@ -89,6 +94,8 @@ def test_values_of_a_form():
         (JSON, r'{"image_file_b64": "QU\\/JD"}', BadParameter),
         (JSON, '{"image_file_b64": "QUJ"}', BadParameter),
         (JSON, '{"image_file_b64": 5}', BadParameter),
+        (JSON, r'{"image_file_b64": "\u00e9"}', BadParameter),
+        (JSON, '{"image_file_b64": "QUJD", "size": ["full"]}', BadParameter),
         (JSON, r'{"size": "\"image_file_b64\": \"QUJD"}', MissingImage),
         (JSON, r'{"\"image_file_b64": "QUJD"}', MissingImage),
         (JSON, '{"image_file_b64": "QUJD", "image_url": "http://x/y"}', AmbiguousSource),
@@ -98,17 +105,18 @@ def test_values_of_a_form():
         (URLENCODED, "image_file_b64=QUJD&image_file_b64=QUJD", BadParameter),
         (URLENCODED, "image_file_b64=QUJD%25", BadParameter),
         (URLENCODED, "image_file_b64=QUJD&size=%ff", MalformedBody),
+        (URLENCODED, "image_file_b64=QUJD&size=a&size=b", BadParameter),
+        (URLENCODED, b"\xff=1", MalformedBody),
         (URLENCODED, b"image_file_b64=\xff\xff\xff\xff", BadParameter),
     ],
 )
-def test_what_is_refused(kind, body, error):
-    with pytest.raises(ServiceError) as refused:
-        read(kind, body)
-    assert type(refused.value) is error
+def test_invalid_body_raises_its_error(kind, body, error):
+    assert type(error_of(kind, body)) is error
 
 
-def filled(begin: bytes, item: bytes, end: bytes) -> bytes:
-    return begin + item * ((MANY - len(begin) - len(end)) // len(item)) + end
+def filled(start: bytes, item: bytes, end: bytes, size: int = HOSTILE_BYTES) -> bytes:
+    """Returns a body of about `size` bytes that repeats `item`."""
+    return start + item * ((size - len(start) - len(end)) // len(item)) + end
 
 
 HOSTILE = {
@@ -134,71 +142,75 @@ LARGE = {
 }
 
 
-def peak(call: Callable[[], object]) -> int:
-    """Bytes that were taken at most, beside those that had been before."""
+def error_of(kind: str, body: str | bytes) -> ServiceError:
+    with pytest.raises(ServiceError) as rejected:
+        parse(kind, body)
+    return rejected.value
+
+
+def error_and_peak_memory(kind: str, body: bytes) -> tuple[ServiceError, int]:
+    """Returns the error of a body, and the bytes of memory that parsing added at most."""
     tracemalloc.start()
     try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
+        return error_of(kind, body), tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
-def refusal(kind: str, body: bytes) -> ServiceError:
-    with pytest.raises(ServiceError) as refused:
-        read(kind, body)
-    return refused.value
-
-
 @pytest.mark.parametrize(("kind", "body"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_nothing_large_but_a_photo_is_read(kind, body):
-    refused: list[ServiceError] = []
-    assert peak(lambda: refused.append(refusal(kind, body))) < MOST * len(body)
-    assert type(refused[0]) is BodyTooLarge
-    assert refused[0].limit == MAX_BESIDES_BYTES
-    assert refused[0].actual == pytest.approx(len(body), abs=100)
+def test_large_body_without_large_photo_is_rejected_unparsed(kind, body):
+    error, memory = error_and_peak_memory(kind, body)
+    assert memory < MAX_MEMORY_FACTOR * len(body)
+    assert type(error) is BodyTooLarge
+    assert error.limit == MAX_BYTES_WITHOUT_PHOTO
+    assert error.actual == pytest.approx(len(body), abs=100)
 
 
 @pytest.mark.parametrize(("kind", "body"), LARGE.values(), ids=LARGE.keys())
-def test_a_large_photo_takes_little_more_than_itself(kind, body):
-    refused: list[ServiceError] = []
-    assert peak(lambda: refused.append(refusal(kind, body))) < MOST * len(body)
-    assert type(refused[0]) is BodyTooLarge
-    assert refused[0].limit == LIMIT
-    assert refused[0].actual > LIMIT
-    assert len(read(kind, body, limit=MANY).image) == refused[0].actual
+def test_large_photo_takes_little_more_memory_than_itself(kind, body):
+    error, memory = error_and_peak_memory(kind, body)
+    assert memory < MAX_MEMORY_FACTOR * len(body)
+    assert type(error) is BodyTooLarge
+    assert error.limit == MAX_PHOTO_BYTES
+    assert error.actual > MAX_PHOTO_BYTES
+    assert len(parse(kind, body, max_bytes=HOSTILE_BYTES).image) == error.actual
 
 
-def test_a_little_of_what_costs_much_is_read():
-    """As much as there may be besides the photo, of what takes most memory."""
-    for kind, begin, item, end in (
+@pytest.mark.parametrize(
+    ("kind", "start", "item", "end"),
+    [
         (URLENCODED, b"image_file_b64=QUJD&", b"x=%41&", b"y=1"),
         (JSON, b'{"image_file_b64":"QUJD","a":[', b"{},", b"{}]}"),
-    ):
-        body = begin + item * ((MAX_BESIDES_BYTES - len(begin + end)) // len(item)) + end
-        assert peak(lambda kind=kind, body=body: refusal(kind, body)) < 200 * len(body)
+    ],
+)
+def test_expensive_text_fields_take_bounded_memory(kind, start, item, end):
+    """The body is as large as it may be besides the photo, with the most expensive items."""
+    body = filled(start, item, end, MAX_BYTES_WITHOUT_PHOTO)
+    assert error_and_peak_memory(kind, body)[1] < 200 * len(body)
 
 
 @pytest.mark.parametrize("kind", [JSON, URLENCODED])
-def test_texts_are_short(kind):
+def test_long_text_field_is_rejected_with_limit(kind):
     def body(size: int) -> str:
-        fields = {"image_file_b64": TEXT, "size": "x" * size}
+        fields = {"image_file_b64": ENCODED, "size": "x" * size}
         return json.dumps(fields) if kind == JSON else urlencode(fields)
 
-    assert read(kind, body(MAX_TEXT_BYTES)).fields == {"size": "x" * MAX_TEXT_BYTES}
-    refused = refusal(kind, body(MAX_TEXT_BYTES + 1).encode())
-    assert type(refused) is BadParameter
-    assert (refused.limit, refused.actual) == (MAX_TEXT_BYTES, MAX_TEXT_BYTES + 1)
+    assert parse(kind, body(MAX_TEXT_BYTES)).fields == {"size": "x" * MAX_TEXT_BYTES}
+    error = error_of(kind, body(MAX_TEXT_BYTES + 1))
+    assert type(error) is BadParameter
+    assert (error.limit, error.actual) == (MAX_TEXT_BYTES, MAX_TEXT_BYTES + 1)
 
 
-def test_fields_of_a_form_are_few():
+def test_form_with_many_fields_is_rejected_with_limit():
     def body(count: int) -> bytes:
-        return "&".join([f"image_file_b64={TEXT}", *(f"a{n}=" for n in range(count - 1))]).encode()
+        return "&".join(
+            [f"image_file_b64={ENCODED}", *(f"a{n}=" for n in range(count - 1))]
+        ).encode()
 
-    assert len(read(URLENCODED, body(MAX_FIELDS)).fields) == MAX_FIELDS - 1
-    refused = refusal(URLENCODED, body(MAX_FIELDS + 1))
-    assert type(refused) is MalformedBody
-    assert (refused.limit, refused.actual) == (MAX_FIELDS, MAX_FIELDS + 1)
+    assert len(parse(URLENCODED, body(MAX_FIELDS)).fields) == MAX_FIELDS - 1
+    error = error_of(URLENCODED, body(MAX_FIELDS + 1))
+    assert type(error) is MalformedBody
+    assert (error.limit, error.actual) == (MAX_FIELDS, MAX_FIELDS + 1)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +222,6 @@ def test_fields_of_a_form_are_few():
         (URLENCODED, "%s=1&%s=1"),
     ],
 )
-def test_a_long_name_is_not_told_back_whole(kind, body):
+def test_long_field_name_is_cut_in_the_error(kind, body):
     name = "n" * 9000
-    assert len(refusal(kind, body.replace("%s", name).encode()).detail) < MAX_NAME + 60
+    assert len(error_of(kind, body.replace("%s", name)).detail) < MAX_ECHOED_NAME_CHARS + 60

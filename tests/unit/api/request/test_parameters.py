@@ -102,9 +102,9 @@ def test_background_is_blur_image_or_default():
 
 
 def test_parameters_without_effect_are_rejected():
-    for given in ({"background": "#ffffff"}, {"output": "mask", "background": "blur:3"}):
+    for parameters in ({"background": "#ffffff"}, {"output": "mask", "background": "blur:3"}):
         with pytest.raises(BadParameter, match="needs output=composite"):
-            parse_parameters(given)
+            parse_parameters(parameters)
     with pytest.raises(BadParameter, match="needs output=composite"):
         parse_parameters({}, has_background_image=True)
     with pytest.raises(BadParameter, match="needs crop=true"):

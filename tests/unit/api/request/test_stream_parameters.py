@@ -51,11 +51,11 @@ async def test_stream_options_without_parameters_are_the_defaults(parser):
     assert options.segmenter.spec.name == "connectnet"
     assert (options.render, options.format, options.size) == (RenderOptions(), None, None)
     assert options.smoothing == DEFAULT_SMOOTHING
-    assert options.picture is None
+    assert options.background is None
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("parameters", "expected"),
     [
         ({"model": "md_trisenet"}, {"model": "md_trisenet"}),
         ({"model": "auto"}, {"model": "connectnet"}),
@@ -74,13 +74,13 @@ async def test_stream_options_without_parameters_are_the_defaults(parser):
         ({"invert": "false"}, {"invert": False}),
     ],
 )
-async def test_stream_options_reflect_the_parameters(parser, given, expected):
-    effective = effective_options(await parser.parse(given))
+async def test_stream_options_reflect_the_parameters(parser, parameters, expected):
+    effective = effective_options(await parser.parse(parameters))
     assert {name: effective[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "error"),
+    ("parameters", "error"),
     [
         ({"nope": 1}, UnknownParameter),
         ({"crop": True}, UnknownParameter),
@@ -116,9 +116,9 @@ async def test_stream_options_reflect_the_parameters(parser, given, expected):
         ({"background_image": base64_text(make_jpeg(person(48, 64)))}, BadParameter),
     ],
 )
-async def test_bad_stream_parameters_are_rejected(parser, given, error):
+async def test_bad_stream_parameters_are_rejected(parser, parameters, error):
     with pytest.raises(error):
-        await parser.parse(given)
+        await parser.parse(parameters)
 
 
 async def test_stream_options_change_only_the_given_parameters(parser):
@@ -129,7 +129,7 @@ async def test_stream_options_change_only_the_given_parameters(parser):
 
 
 async def test_null_restores_the_default_stream_option(parser):
-    given = {
+    parameters = {
         "model": "md_trisenet",
         "output": "composite",
         "background": "#000000",
@@ -141,8 +141,8 @@ async def test_null_restores_the_default_stream_option(parser):
         "feather": 3,
         "invert": True,
     }
-    changed = await parser.parse(given)
-    restored = await parser.parse(dict.fromkeys(given), changed)
+    changed = await parser.parse(parameters)
+    restored = await parser.parse(dict.fromkeys(parameters), changed)
     assert effective_options(restored) == effective_options(await parser.parse({}))
 
 
@@ -166,23 +166,27 @@ class TestBackgroundImage:
     async def test_stream_background_image_is_decoded(self, parser):
         options = await self.parse_with_image(parser, make_jpeg(person(48, 64)))
         assert options.render.background == BackgroundImage()
-        assert options.picture.rgb.shape == (48, 64, 3)
+        assert options.background.rgb.shape == (48, 64, 3)
 
     async def test_large_stream_background_image_is_downscaled(self, parser):
         options = await self.parse_with_image(parser, make_jpeg(person(1500, 3000)))
-        assert options.picture.rgb.shape == (MAX_BACKGROUND_SIDE_PX // 2, MAX_BACKGROUND_SIDE_PX, 3)
+        assert options.background.rgb.shape == (
+            MAX_BACKGROUND_SIDE_PX // 2,
+            MAX_BACKGROUND_SIDE_PX,
+            3,
+        )
 
     async def test_stream_background_image_stays_until_replaced(self, parser):
         options = await self.parse_with_image(parser, make_jpeg(person(48, 64)))
         feathered = await parser.parse({"feather": 2}, options)
-        assert feathered.picture is options.picture
+        assert feathered.background is options.background
         blurred = await parser.parse({"background": "blur:5"}, feathered)
-        assert (blurred.picture, blurred.render.background) == (None, Blur(5))
+        assert (blurred.background, blurred.render.background) == (None, Blur(5))
 
     async def test_second_stream_background_is_rejected(self, parser):
-        given = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
+        parameters = {"output": "composite", "background": "#000000", "background_image": "AAAA"}
         with pytest.raises(BadParameter, match="twice"):
-            await parser.parse(given)
+            await parser.parse(parameters)
 
 
 @given(
@@ -191,9 +195,9 @@ class TestBackgroundImage:
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     )
 )
-async def test_stream_parameters_of_any_value_parse_or_raise(parser, given):
+async def test_stream_parameters_of_any_value_parse_or_raise(parser, parameters):
     try:
-        options = await parser.parse(given)
+        options = await parser.parse(parameters)
     except ServiceError:
         return
-    assert effective_options(options).keys() >= given.keys()
+    assert effective_options(options).keys() >= parameters.keys()

@@ -24,8 +24,8 @@ async def test_clients_ask_again_when_they_are_answered():
     server = MaskServer()
     async with server.serving() as port:
         load = await closed(port, REQUESTS, clients=3, seconds=0.2)
-    assert server.most_waiting <= 3
-    assert len(load.samples) == server.asked > 3
+    assert server.peak_waiting <= 3
+    assert len(load.samples) == server.requests > 3
     assert outcomes(load) == {"ok"}
     assert load.bodies.counts == {mask_png(): len(load.samples)}
     assert all(0 < sample.seconds <= load.seconds for sample in load.samples)
@@ -36,10 +36,10 @@ async def test_requests_go_out_although_none_is_answered():
     server.gate.clear()
     async with asyncio.timeout(PATIENCE_S), server.serving() as port:
         asking = asyncio.create_task(_opened(port))
-        await server.until_asked(10)
+        await server.wait_requests(10)
         server.gate.set()
         load = await asking
-    assert server.most_waiting >= 10
+    assert server.peak_waiting >= 10
     assert outcomes(load) == {"ok"}
 
 
@@ -55,11 +55,11 @@ async def test_patience_ends_at_the_deadline_and_health_is_asked_meanwhile():
 
 
 async def test_refusals_are_told_from_answers():
-    server = MaskServer(room=1)
+    server = MaskServer(max_waiting=1)
     server.gate.clear()
     async with asyncio.timeout(PATIENCE_S), server.serving() as port:
         asking = asyncio.create_task(_opened(port))
-        await server.until_asked(5)
+        await server.wait_requests(5)
         server.gate.set()
         load = await asking
     assert outcomes(load) == {"ok", "refused"}
@@ -69,7 +69,7 @@ async def test_refusals_are_told_from_answers():
 @pytest.mark.parametrize(
     ("server", "why"),
     [
-        (MaskServer(leaves=True), "IncompleteReadError"),
+        (MaskServer(drops_connection=True), "IncompleteReadError"),
         (MaskServer(status=500), "status 500"),
     ],
     ids=["leaves", "says so"],
@@ -81,8 +81,8 @@ async def test_a_failure_says_what_it_was(server, why):
 
 
 async def test_a_client_that_is_refused_does_not_come_again_at_once():
-    server = MaskServer(room=0)
+    server = MaskServer(max_waiting=0)
     async with server.serving() as port:
         load = await closed(port, REQUESTS, clients=2, seconds=0.3)
-    assert [sample.outcome for sample in load.samples] == ["refused"] * server.asked
-    assert server.asked == 2
+    assert [sample.outcome for sample in load.samples] == ["refused"] * server.requests
+    assert server.requests == 2

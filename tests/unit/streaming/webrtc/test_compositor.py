@@ -25,9 +25,9 @@ GREEN = (20, 200, 60)
 PLAIN = Colour(GREEN)
 
 
-def options(background=PLAIN, *, picture=None, **fields) -> StreamOptions:
+def options(background=PLAIN, *, image=None, **fields) -> StreamOptions:
     render = RenderOptions(**{"output": Output.COMPOSITE, "background": background, **fields})
-    return StreamOptions(cast(Any, None), render, picture=picture)
+    return StreamOptions(cast(Any, None), render, background=image)
 
 
 def matte(alpha: np.ndarray) -> Matte:
@@ -90,9 +90,9 @@ def test_empty_mask_shows_background_only():
 
 def test_background_follows_size_options_and_image():
     compositor = Compositor()
-    pictures = [Frame(quadrants(64, 64), (64, 64)), Frame(person(64, 64), (64, 64))]
+    images = [Frame(quadrants(64, 64), (64, 64)), Frame(person(64, 64), (64, 64))]
     kinds = [options(), options(Colour((0, 0, 0)))]
-    kinds += [options(BackgroundImage(), picture=picture) for picture in pictures]
+    kinds += [options(BackgroundImage(), image=image) for image in images]
     for option in (*kinds, *reversed(kinds)):
         for size_hw in ((48, 64), (32, 48), (33, 47)):
             rgb = person(*size_hw)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.support.made_data import made_portrait
+from tests.support.made_data import make_portrait
 from training.data.augmentation import Augmentation, compose, distort, random_crop, warp
 
 Image = NDArray[np.uint8]
@@ -66,7 +66,7 @@ def test_warp_without_strength_changes_nothing(size_hw, seed):
 
 
 def test_flip_alone_mirrors():
-    rgb, mask = made_portrait(0)
+    rgb, mask = make_portrait(0)
     warped, truth = warp((rgb, mask), mask.shape, replace(STILL, flip=1), np.random.default_rng(0))
     np.testing.assert_array_equal(warped, rgb[:, ::-1])
     np.testing.assert_array_equal(truth, mask[:, ::-1])
@@ -142,7 +142,7 @@ def test_compose_tightens_the_rim_and_stays_monotone():
 
 
 def test_distort_without_strength_keeps_the_colours():
-    rgb, _ = made_portrait(0)
+    rgb, _ = make_portrait(0)
     for seed in range(20):
         distorted = distort(rgb, STILL, np.random.default_rng(seed))
         # to hue and back rounds
@@ -161,7 +161,7 @@ def test_distort_returns_an_image_of_the_same_size_and_leaves_its_input(size_hw,
 
 
 def test_grey_is_grey():
-    rgb, _ = made_portrait(0)
+    rgb, _ = make_portrait(0)
     grey = distort(rgb, replace(STILL, grey=1), np.random.default_rng(0))
     np.testing.assert_array_equal(grey[..., 0], grey[..., 1])
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
@@ -169,7 +169,7 @@ def test_grey_is_grey():
 
 @pytest.mark.parametrize("kind", ["colour", "gamma", "hue", "sharpness", "blur", "noise", "jpeg"])
 def test_each_distortion_shows(kind):
-    rgb, _ = made_portrait(0)
+    rgb, _ = make_portrait(0)
     strength = {"colour": 0.4, "gamma": 0.5, "hue": 20}.get(kind, 1)
     pairs = [
         [
@@ -194,7 +194,7 @@ def test_random_crop_has_the_size_asked_for_and_invents_no_colour(photo_hw, size
 
 @given(seed=seeds)
 def test_the_seed_is_all_the_chance_there_is(seed):
-    rgb, mask = made_portrait(seed % 7)
+    rgb, mask = make_portrait(seed % 7)
 
     def everything(seed: int) -> tuple[Image, Image]:
         rng = np.random.default_rng(seed)

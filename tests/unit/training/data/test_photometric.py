@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.made_data import made_portrait
+from tests.support.made_data import make_portrait
 from training.data.photometric import backlight, darken, enlarge_again
 
 seeds = st.integers(0, 2**32)
@@ -26,13 +26,13 @@ def test_shape_and_input_are_kept(seed, size_hw):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_dark_photo_is_darker(seed):
-    rgb, _ = made_portrait(seed)
+    rgb, _ = make_portrait(seed)
     assert darken(rgb, np.random.default_rng(seed)).mean() < 0.75 * rgb.mean()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_backlight_darkens_the_person_and_brightens_the_background(seed):
-    rgb, mask = made_portrait(seed)
+    rgb, mask = make_portrait(seed)
     lit = backlight(rgb, mask, np.random.default_rng(seed))
     assert lit[mask == 255].mean() < 0.75 * rgb[mask == 255].mean()
     assert lit[mask == 0].mean() > 1.1 * rgb[mask == 0].mean()

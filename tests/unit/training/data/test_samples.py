@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from silhouette_seg.pipeline.faces import Domain
-from tests.support.made_data import SIDE, made_portrait, write_data_pack
+from tests.support.made_data import SIDE, make_portrait, write_data_pack
 from tests.unit.training.data.test_augmentation import STILL
 from training.data.augmentation import Augmentation
 from training.data.dataset import FaceBox, Portrait, read_backgrounds, read_frame, read_portraits
@@ -101,7 +101,7 @@ class TestPortraits:
 
     def test_photo_and_truth_are_those_on_disk(self, data):
         portrait = read_portraits(data, "train")[5]
-        rgb, mask = made_portrait(5)
+        rgb, mask = make_portrait(5)
         np.testing.assert_array_equal(portrait.truth(), mask)
         # JPEG: near, and red is red
         assert np.abs(portrait.rgb().astype(int) - rgb).mean() < 4

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.made_data import made_portrait
+from tests.support.made_data import make_portrait
 from training.data.simulated_prior import _streak, previous_mask
 
-MASK = made_portrait(5)[1]
+MASK = make_portrait(5)[1]
 COUNT = 400
 
 

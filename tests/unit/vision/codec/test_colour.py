@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from silhouette_seg.vision.codec.colour import ColourNote, Treatment, to_srgb
+from silhouette_seg.vision.codec.colour import ColourNote, ColourTreatment, to_srgb
 from silhouette_seg.vision.codec.colour_tag import MAX_PROFILE_BYTES, ColourTag
 from tests.support.images import (
     COLORANTS,
@@ -30,7 +30,7 @@ from tests.support.images import (
 )
 
 WIDE = ["Display P3", "Adobe RGB", "ProPhoto"]
-SRGB = ColourNote(Treatment.SRGB)
+SRGB = ColourNote(ColourTreatment.SRGB)
 SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
@@ -64,7 +64,7 @@ def pixel(*channels):
 
 def converted(pixels, profile):
     rgb, note = to_srgb(pixels, ColourTag(profile))
-    assert note.treatment is Treatment.CONVERTED, note
+    assert note.treatment is ColourTreatment.CONVERTED, note
     return rgb
 
 
@@ -156,7 +156,7 @@ def test_untagged_pixels_stay_and_count_as_srgb():
 
 
 def test_nothing_is_converted_where_colours_are_not_wanted():
-    rgb, note = to_srgb(person(), ColourTag(rgb_profile("Display P3")), wanted=False)
+    rgb, note = to_srgb(person(), ColourTag(rgb_profile("Display P3")), convert=False)
     np.testing.assert_array_equal(rgb, person())
     assert str(note) == "kept"
 
@@ -278,7 +278,7 @@ def test_inks_without_a_profile_are_multiplied_out():
 def test_profile_that_cannot_be_used_is_ignored_and_said(pixels, profile, why):
     rgb, note = to_srgb(pixels, ColourTag(profile))
     np.testing.assert_array_equal(rgb, to_srgb(pixels, ColourTag())[0])
-    assert note.treatment is Treatment.IGNORED
+    assert note.treatment is ColourTreatment.IGNORED
     assert why in note.detail
 
 
@@ -301,7 +301,7 @@ def test_packed_profile_is_unpacked():
 def test_profile_that_does_not_unpack_is_ignored_and_said(packed, why):
     rgb, note = to_srgb(person(), ColourTag(packed, deflated=True))
     np.testing.assert_array_equal(rgb, person())
-    assert note.treatment is Treatment.IGNORED
+    assert note.treatment is ColourTreatment.IGNORED
     assert why in note.detail
 
 

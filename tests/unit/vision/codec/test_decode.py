@@ -11,8 +11,8 @@ from PIL import Image, ImageCms
 
 from silhouette_seg.errors import ServiceError, UndecodableImage
 from silhouette_seg.vision.codec.decode import (
+    MAX_PADDING_SHARE,
     MAX_SCANS,
-    MAX_STRETCH,
     Frame,
     ImageLimits,
     check_limits,
@@ -90,7 +90,7 @@ def test_every_orientation_comes_out_upright(format, orientation):
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_reduced_jpeg_is_upright_and_long_enough(orientation):
     jpeg = make_jpeg(person(480, 640), orientation=orientation)
-    frame = decoded(jpeg, at_least=(100, 100))
+    frame = decoded(jpeg, min_size=(100, 100))
     assert frame.photo_hw == ((640, 480) if orientation == 6 else (480, 640))
     assert frame.rgb.shape[:2] == tuple(side // 4 for side in frame.photo_hw)
     whole = Image.fromarray(decoded(jpeg).rgb)
@@ -102,18 +102,18 @@ def test_reduced_jpeg_is_upright_and_long_enough(orientation):
 @settings(max_examples=40)
 def test_reduced_jpeg_never_goes_below_what_is_asked(height, width, least_high, least_wide):
     jpeg = make_jpeg(np.full((height, width, 3), 90, np.uint8))
-    rgb = decoded(jpeg, at_least=(least_high, least_wide)).rgb
+    rgb = decoded(jpeg, min_size=(least_high, least_wide)).rgb
     for side, reduced, least in zip(
         (height, width), rgb.shape, (least_high, least_wide), strict=False
     ):
         assert reduced >= min(side, least)
         factor = round(side / reduced)
-        assert abs(reduced * factor - side) <= MAX_STRETCH * side
+        assert abs(reduced * factor - side) <= MAX_PADDING_SHARE * side
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 def test_only_jpeg_is_reduced(format):
-    assert decoded(make(format, person()), at_least=(10, 10)).rgb.shape == (240, 320, 3)
+    assert decoded(make(format, person()), min_size=(10, 10)).rgb.shape == (240, 320, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
@@ -190,7 +190,7 @@ def test_colours_of_a_profile_come_out_as_srgb(format):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_colours_are_left_as_stored_where_nobody_sees_them(format):
-    tagged = decoded(make(format, person(), icc_profile=P3, **EXACT[format]), colours=False)
+    tagged = decoded(make(format, person(), icc_profile=P3, **EXACT[format]), convert_colours=False)
     plain = decoded(make(format, person(), **EXACT[format]))
     np.testing.assert_array_equal(tagged.rgb, plain.rgb)
     assert (str(tagged.colour), str(plain.colour)) == ("kept", "srgb")
@@ -207,7 +207,7 @@ def test_orientation_and_profile_together(format):
 
 def test_reduced_jpeg_is_converted_too():
     jpeg = make_jpeg(np.full((480, 640, 3), (200, 60, 40), np.uint8), icc_profile=P3)
-    frame = decoded(jpeg, at_least=(100, 100))
+    frame = decoded(jpeg, min_size=(100, 100))
     assert frame.rgb.shape == (120, 160, 3)
     expected = by_pillow(np.full((1, 1, 3), (200, 60, 40), np.uint8))
     assert mean_difference(frame.rgb, expected) < 3
@@ -274,12 +274,12 @@ def test_stray_bytes_between_segments_do_no_harm():
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(seeds()) if "animated" not in name])
-@pytest.mark.parametrize("at_least", [None, (8, 8)])
-def test_cut_anywhere_is_undecodable(name, at_least):
+@pytest.mark.parametrize("min_size", [None, (8, 8)])
+def test_cut_anywhere_is_undecodable(name, min_size):
     whole = seeds()[name]
     for length in range(40, len(whole) - 1, max(1, len(whole) // 60)):
         with pytest.raises(UndecodableImage):
-            decoded(whole[:length], at_least=at_least)
+            decoded(whole[:length], min_size=min_size)
 
 
 def test_jpeg_cut_but_closed_is_undecodable():
@@ -297,12 +297,12 @@ def test_jpeg_with_too_many_scans_is_undecodable():
     assert (refused.value.limit, refused.value.actual) == (MAX_SCANS, MAX_SCANS + 10)
 
 
-@pytest.mark.parametrize("at_least", [None, (8, 8)])
-def test_motion_photo_decodes_like_its_still(at_least):
+@pytest.mark.parametrize("min_size", [None, (8, 8)])
+def test_motion_photo_decodes_like_its_still(min_size):
     photo = make_motion_photo(scans=2 * MAX_SCANS)
     still = photo[: photo.index(b"\xff\xd9") + 2]
-    expected = decoded(still, at_least=at_least).rgb
-    np.testing.assert_array_equal(decoded(photo, at_least=at_least).rgb, expected)
+    expected = decoded(still, min_size=min_size).rgb
+    np.testing.assert_array_equal(decoded(photo, min_size=min_size).rgb, expected)
 
 
 def test_thumbnails_with_many_scans_are_decoded():

@@ -18,7 +18,7 @@ from silhouette_seg.errors import (
 )
 from silhouette_seg.vision.codec.colour_tag import MAX_PROFILE_BYTES, UNTAGGED, ColourTag
 from silhouette_seg.vision.codec.header import (
-    MAX_PARTS,
+    MAX_SEGMENTS,
     ImageFormat,
     ImageHeader,
     ImageLimits,
@@ -160,14 +160,14 @@ def test_png_without_pixels_is_undecodable():
 
 def test_png_with_endless_chunks_is_undecodable():
     png = make_png(person(8, 8))
-    flood = png[:33] + png_chunk(b"tEXt", b"") * (MAX_PARTS + 1) + png[33:]
+    flood = png[:33] + png_chunk(b"tEXt", b"") * (MAX_SEGMENTS + 1) + png[33:]
     with pytest.raises(UndecodableImage):
         read_header(flood)
 
 
 def test_webp_with_endless_chunks_is_undecodable():
     webp = make_webp(person(8, 8), orientation=1)
-    flood = webp[:30] + (b"JUNK" + bytes(4)) * (MAX_PARTS + 1) + webp[30:]
+    flood = webp[:30] + (b"JUNK" + bytes(4)) * (MAX_SEGMENTS + 1) + webp[30:]
     with pytest.raises(UndecodableImage):
         read_header(b"RIFF" + struct.pack("<I", len(flood) - 8) + flood[8:])
 
@@ -269,10 +269,10 @@ def test_scan_behind_a_length_below_two_is_counted():
 
 
 def test_jpeg_with_endless_segments_behind_a_scan_is_undecodable():
-    flood = BASELINE[:-2] + jpeg_segment(0xFE, b"") * MAX_PARTS + BASELINE[-2:]
+    flood = BASELINE[:-2] + jpeg_segment(0xFE, b"") * MAX_SEGMENTS + BASELINE[-2:]
     with pytest.raises(UndecodableImage) as refused:
         count_scans(flood)
-    assert refused.value.limit == MAX_PARTS
+    assert refused.value.limit == MAX_SEGMENTS
 
 
 @given(st.sampled_from([BASELINE, PROGRESSIVE]), st.binary(max_size=300))
@@ -301,7 +301,7 @@ def unpacked(tag):
 @pytest.mark.parametrize("format", FORMATS)
 def test_profile_is_read(format):
     assert unpacked(tagged(format, PROFILE)) == PROFILE
-    assert tagged(format, PROFILE).ignored == ""
+    assert tagged(format, PROFILE).ignored_tag == ""
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -346,14 +346,14 @@ def test_profile_of_more_than_one_segment_as_others_write_it():
 def test_profile_of_a_jpeg_with_parts_missing_is_ignored_and_said(parts):
     header = read_header(jpeg_of_parts(*parts))
     assert (header.width, header.height) == (8, 8)
-    assert header.colour == ColourTag(ignored="profile with parts missing")
+    assert header.colour == ColourTag(ignored_tag="profile with parts missing")
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP"])
 def test_profile_of_too_many_bytes_is_ignored_and_said(format):
     assert len(tagged(format, bytes(MAX_PROFILE_BYTES)).profile) == MAX_PROFILE_BYTES
     assert tagged(format, bytes(MAX_PROFILE_BYTES + 1)) == ColourTag(
-        ignored="profile of too many bytes"
+        ignored_tag="profile of too many bytes"
     )
 
 
@@ -377,11 +377,11 @@ ICC = (b"iCCP", b"name\0\0packed")
         ([GAMMA, CHROMATICITIES], UNTAGGED),
         ([(b"sRGB", b"\0"), LINEAR], UNTAGGED),
         ([(b"cICP", bytes((1, 13, 0, 1)))], UNTAGGED),
-        ([(b"cICP", bytes((12, 13, 0, 1)))], ColourTag(ignored="cICP")),
-        ([(b"cICP", b""), (b"sRGB", b"\0")], ColourTag(ignored="cICP")),
-        ([LINEAR], ColourTag(ignored="gAMA and cHRM")),
-        ([GAMMA, WIDE], ColourTag(ignored="gAMA and cHRM")),
-        ([(b"gAMA", b"")], ColourTag(ignored="gAMA and cHRM")),
+        ([(b"cICP", bytes((12, 13, 0, 1)))], ColourTag(ignored_tag="cICP")),
+        ([(b"cICP", b""), (b"sRGB", b"\0")], ColourTag(ignored_tag="cICP")),
+        ([LINEAR], ColourTag(ignored_tag="gAMA and cHRM")),
+        ([GAMMA, WIDE], ColourTag(ignored_tag="gAMA and cHRM")),
+        ([(b"gAMA", b"")], ColourTag(ignored_tag="gAMA and cHRM")),
         ([ICC], ColourTag(b"packed", deflated=True)),
         ([LINEAR, ICC, (b"sRGB", b"\0"), (b"cICP", b"xxxx")], ColourTag(b"packed", deflated=True)),
         ([ICC, (b"iCCP", b"second\0\0other")], ColourTag(b"packed", deflated=True)),
@@ -393,7 +393,7 @@ def test_chunks_of_a_png_about_colours(chunks, expected):
 
 @pytest.mark.parametrize("content", [b"", b"name", b"name\0", b"name\0\x01packed", b"n" * 90])
 def test_malformed_profile_of_a_png_is_ignored_and_said(content):
-    assert "profile without a name" in png_colour((b"iCCP", content)).ignored
+    assert "profile without a name" in png_colour((b"iCCP", content)).ignored_tag
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ def test_malformed_profile_of_a_png_is_ignored_and_said(content):
 )
 def test_transparent_level_of_a_grey_png(depth, colour_type, content, level):
     png = png_with(png_file(1, 1, depth, colour_type, b""), (b"tRNS", content))
-    assert read_header(png).clear_grey == level
+    assert read_header(png).transparent_grey == level
 
 
 def test_header_shows_no_profile_in_a_log():

@@ -10,15 +10,15 @@ from hypothesis.extra import numpy as npst
 from silhouette_seg.vision.compose.blend import composite, cutout, solid
 from silhouette_seg.vision.compose.layout import (
     MAX_COPIES,
-    MAX_PLACE,
+    MAX_POSITION,
     MAX_SCALE,
-    MIN_PLACE,
+    MIN_POSITION,
     MIN_SCALE,
-    Copy,
     Layout,
-    place,
-    place_mask,
-    read_layout,
+    PersonCopy,
+    parse_layout,
+    place_person,
+    place_person_mask,
 )
 from silhouette_seg.vision.mask.quality import Box, bounding_box
 from tests.support.images import person
@@ -30,8 +30,8 @@ def shares(low: float, high: float):
     return st.floats(low, high).map(lambda number: round(number, 6))
 
 
-places = st.none() | shares(MIN_PLACE, MAX_PLACE)
-copies = st.builds(Copy, places, places, shares(MIN_SCALE, MAX_SCALE), st.booleans())
+places = st.none() | shares(MIN_POSITION, MAX_POSITION)
+copies = st.builds(PersonCopy, places, places, shares(MIN_SCALE, MAX_SCALE), st.booleans())
 layouts = st.builds(Layout, st.lists(copies, min_size=1, max_size=3).map(tuple))
 
 
@@ -47,7 +47,7 @@ def standing() -> tuple[np.ndarray, np.ndarray]:
 def placed(text: str, rgb=None, alpha=None, size_hw=HW):
     if rgb is None:
         rgb, alpha = standing()
-    return place(rgb, alpha, bounding_box(alpha), read_layout(text), size_hw)
+    return place_person(rgb, alpha, bounding_box(alpha), parse_layout(text), size_hw)
 
 
 def box_of(text: str, size_hw=HW) -> Box:
@@ -60,17 +60,17 @@ class TestText:
     @pytest.mark.parametrize(
         ("text", "layout"),
         [
-            ("x:0.3,y:1,scale:0.6,flip:true", Layout((Copy(0.3, 1.0, 0.6, True),))),
-            ("flip:true", Layout((Copy(flip=True),))),
-            ("scale:2", Layout((Copy(scale=2.0),))),
-            ("x:.5;x:-1,flip:false", Layout((Copy(0.5), Copy(-1.0)))),
-            ("y:2.,x:1", Layout((Copy(1.0, 2.0),))),
-            ("x:0.30000000000000004", Layout((Copy(0.3),))),
-            ("x:-0.0000001", Layout((Copy(0.0),))),
+            ("x:0.3,y:1,scale:0.6,flip:true", Layout((PersonCopy(0.3, 1.0, 0.6, True),))),
+            ("flip:true", Layout((PersonCopy(flip=True),))),
+            ("scale:2", Layout((PersonCopy(scale=2.0),))),
+            ("x:.5;x:-1,flip:false", Layout((PersonCopy(0.5), PersonCopy(-1.0)))),
+            ("y:2.,x:1", Layout((PersonCopy(1.0, 2.0),))),
+            ("x:0.30000000000000004", Layout((PersonCopy(0.3),))),
+            ("x:-0.0000001", Layout((PersonCopy(0.0),))),
         ],
     )
     def test_is_read(self, text, layout):
-        assert read_layout(text) == layout
+        assert parse_layout(text) == layout
 
     @pytest.mark.parametrize(
         ("text", "canonical"),
@@ -83,11 +83,11 @@ class TestText:
         ],
     )
     def test_has_one_form(self, text, canonical):
-        assert str(read_layout(text)) == canonical
+        assert str(parse_layout(text)) == canonical
 
     @given(st.builds(Layout, st.lists(copies, min_size=1, max_size=MAX_COPIES).map(tuple)))
     def test_of_a_layout_reads_as_that_layout(self, layout):
-        assert read_layout(str(layout)) == layout
+        assert parse_layout(str(layout)) == layout
 
     @pytest.mark.parametrize(
         ("text", "says"),
@@ -113,15 +113,15 @@ class TestText:
     )
     def test_that_is_wrong_says_what_is_allowed(self, text, says):
         with pytest.raises(ValueError, match=re.escape(says)):
-            read_layout(text)
+            parse_layout(text)
 
     @given(st.text("xyscaleflip:;,.0123456789-true ", max_size=60))
     def test_of_any_kind_is_read_or_refused(self, text):
         try:
-            layout = read_layout(text)
+            layout = parse_layout(text)
         except ValueError:
             return
-        assert read_layout(str(layout)) == layout
+        assert parse_layout(str(layout)) == layout
 
 
 class TestPlace:
@@ -135,7 +135,7 @@ class TestPlace:
     def test_any_mask_left_as_it_is_keeps_every_pixel(self, alpha):
         rgb = np.random.default_rng(0).integers(0, 256, (*alpha.shape, 3)).astype(np.uint8)
         box = bounding_box(alpha)
-        shown = place(rgb, alpha, box, read_layout("scale:1"), alpha.shape)
+        shown = place_person(rgb, alpha, box, parse_layout("scale:1"), alpha.shape)
         expected = cutout(rgb, alpha) if box else np.zeros((*alpha.shape, 4), np.uint8)
         np.testing.assert_array_equal(shown.alpha, expected[..., 3])
         np.testing.assert_array_equal(shown.rgb, expected[..., :3])
@@ -206,7 +206,7 @@ class TestPlace:
 
     def test_a_haze_that_scaling_rounds_to_nothing_has_no_colour(self):
         rgb, alpha = solid((1, 3), (7, 130, 250)), np.array([[1, 0, 1]], np.uint8)
-        shown = place(rgb, alpha, Box(0, 0, 1, 3), read_layout("x:0.5,scale:4"), (4, 12))
+        shown = place_person(rgb, alpha, Box(0, 0, 1, 3), parse_layout("x:0.5,scale:4"), (4, 12))
         assert set(shown.alpha.flat) == {0, 1}
         assert not shown.rgb[shown.alpha == 0].any()
 
@@ -230,14 +230,14 @@ class TestPlace:
     def test_the_mask_alone_is_the_same(self, layout):
         rgb, alpha = standing()
         box = bounding_box(alpha)
-        both = place(rgb, alpha, box, layout, HW)
-        np.testing.assert_array_equal(place_mask(alpha, box, layout, HW), both.alpha)
+        both = place_person(rgb, alpha, box, layout, HW)
+        np.testing.assert_array_equal(place_person_mask(alpha, box, layout, HW), both.alpha)
 
     def test_nobody_is_nowhere(self):
         empty = np.zeros(HW, np.uint8)
-        assert not place(person(), empty, None, read_layout("scale:2"), HW).alpha.any()
+        assert not place_person(person(), empty, None, parse_layout("scale:2"), HW).alpha.any()
         haze = np.full(HW, 90, np.uint8)
-        assert not place(person(), haze, None, read_layout("scale:2"), HW).alpha.any()
+        assert not place_person(person(), haze, None, parse_layout("scale:2"), HW).alpha.any()
 
     @pytest.mark.parametrize("text", ["x:-1", "x:2", "y:-1", "x:2,y:2,scale:0.05,flip:true"])
     def test_who_is_outside_is_not_seen(self, text):
@@ -256,7 +256,7 @@ class TestPlace:
         colour = np.array([7, 130, 250])
         rgb = np.full((*alpha.shape, 3), colour, np.uint8)
         before = alpha.copy()
-        shown = place(rgb, alpha, Box(top, left, height, width), layout, size_hw)
+        shown = place_person(rgb, alpha, Box(top, left, height, width), layout, size_hw)
         assert shown.rgb.shape == (*size_hw, 3)
         assert shown.alpha.shape == size_hw
         assert shown.rgb.dtype == shown.alpha.dtype == np.uint8
@@ -270,7 +270,7 @@ class TestPlace:
     def test_one_in_front_of_itself_is_as_dense_as_can_be(self, copy):
         rgb, alpha = standing()
         box = bounding_box(alpha)
-        once = place(rgb, alpha, box, Layout((copy,)), HW)
-        thrice = place(rgb, alpha, box, Layout((copy, replace(copy), replace(copy))), HW)
+        once = place_person(rgb, alpha, box, Layout((copy,)), HW)
+        thrice = place_person(rgb, alpha, box, Layout((copy, replace(copy), replace(copy))), HW)
         assert (thrice.alpha >= once.alpha).all()
         np.testing.assert_array_equal(thrice.rgb[once.alpha == 255], once.rgb[once.alpha == 255])

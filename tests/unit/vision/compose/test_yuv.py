@@ -22,7 +22,7 @@ def scenes(draw):
     def plane(hw):
         return chance.integers(0, 256, hw).astype(np.uint8)
 
-    shapes = size_hw, yuv.half(size_hw), yuv.half(size_hw)
+    shapes = size_hw, yuv.chroma_size(size_hw), yuv.chroma_size(size_hw)
     return Planes(*map(plane, shapes)), plane(size_hw), Planes(*map(plane, shapes))
 
 
@@ -32,7 +32,7 @@ def test_a_colour_survives_the_way_there_and_back(size_hw, colour):
     rgb = np.full((*size_hw, 3), colour, np.uint8)
     planes = yuv.from_rgb(rgb)
     assert planes.size_hw == size_hw
-    assert planes.u.shape == planes.v.shape == yuv.half(size_hw)
+    assert planes.u.shape == planes.v.shape == yuv.chroma_size(size_hw)
     back = yuv.to_rgb(planes)
     assert back.shape == rgb.shape
     assert np.abs(back.astype(int) - rgb).max() <= 3
@@ -103,7 +103,7 @@ def test_colour_follows_the_mask_at_half_size():
 
 def test_a_mask_is_a_grey_picture():
     ramp = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
-    rgb = yuv.to_rgb(yuv.grey(ramp))
+    rgb = yuv.to_rgb(yuv.from_mask(ramp))
     assert np.abs(rgb.astype(int) - ramp[..., None]).max() <= 1
     assert rgb[0, 0].tolist() == [0, 0, 0]
     assert rgb[0, 255].tolist() == [255, 255, 255]
@@ -152,7 +152,7 @@ def test_blur_is_of_what_is_behind_the_person():
     ],
 )
 def test_at_most(size_hw, longer_side, expected):
-    planes = yuv.at_most(yuv.solid(size_hw, (32, 99, 155)), longer_side)
+    planes = yuv.fit_within(yuv.solid(size_hw, (32, 99, 155)), longer_side)
     assert planes.size_hw == expected
-    assert planes.u.shape == planes.v.shape == yuv.half(expected)
+    assert planes.u.shape == planes.v.shape == yuv.chroma_size(expected)
     assert max(planes.size_hw) <= longer_side

@@ -1,0 +1,40 @@
+"""Console output and settings that the commands share."""
+
+from typing import NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from silhouette_seg.settings import Settings
+
+out = Console()
+err = Console(stderr=True)
+
+
+def print_line(console: Console, line: str) -> None:
+    """Prints a line as it is: file names are neither markup nor wrapped."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def fail(*lines: str) -> NoReturn:
+    """Prints error lines and exits with code 1."""
+    for line in lines:
+        print_line(err, f"error: {line}")
+    raise typer.Exit(1)
+
+
+def load_settings(**options: object) -> Settings:
+    """Loads the settings of the environment. Options that are not None take precedence.
+
+    An invalid value ends the command.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        fail(*(_describe(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()))
+
+
+def _describe(setting: str, message: str) -> str:
+    return f"{setting}: {message}" if setting else message

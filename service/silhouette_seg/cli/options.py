@@ -1,0 +1,85 @@
+"""Command-line options for the request parameters of the API."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from silhouette_seg.api.request.parameters import PARAMETERS, Parameter
+from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
+
+CLI_PARAMETERS: Mapping[str, Parameter] = {
+    name: parameter for name, parameter in PARAMETERS.items() if name != "require_foreground"
+} | {"smoothing": STREAM_PARAMETERS["smoothing"]}
+"""Parameters that are options of the command.
+
+`require_foreground` chooses a status code, which only HTTP has.
+"""
+FLAGS = {
+    "decontaminate": ("--keep-spill", "false"),
+    "crop": ("--crop", "true"),
+    "invert": ("--invert", "true"),
+}
+"""Options without a value, and the parameter's value that they stand for."""
+HELP = {
+    "model": "Name of a model; `silhouette models` lists them.",
+    "background": "Background of a composite: #rrggbb, blur:<percent>, or a picture file.",
+    "format": "Format of pictures. JPEG cannot hold a cut-out.",
+    "decontaminate": "Leave the old background's colour in the edge.",
+    "smoothing": "Temporal smoothing of videos.",
+}
+"""Help texts of the options that differ from the API. Other options have the API's description."""
+DEFAULTS = {"format": "png"}
+"""Defaults that the API leaves to the `Accept` header."""
+
+
+def with_parameter_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replaces the `**parameters` of a command by one option for each parameter."""
+    signature = inspect.signature(command)
+    named = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    options = [_option(name, parameter) for name, parameter in CLI_PARAMETERS.items()]
+    extended = signature.replace(parameters=[*named, *options])
+    command.__signature__ = extended  # type: ignore[attr-defined]  # read by inspect
+    return command
+
+
+def given_parameters(options: Mapping[str, str | bool | None]) -> dict[str, str]:
+    """Returns the parameters that were given on the command line, as text."""
+    return {
+        name: FLAGS[name][1] if isinstance(value, bool) else value
+        for name, value in options.items()
+        if value is not None and value is not False
+    }
+
+
+def _option(name: str, parameter: Parameter) -> inspect.Parameter:
+    text = HELP.get(name, parameter.description)
+    if name in FLAGS:
+        annotation: object = Annotated[bool, typer.Option(FLAGS[name][0], help=text)]
+    else:
+        option = typer.Option(
+            f"--{name.replace('_', '-')}",
+            help=text,
+            metavar=_metavar(parameter.schema),
+            show_default=_default(name, parameter.schema),
+        )
+        annotation = Annotated[str | None, option]
+    default = False if name in FLAGS else None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _default(name: str, schema: Mapping[str, Any]) -> str | bool:
+    """Returns the text of a default, or False if there is none to show."""
+    default = schema.get("default", DEFAULTS.get(name))
+    return False if default is None else str(default)
+
+
+def _metavar(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return "|".join(schema["enum"])
+    if "minimum" in schema:
+        return f"{schema['minimum']:g}..{schema['maximum']:g}"
+    return "TEXT"
