@@ -133,12 +133,12 @@ def fit_line(observations: Sequence[Observation]) -> tuple[float, float]:
 
     Returns its value at 0 and its slope.
     """
-    known = [
+    measured = [
         (observation.quality.boundary_certainty, observation.boundary_accuracy)
         for observation in observations
         if observation.boundary_accuracy is not None
     ]
-    decided, boundary_accuracy = np.array(known).T
+    decided, boundary_accuracy = np.array(measured).T
     slope, height = np.polyfit(decided, boundary_accuracy, 1)
     return float(height), float(slope)
 

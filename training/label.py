@@ -141,9 +141,9 @@ def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -
         file = masks / row["source"] / f"{row['id']}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         # The rename is atomic, so that an interrupted run leaves no partial file.
-        beside = file.with_suffix(".new.png")
-        cv2.imwrite(str(beside), np.rint(probability * 255).astype(np.uint8))
-        beside.replace(file)
+        temporary = file.with_suffix(".new.png")
+        cv2.imwrite(str(temporary), np.rint(probability * 255).astype(np.uint8))
+        temporary.replace(file)
     return len(todo)
 
 

@@ -310,9 +310,9 @@ def append_history(run: Path, row: dict[str, float]) -> None:
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
     """Writes a checkpoint atomically: to a temporary file that is then renamed."""
-    beside = path.with_suffix(".new")
-    torch.save(state.state(), beside)
-    beside.replace(path)
+    temporary = path.with_suffix(".new")
+    torch.save(state.state(), temporary)
+    temporary.replace(path)
 
 
 def with_progress_bar(

@@ -122,8 +122,8 @@ class SegmentationDataset(Dataset[Sample]):
 
     def _empty(self, rng: np.random.Generator) -> Layers:
         """Returns a random background without a person."""
-        nobody = np.zeros(self.size_hw, np.uint8)
-        return Layers(self._background(rng), nobody, np.full_like(nobody, 255))
+        empty_mask = np.zeros(self.size_hw, np.uint8)
+        return Layers(self._background(rng), empty_mask, np.full_like(empty_mask, 255))
 
     def _background(self, rng: np.random.Generator) -> Image:
         photo = self.backgrounds[int(rng.integers(len(self.backgrounds)))]

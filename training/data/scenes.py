@@ -98,7 +98,10 @@ class Pose:
 
 
 def find_cut_out(photo: int, mask: Image) -> CutOut | None:
-    """Returns the people of a mask uint8 [H,W], or None if they are too small or cut at the top."""
+    """Returns the people of a mask uint8 [H,W].
+
+    Returns None if they are too small or cut at the top.
+    """
     person = mask > 127
     if person.mean() < MIN_AREA_SHARE:
         return None
@@ -126,13 +129,13 @@ class SceneComposer:
 
     def __init__(self, photos: Sequence[Layers], eligible: Sequence[bool]) -> None:
         """Finds the cut-outs; `eligible` is True for photos with a mask that is good enough."""
-        found = (
+        candidates = (
             find_cut_out(index, layers.mask)
             for index, (layers, good) in enumerate(zip(photos, eligible, strict=True))
             if good
         )
         self.photos = photos
-        self.cut_outs = [cut_out for cut_out in found if cut_out is not None]
+        self.cut_outs = [cut_out for cut_out in candidates if cut_out is not None]
         self.of_photo = {cut_out.photo: cut_out for cut_out in self.cut_outs}
 
     def compose(self, scene: Layers, photo: int, rng: Rng) -> Layers:
@@ -173,14 +176,14 @@ class SceneComposer:
         columns = slice(max(0, left), min(width, left + alpha.shape[1]))
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return
-        seen = (
+        visible = (
             slice(rows.start - top, rows.stop - top),
             slice(columns.start - left, columns.stop - left),
         )
         if not pose.cut_out.cut_bottom and rng.random() < SHADOW_CHANCE:
             draw_shadow(canvas.rgb, pose, rng)
         region = (rows, columns)
-        rgb, alpha = rgb[seen], alpha[seen]
+        rgb, alpha = rgb[visible], alpha[visible]
         rgb = adapt_light(rgb, alpha, canvas.rgb[region], rng)
         if rng.random() < 0.5:
             rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(*SOFTNESS_PX)), np.uint8)

@@ -27,7 +27,7 @@ class ConnectNetConfig:
     decoder: int = 64
     classes: int = 2
     logits_relu: bool = True
-    """Whether a ReLU follows the logits, as in the released network; it has no parameters."""
+    """Apply a ReLU to the logits, as the released network does; it has no parameters."""
 
 
 class ConnectNet(nn.Module):
@@ -101,8 +101,8 @@ class ShuffleBlock(nn.Module):
         self.work = nn.Sequential(conv_bn(half, half, kernel=1), separable(half, half))
 
     def forward(self, x: Tensor) -> Tensor:
-        kept, worked = x.chunk(2, dim=1)
-        return F.channel_shuffle(torch.cat([kept, self.work(worked)], dim=1), 2)
+        identity, computed = x.chunk(2, dim=1)
+        return F.channel_shuffle(torch.cat([identity, self.work(computed)], dim=1), 2)
 
 
 class DownBlock(nn.Module):

@@ -78,8 +78,8 @@ class FaceDetector(nn.Module):
             finer = levels.pop()
             merged = merge(finer + upsample_to(merged, finer))
         features = self.head(merged)
-        answers = [self.score(features), self.centre(features), self.sides(features)]
-        return torch.cat(answers, dim=1)
+        outputs = [self.score(features), self.centre(features), self.sides(features)]
+        return torch.cat(outputs, dim=1)
 
 
 def decode_boxes(raw: Tensor) -> Tensor:

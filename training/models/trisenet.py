@@ -34,7 +34,7 @@ class TriSeNetConfig:
     domains: int = 1
     """Number of branches of fusion and head; MD-TriSeNet has six."""
     edges: bool = True
-    """Whether the network has edge path and mxUnits; without them it is BiSeNet."""
+    """Add edge path and mxUnits; without them the network is BiSeNet."""
     stem_kernel: int = 7
     """Kernel of the spatial path: 7 fits the published counts, 3 is the text of the paper."""
 
@@ -215,8 +215,8 @@ def route_by_domain(branches: nn.ModuleList, fused: Tensor, domain: Tensor) -> T
     """
     domain = clamp_domain(domain, len(branches) - 1)
     rows = [torch.nonzero(domain == k)[:, 0] for k in range(len(branches))]
-    answers = [branch(fused[row]) for branch, row in zip(branches, rows, strict=True) if len(row)]
-    return torch.cat(answers)[torch.cat(rows).argsort()]
+    outputs = [branch(fused[row]) for branch, row in zip(branches, rows, strict=True) if len(row)]
+    return torch.cat(outputs)[torch.cat(rows).argsort()]
 
 
 def clamp_domain(domain: Tensor, last: int) -> Tensor:

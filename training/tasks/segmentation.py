@@ -90,9 +90,9 @@ class SegmentationTask:
         if not self.teachers:
             return {}
         weight = self.recipe.loss.distillation
-        somebody = batch.truth.flatten(1).any(1)[:, None, None]
+        has_person = batch.truth.flatten(1).any(1)[:, None, None]
         assert isinstance(batch.domain, Tensor), "the domain of a batch is a tensor"
-        mask = mean_mask(self.teachers, batch.plain, batch.domain) * somebody
+        mask = mean_mask(self.teachers, batch.plain, batch.domain) * has_person
         return {"distillation": weight * cross_entropy(logits, mask)}
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:

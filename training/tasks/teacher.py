@@ -41,18 +41,18 @@ class Teacher:
         The network runs at the size of its settings; the result has the size of the photos.
         """
         pixels = photos.float()
-        seen = F.interpolate(pixels, self._size_hw, mode="bilinear", align_corners=False)
-        person = self._person_probability(seen, domain)
+        resized = F.interpolate(pixels, self._size_hw, mode="bilinear", align_corners=False)
+        person = self._person_probability(resized, domain)
         if self._mirrored:
-            person = (person + self._person_probability(seen.flip(-1), domain).flip(-1)) / 2
+            person = (person + self._person_probability(resized.flip(-1), domain).flip(-1)) / 2
         sized = F.interpolate(person[:, None], photos.shape[-2:], mode="bilinear")
         return sized[:, 0]
 
-    def _person_probability(self, seen: Tensor, domain: Tensor) -> Tensor:
+    def _person_probability(self, resized: Tensor, domain: Tensor) -> Tensor:
         """Maps [N,3,h,w] to the probability of person, [N,h,w] in 0..1."""
-        network = self._network.to(seen.device)
+        network = self._network.to(resized.device)
         extra = (domain,) if self._takes_domain else ()
-        logits = network(seen.contiguous(memory_format=torch.channels_last), *extra).float()
+        logits = network(resized.contiguous(memory_format=torch.channels_last), *extra).float()
         return person_logit(logits).sigmoid()
 
 

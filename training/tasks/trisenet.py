@@ -54,11 +54,11 @@ class TriSeNetTask(SegmentationTask):
 @torch.no_grad()
 def detached_logits(branches: Sequence[nn.Module], features: Tensor) -> list[Tensor]:
     """Returns the logits of the branches without gradients or changes of their statistics."""
-    answers = []
+    logits = []
     for branch in branches:
         modes = [(module, module.training) for module in branch.modules()]
         branch.eval()
-        answers.append(branch(features))
+        logits.append(branch(features))
         for module, training in modes:
             module.training = training  # frozen modules stay frozen
-    return answers
+    return logits
