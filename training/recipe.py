@@ -93,6 +93,11 @@ class Recipe(StrictModel):
     """Occurrences of each photo of a source in an epoch; 1 for a source without entry."""
     photos_per_epoch: int | None = Field(default=None, ge=2)
     """Samples of an epoch, chosen by `source_weights`; `repeats` is then not used."""
+    sources: tuple[str, ...] | None = None
+    """Sources of labelled photos, pseudo-labelled photos and backgrounds for training.
+
+    None means all sources; validation always uses all.
+    """
     source_weights: dict[str, float] = {}
     """Relative frequency of the photos of a source; 1 for a source without entry."""
     pseudo_labels: PseudoLabels | None = None

@@ -74,7 +74,7 @@ class StartingPoint:
     """Checkpoint or file of `training/weights`: its averaged weights, at epoch 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimeLimit:
     """Duration of a run that ends after a time instead of a number of epochs.
 
@@ -83,12 +83,19 @@ class TimeLimit:
     """
 
     seconds: float
-    started: float
-    """Start in seconds of time.monotonic()."""
+    started: float | None = None
+    """Start in seconds of time.monotonic(); None before training has started."""
+
+    def start(self) -> None:
+        """Starts the clock at the first call; the time excludes the loading of photos."""
+        if self.started is None:
+            self.started = time.monotonic()
 
     @property
     def elapsed_share(self) -> float:
         """Elapsed share of the time, 0..1."""
+        if self.started is None:
+            return 0.0
         return min(1.0, (time.monotonic() - self.started) / self.seconds)
 
     @property
@@ -146,6 +153,8 @@ def train(
         )
         if samples is None or size_hw != phase.size_hw:
             samples, size_hw = task.samples(phase.size_hw), phase.size_hw
+        if limit is not None:
+            limit.start()
         started = time.monotonic()
         losses = train_epoch(recipe, task, phase, samples, state, process, limit)
         state.epoch += 1
@@ -367,7 +376,7 @@ def main(
     ] = None,
 ) -> None:
     """Trains a recipe, or continues an interrupted run."""
-    limit = TimeLimit(60 * minutes, time.monotonic()) if minutes else None
+    limit = TimeLimit(60 * minutes) if minutes else None
     reuse_freed_memory()
     cv2.setNumThreads(0)
     torch.set_num_threads(threads)

@@ -1,7 +1,7 @@
 """Readers of the labelled photos: `people/index.csv` and `people/<source>/{images,masks}`."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -109,13 +109,18 @@ def read_faces(data: Path) -> dict[str, FaceBox]:
     }
 
 
-def read_backgrounds(data: Path, split: Split) -> list[Path]:
-    """Returns the files of the photos without a person in one split."""
+def read_backgrounds(
+    data: Path, split: Split, *, sources: Collection[str] | None = None
+) -> list[Path]:
+    """Returns the files of the photos without a person in one split.
+
+    `sources` limits them to these sources; None means all.
+    """
     folder = data / "backgrounds"
     return [
         folder / f"{row['id']}.jpg"
         for row in read_rows(folder / "index.csv")
-        if row["split"] == split
+        if row["split"] == split and (sources is None or row["source"] in sources)
     ]
 
 

@@ -36,6 +36,8 @@ SIZE_JITTER = 0.12
 MIN_HEIGHT_SHARE = 0.06
 MAX_HEIGHT_SHARE = 1.15
 """Smallest and largest height of a person as shares of the scene's height."""
+MAX_WIDTH_SHARE = 1.5
+"""Largest width of a cut-out, which may be a row of people, as a share of the scene's width."""
 CUT_OFF_HEIGHT = (0.25, 1.1)
 """Range of the height of people that the lower border of the scene cuts, as a share of it."""
 CUT_OFF_JITTER = 0.25
@@ -234,6 +236,9 @@ def _pose(
     """Returns a pose at a random column; `bottom` and `height` are shares of the scene's height."""
     tall = height * size_hw[0]
     wide = tall * person.size_hw[1] / person.size_hw[0] / squeeze * size_hw[1] / size_hw[0]
+    if wide > MAX_WIDTH_SHARE * size_hw[1]:
+        # A row of people that would exceed both sides by far is placed farther away.
+        tall, wide = tall * MAX_WIDTH_SHARE * size_hw[1] / wide, MAX_WIDTH_SHARE * size_hw[1]
     mirrored = bool(rng.random() < 0.5)
     left = rng.uniform(-0.35 * wide, size_hw[1] - 0.65 * wide)
     at_left, at_right = person.cut_left, person.cut_right

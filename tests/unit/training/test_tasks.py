@@ -351,7 +351,7 @@ class TestMultiDomain:
 
 
 class TestFrozenStatistics:
-    """With frozen statistics, training and serving compute the same function."""
+    """Training and serving compute the same function with frozen statistics."""
 
     @pytest.fixture(params=["connectnet", "rcrnet", "trisenet", "md_trisenet"])
     def name(self, request):

@@ -382,6 +382,9 @@ class CountedLimit:
     def __init__(self, reads: int) -> None:
         self.reads = self.left = reads
 
+    def start(self) -> None:
+        """Has no effect: the limit counts reads from its construction."""
+
     @property
     def elapsed_share(self) -> float:
         self.left = max(0, self.left - 1)
@@ -399,6 +402,15 @@ class TestTimeLimit:
         now = [100.0]
         monkeypatch.setattr("training.train.time.monotonic", lambda: now[0])
         return now
+
+    def test_time_limit_starts_once_with_training(self, clock):
+        limit = TimeLimit(60)
+        clock[0] = 130
+        assert limit.elapsed_share == 0
+        limit.start()
+        clock[0] = 145
+        limit.start()
+        assert limit.elapsed_share == 0.25
 
     def test_schedule_is_stretched_over_the_time_limit(self, clock, recipe):
         limit = TimeLimit(60, started=100)
