@@ -87,13 +87,13 @@ class TimeLimit:
 
     def start(self) -> None:
         """Starts the clock, once: loading photos is not a part of the time."""
-        if self.began is None:
-            self.began = time.monotonic()
+        if self.started is None:
+            self.started = time.monotonic()
 
     @property
     def elapsed_share(self) -> float:
         """Share of the time, 0..1."""
-        if self.began is None:
+        if self.started is None:
             return 0.0
         return min(1.0, (time.monotonic() - self.started) / self.seconds)
 
@@ -152,15 +152,9 @@ def train(
         )
         if samples is None or size_hw != phase.size_hw:
             samples, size_hw = task.samples(phase.size_hw), phase.size_hw
-        
-<<<<<<< OURS
-started
-=======
-if limit is not None:
+        if limit is not None:
             limit.start()
-        began
->>>>>>> THEIRS
- = time.monotonic()
+        started = time.monotonic()
         losses = train_epoch(recipe, task, phase, samples, state, process, limit)
         state.epoch += 1
         if process.is_main:
