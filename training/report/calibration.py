@@ -16,7 +16,7 @@ from silhouette_seg.vision.mask.quality import (
     PERSON_SHARE,
     MaskQuality,
 )
-from training.calibrate import USEFUL, Look, look
+from training.calibrate import USEFUL_IOU, Observation, observe
 from training.data.dataset import Portrait
 from training.evaluation.faces import Find
 from training.report.markdown import table
@@ -96,29 +96,38 @@ def measure_trust(
     backgrounds: Sequence[Path],
 ) -> TrustFigures:
     """Every model on the same photos; `find` tells domains, as in the service."""
-    return summarise(look(specs, repository, find, portraits, backgrounds))
+    return summarise(observe(specs, repository, find, portraits, backgrounds))
 
 
-def summarise(looks: Sequence[Look]) -> TrustFigures:
+def summarise(observations: Sequence[Observation]) -> TrustFigures:
     """The figures of each model, in the order in which they looked."""
-    models = list(dict.fromkeys(each.model for each in looks))
-    by_model = [[each for each in looks if each.model == model] for model in models]
+    models = list(dict.fromkeys(each.model for each in observations))
+    by_model = [[each for each in observations if each.model == model] for model in models]
     return TrustFigures(
         tuple(reliability(model, seen) for model, seen in zip(models, by_model, strict=True)),
         tuple(presence(model, seen) for model, seen in zip(models, by_model, strict=True)),
     )
 
 
-def reliability(model: str, looks: Iterable[Look]) -> Reliability:
+def reliability(model: str, observations: Iterable[Observation]) -> Reliability:
     """Over the photos of people in which the mask has an outline."""
-    known = [(each.quality, each.right) for each in looks if each.right is not None]
-    pairs = [(quality.confidence, right) for quality, right in known]
+    known = [
+        (each.quality, each.boundary_accuracy)
+        for each in observations
+        if each.boundary_accuracy is not None
+    ]
+    pairs = [(quality.confidence, boundary_accuracy) for quality, boundary_accuracy in known]
     predicted, observed = np.array(pairs).reshape(-1, 2).T
     apart = len(pairs) > 1 and predicted.std() > 0 and observed.std() > 0
     return Reliability(
         model=model,
         photos=len(pairs),
-        before=bins([(quality.boundary_certainty, right) for quality, right in known]),
+        before=bins(
+            [
+                (quality.boundary_certainty, boundary_accuracy)
+                for quality, boundary_accuracy in known
+            ]
+        ),
         after=bins(pairs),
         error=float(np.abs(predicted - observed).mean()) if pairs else 0.0,
         correlation=float(np.corrcoef(predicted, observed)[0, 1]) if apart else 0.0,
@@ -138,11 +147,12 @@ def calibration_error(parts: Sequence[Bin]) -> float:
     return sum(part.photos * abs(part.predicted - part.observed) for part in parts) / max(1, photos)
 
 
-def presence(model: str, looks: Sequence[Look]) -> Presence:
+def presence(model: str, observations: Sequence[Observation]) -> Presence:
     """Scenes by the count, people by domain."""
-    scenes = [each for each in looks if not each.person]
+    scenes = [each for each in observations if not each.person]
     groups = [
-        (domain.label, [each for each in looks if each.group == domain.label]) for domain in Domain
+        (domain.label, [each for each in observations if each.group == domain.label])
+        for domain in Domain
     ]
     return Presence(
         model=model,
@@ -153,18 +163,18 @@ def presence(model: str, looks: Sequence[Look]) -> Presence:
     )
 
 
-def missed(group: str, people: Sequence[Look]) -> Missed:
+def missed(group: str, people: Sequence[Observation]) -> Missed:
     lost = [each for each in people if not each.quality.foreground]
     return Missed(
         group=group,
         photos=len(people),
         before=sum(not once_found(each) for each in people),
         after=len(lost),
-        of_use=sum(each.iou >= USEFUL for each in lost),
+        of_use=sum(each.iou >= USEFUL_IOU for each in lost),
     )
 
 
-def once_found(each: Look) -> bool:
+def once_found(each: Observation) -> bool:
     """By the rule before: the area of the largest component alone."""
     return each.quality.largest_share >= MIN_PERSON_SHARE
 
@@ -228,8 +238,8 @@ def _nobody(models: Sequence[Presence]) -> Iterable[str]:
 {100 * MIN_PERSON_SHARE:g} % of the area; or less than {100 * PERSON_SHARE:g} %, and the outline is
 not decided (the plain mean above under {PERSON_CERTAINTY:g}, a confidence under {_least():.2f}).
 *Once* the first was the whole rule. Alarms are on scenes without a person; lost are photos of
-people that were called `none`, of use those among them whose mask has an IoU of {USEFUL:g} with the
-reference.
+people that were called `none`, of use those among them whose mask has an IoU of {USEFUL_IOU:g} with
+the reference.
 Hardly a photo has a person of less than a hundredth of the area: how many smaller ones are lost is
 not known. The second look that the service takes at small people is not counted."""
     yield table(head, rows)
