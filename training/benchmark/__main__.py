@@ -17,9 +17,9 @@ from rich.console import Console
 from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.spec import ResizeRule
 from training.benchmark import http, model, pixels, streams, triton, webrtc
-from training.benchmark.measure import Figures, keep, machine, show
+from training.benchmark.measure import Figures, describe_machine, print_table, write_json
 from training.benchmark.photos import SIZES
-from training.benchmark.server import serving
+from training.benchmark.server import run_server
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
@@ -41,7 +41,7 @@ def pixels_command(
 ) -> None:
     """Each step of a photo's way, without the model, on one thread."""
     cv2.setNumThreads(1)
-    context = machine()
+    context = describe_machine()
     measured: list[Figures] = []
     for name in sizes.split(","):
         rows = list(
@@ -49,9 +49,9 @@ def pixels_command(
                 SIZES[name], (model_size, model_size), resize, calls=calls, budget_s=budget_s
             )
         )
-        show(f"Pixels, {name} to {model_size}x{model_size} {resize}", rows, out)
+        print_table(f"Pixels, {name} to {model_size}x{model_size} {resize}", rows, out)
         measured += rows
-    keep({"machine": context, "pixels": measured}, json)
+    write_json({"machine": context, "pixels": measured}, json)
 
 
 @app.command("model")
@@ -62,10 +62,10 @@ def model_command(
     json: Json = None,
 ) -> None:
     """Milliseconds for an image of every model, on one thread and on all of them."""
-    context = machine()
+    context = describe_machine()
     rows = list(model.rows(repository, images=images, rounds=rounds))
-    show(f"Models of {repository.name}", rows, out)
-    keep({"machine": context, "model": rows}, json)
+    print_table(f"Models of {repository.name}", rows, out)
+    write_json({"machine": context, "model": rows}, json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +94,28 @@ def http_command(
     plan = HttpPlan(
         repository, workers or available_cpus(), clients, starts, rounds, requests, mixed
     )
-    context = machine()
+    context = describe_machine()
     # The server's own event loop: the two sides differ by HTTP alone.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(_http(plan))
-    keep({"machine": context} | figures, json)
+    write_json({"machine": context} | figures, json)
 
 
 async def _http(plan: HttpPlan) -> Figures:
     start = await http.start_times(plan.repository, workers=plan.workers, starts=plan.starts)
-    show("From the start of the process to ready", [start], out)
-    async with serving(plan.repository, workers=plan.workers) as server:
+    print_table("From the start of the process to ready", [start], out)
+    async with run_server(plan.repository, workers=plan.workers) as server:
         async with http.in_process(plan.repository, workers=plan.workers) as inner:
             rounds = await http.throughput(
                 server, inner, rounds=plan.rounds, requests=plan.requests, clients=plan.clients
             )
-        show("1280x720 JPEG to mask PNG", rounds, out)
+        print_table("1280x720 JPEG to mask PNG", rounds, out)
         summary = http.summary(rounds)
-        show("Medians", [summary], out)
+        print_table("Medians", [summary], out)
     # A fresh server, so that nothing but the mixed requests made its memory.
-    async with serving(plan.repository, workers=plan.workers) as server:
+    async with run_server(plan.repository, workers=plan.workers) as server:
         memory = await http.memory(server, requests=plan.mixed, clients=plan.clients)
-    show("Memory over mixed requests", memory, out)
+    print_table("Memory over mixed requests", memory, out)
     return {"start": start, "rounds": rounds, "summary": summary, "memory": memory}
 
 
@@ -135,15 +135,15 @@ def triton_command(
 
     `python -m tests.triton.server` starts a Triton without a GPU, and says these three.
     """
-    context = machine()
-    there = triton.Triton(pid, url, metrics, name)
+    context = describe_machine()
+    there = triton.TritonProcess(pid, url, metrics, name)
     counts = [int(count) for count in clients.split(",")]
     run = triton.rows(repository, there, clients=counts, rounds=rounds, requests=requests)
     measured = asyncio.run(run)
-    show(f"{name}, 1280x720 JPEG to mask PNG", measured, out)
+    print_table(f"{name}, 1280x720 JPEG to mask PNG", measured, out)
     summary = triton.summary(measured)
-    show("Medians", summary, out)
-    keep({"machine": context, "rounds": measured, "summary": summary}, json)
+    print_table("Medians", summary, out)
+    write_json({"machine": context, "rounds": measured, "summary": summary}, json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +166,24 @@ def streams_command(
 ) -> None:
     """Live video over WebSocket: 640x480 JPEGs in, masks out."""
     plan = StreamsPlan(repository, workers or available_cpus(), seconds, at_once, sessions)
-    context = machine()
+    context = describe_machine()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(_streams(plan))
-    keep({"machine": context} | figures, json)
+    write_json({"machine": context} | figures, json)
 
 
 async def _streams(plan: StreamsPlan) -> Figures:
-    async with serving(plan.repository, workers=plan.workers) as server:
+    async with run_server(plan.repository, workers=plan.workers) as server:
         runs = [
             await streams.one_stream(server, seconds=plan.seconds),
             *await streams.overload(server, seconds=plan.seconds),
             await streams.many_streams(server, streams=plan.streams, seconds=plan.seconds),
         ]
-        show("Round trips of 640x480 over WebSocket", runs, out)
+        print_table("Round trips of 640x480 over WebSocket", runs, out)
     # A fresh server, so that nothing but the sessions made its memory.
-    async with serving(plan.repository, workers=plan.workers) as server:
+    async with run_server(plan.repository, workers=plan.workers) as server:
         memory = await streams.sessions(server, count=plan.sessions)
-    show("Memory over sessions, one after the other", memory, out)
+    print_table("Memory over sessions, one after the other", memory, out)
     return {"runs": runs, "memory": memory}
 
 
@@ -215,28 +215,28 @@ def webrtc_command(
     plan = WebRTCPlan(
         repository, workers or available_cpus(), model, seconds, heavy, calls, overload_s, sessions
     )
-    context = machine()
+    context = describe_machine()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(_webrtc(plan))
-    keep({"machine": context} | figures, json)
+    write_json({"machine": context} | figures, json)
 
 
 async def _webrtc(plan: WebRTCPlan) -> Figures:
     runs: list[Figures] = []
     memory: list[Figures] = []
-    async with serving(plan.repository, workers=plan.workers) as server:
+    async with run_server(plan.repository, workers=plan.workers) as server:
         if plan.seconds:
             runs.append(await webrtc.one_call(server, plan.model, seconds=plan.seconds))
         if plan.overload_s:
             runs += await webrtc.many_calls(
                 server, plan.heavy, calls=plan.calls, seconds=plan.overload_s
             )
-        show("640x480 over WebRTC, there and back", runs, out)
+        print_table("640x480 over WebRTC, there and back", runs, out)
     if plan.sessions:
         # A fresh server, so that nothing but the sessions made its memory.
-        async with serving(plan.repository, workers=plan.workers) as server:
+        async with run_server(plan.repository, workers=plan.workers) as server:
             memory = await webrtc.sessions(server, plan.model, count=plan.sessions)
-        show("Memory over sessions, one after the other", memory, out)
+        print_table("Memory over sessions, one after the other", memory, out)
     return {"runs": runs, "memory": memory}
 
 

@@ -33,7 +33,7 @@ class Cost:
     calls: int
 
 
-def cost_of(call: Callable[[], object], *, calls: int, budget_s: float) -> Cost:
+def measure_cost(call: Callable[[], object], *, calls: int, budget_s: float) -> Cost:
     """Calls once to warm up, then up to `calls` times within the budget, but at least thrice."""
     call()
     walls: list[float] = []
@@ -51,7 +51,7 @@ def p95(values: Sequence[float]) -> float:
     return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
-def machine() -> Figures:
+def describe_machine() -> Figures:
     """What the figures were measured on."""
     names = [
         line.partition(":")[2].strip()
@@ -67,7 +67,7 @@ def machine() -> Figures:
     }
 
 
-def show(title: str, rows: Sequence[Figures], console: Console) -> None:
+def print_table(title: str, rows: Sequence[Figures], console: Console) -> None:
     """A table with a column for each key of any row, in order."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(title=title, title_justify="left")
@@ -90,11 +90,11 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def row(cost: Cost, **named: object) -> Figures:
+def cost_row(cost: Cost, **named: object) -> Figures:
     return named | asdict(cost)
 
 
-def keep(figures: Figures, file: Path | None) -> None:
+def write_json(figures: Figures, file: Path | None) -> None:
     """Writes the results as JSON, when a file was asked for."""
     if file is not None:
         file.write_text(json.dumps(figures, indent=2) + "\n")

@@ -35,7 +35,7 @@ def rows(repository: Path, *, images: int, rounds: int) -> Iterator[Figures]:
 
 async def _run(spec: ModelSpec, repository: Path, *, workers: int, images: int) -> Figures:
     engine = open_engine("onnx", spec, repository, workers=workers)
-    inputs = inputs_of(spec)
+    inputs = sample_inputs(spec)
     try:
         await _infer(engine, inputs, images=WARM_UP, at_once=workers)
         cpu, wall = process_time(), perf_counter()
@@ -63,7 +63,7 @@ async def _infer(engine: Engine, inputs: Tensors, *, images: int, at_once: int) 
     await asyncio.gather(*(caller() for _ in range(at_once)))
 
 
-def inputs_of(spec: ModelSpec) -> dict[str, NDArray[np.generic]]:
+def sample_inputs(spec: ModelSpec) -> dict[str, NDArray[np.generic]]:
     """One row of each input: the photo for `image`, zeros for what only some models take."""
     return {tensor.name: _input(spec, tensor) for tensor in spec.inputs}
 

@@ -19,13 +19,13 @@ from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.geometry import Size, fit, inside, place, unfit
 from silhouette_seg.vision.mask.quality import measure_quality
-from training.benchmark.measure import Cost, Figures, cost_of, row
+from training.benchmark.measure import Cost, Figures, cost_row, measure_cost
 from training.benchmark.photos import encoded, photo, soft_mask
 
 BLUR_PERCENT = 3.0
 NAIVE_PNG_LEVEL = 3
-OURS = "photo to mask PNG, without the model"
-NAIVE = "the same, naive"
+SERVICE_STEP = "photo to mask PNG, without the model"
+NAIVE_STEP = "the same, naive"
 
 Step = tuple[str, Callable[[], object]]
 
@@ -37,11 +37,11 @@ def rows(
     label = f"{size_hw[1]}x{size_hw[0]}"
     ours: Cost | None = None
     for name, call in _steps(size_hw, model_hw, rule):
-        cost = cost_of(call, calls=calls, budget_s=budget_s)
-        if name == OURS:
+        cost = measure_cost(call, calls=calls, budget_s=budget_s)
+        if name == SERVICE_STEP:
             ours = cost
-        slower = _times(cost, ours) if ours and name == NAIVE else {}
-        yield row(cost, size=label, step=name) | slower
+        slower = _times(cost, ours) if ours and name == NAIVE_STEP else {}
+        yield cost_row(cost, size=label, step=name) | slower
 
 
 def _times(cost: Cost, ours: Cost) -> Figures:
@@ -64,12 +64,12 @@ def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
     yield "unfit", lambda: unfit(mask, placement, size_hw)
     yield "quality", lambda: measure_quality(mask[inside(placement)])
     yield "encode mask PNG", lambda: encode(alpha, ImageFormat.PNG)
-    yield OURS, lambda: _ours(data, mask, model_hw, rule)
-    yield NAIVE, lambda: _naive(data, mask, model_hw)
-    yield from _pictures(photo(size_hw), alpha)
+    yield SERVICE_STEP, lambda: _ours(data, mask, model_hw, rule)
+    yield NAIVE_STEP, lambda: _naive(data, mask, model_hw)
+    yield from _render_steps(photo(size_hw), alpha)
 
 
-def _pictures(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step]:
+def _render_steps(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step]:
     person = blend.cutout(rgb, alpha)
     backdrop = blend.solid((rgb.shape[0], rgb.shape[1]), (0, 120, 200))
     yield "cutout", lambda: blend.cutout(rgb, alpha)

@@ -19,15 +19,15 @@ POLL_S = 0.005
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 PREFIX = "SILHOUETTE_"
-SERVICE = (sys.executable, "-m", "silhouette_seg")
+SERVICE_COMMAND = (sys.executable, "-m", "silhouette_seg")
 
 
-class ServerFailed(Exception):
+class ServerStartError(Exception):
     """The server ended, or was not ready in time; the message is what it said."""
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class ServerProcess:
     pid: int
     port: int
     ready_s: float
@@ -43,22 +43,22 @@ class Running:
 
     def peak_mb(self) -> float:
         """The most that was ever resident."""
-        return _kib(_found("VmHWM", self.pid, "status"))
+        return _kib(_read_field("VmHWM", self.pid, "status"))
 
     def threads(self) -> int:
-        return int(_found("Threads", self.pid, "status"))
+        return int(_read_field("Threads", self.pid, "status"))
 
 
 def rss_mb(pid: int) -> float:
     """Resident memory of a process, in MB (10^6 bytes), page by page: `status` gives it roughly."""
-    return _kib(_found("Rss", pid, "smaps_rollup"))
+    return _kib(_read_field("Rss", pid, "smaps_rollup"))
 
 
 def _kib(value: str) -> float:
     return int(value.split()[0]) * 1024 / 1e6
 
 
-def _found(name: str, pid: int, file: str) -> str:
+def _read_field(name: str, pid: int, file: str) -> str:
     text = Path(f"/proc/{pid}/{file}").read_text()
     found = re.search(rf"^{name}:\s*(.+)$", text, re.MULTILINE)
     assert found is not None, f"Linux gives {name} for every process"
@@ -93,9 +93,9 @@ def _stat(pid: int) -> list[str]:
 
 
 @asynccontextmanager
-async def serving(
-    repository: Path, *, workers: int, command: Sequence[str] = SERVICE, **settings: str
-) -> AsyncIterator[Running]:
+async def run_server(
+    repository: Path, *, workers: int, command: Sequence[str] = SERVICE_COMMAND, **settings: str
+) -> AsyncIterator[ServerProcess]:
     """`silhouette serve` on a free port: ready at the start, ended in order.
 
     `settings` are the service's, in its own names: `engine="triton"`. Another `command` is given
@@ -114,10 +114,10 @@ async def serving(
         )
         try:
             await _until_ready(process, port)
-            yield Running(process.pid, port, perf_counter() - began)
-        except ServerFailed as error:
+            yield ServerProcess(process.pid, port, perf_counter() - began)
+        except ServerStartError as error:
             log.seek(0)
-            raise ServerFailed(f"{error}\n{log.read().decode(errors='replace')}") from None
+            raise ServerStartError(f"{error}\n{log.read().decode(errors='replace')}") from None
         finally:
             _stop(process)
 
@@ -137,14 +137,14 @@ async def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     give_up = perf_counter() + START_TIMEOUT_S
     while perf_counter() < give_up:
         if process.poll() is not None:
-            raise ServerFailed(f"the server ended with {process.returncode}")
+            raise ServerStartError(f"the server ended with {process.returncode}")
         with suppress(OSError, EOFError):
             async with Connection(port) as connection:
                 status, _ = await connection.exchange(get("/readyz"))
                 if status == 200:
                     return
         await asyncio.sleep(POLL_S)
-    raise ServerFailed(f"the server was not ready within {START_TIMEOUT_S} s")
+    raise ServerStartError(f"the server was not ready within {START_TIMEOUT_S} s")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -27,21 +27,21 @@ from silhouette_seg.streaming.protocol import (
 )
 from training.benchmark.measure import Figures, p95
 from training.benchmark.photos import JPEG_QUALITY, SIZES, photo
-from training.benchmark.server import Running
+from training.benchmark.server import ServerProcess
 from training.benchmark.wire import HOST
 
 SIZE_HW = SIZES["640x480"]
 FPS = 30
-FRAMES_A_SESSION = 5
-SETTLED = 20
+FRAMES_PER_SESSION = 5
+SETTLED_SESSIONS = 20
 """Sessions after which the server has everything that it keeps."""
-STEPS = 8
+SHIFT_STEPS = 8
 
 
 @cache
 def frames() -> list[bytes]:
     """JPEGs of one picture that moves a little to the side and back."""
-    shifts = [*range(STEPS), *range(STEPS, 0, -1)]
+    shifts = [*range(SHIFT_STEPS), *range(SHIFT_STEPS, 0, -1)]
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     bgr = cv2.cvtColor(photo(SIZE_HW), cv2.COLOR_RGB2BGR)
     return [
@@ -51,7 +51,7 @@ def frames() -> list[bytes]:
 
 
 @dataclass(slots=True)
-class Stream:
+class BenchmarkStream:
     """One client: what it sent, and how long each answer took."""
 
     connection: ClientConnection
@@ -60,7 +60,7 @@ class Stream:
     answered: Counter[MessageKind] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     """From sending a frame to its result, of each."""
-    room: asyncio.Event = field(default_factory=asyncio.Event)
+    answer_arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def unanswered(self) -> int:
@@ -79,9 +79,9 @@ class Stream:
             self.answered[header.kind] += 1
             if header.kind is MessageKind.RESULT:
                 self.seconds.append((perf_counter_ns() - header.timestamp) / 1e9)
-            self.room.set()
+            self.answer_arrived.set()
 
-    async def pace(self, fps: float, seconds: float, *, at_most: int | None) -> None:
+    async def send_at_rate(self, fps: float, seconds: float, *, at_most: int | None) -> None:
         """Sends at that rate; a frame for which there is no credit is left out, as a camera's."""
         began = perf_counter()
         for number in range(round(fps * seconds)):
@@ -89,31 +89,31 @@ class Stream:
             if at_most is None or self.unanswered < at_most:
                 await self.send()
 
-    async def hurry(self, seconds: float, *, at_most: int) -> None:
+    async def send_on_credit(self, seconds: float, *, at_most: int) -> None:
         """Sends whenever there is credit."""
         give_up = perf_counter() + seconds
         while perf_counter() < give_up:
-            self.room.clear()
+            self.answer_arrived.clear()
             if self.unanswered < at_most:
                 await self.send()
             else:
-                await self.room.wait()
+                await self.answer_arrived.wait()
 
-    async def settle(self) -> None:
+    async def wait_answered(self) -> None:
         """Returns once every frame is answered."""
         while self.unanswered:
-            self.room.clear()
-            await self.room.wait()
+            self.answer_arrived.clear()
+            await self.answer_arrived.wait()
 
 
 @asynccontextmanager
-async def streaming(server: Running) -> AsyncIterator[Stream]:
+async def streaming(server: ServerProcess) -> AsyncIterator[BenchmarkStream]:
     url = f"ws://{HOST}:{server.port}/v1/stream"
     ours = Subprotocol(SUBPROTOCOL)
     async with connect(url, subprotocols=[ours], compression=None, max_size=None) as connection:
         await connection.send(text_message("config", {"output": "mask"}))
         await connection.recv()
-        stream = Stream(connection)
+        stream = BenchmarkStream(connection)
         reading = asyncio.create_task(stream.read())
         try:
             yield stream
@@ -122,24 +122,24 @@ async def streaming(server: Running) -> AsyncIterator[Stream]:
             await reading
 
 
-async def one_stream(server: Running, *, seconds: float) -> Figures:
+async def one_stream(server: ServerProcess, *, seconds: float) -> Figures:
     """At the pace of a camera, with the credits of the protocol."""
     async with streaming(server) as stream:
-        await stream.pace(FPS, 2, at_most=FRAME_CREDITS)
-        return {"what": f"{FPS} fps"} | await _measured(
-            server, [stream], stream.pace(FPS, seconds, at_most=FRAME_CREDITS)
+        await stream.send_at_rate(FPS, 2, at_most=FRAME_CREDITS)
+        return {"what": f"{FPS} fps"} | await _measure(
+            server, [stream], stream.send_at_rate(FPS, seconds, at_most=FRAME_CREDITS)
         )
 
 
-async def overload(server: Running, *, seconds: float, times: int = 4) -> list[Figures]:
+async def overload(server: ServerProcess, *, seconds: float, times: int = 4) -> list[Figures]:
     """One stream: frame after frame, then `times` as many without heeding the credits."""
     async with streaming(server) as stream:
-        await stream.hurry(2, at_most=1)
-        alone = await _measured(server, [stream], stream.hurry(seconds, at_most=1))
+        await stream.send_on_credit(2, at_most=1)
+        alone = await _measure(server, [stream], stream.send_on_credit(seconds, at_most=1))
         frame_s = 1 / alone["results_per_s"]
     async with streaming(server) as stream:
-        flooding = stream.pace(times / frame_s, seconds, at_most=None)
-        flooded = await _measured(server, [stream], flooding)
+        flooding = stream.send_at_rate(times / frame_s, seconds, at_most=None)
+        flooded = await _measure(server, [stream], flooding)
     return [
         {"what": "one in flight"} | alone,
         {"what": f"{times} times that, open loop"}
@@ -148,35 +148,39 @@ async def overload(server: Running, *, seconds: float, times: int = 4) -> list[F
     ]
 
 
-async def many_streams(server: Running, *, streams: int, seconds: float) -> Figures:
+async def many_streams(server: ServerProcess, *, streams: int, seconds: float) -> Figures:
     """Cameras at once, with the credits of the protocol."""
     async with AsyncExitStack() as stack:
         several = [await stack.enter_async_context(streaming(server)) for _ in range(streams)]
-        figures = await _measured(
+        figures = await _measure(
             server,
             several,
-            asyncio.gather(*(each.pace(FPS, seconds, at_most=FRAME_CREDITS) for each in several)),
+            asyncio.gather(
+                *(each.send_at_rate(FPS, seconds, at_most=FRAME_CREDITS) for each in several)
+            ),
         )
     frame_s = streams / figures["results_per_s"]
     share = {"frame_times_p95": figures["p95_ms"] / 1000 / frame_s}
     return {"what": f"{streams} streams of {FPS} fps"} | figures | share
 
 
-async def sessions(server: Running, *, count: int) -> list[Figures]:
+async def sessions(server: ServerProcess, *, count: int) -> list[Figures]:
     """One after the other, a few frames each, and what the server's process holds after them."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):
         async with streaming(server) as stream:
-            for _ in range(FRAMES_A_SESSION):
+            for _ in range(FRAMES_PER_SESSION):
                 await stream.send()
-                await stream.settle()
-        if number == SETTLED or number % (count // 4) == 0:
+                await stream.wait_answered()
+        if number == SETTLED_SESSIONS or number % (count // 4) == 0:
             rows.append(_memory_row(server, number))
-    settled = next(row["rss_mb"] for row in rows if row["sessions"] >= SETTLED)
+    settled = next(row["rss_mb"] for row in rows if row["sessions"] >= SETTLED_SESSIONS)
     return [row | {"since_settled_mb": row["rss_mb"] - settled} for row in rows]
 
 
-async def _measured(server: Running, streams: list[Stream], work: Awaitable[object]) -> Figures:
+async def _measure(
+    server: ServerProcess, streams: list[BenchmarkStream], work: Awaitable[object]
+) -> Figures:
     """Of what is sent meanwhile and answered in the end."""
     sent, answered = _sent(streams), _answered(streams)
     for stream in streams:
@@ -184,7 +188,7 @@ async def _measured(server: Running, streams: list[Stream], work: Awaitable[obje
     cpu, own, wall = server.cpu_s(), process_time(), perf_counter()
     await work
     for stream in streams:
-        await stream.settle()
+        await stream.wait_answered()
     wall_s = perf_counter() - wall
     answers = _answered(streams) - answered
     seconds = [each for stream in streams for each in stream.seconds]
@@ -202,13 +206,13 @@ async def _measured(server: Running, streams: list[Stream], work: Awaitable[obje
     }
 
 
-def _sent(streams: list[Stream]) -> int:
+def _sent(streams: list[BenchmarkStream]) -> int:
     return sum(stream.sent for stream in streams)
 
 
-def _answered(streams: list[Stream]) -> Counter[MessageKind]:
+def _answered(streams: list[BenchmarkStream]) -> Counter[MessageKind]:
     return sum((stream.answered for stream in streams), Counter[MessageKind]())
 
 
-def _memory_row(server: Running, number: int) -> Figures:
+def _memory_row(server: ServerProcess, number: int) -> Figures:
     return {"sessions": number, "rss_mb": server.rss_mb(), "threads": server.threads()}

@@ -13,15 +13,15 @@ from silhouette_seg.runtime.cpu_quota import available_cpus
 from training.benchmark import mixed
 from training.benchmark.measure import Figures
 from training.benchmark.photos import SIZES, encoded
-from training.benchmark.server import Running, cpu_s_with_children, serving
-from training.benchmark.wire import Call, Connection, Tally, get, post, send_all
+from training.benchmark.server import ServerProcess, cpu_s_with_children, run_server
+from training.benchmark.wire import Connection, ExpectedRequest, RequestTally, get, post, send_all
 
 PHOTO = SIZES["1280x720"]
 EMBEDDED, REMOTE = "embedded", "triton"
 
 
 @dataclass(frozen=True, slots=True)
-class Triton:
+class TritonProcess:
     """A server on this machine; the models of its Python backend are its children."""
 
     pid: int
@@ -44,7 +44,7 @@ class Triton:
 
 
 async def rows(
-    repository: Path, triton: Triton, *, clients: Sequence[int], rounds: int, requests: int
+    repository: Path, triton: TritonProcess, *, clients: Sequence[int], rounds: int, requests: int
 ) -> list[Figures]:
     """Both gateways are up all the time; a first round is not counted."""
     measured: list[Figures] = []
@@ -52,7 +52,7 @@ async def rows(
     async with AsyncExitStack() as stack:
         embedded, remote = [
             await stack.enter_async_context(
-                serving(repository, workers=cpus, models=triton.model, **settings)
+                run_server(repository, workers=cpus, models=triton.model, **settings)
             )
             for settings in ({}, {"engine": "triton", "triton_url": triton.url})
         ]
@@ -67,7 +67,9 @@ async def rows(
     return measured
 
 
-async def _with_batches(server: Running, triton: Triton, clients: int, requests: int) -> Figures:
+async def _with_batches(
+    server: ServerProcess, triton: TritonProcess, clients: int, requests: int
+) -> Figures:
     images, runs = await triton.counts()
     side = await _side(
         REMOTE, server, lambda: server.cpu_s() + triton.cpu_s(), clients, requests, triton.cpu_s
@@ -78,7 +80,7 @@ async def _with_batches(server: Running, triton: Triton, clients: int, requests:
 
 async def _side(
     name: str,
-    server: Running,
+    server: ServerProcess,
     cpu_s: Callable[[], float],
     clients: int,
     requests: int,
@@ -86,8 +88,8 @@ async def _side(
 ) -> Figures:
     # What the gateway does beside would only hide the difference.
     plain = f"{mixed.PATH}?refine=none"
-    call = Call(post(plain, encoded(PHOTO)), 200, "mask HD")
-    tally = Tally()
+    call = ExpectedRequest(post(plain, encoded(PHOTO)), 200, "mask HD")
+    tally = RequestTally()
     cpu, engine_cpu, wall = cpu_s(), engine_cpu_s(), perf_counter()
     await send_all(server.port, repeat(call, requests), clients=clients, tally=tally)
     return {
@@ -102,13 +104,13 @@ async def _side(
 
 def summary(measured: Sequence[Figures]) -> list[Figures]:
     """Medians of processor time over the rounds, and of what Triton adds within a round."""
-    told = []
+    summaries = []
     for clients in dict.fromkeys(row["clients"] for row in measured):
         here = [row for row in measured if row["clients"] == clients]
         alone = [row for row in here if row["side"] == EMBEDDED]
         with_triton = [row for row in here if row["side"] == REMOTE]
         pairs = zip(alone, with_triton, strict=True)
-        told.append(
+        summaries.append(
             {
                 "clients": clients,
                 "embedded_cpu_ms": median(row["cpu_ms"] for row in alone),
@@ -119,4 +121,4 @@ def summary(measured: Sequence[Figures]) -> list[Figures]:
                 "unexpected": sum(row["unexpected"] for row in here),
             }
         )
-    return told
+    return summaries

@@ -15,7 +15,7 @@ _NO_BODY = (204, 304)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ExpectedRequest:
     """A whole request as bytes; `expected` is the status that it should be answered with."""
 
     request: bytes
@@ -36,7 +36,7 @@ def get(path: str) -> bytes:
 
 
 @dataclass(slots=True)
-class Tally:
+class RequestTally:
     """What a run of requests was answered with."""
 
     answered: int = 0
@@ -46,7 +46,7 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     """From the first byte sent to the last received, of each."""
 
-    def add(self, call: Call, status: int, seconds: float) -> None:
+    def record(self, call: ExpectedRequest, status: int, seconds: float) -> None:
         self.answered += 1
         self.seconds.append(seconds)
         self.statuses[status] += 1
@@ -97,7 +97,9 @@ def _header(head: bytes, name: bytes) -> bytes | None:
     return head[start : head.index(b"\r\n", start)].strip()
 
 
-async def send_all(port: int, calls: Iterable[Call], *, clients: int, tally: Tally) -> None:
+async def send_all(
+    port: int, calls: Iterable[ExpectedRequest], *, clients: int, tally: RequestTally
+) -> None:
     """Each client takes the next call as soon as its last one was answered."""
     left = iter(calls)
 
@@ -106,6 +108,6 @@ async def send_all(port: int, calls: Iterable[Call], *, clients: int, tally: Tal
             for call in left:
                 began = perf_counter()
                 status, _ = await connection.exchange(call.request)
-                tally.add(call, status, perf_counter() - began)
+                tally.record(call, status, perf_counter() - began)
 
     await asyncio.gather(*(client() for _ in range(clients)))

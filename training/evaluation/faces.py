@@ -40,18 +40,18 @@ from training.data.dataset import FaceBox, Portrait, read_backgrounds, read_fram
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
 from training.models.face_detector import DeployedFaces
 
-Find = Callable[[NDArray[np.uint8]], list[Face]]
+FindFaces = Callable[[NDArray[np.uint8]], list[Face]]
 """A photo uint8 [H,W,3] RGB to its faces."""
 
-UNSURE = 0.02
+MIN_TRIED_SCORE = 0.02
 """Score from which faces are noted when thresholds are to be tried."""
-FOUND = 0.5
+MIN_FOUND_IOU = 0.5
 """IoU with the reference from which a face is found."""
-THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+SCORE_THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Detection:
     """What was found in one photo."""
 
     source: str
@@ -92,7 +92,7 @@ class FaceReport:
     milliseconds: float
     """Median processor time from pixels to boxes, which others on the machine do not lengthen."""
 
-    def figures(self) -> dict[str, dict[str, float]]:
+    def spec_metrics(self) -> dict[str, dict[str, float]]:
         """For spec.json: recall by domain, the rest under `all`; times are the machine's."""
         by_domain = {label: {"recall": share} for label, share in self.recall.items()}
         by_domain[OVERALL] |= {
@@ -108,7 +108,7 @@ class FaceReport:
         }
         return by_domain
 
-    def curves(self) -> dict[str, float]:
+    def history_metrics(self) -> dict[str, float]:
         """What a training run plots."""
         return {
             "val/recall": self.recall[OVERALL],
@@ -122,13 +122,15 @@ OVERALL = "all"
 
 
 def measure_faces(
-    find: Find, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+    find: FindFaces, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
 ) -> FaceReport:
     """The report on labelled photos, and on photos in which nobody is."""
-    return judge(look(find, portraits, backgrounds))
+    return summarise_detections(detect_all(find, portraits, backgrounds))
 
 
-def look(find: Find, portraits: Sequence[Portrait], backgrounds: Sequence[Path]) -> list[Sighting]:
+def detect_all(
+    find: FindFaces, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+) -> list[Detection]:
     """Runs the detector on each photo."""
     photos = [(each.source, each.image, each.face) for each in portraits]
     photos += [(BACKGROUND, path, None) for path in backgrounds]
@@ -140,29 +142,31 @@ def look(find: Find, portraits: Sequence[Portrait], backgrounds: Sequence[Path])
         began = time.process_time()
         faces = tuple(find(rgb))
         seconds = time.process_time() - began
-        sightings.append(Sighting(source, reference, faces, seconds))
+        sightings.append(Detection(source, reference, faces, seconds))
     return sightings
 
 
-def judge(sightings: Sequence[Sighting], confident: float = 0.0) -> FaceReport:
+def summarise_detections(sightings: Sequence[Detection], min_score: float = 0.0) -> FaceReport:
     """Counts only faces of at least that score: the same as finding them with that threshold."""
     answers = [
-        (each, dominant_face([face for face in each.faces if face.score >= confident]))
+        (each, dominant_face([face for face in each.faces if face.score >= min_score]))
         for each in sightings
     ]
     people = [(each.reference, face) for each, face in answers if each.source != BACKGROUND]
     scenes = [face for each, face in answers if each.source == BACKGROUND]
-    ious = overlaps(people)
+    ious = ious_by_domain(people)
     every = np.array([value for values in ious.values() for value in values])
-    found = every > FOUND
-    confusion = confusions(people)
+    found = every > MIN_FOUND_IOU
+    confusion = confusion_matrix(people)
     near = confusion[: Domain.NO_FACE, : Domain.NO_FACE]
     said = sum(face is not None for _, face in answers)
     return FaceReport(
         photos=len(people),
         box_iou=_mean(every),
         found_iou=_mean(every[found]),
-        recall={domain.label: _mean(np.array(ious[domain]) > FOUND) for domain in sorted(ious)}
+        recall={
+            domain.label: _mean(np.array(ious[domain]) > MIN_FOUND_IOU) for domain in sorted(ious)
+        }
         | {OVERALL: _mean(found)},
         precision=float(found.sum() / max(1, said)),
         backgrounds=len(scenes),
@@ -175,20 +179,22 @@ def judge(sightings: Sequence[Sighting], confident: float = 0.0) -> FaceReport:
     )
 
 
-Answers = Sequence[tuple[FaceBox | None, Face | None]]
+FacePairs = Sequence[tuple[FaceBox | None, Face | None]]
 """The reference's face and the detector's, photo by photo."""
 
 
-def overlaps(answers: Answers) -> dict[Domain, list[float]]:
+def ious_by_domain(answers: FacePairs) -> dict[Domain, list[float]]:
     """IoU with each of the reference's faces by domain; 0 where none was seen."""
     ious: dict[Domain, list[float]] = {}
     for wanted, face in answers:
         if wanted:
-            ious.setdefault(domain_of(wanted.ratio), []).append(iou(face, wanted) if face else 0.0)
+            ious.setdefault(domain_of(wanted.ratio), []).append(
+                box_iou(face, wanted) if face else 0.0
+            )
     return ious
 
 
-def confusions(answers: Answers) -> NDArray[np.int_]:
+def confusion_matrix(answers: FacePairs) -> NDArray[np.int_]:
     """[reference's domain, detector's domain], photos."""
     counts = np.zeros((len(Domain), len(Domain)), int)
     for wanted, face in answers:
@@ -200,7 +206,7 @@ def _domain(face: FaceBox | Face | None) -> Domain:
     return domain_of(face.ratio if face else 0.0)
 
 
-def iou(face: Face, reference: FaceBox) -> float:
+def box_iou(face: Face, reference: FaceBox) -> float:
     """Of two boxes in shares of one photo."""
     height = min(face.top + face.height, reference.y + reference.h) - max(face.top, reference.y)
     width = min(face.left + face.width, reference.x + reference.w) - max(face.left, reference.x)
@@ -208,20 +214,20 @@ def iou(face: Face, reference: FaceBox) -> float:
     return shared / (face.ratio + reference.ratio - shared)
 
 
-def by_detector(
-    predict: Predict, *, size_hw: Size, resize: ResizeRule, confident: float = MIN_SCORE
-) -> Find:
+def find_by_model(
+    predict: Predict, *, size_hw: Size, resize: ResizeRule, min_score: float = MIN_SCORE
+) -> FindFaces:
     """An exported detector with the service's own routing."""
 
     def find(rgb: NDArray[np.uint8]) -> list[Face]:
         image, placement = fit(rgb, size_hw, resize)
         (row,) = predict({"image": image[None]})
-        return find_faces(row, placement, min_score=confident)
+        return find_faces(row, placement, min_score=min_score)
 
     return find
 
 
-def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Find:
+def find_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> FindFaces:
     """A torch network, put into evaluation mode."""
     deployed = DeployedFaces(network).eval()
     device = next(network.parameters()).device
@@ -231,10 +237,10 @@ def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Find
             answer = deployed(torch.from_numpy(inputs["image"]).to(device))
         return np.asarray(answer.cpu().numpy())
 
-    return by_detector(predict, size_hw=size_hw, resize=resize)
+    return find_by_model(predict, size_hw=size_hw, resize=resize)
 
 
-def by_cascade() -> Find | None:
+def find_by_cascade() -> FindFaces | None:
     """OpenCV's frontal face cascade with its usual settings, as the baseline; None where this
     OpenCV has none.
     """
@@ -281,23 +287,23 @@ def confusion_table(report: FaceReport) -> Table:
     return table
 
 
-def threshold_table(sightings: Sequence[Sighting]) -> Table:
+def threshold_table(sightings: Sequence[Detection]) -> Table:
     """What each score threshold would do; the first figure is the one to choose by."""
     table = Table("score", "balanced", "domain agreement", "recall", "alarms", "without a face")
-    for confident in THRESHOLDS:
-        report = judge(sightings, confident)
+    for min_score in SCORE_THRESHOLDS:
+        report = summarise_detections(sightings, min_score)
         figures = (
-            balanced(report),
+            balanced_accuracy(report),
             report.agreement,
             report.recall[OVERALL],
             report.false_alarms,
             report.no_face_alarms,
         )
-        table.add_row(f"{confident}", *(f"{figure:.1%}" for figure in figures))
+        table.add_row(f"{min_score}", *(f"{figure:.1%}" for figure in figures))
     return table
 
 
-def balanced(report: FaceReport) -> float:
+def balanced_accuracy(report: FaceReport) -> float:
     """Share of right answers, each domain and the backgrounds counting the same."""
     right = [counts[k] / sum(counts) for k, counts in enumerate(report.confusion) if any(counts)]
     return _mean([*right, 1 - report.false_alarms])
@@ -318,14 +324,16 @@ def main(
     predict = open_onnx(spec.model_file(model.parent))
     console = Console()
     if thresholds:
-        find = by_detector(predict, size_hw=spec.size_hw, resize=spec.resize, confident=UNSURE)
-        sightings = look(find, read_portraits(data, "train"), read_backgrounds(data, "train"))
+        find = find_by_model(
+            predict, size_hw=spec.size_hw, resize=spec.resize, min_score=MIN_TRIED_SCORE
+        )
+        sightings = detect_all(find, read_portraits(data, "train"), read_backgrounds(data, "train"))
         console.print(threshold_table(sightings))
         return
     portraits, backgrounds = read_portraits(data, "val"), read_backgrounds(data, "val")
-    find = by_detector(predict, size_hw=spec.size_hw, resize=spec.resize)
+    find = find_by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
     reports = {spec.name: measure_faces(find, portraits, backgrounds)}
-    if cascade := by_cascade():
+    if cascade := find_by_cascade():
         reports["OpenCV cascade"] = measure_faces(cascade, portraits, backgrounds)
     console.print(summary_table(reports))
     for name, report in reports.items():

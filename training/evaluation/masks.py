@@ -26,7 +26,7 @@ from silhouette_seg.spec import ResizeRule, load_spec
 from silhouette_seg.vision.geometry import Size, fit, inside, unfit
 from silhouette_seg.vision.mask.quality import empty_if_noise, measure_quality
 from training.data.dataset import Portrait, Split, read_portraits
-from training.evaluation.metrics import MaskScore, score, summarise
+from training.evaluation.metrics import MaskScore, score_mask, summarise_masks
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
 from training.models import extra_input
 from training.models.deployed import Deployed
@@ -34,7 +34,7 @@ from training.models.deployed import Deployed
 Segment = Callable[[Portrait], NDArray[np.uint8]]
 """A photo to its mask uint8 [H,W] at the photo's size."""
 
-FindDomain = Callable[[Portrait], Domain]
+DomainPolicy = Callable[[Portrait], Domain]
 
 OVERALL = "all"
 
@@ -44,18 +44,20 @@ def reference_domain(portrait: Portrait) -> Domain:
     return portrait.domain
 
 
-def evaluate(segment: Segment, portraits: Sequence[Portrait]) -> dict[str, dict[str, float]]:
+def evaluate_masks(segment: Segment, portraits: Sequence[Portrait]) -> dict[str, dict[str, float]]:
     """The summary of `metrics.summarise` by source and under `all`."""
     scores: dict[str, list[MaskScore]] = {}
     for portrait in track(portraits, "evaluating", console=Console(stderr=True), transient=True):
         mask = segment(portrait)
-        scores.setdefault(portrait.source, []).append(score(mask > 127, portrait.truth() > 127))
+        scores.setdefault(portrait.source, []).append(
+            score_mask(mask > 127, portrait.truth() > 127)
+        )
     everything = [row for rows in scores.values() for row in rows]
-    named = {source: summarise(rows) for source, rows in sorted(scores.items())}
-    return named | {OVERALL: summarise(everything)}
+    named = {source: summarise_masks(rows) for source, rows in sorted(scores.items())}
+    return named | {OVERALL: summarise_masks(everything)}
 
 
-def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
+def segment_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
     """A torch network (logits out), put into evaluation mode."""
     deployed = Deployed(network).eval()
     device = next(network.parameters()).device
@@ -67,16 +69,18 @@ def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segm
         alpha: NDArray[Any] = deployed(*tensors).cpu().numpy()
         return alpha
 
-    return by_model(predict, size_hw=size_hw, resize=resize, extras=[extra] if extra else [])
+    return segment_by_model(
+        predict, size_hw=size_hw, resize=resize, extras=[extra] if extra else []
+    )
 
 
-def by_model(
+def segment_by_model(
     predict: Predict,
     *,
     size_hw: Size,
     resize: ResizeRule,
     extras: Collection[str] = (),
-    domain: FindDomain = reference_domain,
+    domain: DomainPolicy = reference_domain,
 ) -> Segment:
     """The steps of the service, in this process; `extras` are the inputs beside `image`."""
 
@@ -95,7 +99,7 @@ def by_model(
     return segment
 
 
-def by_service(url: str, model: str) -> Segment:
+def segment_by_service(url: str, model: str) -> Segment:
     """A running service, over HTTP; raises urllib.error.URLError."""
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
@@ -111,7 +115,7 @@ def by_service(url: str, model: str) -> Segment:
     return segment
 
 
-def table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+def metrics_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
     """Rows by source, columns by metric."""
     columns = list(next(iter(summaries.values())))
     grid = Table("source", *columns)
@@ -133,11 +137,11 @@ def main(
     chosen: Split = "train" if split == "train" else "val"
     extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
     if url:
-        segment = by_service(url.rstrip("/"), spec.name)
+        segment = segment_by_service(url.rstrip("/"), spec.name)
     else:
         predict = open_onnx(spec.model_file(model_dir.parent))
-        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
-    Console(width=140).print(table(evaluate(segment, read_portraits(data, chosen))))
+        segment = segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
+    Console(width=140).print(metrics_table(evaluate_masks(segment, read_portraits(data, chosen))))
 
 
 if __name__ == "__main__":

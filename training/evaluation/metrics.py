@@ -18,9 +18,9 @@ from training.losses.semantic_connectivity import semantic_connectivity
 Mask = NDArray[np.bool_]
 
 RESAMPLES = 2000
-INTERVAL = (2.5, 97.5)
+INTERVAL_PERCENTILES = (2.5, 97.5)
 """Percentiles: 95 % of the resamples lie between."""
-FEW = 10
+MIN_INTERVAL_PHOTOS = 10
 """Of fewer photos the bootstrap knows too little: one photo alone would be certain."""
 
 BOUNDARY_WIDTH = 0.02
@@ -59,18 +59,18 @@ class Estimate:
     @property
     def has_interval(self) -> bool:
         """Whether `low` and `high` mean anything."""
-        return self.photos >= FEW
+        return self.photos >= MIN_INTERVAL_PHOTOS
 
     @property
-    def surely_positive(self) -> bool:
+    def above_zero(self) -> bool:
         return self.has_interval and self.low > 0
 
     @property
-    def surely_negative(self) -> bool:
+    def below_zero(self) -> bool:
         return self.has_interval and self.high < 0
 
 
-def score(prediction: Mask, truth: Mask) -> MaskScore:
+def score_mask(prediction: Mask, truth: Mask) -> MaskScore:
     """Compares two masks bool [H,W]."""
     intersection, union = _areas(prediction, truth)
     return MaskScore(
@@ -105,54 +105,56 @@ def _shares(intersection: tuple[int, int], union: tuple[int, int]) -> tuple[floa
     return background, person
 
 
-def summarise(scores: Iterable[MaskScore]) -> dict[str, float]:
+def summarise_masks(scores: Iterable[MaskScore]) -> dict[str, float]:
     """Percentages over a set of photos.
 
     `miou_image_mean`: mean over photos of the mean of both classes' IoU. `iou_fg_image_mean`: the
     same of person alone. `miou_dataset`: areas summed over the whole set first.
     """
-    rows = _addends(scores)
+    rows = _metric_sums(scores)
     figures = _percentages(rows.sum(0))
     return {"photos": len(rows)} | {name: float(value) for name, value in figures.items()}
 
 
-def estimate(scores: Iterable[MaskScore], *, resamples: int = RESAMPLES) -> dict[str, Estimate]:
+def estimate_metrics(
+    scores: Iterable[MaskScore], *, resamples: int = RESAMPLES
+) -> dict[str, Estimate]:
     """The percentages of `summarise`, each with what drawing other photos would have made of it."""
-    rows = _addends(scores)
-    drawn = _percentages(_draws(len(rows), resamples) @ rows)
+    rows = _metric_sums(scores)
+    drawn = _percentages(_resample_counts(len(rows), resamples) @ rows)
     return _estimates(_percentages(rows.sum(0)), drawn, len(rows))
 
 
-def compare(
+def compare_metrics(
     scores: Sequence[MaskScore], others: Sequence[MaskScore], *, resamples: int = RESAMPLES
 ) -> dict[str, Estimate]:
     """`scores` less `others`, in points; both of the same photos in the same order.
 
     Paired: a resample draws the same photos for both, so what is hard for both cancels.
     """
-    rows, other_rows = _addends(scores), _addends(others)
+    rows, other_rows = _metric_sums(scores), _metric_sums(others)
     if len(rows) != len(other_rows):
         raise ValueError(f"{len(rows)} photos cannot be paired with {len(other_rows)}")
-    draws = _draws(len(rows), resamples)
+    draws = _resample_counts(len(rows), resamples)
     return _estimates(
-        _less(_percentages(rows.sum(0)), _percentages(other_rows.sum(0))),
-        _less(_percentages(draws @ rows), _percentages(draws @ other_rows)),
+        _subtract(_percentages(rows.sum(0)), _percentages(other_rows.sum(0))),
+        _subtract(_percentages(draws @ rows), _percentages(draws @ other_rows)),
         len(rows),
     )
 
 
-def mean_of(values: ArrayLike, *, resamples: int = RESAMPLES) -> Estimate:
+def mean_estimate(values: ArrayLike, *, resamples: int = RESAMPLES) -> Estimate:
     """The mean of one figure a photo; of differences, it is paired."""
     column = np.asarray(values, np.float64)
-    drawn = _draws(len(column), resamples) @ column / len(column)
-    low, high = np.percentile(drawn, INTERVAL)
+    drawn = _resample_counts(len(column), resamples) @ column / len(column)
+    low, high = np.percentile(drawn, INTERVAL_PERCENTILES)
     return Estimate(float(column.mean()), float(low), float(high), len(column))
 
 
-Figures = dict[str, NDArray[np.float64]]
+MetricArrays = dict[str, NDArray[np.float64]]
 
 
-def _addends(scores: Iterable[MaskScore]) -> NDArray[np.float64]:
+def _metric_sums(scores: Iterable[MaskScore]) -> NDArray[np.float64]:
     """A row for each photo; every figure of a set is a ratio of their sums."""
     return np.array(
         [
@@ -167,7 +169,7 @@ def _qualities(row: MaskScore) -> tuple[float, float]:
     return row.connectivity, row.contour_accuracy
 
 
-def _percentages(sums: NDArray[np.float64]) -> Figures:
+def _percentages(sums: NDArray[np.float64]) -> MetricArrays:
     """From sums [...,11] of rows as `_addends` makes them."""
     photos, iou_bg, iou_fg, both_bg, both_fg, any_bg, any_fg, correct, pixels, sc, ca = np.moveaxis(
         sums, -1, 0
@@ -187,18 +189,18 @@ def _percentages(sums: NDArray[np.float64]) -> Figures:
     return {name: 100 * share for name, share in shares.items()}
 
 
-def _draws(photos: int, resamples: int) -> NDArray[np.float64]:
+def _resample_counts(photos: int, resamples: int) -> NDArray[np.float64]:
     """How often each photo is drawn [resamples,photos]; always the same for the same numbers."""
     drawn = np.random.default_rng(0).multinomial(photos, np.full(photos, 1 / photos), resamples)
     return drawn.astype(np.float64)
 
 
-def _less(figures: Figures, others: Figures) -> Figures:
+def _subtract(figures: MetricArrays, others: MetricArrays) -> MetricArrays:
     return {name: figures[name] - others[name] for name in figures}
 
 
-def _estimates(figures: Figures, drawn: Figures, photos: int) -> dict[str, Estimate]:
-    ends = {name: np.percentile(values, INTERVAL) for name, values in drawn.items()}
+def _estimates(figures: MetricArrays, drawn: MetricArrays, photos: int) -> dict[str, Estimate]:
+    ends = {name: np.percentile(values, INTERVAL_PERCENTILES) for name, values in drawn.items()}
     return {
         name: Estimate(float(value), float(ends[name][0]), float(ends[name][1]), photos)
         for name, value in figures.items()

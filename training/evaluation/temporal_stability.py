@@ -30,7 +30,7 @@ def dtssd(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
     return float(100 * np.sqrt(squares).mean())
 
 
-def follow(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+def previous_positions(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Where each pixel of a frame was in the frame before: float32 [H,W,2], as (x, y) in pixels.
 
     Both uint8 [H,W,3], RGB. Dense inverse search (Kroeger et al., ECCV 2016) as OpenCV has it.
@@ -42,7 +42,7 @@ def follow(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.fl
     return np.asarray(np.dstack([x, y]) + flow, np.float32)
 
 
-def steadiness(alphas: Sequence[Alpha], places: Sequence[NDArray[np.float32]]) -> float:
+def warped_iou(alphas: Sequence[Alpha], positions: Sequence[NDArray[np.float32]]) -> float:
     """IoU of each mask with the one before it, moved as the picture moved; mean, in percent.
 
     `places` are those of `follow` for every frame but the first. Person is alpha over 127; where
@@ -51,11 +51,13 @@ def steadiness(alphas: Sequence[Alpha], places: Sequence[NDArray[np.float32]]) -
     """
     if len(alphas) < 2:
         raise ValueError("two frames at least")
-    return float(100 * np.mean(list(_agreements(alphas, places))))
+    return float(100 * np.mean(list(_agreements(alphas, positions))))
 
 
-def _agreements(alphas: Sequence[Alpha], places: Sequence[NDArray[np.float32]]) -> Iterator[float]:
-    for (before, alpha), place in zip(pairwise(alphas), places, strict=True):
+def _agreements(
+    alphas: Sequence[Alpha], positions: Sequence[NDArray[np.float32]]
+) -> Iterator[float]:
+    for (before, alpha), place in zip(pairwise(alphas), positions, strict=True):
         x, y = cv2.split(place)
         moved = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         yield mask_iou(moved > 127, alpha > 127)

@@ -26,7 +26,7 @@ from rich.table import Table
 from silhouette_seg.spec import load_spec
 from training.data.dataset import Portrait, read_backgrounds, read_portraits, rows
 from training.data.pack_check import VAL_ONLY
-from training.evaluation.masks import Segment, by_model, by_network
+from training.evaluation.masks import Segment, segment_by_model, segment_by_network
 from training.evaluation.metrics import mask_iou
 from training.evaluation.onnx_model import open_onnx
 from training.models import build_model
@@ -37,7 +37,7 @@ UNSEEN = "unseen"
 ALL = "all"
 SCENES = "scenes"
 """Photos without a person."""
-RESAMPLES = 4000
+DIFFERENCE_RESAMPLES = 4000
 FEW_PHOTOS = 10
 """Sources with fewer photos have no interval."""
 
@@ -49,7 +49,7 @@ class PhotoScore:
     id: str
     source: str
     iou: float | None
-    found: bool | None
+    has_person: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ Scores = Mapping[str, PhotoScore]
 """By the id of the photo."""
 
 
-def open_network(argument: str) -> tuple[str, Segment]:
+def load_network(argument: str) -> tuple[str, Segment]:
     """Name and function of `RECIPE=CHECKPOINT` or of a folder of the model repository.
 
     Raises OSError where a file is missing.
@@ -75,16 +75,16 @@ def open_network(argument: str) -> tuple[str, Segment]:
         spec = load_spec(Path(argument))
         extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
         predict = open_onnx(spec.model_file(Path(argument).parent))
-        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
+        segment = segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
         return spec.name, segment
     recipe = read_recipe(Path(recipe_file))
     model = build_model(recipe.model, recipe.options)
     model.load_state_dict(read_average(Path(checkpoint)))
     size_hw = recipe.phase(recipe.epochs - 1).size_hw
-    return recipe.name, by_network(model, size_hw=size_hw, resize=recipe.resize)
+    return recipe.name, segment_by_network(model, size_hw=size_hw, resize=recipe.resize)
 
 
-def measure(
+def measure_network(
     segment: Segment, portraits: Sequence[Portrait], scenes: Sequence[Path]
 ) -> list[PhotoScore]:
     """Scores of photos, then of scenes."""
@@ -108,7 +108,7 @@ def write_scores(file: Path, scores: Iterable[PhotoScore]) -> None:
         writer.writerow(["id", "source", "iou_person", "found"])
         for score in scores:
             iou = "" if score.iou is None else f"{score.iou:.4f}"
-            writer.writerow([score.id, score.source, iou, int(bool(score.found))])
+            writer.writerow([score.id, score.source, iou, int(bool(score.has_person))])
 
 
 def read_scores(file: Path) -> Scores:
@@ -145,21 +145,21 @@ def photos_by_group(scores: Scores) -> dict[str, list[str]]:
     return {name: groups[name] for name in [*sorted(groups.keys() - set(last)), *last]}
 
 
-def ious(scores: Scores, photos: Sequence[str]) -> NDArray[np.float64]:
+def person_ious(scores: Scores, photos: Sequence[str]) -> NDArray[np.float64]:
     """Percentages of the photos, in their order; raises KeyError for one without a score."""
     return 100 * np.array([scores[photo].iou for photo in photos], float)
 
 
-def difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
+def bootstrap_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
     """`one` less `other`, of the same photos in the same order; seeded, so it repeats exactly."""
     differences = one - other
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(differences), (RESAMPLES, len(differences)))
+    drawn = rng.integers(0, len(differences), (DIFFERENCE_RESAMPLES, len(differences)))
     low, high = np.percentile(differences[drawn].mean(1), [2.5, 97.5])
     return Difference(float(differences.mean()), float(low), float(high))
 
 
-def comparison(networks: Mapping[str, Scores], against: str) -> Table:
+def comparison_table(networks: Mapping[str, Scores], against: str) -> Table:
     """Sources as rows, networks as columns; raises KeyError for an unknown `against`."""
     grid = Table("source", "photos", *networks)
     for group, photos in photos_by_group(next(iter(networks.values()))).items():
@@ -172,18 +172,18 @@ def comparison(networks: Mapping[str, Scores], against: str) -> Table:
 
 
 def _cell(networks: Mapping[str, Scores], name: str, against: str, photos: Sequence[str]) -> str:
-    values = ious(networks[name], photos)
+    values = person_ious(networks[name], photos)
     mean = f"{values.mean():.2f}"
     if not against or name == against or len(photos) < FEW_PHOTOS:
         return mean
-    change = difference(values, ious(networks[against], photos))
+    change = bootstrap_difference(values, person_ious(networks[against], photos))
     return f"{mean} ({change.mean:+.2f}: {change.low:+.2f}..{change.high:+.2f})"
 
 
 def _count(scores: Scores, *, scenes: bool) -> str:
     """Scenes in which a person is found, or photos in which none is."""
-    chosen = [s for s in scores.values() if s.found is not None and (s.iou is None) == scenes]
-    return f"{sum(s.found == scenes for s in chosen)} of {len(chosen)}" if chosen else "-"
+    chosen = [s for s in scores.values() if s.has_person is not None and (s.iou is None) == scenes]
+    return f"{sum(s.has_person == scenes for s in chosen)} of {len(chosen)}" if chosen else "-"
 
 
 def main(
@@ -197,11 +197,11 @@ def main(
     """Measures networks by source and compares all that have been measured."""
     portraits, scenes = read_portraits(data, "val"), read_backgrounds(data, "val")
     for argument in networks or []:
-        name, segment = open_network(argument)
-        write_scores(scores / f"{name}.csv", measure(segment, portraits, scenes))
+        name, segment = load_network(argument)
+        write_scores(scores / f"{name}.csv", measure_network(segment, portraits, scenes))
     measured = {file.stem: read_scores(file) for file in sorted(scores.glob("*.csv"))}
-    everybody = {**measured, **read_peers(data)}
-    Console(width=60 + 30 * len(everybody)).print(comparison(everybody, against))
+    all_networks = {**measured, **read_peers(data)}
+    Console(width=60 + 30 * len(all_networks)).print(comparison_table(all_networks, against))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from torch import nn
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import read_backgrounds, read_portraits
-from training.evaluation.faces import by_detector, measure_faces, summary_table
-from training.evaluation.masks import by_model, evaluate, table
+from training.evaluation.faces import find_by_model, measure_faces, summary_table
+from training.evaluation.masks import evaluate_masks, metrics_table, segment_by_model
 from training.evaluation.onnx_model import open_onnx
 from training.export.model_card import write_card
-from training.export.parity import verify
+from training.export.parity import check_parity
 from training.export.triton_config import write_configs
 from training.models import build_model, deploy_form, extra_input
 from training.models.checkpoint import read_average
@@ -31,10 +31,10 @@ from training.recipe import Recipe, read_recipe
 
 OPSET = 18
 MAX_BATCH = 16
-WEIGHTS = Path("training/weights")
-KERNEL_AXES = 4
+WEIGHTS_FOLDER = Path("training/weights")
+KERNEL_NDIM = 4
 
-Summaries = dict[str, dict[str, float]]
+MetricsByGroup = dict[str, dict[str, float]]
 """Figures by source, or for faces by domain."""
 
 LICENCE = (
@@ -95,7 +95,7 @@ def read_weights(recipe: Recipe, *checkpoints: Path) -> nn.Module:
 def save_weights(model: nn.Module, file: Path) -> None:
     """The weights as training takes them to begin with; kernels in half precision."""
     kept = {
-        name: value.half() if value.ndim == KERNEL_AXES else value
+        name: value.half() if value.ndim == KERNEL_NDIM else value
         for name, value in model.state_dict().items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -119,27 +119,27 @@ def output_spec(model: nn.Module, size_hw: Size) -> TensorSpec:
     return TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw))
 
 
-def measure(
+def measure_export(
     model: nn.Module, file: Path, recipe: Recipe, size_hw: Size, data: Path
-) -> tuple[Summaries, Table]:
+) -> tuple[MetricsByGroup, Table]:
     """The exported file on the validation split."""
     predict, portraits = open_onnx(file), read_portraits(data, "val")
     if isinstance(model, FaceDetector):
-        find = by_detector(predict, size_hw=size_hw, resize=recipe.resize)
+        find = find_by_model(predict, size_hw=size_hw, resize=recipe.resize)
         report = measure_faces(find, portraits, read_backgrounds(data, "val"))
-        return report.figures(), summary_table({recipe.name: report})
+        return report.spec_metrics(), summary_table({recipe.name: report})
     extras = [tensor.name for tensor in input_specs(model, size_hw)[1:]]
-    segment = by_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
-    summaries = evaluate(segment, portraits)
-    return summaries, table(summaries)
+    segment = segment_by_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
+    summaries = evaluate_masks(segment, portraits)
+    return summaries, metrics_table(summaries)
 
 
-def make_spec(
+def build_spec(
     recipe: Recipe,
     inputs: tuple[TensorSpec, ...],
     output: TensorSpec,
     file: Path,
-    summaries: Summaries,
+    summaries: MetricsByGroup,
 ) -> ModelSpec:
     """The contract of an exported file; metrics to a hundredth of the last digit shown."""
     size_hw = inputs[0].shape[1], inputs[0].shape[2]
@@ -166,7 +166,7 @@ def main(
     recipe: Annotated[Path, typer.Option(help="the recipe it ran")],
     data: Annotated[Path, typer.Option(help="the data pack, for measuring")],
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
-    weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS,
+    weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS_FOLDER,
     size: Annotated[str, typer.Option(help="HxW; default: the last phase's")] = "",
     mean_with: Annotated[
         list[Path] | None, typer.Option(help="checkpoints of earlier runs, for the mean of all")
@@ -180,10 +180,10 @@ def main(
     candidate = folder / "1" / "candidate.onnx"
     try:
         export_onnx(deploy_form(model), size_hw, candidate)
-        verify(model, candidate, size_hw)
-        summaries, shown = measure(model, candidate, numbers, size_hw, data)
+        check_parity(model, candidate, size_hw)
+        summaries, shown = measure_export(model, candidate, numbers, size_hw, data)
         inputs, output = input_specs(model, size_hw), output_spec(model, size_hw)
-        spec = make_spec(numbers, inputs, output, candidate, summaries)
+        spec = build_spec(numbers, inputs, output, candidate, summaries)
         candidate.replace(spec.model_file(repository))
     finally:
         candidate.unlink(missing_ok=True)

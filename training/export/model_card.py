@@ -26,11 +26,11 @@ def write_card(spec: ModelSpec, folder: Path, curve: Path) -> None:
     if curve.exists():
         shutil.copy(curve, folder / "curve.png")
     notes = folder / NOTES
-    text = card(spec) + ("\n" + notes.read_text() if notes.exists() else "")
+    text = card_text(spec) + ("\n" + notes.read_text() if notes.exists() else "")
     (folder / "CARD.md").write_text(text)
 
 
-def card(spec: ModelSpec) -> str:
+def card_text(spec: ModelSpec) -> str:
     height, width = spec.size_hw
     extras = "".join(EXTRAS[tensor.name] for tensor in spec.inputs[1:])
     faces = spec.output.name == "faces"

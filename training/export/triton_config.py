@@ -22,8 +22,8 @@ import typer
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec, load_spec
 
 # Two instances: one copies while the other computes.
-GPU = "instance_group [ { kind: KIND_GPU count: 2 } ]"
-CPU = "instance_group [ { kind: KIND_CPU count: 2 } ]"
+GPU_INSTANCES = "instance_group [ { kind: KIND_GPU count: 2 } ]"
+CPU_INSTANCES = "instance_group [ { kind: KIND_CPU count: 2 } ]"
 
 TRITON_RELEASE = "26.04"
 """Tag of the image, `<release>-py3`. Engines are of one TensorRT and go with it."""
@@ -36,7 +36,7 @@ QUEUE_TIMEOUT_US = 2_000_000
 QUEUE_SIZE = 64
 """Requests that may wait, at each level of priority."""
 WORKSPACE_BYTES = 1 << 30
-DIGEST = "sha256"
+DIGEST_PARAMETER = "sha256"
 """Parameter that says which weights are served: the backend passes over it, the gateway compares
 it with its own spec.
 """
@@ -45,8 +45,8 @@ it with its own spec.
 def write_configs(spec: ModelSpec, folder: Path) -> None:
     """The production configuration, and the one for machines without a GPU."""
     (folder / "configs").mkdir(parents=True, exist_ok=True)
-    (folder / "config.pbtxt").write_text(model_config(spec, GPU))
-    (folder / "configs" / "cpu.pbtxt").write_text(model_config(spec, CPU))
+    (folder / "config.pbtxt").write_text(model_config(spec, GPU_INSTANCES))
+    (folder / "configs" / "cpu.pbtxt").write_text(model_config(spec, CPU_INSTANCES))
 
 
 def model_config(spec: ModelSpec, instances: str) -> str:
@@ -89,7 +89,7 @@ model_warmup [
 {_listed(_warm_up(spec, batch) for batch in sorted({1, spec.max_batch}))}
 ]
 parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
-parameters {{ key: "{DIGEST}" value {{ string_value: "{spec.sha256}" }} }}
+parameters {{ key: "{DIGEST_PARAMETER}" value {{ string_value: "{spec.sha256}" }} }}
 version_policy {{ specific {{ versions: [ {spec.version} ] }} }}
 """
 

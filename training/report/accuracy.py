@@ -4,13 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from training.evaluation.metrics import compare, estimate
+from training.evaluation.metrics import compare_metrics, estimate_metrics
 from training.report.markdown import figure, signed, table
 from training.report.results import Results
-from training.report.scores import METRICS, NO_FACE, OWN, REFERENCE, Contender, Group
+from training.report.scores import (
+    DETECTED_DOMAIN,
+    METRIC_TITLES,
+    NO_FACE_DOMAIN,
+    REFERENCE_DOMAIN,
+    Group,
+    ModelScores,
+)
 
-COMPARED = ("miou_image_mean", "iou_fg_image_mean")
-SUBJECT = "md_trisenet"
+COMPARED_METRICS = ("miou_image_mean", "iou_fg_image_mean")
+SUBJECT_MODEL = "md_trisenet"
 """The model that is first in comparisons, because the question is whether it beats the others."""
 
 
@@ -29,18 +36,18 @@ AIMS = (
     Aim("connectnet", "eg1800", "miou_image_mean", 95.0),
     Aim("md_trisenet", "all", "iou_fg_image_mean", 92.0),
 )
-BEST = ("all", "whole_body", "far_shot")
+BEST_GROUPS = ("all", "whole_body", "far_shot")
 """Groups in which MD-TriSeNet is to be the best."""
 
 
 def accuracy_text(results: Results) -> str:
-    head = ("", "photos", *(each.label for each in results.contenders))
+    head = ("", "photos", *(each.label for each in results.model_scores))
     estimates = {
-        group.name: [estimate(group.of(each)) for each in results.contenders]
+        group.name: [estimate_metrics(group.select(each)) for each in results.model_scores]
         for group in results.groups
     }
-    parts = ["## Accuracy", _ways(results.contenders)]
-    for metric, title in METRICS.items():
+    parts = ["## Accuracy", _policies_text(results.model_scores)]
+    for metric, title in METRIC_TITLES.items():
         rows = [
             (
                 f"{_titled(group)}",
@@ -55,30 +62,30 @@ def accuracy_text(results: Results) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _ways(contenders: Sequence[Contender]) -> str:
+def _policies_text(model_scores: Sequence[ModelScores]) -> str:
     meaning = {
-        REFERENCE: "by the data pack's own faces, which a service does not have",
-        OWN: "by the face detector of the model repository, as the service does it",
-        NO_FACE: "the same branch for every photo: what is left without routing",
+        REFERENCE_DOMAIN: "by the data pack's own faces, which a service does not have",
+        DETECTED_DOMAIN: "by the face detector of the model repository, as the service does it",
+        NO_FACE_DOMAIN: "the same branch for every photo: what is left without routing",
     }
-    ways = dict.fromkeys(each.way for each in contenders if each.way)
-    if not ways:
+    policies = dict.fromkeys(each.policy for each in model_scores if each.policy)
+    if not policies:
         return ""
-    listed = "\n".join(f"- *{way}*: {meaning[way]}" for way in ways)
+    listed = "\n".join(f"- *{policy}*: {meaning[policy]}" for policy in policies)
     return f"Where a model takes a domain, it is told:\n\n{listed}"
 
 
-def pairs(contenders: Sequence[Contender]) -> list[tuple[Contender, Contender]]:
+def pairs(model_scores: Sequence[ModelScores]) -> list[tuple[ModelScores, ModelScores]]:
     """Which are compared: models with each other, and the ways of one model among themselves."""
-    served = [each for each in contenders if each.main or each.way == OWN]
-    served.sort(key=lambda each: each.spec.name != SUBJECT)
+    served = [each for each in model_scores if each.is_primary or each.policy == DETECTED_DOMAIN]
+    served.sort(key=lambda each: each.spec.name != SUBJECT_MODEL)
     models = [pair for pair in combinations(served, 2) if pair[0].spec != pair[1].spec]
-    ways = [pair for pair in combinations(contenders, 2) if pair[0].spec == pair[1].spec]
-    return models + ways
+    policies = [pair for pair in combinations(model_scores, 2) if pair[0].spec == pair[1].spec]
+    return models + policies
 
 
 def differences_text(results: Results) -> str:
-    compared = pairs(results.contenders)
+    compared = pairs(results.model_scores)
     if not compared:
         return ""
     parts = [
@@ -88,27 +95,32 @@ def differences_text(results: Results) -> str:
         "\n".join(f"- {_verdict(results, one, other)}" for one, other in compared),
     ]
     head = ("", "photos", *(f"{one.label} less {other.label}" for one, other in compared))
-    for metric in COMPARED:
+    for metric in COMPARED_METRICS:
         rows = [
             (
                 _titled(group),
                 f"{len(group.rows)}",
-                *(signed(compare(group.of(a), group.of(b))[metric]) for a, b in compared),
+                *(
+                    signed(compare_metrics(group.select(a), group.select(b))[metric])
+                    for a, b in compared
+                ),
             )
             for group in results.groups
         ]
-        parts.append(f"### {METRICS[metric]}\n\n{table(head, rows)}")
+        parts.append(f"### {METRIC_TITLES[metric]}\n\n{table(head, rows)}")
     return "\n\n".join(parts)
 
 
-def _verdict(results: Results, one: Contender, other: Contender) -> str:
+def _verdict(results: Results, one: ModelScores, other: ModelScores) -> str:
     """Whether the first beats the second over all photos."""
-    differences = compare(one.scores, other.scores)
-    told = ", ".join(f"{METRICS[name]} {signed(differences[name])}" for name in COMPARED)
-    ends = [differences[name] for name in COMPARED]
-    if all(each.surely_positive for each in ends):
+    differences = compare_metrics(one.scores, other.scores)
+    told = ", ".join(
+        f"{METRIC_TITLES[name]} {signed(differences[name])}" for name in COMPARED_METRICS
+    )
+    ends = [differences[name] for name in COMPARED_METRICS]
+    if all(each.above_zero for each in ends):
         verdict = "beats"
-    elif all(each.surely_negative for each in ends):
+    elif all(each.below_zero for each in ends):
         verdict = "is beaten by"
     else:
         verdict = "is not told apart, by both measures, from"
@@ -119,34 +131,39 @@ def aims_text(results: Results) -> str:
     """Which aims were reached; nothing where none is of these models."""
     groups = {each.name: each for each in results.groups}
     rows = []
-    for each in (each for each in results.contenders if each.way != NO_FACE):
+    for each in (each for each in results.model_scores if each.policy != NO_FACE_DOMAIN):
         for aim in AIMS:
             if aim.model == each.spec.name and aim.group in groups:
                 rows.append(_reached(aim, each, groups[aim.group]))
-        rivals = [rival for rival in results.contenders if rival.main and rival.spec != each.spec]
-        if each.spec.name == SUBJECT and rivals:
-            rows += [_best(each, rivals, groups[name]) for name in BEST if name in groups]
+        rivals = [
+            rival for rival in results.model_scores if rival.is_primary and rival.spec != each.spec
+        ]
+        if each.spec.name == SUBJECT_MODEL and rivals:
+            rows += [_best(each, rivals, groups[name]) for name in BEST_GROUPS if name in groups]
     if not rows:
         return ""
     return f"## Aims\n\n{table(('model', 'photos', 'aim', 'measured', 'reached'), rows)}"
 
 
-def _reached(aim: Aim, contender: Contender, group: Group) -> tuple[str, ...]:
+def _reached(aim: Aim, contender: ModelScores, group: Group) -> tuple[str, ...]:
     """By the figure itself; its interval is beside it."""
-    value = estimate(group.of(contender))[aim.metric]
-    wanted = f"{METRICS[aim.metric]} at least {aim.at_least}"
+    value = estimate_metrics(group.select(contender))[aim.metric]
+    wanted = f"{METRIC_TITLES[aim.metric]} at least {aim.at_least}"
     reached = "yes" if value.value >= aim.at_least else "no"
     return contender.label, group.name, wanted, figure(value), reached
 
 
-def _best(contender: Contender, rivals: Sequence[Contender], group: Group) -> tuple[str, ...]:
+def _best(contender: ModelScores, rivals: Sequence[ModelScores], group: Group) -> tuple[str, ...]:
     """Against each rival the difference, the strongest of them told."""
     differences = {
-        rival.label: compare(group.of(contender), group.of(rival))[COMPARED[0]] for rival in rivals
+        rival.label: compare_metrics(group.select(contender), group.select(rival))[
+            COMPARED_METRICS[0]
+        ]
+        for rival in rivals
     }
     strongest = min(differences, key=lambda label: differences[label].value)
     least = differences[strongest]
-    wanted = f"the best {METRICS[COMPARED[0]]}"
+    wanted = f"the best {METRIC_TITLES[COMPARED_METRICS[0]]}"
     told = f"{signed(least)} to {strongest}"
     return contender.label, group.name, wanted, told, "yes" if least.value > 0 else "no"
 

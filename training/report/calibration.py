@@ -18,7 +18,7 @@ from silhouette_seg.vision.mask.quality import (
 )
 from training.calibrate import USEFUL, Look, look
 from training.data.dataset import Portrait
-from training.evaluation.faces import Find
+from training.evaluation.faces import FindFaces
 from training.report.markdown import table
 
 matplotlib.use("agg")
@@ -26,16 +26,16 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt  # the backend comes first
 from matplotlib.axes import Axes
 
-PICTURE = "reliability.png"
-BINS = 10
+RELIABILITY_PICTURE = "reliability.png"
+BIN_COUNT = 10
 """Each has as many photos as the others."""
 DPI = 110
-Pairs = Sequence[tuple[float, float]]
+PredictedObserved = Sequence[tuple[float, float]]
 """What was predicted and what was observed, photo by photo."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
+class ReliabilityBin:
     """Photos of like predictions: their number, and means 0..1."""
 
     photos: int
@@ -44,14 +44,14 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Reliability:
+class ReliabilityFigures:
     """What a model's confidence is worth."""
 
     model: str
     photos: int
-    before: tuple[Bin, ...]
+    certainty_bins: tuple[ReliabilityBin, ...]
     """By `boundary_certainty`, which was the confidence before it was calibrated."""
-    after: tuple[Bin, ...]
+    confidence_bins: tuple[ReliabilityBin, ...]
     error: float
     """Mean distance of a photo's confidence from what was observed."""
     correlation: float
@@ -59,134 +59,143 @@ class Reliability:
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class MissedPeople:
     """Photos of people in a group, and those in which nobody was found, then and now."""
 
     group: str
     photos: int
-    before: int
-    after: int
-    of_use: int
+    lost_by_area: int
+    lost: int
+    lost_useful: int
     """Of those now, the ones whose mask was of use."""
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class PresenceFigures:
     """Whether a model's masks tell people from scenes without one."""
 
     model: str
     scenes: int
-    before: int
+    alarms_by_area: int
     """Of the scenes, those in which somebody was found."""
-    after: int
-    missed: tuple[Missed, ...]
+    alarms: int
+    lost_people: tuple[MissedPeople, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TrustFigures:
-    reliability: tuple[Reliability, ...]
-    presence: tuple[Presence, ...]
+class CalibrationFigures:
+    reliability: tuple[ReliabilityFigures, ...]
+    presence: tuple[PresenceFigures, ...]
 
 
-def measure_trust(
+def measure_calibration(
     specs: Sequence[ModelSpec],
     repository: Path,
-    find: Find | None,
+    find: FindFaces | None,
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
-) -> TrustFigures:
+) -> CalibrationFigures:
     """Every model on the same photos; `find` tells domains, as in the service."""
-    return summarise(look(specs, repository, find, portraits, backgrounds))
+    return summarise_calibration(look(specs, repository, find, portraits, backgrounds))
 
 
-def summarise(looks: Sequence[Look]) -> TrustFigures:
+def summarise_calibration(looks: Sequence[Look]) -> CalibrationFigures:
     """The figures of each model, in the order in which they looked."""
     models = list(dict.fromkeys(each.model for each in looks))
     by_model = [[each for each in looks if each.model == model] for model in models]
-    return TrustFigures(
-        tuple(reliability(model, seen) for model, seen in zip(models, by_model, strict=True)),
-        tuple(presence(model, seen) for model, seen in zip(models, by_model, strict=True)),
+    return CalibrationFigures(
+        tuple(
+            measure_reliability(model, seen) for model, seen in zip(models, by_model, strict=True)
+        ),
+        tuple(measure_presence(model, seen) for model, seen in zip(models, by_model, strict=True)),
     )
 
 
-def reliability(model: str, looks: Iterable[Look]) -> Reliability:
+def measure_reliability(model: str, looks: Iterable[Look]) -> ReliabilityFigures:
     """Over the photos of people in which the mask has an outline."""
     known = [(each.quality, each.right) for each in looks if each.right is not None]
     pairs = [(quality.confidence, right) for quality, right in known]
     predicted, observed = np.array(pairs).reshape(-1, 2).T
     apart = len(pairs) > 1 and predicted.std() > 0 and observed.std() > 0
-    return Reliability(
+    return ReliabilityFigures(
         model=model,
         photos=len(pairs),
-        before=bins([(quality.boundary_certainty, right) for quality, right in known]),
-        after=bins(pairs),
+        certainty_bins=reliability_bins(
+            [(quality.boundary_certainty, right) for quality, right in known]
+        ),
+        confidence_bins=reliability_bins(pairs),
         error=float(np.abs(predicted - observed).mean()) if pairs else 0.0,
         correlation=float(np.corrcoef(predicted, observed)[0, 1]) if apart else 0.0,
     )
 
 
-def bins(pairs: Pairs) -> tuple[Bin, ...]:
+def reliability_bins(pairs: PredictedObserved) -> tuple[ReliabilityBin, ...]:
     """In order of the prediction; fewer where there are fewer photos."""
     ordered = np.array(sorted(pairs)).reshape(-1, 2)
-    parts = np.array_split(ordered, min(BINS, max(1, len(ordered))))
-    return tuple(Bin(len(part), *map(float, part.mean(axis=0))) for part in parts if len(part))
+    parts = np.array_split(ordered, min(BIN_COUNT, max(1, len(ordered))))
+    return tuple(
+        ReliabilityBin(len(part), *map(float, part.mean(axis=0))) for part in parts if len(part)
+    )
 
 
-def calibration_error(parts: Sequence[Bin]) -> float:
+def calibration_error(parts: Sequence[ReliabilityBin]) -> float:
     """Mean distance of what was predicted from what was observed over the bins, by photos (ECE)."""
     photos = sum(part.photos for part in parts)
     return sum(part.photos * abs(part.predicted - part.observed) for part in parts) / max(1, photos)
 
 
-def presence(model: str, looks: Sequence[Look]) -> Presence:
+def measure_presence(model: str, looks: Sequence[Look]) -> PresenceFigures:
     """Scenes by the count, people by domain."""
     scenes = [each for each in looks if not each.person]
     groups = [
         (domain.label, [each for each in looks if each.group == domain.label]) for domain in Domain
     ]
-    return Presence(
+    return PresenceFigures(
         model=model,
         scenes=len(scenes),
-        before=sum(map(once_found, scenes)),
-        after=sum(each.quality.foreground for each in scenes),
-        missed=tuple(missed(label, people) for label, people in groups if people),
+        alarms_by_area=sum(map(found_by_area, scenes)),
+        alarms=sum(each.quality.foreground for each in scenes),
+        lost_people=tuple(count_missed(label, people) for label, people in groups if people),
     )
 
 
-def missed(group: str, people: Sequence[Look]) -> Missed:
+def count_missed(group: str, people: Sequence[Look]) -> MissedPeople:
     lost = [each for each in people if not each.quality.foreground]
-    return Missed(
+    return MissedPeople(
         group=group,
         photos=len(people),
-        before=sum(not once_found(each) for each in people),
-        after=len(lost),
-        of_use=sum(each.iou >= USEFUL for each in lost),
+        lost_by_area=sum(not found_by_area(each) for each in people),
+        lost=len(lost),
+        lost_useful=sum(each.iou >= USEFUL for each in lost),
     )
 
 
-def once_found(each: Look) -> bool:
+def found_by_area(each: Look) -> bool:
     """By the rule before: the area of the largest component alone."""
     return each.quality.largest_share >= MIN_PERSON_SHARE
 
 
-def trust_text(figures: TrustFigures, pictures: str) -> str:
+def calibration_text(figures: CalibrationFigures, pictures: str) -> str:
     """The section of RESULTS.md; `pictures` is the folder of the plots."""
     return "\n\n".join(
         ("## Trust", *_confidence(figures.reliability, pictures), *_nobody(figures.presence))
     )
 
 
-def _confidence(models: Sequence[Reliability], pictures: str) -> Iterable[str]:
+def _confidence(models: Sequence[ReliabilityFigures], pictures: str) -> Iterable[str]:
     rows = [
         (
             each.model,
             f"{each.photos}",
-            f"{100 * calibration_error(each.before):.1f}",
-            f"{100 * calibration_error(each.after):.1f}",
+            f"{100 * calibration_error(each.certainty_bins):.1f}",
+            f"{100 * calibration_error(each.confidence_bins):.1f}",
             f"{100 * each.error:.1f}",
             f"{each.correlation:.2f}",
-            " to ".join(f"{100 * end.observed:.0f}" for end in (each.after[0], each.after[-1]))
-            if each.after
+            " to ".join(
+                f"{100 * end.observed:.0f}"
+                for end in (each.confidence_bins[0], each.confidence_bins[-1])
+            )
+            if each.confidence_bins
             else "",
         )
         for each in models
@@ -200,24 +209,24 @@ on either side of the outline at the model's resolution, that is expected to be 
 It is one line for all models through the mean of |alpha - 127.5| / 127.5 over the band, drawn on
 training photos by `python -m training.calibrate`; here it is held against the validation photos, as
 each model sees them at its first look. The calibration error is the mean distance of what was said
-from what was observed over {BINS} bins of as many photos each, in points; the plain mean is what
-the confidence was before. Photos in which the mask has no outline are left out."""
+from what was observed over {BIN_COUNT} bins of as many photos each, in points; the plain mean is
+what the confidence was before. Photos in which the mask has no outline are left out."""
     yield table(head, rows)
-    yield f"![what was said against what was observed]({pictures}/{PICTURE})"
+    yield f"![what was said against what was observed]({pictures}/{RELIABILITY_PICTURE})"
 
 
-def _nobody(models: Sequence[Presence]) -> Iterable[str]:
-    groups = list(dict.fromkeys(part.group for each in models for part in each.missed))
+def _nobody(models: Sequence[PresenceFigures]) -> Iterable[str]:
+    groups = list(dict.fromkeys(part.group for each in models for part in each.lost_people))
     rows = [
         (
             each.model,
-            *(_share(found, each.scenes) for found in (each.before, each.after)),
-            *(f"{sum(lost)}" for lost in zip(*map(_lost, each.missed), strict=True)),
+            *(_share(found, each.scenes) for found in (each.alarms_by_area, each.alarms)),
+            *(f"{sum(lost)}" for lost in zip(*map(_lost, each.lost_people), strict=True)),
             *(_group(each, group) for group in groups),
         )
         for each in models
     ]
-    people = sum(part.photos for part in models[0].missed) if models else 0
+    people = sum(part.photos for part in models[0].lost_people) if models else 0
     head = (
         *("", "scenes with an alarm, once", "now"),
         *(f"of {people} people lost, once", "now", "of use"),
@@ -239,8 +248,8 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} % ({part} of {whole})" if whole else ""
 
 
-def _lost(part: Missed) -> tuple[int, int, int]:
-    return part.before, part.after, part.of_use
+def _lost(part: MissedPeople) -> tuple[int, int, int]:
+    return part.lost_by_area, part.lost, part.lost_useful
 
 
 def _least() -> float:
@@ -248,11 +257,11 @@ def _least() -> float:
     return MaskQuality(0.0, 0.0, 0, 0, PERSON_CERTAINTY).confidence
 
 
-def _group(each: Presence, group: str) -> str:
-    return next((f"{m.after} of {m.photos}" for m in each.missed if m.group == group), "")
+def _group(each: PresenceFigures, group: str) -> str:
+    return next((f"{m.lost} of {m.photos}" for m in each.lost_people if m.group == group), "")
 
 
-def draw_reliability(figures: TrustFigures, picture: Path) -> None:
+def draw_reliability(figures: CalibrationFigures, picture: Path) -> None:
     """What was said against what was observed, a panel for each model."""
     models = figures.reliability
     plot, panels = plt.subplots(
@@ -265,16 +274,16 @@ def draw_reliability(figures: TrustFigures, picture: Path) -> None:
     plt.close(plot)
 
 
-def _draw(axes: Axes, each: Reliability) -> None:
+def _draw(axes: Axes, each: ReliabilityFigures) -> None:
     axes.plot((0, 1), (0, 1), color="grey", linewidth=1)
-    for label, parts in (("plain mean", each.before), ("confidence", each.after)):
+    for label, parts in (("plain mean", each.certainty_bins), ("confidence", each.confidence_bins)):
         axes.plot(
             [part.predicted for part in parts],
             [part.observed for part in parts],
             marker="o",
             label=f"{label}: error {100 * calibration_error(parts):.1f}",
         )
-    counts = {part.photos for part in each.after}
+    counts = {part.photos for part in each.confidence_bins}
     axes.set(
         title=f"{each.model}\n{each.photos} photos, {_range(counts)} in a bin",
         xlabel="said",

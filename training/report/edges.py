@@ -14,7 +14,7 @@ from rich.progress import track
 from silhouette_seg.vision.compose.foreground import estimate_foreground
 from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.guided_filter import refine_edges
-from training.benchmark.measure import cost_of
+from training.benchmark.measure import measure_cost
 from training.data.augmentation import random_crop
 from training.data.dataset import Portrait, read_frame
 from training.evaluation.metrics import (
@@ -23,14 +23,14 @@ from training.evaluation.metrics import (
     boundary_iou,
     contour_accuracy,
     mask_iou,
-    mean_of,
+    mean_estimate,
 )
 from training.report.markdown import figure, signed, table
-from training.report.scores import Answer, Group, group
+from training.report.scores import Group, PredictMask, group_portraits
 
-FINE = 0.005
+FINE_WIDTH = 0.005
 """Of the diagonal: a rim in which a pixel or two are told."""
-NEAR = 0.01
+LEVEL_BAND_WIDTH = 0.01
 """Of the diagonal to either side of the outline: where wrong levels are counted."""
 MEASURES = {
     "iou": "IoU person",
@@ -39,15 +39,15 @@ MEASURES = {
     "fine": "fine boundary IoU",
     "levels": "wrong levels",
 }
-SIZES: tuple[Size, ...] = ((480, 640), (720, 1280), (3000, 4000))
-SCENES = 8
+TIMED_SIZES: tuple[Size, ...] = ((480, 640), (720, 1280), (3000, 4000))
+SCENES_PER_SOURCE = 8
 """Of each source, made to measure colours."""
-RIM = 2.0
+SOFTENING_SIGMA_PX = 2.0
 """Sigma in pixels by which the outline of a made scene is softened."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refined:
+class RefinementFigures:
     """A model's masks of the same photos, a row for each with the figures of `MEASURES`, in
     percent: as they came, and guided by the photo.
     """
@@ -60,14 +60,14 @@ class Refined:
         """Guided less plain, in points, over the photos of a group."""
         column = list(MEASURES).index(measure)
         rows = list(part.rows)
-        return mean_of(self.guided[rows, column] - self.plain[rows, column])
+        return mean_estimate(self.guided[rows, column] - self.plain[rows, column])
 
     def level(self, measure: str, part: Group) -> Estimate:
-        return mean_of(self.plain[list(part.rows), list(MEASURES).index(measure)])
+        return mean_estimate(self.plain[list(part.rows), list(MEASURES).index(measure)])
 
 
 @dataclass(frozen=True, slots=True)
-class Colours:
+class ColourFigures:
     """Mean error of a cut-out's colours in levels, a number for each scene, by the mask used."""
 
     mask: str
@@ -79,33 +79,35 @@ class Colours:
 @dataclass(frozen=True, slots=True)
 class EdgeFigures:
     groups: tuple[Group, ...]
-    refined: tuple[Refined, ...]
-    colours: tuple[Colours, ...]
+    refined: tuple[RefinementFigures, ...]
+    colours: tuple[ColourFigures, ...]
     cpu_ms: Mapping[Size, tuple[float, float]]
     """Median processor time of `guided` and of `foreground` by the photo's size."""
 
 
 def measure_edges(
-    answers: Mapping[str, Answer], portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+    predictors: Mapping[str, PredictMask],
+    portraits: Sequence[Portrait],
+    backgrounds: Sequence[Path],
 ) -> EdgeFigures:
     """The answers of models, by name, as `scores.open_answer` gives them; the first one's masks
     are also those that colours are measured with. `backgrounds` are photos without a person.
     """
     return EdgeFigures(
-        groups=tuple(each for each in group(portraits) if each.kind != "domain"),
-        refined=tuple(_refined(name, each, portraits) for name, each in answers.items()),
-        colours=_colours(answers, portraits, backgrounds),
-        cpu_ms={size: _cost(size) for size in SIZES},
+        groups=tuple(each for each in group_portraits(portraits) if each.kind != "domain"),
+        refined=tuple(_refined(name, each, portraits) for name, each in predictors.items()),
+        colours=_colours(predictors, portraits, backgrounds),
+        cpu_ms={size: _cost(size) for size in TIMED_SIZES},
     )
 
 
-def _refined(name: str, answer: Answer, portraits: Sequence[Portrait]) -> Refined:
+def _refined(name: str, answer: PredictMask, portraits: Sequence[Portrait]) -> RefinementFigures:
     plain, refined = [], []
     for each in track(portraits, f"{name}, edges", console=Console(stderr=True), transient=True):
         truth, alpha = each.truth(), answer(each, each.domain)
         plain.append(_figures(alpha, truth))
         refined.append(_figures(refine_edges(each.rgb(), alpha), truth))
-    return Refined(name, np.array(plain), np.array(refined))
+    return RefinementFigures(name, np.array(plain), np.array(refined))
 
 
 def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float, ...]:
@@ -115,7 +117,7 @@ def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float,
         mask_iou(person, actual),
         contour_accuracy(person, actual),
         boundary_iou(person, actual),
-        boundary_iou(person, actual, width=FINE),
+        boundary_iou(person, actual, width=FINE_WIDTH),
         _wrong_levels(alpha, truth),
     )
     return tuple(100 * share for share in shares)
@@ -123,7 +125,7 @@ def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float,
 
 def _wrong_levels(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     """Mean difference of two masks, 0..1, around the outline of the true one."""
-    side = 2 * max(1, round(NEAR * float(np.hypot(*truth.shape)))) + 1
+    side = 2 * max(1, round(LEVEL_BAND_WIDTH * float(np.hypot(*truth.shape)))) + 1
     hard = cv2.threshold(truth, 127, 1, cv2.THRESH_BINARY)[1]
     near = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, np.ones((side, side), np.uint8)) > 0
     difference = cv2.absdiff(alpha, truth)[near]
@@ -131,24 +133,26 @@ def _wrong_levels(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class CompositeScene:
     """A person of known colours before another background; uint8."""
 
     portrait: Portrait
     """The one it was made of."""
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
-    own: NDArray[np.uint8]
+    foreground: NDArray[np.uint8]
 
 
 def _colours(
-    answers: Mapping[str, Answer], portraits: Sequence[Portrait], backgrounds: Sequence[Path]
-) -> tuple[Colours, ...]:
+    predictors: Mapping[str, PredictMask],
+    portraits: Sequence[Portrait],
+    backgrounds: Sequence[Path],
+) -> tuple[ColourFigures, ...]:
     """By the true mask, and by the first model's, guided."""
-    name, answer = next(iter(answers.items()))
+    name, answer = next(iter(predictors.items()))
     errors: dict[str, list[tuple[float, float]]] = {"true": [], f"{name}, guided": []}
     with TemporaryDirectory() as folder:
-        for scene in made_scenes(portraits, backgrounds):
+        for scene in composite_scenes(portraits, backgrounds):
             file = Path(folder) / f"{scene.portrait.id}.png"
             cv2.imwrite(str(file), scene.rgb[..., ::-1])
             found = refine_edges(
@@ -162,25 +166,27 @@ def _colours(
                     )
                 )
     return tuple(
-        Colours(mask, tuple(row[0] for row in rows), tuple(row[1] for row in rows))
+        ColourFigures(mask, tuple(row[0] for row in rows), tuple(row[1] for row in rows))
         for mask, rows in errors.items()
     )
 
 
-def made_scenes(portraits: Sequence[Portrait], backgrounds: Sequence[Path]) -> Iterator[Scene]:
+def composite_scenes(
+    portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+) -> Iterator[CompositeScene]:
     """Up to `SCENES` of each source; always the same."""
     rng = np.random.default_rng(0)
     seen: dict[str, int] = {}
     for each in portraits:
         seen[each.source] = seen.get(each.source, 0) + 1
-        if seen[each.source] <= SCENES and (each.truth() > 250).any():
+        if seen[each.source] <= SCENES_PER_SOURCE and (each.truth() > 250).any():
             behind = read_frame(backgrounds[int(rng.integers(len(backgrounds)))]).rgb
-            alpha = np.asarray(cv2.GaussianBlur(each.truth(), (0, 0), RIM), np.uint8)
+            alpha = np.asarray(cv2.GaussianBlur(each.truth(), (0, 0), SOFTENING_SIGMA_PX), np.uint8)
             own = _spread(each.rgb(), each.truth())
             share = alpha[..., None] / 255
             crop = random_crop(behind, (alpha.shape[0], alpha.shape[1]), rng)
             rgb = np.rint(own * share + crop * (1 - share)).astype(np.uint8)
-            yield Scene(each, rgb, alpha, own)
+            yield CompositeScene(each, rgb, alpha, own)
 
 
 def _spread(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -196,12 +202,12 @@ def _spread(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint
     return np.asarray(palette[nearest], np.uint8)
 
 
-def colour_error(rgb: NDArray[np.uint8], scene: Scene, mask: NDArray[np.uint8]) -> float:
+def colour_error(rgb: NDArray[np.uint8], scene: CompositeScene, mask: NDArray[np.uint8]) -> float:
     """Mean difference in levels from the person's own colours where `mask` is between and some of
     the person is, weighted by `mask`: as much as it shows.
     """
     weight = mask * ((mask > 0) & (mask < 255) & (scene.alpha > 0)).astype(np.float64)
-    difference = cv2.absdiff(rgb, scene.own).mean(axis=2)
+    difference = cv2.absdiff(rgb, scene.foreground).mean(axis=2)
     return float((difference * weight).sum() / max(weight.sum(), 1.0))
 
 
@@ -216,8 +222,8 @@ def _cost(size: Size) -> tuple[float, float]:
     cv2.ellipse(small, (190, 340), (130, 160), 0, 0, 360, 255, -1, cv2.LINE_AA)
     alpha = np.asarray(cv2.resize(small, (width, height)), np.uint8)
     refined = refine_edges(rgb, alpha)
-    edges = cost_of(lambda: refine_edges(rgb, alpha), calls=15, budget_s=2)
-    colours = cost_of(lambda: estimate_foreground(rgb, refined), calls=15, budget_s=2)
+    edges = measure_cost(lambda: refine_edges(rgb, alpha), calls=15, budget_s=2)
+    colours = measure_cost(lambda: estimate_foreground(rgb, refined), calls=15, budget_s=2)
     return edges.cpu_ms, colours.cpu_ms
 
 
@@ -238,12 +244,12 @@ def _opening() -> str:
 what that changes, in points, guided less plain on the same photos; bold where the interval leaves
 out zero. *CA* allows {100 * CONTOUR_TOLERANCE:g} % of the diagonal, about what labels are true to,
 and so tells little of edges. *Boundary IoU* is that of rims as wide as 2 % of the diagonal (Cheng
-et al., CVPR 2021), *fine* of {100 * FINE:g} %. *Wrong levels* is the mean difference from the
-reference, in percent, within {100 * NEAR:g} % of its outline: less is better. Outlines of eg1800
-and ccp are drawn coarsely; facesynthetics' are exact, hair included."""
+et al., CVPR 2021), *fine* of {100 * FINE_WIDTH:g} %. *Wrong levels* is the mean difference from the
+reference, in percent, within {100 * LEVEL_BAND_WIDTH:g} % of its outline: less is better. Outlines
+of eg1800 and ccp are drawn coarsely; facesynthetics' are exact, hair included."""
 
 
-def _gains(refined: Refined, groups: Sequence[Group]) -> str:
+def _gains(refined: RefinementFigures, groups: Sequence[Group]) -> str:
     head = ("", "photos", *MEASURES.values())
     whole = groups[0]
     plain = (figure(refined.level(each, whole)) for each in MEASURES)
@@ -260,9 +266,9 @@ def _colours_text(figures: EdgeFigures) -> str:
         (
             each.mask,
             f"{len(each.photo)}",
-            figure(mean_of(each.photo)),
-            figure(mean_of(each.clean)),
-            signed(mean_of(np.subtract(each.clean, each.photo))),
+            figure(mean_estimate(each.photo)),
+            figure(mean_estimate(each.clean)),
+            signed(mean_estimate(np.subtract(each.clean, each.photo))),
         )
         for each in figures.colours
     ]

@@ -13,7 +13,7 @@ def figure(value: Estimate) -> str:
 def signed(value: Estimate) -> str:
     """Bold where the interval leaves out zero."""
     text = f"{value.value:+.2f}" + _interval(value, "+.2f")
-    return f"**{text}**" if value.surely_positive or value.surely_negative else text
+    return f"**{text}**" if value.above_zero or value.below_zero else text
 
 
 def _interval(value: Estimate, form: str) -> str:

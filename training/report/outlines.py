@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 
 from training.data.dataset import Portrait
-from training.evaluation.metrics import Estimate, Mask, class_iou, mean_of
+from training.evaluation.metrics import Estimate, Mask, class_iou, mean_estimate
 from training.report.markdown import figure, table
-from training.report.scores import METRICS, Group
+from training.report.scores import METRIC_TITLES, Group
 
-PIXELS = (1, 2, 3, 4)
+OFFSETS_PX = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ def measure_outlines(
     once inwards, of which the mean counts. By source, and all.
     """
     truths = [portrait.truth() > 127 for portrait in portraits]
-    scores = np.array([[_score_moved(truth, pixels) for pixels in PIXELS] for truth in truths])
+    scores = np.array([[_score_moved(truth, pixels) for pixels in OFFSETS_PX] for truth in truths])
     return [
         OutlineFigures(
             name=group.name,
             photos=len(group.rows),
             sides=_median_sides([truths[row] for row in group.rows]),
-            scores=tuple(mean_of(column) for column in scores[list(group.rows)].T),
+            scores=tuple(mean_estimate(column) for column in scores[list(group.rows)].T),
         )
         for group in groups
         if group.kind != "domain"
@@ -71,11 +71,11 @@ def outlines_text(figures: Sequence[OutlineFigures]) -> str:
         )
         for each in figures
     ]
-    head = ("photos of", "photos", "median size", *(f"{pixels} px" for pixels in PIXELS))
+    head = ("photos of", "photos", "median size", *(f"{pixels} px" for pixels in OFFSETS_PX))
     return f"""## What a pixel of outline costs
 
-{METRICS["miou_image_mean"]}, of the reference masks themselves after their outline was moved by so
-many pixels, outwards and inwards in turn: what a mask would score that is right in everything but
-that. No figure above can be read more exactly than the references were drawn.
+{METRIC_TITLES["miou_image_mean"]}, of the reference masks themselves after their outline was moved
+by so many pixels, outwards and inwards in turn: what a mask would score that is right in everything
+but that. No figure above can be read more exactly than the references were drawn.
 
 {table(head, rows)}"""

@@ -16,12 +16,12 @@ from matplotlib import pyplot as plt  # the backend comes first
 from matplotlib import ticker
 
 DPI = 110
-SHADE = np.array((255, 0, 120))
+PERSON_RGB = np.array((255, 0, 120))
 """Colour of the person in the gallery's masks, RGB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TradeoffPoint:
     """A model in the plot of accuracy against time."""
 
     name: str
@@ -30,7 +30,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class GalleryRow:
     """A row of the gallery: photo uint8 [H,W,3], reference and answer bool [H,W]."""
 
     title: str
@@ -39,7 +39,9 @@ class Picture:
     answer: NDArray[np.bool_]
 
 
-def plot_tradeoff(points: Sequence[Point], picture: Path, *, time: str, accuracy: str) -> None:
+def plot_tradeoff(
+    points: Sequence[TradeoffPoint], picture: Path, *, time: str, accuracy: str
+) -> None:
     """Accuracy with its interval against milliseconds, which are on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for point in points:
@@ -85,13 +87,17 @@ def _ends(values: Sequence[Estimate]) -> NDArray[np.float64]:
     return np.array([down, up]).clip(0)
 
 
-def plot_gallery(pictures: Sequence[Picture], file: Path) -> None:
+def plot_gallery(pictures: Sequence[GalleryRow], file: Path) -> None:
     """Photo, reference and answer side by side."""
     figure, grid = plt.subplots(
         len(pictures), 3, figsize=(9, 3 * len(pictures)), layout="constrained", squeeze=False
     )
     for row, each in zip(grid, pictures, strict=True):
-        shown = each.photo, shade(each.photo, each.truth), shade(each.photo, each.answer)
+        shown = (
+            each.photo,
+            tint_person(each.photo, each.truth),
+            tint_person(each.photo, each.answer),
+        )
         for axes, image in zip(row, shown, strict=True):
             axes.imshow(image)
             axes.axis("off")
@@ -123,7 +129,7 @@ def plot_strip(rows: Mapping[str, Sequence[NDArray[np.uint8]]], file: Path) -> N
     plt.close(figure)
 
 
-def shade(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def tint_person(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """The person tinted, everything else dimmed."""
-    tinted = 0.55 * photo + 0.45 * SHADE
+    tinted = 0.55 * photo + 0.45 * PERSON_RGB
     return np.where(mask[..., None], tinted, 0.45 * photo).astype(np.uint8)

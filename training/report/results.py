@@ -7,13 +7,13 @@ from silhouette_seg.spec import ModelSpec
 from training.benchmark.measure import Figures
 from training.data.dataset import Portrait
 from training.evaluation.faces import FaceReport
-from training.report.calibration import TrustFigures
-from training.report.clips import Cuts, Streamed
+from training.report.calibration import CalibrationFigures
+from training.report.clips import CutFigures, StreamFigures
 from training.report.edges import EdgeFigures
 from training.report.outlines import OutlineFigures
-from training.report.scores import Contender, Group
+from training.report.scores import Group, ModelScores
 from training.report.timing import Timing
-from training.report.zoom import SecondLookFigures
+from training.report.zoom import ZoomFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Model:
 class PhotoFigures:
     """What the service does to a photo beside asking the model."""
 
-    second_look: SecondLookFigures
+    zoom: ZoomFigures
     edges: EdgeFigures
-    trust: TrustFigures
+    calibration: CalibrationFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,18 @@ class Results:
     portraits: Sequence[Portrait]
     groups: Sequence[Group]
     models: Sequence[Model]
-    contenders: Sequence[Contender]
+    model_scores: Sequence[ModelScores]
     timings: Sequence[Timing]
     rounds: int
     machine: Figures
     faces: dict[str, FaceReport]
     pictures: str
     """The folder of the plots, relative to RESULTS.md."""
-    worst_of_each: int
+    worst_cases_per_model: int
     outlines: Sequence[OutlineFigures] = ()
-    streamed: Streamed | None = None
+    streams: StreamFigures | None = None
     """None where the data pack has no labelled clip."""
-    cuts: Cuts | None = None
+    cuts: CutFigures | None = None
     """None where it has not two clips."""
     smoothing_ms: float = 0.0
     photos: PhotoFigures | None = None

@@ -6,7 +6,7 @@ from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 from silhouette_seg.streaming.smoothing import PRIOR_GAIN, SCENE_CUT_CHANGE
 from training.data.clips import Clip
-from training.report.clips import Cuts, Showing, Streamed
+from training.report.clips import ClipResult, CutFigures, StreamFigures
 from training.report.markdown import table
 from training.report.results import Results
 from training.report.timing import CPU
@@ -16,8 +16,8 @@ HEAD = ("", "dial", "IoU person, mean over frames", "dtSSD", "IoU of moved neigh
 
 def streams_text(results: Results) -> str:
     """Says so where there are no clips."""
-    streamed = results.streamed
-    if streamed is None or not streamed.showings:
+    streamed = results.streams
+    if streamed is None or not streamed.clip_results:
         return "## Streams\n\nNot measured: no labelled clip, or no model for streams."
     parts = [
         "## Streams",
@@ -31,7 +31,7 @@ def streams_text(results: Results) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _opening(streamed: Streamed) -> str:
+def _opening(streamed: StreamFigures) -> str:
     clips = ", ".join(
         f"{clip.name} ({len(clip.frames)} frames, {clip.fps:g} a second)" for clip in streamed.clips
     )
@@ -46,27 +46,29 @@ there: steadier is higher, and a mask that is wrong may be steady too. Frames of
 alike, so there are no intervals."""
 
 
-def _table(streamed: Streamed, clip: Clip) -> str:
+def _table(streamed: StreamFigures, clip: Clip) -> str:
     rows = [
         (
             each.label,
-            f"{each.dial:g}",
+            f"{each.smoothing:g}",
             f"{each.iou:.2f}",
             f"{each.dtssd:.3f}",
-            f"{each.steadiness:.2f}",
+            f"{each.warped_iou:.2f}",
         )
-        for each in streamed.showings
+        for each in streamed.clip_results
         if each.clip == clip.name
     ]
     rows.append(("the reference", "", "", "", f"{streamed.reference[clip.name]:.2f}"))
     return f"### {clip.name}\n\n{table(HEAD, rows)}"
 
 
-def _choice(results: Results, streamed: Streamed) -> str:
+def _choice(results: Results, streamed: StreamFigures) -> str:
     """The figures of what `auto` means for a stream, beside its rivals."""
     near = max(streamed.clips, key=lambda clip: mean(float(mask.mean()) for mask in clip.truths))
     shown = {
-        each.spec.name: each for each in streamed.of(near.name, DEFAULT_SMOOTHING) if not each.way
+        each.spec.name: each
+        for each in streamed.select(near.name, DEFAULT_SMOOTHING)
+        if not each.prior
     }
     auto = next((name for name in STREAM_PREFERENCE if name in shown), None)
     if auto is None:
@@ -83,22 +85,22 @@ def _choice(results: Results, streamed: Streamed) -> str:
     )
     best = max(shown, key=lambda name: (shown[name].iou, -shown[name].dtssd))
     verdict = "which is the best of them there" if auto == best else f"although {best} is better"
-    dial = DEFAULT_SMOOTHING
-    return f"""Where nobody chooses, a stream is of {auto} with the dial at {dial:g}. A stream
+    smoothing = DEFAULT_SMOOTHING
+    return f"""Where nobody chooses, a stream is of {auto} with the dial at {smoothing:g}. A stream
 is first of all one person close to a camera, so {near.name}, with the largest person, decides: at
 that dial {told}. So it is {auto}, {verdict}.
 {_elsewhere(streamed, near)}{_dial(streamed, auto)} Beside the model, a frame's memory
 costs {results.smoothing_ms:.2f} ms of processor time at 224x224."""
 
 
-def _elsewhere(streamed: Streamed, near: Clip) -> str:
+def _elsewhere(streamed: StreamFigures, near: Clip) -> str:
     """What the choice may cost: the other clips, which do not decide."""
     return "".join(
         f"On {clip.name} IoU is "
         + ", ".join(
             f"{each.iou:.2f} for {each.spec.name}"
-            for each in streamed.of(clip.name, DEFAULT_SMOOTHING)
-            if not each.way
+            for each in streamed.select(clip.name, DEFAULT_SMOOTHING)
+            if not each.prior
         )
         + ". "
         for clip in streamed.clips
@@ -106,28 +108,28 @@ def _elsewhere(streamed: Streamed, near: Clip) -> str:
     )
 
 
-def _dial(streamed: Streamed, name: str) -> str:
+def _dial(streamed: StreamFigures, name: str) -> str:
     """What the dial does for that model, mean over clips."""
 
-    def of(dial: float) -> list[Showing]:
+    def of(smoothing: float) -> list[ClipResult]:
         return [
             each
-            for each in streamed.showings
-            if (each.spec.name, each.way, each.dial) == (name, "", dial)
+            for each in streamed.clip_results
+            if (each.spec.name, each.prior, each.smoothing) == (name, "", smoothing)
         ]
 
     told = "; ".join(
-        f"at {dial:g} {mean(each.dtssd for each in of(dial)):.3f} with IoU"
-        f" {mean(each.iou for each in of(dial)):.2f}"
-        for dial in sorted({each.dial for each in streamed.showings})
+        f"at {smoothing:g} {mean(each.dtssd for each in of(smoothing)):.3f} with IoU"
+        f" {mean(each.iou for each in of(smoothing)):.2f}"
+        for smoothing in sorted({each.smoothing for each in streamed.clip_results})
     )
     return f"The dial, by its mean dtSSD over the clips: {told}."
 
 
-def _cuts(cuts: Cuts) -> str:
+def _cuts(cuts: CutFigures) -> str:
     lowest = ", ".join(f"{each:.3f}" for each in cuts.between[:3])
     cut = SCENE_CUT_CHANGE
     return f"""A stream forgets at a cut: where brightness, averaged over a grid of 16x16, changes
 by more than {cut:g} of white. Within {cuts.clips} clips, {cuts.pairs} pairs of neighbours change by
 {cuts.within:.3f} at most. From the end of one to the beginning of another it sees
-{100 * cuts.seen:.1f} % of {len(cuts.between)} changes; the smallest are {lowest}."""
+{100 * cuts.detected_share:.1f} % of {len(cuts.between)} changes; the smallest are {lowest}."""

@@ -4,17 +4,17 @@ from collections.abc import Iterable
 
 from silhouette_seg.pipeline.faces import Domain
 from training.data.dataset import Portrait
-from training.evaluation.metrics import FEW, INTERVAL, RESAMPLES
+from training.evaluation.metrics import INTERVAL_PERCENTILES, MIN_INTERVAL_PHOTOS, RESAMPLES
 from training.report.accuracy import accuracy_text, aims_text, differences_text
-from training.report.calibration import trust_text
+from training.report.calibration import calibration_text
 from training.report.edges import edges_text
 from training.report.markdown import table
 from training.report.outlines import outlines_text
 from training.report.results import Model, Results
-from training.report.scores import Contender, worst
+from training.report.scores import ModelScores, worst_cases
 from training.report.streams import streams_text
 from training.report.timing import CPU, CUDA, providers
-from training.report.zoom import second_look_text
+from training.report.zoom import zoom_text
 
 
 def results_text(results: Results) -> str:
@@ -32,9 +32,9 @@ def _photos(results: Results) -> str:
     if results.photos is None:
         return ""
     sections = (
-        second_look_text(results.photos.second_look, results.pictures),
+        zoom_text(results.photos.zoom, results.pictures),
         edges_text(results.photos.edges, results.pictures),
-        trust_text(results.photos.trust, results.pictures),
+        calibration_text(results.photos.calibration, results.pictures),
     )
     return "\n\n".join(section for section in sections if section)
 
@@ -42,7 +42,7 @@ def _photos(results: Results) -> str:
 def _opening(results: Results) -> str:
     quick = "**A quick run on a part of the photos, to try the command: not the results.**\n\n"
     groups = len({each.group for each in results.portraits})
-    percent = INTERVAL[1] - INTERVAL[0]
+    percent = INTERVAL_PERCENTILES[1] - INTERVAL_PERCENTILES[0]
     return f"""# Results
 
 {quick if results.quick else ""}\
@@ -51,8 +51,8 @@ Written by `python -m training.report --data DATA`; no figure is kept by hand. V
 service's own steps around the model (decode, resize, no-person rule). In percent, a pixel is
 person from probability 0.5. Brackets hold bootstrap intervals of {percent:.0f} % over photos
 ({RESAMPLES} resamples, percentiles, fixed seed): what other photos of the same kind would have
-changed. Fewer than {FEW} photos have none. They say nothing of another seed of the training, of
-which there is one run each."""
+changed. Fewer than {MIN_INTERVAL_PHOTOS} photos have none. They say nothing of another seed of the
+training, of which there is one run each."""
 
 
 def _models(results: Results) -> str:
@@ -126,20 +126,21 @@ def _curves(results: Results) -> str:
 def _failures(results: Results) -> str:
     parts = [
         "## Failures",
-        f"The {results.worst_of_each} worst photos of each model by mean IoU of both classes. The"
-        " photos are not ours to publish: `python -m training.report --data DATA --gallery"
-        " build/gallery` draws input, reference and answer of each into a folder that git ignores.",
+        f"The {results.worst_cases_per_model} worst photos of each model by mean IoU of both"
+        " classes. The photos are not ours to publish:"
+        " `python -m training.report --data DATA --gallery build/gallery` draws input, reference"
+        " and answer of each into a folder that git ignores.",
     ]
-    for each in results.contenders:
-        if each.main:
-            places = worst(each, results.worst_of_each)
+    for each in results.model_scores:
+        if each.is_primary:
+            places = worst_cases(each, results.worst_cases_per_model)
             rows = [_failure(results.portraits[row], each, row) for row in places]
             head = ("photo", "source", "domain", "mean IoU", "IoU person", "CA", "SC")
             parts.append(f"### {each.label}\n\n{table(head, rows)}")
     return "\n\n".join(parts)
 
 
-def _failure(portrait: Portrait, contender: Contender, row: int) -> tuple[str, ...]:
+def _failure(portrait: Portrait, contender: ModelScores, row: int) -> tuple[str, ...]:
     scored = contender.scores[row]
     shares = (sum(scored.iou) / 2, scored.iou[1], scored.contour_accuracy, scored.connectivity)
     percent = (f"{100 * share:.1f}" for share in shares)

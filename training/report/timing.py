@@ -15,15 +15,15 @@ from rich.progress import track
 
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.spec import ModelSpec
-from training.benchmark.model import inputs_of
+from training.benchmark.model import sample_inputs
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-THREADS = (1, 2)
-BATCHES = (1, 4, 8)
+THREAD_COUNTS = (1, 2)
+BATCH_SIZES = (1, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class TimingSetup:
     """One way to run a model; `threads` are those inside an operator, on the CPU."""
 
     model: str
@@ -36,7 +36,7 @@ class Setup:
 class Timing:
     """Medians over rounds, for one image of the batch."""
 
-    setup: Setup
+    setup: TimingSetup
     ms: float
     cpu_ms: float
     """Processor time of all threads of this process."""
@@ -47,12 +47,12 @@ def time_models(
 ) -> list[Timing]:
     """Each round runs every setup once, so that a busy minute of the machine meets them all."""
     runs = {
-        setup: _Run(spec, setup, sessions)
+        setup: _TimedSession(spec, setup, sessions)
         for spec in specs
         for sessions in [_sessions(spec, repository)]
         for setup in setups(spec)
     }
-    measured: dict[Setup, list[tuple[float, float]]] = {setup: [] for setup in runs}
+    measured: dict[TimingSetup, list[tuple[float, float]]] = {setup: [] for setup in runs}
     for _ in track(range(rounds), "timing", console=Console(stderr=True), transient=True):
         for setup, run in runs.items():
             measured[setup].append(run.milliseconds(images))
@@ -67,17 +67,17 @@ def providers() -> tuple[str, ...]:
     return (CPU, CUDA) if CUDA in ort.get_available_providers() else (CPU,)
 
 
-def setups(spec: ModelSpec) -> Iterator[Setup]:
+def setups(spec: ModelSpec) -> Iterator[TimingSetup]:
     for provider in providers():
-        for threads in THREADS if provider == CPU else (1,):
-            for batch in BATCHES:
+        for threads in THREAD_COUNTS if provider == CPU else (1,):
+            for batch in BATCH_SIZES:
                 if batch <= spec.max_batch:
-                    yield Setup(spec.name, provider, threads, batch)
+                    yield TimingSetup(spec.name, provider, threads, batch)
 
 
-def batch_of(spec: ModelSpec, count: int) -> dict[str, NDArray[Any]]:
+def repeated_inputs(spec: ModelSpec, count: int) -> dict[str, NDArray[Any]]:
     """The benchmark's photo `count` times; of all domains in turn, where the model takes them."""
-    rows = {name: np.repeat(row, count, axis=0) for name, row in inputs_of(spec).items()}
+    rows = {name: np.repeat(row, count, axis=0) for name, row in sample_inputs(spec).items()}
     if "domain" in rows:
         rows["domain"] = np.arange(count, dtype=np.int64) % len(Domain)
     return rows
@@ -102,10 +102,10 @@ def _open(file: Path, provider: str, threads: int) -> ort.InferenceSession:
     return session
 
 
-class _Run:
-    def __init__(self, spec: ModelSpec, setup: Setup, sessions: Sessions) -> None:
+class _TimedSession:
+    def __init__(self, spec: ModelSpec, setup: TimingSetup, sessions: Sessions) -> None:
         self._session = sessions[setup.provider, setup.threads]
-        self._inputs = batch_of(spec, setup.batch)
+        self._inputs = repeated_inputs(spec, setup.batch)
         self._batch = setup.batch
 
     def milliseconds(self, images: int) -> tuple[float, float]:

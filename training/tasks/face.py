@@ -10,7 +10,7 @@ from silhouette_seg.vision.geometry import Size
 from training.data.dataset import read_backgrounds, read_frame, read_portraits
 from training.data.faces import BalancedBatches, Faces, FaceSample, FaceSamples, read_crowds
 from training.data.samples import Draw
-from training.evaluation.faces import by_network, measure_faces
+from training.evaluation.faces import find_by_network, measure_faces
 from training.losses.faces import SURROUNDINGS, box_loss, heat_loss, heat_map
 from training.models.face_detector import decode_boxes
 from training.recipe import Phase, Recipe
@@ -67,5 +67,5 @@ class FaceTask:
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
         """How often the dominant face is found, and the photo's domain is the reference's."""
-        find = by_network(model, size_hw=size_hw, resize=self.recipe.resize)
-        return measure_faces(find, self.validation, self.empty).curves()
+        find = find_by_network(model, size_hw=size_hw, resize=self.recipe.resize)
+        return measure_faces(find, self.validation, self.empty).history_metrics()

@@ -11,7 +11,7 @@ from training.data.dataset import Portrait, read_backgrounds, read_frame, read_p
 from training.data.pseudo_labels import read_pseudo_labelled
 from training.data.samples import Batches, Draw, Sample, Samples
 from training.data.weighted_batches import WeightedBatches
-from training.evaluation.masks import OVERALL, by_network, evaluate
+from training.evaluation.masks import OVERALL, evaluate_masks, segment_by_network
 from training.losses.cross_entropy import cross_entropy, person_logit
 from training.losses.jaccard import jaccard_loss
 from training.losses.semantic_connectivity import semantic_connectivity_loss
@@ -101,8 +101,8 @@ class SegmentationTask:
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
         """Image means by source: `val/...` of both classes' IoU, `person/...` of the person's."""
-        segment = by_network(model, size_hw=size_hw, resize=self.recipe.resize)
-        summaries = evaluate(segment, self.validation)
+        segment = segment_by_network(model, size_hw=size_hw, resize=self.recipe.resize)
+        summaries = evaluate_masks(segment, self.validation)
         scores = {f"val/{source}": row["miou_image_mean"] for source, row in summaries.items()}
         person = {f"person/{source}": row["iou_fg_image_mean"] for source, row in summaries.items()}
         overall = summaries[OVERALL]

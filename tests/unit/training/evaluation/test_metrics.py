@@ -8,12 +8,12 @@ import pytest
 from training.evaluation.metrics import (
     boundary,
     boundary_iou,
-    compare,
+    compare_metrics,
     contour_accuracy,
-    estimate,
-    mean_of,
-    score,
-    summarise,
+    estimate_metrics,
+    mean_estimate,
+    score_mask,
+    summarise_masks,
 )
 
 
@@ -58,10 +58,10 @@ def test_a_mask_at_the_image_border_has_no_boundary_there() -> None:
 
 def test_iou_by_class_and_the_three_means() -> None:
     half, quarter = mask((0, 0, 64, 32)), mask((0, 0, 32, 32))
-    small = score(quarter, half)
+    small = score_mask(quarter, half)
     assert small.iou == pytest.approx((2048 / 3072, 1024 / 2048))
-    perfect = score(half, half)
-    summary = summarise([small, perfect])
+    perfect = score_mask(half, half)
+    summary = summarise_masks([small, perfect])
     assert summary["photos"] == 2
     assert summary["miou_image_mean"] == pytest.approx(100 * np.mean([2 / 3, 1 / 2, 1, 1]))
     assert summary["iou_fg_image_mean"] == pytest.approx(75)
@@ -71,7 +71,7 @@ def test_iou_by_class_and_the_three_means() -> None:
 
 
 def test_nobody_predicted_where_nobody_is_scores_full() -> None:
-    empty = score(mask(), mask())
+    empty = score_mask(mask(), mask())
     assert empty.iou == (1.0, 1.0)
     assert empty.connectivity == 1.0
     assert empty.contour_accuracy == 1.0
@@ -82,8 +82,8 @@ def shifted(columns: int) -> np.ndarray:
 
 
 def test_an_estimate_is_the_summary_between_its_ends() -> None:
-    scores = [score(shifted(columns), mask(TRUTH)) for columns in range(8)]
-    figures, summary = estimate(scores), summarise(scores)
+    scores = [score_mask(shifted(columns), mask(TRUTH)) for columns in range(8)]
+    figures, summary = estimate_metrics(scores), summarise_masks(scores)
     assert figures.keys() == summary.keys() - {"photos"}
     for name, figure in figures.items():
         assert figure.value == pytest.approx(summary[name])
@@ -92,41 +92,43 @@ def test_an_estimate_is_the_summary_between_its_ends() -> None:
 
 def test_the_interval_is_that_of_a_mean() -> None:
     """Photos of IoU 0 and 1 in halves: the deviation of their mean is a half by root n."""
-    nothing, everything = score(mask(), mask(TRUTH)), score(mask(TRUTH), mask(TRUTH))
-    figure = estimate([nothing, everything] * 50)["iou_fg_image_mean"]
+    nothing, everything = score_mask(mask(), mask(TRUTH)), score_mask(mask(TRUTH), mask(TRUTH))
+    figure = estimate_metrics([nothing, everything] * 50)["iou_fg_image_mean"]
     assert figure.value == pytest.approx(50)
     assert figure.high - figure.low == pytest.approx(2 * 1.96 * 5, rel=0.1)
 
 
 def test_photos_that_are_alike_have_no_interval() -> None:
-    figure = estimate([score(shifted(3), mask(TRUTH))] * 5)["miou_image_mean"]
+    figure = estimate_metrics([score_mask(shifted(3), mask(TRUTH))] * 5)["miou_image_mean"]
     assert figure.low == pytest.approx(figure.value) == pytest.approx(figure.high)
 
 
 def test_a_difference_is_paired() -> None:
     """Each photo loses the same, whatever it scores: the difference is certain, neither is."""
-    rows = [score(mask(TRUTH), mask(TRUTH)), score(shifted(4), mask(TRUTH))] * 4
-    assert estimate(rows)["pixel_accuracy"].low < estimate(rows)["pixel_accuracy"].high
+    rows = [score_mask(mask(TRUTH), mask(TRUTH)), score_mask(shifted(4), mask(TRUTH))] * 4
+    assert (
+        estimate_metrics(rows)["pixel_accuracy"].low < estimate_metrics(rows)["pixel_accuracy"].high
+    )
     worse = [dataclasses.replace(row, correct=row.correct - 41) for row in rows]
-    figure = compare(worse, rows)["pixel_accuracy"]
+    figure = compare_metrics(worse, rows)["pixel_accuracy"]
     expected = pytest.approx(-100 * 41 / 64**2)
     assert (figure.value, figure.low, figure.high) == (expected, expected, expected)
 
 
 def test_a_difference_needs_the_same_photos() -> None:
-    row = score(mask(TRUTH), mask(TRUTH))
+    row = score_mask(mask(TRUTH), mask(TRUTH))
     with pytest.raises(ValueError, match="2 photos"):
-        compare([row, row], [row])
+        compare_metrics([row, row], [row])
 
 
 @pytest.mark.parametrize(("photos", "sure"), [(9, False), (10, True)])
 def test_few_photos_make_nothing_sure(photos: int, sure: bool) -> None:
-    good, bad = score(mask(TRUTH), mask(TRUTH)), score(shifted(9), mask(TRUTH))
-    better = compare([good] * photos, [bad] * photos)["miou_image_mean"]
-    worse = compare([bad] * photos, [good] * photos)["miou_image_mean"]
-    assert (better.surely_positive, worse.surely_negative) == (sure, sure)
-    assert not better.surely_negative
-    assert not worse.surely_positive
+    good, bad = score_mask(mask(TRUTH), mask(TRUTH)), score_mask(shifted(9), mask(TRUTH))
+    better = compare_metrics([good] * photos, [bad] * photos)["miou_image_mean"]
+    worse = compare_metrics([bad] * photos, [good] * photos)["miou_image_mean"]
+    assert (better.above_zero, worse.below_zero) == (sure, sure)
+    assert not better.below_zero
+    assert not worse.above_zero
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,8 @@ def test_boundary_iou_of_nothing_is_perfect() -> None:
 
 
 def test_a_mean_has_an_interval_about_it() -> None:
-    figure = mean_of([1.0, 2.0, 3.0, 6.0] * 5)
+    figure = mean_estimate([1.0, 2.0, 3.0, 6.0] * 5)
     assert figure.value == 3
     assert 2 < figure.low < 3 < figure.high < 4
     assert figure.photos == 20
-    assert mean_of(np.full(12, -2.0)).surely_negative
+    assert mean_estimate(np.full(12, -2.0)).below_zero

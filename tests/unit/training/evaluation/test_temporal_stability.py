@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.evaluation.temporal_stability import dtssd, follow, steadiness
+from training.evaluation.temporal_stability import dtssd, previous_positions, warped_iou
 
 HW = (64, 96)
 
@@ -58,24 +58,24 @@ class TestDtssd:
 
 class TestSteadiness:
     def test_the_same_mask_on_a_still_picture_is_steady(self):
-        assert steadiness([square(10)] * 3, still(2)) == 100
+        assert warped_iou([square(10)] * 3, still(2)) == 100
 
     def test_half_of_a_square_beside_itself_is_a_third(self):
-        assert steadiness([square(10), square(26)], still(1)) == pytest.approx(100 / 3)
+        assert warped_iou([square(10), square(26)], still(1)) == pytest.approx(100 / 3)
 
     def test_a_mask_that_goes_with_the_picture_is_steady(self):
-        assert steadiness([square(10), square(26)], [moved(16)]) == 100
-        assert steadiness([square(10), square(10)], [moved(16)]) == pytest.approx(100 / 3)
+        assert warped_iou([square(10), square(26)], [moved(16)]) == 100
+        assert warped_iou([square(10), square(10)], [moved(16)]) == pytest.approx(100 / 3)
 
     def test_nobody_before_and_after_is_steady_and_somebody_who_appears_is_not(self):
         nobody = level(0)
-        assert steadiness([nobody, nobody], still(1)) == 100
-        assert steadiness([nobody, nobody, square(10)], still(2)) == 50
+        assert warped_iou([nobody, nobody], still(1)) == 100
+        assert warped_iou([nobody, nobody, square(10)], still(2)) == 50
 
-    @pytest.mark.parametrize(("masks", "places"), [(1, 0), (2, 2), (3, 1)])
-    def test_it_takes_pairs(self, masks, places):
+    @pytest.mark.parametrize(("masks", "positions"), [(1, 0), (2, 2), (3, 1)])
+    def test_it_takes_pairs(self, masks, positions):
         with pytest.raises(ValueError, match=r"two frames|shorter|longer"):
-            steadiness([square(10)] * masks, still(places))
+            warped_iou([square(10)] * masks, still(positions))
 
 
 def test_the_flow_finds_where_the_picture_came_from():
@@ -85,6 +85,6 @@ def test_the_flow_finds_where_the_picture_came_from():
     before = cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_CUBIC)
     image = np.roll(before, (2, 3), axis=(0, 1))
     inner = (slice(12, -12), slice(12, -12))
-    found = follow(image, before) - still(1)[0]
+    found = previous_positions(image, before) - still(1)[0]
     assert found.dtype == np.float32
     assert np.median(found[inner], axis=(0, 1)) == pytest.approx([-3, -2], abs=0.2)

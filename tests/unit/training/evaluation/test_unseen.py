@@ -16,11 +16,11 @@ from training.evaluation.unseen import (
     UNSEEN,
     PhotoScore,
     Scores,
-    comparison,
-    difference,
-    ious,
-    measure,
-    open_network,
+    bootstrap_difference,
+    comparison_table,
+    load_network,
+    measure_network,
+    person_ious,
     photos_by_group,
     read_peers,
     read_scores,
@@ -59,12 +59,12 @@ def test_unseen_photos_are_those_of_the_val_only_sources():
 
 
 def test_ious_are_percentages_in_the_order_of_the_photos():
-    assert ious(MIXED, ["c", "a"]).tolist() == [0, 90]
+    assert person_ious(MIXED, ["c", "a"]).tolist() == [0, 90]
 
 
 def test_photo_without_a_score_is_refused():
     with pytest.raises(KeyError):
-        ious(MIXED, ["nowhere"])
+        person_ious(MIXED, ["nowhere"])
 
 
 def test_scores_survive_the_file(tmp_path):
@@ -75,19 +75,19 @@ def test_scores_survive_the_file(tmp_path):
 
 def test_constant_difference_has_no_spread():
     values = np.arange(20.0)
-    found = difference(values + 3, values)
+    found = bootstrap_difference(values + 3, values)
     assert (found.mean, found.low, found.high) == pytest.approx((3, 3, 3))
 
 
 @given(st.lists(st.floats(-50, 50), min_size=10, max_size=60))
 def test_interval_holds_the_mean_of_the_differences(values):
     one = np.array(values)
-    found = difference(one, np.zeros_like(one))
+    found = bootstrap_difference(one, np.zeros_like(one))
     assert found.low - 1e-9 <= found.mean <= found.high + 1e-9
 
 
 def test_table_counts_lost_people_and_false_people():
-    table = comparison({"net": MIXED}, "")
+    table = comparison_table({"net": MIXED}, "")
     cells = dict(zip(table.columns[0].cells, table.columns[2].cells, strict=True))
     assert cells["eg1800"] == "90.00"
     assert cells[UNSEEN] == "25.00"
@@ -100,7 +100,7 @@ def test_table_shows_the_interval_against_another_network():
     worse = scores(*((f"p{n}", "eg1800", 0.7, None) for n in range(10)))
     worse |= scores(("q", "voc_tw7", 0.1, None))
     better |= scores(("q", "voc_tw7", 0.2, True))
-    table = comparison({"net": better, "peer": worse}, "peer")
+    table = comparison_table({"net": better, "peer": worse}, "peer")
     cells = dict(zip(table.columns[0].cells, table.columns[2].cells, strict=True))
     assert cells["eg1800"] == "80.00 (+10.00: +10.00..+10.00)"
     assert cells["voc_tw7"] == "20.00", "one photo has no interval"
@@ -109,7 +109,7 @@ def test_table_shows_the_interval_against_another_network():
 def test_unknown_network_to_compare_with_is_refused():
     rows = scores(*((f"p{n}", "coco128", 0.8, True) for n in range(10)))
     with pytest.raises(KeyError, match="nobody"):
-        comparison({"net": rows}, "nobody")
+        comparison_table({"net": rows}, "nobody")
 
 
 def test_peers_are_read_by_name(tmp_path):
@@ -129,14 +129,14 @@ def data(tmp_path_factory) -> Path:
 class TestMeasure:
     def test_true_masks_score_one_and_find_people(self, data):
         people = read_portraits(data, "val")
-        found = measure(lambda portrait: portrait.truth(), people, [])
+        found = measure_network(lambda portrait: portrait.truth(), people, [])
         assert [score.iou for score in found] == [1.0] * 4
-        assert all(score.found for score in found)
+        assert all(score.has_person for score in found)
 
     def test_scenes_have_no_iou(self, data):
         scenes = read_backgrounds(data, "train")
-        found = measure(lambda portrait: np.zeros((4, 4), np.uint8), [], scenes)
-        assert [(score.source, score.iou, score.found) for score in found] == [
+        found = measure_network(lambda portrait: np.zeros((4, 4), np.uint8), [], scenes)
+        assert [(score.source, score.iou, score.has_person) for score in found] == [
             (SCENES, None, False)
         ] * len(scenes)
 
@@ -145,6 +145,6 @@ class TestMeasure:
         recipe.write_text(RECIPE)
         torch.manual_seed(0)
         torch.save({"average": build_model("connectnet", {}).state_dict()}, checkpoint)
-        name, segment = open_network(f"{recipe}={checkpoint}")
+        name, segment = load_network(f"{recipe}={checkpoint}")
         assert name == "made"
         assert segment(read_portraits(data, "val")[0]).shape == (64, 64)

@@ -18,18 +18,18 @@ from training.calibrate import SHARES, USEFUL, Look, compare, line_through, look
 from training.data.dataset import read_backgrounds, read_portraits
 from training.evaluation.faces import BACKGROUND
 from training.report.calibration import (
-    BINS,
-    PICTURE,
-    Bin,
-    Missed,
-    bins,
+    BIN_COUNT,
+    RELIABILITY_PICTURE,
+    MissedPeople,
+    ReliabilityBin,
     calibration_error,
+    calibration_text,
     draw_reliability,
-    measure_trust,
-    presence,
-    reliability,
-    summarise,
-    trust_text,
+    measure_calibration,
+    measure_presence,
+    measure_reliability,
+    reliability_bins,
+    summarise_calibration,
 )
 
 NAMES = ("connectnet", "md_trisenet", "rcrnet")
@@ -69,33 +69,33 @@ def test_the_band_is_right_where_mask_and_reference_agree():
 
 def test_bins_hold_as_many_photos_each_in_order():
     pairs = [(value / 100, value / 200) for value in reversed(range(100))]
-    parts = bins(pairs)
-    assert [part.photos for part in parts] == [10] * BINS
-    assert parts[0] == Bin(10, pytest.approx(0.045), pytest.approx(0.0225))
+    parts = reliability_bins(pairs)
+    assert [part.photos for part in parts] == [10] * BIN_COUNT
+    assert parts[0] == ReliabilityBin(10, pytest.approx(0.045), pytest.approx(0.0225))
     assert calibration_error(parts) == pytest.approx(np.mean([p - o for p, o in pairs]))
-    assert len(bins(pairs[:3])) == 3
-    assert bins([]) == ()
+    assert len(reliability_bins(pairs[:3])) == 3
+    assert reliability_bins([]) == ()
     assert calibration_error([]) == 0
 
 
 def test_photos_that_are_too_good_and_too_bad_make_up_for_each_other_in_a_bin():
     said = seen().quality.confidence
     looks = [seen(decided=0.7 + n / 1e6, right=said + (0.1, -0.1)[n % 2]) for n in range(40)]
-    told = reliability("connectnet", looks)
+    told = measure_reliability("connectnet", looks)
     assert told.photos == 40
-    assert calibration_error(told.after) == pytest.approx(0, abs=1e-3)
-    assert calibration_error(told.before) == pytest.approx(said - 0.7, abs=1e-3)
+    assert calibration_error(told.confidence_bins) == pytest.approx(0, abs=1e-3)
+    assert calibration_error(told.certainty_bins) == pytest.approx(said - 0.7, abs=1e-3)
     assert told.error == pytest.approx(0.1, abs=1e-3)
     assert abs(told.correlation) < 0.1
 
 
 def test_photos_without_an_outline_are_left_out():
     looks = [seen(right=None), seen(group=BACKGROUND), seen(decided=0.4, right=0.6), seen()]
-    told = reliability("connectnet", looks)
+    told = measure_reliability("connectnet", looks)
     assert told.photos == 2
     assert told.correlation == pytest.approx(1)
-    assert [part.predicted for part in told.before] == pytest.approx([0.4, 0.7])
-    assert reliability("connectnet", []).photos == 0
+    assert [part.predicted for part in told.certainty_bins] == pytest.approx([0.4, 0.7])
+    assert measure_reliability("connectnet", []).photos == 0
 
 
 SMALL = (MIN_PERSON_SHARE + PERSON_SHARE) / 2
@@ -113,9 +113,12 @@ def test_alarms_and_losses_are_counted_by_both_rules():
         seen(decided=SOFT),
         seen(group="no_face", share=MIN_PERSON_SHARE / 2, iou=0.0),
     ]
-    told = presence("connectnet", looks)
-    assert (told.scenes, told.before, told.after) == (3, 2, 1)
-    assert told.missed == (Missed("far_shot", 4, 0, 2, 1), Missed("no_face", 1, 1, 1, 0))
+    told = measure_presence("connectnet", looks)
+    assert (told.scenes, told.alarms_by_area, told.alarms) == (3, 2, 1)
+    assert told.lost_people == (
+        MissedPeople("far_shot", 4, 0, 2, 1),
+        MissedPeople("no_face", 1, 1, 1, 0),
+    )
 
 
 def test_the_line_is_the_one_that_the_photos_lie_on():
@@ -144,20 +147,20 @@ def figures():
         for at in chance.uniform(0.3, 0.8, 25)
     ]
     empty = [seen(model=model, group=BACKGROUND, share=SMALL, decided=SOFT) for model in NAMES]
-    return summarise([*looks, *empty])
+    return summarise_calibration([*looks, *empty])
 
 
 def test_every_model_is_told_of(figures):
-    text = trust_text(figures, "results")
-    assert f"](results/{PICTURE})" in text
+    text = calibration_text(figures, "results")
+    assert f"](results/{RELIABILITY_PICTURE})" in text
     for name in NAMES:
         assert text.count(f"| {name} | 25 |") == 1
         assert f"| {name} | 100.0 % (1 of 1) | 0.0 % (0 of 1) | 0 | 0 | 0 | 0 of 25 |" in text
 
 
 def test_the_plot_is_drawn(figures, tmp_path):
-    draw_reliability(figures, tmp_path / PICTURE)
-    drawn = cv2.imread(str(tmp_path / PICTURE))
+    draw_reliability(figures, tmp_path / RELIABILITY_PICTURE)
+    drawn = cv2.imread(str(tmp_path / RELIABILITY_PICTURE))
     assert drawn.shape[1] > 2 * drawn.shape[0]
     assert drawn.min() < drawn.max()
 
@@ -186,6 +189,6 @@ def test_models_see_photos_and_scenes_as_the_service_shows_them(tmp_path, reposi
         told = each.model == "md_trisenet"
         assert (each.quality != other.quality) == told
         assert each.right is None or 0 <= each.right <= 1
-    figures = measure_trust(specs, repository, None, portraits, scenes)
-    assert figures == summarise(none)
-    assert {part.group for part in figures.presence[0].missed} <= {d.label for d in Domain}
+    figures = measure_calibration(specs, repository, None, portraits, scenes)
+    assert figures == summarise_calibration(none)
+    assert {part.group for part in figures.presence[0].lost_people} <= {d.label for d in Domain}

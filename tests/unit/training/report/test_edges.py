@@ -11,13 +11,13 @@ from training.data.dataset import read_portraits
 from training.report import edges
 from training.report.edges import (
     MEASURES,
-    Colours,
+    ColourFigures,
+    CompositeScene,
     EdgeFigures,
-    Refined,
-    Scene,
+    RefinementFigures,
     colour_error,
+    composite_scenes,
     edges_text,
-    made_scenes,
     measure_edges,
 )
 from training.report.scores import Group
@@ -39,7 +39,7 @@ def coarse(portrait, _domain):
 @pytest.fixture(scope="module")
 def figures(data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edges, "SIZES", SMALL)
+        patch.setattr(edges, "TIMED_SIZES", SMALL)
         backgrounds = sorted((data / "backgrounds").glob("*.jpg"))
         portraits = read_portraits(data, "val")
         return measure_edges({"first": coarse, "second": coarse}, portraits, backgrounds)
@@ -54,8 +54,8 @@ def test_every_model_photo_and_measure_has_a_figure(figures):
 
 def test_a_guide_helps_where_colours_tell_person_from_background(figures):
     first, whole = figures.refined[0], figures.groups[0]
-    assert first.gain("fine", whole).surely_positive
-    assert first.gain("levels", whole).surely_negative
+    assert first.gain("fine", whole).above_zero
+    assert first.gain("levels", whole).below_zero
 
 
 def test_clean_colours_are_closer_to_the_persons_own(figures):
@@ -80,19 +80,19 @@ def test_a_perfect_mask_has_perfect_figures():
 
 def test_a_made_scene_shows_the_persons_own_colours_where_the_mask_is_whole(data):
     backgrounds = sorted((data / "backgrounds").glob("*.jpg"))
-    scenes = list(made_scenes(read_portraits(data, "val"), backgrounds))
+    scenes = list(composite_scenes(read_portraits(data, "val"), backgrounds))
     assert len(scenes) == 12
     for scene in scenes:
         whole = scene.alpha == 255
         assert whole.any()
-        np.testing.assert_array_equal(scene.rgb[whole], scene.own[whole])
-    assert any((scene.rgb != scene.own).any() for scene in scenes)
+        np.testing.assert_array_equal(scene.rgb[whole], scene.foreground[whole])
+    assert any((scene.rgb != scene.foreground).any() for scene in scenes)
 
 
 def test_colour_error_counts_what_shows(data):
     (portrait, *_) = read_portraits(data, "val")
     own, alpha = np.full((1, 4, 3), 100, np.uint8), np.array([[0, 50, 150, 255]], np.uint8)
-    scene = Scene(portrait, own, alpha, own)
+    scene = CompositeScene(portrait, own, alpha, own)
     assert colour_error(own, scene, alpha) == 0
     other = own.copy()
     other[0, :, 0] = (7, 130, 160, 9)  # 0 is not shown, 255 is the photo's
@@ -106,8 +106,8 @@ def test_the_text_tells_each_model_and_what_is_sure():
     plain = np.full((12, len(MEASURES)), 50.0)
     figures = EdgeFigures(
         groups=groups,
-        refined=(Refined("tiny", plain, plain + np.linspace(1, 2, 12)[:, None]),),
-        colours=(Colours("true", (8.0, 9.0), (2.0, 3.0)),),
+        refined=(RefinementFigures("tiny", plain, plain + np.linspace(1, 2, 12)[:, None]),),
+        colours=(ColourFigures("true", (8.0, 9.0), (2.0, 3.0)),),
         cpu_ms={(480, 640): (1.25, 2.5)},
     )
     text = edges_text(figures, "results")
@@ -117,5 +117,5 @@ def test_the_text_tells_each_model_and_what_is_sure():
     assert "| guided, few | 2 | +1.05 |" in text
     assert "| true | 2 | 8.50 | 2.50 | -6.00 |" in text
     assert "| 640x480 | 1.2 | 2.5 |" in text
-    worse = replace(figures, refined=(Refined("tiny", plain, plain - 1),))
+    worse = replace(figures, refined=(RefinementFigures("tiny", plain, plain - 1),))
     assert "**-1.00 (-1.00 to -1.00)**" in edges_text(worse, "results")

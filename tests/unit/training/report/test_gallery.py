@@ -11,14 +11,14 @@ from tests.support.made_data import FACES, write_data_pack
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.dataset import FaceBox, Portrait, read_portraits
 from training.report.gallery import (
-    CROP,
-    Row,
+    CROP_SIDE_PX,
+    SheetRow,
     bundled_photos,
-    choose,
+    choose_portraits,
+    draw_sheet,
     edge_window,
     main,
-    sheet,
-    show,
+    render_rows,
 )
 
 
@@ -52,7 +52,7 @@ def test_every_domain_of_the_pack_has_two_sheets(data, repository, tmp_path):
     expected = {"skimage", *domains}
     names = {file.stem for file in tmp_path.iterdir()}
     assert names == expected | {f"{name}_edges" for name in expected}
-    for portrait in choose(read_portraits(data, "val"), 2, seed=0):
+    for portrait in choose_portraits(read_portraits(data, "val"), 2, seed=0):
         assert portrait.id in output
     photo = cv2.imread(str(tmp_path / f"{domains.pop()}.jpg"))
     assert photo is not None
@@ -69,7 +69,7 @@ def test_without_a_pack_it_says_so_and_shows_the_bundled_photos(repository, tmp_
 async def test_rows_hold_what_the_service_draws(repository):
     """The tiny model's alpha is the red of the photo, in 24x32."""
     astronaut = bundled_photos()[0]
-    whole, edges = await show([astronaut], repository)
+    whole, edges = await render_rows([astronaut], repository)
 
     assert list(whole.pictures) == [
         "photo",
@@ -86,7 +86,7 @@ async def test_rows_hold_what_the_service_draws(repository):
     assert whole.pictures["cut-out on white"][nothing].min() > 220
     assert whole.pictures["cut-out on magenta"][nothing][:, 1].max() < 40
     assert list(edges.pictures) == ["photo", "the model alone", "refine", "decontaminate", "both"]
-    assert {image.shape for image in edges.pictures.values()} == {(CROP, CROP, 3)}
+    assert {image.shape for image in edges.pictures.values()} == {(CROP_SIDE_PX, CROP_SIDE_PX, 3)}
     alone = edges.pictures["the model alone"]
     assert (alone != edges.pictures["refine"]).any()
     assert (alone != edges.pictures["decontaminate"]).any()
@@ -104,10 +104,10 @@ def portraits(domain_ratio, sources):
 
 def test_choice_is_that_of_the_seed_and_takes_sources_by_turns():
     many = portraits(0.2, {"large": 50, "small": 2, "tiny": 1}) + portraits(0.06, {"large": 9})
-    chosen = choose(many, 4, seed=1)
+    chosen = choose_portraits(many, 4, seed=1)
 
-    assert chosen == choose(many, 4, seed=1)
-    assert chosen != choose(many, 4, seed=2)
+    assert chosen == choose_portraits(many, 4, seed=1)
+    assert chosen != choose_portraits(many, 4, seed=2)
     assert [portrait.domain for portrait in chosen] == 4 * [Domain.HALF_BODY] + 4 * [
         Domain.CLOSE_SHOT
     ]
@@ -138,10 +138,10 @@ def test_edge_window_of_a_mask_without_an_edge_is_in_the_middle(level):
 
 def test_sheet_is_as_wide_as_its_widest_row_and_its_words():
     narrow, wide = (np.zeros((30, width, 3), np.uint8) for width in (10, 700))
-    words = Row("s", "words " * 20, {"a": narrow, "b": narrow})
-    pictures = Row("s", "x", {"a": wide, "b": wide})
+    words = SheetRow("s", "words " * 20, {"a": narrow, "b": narrow})
+    pictures = SheetRow("s", "x", {"a": wide, "b": wide})
 
-    alone, both = sheet([words]), sheet([words, pictures])
+    alone, both = draw_sheet([words]), draw_sheet([words, pictures])
     assert alone.shape[1] > 200
     assert both.shape[1] > 1400
     assert both.shape[0] == 2 * alone.shape[0]

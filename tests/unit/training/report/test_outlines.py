@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from training.report.outlines import PIXELS, measure_outlines, outlines_text
-from training.report.scores import EVERYTHING, Group
+from training.report.outlines import OFFSETS_PX, measure_outlines, outlines_text
+from training.report.scores import ALL_PHOTOS, Group
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Square:
 
 
 def measured(*squares: Square):
-    everything = Group(*EVERYTHING, tuple(range(len(squares))))
+    everything = Group(*ALL_PHOTOS, tuple(range(len(squares))))
     return measure_outlines(squares, [everything, Group("domain", "far", (0,))])
 
 
-@pytest.mark.parametrize(("column", "pixels"), list(enumerate(PIXELS)))
+@pytest.mark.parametrize(("column", "pixels"), list(enumerate(OFFSETS_PX)))
 def test_a_square_grown_and_shrunk(column, pixels):
     (figures,) = measured(Square(60))
     grown = 60**2 + 4 * 60 * pixels  # and less than a disk in the corners
@@ -52,7 +52,7 @@ def test_more_costs_more_and_small_people_most():
 
 def test_a_photo_without_a_person_or_full_of_one_costs_nothing():
     (figures,) = measured(Square(0), Square(100))
-    assert [score.value for score in figures.scores] == [100] * len(PIXELS)
+    assert [score.value for score in figures.scores] == [100] * len(OFFSETS_PX)
 
 
 def test_a_row_for_each_group_but_domains():

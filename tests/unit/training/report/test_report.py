@@ -14,14 +14,15 @@ from silhouette_seg.spec import ModelTask
 from tests.support.made_data import write_data_pack
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.dataset import read_portraits
-from training.evaluation.metrics import Estimate, MaskScore, score
+from training.evaluation.metrics import Estimate, MaskScore, score_mask
+from training.evaluation.specs import find_specs
 from training.report import plots, scores
 from training.report.__main__ import main
 from training.report.accuracy import aims_text, differences_text, pairs
 from training.report.markdown import figure, signed, table
 from training.report.results import Results
-from training.report.scores import NO_FACE, OWN, REFERENCE, Contender
-from training.report.timing import BATCHES, CPU, CUDA, batch_of, providers, setups
+from training.report.scores import DETECTED_DOMAIN, NO_FACE_DOMAIN, REFERENCE_DOMAIN, ModelScores
+from training.report.timing import BATCH_SIZES, CPU, CUDA, providers, repeated_inputs, setups
 
 NAMES = ("connectnet", "face_detector", "md_trisenet", "rcrnet")
 
@@ -78,9 +79,11 @@ def without_times(report):
 
 
 def test_every_model_is_told_of_each_way(report):
-    ways = [f"md_trisenet ({way})" for way in (REFERENCE, OWN, NO_FACE)]
+    policies = [
+        f"md_trisenet ({policy})" for policy in (REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN)
+    ]
     head = next(line for line in report.splitlines() if line.startswith("|  | photos |"))
-    assert {cell.strip() for cell in head.split("|")[3:-1]} == {"connectnet", "rcrnet", *ways}
+    assert {cell.strip() for cell in head.split("|")[3:-1]} == {"connectnet", "rcrnet", *policies}
 
 
 def test_links_and_pictures_are_there(written, report):
@@ -146,28 +149,31 @@ def test_ways_agree_where_they_name_the_same_domain(data):
         asked.append((portrait.id, domain))
         return np.full((64, 64), 255 if domain is Domain.NO_FACE else 0, np.uint8)
 
-    ways = {"one": lambda each: each.domain, "other": lambda _: Domain.NO_FACE}
-    one, other = scores.contenders(tiny_spec("md_trisenet"), answer, ways, portraits)
+    policies = {"one": lambda each: each.domain, "other": lambda _: Domain.NO_FACE}
+    one, other = scores.score_policies(tiny_spec("md_trisenet"), answer, policies, portraits)
     assert len(asked) == len(set(asked)) < 2 * len(portraits)
     for portrait, first, second in zip(portraits, one.scores, other.scores, strict=True):
         assert (first == second) == (portrait.domain is Domain.NO_FACE)
 
 
 def test_only_models_with_domains_have_ways():
-    assert list(scores.ways_of(tiny_spec(), find=None)) == [""]
-    assert list(scores.ways_of(tiny_spec("md_trisenet"), find=None)) == [REFERENCE, NO_FACE]
-    with_faces = scores.ways_of(tiny_spec("md_trisenet"), find=lambda _: [])
-    assert list(with_faces) == [REFERENCE, OWN, NO_FACE]
+    assert list(scores.domain_policies(tiny_spec(), find=None)) == [""]
+    assert list(scores.domain_policies(tiny_spec("md_trisenet"), find=None)) == [
+        REFERENCE_DOMAIN,
+        NO_FACE_DOMAIN,
+    ]
+    with_faces = scores.domain_policies(tiny_spec("md_trisenet"), find=lambda _: [])
+    assert list(with_faces) == [REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN]
 
 
 def test_no_face_found_is_no_face(data):
-    domain = scores.by_faces(lambda _: [], at_least=(64, 64))
+    domain = scores.policy_by_faces(lambda _: [], at_least=(64, 64))
     assert {domain(portrait) for portrait in read_portraits(data, "val")} == {Domain.NO_FACE}
 
 
 def test_groups_split_the_photos_by_source_and_by_domain(data):
     portraits = read_portraits(data, "val")
-    groups = scores.group(portraits)
+    groups = scores.group_portraits(portraits)
     assert groups[0].rows == tuple(range(len(portraits)))
     for kind in ("source", "domain"):
         rows = [row for each in groups if each.kind == kind for row in each.rows]
@@ -177,7 +183,7 @@ def test_groups_split_the_photos_by_source_and_by_domain(data):
             assert {portraits[row].domain.label for row in each.rows} == {each.name}
 
 
-def scored(name: str, *shares: float, way: str = "") -> Contender:
+def scored(name: str, *shares: float, policy: str = "") -> ModelScores:
     """A contender whose masks are squares, of which it got those shares."""
     truth = np.zeros((20, 20), bool)
     truth[5:15, 5:15] = True
@@ -185,18 +191,21 @@ def scored(name: str, *shares: float, way: str = "") -> Contender:
     for share in shares:
         answer = truth.copy()
         answer[5 + round(10 * share) :] = False
-        rows.append(score(answer, truth))
-    return Contender(tiny_spec(name), way, tuple(rows))
+        rows.append(score_mask(answer, truth))
+    return ModelScores(tiny_spec(name), policy, tuple(rows))
 
 
 def test_the_worst_come_first_and_ties_in_their_order():
-    assert scores.worst(scored("connectnet", 1.0, 0.2, 0.5, 0.2), 3) == [1, 3, 2]
+    assert scores.worst_cases(scored("connectnet", 1.0, 0.2, 0.5, 0.2), 3) == [1, 3, 2]
 
 
 def test_models_are_compared_with_each_other_and_ways_among_themselves():
-    ways = [scored("md_trisenet", 1.0, way=way) for way in (REFERENCE, OWN, NO_FACE)]
+    policies = [
+        scored("md_trisenet", 1.0, policy=policy)
+        for policy in (REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN)
+    ]
     compared = [
-        (one.label, other.label) for one, other in pairs([scored("connectnet", 1.0), *ways])
+        (one.label, other.label) for one, other in pairs([scored("connectnet", 1.0), *policies])
     ]
     assert compared == [
         ("md_trisenet (reference domain)", "connectnet"),
@@ -210,23 +219,23 @@ def test_models_are_compared_with_each_other_and_ways_among_themselves():
 def test_aims_are_reached_by_the_figure_and_the_best_is_above_every_rival(data):
     photos = read_portraits(data, "val")[:12]
     everything = [scores.Group("all", "all", tuple(range(12)))]
-    contenders = [
+    model_scores = [
         scored("connectnet", *[0.9] * 12),
-        scored("md_trisenet", *[1.0] * 12, way=REFERENCE),
-        scored("md_trisenet", *[0.5] * 12, way=OWN),
+        scored("md_trisenet", *[1.0] * 12, policy=REFERENCE_DOMAIN),
+        scored("md_trisenet", *[0.5] * 12, policy=DETECTED_DOMAIN),
     ]
     results = Results(
         quick=False,
         portraits=photos,
         groups=everything,
         models=[],
-        contenders=contenders,
+        model_scores=model_scores,
         timings=[],
         rounds=1,
         machine={},
         faces={},
         pictures="results",
-        worst_of_each=1,
+        worst_cases_per_model=1,
     )
     rows = [row.strip("| ").split(" | ") for row in aims_text(results).splitlines()[4:]]
     assert [(row[0], row[-1]) for row in rows] == [
@@ -253,27 +262,25 @@ def test_a_table_has_a_column_for_each_head():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_batch_is_as_long_as_asked(name):
-    rows = batch_of(tiny_spec(name), 8)
+    rows = repeated_inputs(tiny_spec(name), 8)
     assert {len(value) for value in rows.values()} == {8}
     assert set(rows) == {tensor.name for tensor in tiny_spec(name).inputs}
 
 
 def test_a_timed_batch_has_every_domain():
-    assert set(batch_of(tiny_spec("md_trisenet"), 8)["domain"].tolist()) == {*Domain}
+    assert set(repeated_inputs(tiny_spec("md_trisenet"), 8)["domain"].tolist()) == {*Domain}
 
 
 def test_no_batch_is_larger_than_the_model_takes():
     spec = tiny_spec(max_batch=4)
-    assert {setup.batch for setup in setups(spec)} == {size for size in BATCHES if size <= 4}
+    assert {setup.batch for setup in setups(spec)} == {size for size in BATCH_SIZES if size <= 4}
     assert {setup.provider for setup in setups(spec)} == {*providers()} <= {CPU, CUDA}
 
 
 def test_the_detector_is_no_segmentation_model(repository):
-    named = [spec.name for spec in scores.find_specs(repository, ModelTask.SEGMENTATION)]
+    named = [spec.name for spec in find_specs(repository, ModelTask.SEGMENTATION)]
     assert named == ["connectnet", "md_trisenet", "rcrnet"]
-    assert [spec.name for spec in scores.find_specs(repository, ModelTask.FACES)] == [
-        "face_detector"
-    ]
+    assert [spec.name for spec in find_specs(repository, ModelTask.FACES)] == ["face_detector"]
 
 
 def test_error_bars_are_never_negative(tmp_path):
@@ -281,7 +288,10 @@ def test_error_bars_are_never_negative(tmp_path):
     rounded = Estimate(95.0, 95.0 + 1e-12, 95.0 - 1e-12, photos=20)
     plots.plot_bars(["all"], {"connectnet": [rounded]}, tmp_path / "bars.png", label="mIoU")
     plots.plot_tradeoff(
-        [plots.Point("connectnet", 5.0, rounded)], tmp_path / "time.png", time="ms", accuracy="%"
+        [plots.TradeoffPoint("connectnet", 5.0, rounded)],
+        tmp_path / "time.png",
+        time="ms",
+        accuracy="%",
     )
     assert {file.name for file in tmp_path.iterdir()} == {"bars.png", "time.png"}
 
@@ -289,6 +299,6 @@ def test_error_bars_are_never_negative(tmp_path):
 def test_the_person_is_tinted_and_the_rest_dimmed():
     photo = np.full((2, 2, 3), 100, np.uint8)
     person = np.array([[True, False], [False, False]])
-    shaded = plots.shade(photo, person)
+    shaded = plots.tint_person(photo, person)
     assert shaded[0, 0, 0] > 100 > shaded[0, 0, 1]
     assert (shaded[~person] == 45).all()

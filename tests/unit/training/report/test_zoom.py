@@ -9,8 +9,8 @@ import pytest
 from silhouette_seg.spec import ModelTask
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.dataset import Portrait
-from training.report.scores import find_specs
-from training.report.zoom import SecondLookFigures, measure_second_look, second_look_text
+from training.evaluation.specs import find_specs
+from training.report.zoom import ZoomFigures, measure_zoom, zoom_text
 
 SIDE = 640
 SMALL, LARGE = 70, 500
@@ -52,9 +52,9 @@ def repository(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def figures(repository, portraits, scenes) -> SecondLookFigures:
+def figures(repository, portraits, scenes) -> ZoomFigures:
     specs = find_specs(repository, ModelTask.SEGMENTATION)
-    return measure_second_look(specs, repository, portraits, scenes)
+    return measure_zoom(specs, repository, portraits, scenes)
 
 
 def test_small_people_are_looked_at_twice_and_seen_better(figures):
@@ -80,7 +80,7 @@ def test_the_cost_of_decoding_is_told_of_each_model(figures):
 
 
 def test_the_section_tells_of_groups_that_a_second_look_changed(figures):
-    text = second_look_text(figures, "results")
+    text = zoom_text(figures, "results")
     assert text.startswith("## A second look")
     assert "12 of 24 photos are looked at twice" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
@@ -95,14 +95,14 @@ def test_the_section_tells_of_groups_that_a_second_look_changed(figures):
 def test_nothing_is_told_where_no_such_model_is(tmp_path, portraits):
     spec = tiny_spec("rcrnet")
     write_tiny_model(tmp_path, spec)
-    figures = measure_second_look([spec], tmp_path, portraits, [])
+    figures = measure_zoom([spec], tmp_path, portraits, [])
     assert figures.models == ()
-    assert second_look_text(figures, "results") == ""
+    assert zoom_text(figures, "results") == ""
 
 
 def test_photos_that_need_no_second_look_have_no_row(repository, portraits):
     specs = find_specs(repository, ModelTask.SEGMENTATION)
-    figures = measure_second_look(specs, repository, portraits[:1], [])
-    text = second_look_text(figures, "results")
+    figures = measure_zoom(specs, repository, portraits[:1], [])
+    text = zoom_text(figures, "results")
     assert "0 of 1 photos are looked at twice." in text
     assert "| all |" not in text
