@@ -17,7 +17,7 @@ from silhouette_seg.lifecycle import drain
 from silhouette_seg.spec import load_spec
 from tests.integration.conftest import PATIENCE_S, in_process, on_socket, until
 from tests.integration.disconnecting_client import post_and_disconnect
-from tests.integration.test_server import connect, everything
+from tests.integration.test_server import connect, receive_all
 from tests.support.fake_triton import FakeTriton, serve_triton
 from tests.support.tensors import (
     DATATYPES,
@@ -342,7 +342,7 @@ async def test_a_body_that_is_too_slow_is_a_408(settings_with):
         connection.sendall(
             f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode()
         )
-        answer = await asyncio.to_thread(everything, connection)
+        answer = await asyncio.to_thread(receive_all, connection)
     assert answer.startswith("HTTP/1.1 408")
     assert answer.endswith('{"error": "The body did not arrive in time (limit 0.2)."}')
 

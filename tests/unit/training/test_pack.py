@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.made_data import SIDE, made_portrait
+from tests.support.made_data import SIDE, make_portrait
 from training.data.dataset import read_backgrounds, read_portraits
 from training.data.pack_check import PackError
 from training.pack import (
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     """Eight photos with masks, and two without a person."""
     made = tmp_path / "office"
     for number in range(8):
-        rgb, mask = made_portrait(number)
+        rgb, mask = make_portrait(number)
         write(made / "images" / f"photo{number}.png", rgb[..., ::-1])
         write(made / "masks" / f"photo{number}.png", mask)
     for number in range(2):
@@ -57,7 +57,7 @@ def test_pack_holds_each_photo_with_its_mask(folder, pack):
     assert {person.source for person in people} == {"office"}
     assert len(people) == 8
     for person in people:
-        rgb, mask = made_portrait(int(person.id.removeprefix("photo")))
+        rgb, mask = make_portrait(int(person.id.removeprefix("photo")))
         np.testing.assert_array_equal(person.truth(), mask)
         assert np.abs(person.rgb().astype(int) - rgb).mean() < 4
     assert len(read_backgrounds(pack, "train")) == 2
@@ -72,7 +72,7 @@ def test_folder_without_backgrounds_makes_a_pack(folder, pack):
 
 
 def test_large_photo_is_scaled_with_its_mask(folder, pack):
-    rgb, mask = made_portrait(9)
+    rgb, mask = make_portrait(9)
     write(folder / "images" / "large.png", cv2.resize(rgb, (1000, 700)))
     write(folder / "masks" / "large.png", cv2.resize(mask, (1000, 700)))
     make_pack(folder, pack, None)
@@ -154,7 +154,7 @@ def test_copies_of_a_photo_share_a_split(folder, pack):
 
 
 def test_hashes_of_different_photos_differ_by_more_than_copies_do():
-    photos = [made_portrait(number)[0] for number in range(6)]
+    photos = [make_portrait(number)[0] for number in range(6)]
     bits = np.array([difference_hash(photo) for photo in photos])
     far = [(one != other).sum() for n, one in enumerate(bits) for other in bits[:n]]
     assert min(far) > SAME
