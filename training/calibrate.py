@@ -38,25 +38,25 @@ from training.evaluation.onnx_model import open_onnx
 from training.evaluation.specs import find_specs
 
 Alpha = NDArray[np.uint8]
-Draw = Callable[[Frame, Domain], Alpha]
+PredictMask = Callable[[Frame, Domain], Alpha]
 """A photo, taken for one of that domain, to a model's mask uint8 [h,w] as the model gave it."""
 
-USEFUL = 0.5
+USEFUL_IOU = 0.5
 """IoU from which a mask is of use, and its photo must not be called empty."""
-SHARES = (0.005, 0.01, 0.015, 0.02)
-DECIDED = (0.3, 0.34, 0.36, 0.38, 0.4, 0.42, 0.45)
+PERSON_SHARES = (0.005, 0.01, 0.015, 0.02)
+PERSON_CERTAINTIES = (0.3, 0.34, 0.36, 0.38, 0.4, 0.42, 0.45)
 """Tried as `PERSON_SHARE` and `PERSON_CERTAINTY`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """One photo as one model sees it."""
 
     model: str
     group: str
     """The photo's domain, by the reference; `BACKGROUND` where there is nobody."""
     quality: MaskQuality
-    right: float | None
+    boundary_accuracy: float | None
     """Share of the boundary band where mask and reference agree; None where one of them is not."""
     iou: float = 0.0
     """Of mask and reference."""
@@ -67,47 +67,56 @@ class Look:
         return self.group != BACKGROUND
 
 
-def look(
+def observe(
     specs: Sequence[ModelSpec],
     repository: Path,
     find: FindFaces | None,
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
-) -> list[Look]:
+) -> list[Observation]:
     """Every photo by every model, with the domain that the service would tell it."""
-    draws = {spec.name: _open(spec, repository) for spec in specs}
+    predictors = {spec.name: _open_model(spec, repository) for spec in specs}
     sides = [spec.size_hw for spec in specs]
     at_least = max(height for height, _ in sides), max(width for _, width in sides)
-    photos: list[tuple[Path, Portrait | None]] = [(each.image, each) for each in portraits]
+    photos: list[tuple[Path, Portrait | None]] = [
+        (portrait.image, portrait) for portrait in portraits
+    ]
     photos += [(path, None) for path in backgrounds]
-    looks = []
+    observations = []
     for path, portrait in track(photos, "trust", console=Console(stderr=True), transient=True):
         frame = read_frame(path, at_least=at_least)
         face = dominant_face(find(frame.rgb)) if find else None
         domain = domain_of(face.ratio if face else 0.0)
         truth = portrait.truth() if portrait else None
         group = portrait.domain.label if portrait else BACKGROUND
-        for name, draw in draws.items():
-            alpha = draw(frame, domain)
-            right, iou = (None, 0.0) if truth is None else compare(alpha, truth)
-            looks.append(Look(name, group, measure_quality(alpha), right, iou))
-    return looks
+        for name, predict_mask in predictors.items():
+            alpha = predict_mask(frame, domain)
+            boundary_accuracy, iou = (None, 0.0) if truth is None else compare_masks(alpha, truth)
+            observations.append(
+                Observation(name, group, measure_quality(alpha), boundary_accuracy, iou)
+            )
+    return observations
 
 
-def compare(alpha: Alpha, truth: Alpha) -> tuple[float | None, float]:
-    """`Look.right` and `Look.iou`; the reference uint8 [H,W] is reduced to the mask's size."""
+def compare_masks(alpha: Alpha, truth: Alpha) -> tuple[float | None, float]:
+    """Returns `Observation.boundary_accuracy` and `Observation.iou`.
+
+    The reference uint8 [H,W] is resized to the mask's size.
+    """
     person = person_pixels(alpha)
-    there = person_pixels(resize(truth, (alpha.shape[0], alpha.shape[1])))
+    truth_person = person_pixels(resize(truth, (alpha.shape[0], alpha.shape[1])))
     band = boundary_band(person) > 0
-    right = float((person == there)[band].mean()) if band.any() else None
-    both, either = (int(np.count_nonzero(each)) for each in (person & there, person | there))
-    return right, both / max(1, either)
+    boundary_accuracy = float((person == truth_person)[band].mean()) if band.any() else None
+    both, either = (
+        int(np.count_nonzero(pixels)) for pixels in (person & truth_person, person | truth_person)
+    )
+    return boundary_accuracy, both / max(1, either)
 
 
-def _open(spec: ModelSpec, repository: Path) -> Draw:
+def _open_model(spec: ModelSpec, repository: Path) -> PredictMask:
     predict = open_onnx(spec.model_file(repository))
 
-    def draw(frame: Frame, domain: Domain) -> Alpha:
+    def predict_mask(frame: Frame, domain: Domain) -> Alpha:
         image, placement = fit(frame.rgb, spec.size_hw, spec.resize)
         inputs: dict[str, NDArray[Any]] = {"image": image[None]}
         if spec.has_input("prior"):
@@ -116,37 +125,49 @@ def _open(spec: ModelSpec, repository: Path) -> Draw:
             inputs["domain"] = np.array([domain], np.int64)
         return np.ascontiguousarray(predict(inputs)[0][inside(placement)])
 
-    return draw
+    return predict_mask
 
 
-def line_through(looks: Sequence[Look]) -> tuple[float, float]:
-    """Height at 0 and slope of the line from `boundary_certainty` to `right`, by least squares."""
+def fit_line(observations: Sequence[Observation]) -> tuple[float, float]:
+    """Fits `boundary_accuracy` as a line over `boundary_certainty`, by least squares.
+
+    Returns its value at 0 and its slope.
+    """
     known = [
-        (each.quality.boundary_certainty, each.right) for each in looks if each.right is not None
+        (observation.quality.boundary_certainty, observation.boundary_accuracy)
+        for observation in observations
+        if observation.boundary_accuracy is not None
     ]
-    decided, right = np.array(known).T
-    slope, height = np.polyfit(decided, right, 1)
+    decided, boundary_accuracy = np.array(known).T
+    slope, height = np.polyfit(decided, boundary_accuracy, 1)
     return float(height), float(slope)
 
 
-def rules_table(looks: Sequence[Look]) -> Table:
+def rules_table(observations: Sequence[Observation]) -> Table:
     """For each rule and model: scenes with an alarm in percent, and photos of people that are
     lost, those with a mask of use in brackets.
     """
-    models = list(dict.fromkeys(each.model for each in looks))
+    models = list(dict.fromkeys(observation.model for observation in observations))
     table = Table("sure share", "sure decided", *models)
-    for share, decided in product(SHARES, DECIDED):
-        by_model = [[each for each in looks if each.model == model] for model in models]
-        cells = [_cell(seen, share, decided) for seen in by_model]
+    for share, decided in product(PERSON_SHARES, PERSON_CERTAINTIES):
+        by_model = [
+            [observation for observation in observations if observation.model == model]
+            for model in models
+        ]
+        cells = [_error_counts(group, share, decided) for group in by_model]
         table.add_row(f"{share:g}", f"{decided:g}", *cells)
     return table
 
 
-def _cell(looks: Sequence[Look], share: float, decided: float) -> str:
-    found = [is_person(each.quality, share, decided) for each in looks]
-    pairs = list(zip(looks, found, strict=True))
-    alarms = [there for each, there in pairs if not each.person]
-    lost = [each.iou >= USEFUL for each, there in pairs if each.person and not there]
+def _error_counts(observations: Sequence[Observation], share: float, decided: float) -> str:
+    verdicts = [is_person(observation.quality, share, decided) for observation in observations]
+    pairs = list(zip(observations, verdicts, strict=True))
+    alarms = [found for observation, found in pairs if not observation.person]
+    lost = [
+        observation.iou >= USEFUL_IOU
+        for observation, found in pairs
+        if observation.person and not found
+    ]
     return f"{100 * sum(alarms) / max(1, len(alarms)):.1f} %, {len(lost)} ({sum(lost)})"
 
 
@@ -162,12 +183,14 @@ def main(
     predict = open_onnx(detector.model_file(repository))
     find = find_by_model(predict, size_hw=detector.size_hw, resize=detector.resize)
     portraits = read_portraits(data, "train")[::every]
-    looks = look(specs, repository, find, portraits, read_backgrounds(data, "train"))
+    observations = observe(specs, repository, find, portraits, read_backgrounds(data, "train"))
     console = Console()
     for name in ("", *(spec.name for spec in specs)):
-        height, slope = line_through([each for each in looks if name in ("", each.model)])
+        height, slope = fit_line(
+            [observation for observation in observations if name in ("", observation.model)]
+        )
         console.print(f"{name or 'all models'}: {height:.3f} + {slope:.3f} * decided")
-    console.print(rules_table(looks))
+    console.print(rules_table(observations))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from rich.progress import track
 from torch import Tensor
 
 from silhouette_seg.vision.geometry import Size, resize
-from training.data.dataset import read_frame, rows
+from training.data.dataset import read_frame, read_rows
 from training.data.samples import channels_first
-from training.recipe import Recipe, TeacherChoice, read_recipe
+from training.recipe import Recipe, TeacherSettings, read_recipe
 from training.tasks.teacher import Teacher, mean_mask
 
 Probability = NDArray[np.float32]
@@ -34,23 +34,23 @@ Image = NDArray[np.uint8]
 Box = tuple[slice, slice]
 """Rows and columns of a photo."""
 
-SMALL = 0.4
+SMALL_PIECE_SHARE = 0.4
 """Pieces of person whose sides are a smaller share of the photo's sides are enlarged."""
-MIN_AREA = 0.0008
+MIN_PIECE_AREA_SHARE = 0.0008
 """Smaller pieces are noise, as a share of the photo."""
-MARGIN = 0.6
+CROP_MARGIN_SHARE = 0.6
 """Surroundings of a box in the enlarged crop, as a share of its longer side."""
-MOST_BOXES = 6
+MAX_CROPS = 6
 """Enlarged crops of one photo: each costs as much as the photo."""
-SELFIE_SHARE = 0.5
+SELFIE_WEIGHT = 0.5
 """Share of the selfie mask in the mean, where it is good."""
 
 
-def open_views(recipe: Recipe, checkpoint: Path, sizes: Sequence[Size]) -> list[Teacher]:
+def load_views(recipe: Recipe, checkpoint: Path, sizes: Sequence[Size]) -> list[Teacher]:
     """The teacher at each size, with mirrored views; raises OSError without the checkpoint."""
     return [
         Teacher(
-            TeacherChoice(
+            TeacherSettings(
                 model=recipe.model,
                 options=recipe.options,
                 weights=checkpoint,
@@ -64,9 +64,9 @@ def open_views(recipe: Recipe, checkpoint: Path, sizes: Sequence[Size]) -> list[
 
 def person_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
     """The mean of all views of a photo uint8 [H,W,3], small people enlarged once more."""
-    probability = _look(views, rgb)
+    probability = _mean_probability(views, rgb)
     for inner, outer in small_boxes(probability):
-        enlarged = _look(views, np.ascontiguousarray(rgb[outer]))
+        enlarged = _mean_probability(views, np.ascontiguousarray(rgb[outer]))
         top, left = inner[0].start - outer[0].start, inner[1].start - outer[1].start
         height, width = inner[0].stop - inner[0].start, inner[1].stop - inner[1].start
         second = enlarged[top : top + height, left : left + width]
@@ -84,26 +84,29 @@ def small_boxes(probability: Probability) -> list[tuple[Box, Box]]:
     count, _, figures, _ = cv2.connectedComponentsWithStats(person, connectivity=8)
     pieces = []
     for left, top, wide, tall, area in figures[1:count].tolist():
-        if area >= MIN_AREA * person.size and max(tall / height, wide / width) < SMALL:
+        if (
+            area >= MIN_PIECE_AREA_SHARE * person.size
+            and max(tall / height, wide / width) < SMALL_PIECE_SHARE
+        ):
             pieces.append((area, top, left, tall, wide))
     boxes = []
-    for _, top, left, tall, wide in sorted(pieces, reverse=True)[:MOST_BOXES]:
-        margin = round(MARGIN * max(tall, wide))
+    for _, top, left, tall, wide in sorted(pieces, reverse=True)[:MAX_CROPS]:
+        margin = round(CROP_MARGIN_SHARE * max(tall, wide))
         inner = _box(top, left, tall, wide, max(2, margin // 4), (height, width))
         outer = _box(top, left, tall, wide, max(8, margin), (height, width))
         boxes.append((inner, outer))
     return boxes
 
 
-def with_selfie(probability: Probability, selfie: Image) -> Probability:
+def blend_selfie(probability: Probability, selfie: Image) -> Probability:
     """The mean with the selfie mask uint8 [h,w]: uncertain where the two disagree."""
     height, width = probability.shape
     sized = resize(selfie, (height, width)).astype(np.float32) / np.float32(255)
-    mixed: Probability = (1 - SELFIE_SHARE) * probability + SELFIE_SHARE * sized
+    mixed: Probability = (1 - SELFIE_WEIGHT) * probability + SELFIE_WEIGHT * sized
     return mixed
 
 
-def _look(views: Sequence[Teacher], rgb: Image) -> Probability:
+def _mean_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
     photos = channels_first(rgb)[None]
     domain = torch.zeros(1, dtype=torch.int64)
     mask: Tensor = mean_mask(views, photos, domain)
@@ -123,7 +126,7 @@ def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -
     unlabelled = data / "unlabelled"
     todo = [
         row
-        for row in rows(unlabelled / "index2.csv")
+        for row in read_rows(unlabelled / "index2.csv")
         if not (masks / row["source"] / f"{row['id']}.png").exists()
     ]
     for row in track(todo, "labelling", console=Console(stderr=True), transient=True):
@@ -134,7 +137,7 @@ def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -
             selfie = cv2.imread(str(folder / "selfie" / f"{row['id']}.png"), cv2.IMREAD_GRAYSCALE)
             if selfie is None:
                 raise FileNotFoundError(f"{row['id']} has no selfie mask")
-            probability = with_selfie(probability, np.asarray(selfie, np.uint8))
+            probability = blend_selfie(probability, np.asarray(selfie, np.uint8))
         file = masks / row["source"] / f"{row['id']}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         # Moved into place, so that an interrupted run leaves no half of a file.
@@ -160,7 +163,7 @@ def main(
     """Labels the unlabelled photos with a teacher."""
     torch.set_num_threads(threads)
     sizes = [(length, length) for length in side or (256, 320)]
-    views = open_views(read_recipe(recipe), checkpoint, sizes)
+    views = load_views(read_recipe(recipe), checkpoint, sizes)
     written = label(data, masks, views, agreement)
     typer.echo(f"{written} masks written to {masks}")
 

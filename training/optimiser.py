@@ -10,7 +10,7 @@ from torch.optim import SGD, AdamW, Muon
 from training.recipe import Optimiser
 
 
-class Stepper(Protocol):
+class ScheduledOptimiser(Protocol):
     """What the training loop asks of an optimiser."""
 
     def step(self, rate: float) -> None:
@@ -22,7 +22,7 @@ class Stepper(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class Torch:
+class TorchOptimiser:
     """One of torch's own over all parameters."""
 
     def __init__(self, optimiser: torch.optim.Optimizer) -> None:
@@ -60,10 +60,10 @@ class MuonAndAdamW:
         ):
             raise ValueError("the model's kernels must lie in channels-last memory")
         rest = [p for p in model.parameters() if not _is_dense(p)]
-        self.muon = Torch(
+        self.muon = TorchOptimiser(
             Muon(self.matrices, lr=settings.muon_rate, weight_decay=settings.weight_decay)
         )
-        self.adamw = Torch(AdamW(_decay_groups(rest, settings), lr=settings.rate))
+        self.adamw = TorchOptimiser(AdamW(_decay_groups(rest, settings), lr=settings.rate))
 
     def step(self, rate: float) -> None:
         for matrix, weight in zip(self.matrices, self.dense, strict=True):
@@ -81,13 +81,13 @@ class MuonAndAdamW:
         self.adamw.load_state_dict(state["adamw"])
 
 
-def build_optimiser(model: nn.Module, settings: Optimiser) -> Stepper:
-    builders: Mapping[str, Callable[[], Stepper]] = {
+def build_optimiser(model: nn.Module, settings: Optimiser) -> ScheduledOptimiser:
+    builders: Mapping[str, Callable[[], ScheduledOptimiser]] = {
         "muon": lambda: MuonAndAdamW(model, settings),
-        "adamw": lambda: Torch(
+        "adamw": lambda: TorchOptimiser(
             AdamW(_decay_groups(list(model.parameters()), settings), lr=settings.rate)
         ),
-        "sgd": lambda: Torch(
+        "sgd": lambda: TorchOptimiser(
             SGD(
                 _decay_groups(list(model.parameters()), settings),
                 lr=settings.rate,

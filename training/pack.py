@@ -29,25 +29,25 @@ from rich.progress import track
 from silhouette_seg.errors import ServiceError
 from training.data.dataset import read_frame
 from training.data.pack_check import PackError, Problem, check_pack
-from training.label import open_views, person_probability
+from training.label import load_views, person_probability
 from training.recipe import read_recipe
-from training.shards import at_most
+from training.shards import limit_side
 
 Image = NDArray[np.uint8]
-Draw = Callable[[Image], Image]
+PredictMask = Callable[[Image], Image]
 """A photo uint8 [H,W,3] to its mask uint8 [H,W]."""
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-SIDE = 512
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+STORED_SIDE_PX = 512
 """Longer side of the stored photos: networks see at most that."""
-QUALITY = 92
+JPEG_QUALITY = 92
 HASH_SIDE = 16
 """The hash has HASH_SIDE squared bits."""
-SAME = 24
+MAX_HASH_DISTANCE_BITS = 24
 """Bits of 256 that may differ between copies of one photo: JPEG and scaling change up to a tenth;
 different photos differ by half of the bits."""
-VAL_SHARE = 0.15
-VIEW_SIDES = (256, 320)
+VALIDATION_SHARE = 0.15
+TEACHER_SIDES_PX = (256, 320)
 """Inputs of the teacher, in pixels."""
 
 
@@ -62,9 +62,9 @@ class Entry:
 
 def find_photos(folder: Path) -> list[Path]:
     """The photos of a folder by name; raises ValueError for two of one name, or for none."""
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     if not found:
-        raise ValueError(f"{folder} holds no photo ({', '.join(sorted(SUFFIXES))})")
+        raise ValueError(f"{folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))})")
     names = [path.stem for path in found]
     for one, next_one in pairwise(names):
         if one == next_one:
@@ -72,7 +72,7 @@ def find_photos(folder: Path) -> list[Path]:
     return found
 
 
-def read_entries(folder: Path, draw: Draw | None) -> list[Entry]:
+def read_entries(folder: Path, predict_mask: PredictMask | None) -> list[Entry]:
     """Photos with their masks, scaled to SIDE; raises PackError with all that is wrong."""
     problems: list[Problem] = []
     entries = []
@@ -81,11 +81,15 @@ def read_entries(folder: Path, draw: Draw | None) -> list[Entry]:
         mask = folder / "masks" / f"{photo.stem}.png"
         try:
             rgb = read_frame(photo).rgb
-            pixels = read_mask(mask, rgb) if mask.exists() or draw is None else draw(rgb)
+            pixels = (
+                read_mask(mask, rgb) if mask.exists() or predict_mask is None else predict_mask(rgb)
+            )
         except (ServiceError, ValueError) as error:
             problems.append(Problem(mask if isinstance(error, ValueError) else photo, str(error)))
             continue
-        entries.append(Entry(photo.stem, at_most(rgb, SIDE), at_most(pixels, SIDE)))
+        entries.append(
+            Entry(photo.stem, limit_side(rgb, STORED_SIDE_PX), limit_side(pixels, STORED_SIDE_PX))
+        )
     if problems:
         raise PackError(problems)
     return entries
@@ -118,7 +122,7 @@ def difference_hash(rgb: Image) -> NDArray[np.bool_]:
     return np.asarray(small[:, 1:] > small[:, :-1]).ravel()
 
 
-def group_copies(hashes: NDArray[np.bool_]) -> list[int]:
+def group_duplicates(hashes: NDArray[np.bool_]) -> list[int]:
     """The index of the first photo that each photo is a copy of, directly or through others."""
     first = list(range(len(hashes)))
 
@@ -128,7 +132,7 @@ def group_copies(hashes: NDArray[np.bool_]) -> list[int]:
         return index
 
     for index, bits in enumerate(hashes):
-        near = np.flatnonzero((hashes[:index] != bits).sum(1) <= SAME)
+        near = np.flatnonzero((hashes[:index] != bits).sum(1) <= MAX_HASH_DISTANCE_BITS)
         roots = sorted({root(int(other)) for other in near} | {root(index)})
         for other in roots[1:]:
             first[other] = roots[0]
@@ -143,8 +147,10 @@ def split_groups(groups: Sequence[str]) -> dict[str, str]:
     names = sorted(set(groups), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     if len(names) < 2:
         raise ValueError("photos of at least two different scenes are needed, one for validation")
-    kept = max(1, round(VAL_SHARE * len(names)))
-    return {name: "val" if index < kept else "train" for index, name in enumerate(names)}
+    validation_count = max(1, round(VALIDATION_SHARE * len(names)))
+    return {
+        name: "val" if index < validation_count else "train" for index, name in enumerate(names)
+    }
 
 
 def write_pack(pack: Path, source: str, entries: Sequence[Entry], scenes: Sequence[Path]) -> None:
@@ -152,7 +158,7 @@ def write_pack(pack: Path, source: str, entries: Sequence[Entry], scenes: Sequen
     if (pack / "people").exists():
         raise FileExistsError(f"{pack} holds a pack already")
     hashes = np.array([difference_hash(entry.rgb) for entry in entries])
-    groups = [entries[index].id for index in group_copies(hashes)]
+    groups = [entries[index].id for index in group_duplicates(hashes)]
     splits = split_groups(groups)
     people, faces = [], []
     folder = pack / "people" / source
@@ -164,22 +170,25 @@ def write_pack(pack: Path, source: str, entries: Sequence[Entry], scenes: Sequen
         faces.append({"id": entry.id, "x": "0", "y": "0", "w": "0", "h": "0", "ratio_face": "0"})
     empty = []
     for path in scenes:
-        _write_jpeg(pack / "backgrounds" / f"{path.stem}.jpg", at_most(read_frame(path).rgb, SIDE))
+        _write_jpeg(
+            pack / "backgrounds" / f"{path.stem}.jpg",
+            limit_side(read_frame(path).rgb, STORED_SIDE_PX),
+        )
         empty.append({"id": path.stem, "split": "train"})
     _write_index(pack / "people" / "index.csv", ["id", "source", "group", "split"], people)
     _write_index(pack / "faces.csv", ["id", "x", "y", "w", "h", "ratio_face"], faces)
     _write_index(pack / "backgrounds" / "index.csv", ["id", "split"], empty)
 
 
-def open_teacher(argument: str) -> Draw:
+def load_teacher(argument: str) -> PredictMask:
     """The masks of `RECIPE=WEIGHTS`; raises OSError where a file is missing."""
     recipe, _, weights = argument.partition("=")
-    views = open_views(read_recipe(Path(recipe)), Path(weights), [(s, s) for s in VIEW_SIDES])
+    views = load_views(read_recipe(Path(recipe)), Path(weights), [(s, s) for s in TEACHER_SIDES_PX])
     return lambda rgb: np.rint(person_probability(views, rgb) * 255).astype(np.uint8)
 
 
 def _write_jpeg(file: Path, rgb: Image) -> None:
-    _write(file, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    _write(file, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def _write(file: Path, pixels: MatLike, options: Sequence[int]) -> None:
@@ -196,12 +205,12 @@ def _write_index(file: Path, columns: Sequence[str], rows: Sequence[Mapping[str,
         writer.writerows(rows)
 
 
-def make_pack(folder: Path, pack: Path, draw: Draw | None) -> None:
+def make_pack(folder: Path, pack: Path, predict_mask: PredictMask | None) -> None:
     """Writes the pack of a folder and checks it; nothing is left of a pack with a problem.
 
     Raises PackError, ValueError or OSError.
     """
-    entries = read_entries(folder, draw)
+    entries = read_entries(folder, predict_mask)
     scenes = folder / "backgrounds"
     write_pack(pack, folder.resolve().name, entries, find_photos(scenes) if scenes.exists() else [])
     try:
@@ -224,7 +233,7 @@ def main(
 ) -> None:
     """Makes a data pack of a folder of photos."""
     try:
-        make_pack(folder, pack, open_teacher(teacher) if teacher else None)
+        make_pack(folder, pack, load_teacher(teacher) if teacher else None)
     except (PackError, ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

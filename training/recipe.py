@@ -10,11 +10,11 @@ from silhouette_seg.spec import ResizeRule
 from training.data.augmentation import Augmentation
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Phase(Strict):
+class Phase(StrictModel):
     """Some epochs at one input size."""
 
     size_hw: tuple[int, int]
@@ -23,7 +23,7 @@ class Phase(Strict):
     """Photos a step, over all processes."""
 
 
-class Optimiser(Strict):
+class Optimiser(StrictModel):
     kind: Literal["muon", "adamw", "sgd"]
     rate: float
     muon_rate: float = 0.02
@@ -39,7 +39,7 @@ class Optimiser(Strict):
     """Largest norm of the gradient."""
 
 
-class LossWeights(Strict):
+class LossWeights(StrictModel):
     cross_entropy: float = 1.0
     semantic_connectivity: float = 0.0
     cold_start: Literal["paper", "missed"] = "paper"
@@ -58,7 +58,7 @@ class LossWeights(Strict):
     """Of the face detector's boxes, beside its heat map."""
 
 
-class TeacherChoice(Strict):
+class TeacherSettings(StrictModel):
     """A network trained before, whose masks are targets beside the labels: the mean of all."""
 
     model: str
@@ -71,7 +71,7 @@ class TeacherChoice(Strict):
     """Looks at each photo in a mirror, too, and says the mean of both, for twice the time."""
 
 
-class PseudoLabels(Strict):
+class PseudoLabels(StrictModel):
     """Unlabelled photos whose masks are a model's."""
 
     masks: Path | None = None
@@ -82,7 +82,7 @@ class PseudoLabels(Strict):
     """Weight of their certain pixels in the losses; a labelled photo's is 1."""
 
 
-class Recipe(Strict):
+class Recipe(StrictModel):
     name: str
     model: str
     options: dict[str, Any] = {}
@@ -99,11 +99,11 @@ class Recipe(Strict):
     phases: tuple[Phase, ...]
     optimiser: Optimiser
     loss: LossWeights
-    teachers: tuple[TeacherChoice, ...] = ()
+    teachers: tuple[TeacherSettings, ...] = ()
     """For networks of masks."""
     augmentation: Augmentation = Augmentation()
     domain_balance: float = Field(default=0.5, ge=0, le=1)
-    """Of the draws for MD-TriSeNet and for the face detector, see SingleDomainBatches."""
+    """Of the draws for MD-TriSeNet and for the face detector, see SingleDomainSampler."""
     freeze_statistics: bool = False
     """Keeps batch norm's running statistics as they are, and trains the network that is served:
     those of a few photos differ from them, most of all where all photos are of one domain.

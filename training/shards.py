@@ -26,15 +26,15 @@ from training.data.dataset import (
     read_backgrounds,
     read_frame,
     read_portraits,
-    rows,
+    read_rows,
 )
 from training.data.pseudo_labels import read_pseudo_labelled
 
-QUALITY = 78
+JPEG_QUALITY = 78
 """JPEG quality of the photos; augmentation compresses a fifth of them further."""
-LEVELS = 15
+MASK_LEVELS = 15
 """Values of a mask beside 0: enough for soft rims, and half of the bytes of 255."""
-TEACHER = "teacher"
+TEACHER_FOLDER = "teacher"
 
 Image = NDArray[np.uint8]
 Entry = tuple[str, bytes]
@@ -49,7 +49,7 @@ def pack_entries(
     Unlabelled photos come along from an `agreement` of 0..1 on, or where a teacher has a mask.
     """
     labelled = read_portraits(data, "train")
-    yield from indices(data, {portrait.id for portrait in labelled})
+    yield from index_entries(data, {portrait.id for portrait in labelled})
     for portrait in labelled:
         yield from _photo(f"people/{portrait.source}", "masks", portrait, side)
     for path in read_backgrounds(data, "train"):
@@ -63,25 +63,30 @@ def unlabelled_entries(
 ) -> Iterator[Entry]:
     """Photos with their selfie masks and those of the teacher, and their index."""
     with_selfie = read_pseudo_labelled(data, masks=None, min_agreement=agreement)
-    taught = read_pseudo_labelled(data, masks=masks, min_agreement=0) if masks else []
-    ids = {portrait.id for portrait in [*with_selfie, *taught]}
-    listed = [row for row in rows(data / "unlabelled" / "index2.csv") if row["id"] in ids]
-    yield "unlabelled/index2.csv", table(listed)
+    with_teacher_mask = read_pseudo_labelled(data, masks=masks, min_agreement=0) if masks else []
+    ids = {portrait.id for portrait in [*with_selfie, *with_teacher_mask]}
+    selected = [row for row in read_rows(data / "unlabelled" / "index2.csv") if row["id"] in ids]
+    yield "unlabelled/index2.csv", csv_bytes(selected)
     for portrait in read_pseudo_labelled(data, masks=None, min_agreement=0):
         if portrait.id in ids:
             yield from _photo(f"unlabelled/{portrait.source}", "selfie", portrait, side)
-    for portrait in taught:
-        yield f"{TEACHER}/{portrait.source}/{portrait.id}.png", png(portrait.truth(), side // 2)
+    for portrait in with_teacher_mask:
+        yield (
+            f"{TEACHER_FOLDER}/{portrait.source}/{portrait.id}.png",
+            png(portrait.truth(), side // 2),
+        )
 
 
-def indices(data: Path, labelled: set[str]) -> Iterator[Entry]:
+def index_entries(data: Path, labelled: set[str]) -> Iterator[Entry]:
     """The index files of labelled photos and scenes, of the training split alone."""
-    people = [row for row in rows(data / "people" / "index.csv") if row["id"] in labelled]
-    yield "people/index.csv", table(people)
-    faces = [row for row in rows(data / "faces.csv") if row["id"] in labelled]
-    yield "faces.csv", table(faces)
-    scenes = [row for row in rows(data / "backgrounds" / "index.csv") if row["split"] == "train"]
-    yield "backgrounds/index.csv", table(scenes)
+    people = [row for row in read_rows(data / "people" / "index.csv") if row["id"] in labelled]
+    yield "people/index.csv", csv_bytes(people)
+    faces = [row for row in read_rows(data / "faces.csv") if row["id"] in labelled]
+    yield "faces.csv", csv_bytes(faces)
+    scenes = [
+        row for row in read_rows(data / "backgrounds" / "index.csv") if row["split"] == "train"
+    ]
+    yield "backgrounds/index.csv", csv_bytes(scenes)
 
 
 def _photo(folder: str, masks: str, portrait: Portrait, side: int) -> Iterator[Entry]:
@@ -93,19 +98,19 @@ def _photo(folder: str, masks: str, portrait: Portrait, side: int) -> Iterator[E
 
 def jpeg(rgb: Image, side: int) -> bytes:
     """A photo uint8 [H,W,3] whose longer side is at most `side` pixels."""
-    small = cv2.cvtColor(at_most(rgb, side), cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    small = cv2.cvtColor(limit_side(rgb, side), cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     return cv2.imencode(".jpg", small, options)[1].tobytes()
 
 
 def png(mask: Image, side: int) -> bytes:
     """A mask uint8 [H,W] whose longer side is at most `side` pixels, in LEVELS values."""
-    step = 255 / LEVELS
-    coarse = np.rint(np.rint(at_most(mask, side) / step) * step).astype(np.uint8)
+    step = 255 / MASK_LEVELS
+    coarse = np.rint(np.rint(limit_side(mask, side) / step) * step).astype(np.uint8)
     return cv2.imencode(".png", coarse, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
 
 
-def at_most(image: Image, side: int) -> Image:
+def limit_side(image: Image, side: int) -> Image:
     scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -113,14 +118,14 @@ def at_most(image: Image, side: int) -> Image:
     return resize(image, (height, width))
 
 
-def table(listed: Sequence[Mapping[str, str]]) -> bytes:
+def csv_bytes(selected: Sequence[Mapping[str, str]]) -> bytes:
     """CSV with a header; raises ValueError without a row, for an index is never empty."""
-    if not listed:
+    if not selected:
         raise ValueError("an index of the pack would be empty")
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(listed[0]))
+    writer = csv.DictWriter(text, fieldnames=list(selected[0]))
     writer.writeheader()
-    writer.writerows(listed)
+    writer.writerows(selected)
     return text.getvalue().encode()
 
 
@@ -132,10 +137,10 @@ def write_shards(folder: Path, entries: Iterable[Entry], limit: int) -> list[Pat
     written: list[Path] = []
     shard: tarfile.TarFile | None = None
     for name, content in entries:
-        size = blocks(len(content))
-        if size + END > limit:
+        size = tar_entry_bytes(len(content))
+        if size + TAR_END_BYTES > limit:
             raise ValueError(f"{name} takes {size} bytes, a shard {limit}")
-        if shard is None or shard.offset + size + END > limit:
+        if shard is None or shard.offset + size + TAR_END_BYTES > limit:
             if shard is not None:
                 shard.close()
             written.append(folder / f"shard_{len(written)}.tar")
@@ -148,11 +153,11 @@ def write_shards(folder: Path, entries: Iterable[Entry], limit: int) -> list[Pat
     return written
 
 
-END = tarfile.RECORDSIZE
+TAR_END_BYTES = tarfile.RECORDSIZE
 """Bytes that may follow the last file of a tar."""
 
 
-def blocks(length: int) -> int:
+def tar_entry_bytes(length: int) -> int:
     """Bytes of a file in a tar: a header and whole blocks."""
     return tarfile.BLOCKSIZE * (1 + -(-length // tarfile.BLOCKSIZE))
 

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from training.data.pack_check import check_pack
-from training.data.samples import single_threaded
+from training.data.samplers import EpochPlan
+from training.data.samples import limit_worker_threads
 from training.models import adapt_weights, build_model
 from training.models.checkpoint import read_average
-from training.optimiser import Stepper, build_optimiser
+from training.optimiser import ScheduledOptimiser, build_optimiser
 from training.recipe import Phase, Recipe, read_recipe
 from training.report.history_plot import plot_curve
 from training.tasks import Task, build_task
@@ -38,7 +39,7 @@ console = Console(stderr=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProcessRank:
     """This process among all that train together, and the device it computes on."""
 
     rank: int
@@ -48,7 +49,7 @@ class Place:
     """Processes that make samples."""
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
     @property
@@ -63,7 +64,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartingPoint:
     """Where a run that has no checkpoint of its own begins; nowhere: with new weights."""
 
     branch: Path | None = None
@@ -81,26 +82,26 @@ class TimeLimit:
     """
 
     seconds: float
-    began: float
+    started: float
     """Of time.monotonic()."""
 
     @property
-    def passed(self) -> float:
+    def elapsed_share(self) -> float:
         """Share of the time, 0..1."""
-        return min(1.0, (time.monotonic() - self.began) / self.seconds)
+        return min(1.0, (time.monotonic() - self.started) / self.seconds)
 
     @property
-    def over(self) -> bool:
-        return self.passed >= 1
+    def expired(self) -> bool:
+        return self.elapsed_share >= 1
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingState:
     """Everything that changes while training, and all that a checkpoint holds."""
 
     model: nn.Module
     average: nn.Module
-    optimiser: Stepper
+    optimiser: ScheduledOptimiser
     epoch: int = 0
     step: int = 0
 
@@ -124,9 +125,9 @@ def train(
     recipe: Recipe,
     data: Path,
     run: Path,
-    place: Place,
+    process: ProcessRank,
     *,
-    start: Start,
+    start: StartingPoint,
     limit: TimeLimit | None = None,
 ) -> None:
     """Runs every epoch that is left, or until the time is over.
@@ -135,54 +136,58 @@ def train(
     """
     check_pack(data)
     torch.manual_seed(recipe.seed)
-    progress = begin(recipe, run, place, start)
+    state = restore_or_start(recipe, run, process, start)
     task = build_task(recipe, data)
     samples, size_hw = None, None
-    while not finished(recipe, progress, limit):
-        phase = recipe.phase(min(int(position(recipe, progress.epoch, limit)), recipe.epochs - 1))
+    while not is_finished(recipe, state, limit):
+        phase = recipe.phase(
+            min(int(schedule_epoch(recipe, state.epoch, limit)), recipe.epochs - 1)
+        )
         if samples is None or size_hw != phase.size_hw:
             samples, size_hw = task.samples(phase.size_hw), phase.size_hw
-        began = time.monotonic()
-        losses = train_epoch(recipe, task, phase, samples, progress, place, limit)
-        progress.epoch += 1
-        if place.first:
-            row = {"epoch": progress.epoch, "seconds": round(time.monotonic() - began, 1)} | losses
-            at = position(recipe, progress.epoch, limit)
+        started = time.monotonic()
+        losses = train_epoch(recipe, task, phase, samples, state, process, limit)
+        state.epoch += 1
+        if process.is_main:
+            row = {"epoch": state.epoch, "seconds": round(time.monotonic() - started, 1)} | losses
+            at = schedule_epoch(recipe, state.epoch, limit)
             row |= {"size": phase.size_hw[0], "rate": recipe.rate(at)}
-            if limit is None and due(recipe, progress.epoch):
-                row |= task.validate(progress.average, phase.size_hw)
-            record(run, row)
-            save(run / "last.pt", progress)
+            if limit is None and is_validation_epoch(recipe, state.epoch):
+                row |= task.validate(state.average, phase.size_hw)
+            append_history(run, row)
+            save_checkpoint(run / "last.pt", state)
             plot_curve(run / "history.jsonl", run / "curve.png")
 
 
-def finished(recipe: Recipe, progress: Progress, limit: TimeLimit | None) -> bool:
-    return progress.epoch >= recipe.epochs if limit is None else limit.over
+def is_finished(recipe: Recipe, state: TrainingState, limit: TimeLimit | None) -> bool:
+    return state.epoch >= recipe.epochs if limit is None else limit.expired
 
 
-def position(recipe: Recipe, epoch: float, limit: TimeLimit | None) -> float:
+def schedule_epoch(recipe: Recipe, epoch: float, limit: TimeLimit | None) -> float:
     """Where the run is in the recipe's schedule, in epochs of the recipe."""
-    return epoch if limit is None else limit.passed * recipe.epochs
+    return epoch if limit is None else limit.elapsed_share * recipe.epochs
 
 
-def begin(recipe: Recipe, run: Path, place: Place, start: Start) -> Progress:
+def restore_or_start(
+    recipe: Recipe, run: Path, process: ProcessRank, start: StartingPoint
+) -> TrainingState:
     """Where this run stopped; else a branch of another run, its weights alone, or nothing."""
-    model = build_model(recipe.model, recipe.options).to(place.device)
+    model = build_model(recipe.model, recipe.options).to(process.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
-    progress = Progress(model, average, build_optimiser(model, recipe.optimiser))
+    state = TrainingState(model, average, build_optimiser(model, recipe.optimiser))
     run.mkdir(parents=True, exist_ok=True)
     last = run / "last.pt"
     checkpoint = last if last.exists() else start.branch
     if checkpoint is not None:
-        progress.restore(torch.load(checkpoint, map_location=place.device, weights_only=True))
-        console.print(f"going on from {checkpoint}, epoch {progress.epoch}")
+        state.restore(torch.load(checkpoint, map_location=process.device, weights_only=True))
+        console.print(f"going on from {checkpoint}, epoch {state.epoch}")
     elif start.weights is not None:
-        weights = read_average(start.weights, place.device)
-        for each in (model, average):
-            each.load_state_dict(adapt_weights(each, weights))
+        weights = read_average(start.weights, process.device)
+        for network in (model, average):
+            network.load_state_dict(adapt_weights(network, weights))
         console.print(f"beginning with the weights of {start.weights}")
-    return progress
+    return state
 
 
 def train_epoch(
@@ -190,20 +195,20 @@ def train_epoch(
     task: Task,
     phase: Phase,
     samples: Dataset[Any],
-    progress: Progress,
-    place: Place,
+    state: TrainingState,
+    process: ProcessRank,
     limit: TimeLimit | None = None,
 ) -> dict[str, float]:
     """One pass, or a part of it where the time is over; returns the mean of each loss term."""
-    task.prepare(progress.model)
-    batches = epoch_batches(task, phase, samples, progress.epoch, place)
+    task.prepare(state.model)
+    batches = epoch_loader(recipe, task, phase, samples, state.epoch, process)
     totals: dict[str, Tensor] = {}
     steps = 0
-    for index, batch in enumerate(shown(batches, progress.epoch, recipe.epochs, place)):
-        if limit is not None and limit.over:
+    for index, batch in enumerate(with_progress_bar(batches, state.epoch, recipe.epochs, process)):
+        if limit is not None and limit.expired:
             break
-        rate = recipe.rate(position(recipe, progress.epoch + index / len(batches), limit))
-        terms = train_step(task, batch, recipe, progress, place, rate=rate)
+        rate = recipe.rate(schedule_epoch(recipe, state.epoch + index / len(batches), limit))
+        terms = train_step(task, batch, recipe, state, process, rate=rate)
         for name, term in terms.items():
             # summed where they are: reading a number waits for the device
             totals[name] = totals.get(name, torch.zeros_like(term)) + term.detach()
@@ -211,15 +216,28 @@ def train_epoch(
     return {name: total.item() / max(1, steps) for name, total in totals.items()}
 
 
-def epoch_batches(
-    task: Task, phase: Phase, samples: Dataset[Any], epoch: int, place: Place
+def epoch_loader(
+    recipe: Recipe,
+    task: Task,
+    phase: Phase,
+    samples: Dataset[Any],
+    epoch: int,
+    process: ProcessRank,
 ) -> DataLoader[Batch]:
+    plan = EpochPlan(
+        batch=phase.batch // process.world,
+        seed=recipe.seed,
+        epoch=epoch,
+        repeats=recipe.repeats,
+        rank=process.rank,
+        world=process.world,
+    )
     return DataLoader(
         samples,
-        batch_sampler=task.batches(phase, epoch, place.rank, place.world),
-        num_workers=place.workers,
+        batch_sampler=task.batch_sampler(plan),
+        num_workers=process.workers,
         prefetch_factor=4,
-        worker_init_fn=single_threaded,
+        worker_init_fn=limit_worker_threads,
         multiprocessing_context="fork",
     )
 
@@ -228,45 +246,45 @@ def train_step(
     task: Task,
     batch: Batch,
     recipe: Recipe,
-    progress: Progress,
-    place: Place,
+    state: TrainingState,
+    process: ProcessRank,
     *,
     rate: float,
 ) -> dict[str, Tensor]:
-    batch = type(batch)(*(part.to(place.device) for part in batch))
-    with torch.autocast(place.device.type, torch.bfloat16, enabled=place.bfloat16):
-        terms = task.losses(progress.model, batch)
+    batch = type(batch)(*(part.to(process.device) for part in batch))
+    with torch.autocast(process.device.type, torch.bfloat16, enabled=process.bfloat16):
+        terms = task.losses(state.model, batch)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-    average_gradients(progress.model, place)
-    nn.utils.clip_grad_norm_(progress.model.parameters(), recipe.optimiser.clip)
-    progress.optimiser.step(rate)
-    progress.step += 1
-    update_average(progress, recipe.average)
+    average_gradients(state.model, process)
+    nn.utils.clip_grad_norm_(state.model.parameters(), recipe.optimiser.clip)
+    state.optimiser.step(rate)
+    state.step += 1
+    update_average(state, recipe.average)
     return terms
 
 
-def average_gradients(model: nn.Module, place: Place) -> None:
+def average_gradients(model: nn.Module, process: ProcessRank) -> None:
     """Makes them the mean over all processes, in one message.
 
     A parameter without a gradient (another domain's branch) has none in any process.
     """
-    if place.world == 1:
+    if process.world == 1:
         return
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     message = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(message)
-    message /= place.world
+    message /= process.world
     parts = torch.split(message, [gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
 
 
 @torch.no_grad()
-def update_average(progress: Progress, decay: float) -> None:
+def update_average(state: TrainingState, decay: float) -> None:
     """Exponential moving average of weights and batch norm statistics; young averages move fast."""
-    weight = 1 - min(decay, (1 + progress.step) / (10 + progress.step))
-    current = progress.model.state_dict()
-    average = progress.average.state_dict()
+    weight = 1 - min(decay, (1 + state.step) / (10 + state.step))
+    current = state.model.state_dict()
+    average = state.average.state_dict()
     moving = [name for name, value in average.items() if value.is_floating_point()]
     # one call for all of them: each by itself costs a GPU more time to start than to compute
     torch._foreach_lerp_([average[n] for n in moving], [current[n] for n in moving], weight)
@@ -274,11 +292,11 @@ def update_average(progress: Progress, decay: float) -> None:
         average[name].copy_(current[name])
 
 
-def due(recipe: Recipe, epoch: int) -> bool:
+def is_validation_epoch(recipe: Recipe, epoch: int) -> bool:
     return epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs
 
 
-def record(run: Path, row: dict[str, float]) -> None:
+def append_history(run: Path, row: dict[str, float]) -> None:
     """One line of JSON an epoch, to the file and to the eye."""
     rounded = {name: round(value, 5) for name, value in row.items()}
     with (run / "history.jsonl").open("a") as history:
@@ -286,20 +304,22 @@ def record(run: Path, row: dict[str, float]) -> None:
     console.print(" ".join(f"{name}={value}" for name, value in rounded.items()), soft_wrap=True)
 
 
-def save(path: Path, progress: Progress) -> None:
+def save_checkpoint(path: Path, state: TrainingState) -> None:
     """Whole or not at all: written beside, then moved into place."""
     beside = path.with_suffix(".new")
-    torch.save(progress.state(), beside)
+    torch.save(state.state(), beside)
     beside.replace(path)
 
 
-def shown(batches: DataLoader[Batch], epoch: int, epochs: int, place: Place) -> Iterator[Batch]:
-    if not place.first or not console.is_terminal:
+def with_progress_bar(
+    batches: DataLoader[Batch], epoch: int, epochs: int, process: ProcessRank
+) -> Iterator[Batch]:
+    if not process.is_main or not console.is_terminal:
         return iter(batches)
     return iter(track(batches, f"epoch {epoch + 1}/{epochs}", console=console, transient=True))
 
 
-def find_place(workers: int = 1) -> Place:
+def find_process_rank(workers: int = 1) -> ProcessRank:
     """From torchrun's environment, or alone."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
@@ -307,10 +327,10 @@ def find_place(workers: int = 1) -> Place:
     if world > 1:
         dist.init_process_group("nccl" if gpu else "gloo")
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    return Place(rank, world, torch.device(f"cuda:{local}" if gpu else "cpu"), workers)
+    return ProcessRank(rank, world, torch.device(f"cuda:{local}" if gpu else "cpu"), workers)
 
 
-def keep_freed_memory() -> None:
+def reuse_freed_memory() -> None:
     """Asks glibc to reuse freed buffers instead of returning them to the kernel each step.
 
     Page faults on large activations cost a third of the time on a CPU otherwise.
@@ -344,16 +364,16 @@ def main(
 ) -> None:
     """Trains a recipe, or goes on where it stopped."""
     limit = TimeLimit(60 * minutes, time.monotonic()) if minutes else None
-    keep_freed_memory()
+    reuse_freed_memory()
     cv2.setNumThreads(0)
     torch.set_num_threads(threads)
     numbers = read_recipe(recipe)
-    place = find_place(workers)
-    if limit is not None and place.world > 1:
+    process = find_process_rank(workers)
+    if limit is not None and process.world > 1:
         raise typer.BadParameter("--minutes is for one process: several would not stop together")
     run = runs.expanduser() / numbers.name
-    train(numbers, data, run, place, start=Start(branch, weights), limit=limit)
-    if place.world > 1:
+    train(numbers, data, run, process, start=StartingPoint(branch, weights), limit=limit)
+    if process.world > 1:
         dist.destroy_process_group()
 
 

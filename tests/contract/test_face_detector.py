@@ -13,7 +13,12 @@ from training.export.__main__ import export_onnx, output_spec
 from training.export.parity import ParityError, check_parity
 from training.export.parity import parity_images as scenes
 from training.models import build_model, deploy_form
-from training.models.face_detector import STRIDE, DeployedFaces, FaceDetector, decode_boxes
+from training.models.face_detector import (
+    CELL_SIDE_PX,
+    DeployedFaceDetector,
+    FaceDetector,
+    decode_boxes,
+)
 
 SIZE = (64, 96)
 CELLS = 8 * 12
@@ -79,7 +84,7 @@ def test_gradients_reach_every_parameter():
 
 
 def test_untrained_it_calls_next_to_nothing_a_face():
-    answer = DeployedFaces(build_model("face_detector", {}).eval())(
+    answer = DeployedFaceDetector(build_model("face_detector", {}).eval())(
         torch.from_numpy(scenes(SIZE, count=1))
     )
     assert answer[..., 0].max() < 0.05
@@ -106,7 +111,7 @@ class TestDecoding:
 
 class TestServed:
     def test_its_rows_are_scores_and_boxes(self, model):
-        answer = DeployedFaces(model)(torch.from_numpy(scenes(SIZE, count=3)))
+        answer = DeployedFaceDetector(model)(torch.from_numpy(scenes(SIZE, count=3)))
         assert answer.shape == (3, CELLS, 5)
         assert answer.dtype == torch.float32
         assert ((answer[..., 0] >= 0) & (answer[..., 0] <= 1)).all()
@@ -117,15 +122,18 @@ class TestServed:
         served = deploy_form(model)
         assert not [m for m in served.modules() if isinstance(m, nn.BatchNorm2d)]
         torch.testing.assert_close(
-            DeployedFaces(served)(images), DeployedFaces(model)(images), rtol=0, atol=1e-4
+            DeployedFaceDetector(served)(images),
+            DeployedFaceDetector(model)(images),
+            rtol=0,
+            atol=1e-4,
         )
 
     @pytest.mark.parametrize("batch", [1, 2, 5])
     def test_exported_it_agrees_with_torch(self, model, exported, batch):
         images = scenes(SIZE, count=batch)
         faces = open_onnx(exported)({"image": images})
-        expected = DeployedFaces(model)(torch.from_numpy(images)).detach().numpy()
-        assert faces.shape == (batch, SIZE[0] * SIZE[1] // STRIDE**2, 5)
+        expected = DeployedFaceDetector(model)(torch.from_numpy(images)).detach().numpy()
+        assert faces.shape == (batch, SIZE[0] * SIZE[1] // CELL_SIDE_PX**2, 5)
         assert faces.dtype == np.float32
         assert output_spec(model, SIZE) == TensorSpec(
             name="faces", dtype="float32", shape=(-1, *faces.shape[1:])

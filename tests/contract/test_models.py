@@ -28,7 +28,7 @@ from training.export.parity import parity_inputs as made_inputs
 from training.models import BUILDERS, build_model, deploy_form
 from training.models.blocks import upsample_to
 from training.models.connectnet import ConnectNet, ConnectNetConfig, DownBlock, ShuffleBlock
-from training.models.deployed import Deployed
+from training.models.deployed import DeployedSegmenter
 
 pytestmark = pytest.mark.filterwarnings(
     # two inputs share the batch axis, which is what they should
@@ -74,7 +74,9 @@ class TestEveryArchitecture:
         model = build_model(name, {}).train()
         given = inputs(model, 4)
         answers = all_outputs(model, *given)
-        torch.stack([(each * torch.randn_like(each)).sum() for each in answers]).sum().backward()
+        torch.stack(
+            [(output * torch.randn_like(output)).sum() for output in answers]
+        ).sum().backward()
         without = [
             name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()
         ]
@@ -123,7 +125,9 @@ class TestEveryArchitecture:
     def test_exported_it_agrees_with_torch(self, model, exported, batch):
         given = made_inputs(model, input_size(model), count=batch)
         alpha = open_onnx(exported)(given)
-        expected = Deployed(model)(*(torch.from_numpy(value) for value in given.values())).numpy()
+        expected = DeployedSegmenter(model)(
+            *(torch.from_numpy(value) for value in given.values())
+        ).numpy()
         assert alpha.shape == (batch, *input_size(model))
         assert alpha.dtype == expected.dtype == np.uint8
         assert np.ptp(alpha) > 50, "a flat answer would agree with anything"

@@ -23,7 +23,7 @@ from training.models.rcrnet import (
     Residual,
     Up,
     deploy_form,
-    reparameterised,
+    reparameterise,
 )
 
 
@@ -93,7 +93,7 @@ def test_parameters(variant, trained, deployed):
 )
 def test_multiply_adds_of_the_papers_deployed_form(variant, millions, without_prior):
     for configs, expected in ((VARIANTS, millions), (WITHOUT_PRIOR, without_prior)):
-        served = reparameterised(on_paper(configs[variant]))
+        served = reparameterise(on_paper(configs[variant]))
         (count,) = multiply_adds(served, lambda net=served: net(image()), [served])
         assert count / 1e6 == pytest.approx(expected, abs=0.005)
 
@@ -139,7 +139,7 @@ class TestStar:
         }
 
     def test_multiply_adds_of_each_stage(self):
-        served = reparameterised(on_paper(VARIANTS["star"]))
+        served = reparameterise(on_paper(VARIANTS["star"]))
         parts = stages(served)
         counts = multiply_adds(served, lambda: served(image()), parts.values())
         millions = {n: count / 1e6 for n, count in zip(parts, counts, strict=True)}
@@ -226,7 +226,7 @@ class TestFusion:
         prior = torch.rand(2, 64, 96, dtype=dtype) * 255
         expected = model(x, prior)
         assert expected.std() > 0.01
-        for form in (reparameterised, deploy_form):
+        for form in (reparameterise, deploy_form):
             served = form(model)
             assert not modules_of_type(served, nn.BatchNorm2d, RCR)
             assert_same_function(expected, served(x, prior), share=share)

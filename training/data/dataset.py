@@ -16,7 +16,7 @@ from silhouette_seg.vision.geometry import Size
 
 Split = Literal["train", "val"]
 
-UNSURE = (0.15, 0.85)
+UNCERTAIN_RANGE = (0.15, 0.85)
 """Probabilities of a soft mask between which a pixel is neither person nor background."""
 
 
@@ -67,14 +67,14 @@ class Portrait:
             raise ValueError(f"{self.mask} is not an image")
         return np.asarray(mask, np.uint8)
 
-    def trust(self, truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def pixel_weight(self, truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [H,W], 255 where `truth`, this photo's mask, is certain, else 0.
 
         A soft mask is uncertain at outlines and where its model, or several views, disagree.
         """
         if not self.soft:
             return np.full_like(truth, 255)
-        low, high = (255 * share for share in UNSURE)
+        low, high = (255 * share for share in UNCERTAIN_RANGE)
         return np.where((truth > low) & (truth < high), 0, 255).astype(np.uint8)
 
 
@@ -91,7 +91,7 @@ def read_portraits(data: Path, split: Split) -> list[Portrait]:
             mask=people / row["source"] / "masks" / f"{row['id']}.png",
             face=faces.get(row["id"]),
         )
-        for row in rows(people / "index.csv")
+        for row in read_rows(people / "index.csv")
         if row["split"] == split
     ]
 
@@ -100,7 +100,7 @@ def read_faces(data: Path) -> dict[str, FaceBox]:
     """The dominant face of each photo that has one, by the photo's id."""
     return {
         row["id"]: FaceBox(*(float(row[name]) for name in ("x", "y", "w", "h")))
-        for row in rows(data / "faces.csv")
+        for row in read_rows(data / "faces.csv")
         if float(row["ratio_face"]) > 0
     }
 
@@ -109,7 +109,9 @@ def read_backgrounds(data: Path, split: Split) -> list[Path]:
     """Photos without a person."""
     folder = data / "backgrounds"
     return [
-        folder / f"{row['id']}.jpg" for row in rows(folder / "index.csv") if row["split"] == split
+        folder / f"{row['id']}.jpg"
+        for row in read_rows(folder / "index.csv")
+        if row["split"] == split
     ]
 
 
@@ -119,7 +121,7 @@ def read_frame(path: Path, *, at_least: Size | None = None) -> Frame:
     return decode(encoded, read_header(encoded), min_size=at_least)
 
 
-def rows(index: Path) -> Iterator[dict[str, str]]:
+def read_rows(index: Path) -> Iterator[dict[str, str]]:
     """Of one of the pack's CSV files."""
     with index.open(newline="") as lines:
         yield from csv.DictReader(lines)

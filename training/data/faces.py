@@ -1,6 +1,6 @@
 """Samples for the face detector: photos with the dominant face's box, at every distance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,18 +16,19 @@ from torch.utils.data import Dataset
 
 from silhouette_seg.vision.geometry import LETTERBOX_GREY, Size, resize
 from training.data.augmentation import Augmentation, Image, Rng, compose, distort, random_crop
-from training.data.dataset import FaceBox, Portrait, rows
-from training.data.samples import Draw, DrawnBatches, channels_first, cut, draw, times_shown
+from training.data.dataset import FaceBox, Portrait, read_rows
+from training.data.samplers import SampleSpec
+from training.data.samples import channels_first
 
-SMALLEST = 5.0
+MIN_FACE_SIDE_PX = 5.0
 """Pixels that a face's side keeps when the photo is made smaller."""
-LARGEST = 0.9
+MAX_FACE_SHARE = 0.9
 """Share of the input's shorter side up to which a face is magnified."""
-KEPT = 0.35
+FACE_CORE_SHARE = 0.35
 """Share of a face's side, from its centre either way, that no crop cuts off."""
 
 
-class Faces(IntEnum):
+class FaceCount(IntEnum):
     """What a sample's box says about the rest of the photo."""
 
     NONE = 0
@@ -75,52 +76,54 @@ class View:
         return float(x - width / 2), float(y - height / 2), float(width), float(height)
 
 
-class FaceSamples(Dataset[FaceSample]):
+class FaceDataset(Dataset[FaceSample]):
     """Draws to samples of one size."""
 
     def __init__(
         self,
         portraits: Sequence[Portrait],
-        crowds: frozenset[str],
+        multi_face_ids: frozenset[str],
         backgrounds: Sequence[Image],
         *,
         size_hw: Size,
         augmentation: Augmentation,
     ) -> None:
-        """`crowds` holds the ids of the photos with several faces."""
+        """`multi_face_ids` holds the ids of the photos with several faces."""
         self.portraits = portraits
-        self.crowds = crowds
+        self.multi_face_ids = multi_face_ids
         self.backgrounds = backgrounds
         self.size_hw = size_hw
         self.augmentation = augmentation
         with ThreadPoolExecutor(2) as pool:
-            self.photos = list(pool.map(lambda each: (each.rgb(), each.truth()), portraits))
+            self.photos = list(
+                pool.map(lambda portrait: (portrait.rgb(), portrait.truth()), portraits)
+            )
 
-    def __getitem__(self, draw: Draw) -> FaceSample:
-        rng = np.random.default_rng(draw.seed)
+    def __getitem__(self, spec: SampleSpec) -> FaceSample:
+        rng = np.random.default_rng(spec.seed)
         if rng.random() < self.augmentation.empty:
             scene = random_crop(self._background(rng), self.size_hw, rng)
-            return self._sample(scene, (0.0, 0.0, 0.0, 0.0), Faces.NONE, rng)
-        portrait = self.portraits[draw.photo]
-        rgb, mask = self.photos[draw.photo]
+            return self._sample(scene, (0.0, 0.0, 0.0, 0.0), FaceCount.NONE, rng)
+        portrait = self.portraits[spec.photo]
+        rgb, mask = self.photos[spec.photo]
         view = random_view(portrait.face, rgb.shape[:2], self.size_hw, self.augmentation, rng)
         new_scene = rng.random() < self.augmentation.composite
-        image = seen(rgb, view, self.size_hw, LETTERBOX_GREY)
+        image = apply_view(rgb, view, self.size_hw, LETTERBOX_GREY)
         if new_scene:
             behind = random_crop(self._background(rng), self.size_hw, rng)
-            image, _ = compose(image, seen(mask, view, self.size_hw, 0), behind)
+            image, _ = compose(image, apply_view(mask, view, self.size_hw, 0), behind)
         if portrait.face is None:
-            return self._sample(image, (0.0, 0.0, 0.0, 0.0), Faces.NONE, rng)
+            return self._sample(image, (0.0, 0.0, 0.0, 0.0), FaceCount.NONE, rng)
         # On a new background nobody else is left.
-        several = portrait.id in self.crowds and not new_scene
+        several = portrait.id in self.multi_face_ids and not new_scene
         box = visible_box(portrait.face, view, self.size_hw)
-        return self._sample(image, box, Faces.SEVERAL if several else Faces.ONE, rng)
+        return self._sample(image, box, FaceCount.SEVERAL if several else FaceCount.ONE, rng)
 
     def _background(self, rng: Rng) -> Image:
         return self.backgrounds[int(rng.integers(len(self.backgrounds)))]
 
     def _sample(
-        self, rgb: Image, box: tuple[float, float, float, float], faces: Faces, rng: Rng
+        self, rgb: Image, box: tuple[float, float, float, float], faces: FaceCount, rng: Rng
     ) -> FaceSample:
         rgb = distort(rgb, self.augmentation, rng)
         return FaceSample(channels_first(rgb), torch.tensor(box), int(faces))
@@ -137,7 +140,9 @@ def random_view(
     scale = np.exp(rng.uniform(*np.log(augmentation.scale)) * rng.random())
     if face is not None:
         side = fitted * np.sqrt(face.w * photo_hw[1] * face.h * photo_hw[0])
-        scale = np.clip(scale, min(1, SMALLEST / side), max(1, LARGEST * min(size_hw) / side))
+        scale = np.clip(
+            scale, min(1, MIN_FACE_SIDE_PX / side), max(1, MAX_FACE_SHARE * min(size_hw) / side)
+        )
     aspect = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.aspect) / 2)
     angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1) * (rng.random() < 0.5)
     mirror = -1.0 if rng.random() < augmentation.flip else 1.0
@@ -152,7 +157,7 @@ def random_view(
         return view
     left, top, width, height = view.box(face)
     centre = np.array([left + width / 2, top + height / 2])
-    margin = np.minimum(KEPT * np.array([width, height]), np.array(size_hw[::-1]) / 2)
+    margin = np.minimum(FACE_CORE_SHARE * np.array([width, height]), np.array(size_hw[::-1]) / 2)
     return view.shifted(np.clip(centre, margin, size_hw[::-1] - margin) - centre)
 
 
@@ -165,7 +170,7 @@ def visible_box(face: FaceBox, view: View, size_hw: Size) -> tuple[float, float,
     return float(first[0] / size_hw[0]), float(first[1] / size_hw[1]), float(tall), float(wide)
 
 
-def seen(layer: Image, view: View, size_hw: Size, border: int) -> Image:
+def apply_view(layer: Image, view: View, size_hw: Size, border: int) -> Image:
     """uint8 [H,W] or [H,W,3] through a view, `border` outside; halved first where it would alias,
     as the service's own resize does.
     """
@@ -184,37 +189,6 @@ def seen(layer: Image, view: View, size_hw: Size, border: int) -> Image:
     return np.asarray(warped, np.uint8)
 
 
-def read_crowds(data: Path) -> frozenset[str]:
+def read_multi_face_ids(data: Path) -> frozenset[str]:
     """The ids of the photos in which the reference found several faces."""
-    return frozenset(row["id"] for row in rows(data / "faces.csv") if int(row["faces"]) > 1)
-
-
-class BalancedBatches(DrawnBatches):
-    """Batches for one epoch of one rank, as many draws as there are photos.
-
-    A domain with a share s of the photos gets a share proportional to s ** `balance` of the draws:
-    1 keeps the shares, 0 makes all equal. A photo of a source counts `repeats` times.
-    """
-
-    def __init__(
-        self,
-        portraits: Sequence[Portrait],
-        repeats: Mapping[str, int],
-        *,
-        balance: float,
-        batch: int,
-        seed: int,
-        epoch: int,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        rng = np.random.default_rng([seed, epoch])
-        steps = len(portraits) // (batch * world)
-        if not steps:
-            raise ValueError(f"{len(portraits)} photos do not fill a batch of {batch * world}")
-        chance = times_shown(portraits, repeats).astype(float)
-        domains = np.array([portrait.domain for portrait in portraits])
-        for domain in np.unique(domains):
-            chance[domains == domain] *= chance[domains == domain].sum() ** (balance - 1)
-        photos = rng.choice(len(portraits), steps * batch * world, p=chance / chance.sum())
-        self.batches = cut(draw(photos, rng)[rank::world], batch)
+    return frozenset(row["id"] for row in read_rows(data / "faces.csv") if int(row["faces"]) > 1)

@@ -14,13 +14,13 @@ Rng = np.random.Generator
 ASPECTS = (0.45, 2.4)
 """Width by height of the narrowest and the widest crop: a phone's portrait and a cinema's frame."""
 
-FRAME_ZOOM = (0.7, 1.0)
+FRAME_SHARES = (0.7, 1.0)
 """Size of a wide or tall crop as a share of the largest one of that shape inside the photo."""
 
-CLOSE_UP = (0.35, 0.7)
+CLOSE_UP_SHARES = (0.35, 0.7)
 """Sides of a close-up as a share of the photo's sides."""
 
-MIN_SIDE = 24
+MIN_SIDE_PX = 24
 """Pixels; a smaller crop shows nothing that can be recognised."""
 
 
@@ -58,34 +58,36 @@ def random_window(mask: Image, chances: Framing, rng: Rng) -> Window:
     if chances.close_up and rng.random() < chances.close_up and mask.any():
         return close_up(mask, rng)
     if chances.framing and rng.random() < chances.framing:
-        return frame(photo_hw, rng)
+        return random_frame(photo_hw, rng)
     return Window(0, 0, *photo_hw)
 
 
-def frame(photo_hw: Size, rng: Rng) -> Window:
+def random_frame(photo_hw: Size, rng: Rng) -> Window:
     """A crop whose aspect ratio is drawn from ASPECTS, anywhere in the photo."""
     aspect = np.exp(rng.uniform(*np.log(ASPECTS)))
-    zoom = rng.uniform(*FRAME_ZOOM)
+    zoom = rng.uniform(*FRAME_SHARES)
     height = zoom * min(photo_hw[0], photo_hw[1] / aspect)
-    return _inside(photo_hw, height, height * aspect, rng.random(2))
+    return _window_inside(photo_hw, height, height * aspect, rng.random(2))
 
 
 def close_up(mask: Image, rng: Rng) -> Window:
     """A crop centred on a random pixel of the person, as far as the photo's borders allow."""
     photo_hw = mask.shape[0], mask.shape[1]
-    height, width = (side * rng.uniform(*CLOSE_UP) for side in photo_hw)
+    height, width = (side * rng.uniform(*CLOSE_UP_SHARES) for side in photo_hw)
     person = np.flatnonzero(mask > 127) if (mask > 127).any() else np.flatnonzero(mask)
     row, column = np.unravel_index(person[rng.integers(len(person))], photo_hw)
     free = np.array([photo_hw[0] - height, photo_hw[1] - width])
-    wanted = np.array([row - height / 2, column - width / 2])
-    return _inside(photo_hw, height, width, wanted / np.maximum(free, 1))
+    desired = np.array([row - height / 2, column - width / 2])
+    return _window_inside(photo_hw, height, width, desired / np.maximum(free, 1))
 
 
-def _inside(photo_hw: Size, height: float, width: float, place: NDArray[np.float64]) -> Window:
+def _window_inside(
+    photo_hw: Size, height: float, width: float, position: NDArray[np.float64]
+) -> Window:
     """A window at `place` (row, column) in 0..1 of the free play, clipped to the photo."""
-    height = float(np.clip(height, min(MIN_SIDE, photo_hw[0]), photo_hw[0]))
-    width = float(np.clip(width, min(MIN_SIDE, photo_hw[1]), photo_hw[1]))
-    row, column = np.clip(place, 0, 1)
+    height = float(np.clip(height, min(MIN_SIDE_PX, photo_hw[0]), photo_hw[0]))
+    width = float(np.clip(width, min(MIN_SIDE_PX, photo_hw[1]), photo_hw[1]))
+    row, column = np.clip(position, 0, 1)
     return Window(
         float(row) * (photo_hw[0] - height), float(column) * (photo_hw[1] - width), height, width
     )

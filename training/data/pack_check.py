@@ -23,13 +23,13 @@ from silhouette_seg.errors import ServiceError
 from silhouette_seg.vision.codec.decode import read_header
 from silhouette_seg.vision.geometry import Size
 
-VAL_ONLY = frozenset({"coco128", "voc_tw7"})
+VALIDATION_ONLY_SOURCES = frozenset({"coco128", "voc_tw7"})
 """Sources that tell how a network does on photos it has never seen."""
 
-SHOWN = 20
+MAX_LISTED_PROBLEMS = 20
 """Problems that the error lists; a pack with a wrong layout has thousands."""
 
-SIDE_TOLERANCE = 1
+SIDE_TOLERANCE_PX = 1
 """Pixels that rounding may add to a side of a soft mask."""
 
 Row = Mapping[str, str]
@@ -56,9 +56,9 @@ class PackError(Exception):
     """The pack has problems; the message names the first ones."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        listed = [f"  {problem}" for problem in problems[:SHOWN]]
-        if len(problems) > SHOWN:
-            listed.append(f"  and {len(problems) - SHOWN} more")
+        listed = [f"  {problem}" for problem in problems[:MAX_LISTED_PROBLEMS]]
+        if len(problems) > MAX_LISTED_PROBLEMS:
+            listed.append(f"  and {len(problems) - MAX_LISTED_PROBLEMS} more")
         super().__init__("\n".join([f"{len(problems)} problems in the data pack:", *listed]))
         self.problems = tuple(problems)
 
@@ -85,7 +85,7 @@ def check_splits(data: Path, rows: Sequence[Row]) -> Iterator[Problem]:
     for row in rows:
         if row["split"] not in ("train", "val"):
             yield Problem(index, f"{row['id']} has split {row['split']!r}, not train or val")
-        if row["source"] in VAL_ONLY and row["split"] != "val":
+        if row["source"] in VALIDATION_ONLY_SOURCES and row["split"] != "val":
             yield Problem(index, f"{row['id']}: source {row['source']} is for validation alone")
         keys = {"id": row["id"], "group": row["group"]}
         photo = image_file(data, row)
@@ -113,7 +113,9 @@ def check_labelled(data: Path, row: Row) -> Iterator[Problem]:
     if reason:
         yield Problem(mask, reason)
     if size is not None and pixels.shape[:2] != size:
-        yield Problem(mask, f"the mask is {_named(pixels.shape[:2])}, the photo {_named(size)}")
+        yield Problem(
+            mask, f"the mask is {_format_size(pixels.shape[:2])}, the photo {_format_size(size)}"
+        )
     if not pixels.any():
         yield Problem(mask, "the mask is all black where a person is claimed")
 
@@ -122,7 +124,7 @@ def check_pseudo_labelled(data: Path, row: Row) -> Iterator[Problem]:
     """A photo without a soft mask, with one of another shape, or with figures out of range."""
     folder = data / "unlabelled" / row["source"]
     photo, mask = folder / "images" / f"{row['id']}.jpg", folder / "selfie" / f"{row['id']}.png"
-    if row["source"] in VAL_ONLY:
+    if row["source"] in VALIDATION_ONLY_SOURCES:
         yield Problem(photo, f"source {row['source']} is for validation alone")
     for name in ("selfie_fraction", "agreement"):
         if row[name] and not 0 <= float(row[name]) <= 1:
@@ -138,7 +140,8 @@ def check_pseudo_labelled(data: Path, row: Row) -> Iterator[Problem]:
         yield Problem(mask, reason)
     if size is not None and not _same_shape(pixels.shape[:2], size):
         yield Problem(
-            mask, f"the soft mask is {_named(pixels.shape[:2])}, the photo {_named(size)}"
+            mask,
+            f"the soft mask is {_format_size(pixels.shape[:2])}, the photo {_format_size(size)}",
         )
 
 
@@ -185,12 +188,12 @@ def _same_shape(soft: Size, photo: Size) -> bool:
     """Whether a soft mask is the photo scaled to the mask's longer side."""
     scale = max(soft) / max(photo)
     return all(
-        abs(side - scale * length) <= SIDE_TOLERANCE
+        abs(side - scale * length) <= SIDE_TOLERANCE_PX
         for side, length in zip(soft, photo, strict=True)
     )
 
 
-def _named(size: Size) -> str:
+def _format_size(size: Size) -> str:
     return f"{size[1]}x{size[0]}"
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.data.dataset import Portrait, rows
+from training.data.dataset import Portrait, read_rows
 
 
 def read_pseudo_labelled(data: Path, *, masks: Path | None, min_agreement: float) -> list[Portrait]:
@@ -15,7 +15,7 @@ def read_pseudo_labelled(data: Path, *, masks: Path | None, min_agreement: float
     """
     unlabelled = data / "unlabelled"
     found = []
-    for row in rows(unlabelled / "index2.csv"):
+    for row in read_rows(unlabelled / "index2.csv"):
         folder = unlabelled / row["source"]
         if masks is not None:
             mask = masks / row["source"] / f"{row['id']}.png"

@@ -18,12 +18,12 @@ from silhouette_seg.vision.geometry import Size
 Image = NDArray[np.uint8]
 Rng = np.random.Generator
 
-MIN_AREA = 0.02
+MIN_AREA_SHARE = 0.02
 """Share of its photo that a person must cover to be cut out."""
-MIN_HEIGHT = 48
+MIN_CUT_OUT_HEIGHT_PX = 48
 """Pixels of a cut-out; smaller ones have no detail to show."""
-MOST_PEOPLE = 8
-ONE_MORE = 0.65
+MAX_PEOPLE = 8
+ADD_PERSON_CHANCE = 0.65
 """Chance of a further person after each, so that half of the scenes have three or more."""
 HORIZON = (0.2, 0.6)
 """Rows of the ground plane's vanishing line, as shares of the scene's height."""
@@ -32,8 +32,8 @@ STATURE = (0.5, 2.2)
 twice as high as the person and half as high."""
 SIZE_JITTER = 0.12
 """Differences in height between people that stand beside each other."""
-SMALLEST = 0.06
-LARGEST = 1.15
+MIN_HEIGHT_SHARE = 0.06
+MAX_HEIGHT_SHARE = 1.15
 """Heights of a person as shares of the scene's height."""
 CUT_OFF_HEIGHT = (0.25, 1.1)
 """Heights of people whose bodies the scene's lower border cuts off."""
@@ -45,15 +45,15 @@ ADAPTATION = 0.6
 """Largest share of the difference in mean colour between person and place that is taken away."""
 GAIN = (0.5, 1.8)
 """Limits of the factor of each colour that adaptation may use."""
-SOFTNESS = (0.3, 1.1)
+SOFTNESS_PX = (0.3, 1.1)
 """Standard deviation in pixels of the blur of half of the people."""
-DEPTH_OF_FIELD = 0.2
+DEPTH_OF_FIELD_CHANCE = 0.2
 """Chance that everything behind the nearest person is out of focus."""
-OUT_OF_FOCUS = (1.0, 3.0)
+OUT_OF_FOCUS_PX = (1.0, 3.0)
 """Standard deviation in pixels of that blur, which softens the mask as well."""
-SHADOW = 0.5
+SHADOW_CHANCE = 0.5
 """Chance of a shadow under the feet of people who stand."""
-CROWDED = 0.35
+MAX_PERSON_SHARE = 0.35
 """Share of person in a photo above which nobody is added to it."""
 
 
@@ -63,7 +63,7 @@ class Layers:
 
     rgb: Image
     mask: Image
-    trust: Image
+    pixel_weight: Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,12 @@ class Pose:
 def find_cut_out(photo: int, mask: Image) -> CutOut | None:
     """The people of mask uint8 [H,W], or None where they are too small or cut off at the top."""
     person = mask > 127
-    if person.mean() < MIN_AREA:
+    if person.mean() < MIN_AREA_SHARE:
         return None
     rows, columns = np.flatnonzero(person.any(1)), np.flatnonzero(person.any(0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     headless = top == 0 and person[0].mean() > 0.15
-    if headless or bottom - top < MIN_HEIGHT:
+    if headless or bottom - top < MIN_CUT_OUT_HEIGHT_PX:
         return None
     height, width = mask.shape
     edge = max(2, round(0.01 * max(mask.shape)))
@@ -139,28 +139,28 @@ class SceneComposer:
 
         The layers of `scene` are left as they are.
         """
-        if not self.cut_outs or (scene.mask > 127).mean() > CROWDED:
+        if not self.cut_outs or (scene.mask > 127).mean() > MAX_PERSON_SHARE:
             return scene
-        people = self._people(photo, rng)
+        people = self._choose_people(photo, rng)
         poses = place_people(people, scene.mask.shape[:2], rng)
-        canvas = Layers(scene.rgb.copy(), scene.mask.copy(), scene.trust.copy())
+        canvas = Layers(scene.rgb.copy(), scene.mask.copy(), scene.pixel_weight.copy())
         for index, pose in enumerate(poses):
             nearest = index == len(poses) - 1
-            if nearest and rng.random() < DEPTH_OF_FIELD:
-                sigma = rng.uniform(*OUT_OF_FOCUS)
+            if nearest and rng.random() < DEPTH_OF_FIELD_CHANCE:
+                sigma = rng.uniform(*OUT_OF_FOCUS_PX)
                 for layer in (canvas.rgb, canvas.mask):
                     cv2.GaussianBlur(layer, (0, 0), sigma, dst=layer)
             self._paste(canvas, pose, rng)
         return canvas
 
-    def _people(self, photo: int, rng: Rng) -> list[CutOut]:
+    def _choose_people(self, photo: int, rng: Rng) -> list[CutOut]:
         first = self.of_photo.get(photo)
-        people = [first] if first else [self._any(rng)]
-        while len(people) < MOST_PEOPLE and rng.random() < ONE_MORE:
-            people.append(self._any(rng))
+        people = [first] if first else [self._random_cut_out(rng)]
+        while len(people) < MAX_PEOPLE and rng.random() < ADD_PERSON_CHANCE:
+            people.append(self._random_cut_out(rng))
         return people
 
-    def _any(self, rng: Rng) -> CutOut:
+    def _random_cut_out(self, rng: Rng) -> CutOut:
         return self.cut_outs[int(rng.integers(len(self.cut_outs)))]
 
     def _paste(self, canvas: Layers, pose: Pose, rng: Rng) -> None:
@@ -176,18 +176,18 @@ class SceneComposer:
             slice(rows.start - top, rows.stop - top),
             slice(columns.start - left, columns.stop - left),
         )
-        if not pose.cut_out.cut_bottom and rng.random() < SHADOW:
+        if not pose.cut_out.cut_bottom and rng.random() < SHADOW_CHANCE:
             draw_shadow(canvas.rgb, pose, rng)
-        place = (rows, columns)
+        region = (rows, columns)
         rgb, alpha = rgb[seen], alpha[seen]
-        rgb = adapt_light(rgb, alpha, canvas.rgb[place], rng)
+        rgb = adapt_light(rgb, alpha, canvas.rgb[region], rng)
         if rng.random() < 0.5:
-            rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(*SOFTNESS)), np.uint8)
+            rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(*SOFTNESS_PX)), np.uint8)
         weight = alpha.astype(np.float32)[..., None] / 255
-        blended = rgb * weight + canvas.rgb[place] * (1 - weight)
-        canvas.rgb[place] = blended.astype(np.uint8)
-        for layer in (canvas.mask, canvas.trust):
-            layer[place] = np.maximum(layer[place], alpha)
+        blended = rgb * weight + canvas.rgb[region] * (1 - weight)
+        canvas.rgb[region] = blended.astype(np.uint8)
+        for layer in (canvas.mask, canvas.pixel_weight):
+            layer[region] = np.maximum(layer[region], alpha)
 
     def _scaled(self, pose: Pose) -> tuple[Image, Image]:
         """The person at the pose's size: uint8 [h,w,3] and alpha [h,w], the rim tightened."""
@@ -219,7 +219,7 @@ def place_people(people: Sequence[CutOut], size_hw: Size, rng: Rng) -> list[Pose
         else:
             bottom = rng.uniform(horizon + 0.05, 1.05)
             height = stature * (bottom - horizon) * (1 + rng.uniform(-1, 1) * SIZE_JITTER)
-            height = np.clip(height, SMALLEST, LARGEST)
+            height = np.clip(height, MIN_HEIGHT_SHARE, MAX_HEIGHT_SHARE)
         poses.append(_pose(person, float(bottom), float(height), float(squeeze), size_hw, rng))
     return sorted(poses, key=lambda pose: pose.height)
 

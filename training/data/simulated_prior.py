@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 
 from training.data.augmentation import Image, Rng
 
-ABSENT = 0.5
+EMPTY_PRIOR_CHANCE = 0.5
 """Chance of an empty prior."""
-JITTER = 0.05
+MAX_ANCHOR_SHIFT = 0.05
 """How far each anchor of the affine transformation may move, as a share of the side."""
-BLUR = (5 / 224, 30 / 224)
+MOTION_BLUR_SHARES = (5 / 224, 30 / 224)
 """Length of motion blur as a share of the side, applied to half of the priors."""
 
 
 def previous_mask(mask: Image, rng: Rng) -> Image:
     """uint8 [H,W] to the same: empty, or the mask moved a little and perhaps blurred by motion."""
-    if rng.random() < ABSENT:
+    if rng.random() < EMPTY_PRIOR_CHANCE:
         return np.zeros_like(mask)
     if rng.random() < 0.5:
         mask = np.asarray(cv2.filter2D(mask, -1, _streak(max(mask.shape), rng)), np.uint8)
     height, width = mask.shape
     anchors = np.array([[0, 0], [width, 0], [0, height]], np.float32)
-    reach = JITTER * np.array([width, height])
+    reach = MAX_ANCHOR_SHIFT * np.array([width, height])
     source, target = (
         (anchors + rng.uniform(-1, 1, (3, 2)) * reach).astype(np.float32) for _ in range(2)
     )
@@ -36,7 +36,7 @@ def previous_mask(mask: Image, rng: Rng) -> Image:
 
 def _streak(side: int, rng: Rng) -> NDArray[np.float32]:
     """A line through the middle at any angle; sums to one."""
-    length = max(2, round(side * rng.uniform(*BLUR)))
+    length = max(2, round(side * rng.uniform(*MOTION_BLUR_SHARES)))
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1
     centre = ((length - 1) / 2, (length - 1) / 2)

@@ -38,7 +38,7 @@ from silhouette_seg.spec import ResizeRule, load_spec
 from silhouette_seg.vision.geometry import Size, fit
 from training.data.dataset import FaceBox, Portrait, read_backgrounds, read_frame, read_portraits
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
-from training.models.face_detector import DeployedFaces
+from training.models.face_detector import DeployedFaceDetector
 
 FindFaces = Callable[[NDArray[np.uint8]], list[Face]]
 """A photo uint8 [H,W,3] RGB to its faces."""
@@ -229,7 +229,7 @@ def find_by_model(
 
 def find_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> FindFaces:
     """A torch network, put into evaluation mode."""
-    deployed = DeployedFaces(network).eval()
+    deployed = DeployedFaceDetector(network).eval()
     device = next(network.parameters()).device
 
     def predict(inputs: Tensors) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ from training.data.dataset import Portrait, Split, read_portraits
 from training.evaluation.metrics import MaskScore, score_mask, summarise_masks
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
 from training.models import extra_input
-from training.models.deployed import Deployed
+from training.models.deployed import DeployedSegmenter
 
 Segment = Callable[[Portrait], NDArray[np.uint8]]
 """A photo to its mask uint8 [H,W] at the photo's size."""
@@ -59,7 +59,7 @@ def evaluate_masks(segment: Segment, portraits: Sequence[Portrait]) -> dict[str,
 
 def segment_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
     """A torch network (logits out), put into evaluation mode."""
-    deployed = Deployed(network).eval()
+    deployed = DeployedSegmenter(network).eval()
     device = next(network.parameters()).device
     extra = extra_input(network)
 

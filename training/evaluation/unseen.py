@@ -24,8 +24,8 @@ from rich.progress import track
 from rich.table import Table
 
 from silhouette_seg.spec import load_spec
-from training.data.dataset import Portrait, read_backgrounds, read_portraits, rows
-from training.data.pack_check import VAL_ONLY
+from training.data.dataset import Portrait, read_backgrounds, read_portraits, read_rows
+from training.data.pack_check import VALIDATION_ONLY_SOURCES
 from training.evaluation.masks import Segment, segment_by_model, segment_by_network
 from training.evaluation.metrics import mask_iou
 from training.evaluation.onnx_model import open_onnx
@@ -119,14 +119,14 @@ def read_scores(file: Path) -> Scores:
             float(row["iou_person"]) if row["iou_person"] else None,
             row["found"] == "1",
         )
-        for row in rows(file)
+        for row in read_rows(file)
     }
 
 
 def read_peers(data: Path) -> dict[str, Scores]:
     """The published networks of `peers.csv`, by name."""
     peers: dict[str, dict[str, PhotoScore]] = {}
-    for row in rows(data / "peers.csv"):
+    for row in read_rows(data / "peers.csv"):
         score = PhotoScore(row["id"], row["source"], float(row["iou_person"]), None)
         peers.setdefault(row["peer"], {})[row["id"]] = score
     return dict(peers)
@@ -138,7 +138,7 @@ def photos_by_group(scores: Scores) -> dict[str, list[str]]:
     for score in scores.values():
         if score.iou is None:
             continue
-        names = [score.source, ALL] + [UNSEEN] * (score.source in VAL_ONLY)
+        names = [score.source, ALL] + [UNSEEN] * (score.source in VALIDATION_ONLY_SOURCES)
         for name in names:
             groups.setdefault(name, []).append(score.id)
     last = [UNSEEN, ALL]

@@ -25,8 +25,8 @@ from training.export.parity import check_parity
 from training.export.triton_config import write_configs
 from training.models import build_model, deploy_form, extra_input
 from training.models.checkpoint import read_average
-from training.models.deployed import deployed
-from training.models.face_detector import STRIDE, FaceDetector
+from training.models.deployed import build_deployed
+from training.models.face_detector import CELL_SIDE_PX, FaceDetector
 from training.recipe import Recipe, read_recipe
 
 OPSET = 18
@@ -54,7 +54,7 @@ def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
         example.append(torch.tensor([0, 3]))
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.onnx.export(
-        deployed(model),
+        build_deployed(model),
         tuple(example),
         input_names=["image", extra] if extra else ["image"],
         output_names=[output_spec(model, size_hw).name],
@@ -114,7 +114,7 @@ def input_specs(model: nn.Module, size_hw: Size) -> tuple[TensorSpec, ...]:
 
 def output_spec(model: nn.Module, size_hw: Size) -> TensorSpec:
     if isinstance(model, FaceDetector):
-        cells = size_hw[0] // STRIDE * (size_hw[1] // STRIDE)
+        cells = size_hw[0] // CELL_SIDE_PX * (size_hw[1] // CELL_SIDE_PX)
         return TensorSpec(name="faces", dtype="float32", shape=(-1, cells, 5))
     return TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw))
 

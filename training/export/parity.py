@@ -11,7 +11,7 @@ from torch import nn
 from silhouette_seg.vision.geometry import Size
 from training.evaluation.onnx_model import open_onnx
 from training.models import extra_input
-from training.models.deployed import deployed
+from training.models.deployed import build_deployed
 
 MAX_DIFFERENCE_LEVELS = 1
 """Levels of 255: float sums in another order may round a probability the other way."""
@@ -40,7 +40,7 @@ def check_parity(model: nn.Module, file: Path, size_hw: Size) -> float:
     alone = np.concatenate([predict(row) for row in rows])
     with torch.inference_mode():
         tensors = [torch.from_numpy(value) for value in inputs.values()]
-        expected = deployed(model)(*tensors).numpy()
+        expected = build_deployed(model)(*tensors).numpy()
     off = largest_difference(expected, batch)
     if off > MAX_DIFFERENCE_LEVELS:
         raise ParityError(

@@ -7,35 +7,35 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-CONTOUR_THICKNESS = 4
+CONTOUR_THICKNESS_PX = 4
 """Pixels, as PortraitNet draws its edge labels."""
 
 
 def focal_edge_loss(
-    logits: Tensor, edges: Tensor, trust: Tensor | None = None, *, gamma: float = 2.0
+    logits: Tensor, edges: Tensor, pixel_weight: Tensor | None = None, *, gamma: float = 2.0
 ) -> Tensor:
     """-(1 - p_t)^gamma log p_t, mean over pixels; logits [N,2,H,W], edges [N,H,W] of 0 or 1.
 
-    The factor is a constant for the gradient, as in PortraitNet's code. `trust` [N,H,W] in 0..1
-    weights the pixels.
+    The factor is a constant for the gradient, as in PortraitNet's code. `pixel_weight`
+    [N,H,W] in 0..1 weights the pixels.
     """
     negative_log = F.cross_entropy(logits, edges.long(), reduction="none")
     factor = (1 - torch.exp(-negative_log.detach())) ** gamma
     loss = factor * negative_log
-    return loss.mean() if trust is None else (trust * loss).mean()
+    return loss.mean() if pixel_weight is None else (pixel_weight * loss).mean()
 
 
-def balanced_edge_loss(logits: Tensor, edges: Tensor, trust: Tensor | None = None) -> Tensor:
+def balanced_edge_loss(logits: Tensor, edges: Tensor, pixel_weight: Tensor | None = None) -> Tensor:
     """Cross entropy in which edge and rest have the same say in each photo, mean over pixels.
 
-    logits [N,H,W], edges [N,H,W] of 0 or 1; `trust` [N,H,W] in 0..1 weights the pixels. Source:
-    TriSeNet, after HED (Xie and Tu, ICCV 2015).
+    logits [N,H,W], edges [N,H,W] of 0 or 1; `pixel_weight` [N,H,W] in 0..1 weights the pixels.
+    Source: TriSeNet, after HED (Xie and Tu, ICCV 2015).
     """
     edges = edges.to(logits)
     beta = 1 - edges.mean((1, 2), keepdim=True)
     weight = torch.where(edges > 0, beta, 1 - beta)
-    if trust is not None:
-        weight = weight * trust
+    if pixel_weight is not None:
+        weight = weight * pixel_weight
     return F.binary_cross_entropy_with_logits(logits, edges, weight)
 
 
@@ -56,4 +56,4 @@ def gradient_edges(masks: Tensor) -> Tensor:
 def _contours(person: NDArray[np.uint8]) -> NDArray[np.uint8]:
     contours, _ = cv2.findContours(person, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     canvas = np.zeros_like(person)
-    return np.asarray(cv2.drawContours(canvas, contours, -1, 1, CONTOUR_THICKNESS), np.uint8)
+    return np.asarray(cv2.drawContours(canvas, contours, -1, 1, CONTOUR_THICKNESS_PX), np.uint8)

@@ -7,13 +7,13 @@ GIoU is Rezatofighi et al., CVPR 2019.
 import torch
 from torch import Tensor
 
-SPREAD = 1 / 7
+HEAT_STD_SHARE = 1 / 7
 """Standard deviation of the heat around a centre, as a share of the face's side."""
-NARROWEST = 0.4
+MIN_HEAT_STD_CELLS = 0.4
 """The same in cells, for faces smaller than a few cells."""
-NEAR = 0.4
+BOX_HEAT_THRESHOLD = 0.4
 """Cells with more heat than this learn the box."""
-SURROUNDINGS = 1e-4
+SURROUNDINGS_HEAT = 1e-4
 """Heat at 4.3 standard deviations: a little more than half a side from the centre."""
 
 
@@ -33,7 +33,7 @@ def _bump(cells: int, centre: Tensor, side: Tensor) -> Tensor:
     """[N,cells]; distances are from the middle of the cell that holds the centre."""
     at = torch.arange(cells, device=centre.device)
     own = centre.floor().clamp(0, cells - 1)
-    spread = (side * SPREAD).clamp(min=NARROWEST)
+    spread = (side * HEAT_STD_SHARE).clamp(min=MIN_HEAT_STD_CELLS)
     return torch.exp(-(((at - own[:, None]) / spread[:, None]) ** 2) / 2)
 
 
@@ -55,7 +55,7 @@ def box_loss(boxes: Tensor, truth: Tensor, heat: Tensor) -> Tensor:
     boxes [N,h*w,4], truth [N,4], heat [N,h,w]. Each photo's cells share one face's weight, so that
     a face of a hundred cells counts as much as a small one.
     """
-    weight = torch.where(heat > NEAR, heat, 0).flatten(1)
+    weight = torch.where(heat > BOX_HEAT_THRESHOLD, heat, 0).flatten(1)
     weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
     loss = 1 - generalised_iou(boxes, truth[:, None])
     return (weight * loss).sum() / weight.sum().clamp(min=1)

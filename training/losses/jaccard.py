@@ -9,22 +9,23 @@ import torch
 from torch import Tensor
 
 
-def jaccard_loss(probability: Tensor, truth: Tensor, trust: Tensor | None = None) -> Tensor:
+def jaccard_loss(probability: Tensor, truth: Tensor, pixel_weight: Tensor | None = None) -> Tensor:
     """1 - IoU, mean over photos and over {background, person}.
 
     probability [N,H,W] of person, truth [N,H,W] in 0..1. An empty union counts as a full IoU.
-    `trust` [N,H,W] in 0..1 weights the pixels of the areas, and a photo by its largest weight.
+    `pixel_weight` [N,H,W] in 0..1 weights the pixels of the areas, and each photo by its largest
+    weight.
     """
-    if trust is None:
-        trust = torch.ones_like(truth)
-    person = _iou(probability, truth, trust)
-    background = _iou(1 - probability, 1 - truth, trust)
-    share = trust.amax((1, 2))
+    if pixel_weight is None:
+        pixel_weight = torch.ones_like(truth)
+    person = _iou(probability, truth, pixel_weight)
+    background = _iou(1 - probability, 1 - truth, pixel_weight)
+    share = pixel_weight.amax((1, 2))
     return (share * (1 - torch.stack([background, person]).mean(0))).mean()
 
 
-def _iou(probability: Tensor, truth: Tensor, trust: Tensor) -> Tensor:
+def _iou(probability: Tensor, truth: Tensor, pixel_weight: Tensor) -> Tensor:
     """Of each photo, [N]."""
-    intersection = (trust * probability * truth).sum((1, 2))
-    union = (trust * (probability + truth - probability * truth)).sum((1, 2))
+    intersection = (pixel_weight * probability * truth).sum((1, 2))
+    union = (pixel_weight * (probability + truth - probability * truth)).sum((1, 2))
     return torch.where(union > 0, intersection / union.clamp(min=1e-6), 1.0)

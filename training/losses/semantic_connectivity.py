@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST_COMPONENTS = 9
+MAX_COMPONENTS = 9
 """How many predicted components count, the largest ones, when there are far too many."""
 
 ColdStart = Literal["paper", "missed"]
@@ -103,13 +103,13 @@ def _predicted_components(
 ) -> tuple[int, NDArray[np.int64]]:
     """Labels and their number, background included; a hail of specks is cut to the largest."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(predicted, connectivity=8)
-    if count <= 2 * (truth_components + 1) or count - 1 <= MOST_COMPONENTS:
+    if count <= 2 * (truth_components + 1) or count - 1 <= MAX_COMPONENTS:
         return count, labels.astype(np.int64)
     areas = stats[1:, cv2.CC_STAT_AREA]
-    kept = np.argsort(-areas, kind="stable")[:MOST_COMPONENTS] + 1
+    largest = np.argsort(-areas, kind="stable")[:MAX_COMPONENTS] + 1
     renumbered = np.zeros(count, np.int64)
-    renumbered[kept] = np.arange(1, len(kept) + 1)
-    return len(kept) + 1, renumbered[labels]
+    renumbered[largest] = np.arange(1, len(largest) + 1)
+    return len(largest) + 1, renumbered[labels]
 
 
 def _cold_start(probability: Tensor, truth: Tensor, kind: ColdStart) -> Tensor:

@@ -9,7 +9,12 @@ from training.models import connectnet, face_detector, rcrnet, trisenet, unet
 from training.models.connectnet import ConnectNet, ConnectNetConfig
 from training.models.face_detector import FaceDetector, FaceDetectorConfig
 from training.models.rcrnet import RCRNet, RCRNetConfig
-from training.models.trisenet import GatheredTriSeNet, TriSeNet, TriSeNetConfig, spread_branch
+from training.models.trisenet import (
+    GatheredTriSeNet,
+    TriSeNet,
+    TriSeNetConfig,
+    copy_branch_to_domains,
+)
 from training.models.unet import UNet, UNetConfig
 
 BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
@@ -58,5 +63,5 @@ def adapt_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Mapping[st
     """Weights for this model: one domain's branch spreads to all where the model has more."""
     branches = {name.split(".")[1] for name in weights if name.startswith("branches.")}
     if isinstance(model, TriSeNet) and len(branches) == 1:
-        return spread_branch(weights, len(model.branches))
+        return copy_branch_to_domains(weights, len(model.branches))
     return weights

@@ -16,7 +16,7 @@ class ConvBatchNorm(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         conv, norm, *rest = self
-        x = convolve(conv, x, *self.folded()) if self.frozen else norm(conv(x))
+        x = convolve(conv, x, *self.fold_batch_norm()) if self.frozen else norm(conv(x))
         for layer in rest:
             x = layer(x)
         return x
@@ -26,7 +26,7 @@ class ConvBatchNorm(nn.Sequential):
         norm = self[1]
         return self.training and isinstance(norm, nn.BatchNorm2d) and not norm.training
 
-    def folded(self) -> tuple[Tensor, Tensor]:
+    def fold_batch_norm(self) -> tuple[Tensor, Tensor]:
         """Kernel and bias of the same function with the batch norm's running statistics."""
         conv, norm, *_ = self
         assert isinstance(conv, nn.Conv2d)
@@ -106,7 +106,7 @@ def upsample_to(x: Tensor, target: Tensor) -> Tensor:
     return F.interpolate(x, size=(rows, columns), mode="bilinear", align_corners=False)
 
 
-def double(x: Tensor) -> Tensor:
+def upsample_2x(x: Tensor) -> Tensor:
     """Twice the size, bilinear, half-pixel."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 

@@ -4,16 +4,18 @@ import torch
 from torch import Tensor, nn
 
 from training.losses.cross_entropy import person_logit
-from training.models.face_detector import DeployedFaces, FaceDetector
+from training.models.face_detector import DeployedFaceDetector, FaceDetector
 
 
-def deployed(model: nn.Module) -> nn.Module:
+def build_deployed(model: nn.Module) -> nn.Module:
     """Any network as it is served, in evaluation mode: uint8 images in, `alpha` or `faces` out."""
-    served = DeployedFaces(model) if isinstance(model, FaceDetector) else Deployed(model)
+    served = (
+        DeployedFaceDetector(model) if isinstance(model, FaceDetector) else DeployedSegmenter(model)
+    )
     return served.eval()
 
 
-class Deployed(nn.Module):
+class DeployedSegmenter(nn.Module):
     """uint8 [N,H,W,3] RGB to uint8 [N,H,W], 255 x the softmax probability of person.
 
     What else the network takes follows the image: a prior uint8 [N,H,W], or domains int64 [N].

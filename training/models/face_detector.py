@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from training.models.blocks import conv_bn, fuse_batch_norm, separable, upsample_to
 from training.models.connectnet import DownBlock, ShuffleBlock
 
-STRIDE = 8
+CELL_SIDE_PX = 8
 """Pixels a cell is wide and high."""
 
 SIDE_LOG_RANGE = (-2.0, 4.5)
@@ -97,7 +97,7 @@ def decode_boxes(raw: Tensor) -> Tensor:
     return boxes.flatten(2).transpose(1, 2)
 
 
-class DeployedFaces(nn.Module):
+class DeployedFaceDetector(nn.Module):
     """uint8 [N,H,W,3] RGB to float32 [N,cells,5]: score 0..1, top, left, height and width as
     shares of the image.
     """

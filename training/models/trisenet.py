@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.models.blocks import Depthwise, conv_bn, double, fuse_batch_norm, upsample_to
+from training.models.blocks import Depthwise, conv_bn, fuse_batch_norm, upsample_2x, upsample_to
 
-WIDTH = 128
+PATH_CHANNELS = 128
 """Channels of each path at an eighth of the input."""
-TAP = 8
-FUSED = 256
+TAP_CHANNELS = 8
+FUSED_CHANNELS = 256
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -56,10 +56,10 @@ class TriSeNet(nn.Module):
         if config.edges:
             self.edge = EdgePath(widths)
             self.edge_head: nn.Module = nn.Sequential(
-                conv_bn(WIDTH, 64, kernel=3), nn.Conv2d(64, 1, 1)
+                conv_bn(PATH_CHANNELS, 64, kernel=3), nn.Conv2d(64, 1, 1)
             )
         paths = 3 if config.edges else 2
-        self.branches = nn.ModuleList(Branch(paths * WIDTH) for _ in range(config.domains))
+        self.branches = nn.ModuleList(Branch(paths * PATH_CHANNELS) for _ in range(config.domains))
         self.apply(_initialise)
 
     def forward(self, image: Tensor, domain: Tensor | None = None) -> Tensor:
@@ -67,7 +67,7 @@ class TriSeNet(nn.Module):
         if domain is None:
             logits = self.branches[-1](fused)
         else:
-            logits = by_domain(self.branches, fused, domain)
+            logits = route_by_domain(self.branches, fused, domain)
         return upsample_to(logits, image)
 
     def features(self, image: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class TriSeNet(nn.Module):
 
     def edge_logits(self, features: Tensor, image: Tensor) -> Tensor:
         """[N,H,W], from what `features` gave; training alone asks for them."""
-        logits: Tensor = self.edge_head(features[:, -WIDTH:])
+        logits: Tensor = self.edge_head(features[:, -PATH_CHANNELS:])
         return upsample_to(logits, image)[:, 0]
 
 
@@ -90,7 +90,9 @@ class Branch(nn.Sequential):
     """Feature fusion and head, one per domain: logits [N,2,H/8,W/8]."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(Fusion(channels), conv_bn(FUSED, 64, kernel=3), nn.Conv2d(64, 2, 1))
+        super().__init__(
+            Fusion(channels), conv_bn(FUSED_CHANNELS, 64, kernel=3), nn.Conv2d(64, 2, 1)
+        )
 
 
 class Fusion(nn.Module):
@@ -98,11 +100,11 @@ class Fusion(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.mix = conv_bn(channels, FUSED, kernel=1)
+        self.mix = conv_bn(channels, FUSED_CHANNELS, kernel=1)
         self.attention = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
-            conv_bn(FUSED, FUSED // 4, kernel=1),
-            conv_bn(FUSED // 4, FUSED, kernel=1, relu=False),
+            conv_bn(FUSED_CHANNELS, FUSED_CHANNELS // 4, kernel=1),
+            conv_bn(FUSED_CHANNELS // 4, FUSED_CHANNELS, kernel=1, relu=False),
             nn.Sigmoid(),
         )
 
@@ -140,7 +142,7 @@ def _spatial_path(config: TriSeNetConfig) -> nn.Sequential:
         activation(),
         conv_bn(64, 64, kernel=3, stride=2, relu=False),
         activation(),
-        conv_bn(64, WIDTH, kernel=1),
+        conv_bn(64, PATH_CHANNELS, kernel=1),
     )
 
 
@@ -150,17 +152,17 @@ class ContextDecoder(nn.Module):
     def __init__(self, channels_16: int, channels_32: int) -> None:
         super().__init__()
         self.everywhere = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), conv_bn(channels_32, WIDTH, kernel=1)
+            nn.AdaptiveAvgPool2d(1), conv_bn(channels_32, PATH_CHANNELS, kernel=1)
         )
         self.attend_32, self.attend_16 = Attention(channels_32), Attention(channels_16)
-        self.merge_32 = conv_bn(WIDTH, WIDTH, kernel=3)
-        self.merge_16 = conv_bn(WIDTH, WIDTH, kernel=3)
+        self.merge_32 = conv_bn(PATH_CHANNELS, PATH_CHANNELS, kernel=3)
+        self.merge_16 = conv_bn(PATH_CHANNELS, PATH_CHANNELS, kernel=3)
 
     def forward(self, deep_16: Tensor, deep_32: Tensor) -> Tensor:
         x = self.attend_32(deep_32) + self.everywhere(deep_32)
-        x = self.merge_32(double(x))
+        x = self.merge_32(upsample_2x(x))
         x = self.attend_16(deep_16) + x
-        merged: Tensor = self.merge_16(double(x))
+        merged: Tensor = self.merge_16(upsample_2x(x))
         return merged
 
 
@@ -169,9 +171,11 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = conv_bn(channels, WIDTH, kernel=3)
+        self.conv = conv_bn(channels, PATH_CHANNELS, kernel=3)
         self.attention = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), conv_bn(WIDTH, WIDTH, kernel=1, relu=False), nn.Sigmoid()
+            nn.AdaptiveAvgPool2d(1),
+            conv_bn(PATH_CHANNELS, PATH_CHANNELS, kernel=1, relu=False),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,8 +189,8 @@ class EdgePath(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
-        self.taps = nn.ModuleList(conv_bn(width, TAP, kernel=1) for width in widths)
-        self.mix = conv_bn(len(widths) * TAP, WIDTH, kernel=1, relu=False)
+        self.taps = nn.ModuleList(conv_bn(width, TAP_CHANNELS, kernel=1) for width in widths)
+        self.mix = conv_bn(len(widths) * TAP_CHANNELS, PATH_CHANNELS, kernel=1, relu=False)
 
     def forward(self, eighth: Tensor, sixteenth: Tensor, deepest: Tensor) -> Tensor:
         stages = (eighth, sixteenth, deepest)
@@ -212,7 +216,7 @@ class Xception39(nn.Module):
             channels = width
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        return _taps(self.stages, self.stem(image))
+        return _stage_outputs(self.stages, self.stem(image))
 
 
 class XceptionBlock(nn.Module):
@@ -270,7 +274,7 @@ class ResNet18(nn.Module):
             channels = width
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        return _taps(self.stages, self.stem(image))
+        return _stage_outputs(self.stages, self.stem(image))
 
 
 class ResidualBlock(nn.Module):
@@ -294,7 +298,7 @@ class ResidualBlock(nn.Module):
         return F.relu(summed)
 
 
-def _taps(stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
+def _stage_outputs(stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
     """The output of each stage."""
     outputs = []
     for stage in stages:
@@ -317,18 +321,18 @@ def deploy_form(model: TriSeNet) -> nn.Module:
     return served if model.config.domains == 1 else GatheredTriSeNet(served)
 
 
-def by_domain(branches: nn.ModuleList, fused: Tensor, domain: Tensor) -> Tensor:
+def route_by_domain(branches: nn.ModuleList, fused: Tensor, domain: Tensor) -> Tensor:
     """Each branch on its own rows, and the rows put back in order.
 
     A row of no branch would silently get another one's answer, hence the clean-up first.
     """
-    domain = known(domain, len(branches) - 1)
+    domain = clamp_domain(domain, len(branches) - 1)
     rows = [torch.nonzero(domain == k)[:, 0] for k in range(len(branches))]
     answers = [branch(fused[row]) for branch, row in zip(branches, rows, strict=True) if len(row)]
     return torch.cat(answers)[torch.cat(rows).argsort()]
 
 
-def known(domain: Tensor, last: int) -> Tensor:
+def clamp_domain(domain: Tensor, last: int) -> Tensor:
     """Domains 0..last as they are, all others as the last."""
     return torch.where((domain < 0) | (domain > last), last, domain)
 
@@ -364,7 +368,7 @@ class GatheredTriSeNet(nn.Module):
 
 
 class GatheredBranches(nn.Module):
-    """The same function as `by_domain`, by matrices picked per row.
+    """The same function as `route_by_domain`, by matrices picked per row.
 
     Every shape is static but the batch, which TensorRT asks for; the price on a CPU is 6 % of the
     whole network's time. Takes branches whose batch norm is folded.
@@ -386,7 +390,7 @@ class GatheredBranches(nn.Module):
             self.register_buffer(f"{name}_bias", biases.unsqueeze(-1))
 
     def forward(self, fused: Tensor, domain: Tensor) -> Tensor:
-        domain = known(domain, self.last)
+        domain = clamp_domain(domain, self.last)
         rows = fused.shape[0]
         height, width = fused.shape[-2:]
         mixed = F.relu(self._layer("mix", fused.flatten(2), domain))
@@ -406,7 +410,7 @@ class GatheredBranches(nn.Module):
         return matrices[domain] @ x + biases[domain]
 
 
-def spread_branch(weights: Mapping[str, Tensor], domains: int) -> dict[str, Tensor]:
+def copy_branch_to_domains(weights: Mapping[str, Tensor], domains: int) -> dict[str, Tensor]:
     """Weights of a network with one branch, for a network whose `domains` branches begin as it."""
     spread = {name: value for name, value in weights.items() if not name.startswith("branches.")}
     for name, value in weights.items():

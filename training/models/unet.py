@@ -17,8 +17,8 @@ from training.models.blocks import (
     ConvBatchNorm,
     conv_bn,
     convolve,
-    double,
     fuse_batch_norm,
+    upsample_2x,
 )
 
 MEAN = 127.0
@@ -84,7 +84,7 @@ class UNet(nn.Module):
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             x = up(x, skip)
         # Two channels side by side take the gradient of the upsampling ten times as long.
-        return double(self.head(x).contiguous())
+        return upsample_2x(self.head(x).contiguous())
 
 
 class Context(nn.Module):
@@ -130,7 +130,7 @@ class Up(nn.Module):
         self.refine = conv_bn(channels, channels, kernel=3)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        joined = self.join(torch.cat([double(self.narrow(x)), skip], dim=1))
+        joined = self.join(torch.cat([upsample_2x(self.narrow(x)), skip], dim=1))
         refined: Tensor = self.refine(joined)
         return refined
 
@@ -182,15 +182,15 @@ class FixedDepthwise(ConvBatchNorm):
         if not self.frozen:
             return super().forward(x)
         conv, _, *rest = self
-        kernel, bias = self.folded()
+        kernel, bias = self.fold_batch_norm()
         # The bias is added apart, or oneDNN computes the gradient of the kernel along with its own.
         x = convolve(conv, x, kernel, None) + bias.to(x.dtype).view(1, -1, 1, 1)
         for layer in rest:
             x = layer(x)
         return x
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        kernel, _ = super().folded()
+    def fold_batch_norm(self) -> tuple[Tensor, Tensor]:
+        kernel, _ = super().fold_batch_norm()
         norm = self[1]
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None

@@ -16,7 +16,7 @@ from silhouette_seg.vision.mask.quality import (
     PERSON_SHARE,
     MaskQuality,
 )
-from training.calibrate import USEFUL, Look, look
+from training.calibrate import USEFUL_IOU, Observation, observe
 from training.data.dataset import Portrait
 from training.evaluation.faces import FindFaces
 from training.report.markdown import table
@@ -96,13 +96,13 @@ def measure_calibration(
     backgrounds: Sequence[Path],
 ) -> CalibrationFigures:
     """Every model on the same photos; `find` tells domains, as in the service."""
-    return summarise_calibration(look(specs, repository, find, portraits, backgrounds))
+    return summarise_calibration(observe(specs, repository, find, portraits, backgrounds))
 
 
-def summarise_calibration(looks: Sequence[Look]) -> CalibrationFigures:
+def summarise_calibration(observations: Sequence[Observation]) -> CalibrationFigures:
     """The figures of each model, in the order in which they looked."""
-    models = list(dict.fromkeys(each.model for each in looks))
-    by_model = [[each for each in looks if each.model == model] for model in models]
+    models = list(dict.fromkeys(each.model for each in observations))
+    by_model = [[each for each in observations if each.model == model] for model in models]
     return CalibrationFigures(
         tuple(
             measure_reliability(model, seen) for model, seen in zip(models, by_model, strict=True)
@@ -111,17 +111,24 @@ def summarise_calibration(looks: Sequence[Look]) -> CalibrationFigures:
     )
 
 
-def measure_reliability(model: str, looks: Iterable[Look]) -> ReliabilityFigures:
+def measure_reliability(model: str, observations: Iterable[Observation]) -> ReliabilityFigures:
     """Over the photos of people in which the mask has an outline."""
-    known = [(each.quality, each.right) for each in looks if each.right is not None]
-    pairs = [(quality.confidence, right) for quality, right in known]
+    known = [
+        (each.quality, each.boundary_accuracy)
+        for each in observations
+        if each.boundary_accuracy is not None
+    ]
+    pairs = [(quality.confidence, boundary_accuracy) for quality, boundary_accuracy in known]
     predicted, observed = np.array(pairs).reshape(-1, 2).T
     apart = len(pairs) > 1 and predicted.std() > 0 and observed.std() > 0
     return ReliabilityFigures(
         model=model,
         photos=len(pairs),
         certainty_bins=reliability_bins(
-            [(quality.boundary_certainty, right) for quality, right in known]
+            [
+                (quality.boundary_certainty, boundary_accuracy)
+                for quality, boundary_accuracy in known
+            ]
         ),
         confidence_bins=reliability_bins(pairs),
         error=float(np.abs(predicted - observed).mean()) if pairs else 0.0,
@@ -144,11 +151,12 @@ def calibration_error(parts: Sequence[ReliabilityBin]) -> float:
     return sum(part.photos * abs(part.predicted - part.observed) for part in parts) / max(1, photos)
 
 
-def measure_presence(model: str, looks: Sequence[Look]) -> PresenceFigures:
+def measure_presence(model: str, observations: Sequence[Observation]) -> PresenceFigures:
     """Scenes by the count, people by domain."""
-    scenes = [each for each in looks if not each.person]
+    scenes = [each for each in observations if not each.person]
     groups = [
-        (domain.label, [each for each in looks if each.group == domain.label]) for domain in Domain
+        (domain.label, [each for each in observations if each.group == domain.label])
+        for domain in Domain
     ]
     return PresenceFigures(
         model=model,
@@ -159,18 +167,18 @@ def measure_presence(model: str, looks: Sequence[Look]) -> PresenceFigures:
     )
 
 
-def count_missed(group: str, people: Sequence[Look]) -> MissedPeople:
+def count_missed(group: str, people: Sequence[Observation]) -> MissedPeople:
     lost = [each for each in people if not each.quality.foreground]
     return MissedPeople(
         group=group,
         photos=len(people),
         lost_by_area=sum(not found_by_area(each) for each in people),
         lost=len(lost),
-        lost_useful=sum(each.iou >= USEFUL for each in lost),
+        lost_useful=sum(each.iou >= USEFUL_IOU for each in lost),
     )
 
 
-def found_by_area(each: Look) -> bool:
+def found_by_area(each: Observation) -> bool:
     """By the rule before: the area of the largest component alone."""
     return each.quality.largest_share >= MIN_PERSON_SHARE
 
@@ -237,8 +245,8 @@ def _nobody(models: Sequence[PresenceFigures]) -> Iterable[str]:
 {100 * MIN_PERSON_SHARE:g} % of the area; or less than {100 * PERSON_SHARE:g} %, and the outline is
 not decided (the plain mean above under {PERSON_CERTAINTY:g}, a confidence under {_least():.2f}).
 *Once* the first was the whole rule. Alarms are on scenes without a person; lost are photos of
-people that were called `none`, of use those among them whose mask has an IoU of {USEFUL:g} with the
-reference.
+people that were called `none`, of use those among them whose mask has an IoU of {USEFUL_IOU:g} with
+the reference.
 Hardly a photo has a person of less than a hundredth of the area: how many smaller ones are lost is
 not known. The second look that the service takes at small people is not counted."""
     yield table(head, rows)

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
 from silhouette_seg.vision.geometry import Size
-from training.data.samples import Draw
-from training.recipe import Phase
+from training.data.samplers import EpochPlan, SampleSpec
 
 Batch = Any
 """A NamedTuple of tensors, whichever the task's samples are."""
@@ -20,8 +19,8 @@ class Task(Protocol):
         """Draws to NamedTuples of tensors, for one phase."""
         ...
 
-    def batches(self, phase: Phase, epoch: int, rank: int, world: int) -> Sampler[list[Draw]]:
-        """One rank's share of an epoch."""
+    def batch_sampler(self, plan: EpochPlan) -> Sampler[list[SampleSpec]]:
+        """Returns the batches of one rank in one epoch."""
         ...
 
     def prepare(self, model: nn.Module) -> None:

@@ -8,12 +8,12 @@ from torch.utils.data import Sampler
 
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import read_backgrounds, read_frame, read_portraits
-from training.data.faces import BalancedBatches, Faces, FaceSample, FaceSamples, read_crowds
-from training.data.samples import Draw
+from training.data.faces import FaceCount, FaceDataset, FaceSample, read_multi_face_ids
+from training.data.samplers import DomainBalancedSampler, EpochPlan, SampleSpec
 from training.evaluation.faces import find_by_network, measure_faces
-from training.losses.faces import SURROUNDINGS, box_loss, heat_loss, heat_map
+from training.losses.faces import SURROUNDINGS_HEAT, box_loss, heat_loss, heat_map
 from training.models.face_detector import decode_boxes
-from training.recipe import Phase, Recipe
+from training.recipe import Recipe
 from training.tasks.segmentation import as_images
 
 
@@ -23,31 +23,22 @@ class FaceTask:
     def __init__(self, recipe: Recipe, data: Path) -> None:
         self.recipe = recipe
         self.portraits = read_portraits(data, "train")
-        self.crowds = read_crowds(data)
+        self.multi_face_ids = read_multi_face_ids(data)
         self.backgrounds = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
         self.validation = read_portraits(data, "val")
         self.empty = read_backgrounds(data, "val")
 
-    def samples(self, size_hw: Size) -> FaceSamples:
-        return FaceSamples(
+    def samples(self, size_hw: Size) -> FaceDataset:
+        return FaceDataset(
             self.portraits,
-            self.crowds,
+            self.multi_face_ids,
             self.backgrounds,
             size_hw=size_hw,
             augmentation=self.recipe.augmentation,
         )
 
-    def batches(self, phase: Phase, epoch: int, rank: int, world: int) -> Sampler[list[Draw]]:
-        return BalancedBatches(
-            self.portraits,
-            self.recipe.repeats,
-            balance=self.recipe.domain_balance,
-            batch=phase.batch // world,
-            seed=self.recipe.seed,
-            epoch=epoch,
-            rank=rank,
-            world=world,
-        )
+    def batch_sampler(self, plan: EpochPlan) -> Sampler[list[SampleSpec]]:
+        return DomainBalancedSampler(self.portraits, plan, balance=self.recipe.domain_balance)
 
     def prepare(self, model: nn.Module) -> None:
         model.train()
@@ -55,11 +46,11 @@ class FaceTask:
     def losses(self, model: nn.Module, batch: FaceSample) -> dict[str, Tensor]:
         raw = model(as_images(batch.image)).float()
         faces = torch.as_tensor(batch.faces)
-        heat = heat_map(batch.box, faces != Faces.NONE, raw.shape[-2:])
+        heat = heat_map(batch.box, faces != FaceCount.NONE, raw.shape[-2:])
         # Where the other faces of a group are is not known: only the dominant one's surroundings
         # count there, so that none of them is called background.
-        lone = (faces != Faces.SEVERAL)[:, None, None]
-        counted = torch.where(lone, 1.0, (heat > SURROUNDINGS).float())
+        lone = (faces != FaceCount.SEVERAL)[:, None, None]
+        counted = torch.where(lone, 1.0, (heat > SURROUNDINGS_HEAT).float())
         return {
             "heat": heat_loss(raw[:, 0], heat, counted),
             "box": self.recipe.loss.box * box_loss(decode_boxes(raw), batch.box, heat),

@@ -7,7 +7,7 @@ from training.data.samples import Sample
 from training.losses.consistency import consistency
 from training.losses.edges import contour_bands, focal_edge_loss
 from training.models.rcrnet import RCRNet
-from training.tasks.segmentation import SegmentationTask, as_images, as_share, mask_losses
+from training.tasks.segmentation import SegmentationTask, as_images, mask_losses, to_unit_range
 
 
 class RCRNetTask(SegmentationTask):
@@ -16,22 +16,26 @@ class RCRNetTask(SegmentationTask):
     Without a weight of consistency the plain view is left out, which halves the time of a step.
     """
 
-    with_priors = True
+    uses_prior = True
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:
         assert isinstance(model, RCRNet)
         weights = self.recipe.loss
-        truth, trust = as_share(batch.truth), as_share(batch.trust)
+        truth, pixel_weight = to_unit_range(batch.truth), to_unit_range(batch.pixel_weight)
         # One pass over both views: they share the batch norm statistics.
         views = [batch.image, batch.plain] if weights.consistency else [batch.image]
         priors = torch.cat([batch.prior] * len(views)).float()
         logits, edges = model.with_edges(as_images(torch.cat(views)), priors)
         augmented, *plain = logits.float().chunk(len(views))
-        terms = mask_losses(augmented, truth, trust, weights) | self.taught(augmented, batch)
+        terms = mask_losses(augmented, truth, pixel_weight, weights) | self.distillation_loss(
+            augmented, batch
+        )
         band = contour_bands(batch.truth)
-        terms["edge"] = weights.edge * focal_edge_loss(edges[: len(truth)].float(), band, trust)
+        terms["edge"] = weights.edge * focal_edge_loss(
+            edges[: len(truth)].float(), band, pixel_weight
+        )
         if plain:
-            for name, term in mask_losses(plain[0], truth, trust, weights).items():
+            for name, term in mask_losses(plain[0], truth, pixel_weight, weights).items():
                 terms[name] = terms[name] + term
             terms["consistency"] = weights.consistency * consistency(augmented, plain[0])
         return terms

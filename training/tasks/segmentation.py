@@ -9,20 +9,25 @@ from torch.utils.data import Sampler
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import Portrait, read_backgrounds, read_frame, read_portraits
 from training.data.pseudo_labels import read_pseudo_labelled
-from training.data.samples import Batches, Draw, Sample, Samples
-from training.data.weighted_batches import WeightedBatches
+from training.data.samplers import (
+    EpochPlan,
+    EpochSampler,
+    SampleSpec,
+    WeightedSourceSampler,
+)
+from training.data.samples import Sample, SegmentationDataset
 from training.evaluation.masks import OVERALL, evaluate_masks, segment_by_network
 from training.losses.cross_entropy import cross_entropy, person_logit
 from training.losses.jaccard import jaccard_loss
 from training.losses.semantic_connectivity import semantic_connectivity_loss
-from training.recipe import LossWeights, Phase, Recipe
+from training.recipe import LossWeights, Recipe
 from training.tasks.teacher import Teacher, mean_mask
 
 
 class SegmentationTask:
     """Mask losses on the augmented photo; validated at each photo's own resolution."""
 
-    with_priors = False
+    uses_prior = False
 
     def __init__(self, recipe: Recipe, data: Path) -> None:
         self.recipe = recipe
@@ -41,38 +46,26 @@ class SegmentationTask:
             data, masks=pseudo.masks, min_agreement=pseudo.min_agreement
         )
 
-    def samples(self, size_hw: Size) -> Samples:
+    def samples(self, size_hw: Size) -> SegmentationDataset:
         pseudo = self.recipe.pseudo_labels
-        return Samples(
+        return SegmentationDataset(
             self.portraits,
             self.backgrounds,
             size_hw=size_hw,
             augmentation=self.recipe.augmentation,
-            priors=self.with_priors,
+            priors=self.uses_prior,
             soft_weight=pseudo.weight if pseudo else 1.0,
         )
 
-    def batches(self, phase: Phase, epoch: int, rank: int, world: int) -> Sampler[list[Draw]]:
+    def batch_sampler(self, plan: EpochPlan) -> Sampler[list[SampleSpec]]:
         if self.recipe.photos_per_epoch:
-            return WeightedBatches(
+            return WeightedSourceSampler(
                 self.portraits,
-                self.recipe.source_weights,
+                plan,
+                weights=self.recipe.source_weights,
                 photos=self.recipe.photos_per_epoch,
-                batch=phase.batch // world,
-                seed=self.recipe.seed,
-                epoch=epoch,
-                rank=rank,
-                world=world,
             )
-        return Batches(
-            self.portraits,
-            self.recipe.repeats,
-            batch=phase.batch // world,
-            seed=self.recipe.seed,
-            epoch=epoch,
-            rank=rank,
-            world=world,
-        )
+        return EpochSampler(self.portraits, plan)
 
     def prepare(self, model: nn.Module) -> None:
         model.train()
@@ -83,10 +76,12 @@ class SegmentationTask:
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:
         logits = model(as_images(batch.image)).float()
-        truth, trust = as_share(batch.truth), as_share(batch.trust)
-        return mask_losses(logits, truth, trust, self.recipe.loss) | self.taught(logits, batch)
+        truth, pixel_weight = to_unit_range(batch.truth), to_unit_range(batch.pixel_weight)
+        return mask_losses(logits, truth, pixel_weight, self.recipe.loss) | self.distillation_loss(
+            logits, batch
+        )
 
-    def taught(self, logits: Tensor, batch: Sample) -> dict[str, Tensor]:
+    def distillation_loss(self, logits: Tensor, batch: Sample) -> dict[str, Tensor]:
         """What the teachers, who see the photo in its true colours, make of these logits.
 
         Where there is nobody they are not asked: what they imagine there would be learned, too.
@@ -117,21 +112,21 @@ class SegmentationTask:
 
 
 def mask_losses(
-    logits: Tensor, truth: Tensor, trust: Tensor, weights: LossWeights
+    logits: Tensor, truth: Tensor, pixel_weight: Tensor, weights: LossWeights
 ) -> dict[str, Tensor]:
     """The terms by name; logits float32 [N,2,H,W], truth and trust [N,H,W] in 0..1.
 
     A term without weight costs nothing. Semantic connectivity knows no trust: it counts pieces of
     whole masks.
     """
-    terms = {"cross_entropy": weights.cross_entropy * cross_entropy(logits, truth, trust)}
+    terms = {"cross_entropy": weights.cross_entropy * cross_entropy(logits, truth, pixel_weight)}
     person = person_logit(logits).sigmoid()
     if weights.semantic_connectivity:
         terms["semantic_connectivity"] = weights.semantic_connectivity * semantic_connectivity_loss(
             person, truth, cold_start=weights.cold_start, soften_lone=weights.soften_lone
         )
     if weights.jaccard:
-        terms["jaccard"] = weights.jaccard * jaccard_loss(person, truth, trust)
+        terms["jaccard"] = weights.jaccard * jaccard_loss(person, truth, pixel_weight)
     return terms
 
 
@@ -140,6 +135,6 @@ def as_images(pixels: Tensor) -> Tensor:
     return pixels.float().contiguous(memory_format=torch.channels_last)
 
 
-def as_share(mask: Tensor) -> Tensor:
+def to_unit_range(mask: Tensor) -> Tensor:
     """uint8 [N,H,W] to 0..1."""
     return mask.float() / 255

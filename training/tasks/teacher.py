@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from training.losses.cross_entropy import person_logit
 from training.models import build_model, deploy_form, extra_input
 from training.models.checkpoint import read_average
-from training.recipe import TeacherChoice
+from training.recipe import TeacherSettings
 
 
 class Teacher:
     """Says how likely each pixel is person. Learns nothing itself."""
 
-    def __init__(self, choice: TeacherChoice) -> None:
+    def __init__(self, choice: TeacherSettings) -> None:
         """Raises OSError where there are no such weights."""
         self._size_hw = choice.size_hw
         self._mirrored = choice.mirrored
@@ -42,13 +42,13 @@ class Teacher:
         """
         pixels = photos.float()
         seen = F.interpolate(pixels, self._size_hw, mode="bilinear", align_corners=False)
-        person = self._opinion(seen, domain)
+        person = self._person_probability(seen, domain)
         if self._mirrored:
-            person = (person + self._opinion(seen.flip(-1), domain).flip(-1)) / 2
+            person = (person + self._person_probability(seen.flip(-1), domain).flip(-1)) / 2
         sized = F.interpolate(person[:, None], photos.shape[-2:], mode="bilinear")
         return sized[:, 0]
 
-    def _opinion(self, seen: Tensor, domain: Tensor) -> Tensor:
+    def _person_probability(self, seen: Tensor, domain: Tensor) -> Tensor:
         """[N,3,h,w] to [N,h,w] in 0..1."""
         network = self._network.to(seen.device)
         extra = (domain,) if self._takes_domain else ()

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 
-from training.data.samples import Draw, Sample, SingleDomainBatches
+from training.data.samplers import EpochPlan, SampleSpec, SingleDomainSampler
+from training.data.samples import Sample
 from training.losses.edges import balanced_edge_loss, gradient_edges
 from training.losses.self_supervised import self_supervised_loss
 from training.models.blocks import upsample_to
 from training.models.trisenet import TriSeNet
-from training.recipe import Phase
-from training.tasks.segmentation import SegmentationTask, as_images, as_share, mask_losses
+from training.tasks.segmentation import SegmentationTask, as_images, mask_losses, to_unit_range
 
 
 class TriSeNetTask(SegmentationTask):
@@ -22,19 +22,10 @@ class TriSeNetTask(SegmentationTask):
     def domains(self) -> int:
         return 6 if self.recipe.model == "md_trisenet" else 1
 
-    def batches(self, phase: Phase, epoch: int, rank: int, world: int) -> Sampler[list[Draw]]:
+    def batch_sampler(self, plan: EpochPlan) -> Sampler[list[SampleSpec]]:
         if self.domains == 1:
-            return super().batches(phase, epoch, rank, world)
-        return SingleDomainBatches(
-            self.portraits,
-            self.recipe.repeats,
-            balance=self.recipe.domain_balance,
-            batch=phase.batch // world,
-            seed=self.recipe.seed,
-            epoch=epoch,
-            rank=rank,
-            world=world,
-        )
+            return super().batch_sampler(plan)
+        return SingleDomainSampler(self.portraits, plan, balance=self.recipe.domain_balance)
 
     def losses(self, model: nn.Module, batch: Sample) -> dict[str, Tensor]:
         assert isinstance(model, TriSeNet)
@@ -43,23 +34,25 @@ class TriSeNetTask(SegmentationTask):
         features = model.features(image)
         own = int(torch.as_tensor(batch.domain)[0]) if self.domains > 1 else 0
         logits = upsample_to(model.branches[own](features), image).float()
-        truth, trust = as_share(batch.truth), as_share(batch.trust)
-        terms = mask_losses(logits, truth, trust, weights) | self.taught(logits, batch)
+        truth, pixel_weight = to_unit_range(batch.truth), to_unit_range(batch.pixel_weight)
+        terms = mask_losses(logits, truth, pixel_weight, weights) | self.distillation_loss(
+            logits, batch
+        )
         if model.edge is not None:
             edges = model.edge_logits(features, image).float()
             terms["edge"] = weights.edge * balanced_edge_loss(
-                edges, gradient_edges(batch.truth), trust
+                edges, gradient_edges(batch.truth), pixel_weight
             )
         if self.domains > 1 and weights.self_supervised:
             others = [branch for k, branch in enumerate(model.branches) if k != own]
             terms["self_supervised"] = weights.self_supervised * self_supervised_loss(
-                logits, [upsample_to(x, image).float() for x in opinions(others, features)]
+                logits, [upsample_to(x, image).float() for x in detached_logits(others, features)]
             )
         return terms
 
 
 @torch.no_grad()
-def opinions(branches: Sequence[nn.Module], features: Tensor) -> list[Tensor]:
+def detached_logits(branches: Sequence[nn.Module], features: Tensor) -> list[Tensor]:
     """What branches of other domains say, without a trace of it in them."""
     answers = []
     for branch in branches:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.support.made_data import SIDE, write_data_pack, write_unlabelled
 from training.data.pseudo_labels import read_pseudo_labelled
-from training.label import MOST_BOXES, label, person_probability, small_boxes, with_selfie
+from training.label import MAX_CROPS, blend_selfie, label, person_probability, small_boxes
 
 
 class Bright:
@@ -54,7 +54,7 @@ class TestSmallBoxes:
     def test_only_the_largest_of_many_people_are_seen_again(self):
         crowd = [(10, 20 * n, 10 + n, 6) for n in range(9)]
         boxes = small_boxes(dots(*crowd))
-        assert len(boxes) == MOST_BOXES
+        assert len(boxes) == MAX_CROPS
         heights = [inner[0].stop - inner[0].start for inner, _ in boxes]
         assert heights == sorted(heights, reverse=True)
 
@@ -80,7 +80,7 @@ def test_small_person_is_seen_again_enlarged():
 def test_selfie_mask_that_disagrees_makes_pixels_uncertain():
     selfie = np.full((8, 8), 255, np.uint8)
     selfie[:, 4:] = 0
-    mixed = with_selfie(np.ones((16, 16), np.float32), selfie)
+    mixed = blend_selfie(np.ones((16, 16), np.float32), selfie)
     assert mixed[:, :7] == pytest.approx(1)
     assert mixed[:, 9:] == pytest.approx(0.5)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from training.models import build_model
-from training.optimiser import Stepper, build_optimiser
+from training.optimiser import ScheduledOptimiser, build_optimiser
 from training.recipe import Optimiser
 
 
@@ -41,7 +41,7 @@ def give_gradients(model: nn.Module, seed: int) -> None:
         parameter.grad = torch.randn_like(parameter)
 
 
-def take_steps(model: nn.Module, optimiser: Stepper, seeds: range) -> None:
+def take_steps(model: nn.Module, optimiser: ScheduledOptimiser, seeds: range) -> None:
     for seed in seeds:
         give_gradients(model, seed)
         optimiser.step(0.5)

@@ -11,11 +11,11 @@ from tests.support.made_data import SIDE, make_portrait
 from training.data.dataset import read_backgrounds, read_portraits
 from training.data.pack_check import PackError
 from training.pack import (
-    SAME,
+    MAX_HASH_DISTANCE_BITS,
     app,
     difference_hash,
     find_photos,
-    group_copies,
+    group_duplicates,
     make_pack,
     split_groups,
 )
@@ -121,11 +121,11 @@ def test_teacher_labels_photos_without_a_mask_alone(folder, pack):
     (folder / "masks" / "photo3.png").unlink()
     asked = []
 
-    def draw(rgb: np.ndarray) -> np.ndarray:
+    def predict_mask(rgb: np.ndarray) -> np.ndarray:
         asked.append(rgb.shape)
         return np.full(rgb.shape[:2], 200, np.uint8)
 
-    make_pack(folder, pack, draw)
+    make_pack(folder, pack, predict_mask)
     assert asked == [(SIDE, SIDE, 3)]
     people = [*read_portraits(pack, "train"), *read_portraits(pack, "val")]
     (taught,) = [person for person in people if person.id == "photo3"]
@@ -157,7 +157,7 @@ def test_hashes_of_different_photos_differ_by_more_than_copies_do():
     photos = [make_portrait(number)[0] for number in range(6)]
     bits = np.array([difference_hash(photo) for photo in photos])
     far = [(one != other).sum() for n, one in enumerate(bits) for other in bits[:n]]
-    assert min(far) > SAME
+    assert min(far) > MAX_HASH_DISTANCE_BITS
 
 
 def test_copies_are_grouped_through_each_other():
@@ -165,7 +165,7 @@ def test_copies_are_grouped_through_each_other():
     bits[1, :20] = True
     bits[2, :40] = True
     bits[3, 100:] = True
-    assert group_copies(bits) == [0, 0, 0, 3]
+    assert group_duplicates(bits) == [0, 0, 0, 3]
 
 
 @pytest.mark.parametrize(("count", "val"), [(2, 1), (10, 2), (100, 15)])

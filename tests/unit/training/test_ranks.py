@@ -13,7 +13,7 @@ from torch import nn
 from tests.support.made_data import write_data_pack
 from tests.unit.training.test_train import RECIPE, history
 from training.recipe import read_recipe
-from training.train import Place, Start, average_gradients, find_place, train
+from training.train import ProcessRank, StartingPoint, average_gradients, find_process_rank, train
 
 WORLD = 2
 
@@ -21,8 +21,8 @@ WORLD = 2
 def test_alone_unless_torchrun_says_otherwise(monkeypatch):
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    place = find_place()
-    assert (place.rank, place.world, place.first) == (0, 1, True)
+    process = find_process_rank()
+    assert (process.rank, process.world, process.is_main) == (0, 1, True)
 
 
 def free_port() -> int:
@@ -31,7 +31,7 @@ def free_port() -> int:
         return int(any_port.getsockname()[1])
 
 
-def join(rank: int, port: int) -> Place:
+def join(rank: int, port: int) -> ProcessRank:
     """What torchrun tells a process, and what the process makes of it."""
     os.environ |= {
         "WORLD_SIZE": str(WORLD),
@@ -40,13 +40,13 @@ def join(rank: int, port: int) -> Place:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    return find_place()
+    return find_process_rank()
 
 
 def be_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
     """What one process of torchrun does."""
-    place = join(rank, port)
-    train(read_recipe(recipe), data, run, place, start=Start())
+    process = join(rank, port)
+    train(read_recipe(recipe), data, run, process, start=StartingPoint())
     dist.destroy_process_group()
 
 
@@ -75,13 +75,13 @@ def test_two_ranks_train_one_model(tmp_path):
 
 
 def average_in_rank(rank: int, port: int) -> None:
-    place = join(rank, port)
+    process = join(rank, port)
     model = nn.ModuleList([nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 3), nn.Linear(2, 2)])
     seen, unseen = model[0].weight, model[1].weight
     seen.data = seen.data.contiguous(memory_format=torch.channels_last)
     seen.grad = torch.full_like(seen, 1.0 + 2 * rank)
     model[2].weight.grad = torch.eye(2) * rank
-    average_gradients(model, place)
+    average_gradients(model, process)
     assert (seen.grad == 2).all()
     assert unseen.grad is None
     assert torch.equal(model[2].weight.grad, torch.eye(2) / 2)

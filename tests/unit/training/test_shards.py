@@ -10,7 +10,7 @@ from tests.support.made_data import write_data_pack, write_unlabelled
 from training.data.dataset import read_backgrounds, read_frame, read_portraits
 from training.data.pack_check import check_pack
 from training.data.pseudo_labels import read_pseudo_labelled
-from training.shards import pack_entries, png, table, unpack, write_shards
+from training.shards import csv_bytes, pack_entries, png, unpack, write_shards
 
 LIMIT = 40_000
 """Bytes of a shard: a few photos."""
@@ -46,8 +46,8 @@ def test_unpacked_pack_has_no_problems(pack):
 def test_pack_holds_the_training_split_alone(data, pack):
     assert read_portraits(pack, "val") == []
     whole, small = read_portraits(data, "train"), read_portraits(pack, "train")
-    assert [each.id for each in small] == [each.id for each in whole]
-    assert [each.face for each in small] == [each.face for each in whole]
+    assert [photo.id for photo in small] == [photo.id for photo in whole]
+    assert [photo.face for photo in small] == [photo.face for photo in whole]
     assert len(read_backgrounds(pack, "train")) == 3
     assert len(read_pseudo_labelled(pack, masks=None, min_agreement=0)) == 6
 
@@ -106,7 +106,7 @@ def test_folder_without_shards_is_refused(tmp_path):
 
 def test_empty_index_is_refused():
     with pytest.raises(ValueError, match="would be empty"):
-        table([])
+        csv_bytes([])
 
 
 def test_old_shards_are_replaced(data, tmp_path):

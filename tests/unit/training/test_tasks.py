@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from tests.support.made_data import write_data_pack
-from training.data.samples import Batches, Draw, Sample, SingleDomainBatches
+from training.data.samplers import EpochPlan, EpochSampler, SampleSpec, SingleDomainSampler
+from training.data.samples import Sample
 from training.losses.consistency import consistency
 from training.losses.cross_entropy import cross_entropy
 from training.losses.edges import (
@@ -51,9 +52,12 @@ def prepared(task: Task, model_name: str, options: dict[str, Any] | None = None)
     return model
 
 
+PLAN = EpochPlan(batch=2, seed=0, epoch=0)
+
+
 def batch_of(task: Task, photos: list[int]) -> Sample:
     samples = task.samples(SIZE)
-    drawn: Sample = default_collate([samples[Draw(photo, photo)] for photo in photos])
+    drawn: Sample = default_collate([samples[SampleSpec(photo, photo)] for photo in photos])
     return drawn
 
 
@@ -238,8 +242,8 @@ class TestTriSeNet:
 
     def test_its_batches_mix_domains(self, data):
         task = build_task(recipe("trisenet"), data)
-        batches = task.batches(task.recipe.phases[0], 0, 0, 1)
-        assert isinstance(batches, Batches)
+        batches = task.batch_sampler(PLAN)
+        assert isinstance(batches, EpochSampler)
 
     def test_without_an_edge_path_there_is_no_edge_to_learn(self, data):
         task = build_task(recipe("trisenet", options={"edges": False}), data)
@@ -277,8 +281,8 @@ class TestMultiDomain:
         return model, before, terms
 
     def test_batches_are_of_one_domain(self, task):
-        batches = task.batches(task.recipe.phases[0], 0, 0, 1)
-        assert isinstance(batches, SingleDomainBatches)
+        batches = task.batch_sampler(PLAN)
+        assert isinstance(batches, SingleDomainSampler)
         for batch in batches:
             assert len({task.portraits[draw.photo].domain for draw in batch}) == 1
 

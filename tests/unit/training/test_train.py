@@ -20,11 +20,19 @@ from training.evaluation.onnx_model import Tensors, open_onnx
 from training.export import __main__ as export
 from training.models import build_model
 from training.models.checkpoint import read_average, write_half
-from training.models.deployed import Deployed
+from training.models.deployed import DeployedSegmenter
 from training.recipe import Recipe, read_recipe
-from training.train import Place, Start, TimeLimit, begin, finished, position, train
+from training.train import (
+    ProcessRank,
+    StartingPoint,
+    TimeLimit,
+    is_finished,
+    restore_or_start,
+    schedule_epoch,
+    train,
+)
 
-ALONE = Place(rank=0, world=1, device=torch.device("cpu"))
+ALONE = ProcessRank(rank=0, world=1, device=torch.device("cpu"))
 
 RECIPE = """
 name = "made"
@@ -69,7 +77,7 @@ def recipe(recipe_file) -> Recipe:
 def run(recipe, data, workplace):
     """Two epochs without a stop."""
     run = workplace / "runs" / "made"
-    train(recipe, data, run, ALONE, start=Start())
+    train(recipe, data, run, ALONE, start=StartingPoint())
     return run
 
 
@@ -121,7 +129,7 @@ class TestRun:
 
     def test_a_finished_run_has_nothing_left_to_do(self, run, recipe, data):
         before = (run / "last.pt").read_bytes()
-        train(recipe, data, run, ALONE, start=Start())
+        train(recipe, data, run, ALONE, start=StartingPoint())
         assert (run / "last.pt").read_bytes() == before
         assert len(history(run)) == 2
 
@@ -133,7 +141,7 @@ def stopped(recipe, data, workplace):
     in_the_way = run / "curve.png"
     in_the_way.mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
-        train(recipe, data, run, ALONE, start=Start())
+        train(recipe, data, run, ALONE, start=StartingPoint())
     in_the_way.rmdir()
     return run
 
@@ -147,7 +155,7 @@ class TestStoppedRun:
         for name in ("last.pt", "history.jsonl"):
             (resumed / name).write_bytes((stopped / name).read_bytes())
         assert checkpoint(resumed)["epoch"] == 1
-        train(recipe, data, resumed, ALONE, start=Start())
+        train(recipe, data, resumed, ALONE, start=StartingPoint())
         whole, parts = checkpoint(run), checkpoint(resumed)
         assert_same(whole["model"], parts["model"])
         assert_same(whole["average"], parts["average"])
@@ -164,8 +172,8 @@ class TestStoppedRun:
         connected = recipe.model_copy(
             update={"loss": recipe.loss.model_copy(update={"semantic_connectivity": 1.0})}
         )
-        branch, start = workplace / "runs" / "branch", Start(branch=stopped / "last.pt")
-        begun = begin(connected, branch, ALONE, start)
+        branch, start = workplace / "runs" / "branch", StartingPoint(branch=stopped / "last.pt")
+        begun = restore_or_start(connected, branch, ALONE, start)
         assert begun.epoch == 1
         assert_same(begun.model.state_dict(), checkpoint(stopped)["model"])
         train(connected, data, branch, ALONE, start=start)
@@ -180,7 +188,10 @@ class TestStoppedRun:
     def test_its_own_checkpoint_goes_before_the_one_to_branch_from(
         self, run, stopped, recipe, workplace
     ):
-        assert begin(recipe, run, ALONE, Start(branch=stopped / "last.pt")).epoch == 2
+        assert (
+            restore_or_start(recipe, run, ALONE, StartingPoint(branch=stopped / "last.pt")).epoch
+            == 2
+        )
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +302,7 @@ class TestDeployed:
     def test_pixels_arrive_as_they_are_and_the_mask_is_the_probability(self):
         images = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
         recorder = Recorder()
-        alpha = Deployed(recorder)(images)
+        alpha = DeployedSegmenter(recorder)(images)
         assert recorder.seen.dtype == torch.float32
         assert torch.equal(recorder.seen, images.permute(0, 3, 1, 2).float())
         green_over_red = (images[..., 1].float() - images[..., 0].float()) / 64
@@ -339,7 +350,7 @@ def test_six_branches_begin_as_one_and_those_with_photos_learn(data, workplace):
     recipe_file = workplace / "domains.toml"
     recipe_file.write_text(DOMAINS)
     run = workplace / "runs" / "domains"
-    train(read_recipe(recipe_file), data, run, ALONE, start=Start(weights=weights))
+    train(read_recipe(recipe_file), data, run, ALONE, start=StartingPoint(weights=weights))
     trained = torch.load(run / "last.pt", weights_only=True)["model"]
     begun = one_branch.branches[0][2].weight.half().float()
     unchanged = [
@@ -361,7 +372,7 @@ def test_six_branches_begin_as_one_and_those_with_photos_learn(data, workplace):
 )
 def test_bfloat16_only_where_the_device_computes_in_it(monkeypatch, device, abilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
-    assert Place(rank=0, world=1, device=torch.device(device)).bfloat16 is expected
+    assert ProcessRank(rank=0, world=1, device=torch.device(device)).bfloat16 is expected
 
 
 class CountedLimit:
@@ -371,13 +382,13 @@ class CountedLimit:
         self.reads = self.left = reads
 
     @property
-    def passed(self) -> float:
+    def elapsed_share(self) -> float:
         self.left = max(0, self.left - 1)
         return 1 - self.left / self.reads
 
     @property
-    def over(self) -> bool:
-        return self.passed >= 1
+    def expired(self) -> bool:
+        return self.elapsed_share >= 1
 
 
 class TestTimeLimit:
@@ -389,27 +400,27 @@ class TestTimeLimit:
         return now
 
     def test_schedule_is_stretched_over_the_time(self, clock, recipe):
-        limit = TimeLimit(60, began=100)
-        assert position(recipe, 1.25, limit) == 0
+        limit = TimeLimit(60, started=100)
+        assert schedule_epoch(recipe, 1.25, limit) == 0
         clock[0] = 130
-        assert position(recipe, 1.25, limit) == 1, "half of the recipe's two epochs"
+        assert schedule_epoch(recipe, 1.25, limit) == 1, "half of the recipe's two epochs"
         clock[0] = 500
-        assert position(recipe, 1.25, limit) == 2
+        assert schedule_epoch(recipe, 1.25, limit) == 2
 
     def test_run_without_a_limit_follows_its_epochs(self, recipe):
-        assert position(recipe, 1.25, None) == 1.25
+        assert schedule_epoch(recipe, 1.25, None) == 1.25
 
     def test_run_is_finished_when_the_time_is_over(self, clock, recipe, tmp_path):
-        progress = begin(recipe, tmp_path, ALONE, Start())
-        limit = TimeLimit(60, began=100)
-        progress.epoch = 1000
-        assert not finished(recipe, progress, limit)
-        assert finished(recipe, progress, None)
+        state = restore_or_start(recipe, tmp_path, ALONE, StartingPoint())
+        limit = TimeLimit(60, started=100)
+        state.epoch = 1000
+        assert not is_finished(recipe, state, limit)
+        assert is_finished(recipe, state, None)
         clock[0] = 160
-        assert finished(recipe, progress, limit)
+        assert is_finished(recipe, state, limit)
 
     def test_limited_run_saves_its_weights_and_is_not_validated(self, recipe, data, tmp_path):
-        train(recipe, data, tmp_path, ALONE, start=Start(), limit=CountedLimit(20))
+        train(recipe, data, tmp_path, ALONE, start=StartingPoint(), limit=CountedLimit(20))
         assert history(tmp_path)[-1]["rate"] == 0
         assert not any(name.startswith("val/") for row in history(tmp_path) for name in row)
         assert checkpoint(tmp_path)["average"]

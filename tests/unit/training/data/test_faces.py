@@ -1,6 +1,5 @@
 """The box goes with the face through every view, and no view loses the face."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -12,21 +11,19 @@ from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.vision.geometry import LETTERBOX_GREY
 from tests.support.made_data import write_data_pack
 from tests.unit.training.data.test_augmentation import STILL
-from tests.unit.training.data.test_samples import portraits
 from training.data.augmentation import Augmentation
 from training.data.dataset import FaceBox, read_portraits
 from training.data.faces import (
-    LARGEST,
-    SMALLEST,
-    BalancedBatches,
-    Faces,
-    FaceSamples,
+    MAX_FACE_SHARE,
+    MIN_FACE_SIDE_PX,
+    FaceCount,
+    FaceDataset,
+    apply_view,
     random_view,
-    read_crowds,
-    seen,
+    read_multi_face_ids,
     visible_box,
 )
-from training.data.samples import Draw
+from training.data.samplers import SampleSpec
 
 SIZE = (128, 96)
 WILD = Augmentation(scale=(0.2, 3.0), rotation=25, aspect=0.2)
@@ -59,7 +56,7 @@ class TestView:
         # Upright views: a turned face fills another box than its own.
         upright = replace(WILD, rotation=0.0)
         view = random_view(face, photo_hw, SIZE, upright, np.random.default_rng(seed))
-        image = seen(marked(face, photo_hw), view, SIZE, 0)
+        image = apply_view(marked(face, photo_hw), view, SIZE, 0)
         top, left, height, width = np.array(visible_box(face, view, SIZE)) * np.tile(SIZE, 2)
         rows, columns = np.nonzero(image[..., 0] > 127)
         # A photo's pixel may be several of the input's, and the mark lies on whole pixels.
@@ -88,13 +85,13 @@ class TestView:
             view = random_view(FaceBox(0.2, 0.2, side, side), (96, 96), (96, 96), square, rng)
             _, _, width, height = view.box(FaceBox(0.2, 0.2, side, side))
             assert width == pytest.approx(height)
-            assert SMALLEST - 1e-6 <= width <= LARGEST * 96 + 1e-6
+            assert MIN_FACE_SIDE_PX - 1e-6 <= width <= MAX_FACE_SHARE * 96 + 1e-6
 
     @given(seed=seeds)
     def test_a_still_view_is_the_letterbox_but_for_where_the_photo_lies(self, seed):
         view = random_view(None, (50, 100), (64, 64), STILL, np.random.default_rng(seed))
         photo = np.full((50, 100, 3), 200, np.uint8)
-        rows = seen(photo, view, (64, 64), LETTERBOX_GREY)[:, 32, 0]
+        rows = apply_view(photo, view, (64, 64), LETTERBOX_GREY)[:, 32, 0]
         (inside,) = np.nonzero(rows == 200)
         assert len(inside) in (31, 32)
         assert np.ptp(inside) + 1 == len(inside)
@@ -109,7 +106,7 @@ class TestView:
         views = [random_view(None, (400, 400), (100, 100), far, np.random.default_rng(k))
                  for k in range(20)]  # fmt: skip
         smallest = min(views, key=lambda view: abs(view.linear[0, 0]))
-        inside = seen(stripes, smallest, (100, 100), 127)
+        inside = apply_view(stripes, smallest, (100, 100), 127)
         assert np.ptp(inside) < 20
 
 
@@ -119,38 +116,40 @@ def pack(tmp_path_factory):
 
 
 class TestSamples:
-    def made(self, pack, augmentation=STILL, crowds=frozenset()):
+    def made(self, pack, augmentation=STILL, multi_face_ids=frozenset()):
         people = read_portraits(pack, "train")
         scenes = [np.full((80, 80, 3), 9, np.uint8)]
-        return FaceSamples(people, crowds, scenes, size_hw=(64, 64), augmentation=augmentation)
+        return FaceDataset(
+            people, multi_face_ids, scenes, size_hw=(64, 64), augmentation=augmentation
+        )
 
     def test_a_photo_keeps_its_box_and_one_without_a_face_has_none(self, pack):
         samples = self.made(pack)
         for photo, portrait in enumerate(samples.portraits):
-            sample = samples[Draw(photo, 1)]
+            sample = samples[SampleSpec(photo, 1)]
             if portrait.face is None:
-                assert sample.faces == Faces.NONE
+                assert sample.faces == FaceCount.NONE
                 assert not sample.box.any()
             else:
                 face = portrait.face
-                assert sample.faces == Faces.ONE
+                assert sample.faces == FaceCount.ONE
                 assert sample.box.tolist() == pytest.approx([face.y, face.x, face.h, face.w])
         assert {portrait.domain for portrait in samples.portraits} >= {Domain.NO_FACE}
 
     def test_crowds_are_marked_until_they_get_a_new_background(self, pack):
         everyone = frozenset(portrait.id for portrait in read_portraits(pack, "train"))
-        assert self.made(pack, crowds=everyone)[Draw(0, 0)].faces == Faces.SEVERAL
+        assert self.made(pack, multi_face_ids=everyone)[SampleSpec(0, 0)].faces == FaceCount.SEVERAL
         alone = replace(STILL, composite=1.0)
-        assert self.made(pack, alone, everyone)[Draw(0, 0)].faces == Faces.ONE
+        assert self.made(pack, alone, everyone)[SampleSpec(0, 0)].faces == FaceCount.ONE
 
     def test_an_empty_scene_has_no_face(self, pack):
-        sample = self.made(pack, replace(STILL, empty=1.0))[Draw(0, 0)]
-        assert sample.faces == Faces.NONE
+        sample = self.made(pack, replace(STILL, empty=1.0))[SampleSpec(0, 0)]
+        assert sample.faces == FaceCount.NONE
         assert (sample.image == 9).all()
 
     def test_a_draw_is_always_the_same_sample(self, pack):
         samples = self.made(pack, WILD)
-        one, again, other = (samples[Draw(0, seed)] for seed in (5, 5, 6))
+        one, again, other = (samples[SampleSpec(0, seed)] for seed in (5, 5, 6))
         assert (one.image == again.image).all()
         assert (one.box == again.box).all()
         assert (one.box != other.box).any()
@@ -158,39 +157,4 @@ class TestSamples:
     def test_crowds_are_read_from_the_count_of_faces(self, tmp_path):
         rows = ["id,faces", "a,0", "b,1", "c,2", "d,4"]
         (tmp_path / "faces.csv").write_text("\n".join(rows))
-        assert read_crowds(tmp_path) == {"c", "d"}
-
-
-class TestBalancedBatches:
-    NEAR = portraits(90, face=FaceBox(0, 0, 0.4, 0.4))
-    FAR = portraits(10, face=FaceBox(0, 0, 0.02, 0.02))
-
-    def shares(self, balance: float, repeats: dict[str, int] | None = None) -> float:
-        """Of far photos among many draws."""
-        drawn: Counter[bool] = Counter()
-        for epoch in range(40):
-            batches = BalancedBatches(
-                self.NEAR + self.FAR, repeats or {}, balance=balance, batch=10, seed=0, epoch=epoch
-            )
-            drawn.update(draw.photo >= 90 for batch in batches for draw in batch)
-        return drawn[True] / drawn.total()
-
-    @pytest.mark.parametrize(("balance", "share"), [(1.0, 0.1), (0.5, 0.25), (0.0, 0.5)])
-    def test_domains_get_what_balance_gives_them(self, balance, share):
-        assert self.shares(balance) == pytest.approx(share, abs=0.03)
-
-    def test_ranks_share_an_epoch(self):
-        ranks = [
-            BalancedBatches(
-                self.NEAR, {}, balance=0.5, batch=5, seed=1, epoch=2, rank=rank, world=2
-            )
-            for rank in range(2)
-        ]
-        alone = BalancedBatches(self.NEAR, {}, balance=0.5, batch=10, seed=1, epoch=2)
-        dealt = [draw for batches in ranks for batch in batches for draw in batch]
-        assert Counter(dealt) == Counter(draw for batch in alone for draw in batch)
-        assert len(ranks[0]) == len(ranks[1]) == len(alone) == 9
-
-    def test_too_few_photos_are_said(self):
-        with pytest.raises(ValueError, match="10 photos do not fill a batch of 16"):
-            BalancedBatches(self.FAR, {}, balance=0.5, batch=16, seed=0, epoch=0)
+        assert read_multi_face_ids(tmp_path) == {"c", "d"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.training.data.test_augmentation import STILL
 from training.data.augmentation import warp
-from training.data.framing import ASPECTS, Window, close_up, frame, random_window
+from training.data.framing import ASPECTS, Window, close_up, random_frame, random_window
 
 sides = st.integers(2, 500)
 seeds = st.integers(0, 2**32)
@@ -25,12 +25,12 @@ def assert_inside(window: Window, photo_hw: tuple[int, int]) -> None:
 
 @given(height=sides, width=sides, seed=seeds)
 def test_frame_lies_inside_the_photo(height, width, seed):
-    assert_inside(frame((height, width), np.random.default_rng(seed)), (height, width))
+    assert_inside(random_frame((height, width), np.random.default_rng(seed)), (height, width))
 
 
 def test_frames_are_wide_and_tall():
-    frames = [frame((300, 300), np.random.default_rng(seed)) for seed in range(60)]
-    aspects = [each.width / each.height for each in frames]
+    frames = [random_frame((300, 300), np.random.default_rng(seed)) for seed in range(60)]
+    aspects = [frame.width / frame.height for frame in frames]
     assert ASPECTS[0] <= min(aspects) < 0.7
     assert 1.5 < max(aspects) <= ASPECTS[1]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.made_data import SIDE, write_data_pack, write_unlabelled
-from training.data.pack_check import SHOWN, PackError, check_pack
+from training.data.pack_check import MAX_LISTED_PROBLEMS, PackError, check_pack
 
 
 @pytest.fixture
@@ -175,5 +175,5 @@ def test_long_list_of_problems_is_cut(pack):
         mask.unlink()
     with pytest.raises(PackError, match="22 problems") as caught:
         check_pack(pack)
-    assert len(str(caught.value).splitlines()) == SHOWN + 2
+    assert len(str(caught.value).splitlines()) == MAX_LISTED_PROBLEMS + 2
     assert str(caught.value).endswith("and 2 more")

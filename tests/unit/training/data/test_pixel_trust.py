@@ -15,14 +15,16 @@ Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 def of_classes(loss: Loss) -> Loss:
     """The loss for person logits [N,H,W], given as two classes."""
-    return lambda logits, truth, trust: loss(
-        torch.stack([torch.zeros_like(logits), logits], 1), truth, trust
+    return lambda logits, truth, pixel_weight: loss(
+        torch.stack([torch.zeros_like(logits), logits], 1), truth, pixel_weight
     )
 
 
 LOSSES = [
     pytest.param(of_classes(cross_entropy), id="cross entropy"),
-    pytest.param(lambda x, truth, trust: jaccard_loss(x.sigmoid(), truth, trust), id="jaccard"),
+    pytest.param(
+        lambda x, truth, pixel_weight: jaccard_loss(x.sigmoid(), truth, pixel_weight), id="jaccard"
+    ),
     pytest.param(of_classes(focal_edge_loss), id="focal edges"),
     pytest.param(balanced_edge_loss, id="balanced edges"),
 ]
@@ -47,12 +49,12 @@ def test_full_trust_changes_nothing(loss):
 def test_pixels_without_trust_have_no_gradient(loss):
     logits, truth = example()
     logits.requires_grad_()
-    trust = torch.ones_like(truth)
-    trust[:, 3:5, :] = 0
-    loss(logits, truth, trust).backward()
+    pixel_weight = torch.ones_like(truth)
+    pixel_weight[:, 3:5, :] = 0
+    loss(logits, truth, pixel_weight).backward()
     assert logits.grad is not None
-    assert not logits.grad[trust == 0].any()
-    assert (logits.grad[trust == 1] != 0).all()
+    assert not logits.grad[pixel_weight == 0].any()
+    assert (logits.grad[pixel_weight == 1] != 0).all()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -69,15 +71,15 @@ def test_photo_without_any_trust_costs_nothing(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_half_trust_halves_a_photo_beside_a_full_one(loss):
     logits, truth = example()
-    trust = torch.ones_like(truth)
-    trust[1] = 0.5
+    pixel_weight = torch.ones_like(truth)
+    pixel_weight[1] = 0.5
 
-    def gradients(trust: Tensor | None) -> Tensor:
+    def gradients(pixel_weight: Tensor | None) -> Tensor:
         asked = logits.clone().requires_grad_()
-        loss(asked, truth, trust).backward()
+        loss(asked, truth, pixel_weight).backward()
         assert asked.grad is not None
         return asked.grad
 
-    full, halved = gradients(None), gradients(trust)
+    full, halved = gradients(None), gradients(pixel_weight)
     ratio = (halved[1] / halved[0]) / (full[1] / full[0])
     torch.testing.assert_close(ratio, torch.full_like(ratio, 0.5), rtol=1e-3, atol=1e-3)

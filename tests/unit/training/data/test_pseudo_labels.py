@@ -10,7 +10,8 @@ from tests.support.made_data import SIDE, write_data_pack, write_unlabelled
 from tests.unit.training.data.test_augmentation import STILL
 from training.data.dataset import read_portraits
 from training.data.pseudo_labels import read_pseudo_labelled
-from training.data.samples import Draw, Samples
+from training.data.samplers import SampleSpec
+from training.data.samples import SegmentationDataset
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +41,28 @@ def test_folder_without_any_mask_is_refused(data, tmp_path):
 def test_trust_is_none_between_the_limits_alone(data):
     photo = read_pseudo_labelled(data, masks=None, min_agreement=0)[0]
     soft = np.array([[0, 38, 39, 128, 216, 217, 255]], np.uint8)
-    assert photo.trust(soft).tolist() == [[255, 255, 0, 0, 0, 255, 255]]
+    assert photo.pixel_weight(soft).tolist() == [[255, 255, 0, 0, 0, 255, 255]]
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
 def test_sample_of_a_soft_mask_has_its_weight_and_ignores_the_rim(data, weight):
     photos = read_pseudo_labelled(data, masks=None, min_agreement=0)
-    samples = Samples(photos, [], size_hw=(SIDE, SIDE), augmentation=STILL, soft_weight=weight)
-    sample = samples[Draw(0, 0)]
-    assert set(sample.trust.unique().tolist()) == {0, int(255 * weight)}
+    samples = SegmentationDataset(
+        photos, [], size_hw=(SIDE, SIDE), augmentation=STILL, soft_weight=weight
+    )
+    sample = samples[SampleSpec(0, 0)]
+    assert set(sample.pixel_weight.unique().tolist()) == {0, int(255 * weight)}
     rim = (sample.truth > 39) & (sample.truth < 216)
     assert rim.any()
-    assert not sample.trust[rim].any()
-    assert (sample.trust[~rim].float().mean() > 250 * weight) or not weight
+    assert not sample.pixel_weight[rim].any()
+    assert (sample.pixel_weight[~rim].float().mean() > 250 * weight) or not weight
 
 
 def test_sample_of_a_labelled_photo_is_certain_everywhere(data):
     people = read_portraits(data, "train")
-    samples = Samples(people, [], size_hw=(SIDE, SIDE), augmentation=STILL, soft_weight=0.1)
-    assert torch.equal(samples[Draw(0, 0)].trust, torch.full((SIDE, SIDE), 255, dtype=torch.uint8))
+    samples = SegmentationDataset(
+        people, [], size_hw=(SIDE, SIDE), augmentation=STILL, soft_weight=0.1
+    )
+    assert torch.equal(
+        samples[SampleSpec(0, 0)].pixel_weight, torch.full((SIDE, SIDE), 255, dtype=torch.uint8)
+    )

@@ -9,7 +9,8 @@ from tests.support.made_data import write_data_pack
 from tests.unit.training.data.test_augmentation import STILL
 from training.data.augmentation import Augmentation
 from training.data.dataset import read_backgrounds, read_frame, read_portraits
-from training.data.samples import Draw, Samples
+from training.data.samplers import SampleSpec
+from training.data.samples import SegmentationDataset
 from training.data.scenes import (
     Layers,
     Pose,
@@ -137,9 +138,9 @@ class TestSceneComposer:
 
     def test_pasted_people_are_certain_where_the_scene_is_not(self, composer):
         scene = grey_scene()
-        unsure = Layers(scene.rgb, scene.mask, np.zeros_like(scene.trust))
+        unsure = Layers(scene.rgb, scene.mask, np.zeros_like(scene.pixel_weight))
         made = composer.compose(unsure, 1, np.random.default_rng(4))
-        np.testing.assert_array_equal(made.trust, made.mask)
+        np.testing.assert_array_equal(made.pixel_weight, made.mask)
 
     def test_people_already_in_the_scene_stay_in_the_mask(self, composer):
         scene = grey_scene()
@@ -183,7 +184,9 @@ def test_samples_with_scenes_are_a_function_of_their_draw(tmp_path):
     behind = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
     settings = Augmentation(scene=1, empty=0)
     made = [
-        Samples(people, behind, size_hw=(48, 64), augmentation=settings)[Draw(1, 5)]
+        SegmentationDataset(people, behind, size_hw=(48, 64), augmentation=settings)[
+            SampleSpec(1, 5)
+        ]
         for _ in range(2)
     ]
     for one, same in zip(*made, strict=True):

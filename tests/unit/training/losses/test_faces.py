@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.losses.faces import NEAR, box_loss, generalised_iou, heat_loss, heat_map
+from training.losses.faces import BOX_HEAT_THRESHOLD, box_loss, generalised_iou, heat_loss, heat_map
 
 YES = torch.tensor([True])
 
@@ -37,7 +37,7 @@ class TestHeatMap:
 
     def test_a_face_smaller_than_a_cell_warms_no_neighbour_enough_to_learn_its_box(self):
         heat = heat_map(box(0.5, 0.5, 0.01, 0.01), YES, (10, 10))
-        assert (heat > NEAR).sum() == 1
+        assert (heat > BOX_HEAT_THRESHOLD).sum() == 1
 
     def test_no_face_is_cold(self):
         assert not heat_map(torch.zeros(1, 4), torch.tensor([False]), (10, 10)).any()
@@ -95,7 +95,7 @@ class TestBoxLoss:
         box_loss(guesses, truth, heat).backward()
         assert guesses.grad is not None
         learns = guesses.grad.abs().sum(-1)[0] > 0
-        assert torch.equal(learns, heat.flatten() > NEAR)
+        assert torch.equal(learns, heat.flatten() > BOX_HEAT_THRESHOLD)
         assert 1 < learns.sum() < 40
 
     def test_a_large_face_counts_as_much_as_a_small_one(self):

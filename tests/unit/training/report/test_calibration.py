@@ -14,7 +14,15 @@ from silhouette_seg.vision.mask.quality import (
 )
 from tests.support.made_data import write_data_pack
 from tests.support.tiny_model import tiny_spec, write_tiny_model
-from training.calibrate import SHARES, USEFUL, Look, compare, line_through, look, rules_table
+from training.calibrate import (
+    PERSON_SHARES,
+    USEFUL_IOU,
+    Observation,
+    compare_masks,
+    fit_line,
+    observe,
+    rules_table,
+)
 from training.data.dataset import read_backgrounds, read_portraits
 from training.evaluation.faces import BACKGROUND
 from training.report.calibration import (
@@ -41,13 +49,13 @@ def seen(
     group: str = "far_shot",
     decided: float = 0.7,
     share: float = 0.3,
-    right: float | None = 0.8,
+    boundary_accuracy: float | None = 0.8,
     iou: float = 0.9,
-) -> Look:
+) -> Observation:
     measured = MaskQuality(share, 1.0, 1, 0, decided)
     if group == BACKGROUND:
-        return Look(model, group, measured, None)
-    return Look(model, group, measured, right, iou)
+        return Observation(model, group, measured, None)
+    return Observation(model, group, measured, boundary_accuracy, iou)
 
 
 def half(height: int = 60, width: int = 60, column: int = 30) -> np.ndarray:
@@ -57,14 +65,14 @@ def half(height: int = 60, width: int = 60, column: int = 30) -> np.ndarray:
 
 
 def test_the_band_is_right_where_mask_and_reference_agree():
-    assert compare(half(), half()) == (1.0, 1.0)
+    assert compare_masks(half(), half()) == (1.0, 1.0)
     # the band is 4 columns wide, and one of them is wrong
-    assert compare(half(), half(column=31)) == (0.75, 29 / 30)
-    assert compare(half(), half(column=0)) == (0.5, 0.5)
+    assert compare_masks(half(), half(column=31)) == (0.75, 29 / 30)
+    assert compare_masks(half(), half(column=0)) == (0.5, 0.5)
     # a reference of another size is reduced first
-    assert compare(half(), half(240, 240, 120)) == (1.0, 1.0)
-    assert compare(np.zeros((60, 60), np.uint8), half()) == (None, 0.0)
-    assert compare(half(column=60), half(column=60)) == (None, 0.0)
+    assert compare_masks(half(), half(240, 240, 120)) == (1.0, 1.0)
+    assert compare_masks(np.zeros((60, 60), np.uint8), half()) == (None, 0.0)
+    assert compare_masks(half(column=60), half(column=60)) == (None, 0.0)
 
 
 def test_bins_hold_as_many_photos_each_in_order():
@@ -80,8 +88,10 @@ def test_bins_hold_as_many_photos_each_in_order():
 
 def test_photos_that_are_too_good_and_too_bad_make_up_for_each_other_in_a_bin():
     said = seen().quality.confidence
-    looks = [seen(decided=0.7 + n / 1e6, right=said + (0.1, -0.1)[n % 2]) for n in range(40)]
-    told = measure_reliability("connectnet", looks)
+    observations = [
+        seen(decided=0.7 + n / 1e6, boundary_accuracy=said + (0.1, -0.1)[n % 2]) for n in range(40)
+    ]
+    told = measure_reliability("connectnet", observations)
     assert told.photos == 40
     assert calibration_error(told.confidence_bins) == pytest.approx(0, abs=1e-3)
     assert calibration_error(told.certainty_bins) == pytest.approx(said - 0.7, abs=1e-3)
@@ -90,8 +100,13 @@ def test_photos_that_are_too_good_and_too_bad_make_up_for_each_other_in_a_bin():
 
 
 def test_photos_without_an_outline_are_left_out():
-    looks = [seen(right=None), seen(group=BACKGROUND), seen(decided=0.4, right=0.6), seen()]
-    told = measure_reliability("connectnet", looks)
+    observations = [
+        seen(boundary_accuracy=None),
+        seen(group=BACKGROUND),
+        seen(decided=0.4, boundary_accuracy=0.6),
+        seen(),
+    ]
+    told = measure_reliability("connectnet", observations)
     assert told.photos == 2
     assert told.correlation == pytest.approx(1)
     assert [part.predicted for part in told.certainty_bins] == pytest.approx([0.4, 0.7])
@@ -103,17 +118,17 @@ SOFT = PERSON_CERTAINTY * 0.9
 
 
 def test_alarms_and_losses_are_counted_by_both_rules():
-    looks = [
+    observations = [
         seen(group=BACKGROUND),
         seen(group=BACKGROUND, decided=SOFT, share=SMALL),
         seen(group=BACKGROUND, share=MIN_PERSON_SHARE / 2),
         seen(),
-        seen(decided=SOFT, share=SMALL, iou=USEFUL),
-        seen(decided=SOFT, share=SMALL, iou=USEFUL / 2),
+        seen(decided=SOFT, share=SMALL, iou=USEFUL_IOU),
+        seen(decided=SOFT, share=SMALL, iou=USEFUL_IOU / 2),
         seen(decided=SOFT),
         seen(group="no_face", share=MIN_PERSON_SHARE / 2, iou=0.0),
     ]
-    told = measure_presence("connectnet", looks)
+    told = measure_presence("connectnet", observations)
     assert (told.scenes, told.alarms_by_area, told.alarms) == (3, 2, 1)
     assert told.lost_people == (
         MissedPeople("far_shot", 4, 0, 2, 1),
@@ -122,16 +137,16 @@ def test_alarms_and_losses_are_counted_by_both_rules():
 
 
 def test_the_line_is_the_one_that_the_photos_lie_on():
-    looks = [seen(decided=at, right=0.4 + 0.5 * at) for at in (0.2, 0.5, 0.9)]
-    assert line_through([*looks, seen(group=BACKGROUND)]) == pytest.approx((0.4, 0.5))
+    observations = [seen(decided=at, boundary_accuracy=0.4 + 0.5 * at) for at in (0.2, 0.5, 0.9)]
+    assert fit_line([*observations, seen(group=BACKGROUND)]) == pytest.approx((0.4, 0.5))
 
 
 def test_rules_are_tried_on_people_and_scenes():
-    looks = [
-        seen(share=SHARES[0] / 2, decided=0.35),
-        seen(group=BACKGROUND, share=SHARES[0] / 2, decided=0.41),
+    observations = [
+        seen(share=PERSON_SHARES[0] / 2, decided=0.35),
+        seen(group=BACKGROUND, share=PERSON_SHARES[0] / 2, decided=0.41),
     ]
-    shares, levels, cells = (column.cells for column in rules_table(looks).columns)
+    shares, levels, cells = (column.cells for column in rules_table(observations).columns)
     told = dict(zip(zip(shares, levels, strict=True), cells, strict=True))
     assert told["0.01", "0.3"] == "100.0 %, 0 (0)"
     assert told["0.01", "0.36"] == "100.0 %, 1 (1)"
@@ -141,13 +156,13 @@ def test_rules_are_tried_on_people_and_scenes():
 @pytest.fixture
 def figures():
     chance = np.random.default_rng(0)
-    looks = [
-        seen(model=model, decided=at, right=0.42 + 0.5 * at)
+    observations = [
+        seen(model=model, decided=at, boundary_accuracy=0.42 + 0.5 * at)
         for model in NAMES
         for at in chance.uniform(0.3, 0.8, 25)
     ]
     empty = [seen(model=model, group=BACKGROUND, share=SMALL, decided=SOFT) for model in NAMES]
-    return summarise_calibration([*looks, *empty])
+    return summarise_calibration([*observations, *empty])
 
 
 def test_every_model_is_told_of(figures):
@@ -178,8 +193,8 @@ def test_models_see_photos_and_scenes_as_the_service_shows_them(tmp_path, reposi
     data = write_data_pack(tmp_path, train=4, val=2, backgrounds=3)
     specs = [load_spec(repository / name) for name in NAMES]
     portraits, scenes = read_portraits(data, "val"), read_backgrounds(data, "train")
-    none = look(specs, repository, None, portraits, scenes)
-    near = look(specs, repository, lambda _: [Face(0, 0, 0.6, 0.6, 1.0)], portraits, scenes)
+    none = observe(specs, repository, None, portraits, scenes)
+    near = observe(specs, repository, lambda _: [Face(0, 0, 0.6, 0.6, 1.0)], portraits, scenes)
     assert [each.model for each in none] == list(NAMES) * 5
     assert [each.group for each in none[::3]] == [
         *(portrait.domain.label for portrait in portraits),
@@ -188,7 +203,7 @@ def test_models_see_photos_and_scenes_as_the_service_shows_them(tmp_path, reposi
     for each, other in zip(none, near, strict=True):
         told = each.model == "md_trisenet"
         assert (each.quality != other.quality) == told
-        assert each.right is None or 0 <= each.right <= 1
+        assert each.boundary_accuracy is None or 0 <= each.boundary_accuracy <= 1
     figures = measure_calibration(specs, repository, None, portraits, scenes)
     assert figures == summarise_calibration(none)
     assert {part.group for part in figures.presence[0].lost_people} <= {d.label for d in Domain}
