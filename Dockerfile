@@ -5,17 +5,23 @@ FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # Dependencies before sources: they change less often, and their layer is the long one.
-COPY deploy/requirements.txt ./
-RUN python -m venv --without-pip /opt/silhouette \
-    && pip --python /opt/silhouette install --no-deps --only-binary :all: --requirement requirements.txt
+COPY deploy/requirements.txt deploy/requirements-build.txt ./
+RUN pip install --no-deps --only-binary :all: --require-hashes --requirement requirements-build.txt \
+    && python -m venv --without-pip /opt/silhouette \
+    && pip --python /opt/silhouette install --no-deps --only-binary :all: --require-hashes \
+        --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE ./
+# The models are part of the wheel, so they are copied before it is built.
 COPY model_repository model_repository
 COPY service service
-RUN pip --python /opt/silhouette install --no-deps .
-# What no request ever reaches: ONNX Runtime's converters and its second copy for C programs, the
-# test suites of packages, type stubs, C headers, another page of documentation.
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && pip --python /opt/silhouette install --no-deps dist/*.whl
+# Files that no request reaches: ONNX Runtime's converters and its second copy for C programs, the
+# test suites of packages, type stubs, C headers, another page of documentation. The wheel's models
+# are left out too, because the image serves those in /models.
 RUN packages="$(echo /opt/silhouette/lib/python3*/site-packages)" \
-    && rm -rf "$packages"/onnxruntime/tools "$packages"/onnxruntime/transformers \
+    && rm -rf "$packages"/silhouette_seg/model_repository \
+        "$packages"/onnxruntime/tools "$packages"/onnxruntime/transformers \
         "$packages"/onnxruntime/quantization "$packages"/onnxruntime/datasets \
         "$packages"/onnxruntime/capi/libonnxruntime.so.* \
         "$packages"/numpy/f2py "$packages"/numpy/_core/include "$packages"/numpy/_core/lib \
@@ -29,7 +35,7 @@ RUN python check_models.py /models \
     && SILHOUETTE_MODEL_REPOSITORY=/models /opt/silhouette/bin/silhouette models
 
 FROM ${BASE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Silhouette" \
       org.opencontainers.image.description="Portrait segmentation as a service: the gateway and its models" \

@@ -16,8 +16,11 @@ DEV := .venv
 COMPARE := .venv-compare
 LOWEST := .venv-lowest
 SERVERS := loadtests/compare/servers
+# Options of uv for the image's requirements: hashes of all files, and no addresses of an index.
+PIN := --upgrade --generate-hashes --only-binary :all: --python-version 3.11 --python-platform linux \
+	--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make requirements"
 
-.PHONY: help serve check test lint types browser lowest compare audit clean
+.PHONY: help serve check test lint types browser lowest requirements compare audit clean
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +49,14 @@ lowest: $(DEV)/installed ## Installs the lowest allowed versions, and posts a ph
 	$(LOWEST)/bin/pip install --disable-pip-version-check --requirement $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/pip install --disable-pip-version-check --no-deps .
 	$(LOWEST)/bin/python tests/support/smoke.py docs/pictures/portrait.jpg
+
+# The extras are those of the image, as tests/test_deploy.py has them.
+requirements: $(DEV)/installed ## Resolves the image's requirements again: the newest allowed versions.
+	$(DEV)/bin/uv pip compile --quiet $(PIN) --extra cpu --extra live --extra video --extra triton \
+		--extra otel pyproject.toml --output-file deploy/requirements.txt
+	$(DEV)/bin/python -c "import tomllib; \
+		print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
+		| $(DEV)/bin/uv pip compile --quiet $(PIN) - --output-file deploy/requirements-build.txt
 
 # Asks a database on the network. A package that the database does not know fails the audit too.
 audit: $(DEV)/installed ## Looks up known vulnerabilities of the image's packages.

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tomllib
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from tests.support.config_lint import parse
 from tests.support.deployment import (
     DEPLOY,
     DRAIN_S,
+    KUSTOMIZATION,
     ROOT,
     TRITON_EXIT_S,
     environment_of,
@@ -33,7 +33,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 TRITON_CPU = yaml.safe_load((DEPLOY / "triton-cpu.yml").read_text())["services"]
 SERVICES = {**COMPOSE["services"], "triton-cpu": TRITON_CPU["triton-cpu"]}
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 
 
 def parse_seconds(text):
@@ -81,20 +82,104 @@ def test_build_context_excludes_training_tests_and_deployment():
     assert allowed.isdisjoint({"training", "tests", "deploy", ".git"})
 
 
+IMAGE_EXTRAS = ("cpu", "live", "video", "triton", "otel")
+PINNED_FILES = ("requirements.txt", "requirements-build.txt")
+
+
+def expand_extras(names):
+    """Yields the requirements of extras, and of the extras that those name."""
+    for name in names:
+        for requirement in map(Requirement, PROJECT["optional-dependencies"][name]):
+            if requirement.name == PROJECT["name"]:
+                yield from expand_extras(sorted(requirement.extras))
+            else:
+                yield requirement
+
+
+def read_pins(file):
+    """Returns the pinned requirements of a file, and the SHA-256 digests of each."""
+    text = (DEPLOY / file).read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    pins = {}
+    for line in lines:
+        pin, *digests = re.split(r"\s+--hash=sha256:", line.strip())
+        pins[Requirement(pin)] = digests
+    return pins
+
+
+def pinned_versions(file):
+    """Returns the version of each package of a file of requirements."""
+    versions = {}
+    for pin in read_pins(file):
+        [specifier] = pin.specifier
+        assert specifier.operator == "=="
+        versions[canonicalize_name(pin.name)] = specifier.version
+    return versions
+
+
 def test_pinned_packages_satisfy_the_project():
-    pinned = {
-        canonicalize_name(requirement.name): next(iter(requirement.specifier)).version
-        for line in (DEPLOY / "requirements.txt").read_text().splitlines()
-        if not line.startswith("#")
-        for requirement in [Requirement(line)]
-    }
-    extras = PROJECT["optional-dependencies"]
-    required = chain(PROJECT["dependencies"], extras["triton"], extras["otel"])
-    for requirement in map(Requirement, required):
+    pinned = pinned_versions("requirements.txt")
+    required = [*map(Requirement, PROJECT["dependencies"]), *expand_extras(IMAGE_EXTRAS)]
+    assert {"onnxruntime", "aiortc", "av", "fastapi"} <= {each.name for each in required}
+    for requirement in required:
         version = pinned[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), requirement
-    for requirement in map(Requirement, extras["training"]):
+    for requirement in expand_extras(["training"]):
         assert canonicalize_name(requirement.name) not in pinned
+
+
+def test_pinned_build_packages_satisfy_the_build_system():
+    pinned = pinned_versions("requirements-build.txt")
+    for requirement in map(Requirement, PYPROJECT["build-system"]["requires"]):
+        assert requirement.specifier.contains(pinned[requirement.name]), requirement
+
+
+def test_makefile_resolves_the_extras_of_the_image():
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    [command] = re.findall(r"uv pip compile .* deploy/requirements\.txt", makefile)
+    assert re.findall(r"--extra (\w+)", command) == list(IMAGE_EXTRAS)
+
+
+@pytest.mark.parametrize("file", PINNED_FILES)
+def test_every_pinned_package_has_a_hash(file):
+    for pin, digests in read_pins(file).items():
+        assert digests, pin
+        assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests), pin
+
+
+@pytest.mark.parametrize("file", PINNED_FILES)
+def test_pinned_packages_name_no_index_or_path(file):
+    text = (DEPLOY / file).read_text()
+    assert re.findall(r"\S*(?:/|index|find-links)\S*", text) == []
+    assert "#    make requirements\n" in text
+
+
+def test_image_installs_only_packages_with_hashes():
+    commands = re.findall(r"pip (?:--python \S+ )?install (.+)", DOCKERFILE.replace("\\\n", " "))
+    packages, wheel = commands[0].split("&&")[0], commands[-1]
+    assert len(re.findall(r"--require-hashes +--requirement requirements", " ".join(commands))) == 2
+    assert "--require-hashes" in packages
+    assert wheel.split() == ["--no-deps", "dist/*.whl"]
+
+
+def test_image_version_matches_the_project():
+    assert re.findall(r"^ARG VERSION=(.+)$", DOCKERFILE, re.MULTILINE) == [PROJECT["version"]]
+    own = {tag for name in SERVICES for tag in [SERVICES[name]["image"]] if "silhouette:" in tag}
+    assert own == {f"silhouette:{PROJECT['version']}"}
+    tags = {image["name"]: image["newTag"] for image in KUSTOMIZATION["images"]}
+    assert tags["silhouette"] == PROJECT["version"]
+
+
+def test_image_copies_models_before_building_the_wheel():
+    models = DOCKERFILE.index("COPY model_repository model_repository")
+    assert models < DOCKERFILE.index("pip wheel")
+
+
+def test_wheel_holds_exactly_the_published_models():
+    hatch = PYPROJECT["tool"]["hatch"]["build"]
+    packaged = {path for path in hatch["only-include"] if path.startswith("model_repository/")}
+    specs = (ROOT / "model_repository").glob("*/spec.json")
+    assert packaged == {f"model_repository/{path.parent.name}" for path in specs}
 
 
 @pytest.fixture

@@ -93,6 +93,10 @@ class Recipe(StrictModel):
     """How often an epoch shows each photo of a source; 1 where not named."""
     photos_per_epoch: int | None = Field(default=None, ge=2)
     """Samples of an epoch, drawn by `source_weights`; `repeats` then has no part in it."""
+    sources: tuple[str, ...] | None = None
+    """Sources that are trained on: of labelled photos, of pseudo-labelled ones and of scenes. All
+    of them if None; validation is always on all.
+    """
     source_weights: dict[str, float] = {}
     """How often a photo of a source is drawn, as a multiple of a source that is not named."""
     pseudo_labels: PseudoLabels | None = None

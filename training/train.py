@@ -73,7 +73,7 @@ class StartingPoint:
     """The averaged weights of a checkpoint or of `training/weights`, at epoch 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimeLimit:
     """A run that ends after a time instead of a number of epochs.
 
@@ -82,12 +82,19 @@ class TimeLimit:
     """
 
     seconds: float
-    started: float
-    """Of time.monotonic()."""
+    started: float | None = None
+    """Of time.monotonic(); None before training has started."""
+
+    def start(self) -> None:
+        """Starts the clock, once: loading photos is not a part of the time."""
+        if self.started is None:
+            self.started = time.monotonic()
 
     @property
     def elapsed_share(self) -> float:
         """Share of the time, 0..1."""
+        if self.started is None:
+            return 0.0
         return min(1.0, (time.monotonic() - self.started) / self.seconds)
 
     @property
@@ -145,6 +152,8 @@ def train(
         )
         if samples is None or size_hw != phase.size_hw:
             samples, size_hw = task.samples(phase.size_hw), phase.size_hw
+        if limit is not None:
+            limit.start()
         started = time.monotonic()
         losses = train_epoch(recipe, task, phase, samples, state, process, limit)
         state.epoch += 1
@@ -363,7 +372,7 @@ def main(
     ] = None,
 ) -> None:
     """Trains a recipe, or goes on where it stopped."""
-    limit = TimeLimit(60 * minutes, time.monotonic()) if minutes else None
+    limit = TimeLimit(60 * minutes) if minutes else None
     reuse_freed_memory()
     cv2.setNumThreads(0)
     torch.set_num_threads(threads)

@@ -4,9 +4,14 @@ import sys
 
 
 def main() -> None:
-    """Runs the command. Exits with a message if the extra of the command is not installed."""
+    """Runs the command. Exits with a message if the extra of the command is not installed.
+
+    The command imports most packages when it runs.
+    """
     try:
         from silhouette_seg.cli.main import main as run
+
+        run()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("silhouette_seg"):
             raise
@@ -14,7 +19,6 @@ def main() -> None:
             f"The silhouette command needs {error.name}, which is not installed."
             " Run pip install 'silhouette-seg[cpu]' or pip install 'silhouette-seg[gpu]'."
         )
-    run()
 
 
 if __name__ == "__main__":

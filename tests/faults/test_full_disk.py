@@ -56,7 +56,7 @@ def album(tmp_path) -> Path:
 
 @pytest.fixture
 def video(tmp_path) -> Path:
-    make_video(tmp_path / "video.mp4", uneven_times(20), audio=True)
+    make_video(tmp_path / "video.mp4", uneven_times(20), sound=True)
     return tmp_path / "video.mp4"
 
 

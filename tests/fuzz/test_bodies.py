@@ -15,14 +15,13 @@ from silhouette_seg.api.request.multipart import MAX_PARTS
 from silhouette_seg.api.request.parameters import PARAMETERS
 from tests.fuzz.invariants import check_response
 from tests.support.images import make_jpeg, make_png, quadrants
+from tests.support.malformed_tensors import MALFORMED, SHAPE, VALID, ZEROS, infer_body
 
 JPEG, PNG = make_jpeg(quadrants(16, 24)), make_png(quadrants(16, 24))
 FORM = "multipart/form-data; boundary="
 OCTETS = "application/octet-stream"
 NAMES = ["image", "image_file", "file", "background_image", "output", "grow", "", "x" * 5000, "é\0"]
 LENGTH = "Inference-Header-Content-Length"
-SHAPE = [1, 24, 32, 3]
-"""Input shape of the tiny model, for one row."""
 
 names = st.sampled_from(NAMES) | st.text(max_size=10)
 contents = st.sampled_from([JPEG, PNG, b"", b"cutout", b"0", b"\xff" * 5000]) | st.binary(
@@ -163,50 +162,10 @@ def test_removebg_json_and_urlencoded_bodies_never_cause_500(inside, request_set
     assert set(outcomes) <= {200, 400, 415}, outcomes
 
 
-def _tensor(**changes: object) -> dict[str, object]:
-    zeros = [0] * (24 * 32 * 3)
-    return {"name": "image", "datatype": "UINT8", "shape": SHAPE, "data": zeros} | changes
-
-
-def _infer_body(*inputs: object, **more: object) -> bytes:
-    return json.dumps({"inputs": list(inputs)} | more).encode()
-
-
-VALID = _infer_body(_tensor())
 TENSORS = (
-    _infer_body(_tensor(data=[float("nan")] * 2304)),
-    _infer_body(_tensor(data=[1e400] * 2304)),
-    _infer_body(_tensor(data=[10**400] * 2304)),
-    _infer_body(_tensor(data=[[[[0] * 3] * 32] * 24])),
-    _infer_body(_tensor(data=[[]] * 2304)),
-    _infer_body(_tensor(data={"data": [1]})),
-    _infer_body(_tensor(data="x")),
-    _infer_body(_tensor(shape=[10**18, 24, 32, 3])),
-    _infer_body(_tensor(shape=[-1, 24, 32, 3])),
-    _infer_body(_tensor(shape=[True, 24, 32, 3])),
-    _infer_body(_tensor(shape=[1.0, 24, 32, 3])),
-    _infer_body(_tensor(shape=[])),
-    _infer_body(_tensor(shape=[1] * 5000)),
-    _infer_body(_tensor(name="n" * 5000)),
-    _infer_body(_tensor(datatype=["UINT8"])),
-    _infer_body(_tensor(), _tensor()),
-    _infer_body(*[{}] * 5000),
-    _infer_body(_tensor(), outputs=[{"name": "alpha"}] * 2),
-    _infer_body(_tensor(), id="i" * 50_000),
-    _infer_body(_tensor(), id=5),
-    _infer_body(_tensor(), parameters=[]),
-    _infer_body(_tensor(parameters={"binary_data_size": 10**30})),
-    _infer_body(_tensor(parameters={"shared_memory_region": "x"})),
-    VALID.replace(b"[0,", b"[0,,", 1),
+    *(body for body, _ in MALFORMED.values()),
+    infer_body(ZEROS, id="i" * 50_000),
     VALID.replace(b"0]", b"0", 1),
-    VALID.replace(b'"data": [', b'"data": [[[[[[', 1),
-    VALID.replace(b'"data"', b'"data": [1], "data"', 1),
-    VALID + VALID,
-    b'{"inputs": ' + b"[" * 60_000,
-    b'{"a":' * 20_000,
-    b'{"data": [' * 5000,
-    b'"data": [1',
-    b"\0" * 100,
 )
 numbers = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.integers())
 inputs = st.fixed_dictionaries(
@@ -225,7 +184,7 @@ def test_tensor_request_of_any_content_is_400(inside, request_settings):
     post, outcomes = _poster(inside)
     path = "/v2/models/connectnet/infer"
     raw = np.zeros(SHAPE, np.uint8).tobytes()
-    header = _infer_body({**_tensor(), "parameters": {"binary_data_size": len(raw)}})
+    header = infer_body(ZEROS | {"parameters": {"binary_data_size": len(raw)}})
     header = header.replace(json.dumps([0] * 2304).encode(), b"0").replace(b'"data": 0, ', b"")
 
     @given(
@@ -234,11 +193,11 @@ def test_tensor_request_of_any_content_is_400(inside, request_settings):
         length=st.none() | st.integers(0, 10**21) | st.sampled_from(["-1", "x", "1 ", "", "0x1"]),
         behind=st.sampled_from([b"", b"x", raw]),
     )
-    @example(sent=[_tensor()], more={}, length=None, behind=b"")
+    @example(sent=[ZEROS], more={}, length=None, behind=b"")
     @request_settings
     def send(sent: list[object], more: dict[str, object], length: object, behind: bytes) -> None:
         headers = {} if length is None else {LENGTH: str(length)}
-        post(path, _infer_body(*sent, **more) + behind, headers)
+        post(path, infer_body(*sent, **more) + behind, headers)
 
     send()
     for body in TENSORS:

@@ -1,4 +1,4 @@
-"""`silhouette segment --server`: photos through a service on a real socket, no model here."""
+"""`silhouette segment --server`: photos through a service on a real socket, without a model."""
 
 import socket
 from collections.abc import Iterator
@@ -24,21 +24,21 @@ def keyed(settings_with) -> Iterator[OnSocket]:
 
 @pytest.fixture
 def silhouette(keyed, monkeypatch, tmp_path):
-    # Nothing here to segment with: the service does it all.
+    # The command has no model of its own.
     monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     runner = CliRunner()
 
     def run(*arguments, server=keyed.url, key=KEY):
-        order = ["segment", *arguments, "--server", server, *(("--key", key) if key else ())]
-        return runner.invoke(app, [str(argument) for argument in order])
+        command = ["segment", *arguments, "--server", server, *(("--key", key) if key else ())]
+        return runner.invoke(app, [str(argument) for argument in command])
 
     return run
 
 
 @pytest.fixture
 def album(tmp_path):
-    """a.jpg, sub/b.png and broken.jpg."""
+    """Returns a folder with a.jpg, sub/b.png and broken.jpg."""
     folder = tmp_path / "album"
     (folder / "sub").mkdir(parents=True)
     (folder / "a.jpg").write_bytes(make_jpeg(quadrants()))
@@ -51,16 +51,16 @@ def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_results_and_failures_are_those_of_this_machine(silhouette, album, tmp_path):
-    ended = silhouette(album, "-o", tmp_path / "out", "--output", "cutout")
-    assert ended.exit_code == 1
+def test_remote_results_and_failures_equal_local_ones(silhouette, album, tmp_path):
+    result = silhouette(album, "-o", tmp_path / "out", "--output", "cutout")
+    assert result.exit_code == 1
     assert files(tmp_path / "out") == ["a.png", "sub/b.png"]
     assert pixels((tmp_path / "out" / "sub" / "b.png").read_bytes()).shape == (40, 60, 4)
-    assert f"{album / 'broken.jpg'}: Allowed types are JPEG, PNG and WebP." in ended.stderr
-    assert "2 of 3 photos done" in ended.stdout
+    assert f"{album / 'broken.jpg'}: Allowed types are JPEG, PNG and WebP." in result.stderr
+    assert "2 of 3 photos done" in result.stdout
 
 
-def test_options_go_along_and_so_does_a_background(silhouette, album, tmp_path):
+def test_parameters_and_background_file_are_sent(silhouette, album, tmp_path):
     (tmp_path / "wall.png").write_bytes(make_png(np.full((9, 9, 3), (1, 2, 3), np.uint8)))
     composite = (album / "a.jpg", "-o", tmp_path / "out", "--output", "composite", "--background")
     assert silhouette(*composite, tmp_path / "wall.png").exit_code == 0
@@ -70,13 +70,13 @@ def test_options_go_along_and_so_does_a_background(silhouette, album, tmp_path):
     assert image[16, 72].tolist() == pytest.approx([0, 0, 255], abs=12)
 
 
-def test_key_may_come_from_the_environment(silhouette, album, tmp_path, monkeypatch):
+def test_key_is_read_from_the_environment(silhouette, album, tmp_path, monkeypatch):
     monkeypatch.setenv(CLIENT_KEY_VARIABLE, KEY)
-    ended = silhouette(album / "a.jpg", "-o", tmp_path / "out", key=None)
-    assert ended.exit_code == 0, ended.output
+    result = silhouette(album / "a.jpg", "-o", tmp_path / "out", key=None)
+    assert result.exit_code == 0, result.output
 
 
-def test_the_key_of_the_client_is_no_setting_and_stops_no_start(monkeypatch, repository):
+def test_client_key_is_no_setting_of_the_service(monkeypatch, repository):
     monkeypatch.setenv(CLIENT_KEY_VARIABLE, KEY)
     assert KEY not in repr(Settings(model_repository=repository))
 
@@ -89,42 +89,42 @@ def test_the_key_of_the_client_is_no_setting_and_stops_no_start(monkeypatch, rep
         ({"server": "nowhere"}, "is not like http://host:port"),
     ],
 )
-def test_service_that_does_not_want_us_is_told_once(silhouette, album, tmp_path, options, reason):
-    ended = silhouette(album, "-o", tmp_path / "out", **options)
-    assert ended.exit_code == 1
-    errors = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
+def test_rejected_connection_is_one_error(silhouette, album, tmp_path, options, reason):
+    result = silhouette(album, "-o", tmp_path / "out", **options)
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
     assert reason in errors[0]
     assert not (tmp_path / "out").exists()
 
 
-def test_nobody_there_is_told(silhouette, album, tmp_path):
-    with socket.socket() as taken:  # bound and not listening
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        ended = silhouette(album / "a.jpg", "-o", tmp_path / "out", server=url)
-    assert ended.exit_code == 1
-    assert f"error: {url} cannot be reached" in ended.stderr
+def test_unreachable_service_is_an_error(silhouette, album, tmp_path):
+    with socket.socket() as bound:  # not listening
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        result = silhouette(album / "a.jpg", "-o", tmp_path / "out", server=url)
+    assert result.exit_code == 1
+    assert f"error: {url} cannot be reached" in result.stderr
 
 
-def test_model_is_one_of_the_service(silhouette, album, tmp_path):
-    ended = silhouette(album / "a.jpg", "-o", tmp_path / "out", "--model", "nobody")
-    assert ended.exit_code == 1
-    assert "Unknown model 'nobody'; available: connectnet" in ended.stderr
-    order = (album / "a.jpg", "-o", tmp_path / "out", "--model", "connectnet")
-    assert silhouette(*order).exit_code == 0
+def test_model_option_is_checked_by_the_service(silhouette, album, tmp_path):
+    result = silhouette(album / "a.jpg", "-o", tmp_path / "out", "--model", "unknown")
+    assert result.exit_code == 1
+    assert "Unknown model 'unknown'; available: connectnet" in result.stderr
+    command = (album / "a.jpg", "-o", tmp_path / "out", "--model", "connectnet")
+    assert silhouette(*command).exit_code == 0
 
 
-def test_photo_beyond_the_limits_of_the_service_is_told(silhouette, tmp_path):
+def test_photo_beyond_service_limits_is_a_failure(silhouette, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)
     (tmp_path / "big.png").write_bytes(make_png(noise))
-    ended = silhouette(tmp_path / "big.png", "-o", tmp_path / "out")
-    assert ended.exit_code == 1
-    assert "more than 200000 bytes" in ended.stderr
+    result = silhouette(tmp_path / "big.png", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "more than 200000 bytes" in result.stderr
 
 
-def test_video_is_not_sent(silhouette, tmp_path):
+def test_video_is_a_failure_with_server(silhouette, tmp_path):
     (tmp_path / "talk.mp4").write_bytes(b"never opened")
-    ended = silhouette(tmp_path / "talk.mp4", "-o", tmp_path / "out.mp4")
-    assert ended.exit_code == 1
-    assert "Videos cannot be sent to a service" in ended.stderr
+    result = silhouette(tmp_path / "talk.mp4", "-o", tmp_path / "out.mp4")
+    assert result.exit_code == 1
+    assert "Videos cannot be sent to a service" in result.stderr

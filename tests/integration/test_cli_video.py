@@ -1,4 +1,4 @@
-"""Video files through the `silhouette` command, over a model whose alpha is red."""
+"""The `silhouette` command on video files, with a model that returns red as alpha."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ PATIENCE_S = 120
 
 @pytest.fixture(scope="module")
 def wide_repository(tmp_path_factory) -> Path:
-    """The model sees every column of the videos."""
+    """Returns a repository with a model of the size of the videos."""
     folder = tmp_path_factory.mktemp("wide")
     write_tiny_model(folder, tiny_spec(size_hw=(48, 64)))
     return folder
@@ -51,13 +51,13 @@ def silhouette(wide_repository, monkeypatch):
 
 @pytest.fixture
 def talk(tmp_path) -> Path:
-    """Uneven times, and a sine."""
+    """Returns a video with uneven frame times and a sine tone."""
     make_video(tmp_path / "talk.mp4", uneven_times(20), sound=True)
     return tmp_path / "talk.mp4"
 
 
 def widths(frames) -> list[int]:
-    """Columns of the person, by the middle row of its first channel."""
+    """Returns the width of the person in each frame, in the middle row of the first channel."""
     return [int((frame[frame.shape[0] // 2, :, 0] > 127).sum()) for frame in frames]
 
 
@@ -65,10 +65,10 @@ def grows(frames) -> bool:
     return widths(frames) == pytest.approx([8 + number for number in range(20)], abs=2)
 
 
-def test_mask_has_the_times_the_order_and_the_sound_of_the_video(silhouette, talk, tmp_path):
-    ended = silhouette(talk, "-o", tmp_path / "out.mp4", "--smoothing", "0")
-    assert ended.exit_code == 0, ended.output
-    assert f"1 of 1 files done, in {tmp_path / 'out.mp4'}" in ended.stdout
+def test_mask_video_keeps_times_order_and_sound(silhouette, talk, tmp_path):
+    result = silhouette(talk, "-o", tmp_path / "out.mp4", "--smoothing", "0")
+    assert result.exit_code == 0, result.output
+    assert f"1 of 1 files done, in {tmp_path / 'out.mp4'}" in result.stdout
     seen = read_video(tmp_path / "out.mp4")
     assert seen.codec == "h264"
     assert seen.times == read_video(talk).times
@@ -76,9 +76,9 @@ def test_mask_has_the_times_the_order_and_the_sound_of_the_video(silhouette, tal
     assert audio_packets(tmp_path / "out.mp4") == audio_packets(talk)
 
 
-def test_webm_has_the_times_to_the_millisecond_and_the_sound_as_opus(silhouette, talk, tmp_path):
-    ended = silhouette(talk, "-o", tmp_path / "out.webm", "--smoothing", "0")
-    assert ended.exit_code == 0, ended.output
+def test_webm_keeps_times_and_converts_sound_to_opus(silhouette, talk, tmp_path):
+    result = silhouette(talk, "-o", tmp_path / "out.webm", "--smoothing", "0")
+    assert result.exit_code == 0, result.output
     seen, before = read_video(tmp_path / "out.webm"), read_video(talk)
     assert seen.codec.endswith("vp9")
     assert [float(at) for at in seen.times] == pytest.approx(
@@ -92,16 +92,16 @@ def test_webm_has_the_times_to_the_millisecond_and_the_sound_as_opus(silhouette,
     assert np.argmax(spectrum) * AUDIO_RATE_HZ / len(samples) == pytest.approx(440, abs=5)
 
 
-def test_opus_goes_from_webm_to_webm_as_it_is(silhouette, tmp_path):
+def test_opus_is_copied_from_webm_to_webm(silhouette, tmp_path):
     make_video(tmp_path / "a.webm", uneven_times(20), sound=True)
-    ended = silhouette(tmp_path / "a.webm", "-o", tmp_path / "out.webm")
-    assert ended.exit_code == 0, ended.output
+    result = silhouette(tmp_path / "a.webm", "-o", tmp_path / "out.webm")
+    assert result.exit_code == 0, result.output
     assert audio_packets(tmp_path / "out.webm") == audio_packets(tmp_path / "a.webm")
 
 
-def test_cutout_keeps_its_alpha_in_webm(silhouette, talk, tmp_path):
-    ended = silhouette(talk, "-o", tmp_path / "out.webm", "--output", "cutout", "--smoothing", "0")
-    assert ended.exit_code == 0, ended.output
+def test_cutout_video_keeps_alpha_in_webm(silhouette, talk, tmp_path):
+    result = silhouette(talk, "-o", tmp_path / "out.webm", "--output", "cutout", "--smoothing", "0")
+    assert result.exit_code == 0, result.output
     frames = read_alpha_video(tmp_path / "out.webm")
     assert len(frames) == 20
     assert grows([frame[..., 3:] for frame in frames])
@@ -110,108 +110,108 @@ def test_cutout_keeps_its_alpha_in_webm(silhouette, talk, tmp_path):
     assert last[24, 60, 3] < 10
 
 
-def test_composite_is_on_its_background(silhouette, talk, tmp_path):
+def test_composite_video_has_the_background_colour(silhouette, talk, tmp_path):
     options = ("--output", "composite", "--background", "#00ff00")
-    ended = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
-    assert ended.exit_code == 0, ended.output
+    result = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
+    assert result.exit_code == 0, result.output
     frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame[24, 2].tolist() == pytest.approx([255, 0, 0], abs=25)
     assert frame[24, 50].tolist() == pytest.approx([0, 255, 0], abs=25)
 
 
-def test_background_may_be_a_file(silhouette, talk, tmp_path):
+def test_background_option_accepts_a_file(silhouette, talk, tmp_path):
     (tmp_path / "wall.png").write_bytes(make_png(np.full((9, 9, 3), (0, 0, 255), np.uint8)))
     options = ("--output", "composite", "--background", tmp_path / "wall.png")
-    ended = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
-    assert ended.exit_code == 0, ended.output
+    result = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
+    assert result.exit_code == 0, result.output
     frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame[24, 50].tolist() == pytest.approx([0, 0, 255], abs=25)
 
 
 @pytest.mark.parametrize(("options", "suffix"), [((), "png"), (("--format", "webp"), "webp")])
-def test_folder_gets_a_picture_of_every_frame(silhouette, talk, tmp_path, options, suffix):
-    order = (talk, "-o", tmp_path / "frames", "--output", "cutout", "--smoothing", "0", *options)
-    ended = silhouette(*order)
-    assert ended.exit_code == 0, ended.output
+def test_frames_become_pictures_in_a_folder(silhouette, talk, tmp_path, options, suffix):
+    command = (talk, "-o", tmp_path / "frames", "--output", "cutout", "--smoothing", "0", *options)
+    result = silhouette(*command)
+    assert result.exit_code == 0, result.output
     names = sorted(path.name for path in (tmp_path / "frames").iterdir())
     assert names == [f"{number:06}.{suffix}" for number in range(1, 21)]
     images = [pixels((tmp_path / "frames" / name).read_bytes()) for name in names]
     assert grows([image[..., 3:] for image in images])
 
-    again = silhouette(*order)
+    again = silhouette(*command)
     assert again.exit_code == 1
     assert "is not empty" in again.stderr
 
 
-def test_a_turned_video_comes_out_upright(silhouette, tmp_path):
+def test_rotated_video_becomes_upright(silhouette, tmp_path):
     make_video(tmp_path / "a.mp4", [0, 3000], rotation=-90)
-    ended = silhouette(tmp_path / "a.mp4", "-o", tmp_path / "out.mp4", "--smoothing", "0")
-    assert ended.exit_code == 0, ended.output
+    result = silhouette(tmp_path / "a.mp4", "-o", tmp_path / "out.mp4", "--smoothing", "0")
+    assert result.exit_code == 0, result.output
     frame = read_video(tmp_path / "out.mp4").frames[0]
     assert frame.shape == (64, 48, 3)
-    assert (frame[:6] > 200).all()  # what was left is at the top
+    assert (frame[:6] > 200).all()  # the left side is now at the top
     assert (frame[14:] < 60).all()
 
 
-def test_odd_sizes(silhouette, tmp_path):
+def test_odd_size_loses_a_pixel_in_mp4_only(silhouette, tmp_path):
     make_video(tmp_path / "a.webm", [0], hw=(47, 63))
-    for result, shape in (("out.webm", (47, 63, 3)), ("out.mp4", (46, 62, 3))):
-        ended = silhouette(tmp_path / "a.webm", "-o", tmp_path / result)
-        assert ended.exit_code == 0, ended.output
-        assert read_video(tmp_path / result).frames[0].shape == shape
+    for name, shape in (("out.webm", (47, 63, 3)), ("out.mp4", (46, 62, 3))):
+        result = silhouette(tmp_path / "a.webm", "-o", tmp_path / name)
+        assert result.exit_code == 0, result.output
+        assert read_video(tmp_path / name).frames[0].shape == shape
 
 
-def test_photos_and_videos_of_a_folder(silhouette, tmp_path):
+def test_folder_may_hold_photos_and_videos(silhouette, tmp_path):
     album = tmp_path / "album"
     album.mkdir()
     (album / "a.jpg").write_bytes(make_jpeg(quadrants()))
     (album / "broken.mov").write_text("no video")
     make_video(album / "b.mp4", [0, 3000])
-    ended = silhouette(album, "-o", tmp_path / "out", "--output", "cutout")
-    assert ended.exit_code == 1
-    assert f"{album / 'broken.mov'}: The file is not a readable video" in ended.stderr
-    assert "2 of 3 files done" in ended.stdout
+    result = silhouette(album, "-o", tmp_path / "out", "--output", "cutout")
+    assert result.exit_code == 1
+    assert f"{album / 'broken.mov'}: The file is not a readable video" in result.stderr
+    assert "2 of 3 files done" in result.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.webm"]
 
 
 @pytest.mark.parametrize(
-    ("order", "reason"),
+    ("arguments", "reason"),
     [
         (("-o", "out.mp4", "--output", "cutout"), "MP4 has no transparency"),
         (("-o", "out.mov"), "videos are written as .mp4 or .webm"),
         (("-o", "out.mp4", "--crop"), "crop: the frames of a video"),
         (("-o", "out.mp4", "--domain", "half_body"), "domain: has no effect on a video"),
         (("-o", "out.mp4", "--smoothing", "2"), "smoothing: must be a number from 0 to 1"),
-        (("-o", "out.mp4", "--model", "nobody"), "Unknown model"),
+        (("-o", "out.mp4", "--model", "unknown"), "Unknown model"),
     ],
 )
-def test_what_cannot_be_is_told_and_nothing_is_written(
-    silhouette, talk, monkeypatch, tmp_path, order, reason
+def test_bad_video_option_is_an_error_and_writes_nothing(
+    silhouette, talk, monkeypatch, tmp_path, arguments, reason
 ):
     monkeypatch.chdir(tmp_path)
-    ended = silhouette("talk.mp4", *order)
-    assert ended.exit_code == 1
-    assert reason in ended.stderr
+    result = silhouette("talk.mp4", *arguments)
+    assert result.exit_code == 1
+    assert reason in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["talk.mp4"]
 
 
-def test_video_is_not_written_over_itself(silhouette, talk):
+def test_source_video_is_never_overwritten(silhouette, talk):
     before = talk.read_bytes()
-    ended = silhouette(talk, "-o", talk)
-    assert ended.exit_code == 1
-    assert "would overwrite a video" in ended.stderr
+    result = silhouette(talk, "-o", talk)
+    assert result.exit_code == 1
+    assert "would overwrite a video" in result.stderr
     assert talk.read_bytes() == before
 
 
-def test_smoothing_has_no_effect_on_photos_and_says_so(silhouette, tmp_path):
+def test_smoothing_option_is_rejected_for_photos(silhouette, tmp_path):
     (tmp_path / "a.jpg").write_bytes(make_jpeg(quadrants()))
-    ended = silhouette(tmp_path / "a.jpg", "-o", tmp_path / "out", "--smoothing", "0.5")
-    assert ended.exit_code == 1
-    assert "no effect on photos" in ended.stderr
+    result = silhouette(tmp_path / "a.jpg", "-o", tmp_path / "out", "--smoothing", "0.5")
+    assert result.exit_code == 1
+    assert "no effect on photos" in result.stderr
 
 
-def test_interrupted_it_leaves_no_half_file(tmp_path):
-    """A process of its own, over a model that is slow: the whole would take minutes."""
+def test_interrupt_leaves_no_partial_video(tmp_path):
+    """The process uses a slow model; the whole video would take minutes."""
     write_tiny_model(tmp_path / "models", inversions=50_000)
     make_video(tmp_path / "long.mp4", list(range(0, 3000 * 2000, 3000)))
     (tmp_path / "out").mkdir()
@@ -222,15 +222,15 @@ def test_interrupted_it_leaves_no_half_file(tmp_path):
         | {"SILHOUETTE_MODEL_REPOSITORY": str(tmp_path / "models"), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # what is started in a shell's background is deaf to it, and its children are
+        # A background job of a shell ignores SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    give_up = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not list((tmp_path / "out").iterdir()):
         assert running.poll() is None, running.communicate()[0]
-        assert time.monotonic() < give_up, "it never began"
+        assert time.monotonic() < deadline, "the command never began to write"
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    said, _ = running.communicate(timeout=PATIENCE_S)
-    assert running.returncode != 0, said
+    output, _ = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode != 0, output
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,4 +1,4 @@
-"""The Python client against the service itself."""
+"""The Python client with a real service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -27,26 +27,28 @@ async def client(served) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_photo(client, tmp_path):
+async def test_photo_is_segmented_with_its_properties(client, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
-    done = await client.segment(tmp_path / "photo.jpg", output="cutout", format="webp", crop=True)
-    assert done.media_type == "image/webp"
-    assert done.model == "connectnet"
-    assert done.foreground
-    assert done.box is not None
-    assert pixels(done.body).shape[:2] == (done.box.height, done.box.width)
-    assert set(done.timings_s) == {"decode", "route", "queue", "infer", "post", "encode"}
-    assert 0 < done.coverage < 1
+    segmented = await client.segment(
+        tmp_path / "photo.jpg", output="cutout", format="webp", crop=True
+    )
+    assert segmented.media_type == "image/webp"
+    assert segmented.model == "connectnet"
+    assert segmented.foreground
+    assert segmented.box is not None
+    assert pixels(segmented.body).shape[:2] == (segmented.box.height, segmented.box.width)
+    assert set(segmented.timings_s) == {"decode", "route", "queue", "infer", "post", "encode"}
+    assert 0 < segmented.coverage < 1
 
 
-async def test_refusal(client):
+async def test_rejected_photo_raises_refused(client):
     with pytest.raises(Refused) as refused:
         await client.segment(TEXT)
     assert (refused.value.code, refused.value.status) == ("unsupported_image_type", 415)
     assert refused.value.request_id
 
 
-async def test_stream(client):
+async def test_stream_answers_frames_and_changes_options(client):
     async def frames() -> AsyncIterator[bytes]:
         for _ in range(5):
             yield PHOTO
@@ -84,21 +86,21 @@ async def test_stream(client):
         assert failed.code == "unsupported_image_type"
 
 
-async def test_streams_that_are_refused(client):
+async def test_rejected_stream_raises_stream_closed(client):
     with pytest.raises(StreamClosed) as closed:
         async with client.stream(output="nothing"):
-            raise AssertionError("it never opened")
+            raise AssertionError("the stream opened")
     assert closed.value.code == protocol.CloseCode.BAD_CONFIG
     assert "output" in closed.value.reason
 
     async with client.stream(), client.stream():
         with pytest.raises(StreamClosed) as closed:
             async with client.stream():
-                raise AssertionError("it never opened")
+                raise AssertionError("the stream opened")
         assert closed.value.retryable
 
 
-async def test_batch(client, tmp_path):
+async def test_batch_equals_single_requests(client, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
     photos = [tmp_path / "photo.jpg", TEXT, PHOTO]
     first, second, third = await client.segment_batch(photos, output="cutout", format="webp")

@@ -90,7 +90,7 @@ def folder(tmp_path) -> Path:
     for name in ("photo.jpg", "a.jpg", "b.jpg", "beach.jpg", "photos/1.jpg", "frames/1.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(photo)
-    make_video(tmp_path / "talk.mp4", audio=True)
+    make_video(tmp_path / "talk.mp4", sound=True)
     return tmp_path
 
 

@@ -203,6 +203,6 @@ async def test_cli_segments_files_on_triton(settings_at, port, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(JPEG)
     tasks, _ = plan_tasks([photo], tmp_path / "masks", ImageFormat.PNG)
-    order = CliOptions(parse_parameters({}, has_background_image=False))
-    assert await segment_files(tasks, order, settings_at(port), lambda: None) == []
+    options = CliOptions(parse_parameters({}, has_background_image=False))
+    assert await segment_files(tasks, options, settings_at(port), lambda: None) == []
     assert (tmp_path / "masks" / "photo.png").exists()

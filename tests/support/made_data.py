@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 SIDE = 64
 SOURCES = ("discs", "moons")
+SCENES = ("rooms", "rooms", "streets")
+"""Sources of the photos without a person, by turns."""
 FACES = (0.2, 0.4, 0.02, 0.0)
 """Face ratios of successive photos: close shot, head shot, whole body, no face."""
 
@@ -35,7 +37,10 @@ def write_data_pack(data: Path, *, train: int = 12, val: int = 4, backgrounds: i
     _index(
         data / "faces.csv", [make_face_row(number, row["id"]) for number, row in enumerate(rows)]
     )
-    empty = [{"id": f"empty{number}", "split": "train"} for number in range(backgrounds)]
+    empty = [
+        {"id": f"empty{number}", "source": SCENES[number % len(SCENES)], "split": "train"}
+        for number in range(backgrounds)
+    ]
     for number, row in enumerate(empty):
         scene = _texture(np.random.default_rng([1, number]))
         _write(data / "backgrounds" / f"{row['id']}.jpg", scene)

@@ -1,7 +1,7 @@
 """The labelled photos: `people/index.csv` beside `people/<source>/{images,masks}`."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -105,13 +105,15 @@ def read_faces(data: Path) -> dict[str, FaceBox]:
     }
 
 
-def read_backgrounds(data: Path, split: Split) -> list[Path]:
-    """Photos without a person."""
+def read_backgrounds(
+    data: Path, split: Split, *, sources: Collection[str] | None = None
+) -> list[Path]:
+    """Photos without a person, of these sources alone unless None."""
     folder = data / "backgrounds"
     return [
         folder / f"{row['id']}.jpg"
         for row in read_rows(folder / "index.csv")
-        if row["split"] == split
+        if row["split"] == split and (sources is None or row["source"] in sources)
     ]
 
 

@@ -35,6 +35,8 @@ SIZE_JITTER = 0.12
 MIN_HEIGHT_SHARE = 0.06
 MAX_HEIGHT_SHARE = 1.15
 """Heights of a person as shares of the scene's height."""
+WIDEST = 1.5
+"""Width of a cut-out, which may be a row of people, as a share of the scene's width."""
 CUT_OFF_HEIGHT = (0.25, 1.1)
 """Heights of people whose bodies the scene's lower border cuts off."""
 CUT_OFF_JITTER = 0.25
@@ -230,6 +232,9 @@ def _pose(
     """`bottom` and `height` are shares of the scene's height."""
     tall = height * size_hw[0]
     wide = tall * person.size_hw[1] / person.size_hw[0] / squeeze * size_hw[1] / size_hw[0]
+    if wide > WIDEST * size_hw[1]:
+        # A row of people that would reach far over both sides stands farther away.
+        tall, wide = tall * WIDEST * size_hw[1] / wide, WIDEST * size_hw[1]
     mirrored = bool(rng.random() < 0.5)
     left = rng.uniform(-0.35 * wide, size_hw[1] - 0.65 * wide)
     at_left, at_right = person.cut_left, person.cut_right

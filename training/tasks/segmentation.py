@@ -34,17 +34,25 @@ class SegmentationTask:
         self.teachers = [Teacher(choice) for choice in recipe.teachers]
         self.portraits = self._train_photos(data)
         self.validation = read_portraits(data, "val")
-        self.backgrounds = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
+        scenes = read_backgrounds(data, "train", sources=recipe.sources)
+        self.backgrounds = [read_frame(path).rgb for path in scenes]
 
     def _train_photos(self, data: Path) -> list[Portrait]:
-        """The labelled photos, then those with pseudo-labels where the recipe asks for them."""
-        labelled = read_portraits(data, "train")
+        """The labelled photos, then those with pseudo-labels where the recipe asks for them.
+
+        Raises ValueError where none is of the recipe's sources.
+        """
+        photos = read_portraits(data, "train")
         pseudo = self.recipe.pseudo_labels
-        if pseudo is None:
-            return labelled
-        return labelled + read_pseudo_labelled(
-            data, masks=pseudo.masks, min_agreement=pseudo.min_agreement
-        )
+        if pseudo is not None:
+            photos += read_pseudo_labelled(
+                data, masks=pseudo.masks, min_agreement=pseudo.min_agreement
+            )
+        sources = self.recipe.sources
+        chosen = [photo for photo in photos if sources is None or photo.source in sources]
+        if not chosen:
+            raise ValueError(f"the data pack has no photo of the sources {sources}")
+        return chosen
 
     def samples(self, size_hw: Size) -> SegmentationDataset:
         pseudo = self.recipe.pseudo_labels

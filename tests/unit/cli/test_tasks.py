@@ -1,4 +1,4 @@
-"""Which files become which."""
+"""Plans of files and their results."""
 
 from pathlib import Path
 
@@ -22,18 +22,19 @@ def album(tmp_path) -> Path:
 
 
 def planned(inputs, to, **more):
+    """Returns the results relative to the parent of `to`, and the failures."""
     tasks, failures = plan_tasks(inputs, to, ImageFormat.PNG, **more)
     return [str(task.result.relative_to(to.parent)) for task in tasks], failures
 
 
-def test_photos_and_videos_of_a_folder_keep_its_shape(album, tmp_path):
+def test_folder_results_keep_its_subfolders(album, tmp_path):
     assert planned([album], tmp_path / "out", video_suffix=".webm") == (
         ["out/a.png", "out/b.webm", "out/sub/c.webm"],
         [],
     )
 
 
-def test_a_video_alone_becomes_the_file_that_is_named(album, tmp_path):
+def test_single_video_becomes_the_named_file(album, tmp_path):
     for name in ("out.mp4", "OUT.WEBM"):
         (task,), failures = plan_tasks([album / "b.mp4"], tmp_path / name, ImageFormat.PNG)
         assert (task.source, task.result) == (album / "b.mp4", tmp_path / name)
@@ -41,12 +42,12 @@ def test_a_video_alone_becomes_the_file_that_is_named(album, tmp_path):
         assert not failures
 
 
-def test_a_video_alone_becomes_frames_in_a_folder(album, tmp_path):
+def test_single_video_becomes_frames_in_a_folder(album, tmp_path):
     (task,), _ = plan_tasks([album / "b.mp4"], tmp_path / "frames", ImageFormat.PNG)
     assert task.result == tmp_path / "frames"
 
 
-def test_videos_beside_others_become_files_in_the_folder(album, tmp_path):
+def test_several_videos_become_files_in_the_folder(album, tmp_path):
     both = [album / "b.mp4", album / "sub" / "c.MOV"]
     assert planned(both, tmp_path / "out")[0] == ["out/b.mp4", "out/c.mp4"]
 
@@ -60,12 +61,12 @@ def test_videos_beside_others_become_files_in_the_folder(album, tmp_path):
         (["b.mp4"], "out.avi", r"\.mp4 or \.webm, not \.avi"),
     ],
 )
-def test_result_that_cannot_be_is_told(album, tmp_path, names, to, reason):
+def test_impossible_result_is_rejected_with_reason(album, tmp_path, names, to, reason):
     with pytest.raises(ValueError, match=reason):
         plan_tasks([album / name for name in names], tmp_path / to, ImageFormat.PNG)
 
 
-def test_video_is_never_overwritten(album):
+def test_source_video_is_never_overwritten(album):
     for to in (album / "b.mp4", album):
         inputs = [album / "b.mp4"] if to.suffix else [album / "b.mp4", album / "a.jpg"]
         _, failures = plan_tasks(inputs, to, ImageFormat.PNG)
@@ -73,28 +74,28 @@ def test_video_is_never_overwritten(album):
         assert "would overwrite a video" in failures[0].reason
 
 
-def test_missing_video_is_told(tmp_path):
+def test_missing_video_is_a_failure(tmp_path):
     _, (failure,) = plan_tasks([tmp_path / "no.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
     assert failure.reason == "The file does not exist."
 
 
 @pytest.mark.parametrize(
-    ("given", "kind"),
+    ("parameters", "error"),
     [
         ({"output": "cutout"}, NotAcceptable),
         ({"crop": "true"}, BadParameter),
         ({"domain": "half_body"}, BadParameter),
     ],
 )
-def test_what_cannot_be_done_to_a_video_is_told(album, tmp_path, given, kind):
+def test_photo_options_are_rejected_for_videos(album, tmp_path, parameters, error):
     tasks, _ = plan_tasks([album / "b.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
-    with pytest.raises(kind):
-        check_videos(tasks, parse_parameters(given))
+    with pytest.raises(error):
+        check_videos(tasks, parse_parameters(parameters))
     photos, _ = plan_tasks([album / "a.jpg"], tmp_path / "out", ImageFormat.PNG)
-    check_videos(photos, parse_parameters(given))
+    check_videos(photos, parse_parameters(parameters))
 
 
 @pytest.mark.parametrize("to", ["out.webm", "frames"])
-def test_cutout_goes_where_transparency_goes(album, tmp_path, to):
+def test_video_cutout_is_accepted_where_transparency_fits(album, tmp_path, to):
     tasks, _ = plan_tasks([album / "b.mp4"], tmp_path / to, ImageFormat.PNG)
     check_videos(tasks, CUTOUT)

@@ -1,4 +1,4 @@
-"""What the client makes of a batch's answer, whole or damaged."""
+"""The client's parsing of a batch response, complete or damaged."""
 
 import httpx
 import pytest
@@ -16,22 +16,22 @@ def part(status: int, headers: dict[str, str], body: bytes) -> bytes:
     return "\r\n".join(["--edge", *lines, "", ""]).encode() + body + b"\r\n"
 
 
-def whole(*parts: bytes, content_type: str = BOUNDARY, end: bytes = b"--edge--\r\n"):
+def mixed(*parts: bytes, content_type: str = BOUNDARY, end: bytes = b"--edge--\r\n"):
     return httpx.Response(
         200, headers={"content-type": content_type}, content=b"".join(parts) + end
     )
 
 
 REFUSED = problem(422, "undecodable_image", after=None)
-MIXED = (
+PARTS = (
     part(200, HEADERS, PICTURE),
     part(422, dict(REFUSED.headers), REFUSED.content),
     part(200, HEADERS, b""),
 )
 
 
-def test_each_part_is_an_answer():
-    good, bad, empty = split_responses(whole(*MIXED))
+def test_mixed_response_is_split_into_its_parts():
+    good, bad, empty = split_responses(mixed(*PARTS))
     assert (good.status_code, good.content) == (200, PICTURE)
     assert good.headers["x-model"] == "connectnet"
     assert (bad.status_code, bad.json()["code"]) == (422, "undecodable_image")
@@ -41,25 +41,25 @@ def test_each_part_is_an_answer():
 @pytest.mark.parametrize(
     "damaged",
     [
-        whole(*MIXED, end=b""),
-        whole(*MIXED, end=b"--edge"),
-        whole(),
-        whole(*MIXED, content_type="image/png"),
-        whole(*MIXED, content_type="multipart/mixed"),
-        whole(*MIXED, content_type="multipart/mixed; boundary=other"),
-        whole(part(200, {}, b"").replace(b"X-Status", b"X-Other")),
-        whole(b"--edge\r\n"),
+        mixed(*PARTS, end=b""),
+        mixed(*PARTS, end=b"--edge"),
+        mixed(),
+        mixed(*PARTS, content_type="image/png"),
+        mixed(*PARTS, content_type="multipart/mixed"),
+        mixed(*PARTS, content_type="multipart/mixed; boundary=other"),
+        mixed(part(200, {}, b"").replace(b"X-Status", b"X-Other")),
+        mixed(b"--edge\r\n"),
     ],
     ids=["no end", "half an end", "empty", "type", "no boundary", "other", "no status", "no part"],
 )
-def test_what_is_not_whole_is_no_answer(damaged):
+def test_damaged_response_raises_unreachable(damaged):
     with pytest.raises(Unreachable):
         split_responses(damaged)
 
 
-async def test_photos_go_as_one_form_and_come_back_in_order(tmp_path):
+async def test_batch_sends_one_form_and_returns_results_in_order(tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"another")
-    service = Service([whole(*MIXED)])
+    service = Service([mixed(*PARTS)])
     async with service.client() as client:
         first, second, third = await client.segment_batch(
             [b"a photo", tmp_path / "b.jpg", b""], background_image=b"sky", output="composite"
@@ -74,11 +74,11 @@ async def test_photos_go_as_one_form_and_come_back_in_order(tmp_path):
     assert request.url.path == "/below/v1/segment/batch"
     assert dict(request.url.params) == {"output": "composite"}
     sent = request.content
-    places = [sent.index(text) for text in (b"a photo", b'filename="b.jpg"', b"another", b"sky")]
-    assert places == sorted(places)
+    positions = [sent.index(text) for text in (b"a photo", b'filename="b.jpg"', b"another", b"sky")]
+    assert positions == sorted(positions)
 
 
-async def test_a_whole_that_is_refused_is_raised_and_what_may_pass_is_tried_again():
+async def test_rejected_batch_is_retried_then_raised():
     service = Service([problem(), problem(413, "too_many_images", after=None)])
     async with service.client() as client:
         with pytest.raises(Refused) as refused:

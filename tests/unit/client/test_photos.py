@@ -1,8 +1,6 @@
-"""The client against an httpx transport that answers what a test says."""
+"""The client with an httpx transport that returns prepared responses."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from silhouette_seg.client import (
     Unreachable,
 )
 
-ROOT = Path(__file__).resolve().parents[3]
 PHOTO = b"a photo"
 HEADERS = {
     "content-type": "image/webp",
@@ -36,22 +33,26 @@ HEADERS = {
     "server-timing": "decode;dur=1.50, infer;dur=6.00",
     "x-request-id": "r1",
 }
-DONE = httpx.Response(200, headers=HEADERS, content=b"a picture")
+SEGMENTED = httpx.Response(200, headers=HEADERS, content=b"a picture")
 
 
 def problem(status: int = 503, code: str = "overloaded", after: str | None = "1", **more):
-    said = {"code": code, "detail": "No room.", "retryable": status in (429, 503), **more}
+    """Returns a problem document; `after` is the value of Retry-After."""
+    document = {"code": code, "detail": "No room.", "retryable": status in (429, 503), **more}
     headers = {"content-type": "application/problem+json"}
     return httpx.Response(
         status,
         headers=headers | ({"retry-after": after} if after else {}),
-        content=json.dumps(said),
+        content=json.dumps(document),
     )
 
 
 @dataclass
 class Service:
-    """Answers in turn, the last one for ever; keeps what it was asked and how long it was left."""
+    """Service that returns its answers in turn and repeats the last.
+
+    It records the requests, and the waits of the client between them.
+    """
 
     answers: list[httpx.Response | Exception]
     requests: list[httpx.Request] = field(default_factory=list)
@@ -82,27 +83,31 @@ async def segment(service: Service, photo: bytes | Path = PHOTO, **parameters):
         return await client.segment(photo, **parameters)
 
 
-async def test_the_answer_is_typed():
-    done = await segment(Service([DONE]))
-    assert (done.body, done.media_type, done.model) == (b"a picture", "image/webp", "connectnet")
-    assert (done.digest, done.backend) == ("sha256:abc", "CPUExecutionProvider")
-    assert done.foreground
-    assert done.box == Box(top=1, left=2, width=3, height=4)
-    assert (done.coverage, done.confidence, done.domain) == (0.25, 0.9, None)
-    assert done.timings_s == {"decode": 0.0015, "infer": 0.006}
-    assert done.request_id == "r1"
+async def test_response_headers_become_typed_fields():
+    segmented = await segment(Service([SEGMENTED]))
+    assert (segmented.body, segmented.media_type, segmented.model) == (
+        b"a picture",
+        "image/webp",
+        "connectnet",
+    )
+    assert (segmented.digest, segmented.backend) == ("sha256:abc", "CPUExecutionProvider")
+    assert segmented.foreground
+    assert segmented.box == Box(top=1, left=2, width=3, height=4)
+    assert (segmented.coverage, segmented.confidence, segmented.domain) == (0.25, 0.9, None)
+    assert segmented.timings_s == {"decode": 0.0015, "infer": 0.006}
+    assert segmented.request_id == "r1"
 
 
-async def test_nobody_in_the_photo_has_no_box():
+async def test_photo_without_person_has_no_box():
     headers = {k: v for k, v in HEADERS.items() if not k.startswith("x-foreground")}
     empty = httpx.Response(200, headers=headers | {"x-foreground": "none"}, content=b"empty")
-    done = await segment(Service([empty]))
-    assert not done.foreground
-    assert done.box is None
+    segmented = await segment(Service([empty]))
+    assert not segmented.foreground
+    assert segmented.box is None
 
 
-async def test_parameters_go_into_the_query_and_the_photo_into_the_body():
-    service = Service([DONE])
+async def test_parameters_are_the_query_and_photo_the_body():
+    service = Service([SEGMENTED])
     await segment(service, output="cutout", crop=True, feather=1.5, grow=-2)
     (request,) = service.requests
     assert request.url.path == "/below/v1/segment"
@@ -116,9 +121,9 @@ async def test_parameters_go_into_the_query_and_the_photo_into_the_body():
     assert request.headers["content-type"].startswith("image/")
 
 
-async def test_a_background_makes_it_a_form(tmp_path):
+async def test_background_image_is_sent_in_a_form(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
-    service = Service([DONE])
+    service = Service([SEGMENTED])
     await segment(service, tmp_path / "photo.jpg", background_image=b"a wall", output="composite")
     (request,) = service.requests
     assert request.headers["content-type"].startswith("multipart/form-data")
@@ -127,31 +132,31 @@ async def test_a_background_makes_it_a_form(tmp_path):
     assert b"a wall" in request.content
 
 
-async def test_the_key_goes_along():
-    service = Service([DONE])
+async def test_key_is_sent_as_bearer_token():
+    service = Service([SEGMENTED])
     async with service.client(key="secret") as client:
         await client.segment(PHOTO)
     assert service.requests[0].headers["authorization"] == "Bearer secret"
 
 
-async def test_a_full_service_is_asked_again_after_the_time_it_names():
-    service = Service([problem(after="3"), problem(after=None), DONE])
+async def test_overload_is_retried_after_the_requested_time():
+    service = Service([problem(after="3"), problem(after=None), SEGMENTED])
     assert (await segment(service)).body == b"a picture"
     assert service.waits == [3.0, 0.5]
     assert [request.content for request in service.requests] == [PHOTO] * 3
 
 
-async def test_a_refusal_is_told_and_not_repeated():
+async def test_final_error_is_raised_without_retry():
     service = Service([problem(413, "body_too_large", None, limit=10, actual=11, request_id="r7")])
     with pytest.raises(Refused) as refused:
         await segment(service)
-    said = refused.value
-    assert (said.code, said.status, said.detail) == ("body_too_large", 413, "No room.")
-    assert (said.limit, said.actual, said.request_id, said.retryable) == (10, 11, "r7", False)
+    error = refused.value
+    assert (error.code, error.status, error.detail) == ("body_too_large", 413, "No room.")
+    assert (error.limit, error.actual, error.request_id, error.retryable) == (10, 11, "r7", False)
     assert len(service.requests) == 1
 
 
-async def test_tries_are_bounded():
+async def test_retries_end_after_the_last_try():
     service = Service([problem()])
     with pytest.raises(Refused) as refused:
         await segment(service)
@@ -171,35 +176,35 @@ async def test_tries_are_bounded():
         (1, 0.0, 21.0, None),
     ],
 )
-def test_waits(tried, spent_s, after_s, wait_s):
+def test_retries_compute_the_next_wait(tried, spent_s, after_s, wait_s):
     error = Refused("overloaded", "", retryable=True, retry_after_s=after_s)
     assert Retries().wait_s(tried, spent_s, error) == wait_s
 
 
 @pytest.mark.parametrize("error", [ClientError(), Refused("bad", ""), StreamClosed(1007, "")])
-def test_what_will_not_change_is_not_waited_for(error):
+def test_final_error_has_no_next_wait(error):
     assert Retries().wait_s(1, 0.0, error) is None
 
 
-async def test_a_lost_connection_is_tried_again_and_then_told():
-    service = Service([httpx.ReadError("reset"), DONE])
+async def test_lost_connection_is_retried_then_raised():
+    service = Service([httpx.ReadError("reset"), SEGMENTED])
     assert (await segment(service)).body == b"a picture"
 
-    gone = Service([httpx.ConnectError("refused")])
+    stopped = Service([httpx.ConnectError("refused")])
     with pytest.raises(Unreachable, match=r"http://service/below cannot be reached: refused"):
-        await segment(gone)
-    assert len(gone.requests) == Retries().tries
+        await segment(stopped)
+    assert len(stopped.requests) == Retries().tries
 
 
-async def test_silence_is_not_asked_again():
-    silent = Service([httpx.ReadTimeout("")])
+async def test_read_timeout_is_not_retried():
+    service = Service([httpx.ReadTimeout("")])
     with pytest.raises(Unreachable, match="too long"):
-        await segment(silent)
-    assert len(silent.requests) == 1
+        await segment(service)
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(("status", "tries"), [(502, 4), (404, 1), (302, 1)])
-async def test_what_is_no_problem_document_is_still_a_refusal(status, tries):
+async def test_response_without_problem_document_raises_refused(status, tries):
     service = Service([httpx.Response(status, content=b"<html>proxy</html>")])
     with pytest.raises(Refused) as refused:
         await segment(service)
@@ -207,7 +212,7 @@ async def test_what_is_no_problem_document_is_still_a_refusal(status, tries):
     assert len(service.requests) == tries
 
 
-async def test_models_are_those_to_segment_with():
+async def test_models_lists_segmentation_models_only():
     cards = [
         {"name": "connectnet", "task": "segmentation"},
         {"name": "face_detector", "task": "faces"},
@@ -217,22 +222,6 @@ async def test_models_are_those_to_segment_with():
 
 
 @pytest.mark.parametrize("url", ["service:8000", "ftp://service", "http://", ""])
-def test_a_url_that_is_none_is_refused(url):
+def test_invalid_url_raises_value_error(url):
     with pytest.raises(ValueError, match="http://host:port"):
         Client(url)
-
-
-def test_neither_the_gateway_nor_the_command_loads_the_client_or_libav():
-    code = "import sys, silhouette_seg.server.server, silhouette_seg.cli.main; print(*sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    loaded = run.stdout.split()
-    assert "silhouette_seg.cli.main" in loaded
-    assert not [
-        name
-        for name in loaded
-        if name.startswith(("silhouette_seg.client", "silhouette_seg.video"))
-    ]
-    assert "av" not in loaded

@@ -1,4 +1,4 @@
-"""A stream of the client against a WebSocket server that does what a test says."""
+"""Streams of the client with a WebSocket server that each test scripts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +27,7 @@ Talk = Callable[[ServerConnection], Awaitable[None]]
 
 @asynccontextmanager
 async def served(talk: Talk, **options) -> AsyncIterator[Client]:
+    """Serves `talk` on a free port and yields a client of it."""
     async with (
         asyncio.timeout(PATIENCE_S),
         serve(talk, "127.0.0.1", 0, subprotocols=[protocol.SUBPROTOCOL], **options) as server,
@@ -40,10 +41,11 @@ def url_of(server: Server) -> str:
 
 
 async def ready(socket: ServerConnection) -> dict:
-    said = protocol.parse_text_message(await socket.recv())
-    assert said.pop("type") == "config"
-    await socket.send(protocol.text_message("ready", READY | {"options": said}))
-    return said
+    """Answers a `config` message and returns its options."""
+    config = protocol.parse_text_message(await socket.recv())
+    assert config.pop("type") == "config"
+    await socket.send(protocol.text_message("ready", READY | {"options": config}))
+    return config
 
 
 async def frame(socket: ServerConnection) -> tuple[protocol.MessageHeader, bytes]:
@@ -66,7 +68,7 @@ async def echo(socket: ServerConnection) -> None:
         await socket.send(result(header, body))
 
 
-async def test_frame_becomes_a_result():
+async def test_frame_is_answered_by_a_result():
     async with served(echo) as client, client.stream(output="mask", smoothing=0.5) as stream:
         assert stream.session == "s1"
         assert stream.options == {"output": "mask", "smoothing": 0.5}
@@ -78,7 +80,7 @@ async def test_frame_becomes_a_result():
     assert answer.round_trip_s >= 0
 
 
-async def test_skipped_and_failed_are_answers_too():
+async def test_skipped_and_failed_frames_are_answers():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         one, _ = await frame(socket)
@@ -88,10 +90,10 @@ async def test_skipped_and_failed_are_answers_too():
                 protocol.MessageHeader(protocol.MessageKind.SKIPPED, one.seq, one.timestamp)
             )
         )
-        said = b'{"code": "undecodable_image", "detail": "No.", "retryable": false}'
+        error = b'{"code": "undecodable_image", "detail": "No.", "retryable": false}'
         await socket.send(
             protocol.pack(
-                protocol.MessageHeader(protocol.MessageKind.ERROR, two.seq, two.timestamp), said
+                protocol.MessageHeader(protocol.MessageKind.ERROR, two.seq, two.timestamp), error
             )
         )
         await socket.wait_closed()
@@ -107,7 +109,7 @@ async def test_skipped_and_failed_are_answers_too():
     assert not failed.retryable
 
 
-async def test_no_more_is_sent_than_there_are_credits():
+async def test_send_waits_for_a_credit():
     seen: list[int] = []
     answer = asyncio.Event()
 
@@ -125,7 +127,7 @@ async def test_no_more_is_sent_than_there_are_credits():
         await stream.send(b"one")
         await stream.send(b"two")
         third = asyncio.create_task(stream.send(b"three"))
-        # A round trip through the server: had the third been sent, it would have arrived first.
+        # After this round trip the third frame would have arrived, if it had been sent.
         await (await stream._socket.ping())
         assert not third.done()
         answer.set()
@@ -144,7 +146,7 @@ async def test_map_answers_every_frame_in_order():
     assert pictures == [bytes([number]) for number in range(50)]
 
 
-async def test_map_may_be_left_and_raises_what_its_frames_raise():
+async def test_map_raises_frame_errors_and_may_be_left():
     async def frames() -> AsyncIterator[bytes]:
         yield b"one"
         raise RuntimeError("the camera fell")
@@ -163,7 +165,7 @@ async def test_map_may_be_left_and_raises_what_its_frames_raise():
                     break
 
 
-async def test_options_change_and_a_bad_one_is_refused():
+async def test_configure_changes_options_and_raises_refused():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         await ready(socket)
@@ -195,7 +197,7 @@ async def test_options_change_and_a_bad_one_is_refused():
         (protocol.CloseCode.IDLE, False),
     ],
 )
-async def test_refusal_after_accept_is_a_closed_stream(code, retryable):
+async def test_close_after_handshake_raises_stream_closed(code, retryable):
     async def talk(socket: ServerConnection) -> None:
         await socket.recv()
         await socket.close(code, "because")
@@ -203,12 +205,12 @@ async def test_refusal_after_accept_is_a_closed_stream(code, retryable):
     async with served(talk) as client:
         with pytest.raises(StreamClosed) as closed:
             async with client.stream():
-                raise AssertionError("it never opened")
+                raise AssertionError("the stream opened")
     assert (closed.value.code, closed.value.reason) == (code, "because")
     assert closed.value.retryable is retryable
 
 
-async def test_answers_that_came_are_read_before_the_end_is_told():
+async def test_received_answers_are_read_before_the_close_is_raised():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         await socket.send(result(*await frame(socket)))
@@ -222,7 +224,7 @@ async def test_answers_that_came_are_read_before_the_end_is_told():
                 await call()
 
 
-async def test_whoever_waits_is_told_that_the_connection_broke():
+async def test_broken_connection_raises_in_every_waiting_call():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         await frame(socket)
@@ -238,21 +240,21 @@ async def test_whoever_waits_is_told_that_the_connection_broke():
     assert {error.code for error in ended} == {1006}
 
 
-async def test_iteration_ends_with_the_block():
+async def test_iteration_stops_after_the_block():
     async with served(echo) as client:
         async with client.stream() as stream:
             pass
         assert [answer async for answer in stream] == []
 
 
-async def test_frame_over_the_limit_of_the_service_stays_here():
+async def test_frame_beyond_message_limit_is_not_sent():
     async with served(echo) as client, client.stream() as stream:
         with pytest.raises(ValueError, match="at most 1000 bytes, not 1020"):
             await stream.send(b"x" * 1000)
         assert await stream.send(b"x" * 980) == 1
 
 
-async def test_a_service_that_breaks_the_protocol_is_left():
+async def test_protocol_violation_raises_stream_closed():
     async def talk(socket: ServerConnection) -> None:
         await ready(socket)
         await socket.send(b"nonsense")
@@ -263,7 +265,7 @@ async def test_a_service_that_breaks_the_protocol_is_left():
             await anext(stream)
 
 
-async def test_the_handshake_carries_the_key_and_the_subprotocol():
+async def test_handshake_sends_key_and_subprotocol():
     seen: dict[str, str] = {}
 
     async def talk(socket: ServerConnection) -> None:
@@ -276,21 +278,21 @@ async def test_the_handshake_carries_the_key_and_the_subprotocol():
     assert seen["Sec-WebSocket-Protocol"] == protocol.SUBPROTOCOL
 
 
-async def test_a_refused_handshake_is_a_refusal():
+async def test_rejected_handshake_raises_refused():
     def refuse(socket, request):
         return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "full")
 
     async with served(echo, process_request=refuse) as client:
         with pytest.raises(Refused) as refused:
             async with client.stream():
-                raise AssertionError("it never opened")
+                raise AssertionError("the stream opened")
     assert (refused.value.code, refused.value.retryable) == ("http_503", True)
 
 
-async def test_nobody_there_is_told():
+async def test_unreachable_service_raises_unreachable():
     async with serve(echo, "127.0.0.1", 0) as server:
         url = url_of(server)
     async with Client(url) as client:
         with pytest.raises(Unreachable, match="cannot be reached"):
             async with client.stream():
-                raise AssertionError("it never opened")
+                raise AssertionError("the stream opened")

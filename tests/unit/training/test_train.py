@@ -381,6 +381,9 @@ class CountedLimit:
     def __init__(self, reads: int) -> None:
         self.reads = self.left = reads
 
+    def start(self) -> None:
+        """The reads are counted from the beginning."""
+
     @property
     def elapsed_share(self) -> float:
         self.left = max(0, self.left - 1)
@@ -398,6 +401,15 @@ class TestTimeLimit:
         now = [100.0]
         monkeypatch.setattr("training.train.time.monotonic", lambda: now[0])
         return now
+
+    def test_clock_starts_once_and_not_before_training(self, clock):
+        limit = TimeLimit(60)
+        clock[0] = 130
+        assert limit.passed == 0
+        limit.start()
+        clock[0] = 145
+        limit.start()
+        assert limit.passed == 0.25
 
     def test_schedule_is_stretched_over_the_time(self, clock, recipe):
         limit = TimeLimit(60, started=100)

@@ -12,6 +12,7 @@ from training.data.dataset import read_backgrounds, read_frame, read_portraits
 from training.data.samplers import SampleSpec
 from training.data.samples import SegmentationDataset
 from training.data.scenes import (
+    CutOut,
     Layers,
     Pose,
     SceneComposer,
@@ -104,6 +105,20 @@ class TestPlacePeople:
         heights = [pose.height / 96 for seed in range(80) for pose in self.poses(people, seed)]
         assert min(heights) < 0.12
         assert max(heights) > 1
+
+    @given(
+        box=st.tuples(st.integers(4, 60), st.integers(4, 900)),
+        size_hw=st.tuples(st.integers(32, 200), st.integers(32, 200)),
+        seed=seeds,
+    )
+    def test_people_of_any_shape_are_placed_in_any_scene(self, box, size_hw, seed):
+        for cut_bottom in (False, True):
+            person = CutOut(0, 0, 0, *box, False, False, cut_bottom)
+            (pose,) = self.poses([person], seed, size_hw)
+            assert pose.width <= 1.5 * size_hw[1] + 1e-6
+            assert pose.left < size_hw[1]
+            assert pose.left + pose.width > 0
+            assert not cut_bottom or pose.top + pose.height >= size_hw[0] - 1e-6
 
     def test_body_cut_at_a_side_touches_that_side(self):
         person = find_cut_out(0, figure(40, 0, 120, 50).mask)

@@ -1,0 +1,41 @@
+"""A recipe's sources limit the photos and scenes of training, and not those of validation."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.made_data import write_data_pack, write_unlabelled
+from tests.unit.training.test_tasks import recipe
+from training.tasks.segmentation import SegmentationTask
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_unlabelled(write_data_pack(tmp_path_factory.mktemp("data")))
+
+
+def task(data: Path, *sources: str, **more) -> SegmentationTask:
+    return SegmentationTask(recipe("connectnet", sources=sources or None, **more), data)
+
+
+def test_recipe_without_sources_trains_on_all(data):
+    everything = task(data, pseudo_labels={})
+    assert {photo.source for photo in everything.portraits} == {"discs", "moons", "webcams"}
+    assert len(everything.backgrounds) == 3
+
+
+def test_named_sources_limit_photos_and_scenes(data):
+    limited = task(data, "moons", "streets")
+    assert {photo.source for photo in limited.portraits} == {"moons"}
+    assert len(limited.backgrounds) == 1
+    assert {photo.source for photo in limited.validation} == {"discs", "moons"}
+
+
+def test_pseudo_labels_alone_can_be_trained_on(data):
+    limited = task(data, "webcams", pseudo_labels={"min_agreement": 0.9})
+    assert [photo.id for photo in limited.portraits] == [f"webcam{n}" for n in (0, 1, 3, 4)]
+
+
+def test_recipe_without_any_photo_is_refused(data):
+    with pytest.raises(ValueError, match="no photo of the sources"):
+        task(data, "nowhere")
