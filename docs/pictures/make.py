@@ -1,8 +1,8 @@
-"""Makes the pictures of the documents anew, with the service as it is and its defaults.
+"""Renders the pictures of the documents with the current service and its defaults.
 
     python docs/pictures/make.py
 
-The photos are those of scikit-image that show a person and are free: the astronaut Eileen Collins
+The photos are free ones of scikit-image that show a person. They are the astronaut Eileen Collins
 (NASA, public domain) and the camera operator by Lav Varshney (CC0). Behind her stands a rocket
 (SpaceX, public domain). Needs the extra `dev`, and chromium for the picture of the page.
 """
@@ -30,10 +30,10 @@ PORTRAIT_CROP = slice(0, 270), slice(95, 365)
 """Rows and columns of the astronaut's head and shoulders."""
 BLUE = "#20639b"
 PICTURE_SIDE_PX = 340
-"""Pixels of every picture of a strip."""
+"""Side of every picture of a strip, in pixels."""
 GAP_PX = 8
 CHECK_SIDE_PX = 17
-"""Pixels of a square of what stands for nothing."""
+"""Side of a checkerboard square, in pixels."""
 STOP_TIMEOUT_S = 20
 
 Pixels = NDArray[np.uint8]
@@ -60,7 +60,7 @@ def photos() -> dict[str, Pixels]:
 
 @contextmanager
 def run_server() -> Iterator[str]:
-    """The URL of a service; what is asked of it too early is tried again by its client."""
+    """Runs a service and yields its URL; its client retries early requests."""
     with bind("127.0.0.1", 0) as listener:
         server = Server(Settings())
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -73,7 +73,7 @@ def run_server() -> Iterator[str]:
 
 
 async def photo_pictures(png: bytes, url: str) -> list[Image.Image]:
-    """The photo, its mask, its cut-out on checks, and its person on blue."""
+    """Returns the photo, its mask, its cut-out on a checkerboard, and its person on blue."""
     async with Client(url) as client:
         mask = await client.segment(png)
         cutout = await client.segment(png, output="cutout")
@@ -86,7 +86,7 @@ async def photo_pictures(png: bytes, url: str) -> list[Image.Image]:
 
 
 async def parameter_pictures(png: bytes, url: str) -> list[Image.Image]:
-    """What some parameters make of a photo, in the order of docs/api.md."""
+    """Returns renderings of a photo for some parameters, in the order of docs/api.md."""
     rocket = encode_png(np.asarray(data.rocket()))  # type: ignore[no-untyped-call]
     twins = "x:0.3,scale:0.6;x:0.72,scale:0.6,flip:true"
     async with Client(url) as client:
@@ -101,7 +101,7 @@ async def parameter_pictures(png: bytes, url: str) -> list[Image.Image]:
 
 
 def checkerboard(size: tuple[int, int]) -> Image.Image:
-    """Grey and white squares, which is how nothing is drawn."""
+    """Draws grey and white squares, the usual sign of transparency."""
     width, height = size
     board = Image.new("RGBA", size, "white")
     for top in range(0, height, CHECK_SIDE_PX):
@@ -111,7 +111,7 @@ def checkerboard(size: tuple[int, int]) -> Image.Image:
 
 
 def strip(pictures: list[Image.Image]) -> Image.Image:
-    """Square pictures side by side."""
+    """Joins square pictures side by side."""
     width = len(pictures) * (PICTURE_SIDE_PX + GAP_PX) - GAP_PX
     paper = Image.new("RGB", (width, PICTURE_SIDE_PX), "white")
     for place, picture in enumerate(pictures):
@@ -123,7 +123,7 @@ def strip(pictures: list[Image.Image]) -> Image.Image:
 
 
 def screenshot_page(url: str) -> Image.Image:
-    """The page at `/`, with the astronaut in it and the slider in the middle."""
+    """Takes a screenshot of the page at `/`, with the astronaut and the slider in the middle."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]

@@ -177,7 +177,7 @@ class Whispering(nn.Module):
 def test_verify_refuses_a_batch_that_is_not_its_rows(tmp_path):
     file = tmp_path / "model.onnx"
     export_onnx(Whispering(), (16, 16), file)
-    with pytest.raises(ParityError, match="batch otherwise than its rows"):
+    with pytest.raises(ParityError, match="other values for a batch than for its rows"):
         check_parity(Whispering(), file, (16, 16))
 
 

@@ -1,4 +1,4 @@
-"""The service over HTTP against the same pipeline called in process, and its memory."""
+"""Measures the service over HTTP against the same pipeline called in process, and its memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -30,18 +30,18 @@ QUEUE_TIMEOUT_S = 2.0
 PHOTO = SIZES["1280x720"]
 MODEL = "connectnet"
 PHOTO_OPTIONS = RenderOptions(refine=Refinement.GUIDED)
-"""What the service makes of a photo when nothing is asked for."""
-"""The fastest, so that what is not the model shows."""
+"""Options that the service applies to a photo by default."""
+"""Name of the fastest model, which makes the cost outside the model visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """The parts of the service below HTTP, put together as the application does."""
+    """The pipeline below HTTP, assembled as in the application."""
 
     registry: ModelRegistry
 
     async def segment(self, data: bytes) -> bytes:
-        """A JPEG to its mask as PNG."""
+        """Returns the mask of a JPEG as PNG."""
         header = read_header(data)
         check_limits(header, ImageLimits())
         job = PhotoJob(ImageFile(data, header), PHOTO_OPTIONS, ImageFormat.PNG)
@@ -73,7 +73,7 @@ def _batched(spec: ModelSpec, *, repository: Path, workers: int) -> Engine:
 
 
 async def start_times(repository: Path, *, workers: int, starts: int) -> Figures:
-    """Seconds from the start of the process to the first 200 of /readyz."""
+    """Returns the seconds from process start to the first 200 of /readyz."""
     seconds: list[float] = []
     for _ in range(starts):
         async with run_server(repository, workers=workers) as server:
@@ -89,7 +89,7 @@ async def start_times(repository: Path, *, workers: int, starts: int) -> Figures
 async def throughput(
     server: ServerProcess, inner: InProcess, *, rounds: int, requests: int, clients: int
 ) -> list[Figures]:
-    """Rounds of both sides in turn, each after a short one that is not counted."""
+    """Measures rounds of both sides in turn, each after a short round that is not counted."""
     rows: list[Figures] = []
     for number in range(-1, rounds):
         count = requests if number >= 0 else 2 * clients
@@ -103,10 +103,10 @@ async def throughput(
 
 
 def summary(rows: list[Figures]) -> Figures:
-    """Medians over the rounds.
+    """Returns medians over the rounds.
 
-    `cpu_ratio` leaves the client out: what the ratio would be with the client on a machine of
-    its own and the processors busy.
+    `cpu_ratio` leaves the client out. It is the expected ratio with the client on its own machine
+    and all processors busy.
     """
     wire = [row for row in rows if row["side"] == "http"]
     direct = [row for row in rows if row["side"] == "in process"]
@@ -164,7 +164,7 @@ async def _call_in_process(inner: InProcess, *, requests: int, clients: int) -> 
 
 
 async def memory(server: ServerProcess, *, requests: int, clients: int) -> list[Figures]:
-    """Mixed requests in four parts, and what the server's process holds after each."""
+    """Sends mixed requests in four parts and records the server's memory after each."""
     calls = mixed.calls(requests)
     tally = RequestTally()
     rows = [_memory_row(server, tally)]

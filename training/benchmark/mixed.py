@@ -1,4 +1,4 @@
-"""Requests as different as callers send them, mistakes included; the same for the same seed."""
+"""Mixed requests of realistic variety, malformed ones included; the same for the same seed."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ _VGA, _HD, _FULL_HD, _CAMERA = SIZES.values()
 
 
 def calls(count: int, seed: int = 0) -> Iterator[ExpectedRequest]:
-    """Weighted towards what is usual; a photo of 12 MP about every twenty-fifth time."""
+    """Yields requests weighted towards common kinds; about one in 25 is a photo of 12 MP."""
     chance = random.Random(seed)
     kinds = [(make, weight) for make, weight in _KINDS.items()]
     makers, weights = zip(*kinds, strict=True)

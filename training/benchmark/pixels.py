@@ -1,4 +1,4 @@
-"""What each step between the photo's bytes and the answer's bytes costs, without a model."""
+"""Measures each step from the photo's bytes to the response's bytes, without a model."""
 
 from collections.abc import Callable, Iterator
 
@@ -33,7 +33,7 @@ Step = tuple[str, Callable[[], object]]
 def rows(
     size_hw: Size, model_hw: Size, rule: ResizeRule, *, calls: int, budget_s: float
 ) -> Iterator[Figures]:
-    """One row for each step; the naive one tells how many times slower than ours it is."""
+    """Yields one row per step; the naive row has its time relative to the service's."""
     label = f"{size_hw[1]}x{size_hw[0]}"
     ours: Cost | None = None
     for name, call in _steps(size_hw, model_hw, rule):
@@ -45,7 +45,10 @@ def rows(
 
 
 def _times(cost: Cost, ours: Cost) -> Figures:
-    """The second is the one to trust on a machine that does other things too."""
+    """Returns ratios of wall clock and of processor time.
+
+    Processor time is more reliable on a machine with other load.
+    """
     return {"ratio": cost.p50_ms / ours.p50_ms, "cpu_ratio": cost.cpu_ms / ours.cpu_ms}
 
 
@@ -80,7 +83,7 @@ def _render_steps(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[
 
 
 def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule) -> bytes:
-    """What a request for a mask does, with `mask` for the model's answer."""
+    """Runs the steps of a mask request, with `mask` in place of the model's output."""
     header = read_header(data)
     check_limits(header, ImageLimits())
     frame: Frame = decode(data, header, min_size=model_hw)
@@ -90,7 +93,10 @@ def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule
 
 
 def _naive(data: bytes, mask: NDArray[np.uint8], model_hw: Size) -> bytes:
-    """The obvious way with cv2: all pixels, the area resize, a float mask, PNG with a level."""
+    """Runs the straightforward cv2 version.
+
+    It uses a full decode, area resize, a float mask, and PNG at a fixed compression level.
+    """
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert bgr is not None, "the benchmark's own photo"
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

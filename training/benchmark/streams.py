@@ -1,5 +1,8 @@
-"""Live video over WebSocket: round trips at the pace of a camera, under too much load, and what
-stays in memory of sessions that are over."""
+"""Measures live video over WebSocket.
+
+The figures are round trips at camera rate, round trips under overload, and memory after sessions
+have ended.
+"""
 
 import asyncio
 from collections import Counter
@@ -34,13 +37,13 @@ SIZE_HW = SIZES["640x480"]
 FPS = 30
 FRAMES_PER_SESSION = 5
 SETTLED_SESSIONS = 20
-"""Sessions after which the server has everything that it keeps."""
+"""Number of sessions after which the server's memory no longer grows by caches."""
 SHIFT_STEPS = 8
 
 
 @cache
 def frames() -> list[bytes]:
-    """JPEGs of one picture that moves a little to the side and back."""
+    """Returns JPEGs of one picture that moves a little to the side and back."""
     shifts = [*range(SHIFT_STEPS), *range(SHIFT_STEPS, 0, -1)]
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     bgr = cv2.cvtColor(photo(SIZE_HW), cv2.COLOR_RGB2BGR)
@@ -52,14 +55,14 @@ def frames() -> list[bytes]:
 
 @dataclass(slots=True)
 class BenchmarkStream:
-    """One client: what it sent, and how long each answer took."""
+    """One client with its sent frames and the latency of each response."""
 
     connection: ClientConnection
     pictures: Iterator[bytes] = field(default_factory=lambda: cycle(frames()))
     sent: int = 0
     answered: Counter[MessageKind] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
-    """From sending a frame to its result, of each."""
+    """Seconds from sending a frame to its result, one per result."""
     answer_arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -72,7 +75,7 @@ class BenchmarkStream:
         await self.connection.send(pack(header, next(self.pictures)))
 
     async def read(self) -> None:
-        """Until the connection closes."""
+        """Reads messages until the connection closes."""
         async for message in self.connection:
             assert isinstance(message, bytes), message
             header, _ = unpack(message)
@@ -82,7 +85,7 @@ class BenchmarkStream:
             self.answer_arrived.set()
 
     async def send_at_rate(self, fps: float, seconds: float, *, at_most: int | None) -> None:
-        """Sends at that rate; a frame for which there is no credit is left out, as a camera's."""
+        """Sends frames at a fixed rate; a frame without credit is skipped, as by a camera."""
         began = perf_counter()
         for number in range(round(fps * seconds)):
             await asyncio.sleep(max(0.0, began + number / fps - perf_counter()))
@@ -90,7 +93,7 @@ class BenchmarkStream:
                 await self.send()
 
     async def send_on_credit(self, seconds: float, *, at_most: int) -> None:
-        """Sends whenever there is credit."""
+        """Sends a frame whenever there is credit."""
         give_up = perf_counter() + seconds
         while perf_counter() < give_up:
             self.answer_arrived.clear()
@@ -100,7 +103,7 @@ class BenchmarkStream:
                 await self.answer_arrived.wait()
 
     async def wait_answered(self) -> None:
-        """Returns once every frame is answered."""
+        """Returns once every frame has a response."""
         while self.unanswered:
             self.answer_arrived.clear()
             await self.answer_arrived.wait()
@@ -123,7 +126,7 @@ async def streaming(server: ServerProcess) -> AsyncIterator[BenchmarkStream]:
 
 
 async def one_stream(server: ServerProcess, *, seconds: float) -> Figures:
-    """At the pace of a camera, with the credits of the protocol."""
+    """Measures one stream at camera rate, with the credits of the protocol."""
     async with streaming(server) as stream:
         await stream.send_at_rate(FPS, 2, at_most=FRAME_CREDITS)
         return {"what": f"{FPS} fps"} | await _measure(
@@ -132,7 +135,7 @@ async def one_stream(server: ServerProcess, *, seconds: float) -> Figures:
 
 
 async def overload(server: ServerProcess, *, seconds: float, times: int = 4) -> list[Figures]:
-    """One stream: frame after frame, then `times` as many without heeding the credits."""
+    """Measures one stream with one frame in flight, then `times` that rate, ignoring credits."""
     async with streaming(server) as stream:
         await stream.send_on_credit(2, at_most=1)
         alone = await _measure(server, [stream], stream.send_on_credit(seconds, at_most=1))
@@ -149,7 +152,7 @@ async def overload(server: ServerProcess, *, seconds: float, times: int = 4) -> 
 
 
 async def many_streams(server: ServerProcess, *, streams: int, seconds: float) -> Figures:
-    """Cameras at once, with the credits of the protocol."""
+    """Measures several cameras at once, with the credits of the protocol."""
     async with AsyncExitStack() as stack:
         several = [await stack.enter_async_context(streaming(server)) for _ in range(streams)]
         figures = await _measure(
@@ -165,7 +168,7 @@ async def many_streams(server: ServerProcess, *, streams: int, seconds: float) -
 
 
 async def sessions(server: ServerProcess, *, count: int) -> list[Figures]:
-    """One after the other, a few frames each, and what the server's process holds after them."""
+    """Runs short sessions one after the other and records the server's memory and threads."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):
         async with streaming(server) as stream:
@@ -181,7 +184,7 @@ async def sessions(server: ServerProcess, *, count: int) -> list[Figures]:
 async def _measure(
     server: ServerProcess, streams: list[BenchmarkStream], work: Awaitable[object]
 ) -> Figures:
-    """Of what is sent meanwhile and answered in the end."""
+    """Measures the frames sent during `work`, including responses after it."""
     sent, answered = _sent(streams), _answered(streams)
     for stream in streams:
         stream.seconds.clear()

@@ -1,4 +1,4 @@
-"""What it costs to have Triton run a model: the gateway with it and without, in turn."""
+"""Measures the cost of Triton: the gateway with Triton and with the embedded engine, in turn."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ EMBEDDED, REMOTE = "embedded", "triton"
 
 @dataclass(frozen=True, slots=True)
 class TritonProcess:
-    """A server on this machine; the models of its Python backend are its children."""
+    """A Triton server on this machine; models of its Python backend run in child processes."""
 
     pid: int
     url: str
@@ -33,7 +33,7 @@ class TritonProcess:
         return cpu_s_with_children(self.pid)
 
     async def counts(self) -> tuple[float, float]:
-        """Images, and runs that answered them, since it began."""
+        """Returns the numbers of images and of executions since the server's start."""
         async with Connection(self.metrics) as connection:
             _, body = await connection.exchange(get("/metrics"))
         return self._count("nv_inference_count", body), self._count("nv_inference_exec_count", body)
@@ -46,7 +46,7 @@ class TritonProcess:
 async def rows(
     repository: Path, triton: TritonProcess, *, clients: Sequence[int], rounds: int, requests: int
 ) -> list[Figures]:
-    """Both gateways are up all the time; a first round is not counted."""
+    """Measures both gateways in turn while both run; a first round is not counted."""
     measured: list[Figures] = []
     cpus = available_cpus()
     async with AsyncExitStack() as stack:
@@ -86,7 +86,7 @@ async def _side(
     requests: int,
     engine_cpu_s: Callable[[], float] = float,
 ) -> Figures:
-    # What the gateway does beside would only hide the difference.
+    # Other work of the gateway would only hide the difference.
     plain = f"{mixed.PATH}?refine=none"
     call = ExpectedRequest(post(plain, encoded(PHOTO)), 200, "mask HD")
     tally = RequestTally()
@@ -103,7 +103,9 @@ async def _side(
 
 
 def summary(measured: Sequence[Figures]) -> list[Figures]:
-    """Medians of processor time over the rounds, and of what Triton adds within a round."""
+    """Returns medians over the rounds: processor time, and the time that Triton adds within a
+    round.
+    """
     summaries = []
     for clients in dict.fromkeys(row["clients"] for row in measured):
         here = [row for row in measured if row["clients"] == clients]

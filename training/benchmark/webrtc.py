@@ -1,8 +1,10 @@
-"""Live video over WebRTC: latency at the pace of a camera and under too much load, and what stays
-in memory of sessions that are over.
+"""Measures live video over WebRTC.
 
-A camera paints a counter into each frame and reads it in what comes back, so that one clock
-measures the way there and back: both encoders and decoders, the network and the server.
+The figures are latency at camera rate, latency under overload, and memory after sessions have
+ended.
+
+A camera paints a counter into each frame and reads it from the returned frame. One clock therefore
+measures both directions: encoders, decoders, the network and the server.
 """
 
 import asyncio
@@ -34,12 +36,13 @@ from training.benchmark.wire import HOST
 SIZE_HW = SIZES["640x480"]
 FPS = 30
 BITS, BLOCK = 16, 16
-"""The counter: black and white blocks along the top."""
+"""Bits of the frame counter, and the side of its black and white blocks along the top, in pixels.
+"""
 CALL_QUERY = {"output": "composite", "background": "blur:0.1"}
-"""All of the work, and the counter can still be read."""
+"""Query parameters of a call. They need the whole pipeline, and the counter stays readable."""
 FRAMES_PER_SESSION = 5
 SETTLED_SESSIONS = 20
-"""Sessions after which the server has everything that it keeps."""
+"""Number of sessions after which the server's memory no longer grows by caches."""
 CONNECT_S = 120
 SHIFT_STEPS = 8
 WALL_HEIGHT_PX = 4 * BLOCK
@@ -47,8 +50,9 @@ WALL_HEIGHT_PX = 4 * BLOCK
 
 @cache
 def pictures() -> list[NDArray[np.uint8]]:
-    """RGB of one picture that moves a little to the side and back, a grey wall above it: where
-    there is nobody the counter comes back as it was.
+    """Returns RGB frames of one picture that moves a little to the side and back.
+
+    A grey wall above it holds the counter: without a person there, the counter returns unchanged.
     """
     shifts = [*range(SHIFT_STEPS), *range(SHIFT_STEPS, 0, -1)]
     height, width = SIZE_HW
@@ -58,7 +62,7 @@ def pictures() -> list[NDArray[np.uint8]]:
 
 
 class CounterCamera(VideoStreamTrack):
-    """30 frames a second."""
+    """Video track of numbered frames, 30 per second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +87,7 @@ def _counted(number: int) -> NDArray[np.uint8]:
 
 
 def _count_of(frame: VideoFrame) -> int:
-    """Read in the brightness alone."""
+    """Returns the counter of a frame, read from its brightness."""
     plane = frame.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     blocks = rows[BLOCK // 2, BLOCK // 2 : BITS * BLOCK : BLOCK]
@@ -92,13 +96,13 @@ def _count_of(frame: VideoFrame) -> int:
 
 @dataclass(slots=True)
 class VideoCall:
-    """One client: when each frame came back, and how long after it was taken."""
+    """One client with the arrival time and the latency of each returned frame."""
 
     connection: RTCPeerConnection
     camera: CounterCamera = field(default_factory=CounterCamera)
     round_trips: list[tuple[float, float]] = field(default_factory=list)
     unread: int = 0
-    """Frames with a counter that was never sent."""
+    """Number of frames with a counter that was never sent."""
     frame_arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self, track: MediaStreamTrack) -> None:
@@ -114,7 +118,7 @@ class VideoCall:
                 self.frame_arrived.set()
 
     async def wait_for_frames(self, count: int) -> None:
-        """Returns when that many frames came back."""
+        """Returns once `count` frames have come back; raises TimeoutError after CONNECT_S."""
         async with asyncio.timeout(CONNECT_S):
             while len(self.round_trips) + self.unread < count:
                 self.frame_arrived.clear()
@@ -157,7 +161,7 @@ async def one_call(server: ServerProcess, model: str, *, seconds: float) -> Figu
 async def many_calls(
     server: ServerProcess, model: str, *, calls: int, seconds: float, parts: int = 4
 ) -> list[Figures]:
-    """More than can be done, for as long as was asked, in equal parts."""
+    """Measures an overload in equal parts of the given duration."""
     async with AsyncExitStack() as stack:
         several = [await stack.enter_async_context(calling(server, model)) for _ in range(calls)]
         for call in several:
@@ -170,7 +174,7 @@ async def many_calls(
 
 
 async def sessions(server: ServerProcess, model: str, *, count: int) -> list[Figures]:
-    """One after the other, a few frames each, and what the server's process holds after them."""
+    """Runs short sessions one after the other and records the server's memory and threads."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):
         async with calling(server, model) as call:

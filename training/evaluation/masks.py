@@ -1,9 +1,10 @@
 """Measures a model on labelled photos, at their own resolution, by source and over all.
 
     python -m training.evaluation.masks model_repository/connectnet --data DATA
-    python -m training.evaluation.masks model_repository/connectnet --data DATA --url http://127.0.0.1:8000
+    python -m training.evaluation.masks model_repository/connectnet --data DATA --url URL
 
-The second asks a running service for the same masks, which must come out the same.
+The second command requests the masks from a running service at URL, such as http://127.0.0.1:8000.
+Both commands must give the same figures.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,7 +33,7 @@ from training.models import extra_input
 from training.models.deployed import DeployedSegmenter
 
 Segment = Callable[[Portrait], NDArray[np.uint8]]
-"""A photo to its mask uint8 [H,W] at the photo's size."""
+"""Maps a photo to its mask uint8 [H,W] at the photo's size."""
 
 DomainPolicy = Callable[[Portrait], Domain]
 
@@ -40,12 +41,12 @@ OVERALL = "all"
 
 
 def reference_domain(portrait: Portrait) -> Domain:
-    """By the data pack's own faces."""
+    """Returns the domain of the reference face in the data pack."""
     return portrait.domain
 
 
 def evaluate_masks(segment: Segment, portraits: Sequence[Portrait]) -> dict[str, dict[str, float]]:
-    """The summary of `metrics.summarise` by source and under `all`."""
+    """Returns the summary of `metrics.summarise_masks` by source and under `all`."""
     scores: dict[str, list[MaskScore]] = {}
     for portrait in track(portraits, "evaluating", console=Console(stderr=True), transient=True):
         mask = segment(portrait)
@@ -58,7 +59,10 @@ def evaluate_masks(segment: Segment, portraits: Sequence[Portrait]) -> dict[str,
 
 
 def segment_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
-    """A torch network (logits out), put into evaluation mode."""
+    """Returns a function that runs a torch network with logits as output.
+
+    The network is put into evaluation mode.
+    """
     deployed = DeployedSegmenter(network).eval()
     device = next(network.parameters()).device
     extra = extra_input(network)
@@ -82,7 +86,10 @@ def segment_by_model(
     extras: Collection[str] = (),
     domain: DomainPolicy = reference_domain,
 ) -> Segment:
-    """The steps of the service, in this process; `extras` are the inputs beside `image`."""
+    """Returns a function that runs an exported model with the service's steps, in this process.
+
+    `extras` are the names of the inputs beside `image`.
+    """
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
         frame = portrait.frame(at_least=size_hw)
@@ -100,7 +107,10 @@ def segment_by_model(
 
 
 def segment_by_service(url: str, model: str) -> Segment:
-    """A running service, over HTTP; raises urllib.error.URLError."""
+    """Returns a function that requests masks from a running service over HTTP.
+
+    The function raises urllib.error.URLError.
+    """
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
         request = Request(
@@ -116,7 +126,7 @@ def segment_by_service(url: str, model: str) -> Segment:
 
 
 def metrics_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Rows by source, columns by metric."""
+    """Lists the summaries with sources as rows and metrics as columns."""
     columns = list(next(iter(summaries.values())))
     grid = Table("source", *columns)
     for source, row in summaries.items():

@@ -1,12 +1,12 @@
-"""Compares networks with published ones on sources that they have and have not been trained on.
+"""Compares networks with published ones on sources inside and outside their training data.
 
     python -m training.evaluation.unseen --data DATA --scores SCORES model_repository/connectnet
     python -m training.evaluation.unseen --data DATA --scores SCORES RECIPE.toml=RUNS/NAME/last.pt
     python -m training.evaluation.unseen --data DATA --scores SCORES --against PEER
 
-Each network is measured on all val photos and on the scenes without a person, and its scores are
-written to `SCORES/<name>.csv`. The table shows all networks with scores there beside those of the
-pack's `peers.csv`: image means of person IoU. `--against` adds the difference from one of them with
+Each network is measured on all val photos and on the scenes without a person. Its scores are
+written to `SCORES/<name>.csv`. The table compares these networks with those of the pack's
+`peers.csv`, by the image mean of person IoU. `--against` adds the difference from one network with
 its paired bootstrap interval of 95 %.
 """
 
@@ -36,7 +36,7 @@ from training.recipe import read_recipe
 UNSEEN = "unseen"
 ALL = "all"
 SCENES = "scenes"
-"""Photos without a person."""
+"""Source name of the photos without a person."""
 DIFFERENCE_RESAMPLES = 4000
 FEW_PHOTOS = 10
 """Sources with fewer photos have no interval."""
@@ -44,7 +44,10 @@ FEW_PHOTOS = 10
 
 @dataclass(frozen=True, slots=True)
 class PhotoScore:
-    """One photo by one network; `iou` is None of a scene, `found` None of a peer."""
+    """Score of one network on one photo.
+
+    `iou` is None for a scene without a person; `has_person` is None for a published network.
+    """
 
     id: str
     source: str
@@ -54,7 +57,7 @@ class PhotoScore:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean of paired differences in points, with its interval."""
+    """Mean of paired differences in points, with its bootstrap interval."""
 
     mean: float
     low: float
@@ -62,13 +65,13 @@ class Difference:
 
 
 Scores = Mapping[str, PhotoScore]
-"""By the id of the photo."""
+"""Scores of one network by photo id."""
 
 
 def load_network(argument: str) -> tuple[str, Segment]:
-    """Name and function of `RECIPE=CHECKPOINT` or of a folder of the model repository.
+    """Returns name and function of `RECIPE=CHECKPOINT` or of a folder of the model repository.
 
-    Raises OSError where a file is missing.
+    Raises OSError for a missing file.
     """
     recipe_file, _, checkpoint = argument.partition("=")
     if not checkpoint:
@@ -87,7 +90,7 @@ def load_network(argument: str) -> tuple[str, Segment]:
 def measure_network(
     segment: Segment, portraits: Sequence[Portrait], scenes: Sequence[Path]
 ) -> list[PhotoScore]:
-    """Scores of photos, then of scenes."""
+    """Scores a network on photos of people, then on scenes without a person."""
     console = Console(stderr=True)
     scores = []
     for portrait in track(portraits, "photos", console=console, transient=True):
@@ -95,9 +98,9 @@ def measure_network(
         iou = mask_iou(mask, portrait.truth() > 127)
         scores.append(PhotoScore(portrait.id, portrait.source, iou, bool(mask.any())))
     for path in track(scenes, "scenes", console=console, transient=True):
-        nobody = Portrait(path.stem, SCENES, path.stem, path, path, face=None)
-        found = bool((segment(nobody) > 127).any())
-        scores.append(PhotoScore(nobody.id, SCENES, None, found))
+        scene = Portrait(path.stem, SCENES, path.stem, path, path, face=None)
+        found = bool((segment(scene) > 127).any())
+        scores.append(PhotoScore(scene.id, SCENES, None, found))
     return scores
 
 
@@ -124,7 +127,7 @@ def read_scores(file: Path) -> Scores:
 
 
 def read_peers(data: Path) -> dict[str, Scores]:
-    """The published networks of `peers.csv`, by name."""
+    """Returns the scores of the published networks in `peers.csv`, by name."""
     peers: dict[str, dict[str, PhotoScore]] = {}
     for row in read_rows(data / "peers.csv"):
         score = PhotoScore(row["id"], row["source"], float(row["iou_person"]), None)
@@ -133,7 +136,10 @@ def read_peers(data: Path) -> dict[str, Scores]:
 
 
 def photos_by_group(scores: Scores) -> dict[str, list[str]]:
-    """Ids of photos with people by source, under UNSEEN those of val-only sources, and ALL."""
+    """Returns ids of photos with people by source, then under UNSEEN and ALL.
+
+    UNSEEN holds the photos of sources that only the validation split has.
+    """
     groups: dict[str, list[str]] = {}
     for score in scores.values():
         if score.iou is None:
@@ -146,12 +152,18 @@ def photos_by_group(scores: Scores) -> dict[str, list[str]]:
 
 
 def person_ious(scores: Scores, photos: Sequence[str]) -> NDArray[np.float64]:
-    """Percentages of the photos, in their order; raises KeyError for one without a score."""
+    """Returns the person IoU of the photos in percent, in their order.
+
+    Raises KeyError for a photo without a score.
+    """
     return 100 * np.array([scores[photo].iou for photo in photos], float)
 
 
 def bootstrap_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
-    """`one` less `other`, of the same photos in the same order; seeded, so it repeats exactly."""
+    """Returns the mean of `one` minus `other` with its bootstrap interval.
+
+    Both hold the same photos in the same order. The seed is fixed, so the result repeats exactly.
+    """
     differences = one - other
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(differences), (DIFFERENCE_RESAMPLES, len(differences)))
@@ -160,7 +172,7 @@ def bootstrap_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -
 
 
 def comparison_table(networks: Mapping[str, Scores], against: str) -> Table:
-    """Sources as rows, networks as columns; raises KeyError for an unknown `against`."""
+    """Lists sources as rows and networks as columns; raises KeyError for an unknown `against`."""
     grid = Table("source", "photos", *networks)
     for group, photos in photos_by_group(next(iter(networks.values()))).items():
         cells = [_cell(networks, name, against, photos) for name in networks]
@@ -181,7 +193,7 @@ def _cell(networks: Mapping[str, Scores], name: str, against: str, photos: Seque
 
 
 def _count(scores: Scores, *, scenes: bool) -> str:
-    """Scenes in which a person is found, or photos in which none is."""
+    """Counts scenes with a detected person, or photos without one."""
     chosen = [s for s in scores.values() if s.has_person is not None and (s.iou is None) == scenes]
     return f"{sum(s.has_person == scenes for s in chosen)} of {len(chosen)}" if chosen else "-"
 

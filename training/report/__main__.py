@@ -1,10 +1,13 @@
-"""Measures every segmentation model of a repository on the same photos and writes it down.
+"""Measures every segmentation model of a repository on the same photos and writes the results.
 
     python -m training.report --data DATA
-    python -m training.report --data DATA --quick         (a few photos, to try it)
+    python -m training.report --data DATA --quick
 
-Writes training/RESULTS.md and training/results/*.png, in `build` when quick, and a gallery of
-failures and of a clip, which holds photos of the data pack and so goes where git does not look.
+`--quick` measures a few photos, to try the command.
+
+Writes training/RESULTS.md and training/results/*.png; a quick run writes them into `build`. Also
+writes a gallery of failures and of a clip. The gallery holds photos of the data pack, so its folder
+is ignored by git.
 """
 
 import hashlib
@@ -68,22 +71,22 @@ PICTURES_FOLDER = "results"
 STRIP_FRAMES = 8
 """Frames side by side in the picture of a clip."""
 CUT_SIZE_HW = (224, 224)
-"""What a cut is looked for in, and what smoothing is timed on."""
+"""Frame size at which scene cuts are detected and smoothing is timed."""
 PLOTTED_METRIC = "miou_image_mean"
 
 
 @dataclass(frozen=True, slots=True)
 class RunSize:
-    """How much is measured."""
+    """Amount of data and repetitions of a report run."""
 
     photo_stride: int
-    """One photo of so many."""
+    """Every `photo_stride`-th photo is measured."""
     rounds: int
     images: int
-    """About so many in each round of the timing."""
+    """Approximate number of images in each round of the timing."""
     failures: int
     frames: int
-    """Of a clip, at most."""
+    """Maximum number of frames of a clip."""
 
 
 FULL_RUN = RunSize(photo_stride=1, rounds=5, images=16, failures=8, frames=100)
@@ -94,10 +97,13 @@ def main(
     data: Annotated[Path, typer.Option(help="the data pack")],
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
     folder: Annotated[
-        Path | None, typer.Option(help="of RESULTS.md; by default training, build when quick")
+        Path | None,
+        typer.Option(help="folder of RESULTS.md; by default training, or build with --quick"),
     ] = None,
-    gallery: Annotated[Path, typer.Option(help="not for git")] = Path("build/gallery"),
-    quick: Annotated[bool, typer.Option("--quick", help="few photos, to try it")] = False,
+    gallery: Annotated[Path, typer.Option(help="folder of the gallery, ignored by git")] = Path(
+        "build/gallery"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="few photos, to try the command")] = False,
 ) -> None:
     """Writes RESULTS.md, its plots and the gallery."""
     cv2.setNumThreads(1)
@@ -158,7 +164,7 @@ def main(
 
 
 def open_detector(repository: Path) -> FindFaces | None:
-    """The repository's face detector, where it has one."""
+    """Opens the repository's face detector; returns None if there is none."""
     found = {spec.name: spec for spec in find_specs(repository, ModelTask.FACES)}
     if FACE_DETECTOR not in found:
         return None
@@ -170,7 +176,7 @@ def open_detector(repository: Path) -> FindFaces | None:
 def measure_detectors(
     find: FindFaces | None, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
 ) -> dict[str, FaceReport]:
-    """Our detector and, where this OpenCV has it, its cascade as the baseline."""
+    """Measures our detector and, if this OpenCV has it, its cascade as the baseline."""
     if find is None:
         return {}
     reports = {FACE_DETECTOR: measure_faces(find, portraits, backgrounds)}
@@ -180,7 +186,7 @@ def measure_detectors(
 
 
 def describe_model(spec: ModelSpec, repository: Path, folder: Path) -> Model:
-    """What can be read off the model's file and what lies beside it."""
+    """Describes a model by its file and by the files beside it."""
     file, beside = spec.model_file(repository), repository / spec.name
     weights = onnx.load(str(file)).graph.initializer
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
@@ -200,9 +206,9 @@ def draw_plots(
     timings: Sequence[Timing],
     pictures: Path,
 ) -> None:
-    """The plots of RESULTS.md."""
+    """Draws the plots of RESULTS.md."""
     label = METRIC_TITLES[PLOTTED_METRIC]
-    # on one thread the same as wall clock, unless others want the processor too
+    # equal to wall clock on one thread, unless the machine is busy
     ms = {
         each.setup.model: each.cpu_ms
         for each in timings
@@ -245,7 +251,7 @@ def draw_failures(
     *,
     count: int,
 ) -> None:
-    """A picture for each model in the folder `gallery`."""
+    """Draws the worst cases of each model into the folder `gallery`."""
     for each in model_scores:
         if each.is_primary:
             rows = [(portraits[row], each.scores[row]) for row in worst_cases(each, count)]
@@ -262,16 +268,19 @@ def draw_failures(
 
 
 def draw_strip(streamed: StreamFigures, pictures: Path, gallery: Path) -> None:
-    """Our own masks of neighbouring frames; with the photos and the reference in the gallery."""
+    """Draws masks of neighbouring frames.
+
+    The picture in the gallery also has the photos and the reference.
+    """
     clip, window = flicker_window(streamed, STRIP_FRAMES)
     masks = {
-        f"{each.label}\ndial {dial:g}": each.alphas[window]
-        for dial in (SMOOTHINGS[0], SMOOTHINGS[-1])
-        for each in streamed.select(clip.name, dial)
+        f"{each.label}\nsmoothing {smoothing:g}": each.alphas[window]
+        for smoothing in (SMOOTHINGS[0], SMOOTHINGS[-1])
+        for each in streamed.select(clip.name, smoothing)
     }
-    given = {"frame": clip.frames[window], "reference": clip.truths[window]}
+    inputs = {"frame": clip.frames[window], "reference": clip.truths[window]}
     plots.plot_strip(masks, pictures / "streams.png")
-    plots.plot_strip(given | masks, gallery / "streams.png")
+    plots.plot_strip(inputs | masks, gallery / "streams.png")
 
 
 if __name__ == "__main__":

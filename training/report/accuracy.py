@@ -1,4 +1,4 @@
-"""How good the models are: by group, against each other, against what was aimed at."""
+"""Writes the accuracy of the models: by group, as differences, and against the targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from training.report.scores import (
 
 COMPARED_METRICS = ("miou_image_mean", "iou_fg_image_mean")
 SUBJECT_MODEL = "md_trisenet"
-"""The model that is first in comparisons, because the question is whether it beats the others."""
+"""Model that comes first in comparisons: the question is if it beats the others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
-    """What issue 3 asks of a model."""
+class Target:
+    """Minimum value of a metric that a model has to reach."""
 
     model: str
     group: str
@@ -31,13 +31,13 @@ class Aim:
     at_least: float
 
 
-AIMS = (
-    Aim("rcrnet", "eg1800", "miou_image_mean", 96.3),
-    Aim("connectnet", "eg1800", "miou_image_mean", 95.0),
-    Aim("md_trisenet", "all", "iou_fg_image_mean", 92.0),
+TARGETS = (
+    Target("rcrnet", "eg1800", "miou_image_mean", 96.3),
+    Target("connectnet", "eg1800", "miou_image_mean", 95.0),
+    Target("md_trisenet", "all", "iou_fg_image_mean", 92.0),
 )
 BEST_GROUPS = ("all", "whole_body", "far_shot")
-"""Groups in which MD-TriSeNet is to be the best."""
+"""Groups in which MD-TriSeNet should be the best model."""
 
 
 def accuracy_text(results: Results) -> str:
@@ -64,19 +64,19 @@ def accuracy_text(results: Results) -> str:
 
 def _policies_text(model_scores: Sequence[ModelScores]) -> str:
     meaning = {
-        REFERENCE_DOMAIN: "by the data pack's own faces, which a service does not have",
-        DETECTED_DOMAIN: "by the face detector of the model repository, as the service does it",
-        NO_FACE_DOMAIN: "the same branch for every photo: what is left without routing",
+        REFERENCE_DOMAIN: "the data pack's own faces, which a service does not have",
+        DETECTED_DOMAIN: "the face detector of the model repository, as in the service",
+        NO_FACE_DOMAIN: "the same branch for every photo, without routing",
     }
     policies = dict.fromkeys(each.policy for each in model_scores if each.policy)
     if not policies:
         return ""
     listed = "\n".join(f"- *{policy}*: {meaning[policy]}" for policy in policies)
-    return f"Where a model takes a domain, it is told:\n\n{listed}"
+    return f"A model with a domain input gets the domain from one of these policies:\n\n{listed}"
 
 
 def pairs(model_scores: Sequence[ModelScores]) -> list[tuple[ModelScores, ModelScores]]:
-    """Which are compared: models with each other, and the ways of one model among themselves."""
+    """Returns the pairs to compare: models with each other, and the policies of one model."""
     served = [each for each in model_scores if each.is_primary or each.policy == DETECTED_DOMAIN]
     served.sort(key=lambda each: each.spec.name != SUBJECT_MODEL)
     models = [pair for pair in combinations(served, 2) if pair[0].spec != pair[1].spec]
@@ -90,11 +90,11 @@ def differences_text(results: Results) -> str:
         return ""
     parts = [
         "## Differences",
-        "In points, the first less the second, paired over the same photos. Bold where the"
-        " interval leaves out zero; nothing is corrected for the number of comparisons.",
+        "In points, the first minus the second, paired over the same photos. Bold: the interval"
+        " excludes zero. Nothing is corrected for the number of comparisons.",
         "\n".join(f"- {_verdict(results, one, other)}" for one, other in compared),
     ]
-    head = ("", "photos", *(f"{one.label} less {other.label}" for one, other in compared))
+    head = ("", "photos", *(f"{one.label} minus {other.label}" for one, other in compared))
     for metric in COMPARED_METRICS:
         rows = [
             (
@@ -112,9 +112,9 @@ def differences_text(results: Results) -> str:
 
 
 def _verdict(results: Results, one: ModelScores, other: ModelScores) -> str:
-    """Whether the first beats the second over all photos."""
+    """Returns the verdict if the first beats the second over all photos."""
     differences = compare_metrics(one.scores, other.scores)
-    told = ", ".join(
+    listed = ", ".join(
         f"{METRIC_TITLES[name]} {signed(differences[name])}" for name in COMPARED_METRICS
     )
     ends = [differences[name] for name in COMPARED_METRICS]
@@ -123,16 +123,16 @@ def _verdict(results: Results, one: ModelScores, other: ModelScores) -> str:
     elif all(each.below_zero for each in ends):
         verdict = "is beaten by"
     else:
-        verdict = "is not told apart, by both measures, from"
-    return f"{one.label} {verdict} {other.label}: {told}."
+        verdict = "does not clearly differ, by both measures, from"
+    return f"{one.label} {verdict} {other.label}: {listed}."
 
 
-def aims_text(results: Results) -> str:
-    """Which aims were reached; nothing where none is of these models."""
+def targets_text(results: Results) -> str:
+    """Writes the section of targets; empty if no model has one."""
     groups = {each.name: each for each in results.groups}
     rows = []
     for each in (each for each in results.model_scores if each.policy != NO_FACE_DOMAIN):
-        for aim in AIMS:
+        for aim in TARGETS:
             if aim.model == each.spec.name and aim.group in groups:
                 rows.append(_reached(aim, each, groups[aim.group]))
         rivals = [
@@ -142,30 +142,28 @@ def aims_text(results: Results) -> str:
             rows += [_best(each, rivals, groups[name]) for name in BEST_GROUPS if name in groups]
     if not rows:
         return ""
-    return f"## Aims\n\n{table(('model', 'photos', 'aim', 'measured', 'reached'), rows)}"
+    return f"## Targets\n\n{table(('model', 'photos', 'target', 'measured', 'reached'), rows)}"
 
 
-def _reached(aim: Aim, contender: ModelScores, group: Group) -> tuple[str, ...]:
-    """By the figure itself; its interval is beside it."""
-    value = estimate_metrics(group.select(contender))[aim.metric]
-    wanted = f"{METRIC_TITLES[aim.metric]} at least {aim.at_least}"
+def _reached(aim: Target, scores: ModelScores, group: Group) -> tuple[str, ...]:
+    """Compares the value with the target; its interval is shown beside it."""
+    value = estimate_metrics(group.select(scores))[aim.metric]
+    target = f"{METRIC_TITLES[aim.metric]} at least {aim.at_least}"
     reached = "yes" if value.value >= aim.at_least else "no"
-    return contender.label, group.name, wanted, figure(value), reached
+    return scores.label, group.name, target, figure(value), reached
 
 
-def _best(contender: ModelScores, rivals: Sequence[ModelScores], group: Group) -> tuple[str, ...]:
-    """Against each rival the difference, the strongest of them told."""
+def _best(scores: ModelScores, rivals: Sequence[ModelScores], group: Group) -> tuple[str, ...]:
+    """Compares with each rival and returns the smallest difference."""
     differences = {
-        rival.label: compare_metrics(group.select(contender), group.select(rival))[
-            COMPARED_METRICS[0]
-        ]
+        rival.label: compare_metrics(group.select(scores), group.select(rival))[COMPARED_METRICS[0]]
         for rival in rivals
     }
     strongest = min(differences, key=lambda label: differences[label].value)
     least = differences[strongest]
-    wanted = f"the best {METRIC_TITLES[COMPARED_METRICS[0]]}"
-    told = f"{signed(least)} to {strongest}"
-    return contender.label, group.name, wanted, told, "yes" if least.value > 0 else "no"
+    target = f"the best {METRIC_TITLES[COMPARED_METRICS[0]]}"
+    difference = f"{signed(least)} to {strongest}"
+    return scores.label, group.name, target, difference, "yes" if least.value > 0 else "no"
 
 
 def _titled(group: Group) -> str:

@@ -1,4 +1,4 @@
-"""How far a mask may be trusted: its confidence, and its word that nobody is there."""
+"""Calibration of mask confidence and of the no-person rule on labelled photos."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ from matplotlib.axes import Axes
 
 RELIABILITY_PICTURE = "reliability.png"
 BIN_COUNT = 10
-"""Each has as many photos as the others."""
+"""Number of bins; each has the same number of photos."""
 DPI = 110
 PredictedObserved = Sequence[tuple[float, float]]
-"""What was predicted and what was observed, photo by photo."""
+"""Predicted and observed value of each photo."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Photos of like predictions: their number, and means 0..1."""
+    """Photos with similar predictions: their number, and means 0..1."""
 
     photos: int
     predicted: float
@@ -45,39 +45,41 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityFigures:
-    """What a model's confidence is worth."""
+    """Calibration of a model's confidence."""
 
     model: str
     photos: int
     certainty_bins: tuple[ReliabilityBin, ...]
-    """By `boundary_certainty`, which was the confidence before it was calibrated."""
+    """Bins by `boundary_certainty`, which is not calibrated."""
     confidence_bins: tuple[ReliabilityBin, ...]
     error: float
-    """Mean distance of a photo's confidence from what was observed."""
+    """Mean absolute difference of confidence and observation over photos."""
     correlation: float
-    """Of confidence and observation, over photos (Pearson)."""
+    """Correlation of confidence and observation over photos (Pearson)."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissedPeople:
-    """Photos of people in a group, and those in which nobody was found, then and now."""
+    """Photos of people in a group, and those with an empty mask, by the area rule and by the
+    current rule.
+    """
 
     group: str
     photos: int
     lost_by_area: int
     lost: int
     lost_useful: int
-    """Of those now, the ones whose mask was of use."""
+    """Photos lost by the current rule although their mask reaches the IoU of a useful mask."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceFigures:
-    """Whether a model's masks tell people from scenes without one."""
+    """Masks of a model on people and on scenes without a person."""
 
     model: str
     scenes: int
     alarms_by_area: int
-    """Of the scenes, those in which somebody was found."""
+    """Scenes with a person by the area rule."""
     alarms: int
     lost_people: tuple[MissedPeople, ...]
 
@@ -95,12 +97,12 @@ def measure_calibration(
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> CalibrationFigures:
-    """Every model on the same photos; `find` tells domains, as in the service."""
+    """Measures every model on the same photos; `find` routes domains, as in the service."""
     return summarise_calibration(observe(specs, repository, find, portraits, backgrounds))
 
 
 def summarise_calibration(observations: Sequence[Observation]) -> CalibrationFigures:
-    """The figures of each model, in the order in which they looked."""
+    """Summarises the observations of each model, in the order of their first observation."""
     models = list(dict.fromkeys(each.model for each in observations))
     by_model = [[each for each in observations if each.model == model] for model in models]
     return CalibrationFigures(
@@ -112,7 +114,7 @@ def summarise_calibration(observations: Sequence[Observation]) -> CalibrationFig
 
 
 def measure_reliability(model: str, observations: Iterable[Observation]) -> ReliabilityFigures:
-    """Over the photos of people in which the mask has an outline."""
+    """Measures calibration over the photos of people with an outline in the mask."""
     known = [
         (each.quality, each.boundary_accuracy)
         for each in observations
@@ -137,7 +139,7 @@ def measure_reliability(model: str, observations: Iterable[Observation]) -> Reli
 
 
 def reliability_bins(pairs: PredictedObserved) -> tuple[ReliabilityBin, ...]:
-    """In order of the prediction; fewer where there are fewer photos."""
+    """Splits photos, sorted by prediction, into bins of equal size; fewer bins for few photos."""
     ordered = np.array(sorted(pairs)).reshape(-1, 2)
     parts = np.array_split(ordered, min(BIN_COUNT, max(1, len(ordered))))
     return tuple(
@@ -146,13 +148,17 @@ def reliability_bins(pairs: PredictedObserved) -> tuple[ReliabilityBin, ...]:
 
 
 def calibration_error(parts: Sequence[ReliabilityBin]) -> float:
-    """Mean distance of what was predicted from what was observed over the bins, by photos (ECE)."""
+    """Returns the expected calibration error (ECE).
+
+    It is the mean over bins of the distance between predicted and observed value, weighted by
+    photos.
+    """
     photos = sum(part.photos for part in parts)
     return sum(part.photos * abs(part.predicted - part.observed) for part in parts) / max(1, photos)
 
 
 def measure_presence(model: str, observations: Sequence[Observation]) -> PresenceFigures:
-    """Scenes by the count, people by domain."""
+    """Counts scenes with a person, and lost people by domain."""
     scenes = [each for each in observations if not each.person]
     groups = [
         (domain.label, [each for each in observations if each.group == domain.label])
@@ -179,14 +185,18 @@ def count_missed(group: str, people: Sequence[Observation]) -> MissedPeople:
 
 
 def found_by_area(each: Observation) -> bool:
-    """By the rule before: the area of the largest component alone."""
+    """True if the area rule alone finds a person: the area of the largest component."""
     return each.quality.largest_share >= MIN_PERSON_SHARE
 
 
 def calibration_text(figures: CalibrationFigures, pictures: str) -> str:
-    """The section of RESULTS.md; `pictures` is the folder of the plots."""
+    """Writes the section of RESULTS.md; `pictures` is the folder of the plots."""
     return "\n\n".join(
-        ("## Trust", *_confidence(figures.reliability, pictures), *_nobody(figures.presence))
+        (
+            "## Calibration",
+            *_confidence(figures.reliability, pictures),
+            *_presence(figures.presence),
+        )
     )
 
 
@@ -212,18 +222,19 @@ def _confidence(models: Sequence[ReliabilityFigures], pictures: str) -> Iterable
         *("", "photos", "calibration error of the plain mean", "calibration error"),
         *("mean error of a photo", "correlation", "observed, least to most confident tenth"),
     )
-    yield f"""The confidence of a mask is the share of its boundary band, {BOUNDARY_RADIUS} pixels
-on either side of the outline at the model's resolution, that is expected to be on the right side.
-It is one line for all models through the mean of |alpha - 127.5| / 127.5 over the band, drawn on
-training photos by `python -m training.calibrate`; here it is held against the validation photos, as
-each model sees them at its first look. The calibration error is the mean distance of what was said
-from what was observed over {BIN_COUNT} bins of as many photos each, in points; the plain mean is
-what the confidence was before. Photos in which the mask has no outline are left out."""
+    yield f"""The confidence of a mask is the expected share of correct pixels in its boundary band:
+{BOUNDARY_RADIUS} pixels on either side of the outline, at the model's resolution. It is a linear
+function of the plain mean, which is the mean of |alpha - 127.5| / 127.5 over the band. One line for
+all models was fitted on training photos by `python -m training.calibrate`. Here it is compared with
+the validation photos, as each model sees them in its first pass. The calibration error is the mean
+distance between predicted and observed share over {BIN_COUNT} bins of equal size, in points. The
+plain mean was the confidence before calibration. Photos without an outline in the mask are left
+out."""
     yield table(head, rows)
-    yield f"![what was said against what was observed]({pictures}/{RELIABILITY_PICTURE})"
+    yield f"![predicted against observed values]({pictures}/{RELIABILITY_PICTURE})"
 
 
-def _nobody(models: Sequence[PresenceFigures]) -> Iterable[str]:
+def _presence(models: Sequence[PresenceFigures]) -> Iterable[str]:
     groups = list(dict.fromkeys(part.group for each in models for part in each.lost_people))
     rows = [
         (
@@ -236,19 +247,19 @@ def _nobody(models: Sequence[PresenceFigures]) -> Iterable[str]:
     ]
     people = sum(part.photos for part in models[0].lost_people) if models else 0
     head = (
-        *("", "scenes with an alarm, once", "now"),
-        *(f"of {people} people lost, once", "now", "of use"),
-        *(f"{group}, now" for group in groups),
+        *("", "scenes with a person, area rule", "current rule"),
+        *(f"of {people} people lost, area rule", "current rule", "useful masks"),
+        *(f"{group}, current rule" for group in groups),
     )
-    yield "### Is anybody there?"
-    yield f"""A mask is emptied and called `none` when its largest component covers less than
-{100 * MIN_PERSON_SHARE:g} % of the area; or less than {100 * PERSON_SHARE:g} %, and the outline is
-not decided (the plain mean above under {PERSON_CERTAINTY:g}, a confidence under {_least():.2f}).
-*Once* the first was the whole rule. Alarms are on scenes without a person; lost are photos of
-people that were called `none`, of use those among them whose mask has an IoU of {USEFUL_IOU:g} with
-the reference.
-Hardly a photo has a person of less than a hundredth of the area: how many smaller ones are lost is
-not known. The second look that the service takes at small people is not counted."""
+    yield "### The no-person rule"
+    yield f"""A mask is emptied and called `none` in two cases. Its largest component covers less
+than {100 * MIN_PERSON_SHARE:g} % of the area (the area rule). Or it covers less than
+{100 * PERSON_SHARE:g} % and the outline is uncertain: the plain mean above is under
+{PERSON_CERTAINTY:g}, a confidence under {_threshold_confidence():.2f}. Once the area rule was
+the whole rule. The scenes contain no person. Lost people are photos of people that were called
+`none`. A useful mask among them has an IoU of {USEFUL_IOU:g} or more with the reference. Few
+photos have a person smaller than a hundredth of the area, so the loss of smaller ones is not
+known. The zoom pass of the service is not included."""
     yield table(head, rows)
 
 
@@ -260,8 +271,8 @@ def _lost(part: MissedPeople) -> tuple[int, int, int]:
     return part.lost_by_area, part.lost, part.lost_useful
 
 
-def _least() -> float:
-    """The confidence of a mask that is just decided enough."""
+def _threshold_confidence() -> float:
+    """Returns the confidence of a mask at the certainty threshold of the no-person rule."""
     return MaskQuality(0.0, 0.0, 0, 0, PERSON_CERTAINTY).confidence
 
 
@@ -270,14 +281,14 @@ def _group(each: PresenceFigures, group: str) -> str:
 
 
 def draw_reliability(figures: CalibrationFigures, picture: Path) -> None:
-    """What was said against what was observed, a panel for each model."""
+    """Draws predicted against observed values, a panel for each model."""
     models = figures.reliability
     plot, panels = plt.subplots(
         1, len(models), figsize=(4 * len(models), 4.2), layout="constrained", squeeze=False
     )
     for axes, each in zip(panels[0], models, strict=True):
         _draw(axes, each)
-    panels[0][0].set_ylabel("share of the band that is right")
+    panels[0][0].set_ylabel("share of correct pixels in the band")
     plot.savefig(picture, dpi=DPI)
     plt.close(plot)
 
@@ -294,7 +305,7 @@ def _draw(axes: Axes, each: ReliabilityFigures) -> None:
     counts = {part.photos for part in each.confidence_bins}
     axes.set(
         title=f"{each.model}\n{each.photos} photos, {_range(counts)} in a bin",
-        xlabel="said",
+        xlabel="predicted",
         xlim=(0, 1),
         ylim=(0, 1),
     )

@@ -1,4 +1,4 @@
-"""What a stream shows of a labelled clip, by the code that serves streams."""
+"""Measures labelled clips through the code that serves streams."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -37,25 +37,25 @@ from training.evaluation.metrics import mask_iou
 from training.evaluation.temporal_stability import Alpha, dtssd, previous_positions, warped_iou
 
 STREAM_MODELS = ("connectnet", "rcrnet")
-"""Of the models of a repository, those that are fast enough for a stream."""
+"""Models that are fast enough for a stream."""
 SMOOTHINGS = (0.0, 0.5, 1.0)
 NO_PRIOR, FULL_PRIOR = "without prior", "whole prior"
 PRIOR_FACTORS = {NO_PRIOR: 0.0, FULL_PRIOR: 1 / PRIOR_GAIN, "": 1.0}
-"""What the prior that a stream gives is multiplied by before the model sees it."""
+"""Factors for the prior of a stream, before the model receives it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """A clip as a stream of one model shows it, at one setting of the dial."""
+    """Masks and metrics of a clip in a stream of one model, at one smoothing strength."""
 
     clip: str
     spec: ModelSpec
     prior: str
-    """Of `PRIORS`; empty as it is served."""
+    """Key of `PRIOR_FACTORS`; empty for the prior as served."""
     smoothing: float
     alphas: tuple[Alpha, ...]
     iou: float
-    """Of person, mean over frames, in percent."""
+    """Person IoU, mean over frames, in percent."""
     dtssd: float
     warped_iou: float
 
@@ -66,30 +66,30 @@ class ClipResult:
 
 @dataclass(frozen=True, slots=True)
 class CutFigures:
-    """How much a frame differs from the one before it, as `smoothing.brightness_change` has it."""
+    """Brightness changes between frames, as `smoothing.brightness_change` measures them."""
 
     clips: int
     pairs: int
-    """Neighbours within clips."""
+    """Number of pairs of neighbouring frames within clips."""
     within: float
-    """The largest."""
+    """Largest change within a clip."""
     between: tuple[float, ...]
-    """The end of each clip to the beginning of each other, in order of size."""
+    """Sorted changes from the end of each clip to the beginning of each other."""
 
     @property
     def detected_share(self) -> float:
-        """The share of changes of clip that `smoothing.is_scene_cut` sees."""
+        """Share of the transitions between clips that `smoothing.is_scene_cut` detects."""
         return sum(each > SCENE_CUT_CHANGE for each in self.between) / len(self.between)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFigures:
-    """What was measured on labelled clips."""
+    """Metrics of labelled clips."""
 
     clips: tuple[Clip, ...]
     clip_results: tuple[ClipResult, ...]
     reference: dict[str, float]
-    """Steadiness of each clip's own masks: what the flow, and the labels, allow."""
+    """Warped IoU of the reference masks of each clip: the limit set by optical flow and labels."""
 
     def select(self, clip: str, smoothing: float) -> list[ClipResult]:
         return [
@@ -100,7 +100,7 @@ class StreamFigures:
 def measure_streams(
     specs: Sequence[ModelSpec], repository: Path, clips: Sequence[Clip]
 ) -> StreamFigures:
-    """Every clip through every model, with the priors that it may take, by the dial."""
+    """Runs every clip through every model, with each prior and smoothing strength."""
     clip_results: list[ClipResult] = []
     reference: dict[str, float] = {}
     for clip in track(clips, "clips", console=Console(stderr=True), transient=True):
@@ -124,7 +124,7 @@ def measure_streams(
 async def _show(
     spec: ModelSpec, repository: Path, prior: str, clip: Clip
 ) -> dict[float, tuple[Alpha, ...]]:
-    """The masks by the dial."""
+    """Returns the masks by smoothing strength."""
     workers = ThreadPool(1)
     engine = CachedEngine(open_engine("onnx", spec, repository), prior=PRIOR_FACTORS[prior])
     segmenter = Segmenter(engine, workers)
@@ -138,7 +138,7 @@ async def _show(
 
 
 async def stream_masks(segmenter: Segmenter, clip: Clip, smoothing: float) -> tuple[Alpha, ...]:
-    """The clip's masks, uint8 [H,W] each, from one stream at the clip's own pace."""
+    """Returns the masks of a clip, uint8 [H,W] each, from one stream at the clip's frame rate."""
     now = 0.0
     session = StreamSession(StreamOptions(segmenter, smoothing=smoothing), clock=lambda: now)
     shown = []
@@ -164,9 +164,9 @@ class MaskTask:
 
 
 class CachedEngine(EngineWrapper):
-    """An engine that computes what it is asked for but once: the dial changes no input.
+    """Engine wrapper that computes each input once; the smoothing strength changes no input.
 
-    The model sees the prior multiplied by `prior`, at most 255.
+    The model receives the prior multiplied by `prior`, at most 255.
     """
 
     def __init__(self, engine: Engine, *, prior: float = 1.0) -> None:
@@ -176,8 +176,8 @@ class CachedEngine(EngineWrapper):
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
         if "prior" in inputs:
-            told = np.minimum(self._prior * inputs["prior"].astype(np.float32), 255)
-            inputs = {**inputs, "prior": told.astype(np.uint8)}
+            scaled = np.minimum(self._prior * inputs["prior"].astype(np.float32), 255)
+            inputs = {**inputs, "prior": scaled.astype(np.uint8)}
         key = b"".join(inputs[name].tobytes() for name in sorted(inputs))
         if key not in self._known:
             self._known[key] = await super().infer_timed(inputs)
@@ -185,7 +185,7 @@ class CachedEngine(EngineWrapper):
 
 
 def mean_person_iou(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
-    """Mean over frames, in percent; two empty masks agree."""
+    """Returns the mean IoU over frames, in percent; two empty masks have IoU 100."""
     pairs = zip(alphas, truths, strict=True)
     return float(100 * np.mean([mask_iou(alpha > 127, truth > 127) for alpha, truth in pairs]))
 
@@ -193,7 +193,7 @@ def mean_person_iou(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
 def measure_cuts(
     data: Path, clips: Sequence[Clip], *, frames: int, size_hw: Size
 ) -> CutFigures | None:
-    """Of every clip, labelled or not; None where there are not two."""
+    """Measures brightness changes of every clip, labelled or not; None for fewer than two clips."""
     within: list[float] = []
     ends = []
     for images in _fitted(data, clips, frames, size_hw):
@@ -210,14 +210,17 @@ def measure_cuts(
 def _fitted(
     data: Path, clips: Sequence[Clip], frames: int, size_hw: Size
 ) -> Iterator[list[NDArray[np.uint8]]]:
-    """The frames of each clip as a model is given them."""
+    """Yields the frames of each clip at the model's input size."""
     played = [(clip.name, clip.frames) for clip in clips]
     for _, images in chain(played, read_videos(data, frames=frames)):
         yield [fit(image, size_hw, ResizeRule.STRETCH)[0] for image in images]
 
 
 def measure_smoothing_ms(hw: Size) -> float:
-    """Processor time of what a frame's memory costs beside the model: cut, smoothing and hint."""
+    """Returns the processor time per frame of the temporal state, in milliseconds.
+
+    It covers cut detection, smoothing and the prior; the model is not included.
+    """
     rng = np.random.default_rng(0)
     one, other = (rng.integers(0, 256, (*hw, 3), np.uint8) for _ in range(2))
     alpha, shown = (rng.integers(0, 256, hw, np.uint8) for _ in range(2))
@@ -232,7 +235,9 @@ def measure_smoothing_ms(hw: Size) -> float:
 
 
 def flicker_window(streamed: StreamFigures, count: int) -> tuple[Clip, slice]:
-    """The `count` neighbours, of all clips, in which the first model flickers most."""
+    """Returns the clip and the `count` neighbouring frames with the highest dtSSD of the first
+    model.
+    """
     firsts = [(clip, streamed.select(clip.name, 0.0)[0].alphas) for clip in streamed.clips]
     places = [
         (dtssd(alphas[start : start + count], clip.truths[start : start + count]), row, start)

@@ -1,4 +1,4 @@
-"""What the photo's edges and clean colours are worth, by source, and what they cost."""
+"""Measures edge refinement and colour decontamination by source, with their cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,9 +29,9 @@ from training.report.markdown import figure, signed, table
 from training.report.scores import Group, PredictMask, group_portraits
 
 FINE_WIDTH = 0.005
-"""Of the diagonal: a rim in which a pixel or two are told."""
+"""Width of the fine boundary region as a share of the diagonal, a pixel or two."""
 LEVEL_BAND_WIDTH = 0.01
-"""Of the diagonal to either side of the outline: where wrong levels are counted."""
+"""Width of the band on either side of the outline for wrong levels, as a share of the diagonal."""
 MEASURES = {
     "iou": "IoU person",
     "contour": "CA",
@@ -41,15 +41,16 @@ MEASURES = {
 }
 TIMED_SIZES: tuple[Size, ...] = ((480, 640), (720, 1280), (3000, 4000))
 SCENES_PER_SOURCE = 8
-"""Of each source, made to measure colours."""
+"""Number of composite scenes per source."""
 SOFTENING_SIGMA_PX = 2.0
-"""Sigma in pixels by which the outline of a made scene is softened."""
+"""Sigma of the softened outline of a composite scene, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefinementFigures:
-    """A model's masks of the same photos, a row for each with the figures of `MEASURES`, in
-    percent: as they came, and guided by the photo.
+    """Metrics of a model's masks, a row per photo, before and after refinement.
+
+    The columns are those of `MEASURES`, in percent.
     """
 
     model: str
@@ -57,7 +58,7 @@ class RefinementFigures:
     guided: NDArray[np.float64]
 
     def gain(self, measure: str, part: Group) -> Estimate:
-        """Guided less plain, in points, over the photos of a group."""
+        """Returns guided minus plain, in points, over the photos of a group."""
         column = list(MEASURES).index(measure)
         rows = list(part.rows)
         return mean_estimate(self.guided[rows, column] - self.plain[rows, column])
@@ -68,11 +69,11 @@ class RefinementFigures:
 
 @dataclass(frozen=True, slots=True)
 class ColourFigures:
-    """Mean error of a cut-out's colours in levels, a number for each scene, by the mask used."""
+    """Mean colour error of a cut-out in levels, one value per scene, by the mask used."""
 
     mask: str
     photo: tuple[float, ...]
-    """With the photo's own colours."""
+    """Errors with the photo's own colours."""
     clean: tuple[float, ...]
 
 
@@ -82,7 +83,7 @@ class EdgeFigures:
     refined: tuple[RefinementFigures, ...]
     colours: tuple[ColourFigures, ...]
     cpu_ms: Mapping[Size, tuple[float, float]]
-    """Median processor time of `guided` and of `foreground` by the photo's size."""
+    """Median processor time of refinement and of decontamination, by the photo's size."""
 
 
 def measure_edges(
@@ -90,8 +91,9 @@ def measure_edges(
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> EdgeFigures:
-    """The answers of models, by name, as `scores.open_answer` gives them; the first one's masks
-    are also those that colours are measured with. `backgrounds` are photos without a person.
+    """Measures the masks of models, by name, and colours with the masks of the first one.
+
+    `backgrounds` are photos without a person.
     """
     return EdgeFigures(
         groups=tuple(each for each in group_portraits(portraits) if each.kind != "domain"),
@@ -111,7 +113,7 @@ def _refined(name: str, answer: PredictMask, portraits: Sequence[Portrait]) -> R
 
 
 def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float, ...]:
-    """In the order of `MEASURES`, in percent."""
+    """Returns the metrics in the order of `MEASURES`, in percent."""
     person, actual = alpha > 127, truth > 127
     shares = (
         mask_iou(person, actual),
@@ -124,7 +126,7 @@ def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float,
 
 
 def _wrong_levels(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
-    """Mean difference of two masks, 0..1, around the outline of the true one."""
+    """Returns the mean difference of two masks, 0..1, around the outline of the true one."""
     side = 2 * max(1, round(LEVEL_BAND_WIDTH * float(np.hypot(*truth.shape)))) + 1
     hard = cv2.threshold(truth, 127, 1, cv2.THRESH_BINARY)[1]
     near = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, np.ones((side, side), np.uint8)) > 0
@@ -134,10 +136,10 @@ def _wrong_levels(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CompositeScene:
-    """A person of known colours before another background; uint8."""
+    """A person of known colours in front of another background; images are uint8."""
 
     portrait: Portrait
-    """The one it was made of."""
+    """Portrait from which the scene was composed."""
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
     foreground: NDArray[np.uint8]
@@ -148,7 +150,7 @@ def _colours(
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> tuple[ColourFigures, ...]:
-    """By the true mask, and by the first model's, guided."""
+    """Measures colours with the true mask, and with the first model's refined mask."""
     name, answer = next(iter(predictors.items()))
     errors: dict[str, list[tuple[float, float]]] = {"true": [], f"{name}, guided": []}
     with TemporaryDirectory() as folder:
@@ -174,7 +176,7 @@ def _colours(
 def composite_scenes(
     portraits: Sequence[Portrait], backgrounds: Sequence[Path]
 ) -> Iterator[CompositeScene]:
-    """Up to `SCENES` of each source; always the same."""
+    """Yields up to `SCENES_PER_SOURCE` scenes of each source; always the same."""
     rng = np.random.default_rng(0)
     seen: dict[str, int] = {}
     for each in portraits:
@@ -190,7 +192,7 @@ def composite_scenes(
 
 
 def _spread(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The person's colours, and outside those of the nearest pixel well inside."""
+    """Extends the person's colours outwards from the nearest pixel well inside the mask."""
     inside = cv2.erode((truth > 250).astype(np.uint8), np.ones((5, 5), np.uint8))
     if not inside.any():
         inside = (truth > 250).astype(np.uint8)
@@ -203,8 +205,9 @@ def _spread(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint
 
 
 def colour_error(rgb: NDArray[np.uint8], scene: CompositeScene, mask: NDArray[np.uint8]) -> float:
-    """Mean difference in levels from the person's own colours where `mask` is between and some of
-    the person is, weighted by `mask`: as much as it shows.
+    """Returns the mean difference in levels from the person's own colours.
+
+    It covers pixels with a partial `mask` that show some of the person, weighted by `mask`.
     """
     weight = mask * ((mask > 0) & (mask < 255) & (scene.alpha > 0)).astype(np.float64)
     difference = cv2.absdiff(rgb, scene.foreground).mean(axis=2)
@@ -212,7 +215,9 @@ def colour_error(rgb: NDArray[np.uint8], scene: CompositeScene, mask: NDArray[np
 
 
 def _cost(size: Size) -> tuple[float, float]:
-    """Of a made photo with a person of usual proportions in the middle, on this thread alone."""
+    """Returns processor times for a synthetic photo with a person of usual proportions, on one
+    thread.
+    """
     rng = np.random.default_rng(0)
     height, width = size
     coarse = rng.integers(0, 256, (60, 80, 3), np.uint8)
@@ -228,7 +233,7 @@ def _cost(size: Size) -> tuple[float, float]:
 
 
 def edges_text(figures: EdgeFigures, pictures: str) -> str:
-    """The section of RESULTS.md; it has no picture in the folder `pictures`."""
+    """Writes the section of RESULTS.md; it has no picture in the folder `pictures`."""
     parts = [
         "## Edges and colours",
         _opening(),
@@ -240,13 +245,14 @@ def edges_text(figures: EdgeFigures, pictures: str) -> str:
 
 
 def _opening() -> str:
-    return f"""`refine=guided` moves a mask's uncertain pixels to the photo's edges. The tables have
-what that changes, in points, guided less plain on the same photos; bold where the interval leaves
-out zero. *CA* allows {100 * CONTOUR_TOLERANCE:g} % of the diagonal, about what labels are true to,
-and so tells little of edges. *Boundary IoU* is that of rims as wide as 2 % of the diagonal (Cheng
-et al., CVPR 2021), *fine* of {100 * FINE_WIDTH:g} %. *Wrong levels* is the mean difference from the
-reference, in percent, within {100 * LEVEL_BAND_WIDTH:g} % of its outline: less is better. Outlines
-of eg1800 and ccp are drawn coarsely; facesynthetics' are exact, hair included."""
+    return f"""`refine=guided` aligns a mask's uncertain pixels with the photo's edges. The
+tables show the change in points, guided minus plain on the same photos. Bold: the interval
+excludes zero. *CA* allows {100 * CONTOUR_TOLERANCE:g} % of the diagonal, about the precision of
+the labels, so it says little about edges. *Boundary IoU* compares boundary regions as wide as 2
+% of the diagonal (Cheng et al., CVPR 2021), *fine* of {100 * FINE_WIDTH:g} %. *Wrong levels* is
+the mean difference from the reference, in percent, within {100 * LEVEL_BAND_WIDTH:g} % of its
+outline; less is better. The outlines of eg1800 and ccp are coarse; those of facesynthetics are
+exact, hair included."""
 
 
 def _gains(refined: RefinementFigures, groups: Sequence[Group]) -> str:
@@ -261,7 +267,7 @@ def _gains(refined: RefinementFigures, groups: Sequence[Group]) -> str:
 
 
 def _colours_text(figures: EdgeFigures) -> str:
-    head = ("mask", "scenes", "photo's colours", "clean colours", "clean less photo's")
+    head = ("mask", "scenes", "photo's colours", "clean colours", "clean minus photo's")
     rows = [
         (
             each.mask,
@@ -274,9 +280,10 @@ def _colours_text(figures: EdgeFigures) -> str:
     ]
     return f"""### Colours
 
-`decontaminate=true` on made scenes: people of the photos, their outline softened and their colours
-carried over it, before backgrounds of other photos. Mean error of a cut-out's colour, in levels of
-255, where the mask is between, weighted by the mask.
+`decontaminate=true` on composite scenes: people of the photos, in front of backgrounds of other
+photos. Their outline is softened and their colours are extended over it. The error is the mean
+difference of a cut-out's colour, in levels of 255, over partially covered pixels, weighted by the
+mask.
 
 {table(head, rows)}"""
 

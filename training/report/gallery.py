@@ -1,9 +1,9 @@
-"""Shows photos as the service cuts them out, for people to look at: sheets by distance domain.
+"""Renders photos as the service cuts them out, on sheets by distance domain.
 
     python -m training.report.gallery --data DATA
 
-Beside photos of the data pack's val split there are skimage's, which need no pack. The sheets hold
-the pack's photos and so go where git does not look.
+The photos are those of the data pack's val split, and skimage's, which need no pack. The sheets
+hold the pack's photos, so their folder is ignored by git.
 """
 
 import asyncio
@@ -44,16 +44,16 @@ from silhouette_seg.vision.mask.quality import bounding_box
 from training.data.dataset import Portrait, read_portraits
 
 PHOTO_HEIGHT_PX = 300
-"""Pixels of every photo of a sheet."""
+"""Height of every photo of a sheet, in pixels."""
 CROP_SIDE_PX = 240
-"""Sides of a crop, which is not scaled: pixel for pixel."""
+"""Side of a crop in pixels; a crop is not scaled."""
 GAP_PX = 6
 TEXT_HEIGHT_PX = 22
-"""Height of a line of text."""
+"""Height of a line of text, in pixels."""
 PAPER_LEVEL = 245
 JPEG_QUALITY = 92
 BUNDLED = "skimage"
-"""The sheet of photos that need no pack."""
+"""Name of the sheet of photos that need no pack."""
 
 WHITE, MAGENTA = Colour((255, 255, 255)), Colour((255, 0, 255))
 
@@ -78,12 +78,12 @@ EDGE_OPTIONS: dict[str, RenderOptions] = {
     "decontaminate": _on(MAGENTA, replace(MODEL_ONLY, decontaminate=True)),
     "both": _on(MAGENTA, replace(MODEL_ONLY, refine=Refinement.GUIDED, decontaminate=True)),
 }
-"""On the colour in which what is left of the old background is seen best."""
+"""Renderings of the edge, on the colour that shows rests of the old background best."""
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryPhoto:
-    """An image file, and the sheet that it is shown on."""
+    """An image file with the name of its sheet."""
 
     name: str
     sheet: str
@@ -92,7 +92,7 @@ class GalleryPhoto:
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """Of a sheet: all its pictures are of one height; `caption` is written below."""
+    """Row of a sheet: pictures of one height, with a caption below."""
 
     sheet: str
     caption: str
@@ -103,15 +103,15 @@ def main(
     data: Annotated[Path | None, typer.Option(help="the data pack")] = None,
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
     out: Annotated[Path, typer.Option(help="not for git")] = Path("build/gallery/photos"),
-    each: Annotated[int, typer.Option(min=1, help="photos of a domain")] = 3,
+    per_domain: Annotated[int, typer.Option("--each", min=1, help="photos per domain")] = 3,
     seed: Annotated[int, typer.Option(help="of the choice of photos")] = 0,
 ) -> None:
-    """Writes a JPEG for every sheet, and one of crops of the edge."""
+    """Writes a JPEG for every sheet, and one of edge crops."""
     photos = bundled_photos()
     if data is None or not (data / "people" / "index.csv").exists():
         print("photos of the data pack are left out: --data names no folder with people/index.csv")
     else:
-        photos += pack_photos(choose_portraits(read_portraits(data, "val"), each, seed))
+        photos += pack_photos(choose_portraits(read_portraits(data, "val"), per_domain, seed))
     out.mkdir(parents=True, exist_ok=True)
     for name, rows in group_by_sheet(asyncio.run(render_rows(photos, repository))).items():
         file = out / f"{name}.jpg"
@@ -120,7 +120,7 @@ def main(
 
 
 def bundled_photos() -> list[GalleryPhoto]:
-    """In colour and in grey."""
+    """Returns skimage's photos of people, one in colour and one in grey."""
     pixels = {"astronaut": bundled.astronaut(), "camera": bundled.camera()}  # type: ignore[no-untyped-call]
     return [
         GalleryPhoto(name, BUNDLED, encode(np.asarray(image, np.uint8), ImageFormat.PNG))
@@ -128,18 +128,18 @@ def bundled_photos() -> list[GalleryPhoto]:
     ]
 
 
-def choose_portraits(portraits: Sequence[Portrait], each: int, seed: int) -> list[Portrait]:
-    """So many of every domain by the reference's faces, of as many sources as there are."""
+def choose_portraits(portraits: Sequence[Portrait], count: int, seed: int) -> list[Portrait]:
+    """Chooses the same number of photos per reference domain, from as many sources as possible."""
     chosen: list[Portrait] = []
     for domain in Domain:
         near = [portrait for portrait in portraits if portrait.domain is domain]
         order = np.random.default_rng([seed, domain]).permutation(len(near))
-        chosen += _interleave_sources([near[place] for place in order])[:each]
+        chosen += _interleave_sources([near[place] for place in order])[:count]
     return chosen
 
 
 def _interleave_sources(portraits: Sequence[Portrait]) -> list[Portrait]:
-    """The first of every source, then the second of every source, and so on."""
+    """Orders portraits: the first of every source, then the second of every source, and so on."""
     seen: Counter[str] = Counter()
     turns: list[tuple[int, Portrait]] = []
     for portrait in portraits:
@@ -156,7 +156,7 @@ def pack_photos(portraits: Sequence[Portrait]) -> list[GalleryPhoto]:
 
 
 async def render_rows(photos: Sequence[GalleryPhoto], repository: Path) -> list[SheetRow]:
-    """Two rows of each photo, by what the service takes for a photo where nobody chooses."""
+    """Returns two rows for each photo, rendered with the service's default model for photos."""
     workers = ThreadPool(1)
     registry = load_registry(
         repository, None, workers, lambda spec: open_engine("onnx", spec, repository)
@@ -172,7 +172,7 @@ async def render_rows(photos: Sequence[GalleryPhoto], repository: Path) -> list[
 
 @dataclass(frozen=True, slots=True)
 class GalleryTask:
-    """The frame task of a photo: its row of whole images, and its row of edges."""
+    """Frame task of a photo; it returns a row of whole images and a row of edges."""
 
     photo: GalleryPhoto
     segmenter: Segmenter
@@ -182,7 +182,7 @@ class GalleryTask:
         return decode(self.photo.data, read_header(self.photo.data))
 
     def render(self, frame: Frame, matte: Matte) -> tuple[SheetRow, SheetRow]:
-        """Renders every look of `LOOKS`, and the edges of `EDGES`."""
+        """Renders every entry of `RENDER_OPTIONS`, and the edges of `EDGE_OPTIONS`."""
         caption = f"{self.photo.name}  {_caption(frame, matte, self.segmenter)}"
         window = edge_window(matte.alpha, CROP_SIDE_PX)
         whole = {
@@ -199,7 +199,7 @@ class GalleryTask:
 
 
 def _caption(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
-    """What the service says of the photo beside its picture."""
+    """Returns the measured values of a photo as a caption."""
     height, width = frame.photo_hw
     quality, decision = found.quality, found.decision
     domain = f"as {decision.domain.label}, " if decision else ""
@@ -212,7 +212,7 @@ def _caption(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
 
 
 def _drawn(options: RenderOptions, frame: Frame, found: Matte) -> Image:
-    """Of the photo's own size."""
+    """Renders the photo at its own size."""
     image = render_image(options, replace(frame, rgb=frame.rgb.copy()), None, found).image
     return image if image.ndim == 3 else np.dstack([image] * 3)
 
@@ -223,10 +223,10 @@ def _scaled(image: Image) -> Image:
 
 
 def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:
-    """Where the upper half of the person has most pixels that are neither person nor not: hair.
+    """Returns the window with most partially covered pixels in the upper half of the person: hair.
 
-    For alpha uint8 [H,W]; the middle of the photo where all is decided. A photo that is smaller
-    than the side is taken whole.
+    `alpha` is uint8 [H,W]. Without partial pixels the window is in the middle of the photo. A photo
+    smaller than `side` is returned whole.
     """
     height, width = alpha.shape
     uncertain = ((alpha > 12) & (alpha < 243)).astype(np.float32)
@@ -236,10 +236,10 @@ def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:
     sums = cv2.boxFilter(
         uncertain, cv2.CV_32F, (columns, rows), normalize=False, borderType=cv2.BORDER_CONSTANT
     )
-    # The filter's middle is half a window in: only windows that lie within the photo.
+    # The filter is centred: keep only the windows that lie within the photo.
     inside = sums[rows // 2 : rows // 2 + height - rows + 1]
     inside = inside[:, columns // 2 : columns // 2 + width - columns + 1]
-    # Where several see the same, the middle one.
+    # Of several equal windows the middle one.
     best = np.argwhere(inside >= inside.max() - 0.5)
     top, left = (round(at) for at in best.mean(axis=0).tolist())
     return slice(top, top + rows), slice(left, left + columns)
@@ -253,7 +253,7 @@ def group_by_sheet(rows: Sequence[SheetRow]) -> dict[str, list[SheetRow]]:
 
 
 def draw_sheet(rows: Sequence[SheetRow]) -> Image:
-    """The rows below one another."""
+    """Stacks the rows below one another."""
     painted = [_with_caption(_side_by_side(row.pictures), row.caption) for row in rows]
     width = max(row.shape[1] for row in painted)
     return np.vstack([_widened(row, width) for row in painted])
@@ -265,7 +265,7 @@ def _side_by_side(pictures: Mapping[str, Image]) -> Image:
 
 
 def _cells(pictures: Mapping[str, Image]) -> Iterator[Image]:
-    """Each picture below its name, and a gap after it."""
+    """Yields each picture below its name, and a gap after it."""
     for name, picture in pictures.items():
         cell = np.vstack([_text(name, picture.shape[1]), picture])
         yield cell
@@ -273,7 +273,7 @@ def _cells(pictures: Mapping[str, Image]) -> Iterator[Image]:
 
 
 def _with_caption(row: Image, caption: str) -> Image:
-    """Is as wide as the words need."""
+    """Adds the caption; the row becomes at least as wide as the text."""
     width = max(row.shape[1], _text_width(caption))
     words = _text(caption, width)
     return np.vstack([_widened(row, width), words, _paper(2 * GAP_PX, width)])
@@ -293,7 +293,7 @@ def _text_width(words: str) -> int:
 
 
 def _text(words: str, width: int) -> Image:
-    """A line of ASCII."""
+    """Draws a line of ASCII text."""
     line = _paper(TEXT_HEIGHT_PX, width)
     at = GAP_PX, TEXT_HEIGHT_PX - 7
     cv2.putText(line, words, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 1, cv2.LINE_AA)

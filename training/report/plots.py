@@ -1,4 +1,4 @@
-"""Pictures of the results; the photos of the data pack are in the gallery alone."""
+"""Draws the plots of the results; only the gallery holds photos of the data pack."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class TradeoffPoint:
 
 @dataclass(frozen=True, slots=True)
 class GalleryRow:
-    """A row of the gallery: photo uint8 [H,W,3], reference and answer bool [H,W]."""
+    """A row of the gallery: photo uint8 [H,W,3], reference and predicted mask bool [H,W]."""
 
     title: str
     photo: NDArray[np.uint8]
@@ -42,7 +42,7 @@ class GalleryRow:
 def plot_tradeoff(
     points: Sequence[TradeoffPoint], picture: Path, *, time: str, accuracy: str
 ) -> None:
-    """Accuracy with its interval against milliseconds, which are on a logarithmic axis."""
+    """Plots accuracy with its interval against milliseconds on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for point in points:
         at = point.ms, point.accuracy.value
@@ -61,7 +61,10 @@ def plot_tradeoff(
 def plot_bars(
     names: Sequence[str], series: dict[str, Sequence[Estimate]], picture: Path, *, label: str
 ) -> None:
-    """A group of bars for each name; the axis begins near the lowest end, as its label says."""
+    """Plots a group of bars for each name.
+
+    The axis starts near the lowest interval end; its label gives the value.
+    """
     figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
     width = 0.8 / len(series)
     places = np.arange(len(names))
@@ -80,15 +83,15 @@ def plot_bars(
 
 
 def _ends(values: Sequence[Estimate]) -> NDArray[np.float64]:
-    """Lengths of the error bars [2,N], down and up; none of too few photos."""
+    """Returns the lengths of the error bars [2,N], down and up; 0 for too few photos."""
     down = [value.value - value.low if value.has_interval else 0 for value in values]
     up = [value.high - value.value if value.has_interval else 0 for value in values]
-    # the percentiles of a few photos that are alike may miss their mean by a rounding
+    # rounding may put the percentiles of a few equal photos past their mean
     return np.array([down, up]).clip(0)
 
 
 def plot_gallery(pictures: Sequence[GalleryRow], file: Path) -> None:
-    """Photo, reference and answer side by side."""
+    """Draws photo, reference and predicted mask side by side."""
     figure, grid = plt.subplots(
         len(pictures), 3, figsize=(9, 3 * len(pictures)), layout="constrained", squeeze=False
     )
@@ -110,7 +113,7 @@ def plot_gallery(pictures: Sequence[GalleryRow], file: Path) -> None:
 
 
 def plot_strip(rows: Mapping[str, Sequence[NDArray[np.uint8]]], file: Path) -> None:
-    """A row of neighbours for each name: photos uint8 [H,W,3] or masks uint8 [H,W]."""
+    """Draws a row of frames for each name: photos uint8 [H,W,3] or masks uint8 [H,W]."""
     height, width = next(iter(rows.values()))[0].shape[:2]
     columns = max(len(row) for row in rows.values())
     figure, grid = plt.subplots(
@@ -130,6 +133,6 @@ def plot_strip(rows: Mapping[str, Sequence[NDArray[np.uint8]]], file: Path) -> N
 
 
 def tint_person(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The person tinted, everything else dimmed."""
+    """Tints the person and dims the rest."""
     tinted = 0.55 * photo + 0.45 * PERSON_RGB
     return np.where(mask[..., None], tinted, 0.45 * photo).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What a run of the report measured."""
+"""Measurements of one report run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ class Model:
     spec: ModelSpec
     megabytes: float
     weights: int
-    """Floating-point numbers stored in the file."""
+    """Number of floating-point values stored in the file."""
     digest_holds: bool
     folder: str
-    """Relative to RESULTS.md."""
+    """Folder of the model, relative to RESULTS.md."""
     curve: bool
-    """Whether `curve.png` is beside the model."""
+    """True if `curve.png` is beside the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoFigures:
-    """What the service does to a photo beside asking the model."""
+    """Measurements of the photo pipeline around the model."""
 
     zoom: ZoomFigures
     edges: EdgeFigures
@@ -42,7 +42,7 @@ class PhotoFigures:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What a run measured."""
+    """All measurements of one report run."""
 
     quick: bool
     portraits: Sequence[Portrait]
@@ -54,12 +54,12 @@ class Results:
     machine: Figures
     faces: dict[str, FaceReport]
     pictures: str
-    """The folder of the plots, relative to RESULTS.md."""
+    """Folder of the plots, relative to RESULTS.md."""
     worst_cases_per_model: int
     outlines: Sequence[OutlineFigures] = ()
     streams: StreamFigures | None = None
-    """None where the data pack has no labelled clip."""
+    """None if the data pack has no labelled clip."""
     cuts: CutFigures | None = None
-    """None where it has not two clips."""
+    """None if the data pack has fewer than two clips."""
     smoothing_ms: float = 0.0
     photos: PhotoFigures | None = None

@@ -1,4 +1,4 @@
-"""How each model does, photo by photo, under each way of finding a photo's domain."""
+"""Scores of each model by photo, under each domain policy."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,21 +34,21 @@ METRIC_TITLES = {
 }
 
 PredictMask = Callable[[Portrait, Domain], NDArray[np.uint8]]
-"""A photo, taken for one of that domain, to its mask uint8 [H,W] at the photo's size."""
+"""Maps a photo, treated as of the given domain, to its mask uint8 [H,W] at the photo's size."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelScores:
-    """A model, and what says to it which domain a photo is of; `scores` in the photos' order."""
+    """Scores of a model under one domain policy, in the order of the photos."""
 
     spec: ModelSpec
     policy: str
-    """Empty for a model that takes no domain."""
+    """Name of the domain policy; empty for a model without a domain input."""
     scores: tuple[MaskScore, ...]
 
     @property
     def is_primary(self) -> bool:
-        """Whether this is how the model stands among others where each has one place."""
+        """True for the policy by which models are compared with each other."""
         return self.policy in ("", REFERENCE_DOMAIN)
 
     @property
@@ -58,18 +58,18 @@ class ModelScores:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Photos that are told of together; `rows` are their places in the list."""
+    """Photos that are reported together; `rows` are their positions in the list."""
 
     kind: str
     name: str
     rows: tuple[int, ...]
 
-    def select(self, contender: ModelScores) -> list[MaskScore]:
-        return [contender.scores[row] for row in self.rows]
+    def select(self, model_scores: ModelScores) -> list[MaskScore]:
+        return [model_scores.scores[row] for row in self.rows]
 
 
 def open_predictor(spec: ModelSpec, repository: Path) -> PredictMask:
-    """The model with the service's own steps around it."""
+    """Opens a model with the service's own pre- and postprocessing."""
     predict = open_onnx(spec.model_file(repository))
     extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
 
@@ -87,7 +87,7 @@ def open_predictor(spec: ModelSpec, repository: Path) -> PredictMask:
 
 
 def domain_policies(spec: ModelSpec, find: FindFaces | None) -> dict[str, DomainPolicy]:
-    """By whom a photo's domain is told to the model, the first being how models are compared."""
+    """Returns the domain policies of a model; the first is used to compare models."""
     if not spec.has_input("domain"):
         return {"": reference_domain}
     policies: dict[str, DomainPolicy] = {REFERENCE_DOMAIN: reference_domain}
@@ -97,7 +97,7 @@ def domain_policies(spec: ModelSpec, find: FindFaces | None) -> dict[str, Domain
 
 
 def policy_by_faces(find: FindFaces, *, at_least: Size) -> DomainPolicy:
-    """By the dominant face that the detector sees in the pixels that the model is given."""
+    """Returns the policy of the dominant face, detected in the pixels of the model's input."""
 
     def domain(portrait: Portrait) -> Domain:
         face = dominant_face(find(portrait.frame(at_least).rgb))
@@ -112,21 +112,21 @@ def score_policies(
     policies: Mapping[str, DomainPolicy],
     portraits: Sequence[Portrait],
 ) -> list[ModelScores]:
-    """Scores the model each way; where two ways agree on a domain the answer is the same."""
+    """Scores the model under each policy; policies with the same domain share one prediction."""
     scores: dict[str, list[MaskScore]] = {policy: [] for policy in policies}
     for portrait in track(portraits, spec.name, console=Console(stderr=True), transient=True):
         truth = portrait.truth() > 127
-        seen: dict[Domain, MaskScore] = {}
+        by_domain: dict[Domain, MaskScore] = {}
         for policy, find_domain in policies.items():
             domain = find_domain(portrait)
-            if domain not in seen:
-                seen[domain] = score_mask(answer(portrait, domain) > 127, truth)
-            scores[policy].append(seen[domain])
+            if domain not in by_domain:
+                by_domain[domain] = score_mask(answer(portrait, domain) > 127, truth)
+            scores[policy].append(by_domain[domain])
     return [ModelScores(spec, policy, tuple(rows)) for policy, rows in scores.items()]
 
 
 def group_portraits(portraits: Sequence[Portrait]) -> list[Group]:
-    """All photos, then those of each source, then those of each domain of the reference."""
+    """Groups photos: all, then by source, then by reference domain."""
     members: dict[tuple[str, str], list[int]] = {}
     for row, each in enumerate(portraits):
         for key in (ALL_PHOTOS, ("source", each.source), ("domain", each.domain.label)):
@@ -137,7 +137,7 @@ def group_portraits(portraits: Sequence[Portrait]) -> list[Group]:
     return [Group(*key, tuple(members[key])) for key in ordered]
 
 
-def worst_cases(contender: ModelScores, count: int) -> list[int]:
-    """Places of the photos with the lowest mean IoU of both classes, the worst first."""
-    means = np.array([np.mean(row.iou) for row in contender.scores])
+def worst_cases(model_scores: ModelScores, count: int) -> list[int]:
+    """Returns the positions of the photos with the lowest mean IoU of both classes, worst first."""
+    means = np.array([np.mean(row.iou) for row in model_scores.scores])
     return [int(row) for row in np.argsort(means, kind="stable")[:count]]

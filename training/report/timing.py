@@ -1,4 +1,4 @@
-"""What an image costs each model in ONNX Runtime, by threads, batch and provider."""
+"""Measures the cost of an image for each model in ONNX Runtime, by threads, batch and provider."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ BATCH_SIZES = (1, 4, 8)
 
 @dataclass(frozen=True, slots=True)
 class TimingSetup:
-    """One way to run a model; `threads` are those inside an operator, on the CPU."""
+    """One configuration to time; `threads` are those inside an operator, on the CPU."""
 
     model: str
     provider: str
@@ -34,7 +34,7 @@ class TimingSetup:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Medians over rounds, for one image of the batch."""
+    """Medians over rounds, for one image of the batch, in milliseconds."""
 
     setup: TimingSetup
     ms: float
@@ -45,7 +45,7 @@ class Timing:
 def time_models(
     specs: Sequence[ModelSpec], repository: Path, *, rounds: int, images: int
 ) -> list[Timing]:
-    """Each round runs every setup once, so that a busy minute of the machine meets them all."""
+    """Times every setup once per round, so that a busy minute affects all of them."""
     runs = {
         setup: _TimedSession(spec, setup, sessions)
         for spec in specs
@@ -63,7 +63,7 @@ def time_models(
 
 
 def providers() -> tuple[str, ...]:
-    """Those that are measured: the CPU, and CUDA where this ONNX Runtime has it."""
+    """Returns the measured providers: the CPU, and CUDA if this ONNX Runtime has it."""
     return (CPU, CUDA) if CUDA in ort.get_available_providers() else (CPU,)
 
 
@@ -76,7 +76,7 @@ def setups(spec: ModelSpec) -> Iterator[TimingSetup]:
 
 
 def repeated_inputs(spec: ModelSpec, count: int) -> dict[str, NDArray[Any]]:
-    """The benchmark's photo `count` times; of all domains in turn, where the model takes them."""
+    """Returns the benchmark photo `count` times, with all domains in turn for a domain input."""
     rows = {name: np.repeat(row, count, axis=0) for name, row in sample_inputs(spec).items()}
     if "domain" in rows:
         rows["domain"] = np.arange(count, dtype=np.int64) % len(Domain)
@@ -87,9 +87,9 @@ Sessions = dict[tuple[str, int], ort.InferenceSession]
 
 
 def _sessions(spec: ModelSpec, repository: Path) -> Sessions:
-    """By provider and threads."""
-    wanted = {(setup.provider, setup.threads) for setup in setups(spec)}
-    return {each: _open(spec.model_file(repository), *each) for each in sorted(wanted)}
+    """Opens the sessions by provider and threads."""
+    configurations = {(setup.provider, setup.threads) for setup in setups(spec)}
+    return {each: _open(spec.model_file(repository), *each) for each in sorted(configurations)}
 
 
 def _open(file: Path, provider: str, threads: int) -> ort.InferenceSession:
@@ -109,9 +109,11 @@ class _TimedSession:
         self._batch = setup.batch
 
     def milliseconds(self, images: int) -> tuple[float, float]:
-        """Wall clock and processor time of one image, over about `images` of them."""
+        """Returns wall clock and processor time of an image, in ms, over about `images` of them."""
         calls = max(1, images // self._batch)
-        self._session.run(None, self._inputs)  # memory and caches are the last setup's before it
+        self._session.run(
+            None, self._inputs
+        )  # before it, memory and caches are those of the previous setup
         cpu, wall = process_time(), perf_counter()
         for _ in range(calls):
             self._session.run(None, self._inputs)

@@ -1,4 +1,4 @@
-"""What a second look is worth, and what it costs: photos through the service's own segmenters."""
+"""Measures the gain and the cost of the zoom pass through the service's own segmenters."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -36,26 +36,28 @@ from training.report.scores import METRIC_TITLES, Group, group_portraits
 ZOOM_MODELS = ("md_trisenet", "connectnet")
 ZOOM_METRICS = ("iou_fg_image_mean", "miou_image_mean")
 DECODE_SIZE = "4000x3000"
-"""The photo whose decoding is timed, of the benchmark's."""
+"""Size of the benchmark photo that is decoded for timing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ZoomResult:
-    """A model on the same photos, by the first look alone and as it is served."""
+    """Scores of a model by the first pass alone and as served, on the same photos."""
 
     spec: ModelSpec
     first: tuple[MaskScore, ...]
     served: tuple[MaskScore, ...]
     rows: tuple[int, ...]
-    """Places of the photos that were looked at twice."""
+    """Positions of the photos with a zoom pass."""
     first_ms: float
-    """Median from pixels to matte of those photos by the first look alone; 0 without any."""
+    """Median milliseconds from pixels to matte by the first pass, over photos with a zoom pass; 0
+    without any.
+    """
     served_ms: float
     alarms: tuple[int, int]
-    """Scenes without a person in which the first look sees one; the same as served."""
+    """Number of scenes with a detected person: by the first pass, and as served."""
 
     def select(self, part: Group) -> tuple[list[MaskScore], list[MaskScore]]:
-        """By the first look, and as served."""
+        """Returns the scores of a group by the first pass, and as served."""
         return [self.first[row] for row in part.rows], [self.served[row] for row in part.rows]
 
 
@@ -64,9 +66,9 @@ class ZoomFigures:
     models: tuple[ZoomResult, ...]
     groups: tuple[Group, ...]
     scenes: int
-    """Photos without a person."""
+    """Number of photos without a person."""
     decode_ms: Mapping[str, tuple[float, float]]
-    """By model: processor time to decode a large JPEG for one look, and for two."""
+    """Processor time to decode a large JPEG for one pass and for two, in milliseconds, by model."""
 
 
 def measure_zoom(
@@ -75,7 +77,7 @@ def measure_zoom(
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> ZoomFigures:
-    """Those of `MODELS` among them, with the repository's faces where they take a domain."""
+    """Measures the models of `ZOOM_MODELS`, with the repository's face detector for domains."""
     names = tuple(name for name in ZOOM_MODELS if any(spec.name == name for spec in specs))
     measured = asyncio.run(_measure(repository, names, portraits, backgrounds)) if names else ()
     return ZoomFigures(
@@ -136,12 +138,12 @@ async def _measure_model(
 
 
 async def _mattes(segmenter: Segmenter, photo: Path) -> tuple[Matte, Matte]:
-    """By the first look alone, and as served; the same where that is one look."""
+    """Returns the mattes by the first pass and as served; equal without a zoom pass."""
     frame = read_frame(photo)
     served = await segmenter.segment(frame)
     if served.passes == 1:
         return served, served
-    # what remembers nothing has the first look of a photo
+    # without temporal context the segmenter makes one pass
     once = await segmenter.segment(frame, context=NoContext())
     return once, served
 
@@ -169,22 +171,22 @@ def _decode_ms(spec: ModelSpec) -> tuple[float, float]:
 
 
 def zoom_text(figures: ZoomFigures, pictures: str) -> str:
-    """A section of RESULTS.md; nothing where no model was measured."""
+    """Writes the section of RESULTS.md; empty if no model was measured."""
     if not figures.models:
         return ""
     parts = [
-        "## A second look",
-        f"A photo whose people, with a margin of {100 * CROP_MARGIN:.0f} % of their height and"
-        f" width on every side, take less than {100 * MAX_CROP_SHARE:.0f} % of it is looked at"
-        " again there, and both masks agree on what is said (silhouette_seg.pipeline.zoom,"
-        " chosen on training photos). Streams"
-        " are not. First look alone against as served, with the repository's own faces; the"
-        " differences are paired, bold where the interval leaves out zero. Groups without a photo"
-        " that was looked at twice are left out: nothing changes there.",
+        "## Zoom",
+        "The service segments small people twice: they fill less than"
+        f" {100 * MAX_CROP_SHARE:.0f} % of the photo, with a margin of {100 * CROP_MARGIN:.0f} % of"
+        " their height and width on every side. It segments this crop again and fuses both masks"
+        " (silhouette_seg.pipeline.zoom, chosen on training photos). Streams have no zoom pass."
+        " The tables compare the first pass alone with the service, which uses the repository's"
+        " own face detector. Differences are paired; bold: the interval excludes zero. Groups"
+        " without a zoomed photo are left out, because nothing changes there.",
     ]
     for each in figures.models:
         parts += [
-            f"### {each.spec.name}, looked at twice",
+            f"### {each.spec.name}, zoom",
             _costs(each, figures),
             _gains(each, figures),
         ]
@@ -195,27 +197,27 @@ def _costs(each: ZoomResult, figures: ZoomFigures) -> str:
     before, after = each.alarms
     one, more = figures.decode_ms[each.spec.name]
     times = (
-        f" From pixels to matte, median of these: {each.first_ms:.0f} ms by one look,"
+        f" From pixels to matte, median of these: {each.first_ms:.0f} ms by the first pass,"
         f" {each.served_ms:.0f} ms by both."
         if each.rows
         else ""
     )
     return (
-        f"{len(each.rows)} of {len(each.first)} photos are looked at twice.{times} Decoding a"
-        f" {DECODE_SIZE} JPEG for its mask alone takes {more:.1f} ms of processor time, so that a"
-        f" second look finds pixels enough, and would take {one:.1f} ms without. Of"
-        f" {figures.scenes} scenes without a person the first look sees one in {before}, both"
-        f" together in {after}."
+        f"{len(each.rows)} of {len(each.first)} photos have a zoom pass.{times} Decoding a"
+        f" {DECODE_SIZE} JPEG for its mask alone takes {more:.1f} ms of processor time with enough"
+        f" pixels for the zoom pass, and would take {one:.1f} ms without. Of {figures.scenes}"
+        f" scenes without a person the first pass finds one in {before}, both passes together in"
+        f" {after}."
     )
 
 
 def _gains(each: ZoomResult, figures: ZoomFigures) -> str:
     twice = set(each.rows)
-    zoomed = Group("looked at twice", "looked at twice", each.rows)
+    zoomed = Group("zoomed photos", "zoomed photos", each.rows)
     groups = [part for part in figures.groups if twice & set(part.rows)]
-    head = ["", "photos", "twice"]
+    head = ["", "photos", "zoomed"]
     for metric in ZOOM_METRICS:
-        head += [f"{METRIC_TITLES[metric]}: first look", "as served", "difference"]
+        head += [f"{METRIC_TITLES[metric]}: first pass", "as served", "difference"]
     rows = []
     for part in [*groups, zoomed] if twice else []:
         first, served = each.select(part)

@@ -1,4 +1,4 @@
-"""Clips go through the streams that are served, and the report tells what came of them."""
+"""Measures clips through the service's streams, and checks the section of the report."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ HW = (48, 64)
 
 
 def write_clip(data, name: str, *, frames: int = 5, step: int = 2, level: int = 0) -> None:
-    """The portrait that moves to the right, and a square for its mask."""
+    """Writes a portrait that moves to the right, with a square as its mask."""
     folder = data / "clips_labelled" / name
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -70,7 +70,7 @@ def streamed(data, repository):
     return report.measure_streams(specs, repository, read_clips(data, frames=4))
 
 
-def test_every_clip_is_shown_by_every_model_for_streams_at_every_dial(streamed):
+def test_streams_cover_every_clip_model_and_smoothing(streamed):
     assert [clip.name for clip in streamed.clips] == ["dark", "white"]
     assert {(each.label, each.smoothing) for each in streamed.select("dark", 0.5)} == {
         ("connectnet", 0.5),
@@ -85,12 +85,12 @@ def test_every_clip_is_shown_by_every_model_for_streams_at_every_dial(streamed):
         assert each.dtssd > 0
 
 
-def test_a_reference_that_moves_with_the_picture_is_steadier_than_the_models(streamed):
+def test_reference_that_follows_the_motion_has_high_iou(streamed):
     assert streamed.reference["dark"] > 80
 
 
-async def test_a_clip_is_played_by_a_session_with_its_memory(data, repository):
-    """The tiny model's alpha depends on the prior, so a memory shows; and so does the dial."""
+async def test_stream_of_a_clip_keeps_its_temporal_state(data, repository):
+    """The tiny model's alpha depends on the prior, so the temporal state has an effect."""
     (clip, _) = read_clips(data, frames=4)
     spec = load_spec(repository / "rcrnet")
     shown = {}
@@ -109,7 +109,7 @@ async def test_a_clip_is_played_by_a_session_with_its_memory(data, repository):
 @pytest.mark.parametrize(
     ("share", "seen"), [(0.0, [0, 0, 0]), (1.0, [0, 50, 200]), (2, [0, 100, 255])]
 )
-async def test_a_model_is_told_a_share_of_the_prior(share, seen):
+async def test_cached_engine_scales_the_prior(share, seen):
     spec = tiny_spec("rcrnet", size_hw=(1, 3))
     prior = np.array([[[0, 50, 200]]], np.uint8)
     inputs = {"image": np.zeros((1, 1, 3, 3), np.uint8), "prior": prior}
@@ -117,32 +117,32 @@ async def test_a_model_is_told_a_share_of_the_prior(share, seen):
     assert (await CachedEngine(FakeEngine(spec), prior=share).infer(inputs)).tolist() == [[seen]]
 
 
-async def test_what_is_known_is_not_computed_again():
-    asked = []
+async def test_cached_engine_computes_equal_inputs_once():
+    calls = []
 
     class Counting:
         spec = tiny_spec("rcrnet")
         provider = "none"
 
         async def infer(self, inputs):
-            asked.append(inputs)
+            calls.append(inputs)
             return inputs["prior"]
 
         async def close(self):
-            asked.append("closed")
+            calls.append("closed")
 
     engine = CachedEngine(Counting(), prior=0.0)
     image, prior = np.zeros((1, 4, 4, 3), np.uint8), np.full((1, 4, 4), 9, np.uint8)
     assert not (await engine.infer({"image": image, "prior": prior})).any()
     await engine.infer({"image": image, "prior": prior + 1})
     await engine.infer({"image": image + 1, "prior": prior})
-    assert len(asked) == 2
+    assert len(calls) == 2
     assert prior.all()
     await engine.close()
-    assert asked[-1] == "closed"
+    assert calls[-1] == "closed"
 
 
-def test_cuts_are_counted_within_clips_and_between_them(data):
+def test_cuts_are_measured_within_and_between_clips(data):
     cuts = report.measure_cuts(data, read_clips(data, frames=4), frames=4, size_hw=(24, 24))
     assert cuts is not None
     assert (cuts.clips, cuts.pairs, len(cuts.between)) == (2, 6, 2)
@@ -152,15 +152,15 @@ def test_cuts_are_counted_within_clips_and_between_them(data):
     assert report.measure_cuts(data, one, frames=4, size_hw=(24, 24)) is None
 
 
-def test_iou_of_person_counts_nobody_as_agreement():
+def test_person_iou_of_empty_masks_is_perfect():
     one, other = np.zeros(HW, np.uint8), np.zeros(HW, np.uint8)
     one[:10], other[:20] = 255, 255
     assert report.mean_person_iou([one], [other]) == pytest.approx(50)
-    nobody = np.zeros(HW, np.uint8)
-    assert report.mean_person_iou([one, nobody], [one, nobody]) == 100
+    empty = np.zeros(HW, np.uint8)
+    assert report.mean_person_iou([one, empty], [one, empty]) == 100
 
 
-def test_the_strip_is_where_the_first_model_flickers_most(streamed):
+def test_flicker_window_has_the_highest_dtssd(streamed):
     clip, window = report.flicker_window(streamed, 2)
     first = streamed.select(clip.name, 0.0)[0]
     most = report.dtssd(first.alphas[window], clip.truths[window])
@@ -171,7 +171,7 @@ def test_the_strip_is_where_the_first_model_flickers_most(streamed):
             assert report.dtssd(alphas[pair], other.truths[pair]) <= most
 
 
-def test_a_frame_without_a_mask_of_its_size_is_refused(tmp_path):
+def test_clip_with_a_mask_of_another_size_raises(tmp_path):
     write_clip(tmp_path, "clip")
     mask = tmp_path / "clips_labelled" / "clip" / "masks" / "0001.png"
     cv2.imwrite(str(mask), np.zeros((8, 8), np.uint8))
@@ -219,21 +219,21 @@ def results(streamed: StreamFigures | None, cuts: CutFigures | None = None) -> R
     )
 
 
-def test_without_clips_it_says_so():
+def test_streams_text_without_clips_says_not_measured():
     assert "Not measured" in streams_text(results(None))
 
 
-def test_the_text_tells_every_figure_and_the_choice(streamed):
+def test_streams_text_has_every_figure_and_the_default(streamed):
     text = streams_text(results(streamed, CutFigures(2, 6, 0.05, (0.11, 0.3, 0.4, 0.5))))
     for each in streamed.clip_results:
         assert f"| {each.label} | {each.smoothing:g} | {each.iou:.2f} | {each.dtssd:.3f} |" in text
     assert text.count("IoU is ") == 1
-    assert f"a stream is of connectnet with the dial at {DEFAULT_SMOOTHING:g}" in text
-    assert "sees\n75.0 % of 4 changes; the smallest are 0.110, 0.300, 0.400" in text
+    assert f"of a stream is connectnet with smoothing {DEFAULT_SMOOTHING:g}" in text
+    assert "75.0 % of 4 changes are detected; the\nsmallest are 0.110, 0.300, 0.400" in text
 
 
 @pytest.mark.parametrize(("rival", "verdict"), [(90, "the best of them"), (99, "although rcrnet")])
-def test_a_default_that_is_not_the_best_is_told(streamed, rival, verdict):
+def test_streams_text_says_if_the_default_is_best(streamed, rival, verdict):
     def scored(each: ClipResult) -> ClipResult:
         return replace(each, iou=rival if each.spec.name == "rcrnet" else 95)
 

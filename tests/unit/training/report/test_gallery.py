@@ -1,4 +1,4 @@
-"""The gallery shows what the service draws, of photos that a seed chooses."""
+"""Checks the gallery: renderings of the service for photos chosen by a seed."""
 
 import cv2
 import numpy as np
@@ -38,13 +38,13 @@ def repository(tmp_path_factory):
 def run(repository, out, *more):
     app = typer.Typer()
     app.command()(main)
-    given = ["--repository", str(repository), "--out", str(out), *map(str, more)]
-    result = CliRunner().invoke(app, given)
+    arguments = ["--repository", str(repository), "--out", str(out), *map(str, more)]
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, (result.output, result.exception)
     return result.output
 
 
-def test_every_domain_of_the_pack_has_two_sheets(data, repository, tmp_path):
+def test_gallery_has_two_sheets_for_every_domain(data, repository, tmp_path):
     output = run(repository, tmp_path, "--data", data, "--each", 2)
 
     domains = {portrait.domain.label for portrait in read_portraits(data, "val")}
@@ -59,14 +59,14 @@ def test_every_domain_of_the_pack_has_two_sheets(data, repository, tmp_path):
     assert photo.shape[1] > 5 * 300
 
 
-def test_without_a_pack_it_says_so_and_shows_the_bundled_photos(repository, tmp_path):
+def test_gallery_without_a_pack_shows_bundled_photos(repository, tmp_path):
     output = run(repository, tmp_path, "--data", tmp_path / "nothing")
 
     assert "photos of the data pack are left out" in output
     assert {file.stem for file in tmp_path.iterdir()} == {"skimage", "skimage_edges"}
 
 
-async def test_rows_hold_what_the_service_draws(repository):
+async def test_rows_hold_the_renderings_of_the_service(repository):
     """The tiny model's alpha is the red of the photo, in 24x32."""
     astronaut = bundled_photos()[0]
     whole, edges = await render_rows([astronaut], repository)
@@ -102,7 +102,7 @@ def portraits(domain_ratio, sources):
     ]
 
 
-def test_choice_is_that_of_the_seed_and_takes_sources_by_turns():
+def test_choice_depends_on_seed_and_alternates_sources():
     many = portraits(0.2, {"large": 50, "small": 2, "tiny": 1}) + portraits(0.06, {"large": 9})
     chosen = choose_portraits(many, 4, seed=1)
 
@@ -114,7 +114,7 @@ def test_choice_is_that_of_the_seed_and_takes_sources_by_turns():
     assert {portrait.source for portrait in chosen[4:7]} == {"large", "small", "tiny"}
 
 
-def test_edge_window_lies_on_the_soft_edge_of_the_upper_half():
+def test_edge_window_covers_the_soft_upper_edge():
     alpha = np.zeros((400, 600), np.uint8)
     alpha[100:] = 255
     alpha[100:110, 450:500] = 128
@@ -129,14 +129,14 @@ def test_edge_window_lies_on_the_soft_edge_of_the_upper_half():
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_edge_window_of_a_mask_without_an_edge_is_in_the_middle(level):
+def test_edge_window_without_an_edge_is_centred(level):
     alpha = np.full((50, 100), level, np.uint8)
 
     assert edge_window(alpha, 40) == (slice(5, 45), slice(30, 70))
     assert edge_window(alpha, 80) == (slice(0, 50), slice(10, 90))
 
 
-def test_sheet_is_as_wide_as_its_widest_row_and_its_words():
+def test_sheet_is_as_wide_as_its_widest_row():
     narrow, wide = (np.zeros((30, width, 3), np.uint8) for width in (10, 700))
     words = SheetRow("s", "words " * 20, {"a": narrow, "b": narrow})
     pictures = SheetRow("s", "x", {"a": wide, "b": wide})
