@@ -1,10 +1,10 @@
-# The gateway, with its models inside. One process, no shell in its way, nothing written to disk.
+# The gateway with its models. It is one process without a shell, and writes nothing to disk.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-# Dependencies before sources: they change less often, and their layer is the long one.
+# Dependencies come before sources: they change less often, and their layer takes longest.
 COPY deploy/requirements.txt deploy/requirements-build.txt ./
 RUN pip install --no-deps --only-binary :all: --require-hashes --requirement requirements-build.txt \
     && python -m venv --without-pip /opt/silhouette \
@@ -16,9 +16,9 @@ COPY model_repository model_repository
 COPY service service
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && pip --python /opt/silhouette install --no-deps dist/*.whl
-# Files that no request reaches: ONNX Runtime's converters and its second copy for C programs, the
-# test suites of packages, type stubs, C headers, another page of documentation. The wheel's models
-# are left out too, because the image serves those in /models.
+# Removes files that no request uses: ONNX Runtime's converters and its second library for C
+# programs, the tests of packages, type stubs, C headers, and a second documentation page. The
+# wheel's models are removed too, because the image serves those in /models.
 RUN packages="$(echo /opt/silhouette/lib/python3*/site-packages)" \
     && rm -rf "$packages"/silhouette_seg/model_repository \
         "$packages"/onnxruntime/tools "$packages"/onnxruntime/transformers \
@@ -39,24 +39,24 @@ ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Silhouette" \
       org.opencontainers.image.description="Portrait segmentation as a service: the gateway and its models" \
-      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-Silhouette-Weights" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/silhouette /opt/silhouette
 COPY --from=build /models /models
-# Beyond loopback the service asks for SILHOUETTE_API_KEYS, or SILHOUETTE_ALLOW_ANONYMOUS=true.
-# ONNX Runtime's releases report to their maker unless they are told not to.
+# Beyond loopback the service requires SILHOUETTE_API_KEYS or SILHOUETTE_ALLOW_ANONYMOUS=true.
+# ONNX Runtime sends telemetry unless this variable disables it.
 ENV PATH=/opt/silhouette/bin:$PATH \
     ORT_DISABLE_TELEMETRY=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SILHOUETTE_HOST=0.0.0.0 \
     SILHOUETTE_MODEL_REPOSITORY=/models
-# A number, so that an orchestrator can see that it is not root.
+# An orchestrator can verify a number, but not a name, to be other than root.
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-I", "-S", "-c", "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SILHOUETTE_PORT', 8000)), timeout=2); c.request('GET', '/readyz'); raise SystemExit(c.getresponse().status != 200)"]
-# Exec form: SIGTERM reaches the service, which drains.
+# In the exec form SIGTERM reaches the service, which then drains.
 ENTRYPOINT ["silhouette"]
 CMD ["serve"]

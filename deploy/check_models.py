@@ -1,4 +1,4 @@
-"""Refuses weights that are not those of their spec: run while the image is built.
+"""Compares the weights of every model with their spec. The image build runs it.
 
 python check_models.py model_repository
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def check(repository: Path) -> list[str]:
-    """The models whose weights have the digest of `spec.json`.
+    """Compares the weights of every model with the sha256 of its spec, and returns the names.
 
-    Raises ValueError for one that has not, or when there is none at all.
+    Raises ValueError if the weights of a model differ, or if the repository has no model.
     """
     names = []
     for file in sorted(repository.glob("*/spec.json")):
@@ -29,6 +29,6 @@ def check(repository: Path) -> list[str]:
 
 if __name__ == "__main__":
     try:
-        print("weights are those of the specs:", ", ".join(check(Path(sys.argv[1]))))
+        print("the weights match their specs:", ", ".join(check(Path(sys.argv[1]))))
     except (OSError, ValueError, KeyError) as error:
         sys.exit(str(error))

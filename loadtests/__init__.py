@@ -1,1 +1,1 @@
-"""Load on a running server, from outside: it imports nothing of the service, only speaks to it."""
+"""Load tests of a running server. They use its public interfaces and import none of its code."""

@@ -1,4 +1,7 @@
-"""`python -m loadtests --url URL --shape SHAPE`: load on a running server, and whether it holds."""
+"""Runs a load against a server and compares the figures with thresholds.
+
+python -m loadtests --url URL --shape SHAPE
+"""
 
 import argparse
 import os
@@ -6,22 +9,28 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import locust  # noqa: F401  # first of all: it makes sockets and threads gevent's
+import locust  # noqa: F401  # imported first: it patches sockets and threads for gevent
 
-from loadtests.drive import Target, drive, measure_capacity
-from loadtests.figures import Figures, figures_of
-from loadtests.report import summary, told, write_report
-from loadtests.shapes import PEAK, SHAPES, stages_of
-from loadtests.thresholds import OWN, BadThresholds, check, read_thresholds
+from loadtests.figures import compute_figures
+from loadtests.latency import Figures
+from loadtests.report import summary_line, verdict_line, write_report
+from loadtests.runner import RunOptions, execute, measure_capacity
+from loadtests.shapes import PEAK_SHARE, SHAPES, make_phases
+from loadtests.thresholds import (
+    DEFAULT_FILE,
+    InvalidThresholds,
+    check_thresholds,
+    read_thresholds,
+)
 
-FAILED = 1
-UNUSABLE = 2
+EXIT_MISSED = 1
+EXIT_UNUSABLE = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when every threshold is met, 1 when one is missed, 2 when there was nothing to judge."""
-    options = _options(arguments)
-    target = Target(
+    """Returns 0 if every threshold is met, 1 if one is missed, 2 if the load could not run."""
+    options = _parse_options(arguments)
+    run_options = RunOptions(
         options.url.rstrip("/"),
         options.key,
         options.seed,
@@ -31,67 +40,81 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         thresholds = read_thresholds(options.thresholds, options.shape)
-    except (BadThresholds, OSError) as error:
+    except (InvalidThresholds, OSError) as error:
         print(error, file=sys.stderr)
-        return UNUSABLE
+        return EXIT_UNUSABLE
     peak, capacity = options.users or options.rate, None
     if peak is None:
-        print(f"measuring what the server can do, {options.calibration:g} s", flush=True)
-        capacity = measure_capacity(target, options.calibration)
-        peak = PEAK[options.shape] * capacity
-        print(f"{capacity:.1f} requests a second; the load goes up to {peak:.1f}", flush=True)
+        print(f"measuring the capacity for {options.calibration:g} s", flush=True)
+        capacity = measure_capacity(run_options, options.calibration)
+        peak = PEAK_SHARE[options.shape] * capacity
+        print(f"{capacity:.1f} requests per second; the highest load is {peak:.1f}", flush=True)
     if not peak:
-        print("the server answered nothing", file=sys.stderr)
-        return UNUSABLE
-    stages = stages_of(options.shape, peak=peak, seconds=60 * options.minutes)
-    load = target.load("closed" if options.users else options.arrivals, *stages)
-    locust_html = drive(load, options.streams)
-    figures: Figures = {"shape": options.shape, "url": target.url, "seconds": load.seconds}
-    figures |= {"plan": [asdict(stage) for stage in stages]}
-    figures |= figures_of(load.record, stages, measured_capacity=capacity)
-    verdicts = check(thresholds, figures, unknown=_unknown(options, figures))
+        print("the server answered no request", file=sys.stderr)
+        return EXIT_UNUSABLE
+    phases = make_phases(options.shape, peak=peak, seconds=60 * options.minutes)
+    run = run_options.make_run("closed" if options.users else options.arrivals, *phases)
+    locust_html = execute(run, options.streams)
+    figures: Figures = {"shape": options.shape, "url": run.url, "seconds": run.seconds}
+    figures |= {"plan": [asdict(phase) for phase in phases]}
+    figures |= compute_figures(run.record, phases, measured_capacity=capacity)
+    verdicts = check_thresholds(thresholds, figures, unmeasured=_unmeasured(options, figures))
     write_report(options.out, figures, verdicts, locust_html)
-    print(summary(figures), *map(told, verdicts), f"see {options.out}/report.html", sep="\n")
-    return FAILED if any(verdict.met is False for verdict in verdicts) else 0
+    print(
+        summary_line(figures),
+        *map(verdict_line, verdicts),
+        f"see {options.out}/report.html",
+        sep="\n",
+    )
+    return EXIT_MISSED if any(verdict.met is False for verdict in verdicts) else 0
 
 
-def _unknown(options: argparse.Namespace, figures: Figures) -> list[str]:
-    """Figures that this run cannot have; the server may tell nothing of its memory."""
-    known = {
+def _unmeasured(options: argparse.Namespace, figures: Figures) -> list[str]:
+    """Returns the names of figures that this run or the server's metrics do not have."""
+    measured = {
         "stream": options.streams > 0,
         "batch": options.batch_share > 0,
         "goodput_share": "capacity_per_s" in figures,
         "memory": "memory" in figures,
     }
-    return [name for name, is_known in known.items() if not is_known]
+    return [name for name, is_measured in measured.items() if not is_measured]
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def _parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m loadtests", description=__doc__)
     add = parser.add_argument
     add("--url", default="http://127.0.0.1:8000")
-    add("--key", default=os.environ.get("SILHOUETTE_CLIENT_KEY"), help="where keys are asked for")
+    add(
+        "--key",
+        default=os.environ.get("SILHOUETTE_CLIENT_KEY"),
+        help="API key, if the server needs one",
+    )
     add("--shape", choices=SHAPES, default="steady")
-    add("--minutes", type=_positive, default=1.0, help="of the whole load")
+    add("--minutes", type=_positive, default=1.0, help="duration of the load")
     load = parser.add_mutually_exclusive_group()
     load.add_argument(
         "--rate",
         type=_positive,
-        help="requests a second at the highest point, started when they are due; without it, and "
-        "without --users, the capacity is measured first, and the load is a share of it",
+        help="highest requests per second, sent when due. Without --rate and --users, the capacity "
+        "is measured first, and the load is a share of it",
     )
     load.add_argument(
         "--users",
         type=_count,
-        help="at the highest point, instead of a rate: each waits for its answer",
+        help="highest number of users, instead of a rate: each waits for its responses",
     )
-    add("--arrivals", choices=("poisson", "constant"), default="poisson", help="of a rate")
-    add("--streams", type=_count, default=2, help="cameras on WebSockets, all the time")
-    add("--fps", type=_positive, default=15.0, help="of each camera")
-    add("--batch-share", type=float, default=0.05, help="of the requests; the rest are photos")
+    add(
+        "--arrivals",
+        choices=("poisson", "constant"),
+        default="poisson",
+        help="arrival process of a rate",
+    )
+    add("--streams", type=_count, default=2, help="WebSocket streams during the whole load")
+    add("--fps", type=_positive, default=15.0, help="frames per second of each stream")
+    add("--batch-share", type=float, default=0.05, help="share of batches among the requests")
     add("--calibration", type=_positive, default=30.0, help="seconds to measure the capacity")
-    add("--thresholds", type=Path, default=OWN, help="a TOML file")
-    add("--seed", type=int, default=0, help="of what is asked for when")
+    add("--thresholds", type=Path, default=DEFAULT_FILE, help="TOML file")
+    add("--seed", type=int, default=0, help="seed of the requests and their times")
     add("--out", type=Path, default=Path("build/loadtests"), help="folder for the report")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""When requests are due: an open loop, which no answer holds up."""
+"""Arrival times of requests in an open loop, where responses do not delay later requests."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,41 +6,41 @@ from itertools import repeat
 from random import Random
 from typing import Literal
 
-Arrivals = Literal["constant", "poisson"]
+ArrivalProcess = Literal["constant", "poisson"]
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A time of one load."""
+class Phase:
+    """A part of a load with one level. The field names are part of `figures.json`."""
 
     name: str
     seconds: float
     level: float
-    """Requests a second in an open loop, users in a closed one."""
+    """Requests per second in an open loop, users in a closed one."""
 
 
-def gaps(arrivals: Arrivals, seed: int) -> Iterator[float]:
-    """Distances between requests, endless, of mean 1: all alike, or those of a Poisson process."""
-    if arrivals == "constant":
+def interarrival_times(process: ArrivalProcess, seed: int) -> Iterator[float]:
+    """Yields endless intervals between requests, with mean 1: constant or of a Poisson process."""
+    if process == "constant":
         yield from repeat(1.0)
     random = Random(seed)
     while True:
         yield random.expovariate(1.0)
 
 
-def moments(stages: Iterable[Stage], distances: Iterator[float]) -> Iterator[float]:
-    """Seconds from the start at which requests are due, in order.
+def arrival_times(phases: Iterable[Phase], intervals: Iterator[float]) -> Iterator[float]:
+    """Yields the times at which requests are due, in seconds from the start and in order.
 
-    A stage runs through the distances `level` times as fast as a second passes. What is left of
-    one at the end of a stage goes on in the next.
+    A phase consumes `level` units of the intervals per second. The rest of an interval at the end
+    of a phase continues in the next one.
     """
-    began = 0.0
-    left = next(distances)
-    for stage in stages:
-        spent = 0.0
-        while stage.level and spent + left / stage.level < stage.seconds:
-            spent += left / stage.level
-            yield began + spent
-            left = next(distances)
-        left -= (stage.seconds - spent) * stage.level
-        began += stage.seconds
+    phase_start_s = 0.0
+    remaining = next(intervals)
+    for phase in phases:
+        elapsed_s = 0.0
+        while phase.level and elapsed_s + remaining / phase.level < phase.seconds:
+            elapsed_s += remaining / phase.level
+            yield phase_start_s + elapsed_s
+            remaining = next(intervals)
+        remaining -= (phase.seconds - elapsed_s) * phase.level
+        phase_start_s += phase.seconds

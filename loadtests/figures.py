@@ -1,105 +1,96 @@
-"""Figures of a run: percentiles by kind and stage, shares, growth, and all of it over time."""
+"""Computes the figures of a run: latencies, shares and growth, in total and over time."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from loadtests.arrival import Stage
-from loadtests.record import Kind, Record, Sample
-from loadtests.shapes import length_s
+from loadtests.arrival import Phase
+from loadtests.latency import Figures, latencies_ms, percentile_ms
+from loadtests.record import RequestKind, RunRecord, Sample
+from loadtests.shapes import total_s
 
-Figures = dict[str, Any]
-"""Ready for JSON."""
-
-KINDS: tuple[Kind, ...] = ("photo", "batch", "stream", "health")
-REQUESTS = ("photo", "batch")
-"""What arrives at the rate of the shape."""
-POINTS = 240
-"""Of the timeline, at most; a second each at least."""
+KINDS: tuple[RequestKind, ...] = ("photo", "batch", "stream", "health")
+REQUEST_KINDS = ("photo", "batch")
+"""Kinds of requests that arrive at the rate of the shape."""
+MAX_TIMELINE_ROWS = 240
+"""Maximum rows of the timeline. A row covers at least a second."""
 
 
-def capacity(record: Record, *, from_s: float, to_s: float) -> float:
-    """Requests a second that were answered in that time."""
-    done = sum(
-        sample.kind in REQUESTS
+def answered_per_s(record: RunRecord, *, from_s: float, to_s: float) -> float:
+    """Returns the photos and batches answered per second in an interval."""
+    answered = sum(
+        sample.kind in REQUEST_KINDS
         and sample.outcome == "ok"
-        and from_s <= sample.due_s + sample.seconds < to_s
+        and from_s <= sample.due_s + sample.latency_s < to_s
         for sample in record.samples
     )
-    return done / (to_s - from_s)
+    return answered / (to_s - from_s)
 
 
-def figures_of(
-    record: Record, stages: Sequence[Stage], *, measured_capacity: float | None = None
+def compute_figures(
+    record: RunRecord, phases: Sequence[Phase], *, measured_capacity: float | None = None
 ) -> Figures:
-    """What the thresholds and the report are about. Times are counted from the moment due."""
-    figures = _summary(record.samples, length_s(stages))
+    """Returns all figures for thresholds and report. Latencies are counted from the due time."""
+    figures = _summary(record.samples, total_s(phases))
     figures["names"] = _by_name(record.samples)
     figures["stages"] = _stages(record.samples)
-    figures["phases"] = _phases(record.samples, stages)
+    figures["phases"] = _phases(record.samples, phases)
     figures["generator"] = {
-        "late_p95_ms": _percentile(
-            [sample.late_s for sample in record.samples if sample.kind != "stream"], 95
+        "late_p95_ms": percentile_ms(
+            [sample.send_delay_s for sample in record.samples if sample.kind != "stream"], 95
         ),
-        "frames_left_out": record.left_out,
+        "frames_left_out": record.frames_without_credit,
     }
-    if len(stages) > 1 and stages[0].level == stages[-1].level:
-        figures["drift_share"] = _drift(figures["phases"], stages)
+    if len(phases) > 1 and phases[0].level == phases[-1].level:
+        figures["drift_share"] = _drift(figures["phases"], phases)
     if record.memory:
         figures["memory"] = _memory(record.memory)
     if measured_capacity:
         figures["capacity_per_s"] = measured_capacity
-        highest = max(stages, key=lambda stage: stage.level).name
+        highest = max(phases, key=lambda phase: phase.level).name
         figures["goodput_share"] = figures["phases"][highest]["ok_per_s"] / measured_capacity
-    figures["failures"] = dict(record.failures().most_common(20))
-    figures["timeline"] = timeline(record, length_s(stages))
+    figures["failures"] = dict(record.count_failures().most_common(20))
+    figures["timeline"] = timeline(record, total_s(phases))
     return figures
 
 
 def _summary(samples: Sequence[Sample], seconds: float) -> Figures:
-    requests = [sample for sample in samples if sample.kind in REQUESTS]
+    requests = [sample for sample in samples if sample.kind in REQUEST_KINDS]
     summary: Figures = {
         "requests": len(requests),
         "ok_per_s": _count(requests, "ok") / seconds,
         "refused_share": _count(requests, "refused") / max(1, len(requests)),
-        # Frames and probes that fail are failures too.
+        # Failed frames and probes count as well.
         "failed_share": _count(samples, "failed") / max(1, len(samples)),
     }
     for kind in KINDS:
-        ours = [sample for sample in samples if sample.kind == kind]
-        if ours:
-            summary[kind] = _of_kind(ours)
+        of_kind = [sample for sample in samples if sample.kind == kind]
+        if of_kind:
+            summary[kind] = _outcome_figures(of_kind)
     return summary
 
 
-def _of_kind(samples: Sequence[Sample]) -> Figures:
-    """Latencies are those of answers: a refusal is quick, and says nothing of them."""
-    answered = [sample.seconds for sample in samples if sample.outcome == "ok"]
+def _outcome_figures(samples: Sequence[Sample]) -> Figures:
+    """Counts outcomes and computes latencies, separately for ok responses and fast refusals."""
+    answered = [sample.latency_s for sample in samples if sample.outcome == "ok"]
     counts = {
         outcome: _count(samples, outcome) for outcome in ("ok", "refused", "skipped", "failed")
     }
     return (
         {"sent": len(samples), **counts}
-        | _latencies(answered)
+        | _all_latencies(answered)
         | {
-            "refusal_p95_ms": _percentile(
-                [sample.seconds for sample in samples if sample.outcome == "refused"], 95
+            "refusal_p95_ms": percentile_ms(
+                [sample.latency_s for sample in samples if sample.outcome == "refused"], 95
             )
         }
     )
 
 
-def _latencies(seconds: Sequence[float]) -> Figures:
-    figures: Figures = {f"p{q}_ms": _percentile(seconds, q) for q in (50, 95, 99)}
-    return figures | {"worst_ms": _percentile(seconds, 100)}
-
-
-def _percentile(seconds: Sequence[float], q: float) -> float | None:
-    """Milliseconds; None of nothing."""
-    return float(1000 * np.percentile(seconds, q)) if seconds else None
+def _all_latencies(seconds: Sequence[float]) -> Figures:
+    return latencies_ms(seconds) | {"worst_ms": percentile_ms(seconds, 100)}
 
 
 def _count(samples: Iterable[Sample], outcome: str) -> int:
@@ -107,50 +98,52 @@ def _count(samples: Iterable[Sample], outcome: str) -> int:
 
 
 def _by_name(samples: Iterable[Sample]) -> Figures:
-    named: dict[str, list[Sample]] = defaultdict(list)
+    groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        named[sample.name].append(sample)
-    return {name: _of_kind(ours) for name, ours in sorted(named.items())}
+        groups[sample.name].append(sample)
+    return {name: _outcome_figures(group) for name, group in sorted(groups.items())}
 
 
 def _stages(samples: Iterable[Sample]) -> Figures:
-    """By kind and stage, in the order in which the server names them."""
+    """Computes latencies by kind and server stage, in the order of the Server-Timing header."""
     seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
-        for stage, spent in sample.stages.items():
-            seconds[sample.kind][stage].append(spent)
+        for stage, duration_s in sample.stages.items():
+            seconds[sample.kind][stage].append(duration_s)
     return {
         kind: {
-            stage: {"mean_ms": 1000 * float(np.mean(spent))} | _latencies(spent)
-            for stage, spent in of_kind.items()
+            stage: {"mean_ms": 1000 * float(np.mean(durations))} | _all_latencies(durations)
+            for stage, durations in of_kind.items()
         }
         for kind, of_kind in seconds.items()
     }
 
 
-def _phases(samples: Sequence[Sample], stages: Sequence[Stage]) -> Figures:
-    """A summary of what was due in each stage."""
-    phases: Figures = {}
-    began = 0.0
-    for stage in stages:
-        ended = began + stage.seconds
-        ours = [sample for sample in samples if began <= sample.due_s < ended]
-        phases[stage.name] = {"level": stage.level} | _summary(ours, stage.seconds)
-        began = ended
-    return phases
+def _phases(samples: Sequence[Sample], phases: Sequence[Phase]) -> Figures:
+    """Summarises the samples that were due in each phase."""
+    figures: Figures = {}
+    start_s = 0.0
+    for phase in phases:
+        end_s = start_s + phase.seconds
+        due = [sample for sample in samples if start_s <= sample.due_s < end_s]
+        figures[phase.name] = {"level": phase.level} | _summary(due, phase.seconds)
+        start_s = end_s
+    return figures
 
 
-def _drift(phases: Figures, stages: Sequence[Stage]) -> float | None:
-    """By how much photos took longer in the last phase than in the first, by their p99."""
-    first, last = (phases[stage.name].get("photo", {}) for stage in (stages[0], stages[-1]))
+def _drift(figures: Figures, phases: Sequence[Phase]) -> float | None:
+    """Returns the growth of the p99 of photos from the first phase to the last, as a share."""
+    first, last = (figures[phase.name].get("photo", {}) for phase in (phases[0], phases[-1]))
     if not (first.get("p99_ms") and last.get("p99_ms")):
         return None
     return float(last["p99_ms"] / first["p99_ms"] - 1)
 
 
 def _memory(memory: Sequence[tuple[float, float]]) -> Figures:
-    """MB (10^6 bytes) of the server: of the first and of the last tenth of the readings, the one in
-    the middle, since a reading while a large photo is in work says nothing of what stays.
+    """Returns the server's memory in MB (10^6 bytes): peak, and growth between two medians.
+
+    The medians are of the first and of the last tenth of the readings. A single reading may be
+    taken while a large photo is processed.
     """
     megabytes = [size / 1e6 for _, size in memory]
     tenth = max(1, len(megabytes) // 10)
@@ -163,9 +156,9 @@ def _memory(memory: Sequence[tuple[float, float]]) -> Figures:
     }
 
 
-def timeline(record: Record, seconds: float) -> list[Figures]:
-    """Rows of equal times, by the moment at which a request was due."""
-    step = max(1.0, seconds / POINTS)
+def timeline(record: RunRecord, seconds: float) -> list[Figures]:
+    """Returns rows of equal duration. A request belongs to the row of its due time."""
+    step = max(1.0, seconds / MAX_TIMELINE_ROWS)
     slots: dict[int, list[Sample]] = defaultdict(list)
     for sample in record.samples:
         slots[int(sample.due_s / step)].append(sample)
@@ -177,20 +170,20 @@ def timeline(record: Record, seconds: float) -> list[Figures]:
 
 
 def _row(samples: Sequence[Sample], step: float) -> Figures:
-    requests = [sample for sample in samples if sample.kind in REQUESTS]
+    requests = [sample for sample in samples if sample.kind in REQUEST_KINDS]
     row: Figures = {"offered_per_s": len(requests) / step}
     for outcome in ("ok", "refused", "failed"):
         row[f"{outcome}_per_s"] = _count(requests, outcome) / step
     for kind in KINDS:
-        answered = [s.seconds for s in samples if s.kind == kind and s.outcome == "ok"]
-        row[f"{kind}_p50_ms"] = _percentile(answered, 50)
-        row[f"{kind}_p95_ms"] = _percentile(answered, 95)
-    return row | {"stages_ms": _means(s.stages for s in samples if s.kind == "photo")}
+        answered = [s.latency_s for s in samples if s.kind == kind and s.outcome == "ok"]
+        row[f"{kind}_p50_ms"] = percentile_ms(answered, 50)
+        row[f"{kind}_p95_ms"] = percentile_ms(answered, 95)
+    return row | {"stages_ms": _mean_stages_ms(s.stages for s in samples if s.kind == "photo")}
 
 
-def _means(stages: Iterable[Mapping[str, float]]) -> Figures:
+def _mean_stages_ms(samples: Iterable[Mapping[str, float]]) -> Figures:
     seconds: dict[str, list[float]] = defaultdict(list)
-    for each in stages:
-        for stage, spent in each.items():
-            seconds[stage].append(spent)
-    return {stage: 1000 * float(np.mean(spent)) for stage, spent in seconds.items()}
+    for stages in samples:
+        for stage, duration_s in stages.items():
+            seconds[stage].append(duration_s)
+    return {stage: 1000 * float(np.mean(durations)) for stage, durations in seconds.items()}

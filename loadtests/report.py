@@ -1,4 +1,4 @@
-"""The figures of a run as JSON, plots and a page."""
+"""Writes the figures of a run as JSON, plots and an HTML page."""
 
 import json
 from base64 import b64encode
@@ -6,15 +6,16 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from loadtests.figures import KINDS, Figures
-from loadtests.plots import draw
+from loadtests.figures import KINDS
+from loadtests.latency import Figures
+from loadtests.plots import plot_run
 from loadtests.thresholds import Verdict
 
 COUNTS = ("sent", "ok", "refused", "skipped", "failed")
 LATENCIES = ("p50_ms", "p95_ms", "p99_ms", "worst_ms", "refusal_p95_ms")
 
-MISJUDGED = 1.2
-"""Times the capacity that was measured, from which on it was not the capacity."""
+MAX_GOODPUT_SHARE = 1.2
+"""Goodput divided by measured capacity, above which the capacity was measured too low."""
 
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;text-align:right;
@@ -25,50 +26,51 @@ Row = Sequence[object]
 
 
 def write_report(folder: Path, figures: Figures, verdicts: list[Verdict], locust_html: str) -> None:
-    """`figures.json`, `plots.png`, `report.html` and `locust.html` in a folder, made if need be."""
+    """Writes `figures.json`, `plots.png`, `report.html` and `locust.html`. Creates the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     (folder / "locust.html").write_text(locust_html)
-    png = draw(figures)
+    png = plot_run(figures)
     (folder / "plots.png").write_bytes(png)
-    (folder / "report.html").write_text(page(figures, verdicts, png))
+    (folder / "report.html").write_text(render_html(figures, verdicts, png))
 
 
-def page(figures: Figures, verdicts: list[Verdict], png: bytes) -> str:
+def render_html(figures: Figures, verdicts: list[Verdict], png: bytes) -> str:
+    """Returns the report as a page with the plots inside."""
     title = f"Load: {escape(str(figures['shape']))}"
-    picture = b64encode(png).decode("ascii")
+    image = b64encode(png).decode("ascii")
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>{STYLE}</style><h1>{title}</h1><p>{escape(summary(figures))}</p>
+<style>{STYLE}</style><h1>{title}</h1><p>{escape(summary_line(figures))}</p>
 <h2>Thresholds</h2>{_verdicts(verdicts)}
 <h2>Over time</h2><img alt="Latency, rates, stages and memory over time"
-src="data:image/png;base64,{picture}">
+src="data:image/png;base64,{image}">
 <h2>Phases</h2>{_phases(figures)}
 <h2>Requests</h2>{_table(("", *COUNTS, *LATENCIES), _requests(figures))}
 <h2>Stages in the server</h2>{_stages(figures)}
-<h2>Failures</h2>{_table(("what", "times"), figures["failures"].items())}
-<p><a href="locust.html">What locust counted</a> · <a href="figures.json">all figures</a></p></html>
+<h2>Failures</h2>{_table(("failure", "count"), figures["failures"].items())}
+<p><a href="locust.html">Report of locust</a> · <a href="figures.json">all figures</a></p></html>
 """
 
 
-def summary(figures: Figures) -> str:
-    """One line, also for the terminal."""
-    said = [f"{figures['requests']} requests in {figures['seconds']:.0f} s"]
+def summary_line(figures: Figures) -> str:
+    """Returns the main figures in one line."""
+    parts = [f"{figures['requests']} requests in {figures['seconds']:.0f} s"]
     if "capacity_per_s" in figures:
-        said.append(f"capacity {figures['capacity_per_s']:.1f} a second")
-        if figures["goodput_share"] > MISJUDGED:
-            said.append("which is too low: more than that was answered")
-    said.append(f"refused {figures['refused_share']:.1%}")
-    said.append(f"failed {figures['failed_share']:.2%} of everything")
+        parts.append(f"capacity {figures['capacity_per_s']:.1f} per second")
+        if figures["goodput_share"] > MAX_GOODPUT_SHARE:
+            parts.append("which is too low: the server answered more")
+    parts.append(f"refused {figures['refused_share']:.1%}")
+    parts.append(f"failed {figures['failed_share']:.2%} of all requests and frames")
     if "memory" in figures:
-        said.append(f"memory grew by {figures['memory']['growth_mb']:.1f} MB")
+        parts.append(f"memory grew by {figures['memory']['growth_mb']:.1f} MB")
     else:
-        said.append("the server does not tell its memory")
-    said.append(f"requests started {_text(figures['generator']['late_p95_ms'])} ms late (p95)")
-    return ", ".join(said)
+        parts.append("memory is not reported")
+    parts.append(f"requests started {_text(figures['generator']['late_p95_ms'])} ms late (p95)")
+    return ", ".join(parts)
 
 
-def told(verdict: Verdict) -> str:
-    """One line for the terminal."""
+def verdict_line(verdict: Verdict) -> str:
+    """Returns a verdict as one line for the terminal."""
     word = {True: "met", False: "MISSED", None: "not measured"}[verdict.met]
     return f"{word:>12}  {verdict.threshold}: {_text(verdict.value)}"
 
@@ -101,7 +103,7 @@ def _phases(figures: Figures) -> str:
         for name, phase in figures["phases"].items()
     ]
     kinds = (f"{kind} p95 ms" for kind in KINDS)
-    return _table(("phase", "load", "answered a second", "share refused", *kinds), rows)
+    return _table(("phase", "load", "answered per second", "share refused", *kinds), rows)
 
 
 def _stages(figures: Figures) -> str:

@@ -1,4 +1,4 @@
-"""Who sends live video: a camera on a WebSocket, and a look at every answer."""
+"""Locust user that sends live video over a WebSocket and checks every reply."""
 
 import json
 from itertools import count
@@ -11,128 +11,134 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from loadtests.answers import Outcome, Unexpected
-from loadtests.frames import REFUSED, SUBPROTOCOL, Kind, Ledger
-from loadtests.load import Load
-from loadtests.photos import camera
+from loadtests.load_run import LoadRun
+from loadtests.photos import cycle_camera_frames
 from loadtests.record import Sample
+from loadtests.responses import Outcome, UnexpectedResponse
+from loadtests.stream_protocol import REFUSAL_CLOSE_CODES, SUBPROTOCOL, FrameWindow, MessageType
 
 NAME = "frame 640x480 mask"
-OPEN_S = 10.0
-SETTLE_S = 10.0
-"""For the answers to the last frames."""
-AGAIN_S = 1.0
-"""After a refusal, which on a WebSocket cannot say when to come again."""
+OPEN_TIMEOUT_S = 10.0
+LAST_REPLIES_TIMEOUT_S = 10.0
+"""Time for the replies to the last frames."""
+RECONNECT_DELAY_S = 1.0
+"""Pause after a refusal or a failure. A WebSocket has no Retry-After."""
 
-OUTCOMES: dict[Kind, Outcome] = {
-    Kind.RESULT: "ok",
-    Kind.SKIPPED: "skipped",
-    Kind.ERROR: "failed",  # all our frames are photos
+OUTCOMES: dict[MessageType, Outcome] = {
+    MessageType.RESULT: "ok",
+    MessageType.SKIPPED: "skipped",
+    MessageType.ERROR: "failed",  # every frame sent is a valid photo
 }
 
 
-class Camera(User):
-    """Frames at the rate of a camera; one without credit is left out, as a page would."""
+class StreamUser(User):
+    """Sends frames at the rate of a camera. Like a page, it drops frames without credit."""
 
     abstract = True
-    load: Load
+    load_run: LoadRun
 
     @task
-    def film(self) -> None:
-        self.load.sleep_until(0)
-        while self.load.now_s < self.load.seconds:
+    def stream_frames(self) -> None:
+        """Streams until the end of the load, and reconnects after errors."""
+        self.load_run.sleep_until(0)
+        while self.load_run.now_s < self.load_run.seconds:
             try:
-                self._stream()
-            except Unexpected as error:
-                self._record("failed", self.load.now_s, why=str(error))
-                gevent.sleep(AGAIN_S)
+                self._stream_once()
+            except UnexpectedResponse as error:
+                self._record("failed", self.load_run.now_s, reason=str(error))
+                gevent.sleep(RECONNECT_DELAY_S)
             except ConnectionClosed as error:
-                self._closed(error)
-                gevent.sleep(AGAIN_S)
+                self._record_close(error)
+                gevent.sleep(RECONNECT_DELAY_S)
             except (OSError, WebSocketException) as error:
-                self._record("failed", self.load.now_s, why=repr(error))
-                gevent.sleep(AGAIN_S)
+                self._record("failed", self.load_run.now_s, reason=repr(error))
+                gevent.sleep(RECONNECT_DELAY_S)
         raise StopUser
 
-    def _stream(self) -> None:
-        """To the end of the load. Raises what stopped it before."""
+    def _stream_once(self) -> None:
+        """Streams over one connection until the end of the load. Raises the error that ends it."""
         with connect(
-            f"ws{self.load.url.removeprefix('http')}/v1/stream",
+            f"ws{self.load_run.url.removeprefix('http')}/v1/stream",
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
             max_size=None,
-            open_timeout=OPEN_S,
+            open_timeout=OPEN_TIMEOUT_S,
         ) as connection:
-            ledger = Ledger(self._configure(connection))
-            reading = gevent.spawn(self._read, connection, ledger)
+            window = FrameWindow(self._configure(connection))
+            reader = gevent.spawn(self._read_replies, connection, window)
             try:
-                self._send(connection, ledger, reading)
-                ledger.over = True
-                if ledger.unanswered:
-                    reading.join(SETTLE_S)
+                self._send_frames(connection, window, reader)
+                window.is_complete = True
+                if window.unanswered:
+                    reader.join(LAST_REPLIES_TIMEOUT_S)
             finally:
-                ended = reading.value
-                reading.kill()
-        if ended is not None:
-            raise ended
-        if ledger.unanswered:
-            raise Unexpected(f"{len(ledger.unanswered)} frames were not answered")
+                reader_error = reader.value
+                reader.kill()
+        if reader_error is not None:
+            raise reader_error
+        if window.unanswered:
+            raise UnexpectedResponse(f"{len(window.unanswered)} frames have no reply")
 
     def _configure(self, connection: ClientConnection) -> int:
-        """Returns the credits."""
+        """Sends the configuration and returns the credits."""
         config = {"type": "config", "output": "mask"}
-        connection.send(json.dumps(config | ({"key": self.load.key} if self.load.key else {})))
-        ready = connection.recv(OPEN_S)
+        key = {"key": self.load_run.key} if self.load_run.key else {}
+        connection.send(json.dumps(config | key))
+        ready = connection.recv(OPEN_TIMEOUT_S)
         if not isinstance(ready, str) or json.loads(ready).get("type") != "ready":
-            raise Unexpected("the first message of a stream is not ready")
+            raise UnexpectedResponse("the first message of a stream is not `ready`")
         return int(json.loads(ready)["credits"])
 
-    def _send(self, connection: ClientConnection, ledger: Ledger, reading: Greenlet) -> None:
-        """To the end of the load, or until nobody reads any more."""
-        pictures = camera()
-        for number in count(max(0, int(self.load.now_s * self.load.fps) + 1)):
-            due_s = number / self.load.fps
-            if due_s >= self.load.seconds:
+    def _send_frames(
+        self, connection: ClientConnection, window: FrameWindow, reader: Greenlet
+    ) -> None:
+        """Sends frames until the end of the load, or until the reader has ended."""
+        images = cycle_camera_frames()
+        run = self.load_run
+        for number in count(max(0, int(run.now_s * run.fps) + 1)):
+            due_s = number / run.fps
+            if due_s >= run.seconds:
                 return
-            self.load.sleep_until(due_s)
-            if reading.ready():
+            run.sleep_until(due_s)
+            if reader.ready():
                 return
-            picture = next(pictures)
-            if ledger.has_credit:
-                due_ns = int((self.load.began + due_s) * 1e9)
-                connection.send(ledger.frame(due_ns, picture))
+            image = next(images)
+            if window.has_credit:
+                due_ns = int((run.start_time_s + due_s) * 1e9)
+                connection.send(window.next_message(due_ns, image))
             else:
-                self.load.record.left_out += 1
+                run.record.frames_without_credit += 1
 
-    def _read(self, connection: ClientConnection, ledger: Ledger) -> Exception | None:
-        """To the last answer, or to what stopped it: nobody waits who could be thrown at."""
+    def _read_replies(self, connection: ClientConnection, window: FrameWindow) -> Exception | None:
+        """Reads replies until the last one. Returns the error that ends it: no caller waits."""
         try:
-            while ledger.unanswered or not ledger.over:
-                answer = ledger.answer(connection.recv())
-                due_s = answer.due_ns / 1e9 - self.load.began
-                self._record(OUTCOMES[answer.kind], due_s, answer.server_s)
-        except (Unexpected, ConnectionClosed) as error:
+            while window.unanswered or not window.is_complete:
+                reply = window.match_reply(connection.recv())
+                due_s = reply.due_ns / 1e9 - self.load_run.start_time_s
+                self._record(OUTCOMES[reply.type], due_s, reply.server_s)
+        except (UnexpectedResponse, ConnectionClosed) as error:
             return error
         return None
 
-    def _closed(self, error: ConnectionClosed) -> None:
+    def _record_close(self, error: ConnectionClosed) -> None:
         code = error.rcvd.code if error.rcvd else None
-        if code in REFUSED:
-            self._record("refused", self.load.now_s)
+        if code in REFUSAL_CLOSE_CODES:
+            self._record("refused", self.load_run.now_s)
         else:
-            self._record("failed", self.load.now_s, why=f"the stream was closed: {error}")
+            reason = f"the stream was closed: {error}"
+            self._record("failed", self.load_run.now_s, reason=reason)
 
     def _record(
-        self, outcome: Outcome, due_s: float, server_s: float | None = None, why: str = ""
+        self, outcome: Outcome, due_s: float, server_s: float | None = None, reason: str = ""
     ) -> None:
         stages = {} if server_s is None else {"server": server_s}
-        seconds = self.load.now_s - due_s
-        sample = Sample("stream", NAME, outcome, due_s, seconds, stages=stages, why=why)
+        latency_s = self.load_run.now_s - due_s
+        sample = Sample("stream", NAME, outcome, due_s, latency_s, stages=stages, error=reason)
         self.environment.events.request.fire(
             request_type="WS",
             name=NAME if outcome == "ok" else f"{NAME}: {outcome}",
-            response_time=1000 * seconds,
+            response_time=1000 * latency_s,
             response_length=0,
-            exception=Unexpected(why) if outcome == "failed" else None,
+            exception=UnexpectedResponse(reason) if outcome == "failed" else None,
             context={"sample": sample},
         )

@@ -1,4 +1,4 @@
-"""What must hold, read from a file, and whether it does."""
+"""Reads thresholds from a file and compares figures with them."""
 
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
@@ -8,18 +8,20 @@ from typing import Any
 
 from loadtests.shapes import SHAPES, Shape
 
-OWN = Path(__file__).with_name("thresholds.toml")
-EVERY = "every"
+DEFAULT_FILE = Path(__file__).with_name("thresholds.toml")
+EVERY_SHAPE = "every"
 
 
-class BadThresholds(ValueError):
-    """The file does not say what it should; the message tells where."""
+class InvalidThresholds(ValueError):
+    """A file of thresholds is invalid. The message has the place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
+    """A bound of one figure."""
+
     figure: str
-    """Where it is, with dots: `phases.over.health.p95_ms`."""
+    """Path of the figure, with dots: `phases.over.health.p95_ms`."""
     at_most: float | None = None
     at_least: float | None = None
 
@@ -28,59 +30,68 @@ class Threshold:
             return f"{self.figure} at most {self.at_most:g}"
         return f"{self.figure} at least {self.at_least:g}"
 
-    def holds(self, value: float) -> bool:
+    def is_met_by(self, value: float) -> bool:
+        """Returns whether a value is within the bound."""
         above = self.at_least is None or value >= self.at_least
         return above and (self.at_most is None or value <= self.at_most)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
+    """A threshold compared with its figure."""
+
     threshold: Threshold
     value: float | None
     met: bool | None
-    """None where it was not asked for or cannot be known."""
+    """None if this run cannot measure the figure."""
 
 
 def read_thresholds(file: Path, shape: Shape) -> list[Threshold]:
-    """Those of every shape, and those of one. Raises BadThresholds, OSError."""
+    """Returns the thresholds of every shape and of one. Raises InvalidThresholds and OSError."""
     try:
         tables = tomllib.loads(file.read_text())
     except tomllib.TOMLDecodeError as error:
-        raise BadThresholds(f"{file.name}: {error}") from None
+        raise InvalidThresholds(f"{file.name}: {error}") from None
     for name, table in tables.items():
-        if name not in (EVERY, *SHAPES) or not isinstance(table, dict):
-            raise BadThresholds(f"{file.name}: {name} is no table of a shape")
+        if name not in (EVERY_SHAPE, *SHAPES) or not isinstance(table, dict):
+            raise InvalidThresholds(f"{file.name}: {name} is not a table of a shape")
     return [
-        _threshold(f"{file.name}: {name}: {figure}", figure, bound)
-        for name in (EVERY, shape)
+        _parse_threshold(f"{file.name}: {name}: {figure}", figure, bound)
+        for name in (EVERY_SHAPE, shape)
         for figure, bound in tables.get(name, {}).items()
     ]
 
 
-def _threshold(place: str, figure: str, bound: object) -> Threshold:
+def _parse_threshold(place: str, figure: str, bound: object) -> Threshold:
     if not isinstance(bound, dict) or set(bound) not in ({"at_most"}, {"at_least"}):
-        raise BadThresholds(f"{place} has either at_most or at_least")
+        raise InvalidThresholds(f"{place} needs either at_most or at_least")
     if any(
         isinstance(value, bool) or not isinstance(value, int | float) for value in bound.values()
     ):
-        raise BadThresholds(f"{place} is a number")
+        raise InvalidThresholds(f"{place} needs a number")
     return Threshold(figure, **bound)
 
 
-def check(
-    thresholds: Iterable[Threshold], figures: Mapping[str, Any], *, unknown: Collection[str] = ()
+def check_thresholds(
+    thresholds: Iterable[Threshold],
+    figures: Mapping[str, Any],
+    *,
+    unmeasured: Collection[str] = (),
 ) -> list[Verdict]:
-    """`unknown` are names of what was not asked for or cannot be known; all else that is not
-    there is a miss.
+    """Compares figures with thresholds. A missing figure misses its threshold.
+
+    `unmeasured` names figures that this run cannot measure; their thresholds are not judged.
     """
-    return [_verdict(threshold, figures, unknown) for threshold in thresholds]
+    return [_judge(threshold, figures, unmeasured) for threshold in thresholds]
 
 
-def _verdict(threshold: Threshold, figures: Mapping[str, Any], unknown: Collection[str]) -> Verdict:
+def _judge(
+    threshold: Threshold, figures: Mapping[str, Any], unmeasured: Collection[str]
+) -> Verdict:
     names = threshold.figure.split(".")
-    if not set(unknown).isdisjoint(names):
+    if not set(unmeasured).isdisjoint(names):
         return Verdict(threshold, None, None)
-    found: Any = figures
+    value: Any = figures
     for name in names:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return Verdict(threshold, found, found is not None and threshold.holds(found))
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return Verdict(threshold, value, value is not None and threshold.is_met_by(value))

@@ -1,4 +1,4 @@
-"""Who sends photos and batches, and who watches: health, and the memory of the server."""
+"""Locust users that send photos and batches, and that probe the server's health and memory."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -8,154 +8,170 @@ from locust import FastHttpUser, task
 from locust.contrib.fasthttp import FastResponse
 from locust.exception import StopUser
 
-from loadtests.answers import Outcome, Unexpected, resident_bytes
-from loadtests.asks import BATCHES, PHOTOS, Ask, Finding
-from loadtests.load import Load
-from loadtests.photos import clip
-from loadtests.record import Kind, Sample
+from loadtests.load_run import LoadRun
+from loadtests.photos import camera_frames
+from loadtests.record import RequestKind, Sample
+from loadtests.request_mix import BATCH_WEIGHTS, PHOTO_WEIGHTS, CheckedResponse, ImageRequest
+from loadtests.responses import Outcome, UnexpectedResponse, parse_resident_bytes
 
-CONNECTIONS = 1000
-"""Of an open loop, at most."""
-PROBE_S = 0.2
-MEMORY_S = 1.0
-AGAIN_S = 1.0
-"""After a refusal, in a closed loop."""
+MAX_CONNECTIONS = 1000
+"""Maximum connections of an open loop."""
+HEALTH_INTERVAL_S = 0.2
+MEMORY_INTERVAL_S = 1.0
+RETRY_DELAY_S = 1.0
+"""Pause of a closed-loop user after a refusal or a failure."""
 
-Read = Callable[[int, Mapping[str, str], bytes], Finding]
-"""Of status, headers and body; raises Unexpected for what should not be."""
+ResponseCheck = Callable[[int, Mapping[str, str], bytes], CheckedResponse]
+"""Checks status, headers and body of a response. Raises UnexpectedResponse."""
 
 
-class Visitor(FastHttpUser):
-    """Sends requests, times each from the moment due, and says what became of it."""
+class RequestUser(FastHttpUser):
+    """Sends requests, measures latency from the due time, and records the outcome."""
 
     abstract = True
-    load: Load
+    load_run: LoadRun
 
-    def ask(self, ask: Ask, due_s: float) -> Outcome:
+    def send_image(self, request: ImageRequest, due_s: float) -> Outcome:
+        """Sends a photo or a batch and returns the outcome."""
         return self.send(
-            due_s, ask.kind, ask.name, ask.path, ask.read, body=ask.body, type=ask.content_type
+            due_s,
+            request.kind,
+            request.name,
+            request.path,
+            request.check_response,
+            body=request.body,
+            content_type=request.content_type,
         )
 
     def send(
         self,
         due_s: float,
-        kind: Kind,
+        kind: RequestKind,
         name: str,
         path: str,
-        read: Read,
+        check: ResponseCheck,
         *,
         body: bytes | None = None,
-        type: str = "",
+        content_type: str = "",
     ) -> Outcome:
-        """A GET without a body."""
-        sent_s = self.load.now_s
-        headers = self.load.headers | ({"Content-Type": type} if body else {})
+        """Sends a POST, or a GET if there is no body, and returns the outcome."""
+        sent_s = self.load_run.now_s
+        headers = self.load_run.headers | ({"Content-Type": content_type} if body else {})
         method = "POST" if body else "GET"
         with self.client.request(
             method,
             path,
             name=name,
-            data=body,  # type: ignore[arg-type]  # bytes do as well
+            data=body,  # type: ignore[arg-type]  # bytes are accepted as well
             headers=headers,
             catch_response=True,
         ) as response:
-            seconds = self.load.now_s - due_s
+            latency_s = self.load_run.now_s - due_s
             meta = response.request_meta
             try:
-                finding, why = _finding(response, meta["exception"], read), ""
+                checked, reason = _check(response, meta["exception"], check), ""
                 response.success()
-            except Unexpected as error:
-                finding, why = Finding("failed", {}), str(error)
-                response.failure(why)
-            outcome, stages = finding
-            meta["response_time"] = 1000 * seconds
+            except UnexpectedResponse as error:
+                checked, reason = CheckedResponse("failed", {}), str(error)
+                response.failure(reason)
+            outcome, stages = checked
+            meta["response_time"] = 1000 * latency_s
             meta["name"] = name if outcome != "refused" else f"{name}: refused"
             meta["context"]["sample"] = Sample(
-                kind, name, outcome, due_s, seconds, sent_s - due_s, stages, why
+                kind, name, outcome, due_s, latency_s, sent_s - due_s, stages, reason
             )
         return outcome
 
 
-def _finding(response: FastResponse, broken: Exception | None, read: Read) -> Finding:
-    """`broken` is what locust has against the answer, a mere status among it."""
-    if not response.status_code or (broken is not None and response.status_code == 200):
-        raise Unexpected(repr(broken))
+def _check(
+    response: FastResponse, exception: Exception | None, check: ResponseCheck
+) -> CheckedResponse:
+    """Checks a response. `exception` is locust's, which may be about the status only."""
+    if not response.status_code or (exception is not None and response.status_code == 200):
+        raise UnexpectedResponse(repr(exception))
     headers = {name.lower(): value for name, value in (response.headers or {}).items()}
-    return read(response.status_code, headers, response.content or b"")
+    return check(response.status_code, headers, response.content or b"")
 
 
-class OpenLoop(Visitor):
-    """All requests of a rate: each starts when it is due, whatever became of those before."""
+class OpenLoopUser(RequestUser):
+    """Sends all requests of an open loop: each starts when due, even if others are unanswered."""
 
     abstract = True
-    concurrency = CONNECTIONS
+    concurrency = MAX_CONNECTIONS
 
     @task
     def send_all(self) -> None:
-        under_way = Group()
-        asks = self.load.asks()
-        for due_s in self.load.due():
-            self.load.sleep_until(due_s)
-            under_way.spawn(self.ask, next(asks), due_s)
-        under_way.join(raise_error=True)
+        """Sends every request and waits for the responses."""
+        running = Group()
+        requests = self.load_run.requests()
+        for due_s in self.load_run.due_times():
+            self.load_run.sleep_until(due_s)
+            running.spawn(self.send_image, next(requests), due_s)
+        running.join(raise_error=True)
         raise StopUser
 
 
-class ClosedLoop(Visitor):
-    """One who waits for each answer before asking again; told to come later, comes later."""
+class ClosedLoopUser(RequestUser):
+    """Waits for each response before the next request, and pauses unless it was ok."""
 
     abstract = True
 
     def on_start(self) -> None:
-        self.asks: Iterator[Ask] = self.load.asks(next(self.load.visitors))
-        self.load.sleep_until(0)
+        """Waits for time 0."""
+        self.requests: Iterator[ImageRequest] = self.load_run.requests(
+            next(self.load_run.user_numbers)
+        )
+        self.load_run.sleep_until(0)
 
     @task
     def send_one(self) -> None:
-        if self.load.now_s >= self.load.seconds:
+        """Sends one request."""
+        if self.load_run.now_s >= self.load_run.seconds:
             raise StopUser
-        if self.ask(next(self.asks), self.load.now_s) != "ok":
-            gevent.sleep(AGAIN_S)
+        if self.send_image(next(self.requests), self.load_run.now_s) != "ok":
+            gevent.sleep(RETRY_DELAY_S)
 
 
-class Prober(Visitor):
-    """Asks whether the server lives, on a connection of its own."""
+class HealthUser(RequestUser):
+    """Probes the liveness of the server on a connection of its own."""
 
     abstract = True
 
     @task
     def probe(self) -> None:
-        for due_s in self.load.every(PROBE_S):
-            self.load.sleep_until(due_s)
-            self.send(due_s, "health", "GET /livez", "/livez", _alive)
+        """Sends all probes of the run."""
+        for due_s in self.load_run.periodic_times(HEALTH_INTERVAL_S):
+            self.load_run.sleep_until(due_s)
+            self.send(due_s, "health", "GET /livez", "/livez", _check_health)
         raise StopUser
 
 
-class MemoryReader(FastHttpUser):
-    """Reads from the metrics how much the server holds."""
+class MemoryUser(FastHttpUser):
+    """Reads the resident memory of the server from its metrics."""
 
     abstract = True
-    load: Load
+    load_run: LoadRun
 
     @task
-    def read(self) -> None:
-        for moment_s in self.load.every(MEMORY_S):
-            self.load.sleep_until(moment_s)
-            answer = self.client.get("/metrics", headers=self.load.headers)
-            size = resident_bytes(answer.text or "")
+    def read_memory(self) -> None:
+        """Reads the memory at equal intervals until the end of the run."""
+        for at_s in self.load_run.periodic_times(MEMORY_INTERVAL_S):
+            self.load_run.sleep_until(at_s)
+            response = self.client.get("/metrics", headers=self.load_run.headers)
+            size = parse_resident_bytes(response.text or "")
             if size is not None:
-                self.load.record.memory.append((moment_s, size))
+                self.load_run.record.memory.append((at_s, size))
         raise StopUser
 
 
-def prepare() -> None:
-    """Makes all that is sent: later it would hold up what is due."""
-    clip()
-    for ask in (*PHOTOS, *BATCHES):
-        assert ask.body
+def prepare_bodies() -> None:
+    """Creates and caches all bodies, so that encoding them does not delay requests."""
+    camera_frames()
+    for request in (*PHOTO_WEIGHTS, *BATCH_WEIGHTS):
+        assert request.body
 
 
-def _alive(status: int, _headers: Mapping[str, str], _body: bytes) -> Finding:
+def _check_health(status: int, _headers: Mapping[str, str], _body: bytes) -> CheckedResponse:
     if status != 200:
-        raise Unexpected(f"status {status}")
-    return Finding("ok", {})
+        raise UnexpectedResponse(f"status {status}")
+    return CheckedResponse("ok", {})

@@ -170,6 +170,10 @@ def test_image_version_matches_the_project():
     assert tags["silhouette"] == PROJECT["version"]
 
 
+def test_image_licence_matches_the_project():
+    assert re.findall(r'image\.licenses="(.+)"', DOCKERFILE) == [PROJECT["license"]]
+
+
 def test_image_copies_models_before_building_the_wheel():
     models = DOCKERFILE.index("COPY model_repository model_repository")
     assert models < DOCKERFILE.index("pip wheel")

@@ -39,31 +39,31 @@ from training.evaluation.specs import find_specs
 
 Alpha = NDArray[np.uint8]
 PredictMask = Callable[[Frame, Domain], Alpha]
-"""A photo, taken for one of that domain, to a model's mask uint8 [h,w] as the model gave it."""
+"""Maps a photo and its domain to the model's mask uint8 [h,w], at the resolution of the model."""
 
 USEFUL_IOU = 0.5
-"""IoU from which a mask is of use, and its photo must not be called empty."""
+"""Smallest IoU of a useful mask; its photo must not be classified as empty."""
 PERSON_SHARES = (0.005, 0.01, 0.015, 0.02)
 PERSON_CERTAINTIES = (0.3, 0.34, 0.36, 0.38, 0.4, 0.42, 0.45)
-"""Tried as `PERSON_SHARE` and `PERSON_CERTAINTY`."""
+"""Candidate values of `PERSON_SHARE` and `PERSON_CERTAINTY`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One photo as one model sees it."""
+    """Result of one model for one photo."""
 
     model: str
     group: str
-    """The photo's domain, by the reference; `BACKGROUND` where there is nobody."""
+    """Domain of the photo by the reference; `BACKGROUND` for a photo without a person."""
     quality: MaskQuality
     boundary_accuracy: float | None
-    """Share of the boundary band where mask and reference agree; None where one of them is not."""
+    """Share of the boundary band where mask and reference agree; None without a boundary."""
     iou: float = 0.0
-    """Of mask and reference."""
+    """IoU of mask and reference."""
 
     @property
     def person(self) -> bool:
-        """Whether there is somebody in the photo."""
+        """True if the photo contains a person."""
         return self.group != BACKGROUND
 
 
@@ -74,7 +74,7 @@ def observe(
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> list[Observation]:
-    """Every photo by every model, with the domain that the service would tell it."""
+    """Runs every model on every photo, with the domain that the service would pass to it."""
     predictors = {spec.name: _open_model(spec, repository) for spec in specs}
     sides = [spec.size_hw for spec in specs]
     at_least = max(height for height, _ in sides), max(width for _, width in sides)
@@ -133,19 +133,21 @@ def fit_line(observations: Sequence[Observation]) -> tuple[float, float]:
 
     Returns its value at 0 and its slope.
     """
-    known = [
+    measured = [
         (observation.quality.boundary_certainty, observation.boundary_accuracy)
         for observation in observations
         if observation.boundary_accuracy is not None
     ]
-    decided, boundary_accuracy = np.array(known).T
+    decided, boundary_accuracy = np.array(measured).T
     slope, height = np.polyfit(decided, boundary_accuracy, 1)
     return float(height), float(slope)
 
 
 def rules_table(observations: Sequence[Observation]) -> Table:
-    """For each rule and model: scenes with an alarm in percent, and photos of people that are
-    lost, those with a mask of use in brackets.
+    """Tabulates false alarms and lost people for each rule and model.
+
+    A cell has the scenes with a false alarm in percent, then the number of lost photos of people,
+    with those of a useful mask in brackets.
     """
     models = list(dict.fromkeys(observation.model for observation in observations))
     table = Table("sure share", "sure decided", *models)
@@ -176,7 +178,7 @@ def main(
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
     every: Annotated[int, typer.Option(help="one photo of a person of so many")] = 8,
 ) -> None:
-    """Prints what the constants of `silhouette_seg.vision.mask.quality` were chosen by."""
+    """Prints the figures that the constants of `silhouette_seg.vision.mask.quality` rest on."""
     cv2.setNumThreads(1)
     specs = find_specs(repository, ModelTask.SEGMENTATION)
     (detector,) = find_specs(repository, ModelTask.FACES)

@@ -2,11 +2,11 @@
 
     python -m training.label RECIPE.toml RUNS/NAME/last.pt MASKS --data DATA
 
-The teacher is run on each photo at several sizes, upright and mirrored, and once more on enlarged
+The teacher runs on each photo at several sizes, upright and mirrored. It runs again on enlarged
 crops of small people. The mean of its probabilities becomes `MASKS/<source>/<id>.png`, uint8 at the
 size of the photo. Views that disagree give values between 0 and 255, which training ignores. The
-pack's selfie mask is one more view of photos for which it is good, see `--agreement`. A photo that
-has a mask is skipped, so an interrupted run can be continued.
+pack's selfie mask is one more view if it is good, see `--agreement`. A photo with a mask is
+skipped, so that an interrupted run can be continued.
 """
 
 from collections.abc import Sequence
@@ -29,25 +29,25 @@ from training.recipe import Recipe, TeacherSettings, read_recipe
 from training.tasks.teacher import Teacher, mean_mask
 
 Probability = NDArray[np.float32]
-"""[H,W] in 0..1."""
+"""Probability of person, float32 [H,W] in 0..1."""
 Image = NDArray[np.uint8]
 Box = tuple[slice, slice]
 """Rows and columns of a photo."""
 
 SMALL_PIECE_SHARE = 0.4
-"""Pieces of person whose sides are a smaller share of the photo's sides are enlarged."""
+"""Share of the photo's sides below which a piece of person is enlarged."""
 MIN_PIECE_AREA_SHARE = 0.0008
-"""Smaller pieces are noise, as a share of the photo."""
+"""Smallest area of a piece as a share of the photo; smaller pieces are noise."""
 CROP_MARGIN_SHARE = 0.6
-"""Surroundings of a box in the enlarged crop, as a share of its longer side."""
+"""Margin of the enlarged crop around a box, as a share of the longer side of the box."""
 MAX_CROPS = 6
-"""Enlarged crops of one photo: each costs as much as the photo."""
+"""Largest number of enlarged crops of a photo; each costs as much as the photo."""
 SELFIE_WEIGHT = 0.5
-"""Share of the selfie mask in the mean, where it is good."""
+"""Weight of a good selfie mask in the mean."""
 
 
 def load_views(recipe: Recipe, checkpoint: Path, sizes: Sequence[Size]) -> list[Teacher]:
-    """The teacher at each size, with mirrored views; raises OSError without the checkpoint."""
+    """Loads the teacher at each size, with mirrored views; raises OSError without the file."""
     return [
         Teacher(
             TeacherSettings(
@@ -63,7 +63,7 @@ def load_views(recipe: Recipe, checkpoint: Path, sizes: Sequence[Size]) -> list[
 
 
 def person_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
-    """The mean of all views of a photo uint8 [H,W,3], small people enlarged once more."""
+    """Returns the mean of all views of a photo uint8 [H,W,3], with small people enlarged."""
     probability = _mean_probability(views, rgb)
     for inner, outer in small_boxes(probability):
         enlarged = _mean_probability(views, np.ascontiguousarray(rgb[outer]))
@@ -75,9 +75,9 @@ def person_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
 
 
 def small_boxes(probability: Probability) -> list[tuple[Box, Box]]:
-    """The box of each small piece of person and that with its surroundings, the largest first.
+    """Returns the box of each small piece and the box with its margin, the largest piece first.
 
-    Both boxes lie inside the photo, and the first inside the second.
+    Both boxes are inside the photo, and the first is inside the second.
     """
     height, width = probability.shape
     person = (probability > 0.5).astype(np.uint8)
@@ -99,7 +99,7 @@ def small_boxes(probability: Probability) -> list[tuple[Box, Box]]:
 
 
 def blend_selfie(probability: Probability, selfie: Image) -> Probability:
-    """The mean with the selfie mask uint8 [h,w]: uncertain where the two disagree."""
+    """Returns the mean with the selfie mask uint8 [h,w]; it is uncertain where the two disagree."""
     height, width = probability.shape
     sized = resize(selfie, (height, width)).astype(np.float32) / np.float32(255)
     mixed: Probability = (1 - SELFIE_WEIGHT) * probability + SELFIE_WEIGHT * sized
@@ -114,7 +114,7 @@ def _mean_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
 
 
 def _box(top: int, left: int, tall: int, wide: int, margin: int, photo_hw: Size) -> Box:
-    """A box with a margin, clipped to the photo."""
+    """Returns a box with a margin, clipped to the photo."""
     return (
         slice(max(0, top - margin), min(photo_hw[0], top + tall + margin)),
         slice(max(0, left - margin), min(photo_hw[1], left + wide + margin)),
@@ -122,7 +122,7 @@ def _box(top: int, left: int, tall: int, wide: int, margin: int, photo_hw: Size)
 
 
 def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -> int:
-    """Writes the masks that are missing; returns their number. Raises OSError without an index."""
+    """Writes the missing masks and returns their number; raises OSError without an index."""
     unlabelled = data / "unlabelled"
     todo = [
         row
@@ -140,10 +140,10 @@ def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -
             probability = blend_selfie(probability, np.asarray(selfie, np.uint8))
         file = masks / row["source"] / f"{row['id']}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Moved into place, so that an interrupted run leaves no half of a file.
-        beside = file.with_suffix(".new.png")
-        cv2.imwrite(str(beside), np.rint(probability * 255).astype(np.uint8))
-        beside.replace(file)
+        # The rename is atomic, so that an interrupted run leaves no partial file.
+        temporary = file.with_suffix(".new.png")
+        cv2.imwrite(str(temporary), np.rint(probability * 255).astype(np.uint8))
+        temporary.replace(file)
     return len(todo)
 
 

@@ -11,10 +11,10 @@ from training.recipe import Optimiser
 
 
 class ScheduledOptimiser(Protocol):
-    """What the training loop asks of an optimiser."""
+    """Protocol of an optimiser for the training loop."""
 
     def step(self, rate: float) -> None:
-        """One update at `rate` times the recipe's rates, then gradients are dropped."""
+        """Updates the weights at `rate` times the recipe's rates, then clears the gradients."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -23,7 +23,7 @@ class ScheduledOptimiser(Protocol):
 
 
 class TorchOptimiser:
-    """One of torch's own over all parameters."""
+    """Adapts an optimiser of torch to scheduled rates."""
 
     def __init__(self, optimiser: torch.optim.Optimizer) -> None:
         self.optimiser = optimiser
@@ -39,7 +39,7 @@ class TorchOptimiser:
         return self.optimiser.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        # rates, decay and momentum are the recipe's: a branch may have another one
+        # Rates, decay and momentum are those of the recipe: a branch may have another recipe.
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict(state | {"param_groups": groups})
 
@@ -53,7 +53,7 @@ class MuonAndAdamW:
 
     def __init__(self, model: nn.Module, settings: Optimiser) -> None:
         self.dense = [p for p in model.parameters() if _is_dense(p)]
-        # Muon takes matrices only: two-dimensional views that share the weights' memory.
+        # Muon accepts only matrices: two-dimensional views that share the weights' memory.
         self.matrices = [_as_matrix(p.detach()) for p in self.dense]
         if any(
             m.data_ptr() != p.data_ptr() for m, p in zip(self.matrices, self.dense, strict=True)
@@ -82,6 +82,7 @@ class MuonAndAdamW:
 
 
 def build_optimiser(model: nn.Module, settings: Optimiser) -> ScheduledOptimiser:
+    """Builds the optimiser of the recipe over all parameters of the model."""
     builders: Mapping[str, Callable[[], ScheduledOptimiser]] = {
         "muon": lambda: MuonAndAdamW(model, settings),
         "adamw": lambda: TorchOptimiser(
@@ -99,17 +100,17 @@ def build_optimiser(model: nn.Module, settings: Optimiser) -> ScheduledOptimiser
 
 
 def _is_dense(parameter: Tensor) -> bool:
-    """A convolution that mixes channels; two-class logits are too thin to orthogonalise."""
+    """Returns True for a convolution across channels with more than two inputs and outputs."""
     return parameter.ndim == 4 and min(parameter.shape[:2]) > 2
 
 
 def _as_matrix(kernel: Tensor) -> Tensor:
-    """[O,I,H,W] in channels-last memory to a view [O, H*W*I]."""
+    """Returns a view [O, H*W*I] of a kernel [O,I,H,W] in channels-last memory."""
     return kernel.permute(0, 2, 3, 1).flatten(1)
 
 
 def _decay_groups(parameters: list[nn.Parameter], settings: Optimiser) -> list[dict[str, Any]]:
-    """Weight decay acts on kernels, not on biases and batch norm."""
+    """Returns parameter groups with weight decay on kernels, not on biases and batch norm."""
     return [
         {
             "params": [p for p in parameters if p.ndim > 1],

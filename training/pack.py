@@ -1,12 +1,12 @@
-"""Makes a data pack of your own photos and checks it.
+"""Makes a data pack from a folder of photos and checks it.
 
     python -m training.pack FOLDER PACK
     python -m training.pack FOLDER PACK --teacher RECIPE.toml=WEIGHTS.pt
 
-`FOLDER/images` holds the photos and `FOLDER/masks` a grey PNG of the same name and size for each,
-white where a person is. With `--teacher` photos without a mask get that of a trained network.
-`FOLDER/backgrounds` may hold photos without a person. Photos that are nearly the same, by a
-perceptual hash, stay together in one split: 15 % of the groups are kept for validation.
+`FOLDER/images` contains the photos. `FOLDER/masks` contains a grey PNG of the same name and size
+for each photo, white for person. With `--teacher` photos without a mask get the mask of a trained
+network. `FOLDER/backgrounds` may contain photos without a person. Photos that are nearly equal, by
+a perceptual hash, form a group in one split. Validation gets 15 % of the groups.
 """
 
 import csv
@@ -35,25 +35,26 @@ from training.shards import limit_side
 
 Image = NDArray[np.uint8]
 PredictMask = Callable[[Image], Image]
-"""A photo uint8 [H,W,3] to its mask uint8 [H,W]."""
+"""Maps a photo uint8 [H,W,3] to its mask uint8 [H,W]."""
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 STORED_SIDE_PX = 512
-"""Longer side of the stored photos: networks see at most that."""
+"""Longer side of the stored photos; no network has a larger input."""
 JPEG_QUALITY = 92
 HASH_SIDE = 16
-"""The hash has HASH_SIDE squared bits."""
+"""Side of the hash in cells; it has HASH_SIDE squared bits."""
 MAX_HASH_DISTANCE_BITS = 24
-"""Bits of 256 that may differ between copies of one photo: JPEG and scaling change up to a tenth;
-different photos differ by half of the bits."""
+"""Largest number of different bits, of 256, between copies of one photo.
+
+JPEG and scaling change up to a tenth of the bits; different photos differ by half of them."""
 VALIDATION_SHARE = 0.15
 TEACHER_SIDES_PX = (256, 320)
-"""Inputs of the teacher, in pixels."""
+"""Sides of the teacher's square inputs in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One photo of the pack with its mask."""
+    """Photo of the pack and its mask."""
 
     id: str
     rgb: Image
@@ -61,7 +62,10 @@ class Entry:
 
 
 def find_photos(folder: Path) -> list[Path]:
-    """The photos of a folder by name; raises ValueError for two of one name, or for none."""
+    """Finds the photos of a folder, sorted by name.
+
+    Raises ValueError for two photos of one name, or for a folder without photos.
+    """
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     if not found:
         raise ValueError(f"{folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))})")
@@ -73,7 +77,7 @@ def find_photos(folder: Path) -> list[Path]:
 
 
 def read_entries(folder: Path, predict_mask: PredictMask | None) -> list[Entry]:
-    """Photos with their masks, scaled to SIDE; raises PackError with all that is wrong."""
+    """Reads photos and masks, scaled to STORED_SIDE_PX; raises PackError with all problems."""
     problems: list[Problem] = []
     entries = []
     photos = find_photos(folder / "images")
@@ -96,7 +100,7 @@ def read_entries(folder: Path, predict_mask: PredictMask | None) -> list[Entry]:
 
 
 def read_mask(file: Path, rgb: Image) -> Image:
-    """uint8 [H,W]; raises ValueError with the reason why it is not the mask of this photo."""
+    """Reads the mask uint8 [H,W] of a photo; raises ValueError with the reason if it is invalid."""
     pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.exists() else None
     if pixels is None:
         raise ValueError("the mask is missing or cannot be read")
@@ -104,7 +108,7 @@ def read_mask(file: Path, rgb: Image) -> Image:
         raise ValueError(f"values up to {pixels.max()} are out of range 0..255")
     if pixels.ndim == 3:
         if np.ptp(pixels[..., :3], axis=2).any():
-            raise ValueError("the mask has colours; it must be grey, white where a person is")
+            raise ValueError("the mask has colours; it must be grey, with white for person")
         pixels = pixels[..., 0]
     if pixels.shape != rgb.shape[:2]:
         (tall, wide), (height, width) = pixels.shape, rgb.shape[:2]
@@ -113,7 +117,7 @@ def read_mask(file: Path, rgb: Image) -> Image:
 
 
 def difference_hash(rgb: Image) -> NDArray[np.bool_]:
-    """Whether each cell is brighter than its left neighbour: bool [HASH_SIDE^2].
+    """Returns bool [HASH_SIDE^2], True for each cell brighter than its left neighbour.
 
     Source: Krawetz, "Kind of Like That" (2013).
     """
@@ -123,7 +127,7 @@ def difference_hash(rgb: Image) -> NDArray[np.bool_]:
 
 
 def group_duplicates(hashes: NDArray[np.bool_]) -> list[int]:
-    """The index of the first photo that each photo is a copy of, directly or through others."""
+    """Returns for each photo the index of the first of its copies, direct or through others."""
     first = list(range(len(hashes)))
 
     def root(index: int) -> int:
@@ -140,7 +144,7 @@ def group_duplicates(hashes: NDArray[np.bool_]) -> list[int]:
 
 
 def split_groups(groups: Sequence[str]) -> dict[str, str]:
-    """`train` or `val` for each group: a function of the names, with at least one of each.
+    """Assigns `train` or `val` to each group by its name, with at least one group of each.
 
     Raises ValueError for fewer than two groups.
     """
@@ -154,7 +158,7 @@ def split_groups(groups: Sequence[str]) -> dict[str, str]:
 
 
 def write_pack(pack: Path, source: str, entries: Sequence[Entry], scenes: Sequence[Path]) -> None:
-    """The layout that training reads; raises FileExistsError where there is a pack."""
+    """Writes the layout that training reads; raises FileExistsError if there is a pack."""
     if (pack / "people").exists():
         raise FileExistsError(f"{pack} holds a pack already")
     hashes = np.array([difference_hash(entry.rgb) for entry in entries])
@@ -181,7 +185,7 @@ def write_pack(pack: Path, source: str, entries: Sequence[Entry], scenes: Sequen
 
 
 def load_teacher(argument: str) -> PredictMask:
-    """The masks of `RECIPE=WEIGHTS`; raises OSError where a file is missing."""
+    """Loads the network of `RECIPE=WEIGHTS`; raises OSError for a missing file."""
     recipe, _, weights = argument.partition("=")
     views = load_views(read_recipe(Path(recipe)), Path(weights), [(s, s) for s in TEACHER_SIDES_PX])
     return lambda rgb: np.rint(person_probability(views, rgb) * 255).astype(np.uint8)
@@ -206,7 +210,7 @@ def _write_index(file: Path, columns: Sequence[str], rows: Sequence[Mapping[str,
 
 
 def make_pack(folder: Path, pack: Path, predict_mask: PredictMask | None) -> None:
-    """Writes the pack of a folder and checks it; nothing is left of a pack with a problem.
+    """Writes the pack of a folder and checks it; a pack with a problem is deleted.
 
     Raises PackError, ValueError or OSError.
     """
@@ -231,7 +235,7 @@ def main(
         str, typer.Option(help="RECIPE=WEIGHTS of a network for photos without a mask")
     ] = "",
 ) -> None:
-    """Makes a data pack of a folder of photos."""
+    """Makes a data pack from a folder of photos."""
     try:
         make_pack(folder, pack, load_teacher(teacher) if teacher else None)
     except (PackError, ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Recipes: every number of a training run, read from TOML."""
+"""Recipes: all settings of a training run, read from TOML."""
 
 import tomllib
 from pathlib import Path
@@ -15,28 +15,28 @@ class StrictModel(BaseModel):
 
 
 class Phase(StrictModel):
-    """Some epochs at one input size."""
+    """Consecutive epochs at one input size."""
 
     size_hw: tuple[int, int]
     epochs: int = Field(ge=1)
     batch: int = Field(ge=2)
-    """Photos a step, over all processes."""
+    """Photos of a step over all processes."""
 
 
 class Optimiser(StrictModel):
     kind: Literal["muon", "adamw", "sgd"]
     rate: float
     muon_rate: float = 0.02
-    """Of the dense kernels, which Muon steps; `rate` is then AdamW's, for all others."""
+    """Learning rate of the dense kernels with Muon; `rate` is then that of AdamW for the others."""
     weight_decay: float
     momentum: float = 0.9
-    """Of SGD."""
+    """Momentum of SGD."""
     warm_up: float = Field(default=1.0, ge=0)
-    """Epochs from zero to the full rate."""
+    """Epochs from rate zero to the full rate."""
     cool_down: float = Field(default=0, ge=0)
-    """Epochs from the full rate to zero, at the end; constant between. 0: a run to branch from."""
+    """Epochs from the full rate to zero at the end; 0 for a run that others branch from."""
     clip: float = 5.0
-    """Largest norm of the gradient."""
+    """Largest norm of the gradient; a larger gradient is scaled."""
 
 
 class LossWeights(StrictModel):
@@ -44,85 +44,87 @@ class LossWeights(StrictModel):
     semantic_connectivity: float = 0.0
     cold_start: Literal["paper", "missed"] = "paper"
     soften_lone: bool = False
-    """Both of SC loss, see there."""
+    """Options of the semantic connectivity loss, like `cold_start`."""
     jaccard: float = 0.0
     consistency: float = 1.0
-    """Of RCRNet's two views."""
+    """Weight of the consistency of RCRNet's two views."""
     edge: float = 0.3
-    """Of RCRNet's and TriSeNet's edge head."""
+    """Weight of the edge head of RCRNet and TriSeNet."""
     self_supervised: float = 0.25
-    """Of MD-TriSeNet's branches."""
+    """Weight of the agreement of MD-TriSeNet's branches."""
     distillation: float = 1.0
-    """Of cross entropy with the teachers' masks, where there are teachers."""
+    """Weight of the cross entropy with the teachers' masks; unused without teachers."""
     box: float = 1.0
-    """Of the face detector's boxes, beside its heat map."""
+    """Weight of the face detector's boxes; its heat map has weight 1."""
 
 
 class TeacherSettings(StrictModel):
-    """A network trained before, whose masks are targets beside the labels: the mean of all."""
+    """Trained network; the mean mask of all teachers is a target beside the labels."""
 
     model: str
     options: dict[str, Any] = {}
     weights: Path
-    """A checkpoint, or a file of training/weights; a relative path is from where training runs."""
+    """Checkpoint or file of training/weights; relative to the working directory."""
     size_hw: tuple[int, int]
-    """That it looks at photos in."""
+    """Input size of the teacher."""
     mirrored: bool = False
-    """Looks at each photo in a mirror, too, and says the mean of both, for twice the time."""
+    """Average with the prediction of the mirrored photo, which doubles the cost."""
 
 
 class PseudoLabels(StrictModel):
-    """Unlabelled photos whose masks are a model's."""
+    """Unlabelled photos with the masks of a model."""
 
     masks: Path | None = None
-    """Folder of a teacher's masks; without it the pack's selfie masks are taken."""
+    """Folder of a teacher's masks; without it the selfie masks of the pack are used."""
     min_agreement: float = Field(default=0.9, ge=0, le=1)
-    """IoU of the selfie mask with another network's, below which the photo is left out."""
+    """Smallest IoU of the selfie mask with that of another network; other photos are left out."""
     weight: float = Field(default=0.5, ge=0, le=1)
-    """Weight of their certain pixels in the losses; a labelled photo's is 1."""
+    """Weight of certain pixels in the losses; that of labelled photos is 1."""
 
 
 class Recipe(StrictModel):
     name: str
     model: str
     options: dict[str, Any] = {}
-    """Of the architecture."""
+    """Options of the architecture."""
     resize: ResizeRule = ResizeRule.STRETCH
     seed: int
     repeats: dict[str, int] = {}
-    """How often an epoch shows each photo of a source; 1 where not named."""
+    """Occurrences of each photo of a source in an epoch; 1 for a source without entry."""
     photos_per_epoch: int | None = Field(default=None, ge=2)
-    """Samples of an epoch, drawn by `source_weights`; `repeats` then has no part in it."""
+    """Samples of an epoch, chosen by `source_weights`; `repeats` is then not used."""
     sources: tuple[str, ...] | None = None
-    """Sources that are trained on: of labelled photos, of pseudo-labelled ones and of scenes. All
-    of them if None; validation is always on all.
+    """Sources of labelled photos, pseudo-labelled photos and backgrounds for training.
+
+    None means all sources; validation always uses all.
     """
     source_weights: dict[str, float] = {}
-    """How often a photo of a source is drawn, as a multiple of a source that is not named."""
+    """Relative frequency of the photos of a source; 1 for a source without entry."""
     pseudo_labels: PseudoLabels | None = None
     phases: tuple[Phase, ...]
     optimiser: Optimiser
     loss: LossWeights
     teachers: tuple[TeacherSettings, ...] = ()
-    """For networks of masks."""
+    """Teachers of a segmentation network."""
     augmentation: Augmentation = Augmentation()
     domain_balance: float = Field(default=0.5, ge=0, le=1)
-    """Of the draws for MD-TriSeNet and for the face detector, see SingleDomainSampler."""
+    """Balance of domains for MD-TriSeNet and the face detector, see SingleDomainSampler."""
     freeze_statistics: bool = False
-    """Keeps batch norm's running statistics as they are, and trains the network that is served:
-    those of a few photos differ from them, most of all where all photos are of one domain.
+    """Fix batch norm's running statistics, so that training and serving compute the same network.
+
+    The statistics of small batches differ from them, most of all in batches of one domain.
     """
     average: float = 0.999
-    """Decay per step of the averaged weights, which are the ones evaluated and exported."""
+    """Decay per step of the averaged weights, which are evaluated and exported."""
     evaluate_every: int = 2
-    """Epochs."""
+    """Epochs between two validations."""
 
     @property
     def epochs(self) -> int:
         return sum(phase.epochs for phase in self.phases)
 
     def phase(self, epoch: int) -> Phase:
-        """The phase that epoch (from 0) lies in."""
+        """Returns the phase of an epoch, counted from 0; raises IndexError after the last phase."""
         for phase in self.phases:
             if epoch < phase.epochs:
                 return phase
@@ -130,7 +132,10 @@ class Recipe(StrictModel):
         raise IndexError(f"the recipe has {self.epochs} epochs")
 
     def rate(self, epoch: float) -> float:
-        """Share 0..1 of the full rates at a fractional epoch: warm-up, constant, cool-down."""
+        """Returns the share 0..1 of the full rates at a fractional epoch.
+
+        The schedule is a warm-up, a constant rate, and a cool-down.
+        """
         warm = epoch / self.optimiser.warm_up if self.optimiser.warm_up else 1.0
         left = self.epochs - epoch
         cool = left / self.optimiser.cool_down if self.optimiser.cool_down else 1.0
@@ -138,5 +143,5 @@ class Recipe(StrictModel):
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Raises OSError, tomllib.TOMLDecodeError or pydantic.ValidationError."""
+    """Reads a recipe; raises OSError, tomllib.TOMLDecodeError or pydantic.ValidationError."""
     return Recipe.model_validate(tomllib.loads(path.read_text()))

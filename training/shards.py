@@ -1,11 +1,11 @@
-"""Packs the training photos small enough to be carried to a machine that is lent for minutes.
+"""Packs reduced training photos into shards, for transfer to a machine rented for minutes.
 
     python -m training.shards SHARDS --data DATA --side 256 --megabytes 28
     python -m training.shards PACK --unpack SHARDS
 
-The first command writes `SHARDS/shard_0.tar` and so on: a data pack of the training split alone, in
-the layout that training reads, with photos of at most `--side` pixels. The second one makes the
-pack of them again. Soft masks of a teacher come along with `--masks`, as `PACK/teacher`.
+The first command writes `SHARDS/shard_0.tar` and so on: a data pack of the training split alone. It
+has the layout that training reads, with photos of at most `--side` pixels. The second command
+restores the pack. With `--masks` the shards contain the soft masks of a teacher, as `PACK/teacher`.
 """
 
 import csv
@@ -31,22 +31,23 @@ from training.data.dataset import (
 from training.data.pseudo_labels import read_pseudo_labelled
 
 JPEG_QUALITY = 78
-"""JPEG quality of the photos; augmentation compresses a fifth of them further."""
+"""JPEG quality of the photos; augmentation compresses a fifth of them again."""
 MASK_LEVELS = 15
-"""Values of a mask beside 0: enough for soft rims, and half of the bytes of 255."""
+"""Number of mask values beside 0: enough for soft rims, at half of the bytes of 255."""
 TEACHER_FOLDER = "teacher"
 
 Image = NDArray[np.uint8]
 Entry = tuple[str, bytes]
-"""A file of the pack: path and content."""
+"""Path and content of a file of the pack."""
 
 
 def pack_entries(
     data: Path, side: int, *, agreement: float = 0, masks: Path | None = None
 ) -> Iterator[Entry]:
-    """The files of the small pack; raises OSError where one of the large pack is missing.
+    """Yields the files of the small pack; raises OSError for a missing file of the large pack.
 
-    Unlabelled photos come along from an `agreement` of 0..1 on, or where a teacher has a mask.
+    It contains the unlabelled photos with an agreement of at least `agreement`, in 0..1, or with a
+    teacher's mask.
     """
     labelled = read_portraits(data, "train")
     yield from index_entries(data, {portrait.id for portrait in labelled})
@@ -61,7 +62,7 @@ def pack_entries(
 def unlabelled_entries(
     data: Path, side: int, agreement: float, masks: Path | None
 ) -> Iterator[Entry]:
-    """Photos with their selfie masks and those of the teacher, and their index."""
+    """Yields the index, the photos with their selfie masks, and the teacher's masks."""
     with_selfie = read_pseudo_labelled(data, masks=None, min_agreement=agreement)
     with_teacher_mask = read_pseudo_labelled(data, masks=masks, min_agreement=0) if masks else []
     ids = {portrait.id for portrait in [*with_selfie, *with_teacher_mask]}
@@ -78,7 +79,7 @@ def unlabelled_entries(
 
 
 def index_entries(data: Path, labelled: set[str]) -> Iterator[Entry]:
-    """The index files of labelled photos and scenes, of the training split alone."""
+    """Yields the index files of labelled photos and backgrounds of the training split."""
     people = [row for row in read_rows(data / "people" / "index.csv") if row["id"] in labelled]
     yield "people/index.csv", csv_bytes(people)
     faces = [row for row in read_rows(data / "faces.csv") if row["id"] in labelled]
@@ -92,25 +93,26 @@ def index_entries(data: Path, labelled: set[str]) -> Iterator[Entry]:
 def _photo(folder: str, masks: str, portrait: Portrait, side: int) -> Iterator[Entry]:
     rgb, mask = portrait.rgb(), portrait.truth()
     yield f"{folder}/images/{portrait.id}.jpg", jpeg(rgb, side)
-    # a soft mask is as good at half of the size
+    # A soft mask loses no quality at half of the size.
     yield f"{folder}/{masks}/{portrait.id}.png", png(mask, side // 2 if portrait.soft else side)
 
 
 def jpeg(rgb: Image, side: int) -> bytes:
-    """A photo uint8 [H,W,3] whose longer side is at most `side` pixels."""
+    """Encodes a photo uint8 [H,W,3], reduced to a longer side of at most `side` pixels."""
     small = cv2.cvtColor(limit_side(rgb, side), cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     return cv2.imencode(".jpg", small, options)[1].tobytes()
 
 
 def png(mask: Image, side: int) -> bytes:
-    """A mask uint8 [H,W] whose longer side is at most `side` pixels, in LEVELS values."""
+    """Encodes a mask uint8 [H,W] in MASK_LEVELS + 1 values, with at most `side` pixels."""
     step = 255 / MASK_LEVELS
     coarse = np.rint(np.rint(limit_side(mask, side) / step) * step).astype(np.uint8)
     return cv2.imencode(".png", coarse, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
 
 
 def limit_side(image: Image, side: int) -> Image:
+    """Reduces an image to a longer side of at most `side` pixels; never enlarges it."""
     scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -119,7 +121,7 @@ def limit_side(image: Image, side: int) -> Image:
 
 
 def csv_bytes(selected: Sequence[Mapping[str, str]]) -> bytes:
-    """CSV with a header; raises ValueError without a row, for an index is never empty."""
+    """Encodes rows as CSV with a header; raises ValueError for an empty index."""
     if not selected:
         raise ValueError("an index of the pack would be empty")
     text = io.StringIO(newline="")
@@ -130,7 +132,7 @@ def csv_bytes(selected: Sequence[Mapping[str, str]]) -> bytes:
 
 
 def write_shards(folder: Path, entries: Iterable[Entry], limit: int) -> list[Path]:
-    """Tar files of at most `limit` bytes each; raises ValueError for a file that is larger."""
+    """Writes tar files of at most `limit` bytes; raises ValueError for a larger file."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("shard_*.tar"):
         old.unlink()
@@ -154,18 +156,18 @@ def write_shards(folder: Path, entries: Iterable[Entry], limit: int) -> list[Pat
 
 
 TAR_END_BYTES = tarfile.RECORDSIZE
-"""Bytes that may follow the last file of a tar."""
+"""Largest number of bytes after the last file of a tar."""
 
 
 def tar_entry_bytes(length: int) -> int:
-    """Bytes of a file in a tar: a header and whole blocks."""
+    """Returns the bytes of a file in a tar: a header and whole blocks."""
     return tarfile.BLOCKSIZE * (1 + -(-length // tarfile.BLOCKSIZE))
 
 
 def unpack(folder: Path, pack: Path) -> int:
     """Writes the files of all shards below `pack`; returns the number of shards.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError for a folder without shards.
     """
     shards = sorted(folder.glob("shard_*.tar"))
     if not shards:
@@ -189,7 +191,7 @@ def main(
     side: Annotated[int, typer.Option(help="longer side of the photos", min=32)] = 256,
     megabytes: Annotated[float, typer.Option(help="of a shard, at most")] = 50,
 ) -> None:
-    """Writes shards of a data pack, or a pack of shards."""
+    """Writes the shards of a data pack, or restores a pack from shards."""
     if unpack_from is not None:
         typer.echo(f"{unpack(unpack_from, folder)} shards unpacked to {folder}")
         return

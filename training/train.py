@@ -1,8 +1,8 @@
-"""Trains one recipe; stop it at any time, the same command goes on from the last epoch.
+"""Trains one recipe. After an interruption the same command continues from the last epoch.
 
 python -m training.train training/recipes/connectnet.toml --data DATA --runs RUNS
 torchrun --nproc-per-node 2 -m training.train ...        (several processes or GPUs)
-python -m training.train ... --minutes 8 --workers 15    (a machine that is lent for a while)
+python -m training.train ... --minutes 8 --workers 15    (a machine rented for a limited time)
 """
 
 import copy
@@ -40,13 +40,13 @@ console = Console(stderr=True)
 
 @dataclass(frozen=True, slots=True)
 class ProcessRank:
-    """This process among all that train together, and the device it computes on."""
+    """Rank of this process in distributed training, and its device."""
 
     rank: int
     world: int
     device: torch.device
     workers: int = 1
-    """Processes that make samples."""
+    """Number of worker processes that load samples."""
 
     @property
     def is_main(self) -> bool:
@@ -54,8 +54,9 @@ class ProcessRank:
 
     @property
     def bfloat16(self) -> bool:
-        """Whether the device computes in it. A CPU that does not emulates it, at 1.5 times the time
-        that float32 takes.
+        """True if the device supports bfloat16.
+
+        A CPU without it emulates it at 1.5 times the time of float32.
         """
         if self.device.type != "cpu":
             return True
@@ -65,17 +66,17 @@ class ProcessRank:
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """Where a run that has no checkpoint of its own begins; nowhere: with new weights."""
+    """Initial weights of a run without a checkpoint; random if both are None."""
 
     branch: Path | None = None
-    """A checkpoint of another run: weights, optimiser and epoch."""
+    """Checkpoint of another run, with weights, optimiser and epoch."""
     weights: Path | None = None
-    """The averaged weights of a checkpoint or of `training/weights`, at epoch 0."""
+    """Checkpoint or file of `training/weights`: its averaged weights, at epoch 0."""
 
 
 @dataclass(slots=True)
 class TimeLimit:
-    """A run that ends after a time instead of a number of epochs.
+    """Duration of a run that ends after a time instead of a number of epochs.
 
     The schedule of rates and phases is stretched over that time, however many photos it allows.
     Such a run is not validated.
@@ -83,16 +84,16 @@ class TimeLimit:
 
     seconds: float
     started: float | None = None
-    """Of time.monotonic(); None before training has started."""
+    """Start in seconds of time.monotonic(); None before training has started."""
 
     def start(self) -> None:
-        """Starts the clock, once: loading photos is not a part of the time."""
+        """Starts the clock at the first call; the time excludes the loading of photos."""
         if self.started is None:
             self.started = time.monotonic()
 
     @property
     def elapsed_share(self) -> float:
-        """Share of the time, 0..1."""
+        """Elapsed share of the time, 0..1."""
         if self.started is None:
             return 0.0
         return min(1.0, (time.monotonic() - self.started) / self.seconds)
@@ -104,7 +105,7 @@ class TimeLimit:
 
 @dataclass(slots=True)
 class TrainingState:
-    """Everything that changes while training, and all that a checkpoint holds."""
+    """Mutable state of a training run, and the content of a checkpoint."""
 
     model: nn.Module
     average: nn.Module
@@ -137,9 +138,9 @@ def train(
     start: StartingPoint,
     limit: TimeLimit | None = None,
 ) -> None:
-    """Runs every epoch that is left, or until the time is over.
+    """Trains the remaining epochs, or until the time limit.
 
-    Raises PackError for a data pack with a wrong file.
+    Raises PackError for a data pack with a problem.
     """
     check_pack(data)
     torch.manual_seed(recipe.seed)
@@ -173,14 +174,14 @@ def is_finished(recipe: Recipe, state: TrainingState, limit: TimeLimit | None) -
 
 
 def schedule_epoch(recipe: Recipe, epoch: float, limit: TimeLimit | None) -> float:
-    """Where the run is in the recipe's schedule, in epochs of the recipe."""
+    """Returns the position in the recipe's schedule, in epochs of the recipe."""
     return epoch if limit is None else limit.elapsed_share * recipe.epochs
 
 
 def restore_or_start(
     recipe: Recipe, run: Path, process: ProcessRank, start: StartingPoint
 ) -> TrainingState:
-    """Where this run stopped; else a branch of another run, its weights alone, or nothing."""
+    """Restores the last checkpoint of the run, or else starts from `start`."""
     model = build_model(recipe.model, recipe.options).to(process.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model).requires_grad_(False)
@@ -208,7 +209,7 @@ def train_epoch(
     process: ProcessRank,
     limit: TimeLimit | None = None,
 ) -> dict[str, float]:
-    """One pass, or a part of it where the time is over; returns the mean of each loss term."""
+    """Trains one epoch, or a part of it up to the time limit; returns the mean loss terms."""
     task.prepare(state.model)
     batches = epoch_loader(recipe, task, phase, samples, state.epoch, process)
     totals: dict[str, Tensor] = {}
@@ -219,7 +220,7 @@ def train_epoch(
         rate = recipe.rate(schedule_epoch(recipe, state.epoch + index / len(batches), limit))
         terms = train_step(task, batch, recipe, state, process, rate=rate)
         for name, term in terms.items():
-            # summed where they are: reading a number waits for the device
+            # Summed on the device: reading a number would wait for it.
             totals[name] = totals.get(name, torch.zeros_like(term)) + term.detach()
         steps += 1
     return {name: total.item() / max(1, steps) for name, total in totals.items()}
@@ -273,9 +274,9 @@ def train_step(
 
 
 def average_gradients(model: nn.Module, process: ProcessRank) -> None:
-    """Makes them the mean over all processes, in one message.
+    """Replaces gradients by their mean over all processes, with one all-reduce.
 
-    A parameter without a gradient (another domain's branch) has none in any process.
+    A parameter without a gradient (the branch of another domain) has none in any process.
     """
     if process.world == 1:
         return
@@ -290,12 +291,15 @@ def average_gradients(model: nn.Module, process: ProcessRank) -> None:
 
 @torch.no_grad()
 def update_average(state: TrainingState, decay: float) -> None:
-    """Exponential moving average of weights and batch norm statistics; young averages move fast."""
+    """Updates the exponential moving average of weights and batch norm statistics.
+
+    The decay is smaller in the first steps, so that the initial weights fade quickly.
+    """
     weight = 1 - min(decay, (1 + state.step) / (10 + state.step))
     current = state.model.state_dict()
     average = state.average.state_dict()
     moving = [name for name, value in average.items() if value.is_floating_point()]
-    # one call for all of them: each by itself costs a GPU more time to start than to compute
+    # One call for all of them: single calls take longer to launch on a GPU than to compute.
     torch._foreach_lerp_([average[n] for n in moving], [current[n] for n in moving], weight)
     for name in average.keys() - set(moving):
         average[name].copy_(current[name])
@@ -306,7 +310,7 @@ def is_validation_epoch(recipe: Recipe, epoch: int) -> bool:
 
 
 def append_history(run: Path, row: dict[str, float]) -> None:
-    """One line of JSON an epoch, to the file and to the eye."""
+    """Appends one line of JSON to history.jsonl and prints the same figures."""
     rounded = {name: round(value, 5) for name, value in row.items()}
     with (run / "history.jsonl").open("a") as history:
         history.write(json.dumps(rounded) + "\n")
@@ -314,10 +318,10 @@ def append_history(run: Path, row: dict[str, float]) -> None:
 
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
-    """Whole or not at all: written beside, then moved into place."""
-    beside = path.with_suffix(".new")
-    torch.save(state.state(), beside)
-    beside.replace(path)
+    """Writes a checkpoint atomically: to a temporary file that is then renamed."""
+    temporary = path.with_suffix(".new")
+    torch.save(state.state(), temporary)
+    temporary.replace(path)
 
 
 def with_progress_bar(
@@ -329,7 +333,7 @@ def with_progress_bar(
 
 
 def find_process_rank(workers: int = 1) -> ProcessRank:
-    """From torchrun's environment, or alone."""
+    """Reads the rank from torchrun's environment; without it the process trains alone."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     gpu = torch.cuda.is_available()
@@ -340,9 +344,9 @@ def find_process_rank(workers: int = 1) -> ProcessRank:
 
 
 def reuse_freed_memory() -> None:
-    """Asks glibc to reuse freed buffers instead of returning them to the kernel each step.
+    """Configures glibc to reuse freed buffers instead of returning them to the kernel.
 
-    Page faults on large activations cost a third of the time on a CPU otherwise.
+    Otherwise page faults on large activations cost a third of the time on a CPU.
     """
     mmap_max, trim_threshold, top_pad, arena_max = -4, -1, -2, -8
     libc = ctypes.CDLL(None)
@@ -371,7 +375,7 @@ def main(
         float | None, typer.Option(help="stretch the schedule over this time, then stop", min=0.01)
     ] = None,
 ) -> None:
-    """Trains a recipe, or goes on where it stopped."""
+    """Trains a recipe, or continues an interrupted run."""
     limit = TimeLimit(60 * minutes) if minutes else None
     reuse_freed_memory()
     cv2.setNumThreads(0)

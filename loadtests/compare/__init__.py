@@ -1,1 +1,1 @@
-"""The service beside what people would use instead, measured alike."""
+"""Measures the service and alternative servers with the same photos and clients."""

@@ -1,4 +1,7 @@
-"""`python -m loadtests.compare`: our server beside others, into a table and plots."""
+"""Measures this server beside others, and writes tables and plots.
+
+python -m loadtests.compare
+"""
 
 import argparse
 import asyncio
@@ -11,91 +14,97 @@ from pathlib import Path
 
 import uvloop
 
-from loadtests.compare.machine import machine, versions
-from loadtests.compare.measure import Plan, measure
+from loadtests.compare.machine import describe_machine, package_versions
+from loadtests.compare.measure import Plan, measure_servers
 from loadtests.compare.photos import photos
 from loadtests.compare.report import write_report
-from loadtests.compare.subjects import LEFT_OUT, LITSERVE, ROOT, SUBJECTS, Subject
-from loadtests.compare.summary import Figures
+from loadtests.compare.server_specs import (
+    LITSERVE_SETTINGS,
+    NOT_MEASURED,
+    ROOT,
+    SERVERS,
+    ServerSpec,
+)
+from loadtests.latency import Figures
 
-FAILED = 1
-FIGURES = "figures.json"
-PLAN = Plan()
-NOT_BUILT = "not measured: its environment was not built, as `make compare` does"
+EXIT_FAILED = 1
+FIGURES_FILE = "figures.json"
+DEFAULT_PLAN = Plan()
+NOT_BUILT = "not measured: its environment was not built; `make compare` builds it"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when all that is there was measured, 1 when a server broke."""
-    options = _options(arguments)
-    file = options.out / FIGURES
+    """Returns 0 if every installed server was measured, 1 if one failed."""
+    options = _parse_options(arguments)
+    file = options.out / FIGURES_FILE
     if not options.report_only:
         plan = Plan(options.rounds, options.clients, options.seconds, overload_s=options.overload)
-        figures = compared(_chosen(SUBJECTS, options), _chosen(LITSERVE, options), plan)
+        figures = compare(_select(SERVERS, options), _select(LITSERVE_SETTINGS, options), plan)
         if not figures["subjects"]:
-            return FAILED
+            return EXIT_FAILED
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(figures, indent=1) + "\n")
     figures = json.loads(file.read_text())
     write_report(figures, options.report, options.out)
     print(f"see {options.report}")
-    return FAILED if figures["broken"] else 0
+    return EXIT_FAILED if figures["broken"] else 0
 
 
-def compared(subjects: Sequence[Subject], trials: Sequence[Subject], plan: Plan) -> Figures:
-    """Everything that the report needs."""
+def compare(servers: Sequence[ServerSpec], trials: Sequence[ServerSpec], plan: Plan) -> Figures:
+    """Measures all installed servers and returns the figures of the report."""
     figures: Figures = {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": machine(),
-        "versions": versions(),
+        "machine": describe_machine(),
+        "versions": package_versions(),
         "plan": asdict(plan),
         "photos": [{"name": photo.name, "bytes": len(photo.jpeg)} for photo in photos()],
     }
-    there = [subject for subject in subjects if subject.is_there]
-    to_try = [subject for subject in trials if subject.is_there]
-    absent = {subject.title for subject in (*subjects, *trials) if not subject.is_there}
+    installed = [server for server in servers if server.is_installed]
+    installed_trials = [server for server in trials if server.is_installed]
+    absent = {server.title for server in (*servers, *trials) if not server.is_installed}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures |= runner.run(measure(there, to_try, plan, _say))
-    left_out = dict.fromkeys(sorted(absent), NOT_BUILT) | LEFT_OUT | figures["broken"]
+        figures |= runner.run(measure_servers(installed, installed_trials, plan, _log))
+    left_out = dict.fromkeys(sorted(absent), NOT_BUILT) | NOT_MEASURED | figures["broken"]
     return figures | {"left_out": left_out}
 
 
-def _chosen(subjects: Sequence[Subject], options: argparse.Namespace) -> list[Subject]:
-    return [subject for subject in subjects if not options.only or subject.name in options.only]
+def _select(servers: Sequence[ServerSpec], options: argparse.Namespace) -> list[ServerSpec]:
+    return [server for server in servers if not options.only or server.name in options.only]
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(datetime.now().strftime("%H:%M:%S"), line, flush=True)
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def _parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m loadtests.compare", description=__doc__)
     add = parser.add_argument
-    add("--report-only", action="store_true", help="tables and plots anew, from the figures kept")
-    add("--rounds", type=int, default=PLAN.rounds)
+    add("--report-only", action="store_true", help="rewrite the report from the stored figures")
+    add("--rounds", type=int, default=DEFAULT_PLAN.rounds, help="rounds over all servers")
     add(
         "--seconds",
         type=float,
-        default=PLAN.seconds,
-        help="of each number of clients in each round",
+        default=DEFAULT_PLAN.seconds,
+        help="seconds per number of clients and round",
     )
     add(
         "--overload",
         type=float,
-        default=PLAN.overload_s,
-        help="seconds of three times what it can do",
+        default=DEFAULT_PLAN.overload_s,
+        help="seconds at three times the capacity of the server",
     )
-    add("--clients", type=_numbers, default=PLAN.clients, help="with commas")
-    add("--only", type=_names, default=(), help="names of servers, with commas")
+    add("--clients", type=_parse_numbers, default=DEFAULT_PLAN.clients, help="comma-separated")
+    add("--only", type=_parse_names, default=(), help="comma-separated names of servers")
     add("--out", type=Path, default=ROOT / "loadtests" / "results", help="figures and plots")
-    add("--report", type=Path, default=ROOT / "loadtests" / "RESULTS.md")
+    add("--report", type=Path, default=ROOT / "loadtests" / "RESULTS.md", help="Markdown file")
     return parser.parse_args(arguments)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _parse_numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _parse_names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 

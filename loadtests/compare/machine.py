@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Describes the machine and the package versions of a measurement."""
 
 import os
 import platform
@@ -6,8 +6,8 @@ import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
-from loadtests.compare.subjects import MEDIAPIPE, ONNX
-from loadtests.compare.summary import Figures
+from loadtests.compare.server_specs import MEDIAPIPE_BIN, ONNX_BIN
+from loadtests.latency import Figures
 
 CPU_INFO = Path("/proc/cpuinfo")
 PACKAGES = (
@@ -16,7 +16,8 @@ PACKAGES = (
 )
 
 
-def machine() -> Figures:
+def describe_machine() -> Figures:
+    """Returns processor, number of processors, load averages and operating system."""
     names = [
         line.partition(":")[2].strip()
         for line in CPU_INFO.read_text().splitlines()
@@ -30,22 +31,25 @@ def machine() -> Figures:
     }
 
 
-def versions() -> dict[str, str]:
-    """Of what matters, by environment; those that are there."""
+def package_versions() -> dict[str, str]:
+    """Returns the versions of Python and PACKAGES in each environment that exists."""
     environments = {
         "Silhouette": Path(sys.prefix),
-        "LitServe and FastAPI": ONNX.parent,
-        "MediaPipe": MEDIAPIPE.parent,
+        "LitServe and FastAPI": ONNX_BIN.parent,
+        "MediaPipe": MEDIAPIPE_BIN.parent,
     }
     return {name: _versions(home) for name, home in environments.items() if home.is_dir()}
 
 
 def _versions(home: Path) -> str:
     folders = sorted(home.glob("lib/python*/site-packages"))
-    found = {each.name.lower(): each.version for each in distributions(path=[*map(str, folders)])}
+    installed = {
+        package.name.lower(): package.version
+        for package in distributions(path=[*map(str, folders)])
+    }
     return ", ".join(
         (
             *(f"Python {folder.parent.name.removeprefix('python')}" for folder in folders),
-            *(f"{name} {found[name]}" for name in PACKAGES if name in found),
+            *(f"{name} {installed[name]}" for name in PACKAGES if name in installed),
         )
     )

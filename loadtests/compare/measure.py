@@ -1,175 +1,189 @@
-"""The whole comparison: rounds of all servers in turn, then each with more than it can do."""
+"""Measures all servers: rounds in rotating order, then an overload of each server."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from statistics import median
 
-from loadtests.compare.load import closed, opened
-from loadtests.compare.masks import BadMask, Mask, agreement, read_mask
-from loadtests.compare.meter import metered
+from loadtests.compare.http_client import HttpConnection, get_request, upload_request
+from loadtests.compare.loops import run_closed_loop, run_open_loop
+from loadtests.compare.masks import InvalidMask, Mask, intersection_over_union, read_mask
+from loadtests.compare.meter import measure_cost
 from loadtests.compare.photos import photos
-from loadtests.compare.process import Running, ServerFailed, running
-from loadtests.compare.subjects import Subject
-from loadtests.compare.summary import Figures, closed_figures, medians, overload_figures
-from loadtests.compare.wire import Connection, get, upload
+from loadtests.compare.process import RunningServer, ServerFailed, run_server
+from loadtests.compare.server_specs import ServerSpec
+from loadtests.compare.summary import closed_loop_figures, medians, overload_figures
+from loadtests.latency import Figures
 
-AGREE_AT_LEAST = 0.97
-"""Intersection over union of the masks of one model by two servers, of each photo."""
+MIN_AGREEMENT = 0.97
+"""Minimum intersection over union, per photo, of the masks of one model by two servers."""
 WARM_UP_CLIENTS = 4
 TRIAL_CLIENTS = 4
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-class NotTheSame(Exception):
-    """A server that is said to have the model of the first one gives other masks."""
+class MasksDiffer(Exception):
+    """A server with the model of the first server returns other masks."""
 
 
-BROKEN = (ServerFailed, NotTheSame, BadMask, OSError, EOFError, ValueError)
+SERVER_ERRORS = (ServerFailed, MasksDiffer, InvalidMask, OSError, EOFError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """Sizes of a measurement. The field names are part of `figures.json`."""
+
     rounds: int = 3
     clients: tuple[int, ...] = (1, 4, 16)
     seconds: float = 4.0
-    """Of each number of clients in each round."""
+    """Duration per number of clients and round."""
     warm_up_s: float = 1.0
     overload_s: float = 20.0
     times: float = 3.0
-    """What a server gets in the overload, of what it answered a second at most."""
+    """Load of the overload, as a multiple of the highest rate that the server answered."""
 
 
-async def measure(
-    subjects: Sequence[Subject], trials: Sequence[Subject], plan: Plan, say: Say
+async def measure_servers(
+    servers: Sequence[ServerSpec], trials: Sequence[ServerSpec], plan: Plan, log: Log
 ) -> Figures:
-    """The first subject gives the masks that the others are compared with.
+    """Measures the servers, one at a time. The masks of the first are the reference.
 
-    Of `trials`, servers of one name, the fastest is compared. Only one server runs at a time.
-    One that breaks is left out from there on, and is among the figures with the reason.
+    `trials` are settings of one server; the fastest setting is compared. A server that fails is
+    left out from then on, and the figures have the reason.
     """
-    run = _Run(plan, say)
-    tried = [(trial, await run.guarded(trial, _trial(trial, plan))) for trial in trials]
+    comparison = _Comparison(log)
+    tried = [(trial, await comparison.attempt(trial, _trial(trial, plan))) for trial in trials]
     if settings := [(trial, row) for trial, row in tried if row is not None]:
-        best, _ = max(settings, key=lambda each: float(each[1]["per_s"]))
-        subjects = sorted((best, *subjects), key=lambda subject: not subject.ours)
-    rows: dict[str, list[Figures]] = {subject.name: [] for subject in subjects}
+        best, _ = max(settings, key=lambda setting: float(setting[1]["per_s"]))
+        servers = sorted((best, *servers), key=lambda server: not server.is_ours)
+    rows: dict[str, list[Figures]] = {server.name: [] for server in servers}
     for number in range(plan.rounds):
-        for subject in run.left_of(_turned(subjects, number)):
-            if row := await run.guarded(subject, _round(subject, plan, run.masks)):
-                rows[subject.name].append(row)
+        for server in comparison.remaining(_rotate(servers, number)):
+            if row := await comparison.attempt(server, _round(server, plan, comparison.masks)):
+                rows[server.name].append(row)
     found = []
-    for subject in run.left_of(subjects):
-        figures = _of_subject(subject, rows[subject.name], plan)
-        if over := await run.guarded(subject, _overload(subject, plan, _capacity(figures))):
-            found.append(figures | {"overload": over})
+    for server in comparison.remaining(servers):
+        figures = _server_figures(server, rows[server.name], plan)
+        overload = _overload(server, plan, _peak_rate(figures))
+        if row := await comparison.attempt(server, overload):
+            found.append(figures | {"overload": row})
     return {
         "trials": [{"title": trial.title} | row for trial, row in settings],
         "subjects": found,
-        "broken": run.broken,
+        "broken": comparison.failures,
     }
 
 
 @dataclass(slots=True)
-class _Run:
-    plan: Plan
-    say: Say
+class _Comparison:
+    log: Log
     masks: list[Mask] = field(default_factory=list)
-    broken: dict[str, str] = field(default_factory=dict)
-    """Titles and reasons."""
+    """Reference masks; empty before the first round."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Reasons by title of the server."""
 
-    async def guarded(self, subject: Subject, step: Awaitable[Figures]) -> Figures | None:
-        """None when the server breaks, which is told."""
+    async def attempt(self, server: ServerSpec, step: Awaitable[Figures]) -> Figures | None:
+        """Returns the figures of a step. If the server fails, logs the error and returns None."""
         try:
             figures = await step
-        except BROKEN as error:
-            self.say(f"{subject.title}: {error}")
-            self.broken[subject.title] = f"left out: {type(error).__name__}: {_first_line(error)}"
+        except SERVER_ERRORS as error:
+            self.log(f"{server.title}: {error}")
+            reason = f"{type(error).__name__}: {_first_line(error)}"
+            self.failures[server.title] = f"left out: {reason}"
             return None
-        self.say(f"{subject.title}: {_told(figures)}")
+        self.log(f"{server.title}: {_log_line(figures)}")
         return figures
 
-    def left_of(self, subjects: Iterable[Subject]) -> Iterator[Subject]:
-        return (subject for subject in subjects if subject.title not in self.broken)
+    def remaining(self, servers: Iterable[ServerSpec]) -> Iterator[ServerSpec]:
+        """Yields the servers that have not failed."""
+        return (server for server in servers if server.title not in self.failures)
 
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _turned(subjects: Sequence[Subject], number: int) -> Iterator[Subject]:
-    """All of them, from another one on in each round; the first round begins with the first."""
-    start = number % len(subjects)
-    yield from (*subjects[start:], *subjects[:start])
+def _rotate(servers: Sequence[ServerSpec], number: int) -> Iterator[ServerSpec]:
+    """Yields all servers, beginning with the first in round 0 and with the next in each round."""
+    start = number % len(servers)
+    yield from (*servers[start:], *servers[:start])
 
 
-async def _trial(subject: Subject, plan: Plan) -> Figures:
-    async with _started(subject) as server:
-        await _warm_up(server, subject, plan)
-        row = await _closed(server, subject, clients=TRIAL_CLIENTS, seconds=plan.seconds)
+async def _trial(spec: ServerSpec, plan: Plan) -> Figures:
+    async with _start(spec) as server:
+        await _warm_up(server, spec, plan)
+        row = await _closed_loop(server, spec, clients=TRIAL_CLIENTS, seconds=plan.seconds)
     return {name: row[name] for name in ("per_s", "cpu_ms")}
 
 
-async def _round(subject: Subject, plan: Plan, masks: list[Mask]) -> Figures:
-    """One start of the server and all numbers of clients."""
-    async with _started(subject) as server:
+async def _round(spec: ServerSpec, plan: Plan, masks: list[Mask]) -> Figures:
+    """Starts the server once and measures it with every number of clients."""
+    async with _start(spec) as server:
         row: Figures = {"ready_s": server.ready_s, "processes": len(server.tree.pids())}
-        row["agreement"] = await _agreement(server, subject, masks)
-        await _warm_up(server, subject, plan)
+        row["agreement"] = await _agreement(server, spec, masks)
+        await _warm_up(server, spec, plan)
         row["closed"] = {
-            clients: await _closed(server, subject, clients=clients, seconds=plan.seconds)
+            clients: await _closed_loop(server, spec, clients=clients, seconds=plan.seconds)
             for clients in plan.clients
         }
         row["steady_mb"] = server.tree.memory_mb()
     return row
 
 
-async def _agreement(server: Running, subject: Subject, masks: list[Mask]) -> float:
-    """The worst of the photos. Fills the masks when there are none."""
+async def _agreement(server: RunningServer, spec: ServerSpec, masks: list[Mask]) -> float:
+    """Returns the lowest agreement with the reference masks, which are set if they are empty."""
     own = []
-    with Connection(server.port) as connection:
-        for request in _requests(subject):
-            status, body = await connection.exchange(request)
+    with HttpConnection(server.port) as connection:
+        for request in _requests(spec):
+            status, body = await connection.send(request)
             if status != 200:
-                raise BadMask(f"{subject.title}: status {status}")
+                raise InvalidMask(f"{spec.title}: status {status}")
             own.append(read_mask(body))
     masks.extend(own if not masks else ())
-    worst = min(map(agreement, own, masks))
-    if subject.same_masks and worst < AGREE_AT_LEAST:
-        raise NotTheSame(f"{subject.title}: the masks agree to {worst:.3f} only")
-    return worst
+    lowest = min(map(intersection_over_union, own, masks))
+    if spec.same_masks and lowest < MIN_AGREEMENT:
+        raise MasksDiffer(
+            f"{spec.title}: mask agreement is {lowest:.3f}, the minimum {MIN_AGREEMENT}"
+        )
+    return lowest
 
 
-async def _warm_up(server: Running, subject: Subject, plan: Plan) -> None:
-    await closed(server.port, _requests(subject), clients=WARM_UP_CLIENTS, seconds=plan.warm_up_s)
+async def _warm_up(server: RunningServer, spec: ServerSpec, plan: Plan) -> None:
+    await run_closed_loop(
+        server.port, _requests(spec), clients=WARM_UP_CLIENTS, seconds=plan.warm_up_s
+    )
 
 
-async def _closed(server: Running, subject: Subject, *, clients: int, seconds: float) -> Figures:
-    async with metered(server.tree) as cost:
-        load = await closed(server.port, _requests(subject), clients=clients, seconds=seconds)
-    figures = closed_figures(
-        load, server_s=cost.server_s, client_s=cost.client_s, machine_s=cost.machine_s
+async def _closed_loop(
+    server: RunningServer, spec: ServerSpec, *, clients: int, seconds: float
+) -> Figures:
+    async with measure_cost(server.tree) as cost:
+        result = await run_closed_loop(
+            server.port, _requests(spec), clients=clients, seconds=seconds
+        )
+    figures = closed_loop_figures(
+        result, server_s=cost.server_s, client_s=cost.client_s, machine_s=cost.machine_s
     )
     return figures | {"peak_mb": cost.peak_mb}
 
 
-async def _overload(subject: Subject, plan: Plan, capacity: float) -> Figures:
-    if not capacity:
-        raise BadMask("it gave none in time")
-    per_s = plan.times * capacity
-    async with _started(subject) as server:
-        await _warm_up(server, subject, plan)
-        async with metered(server.tree) as cost:
-            load = await opened(
+async def _overload(spec: ServerSpec, plan: Plan, peak_rate: float) -> Figures:
+    if not peak_rate:
+        raise InvalidMask("the server returned no mask in time")
+    per_s = plan.times * peak_rate
+    async with _start(spec) as server:
+        await _warm_up(server, spec, plan)
+        async with measure_cost(server.tree) as cost:
+            result = await run_open_loop(
                 server.port,
-                _requests(subject),
+                _requests(spec),
                 per_s=per_s,
                 seconds=plan.overload_s,
-                health=get(subject.health),
+                health=get_request(spec.health),
             )
     figures = overload_figures(
-        load,
+        result,
         per_s=per_s,
         seconds=plan.overload_s,
         server_s=cost.server_s,
@@ -179,15 +193,15 @@ async def _overload(subject: Subject, plan: Plan, capacity: float) -> Figures:
     return figures | {"peak_mb": cost.peak_mb}
 
 
-def _of_subject(subject: Subject, rows: Sequence[Figures], plan: Plan) -> Figures:
-    """Medians over the rounds, and the rounds themselves."""
+def _server_figures(spec: ServerSpec, rows: Sequence[Figures], plan: Plan) -> Figures:
+    """Returns medians over the rounds, and the rounds themselves."""
     return {
-        "name": subject.name,
-        "ours": subject.ours,
-        "title": subject.title,
-        "says": subject.says,
-        "same_masks": subject.same_masks,
-        "command": subject.shown,
+        "name": spec.name,
+        "ours": spec.is_ours,
+        "title": spec.title,
+        "says": spec.description,
+        "same_masks": spec.same_masks,
+        "command": spec.display_command,
         "agreement": min(row["agreement"] for row in rows),
         "ready_s": median(row["ready_s"] for row in rows),
         "processes": rows[0]["processes"],
@@ -200,29 +214,29 @@ def _of_subject(subject: Subject, rows: Sequence[Figures], plan: Plan) -> Figure
     }
 
 
-def _capacity(figures: Mapping[str, Figures]) -> float:
-    """The most that it answered a second, with any number of clients."""
+def _peak_rate(figures: Mapping[str, Figures]) -> float:
+    """Returns the highest rate of masks per second over all numbers of clients."""
     return float(max(row["per_s"] for row in figures["closed"].values()))
 
 
-def _started(subject: Subject) -> AbstractAsyncContextManager[Running]:
-    return running(
-        subject.command,
-        folder=subject.folder,
-        environment=subject.environment,
-        asks=_requests(subject)[0],
+def _start(spec: ServerSpec) -> AbstractAsyncContextManager[RunningServer]:
+    return run_server(
+        spec.command,
+        folder=spec.folder,
+        environment=spec.environment,
+        readiness_request=_requests(spec)[0],
     )
 
 
-def _requests(subject: Subject) -> list[bytes]:
-    return [upload(subject.path, photo.jpeg) for photo in photos()]
+def _requests(spec: ServerSpec) -> list[bytes]:
+    return [upload_request(spec.path, photo.jpeg) for photo in photos()]
 
 
-def _told(figures: Figures) -> str:
-    """Of a trial, a round or an overload."""
+def _log_line(figures: Figures) -> str:
+    """Returns the rates and costs of a trial, a round or an overload."""
     if "goodput_per_s" in figures:
-        return f"overload, {figures['goodput_per_s']:.1f} masks a second"
+        return f"overload, {figures['goodput_per_s']:.1f} masks per second"
     rows = list(figures["closed"].values()) if "closed" in figures else [figures]
     rates = ", ".join(f"{row['per_s']:.1f}" for row in rows)
     costs = ", ".join(f"{row['cpu_ms'] or 0:.1f}" for row in rows)
-    return f"{rates} masks a second, {costs} ms of processor time"
+    return f"{rates} masks per second, {costs} ms of processor time"

@@ -1,19 +1,19 @@
-"""What a load costs: processor time of the server, the client and the machine, and memory."""
+"""Measures processor time of server, client and machine, and the server's peak memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from loadtests.compare.process import Tree, machine_cpu_s, own_cpu_s
+from loadtests.compare.process import ProcessTree, machine_cpu_s, own_cpu_s
 
-LOOK_EVERY_S = 1.0
-"""At the memory; a look costs a server a millisecond or so."""
+MEMORY_INTERVAL_S = 1.0
+"""Interval of memory readings. A reading costs the server about a millisecond."""
 
 
 @dataclass(slots=True)
 class Cost:
-    """Filled when the block ends."""
+    """Processor seconds of a block and peak memory in MB (10^6 bytes), set at its end."""
 
     server_s: float = 0.0
     client_s: float = 0.0
@@ -22,26 +22,27 @@ class Cost:
 
 
 @asynccontextmanager
-async def metered(tree: Tree) -> AsyncIterator[Cost]:
+async def measure_cost(tree: ProcessTree) -> AsyncIterator[Cost]:
+    """Measures the cost of the block; `tree` has the processes of the server."""
     cost = Cost()
-    began = _clocks(tree)
-    looking = asyncio.create_task(_look(tree, cost))
+    before = _read_clocks(tree)
+    sampling = asyncio.create_task(_sample_memory(tree, cost))
     try:
         yield cost
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
-        now = _clocks(tree)
+        sampling.cancel()
+        await asyncio.wait([sampling])
+        after = _read_clocks(tree)
         cost.server_s, cost.client_s, cost.machine_s = (
-            after - before for after, before in zip(now, began, strict=True)
+            end - start for end, start in zip(after, before, strict=True)
         )
 
 
-def _clocks(tree: Tree) -> tuple[float, float, float]:
+def _read_clocks(tree: ProcessTree) -> tuple[float, float, float]:
     return tree.cpu_s(), own_cpu_s(), machine_cpu_s()
 
 
-async def _look(tree: Tree, cost: Cost) -> None:
+async def _sample_memory(tree: ProcessTree, cost: Cost) -> None:
     while True:
         cost.peak_mb = max(cost.peak_mb, await asyncio.to_thread(tree.memory_mb))
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(MEMORY_INTERVAL_S)

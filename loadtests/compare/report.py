@@ -1,47 +1,49 @@
-"""`RESULTS.md` and its plots, from the figures that were kept."""
+"""Writes `RESULTS.md` and its plots from the stored figures."""
 
 from collections.abc import Iterable, Iterator
 from os.path import relpath
 from pathlib import Path
 
-from loadtests.compare.plots import plot_overload, plot_requests
-from loadtests.compare.summary import THIRDS, Figures
+from loadtests.compare.summary import THIRDS
+from loadtests.latency import Figures
+from loadtests.plots import plot_overload, plot_throughput
 
-AIMS = {"plain": 3.0, "litserve": 2.0}
-"""Times its answers a second that we want to give."""
-REQUESTS_PNG, OVERLOAD_PNG = "requests.png", "overload.png"
+TARGET_RATIOS = {"plain": 3.0, "litserve": 2.0}
+"""Aim for our rate divided by that of each server."""
+THROUGHPUT_PNG, OVERLOAD_PNG = "requests.png", "overload.png"
 
 
 def write_report(figures: Figures, report: Path, plots: Path) -> None:
-    """The page, and the plots in a folder that is there."""
-    subjects = figures["subjects"]
-    plot_requests(subjects, plots / REQUESTS_PNG)
-    plot_overload(subjects, plots / OVERLOAD_PNG)
-    report.write_text(page(figures, relpath(plots, report.parent)))
+    """Writes the page, and the plots to an existing folder."""
+    servers = figures["subjects"]
+    plot_throughput(servers, plots / THROUGHPUT_PNG)
+    plot_overload(servers, plots / OVERLOAD_PNG)
+    report.write_text(render_markdown(figures, relpath(plots, report.parent)))
 
 
-def page(figures: Figures, plots: str) -> str:
-    return f"""# The service beside what people would use instead
+def render_markdown(figures: Figures, plots: str) -> str:
+    """Returns the page; `plots` is the path of the plots from the page."""
+    return f"""# Silhouette compared with alternative servers
 
 Measured {figures["measured"]} by `make compare` on {_machine(figures)}.
-One harness sends the same photos to each server and checks every answer; the tables are made from
-[the figures]({plots}/figures.json) by `python -m loadtests.compare --report-only`.
+The same clients send the same photos to each server and check every response. The tables are
+generated from [the figures]({plots}/figures.json) by `python -m loadtests.compare --report-only`.
 
 {_findings(figures)}
 
 ## Masks of 1280x720 photos
 
-{_requests(figures)}
+{_throughput(figures)}
 
-![Answers a second by clients, and processor time of one]({plots}/{REQUESTS_PNG})
+![Masks per second by clients, and processor time of a mask]({plots}/{THROUGHPUT_PNG})
 
-{_housekeeping(figures)}
+{_resources(figures)}
 
-## Three times what each can do
+## Three times the capacity of each server
 
-Requests arrive at random moments, three times as many as that same server answered a second at
-most, for {figures["plan"]["overload_s"]:g} s, and each client waits 10 s at most. Latencies are
-those of what was answered, by the third of the run in which it was due.
+Requests arrive at random times for {figures["plan"]["overload_s"]:g} s. Their rate is three times
+the highest rate that the same server answered. A client waits at most 10 s. Latencies are those of
+answered requests, by the third of the run in which they were due.
 
 {_overload(figures)}
 
@@ -62,19 +64,18 @@ those of what was answered, by the third of the run in which it was due.
 
 
 NOT_COMPARABLE = """\
-- The client shares the processors with the server. What it takes of them is in the table; the
-  answers a second of a server that costs little would gain most from a client elsewhere. Processor
-  time for a mask is the figure that depends least on what else runs.
-- MediaPipe's model is another one, made for other photos; only its speed is compared here, not
-  its masks.
-- "Edges refined" is what our server does where nobody chooses: more work than any other here.
-- The model is small (ConnectNet, 192x192), so what is compared is mostly what surrounds it:
-  decoding, resizing, encoding, and the way to and from the model. With a large model all of these
-  servers come closer to each other.
-- LitServe is made for machines with GPUs, where its batches pay; here there is none. Its workers
-  are processes with an interpreter and a session each, so its memory grows with them.
-- Our server reads limits, turns photos upright, reads colour profiles, counts and logs as it
-  always does; the others are as small as they are shown in their documentation."""
+- The client shares the processors with the server. The table shows its share. A server with a low
+  cost per mask would gain most from a client on another machine. Processor time per mask depends
+  least on other load.
+- MediaPipe has another model, made for other photos. Only its speed is compared, not its masks.
+- "Edges refined" is the default of our server, which does more work than any other server here.
+- The model is small (ConnectNet, 192x192). The comparison is therefore mostly about the rest:
+  decoding, resizing, encoding and the path to the model. With a large model all of these servers
+  are closer to each other.
+- LitServe is made for machines with GPUs, where batches help. This machine has none. Each worker is
+  a process with an interpreter and a session, so memory grows with the number of workers.
+- Our server checks limits, turns photos upright, reads colour profiles, and writes metrics and
+  logs, as in production. The others are as small as in their documentation."""
 
 
 def _machine(figures: Figures) -> str:
@@ -87,92 +88,94 @@ def _machine(figures: Figures) -> str:
 
 
 def _findings(figures: Figures) -> str:
-    found = {subject["name"]: subject for subject in figures["subjects"]}
-    ours = found.get("silhouette")
+    servers = {server["name"]: server for server in figures["subjects"]}
+    ours = servers.get("silhouette")
     if ours is None:
         return "Our own server was not measured in this run."
-    lines = [_ratio(ours, found[name], aim) for name, aim in AIMS.items() if name in found]
-    flat = [each["title"] for each in figures["subjects"] if each["overload"]["holds"]]
+    lines = [
+        _ratio(ours, servers[name], aim) for name, aim in TARGET_RATIOS.items() if name in servers
+    ]
+    stable = [server["title"] for server in servers.values() if server["overload"]["holds"]]
     lines.append(
-        "Latency stays flat, and everybody gets a mask or a refusal, at three times the capacity: "
-        f"{', '.join(flat) or 'none'}."
+        "At three times the capacity, latency stays flat and clients get a mask or a refusal: "
+        f"{', '.join(stable) or 'none'}."
     )
     return "\n".join(f"- {line}" for line in lines)
 
 
 def _ratio(ours: Figures, other: Figures, aim: float) -> str:
-    answers = _most(ours) / _most(other)
-    costs = _middle(other)["cpu_ms"] / _middle(ours)["cpu_ms"]
+    ratio = _peak_rate(ours) / _peak_rate(other)
+    costs = _middle_row(other)["cpu_ms"] / _middle_row(ours)["cpu_ms"]
     return (
-        f"**{answers:.1f} times** the answers a second of {other['title']} (aim {aim:g}: "
-        f"{'met' if answers >= aim else 'missed'}), for {1 / costs:.0%} of the processor time."
+        f"**{ratio:.1f} times** the masks per second of {other['title']} (aim {aim:g}: "
+        f"{'met' if ratio >= aim else 'missed'}), for {1 / costs:.0%} of the processor time."
     )
 
 
-def _most(subject: Figures) -> float:
-    return max(float(row["per_s"]) for row in subject["closed"].values())
+def _peak_rate(server: Figures) -> float:
+    return max(float(row["per_s"]) for row in server["closed"].values())
 
 
-def _middle(subject: Figures) -> Figures:
-    """Of the number of clients in the middle."""
-    rows: list[Figures] = list(subject["closed"].values())
+def _middle_row(server: Figures) -> Figures:
+    """Returns the figures of the middle number of clients."""
+    rows: list[Figures] = list(server["closed"].values())
     return rows[len(rows) // 2]
 
 
-def _requests(figures: Figures) -> str:
+def _throughput(figures: Figures) -> str:
     clients = list(figures["subjects"][0]["closed"])
     middle = clients[len(clients) // 2]
     head = (
         "server",
         *(f"masks/s, {count} client{'s' * (count != '1')}" for count in clients),
-        "processor ms a mask",
+        "processor ms per mask",
         *(f"p50 / p95 / p99 ms, {count}" for count in clients),
         "errors",
     )
     return _table(
-        f"Medians; rounds: {figures['plan']['rounds']}. Processor time is with {middle} clients.",
+        f"Medians of {figures['plan']['rounds']} rounds. Processor time is with {middle} clients.",
         head,
         (
             (
-                subject["title"],
-                *(_number(row["per_s"]) for row in subject["closed"].values()),
-                _number(_middle(subject)["cpu_ms"]),
-                *(_latencies(row, 50, 95, 99) for row in subject["closed"].values()),
-                _share(max(row["error_share"] for row in subject["closed"].values())),
+                server["title"],
+                *(_number(row["per_s"]) for row in server["closed"].values()),
+                _number(_middle_row(server)["cpu_ms"]),
+                *(_latencies(row, 50, 95, 99) for row in server["closed"].values()),
+                _share(max(row["error_share"] for row in server["closed"].values())),
             )
-            for subject in figures["subjects"]
+            for server in figures["subjects"]
         ),
     )
 
 
-def _housekeeping(figures: Figures) -> str:
+def _resources(figures: Figures) -> str:
     return _table(
-        "Memory is of all processes of a server, with pages that they share counted once: after "
-        "the load, and the most that was seen, overload included. Agreement is the intersection "
-        "over union of its masks with those of the first server, of the worst photo.",
+        "Memory is that of all processes of a server, with shared pages counted once. It is given "
+        "after the load and at its peak, overload included. Agreement is the intersection over "
+        "union of the masks with those of the first server, for the photo with the lowest value.",
         (
-            *("server", "processes", "MB after", "MB at most", "s to start", "agreement"),
-            *("client ms a mask", "processors busy with others"),
+            *("server", "processes", "MB after", "peak MB", "s to start", "agreement"),
+            *("client ms per mask", "processors busy with others"),
         ),
         (
             (
-                subject["title"],
-                str(subject["processes"]),
-                _number(subject["steady_mb"]),
-                _number(_peak(subject)),
-                _number(subject["ready_s"]),
-                f"{subject['agreement']:.3f}",
-                _number(_middle(subject)["client_cpu_ms"]),
-                _number(_middle(subject)["others_share"]),
+                server["title"],
+                str(server["processes"]),
+                _number(server["steady_mb"]),
+                _number(_peak_mb(server)),
+                _number(server["ready_s"]),
+                f"{server['agreement']:.3f}",
+                _number(_middle_row(server)["client_cpu_ms"]),
+                _number(_middle_row(server)["others_share"]),
             )
-            for subject in figures["subjects"]
+            for server in figures["subjects"]
         ),
     )
 
 
-def _peak(subject: Figures) -> float:
-    rows = (row for each in subject["rounds"] for row in each["closed"].values())
-    return max(float(row["peak_mb"]) for row in (subject["overload"], *rows))
+def _peak_mb(server: Figures) -> float:
+    rows = (row for one in server["rounds"] for row in one["closed"].values())
+    return max(float(row["peak_mb"]) for row in (server["overload"], *rows))
 
 
 def _overload(figures: Figures) -> str:
@@ -181,76 +184,72 @@ def _overload(figures: Figures) -> str:
     return _table(
         "",
         (*head, *more, "health answered, p95 ms", "latency"),
-        (_overload_row(subject) for subject in figures["subjects"]),
+        (_overload_row(server) for server in figures["subjects"]),
     )
 
 
-def _overload_row(subject: Figures) -> tuple[str, ...]:
-    found = subject["overload"]
-    health = found["health"]
+def _overload_row(server: Figures) -> tuple[str, ...]:
+    overload = server["overload"]
+    health = overload["health"]
     return (
-        subject["title"],
-        _number(found["offered_per_s"]),
-        _number(found["goodput_per_s"]),
-        _share(found["answered_share"]),
-        _share(found["refused_share"]),
-        _latencies(found["refusals"], 50, 95),
-        _share(found["failed_share"] + found["late_share"]),
-        *(_latencies(found["thirds"][name], 50, 95) for name in THIRDS),
+        server["title"],
+        _number(overload["offered_per_s"]),
+        _number(overload["goodput_per_s"]),
+        _share(overload["answered_share"]),
+        _share(overload["refused_share"]),
+        _latencies(overload["refusals"], 50, 95),
+        _share(overload["failed_share"] + overload["late_share"]),
+        *(_latencies(overload["thirds"][name], 50, 95) for name in THIRDS),
         f"{health['answered']} of {health['asked']}, {_number(health['p95_ms'])}",
-        "flat" if found["holds"] else "climbs",
+        "flat" if overload["holds"] else "climbs",
     )
 
 
 def _how(figures: Figures) -> str:
     plan = figures["plan"]
     photos = ", ".join(
-        f"{each['name']} ({each['bytes'] / 1000:.0f} kB)" for each in _photos(figures)
+        f"{photo['name']} ({photo['bytes'] / 1000:.0f} kB)" for photo in figures["photos"]
     )
-    versions = "\n".join(f"- {name}: {told}" for name, told in figures["versions"].items())
-    return f"""The photos come with scikit-image, cropped to 16:9, resized to 1280x720 and saved as
-JPEG: {photos}.
-They are sent in turn, as the file of a form, over HTTP/1.1 connections that stay open. Every
-answer has to be a PNG of 8 bits in one channel and 1280x720 pixels: what is not counts as an
-error. Where the model and what is asked of it are the same, the masks have to agree with ours
-(intersection over union above 0.97 for each photo), or the server is left out.
+    versions = "\n".join(f"- {name}: {packages}" for name, packages in figures["versions"].items())
+    return f"""The photos are images of scikit-image, cropped to 16:9, resized to 1280x720 and saved
+as JPEG: {photos}.
+They are sent in turn, as the file of a form, over HTTP/1.1 keep-alive connections. Every response
+must be a PNG with one 8-bit channel and 1280x720 pixels; others count as errors. If the model and
+the parameters are the same, the masks must agree with ours (intersection over union of at least
+0.97 for each photo), or the server is left out.
 
-Only one server runs at a time. In each of {plan["rounds"]} rounds all of them come in turn, from
-another one on each time, with a fresh start and {plan["warm_up_s"]:g} s of warming up, then
-{plan["seconds"]:g} s with each number of clients; a client sends its next request when the last is
-answered. Processor time is that of all processes of the server (`/proc`), divided by the masks it
-gave. The overload comes after the rounds, with another fresh start for each. Latency is called
-flat when the p95 of what was answered in the last third is at most 1.5 times that in the first,
-and at most 1 % got neither a mask nor a refusal.
+Only one server runs at a time. In each of {plan["rounds"]} rounds all servers run once, in an order
+that rotates. Each starts anew and warms up for {plan["warm_up_s"]:g} s.
+It then runs for {plan["seconds"]:g} s with each number of clients. A client sends its next request
+after the response to the last one. Processor time is that of all processes of the server (`/proc`),
+divided by its masks. The overload follows the rounds, with another start of each server. Latency is
+flat if two conditions hold: the p95 of the last third is at most 1.5 times that of the first, and
+at most 1 % of requests got neither a mask nor a refusal.
 
 {versions}"""
 
 
-def _photos(figures: Figures) -> list[Figures]:
-    return list(figures["photos"])
-
-
 def _servers(figures: Figures) -> str:
     lines = [
-        f"- **{each['title']}**: {each['says']}\n  `{each['command']}`"
-        for each in figures["subjects"]
+        f"- **{server['title']}**: {server['says']}\n  `{server['command']}`"
+        for server in figures["subjects"]
     ]
-    lines += [f"- **{name}**: {why}." for name, why in figures["left_out"].items()]
+    lines += [f"- **{name}**: {reason}." for name, reason in figures["left_out"].items()]
     if not figures["trials"]:
         return "\n".join(lines)
     trials = _table(
         "Settings of LitServe that were tried, with 4 clients:",
-        ("settings", "masks/s", "processor ms a mask"),
+        ("settings", "masks/s", "processor ms per mask"),
         (
-            (each["title"], _number(each["per_s"]), _number(each["cpu_ms"]))
-            for each in figures["trials"]
+            (trial["title"], _number(trial["per_s"]), _number(trial["cpu_ms"]))
+            for trial in figures["trials"]
         ),
     )
     return "\n".join(lines) + f"\n\n{trials}"
 
 
-def _table(says: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    return "\n".join(([says, ""] if says else []) + list(_lines([*head], rows)))
+def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    return "\n".join(([caption, ""] if caption else []) + list(_lines([*head], rows)))
 
 
 def _lines(head: list[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:

@@ -1,119 +1,132 @@
-"""Figures from samples, pure."""
+"""Computes the figures of the comparison from exchanges. All functions are pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from loadtests.compare.load import Load, Sample
-
-Figures = dict[str, Any]
-"""Ready for JSON."""
+from loadtests.compare.loops import Exchange, LoopResult
+from loadtests.latency import Figures, latencies_ms, percentile_ms
 
 THIRDS = ("first", "middle", "last")
-FLAT = 1.5
-"""Times the p95 of the first third that the last one may have and still be called flat."""
-FAILED_AT_MOST = 0.01
-"""Of what was sent in an overload, by a server that is said to hold."""
+MAX_P95_GROWTH = 1.5
+"""Largest p95 of the last third of an overload, divided by that of the first, that is flat."""
+MAX_UNANSWERED_SHARE = 0.01
+"""Largest share of requests without a mask or a refusal in an overload that a server holds."""
 
 
-def closed_figures(load: Load, *, server_s: float, client_s: float, machine_s: float) -> Figures:
-    """A run of clients who wait. Seconds of processor time: of the server, of the client and of
-    the whole machine.
+def closed_loop_figures(
+    result: LoopResult, *, server_s: float, client_s: float, machine_s: float
+) -> Figures:
+    """Returns the figures of a closed loop.
+
+    `server_s`, `client_s` and `machine_s` are processor seconds of the server, the client and the
+    whole machine.
     """
-    wrong = sum(load.bodies.wrong().values())
-    answered = _with(load.samples, "ok")
-    good = len(answered) - wrong
+    invalid = sum(result.bodies.count_invalid().values())
+    answered = _with_outcome(result.exchanges, "ok")
+    valid, sent = len(answered) - invalid, len(result.exchanges)
     return {
-        "sent": len(load.samples),
-        "per_s": good / load.seconds,
-        "cpu_ms": 1000 * server_s / good if good else None,
-        "client_cpu_ms": 1000 * client_s / max(1, len(load.samples)),
-        "others_share": _others(load.seconds, server_s, client_s, machine_s),
-        "error_share": 1 - good / len(load.samples),
-        "errors": errors(load),
+        "sent": sent,
+        "per_s": valid / result.seconds,
+        "cpu_ms": 1000 * server_s / valid if valid else None,
+        "client_cpu_ms": 1000 * client_s / max(1, sent),
+        "others_share": _other_processors(result.seconds, server_s, client_s, machine_s),
+        "error_share": 1 - valid / sent,
+        "errors": count_errors(result),
     } | latencies(answered)
 
 
 def overload_figures(
-    load: Load, *, per_s: float, seconds: float, client_s: float, machine_s: float, server_s: float
+    result: LoopResult,
+    *,
+    per_s: float,
+    seconds: float,
+    client_s: float,
+    machine_s: float,
+    server_s: float,
 ) -> Figures:
-    """What a server made of more than it can do; `seconds` is how long requests arrived."""
-    wrong = sum(load.bodies.wrong().values())
-    answered, refused = _with(load.samples, "ok"), _with(load.samples, "refused")
-    sent = max(1, len(load.samples))
-    found: Figures = {
+    """Returns the figures of an overload in which requests arrived for `seconds`."""
+    exchanges = result.exchanges
+    invalid = sum(result.bodies.count_invalid().values())
+    answered, refused = _with_outcome(exchanges, "ok"), _with_outcome(exchanges, "refused")
+    sent = max(1, len(exchanges))
+    figures: Figures = {
         "offered_per_s": per_s,
-        "sent": len(load.samples),
-        "goodput_per_s": (len(answered) - wrong) / seconds,
-        "answered_share": (len(answered) - wrong) / sent,
+        "sent": len(exchanges),
+        "goodput_per_s": (len(answered) - invalid) / seconds,
+        "answered_share": (len(answered) - invalid) / sent,
         "refused_share": len(refused) / sent,
-        "failed_share": (len(_with(load.samples, "failed")) + wrong) / sent,
-        "late_share": len(_with(load.samples, "late")) / sent,
-        "errors": errors(load),
+        "failed_share": (len(_with_outcome(exchanges, "failed")) + invalid) / sent,
+        "late_share": len(_with_outcome(exchanges, "late")) / sent,
+        "errors": count_errors(result),
         "accepted": latencies(answered),
         "refusals": latencies(refused),
-        "thirds": thirds(load.samples, seconds),
-        "health": health(load.probes, seconds),
-        "client_late_p95_ms": _percentile([sample.late_s for sample in load.samples], 95),
-        "server_share": server_s / load.seconds,
-        "client_share": client_s / load.seconds,
-        "others_share": _others(load.seconds, server_s, client_s, machine_s),
-        "timeline": timeline(load.samples, seconds),
+        "thirds": thirds(exchanges, seconds),
+        "health": health_figures(result.probes, seconds),
+        "client_late_p95_ms": percentile_ms([exchange.send_delay_s for exchange in exchanges], 95),
+        "server_share": server_s / result.seconds,
+        "client_share": client_s / result.seconds,
+        "others_share": _other_processors(result.seconds, server_s, client_s, machine_s),
+        "timeline": timeline(exchanges, seconds),
     }
-    return found | {"holds": holds(found)}
+    return figures | {"holds": is_stable(figures)}
 
 
-def holds(overload: Figures) -> bool:
-    """Latency stays flat and nobody is left without an answer."""
+def is_stable(overload: Figures) -> bool:
+    """Returns whether latency stays flat and nearly every request gets a mask or a refusal."""
     unanswered = overload["failed_share"] + overload["late_share"]
     first, _, last = (overload["thirds"][name]["p95_ms"] for name in THIRDS)
-    return bool(unanswered <= FAILED_AT_MOST and first and last and last <= FLAT * first)
+    is_answered = unanswered <= MAX_UNANSWERED_SHARE
+    return bool(is_answered and first and last and last <= MAX_P95_GROWTH * first)
 
 
-def thirds(samples: Sequence[Sample], seconds: float) -> Figures:
-    """Latencies of what was accepted, by when it was due."""
+def thirds(exchanges: Sequence[Exchange], seconds: float) -> Figures:
+    """Returns latencies of ok responses by third of the load. The due time decides the third."""
     return {
         name: latencies(
             [
-                sample
-                for sample in _with(samples, "ok")
-                if number <= 3 * sample.due_s / seconds < number + 1
+                exchange
+                for exchange in _with_outcome(exchanges, "ok")
+                if number <= 3 * exchange.due_s / seconds < number + 1
             ]
         )
         for number, name in enumerate(THIRDS)
     }
 
 
-def health(probes: Iterable[Sample], seconds: float) -> Figures:
-    """Of the probes that were due while requests arrived."""
-    asked = [probe for probe in probes if probe.due_s < seconds]
-    answered = _with(asked, "ok")
-    return {"asked": len(asked), "answered": len(answered)} | latencies(answered)
+def health_figures(probes: Iterable[Exchange], seconds: float) -> Figures:
+    """Returns the figures of the probes that were due while requests arrived."""
+    sent = [probe for probe in probes if probe.due_s < seconds]
+    answered = _with_outcome(sent, "ok")
+    return {"asked": len(sent), "answered": len(answered)} | latencies(answered)
 
 
-def timeline(samples: Iterable[Sample], seconds: float) -> list[Figures]:
-    """A row for each second, by when a request was due."""
-    slots: list[list[Sample]] = [[] for _ in range(int(np.ceil(seconds)))]
-    for sample in samples:
-        slots[int(sample.due_s)].append(sample)
+def timeline(exchanges: Iterable[Exchange], seconds: float) -> list[Figures]:
+    """Returns one row per second. A request belongs to the second of its due time."""
+    slots: list[list[Exchange]] = [[] for _ in range(int(np.ceil(seconds)))]
+    for exchange in exchanges:
+        slots[int(exchange.due_s)].append(exchange)
+    outcomes = ("ok", "refused", "failed", "late")
     return [
         {"at_s": at_s}
-        | {outcome: len(_with(slot, outcome)) for outcome in ("ok", "refused", "failed", "late")}
-        | {name: latencies(_with(slot, "ok"))[name] for name in ("p50_ms", "p95_ms")}
+        | {outcome: len(_with_outcome(slot, outcome)) for outcome in outcomes}
+        | {name: latencies(_with_outcome(slot, "ok"))[name] for name in ("p50_ms", "p95_ms")}
         for at_s, slot in enumerate(slots)
     ]
 
 
-def latencies(samples: Sequence[Sample]) -> Figures:
-    seconds = [sample.seconds for sample in samples]
-    return {f"p{q}_ms": _percentile(seconds, q) for q in (50, 95, 99)}
+def latencies(exchanges: Sequence[Exchange]) -> Figures:
+    """Returns the percentiles p50, p95 and p99 in milliseconds."""
+    return latencies_ms([exchange.latency_s for exchange in exchanges])
 
 
 def medians(rows: Sequence[Figures]) -> Figures:
-    """Of each number over rows alike, None being no number; counts are added up."""
+    """Returns the median of each number over rows with the same names.
+
+    None is left out of a median. Counts by name are added up.
+    """
     return {
         name: (
             dict(sum((Counter(row[name]) for row in rows), Counter()))
@@ -124,12 +137,14 @@ def medians(rows: Sequence[Figures]) -> Figures:
     }
 
 
-def errors(load: Load) -> Figures:
-    """How many by what they were; refusals are none of the server's errors but no answers."""
-    found = Counter(
-        sample.why or sample.outcome for sample in load.samples if sample.outcome != "ok"
+def count_errors(result: LoopResult) -> Figures:
+    """Counts requests without a valid mask by reason. Refusals are included."""
+    errors = Counter(
+        exchange.error or exchange.outcome
+        for exchange in result.exchanges
+        if exchange.outcome != "ok"
     )
-    return dict(found + Counter(load.bodies.wrong()))
+    return dict(errors + Counter(result.bodies.count_invalid()))
 
 
 def _median(values: Iterable[float | None]) -> float | None:
@@ -137,15 +152,10 @@ def _median(values: Iterable[float | None]) -> float | None:
     return median(numbers) if numbers else None
 
 
-def _with(samples: Iterable[Sample], outcome: str) -> list[Sample]:
-    return [sample for sample in samples if sample.outcome == outcome]
+def _with_outcome(exchanges: Iterable[Exchange], outcome: str) -> list[Exchange]:
+    return [exchange for exchange in exchanges if exchange.outcome == outcome]
 
 
-def _percentile(seconds: Sequence[float], q: float) -> float | None:
-    """Milliseconds; None of nothing."""
-    return float(1000 * np.percentile(seconds, q)) if seconds else None
-
-
-def _others(seconds: float, server_s: float, client_s: float, machine_s: float) -> float:
-    """Processors that were busy with neither the server nor the client."""
+def _other_processors(seconds: float, server_s: float, client_s: float, machine_s: float) -> float:
+    """Returns the mean number of processors busy with neither the server nor the client."""
     return max(0.0, machine_s - server_s - client_s) / seconds

@@ -1,4 +1,4 @@
-"""The face detector's counts, its decoding, and torch against the exported graph."""
+"""Contract of the face detector: counts, decoding, and torch against the exported graph."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def one_thread():
 
 
 def seasoned(seed: int = 0) -> FaceDetector:
-    """In evaluation mode, with statistics of real activations and answers that vary."""
+    """Returns the network in evaluation mode, with real statistics and varying outputs."""
     torch.manual_seed(seed)
     model = build_model("face_detector", {})
     assert isinstance(model, FaceDetector)
@@ -69,11 +69,11 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def test_parameters():
+def test_detector_parameter_count_matches():
     assert parameters(build_model("face_detector", {})) == 174_101
 
 
-def test_gradients_reach_every_parameter():
+def test_detector_gradients_reach_every_parameter():
     model = build_model("face_detector", {}).train()
     raw = model(pictures(2))
     assert raw.shape == (2, 5, 8, 12)
@@ -83,7 +83,7 @@ def test_gradients_reach_every_parameter():
     ] == []
 
 
-def test_untrained_it_calls_next_to_nothing_a_face():
+def test_untrained_detector_finds_almost_no_face():
     answer = DeployedFaceDetector(build_model("face_detector", {}).eval())(
         torch.from_numpy(scenes(SIZE, count=1))
     )
@@ -91,33 +91,33 @@ def test_untrained_it_calls_next_to_nothing_a_face():
 
 
 class TestDecoding:
-    def test_silence_is_a_box_of_one_cell_in_the_middle_of_its_cell(self):
+    def test_decoded_zeros_are_centred_boxes_of_one_cell(self):
         boxes = decode_boxes(torch.zeros(1, 5, 4, 8)).reshape(4, 8, 4)
         for row, column in [(0, 0), (3, 0), (2, 7)]:
             assert boxes[row, column].tolist() == pytest.approx([row / 4, column / 8, 1 / 4, 1 / 8])
 
-    def test_offsets_and_sides_are_in_cells(self):
+    def test_decoded_offsets_and_sides_are_in_cells(self):
         raw = torch.zeros(1, 5, 10, 20)
         raw[0, 1:, 4, 15] = torch.tensor([0.5, -2.0, np.log(6), np.log(3)])
         top, left, height, width = decode_boxes(raw)[0, 4 * 20 + 15].tolist()
         assert (height, width) == pytest.approx((0.6, 0.15))
         assert (top + height / 2, left + width / 2) == pytest.approx((5 / 10, 13.5 / 20))
 
-    def test_no_weight_can_say_an_infinity(self):
+    def test_decoded_boxes_are_always_finite(self):
         boxes = decode_boxes(torch.full((1, 5, 4, 4), 1e4))
         assert boxes.isfinite().all()
         assert (decode_boxes(torch.full((1, 5, 4, 4), -1e4))[..., 2:] > 0).all()
 
 
 class TestServed:
-    def test_its_rows_are_scores_and_boxes(self, model):
+    def test_deployed_detector_returns_scores_and_boxes(self, model):
         answer = DeployedFaceDetector(model)(torch.from_numpy(scenes(SIZE, count=3)))
         assert answer.shape == (3, CELLS, 5)
         assert answer.dtype == torch.float32
         assert ((answer[..., 0] >= 0) & (answer[..., 0] <= 1)).all()
         assert (answer[..., 3:] > 0).all()
 
-    def test_deployed_it_is_the_same_function(self, model):
+    def test_deployed_detector_is_the_same_function(self, model):
         images = torch.from_numpy(scenes(SIZE, count=3))
         served = deploy_form(model)
         assert not [m for m in served.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -129,7 +129,7 @@ class TestServed:
         )
 
     @pytest.mark.parametrize("batch", [1, 2, 5])
-    def test_exported_it_agrees_with_torch(self, model, exported, batch):
+    def test_exported_detector_agrees_with_torch(self, model, exported, batch):
         images = scenes(SIZE, count=batch)
         faces = open_onnx(exported)({"image": images})
         expected = DeployedFaceDetector(model)(torch.from_numpy(images)).detach().numpy()
@@ -141,18 +141,18 @@ class TestServed:
         assert np.ptp(faces[..., 0]) > 0.1, "a flat answer would agree with anything"
         np.testing.assert_allclose(faces, expected, rtol=0, atol=1e-4)
 
-    def test_a_batch_is_its_rows(self, exported):
+    def test_detector_batch_equals_its_rows(self, exported):
         images = scenes(SIZE, count=5)
         predict = open_onnx(exported)
         alone = np.concatenate([predict({"image": image[None]}) for image in images])
         np.testing.assert_allclose(predict({"image": images}), alone, rtol=0, atol=1e-6)
 
-    def test_verify_passes_the_file_and_no_other(self, model, exported):
+    def test_verify_accepts_the_detector_and_no_other_file(self, model, exported):
         check_parity(model, exported, SIZE)
         with pytest.raises(ParityError, match="differs from torch"):
             check_parity(seasoned(seed=1), exported, SIZE)
 
-    def test_routing_reads_what_it_gives(self, exported):
+    def test_routing_reads_the_output_of_the_detector(self, exported):
         (row,) = open_onnx(exported)({"image": scenes(SIZE, count=1)})
         faces = find_faces(row, place((128, 192), SIZE, ResizeRule.LETTERBOX), min_score=0.0)
         assert faces

@@ -1,4 +1,4 @@
-"""Every model of model_repository/: its files agree with each other."""
+"""Contract of every model of model_repository/: its files are consistent."""
 
 import json
 
@@ -25,7 +25,7 @@ MODELS = sorted(
     [pytest.param(folder, id=folder.name) for folder in MODELS]
     or [pytest.param(None, marks=pytest.mark.skip(reason="no model is in model_repository/ yet"))],
 )
-def test_files_of_a_committed_model_agree(folder):
+def test_committed_model_has_consistent_files(folder):
     assert_published(folder)
 
 
@@ -34,7 +34,7 @@ CONFIGS = ("config.pbtxt", "configs/cpu.pbtxt")
 
 
 def published(repository, name="connectnet"):
-    """A model whose files agree."""
+    """Returns the folder of a model with consistent files."""
     spec = write_tiny_model(repository, tiny_spec(name))
     write_configs(spec, repository / name)
     (repository / name / "CARD.md").write_text(card_text(spec))
@@ -46,7 +46,7 @@ def folder(tmp_path):
     return published(tmp_path)
 
 
-def test_the_check_accepts_what_export_writes(folder):
+def test_model_check_accepts_the_output_of_export(folder):
     assert_published(folder)
 
 
@@ -60,7 +60,7 @@ def test_the_check_accepts_what_export_writes(folder):
         pytest.param("spec.json", '"alpha"', '"mask"', id="output name"),
     ],
 )
-def test_the_check_sees_what_is_wrong(folder, file, old, new):
+def test_model_check_reports_each_fault(folder, file, old, new):
     text = (folder / file).read_text()
     assert old in text
     (folder / file).write_text(text.replace(old, new))
@@ -68,7 +68,7 @@ def test_the_check_sees_what_is_wrong(folder, file, old, new):
         assert_published(folder)
 
 
-def test_the_check_sees_shapes_that_the_graph_does_not_have(folder):
+def test_model_check_reports_shapes_that_differ_from_the_graph(folder):
     spec = json.loads((folder / SPEC_FILE).read_text())
     spec["output"]["shape"] = [-1, 8, 8]
     (folder / SPEC_FILE).write_text(json.dumps(spec))
@@ -77,7 +77,7 @@ def test_the_check_sees_shapes_that_the_graph_does_not_have(folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_configurations_differ_in_their_instances_alone(tmp_path, name):
+def test_configurations_differ_only_in_their_instances(tmp_path, name):
     folder = published(tmp_path, name)
     gpu, cpu = (parse((folder / file).read_text()) for file in CONFIGS)
     assert {group.kind for group in gpu.instance_group} == {schema.ModelInstanceGroup.KIND_GPU}
@@ -87,7 +87,7 @@ def test_configurations_differ_in_their_instances_alone(tmp_path, name):
     assert gpu == cpu
 
 
-def test_configurations_are_written_again_from_the_specs(tmp_path):
+def test_configurations_are_reproducible_from_the_specs(tmp_path):
     folders = [published(tmp_path, name) for name in NAMES]
     files = [folder / file for folder in folders for file in CONFIGS]
     before = [file.read_bytes() for file in files]
@@ -97,14 +97,14 @@ def test_configurations_are_written_again_from_the_specs(tmp_path):
     assert [file.read_bytes() for file in files] == before
 
 
-def test_engines_of_other_weights_are_other_engines(folder):
+def test_engine_names_differ_for_other_weights(folder):
     spec = load_spec(folder)
     retrained = spec.model_copy(update={"sha256": "1" * 64})
     key = "trt_engine_cache_path"
     assert tensorrt_options(spec)[key] != tensorrt_options(retrained)[key]
 
 
-def test_configurations_say_whose_weights_they_are_for(folder):
+def test_configurations_name_the_weights_of_their_engines(folder):
     spec = load_spec(folder)
     for file in CONFIGS:
         config = parse((folder / file).read_text())
@@ -116,7 +116,7 @@ def test_configurations_say_whose_weights_they_are_for(folder):
 
 
 @pytest.mark.parametrize("stale", [SPEC_FILE, "1/model.onnx"])
-def test_lint_sees_a_digest_that_one_of_the_files_has_not(folder, stale):
+def test_lint_reports_a_digest_that_differs_between_files(folder, stale):
     text = (folder / "config.pbtxt").read_text()
     if stale == SPEC_FILE:
         spec = json.loads((folder / SPEC_FILE).read_text())
@@ -131,13 +131,13 @@ def test_lint_sees_a_digest_that_one_of_the_files_has_not(folder, stale):
     assert stale in complaint
 
 
-def test_a_domain_has_a_profile_of_its_own(tmp_path):
+def test_domain_input_has_its_own_profile(tmp_path):
     options = tensorrt_options(load_spec(published(tmp_path, "md_trisenet")))
     assert options["trt_profile_opt_shapes"] == "image:4x24x32x3,domain:4"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lint_has_nothing_against_what_the_generator_writes(tmp_path, name):
+def test_lint_accepts_the_output_of_the_generator(tmp_path, name):
     folder = published(tmp_path, name)
     for file in CONFIGS:
         assert config_errors(folder, (folder / file).read_text()) == []
@@ -185,7 +185,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("about", "old", "new"), FAULTS)
-def test_lint_sees_the_fault(tmp_path, about, old, new):
+def test_lint_reports_each_fault(tmp_path, about, old, new):
     folder = published(tmp_path, "md_trisenet")
     text = (folder / "config.pbtxt").read_text()
     assert old in text

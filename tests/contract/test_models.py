@@ -1,4 +1,4 @@
-"""What every architecture promises, and ConnectNet's counts against the published network."""
+"""Contract of every architecture, and ConnectNet's counts against the published network."""
 
 import io
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 ARCHITECTURES = sorted(BUILDERS.keys() - {"face_detector"})
-"""Those from an image to a mask."""
+"""Architectures that map an image to a mask."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -63,13 +63,13 @@ def exported(name, file_of):
 
 
 def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
-    """Within what single precision leaves of a deep network, as a share of the range."""
+    """Asserts equality within the rounding of single precision, as a share of the range."""
     spread = (other.max() - other.min()).item()
     torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * spread)
 
 
 class TestEveryArchitecture:
-    def test_gradients_reach_every_parameter(self, name):
+    def test_model_gradients_reach_every_parameter(self, name):
         torch.manual_seed(0)
         model = build_model(name, {}).train()
         given = inputs(model, 4)
@@ -82,10 +82,10 @@ class TestEveryArchitecture:
         ]
         assert without == []
 
-    def test_logits_have_the_size_of_the_image(self, model):
+    def test_model_logits_have_the_size_of_the_image(self, model):
         assert model(*inputs(model, 3)).shape == (3, 2, *input_size(model))
 
-    def test_saved_and_loaded_it_answers_the_same(self, name, model):
+    def test_saved_and_loaded_model_has_the_same_output(self, name, model):
         saved, given = io.BytesIO(), inputs(model, 1)
         torch.save(model.state_dict(), saved)
         saved.seek(0)
@@ -94,27 +94,27 @@ class TestEveryArchitecture:
         other.load_state_dict(torch.load(saved, weights_only=True))
         assert torch.equal(other(*given), model(*given))
 
-    def test_evaluation_repeats_itself_and_changes_no_state(self, model):
+    def test_evaluation_is_deterministic_and_changes_no_state(self, model):
         before = {name: value.clone() for name, value in model.state_dict().items()}
         given = inputs(model, 2)
         assert torch.equal(model(*given), model(*given))
         for name, value in model.state_dict().items():
             assert torch.equal(value, before[name]), name
 
-    def test_a_batch_is_its_rows(self, model):
+    def test_batch_output_equals_that_of_its_rows(self, model):
         given = inputs(model, 8)
         alone = torch.cat([model(*(part[[row]] for part in given)) for row in range(8)])
         assert_close(model(*given), alone)
 
-    def test_different_pictures_get_different_answers(self, model):
+    def test_different_images_have_different_outputs(self, model):
         one, other = model(*inputs(model, 2))
         assert (one - other).abs().max() > 0.1
 
-    def test_the_deploy_form_is_the_same_function(self, model):
+    def test_deploy_form_is_the_same_function(self, model):
         given = inputs(model, 8)
         assert_close(deploy_form(model)(*given), model(*given))
 
-    def test_making_the_deploy_form_leaves_the_network_as_it_was(self, model):
+    def test_deploy_form_leaves_the_original_unchanged(self, model):
         before = {name: value.clone() for name, value in model.state_dict().items()}
         deploy_form(model)
         assert model.state_dict().keys() == before.keys()
@@ -122,7 +122,7 @@ class TestEveryArchitecture:
             assert torch.equal(value, before[name]), name
 
     @pytest.mark.parametrize("batch", [1, 2, 5])
-    def test_exported_it_agrees_with_torch(self, model, exported, batch):
+    def test_exported_model_agrees_with_torch(self, model, exported, batch):
         given = made_inputs(model, input_size(model), count=batch)
         alpha = open_onnx(exported)(given)
         expected = DeployedSegmenter(model)(
@@ -133,7 +133,7 @@ class TestEveryArchitecture:
         assert np.ptp(alpha) > 50, "a flat answer would agree with anything"
         np.testing.assert_allclose(alpha, expected, rtol=0, atol=1)
 
-    def test_verify_passes_the_file_and_no_other(self, name, model, exported):
+    def test_verify_accepts_the_file_and_rejects_another(self, name, model, exported):
         assert check_parity(model, exported, input_size(model)) <= 1
         with pytest.raises(ParityError, match="differs from torch"):
             check_parity(
@@ -142,20 +142,20 @@ class TestEveryArchitecture:
                 input_size(model),
             )
 
-    def test_an_exported_file_names_no_path_and_stands_alone(self, exported):
+    def test_exported_file_contains_no_path_and_no_external_data(self, exported):
         assert b".py" not in exported.read_bytes()
         assert [file.name for file in exported.parent.iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.parametrize("larger", [(24, 40), (21, 35), (12, 35), (13, 19), (6, 10), (1, 1)])
-def test_upsampling_goes_to_the_size_of_another(larger):
+def test_upsampling_has_the_size_of_the_target(larger):
     x = image_batch(2, (12, 20)) if larger[0] % 12 == 0 else image_batch(2, (7, 5))
     expected = F.interpolate(x, size=larger, mode="bilinear", align_corners=False)
     torch.testing.assert_close(upsample_to(x, torch.zeros(1, 1, *larger)), expected)
 
 
 def test_exported_files_upsample_by_constant_factors(network_of, file_of, tmp_path):
-    """Else ONNX Runtime leaves its blocked layout: a fifth of ConnectNet's time."""
+    """Sizes make ONNX Runtime leave its blocked layout: a fifth of ConnectNet's time."""
     even = tmp_path / "model.onnx"
     export_onnx(deploy_form(network_of("connectnet")), (64, 96), even)
     for file in (even, file_of("trisenet")):
@@ -167,21 +167,21 @@ def test_exported_files_upsample_by_constant_factors(network_of, file_of, tmp_pa
 
 
 class Whispering(nn.Module):
-    """Every row depends on its neighbours."""
+    """Network with rows that depend on their neighbours."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         louder = (image - image.mean(dim=0, keepdim=True)) / 50
         return torch.cat([-louder[:, :1], louder[:, :1]], dim=1)
 
 
-def test_verify_refuses_a_batch_that_is_not_its_rows(tmp_path):
+def test_verify_rejects_a_batch_that_differs_from_its_rows(tmp_path):
     file = tmp_path / "model.onnx"
     export_onnx(Whispering(), (16, 16), file)
     with pytest.raises(ParityError, match="other values for a batch than for its rows"):
         check_parity(Whispering(), file, (16, 16))
 
 
-def test_unknown_architecture_and_option_are_refused():
+def test_unknown_architecture_and_option_are_rejected():
     with pytest.raises(KeyError):
         build_model("abacus", {})
     with pytest.raises(TypeError, match="beads"):
@@ -189,7 +189,7 @@ def test_unknown_architecture_and_option_are_refused():
 
 
 def stages(model: ConnectNet) -> dict[str, nn.Module]:
-    """The rows of the published table."""
+    """Returns the rows of the published table."""
     return {
         "stem": model.stem,
         "skip": model.skip,
@@ -204,7 +204,7 @@ def stages(model: ConnectNet) -> dict[str, nn.Module]:
 
 class TestConnectNet:
     @pytest.mark.parametrize("logits_relu", [True, False])
-    def test_parameters_are_the_published_ones(self, logits_relu):
+    def test_connectnet_parameter_counts_are_the_published_ones(self, logits_relu):
         model = ConnectNet(ConnectNetConfig(logits_relu=logits_relu))
         assert count_parameters(model) == 131_766
         assert {name: count_parameters(stage) for name, stage in stages(model).items()} == {
@@ -226,11 +226,11 @@ class TestConnectNet:
             pytest.param((96, 160), [48, 48, 24, 12, 6, 6, 48, 48], id="96x160"),
         ],
     )
-    def test_heights_along_the_way(self, size_hw, expected):
+    def test_connectnet_heights_of_feature_maps_match(self, size_hw, expected):
         shapes = shapes_of_stages(size_hw)
         assert [height for _, height, _ in shapes.values()] == expected
 
-    def test_shapes_with_odd_sides(self):
+    def test_connectnet_shapes_with_odd_sides_match(self):
         assert shapes_of_stages((224, 398)) == {
             "stem": (36, 112, 199),
             "skip": (18, 112, 199),
@@ -243,19 +243,19 @@ class TestConnectNet:
         }
 
     @pytest.mark.parametrize("size_hw", [(192, 192), (224, 398), (96, 160), (37, 51)])
-    def test_logits_have_the_size_of_the_image(self, size_hw):
+    def test_connectnet_logits_have_the_size_of_the_image(self, size_hw):
         with torch.inference_mode():
             assert ConnectNet().eval()(torch.zeros(1, 3, *size_hw)).shape == (1, 2, *size_hw)
 
     @pytest.mark.parametrize(("size_hw", "millions"), [((192, 192), 103.76), ((224, 398), 251.26)])
     @pytest.mark.parametrize("logits_relu", [True, False])
-    def test_multiply_adds_are_the_published_ones(self, size_hw, millions, logits_relu):
+    def test_connectnet_multiply_adds_are_the_published_ones(self, size_hw, millions, logits_relu):
         model = ConnectNet(ConnectNetConfig(logits_relu=logits_relu))
         image = torch.zeros(1, 3, *size_hw)
         (count,) = multiply_adds(model.eval(), lambda: model(image), [model])
         assert count / 1e6 == pytest.approx(millions, abs=0.005)
 
-    def test_the_last_relu_is_a_matter_of_the_flag(self):
+    def test_connectnet_last_relu_depends_on_the_option(self):
         model = with_batch_norm_statistics(build_model("connectnet", {}))
         free = ConnectNet(ConnectNetConfig(logits_relu=False)).eval()
         free.load_state_dict(model.state_dict())
@@ -264,13 +264,13 @@ class TestConnectNet:
         assert raw.min() < 0
         torch.testing.assert_close(model.half_resolution_logits(images), raw.clamp(min=0))
 
-    def test_pixels_reach_the_stem_as_minus_one_to_one(self):
+    def test_connectnet_stem_receives_pixels_in_minus_one_to_one(self):
         model, seen = ConnectNet().eval(), []
         model.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         model(torch.tensor([0.0, 127.5, 255.0]).view(1, 3, 1, 1).expand(-1, -1, 32, 32))
         assert [channel.unique().tolist() for channel in seen[0][0]] == [[-1], [0], [1]]
 
-    def test_initial_weights_are_the_published_ones(self):
+    def test_connectnet_initial_weights_are_the_published_ones(self):
         torch.manual_seed(0)
         model = ConnectNet()
         weights = torch.cat([m.weight.flatten() for m in modules_of_type(model, nn.Conv2d)])
@@ -281,20 +281,20 @@ class TestConnectNet:
             assert norm.eps == 1e-5
 
 
-def test_shuffle_block_takes_turns_between_the_kept_and_the_worked_half():
+def test_shuffle_block_interleaves_kept_and_computed_halves():
     block = ShuffleBlock(6)
     block.work = Plus(10)
     channels = torch.arange(6.0).view(1, 6, 1, 1)
     assert block(channels).flatten().tolist() == [0, 13, 1, 14, 2, 15]
 
 
-def test_shuffle_block_works_on_the_last_half_alone():
+def test_shuffle_block_computes_only_the_last_half():
     block = ShuffleBlock(8).eval()
     image = torch.rand(1, 8, 5, 5)
     assert torch.equal(block(image)[:, ::2], image[:, :4])
 
 
-def test_down_block_takes_turns_beginning_with_the_shortcut():
+def test_down_block_interleaves_from_the_shortcut_on():
     block = DownBlock(3, 6)
     block.shortcut, block.work = Plus(0), Plus(10)
     channels = torch.arange(3.0).view(1, 3, 1, 1)
@@ -317,11 +317,11 @@ def shapes_of_stages(size_hw: Size) -> dict[str, tuple[int, ...]]:
 
 
 def last(stage: nn.Module) -> nn.Module:
-    """A slice of a Sequential is a new module that nobody calls; its last member is called."""
+    """Returns the last member: a slice of a Sequential is a new module without calls."""
     return stage[-1] if isinstance(stage, nn.Sequential) else stage
 
 
-def test_deploy_form_of_connectnet_is_in_whole_blocks():
+def test_deploy_form_of_connectnet_has_whole_blocks():
     model = ConnectNet()
     wide = deploy_form(model)
     channels = wide.head[0][0][0].in_channels

@@ -1,4 +1,4 @@
-"""RCRNet's published counts, its shapes, and that its fused form is the same function."""
+"""Contract of RCRNet: published counts, shapes, and an equal fused form."""
 
 from collections.abc import Iterator
 
@@ -42,7 +42,7 @@ WITHOUT_PRIOR = {
 
 
 def on_paper(config: RCRNetConfig) -> RCRNet:
-    """Shapes without values."""
+    """Builds the network on the meta device: shapes without values."""
     with torch.device("meta"):
         return RCRNet(config).eval()
 
@@ -52,7 +52,7 @@ def image(side: int = 224) -> torch.Tensor:
 
 
 def stages(model: RCRNet) -> dict[str, nn.Module]:
-    """The rows of the table."""
+    """Returns the rows of the table."""
     names = ["E1", "E2", "E3", "E4", "E5", "D5", "D4", "D3", "D2"]
     stages = dict(zip(names, [*model.encoder, *model.decoder], strict=True))
     return stages | {
@@ -74,7 +74,7 @@ def stages(model: RCRNet) -> dict[str, nn.Module]:
         ("star", 781_304, 763_376),
     ],
 )
-def test_parameters(variant, trained, deployed):
+def test_rcrnet_parameter_counts_match_the_table(variant, trained, deployed):
     model = on_paper(VARIANTS[variant])
     assert count_parameters(model) - count_parameters(model.edge_head) == trained
     assert count_parameters(deploy_form(model)) == deployed
@@ -91,14 +91,14 @@ def test_parameters(variant, trained, deployed):
         ("star", 218.55, 216.74),
     ],
 )
-def test_multiply_adds_of_the_papers_deployed_form(variant, millions, without_prior):
+def test_deployed_multiply_adds_match_the_paper(variant, millions, without_prior):
     for configs, expected in ((VARIANTS, millions), (WITHOUT_PRIOR, without_prior)):
         served = reparameterise(on_paper(configs[variant]))
         (count,) = multiply_adds(served, lambda net=served: net(image()), [served])
         assert count / 1e6 == pytest.approx(expected, abs=0.005)
 
 
-def test_what_is_served_multiplies_before_it_doubles():
+def test_deployed_up_multiplies_before_it_doubles():
     served = deploy_form(on_paper(VARIANTS["star"]))
     (count,) = multiply_adds(served, lambda: served(image()), [served])
     late = [(400, 96, 14), (288, 32, 28), (96, 24, 56), (48, 16, 112), (16, 8, 224)]
@@ -107,7 +107,7 @@ def test_what_is_served_multiplies_before_it_doubles():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_edge_head_is_on_the_bypass_or_beside_the_prediction(variant):
+def test_edge_head_is_on_the_bypass_or_beside_the_prediction(variant):
     model = on_paper(VARIANTS[variant])
     assert count_parameters(model.edge_head) == (4_674 if model.config.bypass else 144)
     (count,) = multiply_adds(model, lambda: model.with_edges(image()), [model.edge_head])
@@ -115,7 +115,7 @@ def test_the_edge_head_is_on_the_bypass_or_beside_the_prediction(variant):
 
 
 class TestStar:
-    def test_parameters_of_each_stage(self):
+    def test_star_parameters_of_each_stage_match(self):
         counted = {
             name: count_parameters(part)
             for name, part in stages(on_paper(VARIANTS["star"])).items()
@@ -138,7 +138,7 @@ class TestStar:
             "pred": 144,
         }
 
-    def test_multiply_adds_of_each_stage(self):
+    def test_star_multiply_adds_of_each_stage_match(self):
         served = reparameterise(on_paper(VARIANTS["star"]))
         parts = stages(served)
         counts = multiply_adds(served, lambda: served(image()), parts.values())
@@ -164,7 +164,7 @@ class TestStar:
             abs=0.005,
         )
 
-    def test_shapes_along_the_way(self):
+    def test_star_shapes_of_feature_maps_match(self):
         model = on_paper(VARIANTS["star"])
         assert output_shapes(stages(model), lambda: model(image())) == {
             "stem": (16, 112, 112),
@@ -186,7 +186,7 @@ class TestStar:
 
 
 def random_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
-    """In evaluation mode, every batch norm with statistics, scale and shift of its own."""
+    """Returns the network in evaluation mode, with random statistics in every batch norm."""
     torch.manual_seed(seed)
     for norm in modules_of_type(model, nn.BatchNorm2d):
         nn.init.normal_(norm.running_mean, std=0.3)
@@ -197,7 +197,7 @@ def random_statistics(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def assert_same_function(one: torch.Tensor, other: torch.Tensor, *, share: float) -> None:
-    """Within a share of the range of answers."""
+    """Asserts equality within a share of the range of outputs."""
     atol = share * (one.max() - one.min()).item()
     torch.testing.assert_close(other, one, rtol=0, atol=atol)
 
@@ -210,7 +210,7 @@ PRECISIONS = [
 
 @pytest.mark.parametrize(("dtype", "share"), PRECISIONS)
 class TestFusion:
-    def test_of_one_module(self, dtype, share):
+    def test_fused_module_is_the_same_function(self, dtype, share):
         module = random_statistics(RCR(12, 20)).to(dtype)
         x = torch.randn(2, 12, 9, 11, dtype=dtype)
         fused = module.fused()
@@ -220,7 +220,7 @@ class TestFusion:
         assert_same_function(module(x), fused(x), share=share)
 
     @pytest.mark.parametrize("variant", VARIANTS)
-    def test_of_the_whole_network(self, variant, dtype, share):
+    def test_fused_network_is_the_same_function(self, variant, dtype, share):
         model = random_statistics(RCRNet(VARIANTS[variant])).to(dtype)
         x = torch.rand(2, 3, 64, 96, dtype=dtype) * 255
         prior = torch.rand(2, 64, 96, dtype=dtype) * 255
@@ -233,7 +233,7 @@ class TestFusion:
 
 
 class TestStructures:
-    def test_rcr_is_equation_one(self):
+    def test_rcr_module_is_equation_one(self):
         module = random_statistics(RCR(6, 10)).double()
         x = torch.randn(2, 6, 7, 9, dtype=torch.float64)
         point = (module.point[1](module.point[0](x))).clamp(min=0)
@@ -249,7 +249,7 @@ class TestStructures:
         [Residual(16, 24), Down(16, 24, 16), Up(16, 24, 16)],
         ids=lambda s: type(s).__name__,
     )
-    def test_no_activation_follows_the_sum_but_one_the_first_rcr(self, structure):
+    def test_rcr_activation_follows_only_the_first_module(self, structure):
         structure = random_statistics(structure)
         seen = []
         (hook, *_) = modules_of_type(structure, RCR)[1:]
@@ -258,7 +258,7 @@ class TestStructures:
         if isinstance(structure, Residual):
             assert seen[0].min() >= 0
 
-    def test_the_shortcut_of_a_residual_is_the_identity(self):
+    def test_residual_shortcut_is_the_identity(self):
         structure = random_statistics(Residual(16, 24))
         last = structure.body[2]
         for norm in (last.point[1], last.wide[1], last.narrow[1]):
@@ -268,10 +268,10 @@ class TestStructures:
         torch.testing.assert_close(structure(x), x)
 
     @pytest.mark.parametrize("doubling", [Up, PortraitUp])
-    def test_doubling_doubles_odd_sides(self, doubling):
+    def test_up_structure_doubles_odd_sides(self, doubling):
         assert doubling(16, 24, 8).eval()(torch.zeros(1, 16, 5, 7)).shape == (1, 8, 10, 14)
 
-    def test_transposed_convolutions_begin_as_bilinear_ones(self):
+    def test_transposed_convolutions_start_as_bilinear(self):
         up = RCRNet(VARIANTS["dagger"]).decoder[3].up
         x = torch.randn(1, 16, 6, 6)
         expected = nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
@@ -288,17 +288,17 @@ class TestInput:
     def views(self):
         return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
 
-    def test_an_absent_prior_is_an_empty_one(self, star, views):
+    def test_absent_prior_equals_an_empty_prior(self, star, views):
         assert torch.equal(star(views), star(views, torch.zeros(2, 64, 64)))
 
-    def test_a_prior_changes_the_answer_of_its_own_row(self, star, views):
+    def test_prior_changes_only_the_output_of_its_row(self, star, views):
         prior = torch.zeros(2, 64, 64)
         prior[1, 16:48, 16:48] = 255
         change = (star(views, prior) - star(views)).abs().amax((1, 2, 3))
         assert change[0] < 1e-4
         assert change[1] > 0.01
 
-    def test_pixels_reach_the_stem_as_minus_one_to_one_and_priors_as_shares(self):
+    def test_network_input_scales_pixels_and_priors(self):
         model, seen = RCRNet().eval(), []
         model.stem.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         pixels = torch.tensor([0.0, 127.5, 255.0]).view(1, 3, 1, 1).expand(-1, -1, 32, 32)
@@ -306,13 +306,13 @@ class TestInput:
         values = [channel.unique().tolist() for channel in seen[0][0]]
         assert values == [[-1], [0], [1], [pytest.approx(0.2)]]
 
-    def test_without_the_channel_a_prior_is_nothing(self, views):
+    def test_network_without_prior_channel_ignores_the_prior(self, views):
         model = with_batch_norm_statistics(RCRNet(RCRNetConfig(prior=False)))
         assert torch.equal(model(views), model(views, torch.full((2, 64, 64), 255.0)))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_with_edges_gives_the_same_mask_and_an_edge_of_the_same_size(variant):
+def test_edge_head_returns_the_same_mask_and_an_edge(variant):
     model = random_statistics(RCRNet(VARIANTS[variant]))
     x = torch.rand(1, 3, 64, 96) * 255
     logits, edges = model.with_edges(x)
@@ -321,7 +321,7 @@ def test_with_edges_gives_the_same_mask_and_an_edge_of_the_same_size(variant):
     assert not torch.equal(edges, logits)
 
 
-def test_the_bypass_is_fed_by_the_first_structure():
+def test_bypass_input_is_the_first_structure():
     model, seen = random_statistics(RCRNet()), {}
     model.encoder[0].register_forward_hook(lambda _m, _g, output: seen.update(made=output))
     model.bypass.register_forward_pre_hook(lambda _m, given: seen.update(taken=given[0]))

@@ -1,4 +1,4 @@
-"""TriSeNet's published counts, its paths, and that every row gets the answer of its domain."""
+"""Contract of TriSeNet: published counts, paths, and a branch for the domain of each row."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -40,7 +40,7 @@ def without_gradients() -> Iterator[None]:
 
 
 def on_paper(**options: object) -> TriSeNet:
-    """Shapes without values."""
+    """Builds the network on the meta device: shapes without values."""
     with torch.device("meta"):
         return TriSeNet(TriSeNetConfig(**options)).eval()
 
@@ -60,7 +60,7 @@ COUNTS = [
 
 
 @pytest.mark.parametrize(("backbone", "options", "trained", "served", "billions"), COUNTS)
-def test_parameters_and_multiply_adds(backbone, options, trained, served, billions):
+def test_trisenet_parameters_and_multiply_adds_match(backbone, options, trained, served, billions):
     model = on_paper(backbone=backbone, **options)
     edge_head = [] if model.edge is None else [model.edge_head]
     assert count_parameters(model) == trained
@@ -70,7 +70,7 @@ def test_parameters_and_multiply_adds(backbone, options, trained, served, billio
 
 
 @pytest.mark.parametrize(("backbone", "billions"), [("xception39", 4.0352), ("resnet18", 13.5341)])
-def test_multiply_adds_with_the_edge_head(backbone, billions):
+def test_multiply_adds_with_the_edge_head_match(backbone, billions):
     model = on_paper(backbone=backbone)
 
     def train() -> None:
@@ -82,7 +82,7 @@ def test_multiply_adds_with_the_edge_head(backbone, billions):
     assert count / 1e9 == pytest.approx(billions, abs=5e-5)
 
 
-def test_the_literal_stem_has_fewer_parameters():
+def test_literal_stem_has_fewer_parameters():
     model = on_paper(stem_kernel=3)
     assert count_parameters(model) == 1_560_811
 
@@ -94,7 +94,7 @@ def test_the_literal_stem_has_fewer_parameters():
         ("resnet18", [11_176_512, 65_792, 606_720, 147_712, 311_808, 147_712, 7_216, 3_328]),
     ],
 )
-def test_parameters_of_the_paths(backbone, expected):
+def test_parameters_of_the_paths_match(backbone, expected):
     model = on_paper(backbone=backbone)
     context, edge = model.context, model.edge
     parts = [
@@ -112,11 +112,11 @@ def test_parameters_of_the_paths(backbone, expected):
 
 
 @pytest.mark.parametrize(("edges", "expected"), [(True, 103_616), (False, 91_968)])
-def test_parameters_of_the_spatial_path(edges, expected):
+def test_parameters_of_the_spatial_path_match(edges, expected):
     assert count_parameters(on_paper(edges=edges).spatial) == expected
 
 
-def test_parameters_of_a_branch():
+def test_parameters_of_a_branch_match():
     fusion, *head = Branch(384)
     assert (count_parameters(fusion), count_parameters(*head)) == (132_224, 147_714)
     assert count_parameters(Branch(384)) == 279_938
@@ -125,7 +125,7 @@ def test_parameters_of_a_branch():
 @pytest.mark.parametrize(
     ("backbone", "widths"), [("xception39", (64, 128, 256)), ("resnet18", (128, 256, 512))]
 )
-def test_shapes_along_the_way(backbone, widths):
+def test_trisenet_shapes_of_feature_maps_match(backbone, widths):
     model = on_paper(backbone=backbone)
     sides = (64, 32, 16)
     stages = {side: model.backbone.stages[n] for n, side in enumerate(sides)}
@@ -155,7 +155,7 @@ class TestParts:
         torch.testing.assert_close(unit(x), x * torch.sigmoid(point(depth(x))))
         assert unit(x).min() < 0, "unlike ReLU"
 
-    def test_pixels_reach_the_paths_with_the_published_mean_and_deviation(self):
+    def test_paths_receive_pixels_of_published_mean_and_deviation(self):
         model, seen = TriSeNet().eval(), []
         for path in (model.spatial, model.backbone):
             path.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
@@ -167,7 +167,7 @@ class TestParts:
             torch.testing.assert_close(image[0], torch.zeros(3, 64, 64), atol=1e-5, rtol=0)
             torch.testing.assert_close(image[1], torch.ones(3, 64, 64), atol=1e-5, rtol=0)
 
-    def test_edge_logits_look_at_the_edge_path_alone(self):
+    def test_edge_logits_depend_only_on_the_edge_path(self):
         model = with_batch_norm_statistics(TriSeNet())
         x = image_batch(2, SIZE)
         features = model.features(x)
@@ -181,7 +181,7 @@ class TestParts:
 
     @pytest.mark.parametrize("backbone", ["xception39", "resnet18"])
     @pytest.mark.parametrize("edges", [True, False])
-    def test_deploy_form_of_every_kind_in_double_precision(self, backbone, edges):
+    def test_deploy_form_in_double_precision_is_the_same_function(self, backbone, edges):
         model = with_batch_norm_statistics(
             TriSeNet(TriSeNetConfig(backbone=backbone, edges=edges))
         ).double()
@@ -209,7 +209,7 @@ def by_hand(network: nn.Module, x: torch.Tensor, domain: int) -> torch.Tensor:
 
 
 class TestDomains:
-    """In double precision: what is left between two answers is then no matter of rounding."""
+    """Domains in double precision, so that outputs do not differ by rounding."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -226,59 +226,59 @@ class TestDomains:
     @pytest.mark.parametrize(
         "form", [lambda network: network, deploy_form], ids=["torch", "deploy"]
     )
-    def test_every_row_of_a_mixed_batch_gets_the_answer_of_its_branch(self, form, network, views):
+    def test_mixed_batch_rows_have_the_output_of_their_branch(self, form, network, views):
         answers = form(network)(views, torch.tensor(MIXED))
         for row, domain in enumerate(MIXED):
             self.close(answers[[row]], by_hand(network, views[[row]], domain))
 
     @pytest.mark.parametrize("domain", range(DOMAINS))
-    def test_a_batch_of_one_domain(self, domain, network, views):
+    def test_batch_of_one_domain_has_the_output_of_its_branch(self, domain, network, views):
         answers = network(views[:3], torch.full((3,), domain))
         self.close(answers, by_hand(network, views[:3], domain))
 
-    def test_another_branch_gives_another_answer(self, network, views):
+    def test_different_branches_have_different_outputs(self, network, views):
         answers = [network(views[:1], torch.tensor([domain])) for domain in range(DOMAINS)]
         for one in range(DOMAINS):
             for other in range(one):
                 assert (answers[one] - answers[other]).abs().max() > 0.1
 
-    def test_what_is_no_domain_is_no_face_and_disturbs_nobody(self, network, views):
+    def test_unknown_domain_means_no_face(self, network, views):
         wrong = [6, 1, -1, 2, 99, -(2**62), 2**62, 5]
         right = [domain if 0 <= domain <= NO_FACE else NO_FACE for domain in wrong]
         assert torch.equal(network(views, torch.tensor(wrong)), network(views, torch.tensor(right)))
 
-    def test_without_a_domain_it_is_no_face(self, network, views):
+    def test_missing_domain_means_no_face(self, network, views):
         self.close(network(views), network(views, torch.full((8,), NO_FACE)))
 
 
 class TestServedDomains:
-    """The exported graph, which must not hand a row another row's mask."""
+    """Domains of the exported graph: each row has its own mask."""
 
     IMAGES = scenes(SIZE, count=8)
 
     def answers(self, served, domains):
         return served({"image": self.IMAGES, "domain": np.array(domains, np.int64)})
 
-    def test_a_mixed_batch_is_its_rows_exactly(self, served):
+    def test_exported_mixed_batch_equals_its_rows_exactly(self, served):
         together = self.answers(served, MIXED)
         for row, domain in enumerate(MIXED):
             alone = served({"image": self.IMAGES[[row]], "domain": np.array([domain], np.int64)})
             np.testing.assert_array_equal(together[[row]], alone)
 
     @pytest.mark.parametrize("domain", range(DOMAINS))
-    def test_every_branch_is_the_one_of_torch(self, served, network, domain):
+    def test_exported_branches_agree_with_torch(self, served, network, domain):
         with torch.inference_mode():
             x = torch.from_numpy(self.IMAGES).permute(0, 3, 1, 2).float()
             expected = by_hand(network, x, domain).softmax(1)[:, 1] * 255
         off = np.abs(self.answers(served, [domain] * 8) - expected.numpy())
         assert off.max() < 1
 
-    def test_what_is_no_domain_is_no_face_and_disturbs_nobody(self, served):
+    def test_exported_unknown_domain_means_no_face(self, served):
         wrong = self.answers(served, [6, 1, -1, 2, 99, -(2**62), 2**62, 5])
         right = self.answers(served, [5, 1, 5, 2, 5, 5, 5, 5])
         np.testing.assert_array_equal(wrong, right)
 
-    def test_another_branch_gives_another_mask(self, served):
+    def test_exported_branches_have_different_masks(self, served):
         masks = [self.answers(served, [domain] * 8).astype(int) for domain in range(DOMAINS)]
         for one in range(DOMAINS):
             for other in range(one):
@@ -298,20 +298,20 @@ class TestSpreadBranch:
         network.load_state_dict(adapt_weights(network, single.state_dict()))
         return network
 
-    def test_all_branches_begin_equal(self, single, spread):
+    def test_copied_branches_are_equal(self, single, spread):
         for branch in spread.branches:
             for name, value in branch.state_dict().items():
                 assert torch.equal(value, single.branches[0].state_dict()[name]), name
 
-    def test_every_domain_answers_as_the_single_branch(self, single, spread):
+    def test_copied_branches_have_the_output_of_the_single_branch(self, single, spread):
         x, domains = inputs(spread, 6)[0], torch.arange(DOMAINS)
         torch.testing.assert_close(spread(x, domains), single(x), rtol=0, atol=1e-4)
 
-    def test_branches_share_no_memory(self, spread):
+    def test_copied_branches_share_no_memory(self, spread):
         places = {p.data_ptr() for p in spread.parameters()}
         assert len(places) == len(list(spread.parameters()))
 
-    def test_weights_that_fit_stay_as_they_are(self, single, spread):
+    def test_matching_weights_are_unchanged(self, single, spread):
         for network in (single, spread, build_model("rcrnet", {})):
             weights = network.state_dict()
             adapted = adapt_weights(network, weights)

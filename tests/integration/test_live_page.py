@@ -21,6 +21,7 @@ import pytest
 from PIL import Image, ImageDraw
 from websockets.sync.client import connect
 
+from silhouette_seg.api import models
 from silhouette_seg.settings import Settings
 from silhouette_seg.streaming import protocol
 from tests.integration.conftest import OnSocket, on_socket
@@ -260,6 +261,18 @@ def test_live_tab_after_a_photo_shows_its_stage(viewport, open_live, running):
 
     assert live.page.is_visible("#frame")
     assert not live.page.locator("#stage .drop").is_visible()
+
+
+def test_transport_that_is_not_installed_is_disabled(open_live, running, monkeypatch):
+    monkeypatch.setattr(models, "STREAM_TRANSPORTS", ("websocket",))
+    live = open_live(running)
+    websocket, webrtc = (
+        live.page.locator(f"#live-options [name=transport][value={name}]") for name in TRANSPORTS
+    )
+    live.page.get_by_text("pip install 'silhouette-seg[live]'").wait_for()
+    assert webrtc.is_disabled()
+    assert websocket.is_enabled()
+    assert websocket.is_checked()
 
 
 def test_statistics_show_rates_and_times(open_live, running):

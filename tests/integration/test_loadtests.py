@@ -1,4 +1,4 @@
-"""The load tests as they are run: a process of their own, against a server on a socket."""
+"""Tests of load tests as users run them: in their own process, against a real server."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.conftest import on_socket
 
-# Looked for and not imported: it would make the sockets and threads of every test gevent's.
+# Not imported here: locust would patch the sockets and threads of every test for gevent.
 pytestmark = pytest.mark.skipif(
     find_spec("locust") is None, reason="the extra `loadtests` is not installed"
 )
@@ -38,8 +38,10 @@ IMPOSSIBLE = """
 
 
 @dataclass(frozen=True)
-class Run:
-    code: int
+class LoadTestRun:
+    """Result of one run of the load tests."""
+
+    exit_code: int
     output: str
     folder: Path
 
@@ -50,27 +52,27 @@ class Run:
 
 @pytest.fixture(scope="module")
 def server(settings_with):
-    """On a machine that does other things as well, nothing is too late."""
+    """A server with timeouts that a busy machine does not exceed."""
     with on_socket(settings_with(request_timeout_s=60, queue_timeout_s=60)) as running:
         yield running
 
 
 @pytest.fixture
 def narrow_server(settings_with):
-    """One photo at a time, one that waits, and one stream."""
+    """A server with one photo at a time, a queue of one, and one stream."""
     with on_socket(settings_with(photos_at_once=1, queue_size=1, max_streams=1)) as running:
         yield running
 
 
 @pytest.fixture
 def load(tmp_path):
-    """Runs the load tests for a few seconds."""
+    """Returns a function that runs the load tests for a few seconds."""
 
-    def run(url: str, thresholds: str, *options: str, seconds: float = 4) -> Run:
+    def run(url: str, thresholds: str, *options: str, seconds: float = 4) -> LoadTestRun:
         file = tmp_path / "thresholds.toml"
         file.write_text(thresholds)
         common = ("--url", url, "--minutes", str(seconds / 60), "--thresholds", str(file))
-        ended = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "loadtests", *common, "--out", str(tmp_path / "out"), *options],
             cwd=ROOT,
             capture_output=True,
@@ -78,14 +80,14 @@ def load(tmp_path):
             timeout=TIMEOUT_S,
             check=False,
         )
-        return Run(ended.returncode, ended.stdout + ended.stderr, tmp_path / "out")
+        return LoadTestRun(process.returncode, process.stdout + process.stderr, tmp_path / "out")
 
     return run
 
 
-def test_photos_batches_and_streams_are_sent_and_judged(server, load):
+def test_load_of_photos_batches_and_streams_meets_thresholds(server, load):
     run = load(server.url, LENIENT, "--rate", "4", "--batch-share", "0.3", "--streams", "1")
-    assert run.code == 0, run.output
+    assert run.exit_code == 0, run.output
     assert "MISSED" not in run.output
     figures = run.figures
     assert figures["failures"] == {}
@@ -100,10 +102,10 @@ def test_photos_batches_and_streams_are_sent_and_judged(server, load):
     assert "GET /livez" in (run.folder / "locust.html").read_text()
 
 
-def test_an_overload_is_three_times_what_was_measured(server, load):
+def test_overload_is_three_times_measured_capacity(server, load):
     overload = ("--shape", "overload", "--calibration", "4", "--batch-share", "0.3")
     run = load(server.url, LENIENT, *overload, "--streams", "1", seconds=3)
-    assert run.code == 0, run.output
+    assert run.exit_code == 0, run.output
     capacity = run.figures["capacity_per_s"]
     levels = {name: phase["level"] for name, phase in run.figures["phases"].items()}
     assert levels == pytest.approx(
@@ -112,18 +114,18 @@ def test_an_overload_is_three_times_what_was_measured(server, load):
     assert run.figures["goodput_share"] > 0
 
 
-def test_a_threshold_that_is_missed_ends_with_1(server, load):
+def test_missed_threshold_exits_with_1(server, load):
     run = load(server.url, IMPOSSIBLE, "--users", "2", "--streams", "0", "--batch-share", "0")
-    assert run.code == 1, run.output
+    assert run.exit_code == 1, run.output
     assert "MISSED  photo.p95_ms at most 0.001" in run.output
     assert "met  health.ok at least 1" in run.output
     assert "not measured  stream.ok at least 1" in run.output
     assert '<td class="missed">' in (run.folder / "report.html").read_text()
 
 
-def test_a_refusal_is_an_answer(narrow_server, load):
+def test_refusals_do_not_count_as_failures(narrow_server, load):
     run = load(narrow_server.url, LENIENT, "--users", "4", "--streams", "2", "--batch-share", "0.3")
-    assert run.code == 0, run.output
+    assert run.exit_code == 0, run.output
     for kind in ("photo", "stream"):
         row = run.figures[kind]
         assert row["refused"] > 0
@@ -131,10 +133,10 @@ def test_a_refusal_is_an_answer(narrow_server, load):
         assert row["failed"] == 0
 
 
-def test_a_server_that_is_not_there_is_a_failure(load):
+def test_unreachable_server_counts_as_failed(load):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     run = load(f"http://127.0.0.1:{port}", LENIENT, "--rate", "5", "--streams", "1", seconds=2)
-    assert run.code == 1, run.output
+    assert run.exit_code == 1, run.output
     assert run.figures["failed_share"] == 1
     assert run.figures["stream"]["failed"] > 0

@@ -1,1 +1,1 @@
-"""Labelled photos on disk, what augmentation makes of them, and batches."""
+"""Data pack, augmentation, samples and batch samplers."""

@@ -1,7 +1,7 @@
-"""What a training photo goes through: geometry in one warp, colours, and a new background.
+"""Augmentation of training photos: geometry in one warp, colours, and a new background.
 
-The list follows the paper's (scale, crop, flip, colour distortion, rotation, blur); strengths are
-the released configuration's, see the recipe.
+The list follows the paper (scale, crop, flip, colour distortion, rotation, blur). The strengths are
+those of the released configuration, see the recipe.
 """
 
 from collections.abc import Sequence
@@ -21,51 +21,51 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Ranges and probabilities; the defaults are the published recipe's."""
+    """Ranges and probabilities; the defaults are those of the published recipe."""
 
     scale: tuple[float, float] = (0.7, 1.6)
     aspect: float = 0.15
     """Largest change of the aspect ratio, as a fraction."""
     rotation: float = 15.0
-    """Degrees either way."""
+    """Largest rotation in degrees, in either direction."""
     flip: float = 0.5
     colour: float = 0.4
     """Brightness, contrast and saturation jitter, each applied half of the time."""
     gamma: float = 0.5
-    """Largest change of the exponent's logarithm, applied to three photos in ten."""
+    """Largest change of the logarithm of the exponent; applied to 30 % of the photos."""
     hue: float = 9.0
-    """Of OpenCV's 180 hue steps, either way, applied half of the time."""
+    """Largest shift in either direction, in OpenCV's 180 hue steps; applied half of the time."""
     grey: float = 0.03
     sharpness: float = 0.0
-    """Strength of sharpening or softening, applied half of the time; part of RCRNet's list."""
+    """Strength of sharpening or softening, applied half of the time; part of the RCRNet list."""
     blur: float = 0.1
     noise: float = 0.1
     jpeg: float = 0.2
     composite: float = 0.2
     """Chance of a new background behind the person."""
     empty: float = 0.02
-    """Chance of a background alone, without a person."""
+    """Chance of a background without a person."""
     scene: float = 0.0
     """Chance of a scene of several people, see training.data.scenes."""
     framing: float = 0.0
     """Chance of a wide or tall crop of the photo."""
     close_up: float = 0.0
-    """Chance of a crop around a point of the person, which cuts the body off."""
+    """Chance of a crop around a point of the person; the crop cuts the body."""
     dark: float = 0.0
-    """Chance of a photo taken in little light."""
+    """Chance of a simulated photo in low light."""
     backlight: float = 0.0
     """Chance of a dark person before a bright background."""
     low_resolution: float = 0.0
-    """Chance of a photo enlarged from a third of its size, as phones and web pages show them."""
+    """Chance of a photo enlarged from a smaller copy, as on phones and web pages."""
 
 
 def warp(
     layers: Sequence[Image], size_hw: Size, augmentation: Augmentation, rng: Rng
 ) -> list[Image]:
-    """Crop, scale, aspect, rotation and flip of photo and masks at once.
+    """Applies crop, scale, aspect, rotation and flip to photo and masks in one warp.
 
-    The first layer is uint8 [H,W,3], the second the mask uint8 [H,W]. The area outside the photo
-    is mirrored in all layers.
+    The first layer is uint8 [H,W,3], the second the mask uint8 [H,W]. All layers are mirrored
+    outside the photo.
     """
     window = random_window(layers[1], augmentation, rng)
     matrix = random_affine(window.size_hw, size_hw, augmentation, rng)
@@ -74,7 +74,7 @@ def warp(
 
 
 def apply_affine(layer: Image, matrix: NDArray[np.float64], size_hw: Size) -> Image:
-    """uint8 [H,W] or [H,W,3] to `size_hw`, bilinear, mirrored outside."""
+    """Warps uint8 [H,W] or [H,W,3] to `size_hw`: bilinear, mirrored outside."""
     dsize = (size_hw[1], size_hw[0])
     warped = cv2.warpAffine(
         layer, matrix, dsize, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
@@ -85,16 +85,19 @@ def apply_affine(layer: Image, matrix: NDArray[np.float64], size_hw: Size) -> Im
 def random_affine(
     photo_hw: tuple[float, float], size_hw: Size, augmentation: Augmentation, rng: Rng
 ) -> NDArray[np.float64]:
-    """[2,3], photo to input pixels: stretched to the input, then jittered about its centre."""
+    """Returns the matrix [2,3] from photo pixels to input pixels.
+
+    The photo is stretched to the input, then jittered about the centre of the input.
+    """
     scale = np.exp(rng.uniform(*np.log(augmentation.scale)))
     aspect = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.aspect) / 2)
     angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1) * (rng.random() < 0.5)
     mirror = -1.0 if rng.random() < augmentation.flip else 1.0
-    # Free play: a larger picture may be cropped anywhere, a smaller one may lie anywhere.
+    # A larger picture may be cropped anywhere; a smaller one may be anywhere in the input.
     shift = rng.uniform(-0.5, 0.5, 2) * abs(scale - 1) * size_hw[::-1]
     cos, sin = np.cos(angle), np.sin(angle)
     rotate = np.array([[cos, -sin], [sin, cos]])
-    # Rotation acts on upright pixels: stretch first, as the input does, then turn.
+    # Rotation needs square pixels: stretch to the input first, then rotate.
     jitter = rotate @ np.diag([mirror * scale * aspect, scale / aspect])
     stretch = np.diag([size_hw[1] / photo_hw[1], size_hw[0] / photo_hw[0]])
     linear = jitter @ stretch
@@ -105,7 +108,10 @@ def random_affine(
 
 
 def compose(rgb: Image, mask: Image, background: Image) -> tuple[Image, Image]:
-    """Pastes the person onto `background` [H,W,3]; the rim is tightened so no halo comes along."""
+    """Pastes the person onto `background` uint8 [H,W,3] and returns photo and mask.
+
+    The rim of the mask is tightened, so that no halo of the old background is pasted.
+    """
     alpha = np.clip((mask.astype(np.float32) - 96) / (255 - 96), 0, 1)
     weight = alpha[..., None]
     pasted = rgb * weight + background * (1 - weight)
@@ -113,7 +119,7 @@ def compose(rgb: Image, mask: Image, background: Image) -> tuple[Image, Image]:
 
 
 def random_crop(background: Image, size_hw: Size, rng: Rng) -> Image:
-    """At least half of each side of the background, at `size_hw`."""
+    """Returns a crop of at least half of each side, mirrored half of the time, at `size_hw`."""
     height, width = background.shape[:2]
     tall, wide = (max(1, int(side * rng.uniform(0.5, 1))) for side in (height, width))
     top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
@@ -126,9 +132,9 @@ def random_crop(background: Image, size_hw: Size, rng: Rng) -> Image:
 def distort(
     rgb: Image, augmentation: Augmentation, rng: Rng, *, mask: Image | None = None
 ) -> Image:
-    """Light and colours first, then lens, sensor and codec.
+    """Changes light and colours, then simulates lens, sensor and codec.
 
-    `mask` is uint8 [H,W] of the person, without which there is no backlight.
+    `mask` is uint8 [H,W] of the person; without a mask no backlight is applied.
     """
     if mask is not None and augmentation.backlight and rng.random() < augmentation.backlight:
         rgb = backlight(rgb, mask, rng)
@@ -155,7 +161,7 @@ def distort(
 
 
 def _tones(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
-    """Brightness, contrast and gamma as one table."""
+    """Changes brightness, contrast and gamma with one lookup table."""
     levels = np.arange(256, dtype=np.float32)
     if rng.random() < 0.5:
         levels = levels * _factor(augmentation.colour, rng)
@@ -169,7 +175,7 @@ def _tones(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
 
 
 def _colours(rgb: Image, augmentation: Augmentation, rng: Rng) -> Image:
-    """Saturation and hue, or no colour at all."""
+    """Changes saturation and hue, or removes all colour."""
     if rng.random() < augmentation.grey:
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)

@@ -1,4 +1,4 @@
-"""The clips: labelled ones, for tests alone, and others without labels."""
+"""Readers of the clips: labelled clips, which only tests use, and clips without labels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from training.data.dataset import read_frame
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """`frames` uint8 [N,H,W,3] RGB, `truths` uint8 [N,H,W], 255 = person; neighbours in time."""
+    """Consecutive frames: `frames` uint8 [N,H,W,3] RGB, `truths` uint8 [N,H,W], 255 = person."""
 
     name: str
     fps: float
@@ -23,9 +23,9 @@ class Clip:
 
 
 def read_clips(data: Path, *, frames: int) -> list[Clip]:
-    """The first frames of each labelled clip, which are all of one size; none without the folder.
+    """Reads the first frames of each labelled clip; returns no clip without the folder.
 
-    Raises ValueError for a clip with a frame that has no mask of its size.
+    All frames of a clip have one size. Raises ValueError for a frame without a mask of its size.
     """
     folders = sorted(path.parent for path in data.glob("clips_labelled/*/fps.txt"))
     return [_read(folder, frames) for folder in folders]
@@ -41,7 +41,7 @@ def _read(folder: Path, count: int) -> Clip:
 
 
 def read_mask(file: Path) -> NDArray[np.uint8]:
-    """uint8 [H,W]; raises ValueError."""
+    """Reads a mask uint8 [H,W]; raises ValueError if the file is not an image."""
     mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise ValueError(f"{file} is not an image")
@@ -49,7 +49,7 @@ def read_mask(file: Path) -> NDArray[np.uint8]:
 
 
 def read_videos(data: Path, *, frames: int) -> Iterator[tuple[str, list[NDArray[np.uint8]]]]:
-    """The name and the first frames, RGB, of each clip without labels."""
+    """Yields the name and the first frames, uint8 [H,W,3] RGB, of each clip without labels."""
     for file in sorted(data.glob("clips/*.mp4")):
         yield file.stem, list(islice(_play(file), frames))
 

@@ -1,4 +1,4 @@
-"""The labelled photos: `people/index.csv` beside `people/<source>/{images,masks}`."""
+"""Readers of the labelled photos: `people/index.csv` and `people/<source>/{images,masks}`."""
 
 import csv
 from collections.abc import Collection, Iterator
@@ -22,7 +22,7 @@ UNCERTAIN_RANGE = (0.15, 0.85)
 
 @dataclass(frozen=True, slots=True)
 class FaceBox:
-    """Left, top, width and height as shares of the photo's sides; `ratio` of its area."""
+    """Box of a face: left, top, width and height as shares of the photo's sides."""
 
     x: float
     y: float
@@ -31,6 +31,7 @@ class FaceBox:
 
     @property
     def ratio(self) -> float:
+        """Share of the photo's area that the box covers, 0..1."""
         return self.w * self.h
 
 
@@ -44,31 +45,34 @@ class Portrait:
     image: Path
     mask: Path
     face: FaceBox | None
-    """The dominant face, where the reference found one."""
+    """Dominant face, or None if the reference found none."""
     soft: bool = False
-    """The mask is a model's: smaller than the photo, and not certain everywhere."""
+    """True for the mask of a model: it may be smaller than the photo and uncertain in parts."""
 
     @property
     def domain(self) -> Domain:
         return domain_of(self.face.ratio if self.face else 0.0)
 
     def rgb(self) -> NDArray[np.uint8]:
-        """uint8 [H,W,3]."""
+        """Reads the photo, uint8 [H,W,3]."""
         return read_frame(self.image).rgb
 
     def frame(self, at_least: Size) -> Frame:
-        """Decoded as the service decodes a photo whose mask alone is wanted."""
+        """Decodes the photo as the service does for a request of the mask alone."""
         return read_frame(self.image, at_least=at_least)
 
     def truth(self) -> NDArray[np.uint8]:
-        """uint8 [H,W], 0 background .. 255 person; a soft mask may be smaller than the photo."""
+        """Reads the mask uint8 [H,W], 0 background to 255 person.
+
+        A soft mask may be smaller than the photo. Raises ValueError if the file is not an image.
+        """
         mask = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise ValueError(f"{self.mask} is not an image")
         return np.asarray(mask, np.uint8)
 
     def pixel_weight(self, truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 [H,W], 255 where `truth`, this photo's mask, is certain, else 0.
+        """Returns uint8 [H,W]: 255 where `truth`, the mask of this photo, is certain, else 0.
 
         A soft mask is uncertain at outlines and where its model, or several views, disagree.
         """
@@ -79,7 +83,7 @@ class Portrait:
 
 
 def read_portraits(data: Path, split: Split) -> list[Portrait]:
-    """The photos of one split, in the order of the index."""
+    """Reads the photos of one split, in the order of the index."""
     people = data / "people"
     faces = read_faces(data)
     return [
@@ -97,7 +101,7 @@ def read_portraits(data: Path, split: Split) -> list[Portrait]:
 
 
 def read_faces(data: Path) -> dict[str, FaceBox]:
-    """The dominant face of each photo that has one, by the photo's id."""
+    """Reads the dominant face of each photo with a face, by the photo's id."""
     return {
         row["id"]: FaceBox(*(float(row[name]) for name in ("x", "y", "w", "h")))
         for row in read_rows(data / "faces.csv")
@@ -108,7 +112,10 @@ def read_faces(data: Path) -> dict[str, FaceBox]:
 def read_backgrounds(
     data: Path, split: Split, *, sources: Collection[str] | None = None
 ) -> list[Path]:
-    """Photos without a person, of these sources alone unless None."""
+    """Returns the files of the photos without a person in one split.
+
+    `sources` limits them to these sources; None means all.
+    """
     folder = data / "backgrounds"
     return [
         folder / f"{row['id']}.jpg"
@@ -118,12 +125,12 @@ def read_backgrounds(
 
 
 def read_frame(path: Path, *, at_least: Size | None = None) -> Frame:
-    """A photo; `at_least` as in `decode`."""
+    """Decodes a photo; `at_least` has the meaning of the parameter of `decode`."""
     encoded = path.read_bytes()
     return decode(encoded, read_header(encoded), min_size=at_least)
 
 
 def read_rows(index: Path) -> Iterator[dict[str, str]]:
-    """Of one of the pack's CSV files."""
+    """Yields the rows of a CSV file of the data pack."""
     with index.open(newline="") as lines:
         yield from csv.DictReader(lines)

@@ -1,4 +1,4 @@
-"""Samples for the face detector: photos with the dominant face's box, at every distance."""
+"""Samples of the face detector: photos with the box of the dominant face, at every distance."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,32 +21,32 @@ from training.data.samplers import SampleSpec
 from training.data.samples import channels_first
 
 MIN_FACE_SIDE_PX = 5.0
-"""Pixels that a face's side keeps when the photo is made smaller."""
+"""Smallest side of a face in pixels after the photo is reduced."""
 MAX_FACE_SHARE = 0.9
-"""Share of the input's shorter side up to which a face is magnified."""
+"""Largest side of a magnified face, as a share of the shorter side of the input."""
 FACE_CORE_SHARE = 0.35
-"""Share of a face's side, from its centre either way, that no crop cuts off."""
+"""Share of a face's side, from the centre in either direction, that no crop removes."""
 
 
 class FaceCount(IntEnum):
-    """What a sample's box says about the rest of the photo."""
+    """Number of faces in a sample, as far as it is known."""
 
     NONE = 0
-    """There is no face at all."""
+    """The photo contains no face."""
     ONE = 1
     SEVERAL = 2
-    """The box is the dominant one's; where the others are is not known."""
+    """The box is that of the dominant face; the positions of the others are not known."""
 
 
 class FaceSample(NamedTuple):
-    """One training sample; with a leading axis, a batch of them."""
+    """One training sample, or a batch with a leading axis."""
 
     image: Tensor
     """uint8 [3,H,W]."""
     box: Tensor
     """float32 [4]: top, left, height, width as shares of the image; zeros without a face."""
     faces: int | Tensor
-    """One of Faces."""
+    """Value of FaceCount; int64 [N] in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +59,29 @@ class View:
     """[2]."""
 
     def point(self, x: float, y: float) -> NDArray[np.float64]:
+        """Maps a point in shares of the photo to pixels (x, y) of the input."""
         return np.asarray(self.linear @ (x, y) + self.offset)
 
     def shifted(self, pixels: NDArray[np.float64]) -> "View":
         return View(self.linear, self.offset + pixels)
 
     def matrix(self, photo_hw: Size) -> NDArray[np.float64]:
-        """[2,3] between pixel centres, as OpenCV has it, for a photo of this many pixels."""
+        """Returns OpenCV's matrix [2,3] between pixel centres for a photo of `photo_hw` pixels."""
         linear = self.linear / photo_hw[::-1]
         return np.column_stack([linear, self.offset + linear @ (0.5, 0.5) - 0.5])
 
     def box(self, face: FaceBox) -> tuple[float, float, float, float]:
-        """Left, top, width and height in pixels, upright: a turned head's box is no larger."""
+        """Returns left, top, width and height in pixels of the upright box.
+
+        The rotation of the view does not enlarge the box.
+        """
         x, y = self.point(face.x + face.w / 2, face.y + face.h / 2)
         width, height = np.linalg.norm(self.linear, axis=0) * (face.w, face.h)
         return float(x - width / 2), float(y - height / 2), float(width), float(height)
 
 
 class FaceDataset(Dataset[FaceSample]):
-    """Draws to samples of one size."""
+    """Face samples of one size, indexed by a SampleSpec."""
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class FaceDataset(Dataset[FaceSample]):
         size_hw: Size,
         augmentation: Augmentation,
     ) -> None:
-        """`multi_face_ids` holds the ids of the photos with several faces."""
+        """Reads all photos; `multi_face_ids` are the ids of the photos with several faces."""
         self.portraits = portraits
         self.multi_face_ids = multi_face_ids
         self.backgrounds = backgrounds
@@ -114,7 +118,7 @@ class FaceDataset(Dataset[FaceSample]):
             image, _ = compose(image, apply_view(mask, view, self.size_hw, 0), behind)
         if portrait.face is None:
             return self._sample(image, (0.0, 0.0, 0.0, 0.0), FaceCount.NONE, rng)
-        # On a new background nobody else is left.
+        # A new background removes all other people.
         several = portrait.id in self.multi_face_ids and not new_scene
         box = visible_box(portrait.face, view, self.size_hw)
         return self._sample(image, box, FaceCount.SEVERAL if several else FaceCount.ONE, rng)
@@ -132,9 +136,10 @@ class FaceDataset(Dataset[FaceSample]):
 def random_view(
     face: FaceBox | None, photo_hw: Size, size_hw: Size, augmentation: Augmentation, rng: Rng
 ) -> View:
-    """In the letterbox's scale, then scaled, turned, mirrored and moved, the face in the picture.
+    """Returns a random view: the letterboxed photo, then scaled, rotated, mirrored and moved.
 
-    Most views are near the letterboxed photo; the ends of the scale range are rare.
+    The face stays in the picture. Most views are near the letterboxed photo; the ends of the scale
+    range are rare.
     """
     fitted = min(size_hw[0] / photo_hw[0], size_hw[1] / photo_hw[1])
     scale = np.exp(rng.uniform(*np.log(augmentation.scale)) * rng.random())
@@ -151,7 +156,7 @@ def random_view(
     sides = np.array(photo_hw[::-1]) * fitted * scale
     linear = turn @ np.diag([mirror * aspect * sides[0], sides[1] / aspect])
     centred = View(linear, np.array(size_hw[::-1]) / 2 - linear @ (0.5, 0.5))
-    # Free play: a larger photo may be cropped anywhere, a smaller one may lie anywhere.
+    # A larger photo may be cropped anywhere; a smaller one may be anywhere in the input.
     view = centred.shifted(rng.uniform(-0.5, 0.5, 2) * np.abs(sides - size_hw[::-1]))
     if face is None:
         return view
@@ -162,7 +167,7 @@ def random_view(
 
 
 def visible_box(face: FaceBox, view: View, size_hw: Size) -> tuple[float, float, float, float]:
-    """Top, left, height and width of what is seen of a face, as shares of the input."""
+    """Returns top, left, height and width of the visible part of a face, as shares of the input."""
     left, top, width, height = view.box(face)
     first = np.clip((top, left), 0, size_hw)
     last = np.clip((top + height, left + width), 0, size_hw)
@@ -171,8 +176,9 @@ def visible_box(face: FaceBox, view: View, size_hw: Size) -> tuple[float, float,
 
 
 def apply_view(layer: Image, view: View, size_hw: Size, border: int) -> Image:
-    """uint8 [H,W] or [H,W,3] through a view, `border` outside; halved first where it would alias,
-    as the service's own resize does.
+    """Warps uint8 [H,W] or [H,W,3] by a view; pixels outside the photo get `border`.
+
+    The layer is halved first where the warp would alias, as in the resize of the service.
     """
     scale = np.linalg.norm(view.linear / layer.shape[1::-1], axis=0).min()
     while scale <= 0.5:
@@ -190,5 +196,5 @@ def apply_view(layer: Image, view: View, size_hw: Size, border: int) -> Image:
 
 
 def read_multi_face_ids(data: Path) -> frozenset[str]:
-    """The ids of the photos in which the reference found several faces."""
+    """Reads the ids of the photos in which the reference found several faces."""
     return frozenset(row["id"] for row in read_rows(data / "faces.csv") if int(row["faces"]) > 1)

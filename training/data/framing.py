@@ -1,4 +1,4 @@
-"""Crops that make other photos of one: wide and tall framing, close-ups that cut the body off."""
+"""Random crops of a photo: wide and tall framing, and close-ups that cut the body."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,20 +12,20 @@ Image = NDArray[np.uint8]
 Rng = np.random.Generator
 
 ASPECTS = (0.45, 2.4)
-"""Width by height of the narrowest and the widest crop: a phone's portrait and a cinema's frame."""
+"""Width divided by height of the narrowest crop (phone portrait) and the widest (cinema)."""
 
 FRAME_SHARES = (0.7, 1.0)
-"""Size of a wide or tall crop as a share of the largest one of that shape inside the photo."""
+"""Size of a wide or tall crop as a share of the largest crop of that shape in the photo."""
 
 CLOSE_UP_SHARES = (0.35, 0.7)
-"""Sides of a close-up as a share of the photo's sides."""
+"""Sides of a close-up as shares of the photo's sides."""
 
 MIN_SIDE_PX = 24
-"""Pixels; a smaller crop shows nothing that can be recognised."""
+"""Shortest side of a crop in pixels; a smaller crop shows nothing recognisable."""
 
 
 class Framing(Protocol):
-    """The chances in 0..1 of each kind of crop."""
+    """Chances in 0..1 of the two kinds of crop."""
 
     @property
     def framing(self) -> float: ...
@@ -49,10 +49,9 @@ class Window:
 
 
 def random_window(mask: Image, chances: Framing, rng: Rng) -> Window:
-    """The part of the photo that becomes the input; mask is uint8 [H,W] of the person.
+    """Returns the part of the photo that becomes the input; mask is uint8 [H,W] of the person.
 
-    The whole photo, unless one of the two kinds of crop is drawn. A photo without a person has no
-    close-up.
+    Without a random crop it is the whole photo. A photo without a person has no close-up.
     """
     photo_hw = mask.shape[0], mask.shape[1]
     if chances.close_up and rng.random() < chances.close_up and mask.any():
@@ -63,7 +62,7 @@ def random_window(mask: Image, chances: Framing, rng: Rng) -> Window:
 
 
 def random_frame(photo_hw: Size, rng: Rng) -> Window:
-    """A crop whose aspect ratio is drawn from ASPECTS, anywhere in the photo."""
+    """Returns a crop at a random position with a random aspect ratio within ASPECTS."""
     aspect = np.exp(rng.uniform(*np.log(ASPECTS)))
     zoom = rng.uniform(*FRAME_SHARES)
     height = zoom * min(photo_hw[0], photo_hw[1] / aspect)
@@ -71,7 +70,7 @@ def random_frame(photo_hw: Size, rng: Rng) -> Window:
 
 
 def close_up(mask: Image, rng: Rng) -> Window:
-    """A crop centred on a random pixel of the person, as far as the photo's borders allow."""
+    """Returns a crop centred on a random person pixel, as far as the photo's borders allow."""
     photo_hw = mask.shape[0], mask.shape[1]
     height, width = (side * rng.uniform(*CLOSE_UP_SHARES) for side in photo_hw)
     person = np.flatnonzero(mask > 127) if (mask > 127).any() else np.flatnonzero(mask)
@@ -84,7 +83,7 @@ def close_up(mask: Image, rng: Rng) -> Window:
 def _window_inside(
     photo_hw: Size, height: float, width: float, position: NDArray[np.float64]
 ) -> Window:
-    """A window at `place` (row, column) in 0..1 of the free play, clipped to the photo."""
+    """A window at `place` (row, column) in 0..1 of the possible range, clipped to the photo."""
     height = float(np.clip(height, min(MIN_SIDE_PX, photo_hw[0]), photo_hw[0]))
     width = float(np.clip(width, min(MIN_SIDE_PX, photo_hw[1]), photo_hw[1]))
     row, column = np.clip(position, 0, 1)

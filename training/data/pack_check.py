@@ -2,8 +2,8 @@
 
     python -m training.data.pack_check DATA
 
-Training refuses to start with a pack that has a problem: a wrong mask teaches the wrong thing
-silently, and a photo in both splits makes validation too good.
+Training does not start with a pack that has a problem. A wrong mask degrades training without an
+error, and a photo in both splits makes validation scores too high.
 """
 
 import csv
@@ -24,13 +24,13 @@ from silhouette_seg.vision.codec.decode import read_header
 from silhouette_seg.vision.geometry import Size
 
 VALIDATION_ONLY_SOURCES = frozenset({"coco128", "voc_tw7"})
-"""Sources that tell how a network does on photos it has never seen."""
+"""Sources reserved for validation: they measure a network on unseen photos."""
 
 MAX_LISTED_PROBLEMS = 20
-"""Problems that the error lists; a pack with a wrong layout has thousands."""
+"""Largest number of problems in an error message; a wrong layout causes thousands."""
 
 SIDE_TOLERANCE_PX = 1
-"""Pixels that rounding may add to a side of a soft mask."""
+"""Largest difference in pixels that rounding may cause in a side of a soft mask."""
 
 Row = Mapping[str, str]
 """One row of an index file, by column."""
@@ -40,7 +40,7 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One file or index row of the pack and the reason it is refused."""
+    """File or index row of the pack and the reason of its rejection."""
 
     file: Path
     reason: str
@@ -53,7 +53,7 @@ Check = Callable[[Row], Iterator[Problem]]
 
 
 class PackError(Exception):
-    """The pack has problems; the message names the first ones."""
+    """Raised for a pack with problems; the message lists the first of them."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         listed = [f"  {problem}" for problem in problems[:MAX_LISTED_PROBLEMS]]
@@ -64,7 +64,7 @@ class PackError(Exception):
 
 
 def check_pack(data: Path) -> None:
-    """Raises PackError for wrong files or rows, OSError where the pack has no index."""
+    """Raises PackError for wrong files or rows, and OSError for a pack without an index."""
     rows = _rows(data / "people" / "index.csv")
     problems = [
         *check_splits(data, rows),
@@ -79,7 +79,7 @@ def check_pack(data: Path) -> None:
 
 
 def check_splits(data: Path, rows: Sequence[Row]) -> Iterator[Problem]:
-    """Ids, groups and photographs that lie in two splits, and training on a val-only source."""
+    """Yields ids, groups and photographs in two splits, and training rows of a val-only source."""
     index = data / "people" / "index.csv"
     first: dict[tuple[str, str], Row] = {}
     for row in rows:
@@ -101,7 +101,7 @@ def check_splits(data: Path, rows: Sequence[Row]) -> Iterator[Problem]:
 
 
 def check_labelled(data: Path, row: Row) -> Iterator[Problem]:
-    """A photo without a mask, with a mask of another size, or a mask without a person."""
+    """Yields missing photos and masks, masks of another size, and masks without a person."""
     photo, mask = image_file(data, row), mask_file(data, row)
     pixels, size = _read_mask(mask), _photo_size(photo)
     if size is None:
@@ -121,7 +121,7 @@ def check_labelled(data: Path, row: Row) -> Iterator[Problem]:
 
 
 def check_pseudo_labelled(data: Path, row: Row) -> Iterator[Problem]:
-    """A photo without a soft mask, with one of another shape, or with figures out of range."""
+    """Yields missing photos and soft masks, masks of another shape, and figures out of range."""
     folder = data / "unlabelled" / row["source"]
     photo, mask = folder / "images" / f"{row['id']}.jpg", folder / "selfie" / f"{row['id']}.png"
     if row["source"] in VALIDATION_ONLY_SOURCES:
@@ -146,7 +146,7 @@ def check_pseudo_labelled(data: Path, row: Row) -> Iterator[Problem]:
 
 
 def value_problem(pixels: Pixels) -> str | None:
-    """The reason a mask's values cannot be probabilities in 0..255, or None."""
+    """Returns the reason why values cannot be probabilities in 0..255, or None if they can."""
     if pixels.ndim != 2:
         return f"the mask has {pixels.shape[2]} channels, not one"
     if pixels.dtype != np.uint8:
@@ -171,7 +171,7 @@ def _in_threads(check: Check, rows: Sequence[Row]) -> list[Problem]:
 
 
 def _read_mask(file: Path) -> Pixels | None:
-    """[H,W] or [H,W,C] as stored; None where there is no image."""
+    """Reads [H,W] or [H,W,C] as stored; returns None if the file is not an image."""
     pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.exists() else None
     return pixels  # type: ignore[return-value]
 
@@ -185,7 +185,7 @@ def _photo_size(file: Path) -> Size | None:
 
 
 def _same_shape(soft: Size, photo: Size) -> bool:
-    """Whether a soft mask is the photo scaled to the mask's longer side."""
+    """Returns True if a soft mask has the shape of the photo scaled to the mask's longer side."""
     scale = max(soft) / max(photo)
     return all(
         abs(side - scale * length) <= SIDE_TOLERANCE_PX
@@ -203,7 +203,7 @@ def _rows(index: Path) -> list[Row]:
 
 
 def main(data: Annotated[Path, typer.Argument(help="the data pack")]) -> None:
-    """Checks a data pack; lists its problems and exits with 1 where there are any."""
+    """Checks a data pack, lists its problems, and exits with code 1 if there are any."""
     try:
         check_pack(data)
     except PackError as error:

@@ -1,4 +1,4 @@
-"""Light and cameras as everyday photos have them: little light, backlight, few pixels."""
+"""Simulated light and cameras of everyday photos: low light, backlight, low resolution."""
 
 import cv2
 import numpy as np
@@ -8,30 +8,30 @@ Image = NDArray[np.uint8]
 Rng = np.random.Generator
 
 EXPOSURE = (0.12, 0.5)
-"""Factor of all values of a dark photo."""
+"""Range of the factor of all values of a dark photo."""
 SENSOR_NOISE = (2.0, 10.0)
-"""Standard deviation, in levels of 255, of the noise of a dark photo."""
+"""Range of the noise's standard deviation in a dark photo, in levels of 255."""
 SHADE = (0.2, 0.6)
-"""Factor of the person's values before a bright background."""
+"""Range of the factor of the person's values in front of a bright background."""
 GLARE = (1.2, 2.0)
-"""Factor of the background's values behind a dark person."""
+"""Range of the factor of the background's values behind a dark person."""
 REDUCTION = (1.5, 4.0)
-"""Factor between the sides of a photo and of its low-resolution copy."""
+"""Range of the quotient of a photo's side and that of its low-resolution copy."""
 PHONE_QUALITY = (20, 70)
 """JPEG qualities of messengers and web pages, which also halve the resolution of colours."""
 
 
 def darken(rgb: Image, rng: Rng) -> Image:
-    """A photo in little light: short exposure, a tint, noise of the sensor."""
+    """Simulates a photo in low light: short exposure, a tint, sensor noise."""
     tint = rng.uniform(0.8, 1.2, 3) * rng.uniform(*EXPOSURE)
     noise = rng.normal(0, rng.uniform(*SENSOR_NOISE), rgb.shape)
     return np.clip(rgb * tint + noise, 0, 255).astype(np.uint8)
 
 
 def backlight(rgb: Image, mask: Image, rng: Rng) -> Image:
-    """A dark person before a bright background; mask is uint8 [H,W], 255 = person.
+    """Darkens the person and brightens the background; mask is uint8 [H,W], 255 = person.
 
-    The light spills over the outline by a blur of up to 2 % of the longer side.
+    The light spills over the outline: the mask is blurred by up to 2 % of the longer side.
     """
     spread = max(0.5, rng.uniform(0, 0.02) * max(mask.shape))
     person = cv2.GaussianBlur(mask, (0, 0), spread).astype(np.float32)[..., None] / 255
@@ -40,7 +40,7 @@ def backlight(rgb: Image, mask: Image, rng: Rng) -> Image:
 
 
 def enlarge_again(rgb: Image, rng: Rng) -> Image:
-    """A photo enlarged from a smaller copy of it, which half of the time was a phone's JPEG."""
+    """Reduces a photo and enlarges it again; half of the copies are compressed as JPEG."""
     height, width = rgb.shape[:2]
     factor = rng.uniform(*REDUCTION)
     small = cv2.resize(

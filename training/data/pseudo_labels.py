@@ -1,4 +1,4 @@
-"""Unlabelled photos with the soft masks of a model: `unlabelled/index2.csv`, or a teacher's."""
+"""Reader of unlabelled photos with soft masks of a model: of the pack or of a teacher."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from training.data.dataset import Portrait, read_rows
 
 
 def read_pseudo_labelled(data: Path, *, masks: Path | None, min_agreement: float) -> list[Portrait]:
-    """The photos with a mask, in the order of the index.
+    """Reads the photos of `unlabelled/index2.csv` with a mask, in the order of the index.
 
-    `masks` is a folder of a teacher's `<source>/<id>.png`, uint8 grey, 255 x the probability of
-    person. Without it the pack's own masks of MediaPipe's selfie segmenter are taken, of the photos
-    where another network agrees with it: an IoU of `min_agreement` in 0..1 or more. Raises OSError
-    where there is no index, ValueError where there is no mask at all.
+    `masks` is the folder of a teacher's masks `<source>/<id>.png`, uint8 grey, 255 x the
+    probability of person. Without it the masks are those of the pack, by MediaPipe's selfie
+    segmenter. Photos are then left out if its IoU with another network is below `min_agreement`,
+    in 0..1. Raises OSError without an index and ValueError if no photo has a mask.
     """
     unlabelled = data / "unlabelled"
     found = []

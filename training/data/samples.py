@@ -1,4 +1,4 @@
-"""The training set: cached photos in, augmented samples out, every sample a function of a seed."""
+"""Dataset of segmentation samples: cached photos, augmented as a function of a seed."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,30 +21,28 @@ from training.data.simulated_prior import previous_mask
 Image = NDArray[np.uint8]
 
 EMPTY_SCENE = 0.7
-"""Share of the scenes whose background is empty; the others add people to a labelled photo."""
+"""Share of the scenes on an empty background; the others add people to a labelled photo."""
 
 
 class Sample(NamedTuple):
-    """One training sample; with a leading axis, a batch of them. `image` is what the network is to
-    segment; 255 is person in masks.
-    """
+    """One training sample, or a batch with a leading axis; 255 is person in masks."""
 
     image: Tensor
-    """uint8 [3,H,W]."""
+    """uint8 [3,H,W], the input of the network."""
     plain: Tensor
-    """The same view before its colours were changed."""
+    """uint8 [3,H,W], the same view before the change of its colours."""
     prior: Tensor
-    """uint8 [H,W], what a video's previous mask might have been; all 0 as for a first frame."""
+    """uint8 [H,W], simulated mask of the previous video frame; all 0 as for a first frame."""
     truth: Tensor
-    """uint8 [H,W]."""
+    """uint8 [H,W], mask of the label."""
     pixel_weight: Tensor
-    """uint8 [H,W], weight of each pixel in the losses: 255 is full, 0 is ignored."""
+    """uint8 [H,W], weight of each pixel in the losses: 255 is full weight, 0 is ignored."""
     domain: int | Tensor
-    """Of the photo, see silhouette_seg.pipeline.faces."""
+    """Domain of the photo, see silhouette_seg.pipeline.faces; int64 [N] in a batch."""
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """Draws to samples of one size."""
+    """Segmentation samples of one size, indexed by a SampleSpec."""
 
     def __init__(
         self,
@@ -56,9 +54,10 @@ class SegmentationDataset(Dataset[Sample]):
         priors: bool = False,
         soft_weight: float = 1.0,
     ) -> None:
-        """Without `priors` all of them are empty, which saves their making.
+        """Reads all photos.
 
-        `soft_weight` in 0..1 is the weight of the certain pixels of soft masks.
+        Without `priors` all priors are empty, which saves their computation. `soft_weight` in 0..1
+        is the weight of the certain pixels of soft masks.
         """
         self.size_hw = size_hw
         self.priors = priors
@@ -74,7 +73,7 @@ class SegmentationDataset(Dataset[Sample]):
         )
 
     def _load(self, portrait: Portrait) -> Layers:
-        """Photo, mask and trust at no more than the detail that the largest zoom needs."""
+        """Reads photo, mask and weights, reduced to the detail that the largest zoom needs."""
         rgb, mask = portrait.rgb(), portrait.truth()
         if portrait.soft:
             mask = resize(mask, (rgb.shape[0], rgb.shape[1]))
@@ -88,7 +87,7 @@ class SegmentationDataset(Dataset[Sample]):
         return Layers(rgb, mask, pixel_weight)
 
     def __getitem__(self, spec: SampleSpec) -> Sample:
-        # specs instead of plain indices keep a sample independent of the worker that makes it
+        # a spec instead of a plain index makes a sample independent of its worker process
         rng = np.random.default_rng(spec.seed)
         layers = self._compose(spec, rng)
         plain, mask = layers.rgb, layers.mask
@@ -122,9 +121,9 @@ class SegmentationDataset(Dataset[Sample]):
         return Layers(*warp(layers, self.size_hw, self.augmentation, rng))
 
     def _empty(self, rng: np.random.Generator) -> Layers:
-        """A scene without a person."""
-        nobody = np.zeros(self.size_hw, np.uint8)
-        return Layers(self._background(rng), nobody, np.full_like(nobody, 255))
+        """Returns a random background without a person."""
+        empty_mask = np.zeros(self.size_hw, np.uint8)
+        return Layers(self._background(rng), empty_mask, np.full_like(empty_mask, 255))
 
     def _background(self, rng: np.random.Generator) -> Image:
         photo = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
@@ -132,11 +131,11 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 def channels_first(rgb: Image) -> Tensor:
-    """uint8 [H,W,3] to a tensor [3,H,W]."""
+    """Converts uint8 [H,W,3] to a tensor uint8 [3,H,W]."""
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
 
 
 def limit_worker_threads(_worker: int) -> None:
-    """For DataLoader workers: one core each, whatever OpenCV and torch would take."""
+    """Limits OpenCV and torch to one thread in a DataLoader worker."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,9 +1,9 @@
 """Scenes of several people, composited from the cut-outs of labelled photos.
 
 Labelled photos of groups are few. A scene takes people from other photos, from head shots to
-specks, and puts them into a background or another photo at plausible places: full figures stand on
-one ground plane in perspective, bodies that their photo cuts off at the bottom are cut off by the
-scene's border. Light and sharpness follow the scene.
+specks. It puts them into a background or another photo at plausible positions. Full figures stand
+on one ground plane in perspective. Bodies that end at the lower border of their photo end at the
+lower border of the scene. Light and sharpness follow the scene.
 """
 
 from collections.abc import Sequence
@@ -19,49 +19,50 @@ Image = NDArray[np.uint8]
 Rng = np.random.Generator
 
 MIN_AREA_SHARE = 0.02
-"""Share of its photo that a person must cover to be cut out."""
+"""Smallest share of its photo that a cut-out person covers."""
 MIN_CUT_OUT_HEIGHT_PX = 48
-"""Pixels of a cut-out; smaller ones have no detail to show."""
+"""Smallest height of a cut-out in pixels; smaller ones have no detail."""
 MAX_PEOPLE = 8
 ADD_PERSON_CHANCE = 0.65
-"""Chance of a further person after each, so that half of the scenes have three or more."""
+"""Chance of a further person after each person: about half of the scenes have three or more."""
 HORIZON = (0.2, 0.6)
-"""Rows of the ground plane's vanishing line, as shares of the scene's height."""
+"""Range of the row of the ground plane's vanishing line, as a share of the scene's height."""
 STATURE = (0.5, 2.2)
-"""Height of a standing person by the distance of the feet from the horizon: the camera is between
-twice as high as the person and half as high."""
+"""Height of a standing person divided by the distance of the feet from the horizon.
+
+The camera is between twice as high as the person and half as high."""
 SIZE_JITTER = 0.12
-"""Differences in height between people that stand beside each other."""
+"""Relative difference in height between people at the same distance."""
 MIN_HEIGHT_SHARE = 0.06
 MAX_HEIGHT_SHARE = 1.15
-"""Heights of a person as shares of the scene's height."""
-WIDEST = 1.5
-"""Width of a cut-out, which may be a row of people, as a share of the scene's width."""
+"""Smallest and largest height of a person as shares of the scene's height."""
+MAX_WIDTH_SHARE = 1.5
+"""Largest width of a cut-out, which may be a row of people, as a share of the scene's width."""
 CUT_OFF_HEIGHT = (0.25, 1.1)
-"""Heights of people whose bodies the scene's lower border cuts off."""
+"""Range of the height of people that the lower border of the scene cuts, as a share of it."""
 CUT_OFF_JITTER = 0.25
-"""Differences in height between people whose bodies are cut off: they lean and stand apart."""
+"""Relative difference in height between cut-off people: they lean and stand apart."""
 SQUEEZE = (0.6, 1.7)
-"""Width by height of the picture that was stretched to the input: all its people are squeezed."""
+"""Aspect ratio of the picture that is stretched to the input, which squeezes all its people."""
 ADAPTATION = 0.6
-"""Largest share of the difference in mean colour between person and place that is taken away."""
+"""Largest share of the difference in mean colour of person and surroundings that is removed."""
 GAIN = (0.5, 1.8)
-"""Limits of the factor of each colour that adaptation may use."""
+"""Limits of the factor by which adaptation changes a colour channel."""
 SOFTNESS_PX = (0.3, 1.1)
-"""Standard deviation in pixels of the blur of half of the people."""
+"""Range of the standard deviation of the blur of half of the people."""
 DEPTH_OF_FIELD_CHANCE = 0.2
-"""Chance that everything behind the nearest person is out of focus."""
+"""Chance of a blur of the scene behind the nearest person."""
 OUT_OF_FOCUS_PX = (1.0, 3.0)
-"""Standard deviation in pixels of that blur, which softens the mask as well."""
+"""Range of the standard deviation of that blur, which also softens the mask."""
 SHADOW_CHANCE = 0.5
-"""Chance of a shadow under the feet of people who stand."""
+"""Chance of a shadow under the feet of a standing person."""
 MAX_PERSON_SHARE = 0.35
-"""Share of person in a photo above which nobody is added to it."""
+"""Share of person in a photo above which no person is added."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Photo uint8 [H,W,3], mask and trust uint8 [H,W]; 255 is person, and certain."""
+    """Photo uint8 [H,W,3], mask and pixel weight uint8 [H,W]; 255 is person, and full weight."""
 
     rgb: Image
     mask: Image
@@ -70,7 +71,7 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class CutOut:
-    """The bounding box of a photo's people, in pixels, and the photo's borders that cut them."""
+    """Bounding box of a photo's people in pixels, and the borders of the photo that cut them."""
 
     photo: int
     top: int
@@ -88,7 +89,7 @@ class CutOut:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """The place of one person in a scene, in pixels of the scene; may reach over its borders."""
+    """Position of a person in a scene, in pixels of the scene; it may exceed the borders."""
 
     cut_out: CutOut
     top: float
@@ -99,7 +100,10 @@ class Pose:
 
 
 def find_cut_out(photo: int, mask: Image) -> CutOut | None:
-    """The people of mask uint8 [H,W], or None where they are too small or cut off at the top."""
+    """Returns the people of a mask uint8 [H,W].
+
+    Returns None if they are too small or cut at the top.
+    """
     person = mask > 127
     if person.mean() < MIN_AREA_SHARE:
         return None
@@ -123,23 +127,23 @@ def find_cut_out(photo: int, mask: Image) -> CutOut | None:
 
 
 class SceneComposer:
-    """Adds people of labelled photos to a scene."""
+    """Composes scenes with people of labelled photos."""
 
     def __init__(self, photos: Sequence[Layers], eligible: Sequence[bool]) -> None:
-        """`eligible` says of each photo whether its mask is good enough to cut people out."""
-        found = (
+        """Finds the cut-outs; `eligible` is True for photos with a mask that is good enough."""
+        candidates = (
             find_cut_out(index, layers.mask)
             for index, (layers, good) in enumerate(zip(photos, eligible, strict=True))
             if good
         )
         self.photos = photos
-        self.cut_outs = [cut_out for cut_out in found if cut_out is not None]
+        self.cut_outs = [cut_out for cut_out in candidates if cut_out is not None]
         self.of_photo = {cut_out.photo: cut_out for cut_out in self.cut_outs}
 
     def compose(self, scene: Layers, photo: int, rng: Rng) -> Layers:
-        """The scene with the people of `photo`, where they can be cut out, and with further ones.
+        """Returns the scene with the people of `photo`, if they can be cut out, and with others.
 
-        The layers of `scene` are left as they are.
+        The layers of `scene` are not changed.
         """
         if not self.cut_outs or (scene.mask > 127).mean() > MAX_PERSON_SHARE:
             return scene
@@ -166,7 +170,7 @@ class SceneComposer:
         return self.cut_outs[int(rng.integers(len(self.cut_outs)))]
 
     def _paste(self, canvas: Layers, pose: Pose, rng: Rng) -> None:
-        """Draws one person over the canvas, in place."""
+        """Pastes one person onto the canvas, in place."""
         rgb, alpha = self._scaled(pose)
         top, left = round(pose.top), round(pose.left)
         height, width = canvas.mask.shape
@@ -174,14 +178,14 @@ class SceneComposer:
         columns = slice(max(0, left), min(width, left + alpha.shape[1]))
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return
-        seen = (
+        visible = (
             slice(rows.start - top, rows.stop - top),
             slice(columns.start - left, columns.stop - left),
         )
         if not pose.cut_out.cut_bottom and rng.random() < SHADOW_CHANCE:
             draw_shadow(canvas.rgb, pose, rng)
         region = (rows, columns)
-        rgb, alpha = rgb[seen], alpha[seen]
+        rgb, alpha = rgb[visible], alpha[visible]
         rgb = adapt_light(rgb, alpha, canvas.rgb[region], rng)
         if rng.random() < 0.5:
             rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(*SOFTNESS_PX)), np.uint8)
@@ -192,7 +196,7 @@ class SceneComposer:
             layer[region] = np.maximum(layer[region], alpha)
 
     def _scaled(self, pose: Pose) -> tuple[Image, Image]:
-        """The person at the pose's size: uint8 [h,w,3] and alpha [h,w], the rim tightened."""
+        """Returns the person at the pose's size: uint8 [h,w,3] and alpha [h,w], rim tightened."""
         cut_out = pose.cut_out
         layers = self.photos[cut_out.photo]
         box = (slice(cut_out.top, cut_out.bottom), slice(cut_out.left, cut_out.right))
@@ -208,7 +212,7 @@ class SceneComposer:
 
 
 def place_people(people: Sequence[CutOut], size_hw: Size, rng: Rng) -> list[Pose]:
-    """A pose for each person, the farthest first, so that nearer people cover those behind."""
+    """Returns a pose for each person, the farthest first: nearer people cover those behind."""
     horizon, stature = rng.uniform(*HORIZON), np.exp(rng.uniform(*np.log(STATURE)))
     squeeze = np.exp(rng.uniform(*np.log(SQUEEZE)))
     cut_off = np.exp(rng.uniform(*np.log(CUT_OFF_HEIGHT)))
@@ -216,7 +220,7 @@ def place_people(people: Sequence[CutOut], size_hw: Size, rng: Rng) -> list[Pose
     for person in people:
         if person.cut_bottom:
             height = cut_off * (1 + rng.uniform(-1, 1) * CUT_OFF_JITTER)
-            # The lower border of the scene cuts the body off at least where its photo does.
+            # The lower border of the scene cuts the body at least where its photo does.
             bottom = 1 + rng.uniform(0, 0.3) * height
         else:
             bottom = rng.uniform(horizon + 0.05, 1.05)
@@ -229,12 +233,12 @@ def place_people(people: Sequence[CutOut], size_hw: Size, rng: Rng) -> list[Pose
 def _pose(
     person: CutOut, bottom: float, height: float, squeeze: float, size_hw: Size, rng: Rng
 ) -> Pose:
-    """`bottom` and `height` are shares of the scene's height."""
+    """Returns a pose at a random column; `bottom` and `height` are shares of the scene's height."""
     tall = height * size_hw[0]
     wide = tall * person.size_hw[1] / person.size_hw[0] / squeeze * size_hw[1] / size_hw[0]
-    if wide > WIDEST * size_hw[1]:
-        # A row of people that would reach far over both sides stands farther away.
-        tall, wide = tall * WIDEST * size_hw[1] / wide, WIDEST * size_hw[1]
+    if wide > MAX_WIDTH_SHARE * size_hw[1]:
+        # A row of people that would exceed both sides by far is placed farther away.
+        tall, wide = tall * MAX_WIDTH_SHARE * size_hw[1] / wide, MAX_WIDTH_SHARE * size_hw[1]
     mirrored = bool(rng.random() < 0.5)
     left = rng.uniform(-0.35 * wide, size_hw[1] - 0.65 * wide)
     at_left, at_right = person.cut_left, person.cut_right
@@ -248,7 +252,7 @@ def _pose(
 
 
 def adapt_light(rgb: Image, alpha: Image, behind: Image, rng: Rng) -> Image:
-    """Moves the person's mean colour towards that of the place, by a random share."""
+    """Moves the mean colour of the person towards that of `behind`, by a random share."""
     weight = alpha.astype(np.float32)
     total = weight.sum()
     if total < 1:

@@ -1,7 +1,7 @@
-"""What the previous frame's mask may have looked like, for networks that are given it.
+"""Simulated masks of the previous frame, for networks with a prior as input.
 
 Source: PortraitNet's released code and RCRNet, "some affine transformation of the current ground
-truth". Half of the samples get none, as the first frame of a stream.
+truth". Half of the samples get an empty prior, as for the first frame of a stream.
 """
 
 import cv2
@@ -13,13 +13,13 @@ from training.data.augmentation import Image, Rng
 EMPTY_PRIOR_CHANCE = 0.5
 """Chance of an empty prior."""
 MAX_ANCHOR_SHIFT = 0.05
-"""How far each anchor of the affine transformation may move, as a share of the side."""
+"""Largest shift of an anchor of the affine transformation, as a share of the side."""
 MOTION_BLUR_SHARES = (5 / 224, 30 / 224)
-"""Length of motion blur as a share of the side, applied to half of the priors."""
+"""Range of the motion blur's length as a share of the side; applied to half of the priors."""
 
 
 def previous_mask(mask: Image, rng: Rng) -> Image:
-    """uint8 [H,W] to the same: empty, or the mask moved a little and perhaps blurred by motion."""
+    """Returns a prior uint8 [H,W]: empty, or the mask moved slightly and possibly blurred."""
     if rng.random() < EMPTY_PRIOR_CHANCE:
         return np.zeros_like(mask)
     if rng.random() < 0.5:
@@ -35,7 +35,7 @@ def previous_mask(mask: Image, rng: Rng) -> Image:
 
 
 def _streak(side: int, rng: Rng) -> NDArray[np.float32]:
-    """A line through the middle at any angle; sums to one."""
+    """Returns a kernel of motion blur at a random angle; it sums to one."""
     length = max(2, round(side * rng.uniform(*MOTION_BLUR_SHARES)))
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1

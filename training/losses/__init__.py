@@ -1,1 +1,1 @@
-"""Losses as pure functions, one idea a file."""
+"""Losses as pure functions, one kind in each file."""

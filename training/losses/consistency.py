@@ -1,4 +1,4 @@
-"""Two views of one photo shall get one answer.
+"""Consistency loss between two views of one photo.
 
 Source: PortraitNet (Computers & Graphics 80, 2019), section 3.3, and its released code.
 """
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def consistency(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """T^2 KL(teacher, student) of logits [N,C,H,W], mean over all elements, classes included.
+    """Returns T^2 KL(teacher, student) of logits [N,C,H,W], mean over all elements and classes.
 
     The teacher, the view without changed colours, receives no gradient.
     """

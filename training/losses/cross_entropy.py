@@ -21,5 +21,5 @@ def cross_entropy(logits: Tensor, truth: Tensor, pixel_weight: Tensor | None = N
 
 
 def person_logit(logits: Tensor) -> Tensor:
-    """[N,2,H,W] to [N,H,W], so that sigmoid of it is the softmax probability of person."""
+    """Maps logits [N,2,H,W] to [N,H,W]; the sigmoid is the softmax probability of person."""
     return logits[:, 1] - logits[:, 0]

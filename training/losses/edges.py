@@ -1,4 +1,4 @@
-"""Edges as a second thing to learn: RCRNet's focal loss and TriSeNet's class-balanced one."""
+"""Edge losses: the focal loss of RCRNet and the class-balanced loss of TriSeNet."""
 
 import cv2
 import numpy as np
@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 CONTOUR_THICKNESS_PX = 4
-"""Pixels, as PortraitNet draws its edge labels."""
+"""Thickness of an edge label in pixels, as in PortraitNet."""
 
 
 def focal_edge_loss(
     logits: Tensor, edges: Tensor, pixel_weight: Tensor | None = None, *, gamma: float = 2.0
 ) -> Tensor:
-    """-(1 - p_t)^gamma log p_t, mean over pixels; logits [N,2,H,W], edges [N,H,W] of 0 or 1.
+    """Returns -(1 - p_t)^gamma log p_t, mean over pixels.
+
+    Logits are [N,2,H,W], edges [N,H,W] of 0 or 1.
 
     The factor is a constant for the gradient, as in PortraitNet's code. `pixel_weight`
     [N,H,W] in 0..1 weights the pixels.
@@ -26,7 +28,7 @@ def focal_edge_loss(
 
 
 def balanced_edge_loss(logits: Tensor, edges: Tensor, pixel_weight: Tensor | None = None) -> Tensor:
-    """Cross entropy in which edge and rest have the same say in each photo, mean over pixels.
+    """Returns cross entropy with equal weight of edge and rest in each photo, mean over pixels.
 
     logits [N,H,W], edges [N,H,W] of 0 or 1; `pixel_weight` [N,H,W] in 0..1 weights the pixels.
     Source: TriSeNet, after HED (Xie and Tu, ICCV 2015).
@@ -40,13 +42,19 @@ def balanced_edge_loss(logits: Tensor, edges: Tensor, pixel_weight: Tensor | Non
 
 
 def contour_bands(masks: Tensor) -> Tensor:
-    """Contours of masks uint8 [N,H,W] (255 = person), 4 pixels wide: uint8 [N,H,W] of 0 or 1."""
+    """Draws contours 4 pixels wide of masks uint8 [N,H,W], 255 = person.
+
+    Returns uint8 [N,H,W] of 0 or 1.
+    """
     person = (masks > 127).to(torch.uint8).cpu().numpy()
     return torch.from_numpy(np.stack([_contours(mask) for mask in person])).to(masks.device)
 
 
 def gradient_edges(masks: Tensor) -> Tensor:
-    """1 where a 3x3 neighbourhood of masks uint8 [N,H,W] (255 = person) holds both, else 0."""
+    """Returns 1 where a 3x3 neighbourhood of masks contains both classes, else 0.
+
+    Masks are uint8 [N,H,W], 255 = person; the result is uint8 [N,H,W].
+    """
     person = (masks > 127).float().unsqueeze(1)
     highest = F.max_pool2d(person, 3, stride=1, padding=1)
     lowest = -F.max_pool2d(-person, 3, stride=1, padding=1)

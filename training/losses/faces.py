@@ -1,7 +1,7 @@
-"""What a face detector's cells are to say: a heat map of centres, and boxes near them.
+"""Losses of the face detector: a heat map of centres, and boxes near the centres.
 
-Sources: the heat map's focal loss is CornerNet's (Law and Deng, ECCV 2018) as CenterNet uses it;
-GIoU is Rezatofighi et al., CVPR 2019.
+Sources: the focal loss of the heat map is that of CornerNet (Law and Deng, ECCV 2018) in the form
+of CenterNet. GIoU is from Rezatofighi et al., CVPR 2019.
 """
 
 import torch
@@ -10,17 +10,17 @@ from torch import Tensor
 HEAT_STD_SHARE = 1 / 7
 """Standard deviation of the heat around a centre, as a share of the face's side."""
 MIN_HEAT_STD_CELLS = 0.4
-"""The same in cells, for faces smaller than a few cells."""
+"""Smallest standard deviation in cells, for faces smaller than a few cells."""
 BOX_HEAT_THRESHOLD = 0.4
-"""Cells with more heat than this learn the box."""
+"""Heat above which a cell learns the box."""
 SURROUNDINGS_HEAT = 1e-4
 """Heat at 4.3 standard deviations: a little more than half a side from the centre."""
 
 
 def heat_map(boxes: Tensor, present: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-    """[N,h,w] in 0..1: a bump on each face's centre, exactly 1 in the cell that holds it.
+    """Returns [N,h,w] in 0..1: a bump on each face's centre, exactly 1 in the centre's cell.
 
-    boxes [N,4]: top, left, height, width as shares of the image; present bool [N].
+    Boxes are [N,4]: top, left, height, width as shares of the image; present is bool [N].
     """
     height, width = grid_hw
     top, left, tall, wide = boxes.unbind(1)
@@ -30,7 +30,7 @@ def heat_map(boxes: Tensor, present: Tensor, grid_hw: tuple[int, int]) -> Tensor
 
 
 def _bump(cells: int, centre: Tensor, side: Tensor) -> Tensor:
-    """[N,cells]; distances are from the middle of the cell that holds the centre."""
+    """Returns [N,cells]; distances are from the middle of the centre's cell."""
     at = torch.arange(cells, device=centre.device)
     own = centre.floor().clamp(0, cells - 1)
     spread = (side * HEAT_STD_SHARE).clamp(min=MIN_HEAT_STD_CELLS)
@@ -38,9 +38,9 @@ def _bump(cells: int, centre: Tensor, side: Tensor) -> Tensor:
 
 
 def heat_loss(logits: Tensor, heat: Tensor, counted: Tensor) -> Tensor:
-    """Focal loss over cells, divided by the number of faces.
+    """Returns the focal loss over cells, divided by the number of faces.
 
-    logits and heat [N,h,w]; counted [N,h,w] in 0..1 weighs what cells without a centre say.
+    Logits and heat are [N,h,w]; counted [N,h,w] in 0..1 weights the cells without a centre.
     """
     score = logits.sigmoid()
     centre = heat == 1
@@ -50,10 +50,10 @@ def heat_loss(logits: Tensor, heat: Tensor, counted: Tensor) -> Tensor:
 
 
 def box_loss(boxes: Tensor, truth: Tensor, heat: Tensor) -> Tensor:
-    """1 - GIoU, mean over the cells near a centre, each as much as its heat.
+    """Returns 1 - GIoU, mean over the cells near a centre, weighted by their heat.
 
-    boxes [N,h*w,4], truth [N,4], heat [N,h,w]. Each photo's cells share one face's weight, so that
-    a face of a hundred cells counts as much as a small one.
+    Boxes are [N,h*w,4], truth [N,4], heat [N,h,w]. The weights of a photo's cells sum to one, so
+    that a face of a hundred cells counts as much as a small face.
     """
     weight = torch.where(heat > BOX_HEAT_THRESHOLD, heat, 0).flatten(1)
     weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
@@ -62,8 +62,9 @@ def box_loss(boxes: Tensor, truth: Tensor, heat: Tensor) -> Tensor:
 
 
 def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
-    """IoU less the share of the hull that neither box covers, -1..1; boxes [...,4] with top, left,
-    height and width.
+    """Returns IoU minus the share of the hull that neither box covers, -1..1.
+
+    Boxes are [...,4] with top, left, height and width.
     """
     corner, side = one[..., :2], one[..., 2:]
     other_corner, other_side = other[..., :2], other[..., 2:]

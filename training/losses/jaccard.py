@@ -1,8 +1,8 @@
-"""Soft Jaccard: the IoU of both classes, photo by photo, with areas as sums of probabilities.
+"""Soft Jaccard loss: IoU of both classes in each photo, with areas as sums of probabilities.
 
 Source: Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks for Image
-Segmentation" (ISVC 2016). Cross entropy gives every pixel the same say; here the sliver of
-background beside a face that fills the photo counts as much as the face.
+Segmentation" (ISVC 2016). Cross entropy weights all pixels equally. With this
+loss a small background beside a face that fills the photo counts as much as the face.
 """
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def jaccard_loss(probability: Tensor, truth: Tensor, pixel_weight: Tensor | None = None) -> Tensor:
-    """1 - IoU, mean over photos and over {background, person}.
+    """Returns 1 - IoU, mean over photos and over {background, person}.
 
-    probability [N,H,W] of person, truth [N,H,W] in 0..1. An empty union counts as a full IoU.
+    Probability is [N,H,W] of person, truth [N,H,W] in 0..1. An empty union counts as a full IoU.
     `pixel_weight` [N,H,W] in 0..1 weights the pixels of the areas, and each photo by its largest
     weight.
     """
@@ -25,7 +25,7 @@ def jaccard_loss(probability: Tensor, truth: Tensor, pixel_weight: Tensor | None
 
 
 def _iou(probability: Tensor, truth: Tensor, pixel_weight: Tensor) -> Tensor:
-    """Of each photo, [N]."""
+    """Returns the soft IoU of each photo, [N]."""
     intersection = (pixel_weight * probability * truth).sum((1, 2))
     union = (pixel_weight * (probability + truth - probability * truth)).sum((1, 2))
     return torch.where(union > 0, intersection / union.clamp(min=1e-6), 1.0)

@@ -1,4 +1,4 @@
-"""MD-TriSeNet's self-supervised loss: a branch follows what the others think together."""
+"""Self-supervised loss of MD-TriSeNet: a branch follows the mean of the other branches."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,9 @@ from torch import Tensor
 
 
 def self_supervised_loss(own: Tensor, others: Sequence[Tensor]) -> Tensor:
-    """Cross entropy of logits [N,2,H,W] with the mean softmax of the others' logits, mean over
-    pixels. The others receive no gradient.
+    """Returns the cross entropy of logits [N,2,H,W] with the mean softmax of the other branches.
+
+    The result is the mean over pixels. The other branches receive no gradient.
     """
     with torch.no_grad():
         soft = torch.stack([F.softmax(logits, dim=1) for logits in others]).mean(0)

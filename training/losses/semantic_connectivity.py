@@ -1,8 +1,8 @@
-"""Semantic connectivity (SC): how well connected components of prediction and truth agree.
+"""Semantic connectivity (SC): agreement of connected components of prediction and truth.
 
-Source: PP-HumanSeg (WACVW 2022), section 3.2, equations 1 to 5. The released implementation takes
-the argmax first, so no gradient reaches the network; here topology is hard (labels are constants)
-and areas are soft, which makes the same quantity differentiable.
+Source: PP-HumanSeg (WACVW 2022), section 3.2, equations 1 to 5. The released implementation
+takes the argmax first, so no gradient reaches the network. Here the topology is hard (labels are
+constants) and areas are soft, which makes the same quantity differentiable.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MAX_COMPONENTS = 9
-"""How many predicted components count, the largest ones, when there are far too many."""
+"""Largest number of predicted components that count when there are far too many."""
 
 ColdStart = Literal["paper", "missed"]
 
@@ -39,12 +39,12 @@ def semantic_connectivity_loss(
     cold_start: ColdStart = "paper",
     soften_lone: bool = False,
 ) -> Tensor:
-    """1 - SC, mean over the batch; probability [N,H,W] of person, truth [N,H,W] in 0..1.
+    """Returns 1 - SC, mean over the batch; probability [N,H,W] of person, truth [N,H,W] in 0..1.
 
-    Where no component of prediction meets one of truth (`cold_start`): "paper" is the share of
-    the image in either, equation 5; "missed" is 1 + the share of truth not predicted, which also
-    pulls the missing person up. `soften_lone` lets a predicted component that meets no truth count
-    by its mean probability instead of by one, so that it receives a gradient that shrinks it.
+    `cold_start` is the loss if no component of prediction meets one of truth. "paper" is the share
+    of the image in either, equation 5. "missed" is 1 + the share of truth not predicted, which also
+    raises the probability of the missing person. With `soften_lone` a predicted component without
+    truth counts by its mean probability instead of one, so that a gradient shrinks it.
     """
     probability = probability.float()
     predicted = (probability.detach() > 0.5).to(torch.uint8).cpu().numpy()
@@ -61,7 +61,7 @@ def semantic_connectivity_loss(
 
 
 def semantic_connectivity(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """SC of two masks [H,W], 0..1; 1 when both are empty, 0 when nothing meets."""
+    """Returns SC of two masks [H,W], 0..1: 1 if both are empty, 0 if no components meet."""
     if not prediction.any() and not truth.any():
         return 1.0
     p, g = prediction.astype(np.uint8), truth.astype(np.uint8)
@@ -70,7 +70,7 @@ def semantic_connectivity(prediction: NDArray[np.bool_], truth: NDArray[np.bool_
 
 
 def overlap(probability: Tensor, predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Overlap:
-    """All intersections of the 8-connected components of two uint8 masks [H,W]."""
+    """Returns all intersections of the 8-connected components of two uint8 masks [H,W]."""
     rows, truth_labels = cv2.connectedComponents(truth, connectivity=8)
     columns, predicted_labels = _predicted_components(predicted, truth_components=rows - 1)
     cells = torch.from_numpy(truth_labels.astype(np.int64) * columns + predicted_labels)
@@ -81,7 +81,7 @@ def overlap(probability: Tensor, predicted: NDArray[np.uint8], truth: NDArray[np
 
 
 def soft_connectivity(overlap: Overlap, *, soften_lone: bool = False) -> Tensor | None:
-    """SC of equation 3, or None when no components meet.
+    """Returns SC of equation 3, or None if no components meet.
 
     N counts every component of truth and every predicted component that meets none, as the
     released code does.
@@ -101,7 +101,7 @@ def soft_connectivity(overlap: Overlap, *, soften_lone: bool = False) -> Tensor 
 def _predicted_components(
     predicted: NDArray[np.uint8], *, truth_components: int
 ) -> tuple[int, NDArray[np.int64]]:
-    """Labels and their number, background included; a hail of specks is cut to the largest."""
+    """Returns labels and their number, with background; of too many specks only the largest."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(predicted, connectivity=8)
     if count <= 2 * (truth_components + 1) or count - 1 <= MAX_COMPONENTS:
         return count, labels.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Architectures: plain modules from images [N,3,H,W] to logits [N,2,H,W], one file each."""
+"""Architectures: modules from images [N,3,H,W] to logits [N,2,H,W], one in each file."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -28,12 +28,15 @@ BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
 
 
 def build_model(name: str, options: Mapping[str, Any]) -> nn.Module:
-    """The named architecture; raises KeyError for an unknown name, TypeError for an option."""
+    """Builds the named architecture.
+
+    Raises KeyError for an unknown name and TypeError for an unknown option.
+    """
     return BUILDERS[name](**options)
 
 
 def deploy_form(model: nn.Module) -> nn.Module:
-    """The same function arranged for serving; the model itself where nothing is to be gained."""
+    """Returns an equal function arranged for serving, or the model itself if there is none."""
     match model:
         case ConnectNet():
             return connectnet.deploy_form(model)
@@ -49,7 +52,7 @@ def deploy_form(model: nn.Module) -> nn.Module:
 
 
 def extra_input(model: nn.Module) -> Literal["prior", "domain"] | None:
-    """What the served network takes beside the image: uint8 [N,H,W], or int64 [N]."""
+    """Returns the name of the second input, if any: prior uint8 [N,H,W] or domain int64 [N]."""
     if isinstance(model, RCRNet) and model.config.prior:
         return "prior"
     if isinstance(model, GatheredTriSeNet) or (
@@ -60,7 +63,7 @@ def extra_input(model: nn.Module) -> Literal["prior", "domain"] | None:
 
 
 def adapt_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Weights for this model: one domain's branch spreads to all where the model has more."""
+    """Returns weights that fit the model: a single branch is copied to all its domains."""
     branches = {name.split(".")[1] for name in weights if name.startswith("branches.")}
     if isinstance(model, TriSeNet) and len(branches) == 1:
         return copy_branch_to_domains(weights, len(model.branches))

@@ -1,4 +1,4 @@
-"""What several architectures are built of."""
+"""Building blocks of several architectures."""
 
 import torch
 import torch.nn.functional as F
@@ -7,10 +7,10 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 
 class ConvBatchNorm(nn.Sequential):
-    """Convolution without bias, batch norm and, for some, ReLU.
+    """Convolution without bias, batch norm and, in some blocks, ReLU.
 
-    Training with frozen statistics (only the batch norms in evaluation mode), it computes one
-    convolution by the folded kernel, through which gradients reach both: batch norm's own passes
+    In training with frozen statistics (only the batch norms in evaluation mode) it computes one
+    convolution with the folded kernel, and gradients reach both layers. The passes of batch norm
     over the activations would take a third of the time.
     """
 
@@ -27,7 +27,7 @@ class ConvBatchNorm(nn.Sequential):
         return self.training and isinstance(norm, nn.BatchNorm2d) and not norm.training
 
     def fold_batch_norm(self) -> tuple[Tensor, Tensor]:
-        """Kernel and bias of the same function with the batch norm's running statistics."""
+        """Returns kernel and bias of the equal convolution with the running statistics."""
         conv, norm, *_ = self
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
@@ -38,13 +38,13 @@ class ConvBatchNorm(nn.Sequential):
 
 
 def convolve(conv: nn.Module, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """`conv` with another kernel and bias."""
+    """Applies `conv` to x with another kernel and bias."""
     assert isinstance(conv, nn.Conv2d)
     large = conv.kernel_size[0] > 3 and kernel.requires_grad
     slow = conv.groups > 1 and (conv.stride[0] > 1 or large)
     if slow and torch.is_grad_enabled() and x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        # oneDNN takes 2 to 26 times as long for these gradients in bfloat16: that of the input with
-        # a stride, and that of a large kernel.
+        # oneDNN takes 2 to 26 times as long for two gradients in bfloat16: that of the input with a
+        # stride, and that of a large kernel.
         with torch.autocast("cpu", enabled=False):
             y = F.conv2d(x.float(), kernel.float(), bias, conv.stride, conv.padding, 1, conv.groups)
         return y.to(x.dtype)
@@ -52,7 +52,7 @@ def convolve(conv: nn.Module, x: Tensor, kernel: Tensor, bias: Tensor | None) ->
 
 
 class Depthwise(nn.Conv2d):
-    """One kernel for each channel; `convolve` finds the quickest way to train it."""
+    """Depthwise convolution, trained with the faster computation that `convolve` selects."""
 
     def __init__(self, channels: int, kernel: int, *, stride: int = 1, bias: bool) -> None:
         super().__init__(
@@ -72,7 +72,7 @@ def conv_bn(
     groups: int = 1,
     relu: bool = True,
 ) -> ConvBatchNorm:
-    """Convolution without bias that keeps the size (or halves it), batch norm, ReLU."""
+    """Builds a convolution without bias that keeps or halves the size, batch norm and ReLU."""
     layers: list[nn.Module] = [
         nn.Conv2d(
             channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False
@@ -87,7 +87,7 @@ def conv_bn(
 def separable(
     channels_in: int, channels_out: int, *, stride: int = 1, relu: bool = True
 ) -> nn.Sequential:
-    """Depthwise 3x3 (no activation), then pointwise."""
+    """Builds a depthwise 3x3 convolution without activation, then a pointwise one."""
     return nn.Sequential(
         conv_bn(channels_in, channels_in, kernel=3, stride=stride, groups=channels_in, relu=False),
         conv_bn(channels_in, channels_out, kernel=1, relu=relu),
@@ -95,9 +95,10 @@ def separable(
 
 
 def upsample_to(x: Tensor, target: Tensor) -> Tensor:
-    """Bilinear, half-pixel; by size only where no whole factor leads there, as with odd sides.
+    """Resizes x to the size of target: bilinear, half-pixel.
 
-    ONNX Runtime's blocked kernels, and with them all layers after this one, take a factor only.
+    A whole factor is preferred to a size, which odd sides need. ONNX Runtime's blocked kernels, and
+    so all layers after this one, support only a factor.
     """
     (height, width), (rows, columns) = x.shape[-2:], target.shape[-2:]
     factor = rows // height
@@ -107,14 +108,14 @@ def upsample_to(x: Tensor, target: Tensor) -> Tensor:
 
 
 def upsample_2x(x: Tensor) -> Tensor:
-    """Twice the size, bilinear, half-pixel."""
+    """Doubles the size: bilinear, half-pixel."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def fuse_batch_norm(module: nn.Module) -> None:
-    """Folds every batch norm that follows a convolution in a Sequential into it, in place.
+    """Folds every batch norm into the convolution before it in a Sequential, in place.
 
-    For modules in evaluation mode.
+    The module must be in evaluation mode.
     """
     if isinstance(module, nn.Sequential):
         for index in range(len(module) - 1):

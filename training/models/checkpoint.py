@@ -1,8 +1,8 @@
-"""The averaged weights of a checkpoint of training or of a file of `training/weights/`.
+"""Reader and writer of averaged weights: of a checkpoint or of a file of `training/weights/`.
 
     python -m training.models.checkpoint RUNS/NAME/last.pt WEIGHTS.pt
 
-writes them alone, in half precision.
+The command writes the averaged weights alone, in half precision.
 """
 
 import sys
@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 def read_average(file: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
-    """The averaged weights, which are the ones that are measured and served.
+    """Reads the averaged weights, which are measured and served.
 
-    Raises OSError where there is no such file, KeyError where it holds none.
+    Raises OSError without the file and KeyError if it contains no averaged weights.
     """
     average: dict[str, Tensor] = torch.load(file, map_location=device, weights_only=True)["average"]
     return average
@@ -24,7 +24,7 @@ def read_average(file: Path, device: str | torch.device = "cpu") -> dict[str, Te
 def write_half(checkpoint: Path, file: Path) -> None:
     """Writes the averaged weights alone, in half precision: a sixth of a checkpoint's size.
 
-    Loading them into a network makes them float32 again. Raises OSError and KeyError as
+    Loading them into a network converts them to float32. Raises OSError and KeyError like
     `read_average`.
     """
     average = read_average(checkpoint)

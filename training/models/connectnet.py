@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from training.models.blocks import conv_bn, separable, upsample_to
 
 BLOCK = 16
-"""Channels that one AVX-512 register holds, and with it a block of the kernels that serve."""
+"""Channels of an AVX-512 register, and of a block of the kernels used for serving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class ConnectNetConfig:
     stem: int = 36
     skip: int = 18
     stages: tuple[tuple[int, int], ...] = ((72, 4), (144, 8))
-    """(channels, blocks) per stage; the first block of a stage halves the resolution."""
+    """(channels, blocks) of each stage; the first block of a stage halves the resolution."""
     decoder: int = 64
     classes: int = 2
     logits_relu: bool = True
-    """The released network passes its logits through a ReLU; dropping it changes no count."""
+    """Apply a ReLU to the logits, as the released network does; it has no parameters."""
 
 
 class ConnectNet(nn.Module):
@@ -57,7 +57,7 @@ class ConnectNet(nn.Module):
         return upsample_to(self.half_resolution_logits(image), image)
 
     def half_resolution_logits(self, image: Tensor) -> Tensor:
-        """Logits before the last, parameter-free upsampling: [N,classes,ceil(H/2),ceil(W/2)]."""
+        """Returns logits [N,classes,ceil(H/2),ceil(W/2)] before the last upsampling."""
         stem = self.stem(image / 127.5 - 1.0)
         skip = self.skip(stem)
         deep = self.bottleneck(self.encoder(self.pool(stem)))
@@ -66,9 +66,10 @@ class ConnectNet(nn.Module):
 
 
 def deploy_form(model: ConnectNet) -> ConnectNet:
-    """The same function with dead channels beside the skip's, so that the decoder has a whole
-    number of blocks: ONNX Runtime's blocked kernels take nothing else, and at 96x96 the others
-    cost as much as the rest of the network.
+    """Returns an equal network with zero channels beside the skip, for whole blocks of channels.
+
+    ONNX Runtime's blocked kernels need whole blocks. At 96x96 the other kernels cost as much as the
+    rest of the network.
     """
     config = model.config
     skip = config.skip + -(config.skip + config.decoder) % BLOCK
@@ -82,7 +83,7 @@ def deploy_form(model: ConnectNet) -> ConnectNet:
 
 
 def _widen(value: Tensor, like: Tensor, live: list[int]) -> Tensor:
-    """`value` in the shape of `like`, with zeros in the channels that are not live."""
+    """Returns `value` in the shape of `like`, with zeros in the channels that are not live."""
     for axis, (old, new) in enumerate(zip(value.shape, like.shape, strict=True)):
         if old != new:
             shape = (*value.shape[:axis], new, *value.shape[axis + 1 :])
@@ -92,7 +93,7 @@ def _widen(value: Tensor, like: Tensor, live: list[int]) -> Tensor:
 
 
 class ShuffleBlock(nn.Module):
-    """Stride 1: half of the channels pass untouched, the other half works, then they mix."""
+    """Block of stride 1: half of the channels pass unchanged, then all channels are shuffled."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -100,12 +101,12 @@ class ShuffleBlock(nn.Module):
         self.work = nn.Sequential(conv_bn(half, half, kernel=1), separable(half, half))
 
     def forward(self, x: Tensor) -> Tensor:
-        kept, worked = x.chunk(2, dim=1)
-        return F.channel_shuffle(torch.cat([kept, self.work(worked)], dim=1), 2)
+        identity, computed = x.chunk(2, dim=1)
+        return F.channel_shuffle(torch.cat([identity, self.work(computed)], dim=1), 2)
 
 
 class DownBlock(nn.Module):
-    """Stride 2: both halves are computed from the whole input."""
+    """Block of stride 2: both halves of the channels are computed from the whole input."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The network as it is served: pixels in, mask out, everything between inside the graph."""
+"""Networks in the form of deployment: the graph maps pixels to the mask."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from training.models.face_detector import DeployedFaceDetector, FaceDetector
 
 
 def build_deployed(model: nn.Module) -> nn.Module:
-    """Any network as it is served, in evaluation mode: uint8 images in, `alpha` or `faces` out."""
+    """Wraps a network for deployment, in evaluation mode: uint8 images to `alpha` or `faces`."""
     served = (
         DeployedFaceDetector(model) if isinstance(model, FaceDetector) else DeployedSegmenter(model)
     )
@@ -16,9 +16,9 @@ def build_deployed(model: nn.Module) -> nn.Module:
 
 
 class DeployedSegmenter(nn.Module):
-    """uint8 [N,H,W,3] RGB to uint8 [N,H,W], 255 x the softmax probability of person.
+    """Maps uint8 [N,H,W,3] RGB to uint8 [N,H,W], 255 x the softmax probability of person.
 
-    What else the network takes follows the image: a prior uint8 [N,H,W], or domains int64 [N].
+    The second input, if any, is a prior uint8 [N,H,W] or domains int64 [N].
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -31,6 +31,6 @@ class DeployedSegmenter(nn.Module):
             logits = self.model(pixels)
         else:
             logits = self.model(pixels, extra.float() if extra.dtype == torch.uint8 else extra)
-        # The same as softmax, whose ONNX Runtime kernel took a seventh of the whole graph's time.
+        # Equal to softmax; its kernel in ONNX Runtime took a seventh of the time of the graph.
         person = torch.sigmoid(person_logit(logits))
         return (person * 255).round().to(torch.uint8)

@@ -1,8 +1,8 @@
-"""Our face detector: one anchor-free grid of eight-pixel cells, for faces of 5 to 300 pixels.
+"""Face detector: one anchor-free grid of eight-pixel cells, for faces of 5 to 300 pixels.
 
-Each cell says how likely a face has its centre there, where exactly, and how large it is, as in
-Zhou et al., "Objects as Points" (2019); the encoder is built of ConnectNet's shuffle blocks, and a
-top-down path brings what 1/32 sees (a face that fills the picture) to the cells.
+Each cell predicts the probability of a face centre, the exact position, and the size of the face,
+as in Zhou et al., "Objects as Points" (2019). The encoder consists of ConnectNet's shuffle blocks.
+A top-down path carries features at 1/32, for faces that fill the picture, to the cells.
 """
 
 import copy
@@ -15,10 +15,10 @@ from training.models.blocks import conv_bn, fuse_batch_norm, separable, upsample
 from training.models.connectnet import DownBlock, ShuffleBlock
 
 CELL_SIDE_PX = 8
-"""Pixels a cell is wide and high."""
+"""Width and height of a cell in pixels."""
 
 SIDE_LOG_RANGE = (-2.0, 4.5)
-"""Logarithm of a side in cells that can be said: 1 to 720 pixels, and never an infinity."""
+"""Range of the logarithm of a side in cells: 1 to 720 pixels, always finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,10 @@ class FaceDetectorConfig:
 
 
 class FaceDetector(nn.Module):
-    """Maps images [N,3,H,W] (RGB, 0..255, any float type, sides multiples of 8) to
-    [N,5,H/8,W/8]: the logit of a face's centre, its row and column from the cell's middle in
-    cells, and the logarithms of its height and width in cells.
+    """Maps images [N,3,H,W] (RGB, 0..255, any float type) to [N,5,H/8,W/8].
+
+    H and W are multiples of 8. The channels are the logit of a face's centre, its row and column
+    from the middle of the cell in cells, and the logarithms of its height and width in cells.
     """
 
     def __init__(self, config: FaceDetectorConfig | None = None) -> None:
@@ -63,7 +64,7 @@ class FaceDetector(nn.Module):
         for layer in (self.score, self.centre, self.sides):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        # Nearly no cell is a face's centre: begin with a score of 0.01.
+        # Few cells are the centre of a face: the initial score is 0.01.
         nn.init.constant_(self.score.bias, -4.6)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -77,13 +78,14 @@ class FaceDetector(nn.Module):
             finer = levels.pop()
             merged = merge(finer + upsample_to(merged, finer))
         features = self.head(merged)
-        answers = [self.score(features), self.centre(features), self.sides(features)]
-        return torch.cat(answers, dim=1)
+        outputs = [self.score(features), self.centre(features), self.sides(features)]
+        return torch.cat(outputs, dim=1)
 
 
 def decode_boxes(raw: Tensor) -> Tensor:
-    """[N,5,h,w] as the network gives it to float32 [N,h*w,4]: top, left, height and width as
-    shares of the image, cell by cell in reading order.
+    """Decodes the output [N,5,h,w] of the network to float32 [N,h*w,4].
+
+    Boxes are top, left, height and width as shares of the image. Cells are in row-major order.
     """
     height, width = raw.shape[-2:]
     raw = raw.float()
@@ -98,8 +100,9 @@ def decode_boxes(raw: Tensor) -> Tensor:
 
 
 class DeployedFaceDetector(nn.Module):
-    """uint8 [N,H,W,3] RGB to float32 [N,cells,5]: score 0..1, top, left, height and width as
-    shares of the image.
+    """Maps uint8 [N,H,W,3] RGB to float32 [N,cells,5].
+
+    The columns are the score 0..1, then top, left, height and width as shares of the image.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -113,7 +116,7 @@ class DeployedFaceDetector(nn.Module):
 
 
 def deploy_form(model: FaceDetector) -> FaceDetector:
-    """The same function with batch norm folded into the convolutions."""
+    """Returns an equal network with batch norm folded into the convolutions."""
     served = copy.deepcopy(model).eval()
     fuse_batch_norm(served)
     return served

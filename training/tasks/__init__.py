@@ -1,4 +1,4 @@
-"""What is trained, one file a kind: samples, losses and validation behind one protocol."""
+"""Training tasks, one file for each kind: samples, losses and validation."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,12 +18,15 @@ TASKS: Mapping[str, Callable[[Recipe, Path], Task]] = {
     "md_trisenet": TriSeNetTask,
     "face_detector": FaceTask,
 }
-"""By the name of the architecture."""
+"""Task class of each architecture, by the architecture's name."""
 
 
 __all__ = ["TASKS", "Task", "build_task"]
 
 
 def build_task(recipe: Recipe, data: Path) -> Task:
-    """Reads the labelled photos; raises KeyError for an unknown architecture, or OSError."""
+    """Builds the task, which reads the labelled photos.
+
+    Raises KeyError for an unknown architecture and OSError for a missing file.
+    """
     return TASKS[recipe.model](recipe, data)

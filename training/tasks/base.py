@@ -1,4 +1,4 @@
-"""What the training loop asks of whatever is trained."""
+"""Protocol between the training loop and the tasks."""
 
 from typing import Any, Protocol
 
@@ -9,14 +9,14 @@ from silhouette_seg.vision.geometry import Size
 from training.data.samplers import EpochPlan, SampleSpec
 
 Batch = Any
-"""A NamedTuple of tensors, whichever the task's samples are."""
+"""NamedTuple of tensors; its class is that of the task's samples."""
 
 
 class Task(Protocol):
-    """One kind of network with its samples, losses and validation. A function of a recipe."""
+    """One kind of network with its samples, losses and validation, built from a recipe."""
 
     def samples(self, size_hw: Size) -> Dataset[Any]:
-        """Draws to NamedTuples of tensors, for one phase."""
+        """Returns the dataset of one phase: NamedTuples of tensors, indexed by a SampleSpec."""
         ...
 
     def batch_sampler(self, plan: EpochPlan) -> Sampler[list[SampleSpec]]:
@@ -28,9 +28,9 @@ class Task(Protocol):
         ...
 
     def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of a batch by name; their sum is what is minimised."""
+        """Returns the weighted loss terms of a batch by name; training minimises their sum."""
         ...
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
-        """Figures on the validation split, by name; `val/...` ones are plotted."""
+        """Measures the model on the validation split; figures named `val/...` are plotted."""
         ...

@@ -1,4 +1,4 @@
-"""The face detector: a heat map of centres and a box, and what they do for routing."""
+"""Task of the face detector: heat map of centres, boxes, and accuracy of routing."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from training.tasks.segmentation import as_images
 
 
 class FaceTask:
-    """Focal loss of the heat map + GIoU of the boxes near a centre."""
+    """Trains with the focal loss of the heat map + GIoU of the boxes near a centre."""
 
     def __init__(self, recipe: Recipe, data: Path) -> None:
         self.recipe = recipe
@@ -47,8 +47,8 @@ class FaceTask:
         raw = model(as_images(batch.image)).float()
         faces = torch.as_tensor(batch.faces)
         heat = heat_map(batch.box, faces != FaceCount.NONE, raw.shape[-2:])
-        # Where the other faces of a group are is not known: only the dominant one's surroundings
-        # count there, so that none of them is called background.
+        # The positions of the other faces of a group are not known. Only the surroundings of the
+        # dominant face count in such photos, so that no other face is labelled as background.
         lone = (faces != FaceCount.SEVERAL)[:, None, None]
         counted = torch.where(lone, 1.0, (heat > SURROUNDINGS_HEAT).float())
         return {
@@ -57,6 +57,6 @@ class FaceTask:
         }
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
-        """How often the dominant face is found, and the photo's domain is the reference's."""
+        """Returns the shares of photos with the dominant face found and with the correct domain."""
         find = find_by_network(model, size_hw=size_hw, resize=self.recipe.resize)
         return measure_faces(find, self.validation, self.empty).history_metrics()

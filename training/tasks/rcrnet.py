@@ -1,4 +1,4 @@
-"""RCRNet: two views of a photo that must agree, the edge beside the mask, and a previous mask."""
+"""Task of RCRNet: consistency of two views, an edge head, and a previous mask as input."""
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ from training.tasks.segmentation import SegmentationTask, as_images, mask_losses
 
 
 class RCRNetTask(SegmentationTask):
-    """L = L_m + alpha L_c + beta L_e, with the terms of PortraitNet.
+    """Trains with L = L_m + alpha L_c + beta L_e, with the terms of PortraitNet.
 
-    Without a weight of consistency the plain view is left out, which halves the time of a step.
+    Without a weight of consistency the plain view is omitted, which halves the time of a step.
     """
 
     uses_prior = True
@@ -22,7 +22,7 @@ class RCRNetTask(SegmentationTask):
         assert isinstance(model, RCRNet)
         weights = self.recipe.loss
         truth, pixel_weight = to_unit_range(batch.truth), to_unit_range(batch.pixel_weight)
-        # One pass over both views: they share the batch norm statistics.
+        # One pass over both views, which share the batch norm statistics.
         views = [batch.image, batch.plain] if weights.consistency else [batch.image]
         priors = torch.cat([batch.prior] * len(views)).float()
         logits, edges = model.with_edges(as_images(torch.cat(views)), priors)

@@ -1,4 +1,4 @@
-"""Image to mask: ConnectNet, and what the other segmentation networks have in common."""
+"""Task of ConnectNet and U-Net, and base of the other segmentation tasks."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from training.tasks.teacher import Teacher, mean_mask
 
 
 class SegmentationTask:
-    """Mask losses on the augmented photo; validated at each photo's own resolution."""
+    """Applies mask losses to augmented photos; validates at the resolution of each photo."""
 
     uses_prior = False
 
@@ -38,9 +38,9 @@ class SegmentationTask:
         self.backgrounds = [read_frame(path).rgb for path in scenes]
 
     def _train_photos(self, data: Path) -> list[Portrait]:
-        """The labelled photos, then those with pseudo-labels where the recipe asks for them.
+        """Reads the labelled photos, then the pseudo-labelled photos if the recipe has them.
 
-        Raises ValueError where none is of the recipe's sources.
+        Raises ValueError if no photo is of the recipe's sources.
         """
         photos = read_portraits(data, "train")
         pseudo = self.recipe.pseudo_labels
@@ -90,20 +90,21 @@ class SegmentationTask:
         )
 
     def distillation_loss(self, logits: Tensor, batch: Sample) -> dict[str, Tensor]:
-        """What the teachers, who see the photo in its true colours, make of these logits.
+        """Returns the distillation loss of the logits, without a term if there is no teacher.
 
-        Where there is nobody they are not asked: what they imagine there would be learned, too.
+        The teachers receive the view before the change of its colours. Their masks count as empty
+        in photos without a person: otherwise their false alarms would be learned.
         """
         if not self.teachers:
             return {}
         weight = self.recipe.loss.distillation
-        somebody = batch.truth.flatten(1).any(1)[:, None, None]
-        assert isinstance(batch.domain, Tensor), "of a batch it is one"
-        mask = mean_mask(self.teachers, batch.plain, batch.domain) * somebody
+        has_person = batch.truth.flatten(1).any(1)[:, None, None]
+        assert isinstance(batch.domain, Tensor), "the domain of a batch is a tensor"
+        mask = mean_mask(self.teachers, batch.plain, batch.domain) * has_person
         return {"distillation": weight * cross_entropy(logits, mask)}
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
-        """Image means by source: `val/...` of both classes' IoU, `person/...` of the person's."""
+        """Returns image means by source: `val/...` of both classes, `person/...` of the person."""
         segment = segment_by_network(model, size_hw=size_hw, resize=self.recipe.resize)
         summaries = evaluate_masks(segment, self.validation)
         scores = {f"val/{source}": row["miou_image_mean"] for source, row in summaries.items()}
@@ -122,9 +123,10 @@ class SegmentationTask:
 def mask_losses(
     logits: Tensor, truth: Tensor, pixel_weight: Tensor, weights: LossWeights
 ) -> dict[str, Tensor]:
-    """The terms by name; logits float32 [N,2,H,W], truth and trust [N,H,W] in 0..1.
+    """Returns the weighted terms by name.
 
-    A term without weight costs nothing. Semantic connectivity knows no trust: it counts pieces of
+    Logits are float32 [N,2,H,W], truth and pixel_weight float32 [N,H,W] in 0..1. A term without
+    weight is not computed. Semantic connectivity ignores the pixel weights: it counts components of
     whole masks.
     """
     terms = {"cross_entropy": weights.cross_entropy * cross_entropy(logits, truth, pixel_weight)}
@@ -139,10 +141,10 @@ def mask_losses(
 
 
 def as_images(pixels: Tensor) -> Tensor:
-    """uint8 [N,3,H,W] as the networks take it in training."""
+    """Converts uint8 [N,3,H,W] to float32 in channels-last memory."""
     return pixels.float().contiguous(memory_format=torch.channels_last)
 
 
 def to_unit_range(mask: Tensor) -> Tensor:
-    """uint8 [N,H,W] to 0..1."""
+    """Converts uint8 [N,H,W] to float32 in 0..1."""
     return mask.float() / 255

@@ -1,8 +1,8 @@
-"""Distillation: networks trained before, whose masks together are targets beside the labels.
+"""Distillation: the mean mask of trained networks is a target beside the labels.
 
-Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015); that the teacher sees
-the very view that the student sees is from Beyer et al., "Knowledge distillation: A good teacher is
-patient and consistent" (CVPR 2022).
+Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015). Teacher and student
+receive the same view, after Beyer et al., "Knowledge distillation: A good teacher is patient and
+consistent" (CVPR 2022).
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from training.recipe import TeacherSettings
 
 
 class Teacher:
-    """Says how likely each pixel is person. Learns nothing itself."""
+    """Frozen network that returns the probability of person for each pixel."""
 
     def __init__(self, choice: TeacherSettings) -> None:
-        """Raises OSError where there are no such weights."""
+        """Loads the network; raises OSError if the file of the weights is missing."""
         self._size_hw = choice.size_hw
         self._mirrored = choice.mirrored
         network = build_model(choice.model, choice.options).eval().requires_grad_(False)
@@ -36,26 +36,26 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, photos: Tensor, domain: Tensor) -> Tensor:
-        """uint8 [N,3,H,W] and the domain of each, int64 [N], to [N,H,W] in 0..1.
+        """Maps uint8 [N,3,H,W] and the domain of each photo, int64 [N], to [N,H,W] in 0..1.
 
-        It looks at them at a size of its own.
+        The network runs at the size of its settings; the result has the size of the photos.
         """
         pixels = photos.float()
-        seen = F.interpolate(pixels, self._size_hw, mode="bilinear", align_corners=False)
-        person = self._person_probability(seen, domain)
+        resized = F.interpolate(pixels, self._size_hw, mode="bilinear", align_corners=False)
+        person = self._person_probability(resized, domain)
         if self._mirrored:
-            person = (person + self._person_probability(seen.flip(-1), domain).flip(-1)) / 2
+            person = (person + self._person_probability(resized.flip(-1), domain).flip(-1)) / 2
         sized = F.interpolate(person[:, None], photos.shape[-2:], mode="bilinear")
         return sized[:, 0]
 
-    def _person_probability(self, seen: Tensor, domain: Tensor) -> Tensor:
-        """[N,3,h,w] to [N,h,w] in 0..1."""
-        network = self._network.to(seen.device)
+    def _person_probability(self, resized: Tensor, domain: Tensor) -> Tensor:
+        """Maps [N,3,h,w] to the probability of person, [N,h,w] in 0..1."""
+        network = self._network.to(resized.device)
         extra = (domain,) if self._takes_domain else ()
-        logits = network(seen.contiguous(memory_format=torch.channels_last), *extra).float()
+        logits = network(resized.contiguous(memory_format=torch.channels_last), *extra).float()
         return person_logit(logits).sigmoid()
 
 
 def mean_mask(teachers: Sequence[Teacher], photos: Tensor, domain: Tensor) -> Tensor:
-    """uint8 [N,3,H,W] and int64 [N] to what they say on average, [N,H,W] in 0..1."""
+    """Maps photos uint8 [N,3,H,W] and domains int64 [N] to the mean mask, [N,H,W] in 0..1."""
     return torch.stack([teacher(photos, domain) for teacher in teachers]).mean(0)

@@ -1,4 +1,4 @@
-"""TriSeNet with its edge loss; MD-TriSeNet, whose mini-batches are of one domain each."""
+"""Tasks of TriSeNet, with an edge loss, and of MD-TriSeNet, with single-domain batches."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from training.tasks.segmentation import SegmentationTask, as_images, mask_losses
 
 
 class TriSeNetTask(SegmentationTask):
-    """L_seg of the batch's own branch, + the shared edge head, + agreement with other branches."""
+    """Trains with L_seg of the batch's branch + edge loss + agreement with the other branches."""
 
     @property
     def domains(self) -> int:
@@ -53,12 +53,12 @@ class TriSeNetTask(SegmentationTask):
 
 @torch.no_grad()
 def detached_logits(branches: Sequence[nn.Module], features: Tensor) -> list[Tensor]:
-    """What branches of other domains say, without a trace of it in them."""
-    answers = []
+    """Returns the logits of the branches without gradients or changes of their statistics."""
+    logits = []
     for branch in branches:
         modes = [(module, module.training) for module in branch.modules()]
         branch.eval()
-        answers.append(branch(features))
+        logits.append(branch(features))
         for module, training in modes:
-            module.training = training  # what is frozen stays so
-    return answers
+            module.training = training  # frozen modules stay frozen
+    return logits

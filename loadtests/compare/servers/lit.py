@@ -1,8 +1,8 @@
-"""The model behind LitServe, in the four steps of its documentation.
+"""Serves the model with LitServe, in the four steps of its documentation.
 
     python lit.py --model model.onnx --port 8000 --workers 2
 
-A worker is a process. Its session has as many threads as there are processors for each worker.
+Each worker is a process. Its session has the processors divided by the workers as threads.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Segmentation(ls.LitAPI):
         return np.stack(inputs)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """A photo [H,W,3] or a batch of them; what comes back is a batch in both cases."""
+        """Returns a batch of masks for a photo [H,W,3] or a batch of photos [N,H,W,3]."""
         (alpha,) = self._session.run(None, {"image": x if x.ndim == 4 else x[None]})
         return np.asarray(alpha)
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--batch", type=int, default=1, help="photos that share a run, at most")
+    parser.add_argument("--batch", type=int, default=1, help="maximum photos per run")
     options = parser.parse_args()
     threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
     api = Segmentation(options.model, threads=threads, batch=options.batch)

@@ -1,8 +1,8 @@
-"""The model behind FastAPI as tutorials show it: Pillow, and ONNX Runtime as it comes.
+"""Serves the model with FastAPI as in tutorials: Pillow, ONNX Runtime with default options.
 
     MODEL=model.onnx uvicorn plain:app --port 8000
 
-The handler is no coroutine, so FastAPI runs it in a pool of threads.
+FastAPI runs the handler in its thread pool, because it is not a coroutine.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""MediaPipe's selfie segmenter, landscape, behind FastAPI; pixels by OpenCV as its examples do.
+"""Serves MediaPipe's landscape selfie segmenter with FastAPI, and OpenCV as in its examples.
 
     uvicorn selfie:app --port 8000
 
-A segmenter serves one call at a time, so there is one for each processor.
+A segmenter handles one call at a time, so there is one per processor.
 """
 
 import os
@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
 LANDSCAPE = 1
-"""144x256 pixels, the smaller and faster of the two models."""
+"""The smaller and faster of the two models, with 144x256 pixels."""
 
 app = FastAPI()
 idle: SimpleQueue[SelfieSegmentation] = SimpleQueue()

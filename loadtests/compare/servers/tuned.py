@@ -1,4 +1,4 @@
-"""The same by somebody who measures: OpenCV for pixels, one thread for each run of the model.
+"""Serves the model with FastAPI, optimised: OpenCV, and one thread per run of the model.
 
 MODEL=model.onnx uvicorn tuned:app --port 8000
 """

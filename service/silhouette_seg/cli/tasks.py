@@ -47,7 +47,7 @@ def plan_tasks(
     format: ImageFormat,
     video_suffix: str = VIDEO_RESULT_SUFFIXES[0],
 ) -> tuple[list[FileTask], list[Failure]]:
-    """Plans the results of files, and of the files in folders, whose subfolders are kept.
+    """Plans the results of files and folders. The results keep the subfolders of a folder.
 
     Photos become files of `format`, and videos files with `video_suffix`, below the folder `to`.
     For a single video, `to` may be the file to write by its suffix, or else a folder for its

@@ -122,7 +122,10 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     session.disable_fallback()
     actual = session.get_providers()[0]
     if actual != requested[0]:
-        raise EngineFailed(f"ONNX Runtime runs the model on {actual} instead of {requested[0]}")
+        raise EngineFailed(
+            f"ONNX Runtime runs the model on {actual} instead of {requested[0]}."
+            " Its own output, above, names the missing driver or library."
+        )
     return session
 
 

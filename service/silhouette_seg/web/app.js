@@ -14,7 +14,8 @@ const key = keyForm({ form: byId("key-form"), input: byId("key"), hint: byId("ke
 
 async function loadChoices() {
   try {
-    const [{ auto, models }, { streams }] = await Promise.all([fetchModels(key.value), fetchCapabilities(key.value)]);
+    const { auto, models } = await fetchModels(key.value);
+    const { streams } = await fetchCapabilities(key.value);
     showModels(byId("options"), { auto, models });
     showModels(byId("live-options"), { models });
     showTransports(byId("live-options"), byId("transport-note"), streams);

@@ -1,9 +1,15 @@
-"""What must hold, and whether it does."""
+"""Tests of reading and checking thresholds."""
 
 import pytest
 
 from loadtests.shapes import SHAPES
-from loadtests.thresholds import OWN, BadThresholds, Threshold, check, read_thresholds
+from loadtests.thresholds import (
+    DEFAULT_FILE,
+    InvalidThresholds,
+    Threshold,
+    check_thresholds,
+    read_thresholds,
+)
 
 FIGURES = {"failed_share": 0.0, "photo": {"p95_ms": 120.0, "p99_ms": None}, "phases": {"over": {}}}
 
@@ -31,18 +37,19 @@ def file(tmp_path):
         (Threshold("no_such_figure", at_most=1000), False),
     ],
 )
-def test_a_bound_holds_up_to_itself_and_a_figure_that_is_not_there_misses(threshold, met):
-    (verdict,) = check([threshold], FIGURES)
+def test_threshold_includes_its_bound_and_missing_figure_misses(threshold, met):
+    (verdict,) = check_thresholds([threshold], FIGURES)
     assert verdict.met is met
 
 
-def test_what_cannot_be_known_is_neither_met_nor_missed():
+def test_threshold_of_unmeasured_figure_is_not_judged():
     thresholds = [Threshold("stream.p95_ms", at_most=1), Threshold("phases.over.stream.ok", 1)]
-    assert [each.met for each in check(thresholds, FIGURES, unknown=["stream"])] == [None, None]
-    assert [each.met for each in check(thresholds, FIGURES)] == [False, False]
+    without_streams = check_thresholds(thresholds, FIGURES, unmeasured=["stream"])
+    assert [verdict.met for verdict in without_streams] == [None, None]
+    assert [verdict.met for verdict in check_thresholds(thresholds, FIGURES)] == [False, False]
 
 
-def test_thresholds_are_those_of_every_shape_and_of_one(file):
+def test_thresholds_of_shape_include_those_of_every_shape(file):
     text = """
     [every]
     "failed_share" = { at_most = 0.01 }
@@ -71,13 +78,13 @@ def test_thresholds_are_those_of_every_shape_and_of_one(file):
         "[often]\nfailed_share = { at_most = 1 }",
     ],
 )
-def test_a_bad_file_is_refused(file, text):
-    with pytest.raises(BadThresholds, match=r"thresholds\.toml"):
+def test_invalid_file_of_thresholds_raises(file, text):
+    with pytest.raises(InvalidThresholds, match=r"thresholds\.toml"):
         read_thresholds(file(text), "steady")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_our_own_hold_every_shape_to_something(shape):
-    thresholds = read_thresholds(OWN, shape)
+def test_default_thresholds_cover_every_shape(shape):
+    thresholds = read_thresholds(DEFAULT_FILE, shape)
     assert Threshold("failed_share", at_most=0.0) in thresholds
     assert any("health" in threshold.figure for threshold in thresholds)

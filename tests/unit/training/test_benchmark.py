@@ -1,4 +1,4 @@
-"""Runs every benchmark command and checks its output; figures are not judged."""
+"""Tests of the benchmark's commands: each runs and reports all figures; no figure is judged."""
 
 import json
 
@@ -21,7 +21,7 @@ def repository(tmp_path_factory):
 
 @pytest.fixture
 def figures(tmp_path):
-    """Returns a function that runs a command and reads its JSON."""
+    """Runs a command and returns its JSON output."""
 
     def run(*arguments: str):
         file = tmp_path / "figures.json"
@@ -34,7 +34,7 @@ def figures(tmp_path):
     return run
 
 
-def test_pixels_has_each_step_and_the_naive_ratio(figures):
+def test_pixels_benchmark_has_a_row_per_step_and_the_naive_ratio(figures):
     rows = figures("pixels", "--sizes", "640x480", "--calls", "3", "--budget-s", "0")["pixels"]
     steps = {row["step"]: row for row in rows}
     assert {
@@ -51,14 +51,14 @@ def test_pixels_has_each_step_and_the_naive_ratio(figures):
     assert [name for name, row in steps.items() if "ratio" in row] == [NAIVE_STEP]
 
 
-def test_model_has_rows_for_one_and_all_workers(figures, repository):
+def test_model_benchmark_has_rows_for_one_and_all_workers(figures, repository):
     rows = figures("model", "--repository", str(repository), "--images", "4", "--rounds", "1")
     assert {row["model"] for row in rows["model"]} == {"connectnet"}
     assert rows["model"][0]["workers"] == 1
     assert all(row["provider"] == "CPUExecutionProvider" for row in rows["model"])
 
 
-def test_model_times_models_with_extra_inputs(figures, tmp_path):
+def test_model_benchmark_supports_models_with_a_second_input(figures, tmp_path):
     names = {"rcrnet", "md_trisenet", "face_detector"}
     for name in names:
         write_tiny_model(tmp_path, tiny_spec(name))
@@ -67,7 +67,7 @@ def test_model_times_models_with_extra_inputs(figures, tmp_path):
     assert all(row["ms"] > 0 for row in rows["model"])
 
 
-def test_http_compares_server_and_pipeline_with_memory(figures, repository):
+def test_http_benchmark_compares_server_and_pipeline_and_measures_memory(figures, repository):
     counts = {"workers": 2, "clients": 2, "starts": 1, "rounds": 2, "requests": 4, "mixed": 40}
     options = [text for name, count in counts.items() for text in (f"--{name}", str(count))]
     found = figures("http", "--repository", str(repository), *options)
@@ -81,14 +81,14 @@ def test_http_compares_server_and_pipeline_with_memory(figures, repository):
     assert [row["unexpected"] for row in memory] == 5 * [""]
 
 
-def test_mixed_requests_are_repeatable_and_varied():
+def test_mixed_requests_are_reproducible_and_of_every_kind():
     kinds = {call.kind for call in mixed.calls(400)}
     assert len(kinds) > 15
     assert [call.kind for call in mixed.calls(30)] == [call.kind for call in mixed.calls(30)]
     assert {call.expected for call in mixed.calls(400)} == {200, 400, 404, 415, 422}
 
 
-def test_tally_counts_unexpected_statuses():
+def test_tally_counts_unexpected_answers():
     tally = wire.RequestTally()
     call = wire.ExpectedRequest(b"", 200, "mask")
     tally.record(call, 200, 0.1)
@@ -96,7 +96,7 @@ def test_tally_counts_unexpected_statuses():
     assert (tally.answered, dict(tally.unexpected)) == (2, {"mask: 503": 1})
 
 
-def test_measure_cost_calls_at_least_three_times():
+def test_timed_call_is_repeated_at_least_three_times():
     made = []
     assert measure_cost(lambda: made.append(1), calls=10, budget_s=0).calls == 3
     assert len(made) == 4

@@ -1,4 +1,4 @@
-"""A teacher's masks: views are averaged, small people seen again, finished photos skipped."""
+"""Tests of a teacher's masks: mean of views, enlarged small people, skipped photos."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def dots(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 
 
 class TestSmallBoxes:
-    def test_box_of_a_small_person_has_surroundings_inside_the_photo(self):
+    def test_small_box_has_a_margin_inside_the_photo(self):
         ((inner, outer),) = small_boxes(dots((2, 150, 20, 10)))
         assert (inner[0].start, inner[0].stop) == (0, 25)
         assert (inner[1].start, inner[1].stop) == (147, 163)
@@ -48,10 +48,10 @@ class TestSmallBoxes:
             pytest.param((50, 50, 3, 3), id="noise"),
         ],
     )
-    def test_large_people_and_noise_are_not_seen_again(self, box):
+    def test_large_people_and_noise_have_no_small_box(self, box):
         assert small_boxes(dots(box)) == []
 
-    def test_only_the_largest_of_many_people_are_seen_again(self):
+    def test_small_boxes_of_many_people_are_the_largest(self):
         crowd = [(10, 20 * n, 10 + n, 6) for n in range(9)]
         boxes = small_boxes(dots(*crowd))
         assert len(boxes) == MAX_CROPS
@@ -68,7 +68,7 @@ def test_probability_is_the_mean_of_all_views():
     np.testing.assert_array_equal(probability[:, 30:], 0)
 
 
-def test_small_person_is_seen_again_enlarged():
+def test_small_person_is_predicted_again_enlarged():
     rgb = np.zeros((100, 200, 3), np.uint8)
     rgb[40:60, 90:100] = 255
     view = Bright()
@@ -77,7 +77,7 @@ def test_small_person_is_seen_again_enlarged():
     np.testing.assert_array_equal(probability > 0.5, rgb[..., 0] > 127)
 
 
-def test_selfie_mask_that_disagrees_makes_pixels_uncertain():
+def test_disagreeing_selfie_mask_makes_pixels_uncertain():
     selfie = np.full((8, 8), 255, np.uint8)
     selfie[:, 4:] = 0
     mixed = blend_selfie(np.ones((16, 16), np.float32), selfie)
@@ -90,7 +90,7 @@ class TestLabel:
     def data(self, tmp_path: Path) -> Path:
         return write_unlabelled(write_data_pack(tmp_path / "data"), photos=3)
 
-    def test_masks_can_be_trained_on(self, data, tmp_path):
+    def test_label_writes_masks_for_training(self, data, tmp_path):
         assert label(data, tmp_path / "masks", [Bright()], agreement=2) == 3
         found = read_pseudo_labelled(data, masks=tmp_path / "masks", min_agreement=1)
         assert [photo.id for photo in found] == ["webcam0", "webcam1", "webcam2"]
@@ -99,7 +99,7 @@ class TestLabel:
             assert mask.shape == (SIDE, SIDE)
             np.testing.assert_array_equal(mask > 127, photo.rgb().mean(2) > 127)
 
-    def test_finished_photos_are_skipped(self, data, tmp_path):
+    def test_label_skips_finished_photos(self, data, tmp_path):
         masks = tmp_path / "masks"
         label(data, masks, [Bright()], agreement=2)
         (masks / "webcams" / "webcam1.png").unlink()
@@ -107,7 +107,7 @@ class TestLabel:
         assert label(data, masks, [view], agreement=2) == 1
         assert view.seen
 
-    def test_selfie_mask_is_used_from_the_agreement_on(self, data, tmp_path):
+    def test_label_uses_selfie_masks_from_the_agreement_on(self, data, tmp_path):
         nobody = lambda photos, domain: torch.zeros(len(photos), *photos.shape[2:])  # noqa: E731
         label(data, tmp_path / "masks", [nobody], agreement=0.9)
         brightest = [

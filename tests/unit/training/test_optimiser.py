@@ -1,4 +1,4 @@
-"""Muon steps the model's own weights through views, and a saved state goes on as if never left."""
+"""Tests of the optimisers: steps, restored state, and Muon's views of the model's weights."""
 
 import copy
 import io
@@ -64,7 +64,7 @@ KINDS = ["muon", "adamw", "sgd"]
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestEveryKind:
-    def test_a_step_moves_every_weight_and_drops_gradients(self, kind):
+    def test_optimiser_step_moves_every_weight_and_clears_gradients(self, kind):
         model = made_model()
         before, places = weights(model), [p.data_ptr() for p in model.parameters()]
         take_steps(model, build_optimiser(model, settings(kind)), range(1))
@@ -72,7 +72,7 @@ class TestEveryKind:
         assert [p.data_ptr() for p in model.parameters()] == places
         assert all(p.grad is None for p in model.parameters())
 
-    def test_a_step_at_rate_zero_moves_nothing(self, kind):
+    def test_optimiser_step_at_rate_zero_moves_no_weight(self, kind):
         model = made_model()
         before = weights(model)
         optimiser = build_optimiser(model, settings(kind, weight_decay=0.1))
@@ -80,7 +80,7 @@ class TestEveryKind:
         optimiser.step(0)
         assert not any(moved.any() for moved in change(model, before).values())
 
-    def test_the_rate_scales_the_step(self, kind):
+    def test_optimiser_rate_scales_the_step(self, kind):
         steps = []
         for rate in (1.0, 0.25):
             model = made_model()
@@ -91,7 +91,7 @@ class TestEveryKind:
         for name, full in steps[0].items():
             torch.testing.assert_close(steps[1][name], full / 4, rtol=1e-2, atol=1e-6)
 
-    def test_restored_it_goes_on_as_if_never_left(self, kind):
+    def test_restored_optimiser_continues_identically(self, kind):
         model = made_model()
         optimiser = build_optimiser(model, settings(kind))
         take_steps(model, optimiser, range(3))
@@ -108,7 +108,7 @@ class TestEveryKind:
         for name, expected in weights(model).items():
             assert torch.equal(other.get_parameter(name), expected), name
 
-    def test_a_branch_goes_by_its_own_recipe(self, kind):
+    def test_branched_optimiser_uses_the_rates_of_its_recipe(self, kind):
         model = made_model()
         optimiser = build_optimiser(model, settings(kind))
         take_steps(model, optimiser, range(1))
@@ -122,7 +122,7 @@ class TestEveryKind:
             ends.append(weights(branch))
         assert different(*ends) == KERNELS
 
-    def test_decay_spares_batch_norm_and_biases(self, kind):
+    def test_weight_decay_spares_batch_norm_and_biases(self, kind):
         moves = []
         for decay in (0.0, 0.5):
             model = made_model()
@@ -168,7 +168,7 @@ def test_muon_leaves_depthwise_thin_and_vectors_to_adamw():
     assert moved == DENSE
 
 
-def test_muon_takes_gradients_in_any_memory_layout():
+def test_muon_accepts_gradients_in_any_memory_layout():
     moves = []
     for layout in (torch.channels_last, torch.contiguous_format):
         model = made_model()
@@ -185,13 +185,13 @@ def test_muon_takes_gradients_in_any_memory_layout():
         assert torch.equal(step, moves[1][name]), name
 
 
-def test_muon_refuses_a_model_whose_kernels_it_could_only_copy():
+def test_muon_rejects_kernels_without_channels_last_memory():
     contiguous = made_model().to(memory_format=torch.contiguous_format)
     with pytest.raises(ValueError, match="channels-last"):
         build_optimiser(contiguous, settings())
 
 
-def test_muon_of_connectnet_has_all_but_depthwise_and_the_last_kernel():
+def test_muon_of_connectnet_has_all_but_depthwise_and_last_kernels():
     model = build_model("connectnet", {}).to(memory_format=torch.channels_last)
     before = weights(model)
     take_steps(model, build_optimiser(model, settings(rate=0.0)), range(1))

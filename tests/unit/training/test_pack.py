@@ -1,4 +1,4 @@
-"""A folder of photos becomes a pack that trains, or is refused with file and reason."""
+"""Tests of packs from folders: a valid pack, or a rejection with file and reason."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def refusal(folder: Path, pack: Path) -> str:
     return str(caught.value)
 
 
-def test_pack_holds_each_photo_with_its_mask(folder, pack):
+def test_pack_contains_each_photo_with_its_mask(folder, pack):
     make_pack(folder, pack, None)
     people = [*read_portraits(pack, "train"), *read_portraits(pack, "val")]
     assert {person.source for person in people} == {"office"}
@@ -117,22 +117,22 @@ def test_grey_mask_in_three_channels_is_accepted(folder, pack):
     make_pack(folder, pack, None)
 
 
-def test_teacher_labels_photos_without_a_mask_alone(folder, pack):
+def test_teacher_labels_only_photos_without_a_mask(folder, pack):
     (folder / "masks" / "photo3.png").unlink()
-    asked = []
+    requested_shapes = []
 
     def predict_mask(rgb: np.ndarray) -> np.ndarray:
-        asked.append(rgb.shape)
+        requested_shapes.append(rgb.shape)
         return np.full(rgb.shape[:2], 200, np.uint8)
 
     make_pack(folder, pack, predict_mask)
-    assert asked == [(SIDE, SIDE, 3)]
+    assert requested_shapes == [(SIDE, SIDE, 3)]
     people = [*read_portraits(pack, "train"), *read_portraits(pack, "val")]
     (taught,) = [person for person in people if person.id == "photo3"]
     assert (taught.truth() == 200).all()
 
 
-def test_existing_pack_is_kept(folder, pack):
+def test_existing_pack_is_not_overwritten(folder, pack):
     make_pack(folder, pack, None)
     with pytest.raises(FileExistsError, match="holds a pack already"):
         make_pack(folder, pack, None)
@@ -153,14 +153,14 @@ def test_copies_of_a_photo_share_a_split(folder, pack):
         assert (f"copy{number}" in val) == (f"photo{number}" in val)
 
 
-def test_hashes_of_different_photos_differ_by_more_than_copies_do():
+def test_hashes_of_different_photos_exceed_the_distance_of_copies():
     photos = [make_portrait(number)[0] for number in range(6)]
     bits = np.array([difference_hash(photo) for photo in photos])
     far = [(one != other).sum() for n, one in enumerate(bits) for other in bits[:n]]
     assert min(far) > MAX_HASH_DISTANCE_BITS
 
 
-def test_copies_are_grouped_through_each_other():
+def test_indirect_copies_are_in_one_group():
     bits = np.zeros((4, 256), bool)
     bits[1, :20] = True
     bits[2, :40] = True
@@ -169,28 +169,28 @@ def test_copies_are_grouped_through_each_other():
 
 
 @pytest.mark.parametrize(("count", "val"), [(2, 1), (10, 2), (100, 15)])
-def test_split_keeps_a_share_for_validation(count, val):
+def test_split_assigns_a_share_to_validation(count, val):
     splits = split_groups([f"group{number}" for number in range(count)])
     assert list(splits.values()).count("val") == val
 
 
-def test_one_scene_alone_is_refused():
+def test_pack_of_a_single_scene_is_rejected():
     with pytest.raises(ValueError, match="at least two different scenes"):
         split_groups(["one", "one"])
 
 
-def test_two_photos_of_one_name_are_refused(folder):
+def test_photos_with_equal_names_are_rejected(folder):
     write(folder / "images" / "photo3.jpg", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match="two photos named photo3"):
         find_photos(folder / "images")
 
 
-def test_folder_without_photos_is_refused(tmp_path):
+def test_folder_without_photos_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="holds no photo"):
         find_photos(tmp_path)
 
 
-def test_command_reports_problems_and_fails(folder, pack):
+def test_pack_command_with_problems_exits_with_an_error(folder, pack):
     (folder / "masks" / "photo3.png").unlink()
     result = CliRunner().invoke(app, [str(folder), str(pack)])
     assert result.exit_code == 1

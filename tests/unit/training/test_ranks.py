@@ -1,4 +1,4 @@
-"""Two processes train one model together, as torchrun starts them."""
+"""Tests of two processes that train one model, started as by torchrun."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ from training.train import ProcessRank, StartingPoint, average_gradients, find_p
 WORLD = 2
 
 
-def test_alone_unless_torchrun_says_otherwise(monkeypatch):
+def test_process_rank_without_torchrun_is_single(monkeypatch):
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     process = find_process_rank()
@@ -31,8 +31,8 @@ def free_port() -> int:
         return int(any_port.getsockname()[1])
 
 
-def join(rank: int, port: int) -> ProcessRank:
-    """What torchrun tells a process, and what the process makes of it."""
+def join_group(rank: int, port: int) -> ProcessRank:
+    """Sets the environment of torchrun and returns the rank of the process."""
     os.environ |= {
         "WORLD_SIZE": str(WORLD),
         "RANK": str(rank),
@@ -43,20 +43,20 @@ def join(rank: int, port: int) -> ProcessRank:
     return find_process_rank()
 
 
-def be_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
-    """What one process of torchrun does."""
-    process = join(rank, port)
+def run_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
+    """Trains in one process of torchrun."""
+    process = join_group(rank, port)
     train(read_recipe(recipe), data, run, process, start=StartingPoint())
     dist.destroy_process_group()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a fork cannot share the parent's CUDA")
-def test_two_ranks_train_one_model(tmp_path):
+def test_training_on_ranks_yields_one_model(tmp_path):
     data, recipe, run = write_data_pack(tmp_path / "data"), tmp_path / "made.toml", tmp_path / "run"
     recipe.write_text(RECIPE)
     context, port = multiprocessing.get_context("fork"), free_port()
     ranks = [
-        context.Process(target=be_rank, args=(rank, port, recipe, data, run))
+        context.Process(target=run_rank, args=(rank, port, recipe, data, run))
         for rank in range(WORLD)
     ]
     for process in ranks:
@@ -75,7 +75,7 @@ def test_two_ranks_train_one_model(tmp_path):
 
 
 def average_in_rank(rank: int, port: int) -> None:
-    process = join(rank, port)
+    process = join_group(rank, port)
     model = nn.ModuleList([nn.Conv2d(2, 3, 3), nn.Conv2d(2, 3, 3), nn.Linear(2, 2)])
     seen, unseen = model[0].weight, model[1].weight
     seen.data = seen.data.contiguous(memory_format=torch.channels_last)
@@ -89,7 +89,7 @@ def average_in_rank(rank: int, port: int) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a fork cannot share the parent's CUDA")
-def test_gradients_become_the_mean_over_ranks_and_a_branch_without_stays_without():
+def test_gradients_are_averaged_over_ranks_except_absent_ones():
     context, port = multiprocessing.get_context("fork"), free_port()
     ranks = [context.Process(target=average_in_rank, args=(rank, port)) for rank in range(WORLD)]
     for process in ranks:

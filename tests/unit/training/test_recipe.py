@@ -1,4 +1,4 @@
-"""A recipe is read whole or refused; its schedule is a function of the epoch."""
+"""Tests of recipes: complete validation, and the schedule as a function of the epoch."""
 
 import tomllib
 from pathlib import Path
@@ -36,18 +36,18 @@ def recipe(**optimiser: Any) -> Recipe:
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=[file.stem for file in RECIPES])
-def test_every_recipe_reads_and_builds(file):
+def test_recipe_files_are_valid_and_build_their_model(file):
     numbers = read_recipe(file)
     assert numbers.name == file.stem, "the card names the file by the run"
     build_model(numbers.model, numbers.options)
     assert numbers.rate(numbers.epochs) == (0 if numbers.optimiser.cool_down else 1)
 
 
-def test_there_are_recipes():
+def test_recipe_folder_is_not_empty():
     assert RECIPES
 
 
-def test_reading_keeps_what_the_file_says_and_the_defaults_of_the_rest(tmp_path):
+def test_recipe_keeps_file_values_and_defaults(tmp_path):
     file = tmp_path / "made.toml"
     file.write_text(TEXT)
     numbers = read_recipe(file)
@@ -60,14 +60,14 @@ def test_reading_keeps_what_the_file_says_and_the_defaults_of_the_rest(tmp_path)
 @pytest.mark.parametrize(
     "where", ["", "optimiser", "loss", "augmentation"], ids=lambda where: where or "top"
 )
-def test_unknown_keys_are_refused(where):
+def test_recipe_with_unknown_keys_is_rejected(where):
     made = tomllib.loads(TEXT)
     (made[where] if where else made)["momentun"] = 1
     with pytest.raises(ValidationError, match="momentun"):
         Recipe.model_validate(made)
 
 
-def test_unknown_keys_of_a_phase_are_refused():
+def test_phase_with_unknown_keys_is_rejected():
     made = tomllib.loads(TEXT)
     made["phases"][0]["epoch"] = 3
     with pytest.raises(ValidationError, match=r"phases\.0\.epoch"):
@@ -77,7 +77,7 @@ def test_unknown_keys_of_a_phase_are_refused():
 @pytest.mark.parametrize(
     "wrong", [{"kind": "adagrad"}, {"rate": "fast"}, {"cool_down": -1}, {"warm_up": -1}]
 )
-def test_values_that_cannot_be_are_refused(wrong):
+def test_recipe_with_invalid_values_is_rejected(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         recipe(**wrong)
 
@@ -86,11 +86,11 @@ def test_values_that_cannot_be_are_refused(wrong):
     ("epoch", "size_hw"),
     [(0, (32, 48)), (2, (32, 48)), (3, (64, 64)), (7, (64, 64))],
 )
-def test_phase_of_an_epoch(epoch, size_hw):
+def test_phase_of_an_epoch_is_found(epoch, size_hw):
     assert recipe().phase(epoch).size_hw == size_hw
 
 
-def test_there_is_no_phase_after_the_last():
+def test_phase_after_the_last_raises_index_error():
     with pytest.raises(IndexError, match="8 epochs"):
         recipe().phase(8)
 
@@ -98,18 +98,18 @@ def test_there_is_no_phase_after_the_last():
 @pytest.mark.parametrize(
     ("epoch", "share"), [(0, 0), (1, 0.5), (2, 1), (3.5, 1), (4, 1), (6, 0.5), (7.5, 0.125), (8, 0)]
 )
-def test_rate_warms_up_stays_and_cools_down_to_nothing(epoch, share):
+def test_rate_warms_up_stays_and_cools_down(epoch, share):
     assert recipe().rate(epoch) == pytest.approx(share)
 
 
-def test_without_warm_up_the_first_step_has_the_full_rate():
+def test_rate_without_warm_up_starts_at_full():
     assert recipe(warm_up=0).rate(0) == 1
 
 
-def test_without_cool_down_the_rate_stays_for_others_to_branch_from():
+def test_rate_without_cool_down_stays_full():
     assert recipe(cool_down=0).rate(8) == 1
 
 
 @given(warm_up=st.floats(0, 20), cool_down=st.floats(0.1, 20), epoch=st.floats(-1, 20))
-def test_rate_is_a_share_whatever_overlaps(warm_up, cool_down, epoch):
+def test_rate_of_overlapping_schedules_is_a_share(warm_up, cool_down, epoch):
     assert 0 <= recipe(warm_up=warm_up, cool_down=cool_down).rate(epoch) <= 1

@@ -1,4 +1,4 @@
-"""Shards hold the training split alone, stay below their size, and make a pack that trains."""
+"""Tests of shards: training split alone, limited size, and a valid unpacked pack."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_unpacked_pack_has_no_problems(pack):
     check_pack(pack)
 
 
-def test_pack_holds_the_training_split_alone(data, pack):
+def test_shards_contain_only_the_training_split(data, pack):
     assert read_portraits(pack, "val") == []
     whole, small = read_portraits(data, "train"), read_portraits(pack, "train")
     assert [photo.id for photo in small] == [photo.id for photo in whole]
@@ -52,7 +52,7 @@ def test_pack_holds_the_training_split_alone(data, pack):
     assert len(read_pseudo_labelled(pack, masks=None, min_agreement=0)) == 6
 
 
-def test_photos_are_small_and_nearly_the_same(data, pack):
+def test_packed_photos_are_small_and_nearly_equal(data, pack):
     pairs = zip(read_portraits(data, "train"), read_portraits(pack, "train"), strict=True)
     for large, small in pairs:
         assert small.rgb().shape == (48, 48, 3)
@@ -67,7 +67,7 @@ def test_photos_smaller_than_the_side_are_not_enlarged(data, tmp_path):
     assert read_frame(read_portraits(tmp_path / "pack", "train")[0].image).rgb.shape == (64, 64, 3)
 
 
-def test_masks_of_a_teacher_come_along(data, tmp_path):
+def test_shards_contain_the_masks_of_a_teacher(data, tmp_path):
     selfies = data / "unlabelled" / "webcams" / "selfie"
     masks = tmp_path / "masks" / "webcams"
     masks.mkdir(parents=True)
@@ -87,24 +87,24 @@ def test_masks_of_a_teacher_come_along(data, tmp_path):
     check_pack(small)
 
 
-def test_mask_keeps_its_ends_and_its_rim():
+def test_packed_mask_keeps_extremes_and_rim():
     levels = np.arange(256, dtype=np.uint8)[None]
-    kept = cv2.imdecode(np.frombuffer(png(levels, 256), np.uint8), cv2.IMREAD_GRAYSCALE)
-    assert (kept[0, 0], kept[0, 255]) == (0, 255)
-    assert np.abs(kept.astype(int) - levels).max() <= 9
+    decoded = cv2.imdecode(np.frombuffer(png(levels, 256), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert (decoded[0, 0], decoded[0, 255]) == (0, 255)
+    assert np.abs(decoded.astype(int) - levels).max() <= 9
 
 
-def test_file_larger_than_a_shard_is_refused(tmp_path):
+def test_file_larger_than_a_shard_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="large takes 40448 bytes, a shard 40000"):
         write_shards(tmp_path, [("large", bytes(39_500))], 40_000)
 
 
-def test_folder_without_shards_is_refused(tmp_path):
+def test_folder_without_shards_is_rejected(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no shard_\*\.tar"):
         unpack(tmp_path, tmp_path / "pack")
 
 
-def test_empty_index_is_refused():
+def test_empty_index_is_rejected():
     with pytest.raises(ValueError, match="would be empty"):
         csv_bytes([])
 

@@ -1,4 +1,4 @@
-"""A recipe's sources limit the photos and scenes of training, and not those of validation."""
+"""Tests of a recipe's sources, which limit photos and backgrounds of training alone."""
 
 from pathlib import Path
 
@@ -18,24 +18,24 @@ def task(data: Path, *sources: str, **more) -> SegmentationTask:
     return SegmentationTask(recipe("connectnet", sources=sources or None, **more), data)
 
 
-def test_recipe_without_sources_trains_on_all(data):
+def test_recipe_without_sources_trains_on_all_photos(data):
     everything = task(data, pseudo_labels={})
     assert {photo.source for photo in everything.portraits} == {"discs", "moons", "webcams"}
     assert len(everything.backgrounds) == 3
 
 
-def test_named_sources_limit_photos_and_scenes(data):
+def test_recipe_sources_limit_photos_and_backgrounds(data):
     limited = task(data, "moons", "streets")
     assert {photo.source for photo in limited.portraits} == {"moons"}
     assert len(limited.backgrounds) == 1
     assert {photo.source for photo in limited.validation} == {"discs", "moons"}
 
 
-def test_pseudo_labels_alone_can_be_trained_on(data):
+def test_recipe_with_pseudo_labels_alone_is_accepted(data):
     limited = task(data, "webcams", pseudo_labels={"min_agreement": 0.9})
     assert [photo.id for photo in limited.portraits] == [f"webcam{n}" for n in (0, 1, 3, 4)]
 
 
-def test_recipe_without_any_photo_is_refused(data):
+def test_recipe_without_any_photo_is_rejected(data):
     with pytest.raises(ValueError, match="no photo of the sources"):
         task(data, "nowhere")

@@ -1,4 +1,4 @@
-"""Each task's losses are the weighted terms of its paper, and touch what they should alone."""
+"""Tests of the tasks: weighted loss terms of the papers, and the weights that they change."""
 
 from typing import Any
 
@@ -57,8 +57,8 @@ PLAN = EpochPlan(batch=2, seed=0, epoch=0)
 
 def batch_of(task: Task, photos: list[int]) -> Sample:
     samples = task.samples(SIZE)
-    drawn: Sample = default_collate([samples[SampleSpec(photo, photo)] for photo in photos])
-    return drawn
+    batch: Sample = default_collate([samples[SampleSpec(photo, photo)] for photo in photos])
+    return batch
 
 
 def statistics(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -73,11 +73,11 @@ def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
-def test_every_architecture_has_a_task():
+def test_architectures_each_have_a_task():
     assert TASKS.keys() == BUILDERS.keys()
 
 
-def test_an_unknown_architecture_is_refused(data):
+def test_unknown_architecture_raises_key_error(data):
     with pytest.raises(KeyError, match="abacus"):
         build_task(recipe("abacus"), data)
 
@@ -96,7 +96,7 @@ class TestTeachers:
         return folder
 
     @pytest.mark.parametrize("student", ["connectnet", "rcrnet", "trisenet"])
-    def test_their_masks_of_the_plain_view_are_targets_too(self, data, weights, student):
+    def test_teacher_masks_of_the_plain_view_are_targets(self, data, weights, student):
         sizes = {
             "trisenet": (96, 96),
             "connectnet": (32, 64),
@@ -131,7 +131,7 @@ class TestTeachers:
         for name, term in expected.items():
             torch.testing.assert_close(terms[name], term, rtol=1e-4, atol=1e-5, msg=name)
 
-    def test_one_that_looks_in_a_mirror_too_says_the_mean_of_both(self, data, weights):
+    def test_mirrored_teacher_returns_the_mean_of_both_views(self, data, weights):
         choice = {"model": "rcrnet", "size_hw": (64, 64), "weights": weights / "rcrnet.pt"}
         task = build_task(
             recipe("connectnet", teachers=[choice, choice | {"mirrored": True}]), data
@@ -143,7 +143,7 @@ class TestTeachers:
         assert (mirror_image - plain).abs().max() > 0.01
         torch.testing.assert_close(both(photos, domain), (plain + mirror_image) / 2)
 
-    def test_they_are_not_asked_where_there_is_nobody(self, data, weights):
+    def test_teacher_masks_are_empty_in_photos_without_people(self, data, weights):
         choice = {"model": "rcrnet", "size_hw": (64, 64), "weights": weights / "rcrnet.pt"}
         task = build_task(recipe("connectnet", teachers=[choice]), data)
         batch = batch_of(task, [0, 1])
@@ -157,7 +157,7 @@ class TestTeachers:
         logits = prepared(task, "connectnet")(batch.image.float())
         torch.testing.assert_close(terms["distillation"], cross_entropy(logits, mask))
 
-    def test_they_learn_nothing(self, data, weights):
+    def test_teacher_weights_are_not_trained(self, data, weights):
         choice = TEACHER | {"weights": weights / "trisenet.pt"}
         task = build_task(recipe("connectnet", teachers=[choice]), data)
         model = prepared(task, "connectnet")
@@ -166,7 +166,7 @@ class TestTeachers:
         (teacher,) = task.teachers
         assert not any(p.requires_grad for p in teacher.network.parameters())
 
-    def test_weights_that_are_not_there(self, data, tmp_path):
+    def test_teacher_without_weights_raises_os_error(self, data, tmp_path):
         choice = TEACHER | {"weights": tmp_path / "none.pt"}
         with pytest.raises(OSError, match=r"none\.pt"):
             build_task(recipe("connectnet", teachers=[choice]), data)
@@ -183,13 +183,13 @@ class TestRCRNet:
     def batch(cls, task):
         return batch_of(task, [0, 1, 2, 3, 4, 5])
 
-    def test_samples_have_two_views_and_sometimes_a_prior(self, batch):
+    def test_rcrnet_samples_have_two_views_and_possible_priors(self, batch):
         assert not torch.equal(batch.image, batch.plain)
         given = batch.prior.flatten(1).any(1)
         assert given.any()
         assert not given.all()
 
-    def test_terms_are_those_of_the_paper(self, task, batch):
+    def test_rcrnet_loss_terms_are_those_of_the_paper(self, task, batch):
         terms = task.losses(prepared(task, "rcrnet"), batch)
         views = torch.cat([batch.image, batch.plain]).float()
         priors = torch.cat([batch.prior, batch.prior]).float()
@@ -205,11 +205,11 @@ class TestRCRNet:
             torch.testing.assert_close(terms[name], term, msg=name)
             assert term > 0
 
-    def test_the_paper_weighs_them_so_by_default(self):
+    def test_rcrnet_default_weights_are_those_of_the_paper(self):
         weights = recipe("rcrnet").loss
         assert (weights.cross_entropy, weights.consistency, weights.edge) == (1, 1, 0.3)
 
-    def test_without_consistency_there_is_one_view(self, data, batch):
+    def test_rcrnet_without_consistency_computes_one_view(self, data, batch):
         task = build_task(recipe("rcrnet", {"consistency": 0.0}), data)
         seen = []
         model = prepared(task, "rcrnet")
@@ -219,14 +219,14 @@ class TestRCRNet:
         assert seen == [6]
 
     @pytest.mark.parametrize("options", [{}, {"bypass": False, "neck": False}, {"prior": False}])
-    def test_every_parameter_learns(self, task, batch, options):
+    def test_rcrnet_gradients_reach_every_parameter(self, task, batch, options):
         model = prepared(task, "rcrnet", options)
         total(task.losses(model, batch)).backward()
         assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 class TestTriSeNet:
-    def test_terms_are_those_of_the_paper(self, data):
+    def test_trisenet_loss_terms_are_those_of_the_paper(self, data):
         task = build_task(recipe("trisenet", {"edge": 0.5}), data)
         batch = batch_of(task, [0, 1, 2, 3])
         terms = task.losses(prepared(task, "trisenet"), batch)
@@ -240,19 +240,19 @@ class TestTriSeNet:
         for name, term in expected.items():
             torch.testing.assert_close(terms[name], term, msg=name)
 
-    def test_its_batches_mix_domains(self, data):
+    def test_trisenet_batches_mix_domains(self, data):
         task = build_task(recipe("trisenet"), data)
         batches = task.batch_sampler(PLAN)
         assert isinstance(batches, EpochSampler)
 
-    def test_without_an_edge_path_there_is_no_edge_to_learn(self, data):
+    def test_trisenet_without_edge_path_has_no_edge_loss(self, data):
         task = build_task(recipe("trisenet", options={"edges": False}), data)
         model = prepared(task, "trisenet", {"edges": False})
         assert task.losses(model, batch_of(task, [0, 1])).keys() == {"cross_entropy"}
 
 
 OWN = 3
-"""The domain of made photos 0, 4, 8: close shots."""
+"""Domain of the synthetic photos 0, 4 and 8: close shots."""
 
 PHOTOS = [0, 4, 8]
 
@@ -273,20 +273,20 @@ class TestMultiDomain:
     @pytest.fixture(scope="class")
     @classmethod
     def stepped(cls, task, batch):
-        """The network, its statistics before, and the terms whose gradients it holds."""
+        """Returns the network with gradients, its statistics before, and the loss terms."""
         model = prepared(task, "md_trisenet")
         before = [statistics(branch) for branch in model.branches]
         terms = task.losses(model, batch)
         total(terms).backward()
         return model, before, terms
 
-    def test_batches_are_of_one_domain(self, task):
+    def test_md_trisenet_batches_have_one_domain(self, task):
         batches = task.batch_sampler(PLAN)
         assert isinstance(batches, SingleDomainSampler)
         for batch in batches:
-            assert len({task.portraits[draw.photo].domain for draw in batch}) == 1
+            assert len({task.portraits[spec.photo].domain for spec in batch}) == 1
 
-    def test_terms_are_those_of_the_paper(self, task, batch, stepped):
+    def test_md_trisenet_loss_terms_are_those_of_the_paper(self, task, batch, stepped):
         _, _, terms = stepped
         model, image = prepared(task, "md_trisenet"), batch.image.float()
         features = model.features(image)
@@ -305,7 +305,7 @@ class TestMultiDomain:
         for name, term in expected.items():
             torch.testing.assert_close(terms[name], term, msg=name)
 
-    def test_no_gradient_reaches_other_branches(self, stepped):
+    def test_md_trisenet_gradients_reach_no_other_branch(self, stepped):
         model, _, _ = stepped
         for domain, branch in enumerate(model.branches):
             gradients = [p.grad for p in branch.parameters()]
@@ -314,26 +314,26 @@ class TestMultiDomain:
             else:
                 assert all(gradient is None for gradient in gradients), domain
 
-    def test_everything_shared_learns(self, stepped):
+    def test_md_trisenet_gradients_reach_all_shared_weights(self, stepped):
         model, _, _ = stepped
         shared = {n: p for n, p in model.named_parameters() if not n.startswith("branches.")}
         assert [n for n, p in shared.items() if p.grad is None or not p.grad.any()] == []
 
-    def test_statistics_of_other_branches_stay_and_all_train_on(self, stepped):
+    def test_md_trisenet_statistics_of_other_branches_are_unchanged(self, stepped):
         model, before, _ = stepped
         for domain, branch in enumerate(model.branches):
             assert same(before[domain], statistics(branch)) == (domain != OWN), domain
             assert all(module.training for module in branch.modules())
 
-    def test_without_the_weight_nobody_is_asked(self, data, batch):
+    def test_md_trisenet_without_weight_computes_no_other_branch(self, data, batch):
         task = build_task(recipe("md_trisenet", {"self_supervised": 0.0}), data)
-        model, asked = prepared(task, "md_trisenet"), []
+        model, calls = prepared(task, "md_trisenet"), []
         for domain, branch in enumerate(model.branches):
-            branch.register_forward_hook(lambda *_, domain=domain: asked.append(domain))
+            branch.register_forward_hook(lambda *_, domain=domain: calls.append(domain))
         assert task.losses(model, batch).keys() == {"cross_entropy", "edge"}
-        assert asked == [OWN]
+        assert calls == [OWN]
 
-    def test_frozen_statistics_stay_while_weights_learn(self, data, batch):
+    def test_frozen_statistics_are_fixed_while_weights_train(self, data, batch):
         task = build_task(recipe("md_trisenet", freeze_statistics=True), data)
         model = prepared(task, "md_trisenet")
         before = statistics(model)
@@ -343,7 +343,7 @@ class TestMultiDomain:
         learning = (*model.backbone.parameters(), *model.branches[OWN].parameters())
         assert all(p.grad is not None for p in learning)
 
-    def test_statistics_are_not_frozen_unless_asked(self, task, batch):
+    def test_statistics_without_the_option_are_not_frozen(self, task, batch):
         model = prepared(task, "md_trisenet")
         before = statistics(model.backbone)
         task.losses(model, batch)
@@ -351,7 +351,7 @@ class TestMultiDomain:
 
 
 class TestFrozenStatistics:
-    """Training them, one trains the very function that is served."""
+    """Training and serving compute the same function with frozen statistics."""
 
     @pytest.fixture(params=["connectnet", "rcrnet", "trisenet", "md_trisenet"])
     def name(self, request):
@@ -367,7 +367,7 @@ class TestFrozenStatistics:
                 module.running_var.uniform_(0.5, 2.0, generator=generator)
         return model
 
-    def test_the_function_is_that_of_evaluation_mode(self, model, name):
+    def test_frozen_statistics_train_the_function_of_evaluation(self, model, name):
         model.double()  # a network that nothing normalises yet makes large numbers
         generator = torch.Generator().manual_seed(5)
         images = torch.rand((2, 3, *SIZE), generator=generator, dtype=torch.float64) * 255
@@ -375,7 +375,7 @@ class TestFrozenStatistics:
         trained = model(*given)
         torch.testing.assert_close(trained, model.eval()(*given), rtol=1e-8, atol=1e-8)
 
-    def test_all_learn_but_the_statistics(self, data, model, name):
+    def test_frozen_statistics_leave_all_parameters_trainable(self, data, model, name):
         task = build_task(recipe(name, freeze_statistics=True), data)
         batch, before = batch_of(task, [0, 1, 2]), statistics(model)
         total(task.losses(model, batch)).backward()
@@ -385,8 +385,8 @@ class TestFrozenStatistics:
         still = [n for n, p in model.named_parameters() if p.grad is None]
         assert [n for n in still if not n.startswith(others) or n.startswith(own)] == []
 
-    def test_a_strided_depthwise_convolution_in_bfloat16(self):
-        """It computes in float32, and no layer after it notices."""
+    def test_strided_depthwise_convolution_in_bfloat16_computes_in_float32(self):
+        """It computes in float32 and returns bfloat16."""
         torch.manual_seed(6)
         block = conv_bn(8, 8, kernel=3, stride=2, groups=8)
         block[1].eval()
@@ -398,15 +398,15 @@ class TestFrozenStatistics:
         torch.testing.assert_close(mixed.float(), exact, rtol=0.02, atol=0.02)
 
 
-def test_validation_asks_each_photo_in_its_domain(data):
+def test_validation_passes_the_domain_of_each_photo(data):
     task = build_task(recipe("md_trisenet"), data)
-    model, asked = build_model("md_trisenet", {}), []
+    model, calls = build_model("md_trisenet", {}), []
     for domain, branch in enumerate(model.branches):
         branch.register_forward_pre_hook(
-            lambda _module, given, domain=domain: asked.extend([domain] * len(given[0]))
+            lambda _module, given, domain=domain: calls.extend([domain] * len(given[0]))
         )
     scores = task.validate(model, SIZE)
-    assert sorted(asked) == sorted(int(portrait.domain) for portrait in task.validation)
+    assert sorted(calls) == sorted(int(portrait.domain) for portrait in task.validation)
     assert scores.keys() == {
         "val/all",
         "val/discs",

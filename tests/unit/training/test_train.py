@@ -1,4 +1,4 @@
-"""A run from a made data pack to a served model: trained, stopped, resumed, branched, exported."""
+"""Tests of training runs: trained, interrupted, resumed, branched, exported."""
 
 import json
 from pathlib import Path
@@ -75,7 +75,7 @@ def recipe(recipe_file) -> Recipe:
 
 @pytest.fixture(scope="module")
 def run(recipe, data, workplace):
-    """Two epochs without a stop."""
+    """Returns the folder of an uninterrupted run of two epochs."""
     run = workplace / "runs" / "made"
     train(recipe, data, run, ALONE, start=StartingPoint())
     return run
@@ -97,7 +97,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 
 class TestRun:
-    def test_it_learns(self, run, recipe, data):
+    def test_run_reduces_the_loss(self, run, recipe, data):
         rows = history(run)
         untrained = masks.evaluate_masks(
             masks.segment_by_network(
@@ -109,25 +109,25 @@ class TestRun:
         assert rows[1]["cross_entropy"] < rows[0]["cross_entropy"] < np.log(2)
         assert min(rows[1]["val/all"], rows[1]["val/discs"], rows[1]["val/moons"]) > 75
 
-    def test_history_has_a_row_an_epoch(self, run):
+    def test_history_has_a_row_per_epoch(self, run):
         rows = history(run)
         assert [row["epoch"] for row in rows] == [1, 2]
         assert [row["rate"] for row in rows] == [1, 0]
         assert all(np.isfinite(value) for row in rows for value in row.values())
 
-    def test_the_curve_is_a_picture(self, run):
+    def test_curve_is_a_picture(self, run):
         assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
 
-    def test_nothing_half_written_is_left(self, run):
+    def test_run_leaves_no_temporary_file(self, run):
         assert {file.name for file in run.iterdir()} == {"last.pt", "history.jsonl", "curve.png"}
 
-    def test_checkpoint_holds_the_end(self, run):
+    def test_checkpoint_contains_the_final_state(self, run):
         state = checkpoint(run)
         assert (state["epoch"], state["step"]) == (2, 24 + 48)
         assert all(value.isfinite().all() for value in state["average"].values())
         assert not torch.equal(state["average"]["stem.0.weight"], state["model"]["stem.0.weight"])
 
-    def test_a_finished_run_has_nothing_left_to_do(self, run, recipe, data):
+    def test_finished_run_trains_no_further(self, run, recipe, data):
         before = (run / "last.pt").read_bytes()
         train(recipe, data, run, ALONE, start=StartingPoint())
         assert (run / "last.pt").read_bytes() == before
@@ -135,8 +135,11 @@ class TestRun:
 
 
 @pytest.fixture(scope="module")
-def stopped(recipe, data, workplace):
-    """A run that fails after its first epoch was saved: its curve cannot be drawn."""
+def interrupted(recipe, data, workplace):
+    """Returns the folder of a run that fails after it has saved its first epoch.
+
+    The plot of its curve raises an error.
+    """
     run = workplace / "runs" / "stopped"
     in_the_way = run / "curve.png"
     in_the_way.mkdir(parents=True)
@@ -147,13 +150,13 @@ def stopped(recipe, data, workplace):
 
 
 class TestStoppedRun:
-    def test_it_goes_on_to_the_same_weights_as_one_that_never_stopped(
-        self, stopped, run, recipe, data, workplace
+    def test_resumed_run_reaches_the_weights_of_an_uninterrupted_run(
+        self, interrupted, run, recipe, data, workplace
     ):
         resumed = workplace / "runs" / "resumed"
         resumed.mkdir()
         for name in ("last.pt", "history.jsonl"):
-            (resumed / name).write_bytes((stopped / name).read_bytes())
+            (resumed / name).write_bytes((interrupted / name).read_bytes())
         assert checkpoint(resumed)["epoch"] == 1
         train(recipe, data, resumed, ALONE, start=StartingPoint())
         whole, parts = checkpoint(run), checkpoint(resumed)
@@ -166,16 +169,16 @@ class TestStoppedRun:
         ]
         assert untimed[0] == untimed[1]
 
-    def test_a_branch_begins_with_its_weights_and_ends_elsewhere(
-        self, stopped, run, recipe, data, workplace
+    def test_branch_starts_with_its_weights_and_ends_elsewhere(
+        self, interrupted, run, recipe, data, workplace
     ):
         connected = recipe.model_copy(
             update={"loss": recipe.loss.model_copy(update={"semantic_connectivity": 1.0})}
         )
-        branch, start = workplace / "runs" / "branch", StartingPoint(branch=stopped / "last.pt")
-        begun = restore_or_start(connected, branch, ALONE, start)
-        assert begun.epoch == 1
-        assert_same(begun.model.state_dict(), checkpoint(stopped)["model"])
+        branch, start = workplace / "runs" / "branch", StartingPoint(branch=interrupted / "last.pt")
+        started_state = restore_or_start(connected, branch, ALONE, start)
+        assert started_state.epoch == 1
+        assert_same(started_state.model.state_dict(), checkpoint(interrupted)["model"])
         train(connected, data, branch, ALONE, start=start)
         (row,) = history(branch)
         assert row["epoch"] == 2
@@ -185,13 +188,9 @@ class TestStoppedRun:
             checkpoint(run)["model"]["stem.0.weight"],
         )
 
-    def test_its_own_checkpoint_goes_before_the_one_to_branch_from(
-        self, run, stopped, recipe, workplace
-    ):
-        assert (
-            restore_or_start(recipe, run, ALONE, StartingPoint(branch=stopped / "last.pt")).epoch
-            == 2
-        )
+    def test_checkpoint_of_the_run_precedes_the_branch(self, run, interrupted, recipe, workplace):
+        state = restore_or_start(recipe, run, ALONE, StartingPoint(branch=interrupted / "last.pt"))
+        assert state.epoch == 2
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +204,7 @@ def repository(run, recipe_file, data, workplace):
 
 
 class TestExport:
-    def test_it_writes_a_model_of_the_repository(self, repository):
+    def test_export_writes_a_model_of_the_repository(self, repository):
         assert_published(repository / "connectnet")
         files = {
             str(file.relative_to(repository / "connectnet"))
@@ -222,7 +221,7 @@ class TestExport:
             "spec.json",
         }
 
-    def test_spec_says_what_was_trained_and_measured(self, repository, run):
+    def test_exported_spec_states_training_and_measurements(self, repository, run):
         spec = load_spec(repository / "connectnet")
         assert (spec.name, spec.run, spec.size_hw) == ("connectnet", "made", (32, 40))
         assert spec.resize is ResizeRule.STRETCH
@@ -232,12 +231,12 @@ class TestExport:
         for source, row in spec.metrics.items():
             assert row["miou_image_mean"] == pytest.approx(last[f"val/{source}"], abs=0.1)
 
-    def test_card_carries_the_notes(self, repository):
+    def test_exported_card_contains_the_notes(self, repository):
         card = (repository / "connectnet" / "CARD.md").read_text()
         assert card.endswith("Kept by hand.\n")
         assert "training/recipes/made.toml" in card
 
-    def test_evaluation_of_the_exported_file_is_finite_and_is_its_spec(
+    def test_exported_spec_contains_the_finite_evaluation_of_its_file(
         self, repository, data, capsys
     ):
         spec = load_spec(repository / "connectnet")
@@ -266,7 +265,7 @@ class TestExport:
             expected = value + 1.0 if value.is_floating_point() else value
             torch.testing.assert_close(mean[name], expected, msg=name)
 
-    def test_a_failing_export_replaces_nothing(self, repository, run, recipe_file, workplace):
+    def test_failed_export_replaces_no_file(self, repository, run, recipe_file, workplace):
         before = {file: file.read_bytes() for file in repository.rglob("*") if file.is_file()}
         with pytest.raises(FileNotFoundError):
             export.main(
@@ -281,17 +280,17 @@ class TestExport:
             assert file.read_bytes() == content
 
     @pytest.mark.parametrize(("text", "size_hw"), [("192x160", (192, 160)), ("32x40", (32, 40))])
-    def test_sizes_are_height_x_width(self, text, size_hw):
+    def test_export_size_is_parsed_as_height_by_width(self, text, size_hw):
         assert export.parse_size(text) == size_hw
 
     @pytest.mark.parametrize("text", ["192", "axb", "1x2x3"])
-    def test_other_sizes_are_refused(self, text):
+    def test_invalid_export_sizes_are_rejected(self, text):
         with pytest.raises(ValueError, match=r"unpack|invalid literal"):
             export.parse_size(text)
 
 
 class Recorder(nn.Module):
-    """Logits that are the first two channels of what arrives; remembers it."""
+    """Network that records its input and returns its first two channels as logits."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         self.seen = image
@@ -299,7 +298,7 @@ class Recorder(nn.Module):
 
 
 class TestDeployed:
-    def test_pixels_arrive_as_they_are_and_the_mask_is_the_probability(self):
+    def test_deployed_network_maps_raw_pixels_to_probabilities(self):
         images = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
         recorder = Recorder()
         alpha = DeployedSegmenter(recorder)(images)
@@ -309,13 +308,13 @@ class TestDeployed:
         assert alpha.dtype == torch.uint8
         assert torch.equal(alpha, (green_over_red.sigmoid() * 255).round().to(torch.uint8))
 
-    def test_the_exported_graph_takes_and_gives_bytes(self, repository):
+    def test_exported_graph_maps_bytes_to_bytes(self, repository):
         graph = onnx.load(load_spec(repository / "connectnet").model_file(repository)).graph
         (image,), (alpha,) = graph.input, graph.output
         assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
         assert alpha.type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
-    def test_nothing_is_done_to_pixels_before_the_graph(self, data):
+    def test_exported_graph_receives_unprocessed_pixels(self, data):
         portrait = read_portraits(data, "val")[0]
         rgb = portrait.rgb()
         given = []
@@ -342,7 +341,7 @@ loss = { edge = 1.0 }
 """
 
 
-def test_six_branches_begin_as_one_and_those_with_photos_learn(data, workplace):
+def test_branches_start_equal_and_train_with_their_photos(data, workplace):
     torch.manual_seed(0)
     one_branch = build_model("trisenet", {})
     weights = workplace / "weights" / "trisenet.pt"
@@ -352,9 +351,11 @@ def test_six_branches_begin_as_one_and_those_with_photos_learn(data, workplace):
     run = workplace / "runs" / "domains"
     train(read_recipe(recipe_file), data, run, ALONE, start=StartingPoint(weights=weights))
     trained = torch.load(run / "last.pt", weights_only=True)["model"]
-    begun = one_branch.branches[0][2].weight.half().float()
+    initial = one_branch.branches[0][2].weight.half().float()
     unchanged = [
-        domain for domain in range(6) if torch.equal(trained[f"branches.{domain}.2.weight"], begun)
+        domain
+        for domain in range(6)
+        if torch.equal(trained[f"branches.{domain}.2.weight"], initial)
     ]
     assert unchanged == [Domain.FAR_SHOT, Domain.HALF_BODY], "no photo of these is in the data"
     statistics = "spatial.0.1.running_mean"
@@ -370,19 +371,19 @@ def test_six_branches_begin_as_one_and_those_with_photos_learn(data, workplace):
         ("cuda", {"avx512_bf16": False}, True),
     ],
 )
-def test_bfloat16_only_where_the_device_computes_in_it(monkeypatch, device, abilities, expected):
+def test_bfloat16_is_used_only_with_hardware_support(monkeypatch, device, abilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
     assert ProcessRank(rank=0, world=1, device=torch.device(device)).bfloat16 is expected
 
 
 class CountedLimit:
-    """A limit that is over after it was read so many times, however long that takes."""
+    """Time limit that expires after a number of reads, independent of the clock."""
 
     def __init__(self, reads: int) -> None:
         self.reads = self.left = reads
 
     def start(self) -> None:
-        """The reads are counted from the beginning."""
+        """Has no effect: the limit counts reads from its construction."""
 
     @property
     def elapsed_share(self) -> float:
@@ -397,21 +398,21 @@ class CountedLimit:
 class TestTimeLimit:
     @pytest.fixture
     def clock(self, monkeypatch):
-        """A clock that the test sets, in seconds."""
+        """Returns a clock in seconds that the test sets."""
         now = [100.0]
         monkeypatch.setattr("training.train.time.monotonic", lambda: now[0])
         return now
 
-    def test_clock_starts_once_and_not_before_training(self, clock):
+    def test_time_limit_starts_once_with_training(self, clock):
         limit = TimeLimit(60)
         clock[0] = 130
-        assert limit.passed == 0
+        assert limit.elapsed_share == 0
         limit.start()
         clock[0] = 145
         limit.start()
-        assert limit.passed == 0.25
+        assert limit.elapsed_share == 0.25
 
-    def test_schedule_is_stretched_over_the_time(self, clock, recipe):
+    def test_schedule_is_stretched_over_the_time_limit(self, clock, recipe):
         limit = TimeLimit(60, started=100)
         assert schedule_epoch(recipe, 1.25, limit) == 0
         clock[0] = 130
@@ -419,10 +420,10 @@ class TestTimeLimit:
         clock[0] = 500
         assert schedule_epoch(recipe, 1.25, limit) == 2
 
-    def test_run_without_a_limit_follows_its_epochs(self, recipe):
+    def test_schedule_without_a_limit_follows_epochs(self, recipe):
         assert schedule_epoch(recipe, 1.25, None) == 1.25
 
-    def test_run_is_finished_when_the_time_is_over(self, clock, recipe, tmp_path):
+    def test_run_is_finished_at_the_time_limit(self, clock, recipe, tmp_path):
         state = restore_or_start(recipe, tmp_path, ALONE, StartingPoint())
         limit = TimeLimit(60, started=100)
         state.epoch = 1000
@@ -431,14 +432,14 @@ class TestTimeLimit:
         clock[0] = 160
         assert is_finished(recipe, state, limit)
 
-    def test_limited_run_saves_its_weights_and_is_not_validated(self, recipe, data, tmp_path):
+    def test_limited_run_saves_weights_without_validation(self, recipe, data, tmp_path):
         train(recipe, data, tmp_path, ALONE, start=StartingPoint(), limit=CountedLimit(20))
         assert history(tmp_path)[-1]["rate"] == 0
         assert not any(name.startswith("val/") for row in history(tmp_path) for name in row)
         assert checkpoint(tmp_path)["average"]
 
 
-def test_weights_in_half_precision_are_nearly_the_same(run, recipe, tmp_path):
+def test_half_precision_weights_are_nearly_equal(run, recipe, tmp_path):
     write_half(run / "last.pt", tmp_path / "half.pt")
     halved, whole = read_average(tmp_path / "half.pt"), read_average(run / "last.pt")
     assert (tmp_path / "half.pt").stat().st_size < (run / "last.pt").stat().st_size / 2

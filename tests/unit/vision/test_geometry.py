@@ -18,7 +18,7 @@ rules = st.sampled_from(ResizeRule)
 @example((1, 400), (64, 64), ResizeRule.LETTERBOX)
 @example((400, 1), (64, 64), ResizeRule.LETTERBOX)
 @example((1, 1), (64, 64), ResizeRule.STRETCH)
-def test_placement_lies_inside_the_input(photo_hw, size_hw, rule):
+def test_placement_lies_inside_model_input(photo_hw, size_hw, rule):
     placement = place(photo_hw, size_hw, rule)
     assert placement.size_hw == size_hw
     for start, length, side in (
@@ -30,14 +30,14 @@ def test_placement_lies_inside_the_input(photo_hw, size_hw, rule):
 
 
 @given(sizes, inputs)
-def test_stretch_fills_the_input(photo_hw, size_hw):
+def test_stretch_fills_model_input(photo_hw, size_hw):
     placement = place(photo_hw, size_hw, ResizeRule.STRETCH)
     assert (placement.top, placement.left) == (0, 0)
     assert (placement.height, placement.width) == size_hw
 
 
 @given(sizes, inputs)
-def test_letterbox_keeps_the_aspect_and_is_centred(photo_hw, size_hw):
+def test_letterbox_keeps_aspect_ratio_and_is_centred(photo_hw, size_hw):
     placement = place(photo_hw, size_hw, ResizeRule.LETTERBOX)
     assert placement.height == size_hw[0] or placement.width == size_hw[1]
     scale = min(size_hw[0] / photo_hw[0], size_hw[1] / photo_hw[1])
@@ -50,8 +50,8 @@ def test_letterbox_keeps_the_aspect_and_is_centred(photo_hw, size_hw):
 
 
 @given(sizes, inputs, rules, st.integers(0, 255))
-def test_round_trip_of_one_level_is_exact(photo_hw, size_hw, rule, level):
-    """No border colour may leak into the photo's part, on the way in or back."""
+def test_fit_and_unfit_of_one_level_is_exact(photo_hw, size_hw, rule, level):
+    """The border colour must not leak into the photo, in either direction."""
     photo = np.full((*photo_hw, 3), level, np.uint8)
     fitted, placement = fit(photo, size_hw, rule)
     assert fitted.shape == (*size_hw, 3)
@@ -69,8 +69,8 @@ def test_round_trip_of_one_level_is_exact(photo_hw, size_hw, rule, level):
     rules,
     st.tuples(st.floats(0.25, 0.75), st.floats(0.25, 0.75)),
 )
-def test_round_trip_keeps_things_where_they_are(photo_hw, rule, centre):
-    """A disc goes in and comes back with its centre within a pixel."""
+def test_fit_and_unfit_keep_positions(photo_hw, rule, centre):
+    """The centre of a disc moves by less than a pixel."""
     rows, columns = np.ogrid[: photo_hw[0], : photo_hw[1]]
     at = centre[0] * photo_hw[0], centre[1] * photo_hw[1]
     disc = (np.hypot(rows - at[0], columns - at[1]) < 22).astype(np.uint8) * 255
@@ -85,19 +85,19 @@ def test_round_trip_keeps_things_where_they_are(photo_hw, rule, centre):
 
 
 @given(sizes, sizes)
-def test_shrink_gives_any_size_from_any_size(source, target):
+def test_resize_returns_any_size_from_any_size(source, target):
     assert (resize(np.full(source, 50, np.uint8), target) == 50).all()
     assert resize(np.zeros((*source, 3), np.uint8), target).shape == (*target, 3)
 
 
-def test_shrink_does_not_alias():
-    """Stripes of one pixel average to grey; plain bilinear would keep some of them."""
+def test_resize_does_not_alias():
+    """Stripes of one pixel average to grey. One bilinear step would keep some of them."""
     stripes = np.zeros((512, 512), np.uint8)
     stripes[:, ::2] = 255
     assert np.abs(resize(stripes, (60, 60)).astype(int) - 128).max() <= 2
 
 
-def test_shrink_is_close_to_averaging_areas():
+def test_resize_is_close_to_area_average():
     photo = person(480, 640)
     reference = np.asarray(Image.fromarray(photo).resize((96, 64), Image.Resampling.BOX))
     assert np.abs(resize(photo, (64, 96)).astype(int) - reference).mean() < 4

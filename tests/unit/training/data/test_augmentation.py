@@ -1,4 +1,4 @@
-"""Image and mask stay together, settings mean what they say, and a seed is all the chance."""
+"""Tests of augmentation: aligned masks, the meaning of each setting, and seeds."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def noise(size_hw: tuple[int, int], seed: int = 0) -> Image:
 
 
 @given(photo_hw=sizes, size_hw=sizes, augmentation=strengths, seed=seeds)
-def test_mask_painted_into_the_image_stays_the_mask(photo_hw, size_hw, augmentation, seed):
+def test_warp_keeps_a_painted_mask_aligned_with_the_image(photo_hw, size_hw, augmentation, seed):
     mask = noise(photo_hw, seed)
     painted = np.dstack([mask, mask, mask])
     rgb, truth = warp((painted, mask), size_hw, augmentation, np.random.default_rng(seed))
@@ -65,14 +65,14 @@ def test_warp_without_strength_changes_nothing(size_hw, seed):
     np.testing.assert_array_equal(truth, mask)
 
 
-def test_flip_alone_mirrors():
+def test_warp_with_flip_alone_mirrors_the_photo():
     rgb, mask = make_portrait(0)
     warped, truth = warp((rgb, mask), mask.shape, replace(STILL, flip=1), np.random.default_rng(0))
     np.testing.assert_array_equal(warped, rgb[:, ::-1])
     np.testing.assert_array_equal(truth, mask[:, ::-1])
 
 
-def test_stretch_reaches_all_four_borders():
+def test_random_affine_without_strength_reaches_all_borders():
     mask = np.zeros((40, 80), np.uint8)
     mask[:20, :40] = 255
     _, truth = warp((np.dstack([mask] * 3), mask), (60, 60), STILL, np.random.default_rng(0))
@@ -82,7 +82,7 @@ def test_stretch_reaches_all_four_borders():
 
 
 @pytest.mark.parametrize("zoom", [0.8, 1.25])
-def test_scale_is_how_large_the_person_becomes_and_place_is_free(zoom):
+def test_random_affine_scales_the_person_at_a_random_position(zoom):
     mask = np.zeros((200, 200), np.uint8)
     mask[70:130, 70:130] = 255
     zoomed = replace(STILL, scale=(zoom, zoom))
@@ -97,7 +97,7 @@ def test_scale_is_how_large_the_person_becomes_and_place_is_free(zoom):
     assert len(tops) > 2
 
 
-def test_aspect_trades_height_for_width():
+def test_random_affine_aspect_trades_height_for_width():
     mask = np.zeros((200, 200), np.uint8)
     mask[50:150, 50:150] = 255
     squeezed = replace(STILL, aspect=0.5)
@@ -113,7 +113,7 @@ def test_aspect_trades_height_for_width():
     assert 1.05 < max(ratios) < 1.53
 
 
-def test_outside_is_mirrored_and_so_is_its_mask():
+def test_warp_mirrors_photo_and_mask_outside_the_photo():
     mask = np.full((30, 30), 255, np.uint8)
     small = replace(STILL, scale=(0.5, 0.5), rotation=180)
     _, truth = warp((np.dstack([mask] * 3), mask), (30, 30), small, np.random.default_rng(0))
@@ -121,7 +121,7 @@ def test_outside_is_mirrored_and_so_is_its_mask():
 
 
 @given(seed=seeds)
-def test_compose_takes_person_and_background_as_they_are(seed):
+def test_compose_with_hard_mask_copies_person_and_background(seed):
     rng = np.random.default_rng(seed)
     rgb, background = noise((9, 11, 3), seed), noise((9, 11, 3), seed + 1)
     mask = rng.choice(np.array([0, 60, 255], np.uint8), (9, 11))
@@ -150,7 +150,7 @@ def test_distort_without_strength_keeps_the_colours():
 
 
 @given(size_hw=st.tuples(st.integers(8, 40), st.integers(8, 40)), seed=seeds)
-def test_distort_returns_an_image_of_the_same_size_and_leaves_its_input(size_hw, seed):
+def test_distort_keeps_the_size_and_its_input(size_hw, seed):
     rgb = noise((*size_hw, 3), seed)
     before = rgb.copy()
     strong = Augmentation(blur=0.5, noise=0.5, jpeg=0.5, grey=0.3)
@@ -160,7 +160,7 @@ def test_distort_returns_an_image_of_the_same_size_and_leaves_its_input(size_hw,
     np.testing.assert_array_equal(rgb, before)
 
 
-def test_grey_is_grey():
+def test_distort_to_grey_yields_equal_channels():
     rgb, _ = make_portrait(0)
     grey = distort(rgb, replace(STILL, grey=1), np.random.default_rng(0))
     np.testing.assert_array_equal(grey[..., 0], grey[..., 1])
@@ -168,7 +168,7 @@ def test_grey_is_grey():
 
 
 @pytest.mark.parametrize("kind", ["colour", "gamma", "hue", "sharpness", "blur", "noise", "jpeg"])
-def test_each_distortion_shows(kind):
+def test_distort_with_a_single_distortion_changes_the_image(kind):
     rgb, _ = make_portrait(0)
     strength = {"colour": 0.4, "gamma": 0.5, "hue": 20}.get(kind, 1)
     pairs = [
@@ -182,7 +182,7 @@ def test_each_distortion_shows(kind):
 
 
 @given(photo_hw=sizes, size_hw=sizes, seed=seeds)
-def test_random_crop_has_the_size_asked_for_and_invents_no_colour(photo_hw, size_hw, seed):
+def test_random_crop_has_the_requested_size_and_existing_colours(photo_hw, size_hw, seed):
     photo = noise((*photo_hw, 3), seed)
     before = photo.copy()
     crop = random_crop(photo, size_hw, np.random.default_rng(seed))
@@ -193,7 +193,7 @@ def test_random_crop_has_the_size_asked_for_and_invents_no_colour(photo_hw, size
 
 
 @given(seed=seeds)
-def test_the_seed_is_all_the_chance_there_is(seed):
+def test_augmentation_is_a_function_of_its_seed(seed):
     rgb, mask = make_portrait(seed % 7)
 
     def everything(seed: int) -> tuple[Image, Image]:

@@ -1,4 +1,4 @@
-"""The box goes with the face through every view, and no view loses the face."""
+"""Tests of face samples: boxes follow the face through every view, and faces stay visible."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def faces(draw: st.DrawFn) -> FaceBox:
 
 
 def marked(face: FaceBox, photo_hw: tuple[int, int]) -> np.ndarray:
-    """A dark photo uint8 [H,W,3] whose face is white."""
+    """Returns a dark photo uint8 [H,W,3] with a white face."""
     rgb = np.zeros((*photo_hw, 3), np.uint8)
     height, width = photo_hw
     rgb[
@@ -52,7 +52,7 @@ def marked(face: FaceBox, photo_hw: tuple[int, int]) -> np.ndarray:
 class TestView:
     @given(face=faces(), photo_hw=photo_sizes, seed=seeds)
     @settings(deadline=None, max_examples=50)
-    def test_the_box_is_where_the_face_is_seen(self, face, photo_hw, seed):
+    def test_view_box_surrounds_the_visible_face(self, face, photo_hw, seed):
         # Upright views: a turned face fills another box than its own.
         upright = replace(WILD, rotation=0.0)
         view = random_view(face, photo_hw, SIZE, upright, np.random.default_rng(seed))
@@ -69,7 +69,7 @@ class TestView:
         assert columns.max() + 1 == pytest.approx(left + width, abs=slack)
 
     @given(face=faces(), photo_hw=photo_sizes, seed=seeds)
-    def test_most_of_the_face_stays_in_the_picture(self, face, photo_hw, seed):
+    def test_random_view_keeps_most_of_the_face_visible(self, face, photo_hw, seed):
         view = random_view(face, photo_hw, SIZE, WILD, np.random.default_rng(seed))
         _, _, width, height = view.box(face)
         _, _, tall, wide = visible_box(face, view, SIZE)
@@ -78,7 +78,7 @@ class TestView:
             assert wide * SIZE[1] > 0.8 * width
 
     @given(seed=seeds)
-    def test_no_face_becomes_too_small_to_see_or_larger_than_the_picture(self, seed):
+    def test_random_view_keeps_the_face_size_within_limits(self, seed):
         square = replace(WILD, aspect=0.0)
         rng = np.random.default_rng(seed)
         for side in (0.06, 0.7):
@@ -88,7 +88,7 @@ class TestView:
             assert MIN_FACE_SIDE_PX - 1e-6 <= width <= MAX_FACE_SHARE * 96 + 1e-6
 
     @given(seed=seeds)
-    def test_a_still_view_is_the_letterbox_but_for_where_the_photo_lies(self, seed):
+    def test_random_view_without_jitter_is_a_moved_letterbox(self, seed):
         view = random_view(None, (50, 100), (64, 64), STILL, np.random.default_rng(seed))
         photo = np.full((50, 100, 3), 200, np.uint8)
         rows = apply_view(photo, view, (64, 64), LETTERBOX_GREY)[:, 32, 0]
@@ -99,7 +99,7 @@ class TestView:
         outside = np.concatenate([rows[: max(0, inside[0] - 1)], rows[inside[-1] + 2 :]])
         assert (outside == LETTERBOX_GREY).all()
 
-    def test_a_photo_made_much_smaller_does_not_alias(self):
+    def test_apply_view_of_a_large_reduction_does_not_alias(self):
         stripes = np.zeros((400, 400), np.uint8)
         stripes[:, ::2] = 255
         far = replace(STILL, scale=(0.1, 0.1 + 1e-9))
@@ -123,7 +123,7 @@ class TestSamples:
             people, multi_face_ids, scenes, size_hw=(64, 64), augmentation=augmentation
         )
 
-    def test_a_photo_keeps_its_box_and_one_without_a_face_has_none(self, pack):
+    def test_face_dataset_keeps_boxes_only_of_photos_with_faces(self, pack):
         samples = self.made(pack)
         for photo, portrait in enumerate(samples.portraits):
             sample = samples[SampleSpec(photo, 1)]
@@ -136,25 +136,25 @@ class TestSamples:
                 assert sample.box.tolist() == pytest.approx([face.y, face.x, face.h, face.w])
         assert {portrait.domain for portrait in samples.portraits} >= {Domain.NO_FACE}
 
-    def test_crowds_are_marked_until_they_get_a_new_background(self, pack):
-        everyone = frozenset(portrait.id for portrait in read_portraits(pack, "train"))
-        assert self.made(pack, multi_face_ids=everyone)[SampleSpec(0, 0)].faces == FaceCount.SEVERAL
+    def test_face_dataset_marks_several_faces_on_original_backgrounds(self, pack):
+        all_ids = frozenset(portrait.id for portrait in read_portraits(pack, "train"))
+        assert self.made(pack, multi_face_ids=all_ids)[SampleSpec(0, 0)].faces == FaceCount.SEVERAL
         alone = replace(STILL, composite=1.0)
-        assert self.made(pack, alone, everyone)[SampleSpec(0, 0)].faces == FaceCount.ONE
+        assert self.made(pack, alone, all_ids)[SampleSpec(0, 0)].faces == FaceCount.ONE
 
-    def test_an_empty_scene_has_no_face(self, pack):
+    def test_face_dataset_empty_scene_has_no_face(self, pack):
         sample = self.made(pack, replace(STILL, empty=1.0))[SampleSpec(0, 0)]
         assert sample.faces == FaceCount.NONE
         assert (sample.image == 9).all()
 
-    def test_a_draw_is_always_the_same_sample(self, pack):
+    def test_face_dataset_sample_is_a_function_of_its_spec(self, pack):
         samples = self.made(pack, WILD)
         one, again, other = (samples[SampleSpec(0, seed)] for seed in (5, 5, 6))
         assert (one.image == again.image).all()
         assert (one.box == again.box).all()
         assert (one.box != other.box).any()
 
-    def test_crowds_are_read_from_the_count_of_faces(self, tmp_path):
+    def test_multi_face_ids_are_read_from_the_face_count(self, tmp_path):
         rows = ["id,faces", "a,0", "b,1", "c,2", "d,4"]
         (tmp_path / "faces.csv").write_text("\n".join(rows))
         assert read_multi_face_ids(tmp_path) == {"c", "d"}

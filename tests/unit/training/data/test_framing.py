@@ -1,4 +1,4 @@
-"""Crops lie inside the photo, have the shape that was drawn, and close-ups cut the person."""
+"""Tests of random crops: position in the photo, shape, and close-ups of the person."""
 
 from dataclasses import replace
 
@@ -24,11 +24,11 @@ def assert_inside(window: Window, photo_hw: tuple[int, int]) -> None:
 
 
 @given(height=sides, width=sides, seed=seeds)
-def test_frame_lies_inside_the_photo(height, width, seed):
+def test_random_frame_lies_inside_the_photo(height, width, seed):
     assert_inside(random_frame((height, width), np.random.default_rng(seed)), (height, width))
 
 
-def test_frames_are_wide_and_tall():
+def test_random_frames_are_wide_and_tall():
     frames = [random_frame((300, 300), np.random.default_rng(seed)) for seed in range(60)]
     aspects = [frame.width / frame.height for frame in frames]
     assert ASPECTS[0] <= min(aspects) < 0.7
@@ -36,7 +36,7 @@ def test_frames_are_wide_and_tall():
 
 
 @given(height=st.integers(30, 300), width=st.integers(30, 300), seed=seeds)
-def test_close_up_shows_some_of_the_person(height, width, seed):
+def test_close_up_contains_part_of_the_person(height, width, seed):
     rng = np.random.default_rng(seed)
     mask = np.zeros((height, width), np.uint8)
     top, left = rng.integers(0, height - 8), rng.integers(0, width - 8)
@@ -49,7 +49,7 @@ def test_close_up_shows_some_of_the_person(height, width, seed):
     assert mask[rows, columns].any()
 
 
-def test_close_up_of_a_large_person_cuts_the_body_off():
+def test_close_up_of_a_large_person_cuts_the_body():
     mask = np.zeros((200, 200), np.uint8)
     mask[20:200, 60:140] = 255
     sizes = [close_up(mask, np.random.default_rng(seed)).height for seed in range(20)]
@@ -64,7 +64,7 @@ def test_photo_without_a_person_has_no_close_up():
 
 
 @pytest.mark.parametrize("kind", ["framing", "close_up"])
-def test_crop_moves_photo_and_mask_together(kind):
+def test_warp_with_crop_moves_photo_and_mask_together(kind):
     mask = np.random.default_rng(1).integers(0, 256, (90, 120), np.uint8)
     settings = replace(STILL, **{kind: 1.0})
     for seed in range(10):
@@ -74,7 +74,7 @@ def test_crop_moves_photo_and_mask_together(kind):
         assert np.abs(rgb.astype(int) - truth[..., None]).max() <= 1
 
 
-def test_frame_fills_the_input():
+def test_warp_with_random_frame_fills_the_input():
     mask = np.zeros((100, 100), np.uint8)
     mask[:, 50:] = 255
     rgb = np.dstack([mask] * 3)

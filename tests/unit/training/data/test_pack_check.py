@@ -1,4 +1,4 @@
-"""Each wrong file of a pack is named with its reason, and training does not start."""
+"""Tests of the pack check: each wrong file is named with the reason of its rejection."""
 
 import csv
 import shutil
@@ -46,40 +46,40 @@ def refusal(pack: Path) -> str:
     return str(caught.value)
 
 
-def test_a_made_pack_has_no_problems(pack):
+def test_pack_check_of_a_valid_pack_passes(pack):
     check_pack(pack)
 
 
-def test_pack_without_an_index_raises_os_error(tmp_path):
+def test_pack_check_without_an_index_raises_os_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"index\.csv"):
         check_pack(tmp_path)
 
 
-def test_missing_mask_is_named(pack):
+def test_pack_check_names_a_missing_mask(pack):
     mask = mask_of(pack, "person3")
     mask.unlink()
     assert f"{mask}: the mask is missing" in refusal(pack)
 
 
-def test_missing_photo_is_named(pack):
+def test_pack_check_names_a_missing_photo(pack):
     photo = photo_of(pack, "person3")
     photo.unlink()
     assert f"{photo}: the photo is missing" in refusal(pack)
 
 
-def test_broken_mask_is_named(pack):
+def test_pack_check_names_a_broken_mask(pack):
     mask = mask_of(pack, "person3")
     mask.write_bytes(b"no image")
     assert f"{mask}: the mask is missing or cannot be read" in refusal(pack)
 
 
-def test_mask_of_another_size_names_both_sizes(pack):
+def test_pack_check_of_another_mask_size_names_both_sizes(pack):
     mask = mask_of(pack, "person3")
     cv2.imwrite(str(mask), np.full((SIDE, SIDE - 1), 255, np.uint8))
     assert f"{mask}: the mask is {SIDE - 1}x{SIDE}, the photo {SIDE}x{SIDE}" in refusal(pack)
 
 
-def test_black_mask_of_a_person_is_refused(pack):
+def test_pack_check_rejects_a_black_mask_of_a_person(pack):
     mask = mask_of(pack, "person3")
     cv2.imwrite(str(mask), np.zeros((SIDE, SIDE), np.uint8))
     assert f"{mask}: the mask is all black where a person is claimed" in refusal(pack)
@@ -95,18 +95,18 @@ def test_black_mask_of_a_person_is_refused(pack):
         pytest.param(np.full((SIDE, SIDE, 3), 255, np.uint8), "3 channels", id="colour"),
     ],
 )
-def test_mask_values_out_of_range_are_refused(pack, pixels, reason):
+def test_pack_check_rejects_mask_values_out_of_range(pack, pixels, reason):
     mask = mask_of(pack, "person3")
     cv2.imwrite(str(mask), pixels)
     assert reason in refusal(pack)
 
 
-def test_one_photograph_in_two_splits_names_both(pack):
+def test_pack_check_names_both_copies_of_a_split_photograph(pack):
     shutil.copy(photo_of(pack, "person3"), photo_of(pack, "person15"))
     assert "same photograph as person3, but in val and train" in refusal(pack)
 
 
-def test_one_group_in_two_splits_names_both(pack):
+def test_pack_check_names_both_photos_of_a_split_group(pack):
     def merge(rows: list[dict[str, str]]) -> None:
         rows[15]["group"] = rows[3]["group"]
 
@@ -114,7 +114,7 @@ def test_one_group_in_two_splits_names_both(pack):
     assert "same group as person3, but in val and train" in refusal(pack)
 
 
-def test_unknown_split_is_refused(pack):
+def test_pack_check_rejects_an_unknown_split(pack):
     def rename(rows: list[dict[str, str]]) -> None:
         rows[3]["split"] = "test"
 
@@ -123,7 +123,7 @@ def test_unknown_split_is_refused(pack):
 
 
 @pytest.mark.parametrize("source", ["coco128", "voc_tw7"])
-def test_val_only_source_in_train_is_refused(pack, source):
+def test_pack_check_rejects_a_val_only_source_in_train(pack, source):
     (pack / "people" / "discs").rename(pack / "people" / source)
 
     def rename(rows: list[dict[str, str]]) -> None:
@@ -143,24 +143,24 @@ class TestPseudoLabelled:
     def mask(self, pack: Path) -> Path:
         return pack / "unlabelled" / "webcams" / "selfie" / "webcam2.png"
 
-    def test_missing_soft_mask_is_named(self, pack, mask):
+    def test_pack_check_names_a_missing_soft_mask(self, pack, mask):
         mask.unlink()
         assert f"{mask}: the soft mask is missing" in refusal(pack)
 
-    def test_soft_mask_of_another_shape_names_both_sizes(self, pack, mask):
+    def test_pack_check_of_another_soft_mask_shape_names_both_sizes(self, pack, mask):
         cv2.imwrite(str(mask), np.full((32, 20), 255, np.uint8))
         assert f"{mask}: the soft mask is 20x32, the photo {SIDE}x{SIDE}" in refusal(pack)
 
-    def test_soft_mask_of_16_bits_is_out_of_range(self, pack, mask):
+    def test_pack_check_rejects_a_soft_mask_of_16_bits(self, pack, mask):
         cv2.imwrite(str(mask), np.full((32, 32), 65535, np.uint16))
         assert f"{mask}: values up to 65535 are out of range 0..255" in refusal(pack)
 
-    def test_empty_soft_mask_is_accepted(self, pack, mask):
+    def test_pack_check_accepts_an_empty_soft_mask(self, pack, mask):
         cv2.imwrite(str(mask), np.zeros((32, 32), np.uint8))
         check_pack(pack)
 
     @pytest.mark.parametrize(("name", "value"), [("agreement", "1.2"), ("selfie_fraction", "-0.1")])
-    def test_figure_out_of_range_names_the_value(self, pack, name, value):
+    def test_pack_check_names_a_figure_out_of_range(self, pack, name, value):
         def spoil(rows: list[dict[str, str]]) -> None:
             rows[2][name] = value
 
@@ -168,7 +168,7 @@ class TestPseudoLabelled:
         assert f"{name} is {value}, outside 0..1" in refusal(pack)
 
 
-def test_long_list_of_problems_is_cut(pack):
+def test_pack_error_lists_a_limited_number_of_problems(pack):
     for mask in pack.glob("people/*/masks/*.png"):
         mask.unlink()
     for mask in pack.glob("unlabelled/*/selfie/*.png"):

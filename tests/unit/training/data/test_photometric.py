@@ -1,4 +1,4 @@
-"""Each light and camera changes what it says, keeps shapes, and leaves its input alone."""
+"""Tests of simulated light and cameras: effect, shape, and an unchanged input."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ seeds = st.integers(0, 2**32)
 
 
 @given(seed=seeds, size_hw=st.tuples(st.integers(8, 50), st.integers(8, 50)))
-def test_shape_and_input_are_kept(seed, size_hw):
+def test_photometric_distortion_keeps_shape_and_input(seed, size_hw):
     rng = np.random.default_rng(seed)
     rgb = rng.integers(0, 256, (*size_hw, 3), np.uint8)
     mask = rng.integers(0, 256, size_hw, np.uint8)
@@ -25,7 +25,7 @@ def test_shape_and_input_are_kept(seed, size_hw):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_dark_photo_is_darker(seed):
+def test_darken_yields_a_darker_photo(seed):
     rgb, _ = make_portrait(seed)
     assert darken(rgb, np.random.default_rng(seed)).mean() < 0.75 * rgb.mean()
 
@@ -39,7 +39,7 @@ def test_backlight_darkens_the_person_and_brightens_the_background(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_low_resolution_loses_detail_and_keeps_colours(seed):
+def test_enlarge_again_loses_detail_and_keeps_colours(seed):
     rng = np.random.default_rng(seed)
     rgb = rng.integers(0, 256, (64, 64, 3), np.uint8)
     blurred = enlarge_again(rgb, rng)

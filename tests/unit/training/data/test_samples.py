@@ -1,4 +1,4 @@
-"""Batches are a shuffled deck dealt to ranks; samples are functions of their draw."""
+"""Tests of the data pack's readers and of segmentation samples, functions of their spec."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,26 +21,26 @@ def data(tmp_path_factory):
 
 
 class TestPortraits:
-    def test_splits_are_those_of_the_index_and_share_no_group(self, data):
+    def test_portraits_follow_the_index_and_splits_share_no_group(self, data):
         train, val = read_portraits(data, "train"), read_portraits(data, "val")
         assert [len(train), len(val)] == [12, 4]
         assert {p.source for p in train} == {p.source for p in val} == {"discs", "moons"}
         assert {p.group for p in train}.isdisjoint(p.group for p in val)
 
-    def test_photo_and_truth_are_those_on_disk(self, data):
+    def test_portrait_reads_photo_and_mask_from_disk(self, data):
         portrait = read_portraits(data, "train")[5]
         rgb, mask = make_portrait(5)
         np.testing.assert_array_equal(portrait.truth(), mask)
         # JPEG: near, and red is red
         assert np.abs(portrait.rgb().astype(int) - rgb).mean() < 4
 
-    def test_a_mask_that_is_no_image_says_which(self, tmp_path):
+    def test_portrait_with_a_broken_mask_names_the_file(self, tmp_path):
         broken = tmp_path / "mask.png"
         broken.write_bytes(b"nothing")
         with pytest.raises(ValueError, match=r"mask\.png is not an image"):
             Portrait("a", "discs", "group", broken, broken, None).truth()
 
-    def test_backgrounds_of_a_split_have_nobody_and_can_be_read(self, data):
+    def test_backgrounds_of_a_split_are_readable(self, data):
         assert read_backgrounds(data, "val") == []
         shapes = [read_frame(path).rgb.shape for path in read_backgrounds(data, "train")]
         assert shapes == [(SIDE, SIDE, 3)] * 3
@@ -59,7 +59,7 @@ class TestSamples:
     def varied(self, data):
         return samples(data, (24, 40), Augmentation(composite=0.5, empty=0.2))
 
-    def test_shapes_and_types(self, varied):
+    def test_segmentation_sample_has_the_stated_shapes_and_types(self, varied):
         for seed in range(20):
             *tensors, domain = varied[SampleSpec(seed % 12, seed)]
             shapes = [tuple(tensor.shape) for tensor in tensors]
@@ -67,17 +67,17 @@ class TestSamples:
             assert {tensor.dtype for tensor in tensors} == {torch.uint8}
             assert domain == varied.portraits[seed % 12].domain
 
-    def test_a_sample_is_a_function_of_its_draw(self, varied, data):
+    def test_segmentation_sample_is_a_function_of_its_spec(self, varied, data):
         again = samples(data, (24, 40), varied.augmentation)
         for seed in range(20):
-            draw = SampleSpec(seed % 12, seed)
-            for one, same in zip(varied[draw], again[draw], strict=True):
+            spec = SampleSpec(seed % 12, seed)
+            for one, same in zip(varied[spec], again[spec], strict=True):
                 assert torch.equal(torch.as_tensor(one), torch.as_tensor(same))
 
-    def test_another_seed_is_another_sample(self, varied):
+    def test_segmentation_sample_of_another_seed_differs(self, varied):
         assert not torch.equal(varied[SampleSpec(0, 1)].image, varied[SampleSpec(0, 2)].image)
 
-    def test_the_plain_view_is_the_image_before_its_colours_changed(self, data):
+    def test_plain_view_is_the_image_before_colour_changes(self, data):
         geometry = replace(STILL, flip=0.5, composite=0.5)
         still = samples(data, (32, 32), geometry)
         dimmed = samples(data, (32, 32), replace(geometry, colour=0.4))
@@ -91,7 +91,7 @@ class TestSamples:
             changes.append((sample.plain.int() - sample.image.int()).abs().max())
         assert sum(change > 4 for change in changes) > 10
 
-    def test_priors_change_nothing_else(self, varied, data):
+    def test_segmentation_sample_with_prior_is_otherwise_unchanged(self, varied, data):
         given = SegmentationDataset(
             varied.portraits,
             varied.backgrounds,
@@ -111,33 +111,33 @@ class TestSamples:
             assert torch.equal(without.truth, with_one.truth)
         assert 5 < some < 35
 
-    def test_unaugmented_it_is_the_photo_in_rgb(self, data):
+    def test_segmentation_sample_without_augmentation_is_the_rgb_photo(self, data):
         plain = samples(data, (SIDE, SIDE), STILL)
         portrait = plain.portraits[3]
         sample = plain[SampleSpec(3, 0)]
-        shown = sample.image.permute(1, 2, 0).numpy().astype(int)
-        assert np.abs(shown - portrait.rgb()).max() <= 6
+        visible = sample.image.permute(1, 2, 0).numpy().astype(int)
+        assert np.abs(visible - portrait.rgb()).max() <= 6
         np.testing.assert_array_equal(sample.truth.numpy(), portrait.truth())
 
-    def test_empty_shows_a_background_and_nobody(self, data):
+    def test_empty_sample_is_a_background_without_a_person(self, data):
         empty = samples(data, (32, 32), Augmentation(empty=1))
         for seed in range(4):
             assert not empty[SampleSpec(0, seed)].truth.any()
 
-    def test_composite_keeps_the_person_and_changes_what_is_behind(self, data):
+    def test_composite_sample_keeps_the_person_and_replaces_the_background(self, data):
         plain = samples(data, (SIDE, SIDE), STILL)
         moved = samples(data, (SIDE, SIDE), replace(STILL, composite=1))
-        draw = SampleSpec(3, 0)
-        before, truth = plain[draw].image, plain[draw].truth
-        after, kept = moved[draw].image, moved[draw].truth
+        spec = SampleSpec(3, 0)
+        before, truth = plain[spec].image, plain[spec].truth
+        after, mask_after = moved[spec].image, moved[spec].truth
         behind = truth == 0
-        assert torch.equal(kept == 255, truth == 255)
-        assert (kept[behind] == 0).all()
+        assert torch.equal(mask_after == 255, truth == 255)
+        assert (mask_after[behind] == 0).all()
         change = (before.int() - after.int()).abs()
         assert change[:, truth == 255].float().mean() < 6
         assert change[:, behind].float().mean() > 10
 
-    def test_photos_are_kept_no_larger_than_the_largest_zoom_needs(self, data):
+    def test_stored_photos_are_no_larger_than_the_zoom_needs(self, data):
         stored = samples(data, (20, 16), STILL).photos
         shapes = {(photo.rgb.shape, photo.mask.shape, photo.pixel_weight.shape) for photo in stored}
         assert shapes == {((30, 30, 3), (30, 30), (30, 30))}

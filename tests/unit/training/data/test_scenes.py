@@ -1,4 +1,4 @@
-"""Composited people cover what lies behind them, and the mask is exactly what is seen of them."""
+"""Tests of composed scenes: poses, occlusion, light, and exact masks."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ class TestFindCutOut:
         assert cut_out.photo == 7
         assert [cut_out.cut_left, cut_out.cut_right, cut_out.cut_bottom] == [False] * 3
 
-    def test_cut_out_knows_the_borders_that_cut_it(self):
+    def test_cut_out_records_the_borders_that_cut_it(self):
         cut_out = find_cut_out(0, figure(40, 0, 120, 50).mask)
         assert cut_out is not None
         assert cut_out.cut_bottom
@@ -67,7 +67,7 @@ class TestFindCutOut:
             pytest.param(figure(0, 10, 80, 90).mask, id="without a head"),
         ],
     )
-    def test_mask_of_no_whole_person_gives_no_cut_out(self, mask):
+    def test_mask_without_a_whole_person_has_no_cut_out(self, mask):
         assert find_cut_out(0, mask) is None
 
 
@@ -80,13 +80,13 @@ class TestPlacePeople:
         return place_people(people, size_hw, np.random.default_rng(seed))
 
     @pytest.mark.parametrize("seed", range(30))
-    def test_body_that_is_cut_off_ends_below_the_scene(self, people, seed):
+    def test_cut_off_body_ends_below_the_scene(self, people, seed):
         for pose in self.poses(people, seed):
             if pose.cut_out.cut_bottom:
                 assert pose.top + pose.height >= 96 - 1e-6
 
     @pytest.mark.parametrize("seed", range(30))
-    def test_standing_people_are_taller_the_lower_they_stand(self, people, seed):
+    def test_standing_people_are_taller_at_lower_positions(self, people, seed):
         standing = [p for p in self.poses(people, seed) if not p.cut_out.cut_bottom]
         feet = [pose.top + pose.height for pose in standing]
         heights = [pose.height for pose in standing]
@@ -97,11 +97,11 @@ class TestPlacePeople:
                     assert tall >= small
 
     @pytest.mark.parametrize("seed", range(10))
-    def test_nearest_person_comes_last(self, people, seed):
+    def test_place_people_returns_the_nearest_person_last(self, people, seed):
         heights = [pose.height for pose in self.poses(people, seed)]
         assert heights == sorted(heights)
 
-    def test_figures_are_from_specks_to_larger_than_the_scene(self, people):
+    def test_place_people_covers_the_range_of_heights(self, people):
         heights = [pose.height / 96 for seed in range(80) for pose in self.poses(people, seed)]
         assert min(heights) < 0.12
         assert max(heights) > 1
@@ -133,7 +133,7 @@ class TestSceneComposer:
     def composer(self):
         return SceneComposer([STANDING, BUST], [True, True])
 
-    def test_mask_marks_what_is_seen_of_the_people(self, composer):
+    def test_composed_mask_marks_the_visible_parts_of_people(self, composer):
         scene = grey_scene()
         seen = 0
         for seed in range(30):
@@ -145,19 +145,19 @@ class TestSceneComposer:
             assert not reddish[made.mask == 0].any()
         assert seen > 25
 
-    def test_scene_is_left_as_it_is(self, composer):
+    def test_compose_leaves_the_scene_unchanged(self, composer):
         scene = grey_scene()
         composer.compose(scene, 0, np.random.default_rng(0))
         assert (scene.rgb == 90).all()
         assert not scene.mask.any()
 
-    def test_pasted_people_are_certain_where_the_scene_is_not(self, composer):
+    def test_pasted_people_have_full_weight_in_uncertain_scenes(self, composer):
         scene = grey_scene()
         unsure = Layers(scene.rgb, scene.mask, np.zeros_like(scene.pixel_weight))
         made = composer.compose(unsure, 1, np.random.default_rng(4))
         np.testing.assert_array_equal(made.pixel_weight, made.mask)
 
-    def test_people_already_in_the_scene_stay_in_the_mask(self, composer):
+    def test_people_in_the_scene_stay_in_the_mask(self, composer):
         scene = grey_scene()
         scene.mask[:10, :10] = 255
         made = composer.compose(scene, 0, np.random.default_rng(1))
@@ -172,13 +172,13 @@ class TestSceneComposer:
         composer = SceneComposer([STANDING, BUST], [False, True])
         assert {cut_out.photo for cut_out in composer.cut_outs} == {1}
 
-    def test_without_cut_outs_the_scene_is_returned_unchanged(self):
+    def test_scene_without_cut_outs_is_returned_unchanged(self):
         scene = grey_scene()
         assert SceneComposer([], []).compose(scene, 0, np.random.default_rng(0)) is scene
 
 
 @given(seed=seeds)
-def test_light_moves_towards_the_place_within_its_limits(seed):
+def test_adapt_light_moves_towards_the_surroundings_within_limits(seed):
     rng = np.random.default_rng(seed)
     rgb = np.full((8, 8, 3), 120, np.uint8)
     alpha = np.full((8, 8), 255, np.uint8)
@@ -187,13 +187,13 @@ def test_light_moves_towards_the_place_within_its_limits(seed):
     assert 59 <= adapted.min() <= adapted.max() <= 133
 
 
-def test_light_of_an_invisible_person_is_left_alone():
+def test_adapt_light_of_an_invisible_person_changes_nothing():
     rgb = np.full((4, 4, 3), 120, np.uint8)
     nobody = np.zeros((4, 4), np.uint8)
     assert adapt_light(rgb, nobody, rgb, np.random.default_rng(0)) is rgb
 
 
-def test_samples_with_scenes_are_a_function_of_their_draw(tmp_path):
+def test_sample_with_scenes_is_a_function_of_its_spec(tmp_path):
     data = write_data_pack(tmp_path)
     people = read_portraits(data, "train")
     behind = [read_frame(path).rgb for path in read_backgrounds(data, "train")]

@@ -1,4 +1,4 @@
-"""A made previous mask is empty half of the time, and else near the mask it is made of."""
+"""Tests of simulated previous masks: half are empty, the others are near the mask."""
 
 import numpy as np
 import pytest
@@ -31,23 +31,23 @@ def centre(mask: np.ndarray) -> np.ndarray:
     return np.argwhere(mask > 127).mean(0)
 
 
-def test_they_are_masks_of_the_same_size(priors):
+def test_previous_mask_keeps_size_and_type(priors):
     assert {(prior.shape, prior.dtype) for prior in priors} == {(MASK.shape, np.dtype(np.uint8))}
 
 
-def test_half_of_them_are_empty(priors, given_ones):
+def test_previous_mask_is_empty_half_of_the_time(priors, given_ones):
     # four standard deviations of a fair coin
     assert abs(len(given_ones) - COUNT / 2) < 4 * np.sqrt(COUNT / 4)
 
 
-def test_the_others_lie_over_the_mask_but_not_exactly(given_ones):
+def test_previous_mask_overlaps_the_mask_inexactly(given_ones):
     overlaps = [overlap(prior, MASK) for prior in given_ones]
     assert min(overlaps) > 0.6
     assert 0.8 < np.mean(overlaps) < 0.97
     assert max(overlaps) < 1
 
 
-def test_they_grow_and_shrink_and_go_each_way(given_ones):
+def test_previous_mask_grows_shrinks_and_moves_in_all_directions(given_ones):
     moved = np.array([centre(prior) - centre(MASK) for prior in given_ones])
     assert (moved.min(0) < -1).all()
     assert (moved.max(0) > 1).all()
@@ -57,7 +57,7 @@ def test_they_grow_and_shrink_and_go_each_way(given_ones):
     assert max(areas) > 1.05
 
 
-def test_about_half_of_the_given_ones_are_blurred_by_motion(given_ones):
+def test_previous_mask_is_blurred_in_half_of_the_cases(given_ones):
     """A moved mask keeps a narrow rim; a streak as long as a tenth of the side widens it."""
     rims = [((prior > 25) & (prior < 230)).sum() for prior in given_ones]
     sharp = ((MASK > 25) & (MASK < 230)).sum()
@@ -65,26 +65,26 @@ def test_about_half_of_the_given_ones_are_blurred_by_motion(given_ones):
     assert 0.25 < blurred < 0.6
 
 
-def test_a_prior_is_a_function_of_its_seed():
+def test_previous_mask_is_a_function_of_its_seed():
     for seed in range(20):
         one, same = (previous_mask(MASK, np.random.default_rng(seed)) for _ in range(2))
         np.testing.assert_array_equal(one, same)
 
 
-def test_the_mask_itself_stays_as_it_is():
+def test_previous_mask_leaves_its_input_unchanged():
     before = MASK.copy()
     for seed in range(20):
         previous_mask(MASK, np.random.default_rng(seed))
     np.testing.assert_array_equal(MASK, before)
 
 
-def test_of_nobody_there_is_nothing():
+def test_previous_mask_of_an_empty_mask_is_empty():
     nobody = np.zeros((32, 48), np.uint8)
     assert not any(previous_mask(nobody, np.random.default_rng(seed)).any() for seed in range(20))
 
 
 @given(side=st.integers(16, 1024), seed=st.integers(0, 2**32))
-def test_a_streak_keeps_the_brightness_and_is_as_long_as_published(side, seed):
+def test_motion_streak_keeps_brightness_and_has_published_lengths(side, seed):
     kernel = _streak(side, np.random.default_rng(seed))
     assert kernel.sum() == pytest.approx(1, abs=1e-5)
     assert kernel.min() >= 0
@@ -92,7 +92,7 @@ def test_a_streak_keeps_the_brightness_and_is_as_long_as_published(side, seed):
 
 
 @given(seed=st.integers(0, 2**32))
-def test_a_streak_is_a_line(seed):
+def test_motion_streak_is_a_straight_line(seed):
     kernel = _streak(224, np.random.default_rng(seed))
     points = np.argwhere(kernel > 0)
     weights = kernel[kernel > 0]

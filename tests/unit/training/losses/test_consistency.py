@@ -1,4 +1,4 @@
-"""Two views shall agree: golden values, and who of the two is moved."""
+"""Tests of the consistency loss: golden values, and a gradient of the student alone."""
 
 import pytest
 import torch
@@ -15,30 +15,30 @@ def logits(pixels) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("temperature", "expected"), [(1.0, 0.199576), (2.0, 0.303585)])
-def test_golden_values(temperature, expected):
+def test_consistency_equals_its_golden_values(temperature, expected):
     loss = consistency(logits(STUDENT), logits(TEACHER), temperature=temperature)
     assert loss.item() == pytest.approx(expected, abs=5e-7)
 
 
 @pytest.mark.parametrize(("pixel", "expected"), [(0, 0.296020), (1, 0.502282)])
-def test_it_is_half_the_divergence_of_a_pixel(pixel, expected):
+def test_consistency_is_half_the_divergence_of_a_pixel(pixel, expected):
     loss = consistency(logits([STUDENT[pixel]]), logits([TEACHER[pixel]]))
     assert loss.item() == pytest.approx(expected / 2, abs=5e-7)
 
 
-def test_it_does_not_depend_on_the_number_of_pixels():
+def test_consistency_is_independent_of_the_number_of_pixels():
     once = consistency(logits(STUDENT), logits(TEACHER))
     often = consistency(logits(STUDENT * 6), logits(TEACHER * 6))
     torch.testing.assert_close(often, once)
 
 
-def test_views_that_agree_cost_nothing_and_logits_may_differ_by_a_constant():
+def test_consistency_of_logits_equal_up_to_a_constant_is_zero():
     views = torch.randn(2, 2, 4, 4, dtype=torch.float64)
     assert consistency(views, views).item() == pytest.approx(0, abs=1e-12)
     assert consistency(views + 3, views).item() == pytest.approx(0, abs=1e-12)
 
 
-def test_the_teacher_stays_and_the_student_moves_towards_it():
+def test_consistency_gradient_moves_only_the_student():
     student, teacher = (logits(p).requires_grad_() for p in (STUDENT, TEACHER))
     consistency(student, teacher).backward()
     assert teacher.grad is None

@@ -1,4 +1,4 @@
-"""Golden values of the face detector's losses; where the heat lies and who learns the box."""
+"""Tests of the face detector's losses against golden values, and of the cells with gradients."""
 
 import math
 
@@ -21,13 +21,13 @@ def box(*values: float) -> torch.Tensor:
 
 
 class TestHeatMap:
-    def test_is_one_in_the_cell_of_the_centre_alone(self):
+    def test_heat_map_is_one_only_in_the_centre_cell(self):
         # Centre at row 0.45 x 10 = 4.5, column 0.75 x 20 = 15.
         heat = heat_map(box(0.3, 0.7, 0.3, 0.1), YES, (10, 20))
         assert heat.shape == (1, 10, 20)
         assert (heat == 1).nonzero().tolist() == [[0, 4, 15]]
 
-    def test_falls_by_the_face_s_own_measure(self):
+    def test_heat_map_falls_with_the_size_of_the_face(self):
         heat = heat_map(box(0, 0, 0.7, 0.35), YES, (40, 40))
         # One standard deviation is a seventh of the side: 4 cells down, 2 across.
         row, column = 14, 7
@@ -35,31 +35,31 @@ class TestHeatMap:
         assert heat[0, row + 4, column].item() == pytest.approx(math.exp(-0.5), abs=1e-6)
         assert heat[0, row, column + 2].item() == pytest.approx(math.exp(-0.5), abs=1e-6)
 
-    def test_a_face_smaller_than_a_cell_warms_no_neighbour_enough_to_learn_its_box(self):
+    def test_heat_map_of_a_tiny_face_stays_in_one_cell(self):
         heat = heat_map(box(0.5, 0.5, 0.01, 0.01), YES, (10, 10))
         assert (heat > BOX_HEAT_THRESHOLD).sum() == 1
 
-    def test_no_face_is_cold(self):
+    def test_heat_map_without_a_face_is_zero(self):
         assert not heat_map(torch.zeros(1, 4), torch.tensor([False]), (10, 10)).any()
 
-    def test_a_centre_on_the_far_border_stays_in_the_picture(self):
+    def test_heat_map_keeps_a_centre_on_the_far_border(self):
         assert heat_map(box(1, 1, 0, 0), YES, (10, 10))[0, 9, 9] == 1
 
 
 class TestHeatLoss:
-    def test_golden_values(self):
+    def test_heat_loss_equals_its_golden_values(self):
         # p = 0.5 in both cells: (1 - p)^2 log 2 at the centre, (1 - heat)^4 p^2 log 2 beside it.
         loss = heat_loss(torch.zeros(1, 1, 2), torch.tensor([[[1.0, 0.5]]]), torch.ones(1, 1, 2))
         assert loss.item() == pytest.approx(0.25 * math.log(2) * (1 + 0.5**4))
 
-    def test_a_cell_that_does_not_count_may_say_anything_unless_it_is_a_centre(self):
+    def test_heat_loss_ignores_uncounted_cells_except_centres(self):
         logits = torch.tensor([[[9.0, 0.0]]], requires_grad=True)
         heat_loss(logits, torch.tensor([[[0.0, 1.0]]]), torch.zeros(1, 1, 2)).backward()
         assert logits.grad is not None
         assert logits.grad[0, 0, 0] == 0
         assert logits.grad[0, 0, 1] < 0
 
-    def test_without_a_face_every_alarm_costs(self):
+    def test_heat_loss_without_a_face_penalises_every_cell(self):
         quiet, loud = (
             heat_loss(torch.full((1, 4, 4), logit), torch.zeros(1, 4, 4), torch.ones(1, 4, 4))
             for logit in (-6.0, 2.0)
@@ -77,18 +77,18 @@ class TestGeneralisedIou:
             pytest.param((0, 0, 2, 2), (1, 1, 2, 2), 1 / 7 - 2 / 9, id="across a corner"),
         ],
     )
-    def test_golden_values(self, one, other, expected):
+    def test_generalised_iou_equals_its_golden_values(self, one, other, expected):
         assert generalised_iou(box(*one), box(*other)).item() == pytest.approx(expected, abs=1e-6)
 
     @given(one=boxes, other=boxes)
-    def test_is_symmetric_and_bounded(self, one, other):
+    def test_generalised_iou_is_symmetric_and_bounded(self, one, other):
         value = generalised_iou(box(*one), box(*other)).item()
         assert value == pytest.approx(generalised_iou(box(*other), box(*one)).item(), abs=1e-5)
         assert -1 - 1e-5 <= value <= 1 + 1e-5
 
 
 class TestBoxLoss:
-    def test_only_cells_near_the_centre_learn(self):
+    def test_box_loss_has_gradients_only_near_the_centre(self):
         truth = box(0.2, 0.2, 0.5, 0.5)
         heat = heat_map(truth, YES, (16, 16))
         guesses = box(0.1, 0.3, 0.5, 0.4).expand(1, 256, 4).clone().requires_grad_()
@@ -98,7 +98,7 @@ class TestBoxLoss:
         assert torch.equal(learns, heat.flatten() > BOX_HEAT_THRESHOLD)
         assert 1 < learns.sum() < 40
 
-    def test_a_large_face_counts_as_much_as_a_small_one(self):
+    def test_box_loss_weights_large_and_small_faces_equally(self):
         truth = torch.tensor([[0.1, 0.1, 0.8, 0.8], [0.5, 0.5, 0.02, 0.02]])
         heat = heat_map(truth, torch.tensor([True, True]), (16, 16))
         right = truth[:, None].expand(2, 256, 4)
@@ -111,5 +111,5 @@ class TestBoxLoss:
         assert 0.45 < losses[1] <= 1
         assert 0.45 < losses[2] <= 1
 
-    def test_without_any_face_it_is_nothing(self):
+    def test_box_loss_without_a_face_is_zero(self):
         assert box_loss(torch.zeros(1, 16, 4), torch.zeros(1, 4), torch.zeros(1, 4, 4)) == 0

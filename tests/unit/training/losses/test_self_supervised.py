@@ -1,4 +1,4 @@
-"""A branch follows the mean of the others: golden values, and who is moved."""
+"""Tests of the self-supervised loss: golden values, and a gradient of one branch alone."""
 
 import pytest
 import torch
@@ -14,20 +14,20 @@ def logits(pixels) -> torch.Tensor:
     return torch.tensor(pixels, dtype=torch.float64).T[None, :, None]
 
 
-def test_golden_value():
+def test_self_supervised_loss_equals_its_golden_value():
     loss = self_supervised_loss(logits(OWN), [logits(other) for other in OTHERS])
     assert loss.item() == pytest.approx(0.675015, abs=5e-7)
 
 
 @pytest.mark.parametrize(("pixel", "expected"), [(0, 0.721152), (1, 0.628878)])
-def test_golden_values_of_single_pixels(pixel, expected):
+def test_self_supervised_pixels_equal_their_golden_values(pixel, expected):
     others = [logits([other[pixel]]) for other in OTHERS]
     assert self_supervised_loss(logits([OWN[pixel]]), others).item() == pytest.approx(
         expected, abs=5e-7
     )
 
 
-def test_it_is_the_mean_of_probabilities_not_of_logits():
+def test_self_supervised_target_is_the_mean_of_probabilities():
     sure, torn = logits([(20.0, -20.0)]), logits([(-1.0, 1.0)])
     own = logits([(0.5, 0.0)]).requires_grad_()
     self_supervised_loss(own, [sure, torn]).backward()
@@ -37,7 +37,7 @@ def test_it_is_the_mean_of_probabilities_not_of_logits():
     torch.testing.assert_close(own.grad[0, 0, 0, 0], expected)
 
 
-def test_others_stay():
+def test_self_supervised_loss_gives_other_branches_no_gradient():
     own, *others = (logits(pixels).requires_grad_() for pixels in (OWN, *OTHERS))
     self_supervised_loss(own, others).backward()
     assert [other.grad for other in others] == [None, None]
@@ -45,7 +45,7 @@ def test_others_stay():
     assert own.grad.all()
 
 
-def test_agreeing_it_is_the_entropy_of_the_opinion():
+def test_self_supervised_loss_of_agreement_is_the_entropy():
     own = logits(OWN)
     shares = own.softmax(1)
     entropy = -(shares * shares.log()).sum(1).mean()

@@ -1,4 +1,4 @@
-"""The SC table of golden values, and the properties that make it a loss."""
+"""Tests of semantic connectivity: a table of golden values, and properties of the loss."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("prediction", "truth", "sc", "hard", "soft"), GOLDEN)
-def test_golden_values(
+def test_connectivity_equals_its_golden_values(
     prediction: Boxes, truth: Boxes, sc: float, hard: float, soft: float
 ) -> None:
     p, g = mask(prediction), mask(truth)
@@ -52,20 +52,20 @@ def test_golden_values(
 
 
 @pytest.mark.parametrize("prediction", [[SPECK], []])
-def test_cold_start_missed_counts_the_person_not_found(prediction: Boxes) -> None:
+def test_cold_start_missed_counts_the_missed_person(prediction: Boxes) -> None:
     probability = torch.where(torch.from_numpy(mask(prediction)), 0.9, 0.1)[None]
     truth = torch.from_numpy(mask([BIG])).float()[None]
     loss = semantic_connectivity_loss(probability, truth, cold_start="missed")
     assert loss.item() == pytest.approx(1.126562, abs=1e-6)
 
 
-def test_batch_is_the_mean_of_its_photos() -> None:
+def test_connectivity_loss_of_a_batch_is_its_mean() -> None:
     probability = torch.stack([torch.from_numpy(mask(b)).float() for b in ([BIG], [BIG, SPECK])])
     truth = torch.from_numpy(mask([BIG])).float().expand(2, -1, -1)
     assert semantic_connectivity_loss(probability, truth).item() == pytest.approx(0.25)
 
 
-def test_gradient_raises_the_person_and_lowers_the_rest() -> None:
+def test_connectivity_gradient_raises_the_person_and_lowers_the_rest() -> None:
     probability = torch.where(torch.from_numpy(mask([(2, 3, 8, 9)])), 0.9, 0.1)[None]
     probability.requires_grad_()
     semantic_connectivity_loss(probability, torch.from_numpy(mask([BIG])).float()[None]).backward()
@@ -74,7 +74,7 @@ def test_gradient_raises_the_person_and_lowers_the_rest() -> None:
     assert (probability.grad[0, 3:7, 8] > 0).all(), "predicted outside the truth, less is better"
 
 
-def test_softened_lone_components_equal_the_paper_when_hard_and_get_a_gradient_when_not() -> None:
+def test_softened_lone_components_equal_the_paper_when_hard() -> None:
     hard = torch.from_numpy(mask([BIG, SPECK])).float()[None]
     truth = torch.from_numpy(mask([BIG])).float()[None]
     assert semantic_connectivity_loss(hard, truth, soften_lone=True).item() == pytest.approx(0.5)
@@ -84,7 +84,7 @@ def test_softened_lone_components_equal_the_paper_when_hard_and_get_a_gradient_w
     assert (soft.grad[0, 12:14, 12:14] > 0).all()
 
 
-def test_a_hail_of_specks_counts_as_its_nine_largest() -> None:
+def test_connectivity_counts_the_nine_largest_of_many_specks() -> None:
     specks = [
         (row, column, row + 1, column + 1) for row in (10, 12, 14) for column in range(0, 16, 2)
     ]

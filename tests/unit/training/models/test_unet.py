@@ -1,4 +1,4 @@
-"""The teacher keeps its encoder's statistics, and is the same function when folded."""
+"""Tests of the U-Net: fixed statistics of the encoder, and an equal form for deployment."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def model() -> UNet:
     return built
 
 
-def test_logits_have_the_size_of_the_image(model):
+def test_unet_logits_have_the_size_of_the_image(model):
     logits = model.eval()(torch.rand(2, 3, 64, 96) * 255)
     assert logits.shape == (2, 2, 64, 96)
 
@@ -34,7 +34,7 @@ def test_encoder_has_the_published_number_of_parameters():
     assert count + head == pytest.approx(6.092e6, abs=1e3)
 
 
-def test_training_leaves_the_statistics_of_the_encoder_alone(model):
+def test_encoder_statistics_are_fixed_in_training(model):
     model.train()
     norms = [m for m in model.encoder.modules() if isinstance(m, nn.BatchNorm2d)]
     before = [norm.running_mean.clone() for norm in norms]
@@ -46,7 +46,7 @@ def test_training_leaves_the_statistics_of_the_encoder_alone(model):
     assert all(norm.training for norm in decoder)
 
 
-def test_all_but_the_depthwise_kernels_are_trained(model):
+def test_unet_trains_all_parameters_except_depthwise_kernels(model):
     model.train()
     model(torch.rand(2, 3, 64, 64) * 255).square().mean().backward()
     fixed = [module for module in model.modules() if isinstance(module, FixedDepthwise)]
@@ -56,20 +56,20 @@ def test_all_but_the_depthwise_kernels_are_trained(model):
     model.zero_grad()
 
 
-def test_training_computes_the_function_that_evaluation_computes(model):
+def test_unet_computes_the_same_function_in_training_and_evaluation(model):
     block = model.train().encoder.stages[2][0]
     x = torch.rand(2, 24, 16, 16)
     trained = block(x)
     torch.testing.assert_close(trained, block.eval()(x), rtol=1e-3, atol=1e-4)
 
 
-def test_deployed_form_is_the_same_function(model):
+def test_unet_deploy_form_is_the_same_function(model):
     model.eval()
     image = torch.rand(2, 3, 64, 64) * 255
     torch.testing.assert_close(deploy_form(model)(image), model(image), rtol=1e-3, atol=1e-4)
 
 
-def test_weights_of_the_package_are_renamed_in_order():
+def test_package_weights_are_renamed_in_order():
     encoder = EfficientNetLite(LITE2)
     state = {k: v for k, v in encoder.state_dict().items() if not k.endswith("tracked")}
     packed = {f"_blocks.{n}": value for n, value in enumerate(state.values())}

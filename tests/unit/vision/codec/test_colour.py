@@ -1,4 +1,4 @@
-"""Profiles and pixels in, sRGB out; what is expected is worked out here or by Pillow."""
+"""Tests of the conversion to sRGB. Expected colours are computed here or by Pillow."""
 
 import io
 import random
@@ -35,12 +35,12 @@ SRGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def linear(encoded):
-    """The curve of sRGB, from 0..1 to 0..1."""
+    """Converts sRGB to linear light, from 0..1 to 0..1."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
 def from_xyz(xyz):
-    """XYZ of D50 to sRGB uint8; what sRGB does not have is clipped."""
+    """Converts XYZ of D50 to sRGB, 0..255, and clips colours outside its gamut."""
     light = np.clip(xyz @ np.linalg.inv(np.array(COLORANTS["sRGB"])), 0, 1)
     return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
@@ -69,10 +69,10 @@ def converted(pixels, profile):
 
 
 @pytest.mark.parametrize("space", WIDE)
-def test_colours_are_those_of_the_matrices(space):
+def test_matrix_profile_converts_by_its_matrix(space):
     rgb = converted(person(), rgb_profile(space))
     difference = np.abs(rgb - by_matrix(person(), space))
-    # 8 bits of a gamma of 1.8 are few in the darkest tones.
+    # With a gamma of 1.8, 8 bits are coarse in the darkest tones.
     assert np.percentile(difference, 99) <= 2
     assert difference.max() <= 6
 
@@ -99,7 +99,7 @@ def by_lcms(rgb, profile):
         icc_parametric(4, *SRGB_CURVE, 0.02, 0.02),
     ],
 )
-def test_curves_are_read_as_lcms_reads_them(curve):
+def test_tone_curves_match_those_of_lcms(curve):
     profile = matrix_profile("curve", COLORANTS["Display P3"], curve)
     difference = np.abs(converted(person(), profile) - by_lcms(person(), profile))
     assert np.percentile(difference, 99) <= 1
@@ -116,14 +116,14 @@ def test_curves_are_read_as_lcms_reads_them(curve):
         ("Adobe RGB", (144, 255, 60), (0, 255, 0)),
     ],
 )
-def test_primaries_of_srgb_are_found_in_wider_spaces(space, stored, shown):
+def test_primaries_of_srgb_convert_from_wider_spaces(space, stored, shown):
     rgb = converted(pixel(*stored), rgb_profile(space))
     np.testing.assert_allclose(rgb[0, 0], shown, atol=12)
 
 
 @pytest.mark.parametrize("space", WIDE)
 @pytest.mark.parametrize("channel", range(3))
-def test_what_srgb_does_not_have_is_clipped(space, channel):
+def test_colours_outside_srgb_gamut_are_clipped(space, channel):
     stored = pixel(*(255 * (n == channel) for n in range(3)))
     rgb = converted(stored, rgb_profile(space))[0, 0].tolist()
     assert rgb[channel] >= 250
@@ -131,7 +131,7 @@ def test_what_srgb_does_not_have_is_clipped(space, channel):
 
 
 @pytest.mark.parametrize("space", WIDE)
-def test_black_stays_black_and_white_white(space):
+def test_black_and_white_keep_their_levels(space):
     ends = np.array([[(0, 0, 0), (255, 255, 255)]], np.uint8)
     np.testing.assert_allclose(converted(ends, rgb_profile(space)), ends, atol=1)
 
@@ -143,7 +143,7 @@ def test_black_stays_black_and_white_white(space):
         SRGB_PROFILE.tobytes(),
     ],
 )
-def test_srgb_under_any_name_changes_no_pixel(profile):
+def test_srgb_profile_changes_no_pixel(profile):
     rgb, note = to_srgb(person(), ColourTag(profile))
     np.testing.assert_array_equal(rgb, person())
     assert note == SRGB
@@ -155,13 +155,13 @@ def test_untagged_pixels_stay_and_count_as_srgb():
     assert str(note) == "srgb"
 
 
-def test_nothing_is_converted_where_colours_are_not_wanted():
+def test_pixels_stay_unchanged_without_conversion():
     rgb, note = to_srgb(person(), ColourTag(rgb_profile("Display P3")), convert=False)
     np.testing.assert_array_equal(rgb, person())
     assert str(note) == "kept"
 
 
-def test_each_pixel_is_converted_alike_whatever_is_around_it():
+def test_conversion_of_pixel_does_not_depend_on_others():
     profile = rgb_profile("Adobe RGB")
     whole = converted(person(201, 77), profile)
     for row, column in [(0, 0), (63, 76), (64, 0), (200, 76)]:
@@ -169,7 +169,7 @@ def test_each_pixel_is_converted_alike_whatever_is_around_it():
         np.testing.assert_array_equal(whole[row, column], alone[0, 0])
 
 
-def test_photo_that_is_not_contiguous():
+def test_photo_that_is_not_contiguous_is_converted():
     profile = rgb_profile("Adobe RGB")
     view = person()[::2, 5:50]
     np.testing.assert_array_equal(converted(view, profile), converted(view.copy(), profile))
@@ -187,7 +187,7 @@ def test_photo_that_is_not_contiguous():
         ),
     ],
 )
-def test_in_place_gives_the_same_pixels(photo, profile):
+def test_conversion_in_place_gives_same_pixels(photo, profile):
     apart = to_srgb(photo, ColourTag(profile))
     used_up = photo.copy()
     in_place = to_srgb(used_up, ColourTag(profile), in_place=True)
@@ -196,7 +196,7 @@ def test_in_place_gives_the_same_pixels(photo, profile):
     assert (in_place[0] is used_up) == (photo.shape[2] == 3)
 
 
-def test_threads_do_not_disturb_each_other():
+def test_conversion_in_many_threads_gives_same_pixels():
     profile = rgb_profile("ProPhoto")
     alone = converted(person(), profile)
     with ThreadPoolExecutor(8) as pool:
@@ -208,20 +208,20 @@ GREYS = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3)
 
 
 @pytest.mark.parametrize("gamma", [1.4, 1.8, 2.2])
-def test_grey_profile_of_a_grey_photo(gamma):
+def test_grey_profile_converts_grey_photo(gamma):
     rgb = converted(GREYS, grey_profile(gamma))
     light = (np.arange(256) / 255.0) ** gamma
     np.testing.assert_allclose(rgb[0], from_xyz(light[:, None] * D50), atol=2)
 
 
-def test_grey_profile_that_leads_to_lab():
+def test_grey_profile_with_lab_connection_converts_grey_photo():
     rgb = converted(GREYS, grey_profile(1.8, b"Lab "))
     lightness = 100 * (np.arange(256) / 255) ** 1.8
     expected = [from_lab(each, 0, 0) for each in lightness]
     np.testing.assert_allclose(rgb[0], expected, atol=3)
 
 
-def test_rgb_profile_of_a_grey_photo():
+def test_rgb_profile_converts_grey_photo():
     rgb = converted(GREYS, rgb_profile("ProPhoto"))
     np.testing.assert_allclose(rgb, by_matrix(GREYS, "ProPhoto"), atol=2)
 
@@ -235,14 +235,14 @@ INKS = {
 
 
 @pytest.mark.parametrize("ink", sorted(INKS))
-def test_inks_are_those_of_the_press(ink):
+def test_inks_convert_to_colours_of_press_profile(ink):
     stored = pixel(*(255 - 255 * share for share in ink))
     rgb = converted(stored, table_profile(b"CMYK", INKS))
     np.testing.assert_allclose(rgb[0, 0], from_lab(*INKS[ink]), atol=4)
 
 
-def test_table_of_an_rgb_profile():
-    """A scanner whose red is what it says, and whose cyan is a yellow."""
+def test_table_of_rgb_profile_converts_colours():
+    """The table of a scanner maps red to itself and cyan to yellow."""
     corners = {(1, 0, 0): (50, 60, 0), (0, 1, 1): (88, -5, 70)}
     profile = table_profile(b"RGB ", corners)
     for stored, lab in corners.items():
@@ -250,14 +250,14 @@ def test_table_of_an_rgb_profile():
         np.testing.assert_allclose(rgb[0, 0], from_lab(*lab), atol=4)
 
 
-def test_inks_without_a_profile_are_multiplied_out():
+def test_inks_without_profile_are_multiplied_out():
     rgb, note = to_srgb(pixel(255, 128, 0, 128), ColourTag())
     np.testing.assert_allclose(rgb, pixel(128, 64, 0), atol=1)
     assert note == SRGB
 
 
 @pytest.mark.parametrize(
-    ("pixels", "profile", "why"),
+    ("pixels", "profile", "reason"),
     [
         (person(), b"not a profile", "not valid"),
         (person(), rgb_profile("Display P3")[:200], "not valid"),
@@ -275,14 +275,14 @@ def test_inks_without_a_profile_are_multiplied_out():
         (person(), ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes(), "for XYZ"),
     ],
 )
-def test_profile_that_cannot_be_used_is_ignored_and_said(pixels, profile, why):
+def test_unusable_profile_is_ignored_with_reason(pixels, profile, reason):
     rgb, note = to_srgb(pixels, ColourTag(profile))
     np.testing.assert_array_equal(rgb, to_srgb(pixels, ColourTag())[0])
     assert note.treatment is ColourTreatment.IGNORED
-    assert why in note.detail
+    assert reason in note.detail
 
 
-def test_packed_profile_is_unpacked():
+def test_compressed_profile_is_decompressed():
     profile = rgb_profile("Display P3")
     packed, note = to_srgb(person(), ColourTag(zlib.compress(profile), deflated=True))
     np.testing.assert_array_equal(packed, converted(person(), profile))
@@ -290,7 +290,7 @@ def test_packed_profile_is_unpacked():
 
 
 @pytest.mark.parametrize(
-    ("packed", "why"),
+    ("packed", "reason"),
     [
         (b"no zlib", "does not unpack"),
         (zlib.compress(rgb_profile("ProPhoto"))[:-100], "not valid"),
@@ -298,25 +298,25 @@ def test_packed_profile_is_unpacked():
         (zlib.compress(bytes(200 * 1024 * 1024)), "too many bytes"),
     ],
 )
-def test_profile_that_does_not_unpack_is_ignored_and_said(packed, why):
+def test_profile_that_does_not_decompress_is_ignored_with_reason(packed, reason):
     rgb, note = to_srgb(person(), ColourTag(packed, deflated=True))
     np.testing.assert_array_equal(rgb, person())
     assert note.treatment is ColourTreatment.IGNORED
-    assert why in note.detail
+    assert reason in note.detail
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "note"),
     [
         ("Cam\r\nera\x1b[31m \u202ered", "converted:Cam era [31m red"),
         ("x" * 500, "converted:" + "x" * 60),
         ("", "converted:a profile without a name"),
     ],
 )
-def test_name_of_a_stranger_is_safe_to_show(name, said):
+def test_profile_name_is_reduced_to_short_printable_text(name, note):
     tags = {b"kTRC": b"curv" + bytes(8)}
     profile = icc_profile(b"GRAY", name, tags, b"mntr")
-    assert str(to_srgb(GREYS, ColourTag(profile))[1]) == said
+    assert str(to_srgb(GREYS, ColourTag(profile))[1]) == note
 
 
 PROFILES = [
@@ -332,7 +332,8 @@ SMALL = {
 }
 
 
-def is_answered(profile):
+def check_conversion(profile):
+    """Asserts that a profile is used or ignored for every kind of photo."""
     for pixels in SMALL.values():
         rgb, note = to_srgb(pixels, ColourTag(profile))
         assert rgb.shape == (*pixels.shape[:2], 3)
@@ -352,11 +353,11 @@ def test_damaged_profiles_are_used_or_ignored(mutations):
         if chance.random() < 0.2:
             del broken[chance.randrange(len(broken)) :]
         try:
-            is_answered(bytes(broken))
+            check_conversion(bytes(broken))
         except Exception as error:
             pytest.fail(f"number {number}: {error!r}")
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_behind_a_header_are_used_or_ignored(rest):
-    is_answered(PROFILES[0][:128] + rest)
+def test_profile_with_random_body_is_used_or_ignored(rest):
+    check_conversion(PROFILES[0][:128] + rest)

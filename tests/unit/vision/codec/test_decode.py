@@ -48,21 +48,21 @@ def mean_difference(one, other):
     return np.abs(one.astype(int) - other.astype(int)).mean()
 
 
-def test_png_is_exact():
+def test_png_decodes_exactly():
     frame = decoded(make_png(person()))
     np.testing.assert_array_equal(frame.rgb, person())
     assert frame.photo_hw == (240, 320)
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
-def test_jpeg_is_what_pillow_decodes(options):
+def test_jpeg_decodes_like_pillow(options):
     jpeg = make_jpeg(person(), **options)
     reference = np.asarray(Image.open(io.BytesIO(jpeg)))
     assert mean_difference(decoded(jpeg).rgb, reference) < 0.5
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}])
-def test_webp_is_what_pillow_decodes(options):
+def test_webp_decodes_like_pillow(options):
     webp = make_webp(person(), **options)
     reference = np.asarray(Image.open(io.BytesIO(webp)).convert("RGB"))
     assert mean_difference(decoded(webp).rgb, reference) < 0.5
@@ -70,7 +70,7 @@ def test_webp_is_what_pillow_decodes(options):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_comes_out_upright(format, orientation):
+def test_image_of_every_orientation_becomes_upright(format, orientation):
     upright = Image.fromarray(quadrants())
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,7 +88,7 @@ def test_every_orientation_comes_out_upright(format, orientation):
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_reduced_jpeg_is_upright_and_long_enough(orientation):
+def test_reduced_jpeg_is_upright_and_has_minimum_size(orientation):
     jpeg = make_jpeg(person(480, 640), orientation=orientation)
     frame = decoded(jpeg, min_size=(100, 100))
     assert frame.photo_hw == ((640, 480) if orientation == 6 else (480, 640))
@@ -100,32 +100,32 @@ def test_reduced_jpeg_is_upright_and_long_enough(orientation):
 
 @given(st.integers(1, 900), st.integers(1, 900), st.integers(1, 300), st.integers(1, 300))
 @settings(max_examples=40)
-def test_reduced_jpeg_never_goes_below_what_is_asked(height, width, least_high, least_wide):
+def test_reduced_jpeg_is_never_below_minimum_size(height, width, min_height, min_width):
     jpeg = make_jpeg(np.full((height, width, 3), 90, np.uint8))
-    rgb = decoded(jpeg, min_size=(least_high, least_wide)).rgb
-    for side, reduced, least in zip(
-        (height, width), rgb.shape, (least_high, least_wide), strict=False
+    rgb = decoded(jpeg, min_size=(min_height, min_width)).rgb
+    for side, reduced, min_side in zip(
+        (height, width), rgb.shape, (min_height, min_width), strict=False
     ):
-        assert reduced >= min(side, least)
+        assert reduced >= min(side, min_side)
         factor = round(side / reduced)
         assert abs(reduced * factor - side) <= MAX_PADDING_SHARE * side
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
-def test_only_jpeg_is_reduced(format):
+def test_formats_other_than_jpeg_are_not_reduced(format):
     assert decoded(make(format, person()), min_size=(10, 10)).rgb.shape == (240, 320, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
-def test_png_modes_become_rgb(mode):
+def test_png_of_every_mode_becomes_rgb(mode):
     png = make_png(person(), mode=mode)
     reference = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
     np.testing.assert_array_equal(decoded(png).rgb, reference)
 
 
 @pytest.mark.parametrize(("depth", "colour_type"), [(8, 0), (16, 0), (8, 2), (16, 2)])
-def test_the_one_transparent_level_or_colour_of_a_png_becomes_white(depth, colour_type):
-    """A row of black, the transparent level, and grey; in each channel."""
+def test_transparent_colour_of_png_becomes_white(depth, colour_type):
+    """The row has black, the transparent level and grey in each channel."""
     kind = ">u1" if depth == 8 else ">u2"
     levels = np.repeat(np.array([0, 7, 128]) * (1 if depth == 8 else 257), colour_type + 1)
     row = zlib.compress(b"\0" + levels.astype(kind).tobytes())
@@ -136,7 +136,7 @@ def test_the_one_transparent_level_or_colour_of_a_png_becomes_white(depth, colou
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_transparent_level_of_few_bits_becomes_white(depth):
-    """Level 0 in the first pixels of the row, the transparent level 1 in the last."""
+    """The last pixel has the transparent level 1; the others have level 0."""
     row = zlib.compress(b"\0\0\1")
     width = 16 // depth
     png = png_with(png_file(width, 1, depth, 0, row), (b"tRNS", b"\0\1"))
@@ -146,7 +146,7 @@ def test_transparent_level_of_few_bits_becomes_white(depth):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_16_bit_png_is_scaled_to_8(channels):
+def test_png_of_16_bits_is_scaled_to_8(channels):
     rgb = decoded(make_png16(channels)).rgb
     assert rgb.dtype == np.uint8
     np.testing.assert_array_equal(rgb[0, :, 0], np.arange(256))
@@ -160,7 +160,7 @@ def test_grey_and_cmyk_jpeg_become_rgb():
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
-def test_transparency_is_flattened_on_white(format):
+def test_transparent_pixels_are_flattened_on_white(format):
     rgba = np.dstack([np.full((16, 16, 3), 100, np.uint8), np.full((16, 16), 128, np.uint8)])
     rgba[:8, :, 3] = 0
     rgb = decoded(make(format, rgba, **({"lossless": True} if format == "WEBP" else {}))).rgb
@@ -173,7 +173,7 @@ EXACT = {"PNG": {}, "WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsam
 
 
 def by_pillow(rgb):
-    """Display P3 to sRGB as Pillow does it to a whole picture."""
+    """Converts Display P3 to sRGB with Pillow."""
     profile = ImageCms.ImageCmsProfile(io.BytesIO(P3))
     return np.asarray(
         ImageCms.profileToProfile(Image.fromarray(rgb), profile, ImageCms.createProfile("sRGB"))
@@ -181,7 +181,7 @@ def by_pillow(rgb):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_colours_of_a_profile_come_out_as_srgb(format):
+def test_colours_of_profile_become_srgb(format):
     frame = decoded(make(format, person(), icc_profile=P3, **EXACT[format]))
     assert mean_difference(frame.rgb, by_pillow(person())) < 1
     assert mean_difference(person(), by_pillow(person())) > 3
@@ -189,7 +189,7 @@ def test_colours_of_a_profile_come_out_as_srgb(format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_colours_are_left_as_stored_where_nobody_sees_them(format):
+def test_colours_stay_as_stored_without_conversion(format):
     tagged = decoded(make(format, person(), icc_profile=P3, **EXACT[format]), convert_colours=False)
     plain = decoded(make(format, person(), **EXACT[format]))
     np.testing.assert_array_equal(tagged.rgb, plain.rgb)
@@ -197,7 +197,7 @@ def test_colours_are_left_as_stored_where_nobody_sees_them(format):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_orientation_and_profile_together(format):
+def test_image_with_orientation_and_profile_is_upright_srgb(format):
     photo = make(format, quadrants(), icc_profile=P3, orientation=6, **EXACT[format])
     frame = decoded(photo)
     assert frame.photo_hw == frame.rgb.shape[:2] == (96, 64)
@@ -205,7 +205,7 @@ def test_orientation_and_profile_together(format):
     assert mean_difference(frame.rgb, turned) < 1
 
 
-def test_reduced_jpeg_is_converted_too():
+def test_reduced_jpeg_is_converted_to_srgb():
     jpeg = make_jpeg(np.full((480, 640, 3), (200, 60, 40), np.uint8), icc_profile=P3)
     frame = decoded(jpeg, min_size=(100, 100))
     assert frame.rgb.shape == (120, 160, 3)
@@ -213,7 +213,7 @@ def test_reduced_jpeg_is_converted_too():
     assert mean_difference(frame.rgb, expected) < 3
 
 
-def test_16_bit_png_with_a_profile():
+def test_png_of_16_bits_with_profile_is_converted():
     profile = zlib.compress(rgb_profile("ProPhoto"))
     frame = decoded(png_with(make_png16(3), (b"iCCP", b"x\0\0" + profile)))
     assert str(frame.colour) == "converted:ProPhoto"
@@ -221,15 +221,15 @@ def test_16_bit_png_with_a_profile():
     assert abs(int(frame.rgb[0, 128, 0]) - middle) < 3
 
 
-def test_colour_is_converted_before_it_is_laid_on_white():
+def test_colour_is_converted_before_flattening_on_white():
     rgba = np.full((8, 8, 4), (200, 60, 40, 128), np.uint8)
     rgb = decoded(make_png(rgba, icc_profile=P3)).rgb
     opaque = by_pillow(np.ascontiguousarray(rgba[..., :3])).astype(int)
     assert mean_difference(rgb, (opaque * 128 + 255 * 127) // 255) <= 1
 
 
-def test_cmyk_with_a_profile_is_not_multiplied_out():
-    """A press whose full cyan is a grey, in a photo that is all cyan."""
+def test_cmyk_jpeg_with_profile_is_converted_by_it():
+    """The profile of a press maps full cyan to grey; the photo is full cyan."""
     press = table_profile(b"CMYK", {(0, 0, 0, 0): (100, 0, 0), (1, 0, 0, 0): (50, 0, 0)})
     cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
     with_profile = decoded(make_jpeg(cyan, quality=100, icc_profile=press))
@@ -240,7 +240,7 @@ def test_cmyk_with_a_profile_is_not_multiplied_out():
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_broken_profile_is_ignored_and_said(format):
+def test_broken_profile_is_ignored_with_reason(format):
     frame = decoded(make(format, person(), icc_profile=P3[:300], **EXACT[format]))
     plain = decoded(make(format, person(), **EXACT[format]))
     np.testing.assert_array_equal(frame.rgb, plain.rgb)
@@ -249,7 +249,7 @@ def test_broken_profile_is_ignored_and_said(format):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (50, 1)])
-def test_tiny_and_narrow(format, height, width):
+def test_tiny_and_narrow_images_are_decoded(format, height, width):
     assert decoded(make(format, person(height, width))).rgb.shape == (height, width, 3)
 
 
@@ -262,12 +262,12 @@ def test_memoryview_decodes_like_bytes():
             )
 
 
-def test_trailing_bytes_do_no_harm():
+def test_jpeg_with_trailing_bytes_is_decoded():
     jpeg = make_jpeg(person())
     np.testing.assert_array_equal(decoded(jpeg + b"\0" * 999).rgb, decoded(jpeg).rgb)
 
 
-def test_stray_bytes_between_segments_do_no_harm():
+def test_jpeg_with_stray_bytes_between_segments_is_decoded():
     jpeg = make_jpeg(person())
     at = jpeg.index(b"\xff\xdb")
     np.testing.assert_array_equal(decoded(jpeg[:at] + b"\x11" + jpeg[at:]).rgb, decoded(jpeg).rgb)
@@ -275,14 +275,14 @@ def test_stray_bytes_between_segments_do_no_harm():
 
 @pytest.mark.parametrize("name", [name for name in sorted(seeds()) if "animated" not in name])
 @pytest.mark.parametrize("min_size", [None, (8, 8)])
-def test_cut_anywhere_is_undecodable(name, min_size):
+def test_image_truncated_anywhere_is_undecodable(name, min_size):
     whole = seeds()[name]
     for length in range(40, len(whole) - 1, max(1, len(whole) // 60)):
         with pytest.raises(UndecodableImage):
             decoded(whole[:length], min_size=min_size)
 
 
-def test_jpeg_cut_but_closed_is_undecodable():
+def test_truncated_jpeg_with_end_marker_is_undecodable():
     whole = make_jpeg(person())
     with pytest.raises(UndecodableImage):
         decoded(whole[: len(whole) // 2] + b"\xff\xd9")
@@ -322,13 +322,13 @@ def test_scans_hidden_in_an_unknown_segment_are_too_many(marker):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_header_that_disagrees_with_the_pixels_is_undecodable(format):
+def test_header_that_disagrees_with_pixels_is_undecodable(format):
     other = read_header(make(format, person(9, 8)))
     with pytest.raises(UndecodableImage):
         decode(make(format, person(8, 8)), other)
 
 
-def test_webp_canvas_that_disagrees_with_its_frame_is_undecodable():
+def test_webp_canvas_that_disagrees_with_frame_is_undecodable():
     webp = bytearray(make_webp(person(40, 40), orientation=1))
     webp[24:27] = struct.pack("<I", 2_000)[:3]
     with pytest.raises(UndecodableImage):

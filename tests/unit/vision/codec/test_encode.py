@@ -28,7 +28,7 @@ pixels = npst.arrays(
 
 @pytest.fixture(params=["isal", "cv2"])
 def png_writer(request, monkeypatch):
-    """Both PNG writers: the second is what a platform without isal gets."""
+    """Selects the PNG writer: isal, or cv2 on platforms without isal."""
     if request.param == "isal":
         pytest.importorskip("isal")
     else:
@@ -49,31 +49,31 @@ def by_pillow(data):
 @pytest.mark.parametrize("reader", [by_cv2, by_pillow])
 @pytest.mark.parametrize("image", [GREY, person(), RGBA], ids=["grey", "rgb", "rgba"])
 @pytest.mark.usefixtures("png_writer")
-def test_png_is_read_back_bit_exactly(image, reader):
+def test_png_round_trip_is_exact(image, reader):
     np.testing.assert_array_equal(reader(encode(image, ImageFormat.PNG)), image)
 
 
 @given(pixels)
-def test_png_of_any_pixels_is_read_back_bit_exactly(image):
+def test_png_round_trip_of_any_pixels_is_exact(image):
     data = encode(image, ImageFormat.PNG)
     np.testing.assert_array_equal(by_cv2(data), image)
     np.testing.assert_array_equal(by_pillow(data), image)
 
 
 @pytest.mark.usefixtures("png_writer")
-def test_png_of_more_pixels_than_one_strip_is_read_back_bit_exactly():
+def test_png_round_trip_of_several_strips_is_exact():
     image = np.random.default_rng(0).integers(0, 8, (701, 800, 4), np.uint8)
     np.testing.assert_array_equal(by_pillow(encode(image, ImageFormat.PNG)), image)
 
 
-def test_png_of_a_view_that_is_not_contiguous():
+def test_png_of_noncontiguous_view_is_exact():
     view = np.asarray(person()[::2, 5:50])
     np.testing.assert_array_equal(by_pillow(encode(view, ImageFormat.PNG)), view)
 
 
 @pytest.mark.parametrize("format", ImageFormat)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (1, 1, 3), (3, 40, 3)])
-def test_small_images_in_every_format(format, shape):
+def test_small_images_are_encoded_in_every_format(format, shape):
     data = encode(np.full(shape, 200, np.uint8), format)
     header = read_header(data)
     assert (header.format, header.upright_hw) == (format, shape[:2])
@@ -82,34 +82,34 @@ def test_small_images_in_every_format(format, shape):
 
 @pytest.mark.parametrize("format", [ImageFormat.JPEG, ImageFormat.WEBP])
 @pytest.mark.parametrize("image", [GREY, person()], ids=["grey", "rgb"])
-def test_lossy_formats_keep_channel_order_and_stay_close(format, image):
+def test_lossy_formats_keep_channel_order_and_colours(format, image):
     data = encode(image, format)
     rgb = decode(data, read_header(data)).rgb
     expected = np.dstack([image] * 3) if image.ndim == 2 else image
     assert np.abs(rgb.astype(int) - expected).mean() < 4
 
 
-def test_jpeg_of_a_mask_is_grey():
+def test_jpeg_of_mask_is_grey():
     with Image.open(io.BytesIO(encode(GREY, ImageFormat.JPEG))) as image:
         assert image.mode == "L"
 
 
-def test_webp_of_a_mask_is_lossless():
+def test_webp_of_mask_is_lossless():
     data = encode(GREY, ImageFormat.WEBP)
     np.testing.assert_array_equal(decode(data, read_header(data)).rgb[..., 0], GREY)
 
 
-def test_webp_of_a_cutout_keeps_its_alpha_exactly():
+def test_webp_of_cutout_has_exact_alpha():
     np.testing.assert_array_equal(by_pillow(encode(RGBA, ImageFormat.WEBP))[..., 3], GREY)
 
 
-def test_jpeg_of_a_cutout_is_not_acceptable():
+def test_jpeg_of_cutout_is_not_acceptable():
     with pytest.raises(NotAcceptable, match="transparency"):
         encode(RGBA, ImageFormat.JPEG)
 
 
 def noisy(height, width):
-    """A picture of steps and noise: nothing that a lossless writer could guess."""
+    """Returns RGBA of steps and noise, which compresses badly."""
     noise = np.random.default_rng(0).integers(0, 64, (height, width, 4), np.uint8)
     return noise + 3 * np.resize(np.arange(64, dtype=np.uint8), (1, width, 1))
 
@@ -120,7 +120,7 @@ def test_webp_of_any_mask_is_lossless(mask):
     np.testing.assert_array_equal(by_cv2(encode(mask, ImageFormat.WEBP))[..., 0], mask)
 
 
-def test_webp_alpha_is_exact_in_noise():
+def test_webp_of_noise_has_exact_alpha():
     image = noisy(300, 200)
     np.testing.assert_array_equal(by_pillow(encode(image, ImageFormat.WEBP))[..., 3], image[..., 3])
 
@@ -130,7 +130,7 @@ def psnr(one, other):
 
 
 @pytest.mark.parametrize("format", [ImageFormat.JPEG, ImageFormat.WEBP])
-def test_lossy_pictures_are_as_good_as_those_of_the_usual_effort(format):
+def test_lossy_formats_have_quality_of_default_method(format):
     photo = np.asarray(Image.fromarray(person()).resize((960, 720)))
     ours = by_pillow(encode(photo, format))
     buffer = io.BytesIO()
@@ -139,12 +139,12 @@ def test_lossy_pictures_are_as_good_as_those_of_the_usual_effort(format):
 
 
 @pytest.mark.parametrize("image", [GREY, person(), RGBA], ids=["grey", "rgb", "rgba"])
-def test_webp_of_a_view_that_is_not_contiguous(image):
+def test_webp_of_noncontiguous_view_is_same(image):
     view = image[::2, 5:50]
     assert encode(view, ImageFormat.WEBP) == encode(view.copy(), ImageFormat.WEBP)
 
 
-def test_webp_of_a_side_it_cannot_hold_is_not_acceptable():
+def test_webp_of_too_long_side_is_not_acceptable():
     with pytest.raises(NotAcceptable) as refused:
         encode(np.zeros((1, 16_384), np.uint8), ImageFormat.WEBP)
     assert (refused.value.limit, refused.value.actual) == (16_383, 16_384)

@@ -34,7 +34,7 @@ def test_cutout_joins_colour_and_alpha(scene):
 
 
 @given(scenes())
-def test_composite_is_within_a_level_of_exact_and_leaves_its_inputs(scene):
+def test_composite_is_within_one_level_and_keeps_inputs(scene):
     rgb, alpha, background = scene
     before = [array.copy() for array in scene]
     blended = composite(rgb, alpha, background)
@@ -48,7 +48,7 @@ def test_composite_is_within_a_level_of_exact_and_leaves_its_inputs(scene):
 
 
 @given(scenes())
-def test_composite_in_place_is_the_same_and_in_the_background(scene):
+def test_composite_in_place_overwrites_background(scene):
     rgb, alpha, background = scene
     expected = composite(rgb, alpha, background)
     blended = composite(rgb, alpha, background, in_place=True)
@@ -56,7 +56,7 @@ def test_composite_in_place_is_the_same_and_in_the_background(scene):
     np.testing.assert_array_equal(blended, expected)
 
 
-def test_composite_of_a_person_in_the_middle():
+def test_composite_of_hard_mask_selects_person_or_background():
     alpha = np.zeros((240, 320), np.uint8)
     alpha[40:230, 100:220] = 255
     green = solid((240, 320), (0, 255, 0))
@@ -64,19 +64,19 @@ def test_composite_of_a_person_in_the_middle():
     np.testing.assert_array_equal(blended, np.where(alpha[..., None] > 0, person(), green))
 
 
-def test_solid_is_rgb():
+def test_solid_image_is_rgb():
     assert solid((2, 3), (1, 2, 3)).tolist() == [[[1, 2, 3]] * 3] * 2
 
 
-def test_blurred_loses_detail_and_keeps_the_mean():
+def test_blurred_photo_loses_detail_and_keeps_mean():
     soft = blurred(person(), 3)
     assert soft.shape == person().shape
     assert np.abs(np.diff(soft.astype(int), axis=1)).mean() < 2
     np.testing.assert_allclose(soft.mean((0, 1)), person().mean((0, 1)), atol=2)
 
 
-def test_blurred_at_a_reduced_size_agrees_with_a_long_kernel():
-    """Compared with a Gaussian by numpy, where the border has no say."""
+def test_blurred_at_reduced_size_matches_full_kernel():
+    """Compares with a Gaussian of numpy, away from the border."""
     step = np.zeros((200, 400, 3), np.uint8)
     step[:, 200:] = 200
     sigma = 16.0
@@ -87,7 +87,7 @@ def test_blurred_at_a_reduced_size_agrees_with_a_long_kernel():
     assert np.abs(soft[120:280] - exact[120:280]).max() < 5
 
 
-def test_blurred_by_zero_is_a_copy():
+def test_blurred_with_radius_zero_is_copy():
     same = blurred(person(), 0)
     np.testing.assert_array_equal(same, person())
     assert not np.shares_memory(same, person())
@@ -95,12 +95,12 @@ def test_blurred_by_zero_is_a_copy():
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 60, 3), (60, 1, 3), (2, 3, 3)])
 @pytest.mark.parametrize("percent", [0.1, 3, 100, 1000])
-def test_blurred_of_tiny_and_narrow_images(shape, percent):
+def test_blurred_tiny_and_narrow_images_keep_their_level(shape, percent):
     assert (blurred(np.full(shape, 77, np.uint8), percent) == 77).all()
 
 
 def red_on_blue(height: int, width: int, softness: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A red disc on blue whose colours mix over that many pixels, and its mask."""
+    """Returns a red disc on blue and its mask. Colours mix over `softness` pixels."""
     rows, columns = np.ogrid[:height, :width]
     distance = np.hypot(rows - height / 2, columns - width / 2) - height / 4
     share = np.clip(0.5 - distance / (softness or 1e-6), 0, 1)[..., None]
@@ -113,27 +113,27 @@ RED, BLUE = np.array([255, 0, 0]), np.array([0, 0, 255])
 
 @pytest.mark.parametrize("softness", [0, 4, 20])
 @pytest.mark.parametrize("percent", [0.2, 1, 3, 10])
-def test_blurred_around_a_person_has_no_glow(percent, softness):
+def test_blurred_background_has_no_glow_of_person(percent, softness):
     rgb, alpha = red_on_blue(360, 480, softness)
     plain, around = blurred(rgb, percent), blurred(rgb, percent, alpha)
     behind = alpha == 0
     assert around[behind][:, 0].max() <= (6 if softness else 3)
     assert around[behind][:, 2].min() >= (249 if softness else 252)
     if percent > 1:
-        assert plain[behind][:, 0].max() > 50, "a plain blur has one"
-    # Moved elsewhere, the person is not to be seen where they were.
+        assert plain[behind][:, 0].max() > 50, "a plain blur has a glow"
+    # If the person is moved, no trace of them is visible at the old place.
     assert around[..., 0].max() <= 12
 
 
-def test_blurred_around_a_hard_mask_takes_no_mixed_colours():
-    """The photo's own edge is soft, and the mask cuts it in the middle."""
+def test_blurred_background_of_hard_mask_has_no_mixed_colours():
+    """The edge in the photo is soft; the mask cuts it in the middle."""
     rgb, alpha = red_on_blue(720, 960, softness=4)
     hard = np.where(alpha > 127, 255, 0).astype(np.uint8)
     for percent in (0.1, 1, 3):
         assert blurred(rgb, percent, hard)[..., 0].max() <= 3
 
 
-def test_blurred_around_a_person_is_plain_far_away():
+def test_blurred_background_far_from_person_is_plain_blur():
     alpha = np.zeros((240, 320), np.uint8)
     alpha[80:160, 10:60] = 255
     plain, around = blurred(person(), 3), blurred(person(), 3, alpha)
@@ -143,13 +143,13 @@ def test_blurred_around_a_person_is_plain_far_away():
 
 @pytest.mark.parametrize("level", [0, 255])
 @pytest.mark.parametrize("percent", [0.1, 1, 3, 25])
-def test_blurred_around_nobody_or_everybody_is_plain(percent, level):
+def test_blurred_with_empty_or_full_mask_is_plain_blur(percent, level):
     alpha = np.full((240, 320), level, np.uint8)
     np.testing.assert_array_equal(blurred(person(), percent, alpha), blurred(person(), percent))
 
 
 @given(scenes(), st.sampled_from([0.0, 0.5, 5, 100, 1000]))
-def test_blurred_around_anything_stays_within_its_colours(scene, percent):
+def test_blurred_colours_stay_within_range_of_photo(scene, percent):
     rgb, alpha, _ = scene
     soft = blurred(rgb, percent, alpha)
     assert soft.shape == rgb.shape
@@ -158,17 +158,17 @@ def test_blurred_around_anything_stays_within_its_colours(scene, percent):
     assert (soft.max((0, 1)) <= rgb.max((0, 1)).astype(int) + 3).all()
 
 
-def test_light_wrap_brightens_the_rim_and_nothing_inside():
+def test_light_wrap_brightens_only_rim_of_person():
     rgb, alpha = red_on_blue(400, 600)
     wrapped = light_wrap(rgb, alpha, solid((400, 600), (255, 255, 255)), 100)
     middle = wrapped[200, 300:400].astype(int)
     assert (middle[:70] == RED).all()
-    assert (np.diff(middle[:, 1]) >= 0).all(), "ever more light towards the outline"
+    assert (np.diff(middle[:, 1]) >= 0).all(), "light increases towards the outline"
     assert 60 < middle[98, 1] < 130
     assert (wrapped[alpha > 0] >= rgb[alpha > 0]).all()
 
 
-def test_light_wrap_takes_the_colour_of_the_background_nearby():
+def test_light_wrap_has_colour_of_nearby_background():
     rgb, alpha = np.full((200, 300, 3), 60, np.uint8), np.zeros((200, 300), np.uint8)
     alpha[:, 100:200] = 255
     scene = solid((200, 300), (0, 200, 0))
@@ -181,7 +181,7 @@ def test_light_wrap_takes_the_colour_of_the_background_nearby():
     assert right[1] == right[2] == 60
 
 
-def test_light_wrap_of_a_black_background_or_of_nothing_is_the_person():
+def test_light_wrap_without_light_changes_nothing():
     rgb, alpha = red_on_blue(120, 160, 6)
     black = solid((120, 160), (0, 0, 0))
     np.testing.assert_array_equal(
@@ -191,7 +191,7 @@ def test_light_wrap_of_a_black_background_or_of_nothing_is_the_person():
 
 
 @given(scenes(), st.floats(0, 100))
-def test_light_wrap_of_anything_keeps_its_inputs_and_only_brightens(scene, amount):
+def test_light_wrap_only_brightens_and_keeps_inputs(scene, amount):
     before = [array.copy() for array in scene]
     rgb, alpha, background = scene
     wrapped = light_wrap(rgb, alpha, background, amount)
@@ -203,7 +203,7 @@ def test_light_wrap_of_anything_keeps_its_inputs_and_only_brightens(scene, amoun
 
 
 @pytest.mark.parametrize("hw", [(64, 96), (32, 48), (128, 192), (64, 64), (4, 96), (64, 4)])
-def test_cover_keeps_the_middle_and_fills_the_size(hw):
+def test_cover_keeps_centre_and_fills_size(hw):
     covered = resize_to_cover(quadrants(64, 96), hw)
     assert covered.shape == (*hw, 3)
     corners = covered[0, 0], covered[0, -1], covered[-1, 0], covered[-1, -1]
@@ -212,7 +212,7 @@ def test_cover_keeps_the_middle_and_fills_the_size(hw):
         np.testing.assert_allclose(corner, colour, atol=2)
 
 
-def test_cover_of_the_same_size_is_the_same():
+def test_cover_of_same_size_is_unchanged():
     np.testing.assert_array_equal(resize_to_cover(person(), (240, 320)), person())
 
 
@@ -220,8 +220,8 @@ def test_cover_of_the_same_size_is_the_same():
     st.tuples(st.integers(1, 60), st.integers(1, 60)),
     st.tuples(st.integers(1, 60), st.integers(1, 60)),
 )
-def test_cover_is_never_the_memory_of_its_background(source, hw):
-    """What is composed in place would be seen in the picture, and in the next frame."""
+def test_cover_never_shares_memory_with_background(source, hw):
+    """Blending in place would otherwise change the background of the next frame."""
     background = np.zeros((*source, 3), np.uint8)
     assert not np.shares_memory(resize_to_cover(background, hw), background)
 

@@ -1,4 +1,4 @@
-"""A cut-out shows its own colours, whatever was behind it."""
+"""Tests of the foreground estimate: a cut-out keeps no colour of its background."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ def mixed(alpha):
 
 
 def error(colours, own, alpha):
-    """Mean difference of levels where the mask is between, weighted by it."""
+    """Returns the mean difference in levels over mixed pixels, weighted by alpha."""
     weight = alpha * mixed(alpha)
     difference = np.abs(colours.astype(int) - own).mean(2)
     return (difference * weight).sum() / weight.sum()
@@ -34,13 +34,13 @@ def error(colours, own, alpha):
 
 @settings(max_examples=30, deadline=None)
 @given(photos())
-def test_any_size_keeps_shape_inputs_and_what_is_decided(photo):
+def test_estimate_keeps_shape_inputs_and_certain_pixels(photo):
     rgb, alpha = photo
     before = rgb.copy(), alpha.copy()
     clean = estimate_foreground(rgb, alpha)
     assert (clean.shape, clean.dtype) == (rgb.shape, np.uint8)
-    decided = ~mixed(alpha)
-    np.testing.assert_array_equal(clean[decided], rgb[decided])
+    certain = ~mixed(alpha)
+    np.testing.assert_array_equal(clean[certain], rgb[certain])
     np.testing.assert_array_equal(rgb, before[0])
     np.testing.assert_array_equal(alpha, before[1])
     assert not np.shares_memory(clean, rgb)
@@ -50,54 +50,54 @@ def test_any_size_keeps_shape_inputs_and_what_is_decided(photo):
 
 @pytest.mark.parametrize("level", [0, 255])
 @pytest.mark.parametrize("hw", [(1, 1), (1, 700), (700, 1), (240, 320)])
-def test_a_decided_mask_leaves_the_photo(hw, level):
+def test_certain_mask_leaves_photo_unchanged(hw, level):
     photo = person(*hw)
     np.testing.assert_array_equal(estimate_foreground(photo, np.full(hw, level, np.uint8)), photo)
 
 
 @pytest.mark.parametrize("hw", [(240, 320), (720, 960)])
 @pytest.mark.parametrize("background", [(0, 255, 0), (250, 250, 250), (10, 10, 30)])
-def test_a_plain_person_loses_the_background(hw, background):
+def test_plain_person_loses_background_colour(hw, background):
     alpha = soft_disc(hw)
     own = np.broadcast_to(np.array((170, 120, 90), np.uint8), (*hw, 3))
     photo = over(own, alpha, background)
     assert error(estimate_foreground(photo, alpha), own, alpha) < 0.2 * error(photo, own, alpha)
 
 
-def test_a_portrait_loses_most_of_the_background():
+def test_portrait_loses_most_of_background_colour():
     own, alpha = person(480, 640), soft_disc((480, 640))
     photo = over(own, alpha, (0, 255, 0))
     assert error(estimate_foreground(photo, alpha), own, alpha) < 0.5 * error(photo, own, alpha)
 
 
-def test_nothing_leaks_onto_another_background():
-    """The cut-out over magenta is what the person over magenta would have been."""
+def test_cutout_on_new_background_has_no_old_colours():
+    """The cut-out over magenta is close to the true person over magenta."""
     own, alpha = person(480, 640), soft_disc((480, 640))
     photo, magenta = over(own, alpha, (0, 255, 0)), (255, 0, 255)
-    wanted = over(own, alpha, magenta).astype(int)[mixed(alpha)]
+    expected = over(own, alpha, magenta).astype(int)[mixed(alpha)]
     shown = over(estimate_foreground(photo, alpha), alpha, magenta)[mixed(alpha)]
     before = over(photo, alpha, magenta)[mixed(alpha)]
-    assert np.abs(shown - wanted).mean() < 0.5 * np.abs(before - wanted).mean()
+    assert np.abs(shown - expected).mean() < 0.5 * np.abs(before - expected).mean()
 
 
-def test_a_mask_that_is_nowhere_sure_keeps_the_colours():
+def test_mask_without_certain_pixels_keeps_colours():
     alpha = np.full((90, 120), 128, np.uint8)
     photo = np.full((90, 120, 3), 77, np.uint8)
     assert np.abs(estimate_foreground(photo, alpha).astype(int) - 77).max() <= 1
 
 
-def test_a_single_faint_pixel_does_not_turn_black():
+def test_single_faint_pixel_does_not_become_black():
     alpha = np.zeros((400, 400), np.uint8)
     alpha[200:203, 200:203] = 40
     photo = np.full((400, 400, 3), 200, np.uint8)
     assert estimate_foreground(photo, alpha)[201, 201].min() > 150
 
 
-def test_tiles_give_what_the_whole_would(monkeypatch):
+def test_tiles_match_estimate_of_whole_photo(monkeypatch):
     photo, alpha = person(611, 907), soft_disc((611, 907))
     tiled = estimate_foreground(photo, alpha)
     monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE_PIXELS", 10_000)
     shown = alpha > 0
     difference = tiled[shown].astype(int) - estimate_foreground(photo, alpha)[shown]
-    # cv2 may round the last bit of a block of another size another way
+    # cv2 may round the last bit differently in blocks of another size.
     assert np.abs(difference).max() <= 2

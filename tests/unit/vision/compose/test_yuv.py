@@ -15,7 +15,7 @@ sides = st.integers(1, 40)
 
 @st.composite
 def scenes(draw):
-    """Planes, an alpha and a background of one size."""
+    """Generates planes, an alpha and a background of one size."""
     size_hw = draw(sides), draw(sides)
     chance = np.random.default_rng(draw(st.integers(0, 2**32)))
 
@@ -28,7 +28,7 @@ def scenes(draw):
 
 @pytest.mark.parametrize("size_hw", SIZES)
 @pytest.mark.parametrize("colour", COLOURS)
-def test_a_colour_survives_the_way_there_and_back(size_hw, colour):
+def test_colour_survives_conversion_and_back(size_hw, colour):
     rgb = np.full((*size_hw, 3), colour, np.uint8)
     planes = yuv.from_rgb(rgb)
     assert planes.size_hw == size_hw
@@ -38,7 +38,7 @@ def test_a_colour_survives_the_way_there_and_back(size_hw, colour):
     assert np.abs(back.astype(int) - rgb).max() <= 3
 
 
-def test_the_planes_are_those_of_the_standard():
+def test_planes_have_values_of_bt_601():
     planes = yuv.from_rgb(quadrants(8, 8))  # red, green / blue, white
     assert [int(planes.y[y, x]) for y in (0, 7) for x in (0, 7)] == pytest.approx(
         [82, 145, 41, 235], abs=1
@@ -52,12 +52,12 @@ def test_the_planes_are_those_of_the_standard():
 
 
 @pytest.mark.parametrize("size_hw", [(120, 160), (119, 161)])
-def test_a_photo_survives_but_for_its_fine_colour(size_hw):
+def test_photo_survives_conversion_except_fine_colour(size_hw):
     rgb = person(*size_hw)
     assert np.abs(yuv.to_rgb(yuv.from_rgb(rgb)).astype(int) - rgb).mean() < 3
 
 
-def test_rows_that_lie_apart_are_read_as_rows():
+def test_noncontiguous_rows_are_read_correctly():
     planes = yuv.from_rgb(person(48, 64))
     apart = Planes(*(np.pad(plane, ((0, 0), (0, 9)))[:, :-9] for plane in planes))
     assert not apart.y.flags.c_contiguous
@@ -70,7 +70,7 @@ def test_rows_that_lie_apart_are_read_as_rows():
 
 
 @given(scenes())
-def test_composite_is_within_a_level_of_exact_and_leaves_its_inputs(scene):
+def test_composite_is_within_one_level_and_keeps_inputs(scene):
     planes, alpha, background = scene
     before = [plane.copy() for plane in (*planes, alpha, *background)]
     blended = yuv.composite(planes, alpha, background)
@@ -81,19 +81,19 @@ def test_composite_is_within_a_level_of_exact_and_leaves_its_inputs(scene):
 
 
 @given(scenes())
-def test_all_or_nothing_is_exact(scene):
+def test_composite_with_full_or_empty_alpha_is_exact(scene):
     planes, alpha, background = scene
     for level, expected in ((255, planes), (0, background)):
         blended = yuv.composite(planes, np.full_like(alpha, level), background)
-        for plane, wanted in zip(blended, expected, strict=True):
-            np.testing.assert_array_equal(plane, wanted)
+        for plane, expected_plane in zip(blended, expected, strict=True):
+            np.testing.assert_array_equal(plane, expected_plane)
 
 
-def test_colour_follows_the_mask_at_half_size():
+def test_chroma_follows_mask_at_half_size():
     size_hw = 8, 8
     red, blue = yuv.solid(size_hw, (255, 0, 0)), yuv.solid(size_hw, (0, 0, 255))
     alpha = np.zeros(size_hw, np.uint8)
-    alpha[:, :3] = 255  # ends in the middle of a pixel of colour
+    alpha[:, :3] = 255  # ends in the middle of a chroma pixel
     blended = yuv.composite(red, alpha, blue)
     middle = (int(red.v[0, 0]) + int(blue.v[0, 0])) / 2
     assert blended.v[0].tolist() == pytest.approx(
@@ -101,7 +101,7 @@ def test_colour_follows_the_mask_at_half_size():
     )
 
 
-def test_a_mask_is_a_grey_picture():
+def test_mask_becomes_grey_image():
     ramp = np.tile(np.arange(256, dtype=np.uint8), (3, 1))
     rgb = yuv.to_rgb(yuv.from_mask(ramp))
     assert np.abs(rgb.astype(int) - ramp[..., None]).max() <= 1
@@ -110,15 +110,15 @@ def test_a_mask_is_a_grey_picture():
 
 
 @pytest.mark.parametrize("size_hw", SIZES)
-def test_solid_is_one_colour(size_hw):
+def test_solid_image_has_one_colour(size_hw):
     planes = yuv.solid(size_hw, (32, 99, 155))
-    for plane, wanted in zip(
+    for plane, expected_plane in zip(
         planes, yuv.from_rgb(np.full((*size_hw, 3), (32, 99, 155), np.uint8)), strict=True
     ):
-        np.testing.assert_array_equal(plane, wanted)
+        np.testing.assert_array_equal(plane, expected_plane)
 
 
-def test_blur_is_as_wide_in_colour_as_in_brightness():
+def test_blur_is_equally_wide_in_luma_and_chroma():
     rgb = np.zeros((200, 200, 3), np.uint8)
     rgb[:, 100:] = 255, 0, 0
     planes = yuv.blurred(yuv.from_rgb(rgb), 10, np.zeros((200, 200), np.uint8))
@@ -129,7 +129,7 @@ def test_blur_is_as_wide_in_colour_as_in_brightness():
     assert planes.y[0, 100] == pytest.approx((16 + 82) / 2, abs=3)
 
 
-def test_blur_is_of_what_is_behind_the_person():
+def test_blur_excludes_colours_of_person():
     rgb = np.full((200, 200, 3), (20, 40, 220), np.uint8)
     alpha = np.zeros((200, 200), np.uint8)
     rgb[50:150, 50:150], alpha[50:150, 50:150] = (220, 30, 30), 255
@@ -151,7 +151,7 @@ def test_blur_is_of_what_is_behind_the_person():
         ((2, 4096), 64, (2, 64)),
     ],
 )
-def test_at_most(size_hw, longer_side, expected):
+def test_planes_fit_within_longer_side_with_even_sides(size_hw, longer_side, expected):
     planes = yuv.fit_within(yuv.solid(size_hw, (32, 99, 155)), longer_side)
     assert planes.size_hw == expected
     assert planes.u.shape == planes.v.shape == yuv.chroma_size(expected)

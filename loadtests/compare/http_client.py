@@ -1,6 +1,6 @@
-"""A client that costs little: hand-made HTTP/1.1 over keep-alive connections.
+"""Minimal HTTP/1.1 client with keep-alive connections.
 
-It shares the processors with the server that it measures, so it does no more than it must.
+The client shares processors with the measured server, so it does as little work as possible.
 """
 
 import asyncio
@@ -10,13 +10,15 @@ HOST = "127.0.0.1"
 BOUNDARY = "silhouette-compare"
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
+    """Status and body of a response."""
+
     status: int
     body: bytes
 
 
-def upload(path: str, jpeg: bytes) -> bytes:
-    """A whole request: the photo as the field `image` of a form, as a browser sends it."""
+def upload_request(path: str, jpeg: bytes) -> bytes:
+    """Returns a POST request with the photo as the form field `image`, as browsers send it."""
     form = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n".encode()
@@ -31,12 +33,13 @@ def upload(path: str, jpeg: bytes) -> bytes:
     return head.encode() + form
 
 
-def get(path: str) -> bytes:
+def get_request(path: str) -> bytes:
+    """Returns a GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nAccept: */*\r\n\r\n".encode()
 
 
-class Connection:
-    """Opened when it is first used, and again after the server has closed it."""
+class HttpConnection:
+    """Keep-alive connection that opens on first use and reopens after the server closed it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -48,8 +51,11 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def exchange(self, request: bytes) -> Answer:
-        """Raises OSError or EOFError when the server leaves, ValueError for what is no HTTP."""
+    async def send(self, request: bytes) -> HttpResponse:
+        """Sends a request and returns the response.
+
+        Raises OSError or EOFError if the server closes the connection, ValueError for invalid HTTP.
+        """
         if self._streams is None:
             self._streams = await asyncio.open_connection(HOST, self._port)
         reader, writer = self._streams
@@ -58,9 +64,10 @@ class Connection:
         body = await reader.readexactly(int(_header(head, b"content-length") or 0))
         if _header(head, b"connection") == b"close":
             self.close()
-        return Answer(int(head[9:12]), body)
+        return HttpResponse(int(head[9:12]), body)
 
     def close(self) -> None:
+        """Closes the connection if it is open."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None

@@ -1,4 +1,4 @@
-"""Losses ignore pixels without trust and are unchanged where all pixels have full trust."""
+"""Tests of pixel weights in the losses: zero, half and full weight."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def example() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_full_trust_changes_nothing(loss):
+def test_loss_with_full_pixel_weight_is_unchanged(loss):
     logits, truth = example()
     torch.testing.assert_close(
         loss(logits, truth, torch.ones_like(truth)), loss(logits, truth, None)
@@ -46,7 +46,7 @@ def test_full_trust_changes_nothing(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_pixels_without_trust_have_no_gradient(loss):
+def test_loss_of_pixels_without_weight_has_no_gradient(loss):
     logits, truth = example()
     logits.requires_grad_()
     pixel_weight = torch.ones_like(truth)
@@ -58,7 +58,7 @@ def test_pixels_without_trust_have_no_gradient(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_photo_without_any_trust_costs_nothing(loss):
+def test_loss_of_a_photo_without_weight_is_zero(loss):
     logits, truth = example()
     logits.requires_grad_()
     value = loss(logits, truth, torch.zeros_like(truth))
@@ -69,16 +69,16 @@ def test_photo_without_any_trust_costs_nothing(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_half_trust_halves_a_photo_beside_a_full_one(loss):
+def test_loss_of_a_half_weighted_photo_is_halved(loss):
     logits, truth = example()
     pixel_weight = torch.ones_like(truth)
     pixel_weight[1] = 0.5
 
     def gradients(pixel_weight: Tensor | None) -> Tensor:
-        asked = logits.clone().requires_grad_()
-        loss(asked, truth, pixel_weight).backward()
-        assert asked.grad is not None
-        return asked.grad
+        inputs = logits.clone().requires_grad_()
+        loss(inputs, truth, pixel_weight).backward()
+        assert inputs.grad is not None
+        return inputs.grad
 
     full, halved = gradients(None), gradients(pixel_weight)
     ratio = (halved[1] / halved[0]) / (full[1] / full[0])
