@@ -33,9 +33,9 @@ from silhouette_seg.vision.mask.quality import (
     person_pixels,
 )
 from training.data.dataset import Portrait, read_backgrounds, read_frame, read_portraits
-from training.evaluation.faces import BACKGROUND, Find, by_detector
+from training.evaluation.faces import BACKGROUND, FindFaces, find_by_model
 from training.evaluation.onnx_model import open_onnx
-from training.report.scores import find_specs
+from training.evaluation.specs import find_specs
 
 Alpha = NDArray[np.uint8]
 PredictMask = Callable[[Frame, Domain], Alpha]
@@ -70,7 +70,7 @@ class Observation:
 def observe(
     specs: Sequence[ModelSpec],
     repository: Path,
-    find: Find | None,
+    find: FindFaces | None,
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> list[Observation]:
@@ -183,7 +183,7 @@ def main(
     specs = find_specs(repository, ModelTask.SEGMENTATION)
     (detector,) = find_specs(repository, ModelTask.FACES)
     predict = open_onnx(detector.model_file(repository))
-    find = by_detector(predict, size_hw=detector.size_hw, resize=detector.resize)
+    find = find_by_model(predict, size_hw=detector.size_hw, resize=detector.resize)
     portraits = read_portraits(data, "train")[::every]
     observations = observe(specs, repository, find, portraits, read_backgrounds(data, "train"))
     console = Console()

@@ -1,8 +1,8 @@
-"""Makes the pictures of the documents anew, with the service as it is and its defaults.
+"""Renders the pictures of the documents with the current service and its defaults.
 
     python docs/pictures/make.py
 
-The photos are those of scikit-image that show a person and are free: the astronaut Eileen Collins
+The photos are free ones of scikit-image that show a person. They are the astronaut Eileen Collins
 (NASA, public domain) and the camera operator by Lav Varshney (CC0). Behind her stands a rocket
 (SpaceX, public domain). Needs the extra `dev`, and chromium for the picture of the page.
 """
@@ -25,39 +25,42 @@ from silhouette_seg.client import Client
 from silhouette_seg.server.server import Server, bind
 from silhouette_seg.settings import Settings
 
-HERE = Path(__file__).resolve().parent
-PORTRAIT = slice(0, 270), slice(95, 365)
+FOLDER = Path(__file__).resolve().parent
+PORTRAIT_CROP = slice(0, 270), slice(95, 365)
 """Rows and columns of the astronaut's head and shoulders."""
 BLUE = "#20639b"
-SIDE = 340
-"""Pixels of every picture of a strip."""
-GAP = 8
-CHECK = 17
-"""Pixels of a square of what stands for nothing."""
-STOP_S = 20
+PICTURE_SIDE_PX = 340
+"""Side of every picture of a strip, in pixels."""
+GAP_PX = 8
+CHECK_SIDE_PX = 17
+"""Side of a checkerboard square, in pixels."""
+STOP_TIMEOUT_S = 20
 
 Pixels = NDArray[np.uint8]
 """RGB uint8 [H,W,3], or grey [H,W]."""
 
 
 def main() -> None:
-    with serving() as url:
+    with run_server() as url:
         for name, pixels in photos().items():
-            pictures = asyncio.run(made_of(as_png(pixels), url))
-            write(strip(pictures), name)
-        write(strip(asyncio.run(asked_for(as_png(photos()["portrait"]), url))), "asked_for")
-        write(page(url), "page")
+            pictures = asyncio.run(photo_pictures(encode_png(pixels), url))
+            save_jpeg(strip(pictures), name)
+        save_jpeg(
+            strip(asyncio.run(parameter_pictures(encode_png(photos()["portrait"]), url))),
+            "asked_for",
+        )
+        save_jpeg(screenshot_page(url), "page")
 
 
 def photos() -> dict[str, Pixels]:
     astronaut = np.asarray(data.astronaut())  # type: ignore[no-untyped-call]
     camera = np.asarray(data.camera())  # type: ignore[no-untyped-call]
-    return {"portrait": astronaut[PORTRAIT], "astronaut": astronaut, "camera": camera}
+    return {"portrait": astronaut[PORTRAIT_CROP], "astronaut": astronaut, "camera": camera}
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """The URL of a service; what is asked of it too early is tried again by its client."""
+def run_server() -> Iterator[str]:
+    """Runs a service and yields its URL; its client retries early requests."""
     with bind("127.0.0.1", 0) as listener:
         server = Server(Settings())
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -66,11 +69,11 @@ def serving() -> Iterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(STOP_S)
+            thread.join(STOP_TIMEOUT_S)
 
 
-async def made_of(png: bytes, url: str) -> list[Image.Image]:
-    """The photo, its mask, its cut-out on checks, and its person on blue."""
+async def photo_pictures(png: bytes, url: str) -> list[Image.Image]:
+    """Returns the photo, its mask, its cut-out on a checkerboard, and its person on blue."""
     async with Client(url) as client:
         mask = await client.segment(png)
         cutout = await client.segment(png, output="cutout")
@@ -79,12 +82,12 @@ async def made_of(png: bytes, url: str) -> list[Image.Image]:
     photo, alpha, person, composite = (
         Image.open(BytesIO(body)) for body in (png, mask.body, cutout.body, blue.body)
     )
-    return [photo, alpha, Image.alpha_composite(checks(person.size), person), composite]
+    return [photo, alpha, Image.alpha_composite(checkerboard(person.size), person), composite]
 
 
-async def asked_for(png: bytes, url: str) -> list[Image.Image]:
-    """What some parameters make of a photo, in the order of docs/api.md."""
-    rocket = as_png(np.asarray(data.rocket()))  # type: ignore[no-untyped-call]
+async def parameter_pictures(png: bytes, url: str) -> list[Image.Image]:
+    """Returns renderings of a photo for some parameters, in the order of docs/api.md."""
+    rocket = encode_png(np.asarray(data.rocket()))  # type: ignore[no-untyped-call]
     twins = "x:0.3,scale:0.6;x:0.72,scale:0.6,flip:true"
     async with Client(url) as client:
         made = [
@@ -94,38 +97,40 @@ async def asked_for(png: bytes, url: str) -> list[Image.Image]:
             await client.segment(png, output="cutout", invert=True),
         ]
     *composites, without = (Image.open(BytesIO(each.body)) for each in made)
-    return [*composites, Image.alpha_composite(checks(without.size), without)]
+    return [*composites, Image.alpha_composite(checkerboard(without.size), without)]
 
 
-def checks(size: tuple[int, int]) -> Image.Image:
-    """Grey and white squares, which is how nothing is drawn."""
+def checkerboard(size: tuple[int, int]) -> Image.Image:
+    """Draws grey and white squares, the usual sign of transparency."""
     width, height = size
     board = Image.new("RGBA", size, "white")
-    for top in range(0, height, CHECK):
-        for left in range(top // CHECK % 2 * CHECK, width, 2 * CHECK):
-            board.paste("#cccccc", (left, top, left + CHECK, top + CHECK))
+    for top in range(0, height, CHECK_SIDE_PX):
+        for left in range(top // CHECK_SIDE_PX % 2 * CHECK_SIDE_PX, width, 2 * CHECK_SIDE_PX):
+            board.paste("#cccccc", (left, top, left + CHECK_SIDE_PX, top + CHECK_SIDE_PX))
     return board
 
 
 def strip(pictures: list[Image.Image]) -> Image.Image:
-    """Square pictures side by side."""
-    width = len(pictures) * (SIDE + GAP) - GAP
-    paper = Image.new("RGB", (width, SIDE), "white")
+    """Joins square pictures side by side."""
+    width = len(pictures) * (PICTURE_SIDE_PX + GAP_PX) - GAP_PX
+    paper = Image.new("RGB", (width, PICTURE_SIDE_PX), "white")
     for place, picture in enumerate(pictures):
-        small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        paper.paste(small, (place * (SIDE + GAP), 0))
+        small = picture.convert("RGB").resize(
+            (PICTURE_SIDE_PX, PICTURE_SIDE_PX), Image.Resampling.LANCZOS
+        )
+        paper.paste(small, (place * (PICTURE_SIDE_PX + GAP_PX), 0))
     return paper
 
 
-def page(url: str) -> Image.Image:
-    """The page at `/`, with the astronaut in it and the slider in the middle."""
+def screenshot_page(url: str) -> Image.Image:
+    """Takes a screenshot of the page at `/`, with the astronaut and the slider in the middle."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         seen = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
         seen.goto(url)
-        astronaut = as_png(photos()["astronaut"])
+        astronaut = encode_png(photos()["astronaut"])
         seen.set_input_files(
             "#photo", {"name": "astronaut.png", "mimeType": "image/png", "buffer": astronaut}
         )
@@ -135,11 +140,11 @@ def page(url: str) -> Image.Image:
     return Image.open(BytesIO(shot)).convert("RGB")
 
 
-def write(image: Image.Image, name: str) -> None:
-    image.save(HERE / f"{name}.jpg", quality=85, optimize=True, progressive=True)
+def save_jpeg(image: Image.Image, name: str) -> None:
+    image.save(FOLDER / f"{name}.jpg", quality=85, optimize=True, progressive=True)
 
 
-def as_png(pixels: Pixels) -> bytes:
+def encode_png(pixels: Pixels) -> bytes:
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

@@ -10,8 +10,8 @@ from silhouette_seg.spec import ResizeRule, TensorSpec
 from silhouette_seg.vision.geometry import place
 from training.evaluation.onnx_model import open_onnx
 from training.export.__main__ import export_onnx, output_spec
-from training.export.parity import Mismatch, verify
-from training.export.parity import test_images as scenes
+from training.export.parity import ParityError, check_parity
+from training.export.parity import parity_images as scenes
 from training.models import build_model, deploy_form
 from training.models.face_detector import (
     CELL_SIDE_PX,
@@ -148,9 +148,9 @@ class TestServed:
         np.testing.assert_allclose(predict({"image": images}), alone, rtol=0, atol=1e-6)
 
     def test_verify_accepts_the_detector_and_no_other_file(self, model, exported):
-        verify(model, exported, SIZE)
-        with pytest.raises(Mismatch, match="differs from torch"):
-            verify(seasoned(seed=1), exported, SIZE)
+        check_parity(model, exported, SIZE)
+        with pytest.raises(ParityError, match="differs from torch"):
+            check_parity(seasoned(seed=1), exported, SIZE)
 
     def test_routing_reads_the_output_of_the_detector(self, exported):
         (row,) = open_onnx(exported)({"image": scenes(SIZE, count=1)})

@@ -11,7 +11,7 @@ from silhouette_seg.spec import SPEC_FILE, load_spec
 from tests.support.config_lint import config_errors, parse
 from tests.support.published import REPOSITORY, assert_published
 from tests.support.tiny_model import tiny_spec, write_tiny_model
-from training.export.model_card import card
+from training.export.model_card import card_text
 from training.export.triton_config import main, tensorrt_options, write_configs
 
 MODELS = sorted(
@@ -37,7 +37,7 @@ def published(repository, name="connectnet"):
     """Returns the folder of a model with consistent files."""
     spec = write_tiny_model(repository, tiny_spec(name))
     write_configs(spec, repository / name)
-    (repository / name / "CARD.md").write_text(card(spec))
+    (repository / name / "CARD.md").write_text(card_text(spec))
     return repository / name
 
 

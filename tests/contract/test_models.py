@@ -23,8 +23,8 @@ from tests.support.networks import (
 )
 from training.evaluation.onnx_model import open_onnx
 from training.export.__main__ import export_onnx
-from training.export.parity import Mismatch, verify
-from training.export.parity import test_inputs as made_inputs
+from training.export.parity import ParityError, check_parity
+from training.export.parity import parity_inputs as made_inputs
 from training.models import BUILDERS, build_model, deploy_form
 from training.models.blocks import upsample_to
 from training.models.connectnet import ConnectNet, ConnectNetConfig, DownBlock, ShuffleBlock
@@ -136,9 +136,9 @@ class TestEveryArchitecture:
         np.testing.assert_allclose(alpha, expected, rtol=0, atol=1)
 
     def test_verify_accepts_the_file_and_rejects_another(self, name, model, exported):
-        assert verify(model, exported, input_size(model)) <= 1
-        with pytest.raises(Mismatch, match="differs from torch"):
-            verify(
+        assert check_parity(model, exported, input_size(model)) <= 1
+        with pytest.raises(ParityError, match="differs from torch"):
+            check_parity(
                 with_batch_norm_statistics(build_model(name, {}), seed=1),
                 exported,
                 input_size(model),
@@ -179,8 +179,8 @@ class Whispering(nn.Module):
 def test_verify_rejects_a_batch_that_differs_from_its_rows(tmp_path):
     file = tmp_path / "model.onnx"
     export_onnx(Whispering(), (16, 16), file)
-    with pytest.raises(Mismatch, match="batch otherwise than its rows"):
-        verify(Whispering(), file, (16, 16))
+    with pytest.raises(ParityError, match="other values for a batch than for its rows"):
+        check_parity(Whispering(), file, (16, 16))
 
 
 def test_unknown_architecture_and_option_are_rejected():

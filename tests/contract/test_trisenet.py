@@ -18,7 +18,7 @@ from tests.support.networks import (
     with_batch_norm_statistics,
 )
 from training.evaluation.onnx_model import open_onnx
-from training.export.parity import test_images as scenes
+from training.export.parity import parity_images as scenes
 from training.models import adapt_weights, build_model, deploy_form
 from training.models.trisenet import MEAN, STD, Branch, MxUnit, TriSeNet, TriSeNetConfig
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.memory.traffic import draw_tasks, every_task_by_all_users, run_tasks
-from training.benchmark.server import SERVICE, Running, serving
+from training.benchmark.server import SERVICE_COMMAND, ServerProcess, run_server
 from training.benchmark.wire import HOST, Connection, get
 
 WARM_UP_TASKS = 500
@@ -49,10 +49,10 @@ async def test_leak_of_client_is_detected(repository, record_measurement):
 
 
 async def measure_server(
-    repository: Path, requests: int, *, command: tuple[str, ...] = SERVICE
+    repository: Path, requests: int, *, command: tuple[str, ...] = SERVICE_COMMAND
 ) -> list[float]:
     """Returns the MB of a server after the warm-up and after each quarter of the requests."""
-    async with serving(repository, workers=2, command=command, **PATIENT) as server:
+    async with run_server(repository, workers=2, command=command, **PATIENT) as server:
         await run_tasks(server.port, [*every_task_by_all_users(), *draw_tasks(WARM_UP_TASKS)])
         marks = [await resident_mb(server)]
         tasks = draw_tasks(requests, seed=1)
@@ -62,7 +62,7 @@ async def measure_server(
         return marks
 
 
-async def resident_mb(server: Running) -> float:
+async def resident_mb(server: ServerProcess) -> float:
     """Returns the resident memory of a server once it has no request in progress."""
     give_up = time.monotonic() + PATIENCE_S
     async with Connection(server.port) as connection:
@@ -80,7 +80,7 @@ def format_mb(marks: list[float]) -> str:
 
 async def measure_client(repository: Path, requests: int, *, leak: int = 0) -> list[float]:
     """Returns the same measurements for a process that uses the Python client."""
-    async with serving(repository, workers=2, **PATIENT) as server:
+    async with run_server(repository, workers=2, **PATIENT) as server:
         arguments = (f"http://{HOST}:{server.port}", str(requests), str(leak))
         client = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.memory.client", *arguments, stdout=asyncio.subprocess.PIPE

@@ -19,7 +19,7 @@ from PIL import Image
 from tests.memory.cgroup import in_cgroup, memory_cgroup
 from tests.memory.traffic import CAMERA, PATH, PHONE, camera_photo
 from tests.support.images import make_jpeg, person
-from training.benchmark.server import SERVICE, serving
+from training.benchmark.server import SERVICE_COMMAND, run_server
 from training.benchmark.wire import Connection, get, post
 
 GIB = 2**30
@@ -57,10 +57,10 @@ async def test_server_handles_many_large_photos_within_gibibyte(
 ):
     """The peak is measured even where the kernel cannot enforce the limit."""
     try:
-        command, limit = in_cgroup(make_cgroup(GIB), SERVICE), "limited to 1 GiB"
+        command, limit = in_cgroup(make_cgroup(GIB), SERVICE_COMMAND), "limited to 1 GiB"
     except OSError as error:
-        command, limit = SERVICE, f"not limited to 1 GiB ({error})"
-    async with serving(repository, workers=2, command=command, **SLOW) as server:
+        command, limit = SERVICE_COMMAND, f"not limited to 1 GiB ({error})"
+    async with run_server(repository, workers=2, command=command, **SLOW) as server:
         before = server.rss_mb()
         statuses = await post_photos(server.port)
         peak = f"{before:.1f} MB, then at most {server.peak_mb():.1f} MB, {limit}"
@@ -93,7 +93,7 @@ async def test_memory_of_phone_photo_stays_within_documented_bytes_per_pixel(
 
     Noise of 50 levels makes a JPEG of 28.7 MB, close to the limit of 32 MiB.
     """
-    async with serving(repository, workers=2, **SLOW) as server:
+    async with run_server(repository, workers=2, **SLOW) as server:
         before = server.rss_mb()
         async with Connection(server.port) as connection:
             request = post(f"{PATH}?{query}", phone_photo(levels))
@@ -110,7 +110,7 @@ async def test_server_handles_phone_photo_per_worker_within_gibibyte(
 ):
     """A photo over MAX_PIXELS_IN_FLIGHT runs alone, so that two do not double the peak."""
     patient = SLOW | {"queue_timeout_s": SLOW["request_timeout_s"]}
-    async with serving(repository, workers=2, **patient) as server:
+    async with run_server(repository, workers=2, **patient) as server:
         request = post(CUTOUT_PATH, phone_photo())
 
         async def user() -> int:

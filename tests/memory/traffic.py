@@ -15,7 +15,7 @@ from silhouette_seg.client import Client, Result
 from silhouette_seg.client.photos import Segmented
 from silhouette_seg.vision.geometry import Size
 from tests.support.images import TEXT, make_bomb, make_jpeg, make_png, make_webp, person
-from training.benchmark.wire import HOST, Call, Connection, get, post
+from training.benchmark.wire import HOST, Connection, ExpectedRequest, get, post
 
 USERS = 4
 """Number of concurrent users."""
@@ -116,14 +116,14 @@ def task_weights() -> dict[Task, float]:
 
 
 def exchange(kind: str, request: bytes, status: int = 200) -> Task:
-    return Exchange(Call(request, status, kind))
+    return Exchange(ExpectedRequest(request, status, kind))
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A task of one request, which fails unless the response has the expected status."""
 
-    call: Call
+    call: ExpectedRequest
 
     async def __call__(self, user: User) -> None:
         status, body = await user.connection.exchange(self.call.request)

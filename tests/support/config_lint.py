@@ -16,7 +16,7 @@ from onnx import TensorProto
 from tritonclient.grpc import model_config_pb2 as schema
 
 from silhouette_seg.spec import SPEC_FILE
-from training.export.triton_config import DIGEST
+from training.export.triton_config import DIGEST_PARAMETER
 
 # Source: onnxruntime_backend r26.06. The project uses the first nine.
 TENSORRT_KEYS = frozenset(  # one key per line would fill a screen
@@ -184,16 +184,16 @@ def _warm_up(config: Any, folder: Path) -> Iterator[str]:
 
 
 def _parameters(config: Any, folder: Path) -> Iterator[str]:
-    for key in config.parameters.keys() - PARAMETERS - {DIGEST}:
+    for key in config.parameters.keys() - PARAMETERS - {DIGEST_PARAMETER}:
         yield f"parameters: unknown key {key!r}"
 
 
 def _digest(config: Any, folder: Path) -> Iterator[str]:
     """Compares the digest with the spec and with the weights of every served version."""
-    if DIGEST not in config.parameters:
+    if DIGEST_PARAMETER not in config.parameters:
         yield "digest: missing"
         return
-    configured = config.parameters[DIGEST].string_value
+    configured = config.parameters[DIGEST_PARAMETER].string_value
     found = {SPEC_FILE: json.loads((folder / SPEC_FILE).read_text())["sha256"]}
     for version in config.version_policy.specific.versions:
         file = folder / str(version) / "model.onnx"

@@ -14,7 +14,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.spec import ModelSpec
 from tests.support.tensors import DATATYPES, DTYPES
-from training.export.triton_config import CPU, GPU, model_config
+from training.export.triton_config import CPU_INSTANCES, GPU_INSTANCES, model_config
 
 TIMEOUT_S = 20
 Failure = tuple[grpc.StatusCode, str]
@@ -110,7 +110,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
 def model_config_of(spec: ModelSpec, *, gpu: bool = False) -> Any:
     """Returns the generated configuration of a model as Triton's message."""
-    text = model_config(spec, GPU if gpu else CPU)
+    text = model_config(spec, GPU_INSTANCES if gpu else CPU_INSTANCES)
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from silhouette_seg.vision.geometry import Size
-from training.export.parity import test_images as scenes
-from training.export.parity import test_inputs as made_inputs
+from training.export.parity import parity_images as scenes
+from training.export.parity import parity_inputs as made_inputs
 from training.models.connectnet import ConnectNet
 from training.models.rcrnet import RCRNet
 from training.models.trisenet import TriSeNet

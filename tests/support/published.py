@@ -8,7 +8,7 @@ from onnx import TensorProto
 
 from silhouette_seg.spec import TensorSpec, load_spec
 from tests.support.config_lint import config_errors
-from training.export.triton_config import CPU, GPU, model_config
+from training.export.triton_config import CPU_INSTANCES, GPU_INSTANCES, model_config
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
@@ -29,8 +29,8 @@ def assert_published(folder: Path) -> None:
         assert spec.output.shape == (-1, *spec.size_hw)
     gpu = (folder / "config.pbtxt").read_text()
     cpu = (folder / "configs" / "cpu.pbtxt").read_text()
-    assert gpu == model_config(spec, GPU)
-    assert cpu == model_config(spec, CPU)
+    assert gpu == model_config(spec, GPU_INSTANCES)
+    assert cpu == model_config(spec, CPU_INSTANCES)
     assert config_errors(folder, gpu) == []
     assert config_errors(folder, cpu) == []
     assert f"`{spec.sha256}`" in (folder / "CARD.md").read_text()

@@ -16,7 +16,7 @@ from google.protobuf import text_format
 from silhouette_seg.spec import SPEC_FILE, ModelSpec
 from tests.support.config_lint import parse
 from tests.support.tiny_model import tiny_spec
-from training.export.triton_config import CPU, model_config
+from training.export.triton_config import CPU_INSTANCES, model_config
 
 MODEL = Path(__file__).parent / "fault_model.py"
 QUEUE_SIZE = 2
@@ -81,7 +81,7 @@ def write_fault_model(repository: Path, name: str, *, max_batch: int = 1) -> Fau
     (folder / str(spec.version)).mkdir(parents=True)
     copy(MODEL, folder / str(spec.version) / "model.py")
     (folder / SPEC_FILE).write_text(spec.model_dump_json())
-    config = parse(model_config(spec, CPU))
+    config = parse(model_config(spec, CPU_INSTANCES))
     config.backend = "python"
     config.instance_group[0].count = 1
     policy = config.dynamic_batching.default_queue_policy

@@ -1,1 +1,1 @@
-"""What things cost: pixels, models, and HTTP around them. Numbers are reported, never asserted."""
+"""Benchmarks of pixels, models, HTTP, Triton and live video; figures are never asserted."""

@@ -1,4 +1,6 @@
-"""python -m training.benchmark pixels | model | http | triton | streams | webrtc [--json FILE]
+"""Benchmark commands: pixels, model, http, triton, streams and webrtc.
+
+    python -m training.benchmark pixels [--json FILE]
 
 Each takes about a minute. Nothing is asserted: read the figures with the load of the machine.
 """
@@ -17,9 +19,9 @@ from rich.console import Console
 from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.spec import ResizeRule
 from training.benchmark import http, model, pixels, streams, triton, webrtc
-from training.benchmark.measure import Figures, keep, machine, show
+from training.benchmark.measure import Figures, describe_machine, print_table, write_json
 from training.benchmark.photos import SIZES
-from training.benchmark.server import serving
+from training.benchmark.server import run_server
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 
@@ -32,16 +34,18 @@ Repository = Annotated[Path, typer.Option(help="Folder of models.")]
 
 @app.command("pixels")
 def pixels_command(
-    sizes: Annotated[str, typer.Option(help="Of the photo, with commas.")] = ",".join(SIZES),
+    sizes: Annotated[str, typer.Option(help="Sizes of the photo, separated by commas.")] = ",".join(
+        SIZES
+    ),
     model_size: Annotated[int, typer.Option(help="Side of the model's input.")] = 192,
     resize: Annotated[ResizeRule, typer.Option()] = ResizeRule.STRETCH,
-    calls: Annotated[int, typer.Option(help="The most calls of each step.")] = 300,
-    budget_s: Annotated[float, typer.Option(help="Seconds for each step.")] = 0.8,
+    calls: Annotated[int, typer.Option(help="Maximum calls of each step.")] = 300,
+    budget_s: Annotated[float, typer.Option(help="Time limit of each step, in seconds.")] = 0.8,
     json: Json = None,
 ) -> None:
-    """Each step of a photo's way, without the model, on one thread."""
+    """Measures each step of a photo through the service, without the model, on one thread."""
     cv2.setNumThreads(1)
-    context = machine()
+    context = describe_machine()
     measured: list[Figures] = []
     for name in sizes.split(","):
         rows = list(
@@ -49,23 +53,23 @@ def pixels_command(
                 SIZES[name], (model_size, model_size), resize, calls=calls, budget_s=budget_s
             )
         )
-        show(f"Pixels, {name} to {model_size}x{model_size} {resize}", rows, out)
+        print_table(f"Pixels, {name} to {model_size}x{model_size} {resize}", rows, out)
         measured += rows
-    keep({"machine": context, "pixels": measured}, json)
+    write_json({"machine": context, "pixels": measured}, json)
 
 
 @app.command("model")
 def model_command(
     repository: Repository = REPOSITORY,
-    images: Annotated[int, typer.Option(help="In each round.")] = 400,
-    rounds: Annotated[int, typer.Option(help="The best of them is told.")] = 5,
+    images: Annotated[int, typer.Option(help="Images in each round.")] = 400,
+    rounds: Annotated[int, typer.Option(help="Rounds; the best one is reported.")] = 5,
     json: Json = None,
 ) -> None:
-    """Milliseconds for an image of every model, on one thread and on all of them."""
-    context = machine()
+    """Measures milliseconds per image of every model, on one thread and on all."""
+    context = describe_machine()
     rows = list(model.rows(repository, images=images, rounds=rounds))
-    show(f"Models of {repository.name}", rows, out)
-    keep({"machine": context, "model": rows}, json)
+    print_table(f"Models of {repository.name}", rows, out)
+    write_json({"machine": context, "model": rows}, json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,68 +86,70 @@ class HttpPlan:
 @app.command("http")
 def http_command(
     repository: Repository = REPOSITORY,
-    workers: Annotated[int | None, typer.Option(help="Threads; by default, all.")] = None,
-    clients: Annotated[int, typer.Option(help="Connections, and tasks in process.")] = 8,
-    starts: Annotated[int, typer.Option(help="Starts of the server to time.")] = 3,
-    rounds: Annotated[int, typer.Option(help="Of both sides in turn.")] = 7,
-    requests: Annotated[int, typer.Option(help="Of each side in each round.")] = 400,
+    workers: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
+    clients: Annotated[int, typer.Option(help="Connections, and concurrent tasks in process.")] = 8,
+    starts: Annotated[int, typer.Option(help="Number of timed server starts.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds of both sides in turn.")] = 7,
+    requests: Annotated[int, typer.Option(help="Requests of each side in each round.")] = 400,
     mixed: Annotated[int, typer.Option(help="Requests for the memory figures.")] = 2000,
     json: Json = None,
 ) -> None:
-    """Start-up, throughput against the same pipeline in process, and memory."""
+    """Measures start-up, throughput against the same pipeline in process, and memory."""
     plan = HttpPlan(
         repository, workers or available_cpus(), clients, starts, rounds, requests, mixed
     )
-    context = machine()
-    # The server's own event loop: the two sides differ by HTTP alone.
+    context = describe_machine()
+    # With the server's own event loop the two sides differ by HTTP alone.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(_http(plan))
-    keep({"machine": context} | figures, json)
+    write_json({"machine": context} | figures, json)
 
 
 async def _http(plan: HttpPlan) -> Figures:
     start = await http.start_times(plan.repository, workers=plan.workers, starts=plan.starts)
-    show("From the start of the process to ready", [start], out)
-    async with serving(plan.repository, workers=plan.workers) as server:
+    print_table("From the start of the process to ready", [start], out)
+    async with run_server(plan.repository, workers=plan.workers) as server:
         async with http.in_process(plan.repository, workers=plan.workers) as inner:
             rounds = await http.throughput(
                 server, inner, rounds=plan.rounds, requests=plan.requests, clients=plan.clients
             )
-        show("1280x720 JPEG to mask PNG", rounds, out)
+        print_table("1280x720 JPEG to mask PNG", rounds, out)
         summary = http.summary(rounds)
-        show("Medians", [summary], out)
-    # A fresh server, so that nothing but the mixed requests made its memory.
-    async with serving(plan.repository, workers=plan.workers) as server:
+        print_table("Medians", [summary], out)
+    # A fresh server: its memory comes from the mixed requests alone.
+    async with run_server(plan.repository, workers=plan.workers) as server:
         memory = await http.memory(server, requests=plan.mixed, clients=plan.clients)
-    show("Memory over mixed requests", memory, out)
+    print_table("Memory over mixed requests", memory, out)
     return {"start": start, "rounds": rounds, "summary": summary, "memory": memory}
 
 
 @app.command("triton")
 def triton_command(
-    pid: Annotated[int, typer.Argument(help="Of a Triton on this machine.")],
-    url: Annotated[str, typer.Argument(help="host:port of its gRPC.")],
-    metrics: Annotated[int, typer.Argument(help="Port of its metrics, on loopback.")],
+    pid: Annotated[int, typer.Argument(help="Process id of a Triton on this machine.")],
+    url: Annotated[str, typer.Argument(help="host:port of its gRPC endpoint.")],
+    metrics: Annotated[int, typer.Argument(help="Loopback port of its metrics.")],
     repository: Repository = REPOSITORY,
-    name: Annotated[str, typer.Option("--model", help="Which Triton has to serve.")] = "connectnet",
-    clients: Annotated[str, typer.Option(help="Connections at once, with commas.")] = "8,32",
-    rounds: Annotated[int, typer.Option(help="Of both sides in turn.")] = 7,
-    requests: Annotated[int, typer.Option(help="Of each side in each round.")] = 200,
+    name: Annotated[str, typer.Option("--model", help="Model that Triton serves.")] = "connectnet",
+    clients: Annotated[
+        str, typer.Option(help="Numbers of concurrent connections, separated by commas.")
+    ] = "8,32",
+    rounds: Annotated[int, typer.Option(help="Rounds of both sides in turn.")] = 7,
+    requests: Annotated[int, typer.Option(help="Requests of each side in each round.")] = 200,
     json: Json = None,
 ) -> None:
-    """Processor time of a request: gateway and Triton, against the gateway alone.
+    """Measures processor time per request: gateway and Triton, against the gateway alone.
 
-    `python -m tests.triton.server` starts a Triton without a GPU, and says these three.
+    `python -m tests.triton.server` starts a Triton without a GPU and prints these three arguments.
     """
-    context = machine()
-    there = triton.Triton(pid, url, metrics, name)
+    context = describe_machine()
+    there = triton.TritonProcess(pid, url, metrics, name)
     counts = [int(count) for count in clients.split(",")]
     run = triton.rows(repository, there, clients=counts, rounds=rounds, requests=requests)
     measured = asyncio.run(run)
-    show(f"{name}, 1280x720 JPEG to mask PNG", measured, out)
+    print_table(f"{name}, 1280x720 JPEG to mask PNG", measured, out)
     summary = triton.summary(measured)
-    show("Medians", summary, out)
-    keep({"machine": context, "rounds": measured, "summary": summary}, json)
+    print_table("Medians", summary, out)
+    write_json({"machine": context, "rounds": measured, "summary": summary}, json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,32 +164,34 @@ class StreamsPlan:
 @app.command("streams")
 def streams_command(
     repository: Repository = REPOSITORY,
-    workers: Annotated[int | None, typer.Option(help="Threads; by default, all.")] = None,
-    seconds: Annotated[float, typer.Option(help="Of each run.")] = 15,
-    at_once: Annotated[int, typer.Option(help="Streams in the run with many.")] = 8,
-    sessions: Annotated[int, typer.Option(help="One after the other, for the memory.")] = 200,
+    workers: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds of each run.")] = 15,
+    at_once: Annotated[int, typer.Option(help="Concurrent streams in the run with many.")] = 8,
+    sessions: Annotated[
+        int, typer.Option(help="Consecutive sessions for the memory figures.")
+    ] = 200,
     json: Json = None,
 ) -> None:
-    """Live video over WebSocket: 640x480 JPEGs in, masks out."""
+    """Measures live video over WebSocket: 640x480 JPEGs in, masks out."""
     plan = StreamsPlan(repository, workers or available_cpus(), seconds, at_once, sessions)
-    context = machine()
+    context = describe_machine()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(_streams(plan))
-    keep({"machine": context} | figures, json)
+    write_json({"machine": context} | figures, json)
 
 
 async def _streams(plan: StreamsPlan) -> Figures:
-    async with serving(plan.repository, workers=plan.workers) as server:
+    async with run_server(plan.repository, workers=plan.workers) as server:
         runs = [
             await streams.one_stream(server, seconds=plan.seconds),
             *await streams.overload(server, seconds=plan.seconds),
             await streams.many_streams(server, streams=plan.streams, seconds=plan.seconds),
         ]
-        show("Round trips of 640x480 over WebSocket", runs, out)
-    # A fresh server, so that nothing but the sessions made its memory.
-    async with serving(plan.repository, workers=plan.workers) as server:
+        print_table("Round trips of 640x480 over WebSocket", runs, out)
+    # A fresh server: its memory comes from the sessions alone.
+    async with run_server(plan.repository, workers=plan.workers) as server:
         memory = await streams.sessions(server, count=plan.sessions)
-    show("Memory over sessions, one after the other", memory, out)
+    print_table("Memory over sessions, one after the other", memory, out)
     return {"runs": runs, "memory": memory}
 
 
@@ -202,41 +210,48 @@ class WebRTCPlan:
 @app.command("webrtc")
 def webrtc_command(
     repository: Repository = REPOSITORY,
-    workers: Annotated[int | None, typer.Option(help="Threads; by default, all.")] = None,
-    model: Annotated[str, typer.Option(help="For one stream and for the memory.")] = "connectnet",
-    seconds: Annotated[float, typer.Option(help="Of the run of one stream.")] = 30,
-    heavy: Annotated[str, typer.Option(help="For the overload.")] = "md_trisenet",
-    calls: Annotated[int, typer.Option(help="At once, in the overload.")] = 2,
-    overload_s: Annotated[float, typer.Option(help="Length of the overload.")] = 300,
-    sessions: Annotated[int, typer.Option(help="One after the other, for the memory.")] = 200,
+    workers: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Model for one stream and for the memory figures.")
+    ] = "connectnet",
+    seconds: Annotated[float, typer.Option(help="Seconds of the run with one stream.")] = 30,
+    heavy: Annotated[str, typer.Option(help="Model for the overload.")] = "md_trisenet",
+    calls: Annotated[int, typer.Option(help="Concurrent calls in the overload.")] = 2,
+    overload_s: Annotated[float, typer.Option(help="Seconds of the overload.")] = 300,
+    sessions: Annotated[
+        int, typer.Option(help="Consecutive sessions for the memory figures.")
+    ] = 200,
     json: Json = None,
 ) -> None:
-    """Live video over WebRTC: 640x480 at 30 fps in, composites out; a length of 0 is no run."""
+    """Measures live video over WebRTC: 640x480 at 30 fps in, composites out.
+
+    A duration of 0 skips its run.
+    """
     plan = WebRTCPlan(
         repository, workers or available_cpus(), model, seconds, heavy, calls, overload_s, sessions
     )
-    context = machine()
+    context = describe_machine()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(_webrtc(plan))
-    keep({"machine": context} | figures, json)
+    write_json({"machine": context} | figures, json)
 
 
 async def _webrtc(plan: WebRTCPlan) -> Figures:
     runs: list[Figures] = []
     memory: list[Figures] = []
-    async with serving(plan.repository, workers=plan.workers) as server:
+    async with run_server(plan.repository, workers=plan.workers) as server:
         if plan.seconds:
             runs.append(await webrtc.one_call(server, plan.model, seconds=plan.seconds))
         if plan.overload_s:
             runs += await webrtc.many_calls(
                 server, plan.heavy, calls=plan.calls, seconds=plan.overload_s
             )
-        show("640x480 over WebRTC, there and back", runs, out)
+        print_table("640x480 over WebRTC, there and back", runs, out)
     if plan.sessions:
-        # A fresh server, so that nothing but the sessions made its memory.
-        async with serving(plan.repository, workers=plan.workers) as server:
+        # A fresh server: its memory comes from the sessions alone.
+        async with run_server(plan.repository, workers=plan.workers) as server:
             memory = await webrtc.sessions(server, plan.model, count=plan.sessions)
-        show("Memory over sessions, one after the other", memory, out)
+        print_table("Memory over sessions, one after the other", memory, out)
     return {"runs": runs, "memory": memory}
 
 

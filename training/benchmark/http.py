@@ -1,4 +1,4 @@
-"""The service over HTTP against the same pipeline called in process, and its memory."""
+"""Measures the service over HTTP against the same pipeline called in process, and its memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -22,29 +22,29 @@ from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits, check_l
 from training.benchmark import mixed
 from training.benchmark.measure import Figures, p95
 from training.benchmark.photos import SIZES, encoded
-from training.benchmark.server import Running, serving
-from training.benchmark.wire import Call, Tally, post, send_all
+from training.benchmark.server import ServerProcess, run_server
+from training.benchmark.wire import ExpectedRequest, RequestTally, post, send_all
 
 QUEUE_PER_WORKER = 32
 QUEUE_TIMEOUT_S = 2.0
 PHOTO = SIZES["1280x720"]
 MODEL = "connectnet"
-LOOK = RenderOptions(refine=Refinement.GUIDED)
-"""What the service makes of a photo when nothing is asked for."""
-"""The fastest, so that what is not the model shows."""
+PHOTO_OPTIONS = RenderOptions(refine=Refinement.GUIDED)
+"""Options that the service applies to a photo by default."""
+"""Name of the fastest model, which makes the cost outside the model visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """The parts of the service below HTTP, put together as the application does."""
+    """The pipeline below HTTP, assembled as in the application."""
 
     registry: ModelRegistry
 
     async def segment(self, data: bytes) -> bytes:
-        """A JPEG to its mask as PNG."""
+        """Returns the mask of a JPEG as PNG."""
         header = read_header(data)
         check_limits(header, ImageLimits())
-        job = PhotoJob(ImageFile(data, header), LOOK, ImageFormat.PNG)
+        job = PhotoJob(ImageFile(data, header), PHOTO_OPTIONS, ImageFormat.PNG)
         return (await segment_photo(job, self.registry.get(MODEL))).body
 
 
@@ -73,10 +73,10 @@ def _batched(spec: ModelSpec, *, repository: Path, workers: int) -> Engine:
 
 
 async def start_times(repository: Path, *, workers: int, starts: int) -> Figures:
-    """Seconds from the start of the process to the first 200 of /readyz."""
+    """Returns the seconds from process start to the first 200 of /readyz."""
     seconds: list[float] = []
     for _ in range(starts):
-        async with serving(repository, workers=workers) as server:
+        async with run_server(repository, workers=workers) as server:
             seconds.append(server.ready_s)
     return {
         "starts": starts,
@@ -87,14 +87,14 @@ async def start_times(repository: Path, *, workers: int, starts: int) -> Figures
 
 
 async def throughput(
-    server: Running, inner: InProcess, *, rounds: int, requests: int, clients: int
+    server: ServerProcess, inner: InProcess, *, rounds: int, requests: int, clients: int
 ) -> list[Figures]:
-    """Rounds of both sides in turn, each after a short one that is not counted."""
+    """Measures rounds of both sides in turn, each after a short round that is not counted."""
     rows: list[Figures] = []
     for number in range(-1, rounds):
         count = requests if number >= 0 else 2 * clients
-        wire = await _over_http(server, requests=count, clients=clients)
-        direct = await _directly(inner, requests=count, clients=clients)
+        wire = await _call_over_http(server, requests=count, clients=clients)
+        direct = await _call_in_process(inner, requests=count, clients=clients)
         if number >= 0:
             ratio = direct["ms"] / wire["ms"]
             rows.append({"round": number + 1, "side": "http"} | wire | {"ratio": ratio})
@@ -103,10 +103,10 @@ async def throughput(
 
 
 def summary(rows: list[Figures]) -> Figures:
-    """Medians over the rounds.
+    """Returns medians over the rounds.
 
-    `cpu_ratio` leaves the client out: what the ratio would be with the client on a machine of
-    its own and the processors busy.
+    `cpu_ratio` leaves the client out. It is the expected ratio with the client on its own machine
+    and all processors busy.
     """
     wire = [row for row in rows if row["side"] == "http"]
     direct = [row for row in rows if row["side"] == "in process"]
@@ -125,9 +125,9 @@ def summary(rows: list[Figures]) -> Figures:
     }
 
 
-async def _over_http(server: Running, *, requests: int, clients: int) -> Figures:
-    call = Call(post(f"{mixed.PATH}?model={MODEL}", encoded(PHOTO)), 200, "mask HD")
-    tally = Tally()
+async def _call_over_http(server: ServerProcess, *, requests: int, clients: int) -> Figures:
+    call = ExpectedRequest(post(f"{mixed.PATH}?model={MODEL}", encoded(PHOTO)), 200, "mask HD")
+    tally = RequestTally()
     cpu, own_cpu, wall = server.cpu_s(), process_time(), perf_counter()
     await send_all(server.port, repeat(call, requests), clients=clients, tally=tally)
     wall_s, own_s = perf_counter() - wall, process_time() - own_cpu
@@ -141,7 +141,7 @@ async def _over_http(server: Running, *, requests: int, clients: int) -> Figures
     }
 
 
-async def _directly(inner: InProcess, *, requests: int, clients: int) -> Figures:
+async def _call_in_process(inner: InProcess, *, requests: int, clients: int) -> Figures:
     photo = encoded(PHOTO)
     left = iter(range(requests))
     seconds: list[float] = []
@@ -163,10 +163,10 @@ async def _directly(inner: InProcess, *, requests: int, clients: int) -> Figures
     }
 
 
-async def memory(server: Running, *, requests: int, clients: int) -> list[Figures]:
-    """Mixed requests in four parts, and what the server's process holds after each."""
+async def memory(server: ServerProcess, *, requests: int, clients: int) -> list[Figures]:
+    """Sends mixed requests in four parts and records the server's memory after each."""
     calls = mixed.calls(requests)
-    tally = Tally()
+    tally = RequestTally()
     rows = [_memory_row(server, tally)]
     for part in _quarters(requests):
         await send_all(server.port, islice(calls, part), clients=clients, tally=tally)
@@ -178,7 +178,7 @@ def _quarters(total: int) -> Iterator[int]:
     yield from (total * (n + 1) // 4 - total * n // 4 for n in range(4))
 
 
-def _memory_row(server: Running, tally: Tally) -> Figures:
+def _memory_row(server: ServerProcess, tally: RequestTally) -> Figures:
     return {
         "requests": tally.answered,
         "rss_mb": server.rss_mb(),

@@ -1,4 +1,4 @@
-"""Timing of one call, and figures to print and to keep."""
+"""Measures the cost of a call, and prints and stores figures."""
 
 import json
 import os
@@ -29,12 +29,12 @@ class Cost:
     p50_ms: float
     p95_ms: float
     cpu_ms: float
-    """Median."""
+    """Median processor time of the calling thread, in milliseconds."""
     calls: int
 
 
-def cost_of(call: Callable[[], object], *, calls: int, budget_s: float) -> Cost:
-    """Calls once to warm up, then up to `calls` times within the budget, but at least thrice."""
+def measure_cost(call: Callable[[], object], *, calls: int, budget_s: float) -> Cost:
+    """Calls once to warm up, then up to `calls` times within the budget, at least three."""
     call()
     walls: list[float] = []
     cpus: list[float] = []
@@ -51,8 +51,8 @@ def p95(values: Sequence[float]) -> float:
     return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
-def machine() -> Figures:
-    """What the figures were measured on."""
+def describe_machine() -> Figures:
+    """Returns the processor, load and versions of the measuring machine."""
     names = [
         line.partition(":")[2].strip()
         for line in (CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else ())
@@ -67,8 +67,8 @@ def machine() -> Figures:
     }
 
 
-def show(title: str, rows: Sequence[Figures], console: Console) -> None:
-    """A table with a column for each key of any row, in order."""
+def print_table(title: str, rows: Sequence[Figures], console: Console) -> None:
+    """Prints a table with a column for each key of any row, in order."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(title=title, title_justify="left")
     for name in columns:
@@ -90,11 +90,11 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def row(cost: Cost, **named: object) -> Figures:
+def cost_row(cost: Cost, **named: object) -> Figures:
     return named | asdict(cost)
 
 
-def keep(figures: Figures, file: Path | None) -> None:
-    """Writes the results as JSON, when a file was asked for."""
+def write_json(figures: Figures, file: Path | None) -> None:
+    """Writes the results as JSON if a file is given."""
     if file is not None:
         file.write_text(json.dumps(figures, indent=2) + "\n")

@@ -1,18 +1,18 @@
-"""Requests as different as callers send them, mistakes included; the same for the same seed."""
+"""Mixed requests of realistic variety, malformed ones included; the same for the same seed."""
 
 import random
 from collections.abc import Callable, Iterator
 
 from training.benchmark.photos import SIZES, encoded
-from training.benchmark.wire import Call, get, post
+from training.benchmark.wire import ExpectedRequest, get, post
 
 PATH = "/v1/segment"
 
 _VGA, _HD, _FULL_HD, _CAMERA = SIZES.values()
 
 
-def calls(count: int, seed: int = 0) -> Iterator[Call]:
-    """Weighted towards what is usual; a photo of 12 MP about every twenty-fifth time."""
+def calls(count: int, seed: int = 0) -> Iterator[ExpectedRequest]:
+    """Yields requests weighted towards common kinds; about one in 25 is a photo of 12 MP."""
     chance = random.Random(seed)
     kinds = [(make, weight) for make, weight in _KINDS.items()]
     makers, weights = zip(*kinds, strict=True)
@@ -20,22 +20,24 @@ def calls(count: int, seed: int = 0) -> Iterator[Call]:
         yield make()
 
 
-def _photo(kind: str, size: tuple[int, int], query: str = "", extension: str = ".jpg") -> Call:
+def _photo(
+    kind: str, size: tuple[int, int], query: str = "", extension: str = ".jpg"
+) -> ExpectedRequest:
     content_type = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}[extension]
     body = encoded(size, extension)
-    return Call(post(PATH + query, body, content_type=content_type), 200, kind)
+    return ExpectedRequest(post(PATH + query, body, content_type=content_type), 200, kind)
 
 
-def _report() -> Call:
+def _report() -> ExpectedRequest:
     request = post(PATH + "?output=cutout", encoded(_VGA), accept="application/json")
-    return Call(request, 200, "report")
+    return ExpectedRequest(request, 200, "report")
 
 
-def _bad_body(kind: str, body: bytes, expected: int) -> Call:
-    return Call(post(PATH, body), expected, kind)
+def _bad_body(kind: str, body: bytes, expected: int) -> ExpectedRequest:
+    return ExpectedRequest(post(PATH, body), expected, kind)
 
 
-_KINDS: dict[Callable[[], Call], float] = {
+_KINDS: dict[Callable[[], ExpectedRequest], float] = {
     lambda: _photo("mask VGA", _VGA): 16,
     lambda: _photo("mask HD", _HD): 16,
     lambda: _photo("mask full HD", _FULL_HD): 10,
@@ -57,8 +59,8 @@ _KINDS: dict[Callable[[], Call], float] = {
     lambda: _bad_body("cut short", encoded(_HD)[:20_000], 422): 4,
     lambda: _bad_body("text", b"This is no picture. " * 50, 415): 3,
     lambda: _bad_body("empty", b"", 400): 2,
-    lambda: Call(post(PATH + "?sharpen=1", encoded(_VGA)), 400, "unknown parameter"): 2,
-    lambda: Call(post(PATH + "?model=none", encoded(_VGA)), 404, "unknown model"): 1,
-    lambda: Call(get("/v1/models"), 200, "models"): 2,
-    lambda: Call(get("/metrics"), 200, "metrics"): 1,
+    lambda: ExpectedRequest(post(PATH + "?sharpen=1", encoded(_VGA)), 400, "unknown parameter"): 2,
+    lambda: ExpectedRequest(post(PATH + "?model=none", encoded(_VGA)), 404, "unknown model"): 1,
+    lambda: ExpectedRequest(get("/v1/models"), 200, "models"): 2,
+    lambda: ExpectedRequest(get("/metrics"), 200, "metrics"): 1,
 }

@@ -1,4 +1,4 @@
-"""What one image costs each model of a repository, on one thread and on all of them."""
+"""Measures the cost of one image for each model of a repository, on one thread and on all."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ WARM_UP = 3
 
 
 def rows(repository: Path, *, images: int, rounds: int) -> Iterator[Figures]:
-    """The best of the rounds, because whatever else the machine did only adds to the rest."""
+    """Yields the best of the rounds: other load on the machine only makes a round slower."""
     for name in find_models(repository):
         spec = read_spec(repository, name)
         for workers in sorted({1, available_cpus()}):
@@ -35,7 +35,7 @@ def rows(repository: Path, *, images: int, rounds: int) -> Iterator[Figures]:
 
 async def _run(spec: ModelSpec, repository: Path, *, workers: int, images: int) -> Figures:
     engine = open_engine("onnx", spec, repository, workers=workers)
-    inputs = inputs_of(spec)
+    inputs = sample_inputs(spec)
     try:
         await _infer(engine, inputs, images=WARM_UP, at_once=workers)
         cpu, wall = process_time(), perf_counter()
@@ -53,7 +53,7 @@ async def _run(spec: ModelSpec, repository: Path, *, workers: int, images: int) 
 
 
 async def _infer(engine: Engine, inputs: Tensors, *, images: int, at_once: int) -> None:
-    """`images` runs of one image, `at_once` of them in the engine at any time."""
+    """Runs `images` inferences of one image, `at_once` of them concurrently."""
     left = iter(range(images))
 
     async def caller() -> None:
@@ -63,8 +63,8 @@ async def _infer(engine: Engine, inputs: Tensors, *, images: int, at_once: int) 
     await asyncio.gather(*(caller() for _ in range(at_once)))
 
 
-def inputs_of(spec: ModelSpec) -> dict[str, NDArray[np.generic]]:
-    """One row of each input: the photo for `image`, zeros for what only some models take."""
+def sample_inputs(spec: ModelSpec) -> dict[str, NDArray[np.generic]]:
+    """Returns one row of each input: the photo for `image`, zeros for other inputs."""
     return {tensor.name: _input(spec, tensor) for tensor in spec.inputs}
 
 

@@ -1,4 +1,4 @@
-"""The photo that everything is measured on: skimage's astronaut at the sizes of cameras."""
+"""The benchmark photo: skimage's astronaut at the sizes of cameras."""
 
 from functools import cache
 
@@ -20,7 +20,7 @@ JPEG_QUALITY = 85
 
 @cache
 def photo(size_hw: Size) -> NDArray[np.uint8]:
-    """RGB uint8 [*size_hw,3]; the aspect ratio is not kept."""
+    """Returns the photo as RGB uint8 [*size_hw,3]; the aspect ratio is not kept."""
     size = (size_hw[1], size_hw[0])
     astronaut = np.asarray(data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
     resized = np.asarray(cv2.resize(astronaut, size, interpolation=cv2.INTER_CUBIC), np.uint8)
@@ -30,7 +30,7 @@ def photo(size_hw: Size) -> NDArray[np.uint8]:
 
 @cache
 def encoded(size_hw: Size, extension: str = ".jpg") -> bytes:
-    """The photo as a file: JPEG of quality 85, PNG or lossy WebP."""
+    """Returns the photo as a file: JPEG of quality 85, PNG or lossy WebP."""
     quality = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY],
         ".webp": [cv2.IMWRITE_WEBP_QUALITY, JPEG_QUALITY],
@@ -41,7 +41,9 @@ def encoded(size_hw: Size, extension: str = ".jpg") -> bytes:
 
 
 def soft_mask(size_hw: Size) -> NDArray[np.uint8]:
-    """Head and shoulders uint8 [*size_hw] with a ramp at the edge, as a model gives them."""
+    """Returns a mask of head and shoulders, uint8 [*size_hw], with a ramp at the edge as from a
+    model.
+    """
     height, width = size_hw
     mask = np.zeros(size_hw, np.uint8)
     middle = width // 2

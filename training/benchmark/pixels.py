@@ -1,4 +1,4 @@
-"""What each step between the photo's bytes and the answer's bytes costs, without a model."""
+"""Measures each step from the photo's bytes to the response's bytes, without a model."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,13 +19,13 @@ from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.geometry import Size, fit, inside, place, unfit
 from silhouette_seg.vision.mask.quality import measure_quality
-from training.benchmark.measure import Cost, Figures, cost_of, row
+from training.benchmark.measure import Cost, Figures, cost_row, measure_cost
 from training.benchmark.photos import encoded, photo, soft_mask
 
 BLUR_PERCENT = 3.0
 NAIVE_PNG_LEVEL = 3
-OURS = "photo to mask PNG, without the model"
-NAIVE = "the same, naive"
+SERVICE_STEP = "photo to mask PNG, without the model"
+NAIVE_STEP = "the same, naive"
 
 Step = tuple[str, Callable[[], object]]
 
@@ -33,19 +33,22 @@ Step = tuple[str, Callable[[], object]]
 def rows(
     size_hw: Size, model_hw: Size, rule: ResizeRule, *, calls: int, budget_s: float
 ) -> Iterator[Figures]:
-    """One row for each step; the naive one tells how many times slower than ours it is."""
+    """Yields one row per step; the naive row has its time relative to the service's."""
     label = f"{size_hw[1]}x{size_hw[0]}"
     ours: Cost | None = None
     for name, call in _steps(size_hw, model_hw, rule):
-        cost = cost_of(call, calls=calls, budget_s=budget_s)
-        if name == OURS:
+        cost = measure_cost(call, calls=calls, budget_s=budget_s)
+        if name == SERVICE_STEP:
             ours = cost
-        slower = _times(cost, ours) if ours and name == NAIVE else {}
-        yield row(cost, size=label, step=name) | slower
+        slower = _times(cost, ours) if ours and name == NAIVE_STEP else {}
+        yield cost_row(cost, size=label, step=name) | slower
 
 
 def _times(cost: Cost, ours: Cost) -> Figures:
-    """The second is the one to trust on a machine that does other things too."""
+    """Returns ratios of wall clock and of processor time.
+
+    Processor time is more reliable on a machine with other load.
+    """
     return {"ratio": cost.p50_ms / ours.p50_ms, "cpu_ratio": cost.cpu_ms / ours.cpu_ms}
 
 
@@ -64,12 +67,12 @@ def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
     yield "unfit", lambda: unfit(mask, placement, size_hw)
     yield "quality", lambda: measure_quality(mask[inside(placement)])
     yield "encode mask PNG", lambda: encode(alpha, ImageFormat.PNG)
-    yield OURS, lambda: _ours(data, mask, model_hw, rule)
-    yield NAIVE, lambda: _naive(data, mask, model_hw)
-    yield from _pictures(photo(size_hw), alpha)
+    yield SERVICE_STEP, lambda: _ours(data, mask, model_hw, rule)
+    yield NAIVE_STEP, lambda: _naive(data, mask, model_hw)
+    yield from _render_steps(photo(size_hw), alpha)
 
 
-def _pictures(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step]:
+def _render_steps(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step]:
     person = blend.cutout(rgb, alpha)
     backdrop = blend.solid((rgb.shape[0], rgb.shape[1]), (0, 120, 200))
     yield "cutout", lambda: blend.cutout(rgb, alpha)
@@ -80,7 +83,7 @@ def _pictures(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[Step
 
 
 def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule) -> bytes:
-    """What a request for a mask does, with `mask` for the model's answer."""
+    """Runs the steps of a mask request, with `mask` in place of the model's output."""
     header = read_header(data)
     check_limits(header, ImageLimits())
     frame: Frame = decode(data, header, min_size=model_hw)
@@ -90,7 +93,10 @@ def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule
 
 
 def _naive(data: bytes, mask: NDArray[np.uint8], model_hw: Size) -> bytes:
-    """The obvious way with cv2: all pixels, the area resize, a float mask, PNG with a level."""
+    """Runs the straightforward cv2 version.
+
+    It uses a full decode, area resize, a float mask, and PNG at a fixed compression level.
+    """
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert bgr is not None, "the benchmark's own photo"
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -1,4 +1,4 @@
-"""The real server as a process of its own, watched from outside through /proc."""
+"""Runs the server as its own process and observes it through /proc."""
 
 import asyncio
 import os
@@ -19,46 +19,49 @@ POLL_S = 0.005
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
 PREFIX = "SILHOUETTE_"
-SERVICE = (sys.executable, "-m", "silhouette_seg")
+SERVICE_COMMAND = (sys.executable, "-m", "silhouette_seg")
 
 
-class ServerFailed(Exception):
-    """The server ended, or was not ready in time; the message is what it said."""
+class ServerStartError(Exception):
+    """The server ended or was not ready in time; the message holds its output."""
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class ServerProcess:
     pid: int
     port: int
     ready_s: float
-    """From the start of the process to the first 200 of /readyz."""
+    """Seconds from process start to the first 200 of /readyz."""
 
     def cpu_s(self) -> float:
-        """Processor time of the process so far, to 10 ms."""
+        """Returns the processor time of the process so far in seconds, to 10 ms."""
         return cpu_s(self.pid)
 
     def rss_mb(self) -> float:
-        """Resident memory now, in MB (10^6 bytes)."""
+        """Returns the current resident memory, in MB (10^6 bytes)."""
         return rss_mb(self.pid)
 
     def peak_mb(self) -> float:
-        """The most that was ever resident."""
-        return _kib(_found("VmHWM", self.pid, "status"))
+        """Returns the peak resident memory, in MB (10^6 bytes)."""
+        return _kib(_read_field("VmHWM", self.pid, "status"))
 
     def threads(self) -> int:
-        return int(_found("Threads", self.pid, "status"))
+        return int(_read_field("Threads", self.pid, "status"))
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of a process, in MB (10^6 bytes), page by page: `status` gives it roughly."""
-    return _kib(_found("Rss", pid, "smaps_rollup"))
+    """Returns the resident memory of a process, in MB (10^6 bytes).
+
+    It reads `smaps_rollup`, which counts every page; `status` is only approximate.
+    """
+    return _kib(_read_field("Rss", pid, "smaps_rollup"))
 
 
 def _kib(value: str) -> float:
     return int(value.split()[0]) * 1024 / 1e6
 
 
-def _found(name: str, pid: int, file: str) -> str:
+def _read_field(name: str, pid: int, file: str) -> str:
     text = Path(f"/proc/{pid}/{file}").read_text()
     found = re.search(rf"^{name}:\s*(.+)$", text, re.MULTILINE)
     assert found is not None, f"Linux gives {name} for every process"
@@ -66,7 +69,7 @@ def _found(name: str, pid: int, file: str) -> str:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time of a process so far, to 10 ms; 0 when it has left."""
+    """Returns the processor time of a process so far in seconds, to 10 ms; 0 after its end."""
     try:
         fields = _stat(pid)
     except OSError:
@@ -75,7 +78,7 @@ def cpu_s(pid: int) -> float:
 
 
 def cpu_s_with_children(pid: int) -> float:
-    """The same with the processes that it started and that still run."""
+    """Returns the processor time of a process and of its running children, in seconds."""
     children = [int(each.name) for each in Path("/proc").glob("[0-9]*") if _parent(each) == pid]
     return sum(map(cpu_s, (pid, *children)))
 
@@ -88,18 +91,20 @@ def _parent(process: Path) -> int | None:
 
 
 def _stat(pid: int) -> list[str]:
-    """From its state on; the name before it may hold anything."""
+    """Returns the fields of /proc/PID/stat from the state on; the name before it may hold any
+    character.
+    """
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @asynccontextmanager
-async def serving(
-    repository: Path, *, workers: int, command: Sequence[str] = SERVICE, **settings: str
-) -> AsyncIterator[Running]:
-    """`silhouette serve` on a free port: ready at the start, ended in order.
+async def run_server(
+    repository: Path, *, workers: int, command: Sequence[str] = SERVICE_COMMAND, **settings: str
+) -> AsyncIterator[ServerProcess]:
+    """Runs `silhouette serve` on a free port: ready on entry, stopped on exit.
 
-    `settings` are the service's, in its own names: `engine="triton"`. Another `command` is given
-    the same arguments.
+    `settings` are the service's, by their own names: `engine="triton"`. A different `command` gets
+    the same arguments. Raises ServerStartError.
     """
     port = free_port()
     where = ("--host", HOST, "--port", str(port))
@@ -114,10 +119,10 @@ async def serving(
         )
         try:
             await _until_ready(process, port)
-            yield Running(process.pid, port, perf_counter() - began)
-        except ServerFailed as error:
+            yield ServerProcess(process.pid, port, perf_counter() - began)
+        except ServerStartError as error:
             log.seek(0)
-            raise ServerFailed(f"{error}\n{log.read().decode(errors='replace')}") from None
+            raise ServerStartError(f"{error}\n{log.read().decode(errors='replace')}") from None
         finally:
             _stop(process)
 
@@ -128,23 +133,25 @@ def free_port() -> int:
 
 
 def _environment(settings: dict[str, str]) -> dict[str, str]:
-    """Ours with these alone of the service's settings: the defaults are what is measured."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return kept | {PREFIX + name.upper(): value for name, value in settings.items()}
+    """Returns our environment with only the given settings of the service, so that its defaults are
+    measured.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return environment | {PREFIX + name.upper(): value for name, value in settings.items()}
 
 
 async def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     give_up = perf_counter() + START_TIMEOUT_S
     while perf_counter() < give_up:
         if process.poll() is not None:
-            raise ServerFailed(f"the server ended with {process.returncode}")
+            raise ServerStartError(f"the server ended with {process.returncode}")
         with suppress(OSError, EOFError):
             async with Connection(port) as connection:
                 status, _ = await connection.exchange(get("/readyz"))
                 if status == 200:
                     return
         await asyncio.sleep(POLL_S)
-    raise ServerFailed(f"the server was not ready within {START_TIMEOUT_S} s")
+    raise ServerStartError(f"the server was not ready within {START_TIMEOUT_S} s")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -1,5 +1,8 @@
-"""Live video over WebSocket: round trips at the pace of a camera, under too much load, and what
-stays in memory of sessions that are over."""
+"""Measures live video over WebSocket.
+
+The figures are round trips at camera rate, round trips under overload, and memory after sessions
+have ended.
+"""
 
 import asyncio
 from collections import Counter
@@ -27,21 +30,21 @@ from silhouette_seg.streaming.protocol import (
 )
 from training.benchmark.measure import Figures, p95
 from training.benchmark.photos import JPEG_QUALITY, SIZES, photo
-from training.benchmark.server import Running
+from training.benchmark.server import ServerProcess
 from training.benchmark.wire import HOST
 
 SIZE_HW = SIZES["640x480"]
 FPS = 30
-FRAMES_A_SESSION = 5
-SETTLED = 20
-"""Sessions after which the server has everything that it keeps."""
-STEPS = 8
+FRAMES_PER_SESSION = 5
+SETTLED_SESSIONS = 20
+"""Number of sessions after which the server's memory no longer grows by caches."""
+SHIFT_STEPS = 8
 
 
 @cache
 def frames() -> list[bytes]:
-    """JPEGs of one picture that moves a little to the side and back."""
-    shifts = [*range(STEPS), *range(STEPS, 0, -1)]
+    """Returns JPEGs of one picture that moves a little to the side and back."""
+    shifts = [*range(SHIFT_STEPS), *range(SHIFT_STEPS, 0, -1)]
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     bgr = cv2.cvtColor(photo(SIZE_HW), cv2.COLOR_RGB2BGR)
     return [
@@ -51,16 +54,16 @@ def frames() -> list[bytes]:
 
 
 @dataclass(slots=True)
-class Stream:
-    """One client: what it sent, and how long each answer took."""
+class BenchmarkStream:
+    """One client with its sent frames and the latency of each response."""
 
     connection: ClientConnection
     pictures: Iterator[bytes] = field(default_factory=lambda: cycle(frames()))
     sent: int = 0
     answered: Counter[MessageKind] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
-    """From sending a frame to its result, of each."""
-    room: asyncio.Event = field(default_factory=asyncio.Event)
+    """Seconds from sending a frame to its result, one per result."""
+    answer_arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def unanswered(self) -> int:
@@ -72,48 +75,48 @@ class Stream:
         await self.connection.send(pack(header, next(self.pictures)))
 
     async def read(self) -> None:
-        """Until the connection closes."""
+        """Reads messages until the connection closes."""
         async for message in self.connection:
             assert isinstance(message, bytes), message
             header, _ = unpack(message)
             self.answered[header.kind] += 1
             if header.kind is MessageKind.RESULT:
                 self.seconds.append((perf_counter_ns() - header.timestamp) / 1e9)
-            self.room.set()
+            self.answer_arrived.set()
 
-    async def pace(self, fps: float, seconds: float, *, at_most: int | None) -> None:
-        """Sends at that rate; a frame for which there is no credit is left out, as a camera's."""
+    async def send_at_rate(self, fps: float, seconds: float, *, at_most: int | None) -> None:
+        """Sends frames at a fixed rate; a frame without credit is skipped, as by a camera."""
         began = perf_counter()
         for number in range(round(fps * seconds)):
             await asyncio.sleep(max(0.0, began + number / fps - perf_counter()))
             if at_most is None or self.unanswered < at_most:
                 await self.send()
 
-    async def hurry(self, seconds: float, *, at_most: int) -> None:
-        """Sends whenever there is credit."""
+    async def send_on_credit(self, seconds: float, *, at_most: int) -> None:
+        """Sends a frame whenever there is credit."""
         give_up = perf_counter() + seconds
         while perf_counter() < give_up:
-            self.room.clear()
+            self.answer_arrived.clear()
             if self.unanswered < at_most:
                 await self.send()
             else:
-                await self.room.wait()
+                await self.answer_arrived.wait()
 
-    async def settle(self) -> None:
-        """Returns once every frame is answered."""
+    async def wait_answered(self) -> None:
+        """Returns once every frame has a response."""
         while self.unanswered:
-            self.room.clear()
-            await self.room.wait()
+            self.answer_arrived.clear()
+            await self.answer_arrived.wait()
 
 
 @asynccontextmanager
-async def streaming(server: Running) -> AsyncIterator[Stream]:
+async def streaming(server: ServerProcess) -> AsyncIterator[BenchmarkStream]:
     url = f"ws://{HOST}:{server.port}/v1/stream"
     ours = Subprotocol(SUBPROTOCOL)
     async with connect(url, subprotocols=[ours], compression=None, max_size=None) as connection:
         await connection.send(text_message("config", {"output": "mask"}))
         await connection.recv()
-        stream = Stream(connection)
+        stream = BenchmarkStream(connection)
         reading = asyncio.create_task(stream.read())
         try:
             yield stream
@@ -122,24 +125,24 @@ async def streaming(server: Running) -> AsyncIterator[Stream]:
             await reading
 
 
-async def one_stream(server: Running, *, seconds: float) -> Figures:
-    """At the pace of a camera, with the credits of the protocol."""
+async def one_stream(server: ServerProcess, *, seconds: float) -> Figures:
+    """Measures one stream at camera rate, with the credits of the protocol."""
     async with streaming(server) as stream:
-        await stream.pace(FPS, 2, at_most=FRAME_CREDITS)
-        return {"what": f"{FPS} fps"} | await _measured(
-            server, [stream], stream.pace(FPS, seconds, at_most=FRAME_CREDITS)
+        await stream.send_at_rate(FPS, 2, at_most=FRAME_CREDITS)
+        return {"what": f"{FPS} fps"} | await _measure(
+            server, [stream], stream.send_at_rate(FPS, seconds, at_most=FRAME_CREDITS)
         )
 
 
-async def overload(server: Running, *, seconds: float, times: int = 4) -> list[Figures]:
-    """One stream: frame after frame, then `times` as many without heeding the credits."""
+async def overload(server: ServerProcess, *, seconds: float, times: int = 4) -> list[Figures]:
+    """Measures one stream with one frame in flight, then `times` that rate, ignoring credits."""
     async with streaming(server) as stream:
-        await stream.hurry(2, at_most=1)
-        alone = await _measured(server, [stream], stream.hurry(seconds, at_most=1))
+        await stream.send_on_credit(2, at_most=1)
+        alone = await _measure(server, [stream], stream.send_on_credit(seconds, at_most=1))
         frame_s = 1 / alone["results_per_s"]
     async with streaming(server) as stream:
-        flooding = stream.pace(times / frame_s, seconds, at_most=None)
-        flooded = await _measured(server, [stream], flooding)
+        flooding = stream.send_at_rate(times / frame_s, seconds, at_most=None)
+        flooded = await _measure(server, [stream], flooding)
     return [
         {"what": "one in flight"} | alone,
         {"what": f"{times} times that, open loop"}
@@ -148,43 +151,47 @@ async def overload(server: Running, *, seconds: float, times: int = 4) -> list[F
     ]
 
 
-async def many_streams(server: Running, *, streams: int, seconds: float) -> Figures:
-    """Cameras at once, with the credits of the protocol."""
+async def many_streams(server: ServerProcess, *, streams: int, seconds: float) -> Figures:
+    """Measures several cameras at once, with the credits of the protocol."""
     async with AsyncExitStack() as stack:
         several = [await stack.enter_async_context(streaming(server)) for _ in range(streams)]
-        figures = await _measured(
+        figures = await _measure(
             server,
             several,
-            asyncio.gather(*(each.pace(FPS, seconds, at_most=FRAME_CREDITS) for each in several)),
+            asyncio.gather(
+                *(each.send_at_rate(FPS, seconds, at_most=FRAME_CREDITS) for each in several)
+            ),
         )
     frame_s = streams / figures["results_per_s"]
     share = {"frame_times_p95": figures["p95_ms"] / 1000 / frame_s}
     return {"what": f"{streams} streams of {FPS} fps"} | figures | share
 
 
-async def sessions(server: Running, *, count: int) -> list[Figures]:
-    """One after the other, a few frames each, and what the server's process holds after them."""
+async def sessions(server: ServerProcess, *, count: int) -> list[Figures]:
+    """Runs short sessions one after the other and records the server's memory and threads."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):
         async with streaming(server) as stream:
-            for _ in range(FRAMES_A_SESSION):
+            for _ in range(FRAMES_PER_SESSION):
                 await stream.send()
-                await stream.settle()
-        if number == SETTLED or number % (count // 4) == 0:
+                await stream.wait_answered()
+        if number == SETTLED_SESSIONS or number % (count // 4) == 0:
             rows.append(_memory_row(server, number))
-    settled = next(row["rss_mb"] for row in rows if row["sessions"] >= SETTLED)
+    settled = next(row["rss_mb"] for row in rows if row["sessions"] >= SETTLED_SESSIONS)
     return [row | {"since_settled_mb": row["rss_mb"] - settled} for row in rows]
 
 
-async def _measured(server: Running, streams: list[Stream], work: Awaitable[object]) -> Figures:
-    """Of what is sent meanwhile and answered in the end."""
+async def _measure(
+    server: ServerProcess, streams: list[BenchmarkStream], work: Awaitable[object]
+) -> Figures:
+    """Measures the frames sent during `work`, including responses after it."""
     sent, answered = _sent(streams), _answered(streams)
     for stream in streams:
         stream.seconds.clear()
     cpu, own, wall = server.cpu_s(), process_time(), perf_counter()
     await work
     for stream in streams:
-        await stream.settle()
+        await stream.wait_answered()
     wall_s = perf_counter() - wall
     answers = _answered(streams) - answered
     seconds = [each for stream in streams for each in stream.seconds]
@@ -202,13 +209,13 @@ async def _measured(server: Running, streams: list[Stream], work: Awaitable[obje
     }
 
 
-def _sent(streams: list[Stream]) -> int:
+def _sent(streams: list[BenchmarkStream]) -> int:
     return sum(stream.sent for stream in streams)
 
 
-def _answered(streams: list[Stream]) -> Counter[MessageKind]:
+def _answered(streams: list[BenchmarkStream]) -> Counter[MessageKind]:
     return sum((stream.answered for stream in streams), Counter[MessageKind]())
 
 
-def _memory_row(server: Running, number: int) -> Figures:
+def _memory_row(server: ServerProcess, number: int) -> Figures:
     return {"sessions": number, "rss_mb": server.rss_mb(), "threads": server.threads()}

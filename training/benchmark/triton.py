@@ -1,4 +1,4 @@
-"""What it costs to have Triton run a model: the gateway with it and without, in turn."""
+"""Measures the cost of Triton: the gateway with Triton and with the embedded engine, in turn."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,16 +13,16 @@ from silhouette_seg.runtime.cpu_quota import available_cpus
 from training.benchmark import mixed
 from training.benchmark.measure import Figures
 from training.benchmark.photos import SIZES, encoded
-from training.benchmark.server import Running, cpu_s_with_children, serving
-from training.benchmark.wire import Call, Connection, Tally, get, post, send_all
+from training.benchmark.server import ServerProcess, cpu_s_with_children, run_server
+from training.benchmark.wire import Connection, ExpectedRequest, RequestTally, get, post, send_all
 
 PHOTO = SIZES["1280x720"]
 EMBEDDED, REMOTE = "embedded", "triton"
 
 
 @dataclass(frozen=True, slots=True)
-class Triton:
-    """A server on this machine; the models of its Python backend are its children."""
+class TritonProcess:
+    """A Triton server on this machine; models of its Python backend run in child processes."""
 
     pid: int
     url: str
@@ -33,7 +33,7 @@ class Triton:
         return cpu_s_with_children(self.pid)
 
     async def counts(self) -> tuple[float, float]:
-        """Images, and runs that answered them, since it began."""
+        """Returns the numbers of images and of executions since the server's start."""
         async with Connection(self.metrics) as connection:
             _, body = await connection.exchange(get("/metrics"))
         return self._count("nv_inference_count", body), self._count("nv_inference_exec_count", body)
@@ -44,15 +44,15 @@ class Triton:
 
 
 async def rows(
-    repository: Path, triton: Triton, *, clients: Sequence[int], rounds: int, requests: int
+    repository: Path, triton: TritonProcess, *, clients: Sequence[int], rounds: int, requests: int
 ) -> list[Figures]:
-    """Both gateways are up all the time; a first round is not counted."""
+    """Measures both gateways in turn while both run; a first round is not counted."""
     measured: list[Figures] = []
     cpus = available_cpus()
     async with AsyncExitStack() as stack:
         embedded, remote = [
             await stack.enter_async_context(
-                serving(repository, workers=cpus, models=triton.model, **settings)
+                run_server(repository, workers=cpus, models=triton.model, **settings)
             )
             for settings in ({}, {"engine": "triton", "triton_url": triton.url})
         ]
@@ -67,7 +67,9 @@ async def rows(
     return measured
 
 
-async def _with_batches(server: Running, triton: Triton, clients: int, requests: int) -> Figures:
+async def _with_batches(
+    server: ServerProcess, triton: TritonProcess, clients: int, requests: int
+) -> Figures:
     images, runs = await triton.counts()
     side = await _side(
         REMOTE, server, lambda: server.cpu_s() + triton.cpu_s(), clients, requests, triton.cpu_s
@@ -78,16 +80,16 @@ async def _with_batches(server: Running, triton: Triton, clients: int, requests:
 
 async def _side(
     name: str,
-    server: Running,
+    server: ServerProcess,
     cpu_s: Callable[[], float],
     clients: int,
     requests: int,
     engine_cpu_s: Callable[[], float] = float,
 ) -> Figures:
-    # What the gateway does beside would only hide the difference.
+    # Other work of the gateway would only hide the difference.
     plain = f"{mixed.PATH}?refine=none"
-    call = Call(post(plain, encoded(PHOTO)), 200, "mask HD")
-    tally = Tally()
+    call = ExpectedRequest(post(plain, encoded(PHOTO)), 200, "mask HD")
+    tally = RequestTally()
     cpu, engine_cpu, wall = cpu_s(), engine_cpu_s(), perf_counter()
     await send_all(server.port, repeat(call, requests), clients=clients, tally=tally)
     return {
@@ -101,14 +103,16 @@ async def _side(
 
 
 def summary(measured: Sequence[Figures]) -> list[Figures]:
-    """Medians of processor time over the rounds, and of what Triton adds within a round."""
-    told = []
+    """Returns medians over the rounds: processor time, and the time that Triton adds within a
+    round.
+    """
+    summaries = []
     for clients in dict.fromkeys(row["clients"] for row in measured):
         here = [row for row in measured if row["clients"] == clients]
         alone = [row for row in here if row["side"] == EMBEDDED]
         with_triton = [row for row in here if row["side"] == REMOTE]
         pairs = zip(alone, with_triton, strict=True)
-        told.append(
+        summaries.append(
             {
                 "clients": clients,
                 "embedded_cpu_ms": median(row["cpu_ms"] for row in alone),
@@ -119,4 +123,4 @@ def summary(measured: Sequence[Figures]) -> list[Figures]:
                 "unexpected": sum(row["unexpected"] for row in here),
             }
         )
-    return told
+    return summaries

@@ -1,8 +1,10 @@
-"""Live video over WebRTC: latency at the pace of a camera and under too much load, and what stays
-in memory of sessions that are over.
+"""Measures live video over WebRTC.
 
-A camera paints a counter into each frame and reads it in what comes back, so that one clock
-measures the way there and back: both encoders and decoders, the network and the server.
+The figures are latency at camera rate, latency under overload, and memory after sessions have
+ended.
+
+A camera paints a counter into each frame and reads it from the returned frame. One clock therefore
+measures both directions: encoders, decoders, the network and the server.
 """
 
 import asyncio
@@ -28,37 +30,39 @@ from numpy.typing import NDArray
 
 from training.benchmark.measure import Figures, p95
 from training.benchmark.photos import SIZES, photo
-from training.benchmark.server import Running
+from training.benchmark.server import ServerProcess
 from training.benchmark.wire import HOST
 
 SIZE_HW = SIZES["640x480"]
 FPS = 30
 BITS, BLOCK = 16, 16
-"""The counter: black and white blocks along the top."""
-LOOK = {"output": "composite", "background": "blur:0.1"}
-"""All of the work, and the counter can still be read."""
-FRAMES_A_SESSION = 5
-SETTLED = 20
-"""Sessions after which the server has everything that it keeps."""
+"""Bits of the frame counter, and the side of its black and white blocks along the top, in pixels.
+"""
+CALL_QUERY = {"output": "composite", "background": "blur:0.1"}
+"""Query parameters of a call. They need the whole pipeline, and the counter stays readable."""
+FRAMES_PER_SESSION = 5
+SETTLED_SESSIONS = 20
+"""Number of sessions after which the server's memory no longer grows by caches."""
 CONNECT_S = 120
-STEPS = 8
-WALL = 4 * BLOCK
+SHIFT_STEPS = 8
+WALL_HEIGHT_PX = 4 * BLOCK
 
 
 @cache
 def pictures() -> list[NDArray[np.uint8]]:
-    """RGB of one picture that moves a little to the side and back, a grey wall above it: where
-    there is nobody the counter comes back as it was.
+    """Returns RGB frames of one picture that moves a little to the side and back.
+
+    A grey wall above it holds the counter: without a person there, the counter returns unchanged.
     """
-    shifts = [*range(STEPS), *range(STEPS, 0, -1)]
+    shifts = [*range(SHIFT_STEPS), *range(SHIFT_STEPS, 0, -1)]
     height, width = SIZE_HW
     scene = np.full((height, width, 3), 127, np.uint8)
-    scene[WALL:] = photo((height - WALL, width))
+    scene[WALL_HEIGHT_PX:] = photo((height - WALL_HEIGHT_PX, width))
     return [np.roll(scene, 2 * shift, axis=1) for shift in shifts]
 
 
-class Camera(VideoStreamTrack):
-    """30 frames a second."""
+class CounterCamera(VideoStreamTrack):
+    """Video track of numbered frames, 30 per second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +87,7 @@ def _counted(number: int) -> NDArray[np.uint8]:
 
 
 def _count_of(frame: VideoFrame) -> int:
-    """Read in the brightness alone."""
+    """Returns the counter of a frame, read from its brightness."""
     plane = frame.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     blocks = rows[BLOCK // 2, BLOCK // 2 : BITS * BLOCK : BLOCK]
@@ -91,15 +95,15 @@ def _count_of(frame: VideoFrame) -> int:
 
 
 @dataclass(slots=True)
-class Call:
-    """One client: when each frame came back, and how long after it was taken."""
+class VideoCall:
+    """One client with the arrival time and the latency of each returned frame."""
 
     connection: RTCPeerConnection
-    camera: Camera = field(default_factory=Camera)
-    back: list[tuple[float, float]] = field(default_factory=list)
+    camera: CounterCamera = field(default_factory=CounterCamera)
+    round_trips: list[tuple[float, float]] = field(default_factory=list)
     unread: int = 0
-    """Frames with a counter that was never sent."""
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Number of frames with a counter that was never sent."""
+    frame_arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self, track: MediaStreamTrack) -> None:
         with suppress(MediaStreamError):
@@ -110,20 +114,20 @@ class Call:
                 if sent_at is None:
                     self.unread += 1
                 else:
-                    self.back.append((now, now - sent_at))
-                self.news.set()
+                    self.round_trips.append((now, now - sent_at))
+                self.frame_arrived.set()
 
-    async def sees(self, count: int) -> None:
-        """Returns when that many frames came back."""
+    async def wait_for_frames(self, count: int) -> None:
+        """Returns once `count` frames have come back; raises TimeoutError after CONNECT_S."""
         async with asyncio.timeout(CONNECT_S):
-            while len(self.back) + self.unread < count:
-                self.news.clear()
-                await self.news.wait()
+            while len(self.round_trips) + self.unread < count:
+                self.frame_arrived.clear()
+                await self.frame_arrived.wait()
 
 
 @asynccontextmanager
-async def calling(server: Running, model: str) -> AsyncIterator[Call]:
-    call = Call(RTCPeerConnection(RTCConfiguration(iceServers=[])))
+async def calling(server: ServerProcess, model: str) -> AsyncIterator[VideoCall]:
+    call = VideoCall(RTCPeerConnection(RTCConfiguration(iceServers=[])))
     reading: list[asyncio.Task[None]] = []
     call.connection.on("track", lambda track: reading.append(asyncio.create_task(call.read(track))))
     call.connection.addTrack(call.camera)
@@ -132,7 +136,7 @@ async def calling(server: Running, model: str) -> AsyncIterator[Call]:
             await call.connection.setLocalDescription(await call.connection.createOffer())
             answer = await client.post(
                 "/v1/webrtc",
-                params=LOOK | {"model": model},
+                params=CALL_QUERY | {"model": model},
                 content=call.connection.localDescription.sdp,
                 headers={"content-type": "application/sdp"},
             )
@@ -148,59 +152,59 @@ async def calling(server: Running, model: str) -> AsyncIterator[Call]:
             await asyncio.gather(*reading, return_exceptions=True)
 
 
-async def one_call(server: Running, model: str, *, seconds: float) -> Figures:
+async def one_call(server: ServerProcess, model: str, *, seconds: float) -> Figures:
     async with calling(server, model) as call:
-        await call.sees(2 * FPS)
-        return {"what": f"one of {FPS} fps"} | await _measured(server, [call], seconds)
+        await call.wait_for_frames(2 * FPS)
+        return {"what": f"one of {FPS} fps"} | await _measure(server, [call], seconds)
 
 
 async def many_calls(
-    server: Running, model: str, *, calls: int, seconds: float, parts: int = 4
+    server: ServerProcess, model: str, *, calls: int, seconds: float, parts: int = 4
 ) -> list[Figures]:
-    """More than can be done, for as long as was asked, in equal parts."""
+    """Measures an overload in equal parts of the given duration."""
     async with AsyncExitStack() as stack:
         several = [await stack.enter_async_context(calling(server, model)) for _ in range(calls)]
         for call in several:
-            await call.sees(FPS)
+            await call.wait_for_frames(FPS)
         return [
             {"what": f"{calls} of {FPS} fps, part {number} of {parts}"}
-            | await _measured(server, several, seconds / parts)
+            | await _measure(server, several, seconds / parts)
             for number in range(1, parts + 1)
         ]
 
 
-async def sessions(server: Running, model: str, *, count: int) -> list[Figures]:
-    """One after the other, a few frames each, and what the server's process holds after them."""
+async def sessions(server: ServerProcess, model: str, *, count: int) -> list[Figures]:
+    """Runs short sessions one after the other and records the server's memory and threads."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):
         async with calling(server, model) as call:
-            await call.sees(FRAMES_A_SESSION)
-        if number == SETTLED or number % max(1, count // 8) == 0:
+            await call.wait_for_frames(FRAMES_PER_SESSION)
+        if number == SETTLED_SESSIONS or number % max(1, count // 8) == 0:
             rows.append(_memory_row(server, number))
-    settled = next((row["rss_mb"] for row in rows if row["sessions"] >= SETTLED), None)
+    settled = next((row["rss_mb"] for row in rows if row["sessions"] >= SETTLED_SESSIONS), None)
     return [row | {"since_settled_mb": settled and row["rss_mb"] - settled} for row in rows]
 
 
-async def _measured(server: Running, calls: list[Call], seconds: float) -> Figures:
+async def _measure(server: ServerProcess, calls: list[VideoCall], seconds: float) -> Figures:
     sent = sum(call.camera.sent for call in calls)
     for call in calls:
-        call.back.clear()
+        call.round_trips.clear()
     cpu, own, wall = server.cpu_s(), process_time(), perf_counter()
     await asyncio.sleep(seconds)
     wall_s = perf_counter() - wall
-    back = [latency for call in calls for _, latency in call.back]
+    round_trips = [latency for call in calls for _, latency in call.round_trips]
     sent = sum(call.camera.sent for call in calls) - sent
     return {
         "sent_per_s": sent / wall_s,
-        "back_per_s": len(back) / wall_s,
-        "p50_ms": 1000 * median(back),
-        "p95_ms": 1000 * p95(back),
-        "worst_ms": 1000 * max(back),
+        "back_per_s": len(round_trips) / wall_s,
+        "p50_ms": 1000 * median(round_trips),
+        "p95_ms": 1000 * p95(round_trips),
+        "worst_ms": 1000 * max(round_trips),
         "unread": sum(call.unread for call in calls),
-        "server_cpu_ms": 1000 * (server.cpu_s() - cpu) / len(back),
-        "client_cpu_ms": 1000 * (process_time() - own) / len(back),
+        "server_cpu_ms": 1000 * (server.cpu_s() - cpu) / len(round_trips),
+        "client_cpu_ms": 1000 * (process_time() - own) / len(round_trips),
     }
 
 
-def _memory_row(server: Running, number: int) -> Figures:
+def _memory_row(server: ServerProcess, number: int) -> Figures:
     return {"sessions": number, "rss_mb": server.rss_mb(), "threads": server.threads()}

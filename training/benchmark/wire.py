@@ -1,6 +1,6 @@
-"""A client that costs little: hand-made HTTP/1.1 over keep-alive connections.
+"""Lightweight client: hand-made HTTP/1.1 over keep-alive connections.
 
-It shares the processors with the server that it measures, so it does no more than it must.
+It shares the processors with the measured server, so it does no more work than necessary.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ _NO_BODY = (204, 304)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A whole request as bytes; `expected` is the status that it should be answered with."""
+class ExpectedRequest:
+    """A whole request as bytes, with the expected status of its response."""
 
     request: bytes
     expected: int
@@ -36,17 +36,17 @@ def get(path: str) -> bytes:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What a run of requests was answered with."""
+class RequestTally:
+    """Counts and latencies of the responses to a run of requests."""
 
     answered: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     unexpected: Counter[str] = field(default_factory=Counter)
-    """`kind: status` of answers other than those expected."""
+    """Unexpected responses by `kind: status`."""
     seconds: list[float] = field(default_factory=list)
-    """From the first byte sent to the last received, of each."""
+    """Seconds from the first byte sent to the last received, one per response."""
 
-    def add(self, call: Call, status: int, seconds: float) -> None:
+    def record(self, call: ExpectedRequest, status: int, seconds: float) -> None:
         self.answered += 1
         self.seconds.append(seconds)
         self.statuses[status] += 1
@@ -55,7 +55,7 @@ class Tally:
 
 
 class Connection:
-    """One keep-alive connection; opened again when the server closes it."""
+    """One keep-alive connection; it is reopened after the server closes it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -68,7 +68,10 @@ class Connection:
         self.close()
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Status and body; raises OSError or EOFError when the server is not there."""
+        """Sends a request and returns status and body.
+
+        Raises OSError or EOFError if the server is unreachable.
+        """
         if self._streams is not None and self._streams[0].at_eof():
             self.close()  # idle for longer than the server keeps it
         if self._streams is None:
@@ -97,8 +100,10 @@ def _header(head: bytes, name: bytes) -> bytes | None:
     return head[start : head.index(b"\r\n", start)].strip()
 
 
-async def send_all(port: int, calls: Iterable[Call], *, clients: int, tally: Tally) -> None:
-    """Each client takes the next call as soon as its last one was answered."""
+async def send_all(
+    port: int, calls: Iterable[ExpectedRequest], *, clients: int, tally: RequestTally
+) -> None:
+    """Sends all calls; each client sends the next one after its last response."""
     left = iter(calls)
 
     async def client() -> None:
@@ -106,6 +111,6 @@ async def send_all(port: int, calls: Iterable[Call], *, clients: int, tally: Tal
             for call in left:
                 began = perf_counter()
                 status, _ = await connection.exchange(call.request)
-                tally.add(call, status, perf_counter() - began)
+                tally.record(call, status, perf_counter() - began)
 
     await asyncio.gather(*(client() for _ in range(clients)))

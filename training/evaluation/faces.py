@@ -1,13 +1,12 @@
-"""Measures the face detector on labelled photos and on scenes without a person, beside OpenCV.
+"""Measures the face detector and OpenCV's cascade on labelled photos and on scenes.
 
     python -m training.evaluation.faces model_repository/face_detector --data DATA
     python -m training.evaluation.faces model_repository/face_detector --data DATA --thresholds
 
-The second tries score thresholds on the training photos, from which the one of
-`silhouette_seg.pipeline.faces` was chosen. The chosen threshold is the best when every domain and
-the backgrounds count the same.
-OpenCV 5 has no cascade any more; with `pip install --target DIR "opencv-python-headless<5"` and
-PYTHONPATH=DIR it is measured too.
+Scenes contain no person. `--thresholds` compares score thresholds on the training photos. The
+threshold of `silhouette_seg.pipeline.faces` is the best of them with equal weight for every domain
+and the backgrounds. OpenCV 5 has no cascade any more. The cascade is measured too with
+`pip install --target DIR "opencv-python-headless<5"` and PYTHONPATH=DIR.
 """
 
 import time
@@ -40,19 +39,19 @@ from training.data.dataset import FaceBox, Portrait, read_backgrounds, read_fram
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
 from training.models.face_detector import DeployedFaceDetector
 
-Find = Callable[[NDArray[np.uint8]], list[Face]]
-"""A photo uint8 [H,W,3] RGB to its faces."""
+FindFaces = Callable[[NDArray[np.uint8]], list[Face]]
+"""Maps a photo uint8 [H,W,3] RGB to its faces."""
 
-UNSURE = 0.02
-"""Score from which faces are noted when thresholds are to be tried."""
-FOUND = 0.5
-"""IoU with the reference from which a face is found."""
-THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+MIN_TRIED_SCORE = 0.02
+"""Minimum score of a recorded face when thresholds are compared."""
+MIN_FOUND_IOU = 0.5
+"""Minimum IoU with the reference box at which a face counts as found."""
+SCORE_THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """What was found in one photo."""
+class Detection:
+    """Faces that a detector returned for one photo, beside the reference face."""
 
     source: str
     reference: FaceBox | None
@@ -61,39 +60,45 @@ class Sighting:
 
 
 BACKGROUND = "backgrounds"
-"""Source of the photos without a person."""
+"""Source name of the photos without a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceReport:
-    """Figures of one detector; shares are of photos, 0..1."""
+    """Metrics of one detector; shares are of photos, 0..1."""
 
     photos: int
-    """With a person; backgrounds are none of them."""
+    """Number of photos with a person; backgrounds are not included."""
     box_iou: float
-    """IoU of the dominant face with the reference's, mean over photos with one; 0 if missed."""
+    """Mean IoU of the dominant face with the reference, over photos with a reference face; a missed
+    face counts as 0.
+    """
     found_iou: float
-    """The same over the faces found."""
+    """Mean IoU with the reference over the faces found."""
     recall: dict[str, float]
-    """Share of the reference's faces found, by domain and under `all`."""
+    """Share of the reference faces found, by domain and under `all`."""
     precision: float
-    """Share of all photos with an answer, backgrounds included, in which it is the reference's."""
+    """Share of correct detections among all photos with a detection, backgrounds included."""
     backgrounds: int
     false_alarms: float
-    """Share of backgrounds in which a face was seen."""
+    """Share of backgrounds with a detected face."""
     no_face_alarms: float
-    """Share of photos of a person, but without a reference face, in which one was seen."""
+    """Share of photos of a person without a reference face in which a face was detected."""
     agreement: float
-    """Share of photos whose domain is the reference's."""
+    """Share of photos assigned to the domain of the reference."""
     neighbours: float
-    """Share of photos sent to the domain next to the reference's, nearer or farther."""
+    """Share of photos assigned to a domain next to that of the reference, nearer or farther."""
     confusion: tuple[tuple[int, ...], ...]
-    """[reference][answer], photos by domain."""
+    """Photos by domain, as [reference][detected]."""
     milliseconds: float
-    """Median processor time from pixels to boxes, which others on the machine do not lengthen."""
+    """Median processor time from pixels to boxes; other load on the machine does not lengthen it.
+    """
 
-    def figures(self) -> dict[str, dict[str, float]]:
-        """For spec.json: recall by domain, the rest under `all`; times are the machine's."""
+    def spec_metrics(self) -> dict[str, dict[str, float]]:
+        """Returns the metrics for spec.json: recall by domain, the rest under `all`.
+
+        Times are left out, because they depend on the machine.
+        """
         by_domain = {label: {"recall": share} for label, share in self.recall.items()}
         by_domain[OVERALL] |= {
             "photos": self.photos,
@@ -108,8 +113,8 @@ class FaceReport:
         }
         return by_domain
 
-    def curves(self) -> dict[str, float]:
-        """What a training run plots."""
+    def history_metrics(self) -> dict[str, float]:
+        """Returns the metrics that a training run plots."""
         return {
             "val/recall": self.recall[OVERALL],
             "val/box_iou": self.box_iou,
@@ -122,77 +127,86 @@ OVERALL = "all"
 
 
 def measure_faces(
-    find: Find, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+    find: FindFaces, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
 ) -> FaceReport:
-    """The report on labelled photos, and on photos in which nobody is."""
-    return judge(look(find, portraits, backgrounds))
+    """Measures a detector on labelled photos and on photos without a person."""
+    return summarise_detections(detect_all(find, portraits, backgrounds))
 
 
-def look(find: Find, portraits: Sequence[Portrait], backgrounds: Sequence[Path]) -> list[Sighting]:
-    """Runs the detector on each photo."""
+def detect_all(
+    find: FindFaces, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+) -> list[Detection]:
+    """Runs the detector on each photo and measures its processor time."""
     photos = [(each.source, each.image, each.face) for each in portraits]
     photos += [(BACKGROUND, path, None) for path in backgrounds]
-    sightings = []
+    detections = []
     for source, path, reference in track(
-        photos, "looking", console=Console(stderr=True), transient=True
+        photos, "detecting", console=Console(stderr=True), transient=True
     ):
         rgb = read_frame(path).rgb
         began = time.process_time()
         faces = tuple(find(rgb))
         seconds = time.process_time() - began
-        sightings.append(Sighting(source, reference, faces, seconds))
-    return sightings
+        detections.append(Detection(source, reference, faces, seconds))
+    return detections
 
 
-def judge(sightings: Sequence[Sighting], confident: float = 0.0) -> FaceReport:
-    """Counts only faces of at least that score: the same as finding them with that threshold."""
+def summarise_detections(detections: Sequence[Detection], min_score: float = 0.0) -> FaceReport:
+    """Summarises detections, counting only faces with a score of at least `min_score`.
+
+    The result equals that of a detector with this threshold.
+    """
     answers = [
-        (each, dominant_face([face for face in each.faces if face.score >= confident]))
-        for each in sightings
+        (each, dominant_face([face for face in each.faces if face.score >= min_score]))
+        for each in detections
     ]
     people = [(each.reference, face) for each, face in answers if each.source != BACKGROUND]
     scenes = [face for each, face in answers if each.source == BACKGROUND]
-    ious = overlaps(people)
+    ious = ious_by_domain(people)
     every = np.array([value for values in ious.values() for value in values])
-    found = every > FOUND
-    confusion = confusions(people)
+    found = every > MIN_FOUND_IOU
+    confusion = confusion_matrix(people)
     near = confusion[: Domain.NO_FACE, : Domain.NO_FACE]
-    said = sum(face is not None for _, face in answers)
+    detected = sum(face is not None for _, face in answers)
     return FaceReport(
         photos=len(people),
         box_iou=_mean(every),
         found_iou=_mean(every[found]),
-        recall={domain.label: _mean(np.array(ious[domain]) > FOUND) for domain in sorted(ious)}
+        recall={
+            domain.label: _mean(np.array(ious[domain]) > MIN_FOUND_IOU) for domain in sorted(ious)
+        }
         | {OVERALL: _mean(found)},
-        precision=float(found.sum() / max(1, said)),
+        precision=float(found.sum() / max(1, detected)),
         backgrounds=len(scenes),
         false_alarms=_mean([face is not None for face in scenes]),
-        no_face_alarms=_mean([face is not None for wanted, face in people if wanted is None]),
+        no_face_alarms=_mean([face is not None for reference, face in people if reference is None]),
         agreement=float(confusion.trace() / max(1, len(people))),
         neighbours=float((near.trace(1) + near.trace(-1)) / max(1, len(people))),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        milliseconds=float(np.median([each.seconds for each in sightings]) * 1000),
+        milliseconds=float(np.median([each.seconds for each in detections]) * 1000),
     )
 
 
-Answers = Sequence[tuple[FaceBox | None, Face | None]]
-"""The reference's face and the detector's, photo by photo."""
+FacePairs = Sequence[tuple[FaceBox | None, Face | None]]
+"""The reference face and the detected face of each photo."""
 
 
-def overlaps(answers: Answers) -> dict[Domain, list[float]]:
-    """IoU with each of the reference's faces by domain; 0 where none was seen."""
+def ious_by_domain(answers: FacePairs) -> dict[Domain, list[float]]:
+    """Returns the IoU with each reference face, by domain; 0 for a missed face."""
     ious: dict[Domain, list[float]] = {}
-    for wanted, face in answers:
-        if wanted:
-            ious.setdefault(domain_of(wanted.ratio), []).append(iou(face, wanted) if face else 0.0)
+    for reference, face in answers:
+        if reference:
+            ious.setdefault(domain_of(reference.ratio), []).append(
+                box_iou(face, reference) if face else 0.0
+            )
     return ious
 
 
-def confusions(answers: Answers) -> NDArray[np.int_]:
-    """[reference's domain, detector's domain], photos."""
+def confusion_matrix(answers: FacePairs) -> NDArray[np.int_]:
+    """Counts photos as [reference domain, detected domain]."""
     counts = np.zeros((len(Domain), len(Domain)), int)
-    for wanted, face in answers:
-        counts[_domain(wanted), _domain(face)] += 1
+    for reference, face in answers:
+        counts[_domain(reference), _domain(face)] += 1
     return counts
 
 
@@ -200,29 +214,29 @@ def _domain(face: FaceBox | Face | None) -> Domain:
     return domain_of(face.ratio if face else 0.0)
 
 
-def iou(face: Face, reference: FaceBox) -> float:
-    """Of two boxes in shares of one photo."""
+def box_iou(face: Face, reference: FaceBox) -> float:
+    """Returns the IoU of two boxes, both in shares of one photo."""
     height = min(face.top + face.height, reference.y + reference.h) - max(face.top, reference.y)
     width = min(face.left + face.width, reference.x + reference.w) - max(face.left, reference.x)
     shared = max(0.0, height) * max(0.0, width)
     return shared / (face.ratio + reference.ratio - shared)
 
 
-def by_detector(
-    predict: Predict, *, size_hw: Size, resize: ResizeRule, confident: float = MIN_SCORE
-) -> Find:
-    """An exported detector with the service's own routing."""
+def find_by_model(
+    predict: Predict, *, size_hw: Size, resize: ResizeRule, min_score: float = MIN_SCORE
+) -> FindFaces:
+    """Returns a function that runs an exported detector with the service's own face routing."""
 
     def find(rgb: NDArray[np.uint8]) -> list[Face]:
         image, placement = fit(rgb, size_hw, resize)
         (row,) = predict({"image": image[None]})
-        return find_faces(row, placement, min_score=confident)
+        return find_faces(row, placement, min_score=min_score)
 
     return find
 
 
-def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Find:
-    """A torch network, put into evaluation mode."""
+def find_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> FindFaces:
+    """Returns a function that runs a torch network, which is put into evaluation mode."""
     deployed = DeployedFaceDetector(network).eval()
     device = next(network.parameters()).device
 
@@ -231,12 +245,13 @@ def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Find
             answer = deployed(torch.from_numpy(inputs["image"]).to(device))
         return np.asarray(answer.cpu().numpy())
 
-    return by_detector(predict, size_hw=size_hw, resize=resize)
+    return find_by_model(predict, size_hw=size_hw, resize=resize)
 
 
-def by_cascade() -> Find | None:
-    """OpenCV's frontal face cascade with its usual settings, as the baseline; None where this
-    OpenCV has none.
+def find_by_cascade() -> FindFaces | None:
+    """Returns OpenCV's frontal face cascade with its usual settings, as the baseline.
+
+    Returns None if this OpenCV has no cascade.
     """
     if not hasattr(cv2, "CascadeClassifier"):
         return None
@@ -253,7 +268,7 @@ def by_cascade() -> Find | None:
 
 
 def summary_table(reports: dict[str, FaceReport]) -> Table:
-    """Detectors side by side."""
+    """Lists the metrics of several detectors side by side."""
     table = Table("", *reports)
     columns = list(reports.values())
 
@@ -274,31 +289,31 @@ def summary_table(reports: dict[str, FaceReport]) -> Table:
 
 
 def confusion_table(report: FaceReport) -> Table:
-    """Reference down, answers across."""
+    """Lists the confusion matrix: reference domains as rows, detected domains as columns."""
     table = Table("reference", *(domain.label for domain in Domain))
     for domain, counts in zip(Domain, report.confusion, strict=True):
         table.add_row(domain.label, *map(str, counts))
     return table
 
 
-def threshold_table(sightings: Sequence[Sighting]) -> Table:
-    """What each score threshold would do; the first figure is the one to choose by."""
+def threshold_table(detections: Sequence[Detection]) -> Table:
+    """Lists metrics for each score threshold; the threshold is chosen by the first column."""
     table = Table("score", "balanced", "domain agreement", "recall", "alarms", "without a face")
-    for confident in THRESHOLDS:
-        report = judge(sightings, confident)
+    for min_score in SCORE_THRESHOLDS:
+        report = summarise_detections(detections, min_score)
         figures = (
-            balanced(report),
+            balanced_accuracy(report),
             report.agreement,
             report.recall[OVERALL],
             report.false_alarms,
             report.no_face_alarms,
         )
-        table.add_row(f"{confident}", *(f"{figure:.1%}" for figure in figures))
+        table.add_row(f"{min_score}", *(f"{figure:.1%}" for figure in figures))
     return table
 
 
-def balanced(report: FaceReport) -> float:
-    """Share of right answers, each domain and the backgrounds counting the same."""
+def balanced_accuracy(report: FaceReport) -> float:
+    """Returns the accuracy with equal weight for each domain and for the backgrounds, 0..1."""
     right = [counts[k] / sum(counts) for k, counts in enumerate(report.confusion) if any(counts)]
     return _mean([*right, 1 - report.false_alarms])
 
@@ -318,14 +333,18 @@ def main(
     predict = open_onnx(spec.model_file(model.parent))
     console = Console()
     if thresholds:
-        find = by_detector(predict, size_hw=spec.size_hw, resize=spec.resize, confident=UNSURE)
-        sightings = look(find, read_portraits(data, "train"), read_backgrounds(data, "train"))
-        console.print(threshold_table(sightings))
+        find = find_by_model(
+            predict, size_hw=spec.size_hw, resize=spec.resize, min_score=MIN_TRIED_SCORE
+        )
+        detections = detect_all(
+            find, read_portraits(data, "train"), read_backgrounds(data, "train")
+        )
+        console.print(threshold_table(detections))
         return
     portraits, backgrounds = read_portraits(data, "val"), read_backgrounds(data, "val")
-    find = by_detector(predict, size_hw=spec.size_hw, resize=spec.resize)
+    find = find_by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
     reports = {spec.name: measure_faces(find, portraits, backgrounds)}
-    if cascade := by_cascade():
+    if cascade := find_by_cascade():
         reports["OpenCV cascade"] = measure_faces(cascade, portraits, backgrounds)
     console.print(summary_table(reports))
     for name, report in reports.items():

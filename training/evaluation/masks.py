@@ -1,9 +1,10 @@
 """Measures a model on labelled photos, at their own resolution, by source and over all.
 
     python -m training.evaluation.masks model_repository/connectnet --data DATA
-    python -m training.evaluation.masks model_repository/connectnet --data DATA --url http://127.0.0.1:8000
+    python -m training.evaluation.masks model_repository/connectnet --data DATA --url URL
 
-The second asks a running service for the same masks, which must come out the same.
+The second command requests the masks from a running service at URL, such as http://127.0.0.1:8000.
+Both commands must give the same figures.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,37 +27,42 @@ from silhouette_seg.spec import ResizeRule, load_spec
 from silhouette_seg.vision.geometry import Size, fit, inside, unfit
 from silhouette_seg.vision.mask.quality import empty_if_noise, measure_quality
 from training.data.dataset import Portrait, Split, read_portraits
-from training.evaluation.metrics import MaskScore, score, summarise
+from training.evaluation.metrics import MaskScore, score_mask, summarise_masks
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
 from training.models import extra_input
 from training.models.deployed import DeployedSegmenter
 
 Segment = Callable[[Portrait], NDArray[np.uint8]]
-"""A photo to its mask uint8 [H,W] at the photo's size."""
+"""Maps a photo to its mask uint8 [H,W] at the photo's size."""
 
-FindDomain = Callable[[Portrait], Domain]
+DomainPolicy = Callable[[Portrait], Domain]
 
 OVERALL = "all"
 
 
 def reference_domain(portrait: Portrait) -> Domain:
-    """By the data pack's own faces."""
+    """Returns the domain of the reference face in the data pack."""
     return portrait.domain
 
 
-def evaluate(segment: Segment, portraits: Sequence[Portrait]) -> dict[str, dict[str, float]]:
-    """The summary of `metrics.summarise` by source and under `all`."""
+def evaluate_masks(segment: Segment, portraits: Sequence[Portrait]) -> dict[str, dict[str, float]]:
+    """Returns the summary of `metrics.summarise_masks` by source and under `all`."""
     scores: dict[str, list[MaskScore]] = {}
     for portrait in track(portraits, "evaluating", console=Console(stderr=True), transient=True):
         mask = segment(portrait)
-        scores.setdefault(portrait.source, []).append(score(mask > 127, portrait.truth() > 127))
+        scores.setdefault(portrait.source, []).append(
+            score_mask(mask > 127, portrait.truth() > 127)
+        )
     everything = [row for rows in scores.values() for row in rows]
-    named = {source: summarise(rows) for source, rows in sorted(scores.items())}
-    return named | {OVERALL: summarise(everything)}
+    named = {source: summarise_masks(rows) for source, rows in sorted(scores.items())}
+    return named | {OVERALL: summarise_masks(everything)}
 
 
-def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
-    """A torch network (logits out), put into evaluation mode."""
+def segment_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
+    """Returns a function that runs a torch network with logits as output.
+
+    The network is put into evaluation mode.
+    """
     deployed = DeployedSegmenter(network).eval()
     device = next(network.parameters()).device
     extra = extra_input(network)
@@ -67,18 +73,23 @@ def by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segm
         alpha: NDArray[Any] = deployed(*tensors).cpu().numpy()
         return alpha
 
-    return by_model(predict, size_hw=size_hw, resize=resize, extras=[extra] if extra else [])
+    return segment_by_model(
+        predict, size_hw=size_hw, resize=resize, extras=[extra] if extra else []
+    )
 
 
-def by_model(
+def segment_by_model(
     predict: Predict,
     *,
     size_hw: Size,
     resize: ResizeRule,
     extras: Collection[str] = (),
-    domain: FindDomain = reference_domain,
+    domain: DomainPolicy = reference_domain,
 ) -> Segment:
-    """The steps of the service, in this process; `extras` are the inputs beside `image`."""
+    """Returns a function that runs an exported model with the service's steps, in this process.
+
+    `extras` are the names of the inputs beside `image`.
+    """
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
         frame = portrait.frame(at_least=size_hw)
@@ -95,8 +106,11 @@ def by_model(
     return segment
 
 
-def by_service(url: str, model: str) -> Segment:
-    """A running service, over HTTP; raises urllib.error.URLError."""
+def segment_by_service(url: str, model: str) -> Segment:
+    """Returns a function that requests masks from a running service over HTTP.
+
+    The function raises urllib.error.URLError.
+    """
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
         request = Request(
@@ -111,8 +125,8 @@ def by_service(url: str, model: str) -> Segment:
     return segment
 
 
-def table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Rows by source, columns by metric."""
+def metrics_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Lists the summaries with sources as rows and metrics as columns."""
     columns = list(next(iter(summaries.values())))
     grid = Table("source", *columns)
     for source, row in summaries.items():
@@ -133,11 +147,11 @@ def main(
     chosen: Split = "train" if split == "train" else "val"
     extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
     if url:
-        segment = by_service(url.rstrip("/"), spec.name)
+        segment = segment_by_service(url.rstrip("/"), spec.name)
     else:
         predict = open_onnx(spec.model_file(model_dir.parent))
-        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
-    Console(width=140).print(table(evaluate(segment, read_portraits(data, chosen))))
+        segment = segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
+    Console(width=140).print(metrics_table(evaluate_masks(segment, read_portraits(data, chosen))))
 
 
 if __name__ == "__main__":

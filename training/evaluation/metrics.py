@@ -1,8 +1,7 @@
-"""How good a mask is, per photo and over a set; all at the photo's own resolution.
+"""Mask metrics per photo and over a set, at the photo's own resolution.
 
-IoU per photo as PortraitNet and RCRNet evaluate, dataset IoU and pixel accuracy as PP-HumanSeg,
-SC as PP-HumanSeg, contour accuracy as TriSeNet with the boundary measure of DAVIS
-(Perazzi et al., CVPR 2016).
+IoU per photo follows PortraitNet and RCRNet. Dataset IoU, pixel accuracy and SC follow PP-HumanSeg.
+Contour accuracy follows TriSeNet, with the boundary measure of DAVIS (Perazzi et al., CVPR 2016).
 """
 
 import math
@@ -18,21 +17,22 @@ from training.losses.semantic_connectivity import semantic_connectivity
 Mask = NDArray[np.bool_]
 
 RESAMPLES = 2000
-INTERVAL = (2.5, 97.5)
-"""Percentiles: 95 % of the resamples lie between."""
-FEW = 10
-"""Of fewer photos the bootstrap knows too little: one photo alone would be certain."""
+INTERVAL_PERCENTILES = (2.5, 97.5)
+"""Percentiles of the bootstrap interval; 95 % of the resamples lie between them."""
+MIN_INTERVAL_PHOTOS = 10
+"""Minimum number of photos for a bootstrap interval. With one photo its width would be zero."""
 
 BOUNDARY_WIDTH = 0.02
-"""Of the image diagonal, as boundary IoU is published."""
+"""Width of the boundary region as a share of the image diagonal, as boundary IoU is published."""
 
 CONTOUR_TOLERANCE = 0.008
-"""Of the image diagonal, as DAVIS; the TriSeNet paper does not state its own."""
+"""Contour tolerance as a share of the image diagonal, from DAVIS; the TriSeNet paper states none.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskScore:
-    """One photo; pixel counts by class as (background, person)."""
+    """Scores of one photo; pixel counts by class are (background, person)."""
 
     intersection: tuple[int, int]
     union: tuple[int, int]
@@ -43,13 +43,13 @@ class MaskScore:
 
     @property
     def iou(self) -> tuple[float, float]:
-        """See `class_iou`."""
+        """IoU of background and of person, as `class_iou` returns it."""
         return _shares(self.intersection, self.union)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with its bootstrap interval of 95 %, by percentiles."""
+    """A value with its bootstrap interval of 95 %, by percentiles."""
 
     value: float
     low: float
@@ -58,20 +58,20 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
-        """Whether `low` and `high` mean anything."""
-        return self.photos >= FEW
+        """True if there are enough photos for `low` and `high` to be valid."""
+        return self.photos >= MIN_INTERVAL_PHOTOS
 
     @property
-    def surely_positive(self) -> bool:
+    def above_zero(self) -> bool:
         return self.has_interval and self.low > 0
 
     @property
-    def surely_negative(self) -> bool:
+    def below_zero(self) -> bool:
         return self.has_interval and self.high < 0
 
 
-def score(prediction: Mask, truth: Mask) -> MaskScore:
-    """Compares two masks bool [H,W]."""
+def score_mask(prediction: Mask, truth: Mask) -> MaskScore:
+    """Scores a predicted mask bool [H,W] against the true mask."""
     intersection, union = _areas(prediction, truth)
     return MaskScore(
         intersection=intersection,
@@ -84,17 +84,17 @@ def score(prediction: Mask, truth: Mask) -> MaskScore:
 
 
 def class_iou(prediction: Mask, truth: Mask) -> tuple[float, float]:
-    """IoU of background and of person; an empty union is a perfect 1."""
+    """Returns the IoU of background and of person; an empty union gives 1."""
     return _shares(*_areas(prediction, truth))
 
 
 def mask_iou(one: Mask, other: Mask) -> float:
-    """IoU of what two masks bool [H,W] cover; 1 where both are empty."""
+    """Returns the IoU of the covered areas of two masks bool [H,W]; 1 if both are empty."""
     return class_iou(one, other)[1]
 
 
 def _areas(prediction: Mask, truth: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Pixels in the intersection and in the union, as (background, person)."""
+    """Returns the pixels in the intersection and in the union, as (background, person)."""
     both = int((prediction & truth).sum())
     either = int((prediction | truth).sum())
     return (prediction.size - either, both), (prediction.size - both, either)
@@ -105,55 +105,62 @@ def _shares(intersection: tuple[int, int], union: tuple[int, int]) -> tuple[floa
     return background, person
 
 
-def summarise(scores: Iterable[MaskScore]) -> dict[str, float]:
-    """Percentages over a set of photos.
+def summarise_masks(scores: Iterable[MaskScore]) -> dict[str, float]:
+    """Returns percentages over a set of photos.
 
-    `miou_image_mean`: mean over photos of the mean of both classes' IoU. `iou_fg_image_mean`: the
-    same of person alone. `miou_dataset`: areas summed over the whole set first.
+    `miou_image_mean` is the mean over photos of the mean IoU of both classes. `iou_fg_image_mean`
+    is the mean over photos of the person IoU. `miou_dataset` sums the areas over the whole set
+    before dividing.
     """
-    rows = _addends(scores)
+    rows = _metric_sums(scores)
     figures = _percentages(rows.sum(0))
     return {"photos": len(rows)} | {name: float(value) for name, value in figures.items()}
 
 
-def estimate(scores: Iterable[MaskScore], *, resamples: int = RESAMPLES) -> dict[str, Estimate]:
-    """The percentages of `summarise`, each with what drawing other photos would have made of it."""
-    rows = _addends(scores)
-    drawn = _percentages(_draws(len(rows), resamples) @ rows)
+def estimate_metrics(
+    scores: Iterable[MaskScore], *, resamples: int = RESAMPLES
+) -> dict[str, Estimate]:
+    """Returns the percentages of `summarise_masks` with their bootstrap intervals over photos."""
+    rows = _metric_sums(scores)
+    drawn = _percentages(_resample_counts(len(rows), resamples) @ rows)
     return _estimates(_percentages(rows.sum(0)), drawn, len(rows))
 
 
-def compare(
+def compare_metrics(
     scores: Sequence[MaskScore], others: Sequence[MaskScore], *, resamples: int = RESAMPLES
 ) -> dict[str, Estimate]:
-    """`scores` less `others`, in points; both of the same photos in the same order.
+    """Returns the differences `scores` minus `others`, in points.
 
-    Paired: a resample draws the same photos for both, so what is hard for both cancels.
+    Both are scores of the same photos in the same order. A resample draws the same photos for both,
+    so photo difficulty cancels. Raises ValueError for different numbers of photos.
     """
-    rows, other_rows = _addends(scores), _addends(others)
+    rows, other_rows = _metric_sums(scores), _metric_sums(others)
     if len(rows) != len(other_rows):
         raise ValueError(f"{len(rows)} photos cannot be paired with {len(other_rows)}")
-    draws = _draws(len(rows), resamples)
+    draws = _resample_counts(len(rows), resamples)
     return _estimates(
-        _less(_percentages(rows.sum(0)), _percentages(other_rows.sum(0))),
-        _less(_percentages(draws @ rows), _percentages(draws @ other_rows)),
+        _subtract(_percentages(rows.sum(0)), _percentages(other_rows.sum(0))),
+        _subtract(_percentages(draws @ rows), _percentages(draws @ other_rows)),
         len(rows),
     )
 
 
-def mean_of(values: ArrayLike, *, resamples: int = RESAMPLES) -> Estimate:
-    """The mean of one figure a photo; of differences, it is paired."""
+def mean_estimate(values: ArrayLike, *, resamples: int = RESAMPLES) -> Estimate:
+    """Returns the mean of one value per photo, with its interval.
+
+    For values that are differences the interval is paired.
+    """
     column = np.asarray(values, np.float64)
-    drawn = _draws(len(column), resamples) @ column / len(column)
-    low, high = np.percentile(drawn, INTERVAL)
+    drawn = _resample_counts(len(column), resamples) @ column / len(column)
+    low, high = np.percentile(drawn, INTERVAL_PERCENTILES)
     return Estimate(float(column.mean()), float(low), float(high), len(column))
 
 
-Figures = dict[str, NDArray[np.float64]]
+MetricArrays = dict[str, NDArray[np.float64]]
 
 
-def _addends(scores: Iterable[MaskScore]) -> NDArray[np.float64]:
-    """A row for each photo; every figure of a set is a ratio of their sums."""
+def _metric_sums(scores: Iterable[MaskScore]) -> NDArray[np.float64]:
+    """Returns one row per photo; every metric of a set is a ratio of sums of these columns."""
     return np.array(
         [
             (1, *row.iou, *row.intersection, *row.union, row.correct, row.pixels, *_qualities(row))
@@ -167,8 +174,8 @@ def _qualities(row: MaskScore) -> tuple[float, float]:
     return row.connectivity, row.contour_accuracy
 
 
-def _percentages(sums: NDArray[np.float64]) -> Figures:
-    """From sums [...,11] of rows as `_addends` makes them."""
+def _percentages(sums: NDArray[np.float64]) -> MetricArrays:
+    """Returns the percentages for sums [...,11] of the rows of `_metric_sums`."""
     photos, iou_bg, iou_fg, both_bg, both_fg, any_bg, any_fg, correct, pixels, sc, ca = np.moveaxis(
         sums, -1, 0
     )
@@ -187,18 +194,21 @@ def _percentages(sums: NDArray[np.float64]) -> Figures:
     return {name: 100 * share for name, share in shares.items()}
 
 
-def _draws(photos: int, resamples: int) -> NDArray[np.float64]:
-    """How often each photo is drawn [resamples,photos]; always the same for the same numbers."""
+def _resample_counts(photos: int, resamples: int) -> NDArray[np.float64]:
+    """Returns how often each photo is drawn, float64 [resamples,photos].
+
+    The same arguments always give the same counts.
+    """
     drawn = np.random.default_rng(0).multinomial(photos, np.full(photos, 1 / photos), resamples)
     return drawn.astype(np.float64)
 
 
-def _less(figures: Figures, others: Figures) -> Figures:
+def _subtract(figures: MetricArrays, others: MetricArrays) -> MetricArrays:
     return {name: figures[name] - others[name] for name in figures}
 
 
-def _estimates(figures: Figures, drawn: Figures, photos: int) -> dict[str, Estimate]:
-    ends = {name: np.percentile(values, INTERVAL) for name, values in drawn.items()}
+def _estimates(figures: MetricArrays, drawn: MetricArrays, photos: int) -> dict[str, Estimate]:
+    ends = {name: np.percentile(values, INTERVAL_PERCENTILES) for name, values in drawn.items()}
     return {
         name: Estimate(float(value), float(ends[name][0]), float(ends[name][1]), photos)
         for name, value in figures.items()
@@ -206,7 +216,10 @@ def _estimates(figures: Figures, drawn: Figures, photos: int) -> dict[str, Estim
 
 
 def contour_accuracy(prediction: Mask, truth: Mask, *, radius: int | None = None) -> float:
-    """F-measure of boundary pixels within `radius` pixels (default: 0.8 % of the diagonal)."""
+    """Returns the F-measure of boundary pixels within `radius` pixels.
+
+    The default radius is 0.8 % of the diagonal.
+    """
     if radius is None:
         radius = math.ceil(CONTOUR_TOLERANCE * math.hypot(*truth.shape))
     predicted, actual = boundary(prediction), boundary(truth)
@@ -218,22 +231,24 @@ def contour_accuracy(prediction: Mask, truth: Mask, *, radius: int | None = None
 
 
 def boundary_iou(prediction: Mask, truth: Mask, *, width: float = BOUNDARY_WIDTH) -> float:
-    """IoU of the rims of both masks, as wide as that share of the diagonal (Cheng et al., CVPR
-    2021); 1 when neither has one.
+    """Returns the IoU of the boundary regions of both masks (Cheng et al., CVPR 2021).
+
+    `width` is the width of a region as a share of the diagonal. The IoU is 1 if neither mask has a
+    boundary region.
     """
     pixels = max(1, round(width * math.hypot(*truth.shape)))
     return mask_iou(_rim(prediction, pixels), _rim(truth, pixels))
 
 
 def _rim(mask: Mask, pixels: int) -> Mask:
-    """The part of a mask within so many pixels of its outline or of the image's edge."""
+    """Returns the part of a mask within `pixels` of its outline or of the image's edge."""
     padded = np.pad(mask.astype(np.uint8), 1)
     inner = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=pixels)[1:-1, 1:-1]
     return np.asarray(mask & (inner == 0))
 
 
 def boundary(mask: Mask) -> Mask:
-    """Pixels that differ from their right, lower or lower right neighbour."""
+    """Returns the pixels that differ from their right, lower or lower right neighbour."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     here, right = padded[:-1, :-1], padded[:-1, 1:]
     below, diagonal = padded[1:, :-1], padded[1:, 1:]
@@ -241,7 +256,7 @@ def boundary(mask: Mask) -> Mask:
 
 
 def _share_near(pixels: Mask, others: Mask, radius: int, *, if_empty: float) -> float:
-    """The share of `pixels` with one of `others` within `radius`."""
+    """Returns the share of `pixels` with a pixel of `others` within `radius`."""
     if not pixels.any():
         return if_empty
     steps = np.arange(-radius, radius + 1)

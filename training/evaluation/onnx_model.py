@@ -1,4 +1,4 @@
-"""An exported model as a plain function, for measuring it away from the service."""
+"""Opens an exported model as a plain function, for measurements without the service."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 Tensors = Mapping[str, NDArray[Any]]
 Predict = Callable[[Tensors], NDArray[Any]]
-"""Inputs by name, batch first, to the one output: an exported model."""
+"""Maps inputs by name, batch first, to the single output of an exported model."""
 
 
 def open_onnx(model_file: Path, *, threads: int = 1) -> Predict:
-    """The file on the CPU; raises onnxruntime's errors when it does not load."""
+    """Loads a model file on the CPU; raises onnxruntime's errors if it does not load."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])

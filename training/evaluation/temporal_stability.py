@@ -1,4 +1,4 @@
-"""How steady the masks of a clip are, frame after frame; all at the clip's own resolution."""
+"""Temporal stability of the masks of a clip, at the clip's own resolution."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from training.evaluation.metrics import mask_iou
 
 Alpha = NDArray[np.uint8]
-"""Of one frame, uint8 [H,W], 255 = person."""
+"""Mask of one frame, uint8 [H,W], 255 = person."""
 
 
 def dtssd(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
-    """How differently from the reference the masks change, in percent of full alpha; 0 is best.
+    """Returns the dtSSD of masks against the reference, in percent of full alpha; 0 is best.
 
     100 * sqrt(mean over pixels of ((a[t] - a[t-1]) - (r[t] - r[t-1]))^2), with alpha a and
     reference r in 0..1, then the mean over the pairs of neighbours. Erofeev et al., "Perceptually
     motivated benchmark for video matting" (BMVC 2015), scaled as Lin et al., "Robust
-    high-resolution video matting" (WACV 2022). Raises ValueError for fewer than two frames, or
-    for references that are not as many.
+    high-resolution video matting" (WACV 2022).
+
+    Raises ValueError for fewer than two frames, or for a different number of references.
     """
     if not len(alphas) == len(truths) >= 2:
         raise ValueError(f"{len(alphas)} masks, {len(truths)} references: two of each at least")
@@ -30,10 +31,12 @@ def dtssd(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
     return float(100 * np.sqrt(squares).mean())
 
 
-def follow(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Where each pixel of a frame was in the frame before: float32 [H,W,2], as (x, y) in pixels.
+def previous_positions(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Returns the position of each pixel in the previous frame, float32 [H,W,2] as (x, y) in
+    pixels.
 
-    Both uint8 [H,W,3], RGB. Dense inverse search (Kroeger et al., ECCV 2016) as OpenCV has it.
+    Both frames are uint8 [H,W,3], RGB. The optical flow is OpenCV's dense inverse search (Kroeger
+    et al., ECCV 2016).
     """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey, grey_before = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (image, before))
@@ -42,20 +45,24 @@ def follow(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.fl
     return np.asarray(np.dstack([x, y]) + flow, np.float32)
 
 
-def steadiness(alphas: Sequence[Alpha], places: Sequence[NDArray[np.float32]]) -> float:
-    """IoU of each mask with the one before it, moved as the picture moved; mean, in percent.
+def warped_iou(alphas: Sequence[Alpha], positions: Sequence[NDArray[np.float32]]) -> float:
+    """Returns the mean IoU of each mask with the warped previous mask, in percent.
 
-    `places` are those of `follow` for every frame but the first. Person is alpha over 127; where
-    neither mask has a person the two agree. Raises ValueError for fewer than two frames, or for
-    places that are not one fewer.
+    `positions` are those of `previous_positions` for every frame but the first. A pixel is person
+    for alpha over 127. Two masks without a person have IoU 1.
+
+    Raises ValueError for fewer than two frames, or unless there is one position map fewer than
+    masks.
     """
     if len(alphas) < 2:
         raise ValueError("two frames at least")
-    return float(100 * np.mean(list(_agreements(alphas, places))))
+    return float(100 * np.mean(list(_agreements(alphas, positions))))
 
 
-def _agreements(alphas: Sequence[Alpha], places: Sequence[NDArray[np.float32]]) -> Iterator[float]:
-    for (before, alpha), place in zip(pairwise(alphas), places, strict=True):
+def _agreements(
+    alphas: Sequence[Alpha], positions: Sequence[NDArray[np.float32]]
+) -> Iterator[float]:
+    for (before, alpha), place in zip(pairwise(alphas), positions, strict=True):
         x, y = cv2.split(place)
         moved = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         yield mask_iou(moved > 127, alpha > 127)

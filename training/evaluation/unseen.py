@@ -1,12 +1,12 @@
-"""Compares networks with published ones on sources that they have and have not been trained on.
+"""Compares networks with published ones on sources inside and outside their training data.
 
     python -m training.evaluation.unseen --data DATA --scores SCORES model_repository/connectnet
     python -m training.evaluation.unseen --data DATA --scores SCORES RECIPE.toml=RUNS/NAME/last.pt
     python -m training.evaluation.unseen --data DATA --scores SCORES --against PEER
 
-Each network is measured on all val photos and on the scenes without a person, and its scores are
-written to `SCORES/<name>.csv`. The table shows all networks with scores there beside those of the
-pack's `peers.csv`: image means of person IoU. `--against` adds the difference from one of them with
+Each network is measured on all val photos and on the scenes without a person. Its scores are
+written to `SCORES/<name>.csv`. The table compares these networks with those of the pack's
+`peers.csv`, by the image mean of person IoU. `--against` adds the difference from one network with
 its paired bootstrap interval of 95 %.
 """
 
@@ -26,7 +26,7 @@ from rich.table import Table
 from silhouette_seg.spec import load_spec
 from training.data.dataset import Portrait, read_backgrounds, read_portraits, read_rows
 from training.data.pack_check import VALIDATION_ONLY_SOURCES
-from training.evaluation.masks import Segment, by_model, by_network
+from training.evaluation.masks import Segment, segment_by_model, segment_by_network
 from training.evaluation.metrics import mask_iou
 from training.evaluation.onnx_model import open_onnx
 from training.models import build_model
@@ -36,25 +36,28 @@ from training.recipe import read_recipe
 UNSEEN = "unseen"
 ALL = "all"
 SCENES = "scenes"
-"""Photos without a person."""
-RESAMPLES = 4000
+"""Source name of the photos without a person."""
+DIFFERENCE_RESAMPLES = 4000
 FEW_PHOTOS = 10
 """Sources with fewer photos have no interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoScore:
-    """One photo by one network; `iou` is None of a scene, `found` None of a peer."""
+    """Score of one network on one photo.
+
+    `iou` is None for a scene without a person; `has_person` is None for a published network.
+    """
 
     id: str
     source: str
     iou: float | None
-    found: bool | None
+    has_person: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean of paired differences in points, with its interval."""
+    """Mean of paired differences in points, with its bootstrap interval."""
 
     mean: float
     low: float
@@ -62,32 +65,32 @@ class Difference:
 
 
 Scores = Mapping[str, PhotoScore]
-"""By the id of the photo."""
+"""Scores of one network by photo id."""
 
 
-def open_network(argument: str) -> tuple[str, Segment]:
-    """Name and function of `RECIPE=CHECKPOINT` or of a folder of the model repository.
+def load_network(argument: str) -> tuple[str, Segment]:
+    """Returns name and function of `RECIPE=CHECKPOINT` or of a folder of the model repository.
 
-    Raises OSError where a file is missing.
+    Raises OSError for a missing file.
     """
     recipe_file, _, checkpoint = argument.partition("=")
     if not checkpoint:
         spec = load_spec(Path(argument))
         extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
         predict = open_onnx(spec.model_file(Path(argument).parent))
-        segment = by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
+        segment = segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
         return spec.name, segment
     recipe = read_recipe(Path(recipe_file))
     model = build_model(recipe.model, recipe.options)
     model.load_state_dict(read_average(Path(checkpoint)))
     size_hw = recipe.phase(recipe.epochs - 1).size_hw
-    return recipe.name, by_network(model, size_hw=size_hw, resize=recipe.resize)
+    return recipe.name, segment_by_network(model, size_hw=size_hw, resize=recipe.resize)
 
 
-def measure(
+def measure_network(
     segment: Segment, portraits: Sequence[Portrait], scenes: Sequence[Path]
 ) -> list[PhotoScore]:
-    """Scores of photos, then of scenes."""
+    """Scores a network on photos of people, then on scenes without a person."""
     console = Console(stderr=True)
     scores = []
     for portrait in track(portraits, "photos", console=console, transient=True):
@@ -95,9 +98,9 @@ def measure(
         iou = mask_iou(mask, portrait.truth() > 127)
         scores.append(PhotoScore(portrait.id, portrait.source, iou, bool(mask.any())))
     for path in track(scenes, "scenes", console=console, transient=True):
-        nobody = Portrait(path.stem, SCENES, path.stem, path, path, face=None)
-        found = bool((segment(nobody) > 127).any())
-        scores.append(PhotoScore(nobody.id, SCENES, None, found))
+        scene = Portrait(path.stem, SCENES, path.stem, path, path, face=None)
+        found = bool((segment(scene) > 127).any())
+        scores.append(PhotoScore(scene.id, SCENES, None, found))
     return scores
 
 
@@ -108,7 +111,7 @@ def write_scores(file: Path, scores: Iterable[PhotoScore]) -> None:
         writer.writerow(["id", "source", "iou_person", "found"])
         for score in scores:
             iou = "" if score.iou is None else f"{score.iou:.4f}"
-            writer.writerow([score.id, score.source, iou, int(bool(score.found))])
+            writer.writerow([score.id, score.source, iou, int(bool(score.has_person))])
 
 
 def read_scores(file: Path) -> Scores:
@@ -124,7 +127,7 @@ def read_scores(file: Path) -> Scores:
 
 
 def read_peers(data: Path) -> dict[str, Scores]:
-    """The published networks of `peers.csv`, by name."""
+    """Returns the scores of the published networks in `peers.csv`, by name."""
     peers: dict[str, dict[str, PhotoScore]] = {}
     for row in read_rows(data / "peers.csv"):
         score = PhotoScore(row["id"], row["source"], float(row["iou_person"]), None)
@@ -133,7 +136,10 @@ def read_peers(data: Path) -> dict[str, Scores]:
 
 
 def photos_by_group(scores: Scores) -> dict[str, list[str]]:
-    """Ids of photos with people by source, under UNSEEN those of val-only sources, and ALL."""
+    """Returns ids of photos with people by source, then under UNSEEN and ALL.
+
+    UNSEEN holds the photos of sources that only the validation split has.
+    """
     groups: dict[str, list[str]] = {}
     for score in scores.values():
         if score.iou is None:
@@ -145,22 +151,28 @@ def photos_by_group(scores: Scores) -> dict[str, list[str]]:
     return {name: groups[name] for name in [*sorted(groups.keys() - set(last)), *last]}
 
 
-def ious(scores: Scores, photos: Sequence[str]) -> NDArray[np.float64]:
-    """Percentages of the photos, in their order; raises KeyError for one without a score."""
+def person_ious(scores: Scores, photos: Sequence[str]) -> NDArray[np.float64]:
+    """Returns the person IoU of the photos in percent, in their order.
+
+    Raises KeyError for a photo without a score.
+    """
     return 100 * np.array([scores[photo].iou for photo in photos], float)
 
 
-def difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
-    """`one` less `other`, of the same photos in the same order; seeded, so it repeats exactly."""
+def bootstrap_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> Difference:
+    """Returns the mean of `one` minus `other` with its bootstrap interval.
+
+    Both hold the same photos in the same order. The seed is fixed, so the result repeats exactly.
+    """
     differences = one - other
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(differences), (RESAMPLES, len(differences)))
+    drawn = rng.integers(0, len(differences), (DIFFERENCE_RESAMPLES, len(differences)))
     low, high = np.percentile(differences[drawn].mean(1), [2.5, 97.5])
     return Difference(float(differences.mean()), float(low), float(high))
 
 
-def comparison(networks: Mapping[str, Scores], against: str) -> Table:
-    """Sources as rows, networks as columns; raises KeyError for an unknown `against`."""
+def comparison_table(networks: Mapping[str, Scores], against: str) -> Table:
+    """Lists sources as rows and networks as columns; raises KeyError for an unknown `against`."""
     grid = Table("source", "photos", *networks)
     for group, photos in photos_by_group(next(iter(networks.values()))).items():
         cells = [_cell(networks, name, against, photos) for name in networks]
@@ -172,18 +184,18 @@ def comparison(networks: Mapping[str, Scores], against: str) -> Table:
 
 
 def _cell(networks: Mapping[str, Scores], name: str, against: str, photos: Sequence[str]) -> str:
-    values = ious(networks[name], photos)
+    values = person_ious(networks[name], photos)
     mean = f"{values.mean():.2f}"
     if not against or name == against or len(photos) < FEW_PHOTOS:
         return mean
-    change = difference(values, ious(networks[against], photos))
+    change = bootstrap_difference(values, person_ious(networks[against], photos))
     return f"{mean} ({change.mean:+.2f}: {change.low:+.2f}..{change.high:+.2f})"
 
 
 def _count(scores: Scores, *, scenes: bool) -> str:
-    """Scenes in which a person is found, or photos in which none is."""
-    chosen = [s for s in scores.values() if s.found is not None and (s.iou is None) == scenes]
-    return f"{sum(s.found == scenes for s in chosen)} of {len(chosen)}" if chosen else "-"
+    """Counts scenes with a detected person, or photos without one."""
+    chosen = [s for s in scores.values() if s.has_person is not None and (s.iou is None) == scenes]
+    return f"{sum(s.has_person == scenes for s in chosen)} of {len(chosen)}" if chosen else "-"
 
 
 def main(
@@ -197,11 +209,11 @@ def main(
     """Measures networks by source and compares all that have been measured."""
     portraits, scenes = read_portraits(data, "val"), read_backgrounds(data, "val")
     for argument in networks or []:
-        name, segment = open_network(argument)
-        write_scores(scores / f"{name}.csv", measure(segment, portraits, scenes))
+        name, segment = load_network(argument)
+        write_scores(scores / f"{name}.csv", measure_network(segment, portraits, scenes))
     measured = {file.stem: read_scores(file) for file in sorted(scores.glob("*.csv"))}
-    everybody = {**measured, **read_peers(data)}
-    Console(width=60 + 30 * len(everybody)).print(comparison(everybody, against))
+    all_networks = {**measured, **read_peers(data)}
+    Console(width=60 + 30 * len(all_networks)).print(comparison_table(all_networks, against))
 
 
 if __name__ == "__main__":

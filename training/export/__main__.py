@@ -1,6 +1,8 @@
-"""A checkpoint to a folder of `model_repository/`: ONNX, spec.json, Triton configs and a card.
+"""Exports a checkpoint to a folder of `model_repository/`.
 
-python -m training.export RUN_DIR --recipe training/recipes/connectnet.toml --data DATA
+The folder holds the ONNX file, spec.json, Triton configurations and a model card.
+
+    python -m training.export RUN_DIR --recipe training/recipes/connectnet.toml --data DATA
 """
 
 import hashlib
@@ -17,11 +19,11 @@ from torch import nn
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import read_backgrounds, read_portraits
-from training.evaluation.faces import by_detector, measure_faces, summary_table
-from training.evaluation.masks import by_model, evaluate, table
+from training.evaluation.faces import find_by_model, measure_faces, summary_table
+from training.evaluation.masks import evaluate_masks, metrics_table, segment_by_model
 from training.evaluation.onnx_model import open_onnx
 from training.export.model_card import write_card
-from training.export.parity import verify
+from training.export.parity import check_parity
 from training.export.triton_config import write_configs
 from training.models import build_model, deploy_form, extra_input
 from training.models.checkpoint import read_average
@@ -31,11 +33,11 @@ from training.recipe import Recipe, read_recipe
 
 OPSET = 18
 MAX_BATCH = 16
-WEIGHTS = Path("training/weights")
-KERNEL_AXES = 4
+WEIGHTS_FOLDER = Path("training/weights")
+KERNEL_NDIM = 4
 
-Summaries = dict[str, dict[str, float]]
-"""Figures by source, or for faces by domain."""
+MetricsByGroup = dict[str, dict[str, float]]
+"""Metrics by source, or by domain for the face detector."""
 
 LICENCE = (
     "Weights Apache-2.0 as far as they are ours to license; trained on photographs whose owners "
@@ -44,7 +46,7 @@ LICENCE = (
 
 
 def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
-    """Writes the deployed graph with a dynamic batch axis; one file, weights inside."""
+    """Writes the deployed graph with a dynamic batch axis as one file that includes the weights."""
     # an example batch of one would freeze the batch axis
     example = [torch.zeros((2, *size_hw, 3), dtype=torch.uint8)]
     extra = extra_input(model)
@@ -67,7 +69,7 @@ def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
     assert program is not None, "the exporter returns a program when asked for dynamo"
     file.parent.mkdir(parents=True, exist_ok=True)
     exported = program.model_proto
-    # file paths and source lines of the exporting machine have no place in a published file
+    # a published file must not hold file paths and source lines of the exporting machine
     del exported.metadata_props[:]
     for node in exported.graph.node:
         node.ClearField("doc_string")
@@ -76,9 +78,10 @@ def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
 
 
 def read_weights(recipe: Recipe, *checkpoints: Path) -> nn.Module:
-    """The averaged weights of a checkpoint, or the mean of several, in evaluation mode.
+    """Returns the network with the averaged weights of a checkpoint, in evaluation mode.
 
-    Source of the mean: Wortsman et al., "Robust fine-tuning of zero-shot models" (CVPR 2022).
+    For several checkpoints the weights are their mean: Wortsman et al., "Robust fine-tuning of
+    zero-shot models" (CVPR 2022).
     """
     model = build_model(recipe.model, recipe.options)
     states = [read_average(checkpoint) for checkpoint in checkpoints]
@@ -93,13 +96,13 @@ def read_weights(recipe: Recipe, *checkpoints: Path) -> nn.Module:
 
 
 def save_weights(model: nn.Module, file: Path) -> None:
-    """The weights as training takes them to begin with; kernels in half precision."""
-    kept = {
-        name: value.half() if value.ndim == KERNEL_AXES else value
+    """Saves the weights as initial weights for training; kernels are float16."""
+    weights = {
+        name: value.half() if value.ndim == KERNEL_NDIM else value
         for name, value in model.state_dict().items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"average": kept}, file)
+    torch.save({"average": weights}, file)
 
 
 def input_specs(model: nn.Module, size_hw: Size) -> tuple[TensorSpec, ...]:
@@ -119,29 +122,29 @@ def output_spec(model: nn.Module, size_hw: Size) -> TensorSpec:
     return TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw))
 
 
-def measure(
+def measure_export(
     model: nn.Module, file: Path, recipe: Recipe, size_hw: Size, data: Path
-) -> tuple[Summaries, Table]:
-    """The exported file on the validation split."""
+) -> tuple[MetricsByGroup, Table]:
+    """Measures the exported file on the validation split."""
     predict, portraits = open_onnx(file), read_portraits(data, "val")
     if isinstance(model, FaceDetector):
-        find = by_detector(predict, size_hw=size_hw, resize=recipe.resize)
+        find = find_by_model(predict, size_hw=size_hw, resize=recipe.resize)
         report = measure_faces(find, portraits, read_backgrounds(data, "val"))
-        return report.figures(), summary_table({recipe.name: report})
+        return report.spec_metrics(), summary_table({recipe.name: report})
     extras = [tensor.name for tensor in input_specs(model, size_hw)[1:]]
-    segment = by_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
-    summaries = evaluate(segment, portraits)
-    return summaries, table(summaries)
+    segment = segment_by_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
+    summaries = evaluate_masks(segment, portraits)
+    return summaries, metrics_table(summaries)
 
 
-def make_spec(
+def build_spec(
     recipe: Recipe,
     inputs: tuple[TensorSpec, ...],
     output: TensorSpec,
     file: Path,
-    summaries: Summaries,
+    summaries: MetricsByGroup,
 ) -> ModelSpec:
-    """The contract of an exported file; metrics to a hundredth of the last digit shown."""
+    """Builds the spec of an exported file; metrics are rounded to four decimals."""
     size_hw = inputs[0].shape[1], inputs[0].shape[2]
     return ModelSpec(
         name=recipe.model,
@@ -166,28 +169,28 @@ def main(
     recipe: Annotated[Path, typer.Option(help="the recipe it ran")],
     data: Annotated[Path, typer.Option(help="the data pack, for measuring")],
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
-    weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS,
+    weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS_FOLDER,
     size: Annotated[str, typer.Option(help="HxW; default: the last phase's")] = "",
     mean_with: Annotated[
         list[Path] | None, typer.Option(help="checkpoints of earlier runs, for the mean of all")
     ] = None,
 ) -> None:
-    """Exports, verifies against torch and measures; nothing is replaced if one of them fails."""
-    numbers = read_recipe(recipe)
-    size_hw = parse_size(size) if size else numbers.phases[-1].size_hw
-    model = read_weights(numbers, run / "last.pt", *(mean_with or []))
-    folder = repository / numbers.model
+    """Exports, checks parity with torch and measures; replaces nothing if a step fails."""
+    loaded_recipe = read_recipe(recipe)
+    size_hw = parse_size(size) if size else loaded_recipe.phases[-1].size_hw
+    model = read_weights(loaded_recipe, run / "last.pt", *(mean_with or []))
+    folder = repository / loaded_recipe.model
     candidate = folder / "1" / "candidate.onnx"
     try:
         export_onnx(deploy_form(model), size_hw, candidate)
-        verify(model, candidate, size_hw)
-        summaries, shown = measure(model, candidate, numbers, size_hw, data)
+        check_parity(model, candidate, size_hw)
+        summaries, shown = measure_export(model, candidate, loaded_recipe, size_hw, data)
         inputs, output = input_specs(model, size_hw), output_spec(model, size_hw)
-        spec = make_spec(numbers, inputs, output, candidate, summaries)
+        spec = build_spec(loaded_recipe, inputs, output, candidate, summaries)
         candidate.replace(spec.model_file(repository))
     finally:
         candidate.unlink(missing_ok=True)
-    save_weights(model, weights / f"{numbers.model}.pt")
+    save_weights(model, weights / f"{loaded_recipe.model}.pt")
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     write_configs(spec, folder)
     write_card(spec, folder, run / "curve.png")
@@ -195,7 +198,7 @@ def main(
 
 
 def parse_size(text: str) -> Size:
-    """ "192x160" to (192, 160); raises ValueError."""
+    """Parses "192x160" to (192, 160); raises ValueError."""
     height, width = (int(side) for side in text.split("x"))
     return height, width
 

@@ -1,4 +1,4 @@
-"""CARD.md beside a model: what it is, what it was measured to do, where it came from."""
+"""Model card (CARD.md) with the architecture, the metrics and the training run of a model."""
 
 import shutil
 from pathlib import Path
@@ -15,23 +15,25 @@ TITLES = {
 
 EXTRAS = {
     "prior": "; `prior` uint8, the previous frame's alpha or zeros",
-    "domain": "; `domain` int64 [N], 0 far shot .. 5 no face, any other value is 5",
+    "domain": "; `domain` int64 [N], 0 far shot .. 5 no face; any other value counts as 5",
 }
 
 NOTES = "NOTES.md"
-"""Kept by hand beside the card and carried into it: comparisons, limits, history."""
+"""File of hand-written notes beside the card: comparisons, limits, history. It is appended to the
+card.
+"""
 
 
 def write_card(spec: ModelSpec, folder: Path, curve: Path) -> None:
-    """Generated from the spec, with the curve of the run and the hand-kept notes."""
+    """Writes the card from the spec, with the training curve and the hand-written notes."""
     if curve.exists():
         shutil.copy(curve, folder / "curve.png")
     notes = folder / NOTES
-    text = card(spec) + ("\n" + notes.read_text() if notes.exists() else "")
+    text = card_text(spec) + ("\n" + notes.read_text() if notes.exists() else "")
     (folder / "CARD.md").write_text(text)
 
 
-def card(spec: ModelSpec) -> str:
+def card_text(spec: ModelSpec) -> str:
     height, width = spec.size_hw
     extras = "".join(EXTRAS[tensor.name] for tensor in spec.inputs[1:])
     faces = spec.output.name == "faces"
@@ -86,7 +88,7 @@ def _faces_figures(spec: ModelSpec) -> str:
 ## Validation split, dominant face of each photo
 
 `python -m training.evaluation.faces model_repository/{spec.name} --data DATA`;
-shares 0..1, a face is found from an IoU of 0.5 with the reference's.
+shares 0..1; a face counts as found from an IoU of 0.5 with the reference.
 
 | domain | figure | value |
 |---|---|---|

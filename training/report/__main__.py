@@ -1,10 +1,13 @@
-"""Measures every segmentation model of a repository on the same photos and writes it down.
+"""Measures every segmentation model of a repository on the same photos and writes the results.
 
     python -m training.report --data DATA
-    python -m training.report --data DATA --quick         (a few photos, to try it)
+    python -m training.report --data DATA --quick
 
-Writes training/RESULTS.md and training/results/*.png, in `build` when quick, and a gallery of
-failures and of a clip, which holds photos of the data pack and so goes where git does not look.
+`--quick` measures a few photos, to try the command.
+
+Writes training/RESULTS.md and training/results/*.png; a quick run writes them into `build`. Also
+writes a gallery of failures and of a clip. The gallery holds photos of the data pack, so its folder
+is ignored by git.
 """
 
 import hashlib
@@ -21,159 +24,169 @@ import onnxruntime as ort
 import typer
 
 from silhouette_seg.spec import ModelSpec, ModelTask
-from training.benchmark.measure import machine
+from training.benchmark.measure import describe_machine
 from training.data.clips import read_clips
 from training.data.dataset import Portrait, read_backgrounds, read_portraits
-from training.evaluation.faces import FaceReport, Find, by_cascade, by_detector, measure_faces
-from training.evaluation.metrics import estimate
+from training.evaluation.faces import (
+    FaceReport,
+    FindFaces,
+    find_by_cascade,
+    find_by_model,
+    measure_faces,
+)
+from training.evaluation.metrics import estimate_metrics
 from training.evaluation.onnx_model import open_onnx
+from training.evaluation.specs import find_specs
 from training.report import plots
-from training.report.calibration import PICTURE as RELIABILITY
-from training.report.calibration import draw_reliability, measure_trust
+from training.report.calibration import RELIABILITY_PICTURE, draw_reliability, measure_calibration
 from training.report.clips import (
-    DIALS,
-    Streamed,
+    SMOOTHINGS,
+    StreamFigures,
+    flicker_window,
     measure_cuts,
-    restless,
-    smoothing_ms,
-    stream_clips,
+    measure_smoothing_ms,
+    measure_streams,
 )
 from training.report.edges import measure_edges
 from training.report.outlines import measure_outlines
 from training.report.results import Model, PhotoFigures, Results
 from training.report.scores import (
-    METRICS,
-    OWN,
-    Answer,
-    Contender,
+    DETECTED_DOMAIN,
+    METRIC_TITLES,
     Group,
-    contenders,
-    find_specs,
-    group,
-    open_answer,
-    ways_of,
-    worst,
+    ModelScores,
+    PredictMask,
+    domain_policies,
+    group_portraits,
+    open_predictor,
+    score_policies,
+    worst_cases,
 )
 from training.report.text import results_text
 from training.report.timing import CPU, Timing, time_models
-from training.report.zoom import measure_second_look
+from training.report.zoom import measure_zoom
 
 FACE_DETECTOR = "face_detector"
-PICTURES = "results"
-STRIP = 8
+PICTURES_FOLDER = "results"
+STRIP_FRAMES = 8
 """Frames side by side in the picture of a clip."""
-CLIP_HW = (224, 224)
-"""What a cut is looked for in, and what smoothing is timed on."""
-PLOTTED = "miou_image_mean"
+CUT_SIZE_HW = (224, 224)
+"""Frame size at which scene cuts are detected and smoothing is timed."""
+PLOTTED_METRIC = "miou_image_mean"
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is measured."""
+class RunSize:
+    """Amount of data and repetitions of a report run."""
 
-    every: int
-    """One photo of so many."""
+    photo_stride: int
+    """Every `photo_stride`-th photo is measured."""
     rounds: int
     images: int
-    """About so many in each round of the timing."""
+    """Approximate number of images in each round of the timing."""
     failures: int
     frames: int
-    """Of a clip, at most."""
+    """Maximum number of frames of a clip."""
 
 
-FULL = Effort(every=1, rounds=5, images=16, failures=8, frames=100)
-QUICK = Effort(every=12, rounds=2, images=4, failures=2, frames=6)
+FULL_RUN = RunSize(photo_stride=1, rounds=5, images=16, failures=8, frames=100)
+QUICK_RUN = RunSize(photo_stride=12, rounds=2, images=4, failures=2, frames=6)
 
 
 def main(
     data: Annotated[Path, typer.Option(help="the data pack")],
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
     folder: Annotated[
-        Path | None, typer.Option(help="of RESULTS.md; by default training, build when quick")
+        Path | None,
+        typer.Option(help="folder of RESULTS.md; by default training, or build with --quick"),
     ] = None,
-    gallery: Annotated[Path, typer.Option(help="not for git")] = Path("build/gallery"),
-    quick: Annotated[bool, typer.Option("--quick", help="few photos, to try it")] = False,
+    gallery: Annotated[Path, typer.Option(help="folder of the gallery, ignored by git")] = Path(
+        "build/gallery"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="few photos, to try the command")] = False,
 ) -> None:
     """Writes RESULTS.md, its plots and the gallery."""
     cv2.setNumThreads(1)
     folder = folder or Path("build" if quick else "training")
-    effort, context = QUICK if quick else FULL, machine()
+    size, context = QUICK_RUN if quick else FULL_RUN, describe_machine()
     specs = find_specs(repository, ModelTask.SEGMENTATION)
     if not specs:
         raise typer.BadParameter(f"no segmentation model in {repository}")
-    models = [describe(spec, repository, folder) for spec in specs]
-    portraits = read_portraits(data, "val")[:: effort.every]
+    models = [describe_model(spec, repository, folder) for spec in specs]
+    portraits = read_portraits(data, "val")[:: size.photo_stride]
     find = open_detector(repository)
-    answers = {spec.name: open_answer(spec, repository) for spec in specs}
-    scored = [
+    predictors = {spec.name: open_predictor(spec, repository) for spec in specs}
+    model_scores = [
         each
         for spec in specs
-        for each in contenders(spec, answers[spec.name], ways_of(spec, find), portraits)
+        for each in score_policies(
+            spec, predictors[spec.name], domain_policies(spec, find), portraits
+        )
     ]
-    groups = group(portraits)
+    groups = group_portraits(portraits)
     timed = [*specs, *find_specs(repository, ModelTask.FACES)]
-    timings = time_models(timed, repository, rounds=effort.rounds, images=effort.images)
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    draw(scored, groups, timings, folder / PICTURES)
-    show_failures(scored, answers, portraits, gallery, count=effort.failures)
-    backgrounds = read_backgrounds(data, "val")[:: effort.every]
+    timings = time_models(timed, repository, rounds=size.rounds, images=size.images)
+    (folder / PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
+    draw_plots(model_scores, groups, timings, folder / PICTURES_FOLDER)
+    draw_failures(model_scores, predictors, portraits, gallery, count=size.failures)
+    backgrounds = read_backgrounds(data, "val")[:: size.photo_stride]
     photos = PhotoFigures(
-        second_look=measure_second_look(
+        zoom=measure_zoom(
             [each.spec for each in models if each.digest_holds], repository, portraits, backgrounds
         ),
-        edges=measure_edges(answers, portraits, backgrounds),
-        trust=measure_trust(specs, repository, find, portraits, backgrounds),
+        edges=measure_edges(predictors, portraits, backgrounds),
+        calibration=measure_calibration(specs, repository, find, portraits, backgrounds),
     )
-    draw_reliability(photos.trust, folder / PICTURES / RELIABILITY)
-    clips = read_clips(data, frames=effort.frames)
-    streamed = stream_clips(specs, repository, clips) if clips else None
-    if streamed and streamed.showings:
-        show_strip(streamed, folder / PICTURES, gallery)
+    draw_reliability(photos.calibration, folder / PICTURES_FOLDER / RELIABILITY_PICTURE)
+    clips = read_clips(data, frames=size.frames)
+    streamed = measure_streams(specs, repository, clips) if clips else None
+    if streamed and streamed.clip_results:
+        draw_strip(streamed, folder / PICTURES_FOLDER, gallery)
     results = Results(
         quick=quick,
         portraits=portraits,
         groups=groups,
         models=models,
-        contenders=scored,
+        model_scores=model_scores,
         timings=timings,
-        rounds=effort.rounds,
+        rounds=size.rounds,
         machine=context | {"onnxruntime": ort.__version__},
-        faces=judge_faces(find, portraits, backgrounds),
-        pictures=PICTURES,
-        worst_of_each=effort.failures,
+        faces=measure_detectors(find, portraits, backgrounds),
+        pictures=PICTURES_FOLDER,
+        worst_cases_per_model=size.failures,
         outlines=measure_outlines(portraits, groups),
-        streamed=streamed,
-        cuts=measure_cuts(data, clips, frames=effort.frames, size_hw=CLIP_HW),
-        smoothing_ms=smoothing_ms(CLIP_HW),
+        streams=streamed,
+        cuts=measure_cuts(data, clips, frames=size.frames, size_hw=CUT_SIZE_HW),
+        smoothing_ms=measure_smoothing_ms(CUT_SIZE_HW),
         photos=photos,
     )
     (folder / "RESULTS.md").write_text(results_text(results))
 
 
-def open_detector(repository: Path) -> Find | None:
-    """The repository's face detector, where it has one."""
+def open_detector(repository: Path) -> FindFaces | None:
+    """Opens the repository's face detector; returns None if there is none."""
     found = {spec.name: spec for spec in find_specs(repository, ModelTask.FACES)}
     if FACE_DETECTOR not in found:
         return None
     spec = found[FACE_DETECTOR]
     predict = open_onnx(spec.model_file(repository))
-    return by_detector(predict, size_hw=spec.size_hw, resize=spec.resize)
+    return find_by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
 
 
-def judge_faces(
-    find: Find | None, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+def measure_detectors(
+    find: FindFaces | None, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
 ) -> dict[str, FaceReport]:
-    """Our detector and, where this OpenCV has it, its cascade as the baseline."""
+    """Measures our detector and, if this OpenCV has it, its cascade as the baseline."""
     if find is None:
         return {}
     reports = {FACE_DETECTOR: measure_faces(find, portraits, backgrounds)}
-    if cascade := by_cascade():
+    if cascade := find_by_cascade():
         reports["OpenCV cascade"] = measure_faces(cascade, portraits, backgrounds)
     return reports
 
 
-def describe(spec: ModelSpec, repository: Path, folder: Path) -> Model:
-    """What can be read off the model's file and what lies beside it."""
+def describe_model(spec: ModelSpec, repository: Path, folder: Path) -> Model:
+    """Describes a model by its file and by the files beside it."""
     file, beside = spec.model_file(repository), repository / spec.name
     weights = onnx.load(str(file)).graph.initializer
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
@@ -187,29 +200,31 @@ def describe(spec: ModelSpec, repository: Path, folder: Path) -> Model:
     )
 
 
-def draw(
-    scored: Sequence[Contender],
+def draw_plots(
+    model_scores: Sequence[ModelScores],
     groups: Sequence[Group],
     timings: Sequence[Timing],
     pictures: Path,
 ) -> None:
-    """The plots of RESULTS.md."""
-    label = METRICS[PLOTTED]
-    # on one thread the same as wall clock, unless others want the processor too
+    """Draws the plots of RESULTS.md."""
+    label = METRIC_TITLES[PLOTTED_METRIC]
+    # equal to wall clock on one thread, unless the machine is busy
     ms = {
         each.setup.model: each.cpu_ms
         for each in timings
         if (each.setup.provider, each.setup.threads, each.setup.batch) == (CPU, 1, 1)
     }
 
-    def cost(each: Contender) -> float:
-        return ms[each.spec.name] + (ms[FACE_DETECTOR] if each.way == OWN else 0)
+    def cost(each: ModelScores) -> float:
+        return ms[each.spec.name] + (ms[FACE_DETECTOR] if each.policy == DETECTED_DOMAIN else 0)
 
     plots.plot_tradeoff(
         [
-            plots.Point(each.label, cost(each), estimate(each.scores)[PLOTTED])
-            for each in scored
-            if each.main or each.way == OWN
+            plots.TradeoffPoint(
+                each.label, cost(each), estimate_metrics(each.scores)[PLOTTED_METRIC]
+            )
+            for each in model_scores
+            if each.is_primary or each.policy == DETECTED_DOMAIN
         ],
         pictures / "accuracy_time.png",
         time="processor ms an image, ONNX Runtime, one thread, batch of one",
@@ -219,47 +234,53 @@ def draw(
         chosen = [each for each in groups if each.kind == kind]
         plots.plot_bars(
             [f"{each.name}\n{len(each.rows)} photos" for each in chosen],
-            {each.label: [estimate(part.of(each))[PLOTTED] for part in chosen] for each in scored},
+            {
+                each.label: [estimate_metrics(part.select(each))[PLOTTED_METRIC] for part in chosen]
+                for each in model_scores
+            },
             pictures / f"{kind}s.png",
             label=f"{label}, %",
         )
 
 
-def show_failures(
-    scored: Sequence[Contender],
-    answers: dict[str, Answer],
+def draw_failures(
+    model_scores: Sequence[ModelScores],
+    predictors: dict[str, PredictMask],
     portraits: Sequence[Portrait],
     gallery: Path,
     *,
     count: int,
 ) -> None:
-    """A picture for each model in the folder `gallery`."""
-    for each in scored:
-        if each.main:
-            rows = [(portraits[row], each.scores[row]) for row in worst(each, count)]
+    """Draws the worst cases of each model into the folder `gallery`."""
+    for each in model_scores:
+        if each.is_primary:
+            rows = [(portraits[row], each.scores[row]) for row in worst_cases(each, count)]
             pictures = [
-                plots.Picture(
+                plots.GalleryRow(
                     f"{portrait.id} ({portrait.domain.label}): {50 * sum(score.iou):.1f}",
                     portrait.rgb(),
                     portrait.truth() > 127,
-                    answers[each.spec.name](portrait, portrait.domain) > 127,
+                    predictors[each.spec.name](portrait, portrait.domain) > 127,
                 )
                 for portrait, score in rows
             ]
             plots.plot_gallery(pictures, gallery / f"{each.spec.name}.png")
 
 
-def show_strip(streamed: Streamed, pictures: Path, gallery: Path) -> None:
-    """Our own masks of neighbouring frames; with the photos and the reference in the gallery."""
-    clip, window = restless(streamed, STRIP)
+def draw_strip(streamed: StreamFigures, pictures: Path, gallery: Path) -> None:
+    """Draws masks of neighbouring frames.
+
+    The picture in the gallery also has the photos and the reference.
+    """
+    clip, window = flicker_window(streamed, STRIP_FRAMES)
     masks = {
-        f"{each.label}\ndial {dial:g}": each.alphas[window]
-        for dial in (DIALS[0], DIALS[-1])
-        for each in streamed.of(clip.name, dial)
+        f"{each.label}\nsmoothing {smoothing:g}": each.alphas[window]
+        for smoothing in (SMOOTHINGS[0], SMOOTHINGS[-1])
+        for each in streamed.select(clip.name, smoothing)
     }
-    given = {"frame": clip.frames[window], "reference": clip.truths[window]}
+    inputs = {"frame": clip.frames[window], "reference": clip.truths[window]}
     plots.plot_strip(masks, pictures / "streams.png")
-    plots.plot_strip(given | masks, gallery / "streams.png")
+    plots.plot_strip(inputs | masks, gallery / "streams.png")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,29 @@
-"""How good the models are: by group, against each other, against what was aimed at."""
+"""Writes the accuracy of the models: by group, as differences, and against the targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from training.evaluation.metrics import compare, estimate
+from training.evaluation.metrics import compare_metrics, estimate_metrics
 from training.report.markdown import figure, signed, table
 from training.report.results import Results
-from training.report.scores import METRICS, NO_FACE, OWN, REFERENCE, Contender, Group
+from training.report.scores import (
+    DETECTED_DOMAIN,
+    METRIC_TITLES,
+    NO_FACE_DOMAIN,
+    REFERENCE_DOMAIN,
+    Group,
+    ModelScores,
+)
 
-COMPARED = ("miou_image_mean", "iou_fg_image_mean")
-SUBJECT = "md_trisenet"
-"""The model that is first in comparisons, because the question is whether it beats the others."""
+COMPARED_METRICS = ("miou_image_mean", "iou_fg_image_mean")
+SUBJECT_MODEL = "md_trisenet"
+"""Model that comes first in comparisons: the question is if it beats the others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
-    """What issue 3 asks of a model."""
+class Target:
+    """Minimum value of a metric that a model has to reach."""
 
     model: str
     group: str
@@ -24,23 +31,23 @@ class Aim:
     at_least: float
 
 
-AIMS = (
-    Aim("rcrnet", "eg1800", "miou_image_mean", 96.3),
-    Aim("connectnet", "eg1800", "miou_image_mean", 95.0),
-    Aim("md_trisenet", "all", "iou_fg_image_mean", 92.0),
+TARGETS = (
+    Target("rcrnet", "eg1800", "miou_image_mean", 96.3),
+    Target("connectnet", "eg1800", "miou_image_mean", 95.0),
+    Target("md_trisenet", "all", "iou_fg_image_mean", 92.0),
 )
-BEST = ("all", "whole_body", "far_shot")
-"""Groups in which MD-TriSeNet is to be the best."""
+BEST_GROUPS = ("all", "whole_body", "far_shot")
+"""Groups in which MD-TriSeNet should be the best model."""
 
 
 def accuracy_text(results: Results) -> str:
-    head = ("", "photos", *(each.label for each in results.contenders))
+    head = ("", "photos", *(each.label for each in results.model_scores))
     estimates = {
-        group.name: [estimate(group.of(each)) for each in results.contenders]
+        group.name: [estimate_metrics(group.select(each)) for each in results.model_scores]
         for group in results.groups
     }
-    parts = ["## Accuracy", _ways(results.contenders)]
-    for metric, title in METRICS.items():
+    parts = ["## Accuracy", _policies_text(results.model_scores)]
+    for metric, title in METRIC_TITLES.items():
         rows = [
             (
                 f"{_titled(group)}",
@@ -55,100 +62,108 @@ def accuracy_text(results: Results) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _ways(contenders: Sequence[Contender]) -> str:
+def _policies_text(model_scores: Sequence[ModelScores]) -> str:
     meaning = {
-        REFERENCE: "by the data pack's own faces, which a service does not have",
-        OWN: "by the face detector of the model repository, as the service does it",
-        NO_FACE: "the same branch for every photo: what is left without routing",
+        REFERENCE_DOMAIN: "the data pack's own faces, which a service does not have",
+        DETECTED_DOMAIN: "the face detector of the model repository, as in the service",
+        NO_FACE_DOMAIN: "the same branch for every photo, without routing",
     }
-    ways = dict.fromkeys(each.way for each in contenders if each.way)
-    if not ways:
+    policies = dict.fromkeys(each.policy for each in model_scores if each.policy)
+    if not policies:
         return ""
-    listed = "\n".join(f"- *{way}*: {meaning[way]}" for way in ways)
-    return f"Where a model takes a domain, it is told:\n\n{listed}"
+    listed = "\n".join(f"- *{policy}*: {meaning[policy]}" for policy in policies)
+    return f"A model with a domain input gets the domain from one of these policies:\n\n{listed}"
 
 
-def pairs(contenders: Sequence[Contender]) -> list[tuple[Contender, Contender]]:
-    """Which are compared: models with each other, and the ways of one model among themselves."""
-    served = [each for each in contenders if each.main or each.way == OWN]
-    served.sort(key=lambda each: each.spec.name != SUBJECT)
+def pairs(model_scores: Sequence[ModelScores]) -> list[tuple[ModelScores, ModelScores]]:
+    """Returns the pairs to compare: models with each other, and the policies of one model."""
+    served = [each for each in model_scores if each.is_primary or each.policy == DETECTED_DOMAIN]
+    served.sort(key=lambda each: each.spec.name != SUBJECT_MODEL)
     models = [pair for pair in combinations(served, 2) if pair[0].spec != pair[1].spec]
-    ways = [pair for pair in combinations(contenders, 2) if pair[0].spec == pair[1].spec]
-    return models + ways
+    policies = [pair for pair in combinations(model_scores, 2) if pair[0].spec == pair[1].spec]
+    return models + policies
 
 
 def differences_text(results: Results) -> str:
-    compared = pairs(results.contenders)
+    compared = pairs(results.model_scores)
     if not compared:
         return ""
     parts = [
         "## Differences",
-        "In points, the first less the second, paired over the same photos. Bold where the"
-        " interval leaves out zero; nothing is corrected for the number of comparisons.",
+        "In points, the first minus the second, paired over the same photos. Bold: the interval"
+        " excludes zero. Nothing is corrected for the number of comparisons.",
         "\n".join(f"- {_verdict(results, one, other)}" for one, other in compared),
     ]
-    head = ("", "photos", *(f"{one.label} less {other.label}" for one, other in compared))
-    for metric in COMPARED:
+    head = ("", "photos", *(f"{one.label} minus {other.label}" for one, other in compared))
+    for metric in COMPARED_METRICS:
         rows = [
             (
                 _titled(group),
                 f"{len(group.rows)}",
-                *(signed(compare(group.of(a), group.of(b))[metric]) for a, b in compared),
+                *(
+                    signed(compare_metrics(group.select(a), group.select(b))[metric])
+                    for a, b in compared
+                ),
             )
             for group in results.groups
         ]
-        parts.append(f"### {METRICS[metric]}\n\n{table(head, rows)}")
+        parts.append(f"### {METRIC_TITLES[metric]}\n\n{table(head, rows)}")
     return "\n\n".join(parts)
 
 
-def _verdict(results: Results, one: Contender, other: Contender) -> str:
-    """Whether the first beats the second over all photos."""
-    differences = compare(one.scores, other.scores)
-    told = ", ".join(f"{METRICS[name]} {signed(differences[name])}" for name in COMPARED)
-    ends = [differences[name] for name in COMPARED]
-    if all(each.surely_positive for each in ends):
+def _verdict(results: Results, one: ModelScores, other: ModelScores) -> str:
+    """Returns the verdict if the first beats the second over all photos."""
+    differences = compare_metrics(one.scores, other.scores)
+    listed = ", ".join(
+        f"{METRIC_TITLES[name]} {signed(differences[name])}" for name in COMPARED_METRICS
+    )
+    ends = [differences[name] for name in COMPARED_METRICS]
+    if all(each.above_zero for each in ends):
         verdict = "beats"
-    elif all(each.surely_negative for each in ends):
+    elif all(each.below_zero for each in ends):
         verdict = "is beaten by"
     else:
-        verdict = "is not told apart, by both measures, from"
-    return f"{one.label} {verdict} {other.label}: {told}."
+        verdict = "does not clearly differ, by both measures, from"
+    return f"{one.label} {verdict} {other.label}: {listed}."
 
 
-def aims_text(results: Results) -> str:
-    """Which aims were reached; nothing where none is of these models."""
+def targets_text(results: Results) -> str:
+    """Writes the section of targets; empty if no model has one."""
     groups = {each.name: each for each in results.groups}
     rows = []
-    for each in (each for each in results.contenders if each.way != NO_FACE):
-        for aim in AIMS:
+    for each in (each for each in results.model_scores if each.policy != NO_FACE_DOMAIN):
+        for aim in TARGETS:
             if aim.model == each.spec.name and aim.group in groups:
                 rows.append(_reached(aim, each, groups[aim.group]))
-        rivals = [rival for rival in results.contenders if rival.main and rival.spec != each.spec]
-        if each.spec.name == SUBJECT and rivals:
-            rows += [_best(each, rivals, groups[name]) for name in BEST if name in groups]
+        rivals = [
+            rival for rival in results.model_scores if rival.is_primary and rival.spec != each.spec
+        ]
+        if each.spec.name == SUBJECT_MODEL and rivals:
+            rows += [_best(each, rivals, groups[name]) for name in BEST_GROUPS if name in groups]
     if not rows:
         return ""
-    return f"## Aims\n\n{table(('model', 'photos', 'aim', 'measured', 'reached'), rows)}"
+    return f"## Targets\n\n{table(('model', 'photos', 'target', 'measured', 'reached'), rows)}"
 
 
-def _reached(aim: Aim, contender: Contender, group: Group) -> tuple[str, ...]:
-    """By the figure itself; its interval is beside it."""
-    value = estimate(group.of(contender))[aim.metric]
-    wanted = f"{METRICS[aim.metric]} at least {aim.at_least}"
+def _reached(aim: Target, scores: ModelScores, group: Group) -> tuple[str, ...]:
+    """Compares the value with the target; its interval is shown beside it."""
+    value = estimate_metrics(group.select(scores))[aim.metric]
+    target = f"{METRIC_TITLES[aim.metric]} at least {aim.at_least}"
     reached = "yes" if value.value >= aim.at_least else "no"
-    return contender.label, group.name, wanted, figure(value), reached
+    return scores.label, group.name, target, figure(value), reached
 
 
-def _best(contender: Contender, rivals: Sequence[Contender], group: Group) -> tuple[str, ...]:
-    """Against each rival the difference, the strongest of them told."""
+def _best(scores: ModelScores, rivals: Sequence[ModelScores], group: Group) -> tuple[str, ...]:
+    """Compares with each rival and returns the smallest difference."""
     differences = {
-        rival.label: compare(group.of(contender), group.of(rival))[COMPARED[0]] for rival in rivals
+        rival.label: compare_metrics(group.select(scores), group.select(rival))[COMPARED_METRICS[0]]
+        for rival in rivals
     }
     strongest = min(differences, key=lambda label: differences[label].value)
     least = differences[strongest]
-    wanted = f"the best {METRICS[COMPARED[0]]}"
-    told = f"{signed(least)} to {strongest}"
-    return contender.label, group.name, wanted, told, "yes" if least.value > 0 else "no"
+    target = f"the best {METRIC_TITLES[COMPARED_METRICS[0]]}"
+    difference = f"{signed(least)} to {strongest}"
+    return scores.label, group.name, target, difference, "yes" if least.value > 0 else "no"
 
 
 def _titled(group: Group) -> str:

@@ -1,4 +1,4 @@
-"""How far a mask may be trusted: its confidence, and its word that nobody is there."""
+"""Calibration of mask confidence and of the no-person rule on labelled photos."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from silhouette_seg.vision.mask.quality import (
 )
 from training.calibrate import USEFUL_IOU, Observation, observe
 from training.data.dataset import Portrait
-from training.evaluation.faces import Find
+from training.evaluation.faces import FindFaces
 from training.report.markdown import table
 
 matplotlib.use("agg")
@@ -26,17 +26,17 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt  # the backend comes first
 from matplotlib.axes import Axes
 
-PICTURE = "reliability.png"
-BINS = 10
-"""Each has as many photos as the others."""
+RELIABILITY_PICTURE = "reliability.png"
+BIN_COUNT = 10
+"""Number of bins; each has the same number of photos."""
 DPI = 110
-Pairs = Sequence[tuple[float, float]]
-"""What was predicted and what was observed, photo by photo."""
+PredictedObserved = Sequence[tuple[float, float]]
+"""Predicted and observed value of each photo."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
-    """Photos of like predictions: their number, and means 0..1."""
+class ReliabilityBin:
+    """Photos with similar predictions: their number, and means 0..1."""
 
     photos: int
     predicted: float
@@ -44,73 +44,77 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Reliability:
-    """What a model's confidence is worth."""
+class ReliabilityFigures:
+    """Calibration of a model's confidence."""
 
     model: str
     photos: int
-    before: tuple[Bin, ...]
-    """By `boundary_certainty`, which was the confidence before it was calibrated."""
-    after: tuple[Bin, ...]
+    certainty_bins: tuple[ReliabilityBin, ...]
+    """Bins by `boundary_certainty`, which is not calibrated."""
+    confidence_bins: tuple[ReliabilityBin, ...]
     error: float
-    """Mean distance of a photo's confidence from what was observed."""
+    """Mean absolute difference of confidence and observation over photos."""
     correlation: float
-    """Of confidence and observation, over photos (Pearson)."""
+    """Correlation of confidence and observation over photos (Pearson)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
-    """Photos of people in a group, and those in which nobody was found, then and now."""
+class MissedPeople:
+    """Photos of people in a group, and those with an empty mask, by the area rule and by the
+    current rule.
+    """
 
     group: str
     photos: int
-    before: int
-    after: int
-    of_use: int
-    """Of those now, the ones whose mask was of use."""
+    lost_by_area: int
+    lost: int
+    lost_useful: int
+    """Photos lost by the current rule although their mask reaches the IoU of a useful mask."""
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
-    """Whether a model's masks tell people from scenes without one."""
+class PresenceFigures:
+    """Masks of a model on people and on scenes without a person."""
 
     model: str
     scenes: int
-    before: int
-    """Of the scenes, those in which somebody was found."""
-    after: int
-    missed: tuple[Missed, ...]
+    alarms_by_area: int
+    """Scenes with a person by the area rule."""
+    alarms: int
+    lost_people: tuple[MissedPeople, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TrustFigures:
-    reliability: tuple[Reliability, ...]
-    presence: tuple[Presence, ...]
+class CalibrationFigures:
+    reliability: tuple[ReliabilityFigures, ...]
+    presence: tuple[PresenceFigures, ...]
 
 
-def measure_trust(
+def measure_calibration(
     specs: Sequence[ModelSpec],
     repository: Path,
-    find: Find | None,
+    find: FindFaces | None,
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
-) -> TrustFigures:
-    """Every model on the same photos; `find` tells domains, as in the service."""
-    return summarise(observe(specs, repository, find, portraits, backgrounds))
+) -> CalibrationFigures:
+    """Measures every model on the same photos; `find` routes domains, as in the service."""
+    return summarise_calibration(observe(specs, repository, find, portraits, backgrounds))
 
 
-def summarise(observations: Sequence[Observation]) -> TrustFigures:
-    """The figures of each model, in the order in which they looked."""
+def summarise_calibration(observations: Sequence[Observation]) -> CalibrationFigures:
+    """Summarises the observations of each model, in the order of their first observation."""
     models = list(dict.fromkeys(each.model for each in observations))
     by_model = [[each for each in observations if each.model == model] for model in models]
-    return TrustFigures(
-        tuple(reliability(model, seen) for model, seen in zip(models, by_model, strict=True)),
-        tuple(presence(model, seen) for model, seen in zip(models, by_model, strict=True)),
+    return CalibrationFigures(
+        tuple(
+            measure_reliability(model, seen) for model, seen in zip(models, by_model, strict=True)
+        ),
+        tuple(measure_presence(model, seen) for model, seen in zip(models, by_model, strict=True)),
     )
 
 
-def reliability(model: str, observations: Iterable[Observation]) -> Reliability:
-    """Over the photos of people in which the mask has an outline."""
+def measure_reliability(model: str, observations: Iterable[Observation]) -> ReliabilityFigures:
+    """Measures calibration over the photos of people with an outline in the mask."""
     known = [
         (each.quality, each.boundary_accuracy)
         for each in observations
@@ -119,84 +123,97 @@ def reliability(model: str, observations: Iterable[Observation]) -> Reliability:
     pairs = [(quality.confidence, boundary_accuracy) for quality, boundary_accuracy in known]
     predicted, observed = np.array(pairs).reshape(-1, 2).T
     apart = len(pairs) > 1 and predicted.std() > 0 and observed.std() > 0
-    return Reliability(
+    return ReliabilityFigures(
         model=model,
         photos=len(pairs),
-        before=bins(
+        certainty_bins=reliability_bins(
             [
                 (quality.boundary_certainty, boundary_accuracy)
                 for quality, boundary_accuracy in known
             ]
         ),
-        after=bins(pairs),
+        confidence_bins=reliability_bins(pairs),
         error=float(np.abs(predicted - observed).mean()) if pairs else 0.0,
         correlation=float(np.corrcoef(predicted, observed)[0, 1]) if apart else 0.0,
     )
 
 
-def bins(pairs: Pairs) -> tuple[Bin, ...]:
-    """In order of the prediction; fewer where there are fewer photos."""
+def reliability_bins(pairs: PredictedObserved) -> tuple[ReliabilityBin, ...]:
+    """Splits photos, sorted by prediction, into bins of equal size; fewer bins for few photos."""
     ordered = np.array(sorted(pairs)).reshape(-1, 2)
-    parts = np.array_split(ordered, min(BINS, max(1, len(ordered))))
-    return tuple(Bin(len(part), *map(float, part.mean(axis=0))) for part in parts if len(part))
+    parts = np.array_split(ordered, min(BIN_COUNT, max(1, len(ordered))))
+    return tuple(
+        ReliabilityBin(len(part), *map(float, part.mean(axis=0))) for part in parts if len(part)
+    )
 
 
-def calibration_error(parts: Sequence[Bin]) -> float:
-    """Mean distance of what was predicted from what was observed over the bins, by photos (ECE)."""
+def calibration_error(parts: Sequence[ReliabilityBin]) -> float:
+    """Returns the expected calibration error (ECE).
+
+    It is the mean over bins of the distance between predicted and observed value, weighted by
+    photos.
+    """
     photos = sum(part.photos for part in parts)
     return sum(part.photos * abs(part.predicted - part.observed) for part in parts) / max(1, photos)
 
 
-def presence(model: str, observations: Sequence[Observation]) -> Presence:
-    """Scenes by the count, people by domain."""
+def measure_presence(model: str, observations: Sequence[Observation]) -> PresenceFigures:
+    """Counts scenes with a person, and lost people by domain."""
     scenes = [each for each in observations if not each.person]
     groups = [
         (domain.label, [each for each in observations if each.group == domain.label])
         for domain in Domain
     ]
-    return Presence(
+    return PresenceFigures(
         model=model,
         scenes=len(scenes),
-        before=sum(map(once_found, scenes)),
-        after=sum(each.quality.foreground for each in scenes),
-        missed=tuple(missed(label, people) for label, people in groups if people),
+        alarms_by_area=sum(map(found_by_area, scenes)),
+        alarms=sum(each.quality.foreground for each in scenes),
+        lost_people=tuple(count_missed(label, people) for label, people in groups if people),
     )
 
 
-def missed(group: str, people: Sequence[Observation]) -> Missed:
+def count_missed(group: str, people: Sequence[Observation]) -> MissedPeople:
     lost = [each for each in people if not each.quality.foreground]
-    return Missed(
+    return MissedPeople(
         group=group,
         photos=len(people),
-        before=sum(not once_found(each) for each in people),
-        after=len(lost),
-        of_use=sum(each.iou >= USEFUL_IOU for each in lost),
+        lost_by_area=sum(not found_by_area(each) for each in people),
+        lost=len(lost),
+        lost_useful=sum(each.iou >= USEFUL_IOU for each in lost),
     )
 
 
-def once_found(each: Observation) -> bool:
-    """By the rule before: the area of the largest component alone."""
+def found_by_area(each: Observation) -> bool:
+    """True if the area rule alone finds a person: the area of the largest component."""
     return each.quality.largest_share >= MIN_PERSON_SHARE
 
 
-def trust_text(figures: TrustFigures, pictures: str) -> str:
-    """The section of RESULTS.md; `pictures` is the folder of the plots."""
+def calibration_text(figures: CalibrationFigures, pictures: str) -> str:
+    """Writes the section of RESULTS.md; `pictures` is the folder of the plots."""
     return "\n\n".join(
-        ("## Trust", *_confidence(figures.reliability, pictures), *_nobody(figures.presence))
+        (
+            "## Calibration",
+            *_confidence(figures.reliability, pictures),
+            *_presence(figures.presence),
+        )
     )
 
 
-def _confidence(models: Sequence[Reliability], pictures: str) -> Iterable[str]:
+def _confidence(models: Sequence[ReliabilityFigures], pictures: str) -> Iterable[str]:
     rows = [
         (
             each.model,
             f"{each.photos}",
-            f"{100 * calibration_error(each.before):.1f}",
-            f"{100 * calibration_error(each.after):.1f}",
+            f"{100 * calibration_error(each.certainty_bins):.1f}",
+            f"{100 * calibration_error(each.confidence_bins):.1f}",
             f"{100 * each.error:.1f}",
             f"{each.correlation:.2f}",
-            " to ".join(f"{100 * end.observed:.0f}" for end in (each.after[0], each.after[-1]))
-            if each.after
+            " to ".join(
+                f"{100 * end.observed:.0f}"
+                for end in (each.confidence_bins[0], each.confidence_bins[-1])
+            )
+            if each.confidence_bins
             else "",
         )
         for each in models
@@ -205,43 +222,44 @@ def _confidence(models: Sequence[Reliability], pictures: str) -> Iterable[str]:
         *("", "photos", "calibration error of the plain mean", "calibration error"),
         *("mean error of a photo", "correlation", "observed, least to most confident tenth"),
     )
-    yield f"""The confidence of a mask is the share of its boundary band, {BOUNDARY_RADIUS} pixels
-on either side of the outline at the model's resolution, that is expected to be on the right side.
-It is one line for all models through the mean of |alpha - 127.5| / 127.5 over the band, drawn on
-training photos by `python -m training.calibrate`; here it is held against the validation photos, as
-each model sees them at its first look. The calibration error is the mean distance of what was said
-from what was observed over {BINS} bins of as many photos each, in points; the plain mean is what
-the confidence was before. Photos in which the mask has no outline are left out."""
+    yield f"""The confidence of a mask is the expected share of correct pixels in its boundary band:
+{BOUNDARY_RADIUS} pixels on either side of the outline, at the model's resolution. It is a linear
+function of the plain mean, which is the mean of |alpha - 127.5| / 127.5 over the band. One line for
+all models was fitted on training photos by `python -m training.calibrate`. Here it is compared with
+the validation photos, as each model sees them in its first pass. The calibration error is the mean
+distance between predicted and observed share over {BIN_COUNT} bins of equal size, in points. The
+plain mean was the confidence before calibration. Photos without an outline in the mask are left
+out."""
     yield table(head, rows)
-    yield f"![what was said against what was observed]({pictures}/{PICTURE})"
+    yield f"![predicted against observed values]({pictures}/{RELIABILITY_PICTURE})"
 
 
-def _nobody(models: Sequence[Presence]) -> Iterable[str]:
-    groups = list(dict.fromkeys(part.group for each in models for part in each.missed))
+def _presence(models: Sequence[PresenceFigures]) -> Iterable[str]:
+    groups = list(dict.fromkeys(part.group for each in models for part in each.lost_people))
     rows = [
         (
             each.model,
-            *(_share(found, each.scenes) for found in (each.before, each.after)),
-            *(f"{sum(lost)}" for lost in zip(*map(_lost, each.missed), strict=True)),
+            *(_share(found, each.scenes) for found in (each.alarms_by_area, each.alarms)),
+            *(f"{sum(lost)}" for lost in zip(*map(_lost, each.lost_people), strict=True)),
             *(_group(each, group) for group in groups),
         )
         for each in models
     ]
-    people = sum(part.photos for part in models[0].missed) if models else 0
+    people = sum(part.photos for part in models[0].lost_people) if models else 0
     head = (
-        *("", "scenes with an alarm, once", "now"),
-        *(f"of {people} people lost, once", "now", "of use"),
-        *(f"{group}, now" for group in groups),
+        *("", "scenes with a person, area rule", "current rule"),
+        *(f"of {people} people lost, area rule", "current rule", "useful masks"),
+        *(f"{group}, current rule" for group in groups),
     )
-    yield "### Is anybody there?"
-    yield f"""A mask is emptied and called `none` when its largest component covers less than
-{100 * MIN_PERSON_SHARE:g} % of the area; or less than {100 * PERSON_SHARE:g} %, and the outline is
-not decided (the plain mean above under {PERSON_CERTAINTY:g}, a confidence under {_least():.2f}).
-*Once* the first was the whole rule. Alarms are on scenes without a person; lost are photos of
-people that were called `none`, of use those among them whose mask has an IoU of {USEFUL_IOU:g} with
-the reference.
-Hardly a photo has a person of less than a hundredth of the area: how many smaller ones are lost is
-not known. The second look that the service takes at small people is not counted."""
+    yield "### The no-person rule"
+    yield f"""A mask is emptied and called `none` in two cases. Its largest component covers less
+than {100 * MIN_PERSON_SHARE:g} % of the area (the area rule). Or it covers less than
+{100 * PERSON_SHARE:g} % and the outline is uncertain: the plain mean above is under
+{PERSON_CERTAINTY:g}, a confidence under {_threshold_confidence():.2f}. Once the area rule was
+the whole rule. The scenes contain no person. Lost people are photos of people that were called
+`none`. A useful mask among them has an IoU of {USEFUL_IOU:g} or more with the reference. Few
+photos have a person smaller than a hundredth of the area, so the loss of smaller ones is not
+known. The zoom pass of the service is not included."""
     yield table(head, rows)
 
 
@@ -249,45 +267,45 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} % ({part} of {whole})" if whole else ""
 
 
-def _lost(part: Missed) -> tuple[int, int, int]:
-    return part.before, part.after, part.of_use
+def _lost(part: MissedPeople) -> tuple[int, int, int]:
+    return part.lost_by_area, part.lost, part.lost_useful
 
 
-def _least() -> float:
-    """The confidence of a mask that is just decided enough."""
+def _threshold_confidence() -> float:
+    """Returns the confidence of a mask at the certainty threshold of the no-person rule."""
     return MaskQuality(0.0, 0.0, 0, 0, PERSON_CERTAINTY).confidence
 
 
-def _group(each: Presence, group: str) -> str:
-    return next((f"{m.after} of {m.photos}" for m in each.missed if m.group == group), "")
+def _group(each: PresenceFigures, group: str) -> str:
+    return next((f"{m.lost} of {m.photos}" for m in each.lost_people if m.group == group), "")
 
 
-def draw_reliability(figures: TrustFigures, picture: Path) -> None:
-    """What was said against what was observed, a panel for each model."""
+def draw_reliability(figures: CalibrationFigures, picture: Path) -> None:
+    """Draws predicted against observed values, a panel for each model."""
     models = figures.reliability
     plot, panels = plt.subplots(
         1, len(models), figsize=(4 * len(models), 4.2), layout="constrained", squeeze=False
     )
     for axes, each in zip(panels[0], models, strict=True):
         _draw(axes, each)
-    panels[0][0].set_ylabel("share of the band that is right")
+    panels[0][0].set_ylabel("share of correct pixels in the band")
     plot.savefig(picture, dpi=DPI)
     plt.close(plot)
 
 
-def _draw(axes: Axes, each: Reliability) -> None:
+def _draw(axes: Axes, each: ReliabilityFigures) -> None:
     axes.plot((0, 1), (0, 1), color="grey", linewidth=1)
-    for label, parts in (("plain mean", each.before), ("confidence", each.after)):
+    for label, parts in (("plain mean", each.certainty_bins), ("confidence", each.confidence_bins)):
         axes.plot(
             [part.predicted for part in parts],
             [part.observed for part in parts],
             marker="o",
             label=f"{label}: error {100 * calibration_error(parts):.1f}",
         )
-    counts = {part.photos for part in each.after}
+    counts = {part.photos for part in each.confidence_bins}
     axes.set(
         title=f"{each.model}\n{each.photos} photos, {_range(counts)} in a bin",
-        xlabel="said",
+        xlabel="predicted",
         xlim=(0, 1),
         ylim=(0, 1),
     )

@@ -1,4 +1,4 @@
-"""What a stream shows of a labelled clip, by the code that serves streams."""
+"""Measures labelled clips through the code that serves streams."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -31,105 +31,116 @@ from silhouette_seg.streaming.smoothing import (
 )
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Size, fit
-from training.benchmark.measure import cost_of
+from training.benchmark.measure import measure_cost
 from training.data.clips import Clip, read_videos
 from training.evaluation.metrics import mask_iou
-from training.evaluation.temporal_stability import Alpha, dtssd, follow, steadiness
+from training.evaluation.temporal_stability import Alpha, dtssd, previous_positions, warped_iou
 
-STREAMED = ("connectnet", "rcrnet")
-"""Of the models of a repository, those that are fast enough for a stream."""
-DIALS = (0.0, 0.5, 1.0)
-WITHOUT, WHOLE = "without prior", "whole prior"
-PRIORS = {WITHOUT: 0.0, WHOLE: 1 / PRIOR_GAIN, "": 1.0}
-"""What the prior that a stream gives is multiplied by before the model sees it."""
+STREAM_MODELS = ("connectnet", "rcrnet")
+"""Models that are fast enough for a stream."""
+SMOOTHINGS = (0.0, 0.5, 1.0)
+NO_PRIOR, FULL_PRIOR = "without prior", "whole prior"
+PRIOR_FACTORS = {NO_PRIOR: 0.0, FULL_PRIOR: 1 / PRIOR_GAIN, "": 1.0}
+"""Factors for the prior of a stream, before the model receives it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Showing:
-    """A clip as a stream of one model shows it, at one setting of the dial."""
+class ClipResult:
+    """Masks and metrics of a clip in a stream of one model, at one smoothing strength."""
 
     clip: str
     spec: ModelSpec
-    way: str
-    """Of `PRIORS`; empty as it is served."""
-    dial: float
+    prior: str
+    """Key of `PRIOR_FACTORS`; empty for the prior as served."""
+    smoothing: float
     alphas: tuple[Alpha, ...]
     iou: float
-    """Of person, mean over frames, in percent."""
+    """Person IoU, mean over frames, in percent."""
     dtssd: float
-    steadiness: float
+    warped_iou: float
 
     @property
     def label(self) -> str:
-        return f"{self.spec.name} {self.way}".strip()
+        return f"{self.spec.name} {self.prior}".strip()
 
 
 @dataclass(frozen=True, slots=True)
-class Cuts:
-    """How much a frame differs from the one before it, as `smoothing.brightness_change` has it."""
+class CutFigures:
+    """Brightness changes between frames, as `smoothing.brightness_change` measures them."""
 
     clips: int
     pairs: int
-    """Neighbours within clips."""
+    """Number of pairs of neighbouring frames within clips."""
     within: float
-    """The largest."""
+    """Largest change within a clip."""
     between: tuple[float, ...]
-    """The end of each clip to the beginning of each other, in order of size."""
+    """Sorted changes from the end of each clip to the beginning of each other."""
 
     @property
-    def seen(self) -> float:
-        """The share of changes of clip that `smoothing.is_scene_cut` sees."""
+    def detected_share(self) -> float:
+        """Share of the transitions between clips that `smoothing.is_scene_cut` detects."""
         return sum(each > SCENE_CUT_CHANGE for each in self.between) / len(self.between)
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed:
-    """What was measured on labelled clips."""
+class StreamFigures:
+    """Metrics of labelled clips."""
 
     clips: tuple[Clip, ...]
-    showings: tuple[Showing, ...]
+    clip_results: tuple[ClipResult, ...]
     reference: dict[str, float]
-    """Steadiness of each clip's own masks: what the flow, and the labels, allow."""
+    """Warped IoU of the reference masks of each clip: the limit set by optical flow and labels."""
 
-    def of(self, clip: str, dial: float) -> list[Showing]:
-        return [each for each in self.showings if (each.clip, each.dial) == (clip, dial)]
+    def select(self, clip: str, smoothing: float) -> list[ClipResult]:
+        return [
+            each for each in self.clip_results if (each.clip, each.smoothing) == (clip, smoothing)
+        ]
 
 
-def stream_clips(specs: Sequence[ModelSpec], repository: Path, clips: Sequence[Clip]) -> Streamed:
-    """Every clip through every model, with the priors that it may take, by the dial."""
-    showings: list[Showing] = []
+def measure_streams(
+    specs: Sequence[ModelSpec], repository: Path, clips: Sequence[Clip]
+) -> StreamFigures:
+    """Runs every clip through every model, with each prior and smoothing strength."""
+    clip_results: list[ClipResult] = []
     reference: dict[str, float] = {}
     for clip in track(clips, "clips", console=Console(stderr=True), transient=True):
-        places = [follow(image, before) for before, image in pairwise(clip.frames)]
-        reference[clip.name] = steadiness(clip.truths, places)
-        for spec in (spec for spec in specs if spec.name in STREAMED):
-            for way in PRIORS if spec.has_input("prior") else ("",):
-                for dial, alphas in asyncio.run(_show(spec, repository, way, clip)).items():
-                    iou, restlessness = person_iou(alphas, clip.truths), dtssd(alphas, clip.truths)
-                    steady = steadiness(alphas, places)
-                    row = Showing(clip.name, spec, way, dial, alphas, iou, restlessness, steady)
-                    showings.append(row)
-    return Streamed(tuple(clips), tuple(showings), reference)
+        places = [previous_positions(image, before) for before, image in pairwise(clip.frames)]
+        reference[clip.name] = warped_iou(clip.truths, places)
+        for spec in (spec for spec in specs if spec.name in STREAM_MODELS):
+            for prior in PRIOR_FACTORS if spec.has_input("prior") else ("",):
+                for smoothing, alphas in asyncio.run(_show(spec, repository, prior, clip)).items():
+                    iou, restlessness = (
+                        mean_person_iou(alphas, clip.truths),
+                        dtssd(alphas, clip.truths),
+                    )
+                    steady = warped_iou(alphas, places)
+                    row = ClipResult(
+                        clip.name, spec, prior, smoothing, alphas, iou, restlessness, steady
+                    )
+                    clip_results.append(row)
+    return StreamFigures(tuple(clips), tuple(clip_results), reference)
 
 
 async def _show(
-    spec: ModelSpec, repository: Path, way: str, clip: Clip
+    spec: ModelSpec, repository: Path, prior: str, clip: Clip
 ) -> dict[float, tuple[Alpha, ...]]:
-    """The masks by the dial."""
+    """Returns the masks by smoothing strength."""
     workers = ThreadPool(1)
-    engine = Once(open_engine("onnx", spec, repository), prior=PRIORS[way])
+    engine = CachedEngine(open_engine("onnx", spec, repository), prior=PRIOR_FACTORS[prior])
     segmenter = Segmenter(engine, workers)
     try:
-        return {dial: await play(segmenter, clip, dial) for dial in DIALS}
+        return {
+            smoothing: await stream_masks(segmenter, clip, smoothing) for smoothing in SMOOTHINGS
+        }
     finally:
         await segmenter.close()
         workers.close()
 
 
-async def play(segmenter: Segmenter, clip: Clip, dial: float) -> tuple[Alpha, ...]:
-    """The clip's masks, uint8 [H,W] each, from one stream at the clip's own pace."""
+async def stream_masks(segmenter: Segmenter, clip: Clip, smoothing: float) -> tuple[Alpha, ...]:
+    """Returns the masks of a clip, uint8 [H,W] each, from one stream at the clip's frame rate."""
     now = 0.0
-    session = StreamSession(StreamOptions(segmenter, smoothing=dial), clock=lambda: now)
+    session = StreamSession(StreamOptions(segmenter, smoothing=smoothing), clock=lambda: now)
     shown = []
     for number, rgb in enumerate(clip.frames):
         now = number / clip.fps
@@ -152,10 +163,10 @@ class MaskTask:
         return render_image(RenderOptions(), frame, None, matte).image
 
 
-class Once(EngineWrapper):
-    """An engine that computes what it is asked for but once: the dial changes no input.
+class CachedEngine(EngineWrapper):
+    """Engine wrapper that computes each input once; the smoothing strength changes no input.
 
-    The model sees the prior multiplied by `prior`, at most 255.
+    The model receives the prior multiplied by `prior`, at most 255.
     """
 
     def __init__(self, engine: Engine, *, prior: float = 1.0) -> None:
@@ -165,22 +176,24 @@ class Once(EngineWrapper):
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
         if "prior" in inputs:
-            told = np.minimum(self._prior * inputs["prior"].astype(np.float32), 255)
-            inputs = {**inputs, "prior": told.astype(np.uint8)}
+            scaled = np.minimum(self._prior * inputs["prior"].astype(np.float32), 255)
+            inputs = {**inputs, "prior": scaled.astype(np.uint8)}
         key = b"".join(inputs[name].tobytes() for name in sorted(inputs))
         if key not in self._known:
             self._known[key] = await super().infer_timed(inputs)
         return self._known[key]
 
 
-def person_iou(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
-    """Mean over frames, in percent; two empty masks agree."""
+def mean_person_iou(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
+    """Returns the mean IoU over frames, in percent; two empty masks have IoU 100."""
     pairs = zip(alphas, truths, strict=True)
     return float(100 * np.mean([mask_iou(alpha > 127, truth > 127) for alpha, truth in pairs]))
 
 
-def measure_cuts(data: Path, clips: Sequence[Clip], *, frames: int, size_hw: Size) -> Cuts | None:
-    """Of every clip, labelled or not; None where there are not two."""
+def measure_cuts(
+    data: Path, clips: Sequence[Clip], *, frames: int, size_hw: Size
+) -> CutFigures | None:
+    """Measures brightness changes of every clip, labelled or not; None for fewer than two clips."""
     within: list[float] = []
     ends = []
     for images in _fitted(data, clips, frames, size_hw):
@@ -191,20 +204,23 @@ def measure_cuts(data: Path, clips: Sequence[Clip], *, frames: int, size_hw: Siz
     between = sorted(
         brightness_change(begin, end) for (_, end), (begin, _) in permutations(ends, 2)
     )
-    return Cuts(len(ends), len(within), max(within), tuple(between))
+    return CutFigures(len(ends), len(within), max(within), tuple(between))
 
 
 def _fitted(
     data: Path, clips: Sequence[Clip], frames: int, size_hw: Size
 ) -> Iterator[list[NDArray[np.uint8]]]:
-    """The frames of each clip as a model is given them."""
+    """Yields the frames of each clip at the model's input size."""
     played = [(clip.name, clip.frames) for clip in clips]
     for _, images in chain(played, read_videos(data, frames=frames)):
         yield [fit(image, size_hw, ResizeRule.STRETCH)[0] for image in images]
 
 
-def smoothing_ms(hw: Size) -> float:
-    """Processor time of what a frame's memory costs beside the model: cut, smoothing and hint."""
+def measure_smoothing_ms(hw: Size) -> float:
+    """Returns the processor time per frame of the temporal state, in milliseconds.
+
+    It covers cut detection, smoothing and the prior; the model is not included.
+    """
     rng = np.random.default_rng(0)
     one, other = (rng.integers(0, 256, (*hw, 3), np.uint8) for _ in range(2))
     alpha, shown = (rng.integers(0, 256, hw, np.uint8) for _ in range(2))
@@ -215,12 +231,14 @@ def smoothing_ms(hw: Size) -> float:
         smooth(alpha, one, before, 0.5)
         damped_prior(alpha)
 
-    return cost_of(call, calls=200, budget_s=2).cpu_ms
+    return measure_cost(call, calls=200, budget_s=2).cpu_ms
 
 
-def restless(streamed: Streamed, count: int) -> tuple[Clip, slice]:
-    """The `count` neighbours, of all clips, in which the first model flickers most."""
-    firsts = [(clip, streamed.of(clip.name, 0.0)[0].alphas) for clip in streamed.clips]
+def flicker_window(streamed: StreamFigures, count: int) -> tuple[Clip, slice]:
+    """Returns the clip and the `count` neighbouring frames with the highest dtSSD of the first
+    model.
+    """
+    firsts = [(clip, streamed.select(clip.name, 0.0)[0].alphas) for clip in streamed.clips]
     places = [
         (dtssd(alphas[start : start + count], clip.truths[start : start + count]), row, start)
         for row, (clip, alphas) in enumerate(firsts)

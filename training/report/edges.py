@@ -1,4 +1,4 @@
-"""What the photo's edges and clean colours are worth, by source, and what they cost."""
+"""Measures edge refinement and colour decontamination by source, with their cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from rich.progress import track
 from silhouette_seg.vision.compose.foreground import estimate_foreground
 from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.guided_filter import refine_edges
-from training.benchmark.measure import cost_of
+from training.benchmark.measure import measure_cost
 from training.data.augmentation import random_crop
 from training.data.dataset import Portrait, read_frame
 from training.evaluation.metrics import (
@@ -23,15 +23,15 @@ from training.evaluation.metrics import (
     boundary_iou,
     contour_accuracy,
     mask_iou,
-    mean_of,
+    mean_estimate,
 )
 from training.report.markdown import figure, signed, table
-from training.report.scores import Answer, Group, group
+from training.report.scores import Group, PredictMask, group_portraits
 
-FINE = 0.005
-"""Of the diagonal: a rim in which a pixel or two are told."""
-NEAR = 0.01
-"""Of the diagonal to either side of the outline: where wrong levels are counted."""
+FINE_WIDTH = 0.005
+"""Width of the fine boundary region as a share of the diagonal, a pixel or two."""
+LEVEL_BAND_WIDTH = 0.01
+"""Width of the band on either side of the outline for wrong levels, as a share of the diagonal."""
 MEASURES = {
     "iou": "IoU person",
     "contour": "CA",
@@ -39,17 +39,18 @@ MEASURES = {
     "fine": "fine boundary IoU",
     "levels": "wrong levels",
 }
-SIZES: tuple[Size, ...] = ((480, 640), (720, 1280), (3000, 4000))
-SCENES = 8
-"""Of each source, made to measure colours."""
-RIM = 2.0
-"""Sigma in pixels by which the outline of a made scene is softened."""
+TIMED_SIZES: tuple[Size, ...] = ((480, 640), (720, 1280), (3000, 4000))
+SCENES_PER_SOURCE = 8
+"""Number of composite scenes per source."""
+SOFTENING_SIGMA_PX = 2.0
+"""Sigma of the softened outline of a composite scene, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refined:
-    """A model's masks of the same photos, a row for each with the figures of `MEASURES`, in
-    percent: as they came, and guided by the photo.
+class RefinementFigures:
+    """Metrics of a model's masks, a row per photo, before and after refinement.
+
+    The columns are those of `MEASURES`, in percent.
     """
 
     model: str
@@ -57,73 +58,76 @@ class Refined:
     guided: NDArray[np.float64]
 
     def gain(self, measure: str, part: Group) -> Estimate:
-        """Guided less plain, in points, over the photos of a group."""
+        """Returns guided minus plain, in points, over the photos of a group."""
         column = list(MEASURES).index(measure)
         rows = list(part.rows)
-        return mean_of(self.guided[rows, column] - self.plain[rows, column])
+        return mean_estimate(self.guided[rows, column] - self.plain[rows, column])
 
     def level(self, measure: str, part: Group) -> Estimate:
-        return mean_of(self.plain[list(part.rows), list(MEASURES).index(measure)])
+        return mean_estimate(self.plain[list(part.rows), list(MEASURES).index(measure)])
 
 
 @dataclass(frozen=True, slots=True)
-class Colours:
-    """Mean error of a cut-out's colours in levels, a number for each scene, by the mask used."""
+class ColourFigures:
+    """Mean colour error of a cut-out in levels, one value per scene, by the mask used."""
 
     mask: str
     photo: tuple[float, ...]
-    """With the photo's own colours."""
+    """Errors with the photo's own colours."""
     clean: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeFigures:
     groups: tuple[Group, ...]
-    refined: tuple[Refined, ...]
-    colours: tuple[Colours, ...]
+    refined: tuple[RefinementFigures, ...]
+    colours: tuple[ColourFigures, ...]
     cpu_ms: Mapping[Size, tuple[float, float]]
-    """Median processor time of `guided` and of `foreground` by the photo's size."""
+    """Median processor time of refinement and of decontamination, by the photo's size."""
 
 
 def measure_edges(
-    answers: Mapping[str, Answer], portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+    predictors: Mapping[str, PredictMask],
+    portraits: Sequence[Portrait],
+    backgrounds: Sequence[Path],
 ) -> EdgeFigures:
-    """The answers of models, by name, as `scores.open_answer` gives them; the first one's masks
-    are also those that colours are measured with. `backgrounds` are photos without a person.
+    """Measures the masks of models, by name, and colours with the masks of the first one.
+
+    `backgrounds` are photos without a person.
     """
     return EdgeFigures(
-        groups=tuple(each for each in group(portraits) if each.kind != "domain"),
-        refined=tuple(_refined(name, each, portraits) for name, each in answers.items()),
-        colours=_colours(answers, portraits, backgrounds),
-        cpu_ms={size: _cost(size) for size in SIZES},
+        groups=tuple(each for each in group_portraits(portraits) if each.kind != "domain"),
+        refined=tuple(_refined(name, each, portraits) for name, each in predictors.items()),
+        colours=_colours(predictors, portraits, backgrounds),
+        cpu_ms={size: _cost(size) for size in TIMED_SIZES},
     )
 
 
-def _refined(name: str, answer: Answer, portraits: Sequence[Portrait]) -> Refined:
+def _refined(name: str, answer: PredictMask, portraits: Sequence[Portrait]) -> RefinementFigures:
     plain, refined = [], []
     for each in track(portraits, f"{name}, edges", console=Console(stderr=True), transient=True):
         truth, alpha = each.truth(), answer(each, each.domain)
         plain.append(_figures(alpha, truth))
         refined.append(_figures(refine_edges(each.rgb(), alpha), truth))
-    return Refined(name, np.array(plain), np.array(refined))
+    return RefinementFigures(name, np.array(plain), np.array(refined))
 
 
 def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float, ...]:
-    """In the order of `MEASURES`, in percent."""
+    """Returns the metrics in the order of `MEASURES`, in percent."""
     person, actual = alpha > 127, truth > 127
     shares = (
         mask_iou(person, actual),
         contour_accuracy(person, actual),
         boundary_iou(person, actual),
-        boundary_iou(person, actual, width=FINE),
+        boundary_iou(person, actual, width=FINE_WIDTH),
         _wrong_levels(alpha, truth),
     )
     return tuple(100 * share for share in shares)
 
 
 def _wrong_levels(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
-    """Mean difference of two masks, 0..1, around the outline of the true one."""
-    side = 2 * max(1, round(NEAR * float(np.hypot(*truth.shape)))) + 1
+    """Returns the mean difference of two masks, 0..1, around the outline of the true one."""
+    side = 2 * max(1, round(LEVEL_BAND_WIDTH * float(np.hypot(*truth.shape)))) + 1
     hard = cv2.threshold(truth, 127, 1, cv2.THRESH_BINARY)[1]
     near = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, np.ones((side, side), np.uint8)) > 0
     difference = cv2.absdiff(alpha, truth)[near]
@@ -131,24 +135,26 @@ def _wrong_levels(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """A person of known colours before another background; uint8."""
+class CompositeScene:
+    """A person of known colours in front of another background; images are uint8."""
 
     portrait: Portrait
-    """The one it was made of."""
+    """Portrait from which the scene was composed."""
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.uint8]
-    own: NDArray[np.uint8]
+    foreground: NDArray[np.uint8]
 
 
 def _colours(
-    answers: Mapping[str, Answer], portraits: Sequence[Portrait], backgrounds: Sequence[Path]
-) -> tuple[Colours, ...]:
-    """By the true mask, and by the first model's, guided."""
-    name, answer = next(iter(answers.items()))
+    predictors: Mapping[str, PredictMask],
+    portraits: Sequence[Portrait],
+    backgrounds: Sequence[Path],
+) -> tuple[ColourFigures, ...]:
+    """Measures colours with the true mask, and with the first model's refined mask."""
+    name, answer = next(iter(predictors.items()))
     errors: dict[str, list[tuple[float, float]]] = {"true": [], f"{name}, guided": []}
     with TemporaryDirectory() as folder:
-        for scene in made_scenes(portraits, backgrounds):
+        for scene in composite_scenes(portraits, backgrounds):
             file = Path(folder) / f"{scene.portrait.id}.png"
             cv2.imwrite(str(file), scene.rgb[..., ::-1])
             found = refine_edges(
@@ -162,29 +168,31 @@ def _colours(
                     )
                 )
     return tuple(
-        Colours(mask, tuple(row[0] for row in rows), tuple(row[1] for row in rows))
+        ColourFigures(mask, tuple(row[0] for row in rows), tuple(row[1] for row in rows))
         for mask, rows in errors.items()
     )
 
 
-def made_scenes(portraits: Sequence[Portrait], backgrounds: Sequence[Path]) -> Iterator[Scene]:
-    """Up to `SCENES` of each source; always the same."""
+def composite_scenes(
+    portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+) -> Iterator[CompositeScene]:
+    """Yields up to `SCENES_PER_SOURCE` scenes of each source; always the same."""
     rng = np.random.default_rng(0)
     seen: dict[str, int] = {}
     for each in portraits:
         seen[each.source] = seen.get(each.source, 0) + 1
-        if seen[each.source] <= SCENES and (each.truth() > 250).any():
+        if seen[each.source] <= SCENES_PER_SOURCE and (each.truth() > 250).any():
             behind = read_frame(backgrounds[int(rng.integers(len(backgrounds)))]).rgb
-            alpha = np.asarray(cv2.GaussianBlur(each.truth(), (0, 0), RIM), np.uint8)
+            alpha = np.asarray(cv2.GaussianBlur(each.truth(), (0, 0), SOFTENING_SIGMA_PX), np.uint8)
             own = _spread(each.rgb(), each.truth())
             share = alpha[..., None] / 255
             crop = random_crop(behind, (alpha.shape[0], alpha.shape[1]), rng)
             rgb = np.rint(own * share + crop * (1 - share)).astype(np.uint8)
-            yield Scene(each, rgb, alpha, own)
+            yield CompositeScene(each, rgb, alpha, own)
 
 
 def _spread(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The person's colours, and outside those of the nearest pixel well inside."""
+    """Extends the person's colours outwards from the nearest pixel well inside the mask."""
     inside = cv2.erode((truth > 250).astype(np.uint8), np.ones((5, 5), np.uint8))
     if not inside.any():
         inside = (truth > 250).astype(np.uint8)
@@ -196,17 +204,20 @@ def _spread(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint
     return np.asarray(palette[nearest], np.uint8)
 
 
-def colour_error(rgb: NDArray[np.uint8], scene: Scene, mask: NDArray[np.uint8]) -> float:
-    """Mean difference in levels from the person's own colours where `mask` is between and some of
-    the person is, weighted by `mask`: as much as it shows.
+def colour_error(rgb: NDArray[np.uint8], scene: CompositeScene, mask: NDArray[np.uint8]) -> float:
+    """Returns the mean difference in levels from the person's own colours.
+
+    It covers pixels with a partial `mask` that show some of the person, weighted by `mask`.
     """
     weight = mask * ((mask > 0) & (mask < 255) & (scene.alpha > 0)).astype(np.float64)
-    difference = cv2.absdiff(rgb, scene.own).mean(axis=2)
+    difference = cv2.absdiff(rgb, scene.foreground).mean(axis=2)
     return float((difference * weight).sum() / max(weight.sum(), 1.0))
 
 
 def _cost(size: Size) -> tuple[float, float]:
-    """Of a made photo with a person of usual proportions in the middle, on this thread alone."""
+    """Returns processor times for a synthetic photo with a person of usual proportions, on one
+    thread.
+    """
     rng = np.random.default_rng(0)
     height, width = size
     coarse = rng.integers(0, 256, (60, 80, 3), np.uint8)
@@ -216,13 +227,13 @@ def _cost(size: Size) -> tuple[float, float]:
     cv2.ellipse(small, (190, 340), (130, 160), 0, 0, 360, 255, -1, cv2.LINE_AA)
     alpha = np.asarray(cv2.resize(small, (width, height)), np.uint8)
     refined = refine_edges(rgb, alpha)
-    edges = cost_of(lambda: refine_edges(rgb, alpha), calls=15, budget_s=2)
-    colours = cost_of(lambda: estimate_foreground(rgb, refined), calls=15, budget_s=2)
+    edges = measure_cost(lambda: refine_edges(rgb, alpha), calls=15, budget_s=2)
+    colours = measure_cost(lambda: estimate_foreground(rgb, refined), calls=15, budget_s=2)
     return edges.cpu_ms, colours.cpu_ms
 
 
 def edges_text(figures: EdgeFigures, pictures: str) -> str:
-    """The section of RESULTS.md; it has no picture in the folder `pictures`."""
+    """Writes the section of RESULTS.md; it has no picture in the folder `pictures`."""
     parts = [
         "## Edges and colours",
         _opening(),
@@ -234,16 +245,17 @@ def edges_text(figures: EdgeFigures, pictures: str) -> str:
 
 
 def _opening() -> str:
-    return f"""`refine=guided` moves a mask's uncertain pixels to the photo's edges. The tables have
-what that changes, in points, guided less plain on the same photos; bold where the interval leaves
-out zero. *CA* allows {100 * CONTOUR_TOLERANCE:g} % of the diagonal, about what labels are true to,
-and so tells little of edges. *Boundary IoU* is that of rims as wide as 2 % of the diagonal (Cheng
-et al., CVPR 2021), *fine* of {100 * FINE:g} %. *Wrong levels* is the mean difference from the
-reference, in percent, within {100 * NEAR:g} % of its outline: less is better. Outlines of eg1800
-and ccp are drawn coarsely; facesynthetics' are exact, hair included."""
+    return f"""`refine=guided` aligns a mask's uncertain pixels with the photo's edges. The
+tables show the change in points, guided minus plain on the same photos. Bold: the interval
+excludes zero. *CA* allows {100 * CONTOUR_TOLERANCE:g} % of the diagonal, about the precision of
+the labels, so it says little about edges. *Boundary IoU* compares boundary regions as wide as 2
+% of the diagonal (Cheng et al., CVPR 2021), *fine* of {100 * FINE_WIDTH:g} %. *Wrong levels* is
+the mean difference from the reference, in percent, within {100 * LEVEL_BAND_WIDTH:g} % of its
+outline; less is better. The outlines of eg1800 and ccp are coarse; those of facesynthetics are
+exact, hair included."""
 
 
-def _gains(refined: Refined, groups: Sequence[Group]) -> str:
+def _gains(refined: RefinementFigures, groups: Sequence[Group]) -> str:
     head = ("", "photos", *MEASURES.values())
     whole = groups[0]
     plain = (figure(refined.level(each, whole)) for each in MEASURES)
@@ -255,22 +267,23 @@ def _gains(refined: Refined, groups: Sequence[Group]) -> str:
 
 
 def _colours_text(figures: EdgeFigures) -> str:
-    head = ("mask", "scenes", "photo's colours", "clean colours", "clean less photo's")
+    head = ("mask", "scenes", "photo's colours", "clean colours", "clean minus photo's")
     rows = [
         (
             each.mask,
             f"{len(each.photo)}",
-            figure(mean_of(each.photo)),
-            figure(mean_of(each.clean)),
-            signed(mean_of(np.subtract(each.clean, each.photo))),
+            figure(mean_estimate(each.photo)),
+            figure(mean_estimate(each.clean)),
+            signed(mean_estimate(np.subtract(each.clean, each.photo))),
         )
         for each in figures.colours
     ]
     return f"""### Colours
 
-`decontaminate=true` on made scenes: people of the photos, their outline softened and their colours
-carried over it, before backgrounds of other photos. Mean error of a cut-out's colour, in levels of
-255, where the mask is between, weighted by the mask.
+`decontaminate=true` on composite scenes: people of the photos, in front of backgrounds of other
+photos. Their outline is softened and their colours are extended over it. The error is the mean
+difference of a cut-out's colour, in levels of 255, over partially covered pixels, weighted by the
+mask.
 
 {table(head, rows)}"""
 

@@ -1,9 +1,9 @@
-"""Shows photos as the service cuts them out, for people to look at: sheets by distance domain.
+"""Renders photos as the service cuts them out, on sheets by distance domain.
 
     python -m training.report.gallery --data DATA
 
-Beside photos of the data pack's val split there are skimage's, which need no pack. The sheets hold
-the pack's photos and so go where git does not look.
+The photos are those of the data pack's val split, and skimage's, which need no pack. The sheets
+hold the pack's photos, so their folder is ignored by git.
 """
 
 import asyncio
@@ -43,17 +43,17 @@ from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import bounding_box
 from training.data.dataset import Portrait, read_portraits
 
-HEIGHT = 300
-"""Pixels of every photo of a sheet."""
-CROP = 240
-"""Sides of a crop, which is not scaled: pixel for pixel."""
-GAP = 6
-STRIP = 22
-"""Height of a line of text."""
-PAPER = 245
+PHOTO_HEIGHT_PX = 300
+"""Height of every photo of a sheet, in pixels."""
+CROP_SIDE_PX = 240
+"""Side of a crop in pixels; a crop is not scaled."""
+GAP_PX = 6
+TEXT_HEIGHT_PX = 22
+"""Height of a line of text, in pixels."""
+PAPER_LEVEL = 245
 JPEG_QUALITY = 92
 BUNDLED = "skimage"
-"""The sheet of photos that need no pack."""
+"""Name of the sheet of photos that need no pack."""
 
 WHITE, MAGENTA = Colour((255, 255, 255)), Colour((255, 0, 255))
 
@@ -61,29 +61,29 @@ Image = NDArray[np.uint8]
 """RGB, uint8 [h,w,3]."""
 
 
-def _on(background: Background, look: RenderOptions = PHOTO_DEFAULTS) -> RenderOptions:
-    return replace(look, output=Output.COMPOSITE, background=background)
+def _on(background: Background, options: RenderOptions = PHOTO_DEFAULTS) -> RenderOptions:
+    return replace(options, output=Output.COMPOSITE, background=background)
 
 
-LOOKS: dict[str, RenderOptions] = {
+RENDER_OPTIONS: dict[str, RenderOptions] = {
     "mask": PHOTO_DEFAULTS,
     "cut-out on white": _on(WHITE),
     "cut-out on magenta": _on(MAGENTA),
     "blurred background": _on(Blur(3.0)),
 }
-MODEL_ALONE = replace(PHOTO_DEFAULTS, refine=Refinement.NONE, decontaminate=False)
-EDGES: dict[str, RenderOptions] = {
-    "the model alone": _on(MAGENTA, MODEL_ALONE),
-    "refine": _on(MAGENTA, replace(MODEL_ALONE, refine=Refinement.GUIDED)),
-    "decontaminate": _on(MAGENTA, replace(MODEL_ALONE, decontaminate=True)),
-    "both": _on(MAGENTA, replace(MODEL_ALONE, refine=Refinement.GUIDED, decontaminate=True)),
+MODEL_ONLY = replace(PHOTO_DEFAULTS, refine=Refinement.NONE, decontaminate=False)
+EDGE_OPTIONS: dict[str, RenderOptions] = {
+    "the model alone": _on(MAGENTA, MODEL_ONLY),
+    "refine": _on(MAGENTA, replace(MODEL_ONLY, refine=Refinement.GUIDED)),
+    "decontaminate": _on(MAGENTA, replace(MODEL_ONLY, decontaminate=True)),
+    "both": _on(MAGENTA, replace(MODEL_ONLY, refine=Refinement.GUIDED, decontaminate=True)),
 }
-"""On the colour in which what is left of the old background is seen best."""
+"""Renderings of the edge, on the colour that shows rests of the old background best."""
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
-    """An image file, and the sheet that it is shown on."""
+class GalleryPhoto:
+    """An image file with the name of its sheet."""
 
     name: str
     sheet: str
@@ -91,8 +91,8 @@ class Photo:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Of a sheet: all its pictures are of one height; `caption` is written below."""
+class SheetRow:
+    """Row of a sheet: pictures of one height, with a caption below."""
 
     sheet: str
     caption: str
@@ -103,43 +103,43 @@ def main(
     data: Annotated[Path | None, typer.Option(help="the data pack")] = None,
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
     out: Annotated[Path, typer.Option(help="not for git")] = Path("build/gallery/photos"),
-    each: Annotated[int, typer.Option(min=1, help="photos of a domain")] = 3,
+    per_domain: Annotated[int, typer.Option("--each", min=1, help="photos per domain")] = 3,
     seed: Annotated[int, typer.Option(help="of the choice of photos")] = 0,
 ) -> None:
-    """Writes a JPEG for every sheet, and one of crops of the edge."""
+    """Writes a JPEG for every sheet, and one of edge crops."""
     photos = bundled_photos()
     if data is None or not (data / "people" / "index.csv").exists():
         print("photos of the data pack are left out: --data names no folder with people/index.csv")
     else:
-        photos += pack_photos(choose(read_portraits(data, "val"), each, seed))
+        photos += pack_photos(choose_portraits(read_portraits(data, "val"), per_domain, seed))
     out.mkdir(parents=True, exist_ok=True)
-    for name, rows in by_sheet(asyncio.run(show(photos, repository))).items():
+    for name, rows in group_by_sheet(asyncio.run(render_rows(photos, repository))).items():
         file = out / f"{name}.jpg"
-        file.write_bytes(jpeg(sheet(rows)))
+        file.write_bytes(jpeg(draw_sheet(rows)))
         print(f"{file}: {', '.join(row.caption.split()[0] for row in rows)}")
 
 
-def bundled_photos() -> list[Photo]:
-    """In colour and in grey."""
+def bundled_photos() -> list[GalleryPhoto]:
+    """Returns skimage's photos of people, one in colour and one in grey."""
     pixels = {"astronaut": bundled.astronaut(), "camera": bundled.camera()}  # type: ignore[no-untyped-call]
     return [
-        Photo(name, BUNDLED, encode(np.asarray(image, np.uint8), ImageFormat.PNG))
+        GalleryPhoto(name, BUNDLED, encode(np.asarray(image, np.uint8), ImageFormat.PNG))
         for name, image in pixels.items()
     ]
 
 
-def choose(portraits: Sequence[Portrait], each: int, seed: int) -> list[Portrait]:
-    """So many of every domain by the reference's faces, of as many sources as there are."""
+def choose_portraits(portraits: Sequence[Portrait], count: int, seed: int) -> list[Portrait]:
+    """Chooses the same number of photos per reference domain, from as many sources as possible."""
     chosen: list[Portrait] = []
     for domain in Domain:
         near = [portrait for portrait in portraits if portrait.domain is domain]
         order = np.random.default_rng([seed, domain]).permutation(len(near))
-        chosen += _by_turns([near[place] for place in order])[:each]
+        chosen += _interleave_sources([near[place] for place in order])[:count]
     return chosen
 
 
-def _by_turns(portraits: Sequence[Portrait]) -> list[Portrait]:
-    """The first of every source, then the second of every source, and so on."""
+def _interleave_sources(portraits: Sequence[Portrait]) -> list[Portrait]:
+    """Orders portraits: the first of every source, then the second of every source, and so on."""
     seen: Counter[str] = Counter()
     turns: list[tuple[int, Portrait]] = []
     for portrait in portraits:
@@ -148,15 +148,15 @@ def _by_turns(portraits: Sequence[Portrait]) -> list[Portrait]:
     return [portrait for _, portrait in sorted(turns, key=lambda turn: turn[0])]
 
 
-def pack_photos(portraits: Sequence[Portrait]) -> list[Photo]:
+def pack_photos(portraits: Sequence[Portrait]) -> list[GalleryPhoto]:
     return [
-        Photo(portrait.id, portrait.domain.label, portrait.image.read_bytes())
+        GalleryPhoto(portrait.id, portrait.domain.label, portrait.image.read_bytes())
         for portrait in portraits
     ]
 
 
-async def show(photos: Sequence[Photo], repository: Path) -> list[Row]:
-    """Two rows of each photo, by what the service takes for a photo where nobody chooses."""
+async def render_rows(photos: Sequence[GalleryPhoto], repository: Path) -> list[SheetRow]:
+    """Returns two rows for each photo, rendered with the service's default model for photos."""
     workers = ThreadPool(1)
     registry = load_registry(
         repository, None, workers, lambda spec: open_engine("onnx", spec, repository)
@@ -164,92 +164,96 @@ async def show(photos: Sequence[Photo], repository: Path) -> list[Row]:
     seen = track(photos, "photos", console=Console(stderr=True), transient=True)
     try:
         segmenter = registry.get()
-        return [row for photo in seen for row in await segmenter.run(RowTask(photo, segmenter))]
+        return [row for photo in seen for row in await segmenter.run(GalleryTask(photo, segmenter))]
     finally:
         await registry.close()
         workers.close()
 
 
 @dataclass(frozen=True, slots=True)
-class RowTask:
-    """The frame task of a photo: its row of whole images, and its row of edges."""
+class GalleryTask:
+    """Frame task of a photo; it returns a row of whole images and a row of edges."""
 
-    photo: Photo
+    photo: GalleryPhoto
     segmenter: Segmenter
 
     def decode(self, min_size: Size) -> Frame:
         """Decodes the photo at its full size."""
         return decode(self.photo.data, read_header(self.photo.data))
 
-    def render(self, frame: Frame, matte: Matte) -> tuple[Row, Row]:
-        """Renders every look of `LOOKS`, and the edges of `EDGES`."""
-        caption = f"{self.photo.name}  {_words(frame, matte, self.segmenter)}"
-        window = edge_window(matte.alpha, CROP)
-        whole = {name: _scaled(_drawn(look, frame, matte)) for name, look in LOOKS.items()}
-        edges = {name: _drawn(look, frame, matte)[window] for name, look in EDGES.items()}
+    def render(self, frame: Frame, matte: Matte) -> tuple[SheetRow, SheetRow]:
+        """Renders every entry of `RENDER_OPTIONS`, and the edges of `EDGE_OPTIONS`."""
+        caption = f"{self.photo.name}  {_caption(frame, matte, self.segmenter)}"
+        window = edge_window(matte.alpha, CROP_SIDE_PX)
+        whole = {
+            name: _scaled(_drawn(options, frame, matte)) for name, options in RENDER_OPTIONS.items()
+        }
+        edges = {
+            name: _drawn(options, frame, matte)[window] for name, options in EDGE_OPTIONS.items()
+        }
         sheet = self.photo.sheet
         return (
-            Row(sheet, caption, {"photo": _scaled(frame.rgb)} | whole),
-            Row(f"{sheet}_edges", caption, {"photo": frame.rgb[window]} | edges),
+            SheetRow(sheet, caption, {"photo": _scaled(frame.rgb)} | whole),
+            SheetRow(f"{sheet}_edges", caption, {"photo": frame.rgb[window]} | edges),
         )
 
 
-def _words(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
-    """What the service says of the photo beside its picture."""
+def _caption(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
+    """Returns the measured values of a photo as a caption."""
     height, width = frame.photo_hw
-    told, routed = found.quality, found.decision
-    domain = f"as {routed.domain.label}, " if routed else ""
-    face = f"face {100 * routed.face.ratio:.1f} %, " if routed and routed.face else ""
+    quality, decision = found.quality, found.decision
+    domain = f"as {decision.domain.label}, " if decision else ""
+    face = f"face {100 * decision.face.ratio:.1f} %, " if decision and decision.face else ""
     return (
         f"{width}x{height}  {segmenter.spec.name} {domain}{face}"
-        f"coverage {100 * told.coverage:.0f} %, pieces {told.islands}, "
-        f"confidence {100 * told.confidence:.0f} %"
+        f"coverage {100 * quality.coverage:.0f} %, pieces {quality.islands}, "
+        f"confidence {100 * quality.confidence:.0f} %"
     )
 
 
-def _drawn(look: RenderOptions, frame: Frame, found: Matte) -> Image:
-    """Of the photo's own size."""
-    image = render_image(look, replace(frame, rgb=frame.rgb.copy()), None, found).image
+def _drawn(options: RenderOptions, frame: Frame, found: Matte) -> Image:
+    """Renders the photo at its own size."""
+    image = render_image(options, replace(frame, rgb=frame.rgb.copy()), None, found).image
     return image if image.ndim == 3 else np.dstack([image] * 3)
 
 
 def _scaled(image: Image) -> Image:
     height, width = image.shape[:2]
-    return resize(image, (HEIGHT, max(1, round(width * HEIGHT / height))))
+    return resize(image, (PHOTO_HEIGHT_PX, max(1, round(width * PHOTO_HEIGHT_PX / height))))
 
 
 def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:
-    """Where the upper half of the person has most pixels that are neither person nor not: hair.
+    """Returns the window with most partially covered pixels in the upper half of the person: hair.
 
-    For alpha uint8 [H,W]; the middle of the photo where all is decided. A photo that is smaller
-    than the side is taken whole.
+    `alpha` is uint8 [H,W]. Without partial pixels the window is in the middle of the photo. A photo
+    smaller than `side` is returned whole.
     """
     height, width = alpha.shape
-    unsure = ((alpha > 12) & (alpha < 243)).astype(np.float32)
+    uncertain = ((alpha > 12) & (alpha < 243)).astype(np.float32)
     if box := bounding_box(alpha):
-        unsure[box.top + box.height // 2 :] = 0
+        uncertain[box.top + box.height // 2 :] = 0
     rows, columns = min(side, height), min(side, width)
     sums = cv2.boxFilter(
-        unsure, cv2.CV_32F, (columns, rows), normalize=False, borderType=cv2.BORDER_CONSTANT
+        uncertain, cv2.CV_32F, (columns, rows), normalize=False, borderType=cv2.BORDER_CONSTANT
     )
-    # The filter's middle is half a window in: only windows that lie within the photo.
+    # The filter is centred: keep only the windows that lie within the photo.
     inside = sums[rows // 2 : rows // 2 + height - rows + 1]
     inside = inside[:, columns // 2 : columns // 2 + width - columns + 1]
-    # Where several see the same, the middle one.
+    # Of several equal windows the middle one.
     best = np.argwhere(inside >= inside.max() - 0.5)
     top, left = (round(at) for at in best.mean(axis=0).tolist())
     return slice(top, top + rows), slice(left, left + columns)
 
 
-def by_sheet(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    sheets: dict[str, list[Row]] = {}
+def group_by_sheet(rows: Sequence[SheetRow]) -> dict[str, list[SheetRow]]:
+    sheets: dict[str, list[SheetRow]] = {}
     for row in rows:
         sheets.setdefault(row.sheet, []).append(row)
     return sheets
 
 
-def sheet(rows: Sequence[Row]) -> Image:
-    """The rows below one another."""
+def draw_sheet(rows: Sequence[SheetRow]) -> Image:
+    """Stacks the rows below one another."""
     painted = [_with_caption(_side_by_side(row.pictures), row.caption) for row in rows]
     width = max(row.shape[1] for row in painted)
     return np.vstack([_widened(row, width) for row in painted])
@@ -261,18 +265,18 @@ def _side_by_side(pictures: Mapping[str, Image]) -> Image:
 
 
 def _cells(pictures: Mapping[str, Image]) -> Iterator[Image]:
-    """Each picture below its name, and a gap after it."""
+    """Yields each picture below its name, and a gap after it."""
     for name, picture in pictures.items():
         cell = np.vstack([_text(name, picture.shape[1]), picture])
         yield cell
-        yield _paper(cell.shape[0], GAP)
+        yield _paper(cell.shape[0], GAP_PX)
 
 
 def _with_caption(row: Image, caption: str) -> Image:
-    """Is as wide as the words need."""
+    """Adds the caption; the row becomes at least as wide as the text."""
     width = max(row.shape[1], _text_width(caption))
     words = _text(caption, width)
-    return np.vstack([_widened(row, width), words, _paper(2 * GAP, width)])
+    return np.vstack([_widened(row, width), words, _paper(2 * GAP_PX, width)])
 
 
 def _widened(image: Image, width: int) -> Image:
@@ -280,18 +284,18 @@ def _widened(image: Image, width: int) -> Image:
 
 
 def _paper(height: int, width: int) -> Image:
-    return np.full((height, width, 3), PAPER, np.uint8)
+    return np.full((height, width, 3), PAPER_LEVEL, np.uint8)
 
 
 def _text_width(words: str) -> int:
     (width, _), _ = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
-    return width + 2 * GAP
+    return width + 2 * GAP_PX
 
 
 def _text(words: str, width: int) -> Image:
-    """A line of ASCII."""
-    line = _paper(STRIP, width)
-    at = GAP, STRIP - 7
+    """Draws a line of ASCII text."""
+    line = _paper(TEXT_HEIGHT_PX, width)
+    at = GAP_PX, TEXT_HEIGHT_PX - 7
     cv2.putText(line, words, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 1, cv2.LINE_AA)
     return line
 

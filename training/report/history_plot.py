@@ -1,4 +1,4 @@
-"""The picture of a run."""
+"""Plots the history of a training run."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ VALIDATED = "val/"
 
 
 def plot_curve(history: Path, picture: Path) -> None:
-    """Losses, and what validation said, over epochs, as PNG."""
+    """Draws losses and validation metrics over epochs, as PNG."""
     rows = [json.loads(line) for line in history.read_text().splitlines()]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for name in sorted({name for row in rows for name in row} - NO_LOSSES):

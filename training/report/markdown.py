@@ -1,4 +1,4 @@
-"""Tables and figures as Markdown."""
+"""Formats tables and figures as Markdown."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,14 +6,14 @@ from training.evaluation.metrics import Estimate
 
 
 def figure(value: Estimate) -> str:
-    """The interval only where there are photos enough for one."""
+    """Formats an estimate, with its interval if there are enough photos."""
     return f"{value.value:.2f}" + _interval(value, ".2f")
 
 
 def signed(value: Estimate) -> str:
-    """Bold where the interval leaves out zero."""
+    """Formats a difference with sign, in bold if the interval excludes zero."""
     text = f"{value.value:+.2f}" + _interval(value, "+.2f")
-    return f"**{text}**" if value.surely_positive or value.surely_negative else text
+    return f"**{text}**" if value.above_zero or value.below_zero else text
 
 
 def _interval(value: Estimate, form: str) -> str:
@@ -21,6 +21,6 @@ def _interval(value: Estimate, form: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown."""
+    """Formats a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""What an outline that is off by some pixels costs: how exact a mask must be for a figure."""
+"""Measures the cost of an outline error of some pixels, a limit to the precision of figures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,39 +7,40 @@ import cv2
 import numpy as np
 
 from training.data.dataset import Portrait
-from training.evaluation.metrics import Estimate, Mask, class_iou, mean_of
+from training.evaluation.metrics import Estimate, Mask, class_iou, mean_estimate
 from training.report.markdown import figure, table
-from training.report.scores import METRICS, Group
+from training.report.scores import METRIC_TITLES, Group
 
-PIXELS = (1, 2, 3, 4)
+OFFSETS_PX = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class OutlineFigures:
-    """Of one group of photos."""
+    """Cost of moved outlines in one group of photos."""
 
     name: str
     photos: int
     sides: tuple[int, int]
-    """Median height and width."""
+    """Median height and width of the photos, in pixels."""
     scores: tuple[Estimate, ...]
-    """For each of `PIXELS` the mean over photos of both classes' IoU, in percent."""
+    """Mean over photos of both classes' IoU in percent, for each of `OFFSETS_PX`."""
 
 
 def measure_outlines(
     portraits: Sequence[Portrait], groups: Sequence[Group]
 ) -> list[OutlineFigures]:
-    """The labels themselves as if they were answers, with their outline moved: once outwards and
-    once inwards, of which the mean counts. By source, and all.
+    """Scores the labels themselves after moving their outline, by source and over all.
+
+    The outline is moved once outwards and once inwards; the mean of both counts.
     """
     truths = [portrait.truth() > 127 for portrait in portraits]
-    scores = np.array([[_score_moved(truth, pixels) for pixels in PIXELS] for truth in truths])
+    scores = np.array([[_score_moved(truth, pixels) for pixels in OFFSETS_PX] for truth in truths])
     return [
         OutlineFigures(
             name=group.name,
             photos=len(group.rows),
             sides=_median_sides([truths[row] for row in group.rows]),
-            scores=tuple(mean_of(column) for column in scores[list(group.rows)].T),
+            scores=tuple(mean_estimate(column) for column in scores[list(group.rows)].T),
         )
         for group in groups
         if group.kind != "domain"
@@ -71,11 +72,11 @@ def outlines_text(figures: Sequence[OutlineFigures]) -> str:
         )
         for each in figures
     ]
-    head = ("photos of", "photos", "median size", *(f"{pixels} px" for pixels in PIXELS))
-    return f"""## What a pixel of outline costs
+    head = ("photos of", "photos", "median size", *(f"{pixels} px" for pixels in OFFSETS_PX))
+    return f"""## Cost of an outline error
 
-{METRICS["miou_image_mean"]}, of the reference masks themselves after their outline was moved by so
-many pixels, outwards and inwards in turn: what a mask would score that is right in everything but
-that. No figure above can be read more exactly than the references were drawn.
+{METRIC_TITLES["miou_image_mean"]}, of the reference masks after moving their outline by some
+pixels; the mean of one move outwards and one inwards counts. A mask that is exact in everything
+else would score this. No figure above is more precise than the reference outlines.
 
 {table(head, rows)}"""

@@ -1,4 +1,4 @@
-"""Pictures of the results; the photos of the data pack are in the gallery alone."""
+"""Draws the plots of the results; only the gallery holds photos of the data pack."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from matplotlib import pyplot as plt  # the backend comes first
 from matplotlib import ticker
 
 DPI = 110
-SHADE = np.array((255, 0, 120))
+PERSON_RGB = np.array((255, 0, 120))
 """Colour of the person in the gallery's masks, RGB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TradeoffPoint:
     """A model in the plot of accuracy against time."""
 
     name: str
@@ -30,8 +30,8 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A row of the gallery: photo uint8 [H,W,3], reference and answer bool [H,W]."""
+class GalleryRow:
+    """A row of the gallery: photo uint8 [H,W,3], reference and predicted mask bool [H,W]."""
 
     title: str
     photo: NDArray[np.uint8]
@@ -39,8 +39,10 @@ class Picture:
     answer: NDArray[np.bool_]
 
 
-def plot_tradeoff(points: Sequence[Point], picture: Path, *, time: str, accuracy: str) -> None:
-    """Accuracy with its interval against milliseconds, which are on a logarithmic axis."""
+def plot_tradeoff(
+    points: Sequence[TradeoffPoint], picture: Path, *, time: str, accuracy: str
+) -> None:
+    """Plots accuracy with its interval against milliseconds on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for point in points:
         at = point.ms, point.accuracy.value
@@ -59,7 +61,10 @@ def plot_tradeoff(points: Sequence[Point], picture: Path, *, time: str, accuracy
 def plot_bars(
     names: Sequence[str], series: dict[str, Sequence[Estimate]], picture: Path, *, label: str
 ) -> None:
-    """A group of bars for each name; the axis begins near the lowest end, as its label says."""
+    """Plots a group of bars for each name.
+
+    The axis starts near the lowest interval end; its label gives the value.
+    """
     figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
     width = 0.8 / len(series)
     places = np.arange(len(names))
@@ -78,20 +83,24 @@ def plot_bars(
 
 
 def _ends(values: Sequence[Estimate]) -> NDArray[np.float64]:
-    """Lengths of the error bars [2,N], down and up; none of too few photos."""
+    """Returns the lengths of the error bars [2,N], down and up; 0 for too few photos."""
     down = [value.value - value.low if value.has_interval else 0 for value in values]
     up = [value.high - value.value if value.has_interval else 0 for value in values]
-    # the percentiles of a few photos that are alike may miss their mean by a rounding
+    # rounding may put the percentiles of a few equal photos past their mean
     return np.array([down, up]).clip(0)
 
 
-def plot_gallery(pictures: Sequence[Picture], file: Path) -> None:
-    """Photo, reference and answer side by side."""
+def plot_gallery(pictures: Sequence[GalleryRow], file: Path) -> None:
+    """Draws photo, reference and predicted mask side by side."""
     figure, grid = plt.subplots(
         len(pictures), 3, figsize=(9, 3 * len(pictures)), layout="constrained", squeeze=False
     )
     for row, each in zip(grid, pictures, strict=True):
-        shown = each.photo, shade(each.photo, each.truth), shade(each.photo, each.answer)
+        shown = (
+            each.photo,
+            tint_person(each.photo, each.truth),
+            tint_person(each.photo, each.answer),
+        )
         for axes, image in zip(row, shown, strict=True):
             axes.imshow(image)
             axes.axis("off")
@@ -104,7 +113,7 @@ def plot_gallery(pictures: Sequence[Picture], file: Path) -> None:
 
 
 def plot_strip(rows: Mapping[str, Sequence[NDArray[np.uint8]]], file: Path) -> None:
-    """A row of neighbours for each name: photos uint8 [H,W,3] or masks uint8 [H,W]."""
+    """Draws a row of frames for each name: photos uint8 [H,W,3] or masks uint8 [H,W]."""
     height, width = next(iter(rows.values()))[0].shape[:2]
     columns = max(len(row) for row in rows.values())
     figure, grid = plt.subplots(
@@ -123,7 +132,7 @@ def plot_strip(rows: Mapping[str, Sequence[NDArray[np.uint8]]], file: Path) -> N
     plt.close(figure)
 
 
-def shade(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The person tinted, everything else dimmed."""
-    tinted = 0.55 * photo + 0.45 * SHADE
+def tint_person(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Tints the person and dims the rest."""
+    tinted = 0.55 * photo + 0.45 * PERSON_RGB
     return np.where(mask[..., None], tinted, 0.45 * photo).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What a run of the report measured."""
+"""Measurements of one report run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from silhouette_seg.spec import ModelSpec
 from training.benchmark.measure import Figures
 from training.data.dataset import Portrait
 from training.evaluation.faces import FaceReport
-from training.report.calibration import TrustFigures
-from training.report.clips import Cuts, Streamed
+from training.report.calibration import CalibrationFigures
+from training.report.clips import CutFigures, StreamFigures
 from training.report.edges import EdgeFigures
 from training.report.outlines import OutlineFigures
-from training.report.scores import Contender, Group
+from training.report.scores import Group, ModelScores
 from training.report.timing import Timing
-from training.report.zoom import SecondLookFigures
+from training.report.zoom import ZoomFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,43 +23,43 @@ class Model:
     spec: ModelSpec
     megabytes: float
     weights: int
-    """Floating-point numbers stored in the file."""
+    """Number of floating-point values stored in the file."""
     digest_holds: bool
     folder: str
-    """Relative to RESULTS.md."""
+    """Folder of the model, relative to RESULTS.md."""
     curve: bool
-    """Whether `curve.png` is beside the model."""
+    """True if `curve.png` is beside the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoFigures:
-    """What the service does to a photo beside asking the model."""
+    """Measurements of the photo pipeline around the model."""
 
-    second_look: SecondLookFigures
+    zoom: ZoomFigures
     edges: EdgeFigures
-    trust: TrustFigures
+    calibration: CalibrationFigures
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What a run measured."""
+    """All measurements of one report run."""
 
     quick: bool
     portraits: Sequence[Portrait]
     groups: Sequence[Group]
     models: Sequence[Model]
-    contenders: Sequence[Contender]
+    model_scores: Sequence[ModelScores]
     timings: Sequence[Timing]
     rounds: int
     machine: Figures
     faces: dict[str, FaceReport]
     pictures: str
-    """The folder of the plots, relative to RESULTS.md."""
-    worst_of_each: int
+    """Folder of the plots, relative to RESULTS.md."""
+    worst_cases_per_model: int
     outlines: Sequence[OutlineFigures] = ()
-    streamed: Streamed | None = None
-    """None where the data pack has no labelled clip."""
-    cuts: Cuts | None = None
-    """None where it has not two clips."""
+    streams: StreamFigures | None = None
+    """None if the data pack has no labelled clip."""
+    cuts: CutFigures | None = None
+    """None if the data pack has fewer than two clips."""
     smoothing_ms: float = 0.0
     photos: PhotoFigures | None = None

@@ -1,4 +1,4 @@
-"""How each model does, photo by photo, under each way of finding a photo's domain."""
+"""Scores of each model by photo, under each domain policy."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from rich.console import Console
 from rich.progress import track
 
 from silhouette_seg.pipeline.faces import Domain, domain_of, dominant_face
-from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
+from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import Portrait
-from training.evaluation.faces import Find
-from training.evaluation.masks import FindDomain, by_model, reference_domain
-from training.evaluation.metrics import MaskScore, score
+from training.evaluation.faces import FindFaces
+from training.evaluation.masks import DomainPolicy, reference_domain, segment_by_model
+from training.evaluation.metrics import MaskScore, score_mask
 from training.evaluation.onnx_model import open_onnx
 
-REFERENCE = "reference domain"
-OWN = "own faces"
-NO_FACE = "no_face for all"
+REFERENCE_DOMAIN = "reference domain"
+DETECTED_DOMAIN = "own faces"
+NO_FACE_DOMAIN = "no_face for all"
 
-EVERYTHING = ("all", "all")
+ALL_PHOTOS = ("all", "all")
 
-METRICS = {
+METRIC_TITLES = {
     "iou_fg_image_mean": "IoU person, image mean",
     "miou_image_mean": "mIoU of both classes, image mean",
     "miou_dataset": "mIoU of both classes, areas summed over the set",
@@ -33,54 +33,48 @@ METRICS = {
     "connectivity": "semantic connectivity (SC)",
 }
 
-Answer = Callable[[Portrait, Domain], NDArray[np.uint8]]
-"""A photo, taken for one of that domain, to its mask uint8 [H,W] at the photo's size."""
+PredictMask = Callable[[Portrait, Domain], NDArray[np.uint8]]
+"""Maps a photo, treated as of the given domain, to its mask uint8 [H,W] at the photo's size."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """A model, and what says to it which domain a photo is of; `scores` in the photos' order."""
+class ModelScores:
+    """Scores of a model under one domain policy, in the order of the photos."""
 
     spec: ModelSpec
-    way: str
-    """Empty for a model that takes no domain."""
+    policy: str
+    """Name of the domain policy; empty for a model without a domain input."""
     scores: tuple[MaskScore, ...]
 
     @property
-    def main(self) -> bool:
-        """Whether this is how the model stands among others where each has one place."""
-        return self.way in ("", REFERENCE)
+    def is_primary(self) -> bool:
+        """True for the policy by which models are compared with each other."""
+        return self.policy in ("", REFERENCE_DOMAIN)
 
     @property
     def label(self) -> str:
-        return f"{self.spec.name} ({self.way})" if self.way else self.spec.name
+        return f"{self.spec.name} ({self.policy})" if self.policy else self.spec.name
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Photos that are told of together; `rows` are their places in the list."""
+    """Photos that are reported together; `rows` are their positions in the list."""
 
     kind: str
     name: str
     rows: tuple[int, ...]
 
-    def of(self, contender: Contender) -> list[MaskScore]:
-        return [contender.scores[row] for row in self.rows]
+    def select(self, model_scores: ModelScores) -> list[MaskScore]:
+        return [model_scores.scores[row] for row in self.rows]
 
 
-def find_specs(repository: Path, task: ModelTask) -> list[ModelSpec]:
-    """The models of that task in the repository, by name."""
-    specs = [load_spec(file.parent) for file in sorted(repository.glob(f"*/{SPEC_FILE}"))]
-    return [spec for spec in specs if spec.task is task]
-
-
-def open_answer(spec: ModelSpec, repository: Path) -> Answer:
-    """The model with the service's own steps around it."""
+def open_predictor(spec: ModelSpec, repository: Path) -> PredictMask:
+    """Opens a model with the service's own pre- and postprocessing."""
     predict = open_onnx(spec.model_file(repository))
     extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
 
     def answer(portrait: Portrait, domain: Domain) -> NDArray[np.uint8]:
-        segment = by_model(
+        segment = segment_by_model(
             predict,
             size_hw=spec.size_hw,
             resize=spec.resize,
@@ -92,18 +86,18 @@ def open_answer(spec: ModelSpec, repository: Path) -> Answer:
     return answer
 
 
-def ways_of(spec: ModelSpec, find: Find | None) -> dict[str, FindDomain]:
-    """By whom a photo's domain is told to the model, the first being how models are compared."""
+def domain_policies(spec: ModelSpec, find: FindFaces | None) -> dict[str, DomainPolicy]:
+    """Returns the domain policies of a model; the first is used to compare models."""
     if not spec.has_input("domain"):
         return {"": reference_domain}
-    ways: dict[str, FindDomain] = {REFERENCE: reference_domain}
+    policies: dict[str, DomainPolicy] = {REFERENCE_DOMAIN: reference_domain}
     if find:
-        ways[OWN] = by_faces(find, at_least=spec.size_hw)
-    return ways | {NO_FACE: lambda _: Domain.NO_FACE}
+        policies[DETECTED_DOMAIN] = policy_by_faces(find, at_least=spec.size_hw)
+    return policies | {NO_FACE_DOMAIN: lambda _: Domain.NO_FACE}
 
 
-def by_faces(find: Find, *, at_least: Size) -> FindDomain:
-    """By the dominant face that the detector sees in the pixels that the model is given."""
+def policy_by_faces(find: FindFaces, *, at_least: Size) -> DomainPolicy:
+    """Returns the policy of the dominant face, detected in the pixels of the model's input."""
 
     def domain(portrait: Portrait) -> Domain:
         face = dominant_face(find(portrait.frame(at_least).rgb))
@@ -112,35 +106,38 @@ def by_faces(find: Find, *, at_least: Size) -> FindDomain:
     return domain
 
 
-def contenders(
-    spec: ModelSpec, answer: Answer, ways: Mapping[str, FindDomain], portraits: Sequence[Portrait]
-) -> list[Contender]:
-    """Scores the model each way; where two ways agree on a domain the answer is the same."""
-    scores: dict[str, list[MaskScore]] = {way: [] for way in ways}
+def score_policies(
+    spec: ModelSpec,
+    answer: PredictMask,
+    policies: Mapping[str, DomainPolicy],
+    portraits: Sequence[Portrait],
+) -> list[ModelScores]:
+    """Scores the model under each policy; policies with the same domain share one prediction."""
+    scores: dict[str, list[MaskScore]] = {policy: [] for policy in policies}
     for portrait in track(portraits, spec.name, console=Console(stderr=True), transient=True):
         truth = portrait.truth() > 127
-        seen: dict[Domain, MaskScore] = {}
-        for way, find_domain in ways.items():
+        by_domain: dict[Domain, MaskScore] = {}
+        for policy, find_domain in policies.items():
             domain = find_domain(portrait)
-            if domain not in seen:
-                seen[domain] = score(answer(portrait, domain) > 127, truth)
-            scores[way].append(seen[domain])
-    return [Contender(spec, way, tuple(rows)) for way, rows in scores.items()]
+            if domain not in by_domain:
+                by_domain[domain] = score_mask(answer(portrait, domain) > 127, truth)
+            scores[policy].append(by_domain[domain])
+    return [ModelScores(spec, policy, tuple(rows)) for policy, rows in scores.items()]
 
 
-def group(portraits: Sequence[Portrait]) -> list[Group]:
-    """All photos, then those of each source, then those of each domain of the reference."""
+def group_portraits(portraits: Sequence[Portrait]) -> list[Group]:
+    """Groups photos: all, then by source, then by reference domain."""
     members: dict[tuple[str, str], list[int]] = {}
     for row, each in enumerate(portraits):
-        for key in (EVERYTHING, ("source", each.source), ("domain", each.domain.label)):
+        for key in (ALL_PHOTOS, ("source", each.source), ("domain", each.domain.label)):
             members.setdefault(key, []).append(row)
     sources = sorted({("source", each.source) for each in portraits})
     domains = [("domain", domain.label) for domain in Domain]
-    ordered = [key for key in (EVERYTHING, *sources, *domains) if key in members]
+    ordered = [key for key in (ALL_PHOTOS, *sources, *domains) if key in members]
     return [Group(*key, tuple(members[key])) for key in ordered]
 
 
-def worst(contender: Contender, count: int) -> list[int]:
-    """Places of the photos with the lowest mean IoU of both classes, the worst first."""
-    means = np.array([np.mean(row.iou) for row in contender.scores])
+def worst_cases(model_scores: ModelScores, count: int) -> list[int]:
+    """Returns the positions of the photos with the lowest mean IoU of both classes, worst first."""
+    means = np.array([np.mean(row.iou) for row in model_scores.scores])
     return [int(row) for row in np.argsort(means, kind="stable")[:count]]

@@ -1,27 +1,27 @@
-"""RESULTS.md, every figure of it from the run that writes it."""
+"""Writes RESULTS.md; every figure comes from the run that writes it."""
 
 from collections.abc import Iterable
 
 from silhouette_seg.pipeline.faces import Domain
 from training.data.dataset import Portrait
-from training.evaluation.metrics import FEW, INTERVAL, RESAMPLES
-from training.report.accuracy import accuracy_text, aims_text, differences_text
-from training.report.calibration import trust_text
+from training.evaluation.metrics import INTERVAL_PERCENTILES, MIN_INTERVAL_PHOTOS, RESAMPLES
+from training.report.accuracy import accuracy_text, differences_text, targets_text
+from training.report.calibration import calibration_text
 from training.report.edges import edges_text
 from training.report.markdown import table
 from training.report.outlines import outlines_text
 from training.report.results import Model, Results
-from training.report.scores import Contender, worst
+from training.report.scores import ModelScores, worst_cases
 from training.report.streams import streams_text
 from training.report.timing import CPU, CUDA, providers
-from training.report.zoom import second_look_text
+from training.report.zoom import zoom_text
 
 
 def results_text(results: Results) -> str:
-    """The whole file."""
+    """Returns the text of the whole file."""
     sections = (
         *(_opening(results), _models(results), accuracy_text(results)),
-        *(differences_text(results), aims_text(results), outlines_text(results.outlines)),
+        *(differences_text(results), targets_text(results), outlines_text(results.outlines)),
         *(_photos(results), streams_text(results), _times(results)),
         *(_curves(results), _failures(results), _faces(results), _unverified(results)),
     )
@@ -32,9 +32,9 @@ def _photos(results: Results) -> str:
     if results.photos is None:
         return ""
     sections = (
-        second_look_text(results.photos.second_look, results.pictures),
+        zoom_text(results.photos.zoom, results.pictures),
         edges_text(results.photos.edges, results.pictures),
-        trust_text(results.photos.trust, results.pictures),
+        calibration_text(results.photos.calibration, results.pictures),
     )
     return "\n\n".join(section for section in sections if section)
 
@@ -42,17 +42,17 @@ def _photos(results: Results) -> str:
 def _opening(results: Results) -> str:
     quick = "**A quick run on a part of the photos, to try the command: not the results.**\n\n"
     groups = len({each.group for each in results.portraits})
-    percent = INTERVAL[1] - INTERVAL[0]
+    percent = INTERVAL_PERCENTILES[1] - INTERVAL_PERCENTILES[0]
     return f"""# Results
 
 {quick if results.quick else ""}\
-Written by `python -m training.report --data DATA`; no figure is kept by hand. Validation split:
+Written by `python -m training.report --data DATA`; no figure is edited by hand. Validation split:
 {len(results.portraits)} photos of {groups} people or scenes, each at its own resolution, with the
-service's own steps around the model (decode, resize, no-person rule). In percent, a pixel is
-person from probability 0.5. Brackets hold bootstrap intervals of {percent:.0f} % over photos
-({RESAMPLES} resamples, percentiles, fixed seed): what other photos of the same kind would have
-changed. Fewer than {FEW} photos have none. They say nothing of another seed of the training, of
-which there is one run each."""
+service's own steps around the model (decode, resize, no-person rule). Figures are in percent; a
+pixel is person from probability 0.5. Brackets hold bootstrap intervals of {percent:.0f} % over
+photos ({RESAMPLES} resamples, percentiles, fixed seed): the spread over other photos of the same
+kind. Groups of fewer than {MIN_INTERVAL_PHOTOS} photos have none. Intervals do not cover other
+seeds of the training: there is one run each."""
 
 
 def _models(results: Results) -> str:
@@ -77,8 +77,8 @@ def _times(results: Results) -> str:
     machine = results.machine
     load, cpus = machine["load_before"][0], machine["usable_cpus"]
     busy = (
-        f" The machine was busy (load {load} on {cpus} processors): read the times as upper bounds,"
-        " and processor time before wall clock."
+        f" The machine was busy (load {load} on {cpus} processors): the times are upper bounds;"
+        " prefer processor time to wall clock."
     )
     cuda = "" if CUDA in providers() else " This ONNX Runtime has no CUDA: no GPU was timed."
     rows = [
@@ -96,7 +96,7 @@ def _times(results: Results) -> str:
     return f"""## Time
 
 Milliseconds for one image of the batch, the network alone: medians of {results.rounds} rounds,
-each of which runs every row once; the plot has processor time. {_domains_in_time(results)}
+each of which runs every row once. The plot shows processor time. {_domains_in_time(results)}
 {machine["processor"]}, {cpus} processors usable, load {load} before; \
 ONNX Runtime {machine["onnxruntime"]}, Python {machine["python"]}.\
 {busy if load > cpus / 2 else ""}{cuda}
@@ -126,28 +126,29 @@ def _curves(results: Results) -> str:
 def _failures(results: Results) -> str:
     parts = [
         "## Failures",
-        f"The {results.worst_of_each} worst photos of each model by mean IoU of both classes. The"
-        " photos are not ours to publish: `python -m training.report --data DATA --gallery"
-        " build/gallery` draws input, reference and answer of each into a folder that git ignores.",
+        f"The {results.worst_cases_per_model} worst photos of each model by mean IoU of both"
+        " classes. The photos are not ours to publish:"
+        " `python -m training.report --data DATA --gallery build/gallery` draws input, reference"
+        " and mask of each into a folder that git ignores.",
     ]
-    for each in results.contenders:
-        if each.main:
-            places = worst(each, results.worst_of_each)
+    for each in results.model_scores:
+        if each.is_primary:
+            places = worst_cases(each, results.worst_cases_per_model)
             rows = [_failure(results.portraits[row], each, row) for row in places]
             head = ("photo", "source", "domain", "mean IoU", "IoU person", "CA", "SC")
             parts.append(f"### {each.label}\n\n{table(head, rows)}")
     return "\n\n".join(parts)
 
 
-def _failure(portrait: Portrait, contender: Contender, row: int) -> tuple[str, ...]:
-    scored = contender.scores[row]
+def _failure(portrait: Portrait, model_scores: ModelScores, row: int) -> tuple[str, ...]:
+    scored = model_scores.scores[row]
     shares = (sum(scored.iou) / 2, scored.iou[1], scored.contour_accuracy, scored.connectivity)
     percent = (f"{100 * share:.1f}" for share in shares)
     return portrait.id, portrait.source, portrait.domain.label, *percent
 
 
 def _faces(results: Results) -> str:
-    """Nothing where the repository has no detector."""
+    """Writes the section of the face detector; empty if the repository has none."""
     if not results.faces:
         return ""
     reports = results.faces.values()
@@ -157,8 +158,8 @@ def _faces(results: Results) -> str:
         "domain next to the reference's": [each.neighbours for each in reports],
         **{f"recall, {label}": [each.recall[label] for each in reports] for label in labels},
         "precision": [each.precision for each in reports],
-        "faces seen in photos without a person": [each.false_alarms for each in reports],
-        "faces seen where the reference has none": [each.no_face_alarms for each in reports],
+        "faces detected in photos without a person": [each.false_alarms for each in reports],
+        "faces detected where the reference has none": [each.no_face_alarms for each in reports],
         "box IoU with the reference's, 0 if missed": [each.box_iou for each in reports],
         "box IoU of the faces found": [each.found_iou for each in reports],
     }
@@ -168,7 +169,7 @@ def _faces(results: Results) -> str:
     parts = [
         "## Face detector",
         f"On {first.photos} photos of people and {first.backgrounds} scenes without one; in percent"
-        " of photos, but for the last row. The reference is the data pack's faces, which"
+        " of photos, except the last row. The reference is the data pack's faces, which"
         " a detector found, not a person.",
         table(("", *results.faces), rows),
     ]
@@ -177,14 +178,14 @@ def _faces(results: Results) -> str:
             (domain.label, *map(str, counts))
             for domain, counts in zip(Domain, report.confusion, strict=True)
         ]
-        head = ("reference \\ answer", *(domain.label for domain in Domain))
+        head = ("reference \\ detected", *(domain.label for domain in Domain))
         parts.append(f"### Domains by {name}\n\n{table(head, confusion)}")
     return "\n\n".join(parts)
 
 
 def _unverified(results: Results) -> str:
     general = [
-        "One training run each: what another seed would give was not measured.",
+        "One training run each: the effect of another seed was not measured.",
         "Reference masks are taken as they are; some are arguable, see the failures.",
         "Agreement of the file with the network in torch was checked by the export, not here.",
     ]
@@ -200,6 +201,6 @@ def _unverified_of(model: Model, results: Results) -> Iterable[str]:
     if not model.digest_holds:
         yield "the file is not the one that its spec describes."
     if model.spec.has_input("prior"):
-        yield "the photos are without a prior; what it is worth is told of clips alone."
+        yield "the photos are without a prior; its effect is measured on clips alone."
     if model.spec.has_input("domain") and not results.faces:
-        yield "as served: the repository has no face detector, so no photo was routed by it."
+        yield "as served: the repository has no face detector, so no photo was routed."

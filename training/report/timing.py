@@ -1,4 +1,4 @@
-"""What an image costs each model in ONNX Runtime, by threads, batch and provider."""
+"""Measures the cost of an image for each model in ONNX Runtime, by threads, batch and provider."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from rich.progress import track
 
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.spec import ModelSpec
-from training.benchmark.model import inputs_of
+from training.benchmark.model import sample_inputs
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-THREADS = (1, 2)
-BATCHES = (1, 4, 8)
+THREAD_COUNTS = (1, 2)
+BATCH_SIZES = (1, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
-    """One way to run a model; `threads` are those inside an operator, on the CPU."""
+class TimingSetup:
+    """One configuration to time; `threads` are those inside an operator, on the CPU."""
 
     model: str
     provider: str
@@ -34,9 +34,9 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Medians over rounds, for one image of the batch."""
+    """Medians over rounds, for one image of the batch, in milliseconds."""
 
-    setup: Setup
+    setup: TimingSetup
     ms: float
     cpu_ms: float
     """Processor time of all threads of this process."""
@@ -45,14 +45,14 @@ class Timing:
 def time_models(
     specs: Sequence[ModelSpec], repository: Path, *, rounds: int, images: int
 ) -> list[Timing]:
-    """Each round runs every setup once, so that a busy minute of the machine meets them all."""
+    """Times every setup once per round, so that a busy minute affects all of them."""
     runs = {
-        setup: _Run(spec, setup, sessions)
+        setup: _TimedSession(spec, setup, sessions)
         for spec in specs
         for sessions in [_sessions(spec, repository)]
         for setup in setups(spec)
     }
-    measured: dict[Setup, list[tuple[float, float]]] = {setup: [] for setup in runs}
+    measured: dict[TimingSetup, list[tuple[float, float]]] = {setup: [] for setup in runs}
     for _ in track(range(rounds), "timing", console=Console(stderr=True), transient=True):
         for setup, run in runs.items():
             measured[setup].append(run.milliseconds(images))
@@ -63,21 +63,21 @@ def time_models(
 
 
 def providers() -> tuple[str, ...]:
-    """Those that are measured: the CPU, and CUDA where this ONNX Runtime has it."""
+    """Returns the measured providers: the CPU, and CUDA if this ONNX Runtime has it."""
     return (CPU, CUDA) if CUDA in ort.get_available_providers() else (CPU,)
 
 
-def setups(spec: ModelSpec) -> Iterator[Setup]:
+def setups(spec: ModelSpec) -> Iterator[TimingSetup]:
     for provider in providers():
-        for threads in THREADS if provider == CPU else (1,):
-            for batch in BATCHES:
+        for threads in THREAD_COUNTS if provider == CPU else (1,):
+            for batch in BATCH_SIZES:
                 if batch <= spec.max_batch:
-                    yield Setup(spec.name, provider, threads, batch)
+                    yield TimingSetup(spec.name, provider, threads, batch)
 
 
-def batch_of(spec: ModelSpec, count: int) -> dict[str, NDArray[Any]]:
-    """The benchmark's photo `count` times; of all domains in turn, where the model takes them."""
-    rows = {name: np.repeat(row, count, axis=0) for name, row in inputs_of(spec).items()}
+def repeated_inputs(spec: ModelSpec, count: int) -> dict[str, NDArray[Any]]:
+    """Returns the benchmark photo `count` times, with all domains in turn for a domain input."""
+    rows = {name: np.repeat(row, count, axis=0) for name, row in sample_inputs(spec).items()}
     if "domain" in rows:
         rows["domain"] = np.arange(count, dtype=np.int64) % len(Domain)
     return rows
@@ -87,9 +87,9 @@ Sessions = dict[tuple[str, int], ort.InferenceSession]
 
 
 def _sessions(spec: ModelSpec, repository: Path) -> Sessions:
-    """By provider and threads."""
-    wanted = {(setup.provider, setup.threads) for setup in setups(spec)}
-    return {each: _open(spec.model_file(repository), *each) for each in sorted(wanted)}
+    """Opens the sessions by provider and threads."""
+    configurations = {(setup.provider, setup.threads) for setup in setups(spec)}
+    return {each: _open(spec.model_file(repository), *each) for each in sorted(configurations)}
 
 
 def _open(file: Path, provider: str, threads: int) -> ort.InferenceSession:
@@ -102,16 +102,18 @@ def _open(file: Path, provider: str, threads: int) -> ort.InferenceSession:
     return session
 
 
-class _Run:
-    def __init__(self, spec: ModelSpec, setup: Setup, sessions: Sessions) -> None:
+class _TimedSession:
+    def __init__(self, spec: ModelSpec, setup: TimingSetup, sessions: Sessions) -> None:
         self._session = sessions[setup.provider, setup.threads]
-        self._inputs = batch_of(spec, setup.batch)
+        self._inputs = repeated_inputs(spec, setup.batch)
         self._batch = setup.batch
 
     def milliseconds(self, images: int) -> tuple[float, float]:
-        """Wall clock and processor time of one image, over about `images` of them."""
+        """Returns wall clock and processor time of an image, in ms, over about `images` of them."""
         calls = max(1, images // self._batch)
-        self._session.run(None, self._inputs)  # memory and caches are the last setup's before it
+        self._session.run(
+            None, self._inputs
+        )  # before it, memory and caches are those of the previous setup
         cpu, wall = process_time(), perf_counter()
         for _ in range(calls):
             self._session.run(None, self._inputs)

@@ -10,7 +10,7 @@ from silhouette_seg.vision.geometry import Size
 from training.data.dataset import read_backgrounds, read_frame, read_portraits
 from training.data.faces import FaceCount, FaceDataset, FaceSample, read_multi_face_ids
 from training.data.samplers import DomainBalancedSampler, EpochPlan, SampleSpec
-from training.evaluation.faces import by_network, measure_faces
+from training.evaluation.faces import find_by_network, measure_faces
 from training.losses.faces import SURROUNDINGS_HEAT, box_loss, heat_loss, heat_map
 from training.models.face_detector import decode_boxes
 from training.recipe import Recipe
@@ -58,5 +58,5 @@ class FaceTask:
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
         """Returns the shares of photos with the dominant face found and with the correct domain."""
-        find = by_network(model, size_hw=size_hw, resize=self.recipe.resize)
-        return measure_faces(find, self.validation, self.empty).curves()
+        find = find_by_network(model, size_hw=size_hw, resize=self.recipe.resize)
+        return measure_faces(find, self.validation, self.empty).history_metrics()

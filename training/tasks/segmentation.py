@@ -16,7 +16,7 @@ from training.data.samplers import (
     WeightedSourceSampler,
 )
 from training.data.samples import Sample, SegmentationDataset
-from training.evaluation.masks import OVERALL, by_network, evaluate
+from training.evaluation.masks import OVERALL, evaluate_masks, segment_by_network
 from training.losses.cross_entropy import cross_entropy, person_logit
 from training.losses.jaccard import jaccard_loss
 from training.losses.semantic_connectivity import semantic_connectivity_loss
@@ -105,8 +105,8 @@ class SegmentationTask:
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
         """Returns image means by source: `val/...` of both classes, `person/...` of the person."""
-        segment = by_network(model, size_hw=size_hw, resize=self.recipe.resize)
-        summaries = evaluate(segment, self.validation)
+        segment = segment_by_network(model, size_hw=size_hw, resize=self.recipe.resize)
+        summaries = evaluate_masks(segment, self.validation)
         scores = {f"val/{source}": row["miou_image_mean"] for source, row in summaries.items()}
         person = {f"person/{source}": row["iou_fg_image_mean"] for source, row in summaries.items()}
         overall = summaries[OVERALL]

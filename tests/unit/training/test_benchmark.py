@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.benchmark import mixed, wire
 from training.benchmark.__main__ import app
-from training.benchmark.measure import cost_of
-from training.benchmark.pixels import NAIVE, OURS
+from training.benchmark.measure import measure_cost
+from training.benchmark.pixels import NAIVE_STEP, SERVICE_STEP
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,18 @@ def figures(tmp_path):
 def test_pixels_benchmark_has_a_row_per_step_and_the_naive_ratio(figures):
     rows = figures("pixels", "--sizes", "640x480", "--calls", "3", "--budget-s", "0")["pixels"]
     steps = {row["step"]: row for row in rows}
-    assert {"decode", "fit", "unfit", "cutout", "composite", "blur", OURS, NAIVE} <= steps.keys()
+    assert {
+        "decode",
+        "fit",
+        "unfit",
+        "cutout",
+        "composite",
+        "blur",
+        SERVICE_STEP,
+        NAIVE_STEP,
+    } <= steps.keys()
     assert all(row["calls"] == 3 and row["p50_ms"] > 0 for row in rows)
-    assert [name for name, row in steps.items() if "ratio" in row] == [NAIVE]
+    assert [name for name, row in steps.items() if "ratio" in row] == [NAIVE_STEP]
 
 
 def test_model_benchmark_has_rows_for_one_and_all_workers(figures, repository):
@@ -80,14 +89,14 @@ def test_mixed_requests_are_reproducible_and_of_every_kind():
 
 
 def test_tally_counts_unexpected_answers():
-    tally = wire.Tally()
-    call = wire.Call(b"", 200, "mask")
-    tally.add(call, 200, 0.1)
-    tally.add(call, 503, 0.2)
+    tally = wire.RequestTally()
+    call = wire.ExpectedRequest(b"", 200, "mask")
+    tally.record(call, 200, 0.1)
+    tally.record(call, 503, 0.2)
     assert (tally.answered, dict(tally.unexpected)) == (2, {"mask: 503": 1})
 
 
 def test_timed_call_is_repeated_at_least_three_times():
     made = []
-    assert cost_of(lambda: made.append(1), calls=10, budget_s=0).calls == 3
+    assert measure_cost(lambda: made.append(1), calls=10, budget_s=0).calls == 3
     assert len(made) == 4

@@ -99,8 +99,8 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 class TestRun:
     def test_run_reduces_the_loss(self, run, recipe, data):
         rows = history(run)
-        untrained = masks.evaluate(
-            masks.by_network(
+        untrained = masks.evaluate_masks(
+            masks.segment_by_network(
                 build_model(recipe.model, recipe.options), size_hw=(32, 32), resize=recipe.resize
             ),
             read_portraits(data, "val"),
@@ -241,8 +241,8 @@ class TestExport:
     ):
         spec = load_spec(repository / "connectnet")
         predict = open_onnx(spec.model_file(repository))
-        segment = masks.by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
-        summaries = masks.evaluate(segment, read_portraits(data, "val"))
+        segment = masks.segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
+        summaries = masks.evaluate_masks(segment, read_portraits(data, "val"))
         for source, row in summaries.items():
             assert row == pytest.approx(spec.metrics[source], abs=1e-4)
         masks.main(repository / "connectnet", data=data)
@@ -324,7 +324,7 @@ class TestDeployed:
             given.append(images)
             return images[..., 0]
 
-        segment = masks.by_model(predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH)
+        segment = masks.segment_by_model(predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH)
         np.testing.assert_array_equal(segment(portrait), rgb[..., 0])
         np.testing.assert_array_equal(given[0], rgb[None])
 

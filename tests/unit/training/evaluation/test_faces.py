@@ -1,4 +1,4 @@
-"""Figures of a face detector, counted by hand."""
+"""Checks the metrics of a face detector against values counted by hand."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from training.data.dataset import FaceBox, read_backgrounds, read_portraits
 from training.evaluation.faces import (
     BACKGROUND,
     OVERALL,
-    Sighting,
-    balanced,
-    by_detector,
-    iou,
-    judge,
+    Detection,
+    balanced_accuracy,
+    box_iou,
+    find_by_model,
     measure_faces,
+    summarise_detections,
 )
 
 HERE = FaceBox(x=0.2, y=0.1, w=0.4, h=0.5)
@@ -30,21 +30,21 @@ def face(box: FaceBox, score: float = 0.9, *, grow: float = 1.0) -> Face:
 
 def seen(
     reference: FaceBox | None, *faces: Face, source: str = "people", seconds: float = 0.01
-) -> Sighting:
-    return Sighting(source, reference, faces, seconds)
+) -> Detection:
+    return Detection(source, reference, faces, seconds)
 
 
 class TestIou:
-    def test_golden_values(self):
-        assert iou(face(HERE), HERE) == pytest.approx(1)
-        assert iou(face(HERE, grow=0.5), HERE) == pytest.approx(0.5)
-        assert iou(Face(0.7, 0.7, 0.2, 0.2, 1.0), HERE) == 0
+    def test_box_iou_has_golden_values(self):
+        assert box_iou(face(HERE), HERE) == pytest.approx(1)
+        assert box_iou(face(HERE, grow=0.5), HERE) == pytest.approx(0.5)
+        assert box_iou(Face(0.7, 0.7, 0.2, 0.2, 1.0), HERE) == 0
 
 
-class TestJudge:
-    def test_every_kind_of_photo(self):
+class TestSummariseDetections:
+    def test_summary_counts_every_kind_of_photo(self):
         small = FaceBox(0.5, 0.5, 0.05, 0.05)
-        report = judge(
+        report = summarise_detections(
             [
                 seen(HERE, face(HERE)),  # found
                 seen(HERE, face(HERE, grow=0.4)),  # at the wrong size: half body
@@ -73,26 +73,28 @@ class TestJudge:
         expected[Domain.NO_FACE, Domain.NO_FACE] = 1
         assert report.confusion == tuple(map(tuple, expected.tolist()))
 
-    def test_no_face_is_nobody_s_neighbour(self):
+    def test_summary_no_face_has_no_neighbour_domain(self):
         head = FaceBox(0.1, 0.1, 0.7, 0.7)
-        assert judge([seen(head), seen(None, face(head))]).neighbours == 0
+        assert summarise_detections([seen(head), seen(None, face(head))]).neighbours == 0
 
-    def test_a_threshold_silences_what_is_less_sure(self):
+    def test_summary_ignores_faces_below_the_threshold(self):
         larger = Face(0.0, 0.0, 1.0, 1.0, 0.3)
-        sightings = [seen(HERE, face(HERE, 0.6), larger)]
-        assert judge(sightings, 0.3).agreement == 0
-        assert judge(sightings, 0.31).agreement == 1
-        assert judge(sightings, 0.7).recall[OVERALL] == 0
+        detections = [seen(HERE, face(HERE, 0.6), larger)]
+        assert summarise_detections(detections, 0.3).agreement == 0
+        assert summarise_detections(detections, 0.31).agreement == 1
+        assert summarise_detections(detections, 0.7).recall[OVERALL] == 0
 
-    def test_balanced_counts_a_rare_domain_as_much_as_a_frequent_one(self):
+    def test_balanced_accuracy_weights_domains_equally(self):
         rare = FaceBox(0.5, 0.5, 0.05, 0.05)
         found = [seen(HERE, face(HERE))] * 9
         missed = [seen(rare), seen(None, source=BACKGROUND)]
         # Close shots all right, far shots all wrong, backgrounds all right.
-        assert balanced(judge(found + missed)) == pytest.approx(2 / 3)
+        assert balanced_accuracy(summarise_detections(found + missed)) == pytest.approx(2 / 3)
 
-    def test_time_is_the_median(self):
-        report = judge([seen(None, seconds=seconds) for seconds in (0.001, 0.002, 9.0)])
+    def test_summary_time_is_the_median(self):
+        report = summarise_detections(
+            [seen(None, seconds=seconds) for seconds in (0.001, 0.002, 9.0)]
+        )
         assert report.milliseconds == pytest.approx(2)
 
 
@@ -104,13 +106,13 @@ class TestMeasureFaces:
     def measure(self, pack: Path, find):
         return measure_faces(find, read_portraits(pack, "val"), read_backgrounds(pack, "train"))
 
-    def test_a_detector_of_nothing(self, pack):
+    def test_measure_of_a_detector_without_faces_is_zero(self, pack):
         report = self.measure(pack, lambda rgb: [])
         assert (report.photos, report.backgrounds) == (8, 3)
         assert (report.box_iou, report.precision, report.false_alarms) == (0, 0, 0)
         assert report.agreement == pytest.approx(2 / 8), "two of eight have no face"
 
-    def test_a_detector_goes_through_the_service_s_own_routing(self, pack):
+    def test_measure_uses_the_face_routing_of_the_service(self, pack):
         shapes = []
 
         def predict(inputs):
@@ -119,20 +121,20 @@ class TestMeasureFaces:
             answer[0, 2] = (0.9, 0.1, 0.1, 0.2**0.5, 0.2**0.5)
             return answer
 
-        find = by_detector(predict, size_hw=(32, 32), resize=ResizeRule.LETTERBOX)
+        find = find_by_model(predict, size_hw=(32, 32), resize=ResizeRule.LETTERBOX)
         report = self.measure(pack, find)
         assert set(shapes) == {(1, 32, 32, 3)}
         assert report.recall["close_shot"] == 1
         assert report.confusion[Domain.CLOSE_SHOT][Domain.CLOSE_SHOT] == 2
         assert report.false_alarms == 1
 
-    def test_figures_are_by_domain_and_without_times(self, pack):
-        figures = self.measure(pack, lambda rgb: []).figures()
+    def test_spec_metrics_are_by_domain_without_times(self, pack):
+        figures = self.measure(pack, lambda rgb: []).spec_metrics()
         assert figures["head_shot"] == {"recall": 0}
         assert figures["all"].items() >= {"recall": 0, "photos": 8, "backgrounds": 3}.items()
         assert not [name for row in figures.values() for name in row if "second" in name]
 
-    def test_curves_are_figures_of_validation(self, pack):
-        curves = self.measure(pack, lambda rgb: []).curves()
+    def test_history_metrics_have_the_validation_prefix(self, pack):
+        curves = self.measure(pack, lambda rgb: []).history_metrics()
         assert all(name.startswith("val/") for name in curves)
         assert curves["val/alarms"] == 0

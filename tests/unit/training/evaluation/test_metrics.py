@@ -1,4 +1,4 @@
-"""Golden values of the metrics chapter."""
+"""Golden values of the mask metrics."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ import pytest
 from training.evaluation.metrics import (
     boundary,
     boundary_iou,
-    compare,
+    compare_metrics,
     contour_accuracy,
-    estimate,
-    mean_of,
-    score,
-    summarise,
+    estimate_metrics,
+    mean_estimate,
+    score_mask,
+    summarise_masks,
 )
 
 
@@ -40,7 +40,7 @@ TRUTH = (16, 16, 48, 48)
         pytest.param([], 0.0, id="empty"),
     ],
 )
-def test_contour_accuracy_golden(
+def test_contour_accuracy_has_golden_values(
     prediction: list[tuple[int, int, int, int]], expected: float
 ) -> None:
     assert contour_accuracy(mask(*prediction), mask(TRUTH), radius=1) == pytest.approx(
@@ -48,20 +48,20 @@ def test_contour_accuracy_golden(
     )
 
 
-def test_boundary_of_the_golden_box_has_128_pixels() -> None:
+def test_boundary_of_a_box_has_128_pixels() -> None:
     assert boundary(mask(TRUTH)).sum() == 128
 
 
-def test_a_mask_at_the_image_border_has_no_boundary_there() -> None:
+def test_boundary_excludes_the_image_border() -> None:
     assert not boundary(np.ones((8, 8), bool)).any()
 
 
-def test_iou_by_class_and_the_three_means() -> None:
+def test_summary_has_class_iou_and_three_means() -> None:
     half, quarter = mask((0, 0, 64, 32)), mask((0, 0, 32, 32))
-    small = score(quarter, half)
+    small = score_mask(quarter, half)
     assert small.iou == pytest.approx((2048 / 3072, 1024 / 2048))
-    perfect = score(half, half)
-    summary = summarise([small, perfect])
+    perfect = score_mask(half, half)
+    summary = summarise_masks([small, perfect])
     assert summary["photos"] == 2
     assert summary["miou_image_mean"] == pytest.approx(100 * np.mean([2 / 3, 1 / 2, 1, 1]))
     assert summary["iou_fg_image_mean"] == pytest.approx(75)
@@ -70,8 +70,8 @@ def test_iou_by_class_and_the_three_means() -> None:
     assert summary["pixel_accuracy"] == pytest.approx(100 * (3072 + 4096) / 8192)
 
 
-def test_nobody_predicted_where_nobody_is_scores_full() -> None:
-    empty = score(mask(), mask())
+def test_score_of_two_empty_masks_is_perfect() -> None:
+    empty = score_mask(mask(), mask())
     assert empty.iou == (1.0, 1.0)
     assert empty.connectivity == 1.0
     assert empty.contour_accuracy == 1.0
@@ -81,52 +81,54 @@ def shifted(columns: int) -> np.ndarray:
     return mask((16, 16 + columns, 48, 48 + columns))
 
 
-def test_an_estimate_is_the_summary_between_its_ends() -> None:
-    scores = [score(shifted(columns), mask(TRUTH)) for columns in range(8)]
-    figures, summary = estimate(scores), summarise(scores)
+def test_estimate_lies_between_its_interval_ends() -> None:
+    scores = [score_mask(shifted(columns), mask(TRUTH)) for columns in range(8)]
+    figures, summary = estimate_metrics(scores), summarise_masks(scores)
     assert figures.keys() == summary.keys() - {"photos"}
     for name, figure in figures.items():
         assert figure.value == pytest.approx(summary[name])
         assert figure.low < figure.value < figure.high
 
 
-def test_the_interval_is_that_of_a_mean() -> None:
-    """Photos of IoU 0 and 1 in halves: the deviation of their mean is a half by root n."""
-    nothing, everything = score(mask(), mask(TRUTH)), score(mask(TRUTH), mask(TRUTH))
-    figure = estimate([nothing, everything] * 50)["iou_fg_image_mean"]
+def test_interval_matches_the_deviation_of_the_mean() -> None:
+    """The deviation of the mean is 0.5 / sqrt(n) for equal numbers of IoU 0 and 1."""
+    nothing, everything = score_mask(mask(), mask(TRUTH)), score_mask(mask(TRUTH), mask(TRUTH))
+    figure = estimate_metrics([nothing, everything] * 50)["iou_fg_image_mean"]
     assert figure.value == pytest.approx(50)
     assert figure.high - figure.low == pytest.approx(2 * 1.96 * 5, rel=0.1)
 
 
-def test_photos_that_are_alike_have_no_interval() -> None:
-    figure = estimate([score(shifted(3), mask(TRUTH))] * 5)["miou_image_mean"]
+def test_interval_of_equal_photos_has_no_width() -> None:
+    figure = estimate_metrics([score_mask(shifted(3), mask(TRUTH))] * 5)["miou_image_mean"]
     assert figure.low == pytest.approx(figure.value) == pytest.approx(figure.high)
 
 
-def test_a_difference_is_paired() -> None:
-    """Each photo loses the same, whatever it scores: the difference is certain, neither is."""
-    rows = [score(mask(TRUTH), mask(TRUTH)), score(shifted(4), mask(TRUTH))] * 4
-    assert estimate(rows)["pixel_accuracy"].low < estimate(rows)["pixel_accuracy"].high
+def test_difference_is_paired_by_photo() -> None:
+    """Each photo loses the same: the difference is certain, the two scores are not."""
+    rows = [score_mask(mask(TRUTH), mask(TRUTH)), score_mask(shifted(4), mask(TRUTH))] * 4
+    assert (
+        estimate_metrics(rows)["pixel_accuracy"].low < estimate_metrics(rows)["pixel_accuracy"].high
+    )
     worse = [dataclasses.replace(row, correct=row.correct - 41) for row in rows]
-    figure = compare(worse, rows)["pixel_accuracy"]
+    figure = compare_metrics(worse, rows)["pixel_accuracy"]
     expected = pytest.approx(-100 * 41 / 64**2)
     assert (figure.value, figure.low, figure.high) == (expected, expected, expected)
 
 
-def test_a_difference_needs_the_same_photos() -> None:
-    row = score(mask(TRUTH), mask(TRUTH))
+def test_difference_of_unequal_photo_counts_raises() -> None:
+    row = score_mask(mask(TRUTH), mask(TRUTH))
     with pytest.raises(ValueError, match="2 photos"):
-        compare([row, row], [row])
+        compare_metrics([row, row], [row])
 
 
-@pytest.mark.parametrize(("photos", "sure"), [(9, False), (10, True)])
-def test_few_photos_make_nothing_sure(photos: int, sure: bool) -> None:
-    good, bad = score(mask(TRUTH), mask(TRUTH)), score(shifted(9), mask(TRUTH))
-    better = compare([good] * photos, [bad] * photos)["miou_image_mean"]
-    worse = compare([bad] * photos, [good] * photos)["miou_image_mean"]
-    assert (better.surely_positive, worse.surely_negative) == (sure, sure)
-    assert not better.surely_negative
-    assert not worse.surely_positive
+@pytest.mark.parametrize(("photos", "significant"), [(9, False), (10, True)])
+def test_difference_of_few_photos_is_not_significant(photos: int, significant: bool) -> None:
+    good, bad = score_mask(mask(TRUTH), mask(TRUTH)), score_mask(shifted(9), mask(TRUTH))
+    better = compare_metrics([good] * photos, [bad] * photos)["miou_image_mean"]
+    worse = compare_metrics([bad] * photos, [good] * photos)["miou_image_mean"]
+    assert (better.above_zero, worse.below_zero) == (significant, significant)
+    assert not better.below_zero
+    assert not worse.above_zero
 
 
 @pytest.mark.parametrize(
@@ -138,19 +140,19 @@ def test_few_photos_make_nothing_sure(photos: int, sure: bool) -> None:
         pytest.param([], 0.0, id="empty"),
     ],
 )
-def test_boundary_iou_of_rims_two_pixels_wide(
+def test_boundary_iou_has_golden_values(
     prediction: list[tuple[int, int, int, int]], expected: float
 ) -> None:
     assert boundary_iou(mask(*prediction), mask(TRUTH)) == pytest.approx(expected)
 
 
-def test_boundary_iou_of_nothing_is_perfect() -> None:
+def test_boundary_iou_of_empty_masks_is_perfect() -> None:
     assert boundary_iou(mask(), mask()) == 1
 
 
-def test_a_mean_has_an_interval_about_it() -> None:
-    figure = mean_of([1.0, 2.0, 3.0, 6.0] * 5)
+def test_mean_estimate_lies_within_its_interval() -> None:
+    figure = mean_estimate([1.0, 2.0, 3.0, 6.0] * 5)
     assert figure.value == 3
     assert 2 < figure.low < 3 < figure.high < 4
     assert figure.photos == 20
-    assert mean_of(np.full(12, -2.0)).surely_negative
+    assert mean_estimate(np.full(12, -2.0)).below_zero

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.evaluation.temporal_stability import dtssd, follow, steadiness
+from training.evaluation.temporal_stability import dtssd, previous_positions, warped_iou
 
 HW = (64, 96)
 
@@ -25,66 +25,66 @@ def still(count: int) -> list[np.ndarray]:
 
 
 def moved(columns: int) -> np.ndarray:
-    """Every pixel was that many columns to the left."""
+    """Returns positions of pixels that moved right by that many columns."""
     return still(1)[0] - np.array([columns, 0], np.float32)
 
 
 class TestDtssd:
-    def test_a_mask_that_changes_as_the_reference_does_has_none(self):
+    def test_dtssd_of_equal_changes_is_zero(self):
         truths = [square(10), square(13), square(30)]
         assert dtssd(truths, truths) == 0
 
-    def test_an_error_that_stays_is_no_flicker(self):
+    def test_dtssd_of_a_constant_error_is_zero(self):
         assert dtssd([level(51), level(102)], [level(0), level(51)]) == pytest.approx(0, abs=1e-5)
 
-    def test_a_mask_that_jumps_by_a_fifth_on_every_pixel_has_20(self):
+    def test_dtssd_of_a_jump_by_a_fifth_is_20(self):
         assert dtssd([level(0), level(51)], [level(0), level(0)]) == pytest.approx(20)
         assert dtssd([level(0), level(0)], [level(51), level(0)]) == pytest.approx(20)
 
-    def test_changes_of_opposite_sign_add_up(self):
+    def test_dtssd_adds_changes_of_opposite_sign(self):
         assert dtssd([level(0), level(51)], [level(51), level(0)]) == pytest.approx(40)
 
-    def test_it_is_the_root_of_the_mean_over_pixels_and_then_the_mean_over_pairs(self):
-        """A quarter of the pixels jumps and stays: 50 for the first pair and 0 for the second."""
+    def test_dtssd_takes_root_over_pixels_then_mean(self):
+        """A quarter of the pixels jumps once: 50 for the first pair, 0 for the second."""
         corner = level(0)
         corner[:32, :48] = 255
         assert dtssd([level(0), corner, corner], [level(0)] * 3) == pytest.approx(25)
 
     @pytest.mark.parametrize(("masks", "truths"), [(1, 1), (3, 2), (0, 0)])
-    def test_it_takes_pairs(self, masks, truths):
+    def test_dtssd_of_unpaired_masks_raises(self, masks, truths):
         with pytest.raises(ValueError, match="references"):
             dtssd([level(0)] * masks, [level(0)] * truths)
 
 
-class TestSteadiness:
-    def test_the_same_mask_on_a_still_picture_is_steady(self):
-        assert steadiness([square(10)] * 3, still(2)) == 100
+class TestWarpedIou:
+    def test_warped_iou_of_a_still_mask_is_100(self):
+        assert warped_iou([square(10)] * 3, still(2)) == 100
 
-    def test_half_of_a_square_beside_itself_is_a_third(self):
-        assert steadiness([square(10), square(26)], still(1)) == pytest.approx(100 / 3)
+    def test_warped_iou_of_half_an_overlap_is_a_third(self):
+        assert warped_iou([square(10), square(26)], still(1)) == pytest.approx(100 / 3)
 
-    def test_a_mask_that_goes_with_the_picture_is_steady(self):
-        assert steadiness([square(10), square(26)], [moved(16)]) == 100
-        assert steadiness([square(10), square(10)], [moved(16)]) == pytest.approx(100 / 3)
+    def test_warped_iou_follows_the_motion_of_the_picture(self):
+        assert warped_iou([square(10), square(26)], [moved(16)]) == 100
+        assert warped_iou([square(10), square(10)], [moved(16)]) == pytest.approx(100 / 3)
 
-    def test_nobody_before_and_after_is_steady_and_somebody_who_appears_is_not(self):
-        nobody = level(0)
-        assert steadiness([nobody, nobody], still(1)) == 100
-        assert steadiness([nobody, nobody, square(10)], still(2)) == 50
+    def test_warped_iou_of_empty_masks_is_100(self):
+        empty = level(0)
+        assert warped_iou([empty, empty], still(1)) == 100
+        assert warped_iou([empty, empty, square(10)], still(2)) == 50
 
-    @pytest.mark.parametrize(("masks", "places"), [(1, 0), (2, 2), (3, 1)])
-    def test_it_takes_pairs(self, masks, places):
+    @pytest.mark.parametrize(("masks", "positions"), [(1, 0), (2, 2), (3, 1)])
+    def test_warped_iou_of_unpaired_positions_raises(self, masks, positions):
         with pytest.raises(ValueError, match=r"two frames|shorter|longer"):
-            steadiness([square(10)] * masks, still(places))
+            warped_iou([square(10)] * masks, still(positions))
 
 
-def test_the_flow_finds_where_the_picture_came_from():
-    """A textured picture that moved right by 3 and down by 2 pixels."""
+def test_previous_positions_recover_a_known_shift():
+    """The textured picture moves right by 3 and down by 2 pixels."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (16, 24, 3), np.uint8)
     before = cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_CUBIC)
     image = np.roll(before, (2, 3), axis=(0, 1))
     inner = (slice(12, -12), slice(12, -12))
-    found = follow(image, before) - still(1)[0]
+    found = previous_positions(image, before) - still(1)[0]
     assert found.dtype == np.float32
     assert np.median(found[inner], axis=(0, 1)) == pytest.approx([-3, -2], abs=0.2)

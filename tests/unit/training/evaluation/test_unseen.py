@@ -1,4 +1,4 @@
-"""Networks are compared on the same photos, by source, with intervals of paired differences."""
+"""Compares networks on the same photos, by source, with paired differences."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from training.evaluation.unseen import (
     UNSEEN,
     PhotoScore,
     Scores,
-    comparison,
-    difference,
-    ious,
-    measure,
-    open_network,
+    bootstrap_difference,
+    comparison_table,
+    load_network,
+    measure_network,
+    person_ious,
     photos_by_group,
     read_peers,
     read_scores,
@@ -51,23 +51,23 @@ MIXED = scores(
 )
 
 
-def test_unseen_photos_are_those_of_the_val_only_sources():
+def test_unseen_group_has_only_validation_sources():
     groups = photos_by_group(MIXED)
     assert groups[UNSEEN] == ["b", "c"]
     assert groups[ALL] == ["a", "b", "c"]
     assert list(groups) == ["coco128", "eg1800", "voc_tw7", UNSEEN, ALL]
 
 
-def test_ious_are_percentages_in_the_order_of_the_photos():
-    assert ious(MIXED, ["c", "a"]).tolist() == [0, 90]
+def test_person_ious_are_percentages_in_photo_order():
+    assert person_ious(MIXED, ["c", "a"]).tolist() == [0, 90]
 
 
-def test_photo_without_a_score_is_refused():
+def test_person_ious_without_a_score_raise():
     with pytest.raises(KeyError):
-        ious(MIXED, ["nowhere"])
+        person_ious(MIXED, ["absent"])
 
 
-def test_scores_survive_the_file(tmp_path):
+def test_scores_round_trip_through_a_file(tmp_path):
     file = tmp_path / "new" / "net.csv"
     write_scores(file, MIXED.values())
     assert read_scores(file) == MIXED
@@ -75,19 +75,19 @@ def test_scores_survive_the_file(tmp_path):
 
 def test_constant_difference_has_no_spread():
     values = np.arange(20.0)
-    found = difference(values + 3, values)
+    found = bootstrap_difference(values + 3, values)
     assert (found.mean, found.low, found.high) == pytest.approx((3, 3, 3))
 
 
 @given(st.lists(st.floats(-50, 50), min_size=10, max_size=60))
-def test_interval_holds_the_mean_of_the_differences(values):
+def test_interval_contains_the_mean_difference(values):
     one = np.array(values)
-    found = difference(one, np.zeros_like(one))
+    found = bootstrap_difference(one, np.zeros_like(one))
     assert found.low - 1e-9 <= found.mean <= found.high + 1e-9
 
 
 def test_table_counts_lost_people_and_false_people():
-    table = comparison({"net": MIXED}, "")
+    table = comparison_table({"net": MIXED}, "")
     cells = dict(zip(table.columns[0].cells, table.columns[2].cells, strict=True))
     assert cells["eg1800"] == "90.00"
     assert cells[UNSEEN] == "25.00"
@@ -100,16 +100,16 @@ def test_table_shows_the_interval_against_another_network():
     worse = scores(*((f"p{n}", "eg1800", 0.7, None) for n in range(10)))
     worse |= scores(("q", "voc_tw7", 0.1, None))
     better |= scores(("q", "voc_tw7", 0.2, True))
-    table = comparison({"net": better, "peer": worse}, "peer")
+    table = comparison_table({"net": better, "peer": worse}, "peer")
     cells = dict(zip(table.columns[0].cells, table.columns[2].cells, strict=True))
     assert cells["eg1800"] == "80.00 (+10.00: +10.00..+10.00)"
     assert cells["voc_tw7"] == "20.00", "one photo has no interval"
 
 
-def test_unknown_network_to_compare_with_is_refused():
+def test_table_against_an_unknown_network_raises():
     rows = scores(*((f"p{n}", "coco128", 0.8, True) for n in range(10)))
-    with pytest.raises(KeyError, match="nobody"):
-        comparison({"net": rows}, "nobody")
+    with pytest.raises(KeyError, match="absent"):
+        comparison_table({"net": rows}, "absent")
 
 
 def test_peers_are_read_by_name(tmp_path):
@@ -127,24 +127,24 @@ def data(tmp_path_factory) -> Path:
 
 
 class TestMeasure:
-    def test_true_masks_score_one_and_find_people(self, data):
+    def test_measure_of_true_masks_finds_everyone(self, data):
         people = read_portraits(data, "val")
-        found = measure(lambda portrait: portrait.truth(), people, [])
+        found = measure_network(lambda portrait: portrait.truth(), people, [])
         assert [score.iou for score in found] == [1.0] * 4
-        assert all(score.found for score in found)
+        assert all(score.has_person for score in found)
 
-    def test_scenes_have_no_iou(self, data):
+    def test_measure_of_scenes_has_no_iou(self, data):
         scenes = read_backgrounds(data, "train")
-        found = measure(lambda portrait: np.zeros((4, 4), np.uint8), [], scenes)
-        assert [(score.source, score.iou, score.found) for score in found] == [
+        found = measure_network(lambda portrait: np.zeros((4, 4), np.uint8), [], scenes)
+        assert [(score.source, score.iou, score.has_person) for score in found] == [
             (SCENES, None, False)
         ] * len(scenes)
 
-    def test_checkpoint_is_opened_by_its_recipe(self, data, tmp_path):
+    def test_network_is_loaded_from_recipe_and_checkpoint(self, data, tmp_path):
         recipe, checkpoint = tmp_path / "made.toml", tmp_path / "last.pt"
         recipe.write_text(RECIPE)
         torch.manual_seed(0)
         torch.save({"average": build_model("connectnet", {}).state_dict()}, checkpoint)
-        name, segment = open_network(f"{recipe}={checkpoint}")
+        name, segment = load_network(f"{recipe}={checkpoint}")
         assert name == "made"
         assert segment(read_portraits(data, "val")[0]).shape == (64, 64)

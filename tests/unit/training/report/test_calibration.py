@@ -1,4 +1,4 @@
-"""What masks say of themselves is held against what is true, and told."""
+"""Compares confidence and the no-person rule with the truth, and checks the section."""
 
 import cv2
 import numpy as np
@@ -26,18 +26,18 @@ from training.calibrate import (
 from training.data.dataset import read_backgrounds, read_portraits
 from training.evaluation.faces import BACKGROUND
 from training.report.calibration import (
-    BINS,
-    PICTURE,
-    Bin,
-    Missed,
-    bins,
+    BIN_COUNT,
+    RELIABILITY_PICTURE,
+    MissedPeople,
+    ReliabilityBin,
     calibration_error,
+    calibration_text,
     draw_reliability,
-    measure_trust,
-    presence,
-    reliability,
-    summarise,
-    trust_text,
+    measure_calibration,
+    measure_presence,
+    measure_reliability,
+    reliability_bins,
+    summarise_calibration,
 )
 
 NAMES = ("connectnet", "md_trisenet", "rcrnet")
@@ -64,7 +64,7 @@ def half(height: int = 60, width: int = 60, column: int = 30) -> np.ndarray:
     return alpha
 
 
-def test_the_band_is_right_where_mask_and_reference_agree():
+def test_boundary_accuracy_is_agreement_with_the_reference():
     assert compare_masks(half(), half()) == (1.0, 1.0)
     # the band is 4 columns wide, and one of them is wrong
     assert compare_masks(half(), half(column=31)) == (0.75, 29 / 30)
@@ -75,49 +75,50 @@ def test_the_band_is_right_where_mask_and_reference_agree():
     assert compare_masks(half(column=60), half(column=60)) == (None, 0.0)
 
 
-def test_bins_hold_as_many_photos_each_in_order():
+def test_bins_hold_equal_numbers_of_sorted_photos():
     pairs = [(value / 100, value / 200) for value in reversed(range(100))]
-    parts = bins(pairs)
-    assert [part.photos for part in parts] == [10] * BINS
-    assert parts[0] == Bin(10, pytest.approx(0.045), pytest.approx(0.0225))
+    parts = reliability_bins(pairs)
+    assert [part.photos for part in parts] == [10] * BIN_COUNT
+    assert parts[0] == ReliabilityBin(10, pytest.approx(0.045), pytest.approx(0.0225))
     assert calibration_error(parts) == pytest.approx(np.mean([p - o for p, o in pairs]))
-    assert len(bins(pairs[:3])) == 3
-    assert bins([]) == ()
+    assert len(reliability_bins(pairs[:3])) == 3
+    assert reliability_bins([]) == ()
     assert calibration_error([]) == 0
 
 
-def test_photos_that_are_too_good_and_too_bad_make_up_for_each_other_in_a_bin():
-    said = seen().quality.confidence
+def test_reliability_errors_of_opposite_sign_cancel_in_bins():
+    confidence = seen().quality.confidence
     observations = [
-        seen(decided=0.7 + n / 1e6, boundary_accuracy=said + (0.1, -0.1)[n % 2]) for n in range(40)
+        seen(decided=0.7 + n / 1e6, boundary_accuracy=confidence + (0.1, -0.1)[n % 2])
+        for n in range(40)
     ]
-    told = reliability("connectnet", observations)
-    assert told.photos == 40
-    assert calibration_error(told.after) == pytest.approx(0, abs=1e-3)
-    assert calibration_error(told.before) == pytest.approx(said - 0.7, abs=1e-3)
-    assert told.error == pytest.approx(0.1, abs=1e-3)
-    assert abs(told.correlation) < 0.1
+    measured = measure_reliability("connectnet", observations)
+    assert measured.photos == 40
+    assert calibration_error(measured.confidence_bins) == pytest.approx(0, abs=1e-3)
+    assert calibration_error(measured.certainty_bins) == pytest.approx(confidence - 0.7, abs=1e-3)
+    assert measured.error == pytest.approx(0.1, abs=1e-3)
+    assert abs(measured.correlation) < 0.1
 
 
-def test_photos_without_an_outline_are_left_out():
+def test_reliability_ignores_photos_without_an_outline():
     observations = [
         seen(boundary_accuracy=None),
         seen(group=BACKGROUND),
         seen(decided=0.4, boundary_accuracy=0.6),
         seen(),
     ]
-    told = reliability("connectnet", observations)
-    assert told.photos == 2
-    assert told.correlation == pytest.approx(1)
-    assert [part.predicted for part in told.before] == pytest.approx([0.4, 0.7])
-    assert reliability("connectnet", []).photos == 0
+    measured = measure_reliability("connectnet", observations)
+    assert measured.photos == 2
+    assert measured.correlation == pytest.approx(1)
+    assert [part.predicted for part in measured.certainty_bins] == pytest.approx([0.4, 0.7])
+    assert measure_reliability("connectnet", []).photos == 0
 
 
 SMALL = (MIN_PERSON_SHARE + PERSON_SHARE) / 2
 SOFT = PERSON_CERTAINTY * 0.9
 
 
-def test_alarms_and_losses_are_counted_by_both_rules():
+def test_presence_counts_alarms_and_losses_by_both_rules():
     observations = [
         seen(group=BACKGROUND),
         seen(group=BACKGROUND, decided=SOFT, share=SMALL),
@@ -128,26 +129,29 @@ def test_alarms_and_losses_are_counted_by_both_rules():
         seen(decided=SOFT),
         seen(group="no_face", share=MIN_PERSON_SHARE / 2, iou=0.0),
     ]
-    told = presence("connectnet", observations)
-    assert (told.scenes, told.before, told.after) == (3, 2, 1)
-    assert told.missed == (Missed("far_shot", 4, 0, 2, 1), Missed("no_face", 1, 1, 1, 0))
+    measured = measure_presence("connectnet", observations)
+    assert (measured.scenes, measured.alarms_by_area, measured.alarms) == (3, 2, 1)
+    assert measured.lost_people == (
+        MissedPeople("far_shot", 4, 0, 2, 1),
+        MissedPeople("no_face", 1, 1, 1, 0),
+    )
 
 
-def test_the_line_is_the_one_that_the_photos_lie_on():
+def test_line_passes_through_collinear_photos():
     observations = [seen(decided=at, boundary_accuracy=0.4 + 0.5 * at) for at in (0.2, 0.5, 0.9)]
     assert fit_line([*observations, seen(group=BACKGROUND)]) == pytest.approx((0.4, 0.5))
 
 
-def test_rules_are_tried_on_people_and_scenes():
+def test_rules_table_counts_people_and_scenes():
     observations = [
         seen(share=PERSON_SHARES[0] / 2, decided=0.35),
         seen(group=BACKGROUND, share=PERSON_SHARES[0] / 2, decided=0.41),
     ]
     shares, levels, cells = (column.cells for column in rules_table(observations).columns)
-    told = dict(zip(zip(shares, levels, strict=True), cells, strict=True))
-    assert told["0.01", "0.3"] == "100.0 %, 0 (0)"
-    assert told["0.01", "0.36"] == "100.0 %, 1 (1)"
-    assert told["0.01", "0.42"] == "0.0 %, 1 (1)"
+    cells_by_rule = dict(zip(zip(shares, levels, strict=True), cells, strict=True))
+    assert cells_by_rule["0.01", "0.3"] == "100.0 %, 0 (0)"
+    assert cells_by_rule["0.01", "0.36"] == "100.0 %, 1 (1)"
+    assert cells_by_rule["0.01", "0.42"] == "0.0 %, 1 (1)"
 
 
 @pytest.fixture
@@ -159,20 +163,20 @@ def figures():
         for at in chance.uniform(0.3, 0.8, 25)
     ]
     empty = [seen(model=model, group=BACKGROUND, share=SMALL, decided=SOFT) for model in NAMES]
-    return summarise([*observations, *empty])
+    return summarise_calibration([*observations, *empty])
 
 
-def test_every_model_is_told_of(figures):
-    text = trust_text(figures, "results")
-    assert f"](results/{PICTURE})" in text
+def test_calibration_text_lists_every_model(figures):
+    text = calibration_text(figures, "results")
+    assert f"](results/{RELIABILITY_PICTURE})" in text
     for name in NAMES:
         assert text.count(f"| {name} | 25 |") == 1
         assert f"| {name} | 100.0 % (1 of 1) | 0.0 % (0 of 1) | 0 | 0 | 0 | 0 of 25 |" in text
 
 
-def test_the_plot_is_drawn(figures, tmp_path):
-    draw_reliability(figures, tmp_path / PICTURE)
-    drawn = cv2.imread(str(tmp_path / PICTURE))
+def test_reliability_plot_is_drawn(figures, tmp_path):
+    draw_reliability(figures, tmp_path / RELIABILITY_PICTURE)
+    drawn = cv2.imread(str(tmp_path / RELIABILITY_PICTURE))
     assert drawn.shape[1] > 2 * drawn.shape[0]
     assert drawn.min() < drawn.max()
 
@@ -185,8 +189,8 @@ def repository(tmp_path_factory):
     return folder
 
 
-def test_models_see_photos_and_scenes_as_the_service_shows_them(tmp_path, repository):
-    """The tiny model's alpha is what a photo is of red and of the domain that it is told."""
+def test_observations_use_the_domains_of_the_service(tmp_path, repository):
+    """The tiny model's alpha depends on the red of the photo and on its domain."""
     data = write_data_pack(tmp_path, train=4, val=2, backgrounds=3)
     specs = [load_spec(repository / name) for name in NAMES]
     portraits, scenes = read_portraits(data, "val"), read_backgrounds(data, "train")
@@ -198,9 +202,9 @@ def test_models_see_photos_and_scenes_as_the_service_shows_them(tmp_path, reposi
         *[BACKGROUND] * 3,
     ]
     for each, other in zip(none, near, strict=True):
-        told = each.model == "md_trisenet"
-        assert (each.quality != other.quality) == told
+        has_domain = each.model == "md_trisenet"
+        assert (each.quality != other.quality) == has_domain
         assert each.boundary_accuracy is None or 0 <= each.boundary_accuracy <= 1
-    figures = measure_trust(specs, repository, None, portraits, scenes)
-    assert figures == summarise(none)
-    assert {part.group for part in figures.presence[0].missed} <= {d.label for d in Domain}
+    figures = measure_calibration(specs, repository, None, portraits, scenes)
+    assert figures == summarise_calibration(none)
+    assert {part.group for part in figures.presence[0].lost_people} <= {d.label for d in Domain}

@@ -1,4 +1,4 @@
-"""Clips go through the streams that are served, and the report tells what came of them."""
+"""Measures clips through the service's streams, and checks the section of the report."""
 
 from dataclasses import replace
 
@@ -17,16 +17,24 @@ from tests.support.images import person
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.clips import read_clips, read_videos
 from training.report import clips as report
-from training.report.clips import PRIORS, WHOLE, WITHOUT, Cuts, Once, Showing, Streamed
+from training.report.clips import (
+    FULL_PRIOR,
+    NO_PRIOR,
+    PRIOR_FACTORS,
+    CachedEngine,
+    ClipResult,
+    CutFigures,
+    StreamFigures,
+)
 from training.report.results import Results
 from training.report.streams import streams_text
-from training.report.timing import CPU, Setup, Timing
+from training.report.timing import CPU, Timing, TimingSetup
 
 HW = (48, 64)
 
 
 def write_clip(data, name: str, *, frames: int = 5, step: int = 2, level: int = 0) -> None:
-    """The portrait that moves to the right, and a square for its mask."""
+    """Writes a portrait that moves to the right, with a square as its mask."""
     folder = data / "clips_labelled" / name
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -59,111 +67,111 @@ def repository(tmp_path_factory):
 def streamed(data, repository):
     specs = [tiny_spec(name) for name in ("connectnet", "md_trisenet", "rcrnet")]
     specs = [load_spec(repository / spec.name) for spec in specs]
-    return report.stream_clips(specs, repository, read_clips(data, frames=4))
+    return report.measure_streams(specs, repository, read_clips(data, frames=4))
 
 
-def test_every_clip_is_shown_by_every_model_for_streams_at_every_dial(streamed):
+def test_streams_cover_every_clip_model_and_smoothing(streamed):
     assert [clip.name for clip in streamed.clips] == ["dark", "white"]
-    assert {(each.label, each.dial) for each in streamed.of("dark", 0.5)} == {
+    assert {(each.label, each.smoothing) for each in streamed.select("dark", 0.5)} == {
         ("connectnet", 0.5),
-        (f"rcrnet {WITHOUT}", 0.5),
-        (f"rcrnet {WHOLE}", 0.5),
+        (f"rcrnet {NO_PRIOR}", 0.5),
+        (f"rcrnet {FULL_PRIOR}", 0.5),
         ("rcrnet", 0.5),
     }
-    assert len(streamed.showings) == 2 * 4 * len(report.DIALS)
-    for each in streamed.showings:
+    assert len(streamed.clip_results) == 2 * 4 * len(report.SMOOTHINGS)
+    for each in streamed.clip_results:
         assert [alpha.shape for alpha in each.alphas] == [HW] * 4
         assert 0 <= each.iou <= 100
         assert each.dtssd > 0
 
 
-def test_a_reference_that_moves_with_the_picture_is_steadier_than_the_models(streamed):
+def test_reference_that_follows_the_motion_has_high_iou(streamed):
     assert streamed.reference["dark"] > 80
 
 
-async def test_a_clip_is_played_by_a_session_with_its_memory(data, repository):
-    """The tiny model's alpha depends on the prior, so a memory shows; and so does the dial."""
+async def test_stream_of_a_clip_keeps_its_temporal_state(data, repository):
+    """The tiny model's alpha depends on the prior, so the temporal state has an effect."""
     (clip, _) = read_clips(data, frames=4)
     spec = load_spec(repository / "rcrnet")
     shown = {}
-    for way in PRIORS:
+    for prior in PRIOR_FACTORS:
         workers = ThreadPool(1)
-        engine = Once(open_engine("onnx", spec, repository), prior=PRIORS[way])
+        engine = CachedEngine(open_engine("onnx", spec, repository), prior=PRIOR_FACTORS[prior])
         segmenter = Segmenter(engine, workers)
-        shown[way] = await report.play(segmenter, clip, 0.0)
+        shown[prior] = await report.stream_masks(segmenter, clip, 0.0)
         await segmenter.close()
         workers.close()
-    for way in (WITHOUT, WHOLE):
-        assert np.array_equal(shown[way][0], shown[""][0])
-        assert not np.array_equal(shown[way][1], shown[""][1])
+    for prior in (NO_PRIOR, FULL_PRIOR):
+        assert np.array_equal(shown[prior][0], shown[""][0])
+        assert not np.array_equal(shown[prior][1], shown[""][1])
 
 
 @pytest.mark.parametrize(
     ("share", "seen"), [(0.0, [0, 0, 0]), (1.0, [0, 50, 200]), (2, [0, 100, 255])]
 )
-async def test_a_model_is_told_a_share_of_the_prior(share, seen):
+async def test_cached_engine_scales_the_prior(share, seen):
     spec = tiny_spec("rcrnet", size_hw=(1, 3))
     prior = np.array([[[0, 50, 200]]], np.uint8)
     inputs = {"image": np.zeros((1, 1, 3, 3), np.uint8), "prior": prior}
     # the alpha of an image without red is the prior
-    assert (await Once(FakeEngine(spec), prior=share).infer(inputs)).tolist() == [[seen]]
+    assert (await CachedEngine(FakeEngine(spec), prior=share).infer(inputs)).tolist() == [[seen]]
 
 
-async def test_what_is_known_is_not_computed_again():
-    asked = []
+async def test_cached_engine_computes_equal_inputs_once():
+    calls = []
 
     class Counting:
         spec = tiny_spec("rcrnet")
         provider = "none"
 
         async def infer(self, inputs):
-            asked.append(inputs)
+            calls.append(inputs)
             return inputs["prior"]
 
         async def close(self):
-            asked.append("closed")
+            calls.append("closed")
 
-    engine = Once(Counting(), prior=0.0)
+    engine = CachedEngine(Counting(), prior=0.0)
     image, prior = np.zeros((1, 4, 4, 3), np.uint8), np.full((1, 4, 4), 9, np.uint8)
     assert not (await engine.infer({"image": image, "prior": prior})).any()
     await engine.infer({"image": image, "prior": prior + 1})
     await engine.infer({"image": image + 1, "prior": prior})
-    assert len(asked) == 2
+    assert len(calls) == 2
     assert prior.all()
     await engine.close()
-    assert asked[-1] == "closed"
+    assert calls[-1] == "closed"
 
 
-def test_cuts_are_counted_within_clips_and_between_them(data):
+def test_cuts_are_measured_within_and_between_clips(data):
     cuts = report.measure_cuts(data, read_clips(data, frames=4), frames=4, size_hw=(24, 24))
     assert cuts is not None
     assert (cuts.clips, cuts.pairs, len(cuts.between)) == (2, 6, 2)
     assert cuts.within < SCENE_CUT_CHANGE < cuts.between[0] <= cuts.between[1]
-    assert cuts.seen == 1
+    assert cuts.detected_share == 1
     one = read_clips(data, frames=4)[:1]
     assert report.measure_cuts(data, one, frames=4, size_hw=(24, 24)) is None
 
 
-def test_iou_of_person_counts_nobody_as_agreement():
+def test_person_iou_of_empty_masks_is_perfect():
     one, other = np.zeros(HW, np.uint8), np.zeros(HW, np.uint8)
     one[:10], other[:20] = 255, 255
-    assert report.person_iou([one], [other]) == pytest.approx(50)
-    nobody = np.zeros(HW, np.uint8)
-    assert report.person_iou([one, nobody], [one, nobody]) == 100
+    assert report.mean_person_iou([one], [other]) == pytest.approx(50)
+    empty = np.zeros(HW, np.uint8)
+    assert report.mean_person_iou([one, empty], [one, empty]) == 100
 
 
-def test_the_strip_is_where_the_first_model_flickers_most(streamed):
-    clip, window = report.restless(streamed, 2)
-    first = streamed.of(clip.name, 0.0)[0]
+def test_flicker_window_has_the_highest_dtssd(streamed):
+    clip, window = report.flicker_window(streamed, 2)
+    first = streamed.select(clip.name, 0.0)[0]
     most = report.dtssd(first.alphas[window], clip.truths[window])
     for other in streamed.clips:
-        alphas = streamed.of(other.name, 0.0)[0].alphas
+        alphas = streamed.select(other.name, 0.0)[0].alphas
         for start in range(3):
             pair = slice(start, start + 2)
             assert report.dtssd(alphas[pair], other.truths[pair]) <= most
 
 
-def test_a_frame_without_a_mask_of_its_size_is_refused(tmp_path):
+def test_clip_with_a_mask_of_another_size_raises(tmp_path):
     write_clip(tmp_path, "clip")
     mask = tmp_path / "clips_labelled" / "clip" / "masks" / "0001.png"
     cv2.imwrite(str(mask), np.zeros((8, 8), np.uint8))
@@ -188,45 +196,46 @@ def test_videos_are_read_as_rgb(tmp_path):
     assert frames[0].mean(axis=(0, 1)) == pytest.approx([250, 0, 0], abs=12)
 
 
-def results(streamed: Streamed | None, cuts: Cuts | None = None) -> Results:
+def results(streamed: StreamFigures | None, cuts: CutFigures | None = None) -> Results:
     timings = [
-        Timing(Setup(name, CPU, 1, 1), ms, ms) for name, ms in (("connectnet", 5), ("rcrnet", 8))
+        Timing(TimingSetup(name, CPU, 1, 1), ms, ms)
+        for name, ms in (("connectnet", 5), ("rcrnet", 8))
     ]
     return Results(
         quick=False,
         portraits=[],
         groups=[],
         models=[],
-        contenders=[],
+        model_scores=[],
         timings=timings,
         rounds=1,
         machine={},
         faces={},
         pictures="results",
-        worst_of_each=1,
-        streamed=streamed,
+        worst_cases_per_model=1,
+        streams=streamed,
         cuts=cuts,
         smoothing_ms=0.25,
     )
 
 
-def test_without_clips_it_says_so():
+def test_streams_text_without_clips_says_not_measured():
     assert "Not measured" in streams_text(results(None))
 
 
-def test_the_text_tells_every_figure_and_the_choice(streamed):
-    text = streams_text(results(streamed, Cuts(2, 6, 0.05, (0.11, 0.3, 0.4, 0.5))))
-    for each in streamed.showings:
-        assert f"| {each.label} | {each.dial:g} | {each.iou:.2f} | {each.dtssd:.3f} |" in text
+def test_streams_text_has_every_figure_and_the_default(streamed):
+    text = streams_text(results(streamed, CutFigures(2, 6, 0.05, (0.11, 0.3, 0.4, 0.5))))
+    for each in streamed.clip_results:
+        assert f"| {each.label} | {each.smoothing:g} | {each.iou:.2f} | {each.dtssd:.3f} |" in text
     assert text.count("IoU is ") == 1
-    assert f"a stream is of connectnet with the dial at {DEFAULT_SMOOTHING:g}" in text
-    assert "sees\n75.0 % of 4 changes; the smallest are 0.110, 0.300, 0.400" in text
+    assert f"of a stream is connectnet with smoothing {DEFAULT_SMOOTHING:g}" in text
+    assert "75.0 % of 4 changes are detected; the\nsmallest are 0.110, 0.300, 0.400" in text
 
 
 @pytest.mark.parametrize(("rival", "verdict"), [(90, "the best of them"), (99, "although rcrnet")])
-def test_a_default_that_is_not_the_best_is_told(streamed, rival, verdict):
-    def scored(each: Showing) -> Showing:
+def test_streams_text_says_if_the_default_is_best(streamed, rival, verdict):
+    def scored(each: ClipResult) -> ClipResult:
         return replace(each, iou=rival if each.spec.name == "rcrnet" else 95)
 
-    changed = replace(streamed, showings=tuple(map(scored, streamed.showings)))
+    changed = replace(streamed, clip_results=tuple(map(scored, streamed.clip_results)))
     assert verdict in streams_text(results(changed))

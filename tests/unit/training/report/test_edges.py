@@ -1,4 +1,4 @@
-"""The report tells what edges and colours gain, and that a guide that helps is seen to."""
+"""Measures edge refinement and clean colours, and checks the section of the report."""
 
 from dataclasses import replace
 
@@ -11,13 +11,13 @@ from training.data.dataset import read_portraits
 from training.report import edges
 from training.report.edges import (
     MEASURES,
-    Colours,
+    ColourFigures,
+    CompositeScene,
     EdgeFigures,
-    Refined,
-    Scene,
+    RefinementFigures,
     colour_error,
+    composite_scenes,
     edges_text,
-    made_scenes,
     measure_edges,
 )
 from training.report.scores import Group
@@ -31,7 +31,7 @@ def data(tmp_path_factory):
 
 
 def coarse(portrait, _domain):
-    """What a model of a few pixels would make of the truth."""
+    """Returns the true mask as a model of very low resolution would predict it."""
     small = cv2.resize(portrait.truth(), (SIDE // 8, SIDE // 8), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (SIDE, SIDE))
 
@@ -39,37 +39,37 @@ def coarse(portrait, _domain):
 @pytest.fixture(scope="module")
 def figures(data):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edges, "SIZES", SMALL)
+        patch.setattr(edges, "TIMED_SIZES", SMALL)
         backgrounds = sorted((data / "backgrounds").glob("*.jpg"))
         portraits = read_portraits(data, "val")
         return measure_edges({"first": coarse, "second": coarse}, portraits, backgrounds)
 
 
-def test_every_model_photo_and_measure_has_a_figure(figures):
+def test_edges_have_metrics_for_every_model_and_photo(figures):
     assert [each.model for each in figures.refined] == ["first", "second"]
     for each in figures.refined:
         assert each.plain.shape == each.guided.shape == (12, len(MEASURES))
         assert ((each.plain >= 0) & (each.plain <= 100)).all()
 
 
-def test_a_guide_helps_where_colours_tell_person_from_background(figures):
+def test_refinement_gains_with_distinct_colours(figures):
     first, whole = figures.refined[0], figures.groups[0]
-    assert first.gain("fine", whole).surely_positive
-    assert first.gain("levels", whole).surely_negative
+    assert first.gain("fine", whole).above_zero
+    assert first.gain("levels", whole).below_zero
 
 
-def test_clean_colours_are_closer_to_the_persons_own(figures):
+def test_clean_colours_are_closer_to_the_foreground(figures):
     by_truth, by_model = figures.colours
     assert len(by_truth.photo) == len(by_model.clean) == 12
     assert np.mean(by_truth.clean) < 0.5 * np.mean(by_truth.photo)
     assert np.mean(by_model.clean) < np.mean(by_model.photo)
 
 
-def test_groups_are_all_photos_and_sources(figures):
+def test_edge_groups_are_all_photos_and_sources(figures):
     assert {each.kind for each in figures.groups} == {"all", "source"}
 
 
-def test_a_perfect_mask_has_perfect_figures():
+def test_edge_metrics_of_a_perfect_mask_are_perfect():
     truth = np.zeros((40, 40), np.uint8)
     truth[10:30, 10:30] = 255
     assert edges._figures(truth, truth) == (100, 100, 100, 100, 0)
@@ -78,21 +78,21 @@ def test_a_perfect_mask_has_perfect_figures():
     assert edges._figures(empty, truth)[0] == 0
 
 
-def test_a_made_scene_shows_the_persons_own_colours_where_the_mask_is_whole(data):
+def test_composite_scene_keeps_foreground_under_full_alpha(data):
     backgrounds = sorted((data / "backgrounds").glob("*.jpg"))
-    scenes = list(made_scenes(read_portraits(data, "val"), backgrounds))
+    scenes = list(composite_scenes(read_portraits(data, "val"), backgrounds))
     assert len(scenes) == 12
     for scene in scenes:
         whole = scene.alpha == 255
         assert whole.any()
-        np.testing.assert_array_equal(scene.rgb[whole], scene.own[whole])
-    assert any((scene.rgb != scene.own).any() for scene in scenes)
+        np.testing.assert_array_equal(scene.rgb[whole], scene.foreground[whole])
+    assert any((scene.rgb != scene.foreground).any() for scene in scenes)
 
 
-def test_colour_error_counts_what_shows(data):
+def test_colour_error_counts_only_visible_partial_pixels(data):
     (portrait, *_) = read_portraits(data, "val")
     own, alpha = np.full((1, 4, 3), 100, np.uint8), np.array([[0, 50, 150, 255]], np.uint8)
-    scene = Scene(portrait, own, alpha, own)
+    scene = CompositeScene(portrait, own, alpha, own)
     assert colour_error(own, scene, alpha) == 0
     other = own.copy()
     other[0, :, 0] = (7, 130, 160, 9)  # 0 is not shown, 255 is the photo's
@@ -101,13 +101,13 @@ def test_colour_error_counts_what_shows(data):
     assert colour_error(other, scene, np.full_like(alpha, 255)) == 0
 
 
-def test_the_text_tells_each_model_and_what_is_sure():
+def test_edges_text_has_models_and_bold_differences():
     groups = (Group("all", "all", tuple(range(12))), Group("source", "few", (0, 1)))
     plain = np.full((12, len(MEASURES)), 50.0)
     figures = EdgeFigures(
         groups=groups,
-        refined=(Refined("tiny", plain, plain + np.linspace(1, 2, 12)[:, None]),),
-        colours=(Colours("true", (8.0, 9.0), (2.0, 3.0)),),
+        refined=(RefinementFigures("tiny", plain, plain + np.linspace(1, 2, 12)[:, None]),),
+        colours=(ColourFigures("true", (8.0, 9.0), (2.0, 3.0)),),
         cpu_ms={(480, 640): (1.25, 2.5)},
     )
     text = edges_text(figures, "results")
@@ -117,5 +117,5 @@ def test_the_text_tells_each_model_and_what_is_sure():
     assert "| guided, few | 2 | +1.05 |" in text
     assert "| true | 2 | 8.50 | 2.50 | -6.00 |" in text
     assert "| 640x480 | 1.2 | 2.5 |" in text
-    worse = replace(figures, refined=(Refined("tiny", plain, plain - 1),))
+    worse = replace(figures, refined=(RefinementFigures("tiny", plain, plain - 1),))
     assert "**-1.00 (-1.00 to -1.00)**" in edges_text(worse, "results")

@@ -1,4 +1,4 @@
-"""The gallery shows what the service draws, of photos that a seed chooses."""
+"""Checks the gallery: renderings of the service for photos chosen by a seed."""
 
 import cv2
 import numpy as np
@@ -11,14 +11,14 @@ from tests.support.made_data import FACES, write_data_pack
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.dataset import FaceBox, Portrait, read_portraits
 from training.report.gallery import (
-    CROP,
-    Row,
+    CROP_SIDE_PX,
+    SheetRow,
     bundled_photos,
-    choose,
+    choose_portraits,
+    draw_sheet,
     edge_window,
     main,
-    sheet,
-    show,
+    render_rows,
 )
 
 
@@ -38,13 +38,13 @@ def repository(tmp_path_factory):
 def run(repository, out, *more):
     app = typer.Typer()
     app.command()(main)
-    given = ["--repository", str(repository), "--out", str(out), *map(str, more)]
-    result = CliRunner().invoke(app, given)
+    arguments = ["--repository", str(repository), "--out", str(out), *map(str, more)]
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, (result.output, result.exception)
     return result.output
 
 
-def test_every_domain_of_the_pack_has_two_sheets(data, repository, tmp_path):
+def test_gallery_has_two_sheets_for_every_domain(data, repository, tmp_path):
     output = run(repository, tmp_path, "--data", data, "--each", 2)
 
     domains = {portrait.domain.label for portrait in read_portraits(data, "val")}
@@ -52,24 +52,24 @@ def test_every_domain_of_the_pack_has_two_sheets(data, repository, tmp_path):
     expected = {"skimage", *domains}
     names = {file.stem for file in tmp_path.iterdir()}
     assert names == expected | {f"{name}_edges" for name in expected}
-    for portrait in choose(read_portraits(data, "val"), 2, seed=0):
+    for portrait in choose_portraits(read_portraits(data, "val"), 2, seed=0):
         assert portrait.id in output
     photo = cv2.imread(str(tmp_path / f"{domains.pop()}.jpg"))
     assert photo is not None
     assert photo.shape[1] > 5 * 300
 
 
-def test_without_a_pack_it_says_so_and_shows_the_bundled_photos(repository, tmp_path):
+def test_gallery_without_a_pack_shows_bundled_photos(repository, tmp_path):
     output = run(repository, tmp_path, "--data", tmp_path / "nothing")
 
     assert "photos of the data pack are left out" in output
     assert {file.stem for file in tmp_path.iterdir()} == {"skimage", "skimage_edges"}
 
 
-async def test_rows_hold_what_the_service_draws(repository):
+async def test_rows_hold_the_renderings_of_the_service(repository):
     """The tiny model's alpha is the red of the photo, in 24x32."""
     astronaut = bundled_photos()[0]
-    whole, edges = await show([astronaut], repository)
+    whole, edges = await render_rows([astronaut], repository)
 
     assert list(whole.pictures) == [
         "photo",
@@ -86,7 +86,7 @@ async def test_rows_hold_what_the_service_draws(repository):
     assert whole.pictures["cut-out on white"][nothing].min() > 220
     assert whole.pictures["cut-out on magenta"][nothing][:, 1].max() < 40
     assert list(edges.pictures) == ["photo", "the model alone", "refine", "decontaminate", "both"]
-    assert {image.shape for image in edges.pictures.values()} == {(CROP, CROP, 3)}
+    assert {image.shape for image in edges.pictures.values()} == {(CROP_SIDE_PX, CROP_SIDE_PX, 3)}
     alone = edges.pictures["the model alone"]
     assert (alone != edges.pictures["refine"]).any()
     assert (alone != edges.pictures["decontaminate"]).any()
@@ -102,19 +102,19 @@ def portraits(domain_ratio, sources):
     ]
 
 
-def test_choice_is_that_of_the_seed_and_takes_sources_by_turns():
+def test_choice_depends_on_seed_and_alternates_sources():
     many = portraits(0.2, {"large": 50, "small": 2, "tiny": 1}) + portraits(0.06, {"large": 9})
-    chosen = choose(many, 4, seed=1)
+    chosen = choose_portraits(many, 4, seed=1)
 
-    assert chosen == choose(many, 4, seed=1)
-    assert chosen != choose(many, 4, seed=2)
+    assert chosen == choose_portraits(many, 4, seed=1)
+    assert chosen != choose_portraits(many, 4, seed=2)
     assert [portrait.domain for portrait in chosen] == 4 * [Domain.HALF_BODY] + 4 * [
         Domain.CLOSE_SHOT
     ]
     assert {portrait.source for portrait in chosen[4:7]} == {"large", "small", "tiny"}
 
 
-def test_edge_window_lies_on_the_soft_edge_of_the_upper_half():
+def test_edge_window_covers_the_soft_upper_edge():
     alpha = np.zeros((400, 600), np.uint8)
     alpha[100:] = 255
     alpha[100:110, 450:500] = 128
@@ -129,19 +129,19 @@ def test_edge_window_lies_on_the_soft_edge_of_the_upper_half():
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_edge_window_of_a_mask_without_an_edge_is_in_the_middle(level):
+def test_edge_window_without_an_edge_is_centred(level):
     alpha = np.full((50, 100), level, np.uint8)
 
     assert edge_window(alpha, 40) == (slice(5, 45), slice(30, 70))
     assert edge_window(alpha, 80) == (slice(0, 50), slice(10, 90))
 
 
-def test_sheet_is_as_wide_as_its_widest_row_and_its_words():
+def test_sheet_is_as_wide_as_its_widest_row():
     narrow, wide = (np.zeros((30, width, 3), np.uint8) for width in (10, 700))
-    words = Row("s", "words " * 20, {"a": narrow, "b": narrow})
-    pictures = Row("s", "x", {"a": wide, "b": wide})
+    words = SheetRow("s", "words " * 20, {"a": narrow, "b": narrow})
+    pictures = SheetRow("s", "x", {"a": wide, "b": wide})
 
-    alone, both = sheet([words]), sheet([words, pictures])
+    alone, both = draw_sheet([words]), draw_sheet([words, pictures])
     assert alone.shape[1] > 200
     assert both.shape[1] > 1400
     assert both.shape[0] == 2 * alone.shape[0]

@@ -1,4 +1,4 @@
-"""The curve is drawn from whatever a run has written so far."""
+"""The curve is drawn from an incomplete history."""
 
 import json
 
@@ -20,7 +20,7 @@ CONNECTED = MEASURED | {"epoch": 3, "semantic_connectivity": 0.1}
         pytest.param([FIRST, MEASURED, CONNECTED], id="a branch with another loss"),
     ],
 )
-def test_curve_of_a_run(tmp_path, rows):
+def test_curve_of_a_partial_history_is_drawn(tmp_path, rows):
     history, picture = tmp_path / "history.jsonl", tmp_path / "curve.png"
     history.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plot_curve(history, picture)

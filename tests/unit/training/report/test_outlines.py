@@ -1,17 +1,17 @@
-"""What a moved outline costs, against shapes whose areas are known."""
+"""Checks the cost of moved outlines with shapes of known areas."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from training.report.outlines import PIXELS, measure_outlines, outlines_text
-from training.report.scores import EVERYTHING, Group
+from training.report.outlines import OFFSETS_PX, measure_outlines, outlines_text
+from training.report.scores import ALL_PHOTOS, Group
 
 
 @dataclass(frozen=True)
 class Square:
-    """A photo of 100x100 whose person is a square in its middle."""
+    """A photo of 100x100 with a square person in its middle."""
 
     side: int
     shape: tuple[int, int] = (100, 100)
@@ -25,12 +25,12 @@ class Square:
 
 
 def measured(*squares: Square):
-    everything = Group(*EVERYTHING, tuple(range(len(squares))))
+    everything = Group(*ALL_PHOTOS, tuple(range(len(squares))))
     return measure_outlines(squares, [everything, Group("domain", "far", (0,))])
 
 
-@pytest.mark.parametrize(("column", "pixels"), list(enumerate(PIXELS)))
-def test_a_square_grown_and_shrunk(column, pixels):
+@pytest.mark.parametrize(("column", "pixels"), list(enumerate(OFFSETS_PX)))
+def test_moved_outline_of_a_square_has_known_iou(column, pixels):
     (figures,) = measured(Square(60))
     grown = 60**2 + 4 * 60 * pixels  # and less than a disk in the corners
     shrunk = (60 - 2 * pixels) ** 2
@@ -41,7 +41,7 @@ def test_a_square_grown_and_shrunk(column, pixels):
     assert figures.scores[column].value == pytest.approx(expected, abs=0.15)
 
 
-def test_more_costs_more_and_small_people_most():
+def test_outline_cost_grows_with_offset_and_smallness():
     (large,), (small,) = measured(Square(80)), measured(Square(20))
     for figures in (large, small):
         values = [score.value for score in figures.scores]
@@ -50,16 +50,16 @@ def test_more_costs_more_and_small_people_most():
     assert all(a.value > b.value for a, b in zip(large.scores, small.scores, strict=True))
 
 
-def test_a_photo_without_a_person_or_full_of_one_costs_nothing():
+def test_outline_cost_without_an_outline_is_zero():
     (figures,) = measured(Square(0), Square(100))
-    assert [score.value for score in figures.scores] == [100] * len(PIXELS)
+    assert [score.value for score in figures.scores] == [100] * len(OFFSETS_PX)
 
 
-def test_a_row_for_each_group_but_domains():
+def test_outlines_text_has_no_row_for_domains():
     text = outlines_text(measured(Square(40), Square(60, (120, 90)), Square(40)))
     assert "| all | 3 | 100x100 |" in text
     assert "far" not in text
 
 
-def test_without_photos_there_is_nothing_to_tell():
+def test_outlines_text_without_photos_is_empty():
     assert outlines_text([]) == ""

@@ -1,4 +1,4 @@
-"""The report tells of every model what it measured, and of photos no pixel outside the gallery."""
+"""Checks the text and the pictures of the report, and that photos stay in the gallery."""
 
 import os
 import re
@@ -14,14 +14,15 @@ from silhouette_seg.spec import ModelTask
 from tests.support.made_data import write_data_pack
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.dataset import read_portraits
-from training.evaluation.metrics import Estimate, MaskScore, score
+from training.evaluation.metrics import Estimate, MaskScore, score_mask
+from training.evaluation.specs import find_specs
 from training.report import plots, scores
 from training.report.__main__ import main
-from training.report.accuracy import aims_text, differences_text, pairs
+from training.report.accuracy import differences_text, pairs, targets_text
 from training.report.markdown import figure, signed, table
 from training.report.results import Results
-from training.report.scores import NO_FACE, OWN, REFERENCE, Contender
-from training.report.timing import BATCHES, CPU, CUDA, batch_of, providers, setups
+from training.report.scores import DETECTED_DOMAIN, NO_FACE_DOMAIN, REFERENCE_DOMAIN, ModelScores
+from training.report.timing import BATCH_SIZES, CPU, CUDA, providers, repeated_inputs, setups
 
 NAMES = ("connectnet", "face_detector", "md_trisenet", "rcrnet")
 
@@ -52,15 +53,15 @@ def run_report(data, repository, folder):
         "--folder": folder,
         "--gallery": folder / "gallery",
     }
-    given = [str(part) for option in options.items() for part in option]
-    result = CliRunner().invoke(app, [*given, "--quick"])
+    arguments = [str(part) for option in options.items() for part in option]
+    result = CliRunner().invoke(app, [*arguments, "--quick"])
     assert result.exit_code == 0, (result.output, result.exception)
     return (folder / "RESULTS.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, data, repository):
-    """The folder that the command filled, once for all tests."""
+    """Returns the folder that one run of the command wrote."""
     folder = tmp_path_factory.mktemp("written")
     run_report(data, repository, folder)
     return folder
@@ -72,18 +73,20 @@ def report(written):
 
 
 def without_times(report):
-    """Without the section and the table of times, and the paragraphs that tell some."""
+    """Removes the section, the table and the paragraphs that contain times."""
     timed = r"## Time\n.*?\n(?=## )|One thread, median.*?\n(?=#)|[^\n]* ms of processor time[^\n]*"
     return re.sub(timed, "", report, flags=re.DOTALL).partition("median ms")[0]
 
 
-def test_every_model_is_told_of_each_way(report):
-    ways = [f"md_trisenet ({way})" for way in (REFERENCE, OWN, NO_FACE)]
+def test_report_lists_every_model_with_each_policy(report):
+    policies = [
+        f"md_trisenet ({policy})" for policy in (REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN)
+    ]
     head = next(line for line in report.splitlines() if line.startswith("|  | photos |"))
-    assert {cell.strip() for cell in head.split("|")[3:-1]} == {"connectnet", "rcrnet", *ways}
+    assert {cell.strip() for cell in head.split("|")[3:-1]} == {"connectnet", "rcrnet", *policies}
 
 
-def test_links_and_pictures_are_there(written, report):
+def test_report_links_to_existing_pictures(written, report):
     linked = set(re.findall(r"!\[[^]]*]\(([^)]+)\)", report))
     assert {os.path.basename(link) for link in linked} == {
         "accuracy_time.png",
@@ -98,7 +101,7 @@ def test_links_and_pictures_are_there(written, report):
         assert drawn.min() < drawn.max()
 
 
-def test_photos_are_in_the_gallery_alone(written):
+def test_report_writes_photos_only_to_the_gallery(written):
     gallery = {file.name for file in (written / "gallery").iterdir()}
     assert gallery == {"connectnet.png", "md_trisenet.png", "rcrnet.png"}
     assert {file.name for file in (written / "results").iterdir()} == {
@@ -109,24 +112,24 @@ def test_photos_are_in_the_gallery_alone(written):
     }
 
 
-def test_a_quick_run_says_that_it_is_one(report):
+def test_report_of_a_quick_run_states_it(report):
     assert "quick run" in report
 
 
-def test_faces_are_reported_with_their_confusion(report):
+def test_report_has_the_confusion_of_face_domains(report):
     assert "## Face detector" in report
     section = report.partition("### Domains by face_detector")[2]
     assert all(f"| {domain.label} |" in section for domain in Domain)
 
 
-def test_the_same_again_but_for_the_times(data, repository, written, report):
+def test_report_repeats_exactly_except_for_times(data, repository, written, report):
     folder = written.parent / "again"
     folder.mkdir()
     assert without_times(run_report(data, repository, folder)) == without_times(report)
 
 
-def test_a_file_that_is_not_its_specs_is_told(data, repository, tmp_path):
-    """And what there is nothing to tell of, with one model alone, has no section."""
+def test_report_marks_a_file_with_another_digest(data, repository, tmp_path):
+    """The report of a single model has no section without content."""
     copy = tmp_path / "models"
     spec = tiny_spec()
     write_tiny_model(copy, spec)
@@ -137,37 +140,40 @@ def test_a_file_that_is_not_its_specs_is_told(data, repository, tmp_path):
     assert "## Differences" not in report
 
 
-def test_ways_agree_where_they_name_the_same_domain(data):
-    """The answer depends on the domain alone, and is asked for once for each."""
+def test_policies_with_equal_domains_have_equal_scores(data):
+    """A prediction depends on the domain alone, and is computed once for each."""
     portraits = read_portraits(data, "val")
-    asked = []
+    predicted = []
 
     def answer(portrait, domain):
-        asked.append((portrait.id, domain))
+        predicted.append((portrait.id, domain))
         return np.full((64, 64), 255 if domain is Domain.NO_FACE else 0, np.uint8)
 
-    ways = {"one": lambda each: each.domain, "other": lambda _: Domain.NO_FACE}
-    one, other = scores.contenders(tiny_spec("md_trisenet"), answer, ways, portraits)
-    assert len(asked) == len(set(asked)) < 2 * len(portraits)
+    policies = {"one": lambda each: each.domain, "other": lambda _: Domain.NO_FACE}
+    one, other = scores.score_policies(tiny_spec("md_trisenet"), answer, policies, portraits)
+    assert len(predicted) == len(set(predicted)) < 2 * len(portraits)
     for portrait, first, second in zip(portraits, one.scores, other.scores, strict=True):
         assert (first == second) == (portrait.domain is Domain.NO_FACE)
 
 
-def test_only_models_with_domains_have_ways():
-    assert list(scores.ways_of(tiny_spec(), find=None)) == [""]
-    assert list(scores.ways_of(tiny_spec("md_trisenet"), find=None)) == [REFERENCE, NO_FACE]
-    with_faces = scores.ways_of(tiny_spec("md_trisenet"), find=lambda _: [])
-    assert list(with_faces) == [REFERENCE, OWN, NO_FACE]
+def test_policies_exist_only_for_models_with_domains():
+    assert list(scores.domain_policies(tiny_spec(), find=None)) == [""]
+    assert list(scores.domain_policies(tiny_spec("md_trisenet"), find=None)) == [
+        REFERENCE_DOMAIN,
+        NO_FACE_DOMAIN,
+    ]
+    with_faces = scores.domain_policies(tiny_spec("md_trisenet"), find=lambda _: [])
+    assert list(with_faces) == [REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN]
 
 
-def test_no_face_found_is_no_face(data):
-    domain = scores.by_faces(lambda _: [], at_least=(64, 64))
+def test_face_policy_without_a_face_is_no_face(data):
+    domain = scores.policy_by_faces(lambda _: [], at_least=(64, 64))
     assert {domain(portrait) for portrait in read_portraits(data, "val")} == {Domain.NO_FACE}
 
 
-def test_groups_split_the_photos_by_source_and_by_domain(data):
+def test_groups_split_photos_by_source_and_domain(data):
     portraits = read_portraits(data, "val")
-    groups = scores.group(portraits)
+    groups = scores.group_portraits(portraits)
     assert groups[0].rows == tuple(range(len(portraits)))
     for kind in ("source", "domain"):
         rows = [row for each in groups if each.kind == kind for row in each.rows]
@@ -177,26 +183,29 @@ def test_groups_split_the_photos_by_source_and_by_domain(data):
             assert {portraits[row].domain.label for row in each.rows} == {each.name}
 
 
-def scored(name: str, *shares: float, way: str = "") -> Contender:
-    """A contender whose masks are squares, of which it got those shares."""
+def scored(name: str, *shares: float, policy: str = "") -> ModelScores:
+    """Returns the scores of a model with masks of those shares of a square."""
     truth = np.zeros((20, 20), bool)
     truth[5:15, 5:15] = True
     rows: list[MaskScore] = []
     for share in shares:
         answer = truth.copy()
         answer[5 + round(10 * share) :] = False
-        rows.append(score(answer, truth))
-    return Contender(tiny_spec(name), way, tuple(rows))
+        rows.append(score_mask(answer, truth))
+    return ModelScores(tiny_spec(name), policy, tuple(rows))
 
 
-def test_the_worst_come_first_and_ties_in_their_order():
-    assert scores.worst(scored("connectnet", 1.0, 0.2, 0.5, 0.2), 3) == [1, 3, 2]
+def test_worst_cases_come_first_with_ties_in_order():
+    assert scores.worst_cases(scored("connectnet", 1.0, 0.2, 0.5, 0.2), 3) == [1, 3, 2]
 
 
-def test_models_are_compared_with_each_other_and_ways_among_themselves():
-    ways = [scored("md_trisenet", 1.0, way=way) for way in (REFERENCE, OWN, NO_FACE)]
+def test_pairs_are_models_and_policies_of_one_model():
+    policies = [
+        scored("md_trisenet", 1.0, policy=policy)
+        for policy in (REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN)
+    ]
     compared = [
-        (one.label, other.label) for one, other in pairs([scored("connectnet", 1.0), *ways])
+        (one.label, other.label) for one, other in pairs([scored("connectnet", 1.0), *policies])
     ]
     assert compared == [
         ("md_trisenet (reference domain)", "connectnet"),
@@ -207,28 +216,28 @@ def test_models_are_compared_with_each_other_and_ways_among_themselves():
     ]
 
 
-def test_aims_are_reached_by_the_figure_and_the_best_is_above_every_rival(data):
+def test_targets_are_compared_with_values_and_rivals(data):
     photos = read_portraits(data, "val")[:12]
     everything = [scores.Group("all", "all", tuple(range(12)))]
-    contenders = [
+    model_scores = [
         scored("connectnet", *[0.9] * 12),
-        scored("md_trisenet", *[1.0] * 12, way=REFERENCE),
-        scored("md_trisenet", *[0.5] * 12, way=OWN),
+        scored("md_trisenet", *[1.0] * 12, policy=REFERENCE_DOMAIN),
+        scored("md_trisenet", *[0.5] * 12, policy=DETECTED_DOMAIN),
     ]
     results = Results(
         quick=False,
         portraits=photos,
         groups=everything,
         models=[],
-        contenders=contenders,
+        model_scores=model_scores,
         timings=[],
         rounds=1,
         machine={},
         faces={},
         pictures="results",
-        worst_of_each=1,
+        worst_cases_per_model=1,
     )
-    rows = [row.strip("| ").split(" | ") for row in aims_text(results).splitlines()[4:]]
+    rows = [row.strip("| ").split(" | ") for row in targets_text(results).splitlines()[4:]]
     assert [(row[0], row[-1]) for row in rows] == [
         ("md_trisenet (reference domain)", "yes"),
         ("md_trisenet (reference domain)", "yes"),
@@ -239,7 +248,7 @@ def test_aims_are_reached_by_the_figure_and_the_best_is_above_every_rival(data):
     assert "md_trisenet (reference domain) beats connectnet" in differences_text(results)
 
 
-def test_figures_are_bold_only_where_they_are_sure():
+def test_differences_are_bold_only_if_significant():
     assert figure(Estimate(94.256, 93.0, 95.5, photos=20)) == "94.26 (93.00 to 95.50)"
     assert figure(Estimate(94.256, 94.256, 94.256, photos=1)) == "94.26"
     assert signed(Estimate(1.0, 0.5, 1.5, photos=20)) == "**+1.00 (+0.50 to +1.50)**"
@@ -247,48 +256,49 @@ def test_figures_are_bold_only_where_they_are_sure():
     assert signed(Estimate(1.0, 1.0, 1.0, photos=1)) == "+1.00"
 
 
-def test_a_table_has_a_column_for_each_head():
+def test_table_has_a_column_for_each_head():
     assert table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_batch_is_as_long_as_asked(name):
-    rows = batch_of(tiny_spec(name), 8)
+def test_timed_batch_has_the_requested_length(name):
+    rows = repeated_inputs(tiny_spec(name), 8)
     assert {len(value) for value in rows.values()} == {8}
     assert set(rows) == {tensor.name for tensor in tiny_spec(name).inputs}
 
 
-def test_a_timed_batch_has_every_domain():
-    assert set(batch_of(tiny_spec("md_trisenet"), 8)["domain"].tolist()) == {*Domain}
+def test_timed_batch_contains_every_domain():
+    assert set(repeated_inputs(tiny_spec("md_trisenet"), 8)["domain"].tolist()) == {*Domain}
 
 
-def test_no_batch_is_larger_than_the_model_takes():
+def test_setups_respect_the_maximum_batch_size():
     spec = tiny_spec(max_batch=4)
-    assert {setup.batch for setup in setups(spec)} == {size for size in BATCHES if size <= 4}
+    assert {setup.batch for setup in setups(spec)} == {size for size in BATCH_SIZES if size <= 4}
     assert {setup.provider for setup in setups(spec)} == {*providers()} <= {CPU, CUDA}
 
 
-def test_the_detector_is_no_segmentation_model(repository):
-    named = [spec.name for spec in scores.find_specs(repository, ModelTask.SEGMENTATION)]
+def test_find_specs_separates_segmentation_from_faces(repository):
+    named = [spec.name for spec in find_specs(repository, ModelTask.SEGMENTATION)]
     assert named == ["connectnet", "md_trisenet", "rcrnet"]
-    assert [spec.name for spec in scores.find_specs(repository, ModelTask.FACES)] == [
-        "face_detector"
-    ]
+    assert [spec.name for spec in find_specs(repository, ModelTask.FACES)] == ["face_detector"]
 
 
 def test_error_bars_are_never_negative(tmp_path):
-    """Equal photos: an end may miss the mean by a rounding, which matplotlib refuses."""
+    """Rounding may put an interval end past the mean, which matplotlib rejects."""
     rounded = Estimate(95.0, 95.0 + 1e-12, 95.0 - 1e-12, photos=20)
     plots.plot_bars(["all"], {"connectnet": [rounded]}, tmp_path / "bars.png", label="mIoU")
     plots.plot_tradeoff(
-        [plots.Point("connectnet", 5.0, rounded)], tmp_path / "time.png", time="ms", accuracy="%"
+        [plots.TradeoffPoint("connectnet", 5.0, rounded)],
+        tmp_path / "time.png",
+        time="ms",
+        accuracy="%",
     )
     assert {file.name for file in tmp_path.iterdir()} == {"bars.png", "time.png"}
 
 
-def test_the_person_is_tinted_and_the_rest_dimmed():
+def test_tint_colours_the_person_and_dims_the_rest():
     photo = np.full((2, 2, 3), 100, np.uint8)
     person = np.array([[True, False], [False, False]])
-    shaded = plots.shade(photo, person)
+    shaded = plots.tint_person(photo, person)
     assert shaded[0, 0, 0] > 100 > shaded[0, 0, 1]
     assert (shaded[~person] == 45).all()

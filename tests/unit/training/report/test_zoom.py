@@ -1,4 +1,4 @@
-"""Photos go through the segmenters that are served, and the report tells what a second look did."""
+"""Measures the zoom pass of the service's segmenters."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ import pytest
 from silhouette_seg.spec import ModelTask
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.data.dataset import Portrait
-from training.report.scores import find_specs
-from training.report.zoom import SecondLookFigures, measure_second_look, second_look_text
+from training.evaluation.specs import find_specs
+from training.report.zoom import ZoomFigures, measure_zoom, zoom_text
 
 SIDE = 640
 SMALL, LARGE = 70, 500
-"""Sides of the people: a red disc, which the tiny models see as one."""
+"""Sides of the people in pixels; the tiny models segment a red disc as a person."""
 
 
 def write_photo(folder: Path, name: str, side: int) -> Portrait:
@@ -38,7 +38,7 @@ def portraits(tmp_path_factory) -> list[Portrait]:
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory) -> list[Path]:
-    """One of them has a red spot in it, which is no person."""
+    """Returns two scenes without a person; one has a red spot."""
     folder = tmp_path_factory.mktemp("scenes")
     return [write_photo(folder, f"scene{side}", side).image for side in (0, SMALL)]
 
@@ -52,12 +52,12 @@ def repository(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def figures(repository, portraits, scenes) -> SecondLookFigures:
+def figures(repository, portraits, scenes) -> ZoomFigures:
     specs = find_specs(repository, ModelTask.SEGMENTATION)
-    return measure_second_look(specs, repository, portraits, scenes)
+    return measure_zoom(specs, repository, portraits, scenes)
 
 
-def test_small_people_are_looked_at_twice_and_seen_better(figures):
+def test_zoom_of_small_people_improves_their_iou(figures):
     assert [each.spec.name for each in figures.models] == ["md_trisenet", "connectnet"]
     for each in figures.models:
         assert each.rows == tuple(range(1, 24, 2))
@@ -69,20 +69,20 @@ def test_small_people_are_looked_at_twice_and_seen_better(figures):
         assert each.first_ms > 0
 
 
-def test_what_is_seen_in_scenes_without_a_person_is_counted(figures):
+def test_zoom_counts_people_found_in_empty_scenes(figures):
     assert figures.scenes == 2
     assert {each.alarms for each in figures.models} == {(1, 1)}
 
 
-def test_the_cost_of_decoding_is_told_of_each_model(figures):
+def test_decode_cost_is_measured_for_each_model(figures):
     assert set(figures.decode_ms) == {"md_trisenet", "connectnet"}
     assert min(min(pair) for pair in figures.decode_ms.values()) > 0
 
 
-def test_the_section_tells_of_groups_that_a_second_look_changed(figures):
-    text = second_look_text(figures, "results")
-    assert text.startswith("## A second look")
-    assert "12 of 24 photos are looked at twice" in text
+def test_zoom_text_lists_only_groups_with_zoomed_photos(figures):
+    text = zoom_text(figures, "results")
+    assert text.startswith("## Zoom")
+    assert "12 of 24 photos have a zoom pass" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     named = [row.split(" | ")[0].removeprefix("| ") for row in rows]
     assert named.count("source far") == 2
@@ -92,17 +92,17 @@ def test_the_section_tells_of_groups_that_a_second_look_changed(figures):
     assert "**+" in far
 
 
-def test_nothing_is_told_where_no_such_model_is(tmp_path, portraits):
+def test_zoom_text_without_a_zoom_model_is_empty(tmp_path, portraits):
     spec = tiny_spec("rcrnet")
     write_tiny_model(tmp_path, spec)
-    figures = measure_second_look([spec], tmp_path, portraits, [])
+    figures = measure_zoom([spec], tmp_path, portraits, [])
     assert figures.models == ()
-    assert second_look_text(figures, "results") == ""
+    assert zoom_text(figures, "results") == ""
 
 
-def test_photos_that_need_no_second_look_have_no_row(repository, portraits):
+def test_zoom_text_without_zoomed_photos_has_no_row(repository, portraits):
     specs = find_specs(repository, ModelTask.SEGMENTATION)
-    figures = measure_second_look(specs, repository, portraits[:1], [])
-    text = second_look_text(figures, "results")
-    assert "0 of 1 photos are looked at twice." in text
+    figures = measure_zoom(specs, repository, portraits[:1], [])
+    text = zoom_text(figures, "results")
+    assert "0 of 1 photos have a zoom pass." in text
     assert "| all |" not in text
