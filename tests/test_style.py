@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [ROOT / "service", ROOT / "training", ROOT / "loadtests"]
 TESTS = [ROOT / "tests"]
 SHARED_NAMES = {"Box", "Piece"}
-"""Classes of pixels whose counterpart in the JSON report has the same name."""
+"""Names that a class of pixels shares with its counterpart in the JSON report."""
 
 
 @pytest.mark.parametrize(
