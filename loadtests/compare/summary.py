@@ -11,7 +11,10 @@ from loadtests.latency import Figures, latencies_ms, percentile_ms
 
 THIRDS = ("first", "middle", "last")
 MAX_P95_GROWTH = 1.5
-"""Largest p95 of the last third of an overload, divided by that of the first, that is flat."""
+"""Largest growth of the p95 latency from the first to the last third of an overload run.
+
+A server with less growth holds its latency.
+"""
 MAX_UNANSWERED_SHARE = 0.01
 """Largest share of requests without a mask or a refusal in an overload that a server holds."""
 

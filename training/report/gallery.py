@@ -253,7 +253,7 @@ def group_by_sheet(rows: Sequence[SheetRow]) -> dict[str, list[SheetRow]]:
 
 
 def draw_sheet(rows: Sequence[SheetRow]) -> Image:
-    """Stacks the rows below one another."""
+    """Draws a contact sheet: rows of pictures with their captions, one below the other."""
     painted = [_with_caption(_side_by_side(row.pictures), row.caption) for row in rows]
     width = max(row.shape[1] for row in painted)
     return np.vstack([_widened(row, width) for row in painted])

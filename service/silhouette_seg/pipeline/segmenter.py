@@ -48,7 +48,10 @@ class Matte:
     quality: MaskQuality
     """Measures of the mask at the model's size."""
     decision: DomainDecision | None
-    """Domain of the whole photo; None if the model takes no domain."""
+    """Distance domain, from a head shot to a far person, of the whole photo.
+
+    None if the model takes no domain.
+    """
     timings: Timings
     passes: int = 1
     """Number of predictions: 2 if the person was predicted again on a crop."""
@@ -107,7 +110,7 @@ class NoContext:
         return np.zeros(image.shape[:2], np.uint8)
 
     def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns the mask itself."""
+        """Returns the mask unchanged: without a stream there is no state to update."""
         return alpha
 
 

@@ -19,7 +19,10 @@ CONNECTIVITY_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class MaskMeasurements:
-    """Numbers of one mask. Shares are 0..1."""
+    """Measurements of one mask that become metrics: coverage, connectivity, face ratio and others.
+
+    Shares are 0..1.
+    """
 
     foreground: bool
     """True when the mask shows a person."""

@@ -84,7 +84,7 @@ class _RequestRecorder:
         await self._send(message)
 
     def record(self, route: str, code: str) -> RequestRecord:
-        """Returns the measurements, with the seconds since the request arrived."""
+        """Returns status, byte counts and duration of the request, for its log line and metrics."""
         duration_s = perf_counter() - self.started
         return RequestRecord(route, self.status, code, duration_s, self.bytes_in, self.bytes_out)
 
