@@ -1,4 +1,4 @@
-"""Who may import whom. A new module needs a row here: say what it stands on."""
+"""Table of the imports that each module may have. A new module needs a row here."""
 
 import ast
 import os
@@ -16,13 +16,14 @@ OURS = ("silhouette_seg", "training", "loadtests", "tests")
 
 
 class Row(NamedTuple):
-    """What the module, and all below it without a row of their own, may import."""
+    """Allowed imports of a module, and of the modules below it that have no row of their own."""
 
     ours: str = ""
+    """Packages and modules of this project."""
     others: str = ""
-    """Packages from outside; `*` is any but those of `NEVER`. The standard library is free."""
+    """Third-party packages; `*` allows all but `NEVER`. The standard library is always allowed."""
     but: str = ""
-    """Not these, of the standard library or of `*`."""
+    """Exceptions: forbidden modules of the standard library or of `*`."""
 
 
 NEVER = "grpc onnxruntime torch tritonclient"
@@ -95,7 +96,10 @@ TABLE = {
 
 
 def row_of(module: str) -> Row:
-    """Its own, or that of the nearest package; modules right below `service` need their own."""
+    """Returns the row of a module, or of its nearest package.
+
+    Modules directly below `silhouette_seg` need a row of their own.
+    """
     if module.startswith("silhouette_seg.") and module.count(".") == 1:
         return TABLE[module]
     while module not in TABLE:
@@ -137,7 +141,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 @pytest.mark.parametrize(
     ("module", "path"), [pytest.param(*each, id=each[0]) for each in modules()]
 )
-def test_imports_are_those_of_the_table(module, path):
+def test_module_imports_only_allowed_modules(module, path):
     assert refused(module, path.read_text()) == []
 
 
@@ -166,11 +170,11 @@ def test_imports_are_those_of_the_table(module, path):
         ("silhouette_seg.settings", "import pydantic_settings_of_another"),
     ],
 )
-def test_the_check_sees_what_is_forbidden(module, source):
+def test_import_check_reports_forbidden_import(module, source):
     assert len(refused(module, source)) == 1
 
 
-def test_a_module_without_a_row_is_seen():
+def test_import_check_rejects_module_without_row():
     with pytest.raises(KeyError):
         refused("silhouette_seg.stranger", "import json")
 
@@ -187,7 +191,7 @@ def test_source_root_is_not_importable_as_a_package():
     assert "import silhouette_seg instead" in run.stderr
 
 
-def test_importing_the_application_loads_no_engine_and_no_training():
+def test_application_import_loads_no_engine_and_no_training():
     code = "import sys, silhouette_seg.app; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
@@ -199,7 +203,7 @@ def test_importing_the_application_loads_no_engine_and_no_training():
 
 
 @pytest.mark.parametrize("module", ["silhouette_seg.engine.onnx", "training.evaluation.onnx_model"])
-def test_onnx_runtime_is_loaded_with_its_reporting_off(module):
+def test_onnx_runtime_loads_with_telemetry_disabled(module):
     code = f"""
 import os, sys
 seen = []

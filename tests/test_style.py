@@ -12,6 +12,8 @@ from tests.support.style import class_owners, examine_all
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [ROOT / "service", ROOT / "training", ROOT / "loadtests"]
 TESTS = [ROOT / "tests"]
+SHARED_NAMES = {"Box", "Piece"}
+"""Names that a class of pixels shares with its counterpart in the JSON report."""
 
 
 @pytest.mark.parametrize(
@@ -19,9 +21,9 @@ TESTS = [ROOT / "tests"]
     [
         pytest.param(roots, rule, ceiling, id=f"{roots[0].name}: {rule}")
         for roots, ceilings in [
-            (SOURCES, {"what/who": 282, "fragment": 331, "long sentence": 26, "dialect": 21}),
-            (TESTS, {"what/who": 79, "fragment": 36, "long sentence": 1, "dialect": 4}),
-            (TESTS, {"test without subject": 142, "test name length": 55}),
+            (SOURCES, {"what/who": 0, "fragment": 0, "long sentence": 5, "dialect": 0}),
+            (TESTS, {"what/who": 0, "fragment": 0, "long sentence": 0, "dialect": 0}),
+            (TESTS, {"test without subject": 0, "test name length": 0}),
         ]
         for rule, ceiling in ceilings.items()
     ],
@@ -34,5 +36,5 @@ def test_findings_of_style_rule_stay_at_ceiling(roots, rule, ceiling):
 
 def test_package_class_names_have_one_owner():
     owners = class_owners([ROOT / "service"])
-    shared = sorted(name for name, n in owners.items() if n > 1 and not name.startswith("_"))
-    assert len(shared) <= 2, shared
+    shared = {name for name, n in owners.items() if n > 1 and not name.startswith("_")}
+    assert shared == SHARED_NAMES

@@ -25,7 +25,7 @@ def network_of() -> Callable[[str], nn.Module]:
 
 @pytest.fixture(scope="session")
 def file_of(network_of, tmp_path_factory) -> Callable[[str], Path]:
-    """That network as ONNX file for pictures of `size_of` it. Made once: to export takes long."""
+    """ONNX file of a network for images of its `size_of`, exported once because that takes long."""
 
     @cache
     def exported(name: str) -> Path:

@@ -179,6 +179,12 @@ class FixedDepthwise(ConvBatchNorm):
     are as good for other photos: the convolutions around them adapt.
     """
 
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        # The scale of the batch norm is a factor of the kernel, so it is fixed as well.
+        for layer in (self[0], self[1]):
+            layer.weight.requires_grad_(False)
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.frozen:
             return super().forward(x)

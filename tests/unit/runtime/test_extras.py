@@ -17,7 +17,7 @@ def test_single_runtime_is_accepted():
     check_runtime()
 
 
-def test_two_runtimes_are_refused_by_name(monkeypatch):
+def test_conflicting_runtimes_are_rejected_by_name(monkeypatch):
     monkeypatch.setattr(extras, "_is_distribution", {"onnxruntime", "onnxruntime-gpu"}.__contains__)
     with pytest.raises(InstallationError, match="onnxruntime and onnxruntime-gpu install the same"):
         check_runtime()

@@ -7,7 +7,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Tiny work on shared cores; also what makes sums repeat exactly."""
+    """Single-threaded torch: the work is tiny, and sums repeat exactly."""
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
