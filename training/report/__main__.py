@@ -24,7 +24,7 @@ import onnxruntime as ort
 import typer
 
 from silhouette_seg.spec import ModelSpec, ModelTask
-from training.benchmark.measure import describe_machine
+from training.benchmark.measure import Figures, describe_machine
 from training.data.clips import read_clips
 from training.data.dataset import Portrait, read_backgrounds, read_portraits
 from training.evaluation.faces import (
@@ -108,59 +108,115 @@ def main(
     """Writes RESULTS.md, its plots and the gallery."""
     cv2.setNumThreads(1)
     folder = folder or Path("build" if quick else "training")
-    size, context = QUICK_RUN if quick else FULL_RUN, describe_machine()
+    machine = describe_machine() | {"onnxruntime": ort.__version__}
+    inputs = open_inputs(data, repository, QUICK_RUN if quick else FULL_RUN)
+    models = [describe_model(spec, repository, folder) for spec in inputs.specs]
+    results = measure(inputs, models, machine, quick=quick)
+    draw_pictures(results, inputs, folder / PICTURES_FOLDER, gallery)
+    (folder / "RESULTS.md").write_text(results_text(results))
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInputs:
+    """Models, photos and run size of a report."""
+
+    data: Path
+    repository: Path
+    size: RunSize
+    specs: Sequence[ModelSpec]
+    predictors: dict[str, PredictMask]
+    """Segmentation models by name."""
+    find: FindFaces | None
+    """The repository's face detector; None if there is none."""
+    portraits: Sequence[Portrait]
+    backgrounds: Sequence[Path]
+    """Photos without a person."""
+
+
+def open_inputs(data: Path, repository: Path, size: RunSize) -> ReportInputs:
+    """Opens models and photos; raises typer.BadParameter without a segmentation model."""
     specs = find_specs(repository, ModelTask.SEGMENTATION)
     if not specs:
         raise typer.BadParameter(f"no segmentation model in {repository}")
-    models = [describe_model(spec, repository, folder) for spec in specs]
-    portraits = read_portraits(data, "val")[:: size.photo_stride]
-    find = open_detector(repository)
-    predictors = {spec.name: open_predictor(spec, repository) for spec in specs}
-    model_scores = [
-        each
-        for spec in specs
-        for each in score_policies(
-            spec, predictors[spec.name], domain_policies(spec, find), portraits
-        )
-    ]
-    groups = group_portraits(portraits)
-    timed = [*specs, *find_specs(repository, ModelTask.FACES)]
-    timings = time_models(timed, repository, rounds=size.rounds, images=size.images)
-    (folder / PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
-    draw_plots(model_scores, groups, timings, folder / PICTURES_FOLDER)
-    draw_failures(model_scores, predictors, portraits, gallery, count=size.failures)
-    backgrounds = read_backgrounds(data, "val")[:: size.photo_stride]
-    photos = PhotoFigures(
-        zoom=measure_zoom(
-            [each.spec for each in models if each.digest_holds], repository, portraits, backgrounds
-        ),
-        edges=measure_edges(predictors, portraits, backgrounds),
-        calibration=measure_calibration(specs, repository, find, portraits, backgrounds),
+    return ReportInputs(
+        data=data,
+        repository=repository,
+        size=size,
+        specs=specs,
+        predictors={spec.name: open_predictor(spec, repository) for spec in specs},
+        find=open_detector(repository),
+        portraits=read_portraits(data, "val")[:: size.photo_stride],
+        backgrounds=read_backgrounds(data, "val")[:: size.photo_stride],
     )
-    draw_reliability(photos.calibration, folder / PICTURES_FOLDER / RELIABILITY_PICTURE)
-    clips = read_clips(data, frames=size.frames)
-    streamed = measure_streams(specs, repository, clips) if clips else None
-    if streamed and streamed.clip_results:
-        draw_strip(streamed, folder / PICTURES_FOLDER, gallery)
-    results = Results(
+
+
+def measure(
+    inputs: ReportInputs, models: Sequence[Model], machine: Figures, *, quick: bool
+) -> Results:
+    """Measures everything that the report shows."""
+    size, repository, portraits = inputs.size, inputs.repository, inputs.portraits
+    groups = group_portraits(portraits)
+    clips = read_clips(inputs.data, frames=size.frames)
+    timed = [*inputs.specs, *find_specs(repository, ModelTask.FACES)]
+    return Results(
         quick=quick,
         portraits=portraits,
         groups=groups,
         models=models,
-        model_scores=model_scores,
-        timings=timings,
+        model_scores=score_models(inputs),
+        timings=time_models(timed, repository, rounds=size.rounds, images=size.images),
         rounds=size.rounds,
-        machine=context | {"onnxruntime": ort.__version__},
-        faces=measure_detectors(find, portraits, backgrounds),
+        machine=machine,
+        faces=measure_detectors(inputs.find, portraits, inputs.backgrounds),
         pictures=PICTURES_FOLDER,
         worst_cases_per_model=size.failures,
         outlines=measure_outlines(portraits, groups),
-        streams=streamed,
-        cuts=measure_cuts(data, clips, frames=size.frames, size_hw=CUT_SIZE_HW),
+        streams=measure_streams(inputs.specs, repository, clips) if clips else None,
+        cuts=measure_cuts(inputs.data, clips, frames=size.frames, size_hw=CUT_SIZE_HW),
         smoothing_ms=measure_smoothing_ms(CUT_SIZE_HW),
-        photos=photos,
+        photos=measure_photos(inputs, [each.spec for each in models if each.digest_holds]),
     )
-    (folder / "RESULTS.md").write_text(results_text(results))
+
+
+def score_models(inputs: ReportInputs) -> list[ModelScores]:
+    """Scores every model under each of its domain policies."""
+    return [
+        scores
+        for spec in inputs.specs
+        for scores in score_policies(
+            spec,
+            inputs.predictors[spec.name],
+            domain_policies(spec, inputs.find),
+            inputs.portraits,
+        )
+    ]
+
+
+def measure_photos(inputs: ReportInputs, zoom_specs: Sequence[ModelSpec]) -> PhotoFigures:
+    """Measures the photo pipeline around the models; the zoom pass of `zoom_specs` alone."""
+    photos = inputs.portraits, inputs.backgrounds
+    return PhotoFigures(
+        zoom=measure_zoom(zoom_specs, inputs.repository, *photos),
+        edges=measure_edges(inputs.predictors, *photos),
+        calibration=measure_calibration(inputs.specs, inputs.repository, inputs.find, *photos),
+    )
+
+
+def draw_pictures(results: Results, inputs: ReportInputs, pictures: Path, gallery: Path) -> None:
+    """Draws the plots into `pictures`, and everything with photos into `gallery`."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    draw_plots(results.model_scores, results.groups, results.timings, pictures)
+    draw_failures(
+        results.model_scores,
+        inputs.predictors,
+        inputs.portraits,
+        gallery,
+        count=results.worst_cases_per_model,
+    )
+    if results.photos:
+        draw_reliability(results.photos.calibration, pictures / RELIABILITY_PICTURE)
+    if results.streams and results.streams.clip_results:
+        draw_strip(results.streams, pictures, gallery)
 
 
 def open_detector(repository: Path) -> FindFaces | None:

@@ -232,8 +232,8 @@ def _cost(size: Size) -> tuple[float, float]:
     return edges.cpu_ms, colours.cpu_ms
 
 
-def edges_text(figures: EdgeFigures, pictures: str) -> str:
-    """Writes the section of RESULTS.md; it has no picture in the folder `pictures`."""
+def edges_text(figures: EdgeFigures) -> str:
+    """Writes the section of RESULTS.md."""
     parts = [
         "## Edges and colours",
         _opening(),

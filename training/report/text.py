@@ -1,6 +1,6 @@
 """Writes RESULTS.md; every figure comes from the run that writes it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from silhouette_seg.pipeline.faces import Domain
 from training.data.dataset import Portrait
@@ -19,24 +19,25 @@ from training.report.zoom import zoom_text
 
 def results_text(results: Results) -> str:
     """Returns the text of the whole file."""
-    sections = (
-        *(_opening(results), _models(results), accuracy_text(results)),
-        *(differences_text(results), targets_text(results), outlines_text(results.outlines)),
-        *(_photos(results), streams_text(results), _times(results)),
-        *(_curves(results), _failures(results), _faces(results), _unverified(results)),
-    )
-    return "\n\n".join(section for section in sections if section) + "\n"
+    sections = (section(results) for section in SECTIONS)
+    return "\n\n".join(text for text in sections if text) + "\n"
 
 
-def _photos(results: Results) -> str:
-    if results.photos is None:
-        return ""
-    sections = (
-        zoom_text(results.photos.zoom, results.pictures),
-        edges_text(results.photos.edges, results.pictures),
-        calibration_text(results.photos.calibration, results.pictures),
-    )
-    return "\n\n".join(section for section in sections if section)
+def _outlines(results: Results) -> str:
+    return outlines_text(results.outlines)
+
+
+def _zoom(results: Results) -> str:
+    return zoom_text(results.photos.zoom) if results.photos else ""
+
+
+def _edges(results: Results) -> str:
+    return edges_text(results.photos.edges) if results.photos else ""
+
+
+def _calibration(results: Results) -> str:
+    photos = results.photos
+    return calibration_text(photos.calibration, results.pictures) if photos else ""
 
 
 def _opening(results: Results) -> str:
@@ -204,3 +205,23 @@ def _unverified_of(model: Model, results: Results) -> Iterable[str]:
         yield "the photos are without a prior; its effect is measured on clips alone."
     if model.spec.has_input("domain") and not results.faces:
         yield "as served: the repository has no face detector, so no photo was routed."
+
+
+SECTIONS: tuple[Callable[[Results], str], ...] = (
+    _opening,
+    _models,
+    accuracy_text,
+    differences_text,
+    targets_text,
+    _outlines,
+    _zoom,
+    _edges,
+    _calibration,
+    streams_text,
+    _times,
+    _curves,
+    _failures,
+    _faces,
+    _unverified,
+)
+"""Sections of the file in their order; a section without content is empty."""

@@ -170,7 +170,7 @@ def _decode_ms(spec: ModelSpec) -> tuple[float, float]:
     return decoding(1), decoding(ZOOM_FACTOR)
 
 
-def zoom_text(figures: ZoomFigures, pictures: str) -> str:
+def zoom_text(figures: ZoomFigures) -> str:
     """Writes the section of RESULTS.md; empty if no model was measured."""
     if not figures.models:
         return ""

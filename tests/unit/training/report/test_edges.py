@@ -110,7 +110,7 @@ def test_edges_text_has_models_and_bold_differences():
         colours=(ColourFigures("true", (8.0, 9.0), (2.0, 3.0)),),
         cpu_ms={(480, 640): (1.25, 2.5)},
     )
-    text = edges_text(figures, "results")
+    text = edges_text(figures)
     assert "### tiny" in text
     assert "| plain, all | 12 | 50.00 (50.00 to 50.00) |" in text
     assert "| guided, all | 12 | **+1.50 (" in text
@@ -118,4 +118,4 @@ def test_edges_text_has_models_and_bold_differences():
     assert "| true | 2 | 8.50 | 2.50 | -6.00 |" in text
     assert "| 640x480 | 1.2 | 2.5 |" in text
     worse = replace(figures, refined=(RefinementFigures("tiny", plain, plain - 1),))
-    assert "**-1.00 (-1.00 to -1.00)**" in edges_text(worse, "results")
+    assert "**-1.00 (-1.00 to -1.00)**" in edges_text(worse)

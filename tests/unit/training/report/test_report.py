@@ -31,7 +31,7 @@ NAMES = ("connectnet", "face_detector", "md_trisenet", "rcrnet")
 def data(tmp_path_factory):
     data = write_data_pack(tmp_path_factory.mktemp("data"), val=24)
     index = data / "backgrounds" / "index.csv"
-    index.write_text(index.read_text().replace("empty0,train", "empty0,val"))
+    index.write_text(re.sub(r"(?m)^(empty0,.*),train", r"\1,val", index.read_text()))
     return data
 
 

@@ -80,7 +80,7 @@ def test_decode_cost_is_measured_for_each_model(figures):
 
 
 def test_zoom_text_lists_only_groups_with_zoomed_photos(figures):
-    text = zoom_text(figures, "results")
+    text = zoom_text(figures)
     assert text.startswith("## Zoom")
     assert "12 of 24 photos have a zoom pass" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
@@ -97,12 +97,12 @@ def test_zoom_text_without_a_zoom_model_is_empty(tmp_path, portraits):
     write_tiny_model(tmp_path, spec)
     figures = measure_zoom([spec], tmp_path, portraits, [])
     assert figures.models == ()
-    assert zoom_text(figures, "results") == ""
+    assert zoom_text(figures) == ""
 
 
 def test_zoom_text_without_zoomed_photos_has_no_row(repository, portraits):
     specs = find_specs(repository, ModelTask.SEGMENTATION)
     figures = measure_zoom(specs, repository, portraits[:1], [])
-    text = zoom_text(figures, "results")
+    text = zoom_text(figures)
     assert "0 of 1 photos have a zoom pass." in text
     assert "| all |" not in text
