@@ -76,7 +76,7 @@ compare: $(DEV)/installed $(COMPARE)/installed $(COMPARE)-mediapipe/installed ##
 # Creates the environment of a target, or says which package is missing.
 define create_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "$(PYTHON) is older than 3.11. Run make PYTHON=python3.11, or a newer one."; exit 1; }
+		echo "$(PYTHON) is not Python 3.11 or newer. Name one: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot create environments. On Debian and Ubuntu: apt install python3-venv"; \
 		exit 1; }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -179,11 +180,16 @@ def test_image_copies_models_before_building_the_wheel():
     assert models < DOCKERFILE.index("pip wheel")
 
 
-def test_wheel_holds_exactly_the_published_models():
-    hatch = PYPROJECT["tool"]["hatch"]["build"]
-    packaged = {path for path in hatch["only-include"] if path.startswith("model_repository/")}
+def test_wheel_holds_types_and_published_models():
+    files = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    assert "silhouette_seg/py.typed" in files
+    assert {path.partition("/")[0] for path in files} == {"silhouette_seg"}
     specs = (ROOT / "model_repository").glob("*/spec.json")
-    assert packaged == {f"model_repository/{path.parent.name}" for path in specs}
+    assert {path for path in files if "model_repository" in path} == {
+        f"silhouette_seg/model_repository/{spec.parent.name}/{name}"
+        for spec in specs
+        for name in ("1/model.onnx", "CARD.md", "config.pbtxt", "configs/cpu.pbtxt", "spec.json")
+    }
 
 
 @pytest.fixture
