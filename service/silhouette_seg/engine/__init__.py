@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from silhouette_seg.engine.base import Engine, InferenceServer, TritonConfig
-from silhouette_seg.runtime.extras import check_runtime, require
+from silhouette_seg.runtime.extras import InstallationError, check_runtime, missing_module
 from silhouette_seg.spec import ModelSpec
 
 ENGINES = {
@@ -44,8 +44,12 @@ def open_inference_server(name: str, config: TritonConfig) -> InferenceServer:
     The server connects at its first use, in the event loop of that use. Raises InstallationError
     when its client library is not installed.
     """
-    require("tritonclient", "Models in Triton", "triton")
-    factory: Callable[[TritonConfig], InferenceServer] = _import(INFERENCE_SERVERS[name])
+    try:
+        factory: Callable[[TritonConfig], InferenceServer] = _import(INFERENCE_SERVERS[name])
+    except ModuleNotFoundError as error:
+        # tritonclient may be there without its gRPC part.
+        missing = missing_module(error.name or "tritonclient", "Models in Triton", "triton")
+        raise InstallationError(missing) from error
     return factory(config)
 
 

@@ -223,5 +223,5 @@ async def wait_until_reachable(engine):
 def test_missing_client_library_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "silhouette_seg.engine.triton")
     monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
-    with pytest.raises(ValueError, match=r"install silhouette-seg\[triton\]"):
+    with pytest.raises(ValueError, match=r"install 'silhouette-seg\[triton\]'"):
         open_inference_server("triton", TritonConfig("127.0.0.1:1"))
