@@ -27,7 +27,7 @@ from silhouette_seg.spec import load_spec
 from training.data.dataset import Portrait, read_backgrounds, read_portraits, read_rows
 from training.data.pack_check import VALIDATION_ONLY_SOURCES
 from training.evaluation.masks import Segment, segment_by_model, segment_by_network
-from training.evaluation.metrics import mask_iou
+from training.evaluation.metrics import MIN_INTERVAL_PHOTOS, mask_iou
 from training.evaluation.onnx_model import open_onnx
 from training.models import build_model
 from training.models.checkpoint import read_average
@@ -38,8 +38,6 @@ ALL = "all"
 SCENES = "scenes"
 """Source name of the photos without a person."""
 DIFFERENCE_RESAMPLES = 4000
-FEW_PHOTOS = 10
-"""Sources with fewer photos have no interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +184,7 @@ def comparison_table(networks: Mapping[str, Scores], against: str) -> Table:
 def _cell(networks: Mapping[str, Scores], name: str, against: str, photos: Sequence[str]) -> str:
     values = person_ious(networks[name], photos)
     mean = f"{values.mean():.2f}"
-    if not against or name == against or len(photos) < FEW_PHOTOS:
+    if not against or name == against or len(photos) < MIN_INTERVAL_PHOTOS:
         return mean
     change = bootstrap_difference(values, person_ious(networks[against], photos))
     return f"{mean} ({change.mean:+.2f}: {change.low:+.2f}..{change.high:+.2f})"
