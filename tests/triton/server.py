@@ -60,10 +60,16 @@ class TritonServer:
 
     @property
     def ready(self) -> bool:
+        """True if models are ready and metrics are served; Triton opens the metrics port last."""
+        return self._answers(self.http, "/v2/health/ready") and self._answers(
+            self.metrics, "/metrics"
+        )
+
+    @staticmethod
+    def _answers(address: str, path: str) -> bool:
         with suppress(httpx.TransportError):
             # Without certificates, which take 50 ms to load.
-            response = httpx.get(f"http://{self.http}/v2/health/ready", verify=False)
-            return response.status_code == 200
+            return httpx.get(f"http://{address}{path}", verify=False).status_code == 200
         return False
 
     def wait_until_ready(self) -> None:
