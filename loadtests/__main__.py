@@ -83,39 +83,44 @@ def _unmeasured(options: argparse.Namespace, figures: Figures) -> list[str]:
 def _parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m loadtests", description=__doc__)
     add = parser.add_argument
-    add("--url", default="http://127.0.0.1:8000")
+    add("--url", default="http://127.0.0.1:8000", help="Address of the service.")
     add(
         "--key",
         default=os.environ.get("SILHOUETTE_CLIENT_KEY"),
-        help="API key, if the server needs one",
+        help="API key, if the service requires one.",
     )
-    add("--shape", choices=SHAPES, default="steady")
-    add("--minutes", type=_positive, default=1.0, help="duration of the load")
+    add("--shape", choices=SHAPES, default="steady", help="Course of the load over time.")
+    add("--minutes", type=_positive, default=1.0, help="Duration of the load.")
     load = parser.add_mutually_exclusive_group()
     load.add_argument(
         "--rate",
         type=_positive,
-        help="highest requests per second, sent when due. Without --rate and --users, the capacity "
-        "is measured first, and the load is a share of it",
+        help="Highest number of requests per second, which do not wait for responses. Without "
+        "--rate and --users, the capacity is measured first, and the load is a share of it.",
     )
     load.add_argument(
         "--users",
         type=_count,
-        help="highest number of users, instead of a rate: each waits for its responses",
+        help="Highest number of users, instead of a rate; each user waits for its responses.",
     )
     add(
         "--arrivals",
         choices=("poisson", "constant"),
         default="poisson",
-        help="arrival process of a rate",
+        help="Arrival process of a rate.",
     )
-    add("--streams", type=_count, default=2, help="WebSocket streams during the whole load")
-    add("--fps", type=_positive, default=15.0, help="frames per second of each stream")
-    add("--batch-share", type=float, default=0.05, help="share of batches among the requests")
-    add("--calibration", type=_positive, default=30.0, help="seconds to measure the capacity")
-    add("--thresholds", type=Path, default=DEFAULT_FILE, help="TOML file")
-    add("--seed", type=int, default=0, help="seed of the requests and their times")
-    add("--out", type=Path, default=Path("build/loadtests"), help="folder for the report")
+    add("--streams", type=_count, default=2, help="Number of WebSocket streams during the load.")
+    add("--fps", type=_positive, default=15.0, help="Frames per second of each stream.")
+    add("--batch-share", type=float, default=0.05, help="Share of batches among the requests.")
+    add(
+        "--calibration",
+        type=_positive,
+        default=30.0,
+        help="Duration of the capacity measurement in seconds.",
+    )
+    add("--thresholds", type=Path, default=DEFAULT_FILE, help="TOML file of the thresholds.")
+    add("--seed", type=int, default=0, help="Seed of the requests and their times.")
+    add("--out", type=Path, default=Path("build/loadtests"), help="Folder for the report.")
     return parser.parse_args(arguments)
 
 

@@ -36,6 +36,7 @@ from training.data.dataset import Portrait, read_backgrounds, read_frame, read_p
 from training.evaluation.faces import BACKGROUND, FindFaces, find_by_model
 from training.evaluation.onnx_model import open_onnx
 from training.evaluation.specs import find_specs
+from training.options import DEFAULT_REPOSITORY, DataPack, Repository
 
 Alpha = NDArray[np.uint8]
 PredictMask = Callable[[Frame, Domain], Alpha]
@@ -174,9 +175,9 @@ def _error_counts(observations: Sequence[Observation], share: float, decided: fl
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="the data pack")],
-    repository: Annotated[Path, typer.Option()] = Path("model_repository"),
-    every: Annotated[int, typer.Option(help="one photo of a person of so many")] = 8,
+    data: DataPack,
+    repository: Repository = DEFAULT_REPOSITORY,
+    every: Annotated[int, typer.Option(help="Use every n-th photo of a person.")] = 8,
 ) -> None:
     """Prints the figures that the constants of `silhouette_seg.vision.mask.quality` rest on."""
     cv2.setNumThreads(1)

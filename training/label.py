@@ -25,6 +25,7 @@ from torch import Tensor
 from silhouette_seg.vision.geometry import Size, resize
 from training.data.dataset import read_frame, read_rows
 from training.data.samples import channels_first
+from training.options import DataPack
 from training.recipe import Recipe, TeacherSettings, read_recipe
 from training.tasks.teacher import Teacher, mean_mask
 
@@ -148,17 +149,19 @@ def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="the teacher's recipe")],
-    checkpoint: Annotated[Path, typer.Argument(help="the teacher's checkpoint")],
-    masks: Annotated[Path, typer.Argument(help="where the masks go")],
-    data: Annotated[Path, typer.Option(help="the data pack")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe of the teacher.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the teacher.")],
+    masks: Annotated[Path, typer.Argument(help="Folder for the masks.")],
+    data: DataPack,
     side: Annotated[
-        list[int] | None, typer.Option(help="of the square views; 256 and 320 unless given")
+        list[int] | None,
+        typer.Option(help="Side of a square view in pixels; 256 and 320 by default."),
     ] = None,
     agreement: Annotated[
-        float, typer.Option(help="IoU from which on the pack's selfie mask is one more view")
+        float,
+        typer.Option(help="Smallest IoU at which the pack's selfie mask counts as a view."),
     ] = 0.9,
-    threads: Annotated[int, typer.Option(help="of torch")] = 1,
+    threads: Annotated[int, typer.Option(help="Number of threads of torch.")] = 1,
 ) -> None:
     """Labels the unlabelled photos with a teacher."""
     torch.set_num_threads(threads)

@@ -229,10 +229,10 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
-    folder: Annotated[Path, typer.Argument(help="holds images/, masks/ and backgrounds/")],
-    pack: Annotated[Path, typer.Argument(help="a new folder for the pack")],
+    folder: Annotated[Path, typer.Argument(help="Folder with images/, masks/ and backgrounds/.")],
+    pack: Annotated[Path, typer.Argument(help="New folder for the data pack.")],
     teacher: Annotated[
-        str, typer.Option(help="RECIPE=WEIGHTS of a network for photos without a mask")
+        str, typer.Option(help="Network that predicts missing masks, as RECIPE=WEIGHTS.")
     ] = "",
 ) -> None:
     """Makes a data pack from a folder of photos."""

@@ -179,17 +179,20 @@ def unpack(folder: Path, pack: Path) -> int:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="where the shards go, or the pack")],
-    data: Annotated[Path | None, typer.Option(help="the data pack")] = None,
+    folder: Annotated[
+        Path, typer.Argument(help="Folder for the shards; with --unpack, for the data pack.")
+    ],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data pack.")] = None,
     unpack_from: Annotated[
-        Path | None, typer.Option("--unpack", help="make the pack of these shards again")
+        Path | None,
+        typer.Option("--unpack", help="Folder of shards from which to restore the data pack."),
     ] = None,
-    masks: Annotated[Path | None, typer.Option(help="a teacher's masks")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of a teacher's masks.")] = None,
     agreement: Annotated[
-        float, typer.Option(help="IoU of a selfie mask from which on its photo comes along")
+        float, typer.Option(help="Smallest IoU of a selfie mask whose photo is included.")
     ] = 0.9,
-    side: Annotated[int, typer.Option(help="longer side of the photos", min=32)] = 256,
-    megabytes: Annotated[float, typer.Option(help="of a shard, at most")] = 50,
+    side: Annotated[int, typer.Option(help="Longer side of the photos in pixels.", min=32)] = 256,
+    megabytes: Annotated[float, typer.Option(help="Largest size of a shard in MB.")] = 50,
 ) -> None:
     """Writes the shards of a data pack, or restores a pack from shards."""
     if unpack_from is not None:

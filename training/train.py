@@ -30,6 +30,7 @@ from training.data.samples import limit_worker_threads
 from training.models import adapt_weights, build_model
 from training.models.checkpoint import read_average
 from training.optimiser import ScheduledOptimiser, build_optimiser
+from training.options import DataPack
 from training.recipe import Phase, Recipe, read_recipe
 from training.report.history_plot import plot_curve
 from training.tasks import Task, build_task
@@ -359,20 +360,22 @@ def reuse_freed_memory() -> None:
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="a file of training/recipes/")],
-    data: Annotated[Path, typer.Option(help="the data pack")],
-    runs: Annotated[Path, typer.Option(help="where checkpoints and curves go")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe: a file of training/recipes/.")],
+    data: DataPack,
+    runs: Annotated[Path, typer.Option(help="Folder for checkpoints and learning curves.")],
     branch: Annotated[
-        Path | None, typer.Option("--branch-from", help="a checkpoint of another run")
+        Path | None,
+        typer.Option("--branch-from", help="Checkpoint of another run to continue from."),
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="begin with these, a file of training/weights/ or a checkpoint"),
+        typer.Option(help="Initial weights: a file of training/weights/ or a checkpoint."),
     ] = None,
-    threads: Annotated[int, typer.Option(help="of each process")] = 1,
-    workers: Annotated[int, typer.Option(help="processes that make samples", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="Number of threads of each process.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of processes that load samples.", min=1)] = 1,
     minutes: Annotated[
-        float | None, typer.Option(help="stretch the schedule over this time, then stop", min=0.01)
+        float | None,
+        typer.Option(help="Duration of the run, over which the schedule is stretched.", min=0.01),
     ] = None,
 ) -> None:
     """Trains a recipe, or continues an interrupted run."""

@@ -79,24 +79,41 @@ def _log(line: str) -> None:
 def _parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m loadtests.compare", description=__doc__)
     add = parser.add_argument
-    add("--report-only", action="store_true", help="rewrite the report from the stored figures")
-    add("--rounds", type=int, default=DEFAULT_PLAN.rounds, help="rounds over all servers")
+    add("--report-only", action="store_true", help="Rewrite the report from the stored figures.")
+    add(
+        "--rounds", type=int, default=DEFAULT_PLAN.rounds, help="Number of rounds over all servers."
+    )
     add(
         "--seconds",
         type=float,
         default=DEFAULT_PLAN.seconds,
-        help="seconds per number of clients and round",
+        help="Seconds per number of clients and round.",
     )
     add(
         "--overload",
         type=float,
         default=DEFAULT_PLAN.overload_s,
-        help="seconds at three times the capacity of the server",
+        help="Seconds at three times the capacity of the server.",
     )
-    add("--clients", type=_parse_numbers, default=DEFAULT_PLAN.clients, help="comma-separated")
-    add("--only", type=_parse_names, default=(), help="comma-separated names of servers")
-    add("--out", type=Path, default=ROOT / "loadtests" / "results", help="figures and plots")
-    add("--report", type=Path, default=ROOT / "loadtests" / "RESULTS.md", help="Markdown file")
+    add(
+        "--clients",
+        type=_parse_numbers,
+        default=DEFAULT_PLAN.clients,
+        help="Numbers of clients, separated by commas.",
+    )
+    add("--only", type=_parse_names, default=(), help="Names of servers, separated by commas.")
+    add(
+        "--out",
+        type=Path,
+        default=ROOT / "loadtests" / "results",
+        help="Folder for figures and plots.",
+    )
+    add(
+        "--report",
+        type=Path,
+        default=ROOT / "loadtests" / "RESULTS.md",
+        help="Markdown file of the report.",
+    )
     return parser.parse_args(arguments)
 
 

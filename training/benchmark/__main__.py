@@ -28,8 +28,9 @@ REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 out = Console(width=None if sys.stdout.isatty() else 120)
 
-Json = Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")]
-Repository = Annotated[Path, typer.Option(help="Folder of models.")]
+Json = Annotated[Path | None, typer.Option("--json", help="JSON file for the figures.")]
+Repository = Annotated[Path, typer.Option(help="Folder of exported models.")]
+Workers = Annotated[int | None, typer.Option(help="Number of threads; all processors by default.")]
 
 
 @app.command("pixels")
@@ -37,10 +38,12 @@ def pixels_command(
     sizes: Annotated[str, typer.Option(help="Sizes of the photo, separated by commas.")] = ",".join(
         SIZES
     ),
-    model_size: Annotated[int, typer.Option(help="Side of the model's input.")] = 192,
-    resize: Annotated[ResizeRule, typer.Option()] = ResizeRule.STRETCH,
-    calls: Annotated[int, typer.Option(help="Maximum calls of each step.")] = 300,
-    budget_s: Annotated[float, typer.Option(help="Time limit of each step, in seconds.")] = 0.8,
+    model_size: Annotated[int, typer.Option(help="Side of the model's input in pixels.")] = 192,
+    resize: Annotated[
+        ResizeRule, typer.Option(help="Resize rule of the model's input.")
+    ] = ResizeRule.STRETCH,
+    calls: Annotated[int, typer.Option(help="Maximum number of calls of each step.")] = 300,
+    budget_s: Annotated[float, typer.Option(help="Time limit of each step in seconds.")] = 0.8,
     json: Json = None,
 ) -> None:
     """Measures each step of a photo through the service, without the model, on one thread."""
@@ -61,8 +64,8 @@ def pixels_command(
 @app.command("model")
 def model_command(
     repository: Repository = REPOSITORY,
-    images: Annotated[int, typer.Option(help="Images in each round.")] = 400,
-    rounds: Annotated[int, typer.Option(help="Rounds; the best one is reported.")] = 5,
+    images: Annotated[int, typer.Option(help="Number of images in each round.")] = 400,
+    rounds: Annotated[int, typer.Option(help="Number of rounds; the best one is reported.")] = 5,
     json: Json = None,
 ) -> None:
     """Measures milliseconds per image of every model, on one thread and on all."""
@@ -86,12 +89,16 @@ class HttpPlan:
 @app.command("http")
 def http_command(
     repository: Repository = REPOSITORY,
-    workers: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
-    clients: Annotated[int, typer.Option(help="Connections, and concurrent tasks in process.")] = 8,
+    workers: Workers = None,
+    clients: Annotated[
+        int, typer.Option(help="Number of connections, and of concurrent tasks in process.")
+    ] = 8,
     starts: Annotated[int, typer.Option(help="Number of timed server starts.")] = 3,
-    rounds: Annotated[int, typer.Option(help="Rounds of both sides in turn.")] = 7,
-    requests: Annotated[int, typer.Option(help="Requests of each side in each round.")] = 400,
-    mixed: Annotated[int, typer.Option(help="Requests for the memory figures.")] = 2000,
+    rounds: Annotated[int, typer.Option(help="Number of rounds of both sides in turn.")] = 7,
+    requests: Annotated[
+        int, typer.Option(help="Number of requests of each side in each round.")
+    ] = 400,
+    mixed: Annotated[int, typer.Option(help="Number of requests for the memory figures.")] = 2000,
     json: Json = None,
 ) -> None:
     """Measures start-up, throughput against the same pipeline in process, and memory."""
@@ -125,16 +132,18 @@ async def _http(plan: HttpPlan) -> Figures:
 
 @app.command("triton")
 def triton_command(
-    pid: Annotated[int, typer.Argument(help="Process id of a Triton on this machine.")],
-    url: Annotated[str, typer.Argument(help="host:port of its gRPC endpoint.")],
-    metrics: Annotated[int, typer.Argument(help="Loopback port of its metrics.")],
+    pid: Annotated[int, typer.Argument(help="Process id of a Triton server on this machine.")],
+    url: Annotated[str, typer.Argument(help="Address host:port of its gRPC endpoint.")],
+    metrics: Annotated[int, typer.Argument(help="Loopback port of its metrics endpoint.")],
     repository: Repository = REPOSITORY,
     name: Annotated[str, typer.Option("--model", help="Model that Triton serves.")] = "connectnet",
     clients: Annotated[
         str, typer.Option(help="Numbers of concurrent connections, separated by commas.")
     ] = "8,32",
-    rounds: Annotated[int, typer.Option(help="Rounds of both sides in turn.")] = 7,
-    requests: Annotated[int, typer.Option(help="Requests of each side in each round.")] = 200,
+    rounds: Annotated[int, typer.Option(help="Number of rounds of both sides in turn.")] = 7,
+    requests: Annotated[
+        int, typer.Option(help="Number of requests of each side in each round.")
+    ] = 200,
     json: Json = None,
 ) -> None:
     """Measures processor time per request: gateway and Triton, against the gateway alone.
@@ -164,11 +173,13 @@ class StreamsPlan:
 @app.command("streams")
 def streams_command(
     repository: Repository = REPOSITORY,
-    workers: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
-    seconds: Annotated[float, typer.Option(help="Seconds of each run.")] = 15,
-    at_once: Annotated[int, typer.Option(help="Concurrent streams in the run with many.")] = 8,
+    workers: Workers = None,
+    seconds: Annotated[float, typer.Option(help="Duration of each run in seconds.")] = 15,
+    at_once: Annotated[
+        int, typer.Option(help="Number of concurrent streams in the run with many.")
+    ] = 8,
     sessions: Annotated[
-        int, typer.Option(help="Consecutive sessions for the memory figures.")
+        int, typer.Option(help="Number of consecutive sessions for the memory figures.")
     ] = 200,
     json: Json = None,
 ) -> None:
@@ -210,16 +221,18 @@ class WebRTCPlan:
 @app.command("webrtc")
 def webrtc_command(
     repository: Repository = REPOSITORY,
-    workers: Annotated[int | None, typer.Option(help="Threads; all by default.")] = None,
+    workers: Workers = None,
     model: Annotated[
-        str, typer.Option(help="Model for one stream and for the memory figures.")
+        str, typer.Option(help="Model of one stream and of the memory figures.")
     ] = "connectnet",
-    seconds: Annotated[float, typer.Option(help="Seconds of the run with one stream.")] = 30,
-    heavy: Annotated[str, typer.Option(help="Model for the overload.")] = "md_trisenet",
-    calls: Annotated[int, typer.Option(help="Concurrent calls in the overload.")] = 2,
-    overload_s: Annotated[float, typer.Option(help="Seconds of the overload.")] = 300,
+    seconds: Annotated[
+        float, typer.Option(help="Duration of the run with one stream in seconds.")
+    ] = 30,
+    heavy: Annotated[str, typer.Option(help="Model of the overload.")] = "md_trisenet",
+    calls: Annotated[int, typer.Option(help="Number of concurrent calls in the overload.")] = 2,
+    overload_s: Annotated[float, typer.Option(help="Duration of the overload in seconds.")] = 300,
     sessions: Annotated[
-        int, typer.Option(help="Consecutive sessions for the memory figures.")
+        int, typer.Option(help="Number of consecutive sessions for the memory figures.")
     ] = 200,
     json: Json = None,
 ) -> None:

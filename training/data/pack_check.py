@@ -202,7 +202,7 @@ def _rows(index: Path) -> list[Row]:
         return list(csv.DictReader(lines))
 
 
-def main(data: Annotated[Path, typer.Argument(help="the data pack")]) -> None:
+def main(data: Annotated[Path, typer.Argument(help="Folder of the data pack.")]) -> None:
     """Checks a data pack, lists its problems, and exits with code 1 if there are any."""
     try:
         check_pack(data)

@@ -38,6 +38,7 @@ from silhouette_seg.vision.geometry import Size, fit
 from training.data.dataset import FaceBox, Portrait, read_backgrounds, read_frame, read_portraits
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
 from training.models.face_detector import DeployedFaceDetector
+from training.options import DataPack
 
 FindFaces = Callable[[NDArray[np.uint8]], list[Face]]
 """Maps a photo uint8 [H,W,3] RGB to its faces."""
@@ -323,9 +324,13 @@ def _mean(values: NDArray[np.float64] | NDArray[np.bool_] | Sequence[float]) -> 
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="the detector's folder in model_repository/")],
-    data: Annotated[Path, typer.Option(help="the data pack")],
-    thresholds: Annotated[bool, typer.Option(help="try some on the training photos")] = False,
+    model: Annotated[
+        Path, typer.Argument(help="Folder of the face detector in model_repository/.")
+    ],
+    data: DataPack,
+    thresholds: Annotated[
+        bool, typer.Option(help="Compare score thresholds on the training photos.")
+    ] = False,
 ) -> None:
     """Measures the detector and OpenCV's cascade on the validation split."""
     cv2.setNumThreads(1)

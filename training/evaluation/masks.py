@@ -31,6 +31,7 @@ from training.evaluation.metrics import MaskScore, score_mask, summarise_masks
 from training.evaluation.onnx_model import Predict, Tensors, open_onnx
 from training.models import extra_input
 from training.models.deployed import DeployedSegmenter
+from training.options import DataPack
 
 Segment = Callable[[Portrait], NDArray[np.uint8]]
 """Maps a photo to its mask uint8 [H,W] at the photo's size."""
@@ -137,10 +138,10 @@ def metrics_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def main(
-    model_dir: Annotated[Path, typer.Argument(help="a folder of model_repository/")],
-    data: Annotated[Path, typer.Option(help="the data pack")],
-    split: Annotated[str, typer.Option(help="train or val")] = "val",
-    url: Annotated[str, typer.Option(help="ask this service instead")] = "",
+    model_dir: Annotated[Path, typer.Argument(help="Folder of a model in model_repository/.")],
+    data: DataPack,
+    split: Annotated[str, typer.Option(help="Split of the data pack: train or val.")] = "val",
+    url: Annotated[str, typer.Option(help="URL of a service that predicts the masks.")] = "",
 ) -> None:
     """Evaluates an exported model, in process or as served."""
     spec = load_spec(model_dir)

@@ -31,6 +31,7 @@ from training.evaluation.metrics import MIN_INTERVAL_PHOTOS, mask_iou
 from training.evaluation.onnx_model import open_onnx
 from training.models import build_model
 from training.models.checkpoint import read_average
+from training.options import DataPack
 from training.recipe import read_recipe
 
 UNSEEN = "unseen"
@@ -197,12 +198,15 @@ def _count(scores: Scores, *, scenes: bool) -> str:
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="the data pack")],
-    scores: Annotated[Path, typer.Option(help="a folder for the scores of each network")],
+    data: DataPack,
+    scores: Annotated[Path, typer.Option(help="Folder for the scores of each network.")],
     networks: Annotated[
-        list[str] | None, typer.Argument(help="folders of model_repository/, or RECIPE=CHECKPOINT")
+        list[str] | None,
+        typer.Argument(
+            help="Networks to measure: folders of model_repository/, RECIPE=CHECKPOINT."
+        ),
     ] = None,
-    against: Annotated[str, typer.Option(help="the network to compare the others with")] = "",
+    against: Annotated[str, typer.Option(help="Network to compare the others with.")] = "",
 ) -> None:
     """Measures networks by source and compares all that have been measured."""
     portraits, scenes = read_portraits(data, "val"), read_backgrounds(data, "val")

@@ -29,6 +29,7 @@ from training.models import build_model, deploy_form, extra_input
 from training.models.checkpoint import read_average
 from training.models.deployed import build_deployed
 from training.models.face_detector import CELL_SIDE_PX, FaceDetector
+from training.options import DEFAULT_REPOSITORY, DataPack, Repository
 from training.recipe import Recipe, read_recipe
 
 OPSET = 18
@@ -165,14 +166,19 @@ def build_spec(
 
 
 def main(
-    run: Annotated[Path, typer.Argument(help="the folder of a training run")],
-    recipe: Annotated[Path, typer.Option(help="the recipe it ran")],
-    data: Annotated[Path, typer.Option(help="the data pack, for measuring")],
-    repository: Annotated[Path, typer.Option()] = Path("model_repository"),
-    weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS_FOLDER,
-    size: Annotated[str, typer.Option(help="HxW; default: the last phase's")] = "",
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    recipe: Annotated[Path, typer.Option(help="Recipe of the run.")],
+    data: DataPack,
+    repository: Repository = DEFAULT_REPOSITORY,
+    weights: Annotated[
+        Path, typer.Option(help="Folder for the weights from which training can start.")
+    ] = WEIGHTS_FOLDER,
+    size: Annotated[
+        str, typer.Option(help="Input size HxW; that of the last phase by default.")
+    ] = "",
     mean_with: Annotated[
-        list[Path] | None, typer.Option(help="checkpoints of earlier runs, for the mean of all")
+        list[Path] | None,
+        typer.Option(help="Checkpoint of another run; the exported weights are the mean of all."),
     ] = None,
 ) -> None:
     """Exports, checks parity with torch and measures; replaces nothing if a step fails."""

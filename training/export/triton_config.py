@@ -171,7 +171,7 @@ def _listed(items: Iterable[str]) -> str:
 
 
 def main(
-    repository: Annotated[Path, typer.Argument(help="a folder of models, each with a spec.json")],
+    repository: Annotated[Path, typer.Argument(help="Folder of models, each with a spec.json.")],
 ) -> None:
     """Rewrites the configurations of every model from its spec."""
     for file in sorted(repository.glob(f"*/{SPEC_FILE}")):

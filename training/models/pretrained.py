@@ -28,8 +28,10 @@ def imagenet_weights_file() -> Path:
 
 
 def main(
-    start: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
-    weights: Annotated[Path | None, typer.Option(help="another file of the same format")] = None,
+    start: Annotated[Path, typer.Argument(help="File for the checkpoint.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="File to read instead of that of the package.")
+    ] = None,
 ) -> None:
     """Writes a new U-Net with an encoder trained to classify ImageNet."""
     packed = torch.load(weights or imagenet_weights_file(), map_location="cpu", weights_only=True)

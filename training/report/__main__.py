@@ -37,6 +37,7 @@ from training.evaluation.faces import (
 from training.evaluation.metrics import estimate_metrics
 from training.evaluation.onnx_model import open_onnx
 from training.evaluation.specs import find_specs
+from training.options import DEFAULT_REPOSITORY, DataPack, Repository
 from training.report import plots
 from training.report.calibration import RELIABILITY_PICTURE, draw_reliability, measure_calibration
 from training.report.clips import (
@@ -94,16 +95,18 @@ QUICK_RUN = RunSize(photo_stride=12, rounds=2, images=4, failures=2, frames=6)
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="the data pack")],
-    repository: Annotated[Path, typer.Option()] = Path("model_repository"),
+    data: DataPack,
+    repository: Repository = DEFAULT_REPOSITORY,
     folder: Annotated[
         Path | None,
-        typer.Option(help="folder of RESULTS.md; by default training, or build with --quick"),
+        typer.Option(help="Folder of RESULTS.md; training by default, build with --quick."),
     ] = None,
-    gallery: Annotated[Path, typer.Option(help="folder of the gallery, ignored by git")] = Path(
+    gallery: Annotated[Path, typer.Option(help="Folder of the gallery, which git ignores.")] = Path(
         "build/gallery"
     ),
-    quick: Annotated[bool, typer.Option("--quick", help="few photos, to try the command")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure a few photos, to try the command.")
+    ] = False,
 ) -> None:
     """Writes RESULTS.md, its plots and the gallery."""
     cv2.setNumThreads(1)

@@ -42,6 +42,7 @@ from silhouette_seg.vision.codec.header import ImageFormat, read_header
 from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import bounding_box
 from training.data.dataset import Portrait, read_portraits
+from training.options import DEFAULT_REPOSITORY, Repository
 
 PHOTO_HEIGHT_PX = 300
 """Height of every photo of a sheet, in pixels."""
@@ -100,11 +101,15 @@ class SheetRow:
 
 
 def main(
-    data: Annotated[Path | None, typer.Option(help="the data pack")] = None,
-    repository: Annotated[Path, typer.Option()] = Path("model_repository"),
-    out: Annotated[Path, typer.Option(help="not for git")] = Path("build/gallery/photos"),
-    per_domain: Annotated[int, typer.Option("--each", min=1, help="photos per domain")] = 3,
-    seed: Annotated[int, typer.Option(help="of the choice of photos")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data pack.")] = None,
+    repository: Repository = DEFAULT_REPOSITORY,
+    out: Annotated[Path, typer.Option(help="Folder of the sheets, which git ignores.")] = Path(
+        "build/gallery/photos"
+    ),
+    per_domain: Annotated[
+        int, typer.Option("--each", min=1, help="Number of photos per domain.")
+    ] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of photos.")] = 0,
 ) -> None:
     """Writes a JPEG for every sheet, and one of edge crops."""
     photos = bundled_photos()

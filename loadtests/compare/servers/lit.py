@@ -59,10 +59,12 @@ class Segmentation(ls.LitAPI):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--workers", type=int, default=1, help="processes")
-    parser.add_argument("--batch", type=int, default=1, help="maximum photos per run")
+    parser.add_argument("--model", required=True, help="ONNX file of the model.")
+    parser.add_argument("--port", type=int, required=True, help="Port to bind.")
+    parser.add_argument("--workers", type=int, default=1, help="Number of processes.")
+    parser.add_argument(
+        "--batch", type=int, default=1, help="Maximum number of photos per inference."
+    )
     options = parser.parse_args()
     threads = max(1, len(os.sched_getaffinity(0)) // options.workers)
     api = Segmentation(options.model, threads=threads, batch=options.batch)
