@@ -33,7 +33,7 @@ from silhouette_seg.vision.mask.quality import (
     person_pixels,
 )
 from training.data.dataset import Portrait, read_backgrounds, read_frame, read_portraits
-from training.evaluation.faces import BACKGROUND, FindFaces, find_by_model
+from training.evaluation.faces import BACKGROUND, DetectFaces, detector_from_model
 from training.evaluation.onnx_model import open_onnx
 from training.evaluation.specs import find_specs
 from training.options import DEFAULT_REPOSITORY, DataPack, Repository
@@ -71,22 +71,24 @@ class Observation:
 def observe(
     specs: Sequence[ModelSpec],
     repository: Path,
-    find: FindFaces | None,
+    detect_faces: DetectFaces | None,
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> list[Observation]:
     """Runs every model on every photo, with the domain that the service would pass to it."""
     predictors = {spec.name: _open_model(spec, repository) for spec in specs}
-    sides = [spec.size_hw for spec in specs]
-    at_least = max(height for height, _ in sides), max(width for _, width in sides)
+    sizes_hw = [spec.size_hw for spec in specs]
+    min_size = max(height for height, _ in sizes_hw), max(width for _, width in sizes_hw)
     photos: list[tuple[Path, Portrait | None]] = [
         (portrait.image, portrait) for portrait in portraits
     ]
     photos += [(path, None) for path in backgrounds]
     observations = []
-    for path, portrait in track(photos, "trust", console=Console(stderr=True), transient=True):
-        frame = read_frame(path, at_least=at_least)
-        face = dominant_face(find(frame.rgb)) if find else None
+    for path, portrait in track(
+        photos, "calibrating", console=Console(stderr=True), transient=True
+    ):
+        frame = read_frame(path, min_size=min_size)
+        face = dominant_face(detect_faces(frame.rgb)) if detect_faces else None
         domain = domain_of(face.ratio if face else 0.0)
         truth = portrait.truth() if portrait else None
         group = portrait.domain.label if portrait else BACKGROUND
@@ -108,10 +110,10 @@ def compare_masks(alpha: Alpha, truth: Alpha) -> tuple[float | None, float]:
     truth_person = person_pixels(resize(truth, (alpha.shape[0], alpha.shape[1])))
     band = boundary_band(person) > 0
     boundary_accuracy = float((person == truth_person)[band].mean()) if band.any() else None
-    both, either = (
+    intersection, union = (
         int(np.count_nonzero(pixels)) for pixels in (person & truth_person, person | truth_person)
     )
-    return boundary_accuracy, both / max(1, either)
+    return boundary_accuracy, intersection / max(1, union)
 
 
 def _open_model(spec: ModelSpec, repository: Path) -> PredictMask:
@@ -134,14 +136,14 @@ def fit_line(observations: Sequence[Observation]) -> tuple[float, float]:
 
     Returns its value at 0 and its slope.
     """
-    measured = [
+    points = [
         (observation.quality.boundary_certainty, observation.boundary_accuracy)
         for observation in observations
         if observation.boundary_accuracy is not None
     ]
-    decided, boundary_accuracy = np.array(measured).T
-    slope, height = np.polyfit(decided, boundary_accuracy, 1)
-    return float(height), float(slope)
+    certainties, accuracies = np.array(points).T
+    slope, intercept = np.polyfit(certainties, accuracies, 1)
+    return float(intercept), float(slope)
 
 
 def rules_table(observations: Sequence[Observation]) -> Table:
@@ -151,25 +153,25 @@ def rules_table(observations: Sequence[Observation]) -> Table:
     with those of a useful mask in brackets.
     """
     models = list(dict.fromkeys(observation.model for observation in observations))
-    table = Table("sure share", "sure decided", *models)
-    for share, decided in product(PERSON_SHARES, PERSON_CERTAINTIES):
+    table = Table("person share", "person certainty", *models)
+    for share, certainty in product(PERSON_SHARES, PERSON_CERTAINTIES):
         by_model = [
             [observation for observation in observations if observation.model == model]
             for model in models
         ]
-        cells = [_error_counts(group, share, decided) for group in by_model]
-        table.add_row(f"{share:g}", f"{decided:g}", *cells)
+        cells = [_error_counts(group, share, certainty) for group in by_model]
+        table.add_row(f"{share:g}", f"{certainty:g}", *cells)
     return table
 
 
-def _error_counts(observations: Sequence[Observation], share: float, decided: float) -> str:
-    verdicts = [is_person(observation.quality, share, decided) for observation in observations]
-    pairs = list(zip(observations, verdicts, strict=True))
-    alarms = [found for observation, found in pairs if not observation.person]
+def _error_counts(observations: Sequence[Observation], share: float, certainty: float) -> str:
+    verdicts = [is_person(observation.quality, share, certainty) for observation in observations]
+    classified = list(zip(observations, verdicts, strict=True))
+    alarms = [positive for observation, positive in classified if not observation.person]
     lost = [
         observation.iou >= USEFUL_IOU
-        for observation, found in pairs
-        if observation.person and not found
+        for observation, positive in classified
+        if observation.person and not positive
     ]
     return f"{100 * sum(alarms) / max(1, len(alarms)):.1f} %, {len(lost)} ({sum(lost)})"
 
@@ -184,15 +186,17 @@ def main(
     specs = find_specs(repository, ModelTask.SEGMENTATION)
     (detector,) = find_specs(repository, ModelTask.FACES)
     predict = open_onnx(detector.model_file(repository))
-    find = find_by_model(predict, size_hw=detector.size_hw, resize=detector.resize)
+    detect_faces = detector_from_model(predict, size_hw=detector.size_hw, resize=detector.resize)
     portraits = read_portraits(data, "train")[::every]
-    observations = observe(specs, repository, find, portraits, read_backgrounds(data, "train"))
+    observations = observe(
+        specs, repository, detect_faces, portraits, read_backgrounds(data, "train")
+    )
     console = Console()
     for name in ("", *(spec.name for spec in specs)):
-        height, slope = fit_line(
+        intercept, slope = fit_line(
             [observation for observation in observations if name in ("", observation.model)]
         )
-        console.print(f"{name or 'all models'}: {height:.3f} + {slope:.3f} * decided")
+        console.print(f"{name or 'all models'}: {intercept:.3f} + {slope:.3f} * boundary_certainty")
     console.print(rules_table(observations))
 
 

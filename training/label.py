@@ -67,11 +67,11 @@ def person_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
     """Returns the mean of all views of a photo uint8 [H,W,3], with small people enlarged."""
     probability = _mean_probability(views, rgb)
     for inner, outer in small_boxes(probability):
-        enlarged = _mean_probability(views, np.ascontiguousarray(rgb[outer]))
+        outer_probability = _mean_probability(views, np.ascontiguousarray(rgb[outer]))
         top, left = inner[0].start - outer[0].start, inner[1].start - outer[1].start
         height, width = inner[0].stop - inner[0].start, inner[1].stop - inner[1].start
-        second = enlarged[top : top + height, left : left + width]
-        probability[inner] = (probability[inner] + second) / 2
+        inner_probability = outer_probability[top : top + height, left : left + width]
+        probability[inner] = (probability[inner] + inner_probability) / 2
     return probability
 
 
@@ -80,21 +80,21 @@ def small_boxes(probability: Probability) -> list[tuple[Box, Box]]:
 
     Both boxes are inside the photo, and the first is inside the second.
     """
-    height, width = probability.shape
+    photo_height, photo_width = probability.shape
     person = (probability > 0.5).astype(np.uint8)
-    count, _, figures, _ = cv2.connectedComponentsWithStats(person, connectivity=8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(person, connectivity=8)
     pieces = []
-    for left, top, wide, tall, area in figures[1:count].tolist():
+    for left, top, width, height, area in stats[1:count].tolist():
         if (
             area >= MIN_PIECE_AREA_SHARE * person.size
-            and max(tall / height, wide / width) < SMALL_PIECE_SHARE
+            and max(height / photo_height, width / photo_width) < SMALL_PIECE_SHARE
         ):
-            pieces.append((area, top, left, tall, wide))
+            pieces.append((area, top, left, height, width))
     boxes = []
-    for _, top, left, tall, wide in sorted(pieces, reverse=True)[:MAX_CROPS]:
-        margin = round(CROP_MARGIN_SHARE * max(tall, wide))
-        inner = _box(top, left, tall, wide, max(2, margin // 4), (height, width))
-        outer = _box(top, left, tall, wide, max(8, margin), (height, width))
+    for _, top, left, height, width in sorted(pieces, reverse=True)[:MAX_CROPS]:
+        margin = round(CROP_MARGIN_SHARE * max(height, width))
+        inner = _box(top, left, height, width, max(2, margin // 4), (photo_height, photo_width))
+        outer = _box(top, left, height, width, max(8, margin), (photo_height, photo_width))
         boxes.append((inner, outer))
     return boxes
 
@@ -102,9 +102,9 @@ def small_boxes(probability: Probability) -> list[tuple[Box, Box]]:
 def blend_selfie(probability: Probability, selfie: Image) -> Probability:
     """Returns the mean with the selfie mask uint8 [h,w]; it is uncertain where the two disagree."""
     height, width = probability.shape
-    sized = resize(selfie, (height, width)).astype(np.float32) / np.float32(255)
-    mixed: Probability = (1 - SELFIE_WEIGHT) * probability + SELFIE_WEIGHT * sized
-    return mixed
+    resized = resize(selfie, (height, width)).astype(np.float32) / np.float32(255)
+    blended: Probability = (1 - SELFIE_WEIGHT) * probability + SELFIE_WEIGHT * resized
+    return blended
 
 
 def _mean_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
@@ -114,23 +114,23 @@ def _mean_probability(views: Sequence[Teacher], rgb: Image) -> Probability:
     return np.asarray(mask[0].numpy(), np.float32)
 
 
-def _box(top: int, left: int, tall: int, wide: int, margin: int, photo_hw: Size) -> Box:
+def _box(top: int, left: int, height: int, width: int, margin: int, photo_hw: Size) -> Box:
     """Returns a box with a margin, clipped to the photo."""
     return (
-        slice(max(0, top - margin), min(photo_hw[0], top + tall + margin)),
-        slice(max(0, left - margin), min(photo_hw[1], left + wide + margin)),
+        slice(max(0, top - margin), min(photo_hw[0], top + height + margin)),
+        slice(max(0, left - margin), min(photo_hw[1], left + width + margin)),
     )
 
 
 def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -> int:
     """Writes the missing masks and returns their number; raises OSError without an index."""
     unlabelled = data / "unlabelled"
-    todo = [
+    rows = [
         row
         for row in read_rows(unlabelled / "index2.csv")
         if not (masks / row["source"] / f"{row['id']}.png").exists()
     ]
-    for row in track(todo, "labelling", console=Console(stderr=True), transient=True):
+    for row in track(rows, "labelling", console=Console(stderr=True), transient=True):
         folder = unlabelled / row["source"]
         rgb = read_frame(folder / "images" / f"{row['id']}.jpg").rgb
         probability = person_probability(views, rgb)
@@ -145,7 +145,7 @@ def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -
         temporary = file.with_suffix(".new.png")
         cv2.imwrite(str(temporary), np.rint(probability * 255).astype(np.uint8))
         temporary.replace(file)
-    return len(todo)
+    return len(rows)
 
 
 def main(

@@ -30,8 +30,8 @@ class TorchOptimiser:
         self.rates = [group["lr"] for group in optimiser.param_groups]
 
     def step(self, rate: float) -> None:
-        for group, full in zip(self.optimiser.param_groups, self.rates, strict=True):
-            group["lr"] = full * rate
+        for group, base_rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = base_rate * rate
         self.optimiser.step()
         self.optimiser.zero_grad()
 
@@ -59,11 +59,11 @@ class MuonAndAdamW:
             m.data_ptr() != p.data_ptr() for m, p in zip(self.matrices, self.dense, strict=True)
         ):
             raise ValueError("the model's kernels must lie in channels-last memory")
-        rest = [p for p in model.parameters() if not _is_dense(p)]
+        others = [p for p in model.parameters() if not _is_dense(p)]
         self.muon = TorchOptimiser(
             Muon(self.matrices, lr=settings.muon_rate, weight_decay=settings.weight_decay)
         )
-        self.adamw = TorchOptimiser(AdamW(_decay_groups(rest, settings), lr=settings.rate))
+        self.adamw = TorchOptimiser(AdamW(_decay_groups(others, settings), lr=settings.rate))
 
     def step(self, rate: float) -> None:
         for matrix, weight in zip(self.matrices, self.dense, strict=True):

@@ -66,14 +66,14 @@ def find_photos(folder: Path) -> list[Path]:
 
     Raises ValueError for two photos of one name, or for a folder without photos.
     """
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
-    if not found:
+    photos = sorted(path for path in folder.glob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not photos:
         raise ValueError(f"{folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))})")
-    names = [path.stem for path in found]
-    for one, next_one in pairwise(names):
-        if one == next_one:
-            raise ValueError(f"{folder} holds two photos named {one}")
-    return found
+    names = [path.stem for path in photos]
+    for name, next_name in pairwise(names):
+        if name == next_name:
+            raise ValueError(f"{folder} holds two photos named {name}")
+    return photos
 
 
 def read_entries(folder: Path, predict_mask: PredictMask | None) -> list[Entry]:
@@ -111,8 +111,8 @@ def read_mask(file: Path, rgb: Image) -> Image:
             raise ValueError("the mask has colours; it must be grey, with white for person")
         pixels = pixels[..., 0]
     if pixels.shape != rgb.shape[:2]:
-        (tall, wide), (height, width) = pixels.shape, rgb.shape[:2]
-        raise ValueError(f"the mask is {wide}x{tall}, the photo {width}x{height}")
+        (height, width), (photo_height, photo_width) = pixels.shape, rgb.shape[:2]
+        raise ValueError(f"the mask is {width}x{height}, the photo {photo_width}x{photo_height}")
     return np.asarray(pixels, np.uint8)
 
 
@@ -136,8 +136,8 @@ def group_duplicates(hashes: NDArray[np.bool_]) -> list[int]:
         return index
 
     for index, bits in enumerate(hashes):
-        near = np.flatnonzero((hashes[:index] != bits).sum(1) <= MAX_HASH_DISTANCE_BITS)
-        roots = sorted({root(int(other)) for other in near} | {root(index)})
+        duplicates = np.flatnonzero((hashes[:index] != bits).sum(1) <= MAX_HASH_DISTANCE_BITS)
+        roots = sorted({root(int(other)) for other in duplicates} | {root(index)})
         for other in roots[1:]:
             first[other] = roots[0]
     return [root(index) for index in range(len(hashes))]
@@ -164,24 +164,26 @@ def write_pack(pack: Path, source: str, entries: Sequence[Entry], scenes: Sequen
     hashes = np.array([difference_hash(entry.rgb) for entry in entries])
     groups = [entries[index].id for index in group_duplicates(hashes)]
     splits = split_groups(groups)
-    people, faces = [], []
+    people_rows, face_rows = [], []
     folder = pack / "people" / source
     for entry, group in zip(entries, groups, strict=True):
         _write_jpeg(folder / "images" / f"{entry.id}.jpg", entry.rgb)
         _write(folder / "masks" / f"{entry.id}.png", entry.mask, [])
         row = {"id": entry.id, "source": source, "group": group, "split": splits[group]}
-        people.append(row)
-        faces.append({"id": entry.id, "x": "0", "y": "0", "w": "0", "h": "0", "ratio_face": "0"})
-    empty = []
+        people_rows.append(row)
+        face_rows.append(
+            {"id": entry.id, "x": "0", "y": "0", "w": "0", "h": "0", "ratio_face": "0"}
+        )
+    background_rows = []
     for path in scenes:
         _write_jpeg(
             pack / "backgrounds" / f"{path.stem}.jpg",
             limit_side(read_frame(path).rgb, STORED_SIDE_PX),
         )
-        empty.append({"id": path.stem, "split": "train"})
-    _write_index(pack / "people" / "index.csv", ["id", "source", "group", "split"], people)
-    _write_index(pack / "faces.csv", ["id", "x", "y", "w", "h", "ratio_face"], faces)
-    _write_index(pack / "backgrounds" / "index.csv", ["id", "split"], empty)
+        background_rows.append({"id": path.stem, "split": "train"})
+    _write_index(pack / "people" / "index.csv", ["id", "source", "group", "split"], people_rows)
+    _write_index(pack / "faces.csv", ["id", "x", "y", "w", "h", "ratio_face"], face_rows)
+    _write_index(pack / "backgrounds" / "index.csv", ["id", "split"], background_rows)
 
 
 def load_teacher(argument: str) -> PredictMask:

@@ -49,9 +49,9 @@ def pack_entries(
     It contains the unlabelled photos with an agreement of at least `agreement`, in 0..1, or with a
     teacher's mask.
     """
-    labelled = read_portraits(data, "train")
-    yield from index_entries(data, {portrait.id for portrait in labelled})
-    for portrait in labelled:
+    portraits = read_portraits(data, "train")
+    yield from index_entries(data, {portrait.id for portrait in portraits})
+    for portrait in portraits:
         yield from _photo(f"people/{portrait.source}", "masks", portrait, side)
     for path in read_backgrounds(data, "train"):
         yield f"backgrounds/{path.name}", jpeg(read_frame(path).rgb, side)
@@ -66,8 +66,8 @@ def unlabelled_entries(
     with_selfie = read_pseudo_labelled(data, masks=None, min_agreement=agreement)
     with_teacher_mask = read_pseudo_labelled(data, masks=masks, min_agreement=0) if masks else []
     ids = {portrait.id for portrait in [*with_selfie, *with_teacher_mask]}
-    selected = [row for row in read_rows(data / "unlabelled" / "index2.csv") if row["id"] in ids]
-    yield "unlabelled/index2.csv", csv_bytes(selected)
+    rows = [row for row in read_rows(data / "unlabelled" / "index2.csv") if row["id"] in ids]
+    yield "unlabelled/index2.csv", csv_bytes(rows)
     for portrait in read_pseudo_labelled(data, masks=None, min_agreement=0):
         if portrait.id in ids:
             yield from _photo(f"unlabelled/{portrait.source}", "selfie", portrait, side)
@@ -78,16 +78,16 @@ def unlabelled_entries(
         )
 
 
-def index_entries(data: Path, labelled: set[str]) -> Iterator[Entry]:
+def index_entries(data: Path, ids: set[str]) -> Iterator[Entry]:
     """Yields the index files of labelled photos and backgrounds of the training split."""
-    people = [row for row in read_rows(data / "people" / "index.csv") if row["id"] in labelled]
-    yield "people/index.csv", csv_bytes(people)
-    faces = [row for row in read_rows(data / "faces.csv") if row["id"] in labelled]
-    yield "faces.csv", csv_bytes(faces)
-    scenes = [
+    people_rows = [row for row in read_rows(data / "people" / "index.csv") if row["id"] in ids]
+    yield "people/index.csv", csv_bytes(people_rows)
+    face_rows = [row for row in read_rows(data / "faces.csv") if row["id"] in ids]
+    yield "faces.csv", csv_bytes(face_rows)
+    background_rows = [
         row for row in read_rows(data / "backgrounds" / "index.csv") if row["split"] == "train"
     ]
-    yield "backgrounds/index.csv", csv_bytes(scenes)
+    yield "backgrounds/index.csv", csv_bytes(background_rows)
 
 
 def _photo(folder: str, masks: str, portrait: Portrait, side: int) -> Iterator[Entry]:
@@ -99,16 +99,16 @@ def _photo(folder: str, masks: str, portrait: Portrait, side: int) -> Iterator[E
 
 def jpeg(rgb: Image, side: int) -> bytes:
     """Encodes a photo uint8 [H,W,3], reduced to a longer side of at most `side` pixels."""
-    small = cv2.cvtColor(limit_side(rgb, side), cv2.COLOR_RGB2BGR)
+    reduced = cv2.cvtColor(limit_side(rgb, side), cv2.COLOR_RGB2BGR)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    return cv2.imencode(".jpg", small, options)[1].tobytes()
+    return cv2.imencode(".jpg", reduced, options)[1].tobytes()
 
 
 def png(mask: Image, side: int) -> bytes:
     """Encodes a mask uint8 [H,W] in MASK_LEVELS + 1 values, with at most `side` pixels."""
     step = 255 / MASK_LEVELS
-    coarse = np.rint(np.rint(limit_side(mask, side) / step) * step).astype(np.uint8)
-    return cv2.imencode(".png", coarse, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    quantised = np.rint(np.rint(limit_side(mask, side) / step) * step).astype(np.uint8)
+    return cv2.imencode(".png", quantised, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
 
 
 def limit_side(image: Image, side: int) -> Image:
@@ -120,14 +120,14 @@ def limit_side(image: Image, side: int) -> Image:
     return resize(image, (height, width))
 
 
-def csv_bytes(selected: Sequence[Mapping[str, str]]) -> bytes:
+def csv_bytes(rows: Sequence[Mapping[str, str]]) -> bytes:
     """Encodes rows as CSV with a header; raises ValueError for an empty index."""
-    if not selected:
+    if not rows:
         raise ValueError("an index of the pack would be empty")
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(selected[0]))
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
-    writer.writerows(selected)
+    writer.writerows(rows)
     return text.getvalue().encode()
 
 
@@ -136,7 +136,7 @@ def write_shards(folder: Path, entries: Iterable[Entry], limit: int) -> list[Pat
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("shard_*.tar"):
         old.unlink()
-    written: list[Path] = []
+    files: list[Path] = []
     shard: tarfile.TarFile | None = None
     for name, content in entries:
         size = tar_entry_bytes(len(content))
@@ -145,14 +145,14 @@ def write_shards(folder: Path, entries: Iterable[Entry], limit: int) -> list[Pat
         if shard is None or shard.offset + size + TAR_END_BYTES > limit:
             if shard is not None:
                 shard.close()
-            written.append(folder / f"shard_{len(written)}.tar")
-            shard = tarfile.open(written[-1], "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+            files.append(folder / f"shard_{len(files)}.tar")
+            shard = tarfile.open(files[-1], "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         header = tarfile.TarInfo(name)
         header.size = len(content)
         shard.addfile(header, io.BytesIO(content))
     if shard is not None:
         shard.close()
-    return written
+    return files
 
 
 TAR_END_BYTES = tarfile.RECORDSIZE
@@ -201,8 +201,8 @@ def main(
     if data is None:
         raise typer.BadParameter("--data or --unpack is needed")
     entries = pack_entries(data, side, agreement=agreement, masks=masks)
-    written = write_shards(folder, entries, int(megabytes * 1_000_000))
-    for file in written:
+    files = write_shards(folder, entries, int(megabytes * 1_000_000))
+    for file in files:
         typer.echo(f"{file}: {file.stat().st_size / 1_000_000:.1f} MB")
 
 

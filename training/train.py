@@ -61,8 +61,8 @@ class ProcessRank:
         """
         if self.device.type != "cpu":
             return True
-        abilities = torch.cpu.get_capabilities()
-        return any(has for name, has in abilities.items() if "bf16" in name)
+        capabilities = torch.cpu.get_capabilities()
+        return any(supported for name, supported in capabilities.items() if "bf16" in name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,8 @@ def train(
         state.epoch += 1
         if process.is_main:
             row = {"epoch": state.epoch, "seconds": round(time.monotonic() - started, 1)} | losses
-            at = schedule_epoch(recipe, state.epoch, limit)
-            row |= {"size": phase.size_hw[0], "rate": recipe.rate(at)}
+            position = schedule_epoch(recipe, state.epoch, limit)
+            row |= {"size": phase.size_hw[0], "rate": recipe.rate(position)}
             if limit is None and is_validation_epoch(recipe, state.epoch):
                 row |= task.validate(state.average, phase.size_hw)
             append_history(run, row)
@@ -192,12 +192,12 @@ def restore_or_start(
     checkpoint = last if last.exists() else start.branch
     if checkpoint is not None:
         state.restore(torch.load(checkpoint, map_location=process.device, weights_only=True))
-        console.print(f"going on from {checkpoint}, epoch {state.epoch}")
+        console.print(f"continuing from {checkpoint}, epoch {state.epoch}")
     elif start.weights is not None:
         weights = read_average(start.weights, process.device)
         for network in (model, average):
             network.load_state_dict(adapt_weights(network, weights))
-        console.print(f"beginning with the weights of {start.weights}")
+        console.print(f"starting with the weights of {start.weights}")
     return state
 
 
@@ -282,10 +282,10 @@ def average_gradients(model: nn.Module, process: ProcessRank) -> None:
     if process.world == 1:
         return
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    message = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(message)
-    message /= process.world
-    parts = torch.split(message, [gradient.numel() for gradient in gradients])
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= process.world
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
 
@@ -299,10 +299,12 @@ def update_average(state: TrainingState, decay: float) -> None:
     weight = 1 - min(decay, (1 + state.step) / (10 + state.step))
     current = state.model.state_dict()
     average = state.average.state_dict()
-    moving = [name for name, value in average.items() if value.is_floating_point()]
+    averaged_names = [name for name, value in average.items() if value.is_floating_point()]
     # One call for all of them: single calls take longer to launch on a GPU than to compute.
-    torch._foreach_lerp_([average[n] for n in moving], [current[n] for n in moving], weight)
-    for name in average.keys() - set(moving):
+    torch._foreach_lerp_(
+        [average[n] for n in averaged_names], [current[n] for n in averaged_names], weight
+    )
+    for name in average.keys() - set(averaged_names):
         average[name].copy_(current[name])
 
 
@@ -340,8 +342,8 @@ def find_process_rank(workers: int = 1) -> ProcessRank:
     gpu = torch.cuda.is_available()
     if world > 1:
         dist.init_process_group("nccl" if gpu else "gloo")
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    return ProcessRank(rank, world, torch.device(f"cuda:{local}" if gpu else "cpu"), workers)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    return ProcessRank(rank, world, torch.device(f"cuda:{local_rank}" if gpu else "cpu"), workers)
 
 
 def reuse_freed_memory() -> None:
@@ -383,12 +385,12 @@ def main(
     reuse_freed_memory()
     cv2.setNumThreads(0)
     torch.set_num_threads(threads)
-    numbers = read_recipe(recipe)
+    loaded_recipe = read_recipe(recipe)
     process = find_process_rank(workers)
     if limit is not None and process.world > 1:
         raise typer.BadParameter("--minutes is for one process: several would not stop together")
-    run = runs.expanduser() / numbers.name
-    train(numbers, data, run, process, start=StartingPoint(branch, weights), limit=limit)
+    run = runs.expanduser() / loaded_recipe.name
+    train(loaded_recipe, data, run, process, start=StartingPoint(branch, weights), limit=limit)
     if process.world > 1:
         dist.destroy_process_group()
 

@@ -213,7 +213,7 @@ class TestFusion:
     def test_fused_module_is_the_same_function(self, dtype, share):
         module = random_statistics(RCR(12, 20)).to(dtype)
         x = torch.randn(2, 12, 9, 11, dtype=dtype)
-        fused = module.fused()
+        fused = module.fuse_branches()
         fused[0] = nn.Sequential(nn.utils.fuse_conv_bn_eval(*module.point[:2]), nn.ReLU())
         assert count_parameters(module) == 12 * 20 + 16 * 20
         assert count_parameters(fused) == 12 * 20 + 11 * 20

@@ -116,9 +116,9 @@ async def _http(plan: HttpPlan) -> Figures:
     start = await http.start_times(plan.repository, workers=plan.workers, starts=plan.starts)
     print_table("From the start of the process to ready", [start], out)
     async with run_server(plan.repository, workers=plan.workers) as server:
-        async with http.in_process(plan.repository, workers=plan.workers) as inner:
+        async with http.in_process(plan.repository, workers=plan.workers) as pipeline:
             rounds = await http.throughput(
-                server, inner, rounds=plan.rounds, requests=plan.requests, clients=plan.clients
+                server, pipeline, rounds=plan.rounds, requests=plan.requests, clients=plan.clients
             )
         print_table("1280x720 JPEG to mask PNG", rounds, out)
         summary = http.summary(rounds)
@@ -151,9 +151,9 @@ def triton_command(
     `python -m tests.triton.server` starts a Triton without a GPU and prints these three arguments.
     """
     context = describe_machine()
-    there = triton.TritonProcess(pid, url, metrics, name)
+    server = triton.TritonProcess(pid, url, metrics, name)
     counts = [int(count) for count in clients.split(",")]
-    run = triton.rows(repository, there, clients=counts, rounds=rounds, requests=requests)
+    run = triton.rows(repository, server, clients=counts, rounds=rounds, requests=requests)
     measured = asyncio.run(run)
     print_table(f"{name}, 1280x720 JPEG to mask PNG", measured, out)
     summary = triton.summary(measured)
@@ -196,7 +196,7 @@ async def _streams(plan: StreamsPlan) -> Figures:
         runs = [
             await streams.one_stream(server, seconds=plan.seconds),
             *await streams.overload(server, seconds=plan.seconds),
-            await streams.many_streams(server, streams=plan.streams, seconds=plan.seconds),
+            await streams.many_streams(server, count=plan.streams, seconds=plan.seconds),
         ]
         print_table("Round trips of 640x480 over WebSocket", runs, out)
     # A fresh server: its memory comes from the sessions alone.
@@ -257,7 +257,7 @@ async def _webrtc(plan: WebRTCPlan) -> Figures:
             runs.append(await webrtc.one_call(server, plan.model, seconds=plan.seconds))
         if plan.overload_s:
             runs += await webrtc.many_calls(
-                server, plan.heavy, calls=plan.calls, seconds=plan.overload_s
+                server, plan.heavy, count=plan.calls, seconds=plan.overload_s
             )
         print_table("640x480 over WebRTC, there and back", runs, out)
     if plan.sessions:

@@ -29,9 +29,9 @@ QUEUE_PER_WORKER = 32
 QUEUE_TIMEOUT_S = 2.0
 PHOTO = SIZES["1280x720"]
 MODEL = "connectnet"
+"""Name of the fastest model, which makes the cost outside the model visible."""
 PHOTO_OPTIONS = RenderOptions(refine=Refinement.GUIDED)
 """Options that the service applies to a photo by default."""
-"""Name of the fastest model, which makes the cost outside the model visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +87,18 @@ async def start_times(repository: Path, *, workers: int, starts: int) -> Figures
 
 
 async def throughput(
-    server: ServerProcess, inner: InProcess, *, rounds: int, requests: int, clients: int
+    server: ServerProcess, pipeline: InProcess, *, rounds: int, requests: int, clients: int
 ) -> list[Figures]:
     """Measures rounds of both sides in turn, each after a short round that is not counted."""
     rows: list[Figures] = []
     for number in range(-1, rounds):
         count = requests if number >= 0 else 2 * clients
-        wire = await _call_over_http(server, requests=count, clients=clients)
-        direct = await _call_in_process(inner, requests=count, clients=clients)
+        over_http = await _call_over_http(server, requests=count, clients=clients)
+        in_process_row = await _call_in_process(pipeline, requests=count, clients=clients)
         if number >= 0:
-            ratio = direct["ms"] / wire["ms"]
-            rows.append({"round": number + 1, "side": "http"} | wire | {"ratio": ratio})
-            rows.append({"round": number + 1, "side": "in process"} | direct)
+            ratio = in_process_row["ms"] / over_http["ms"]
+            rows.append({"round": number + 1, "side": "http"} | over_http | {"ratio": ratio})
+            rows.append({"round": number + 1, "side": "in process"} | in_process_row)
     return rows
 
 
@@ -108,49 +108,49 @@ def summary(rows: list[Figures]) -> Figures:
     `cpu_ratio` leaves the client out. It is the expected ratio with the client on its own machine
     and all processors busy.
     """
-    wire = [row for row in rows if row["side"] == "http"]
-    direct = [row for row in rows if row["side"] == "in process"]
-    cpu_wire = median(row["cpu_ms"] for row in wire)
-    cpu_direct = median(row["cpu_ms"] for row in direct)
+    http_rows = [row for row in rows if row["side"] == "http"]
+    in_process_rows = [row for row in rows if row["side"] == "in process"]
+    http_cpu_ms = median(row["cpu_ms"] for row in http_rows)
+    in_process_cpu_ms = median(row["cpu_ms"] for row in in_process_rows)
     return {
-        "http_per_s": 1000 / median(row["ms"] for row in wire),
-        "in_process_per_s": 1000 / median(row["ms"] for row in direct),
-        "ratio": median(row["ratio"] for row in wire),
-        "http_p50_ms": median(row["latency_p50_ms"] for row in wire),
-        "http_p95_ms": median(row["latency_p95_ms"] for row in wire),
-        "http_cpu_ms": cpu_wire,
-        "in_process_cpu_ms": cpu_direct,
-        "client_cpu_ms": median(row["client_cpu_ms"] for row in wire),
-        "cpu_ratio": cpu_direct / cpu_wire if cpu_wire else None,
+        "http_per_s": 1000 / median(row["ms"] for row in http_rows),
+        "in_process_per_s": 1000 / median(row["ms"] for row in in_process_rows),
+        "ratio": median(row["ratio"] for row in http_rows),
+        "http_p50_ms": median(row["latency_p50_ms"] for row in http_rows),
+        "http_p95_ms": median(row["latency_p95_ms"] for row in http_rows),
+        "http_cpu_ms": http_cpu_ms,
+        "in_process_cpu_ms": in_process_cpu_ms,
+        "client_cpu_ms": median(row["client_cpu_ms"] for row in http_rows),
+        "cpu_ratio": in_process_cpu_ms / http_cpu_ms if http_cpu_ms else None,
     }
 
 
 async def _call_over_http(server: ServerProcess, *, requests: int, clients: int) -> Figures:
     call = ExpectedRequest(post(f"{mixed.PATH}?model={MODEL}", encoded(PHOTO)), 200, "mask HD")
     tally = RequestTally()
-    cpu, own_cpu, wall = server.cpu_s(), process_time(), perf_counter()
+    cpu, client_cpu, wall = server.cpu_s(), process_time(), perf_counter()
     await send_all(server.port, repeat(call, requests), clients=clients, tally=tally)
-    wall_s, own_s = perf_counter() - wall, process_time() - own_cpu
+    wall_s, client_cpu_s = perf_counter() - wall, process_time() - client_cpu
     return {
         "ms": 1000 * wall_s / requests,
         "cpu_ms": 1000 * (server.cpu_s() - cpu) / requests,
         "latency_p50_ms": 1000 * median(tally.seconds),
         "latency_p95_ms": 1000 * p95(tally.seconds),
-        "client_cpu_ms": 1000 * own_s / requests,
+        "client_cpu_ms": 1000 * client_cpu_s / requests,
         "unexpected": sum(tally.unexpected.values()),
     }
 
 
-async def _call_in_process(inner: InProcess, *, requests: int, clients: int) -> Figures:
+async def _call_in_process(pipeline: InProcess, *, requests: int, clients: int) -> Figures:
     photo = encoded(PHOTO)
-    left = iter(range(requests))
+    remaining = iter(range(requests))
     seconds: list[float] = []
 
     async def caller() -> None:
-        for _ in left:
-            began = perf_counter()
-            await inner.segment(photo)
-            seconds.append(perf_counter() - began)
+        for _ in remaining:
+            start = perf_counter()
+            await pipeline.segment(photo)
+            seconds.append(perf_counter() - start)
 
     cpu, wall = process_time(), perf_counter()
     await asyncio.gather(*(caller() for _ in range(clients)))
@@ -180,10 +180,10 @@ def _quarters(total: int) -> Iterator[int]:
 
 def _memory_row(server: ServerProcess, tally: RequestTally) -> Figures:
     return {
-        "requests": tally.answered,
+        "requests": tally.responses,
         "rss_mb": server.rss_mb(),
         "peak_mb": server.peak_mb(),
         "threads": server.threads(),
         "statuses": ", ".join(f"{status}: {n}" for status, n in sorted(tally.statuses.items())),
-        "unexpected": ", ".join(f"{what} x{n}" for what, n in sorted(tally.unexpected.items())),
+        "unexpected": ", ".join(f"{kind} x{n}" for kind, n in sorted(tally.unexpected.items())),
     }

@@ -38,8 +38,8 @@ def measure_cost(call: Callable[[], object], *, calls: int, budget_s: float) -> 
     call()
     walls: list[float] = []
     cpus: list[float] = []
-    give_up = perf_counter() + budget_s
-    while len(walls) < calls and (perf_counter() < give_up or len(walls) < 3):
+    deadline = perf_counter() + budget_s
+    while len(walls) < calls and (perf_counter() < deadline or len(walls) < 3):
         cpu, wall = thread_time(), perf_counter()
         call()
         walls.append(perf_counter() - wall)
@@ -72,10 +72,10 @@ def print_table(title: str, rows: Sequence[Figures], console: Console) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(title=title, title_justify="left")
     for name in columns:
-        kind = [row[name] for row in rows if row.get(name) is not None]
-        numbers = bool(kind) and all(isinstance(value, (int, float)) for value in kind)
+        values = [row[name] for row in rows if row.get(name) is not None]
+        is_numeric = bool(values) and all(isinstance(value, (int, float)) for value in values)
         table.add_column(
-            name.replace("_", " "), justify="right" if numbers else "left", overflow="fold"
+            name.replace("_", " "), justify="right" if is_numeric else "left", overflow="fold"
         )
     for row in rows:
         table.add_row(*(_text(row.get(name)) for name in columns))
@@ -90,8 +90,8 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def cost_row(cost: Cost, **named: object) -> Figures:
-    return named | asdict(cost)
+def cost_row(cost: Cost, **labels: object) -> Figures:
+    return labels | asdict(cost)
 
 
 def write_json(figures: Figures, file: Path | None) -> None:

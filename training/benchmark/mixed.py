@@ -13,10 +13,10 @@ _VGA, _HD, _FULL_HD, _CAMERA = SIZES.values()
 
 def calls(count: int, seed: int = 0) -> Iterator[ExpectedRequest]:
     """Yields requests weighted towards common kinds; about one in 25 is a photo of 12 MP."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     kinds = [(make, weight) for make, weight in _KINDS.items()]
     makers, weights = zip(*kinds, strict=True)
-    for make in chance.choices(makers, weights, k=count):
+    for make in rng.choices(makers, weights, k=count):
         yield make()
 
 

@@ -37,9 +37,9 @@ async def _run(spec: ModelSpec, repository: Path, *, workers: int, images: int) 
     engine = open_engine("onnx", spec, repository, workers=workers)
     inputs = sample_inputs(spec)
     try:
-        await _infer(engine, inputs, images=WARM_UP, at_once=workers)
+        await _infer(engine, inputs, images=WARM_UP, concurrency=workers)
         cpu, wall = process_time(), perf_counter()
-        await _infer(engine, inputs, images=images, at_once=workers)
+        await _infer(engine, inputs, images=images, concurrency=workers)
         wall_s, cpu_s = perf_counter() - wall, process_time() - cpu
     finally:
         await engine.close()
@@ -52,15 +52,15 @@ async def _run(spec: ModelSpec, repository: Path, *, workers: int, images: int) 
     }
 
 
-async def _infer(engine: Engine, inputs: Tensors, *, images: int, at_once: int) -> None:
-    """Runs `images` inferences of one image, `at_once` of them concurrently."""
-    left = iter(range(images))
+async def _infer(engine: Engine, inputs: Tensors, *, images: int, concurrency: int) -> None:
+    """Runs `images` inferences of one image, `concurrency` of them at a time."""
+    remaining = iter(range(images))
 
     async def caller() -> None:
-        for _ in left:
+        for _ in remaining:
             await engine.infer(inputs)
 
-    await asyncio.gather(*(caller() for _ in range(at_once)))
+    await asyncio.gather(*(caller() for _ in range(concurrency)))
 
 
 def sample_inputs(spec: ModelSpec) -> dict[str, NDArray[np.generic]]:

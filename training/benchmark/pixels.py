@@ -35,27 +35,30 @@ def rows(
 ) -> Iterator[Figures]:
     """Yields one row per step; the naive row has its time relative to the service's."""
     label = f"{size_hw[1]}x{size_hw[0]}"
-    ours: Cost | None = None
+    service_cost: Cost | None = None
     for name, call in _steps(size_hw, model_hw, rule):
         cost = measure_cost(call, calls=calls, budget_s=budget_s)
         if name == SERVICE_STEP:
-            ours = cost
-        slower = _times(cost, ours) if ours and name == NAIVE_STEP else {}
-        yield cost_row(cost, size=label, step=name) | slower
+            service_cost = cost
+        ratios = _ratios(cost, service_cost) if service_cost and name == NAIVE_STEP else {}
+        yield cost_row(cost, size=label, step=name) | ratios
 
 
-def _times(cost: Cost, ours: Cost) -> Figures:
+def _ratios(cost: Cost, service_cost: Cost) -> Figures:
     """Returns ratios of wall clock and of processor time.
 
     Processor time is more reliable on a machine with other load.
     """
-    return {"ratio": cost.p50_ms / ours.p50_ms, "cpu_ratio": cost.cpu_ms / ours.cpu_ms}
+    return {
+        "ratio": cost.p50_ms / service_cost.p50_ms,
+        "cpu_ratio": cost.cpu_ms / service_cost.cpu_ms,
+    }
 
 
 def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
     data = encoded(size_hw)
     header = read_header(data)
-    small = decode(data, header, min_size=model_hw)
+    reduced = decode(data, header, min_size=model_hw)
     placement = place(size_hw, model_hw, rule)
     mask = soft_mask(model_hw)
     alpha = unfit(mask, placement, size_hw)
@@ -63,12 +66,12 @@ def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
     yield "decode", lambda: decode(data, header)
     yield "decode for a mask", lambda: decode(data, header, min_size=model_hw)
     yield "fit", lambda: fit(photo(size_hw), model_hw, rule)
-    yield "fit after the decode for a mask", lambda: fit(small.rgb, model_hw, rule)
+    yield "fit after the decode for a mask", lambda: fit(reduced.rgb, model_hw, rule)
     yield "unfit", lambda: unfit(mask, placement, size_hw)
     yield "quality", lambda: measure_quality(mask[inside(placement)])
     yield "encode mask PNG", lambda: encode(alpha, ImageFormat.PNG)
-    yield SERVICE_STEP, lambda: _ours(data, mask, model_hw, rule)
-    yield NAIVE_STEP, lambda: _naive(data, mask, model_hw)
+    yield SERVICE_STEP, lambda: _run_service(data, mask, model_hw, rule)
+    yield NAIVE_STEP, lambda: _run_naive(data, mask, model_hw)
     yield from _render_steps(photo(size_hw), alpha)
 
 
@@ -82,7 +85,7 @@ def _render_steps(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> Iterator[
     yield "encode composite JPEG", lambda: encode(rgb, ImageFormat.JPEG)
 
 
-def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule) -> bytes:
+def _run_service(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule) -> bytes:
     """Runs the steps of a mask request, with `mask` in place of the model's output."""
     header = read_header(data)
     check_limits(header, ImageLimits())
@@ -92,7 +95,7 @@ def _ours(data: bytes, mask: NDArray[np.uint8], model_hw: Size, rule: ResizeRule
     return encode(unfit(mask, placement, frame.photo_hw), ImageFormat.PNG)
 
 
-def _naive(data: bytes, mask: NDArray[np.uint8], model_hw: Size) -> bytes:
+def _run_naive(data: bytes, mask: NDArray[np.uint8], model_hw: Size) -> bytes:
     """Runs the straightforward cv2 version.
 
     It uses a full decode, area resize, a float mask, and PNG at a fixed compression level.

@@ -63,9 +63,9 @@ def _kib(value: str) -> float:
 
 def _read_field(name: str, pid: int, file: str) -> str:
     text = Path(f"/proc/{pid}/{file}").read_text()
-    found = re.search(rf"^{name}:\s*(.+)$", text, re.MULTILINE)
-    assert found is not None, f"Linux gives {name} for every process"
-    return found[1]
+    match = re.search(rf"^{name}:\s*(.+)$", text, re.MULTILINE)
+    assert match is not None, f"Linux gives {name} for every process"
+    return match[1]
 
 
 def cpu_s(pid: int) -> float:
@@ -79,7 +79,8 @@ def cpu_s(pid: int) -> float:
 
 def cpu_s_with_children(pid: int) -> float:
     """Returns the processor time of a process and of its running children, in seconds."""
-    children = [int(each.name) for each in Path("/proc").glob("[0-9]*") if _parent(each) == pid]
+    processes = Path("/proc").glob("[0-9]*")
+    children = [int(process.name) for process in processes if _parent(process) == pid]
     return sum(map(cpu_s, (pid, *children)))
 
 
@@ -107,19 +108,19 @@ async def run_server(
     the same arguments. Raises ServerStartError.
     """
     port = free_port()
-    where = ("--host", HOST, "--port", str(port))
+    address = ("--host", HOST, "--port", str(port))
     options = ("--model-repository", str(repository), "--workers", str(workers))
     with tempfile.TemporaryFile() as log:
-        began = perf_counter()
+        start = perf_counter()
         process = subprocess.Popen(  # noqa: ASYNC220  # nothing else runs yet
-            (*command, "serve", *where, *options),
+            (*command, "serve", *address, *options),
             stderr=log,
             stdout=log,
             env=_environment(settings),
         )
         try:
-            await _until_ready(process, port)
-            yield ServerProcess(process.pid, port, perf_counter() - began)
+            await _wait_until_ready(process, port)
+            yield ServerProcess(process.pid, port, perf_counter() - start)
         except ServerStartError as error:
             log.seek(0)
             raise ServerStartError(f"{error}\n{log.read().decode(errors='replace')}") from None
@@ -140,9 +141,9 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
     return environment | {PREFIX + name.upper(): value for name, value in settings.items()}
 
 
-async def _until_ready(process: subprocess.Popen[bytes], port: int) -> None:
-    give_up = perf_counter() + START_TIMEOUT_S
-    while perf_counter() < give_up:
+async def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = perf_counter() + START_TIMEOUT_S
+    while perf_counter() < deadline:
         if process.poll() is not None:
             raise ServerStartError(f"the server ended with {process.returncode}")
         with suppress(OSError, EOFError):

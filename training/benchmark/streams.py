@@ -60,14 +60,14 @@ class BenchmarkStream:
     connection: ClientConnection
     pictures: Iterator[bytes] = field(default_factory=lambda: cycle(frames()))
     sent: int = 0
-    answered: Counter[MessageKind] = field(default_factory=Counter)
+    responses: Counter[MessageKind] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     """Seconds from sending a frame to its result, one per result."""
-    answer_arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    response_arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def unanswered(self) -> int:
-        return self.sent - self.answered.total()
+    def in_flight(self) -> int:
+        return self.sent - self.responses.total()
 
     async def send(self) -> None:
         header = MessageHeader(MessageKind.FRAME, self.sent, perf_counter_ns())
@@ -79,133 +79,138 @@ class BenchmarkStream:
         async for message in self.connection:
             assert isinstance(message, bytes), message
             header, _ = unpack(message)
-            self.answered[header.kind] += 1
+            self.responses[header.kind] += 1
             if header.kind is MessageKind.RESULT:
                 self.seconds.append((perf_counter_ns() - header.timestamp) / 1e9)
-            self.answer_arrived.set()
+            self.response_arrived.set()
 
-    async def send_at_rate(self, fps: float, seconds: float, *, at_most: int | None) -> None:
+    async def send_at_rate(self, fps: float, seconds: float, *, max_in_flight: int | None) -> None:
         """Sends frames at a fixed rate; a frame without credit is skipped, as by a camera."""
-        began = perf_counter()
+        start = perf_counter()
         for number in range(round(fps * seconds)):
-            await asyncio.sleep(max(0.0, began + number / fps - perf_counter()))
-            if at_most is None or self.unanswered < at_most:
+            await asyncio.sleep(max(0.0, start + number / fps - perf_counter()))
+            if max_in_flight is None or self.in_flight < max_in_flight:
                 await self.send()
 
-    async def send_on_credit(self, seconds: float, *, at_most: int) -> None:
+    async def send_on_credit(self, seconds: float, *, max_in_flight: int) -> None:
         """Sends a frame whenever there is credit."""
-        give_up = perf_counter() + seconds
-        while perf_counter() < give_up:
-            self.answer_arrived.clear()
-            if self.unanswered < at_most:
+        deadline = perf_counter() + seconds
+        while perf_counter() < deadline:
+            self.response_arrived.clear()
+            if self.in_flight < max_in_flight:
                 await self.send()
             else:
-                await self.answer_arrived.wait()
+                await self.response_arrived.wait()
 
-    async def wait_answered(self) -> None:
+    async def wait_for_responses(self) -> None:
         """Returns once every frame has a response."""
-        while self.unanswered:
-            self.answer_arrived.clear()
-            await self.answer_arrived.wait()
+        while self.in_flight:
+            self.response_arrived.clear()
+            await self.response_arrived.wait()
 
 
 @asynccontextmanager
-async def streaming(server: ServerProcess) -> AsyncIterator[BenchmarkStream]:
+async def open_stream(server: ServerProcess) -> AsyncIterator[BenchmarkStream]:
     url = f"ws://{HOST}:{server.port}/v1/stream"
-    ours = Subprotocol(SUBPROTOCOL)
-    async with connect(url, subprotocols=[ours], compression=None, max_size=None) as connection:
+    subprotocol = Subprotocol(SUBPROTOCOL)
+    async with connect(
+        url, subprotocols=[subprotocol], compression=None, max_size=None
+    ) as connection:
         await connection.send(text_message("config", {"output": "mask"}))
         await connection.recv()
         stream = BenchmarkStream(connection)
-        reading = asyncio.create_task(stream.read())
+        reader = asyncio.create_task(stream.read())
         try:
             yield stream
         finally:
             await connection.close()
-            await reading
+            await reader
 
 
 async def one_stream(server: ServerProcess, *, seconds: float) -> Figures:
     """Measures one stream at camera rate, with the credits of the protocol."""
-    async with streaming(server) as stream:
-        await stream.send_at_rate(FPS, 2, at_most=FRAME_CREDITS)
+    async with open_stream(server) as stream:
+        await stream.send_at_rate(FPS, 2, max_in_flight=FRAME_CREDITS)
         return {"what": f"{FPS} fps"} | await _measure(
-            server, [stream], stream.send_at_rate(FPS, seconds, at_most=FRAME_CREDITS)
+            server, [stream], stream.send_at_rate(FPS, seconds, max_in_flight=FRAME_CREDITS)
         )
 
 
 async def overload(server: ServerProcess, *, seconds: float, times: int = 4) -> list[Figures]:
     """Measures one stream with one frame in flight, then `times` that rate, ignoring credits."""
-    async with streaming(server) as stream:
-        await stream.send_on_credit(2, at_most=1)
-        alone = await _measure(server, [stream], stream.send_on_credit(seconds, at_most=1))
-        frame_s = 1 / alone["results_per_s"]
-    async with streaming(server) as stream:
-        flooding = stream.send_at_rate(times / frame_s, seconds, at_most=None)
-        flooded = await _measure(server, [stream], flooding)
+    async with open_stream(server) as stream:
+        await stream.send_on_credit(2, max_in_flight=1)
+        single = await _measure(server, [stream], stream.send_on_credit(seconds, max_in_flight=1))
+        frame_s = 1 / single["results_per_s"]
+    async with open_stream(server) as stream:
+        flood = stream.send_at_rate(times / frame_s, seconds, max_in_flight=None)
+        overloaded = await _measure(server, [stream], flood)
     return [
-        {"what": "one in flight"} | alone,
+        {"what": "one in flight"} | single,
         {"what": f"{times} times that, open loop"}
-        | flooded
-        | {"frame_times_p95": flooded["p95_ms"] / 1000 / frame_s},
+        | overloaded
+        | {"frame_times_p95": overloaded["p95_ms"] / 1000 / frame_s},
     ]
 
 
-async def many_streams(server: ServerProcess, *, streams: int, seconds: float) -> Figures:
+async def many_streams(server: ServerProcess, *, count: int, seconds: float) -> Figures:
     """Measures several cameras at once, with the credits of the protocol."""
     async with AsyncExitStack() as stack:
-        several = [await stack.enter_async_context(streaming(server)) for _ in range(streams)]
+        streams = [await stack.enter_async_context(open_stream(server)) for _ in range(count)]
         figures = await _measure(
             server,
-            several,
+            streams,
             asyncio.gather(
-                *(each.send_at_rate(FPS, seconds, at_most=FRAME_CREDITS) for each in several)
+                *(
+                    stream.send_at_rate(FPS, seconds, max_in_flight=FRAME_CREDITS)
+                    for stream in streams
+                )
             ),
         )
-    frame_s = streams / figures["results_per_s"]
+    frame_s = count / figures["results_per_s"]
     share = {"frame_times_p95": figures["p95_ms"] / 1000 / frame_s}
-    return {"what": f"{streams} streams of {FPS} fps"} | figures | share
+    return {"what": f"{count} streams of {FPS} fps"} | figures | share
 
 
 async def sessions(server: ServerProcess, *, count: int) -> list[Figures]:
     """Runs short sessions one after the other and records the server's memory and threads."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):
-        async with streaming(server) as stream:
+        async with open_stream(server) as stream:
             for _ in range(FRAMES_PER_SESSION):
                 await stream.send()
-                await stream.wait_answered()
+                await stream.wait_for_responses()
         if number == SETTLED_SESSIONS or number % (count // 4) == 0:
             rows.append(_memory_row(server, number))
-    settled = next(row["rss_mb"] for row in rows if row["sessions"] >= SETTLED_SESSIONS)
-    return [row | {"since_settled_mb": row["rss_mb"] - settled} for row in rows]
+    settled_mb = next(row["rss_mb"] for row in rows if row["sessions"] >= SETTLED_SESSIONS)
+    return [row | {"since_settled_mb": row["rss_mb"] - settled_mb} for row in rows]
 
 
 async def _measure(
     server: ServerProcess, streams: list[BenchmarkStream], work: Awaitable[object]
 ) -> Figures:
     """Measures the frames sent during `work`, including responses after it."""
-    sent, answered = _sent(streams), _answered(streams)
+    sent_before, responses_before = _sent(streams), _responses(streams)
     for stream in streams:
         stream.seconds.clear()
-    cpu, own, wall = server.cpu_s(), process_time(), perf_counter()
+    cpu, client_cpu, wall = server.cpu_s(), process_time(), perf_counter()
     await work
     for stream in streams:
-        await stream.wait_answered()
+        await stream.wait_for_responses()
     wall_s = perf_counter() - wall
-    answers = _answered(streams) - answered
-    seconds = [each for stream in streams for each in stream.seconds]
+    responses = _responses(streams) - responses_before
+    latencies = [latency for stream in streams for latency in stream.seconds]
     return {
-        "sent": _sent(streams) - sent,
-        "results": answers[MessageKind.RESULT],
-        "skipped": answers[MessageKind.SKIPPED],
-        "errors": answers[MessageKind.ERROR],
-        "results_per_s": answers[MessageKind.RESULT] / wall_s,
-        "p50_ms": 1000 * median(seconds),
-        "p95_ms": 1000 * p95(seconds),
-        "worst_ms": 1000 * max(seconds),
-        "server_cpu_ms": 1000 * (server.cpu_s() - cpu) / answers[MessageKind.RESULT],
-        "client_cpu_ms": 1000 * (process_time() - own) / answers[MessageKind.RESULT],
+        "sent": _sent(streams) - sent_before,
+        "results": responses[MessageKind.RESULT],
+        "skipped": responses[MessageKind.SKIPPED],
+        "errors": responses[MessageKind.ERROR],
+        "results_per_s": responses[MessageKind.RESULT] / wall_s,
+        "p50_ms": 1000 * median(latencies),
+        "p95_ms": 1000 * p95(latencies),
+        "worst_ms": 1000 * max(latencies),
+        "server_cpu_ms": 1000 * (server.cpu_s() - cpu) / responses[MessageKind.RESULT],
+        "client_cpu_ms": 1000 * (process_time() - client_cpu) / responses[MessageKind.RESULT],
     }
 
 
@@ -213,8 +218,8 @@ def _sent(streams: list[BenchmarkStream]) -> int:
     return sum(stream.sent for stream in streams)
 
 
-def _answered(streams: list[BenchmarkStream]) -> Counter[MessageKind]:
-    return sum((stream.answered for stream in streams), Counter[MessageKind]())
+def _responses(streams: list[BenchmarkStream]) -> Counter[MessageKind]:
+    return sum((stream.responses for stream in streams), Counter[MessageKind]())
 
 
 def _memory_row(server: ServerProcess, number: int) -> Figures:

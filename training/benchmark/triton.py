@@ -39,8 +39,8 @@ class TritonProcess:
         return self._count("nv_inference_count", body), self._count("nv_inference_exec_count", body)
 
     def _count(self, name: str, body: bytes) -> float:
-        found = re.search(rf'^{name}{{model="{self.model}".*}} (\S+)$', body.decode(), re.MULTILINE)
-        return float(found[1]) if found else 0
+        match = re.search(rf'^{name}{{model="{self.model}".*}} (\S+)$', body.decode(), re.MULTILINE)
+        return float(match[1]) if match else 0
 
 
 async def rows(
@@ -59,26 +59,26 @@ async def rows(
         for number in range(-1, rounds):
             for count in clients:
                 total = requests if number >= 0 else 2 * count
-                pair = [
-                    await _side(EMBEDDED, embedded, embedded.cpu_s, count, total),
-                    await _with_batches(remote, triton, count, total),
+                sides = [
+                    await _measure_side(EMBEDDED, embedded, embedded.cpu_s, count, total),
+                    await _measure_triton_side(remote, triton, count, total),
                 ]
-                measured += [{"round": number + 1} | side for side in pair if number >= 0]
+                measured += [{"round": number + 1} | side for side in sides if number >= 0]
     return measured
 
 
-async def _with_batches(
+async def _measure_triton_side(
     server: ServerProcess, triton: TritonProcess, clients: int, requests: int
 ) -> Figures:
     images, runs = await triton.counts()
-    side = await _side(
+    row = await _measure_side(
         REMOTE, server, lambda: server.cpu_s() + triton.cpu_s(), clients, requests, triton.cpu_s
     )
     images_after, runs_after = await triton.counts()
-    return side | {"mean_batch": (images_after - images) / (runs_after - runs)}
+    return row | {"mean_batch": (images_after - images) / (runs_after - runs)}
 
 
-async def _side(
+async def _measure_side(
     name: str,
     server: ServerProcess,
     cpu_s: Callable[[], float],
@@ -108,19 +108,21 @@ def summary(measured: Sequence[Figures]) -> list[Figures]:
     """
     summaries = []
     for clients in dict.fromkeys(row["clients"] for row in measured):
-        here = [row for row in measured if row["clients"] == clients]
-        alone = [row for row in here if row["side"] == EMBEDDED]
-        with_triton = [row for row in here if row["side"] == REMOTE]
-        pairs = zip(alone, with_triton, strict=True)
+        rows = [row for row in measured if row["clients"] == clients]
+        embedded_rows = [row for row in rows if row["side"] == EMBEDDED]
+        triton_rows = [row for row in rows if row["side"] == REMOTE]
+        pairs = zip(embedded_rows, triton_rows, strict=True)
         summaries.append(
             {
                 "clients": clients,
-                "embedded_cpu_ms": median(row["cpu_ms"] for row in alone),
-                "triton_cpu_ms": median(row["cpu_ms"] for row in with_triton),
-                "in_triton_ms": median(row["in_triton_ms"] for row in with_triton),
-                "added_ms": median(there["cpu_ms"] - row["cpu_ms"] for row, there in pairs),
-                "mean_batch": median(row["mean_batch"] for row in with_triton),
-                "unexpected": sum(row["unexpected"] for row in here),
+                "embedded_cpu_ms": median(row["cpu_ms"] for row in embedded_rows),
+                "triton_cpu_ms": median(row["cpu_ms"] for row in triton_rows),
+                "in_triton_ms": median(row["in_triton_ms"] for row in triton_rows),
+                "added_ms": median(
+                    triton_row["cpu_ms"] - row["cpu_ms"] for row, triton_row in pairs
+                ),
+                "mean_batch": median(row["mean_batch"] for row in triton_rows),
+                "unexpected": sum(row["unexpected"] for row in rows),
             }
         )
     return summaries

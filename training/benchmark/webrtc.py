@@ -72,21 +72,23 @@ class CounterCamera(VideoStreamTrack):
     async def recv(self) -> VideoFrame:
         pts, time_base = await self.next_timestamp()
         number = self.sent % 2**BITS
-        frame = VideoFrame.from_ndarray(_counted(number), format="rgb24").reformat(format="yuv420p")
+        frame = VideoFrame.from_ndarray(_numbered_frame(number), format="rgb24").reformat(
+            format="yuv420p"
+        )
         frame.pts, frame.time_base = pts, time_base
         self.sent_at[number] = perf_counter()
         self.sent += 1
         return frame
 
 
-def _counted(number: int) -> NDArray[np.uint8]:
+def _numbered_frame(number: int) -> NDArray[np.uint8]:
     rgb = pictures()[number % len(pictures())].copy()
     for bit in range(BITS):
         rgb[:BLOCK, bit * BLOCK : (bit + 1) * BLOCK] = 255 * (number >> bit & 1)
     return rgb
 
 
-def _count_of(frame: VideoFrame) -> int:
+def _read_counter(frame: VideoFrame) -> int:
     """Returns the counter of a frame, read from its brightness."""
     plane = frame.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
@@ -110,7 +112,7 @@ class VideoCall:
             while True:
                 frame = await track.recv()
                 assert isinstance(frame, VideoFrame)
-                now, sent_at = perf_counter(), self.camera.sent_at.get(_count_of(frame))
+                now, sent_at = perf_counter(), self.camera.sent_at.get(_read_counter(frame))
                 if sent_at is None:
                     self.unread += 1
                 else:
@@ -126,49 +128,49 @@ class VideoCall:
 
 
 @asynccontextmanager
-async def calling(server: ServerProcess, model: str) -> AsyncIterator[VideoCall]:
+async def open_call(server: ServerProcess, model: str) -> AsyncIterator[VideoCall]:
     call = VideoCall(RTCPeerConnection(RTCConfiguration(iceServers=[])))
-    reading: list[asyncio.Task[None]] = []
-    call.connection.on("track", lambda track: reading.append(asyncio.create_task(call.read(track))))
+    readers: list[asyncio.Task[None]] = []
+    call.connection.on("track", lambda track: readers.append(asyncio.create_task(call.read(track))))
     call.connection.addTrack(call.camera)
     async with httpx.AsyncClient(base_url=f"http://{HOST}:{server.port}", timeout=60) as client:
         try:
             await call.connection.setLocalDescription(await call.connection.createOffer())
-            answer = await client.post(
+            response = await client.post(
                 "/v1/webrtc",
                 params=CALL_QUERY | {"model": model},
                 content=call.connection.localDescription.sdp,
                 headers={"content-type": "application/sdp"},
             )
-            assert answer.status_code == 201, answer.text
-            described = RTCSessionDescription(answer.text, "answer")
-            await call.connection.setRemoteDescription(described)
+            assert response.status_code == 201, response.text
+            answer = RTCSessionDescription(response.text, "answer")
+            await call.connection.setRemoteDescription(answer)
             yield call
-            await client.delete(answer.headers["location"])
+            await client.delete(response.headers["location"])
         finally:
             await call.connection.close()
-            for task in reading:
+            for task in readers:
                 task.cancel()
-            await asyncio.gather(*reading, return_exceptions=True)
+            await asyncio.gather(*readers, return_exceptions=True)
 
 
 async def one_call(server: ServerProcess, model: str, *, seconds: float) -> Figures:
-    async with calling(server, model) as call:
+    async with open_call(server, model) as call:
         await call.wait_for_frames(2 * FPS)
         return {"what": f"one of {FPS} fps"} | await _measure(server, [call], seconds)
 
 
 async def many_calls(
-    server: ServerProcess, model: str, *, calls: int, seconds: float, parts: int = 4
+    server: ServerProcess, model: str, *, count: int, seconds: float, parts: int = 4
 ) -> list[Figures]:
     """Measures an overload in equal parts of the given duration."""
     async with AsyncExitStack() as stack:
-        several = [await stack.enter_async_context(calling(server, model)) for _ in range(calls)]
-        for call in several:
+        calls = [await stack.enter_async_context(open_call(server, model)) for _ in range(count)]
+        for call in calls:
             await call.wait_for_frames(FPS)
         return [
-            {"what": f"{calls} of {FPS} fps, part {number} of {parts}"}
-            | await _measure(server, several, seconds / parts)
+            {"what": f"{count} of {FPS} fps, part {number} of {parts}"}
+            | await _measure(server, calls, seconds / parts)
             for number in range(1, parts + 1)
         ]
 
@@ -177,23 +179,23 @@ async def sessions(server: ServerProcess, model: str, *, count: int) -> list[Fig
     """Runs short sessions one after the other and records the server's memory and threads."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):
-        async with calling(server, model) as call:
+        async with open_call(server, model) as call:
             await call.wait_for_frames(FRAMES_PER_SESSION)
         if number == SETTLED_SESSIONS or number % max(1, count // 8) == 0:
             rows.append(_memory_row(server, number))
-    settled = next((row["rss_mb"] for row in rows if row["sessions"] >= SETTLED_SESSIONS), None)
-    return [row | {"since_settled_mb": settled and row["rss_mb"] - settled} for row in rows]
+    settled_mb = next((row["rss_mb"] for row in rows if row["sessions"] >= SETTLED_SESSIONS), None)
+    return [row | {"since_settled_mb": settled_mb and row["rss_mb"] - settled_mb} for row in rows]
 
 
 async def _measure(server: ServerProcess, calls: list[VideoCall], seconds: float) -> Figures:
-    sent = sum(call.camera.sent for call in calls)
+    sent_before = sum(call.camera.sent for call in calls)
     for call in calls:
         call.round_trips.clear()
-    cpu, own, wall = server.cpu_s(), process_time(), perf_counter()
+    cpu, client_cpu, wall = server.cpu_s(), process_time(), perf_counter()
     await asyncio.sleep(seconds)
     wall_s = perf_counter() - wall
     round_trips = [latency for call in calls for _, latency in call.round_trips]
-    sent = sum(call.camera.sent for call in calls) - sent
+    sent = sum(call.camera.sent for call in calls) - sent_before
     return {
         "sent_per_s": sent / wall_s,
         "back_per_s": len(round_trips) / wall_s,
@@ -202,7 +204,7 @@ async def _measure(server: ServerProcess, calls: list[VideoCall], seconds: float
         "worst_ms": 1000 * max(round_trips),
         "unread": sum(call.unread for call in calls),
         "server_cpu_ms": 1000 * (server.cpu_s() - cpu) / len(round_trips),
-        "client_cpu_ms": 1000 * (process_time() - own) / len(round_trips),
+        "client_cpu_ms": 1000 * (process_time() - client_cpu) / len(round_trips),
     }
 
 

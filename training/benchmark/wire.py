@@ -39,7 +39,7 @@ def get(path: str) -> bytes:
 class RequestTally:
     """Counts and latencies of the responses to a run of requests."""
 
-    answered: int = 0
+    responses: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     unexpected: Counter[str] = field(default_factory=Counter)
     """Unexpected responses by `kind: status`."""
@@ -47,7 +47,7 @@ class RequestTally:
     """Seconds from the first byte sent to the last received, one per response."""
 
     def record(self, call: ExpectedRequest, status: int, seconds: float) -> None:
-        self.answered += 1
+        self.responses += 1
         self.seconds.append(seconds)
         self.statuses[status] += 1
         if status != call.expected:
@@ -104,13 +104,13 @@ async def send_all(
     port: int, calls: Iterable[ExpectedRequest], *, clients: int, tally: RequestTally
 ) -> None:
     """Sends all calls; each client sends the next one after its last response."""
-    left = iter(calls)
+    remaining = iter(calls)
 
     async def client() -> None:
         async with Connection(port) as connection:
-            for call in left:
-                began = perf_counter()
+            for call in remaining:
+                start = perf_counter()
                 status, _ = await connection.exchange(call.request)
-                tally.record(call, status, perf_counter() - began)
+                tally.record(call, status, perf_counter() - start)
 
     await asyncio.gather(*(client() for _ in range(clients)))

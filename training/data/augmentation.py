@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.vision.geometry import Size, resize
 from training.data.framing import random_window
-from training.data.photometric import backlight, darken, enlarge_again
+from training.data.photometric import backlight, darken, lower_resolution
 
 Image = NDArray[np.uint8]
 Rng = np.random.Generator
@@ -121,9 +121,9 @@ def compose(rgb: Image, mask: Image, background: Image) -> tuple[Image, Image]:
 def random_crop(background: Image, size_hw: Size, rng: Rng) -> Image:
     """Returns a crop of at least half of each side, mirrored half of the time, at `size_hw`."""
     height, width = background.shape[:2]
-    tall, wide = (max(1, int(side * rng.uniform(0.5, 1))) for side in (height, width))
-    top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
-    crop = background[top : top + tall, left : left + wide]
+    crop_height, crop_width = (max(1, int(side * rng.uniform(0.5, 1))) for side in (height, width))
+    top, left = rng.integers(0, height - crop_height + 1), rng.integers(0, width - crop_width + 1)
+    crop = background[top : top + crop_height, left : left + crop_width]
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     return resize(np.ascontiguousarray(crop), size_hw)
@@ -144,12 +144,12 @@ def distort(
     rgb = _colours(rgb, augmentation, rng)
     if augmentation.sharpness and rng.random() < 0.5:
         factor = _factor(augmentation.sharpness, rng)
-        soft = cv2.GaussianBlur(rgb, (3, 3), 0)
-        rgb = np.asarray(cv2.addWeighted(rgb, factor, soft, 1 - factor, 0), np.uint8)
+        blurred = cv2.GaussianBlur(rgb, (3, 3), 0)
+        rgb = np.asarray(cv2.addWeighted(rgb, factor, blurred, 1 - factor, 0), np.uint8)
     if rng.random() < augmentation.blur:
         rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.4, 1.5)), np.uint8)
     if augmentation.low_resolution and rng.random() < augmentation.low_resolution:
-        rgb = enlarge_again(rgb, rng)
+        rgb = lower_resolution(rgb, rng)
     if rng.random() < augmentation.noise:
         noise = rng.normal(0, rng.uniform(2, 12), rgb.shape).astype(np.float32)
         rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)

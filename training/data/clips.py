@@ -28,10 +28,10 @@ def read_clips(data: Path, *, frames: int) -> list[Clip]:
     All frames of a clip have one size. Raises ValueError for a frame without a mask of its size.
     """
     folders = sorted(path.parent for path in data.glob("clips_labelled/*/fps.txt"))
-    return [_read(folder, frames) for folder in folders]
+    return [_read_clip(folder, frames) for folder in folders]
 
 
-def _read(folder: Path, count: int) -> Clip:
+def _read_clip(folder: Path, count: int) -> Clip:
     images = sorted((folder / "images").iterdir())[:count]
     frames = tuple(read_frame(image).rgb for image in images)
     truths = tuple(read_mask(folder / "masks" / f"{image.stem}.png") for image in images)
@@ -51,13 +51,16 @@ def read_mask(file: Path) -> NDArray[np.uint8]:
 def read_videos(data: Path, *, frames: int) -> Iterator[tuple[str, list[NDArray[np.uint8]]]]:
     """Yields the name and the first frames, uint8 [H,W,3] RGB, of each clip without labels."""
     for file in sorted(data.glob("clips/*.mp4")):
-        yield file.stem, list(islice(_play(file), frames))
+        yield file.stem, list(islice(_read_frames(file), frames))
 
 
-def _play(file: Path) -> Iterator[NDArray[np.uint8]]:
+def _read_frames(file: Path) -> Iterator[NDArray[np.uint8]]:
     video = cv2.VideoCapture(str(file))
     try:
-        while (read := video.read())[0]:
-            yield np.asarray(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), np.uint8)
+        while True:
+            has_frame, bgr = video.read()
+            if not has_frame:
+                return
+            yield np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     finally:
         video.release()

@@ -57,9 +57,9 @@ class Portrait:
         """Reads the photo, uint8 [H,W,3]."""
         return read_frame(self.image).rgb
 
-    def frame(self, at_least: Size) -> Frame:
+    def frame(self, min_size: Size) -> Frame:
         """Decodes the photo as the service does for a request of the mask alone."""
-        return read_frame(self.image, at_least=at_least)
+        return read_frame(self.image, min_size=min_size)
 
     def truth(self) -> NDArray[np.uint8]:
         """Reads the mask uint8 [H,W], 0 background to 255 person.
@@ -124,10 +124,10 @@ def read_backgrounds(
     ]
 
 
-def read_frame(path: Path, *, at_least: Size | None = None) -> Frame:
-    """Decodes a photo; `at_least` has the meaning of the parameter of `decode`."""
+def read_frame(path: Path, *, min_size: Size | None = None) -> Frame:
+    """Decodes a photo; `min_size` (height, width) allows a reduced decode, as in `decode`."""
     encoded = path.read_bytes()
-    return decode(encoded, read_header(encoded), min_size=at_least)
+    return decode(encoded, read_header(encoded), min_size=min_size)
 
 
 def read_rows(index: Path) -> Iterator[dict[str, str]]:

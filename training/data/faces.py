@@ -114,14 +114,14 @@ class FaceDataset(Dataset[FaceSample]):
         new_scene = rng.random() < self.augmentation.composite
         image = apply_view(rgb, view, self.size_hw, LETTERBOX_GREY)
         if new_scene:
-            behind = random_crop(self._background(rng), self.size_hw, rng)
-            image, _ = compose(image, apply_view(mask, view, self.size_hw, 0), behind)
+            background = random_crop(self._background(rng), self.size_hw, rng)
+            image, _ = compose(image, apply_view(mask, view, self.size_hw, 0), background)
         if portrait.face is None:
             return self._sample(image, (0.0, 0.0, 0.0, 0.0), FaceCount.NONE, rng)
         # A new background removes all other people.
-        several = portrait.id in self.multi_face_ids and not new_scene
+        has_several = portrait.id in self.multi_face_ids and not new_scene
         box = visible_box(portrait.face, view, self.size_hw)
-        return self._sample(image, box, FaceCount.SEVERAL if several else FaceCount.ONE, rng)
+        return self._sample(image, box, FaceCount.SEVERAL if has_several else FaceCount.ONE, rng)
 
     def _background(self, rng: Rng) -> Image:
         return self.backgrounds[int(rng.integers(len(self.backgrounds)))]
@@ -141,10 +141,10 @@ def random_view(
     The face stays in the picture. Most views are near the letterboxed photo; the ends of the scale
     range are rare.
     """
-    fitted = min(size_hw[0] / photo_hw[0], size_hw[1] / photo_hw[1])
+    fit_scale = min(size_hw[0] / photo_hw[0], size_hw[1] / photo_hw[1])
     scale = np.exp(rng.uniform(*np.log(augmentation.scale)) * rng.random())
     if face is not None:
-        side = fitted * np.sqrt(face.w * photo_hw[1] * face.h * photo_hw[0])
+        side = fit_scale * np.sqrt(face.w * photo_hw[1] * face.h * photo_hw[0])
         scale = np.clip(
             scale, min(1, MIN_FACE_SIDE_PX / side), max(1, MAX_FACE_SHARE * min(size_hw) / side)
         )
@@ -152,12 +152,12 @@ def random_view(
     angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1) * (rng.random() < 0.5)
     mirror = -1.0 if rng.random() < augmentation.flip else 1.0
     cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.array([[cos, -sin], [sin, cos]])
-    sides = np.array(photo_hw[::-1]) * fitted * scale
-    linear = turn @ np.diag([mirror * aspect * sides[0], sides[1] / aspect])
-    centred = View(linear, np.array(size_hw[::-1]) / 2 - linear @ (0.5, 0.5))
+    rotation = np.array([[cos, -sin], [sin, cos]])
+    sides = np.array(photo_hw[::-1]) * fit_scale * scale
+    linear = rotation @ np.diag([mirror * aspect * sides[0], sides[1] / aspect])
+    centred_view = View(linear, np.array(size_hw[::-1]) / 2 - linear @ (0.5, 0.5))
     # A larger photo may be cropped anywhere; a smaller one may be anywhere in the input.
-    view = centred.shifted(rng.uniform(-0.5, 0.5, 2) * np.abs(sides - size_hw[::-1]))
+    view = centred_view.shifted(rng.uniform(-0.5, 0.5, 2) * np.abs(sides - size_hw[::-1]))
     if face is None:
         return view
     left, top, width, height = view.box(face)
@@ -171,8 +171,9 @@ def visible_box(face: FaceBox, view: View, size_hw: Size) -> tuple[float, float,
     left, top, width, height = view.box(face)
     first = np.clip((top, left), 0, size_hw)
     last = np.clip((top + height, left + width), 0, size_hw)
-    tall, wide = (last - first) / size_hw
-    return float(first[0] / size_hw[0]), float(first[1] / size_hw[1]), float(tall), float(wide)
+    top, left = first / size_hw
+    height, width = (last - first) / size_hw
+    return float(top), float(left), float(height), float(width)
 
 
 def apply_view(layer: Image, view: View, size_hw: Size, border: int) -> Image:

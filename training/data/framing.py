@@ -75,15 +75,18 @@ def close_up(mask: Image, rng: Rng) -> Window:
     height, width = (side * rng.uniform(*CLOSE_UP_SHARES) for side in photo_hw)
     person = np.flatnonzero(mask > 127) if (mask > 127).any() else np.flatnonzero(mask)
     row, column = np.unravel_index(person[rng.integers(len(person))], photo_hw)
-    free = np.array([photo_hw[0] - height, photo_hw[1] - width])
-    desired = np.array([row - height / 2, column - width / 2])
-    return _window_inside(photo_hw, height, width, desired / np.maximum(free, 1))
+    slack = np.array([photo_hw[0] - height, photo_hw[1] - width])
+    top_left = np.array([row - height / 2, column - width / 2])
+    return _window_inside(photo_hw, height, width, top_left / np.maximum(slack, 1))
 
 
 def _window_inside(
     photo_hw: Size, height: float, width: float, position: NDArray[np.float64]
 ) -> Window:
-    """A window at `place` (row, column) in 0..1 of the possible range, clipped to the photo."""
+    """Returns a window at `position` (row, column), in 0..1 of the possible range.
+
+    The window is clipped to the photo.
+    """
     height = float(np.clip(height, min(MIN_SIDE_PX, photo_hw[0]), photo_hw[0]))
     width = float(np.clip(width, min(MIN_SIDE_PX, photo_hw[1]), photo_hw[1]))
     row, column = np.clip(position, 0, 1)

@@ -72,8 +72,8 @@ def check_pack(data: Path) -> None:
     ]
     unlabelled = data / "unlabelled" / "index2.csv"
     if unlabelled.exists():
-        soft = _rows(unlabelled)
-        problems += _in_threads(lambda row: check_pseudo_labelled(data, row), soft)
+        pseudo_rows = _rows(unlabelled)
+        problems += _in_threads(lambda row: check_pseudo_labelled(data, row), pseudo_rows)
     if problems:
         raise PackError(problems)
 
@@ -166,8 +166,8 @@ def mask_file(data: Path, row: Row) -> Path:
 
 def _in_threads(check: Check, rows: Sequence[Row]) -> list[Problem]:
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda row: list(check(row)), rows))
-    return [problem for problems in found for problem in problems]
+        results = list(pool.map(lambda row: list(check(row)), rows))
+    return [problem for problems in results for problem in problems]
 
 
 def _read_mask(file: Path) -> Pixels | None:
@@ -184,12 +184,12 @@ def _photo_size(file: Path) -> Size | None:
     return header.upright_hw
 
 
-def _same_shape(soft: Size, photo: Size) -> bool:
+def _same_shape(mask_hw: Size, photo_hw: Size) -> bool:
     """Returns True if a soft mask has the shape of the photo scaled to the mask's longer side."""
-    scale = max(soft) / max(photo)
+    scale = max(mask_hw) / max(photo_hw)
     return all(
         abs(side - scale * length) <= SIDE_TOLERANCE_PX
-        for side, length in zip(soft, photo, strict=True)
+        for side, length in zip(mask_hw, photo_hw, strict=True)
     )
 
 

@@ -39,18 +39,18 @@ def backlight(rgb: Image, mask: Image, rng: Rng) -> Image:
     return np.clip(rgb * light, 0, 255).astype(np.uint8)
 
 
-def enlarge_again(rgb: Image, rng: Rng) -> Image:
+def lower_resolution(rgb: Image, rng: Rng) -> Image:
     """Reduces a photo and enlarges it again; half of the copies are compressed as JPEG."""
     height, width = rgb.shape[:2]
     factor = rng.uniform(*REDUCTION)
-    small = cv2.resize(
+    reduced = cv2.resize(
         rgb,
         (max(8, round(width / factor)), max(8, round(height / factor))),
         interpolation=cv2.INTER_AREA,
     )
     if rng.random() < 0.5:
         quality = int(rng.integers(*PHONE_QUALITY))
-        _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        small = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-    how = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(small, (width, height), interpolation=how), np.uint8)
+        _, encoded = cv2.imencode(".jpg", reduced, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        reduced = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    interpolation = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(reduced, (width, height), interpolation=interpolation), np.uint8)

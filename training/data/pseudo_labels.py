@@ -14,7 +14,7 @@ def read_pseudo_labelled(data: Path, *, masks: Path | None, min_agreement: float
     in 0..1. Raises OSError without an index and ValueError if no photo has a mask.
     """
     unlabelled = data / "unlabelled"
-    found = []
+    portraits = []
     for row in read_rows(unlabelled / "index2.csv"):
         folder = unlabelled / row["source"]
         if masks is not None:
@@ -26,9 +26,9 @@ def read_pseudo_labelled(data: Path, *, masks: Path | None, min_agreement: float
             if float(row["agreement"] or 0) < min_agreement:
                 continue
         image = folder / "images" / f"{row['id']}.jpg"
-        found.append(
+        portraits.append(
             Portrait(row["id"], row["source"], row["group"], image, mask, face=None, soft=True)
         )
-    if not found:
+    if not portraits:
         raise ValueError(f"no pseudo-labelled photo in {masks or unlabelled}")
-    return found
+    return portraits

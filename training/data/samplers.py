@@ -49,10 +49,10 @@ class EpochPlan:
 
         Raises ValueError if the photos do not fill one batch.
         """
-        whole = photos // self.global_batch * self.global_batch
-        if not whole:
+        count = photos // self.global_batch * self.global_batch
+        if not count:
             raise ValueError(f"{photos} photos do not fill a batch of {self.global_batch}")
-        return whole
+        return count
 
 
 class PrecomputedSampler(Sampler[list[SampleSpec]]):
@@ -76,8 +76,8 @@ class EpochSampler(PrecomputedSampler):
         photos = np.repeat(np.arange(len(portraits)), photo_repeats(portraits, plan.repeats))
         rng.shuffle(photos)
         specs = make_specs(photos, rng)
-        whole = plan.whole_batches(len(specs))
-        self.batches = split_batches(specs[plan.rank : whole : plan.world], plan.batch)
+        count = plan.whole_batches(len(specs))
+        self.batches = split_batches(specs[plan.rank : count : plan.world], plan.batch)
 
 
 class SingleDomainSampler(PrecomputedSampler):
@@ -90,16 +90,18 @@ class SingleDomainSampler(PrecomputedSampler):
     def __init__(self, portraits: Sequence[Portrait], plan: EpochPlan, *, balance: float) -> None:
         rng = plan.rng()
         weight = photo_repeats(portraits, plan.repeats)
-        domain = np.array([portrait.domain for portrait in portraits])
-        _, index = np.unique(domain, return_inverse=True)
-        mass = np.bincount(index, weights=weight)
-        share = mass**balance / (mass**balance).sum()
-        turns = np.maximum(1, np.rint(share * weight.sum() / plan.global_batch)).astype(int)
+        domains = np.array([portrait.domain for portrait in portraits])
+        _, domain_index = np.unique(domains, return_inverse=True)
+        domain_weight = np.bincount(domain_index, weights=weight)
+        domain_share = domain_weight**balance / (domain_weight**balance).sum()
+        batch_counts = np.maximum(
+            1, np.rint(domain_share * weight.sum() / plan.global_batch)
+        ).astype(int)
         self.batches = []
-        for turn in interleave(turns):
-            members = np.flatnonzero(index == turn)
-            chance = weight[members] / weight[members].sum()
-            photos = rng.choice(members, size=plan.global_batch, p=chance)
+        for domain in interleave(batch_counts):
+            members = np.flatnonzero(domain_index == domain)
+            probability = weight[members] / weight[members].sum()
+            photos = rng.choice(members, size=plan.global_batch, p=probability)
             self.batches.append(make_specs(photos, rng)[plan.rank :: plan.world])
 
 
@@ -113,12 +115,12 @@ class DomainBalancedSampler(PrecomputedSampler):
     def __init__(self, portraits: Sequence[Portrait], plan: EpochPlan, *, balance: float) -> None:
         """Raises ValueError if the photos do not fill a batch."""
         rng = plan.rng()
-        whole = plan.whole_batches(len(portraits))
-        chance = photo_repeats(portraits, plan.repeats).astype(float)
+        count = plan.whole_batches(len(portraits))
+        probability = photo_repeats(portraits, plan.repeats).astype(float)
         domains = np.array([portrait.domain for portrait in portraits])
         for domain in np.unique(domains):
-            chance[domains == domain] *= chance[domains == domain].sum() ** (balance - 1)
-        photos = rng.choice(len(portraits), whole, p=chance / chance.sum())
+            probability[domains == domain] *= probability[domains == domain].sum() ** (balance - 1)
+        photos = rng.choice(len(portraits), count, p=probability / probability.sum())
         self.batches = split_batches(make_specs(photos, rng)[plan.rank :: plan.world], plan.batch)
 
 
@@ -141,12 +143,12 @@ class WeightedSourceSampler(PrecomputedSampler):
         """Raises ValueError if no photo has a weight, or `photos` do not fill a batch."""
         rng = plan.rng()
         weight = np.array([weights.get(portrait.source, 1.0) for portrait in portraits])
-        whole = plan.whole_batches(photos)
+        count = plan.whole_batches(photos)
         if not weight.sum() > 0:
             raise ValueError("no photo has a weight above 0")
-        chosen = systematic_resampling(whole * weight / weight.sum(), rng)
-        rng.shuffle(chosen)
-        self.batches = split_batches(make_specs(chosen, rng)[plan.rank :: plan.world], plan.batch)
+        indices = systematic_resampling(count * weight / weight.sum(), rng)
+        rng.shuffle(indices)
+        self.batches = split_batches(make_specs(indices, rng)[plan.rank :: plan.world], plan.batch)
 
 
 def photo_repeats(portraits: Sequence[Portrait], repeats: Mapping[str, int]) -> NDArray[np.int_]:
@@ -165,11 +167,11 @@ def split_batches(specs: list[SampleSpec], batch: int) -> list[list[SampleSpec]]
     return [specs[start : start + batch] for start in range(0, len(specs), batch)]
 
 
-def interleave(turns: NDArray[np.int_]) -> list[int]:
-    """Returns each index k exactly `turns[k]` times, spread evenly over the list."""
-    at = [(np.arange(count) + 0.5) / count for count in turns]
-    order = np.argsort(np.concatenate(at), kind="stable")
-    return [int(k) for k in np.repeat(np.arange(len(turns)), turns)[order]]
+def interleave(counts: NDArray[np.int_]) -> list[int]:
+    """Returns every index k exactly `counts[k]` times, spread evenly over the list."""
+    positions = [(np.arange(count) + 0.5) / count for count in counts]
+    order = np.argsort(np.concatenate(positions), kind="stable")
+    return [int(k) for k in np.repeat(np.arange(len(counts)), counts)[order]]
 
 
 def systematic_resampling(
@@ -184,5 +186,5 @@ def systematic_resampling(
     """
     order = rng.permutation(len(expected))
     ends = np.cumsum(expected[order]) + rng.random()
-    times = np.diff(np.floor(ends), prepend=np.floor(ends[0] - expected[order[0]]))
-    return np.repeat(order, times.astype(int))
+    counts = np.diff(np.floor(ends), prepend=np.floor(ends[0] - expected[order[0]]))
+    return np.repeat(order, counts.astype(int))

@@ -77,17 +77,17 @@ class SegmentationDataset(Dataset[Sample]):
         rgb, mask = portrait.rgb(), portrait.truth()
         if portrait.soft:
             mask = resize(mask, (rgb.shape[0], rgb.shape[1]))
-        largest = 1.5 * max(self.size_hw) / max(rgb.shape[:2])
-        if largest < 1:
-            small = (round(rgb.shape[0] * largest), round(rgb.shape[1] * largest))
-            rgb, mask = resize(rgb, small), resize(mask, small)
+        scale = 1.5 * max(self.size_hw) / max(rgb.shape[:2])
+        if scale < 1:
+            reduced_hw = (round(rgb.shape[0] * scale), round(rgb.shape[1] * scale))
+            rgb, mask = resize(rgb, reduced_hw), resize(mask, reduced_hw)
         pixel_weight = portrait.pixel_weight(mask)
         if portrait.soft:
             pixel_weight = np.asarray(pixel_weight * self.soft_weight, np.uint8)
         return Layers(rgb, mask, pixel_weight)
 
     def __getitem__(self, spec: SampleSpec) -> Sample:
-        # a spec instead of a plain index makes a sample independent of its worker process
+        # A spec instead of a plain index makes a sample independent of its worker process.
         rng = np.random.default_rng(spec.seed)
         layers = self._compose(spec, rng)
         plain, mask = layers.rgb, layers.mask
@@ -108,8 +108,8 @@ class SegmentationDataset(Dataset[Sample]):
             return self._empty(rng)
         photo = self.photos[spec.photo]
         if self.augmentation.scene and rng.random() < self.augmentation.scene:
-            behind = self._empty(rng) if rng.random() < EMPTY_SCENE else self._view(photo, rng)
-            return self.scenes.compose(behind, spec.photo, rng)
+            scene = self._empty(rng) if rng.random() < EMPTY_SCENE else self._view(photo, rng)
+            return self.scenes.compose(scene, spec.photo, rng)
         view = self._view(photo, rng)
         if rng.random() < self.augmentation.composite and not self.portraits[spec.photo].soft:
             rgb, mask = compose(view.rgb, view.mask, self._background(rng))

@@ -133,12 +133,12 @@ class SceneComposer:
         """Finds the cut-outs; `eligible` is True for photos with a mask that is good enough."""
         candidates = (
             find_cut_out(index, layers.mask)
-            for index, (layers, good) in enumerate(zip(photos, eligible, strict=True))
-            if good
+            for index, (layers, usable) in enumerate(zip(photos, eligible, strict=True))
+            if usable
         )
         self.photos = photos
         self.cut_outs = [cut_out for cut_out in candidates if cut_out is not None]
-        self.of_photo = {cut_out.photo: cut_out for cut_out in self.cut_outs}
+        self.cut_out_by_photo = {cut_out.photo: cut_out for cut_out in self.cut_outs}
 
     def compose(self, scene: Layers, photo: int, rng: Rng) -> Layers:
         """Returns the scene with the people of `photo`, if they can be cut out, and with others.
@@ -160,7 +160,7 @@ class SceneComposer:
         return canvas
 
     def _choose_people(self, photo: int, rng: Rng) -> list[CutOut]:
-        first = self.of_photo.get(photo)
+        first = self.cut_out_by_photo.get(photo)
         people = [first] if first else [self._random_cut_out(rng)]
         while len(people) < MAX_PEOPLE and rng.random() < ADD_PERSON_CHANCE:
             people.append(self._random_cut_out(rng))
@@ -201,10 +201,10 @@ class SceneComposer:
         layers = self.photos[cut_out.photo]
         box = (slice(cut_out.top, cut_out.bottom), slice(cut_out.left, cut_out.right))
         size = (max(2, round(pose.width)), max(2, round(pose.height)))
-        shrinks = size[1] < cut_out.size_hw[0]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        rgb = cv2.resize(layers.rgb[box], size, interpolation=how)
-        alpha = cv2.resize(layers.mask[box], size, interpolation=how).astype(np.float32)
+        reduces = size[1] < cut_out.size_hw[0]
+        interpolation = cv2.INTER_AREA if reduces else cv2.INTER_LINEAR
+        rgb = cv2.resize(layers.rgb[box], size, interpolation=interpolation)
+        alpha = cv2.resize(layers.mask[box], size, interpolation=interpolation).astype(np.float32)
         alpha = np.clip((alpha - 96) * 255 / (255 - 96), 0, 255).astype(np.uint8)
         if pose.mirrored:
             rgb, alpha = rgb[:, ::-1], alpha[:, ::-1]
@@ -215,11 +215,11 @@ def place_people(people: Sequence[CutOut], size_hw: Size, rng: Rng) -> list[Pose
     """Returns a pose for each person, the farthest first: nearer people cover those behind."""
     horizon, stature = rng.uniform(*HORIZON), np.exp(rng.uniform(*np.log(STATURE)))
     squeeze = np.exp(rng.uniform(*np.log(SQUEEZE)))
-    cut_off = np.exp(rng.uniform(*np.log(CUT_OFF_HEIGHT)))
+    cut_off_height = np.exp(rng.uniform(*np.log(CUT_OFF_HEIGHT)))
     poses = []
     for person in people:
         if person.cut_bottom:
-            height = cut_off * (1 + rng.uniform(-1, 1) * CUT_OFF_JITTER)
+            height = cut_off_height * (1 + rng.uniform(-1, 1) * CUT_OFF_JITTER)
             # The lower border of the scene cuts the body at least where its photo does.
             bottom = 1 + rng.uniform(0, 0.3) * height
         else:
@@ -234,31 +234,34 @@ def _pose(
     person: CutOut, bottom: float, height: float, squeeze: float, size_hw: Size, rng: Rng
 ) -> Pose:
     """Returns a pose at a random column; `bottom` and `height` are shares of the scene's height."""
-    tall = height * size_hw[0]
-    wide = tall * person.size_hw[1] / person.size_hw[0] / squeeze * size_hw[1] / size_hw[0]
-    if wide > MAX_WIDTH_SHARE * size_hw[1]:
+    height_px = height * size_hw[0]
+    width_px = height_px * person.size_hw[1] / person.size_hw[0] / squeeze * size_hw[1] / size_hw[0]
+    if width_px > MAX_WIDTH_SHARE * size_hw[1]:
         # A row of people that would exceed both sides by far is placed farther away.
-        tall, wide = tall * MAX_WIDTH_SHARE * size_hw[1] / wide, MAX_WIDTH_SHARE * size_hw[1]
+        height_px, width_px = (
+            height_px * MAX_WIDTH_SHARE * size_hw[1] / width_px,
+            MAX_WIDTH_SHARE * size_hw[1],
+        )
     mirrored = bool(rng.random() < 0.5)
-    left = rng.uniform(-0.35 * wide, size_hw[1] - 0.65 * wide)
-    at_left, at_right = person.cut_left, person.cut_right
+    left = rng.uniform(-0.35 * width_px, size_hw[1] - 0.65 * width_px)
+    cut_left, cut_right = person.cut_left, person.cut_right
     if mirrored:
-        at_left, at_right = at_right, at_left
-    if at_left:
-        left = -rng.uniform(0, 0.2) * wide
-    elif at_right:
-        left = size_hw[1] - wide * rng.uniform(0.8, 1)
-    return Pose(person, bottom * size_hw[0] - tall, float(left), tall, wide, mirrored)
+        cut_left, cut_right = cut_right, cut_left
+    if cut_left:
+        left = -rng.uniform(0, 0.2) * width_px
+    elif cut_right:
+        left = size_hw[1] - width_px * rng.uniform(0.8, 1)
+    return Pose(person, bottom * size_hw[0] - height_px, float(left), height_px, width_px, mirrored)
 
 
-def adapt_light(rgb: Image, alpha: Image, behind: Image, rng: Rng) -> Image:
-    """Moves the mean colour of the person towards that of `behind`, by a random share."""
+def adapt_light(rgb: Image, alpha: Image, background: Image, rng: Rng) -> Image:
+    """Moves the mean colour of the person towards that of the background, by a random share."""
     weight = alpha.astype(np.float32)
     total = weight.sum()
     if total < 1:
         return rgb
     person = (rgb * weight[..., None]).sum((0, 1)) / total
-    gain = ((behind.mean((0, 1)) + 8) / (person + 8)) ** rng.uniform(0, ADAPTATION)
+    gain = ((background.mean((0, 1)) + 8) / (person + 8)) ** rng.uniform(0, ADAPTATION)
     gain = np.clip(gain * rng.uniform(0.9, 1.1), *GAIN)
     adapted: Image = np.clip(rgb * gain, 0, 255).astype(np.uint8)
     return adapted

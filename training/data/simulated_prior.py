@@ -23,23 +23,25 @@ def previous_mask(mask: Image, rng: Rng) -> Image:
     if rng.random() < EMPTY_PRIOR_CHANCE:
         return np.zeros_like(mask)
     if rng.random() < 0.5:
-        mask = np.asarray(cv2.filter2D(mask, -1, _streak(max(mask.shape), rng)), np.uint8)
+        mask = np.asarray(
+            cv2.filter2D(mask, -1, _motion_blur_kernel(max(mask.shape), rng)), np.uint8
+        )
     height, width = mask.shape
     anchors = np.array([[0, 0], [width, 0], [0, height]], np.float32)
-    reach = MAX_ANCHOR_SHIFT * np.array([width, height])
+    max_shift = MAX_ANCHOR_SHIFT * np.array([width, height])
     source, target = (
-        (anchors + rng.uniform(-1, 1, (3, 2)) * reach).astype(np.float32) for _ in range(2)
+        (anchors + rng.uniform(-1, 1, (3, 2)) * max_shift).astype(np.float32) for _ in range(2)
     )
     matrix = cv2.getAffineTransform(source, target)
     return np.asarray(cv2.warpAffine(mask, matrix, (width, height)), np.uint8)
 
 
-def _streak(side: int, rng: Rng) -> NDArray[np.float32]:
+def _motion_blur_kernel(side: int, rng: Rng) -> NDArray[np.float32]:
     """Returns a kernel of motion blur at a random angle; it sums to one."""
     length = max(2, round(side * rng.uniform(*MOTION_BLUR_SHARES)))
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1
     centre = ((length - 1) / 2, (length - 1) / 2)
-    turn = cv2.getRotationMatrix2D(centre, rng.uniform(0, 180), 1)
-    streak = np.asarray(cv2.warpAffine(kernel, turn, (length, length)), np.float32)
-    return np.asarray(streak / streak.sum(), np.float32)
+    rotation = cv2.getRotationMatrix2D(centre, rng.uniform(0, 180), 1)
+    rotated = np.asarray(cv2.warpAffine(kernel, rotation, (length, length)), np.float32)
+    return np.asarray(rotated / rotated.sum(), np.float32)

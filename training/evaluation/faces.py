@@ -40,10 +40,10 @@ from training.evaluation.onnx_model import Predict, Tensors, open_onnx
 from training.models.face_detector import DeployedFaceDetector
 from training.options import DataPack
 
-FindFaces = Callable[[NDArray[np.uint8]], list[Face]]
+DetectFaces = Callable[[NDArray[np.uint8]], list[Face]]
 """Maps a photo uint8 [H,W,3] RGB to its faces."""
 
-MIN_TRIED_SCORE = 0.02
+MIN_RECORDED_SCORE = 0.02
 """Minimum score of a recorded face when thresholds are compared."""
 MIN_FOUND_IOU = 0.5
 """Minimum IoU with the reference box at which a face counts as found."""
@@ -128,26 +128,26 @@ OVERALL = "all"
 
 
 def measure_faces(
-    find: FindFaces, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+    detect_faces: DetectFaces, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
 ) -> FaceReport:
     """Measures a detector on labelled photos and on photos without a person."""
-    return summarise_detections(detect_all(find, portraits, backgrounds))
+    return summarise_detections(detect_all(detect_faces, portraits, backgrounds))
 
 
 def detect_all(
-    find: FindFaces, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+    detect_faces: DetectFaces, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
 ) -> list[Detection]:
     """Runs the detector on each photo and measures its processor time."""
-    photos = [(each.source, each.image, each.face) for each in portraits]
+    photos = [(portrait.source, portrait.image, portrait.face) for portrait in portraits]
     photos += [(BACKGROUND, path, None) for path in backgrounds]
     detections = []
     for source, path, reference in track(
         photos, "detecting", console=Console(stderr=True), transient=True
     ):
         rgb = read_frame(path).rgb
-        began = time.process_time()
-        faces = tuple(find(rgb))
-        seconds = time.process_time() - began
+        start = time.process_time()
+        faces = tuple(detect_faces(rgb))
+        seconds = time.process_time() - start
         detections.append(Detection(source, reference, faces, seconds))
     return detections
 
@@ -157,34 +157,38 @@ def summarise_detections(detections: Sequence[Detection], min_score: float = 0.0
 
     The result equals that of a detector with this threshold.
     """
-    answers = [
-        (each, dominant_face([face for face in each.faces if face.score >= min_score]))
-        for each in detections
+    pairs = [
+        (detection, dominant_face([face for face in detection.faces if face.score >= min_score]))
+        for detection in detections
     ]
-    people = [(each.reference, face) for each, face in answers if each.source != BACKGROUND]
-    scenes = [face for each, face in answers if each.source == BACKGROUND]
+    people = [
+        (detection.reference, face) for detection, face in pairs if detection.source != BACKGROUND
+    ]
+    scenes = [face for detection, face in pairs if detection.source == BACKGROUND]
     ious = ious_by_domain(people)
-    every = np.array([value for values in ious.values() for value in values])
-    found = every > MIN_FOUND_IOU
+    all_ious = np.array([iou for domain_ious in ious.values() for iou in domain_ious])
+    is_found = all_ious > MIN_FOUND_IOU
     confusion = confusion_matrix(people)
-    near = confusion[: Domain.NO_FACE, : Domain.NO_FACE]
-    detected = sum(face is not None for _, face in answers)
+    confusion_with_face = confusion[: Domain.NO_FACE, : Domain.NO_FACE]
+    detected_count = sum(face is not None for _, face in pairs)
     return FaceReport(
         photos=len(people),
-        box_iou=_mean(every),
-        found_iou=_mean(every[found]),
+        box_iou=_mean(all_ious),
+        found_iou=_mean(all_ious[is_found]),
         recall={
             domain.label: _mean(np.array(ious[domain]) > MIN_FOUND_IOU) for domain in sorted(ious)
         }
-        | {OVERALL: _mean(found)},
-        precision=float(found.sum() / max(1, detected)),
+        | {OVERALL: _mean(is_found)},
+        precision=float(is_found.sum() / max(1, detected_count)),
         backgrounds=len(scenes),
         false_alarms=_mean([face is not None for face in scenes]),
         no_face_alarms=_mean([face is not None for reference, face in people if reference is None]),
         agreement=float(confusion.trace() / max(1, len(people))),
-        neighbours=float((near.trace(1) + near.trace(-1)) / max(1, len(people))),
+        neighbours=float(
+            (confusion_with_face.trace(1) + confusion_with_face.trace(-1)) / max(1, len(people))
+        ),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        milliseconds=float(np.median([each.seconds for each in detections]) * 1000),
+        milliseconds=float(np.median([detection.seconds for detection in detections]) * 1000),
     )
 
 
@@ -192,10 +196,10 @@ FacePairs = Sequence[tuple[FaceBox | None, Face | None]]
 """The reference face and the detected face of each photo."""
 
 
-def ious_by_domain(answers: FacePairs) -> dict[Domain, list[float]]:
+def ious_by_domain(pairs: FacePairs) -> dict[Domain, list[float]]:
     """Returns the IoU with each reference face, by domain; 0 for a missed face."""
     ious: dict[Domain, list[float]] = {}
-    for reference, face in answers:
+    for reference, face in pairs:
         if reference:
             ious.setdefault(domain_of(reference.ratio), []).append(
                 box_iou(face, reference) if face else 0.0
@@ -203,10 +207,10 @@ def ious_by_domain(answers: FacePairs) -> dict[Domain, list[float]]:
     return ious
 
 
-def confusion_matrix(answers: FacePairs) -> NDArray[np.int_]:
+def confusion_matrix(pairs: FacePairs) -> NDArray[np.int_]:
     """Counts photos as [reference domain, detected domain]."""
     counts = np.zeros((len(Domain), len(Domain)), int)
-    for reference, face in answers:
+    for reference, face in pairs:
         counts[_domain(reference), _domain(face)] += 1
     return counts
 
@@ -223,33 +227,33 @@ def box_iou(face: Face, reference: FaceBox) -> float:
     return shared / (face.ratio + reference.ratio - shared)
 
 
-def find_by_model(
+def detector_from_model(
     predict: Predict, *, size_hw: Size, resize: ResizeRule, min_score: float = MIN_SCORE
-) -> FindFaces:
+) -> DetectFaces:
     """Returns a function that runs an exported detector with the service's own face routing."""
 
-    def find(rgb: NDArray[np.uint8]) -> list[Face]:
+    def detect_faces(rgb: NDArray[np.uint8]) -> list[Face]:
         image, placement = fit(rgb, size_hw, resize)
         (row,) = predict({"image": image[None]})
         return find_faces(row, placement, min_score=min_score)
 
-    return find
+    return detect_faces
 
 
-def find_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> FindFaces:
+def detector_from_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> DetectFaces:
     """Returns a function that runs a torch network, which is put into evaluation mode."""
     deployed = DeployedFaceDetector(network).eval()
     device = next(network.parameters()).device
 
     def predict(inputs: Tensors) -> NDArray[np.float32]:
         with torch.inference_mode():
-            answer = deployed(torch.from_numpy(inputs["image"]).to(device))
-        return np.asarray(answer.cpu().numpy())
+            output = deployed(torch.from_numpy(inputs["image"]).to(device))
+        return np.asarray(output.cpu().numpy())
 
-    return find_by_model(predict, size_hw=size_hw, resize=resize)
+    return detector_from_model(predict, size_hw=size_hw, resize=resize)
 
 
-def find_by_cascade() -> FindFaces | None:
+def detector_from_cascade() -> DetectFaces | None:
     """Returns OpenCV's frontal face cascade with its usual settings, as the baseline.
 
     Returns None if this OpenCV has no cascade.
@@ -259,13 +263,13 @@ def find_by_cascade() -> FindFaces | None:
     file = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
     cascade = cv2.CascadeClassifier(str(file))
 
-    def find(rgb: NDArray[np.uint8]) -> list[Face]:
+    def detect_faces(rgb: NDArray[np.uint8]) -> list[Face]:
         height, width = rgb.shape[:2]
         grey = cv2.equalizeHist(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
         boxes = cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(12, 12))
         return [Face(y / height, x / width, h / height, w / width, 1.0) for x, y, w, h in boxes]
 
-    return find
+    return detect_faces
 
 
 def summary_table(reports: dict[str, FaceReport]) -> Table:
@@ -273,8 +277,8 @@ def summary_table(reports: dict[str, FaceReport]) -> Table:
     table = Table("", *reports)
     columns = list(reports.values())
 
-    def row(name: str, figure: Callable[[FaceReport], float], unit: str = "{:.1%}") -> None:
-        table.add_row(name, *(unit.format(figure(report)) for report in columns))
+    def row(name: str, metric: Callable[[FaceReport], float], form: str = "{:.1%}") -> None:
+        table.add_row(name, *(form.format(metric(report)) for report in columns))
 
     row("domain is the reference's", lambda report: report.agreement)
     row("domain next to it", lambda report: report.neighbours)
@@ -302,21 +306,23 @@ def threshold_table(detections: Sequence[Detection]) -> Table:
     table = Table("score", "balanced", "domain agreement", "recall", "alarms", "without a face")
     for min_score in SCORE_THRESHOLDS:
         report = summarise_detections(detections, min_score)
-        figures = (
+        metrics = (
             balanced_accuracy(report),
             report.agreement,
             report.recall[OVERALL],
             report.false_alarms,
             report.no_face_alarms,
         )
-        table.add_row(f"{min_score}", *(f"{figure:.1%}" for figure in figures))
+        table.add_row(f"{min_score}", *(f"{value:.1%}" for value in metrics))
     return table
 
 
 def balanced_accuracy(report: FaceReport) -> float:
     """Returns the accuracy with equal weight for each domain and for the backgrounds, 0..1."""
-    right = [counts[k] / sum(counts) for k, counts in enumerate(report.confusion) if any(counts)]
-    return _mean([*right, 1 - report.false_alarms])
+    accuracies = [
+        counts[k] / sum(counts) for k, counts in enumerate(report.confusion) if any(counts)
+    ]
+    return _mean([*accuracies, 1 - report.false_alarms])
 
 
 def _mean(values: NDArray[np.float64] | NDArray[np.bool_] | Sequence[float]) -> float:
@@ -338,18 +344,18 @@ def main(
     predict = open_onnx(spec.model_file(model.parent))
     console = Console()
     if thresholds:
-        find = find_by_model(
-            predict, size_hw=spec.size_hw, resize=spec.resize, min_score=MIN_TRIED_SCORE
+        detect_faces = detector_from_model(
+            predict, size_hw=spec.size_hw, resize=spec.resize, min_score=MIN_RECORDED_SCORE
         )
         detections = detect_all(
-            find, read_portraits(data, "train"), read_backgrounds(data, "train")
+            detect_faces, read_portraits(data, "train"), read_backgrounds(data, "train")
         )
         console.print(threshold_table(detections))
         return
     portraits, backgrounds = read_portraits(data, "val"), read_backgrounds(data, "val")
-    find = find_by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
-    reports = {spec.name: measure_faces(find, portraits, backgrounds)}
-    if cascade := find_by_cascade():
+    detect_faces = detector_from_model(predict, size_hw=spec.size_hw, resize=spec.resize)
+    reports = {spec.name: measure_faces(detect_faces, portraits, backgrounds)}
+    if cascade := detector_from_cascade():
         reports["OpenCV cascade"] = measure_faces(cascade, portraits, backgrounds)
     console.print(summary_table(reports))
     for name, report in reports.items():

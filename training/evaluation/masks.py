@@ -54,12 +54,14 @@ def evaluate_masks(segment: Segment, portraits: Sequence[Portrait]) -> dict[str,
         scores.setdefault(portrait.source, []).append(
             score_mask(mask > 127, portrait.truth() > 127)
         )
-    everything = [row for rows in scores.values() for row in rows]
-    named = {source: summarise_masks(rows) for source, rows in sorted(scores.items())}
-    return named | {OVERALL: summarise_masks(everything)}
+    all_scores = [score for source_scores in scores.values() for score in source_scores]
+    summaries = {
+        source: summarise_masks(source_scores) for source, source_scores in sorted(scores.items())
+    }
+    return summaries | {OVERALL: summarise_masks(all_scores)}
 
 
-def segment_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
+def segmenter_from_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule) -> Segment:
     """Returns a function that runs a torch network with logits as output.
 
     The network is put into evaluation mode.
@@ -74,12 +76,12 @@ def segment_by_network(network: nn.Module, *, size_hw: Size, resize: ResizeRule)
         alpha: NDArray[Any] = deployed(*tensors).cpu().numpy()
         return alpha
 
-    return segment_by_model(
+    return segmenter_from_model(
         predict, size_hw=size_hw, resize=resize, extras=[extra] if extra else []
     )
 
 
-def segment_by_model(
+def segmenter_from_model(
     predict: Predict,
     *,
     size_hw: Size,
@@ -93,7 +95,7 @@ def segment_by_model(
     """
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
-        frame = portrait.frame(at_least=size_hw)
+        frame = portrait.frame(min_size=size_hw)
         image, placement = fit(frame.rgb, size_hw, resize)
         inputs: dict[str, NDArray[Any]] = {"image": image[None]}
         if "prior" in extras:
@@ -101,13 +103,13 @@ def segment_by_model(
         if "domain" in extras:
             inputs["domain"] = np.array([domain(portrait)], np.int64)
         alpha = predict(inputs)[0]
-        measured = measure_quality(alpha[inside(placement)])
-        return empty_if_noise(unfit(alpha, placement, frame.photo_hw), measured)
+        quality = measure_quality(alpha[inside(placement)])
+        return empty_if_noise(unfit(alpha, placement, frame.photo_hw), quality)
 
     return segment
 
 
-def segment_by_service(url: str, model: str) -> Segment:
+def segmenter_from_service(url: str, model: str) -> Segment:
     """Returns a function that requests masks from a running service over HTTP.
 
     The function raises urllib.error.URLError.
@@ -129,12 +131,16 @@ def segment_by_service(url: str, model: str) -> Segment:
 def metrics_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
     """Lists the summaries with sources as rows and metrics as columns."""
     columns = list(next(iter(summaries.values())))
-    grid = Table("source", *columns)
+    table = Table("source", *columns)
     for source, row in summaries.items():
-        grid.add_row(
-            source, *(f"{row[c]:.0f}" if c == "photos" else f"{row[c]:.2f}" for c in columns)
+        table.add_row(
+            source,
+            *(
+                f"{row[column]:.0f}" if column == "photos" else f"{row[column]:.2f}"
+                for column in columns
+            ),
         )
-    return grid
+    return table
 
 
 def main(
@@ -145,14 +151,18 @@ def main(
 ) -> None:
     """Evaluates an exported model, in process or as served."""
     spec = load_spec(model_dir)
-    chosen: Split = "train" if split == "train" else "val"
+    chosen_split: Split = "train" if split == "train" else "val"
     extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
     if url:
-        segment = segment_by_service(url.rstrip("/"), spec.name)
+        segment = segmenter_from_service(url.rstrip("/"), spec.name)
     else:
         predict = open_onnx(spec.model_file(model_dir.parent))
-        segment = segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
-    Console(width=140).print(metrics_table(evaluate_masks(segment, read_portraits(data, chosen))))
+        segment = segmenter_from_model(
+            predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras
+        )
+    Console(width=140).print(
+        metrics_table(evaluate_masks(segment, read_portraits(data, chosen_split)))
+    )
 
 
 if __name__ == "__main__":

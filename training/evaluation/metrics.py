@@ -95,9 +95,9 @@ def mask_iou(one: Mask, other: Mask) -> float:
 
 def _areas(prediction: Mask, truth: Mask) -> tuple[tuple[int, int], tuple[int, int]]:
     """Returns the pixels in the intersection and in the union, as (background, person)."""
-    both = int((prediction & truth).sum())
-    either = int((prediction | truth).sum())
-    return (prediction.size - either, both), (prediction.size - both, either)
+    intersection = int((prediction & truth).sum())
+    union = int((prediction | truth).sum())
+    return (prediction.size - union, intersection), (prediction.size - intersection, union)
 
 
 def _shares(intersection: tuple[int, int], union: tuple[int, int]) -> tuple[float, float]:
@@ -113,8 +113,8 @@ def summarise_masks(scores: Iterable[MaskScore]) -> dict[str, float]:
     before dividing.
     """
     rows = _metric_sums(scores)
-    figures = _percentages(rows.sum(0))
-    return {"photos": len(rows)} | {name: float(value) for name, value in figures.items()}
+    percentages = _percentages(rows.sum(0))
+    return {"photos": len(rows)} | {name: float(value) for name, value in percentages.items()}
 
 
 def estimate_metrics(
@@ -122,8 +122,8 @@ def estimate_metrics(
 ) -> dict[str, Estimate]:
     """Returns the percentages of `summarise_masks` with their bootstrap intervals over photos."""
     rows = _metric_sums(scores)
-    drawn = _percentages(_resample_counts(len(rows), resamples) @ rows)
-    return _estimates(_percentages(rows.sum(0)), drawn, len(rows))
+    resampled = _percentages(_resample_counts(len(rows), resamples) @ rows)
+    return _estimates(_percentages(rows.sum(0)), resampled, len(rows))
 
 
 def compare_metrics(
@@ -137,10 +137,10 @@ def compare_metrics(
     rows, other_rows = _metric_sums(scores), _metric_sums(others)
     if len(rows) != len(other_rows):
         raise ValueError(f"{len(rows)} photos cannot be paired with {len(other_rows)}")
-    draws = _resample_counts(len(rows), resamples)
+    counts = _resample_counts(len(rows), resamples)
     return _estimates(
         _subtract(_percentages(rows.sum(0)), _percentages(other_rows.sum(0))),
-        _subtract(_percentages(draws @ rows), _percentages(draws @ other_rows)),
+        _subtract(_percentages(counts @ rows), _percentages(counts @ other_rows)),
         len(rows),
     )
 
@@ -151,8 +151,8 @@ def mean_estimate(values: ArrayLike, *, resamples: int = RESAMPLES) -> Estimate:
     For values that are differences the interval is paired.
     """
     column = np.asarray(values, np.float64)
-    drawn = _resample_counts(len(column), resamples) @ column / len(column)
-    low, high = np.percentile(drawn, INTERVAL_PERCENTILES)
+    resampled = _resample_counts(len(column), resamples) @ column / len(column)
+    low, high = np.percentile(resampled, INTERVAL_PERCENTILES)
     return Estimate(float(column.mean()), float(low), float(high), len(column))
 
 
@@ -176,12 +176,12 @@ def _qualities(row: MaskScore) -> tuple[float, float]:
 
 def _percentages(sums: NDArray[np.float64]) -> MetricArrays:
     """Returns the percentages for sums [...,11] of the rows of `_metric_sums`."""
-    photos, iou_bg, iou_fg, both_bg, both_fg, any_bg, any_fg, correct, pixels, sc, ca = np.moveaxis(
-        sums, -1, 0
+    photos, iou_bg, iou_fg, inter_bg, inter_fg, union_bg, union_fg, correct, pixels, sc, ca = (
+        np.moveaxis(sums, -1, 0)
     )
     dataset = [
-        np.where(union > 0, both / np.maximum(union, 1), 1)
-        for both, union in ((both_bg, any_bg), (both_fg, any_fg))
+        np.where(union > 0, intersection / np.maximum(union, 1), 1)
+        for intersection, union in ((inter_bg, union_bg), (inter_fg, union_fg))
     ]
     shares = {
         "miou_image_mean": (iou_bg + iou_fg) / 2 / photos,
@@ -199,19 +199,21 @@ def _resample_counts(photos: int, resamples: int) -> NDArray[np.float64]:
 
     The same arguments always give the same counts.
     """
-    drawn = np.random.default_rng(0).multinomial(photos, np.full(photos, 1 / photos), resamples)
-    return drawn.astype(np.float64)
+    counts = np.random.default_rng(0).multinomial(photos, np.full(photos, 1 / photos), resamples)
+    return counts.astype(np.float64)
 
 
-def _subtract(figures: MetricArrays, others: MetricArrays) -> MetricArrays:
-    return {name: figures[name] - others[name] for name in figures}
+def _subtract(values: MetricArrays, others: MetricArrays) -> MetricArrays:
+    return {name: values[name] - others[name] for name in values}
 
 
-def _estimates(figures: MetricArrays, drawn: MetricArrays, photos: int) -> dict[str, Estimate]:
-    ends = {name: np.percentile(values, INTERVAL_PERCENTILES) for name, values in drawn.items()}
+def _estimates(values: MetricArrays, resampled: MetricArrays, photos: int) -> dict[str, Estimate]:
+    limits = {
+        name: np.percentile(samples, INTERVAL_PERCENTILES) for name, samples in resampled.items()
+    }
     return {
-        name: Estimate(float(value), float(ends[name][0]), float(ends[name][1]), photos)
-        for name, value in figures.items()
+        name: Estimate(float(value), float(limits[name][0]), float(limits[name][1]), photos)
+        for name, value in values.items()
     }
 
 
@@ -250,9 +252,9 @@ def _rim(mask: Mask, pixels: int) -> Mask:
 def boundary(mask: Mask) -> Mask:
     """Returns the pixels that differ from their right, lower or lower right neighbour."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
-    here, right = padded[:-1, :-1], padded[:-1, 1:]
+    pixel, right = padded[:-1, :-1], padded[:-1, 1:]
     below, diagonal = padded[1:, :-1], padded[1:, 1:]
-    return np.asarray((here != right) | (here != below) | (here != diagonal))
+    return np.asarray((pixel != right) | (pixel != below) | (pixel != diagonal))
 
 
 def _share_near(pixels: Mask, others: Mask, radius: int, *, if_empty: float) -> float:

@@ -25,13 +25,15 @@ def dtssd(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
     """
     if not len(alphas) == len(truths) >= 2:
         raise ValueError(f"{len(alphas)} masks, {len(truths)} references: two of each at least")
-    errors = ((_share(a) - _share(r)) for a, r in zip(alphas, truths, strict=True))
-    # the difference of differences is the same in either order
-    squares = [np.square(error - before).mean() for before, error in pairwise(errors)]
+    errors = ((_unit_range(a) - _unit_range(r)) for a, r in zip(alphas, truths, strict=True))
+    # The difference of differences is the same in either order.
+    squares = [np.square(error - previous).mean() for previous, error in pairwise(errors)]
     return float(100 * np.sqrt(squares).mean())
 
 
-def previous_positions(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+def previous_positions(
+    image: NDArray[np.uint8], previous: NDArray[np.uint8]
+) -> NDArray[np.float32]:
     """Returns the position of each pixel in the previous frame, float32 [H,W,2] as (x, y) in
     pixels.
 
@@ -39,8 +41,8 @@ def previous_positions(image: NDArray[np.uint8], before: NDArray[np.uint8]) -> N
     et al., ECCV 2016).
     """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    grey, grey_before = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (image, before))
-    flow = search.calc(grey, grey_before, np.zeros((*grey.shape, 2), np.float32))
+    grey, grey_previous = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (image, previous))
+    flow = search.calc(grey, grey_previous, np.zeros((*grey.shape, 2), np.float32))
     y, x = np.indices(grey.shape, np.float32)
     return np.asarray(np.dstack([x, y]) + flow, np.float32)
 
@@ -56,17 +58,17 @@ def warped_iou(alphas: Sequence[Alpha], positions: Sequence[NDArray[np.float32]]
     """
     if len(alphas) < 2:
         raise ValueError("two frames at least")
-    return float(100 * np.mean(list(_agreements(alphas, positions))))
+    return float(100 * np.mean(list(_warped_ious(alphas, positions))))
 
 
-def _agreements(
+def _warped_ious(
     alphas: Sequence[Alpha], positions: Sequence[NDArray[np.float32]]
 ) -> Iterator[float]:
-    for (before, alpha), place in zip(pairwise(alphas), positions, strict=True):
-        x, y = cv2.split(place)
-        moved = cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        yield mask_iou(moved > 127, alpha > 127)
+    for (previous, alpha), position in zip(pairwise(alphas), positions, strict=True):
+        x, y = cv2.split(position)
+        warped = cv2.remap(previous, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        yield mask_iou(warped > 127, alpha > 127)
 
 
-def _share(alpha: Alpha) -> NDArray[np.float32]:
+def _unit_range(alpha: Alpha) -> NDArray[np.float32]:
     return alpha.astype(np.float32) / np.float32(255)

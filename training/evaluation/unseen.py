@@ -26,7 +26,7 @@ from rich.table import Table
 from silhouette_seg.spec import load_spec
 from training.data.dataset import Portrait, read_backgrounds, read_portraits, read_rows
 from training.data.pack_check import VALIDATION_ONLY_SOURCES
-from training.evaluation.masks import Segment, segment_by_model, segment_by_network
+from training.evaluation.masks import Segment, segmenter_from_model, segmenter_from_network
 from training.evaluation.metrics import MIN_INTERVAL_PHOTOS, mask_iou
 from training.evaluation.onnx_model import open_onnx
 from training.models import build_model
@@ -77,13 +77,15 @@ def load_network(argument: str) -> tuple[str, Segment]:
         spec = load_spec(Path(argument))
         extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
         predict = open_onnx(spec.model_file(Path(argument).parent))
-        segment = segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
+        segment = segmenter_from_model(
+            predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras
+        )
         return spec.name, segment
     recipe = read_recipe(Path(recipe_file))
     model = build_model(recipe.model, recipe.options)
     model.load_state_dict(read_average(Path(checkpoint)))
     size_hw = recipe.phase(recipe.epochs - 1).size_hw
-    return recipe.name, segment_by_network(model, size_hw=size_hw, resize=recipe.resize)
+    return recipe.name, segmenter_from_network(model, size_hw=size_hw, resize=recipe.resize)
 
 
 def measure_network(
@@ -98,8 +100,8 @@ def measure_network(
         scores.append(PhotoScore(portrait.id, portrait.source, iou, bool(mask.any())))
     for path in track(scenes, "scenes", console=console, transient=True):
         scene = Portrait(path.stem, SCENES, path.stem, path, path, face=None)
-        found = bool((segment(scene) > 127).any())
-        scores.append(PhotoScore(scene.id, SCENES, None, found))
+        has_person = bool((segment(scene) > 127).any())
+        scores.append(PhotoScore(scene.id, SCENES, None, has_person))
     return scores
 
 
@@ -165,21 +167,21 @@ def bootstrap_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -
     """
     differences = one - other
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(differences), (DIFFERENCE_RESAMPLES, len(differences)))
-    low, high = np.percentile(differences[drawn].mean(1), [2.5, 97.5])
+    samples = rng.integers(0, len(differences), (DIFFERENCE_RESAMPLES, len(differences)))
+    low, high = np.percentile(differences[samples].mean(1), [2.5, 97.5])
     return Difference(float(differences.mean()), float(low), float(high))
 
 
 def comparison_table(networks: Mapping[str, Scores], against: str) -> Table:
     """Lists sources as rows and networks as columns; raises KeyError for an unknown `against`."""
-    grid = Table("source", "photos", *networks)
+    table = Table("source", "photos", *networks)
     for group, photos in photos_by_group(next(iter(networks.values()))).items():
         cells = [_cell(networks, name, against, photos) for name in networks]
-        grid.add_row(group, str(len(photos)), *cells)
-    for title, counted in (("lost people", False), ("false people", True)):
-        cells = [_count(scores, scenes=counted) for scores in networks.values()]
-        grid.add_row(title, "", *cells)
-    return grid
+        table.add_row(group, str(len(photos)), *cells)
+    for title, is_scene in (("lost people", False), ("false people", True)):
+        cells = [_count(scores, scenes=is_scene) for scores in networks.values()]
+        table.add_row(title, "", *cells)
+    return table
 
 
 def _cell(networks: Mapping[str, Scores], name: str, against: str, photos: Sequence[str]) -> str:
@@ -193,8 +195,9 @@ def _cell(networks: Mapping[str, Scores], name: str, against: str, photos: Seque
 
 def _count(scores: Scores, *, scenes: bool) -> str:
     """Counts scenes with a detected person, or photos without one."""
-    chosen = [s for s in scores.values() if s.has_person is not None and (s.iou is None) == scenes]
-    return f"{sum(s.has_person == scenes for s in chosen)} of {len(chosen)}" if chosen else "-"
+    has_person = [score.has_person for score in scores.values() if (score.iou is None) == scenes]
+    measured = [value for value in has_person if value is not None]
+    return f"{measured.count(scenes)} of {len(measured)}" if measured else "-"
 
 
 def main(

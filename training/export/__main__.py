@@ -19,8 +19,8 @@ from torch import nn
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import read_backgrounds, read_portraits
-from training.evaluation.faces import find_by_model, measure_faces, summary_table
-from training.evaluation.masks import evaluate_masks, metrics_table, segment_by_model
+from training.evaluation.faces import detector_from_model, measure_faces, summary_table
+from training.evaluation.masks import evaluate_masks, metrics_table, segmenter_from_model
 from training.evaluation.onnx_model import open_onnx
 from training.export.model_card import write_card
 from training.export.parity import check_parity
@@ -48,7 +48,7 @@ LICENCE = (
 
 def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
     """Writes the deployed graph with a dynamic batch axis as one file that includes the weights."""
-    # an example batch of one would freeze the batch axis
+    # An example batch of one would freeze the batch axis.
     example = [torch.zeros((2, *size_hw, 3), dtype=torch.uint8)]
     extra = extra_input(model)
     if extra == "prior":
@@ -69,13 +69,13 @@ def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
     )
     assert program is not None, "the exporter returns a program when asked for dynamo"
     file.parent.mkdir(parents=True, exist_ok=True)
-    exported = program.model_proto
-    # a published file must not hold file paths and source lines of the exporting machine
-    del exported.metadata_props[:]
-    for node in exported.graph.node:
+    proto = program.model_proto
+    # A published file must not hold file paths and source lines of the exporting machine.
+    del proto.metadata_props[:]
+    for node in proto.graph.node:
         node.ClearField("doc_string")
         del node.metadata_props[:]
-    onnx.save(exported, str(file))
+    onnx.save(proto, str(file))
 
 
 def read_weights(recipe: Recipe, *checkpoints: Path) -> nn.Module:
@@ -129,11 +129,11 @@ def measure_export(
     """Measures the exported file on the validation split."""
     predict, portraits = open_onnx(file), read_portraits(data, "val")
     if isinstance(model, FaceDetector):
-        find = find_by_model(predict, size_hw=size_hw, resize=recipe.resize)
-        report = measure_faces(find, portraits, read_backgrounds(data, "val"))
+        detect_faces = detector_from_model(predict, size_hw=size_hw, resize=recipe.resize)
+        report = measure_faces(detect_faces, portraits, read_backgrounds(data, "val"))
         return report.spec_metrics(), summary_table({recipe.name: report})
     extras = [tensor.name for tensor in input_specs(model, size_hw)[1:]]
-    segment = segment_by_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
+    segment = segmenter_from_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
     summaries = evaluate_masks(segment, portraits)
     return summaries, metrics_table(summaries)
 
@@ -190,7 +190,7 @@ def main(
     try:
         export_onnx(deploy_form(model), size_hw, candidate)
         check_parity(model, candidate, size_hw)
-        summaries, shown = measure_export(model, candidate, loaded_recipe, size_hw, data)
+        summaries, table = measure_export(model, candidate, loaded_recipe, size_hw, data)
         inputs, output = input_specs(model, size_hw), output_spec(model, size_hw)
         spec = build_spec(loaded_recipe, inputs, output, candidate, summaries)
         candidate.replace(spec.model_file(repository))
@@ -200,7 +200,7 @@ def main(
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
     write_configs(spec, folder)
     write_card(spec, folder, run / "curve.png")
-    Console(width=140).print(shown)
+    Console(width=140).print(table)
 
 
 def parse_size(text: str) -> Size:

@@ -41,21 +41,21 @@ def check_parity(model: nn.Module, file: Path, size_hw: Size) -> float:
     predict = open_onnx(file)
     batch = predict(inputs)
     rows = [{name: value[[row]] for name, value in inputs.items()} for row in range(PARITY_ROWS)]
-    alone = np.concatenate([predict(row) for row in rows])
+    single_rows = np.concatenate([predict(row) for row in rows])
     with torch.inference_mode():
         tensors = [torch.from_numpy(value) for value in inputs.values()]
         expected = build_deployed(model)(*tensors).numpy()
-    off = largest_difference(expected, batch)
-    if off > MAX_DIFFERENCE_LEVELS:
+    difference = largest_difference(expected, batch)
+    if difference > MAX_DIFFERENCE_LEVELS:
         raise ParityError(
-            f"{file} differs from torch by {off} levels, allowed is {MAX_DIFFERENCE_LEVELS}"
+            f"{file} differs from torch by {difference} levels, allowed is {MAX_DIFFERENCE_LEVELS}"
         )
-    spread = largest_difference(batch, alone)
-    if spread > MAX_BATCH_DIFFERENCE_LEVELS[batch.dtype.name]:
+    batch_difference = largest_difference(batch, single_rows)
+    if batch_difference > MAX_BATCH_DIFFERENCE_LEVELS[batch.dtype.name]:
         raise ParityError(
-            f"{file} gives other values for a batch than for its rows, by {spread} levels"
+            f"{file} gives other values for a batch than for its rows, by {batch_difference} levels"
         )
-    return off
+    return difference
 
 
 def parity_inputs(model: nn.Module, size_hw: Size, *, count: int) -> dict[str, NDArray[Any]]:

@@ -12,6 +12,6 @@ def consistency(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -
 
     The teacher, the view without changed colours, receives no gradient.
     """
-    soft = F.softmax(teacher.detach() / temperature, dim=1)
-    logs = F.log_softmax(student / temperature, dim=1)
-    return temperature**2 * F.kl_div(logs, soft, reduction="none").mean()
+    target = F.softmax(teacher.detach() / temperature, dim=1)
+    log_probability = F.log_softmax(student / temperature, dim=1)
+    return temperature**2 * F.kl_div(log_probability, target, reduction="none").mean()

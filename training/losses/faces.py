@@ -17,36 +17,38 @@ SURROUNDINGS_HEAT = 1e-4
 """Heat at 4.3 standard deviations: a little more than half a side from the centre."""
 
 
-def heat_map(boxes: Tensor, present: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+def heat_map(boxes: Tensor, has_face: Tensor, grid_hw: tuple[int, int]) -> Tensor:
     """Returns [N,h,w] in 0..1: a bump on each face's centre, exactly 1 in the centre's cell.
 
-    Boxes are [N,4]: top, left, height, width as shares of the image; present is bool [N].
+    Boxes are [N,4]: top, left, height, width as shares of the image; `has_face` is bool [N].
     """
-    height, width = grid_hw
-    top, left, tall, wide = boxes.unbind(1)
-    rows = _bump(height, (top + tall / 2) * height, tall * height)
-    columns = _bump(width, (left + wide / 2) * width, wide * width)
-    return rows[:, :, None] * columns[:, None, :] * present[:, None, None]
+    grid_height, grid_width = grid_hw
+    top, left, height, width = boxes.unbind(1)
+    rows = _gaussian(grid_height, (top + height / 2) * grid_height, height * grid_height)
+    columns = _gaussian(grid_width, (left + width / 2) * grid_width, width * grid_width)
+    return rows[:, :, None] * columns[:, None, :] * has_face[:, None, None]
 
 
-def _bump(cells: int, centre: Tensor, side: Tensor) -> Tensor:
+def _gaussian(cells: int, centre: Tensor, side: Tensor) -> Tensor:
     """Returns [N,cells]; distances are from the middle of the centre's cell."""
-    at = torch.arange(cells, device=centre.device)
-    own = centre.floor().clamp(0, cells - 1)
-    spread = (side * HEAT_STD_SHARE).clamp(min=MIN_HEAT_STD_CELLS)
-    return torch.exp(-(((at - own[:, None]) / spread[:, None]) ** 2) / 2)
+    positions = torch.arange(cells, device=centre.device)
+    centre_cell = centre.floor().clamp(0, cells - 1)
+    std = (side * HEAT_STD_SHARE).clamp(min=MIN_HEAT_STD_CELLS)
+    return torch.exp(-(((positions - centre_cell[:, None]) / std[:, None]) ** 2) / 2)
 
 
-def heat_loss(logits: Tensor, heat: Tensor, counted: Tensor) -> Tensor:
+def heat_loss(logits: Tensor, heat: Tensor, cell_weight: Tensor) -> Tensor:
     """Returns the focal loss over cells, divided by the number of faces.
 
-    Logits and heat are [N,h,w]; counted [N,h,w] in 0..1 weights the cells without a centre.
+    Logits and heat are [N,h,w]; `cell_weight` [N,h,w] in 0..1 weights the cells without a centre.
     """
     score = logits.sigmoid()
     centre = heat == 1
-    hit = -((1 - score) ** 2) * torch.nn.functional.logsigmoid(logits)
-    miss = -((1 - heat) ** 4) * score**2 * torch.nn.functional.logsigmoid(-logits) * counted
-    return torch.where(centre, hit, miss).sum() / centre.sum().clamp(min=1)
+    centre_loss = -((1 - score) ** 2) * torch.nn.functional.logsigmoid(logits)
+    other_loss = (
+        -((1 - heat) ** 4) * score**2 * torch.nn.functional.logsigmoid(-logits) * cell_weight
+    )
+    return torch.where(centre, centre_loss, other_loss).sum() / centre.sum().clamp(min=1)
 
 
 def box_loss(boxes: Tensor, truth: Tensor, heat: Tensor) -> Tensor:

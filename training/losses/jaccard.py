@@ -20,8 +20,8 @@ def jaccard_loss(probability: Tensor, truth: Tensor, pixel_weight: Tensor | None
         pixel_weight = torch.ones_like(truth)
     person = _iou(probability, truth, pixel_weight)
     background = _iou(1 - probability, 1 - truth, pixel_weight)
-    share = pixel_weight.amax((1, 2))
-    return (share * (1 - torch.stack([background, person]).mean(0))).mean()
+    photo_weight = pixel_weight.amax((1, 2))
+    return (photo_weight * (1 - torch.stack([background, person]).mean(0))).mean()
 
 
 def _iou(probability: Tensor, truth: Tensor, pixel_weight: Tensor) -> Tensor:

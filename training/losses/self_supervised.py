@@ -13,5 +13,5 @@ def self_supervised_loss(own: Tensor, others: Sequence[Tensor]) -> Tensor:
     The result is the mean over pixels. The other branches receive no gradient.
     """
     with torch.no_grad():
-        soft = torch.stack([F.softmax(logits, dim=1) for logits in others]).mean(0)
-    return -(soft * F.log_softmax(own, dim=1)).sum(1).mean()
+        target = torch.stack([F.softmax(logits, dim=1) for logits in others]).mean(0)
+    return -(target * F.log_softmax(own, dim=1)).sum(1).mean()

@@ -47,14 +47,18 @@ def semantic_connectivity_loss(
     truth counts by its mean probability instead of one, so that a gradient shrinks it.
     """
     probability = probability.float()
-    predicted = (probability.detach() > 0.5).to(torch.uint8).cpu().numpy()
-    person = (truth > 0.5).to(torch.uint8).cpu().numpy()
+    predicted_masks = (probability.detach() > 0.5).to(torch.uint8).cpu().numpy()
+    truth_masks = (truth > 0.5).to(torch.uint8).cpu().numpy()
     losses = []
-    for index, (p, hard) in enumerate(zip(predicted, person, strict=True)):
+    for index, (predicted_mask, truth_mask) in enumerate(
+        zip(predicted_masks, truth_masks, strict=True)
+    ):
         soft = probability[index]
-        connectivity = soft_connectivity(overlap(soft, p, hard), soften_lone=soften_lone)
+        connectivity = soft_connectivity(
+            overlap(soft, predicted_mask, truth_mask), soften_lone=soften_lone
+        )
         if connectivity is None:
-            losses.append(_cold_start(soft, torch.from_numpy(hard).to(soft), cold_start))
+            losses.append(_cold_start(soft, torch.from_numpy(truth_mask).to(soft), cold_start))
         else:
             losses.append(1 - connectivity)
     return torch.stack(losses).mean()
@@ -86,16 +90,16 @@ def soft_connectivity(overlap: Overlap, *, soften_lone: bool = False) -> Tensor 
     N counts every component of truth and every predicted component that meets none, as the
     released code does.
     """
-    paired = overlap.pixels[1:, 1:] > 0
-    if not paired.any():
+    matched = overlap.pixels[1:, 1:] > 0
+    if not matched.any():
         return None
     soft_area, area = overlap.soft.sum(0)[1:], overlap.pixels.sum(1)[1:, None]
     intersection = overlap.soft[1:, 1:]
     iou = intersection / (soft_area + area - intersection)
-    per_truth = torch.where(paired, iou, 0).sum(1) / paired.sum(1).clamp(min=1)
-    lone = ~paired.any(0)
+    per_truth = torch.where(matched, iou, 0).sum(1) / matched.sum(1).clamp(min=1)
+    is_unmatched = ~matched.any(0)
     weight = soft_area / overlap.pixels.sum(0)[1:] if soften_lone else torch.ones_like(soft_area)
-    return per_truth.sum() / (len(per_truth) + weight[lone].sum())
+    return per_truth.sum() / (len(per_truth) + weight[is_unmatched].sum())
 
 
 def _predicted_components(

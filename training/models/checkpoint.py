@@ -28,11 +28,11 @@ def write_half(checkpoint: Path, file: Path) -> None:
     `read_average`.
     """
     average = read_average(checkpoint)
-    halved = {
+    half = {
         name: value.half() if value.is_floating_point() else value
         for name, value in average.items()
     }
-    torch.save({"average": halved}, file)
+    torch.save({"average": half}, file)
 
 
 if __name__ == "__main__":

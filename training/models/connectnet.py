@@ -87,8 +87,8 @@ def _widen(value: Tensor, like: Tensor, live: list[int]) -> Tensor:
     for axis, (old, new) in enumerate(zip(value.shape, like.shape, strict=True)):
         if old != new:
             shape = (*value.shape[:axis], new, *value.shape[axis + 1 :])
-            at = torch.tensor(live[:old])
-            value = torch.zeros(shape, dtype=value.dtype).index_copy(axis, at, value)
+            index = torch.tensor(live[:old])
+            value = torch.zeros(shape, dtype=value.dtype).index_copy(axis, index, value)
     return value
 
 

@@ -9,10 +9,10 @@ from training.models.face_detector import DeployedFaceDetector, FaceDetector
 
 def build_deployed(model: nn.Module) -> nn.Module:
     """Wraps a network for deployment, in evaluation mode: uint8 images to `alpha` or `faces`."""
-    served = (
+    deployed = (
         DeployedFaceDetector(model) if isinstance(model, FaceDetector) else DeployedSegmenter(model)
     )
-    return served.eval()
+    return deployed.eval()
 
 
 class DeployedSegmenter(nn.Module):

@@ -117,6 +117,6 @@ class DeployedFaceDetector(nn.Module):
 
 def deploy_form(model: FaceDetector) -> FaceDetector:
     """Returns an equal network with batch norm folded into the convolutions."""
-    served = copy.deepcopy(model).eval()
-    fuse_batch_norm(served)
-    return served
+    deployed = copy.deepcopy(model).eval()
+    fuse_batch_norm(deployed)
+    return deployed

@@ -34,9 +34,11 @@ def main(
     ] = None,
 ) -> None:
     """Writes a new U-Net with an encoder trained to classify ImageNet."""
-    packed = torch.load(weights or imagenet_weights_file(), map_location="cpu", weights_only=True)
+    imagenet_weights = torch.load(
+        weights or imagenet_weights_file(), map_location="cpu", weights_only=True
+    )
     model = UNet()
-    model.encoder.load_state_dict(rename_weights(packed), strict=False)
+    model.encoder.load_state_dict(rename_weights(imagenet_weights), strict=False)
     torch.save({"average": model.state_dict()}, start)
 
 

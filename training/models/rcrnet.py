@@ -154,7 +154,7 @@ class RCR(nn.Module):
         return wide + F.pad(narrow + 1, (1, 1, 1, 1)), wide_bias + narrow_bias
 
     @torch.no_grad()
-    def fused(self) -> nn.Sequential:
+    def fuse_branches(self) -> nn.Sequential:
         """Returns an equal pointwise and depthwise convolution; valid in evaluation mode only."""
         kernel, bias = self._depth()
         channels = len(kernel)
@@ -283,16 +283,16 @@ def reparameterise(model: RCRNet) -> RCRNet:
     """Returns the paper's form for serving: RCR modules fused, batch norm folded, no edge head."""
     fused = copy.deepcopy(model).eval()
     fused.edge_head = nn.Identity()
-    _replace(fused, RCR, RCR.fused)
+    _replace(fused, RCR, RCR.fuse_branches)
     fuse_batch_norm(fused)
     return fused
 
 
 def deploy_form(model: RCRNet) -> RCRNet:
     """Returns an equal network arranged for serving."""
-    served = reparameterise(model)
-    _replace(served, Up, DeployedUp)
-    return served
+    deployed = reparameterise(model)
+    _replace(deployed, Up, DeployedUp)
+    return deployed
 
 
 def _replace(module: nn.Module, kind: type[M], make: Callable[[M], nn.Module]) -> None:

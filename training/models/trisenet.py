@@ -202,10 +202,10 @@ class EdgePath(nn.Module):
 
 def deploy_form(model: TriSeNet) -> nn.Module:
     """Returns an equal network: batch norm folded, no edge head, branches gathered by matrices."""
-    served = copy.deepcopy(model).eval()
-    served.edge_head = nn.Identity()
-    fuse_batch_norm(served)
-    return served if model.config.domains == 1 else GatheredTriSeNet(served)
+    deployed = copy.deepcopy(model).eval()
+    deployed.edge_head = nn.Identity()
+    fuse_batch_norm(deployed)
+    return deployed if model.config.domains == 1 else GatheredTriSeNet(deployed)
 
 
 def route_by_domain(branches: nn.ModuleList, fused: Tensor, domain: Tensor) -> Tensor:
@@ -267,8 +267,8 @@ class GatheredBranches(nn.Module):
     def __init__(self, branches: nn.ModuleList) -> None:
         super().__init__()
         self.last = len(branches) - 1
-        of_layer = zip(*(_convolutions(branch) for branch in branches), strict=True)
-        for name, convolutions in zip(LAYERS, of_layer, strict=True):
+        by_layer = zip(*(_convolutions(branch) for branch in branches), strict=True)
+        for name, convolutions in zip(LAYERS, by_layer, strict=True):
             kernels = torch.stack([conv.weight.detach() for conv in convolutions])
             biases = torch.stack([_bias(conv) for conv in convolutions])
             # [D,O,I,h,w] as matrices [D, h*w*O, I]: one product does every tap of the kernel
@@ -299,12 +299,12 @@ class GatheredBranches(nn.Module):
 
 def copy_branch_to_domains(weights: Mapping[str, Tensor], domains: int) -> dict[str, Tensor]:
     """Returns the weights of a network with one branch, copied to `domains` branches."""
-    spread = {name: value for name, value in weights.items() if not name.startswith("branches.")}
+    state = {name: value for name, value in weights.items() if not name.startswith("branches.")}
     for name, value in weights.items():
         if name.startswith("branches.0."):
             rest = name.removeprefix("branches.0.")
-            spread |= {f"branches.{domain}.{rest}": value for domain in range(domains)}
-    return spread
+            state |= {f"branches.{domain}.{rest}": value for domain in range(domains)}
+    return state
 
 
 def _initialise(module: nn.Module) -> None:

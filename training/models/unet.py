@@ -257,6 +257,6 @@ def rename_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def deploy_form(model: UNet) -> UNet:
     """Returns an equal network with batch norm folded."""
-    served = copy.deepcopy(model).eval()
-    fuse_batch_norm(served)
-    return served
+    deployed = copy.deepcopy(model).eval()
+    fuse_batch_norm(deployed)
+    return deployed

@@ -28,10 +28,10 @@ from training.benchmark.measure import Figures, describe_machine
 from training.data.clips import read_clips
 from training.data.dataset import Portrait, read_backgrounds, read_portraits
 from training.evaluation.faces import (
+    DetectFaces,
     FaceReport,
-    FindFaces,
-    find_by_cascade,
-    find_by_model,
+    detector_from_cascade,
+    detector_from_model,
     measure_faces,
 )
 from training.evaluation.metrics import estimate_metrics
@@ -129,7 +129,7 @@ class ReportInputs:
     specs: Sequence[ModelSpec]
     predictors: dict[str, PredictMask]
     """Segmentation models by name."""
-    find: FindFaces | None
+    find: DetectFaces | None
     """The repository's face detector; None if there is none."""
     portraits: Sequence[Portrait]
     backgrounds: Sequence[Path]
@@ -222,24 +222,24 @@ def draw_pictures(results: Results, inputs: ReportInputs, pictures: Path, galler
         draw_strip(results.streams, pictures, gallery)
 
 
-def open_detector(repository: Path) -> FindFaces | None:
+def open_detector(repository: Path) -> DetectFaces | None:
     """Opens the repository's face detector; returns None if there is none."""
     found = {spec.name: spec for spec in find_specs(repository, ModelTask.FACES)}
     if FACE_DETECTOR not in found:
         return None
     spec = found[FACE_DETECTOR]
     predict = open_onnx(spec.model_file(repository))
-    return find_by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
+    return detector_from_model(predict, size_hw=spec.size_hw, resize=spec.resize)
 
 
 def measure_detectors(
-    find: FindFaces | None, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
+    find: DetectFaces | None, portraits: Sequence[Portrait], backgrounds: Sequence[Path]
 ) -> dict[str, FaceReport]:
     """Measures our detector and, if this OpenCV has it, its cascade as the baseline."""
     if find is None:
         return {}
     reports = {FACE_DETECTOR: measure_faces(find, portraits, backgrounds)}
-    if cascade := find_by_cascade():
+    if cascade := detector_from_cascade():
         reports["OpenCV cascade"] = measure_faces(cascade, portraits, backgrounds)
     return reports
 

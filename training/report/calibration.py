@@ -18,7 +18,7 @@ from silhouette_seg.vision.mask.quality import (
 )
 from training.calibrate import USEFUL_IOU, Observation, observe
 from training.data.dataset import Portrait
-from training.evaluation.faces import FindFaces
+from training.evaluation.faces import DetectFaces
 from training.report.markdown import table
 
 matplotlib.use("agg")
@@ -93,7 +93,7 @@ class CalibrationFigures:
 def measure_calibration(
     specs: Sequence[ModelSpec],
     repository: Path,
-    find: FindFaces | None,
+    find: DetectFaces | None,
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> CalibrationFigures:

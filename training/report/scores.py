@@ -13,8 +13,8 @@ from silhouette_seg.pipeline.faces import Domain, domain_of, dominant_face
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import Portrait
-from training.evaluation.faces import FindFaces
-from training.evaluation.masks import DomainPolicy, reference_domain, segment_by_model
+from training.evaluation.faces import DetectFaces
+from training.evaluation.masks import DomainPolicy, reference_domain, segmenter_from_model
 from training.evaluation.metrics import MaskScore, score_mask
 from training.evaluation.onnx_model import open_onnx
 
@@ -74,7 +74,7 @@ def open_predictor(spec: ModelSpec, repository: Path) -> PredictMask:
     extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
 
     def answer(portrait: Portrait, domain: Domain) -> NDArray[np.uint8]:
-        segment = segment_by_model(
+        segment = segmenter_from_model(
             predict,
             size_hw=spec.size_hw,
             resize=spec.resize,
@@ -86,21 +86,21 @@ def open_predictor(spec: ModelSpec, repository: Path) -> PredictMask:
     return answer
 
 
-def domain_policies(spec: ModelSpec, find: FindFaces | None) -> dict[str, DomainPolicy]:
+def domain_policies(spec: ModelSpec, find: DetectFaces | None) -> dict[str, DomainPolicy]:
     """Returns the domain policies of a model; the first is used to compare models."""
     if not spec.has_input("domain"):
         return {"": reference_domain}
     policies: dict[str, DomainPolicy] = {REFERENCE_DOMAIN: reference_domain}
     if find:
-        policies[DETECTED_DOMAIN] = policy_by_faces(find, at_least=spec.size_hw)
+        policies[DETECTED_DOMAIN] = detected_domain_policy(find, min_size=spec.size_hw)
     return policies | {NO_FACE_DOMAIN: lambda _: Domain.NO_FACE}
 
 
-def policy_by_faces(find: FindFaces, *, at_least: Size) -> DomainPolicy:
+def detected_domain_policy(find: DetectFaces, *, min_size: Size) -> DomainPolicy:
     """Returns the policy of the dominant face, detected in the pixels of the model's input."""
 
     def domain(portrait: Portrait) -> Domain:
-        face = dominant_face(find(portrait.frame(at_least).rgb))
+        face = dominant_face(find(portrait.frame(min_size).rgb))
         return domain_of(face.ratio if face else 0.0)
 
     return domain

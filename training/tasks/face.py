@@ -10,7 +10,7 @@ from silhouette_seg.vision.geometry import Size
 from training.data.dataset import read_backgrounds, read_frame, read_portraits
 from training.data.faces import FaceCount, FaceDataset, FaceSample, read_multi_face_ids
 from training.data.samplers import DomainBalancedSampler, EpochPlan, SampleSpec
-from training.evaluation.faces import find_by_network, measure_faces
+from training.evaluation.faces import detector_from_network, measure_faces
 from training.losses.faces import SURROUNDINGS_HEAT, box_loss, heat_loss, heat_map
 from training.models.face_detector import decode_boxes
 from training.recipe import Recipe
@@ -49,14 +49,14 @@ class FaceTask:
         heat = heat_map(batch.box, faces != FaceCount.NONE, raw.shape[-2:])
         # The positions of the other faces of a group are not known. Only the surroundings of the
         # dominant face count in such photos, so that no other face is labelled as background.
-        lone = (faces != FaceCount.SEVERAL)[:, None, None]
-        counted = torch.where(lone, 1.0, (heat > SURROUNDINGS_HEAT).float())
+        is_single = (faces != FaceCount.SEVERAL)[:, None, None]
+        cell_weight = torch.where(is_single, 1.0, (heat > SURROUNDINGS_HEAT).float())
         return {
-            "heat": heat_loss(raw[:, 0], heat, counted),
+            "heat": heat_loss(raw[:, 0], heat, cell_weight),
             "box": self.recipe.loss.box * box_loss(decode_boxes(raw), batch.box, heat),
         }
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
         """Returns the shares of photos with the dominant face found and with the correct domain."""
-        find = find_by_network(model, size_hw=size_hw, resize=self.recipe.resize)
-        return measure_faces(find, self.validation, self.empty).history_metrics()
+        detect_faces = detector_from_network(model, size_hw=size_hw, resize=self.recipe.resize)
+        return measure_faces(detect_faces, self.validation, self.empty).history_metrics()

@@ -16,7 +16,7 @@ from training.data.samplers import (
     WeightedSourceSampler,
 )
 from training.data.samples import Sample, SegmentationDataset
-from training.evaluation.masks import OVERALL, evaluate_masks, segment_by_network
+from training.evaluation.masks import OVERALL, evaluate_masks, segmenter_from_network
 from training.losses.cross_entropy import cross_entropy, person_logit
 from training.losses.jaccard import jaccard_loss
 from training.losses.semantic_connectivity import semantic_connectivity_loss
@@ -31,7 +31,7 @@ class SegmentationTask:
 
     def __init__(self, recipe: Recipe, data: Path) -> None:
         self.recipe = recipe
-        self.teachers = [Teacher(choice) for choice in recipe.teachers]
+        self.teachers = [Teacher(settings) for settings in recipe.teachers]
         self.portraits = self._train_photos(data)
         self.validation = read_portraits(data, "val")
         scenes = read_backgrounds(data, "train", sources=recipe.sources)
@@ -42,17 +42,19 @@ class SegmentationTask:
 
         Raises ValueError if no photo is of the recipe's sources.
         """
-        photos = read_portraits(data, "train")
+        portraits = read_portraits(data, "train")
         pseudo = self.recipe.pseudo_labels
         if pseudo is not None:
-            photos += read_pseudo_labelled(
+            portraits += read_pseudo_labelled(
                 data, masks=pseudo.masks, min_agreement=pseudo.min_agreement
             )
         sources = self.recipe.sources
-        chosen = [photo for photo in photos if sources is None or photo.source in sources]
-        if not chosen:
+        selected_photos = [
+            portrait for portrait in portraits if sources is None or portrait.source in sources
+        ]
+        if not selected_photos:
             raise ValueError(f"the data pack has no photo of the sources {sources}")
-        return chosen
+        return selected_photos
 
     def samples(self, size_hw: Size) -> SegmentationDataset:
         pseudo = self.recipe.pseudo_labels
@@ -105,7 +107,7 @@ class SegmentationTask:
 
     def validate(self, model: nn.Module, size_hw: Size) -> dict[str, float]:
         """Returns image means by source: `val/...` of both classes, `person/...` of the person."""
-        segment = segment_by_network(model, size_hw=size_hw, resize=self.recipe.resize)
+        segment = segmenter_from_network(model, size_hw=size_hw, resize=self.recipe.resize)
         summaries = evaluate_masks(segment, self.validation)
         scores = {f"val/{source}": row["miou_image_mean"] for source, row in summaries.items()}
         person = {f"person/{source}": row["iou_fg_image_mean"] for source, row in summaries.items()}

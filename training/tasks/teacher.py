@@ -20,12 +20,12 @@ from training.recipe import TeacherSettings
 class Teacher:
     """Frozen network that returns the probability of person for each pixel."""
 
-    def __init__(self, choice: TeacherSettings) -> None:
+    def __init__(self, settings: TeacherSettings) -> None:
         """Loads the network; raises OSError if the file of the weights is missing."""
-        self._size_hw = choice.size_hw
-        self._mirrored = choice.mirrored
-        network = build_model(choice.model, choice.options).eval().requires_grad_(False)
-        network.load_state_dict(read_average(choice.weights))
+        self._size_hw = settings.size_hw
+        self._mirrored = settings.mirrored
+        network = build_model(settings.model, settings.options).eval().requires_grad_(False)
+        network.load_state_dict(read_average(settings.weights))
         self._takes_domain = extra_input(network) == "domain"
         self._network = deploy_form(network).requires_grad_(False)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -45,8 +45,8 @@ class Teacher:
         person = self._person_probability(resized, domain)
         if self._mirrored:
             person = (person + self._person_probability(resized.flip(-1), domain).flip(-1)) / 2
-        sized = F.interpolate(person[:, None], photos.shape[-2:], mode="bilinear")
-        return sized[:, 0]
+        resized_mask = F.interpolate(person[:, None], photos.shape[-2:], mode="bilinear")
+        return resized_mask[:, 0]
 
     def _person_probability(self, resized: Tensor, domain: Tensor) -> Tensor:
         """Maps [N,3,h,w] to the probability of person, [N,h,w] in 0..1."""

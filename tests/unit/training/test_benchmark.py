@@ -93,7 +93,7 @@ def test_tally_counts_unexpected_answers():
     call = wire.ExpectedRequest(b"", 200, "mask")
     tally.record(call, 200, 0.1)
     tally.record(call, 503, 0.2)
-    assert (tally.answered, dict(tally.unexpected)) == (2, {"mask: 503": 1})
+    assert (tally.responses, dict(tally.unexpected)) == (2, {"mask: 503": 1})
 
 
 def test_timed_call_is_repeated_at_least_three_times():

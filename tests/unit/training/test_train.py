@@ -100,7 +100,7 @@ class TestRun:
     def test_run_reduces_the_loss(self, run, recipe, data):
         rows = history(run)
         untrained = masks.evaluate_masks(
-            masks.segment_by_network(
+            masks.segmenter_from_network(
                 build_model(recipe.model, recipe.options), size_hw=(32, 32), resize=recipe.resize
             ),
             read_portraits(data, "val"),
@@ -241,7 +241,7 @@ class TestExport:
     ):
         spec = load_spec(repository / "connectnet")
         predict = open_onnx(spec.model_file(repository))
-        segment = masks.segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
+        segment = masks.segmenter_from_model(predict, size_hw=spec.size_hw, resize=spec.resize)
         summaries = masks.evaluate_masks(segment, read_portraits(data, "val"))
         for source, row in summaries.items():
             assert row == pytest.approx(spec.metrics[source], abs=1e-4)
@@ -324,7 +324,9 @@ class TestDeployed:
             given.append(images)
             return images[..., 0]
 
-        segment = masks.segment_by_model(predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH)
+        segment = masks.segmenter_from_model(
+            predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH
+        )
         np.testing.assert_array_equal(segment(portrait), rgb[..., 0])
         np.testing.assert_array_equal(given[0], rgb[None])
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.made_data import make_portrait
-from training.data.photometric import backlight, darken, enlarge_again
+from training.data.photometric import backlight, darken, lower_resolution
 
 seeds = st.integers(0, 2**32)
 
@@ -17,7 +17,7 @@ def test_photometric_distortion_keeps_shape_and_input(seed, size_hw):
     rgb = rng.integers(0, 256, (*size_hw, 3), np.uint8)
     mask = rng.integers(0, 256, size_hw, np.uint8)
     before, mask_before = rgb.copy(), mask.copy()
-    for changed in (darken(rgb, rng), backlight(rgb, mask, rng), enlarge_again(rgb, rng)):
+    for changed in (darken(rgb, rng), backlight(rgb, mask, rng), lower_resolution(rgb, rng)):
         assert changed.shape == rgb.shape
         assert changed.dtype == np.uint8
     np.testing.assert_array_equal(rgb, before)
@@ -42,6 +42,6 @@ def test_backlight_darkens_the_person_and_brightens_the_background(seed):
 def test_enlarge_again_loses_detail_and_keeps_colours(seed):
     rng = np.random.default_rng(seed)
     rgb = rng.integers(0, 256, (64, 64, 3), np.uint8)
-    blurred = enlarge_again(rgb, rng)
+    blurred = lower_resolution(rgb, rng)
     assert blurred.std() < 0.8 * rgb.std()
     assert np.abs(blurred.mean((0, 1)) - rgb.mean((0, 1))).max() < 12

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.made_data import make_portrait
-from training.data.simulated_prior import _streak, previous_mask
+from training.data.simulated_prior import _motion_blur_kernel, previous_mask
 
 MASK = make_portrait(5)[1]
 COUNT = 400
@@ -85,7 +85,7 @@ def test_previous_mask_of_an_empty_mask_is_empty():
 
 @given(side=st.integers(16, 1024), seed=st.integers(0, 2**32))
 def test_motion_streak_keeps_brightness_and_has_published_lengths(side, seed):
-    kernel = _streak(side, np.random.default_rng(seed))
+    kernel = _motion_blur_kernel(side, np.random.default_rng(seed))
     assert kernel.sum() == pytest.approx(1, abs=1e-5)
     assert kernel.min() >= 0
     assert max(2, round(side * 5 / 224)) <= len(kernel) <= max(2, round(side * 30 / 224))
@@ -93,7 +93,7 @@ def test_motion_streak_keeps_brightness_and_has_published_lengths(side, seed):
 
 @given(seed=st.integers(0, 2**32))
 def test_motion_streak_is_a_straight_line(seed):
-    kernel = _streak(224, np.random.default_rng(seed))
+    kernel = _motion_blur_kernel(224, np.random.default_rng(seed))
     points = np.argwhere(kernel > 0)
     weights = kernel[kernel > 0]
     centred = points - np.average(points, axis=0, weights=weights)

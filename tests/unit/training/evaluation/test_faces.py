@@ -15,7 +15,7 @@ from training.evaluation.faces import (
     Detection,
     balanced_accuracy,
     box_iou,
-    find_by_model,
+    detector_from_model,
     measure_faces,
     summarise_detections,
 )
@@ -121,7 +121,7 @@ class TestMeasureFaces:
             answer[0, 2] = (0.9, 0.1, 0.1, 0.2**0.5, 0.2**0.5)
             return answer
 
-        find = find_by_model(predict, size_hw=(32, 32), resize=ResizeRule.LETTERBOX)
+        find = detector_from_model(predict, size_hw=(32, 32), resize=ResizeRule.LETTERBOX)
         report = self.measure(pack, find)
         assert set(shapes) == {(1, 32, 32, 3)}
         assert report.recall["close_shot"] == 1

@@ -167,7 +167,7 @@ def test_policies_exist_only_for_models_with_domains():
 
 
 def test_face_policy_without_a_face_is_no_face(data):
-    domain = scores.policy_by_faces(lambda _: [], at_least=(64, 64))
+    domain = scores.detected_domain_policy(lambda _: [], min_size=(64, 64))
     assert {domain(portrait) for portrait in read_portraits(data, "val")} == {Domain.NO_FACE}
 
 
