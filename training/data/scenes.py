@@ -171,7 +171,7 @@ class SceneComposer:
 
     def _paste(self, canvas: Layers, pose: Pose, rng: Rng) -> None:
         """Pastes one person onto the canvas, in place."""
-        rgb, alpha = self._scaled(pose)
+        rgb, alpha = self._scale_person(pose)
         top, left = round(pose.top), round(pose.left)
         height, width = canvas.mask.shape
         rows = slice(max(0, top), min(height, top + alpha.shape[0]))
@@ -195,7 +195,7 @@ class SceneComposer:
         for layer in (canvas.mask, canvas.pixel_weight):
             layer[region] = np.maximum(layer[region], alpha)
 
-    def _scaled(self, pose: Pose) -> tuple[Image, Image]:
+    def _scale_person(self, pose: Pose) -> tuple[Image, Image]:
         """Returns the person at the pose's size: uint8 [h,w,3] and alpha [h,w], rim tightened."""
         cut_out = pose.cut_out
         layers = self.photos[cut_out.photo]

@@ -1,4 +1,4 @@
-"""Calibration of mask confidence and of the no-person rule on labelled photos."""
+"""Measures the calibration of mask confidence and of the no-person rule on labelled photos."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from training.calibrate import USEFUL_IOU, Observation, observe
 from training.data.dataset import Portrait
 from training.evaluation.faces import DetectFaces
 from training.report.markdown import table
+from training.report.results import PICTURES_FOLDER
 
 matplotlib.use("agg")
 
@@ -86,6 +87,8 @@ class PresenceFigures:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFigures:
+    """Confidence and the no-person rule, for every model."""
+
     reliability: tuple[ReliabilityFigures, ...]
     presence: tuple[PresenceFigures, ...]
 
@@ -93,130 +96,125 @@ class CalibrationFigures:
 def measure_calibration(
     specs: Sequence[ModelSpec],
     repository: Path,
-    find: DetectFaces | None,
+    detect_faces: DetectFaces | None,
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> CalibrationFigures:
-    """Measures every model on the same photos; `find` routes domains, as in the service."""
-    return summarise_calibration(observe(specs, repository, find, portraits, backgrounds))
+    """Measures every model on the same photos; `detect_faces` routes domains, as in the service."""
+    return summarise_calibration(observe(specs, repository, detect_faces, portraits, backgrounds))
 
 
 def summarise_calibration(observations: Sequence[Observation]) -> CalibrationFigures:
     """Summarises the observations of each model, in the order of their first observation."""
-    models = list(dict.fromkeys(each.model for each in observations))
-    by_model = [[each for each in observations if each.model == model] for model in models]
+    by_model: dict[str, list[Observation]] = {}
+    for observation in observations:
+        by_model.setdefault(observation.model, []).append(observation)
     return CalibrationFigures(
-        tuple(
-            measure_reliability(model, seen) for model, seen in zip(models, by_model, strict=True)
-        ),
-        tuple(measure_presence(model, seen) for model, seen in zip(models, by_model, strict=True)),
+        tuple(measure_reliability(model, rows) for model, rows in by_model.items()),
+        tuple(measure_presence(model, rows) for model, rows in by_model.items()),
     )
 
 
 def measure_reliability(model: str, observations: Iterable[Observation]) -> ReliabilityFigures:
     """Measures calibration over the photos of people with an outline in the mask."""
-    known = [
-        (each.quality, each.boundary_accuracy)
-        for each in observations
-        if each.boundary_accuracy is not None
+    measured = [
+        (observation.quality, observation.boundary_accuracy)
+        for observation in observations
+        if observation.boundary_accuracy is not None
     ]
-    pairs = [(quality.confidence, boundary_accuracy) for quality, boundary_accuracy in known]
+    pairs = [(quality.confidence, accuracy) for quality, accuracy in measured]
     predicted, observed = np.array(pairs).reshape(-1, 2).T
-    apart = len(pairs) > 1 and predicted.std() > 0 and observed.std() > 0
+    has_spread = len(pairs) > 1 and predicted.std() > 0 and observed.std() > 0
     return ReliabilityFigures(
         model=model,
         photos=len(pairs),
         certainty_bins=reliability_bins(
-            [
-                (quality.boundary_certainty, boundary_accuracy)
-                for quality, boundary_accuracy in known
-            ]
+            [(quality.boundary_certainty, accuracy) for quality, accuracy in measured]
         ),
         confidence_bins=reliability_bins(pairs),
         error=float(np.abs(predicted - observed).mean()) if pairs else 0.0,
-        correlation=float(np.corrcoef(predicted, observed)[0, 1]) if apart else 0.0,
+        correlation=float(np.corrcoef(predicted, observed)[0, 1]) if has_spread else 0.0,
     )
 
 
 def reliability_bins(pairs: PredictedObserved) -> tuple[ReliabilityBin, ...]:
     """Splits photos, sorted by prediction, into bins of equal size; fewer bins for few photos."""
-    ordered = np.array(sorted(pairs)).reshape(-1, 2)
-    parts = np.array_split(ordered, min(BIN_COUNT, max(1, len(ordered))))
+    rows = np.array(sorted(pairs)).reshape(-1, 2)
+    parts = np.array_split(rows, min(BIN_COUNT, max(1, len(rows))))
     return tuple(
         ReliabilityBin(len(part), *map(float, part.mean(axis=0))) for part in parts if len(part)
     )
 
 
-def calibration_error(parts: Sequence[ReliabilityBin]) -> float:
+def calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     """Returns the expected calibration error (ECE).
 
     It is the mean over bins of the distance between predicted and observed value, weighted by
     photos.
     """
-    photos = sum(part.photos for part in parts)
-    return sum(part.photos * abs(part.predicted - part.observed) for part in parts) / max(1, photos)
+    photos = sum(part.photos for part in bins)
+    distances = (part.photos * abs(part.predicted - part.observed) for part in bins)
+    return sum(distances) / max(1, photos)
 
 
 def measure_presence(model: str, observations: Sequence[Observation]) -> PresenceFigures:
     """Counts scenes with a person, and lost people by domain."""
-    scenes = [each for each in observations if not each.person]
-    groups = [
-        (domain.label, [each for each in observations if each.group == domain.label])
+    scenes = [observation for observation in observations if not observation.person]
+    groups = {
+        domain.label: [row for row in observations if row.group == domain.label]
         for domain in Domain
-    ]
+    }
     return PresenceFigures(
         model=model,
         scenes=len(scenes),
         alarms_by_area=sum(map(found_by_area, scenes)),
-        alarms=sum(each.quality.foreground for each in scenes),
-        lost_people=tuple(count_missed(label, people) for label, people in groups if people),
+        alarms=sum(scene.quality.foreground for scene in scenes),
+        lost_people=tuple(
+            count_missed(label, people) for label, people in groups.items() if people
+        ),
     )
 
 
 def count_missed(group: str, people: Sequence[Observation]) -> MissedPeople:
-    lost = [each for each in people if not each.quality.foreground]
+    """Counts the photos of people with an empty mask; `group` is the name of their domain."""
+    lost = [observation for observation in people if not observation.quality.foreground]
     return MissedPeople(
         group=group,
         photos=len(people),
-        lost_by_area=sum(not found_by_area(each) for each in people),
+        lost_by_area=sum(not found_by_area(observation) for observation in people),
         lost=len(lost),
-        lost_useful=sum(each.iou >= USEFUL_IOU for each in lost),
+        lost_useful=sum(observation.iou >= USEFUL_IOU for observation in lost),
     )
 
 
-def found_by_area(each: Observation) -> bool:
+def found_by_area(observation: Observation) -> bool:
     """True if the area rule alone finds a person: the area of the largest component."""
-    return each.quality.largest_share >= MIN_PERSON_SHARE
+    return observation.quality.largest_share >= MIN_PERSON_SHARE
 
 
-def calibration_text(figures: CalibrationFigures, pictures: str) -> str:
-    """Writes the section of RESULTS.md; `pictures` is the folder of the plots."""
+def calibration_text(figures: CalibrationFigures) -> str:
+    """Writes the section of RESULTS.md."""
     return "\n\n".join(
         (
             "## Calibration",
-            *_confidence(figures.reliability, pictures),
-            *_presence(figures.presence),
+            *_confidence_parts(figures.reliability),
+            *_presence_parts(figures.presence),
         )
     )
 
 
-def _confidence(models: Sequence[ReliabilityFigures], pictures: str) -> Iterable[str]:
+def _confidence_parts(models: Sequence[ReliabilityFigures]) -> Iterable[str]:
     rows = [
         (
-            each.model,
-            f"{each.photos}",
-            f"{100 * calibration_error(each.certainty_bins):.1f}",
-            f"{100 * calibration_error(each.confidence_bins):.1f}",
-            f"{100 * each.error:.1f}",
-            f"{each.correlation:.2f}",
-            " to ".join(
-                f"{100 * end.observed:.0f}"
-                for end in (each.confidence_bins[0], each.confidence_bins[-1])
-            )
-            if each.confidence_bins
-            else "",
+            model.model,
+            f"{model.photos}",
+            f"{100 * calibration_error(model.certainty_bins):.1f}",
+            f"{100 * calibration_error(model.confidence_bins):.1f}",
+            f"{100 * model.error:.1f}",
+            f"{model.correlation:.2f}",
+            _observed_range(model.confidence_bins),
         )
-        for each in models
+        for model in models
     ]
     head = (
         *("", "photos", "calibration error of the plain mean", "calibration error"),
@@ -231,21 +229,29 @@ distance between predicted and observed share over {BIN_COUNT} bins of equal siz
 plain mean was the confidence before calibration. Photos without an outline in the mask are left
 out."""
     yield table(head, rows)
-    yield f"![predicted against observed values]({pictures}/{RELIABILITY_PICTURE})"
+    yield f"![predicted against observed values]({PICTURES_FOLDER}/{RELIABILITY_PICTURE})"
 
 
-def _presence(models: Sequence[PresenceFigures]) -> Iterable[str]:
-    groups = list(dict.fromkeys(part.group for each in models for part in each.lost_people))
+def _observed_range(bins: Sequence[ReliabilityBin]) -> str:
+    """Formats the observed percentages of the first and the last bin."""
+    return f"{100 * bins[0].observed:.0f} to {100 * bins[-1].observed:.0f}" if bins else ""
+
+
+def _presence_parts(models: Sequence[PresenceFigures]) -> Iterable[str]:
+    groups = list(dict.fromkeys(missed.group for model in models for missed in model.lost_people))
     rows = [
         (
-            each.model,
-            *(_share(found, each.scenes) for found in (each.alarms_by_area, each.alarms)),
-            *(f"{sum(lost)}" for lost in zip(*map(_lost, each.lost_people), strict=True)),
-            *(_group(each, group) for group in groups),
+            model.model,
+            *(_share(alarms, model.scenes) for alarms in (model.alarms_by_area, model.alarms)),
+            *(
+                f"{sum(counts)}"
+                for counts in zip(*map(_lost_counts, model.lost_people), strict=True)
+            ),
+            *(_group_cell(model, group) for group in groups),
         )
-        for each in models
+        for model in models
     ]
-    people = sum(part.photos for part in models[0].lost_people) if models else 0
+    people = sum(missed.photos for missed in models[0].lost_people) if models else 0
     head = (
         *("", "scenes with a person, area rule", "current rule"),
         *(f"of {people} people lost, area rule", "current rule", "useful masks"),
@@ -267,8 +273,8 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} % ({part} of {whole})" if whole else ""
 
 
-def _lost(part: MissedPeople) -> tuple[int, int, int]:
-    return part.lost_by_area, part.lost, part.lost_useful
+def _lost_counts(missed: MissedPeople) -> tuple[int, int, int]:
+    return missed.lost_by_area, missed.lost, missed.lost_useful
 
 
 def _threshold_confidence() -> float:
@@ -276,35 +282,39 @@ def _threshold_confidence() -> float:
     return MaskQuality(0.0, 0.0, 0, 0, PERSON_CERTAINTY).confidence
 
 
-def _group(each: PresenceFigures, group: str) -> str:
-    return next((f"{m.lost} of {m.photos}" for m in each.lost_people if m.group == group), "")
+def _group_cell(model: PresenceFigures, group: str) -> str:
+    counts = (
+        f"{missed.lost} of {missed.photos}" for missed in model.lost_people if missed.group == group
+    )
+    return next(counts, "")
 
 
-def draw_reliability(figures: CalibrationFigures, picture: Path) -> None:
-    """Draws predicted against observed values, a panel for each model."""
+def draw_reliability(figures: CalibrationFigures, pictures: Path, _gallery: Path) -> None:
+    """Draws predicted against observed values into `pictures`, a panel for each model."""
     models = figures.reliability
     plot, panels = plt.subplots(
         1, len(models), figsize=(4 * len(models), 4.2), layout="constrained", squeeze=False
     )
-    for axes, each in zip(panels[0], models, strict=True):
-        _draw(axes, each)
+    for axes, model in zip(panels[0], models, strict=True):
+        _draw_panel(axes, model)
     panels[0][0].set_ylabel("share of correct pixels in the band")
-    plot.savefig(picture, dpi=DPI)
+    plot.savefig(pictures / RELIABILITY_PICTURE, dpi=DPI)
     plt.close(plot)
 
 
-def _draw(axes: Axes, each: ReliabilityFigures) -> None:
+def _draw_panel(axes: Axes, model: ReliabilityFigures) -> None:
     axes.plot((0, 1), (0, 1), color="grey", linewidth=1)
-    for label, parts in (("plain mean", each.certainty_bins), ("confidence", each.confidence_bins)):
+    curves = (("plain mean", model.certainty_bins), ("confidence", model.confidence_bins))
+    for label, bins in curves:
         axes.plot(
-            [part.predicted for part in parts],
-            [part.observed for part in parts],
+            [part.predicted for part in bins],
+            [part.observed for part in bins],
             marker="o",
-            label=f"{label}: error {100 * calibration_error(parts):.1f}",
+            label=f"{label}: error {100 * calibration_error(bins):.1f}",
         )
-    counts = {part.photos for part in each.confidence_bins}
+    counts = {part.photos for part in model.confidence_bins}
     axes.set(
-        title=f"{each.model}\n{each.photos} photos, {_range(counts)} in a bin",
+        title=f"{model.model}\n{model.photos} photos, {_format_counts(counts)} in a bin",
         xlabel="predicted",
         xlim=(0, 1),
         ylim=(0, 1),
@@ -313,6 +323,6 @@ def _draw(axes: Axes, each: ReliabilityFigures) -> None:
     axes.grid(alpha=0.3)
 
 
-def _range(counts: set[int]) -> str:
+def _format_counts(counts: set[int]) -> str:
     ends = sorted({min(counts, default=0), max(counts, default=0)})
     return " or ".join(map(str, ends))

@@ -79,7 +79,7 @@ class CutFigures:
     @property
     def detected_share(self) -> float:
         """Share of the transitions between clips that `smoothing.is_scene_cut` detects."""
-        return sum(each > SCENE_CUT_CHANGE for each in self.between) / len(self.between)
+        return sum(change > SCENE_CUT_CHANGE for change in self.between) / len(self.between)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,11 @@ class StreamFigures:
     """Warped IoU of the reference masks of each clip: the limit set by optical flow and labels."""
 
     def select(self, clip: str, smoothing: float) -> list[ClipResult]:
+        """Returns the results of every model and prior for one clip."""
         return [
-            each for each in self.clip_results if (each.clip, each.smoothing) == (clip, smoothing)
+            result
+            for result in self.clip_results
+            if (result.clip, result.smoothing) == (clip, smoothing)
         ]
 
 
@@ -104,27 +107,33 @@ def measure_streams(
     clip_results: list[ClipResult] = []
     reference: dict[str, float] = {}
     for clip in track(clips, "clips", console=Console(stderr=True), transient=True):
-        places = [previous_positions(image, before) for before, image in pairwise(clip.frames)]
-        reference[clip.name] = warped_iou(clip.truths, places)
+        positions = [
+            previous_positions(image, previous) for previous, image in pairwise(clip.frames)
+        ]
+        reference[clip.name] = warped_iou(clip.truths, positions)
         for spec in (spec for spec in specs if spec.name in STREAM_MODELS):
             for prior in PRIOR_FACTORS if spec.has_input("prior") else ("",):
-                for smoothing, alphas in asyncio.run(_show(spec, repository, prior, clip)).items():
-                    iou, restlessness = (
-                        mean_person_iou(alphas, clip.truths),
-                        dtssd(alphas, clip.truths),
+                masks = asyncio.run(_masks_by_smoothing(spec, repository, prior, clip))
+                clip_results += [
+                    ClipResult(
+                        clip=clip.name,
+                        spec=spec,
+                        prior=prior,
+                        smoothing=smoothing,
+                        alphas=alphas,
+                        iou=mean_person_iou(alphas, clip.truths),
+                        dtssd=dtssd(alphas, clip.truths),
+                        warped_iou=warped_iou(alphas, positions),
                     )
-                    steady = warped_iou(alphas, places)
-                    row = ClipResult(
-                        clip.name, spec, prior, smoothing, alphas, iou, restlessness, steady
-                    )
-                    clip_results.append(row)
+                    for smoothing, alphas in masks.items()
+                ]
     return StreamFigures(tuple(clips), tuple(clip_results), reference)
 
 
-async def _show(
+async def _masks_by_smoothing(
     spec: ModelSpec, repository: Path, prior: str, clip: Clip
 ) -> dict[float, tuple[Alpha, ...]]:
-    """Returns the masks by smoothing strength."""
+    """Returns the masks of a clip by smoothing strength."""
     workers = ThreadPool(1)
     engine = CachedEngine(open_engine("onnx", spec, repository), prior=PRIOR_FACTORS[prior])
     segmenter = Segmenter(engine, workers)
@@ -141,16 +150,16 @@ async def stream_masks(segmenter: Segmenter, clip: Clip, smoothing: float) -> tu
     """Returns the masks of a clip, uint8 [H,W] each, from one stream at the clip's frame rate."""
     now = 0.0
     session = StreamSession(StreamOptions(segmenter, smoothing=smoothing), clock=lambda: now)
-    shown = []
+    masks = []
     for number, rgb in enumerate(clip.frames):
         now = number / clip.fps
-        shown.append(await session.segment(MaskTask(rgb)))
-    return tuple(shown)
+        masks.append(await session.segment(MaskTask(rgb)))
+    return tuple(masks)
 
 
 @dataclass(frozen=True, slots=True)
 class MaskTask:
-    """The frame task of an RGB image uint8 [H,W,3]; its result is the mask that is shown."""
+    """Frame task of an RGB image uint8 [H,W,3]; its result is the smoothed mask."""
 
     rgb: NDArray[np.uint8]
 
@@ -172,16 +181,16 @@ class CachedEngine(EngineWrapper):
     def __init__(self, engine: Engine, *, prior: float = 1.0) -> None:
         super().__init__(engine)
         self._prior = prior
-        self._known: dict[bytes, Inference] = {}
+        self._cache: dict[bytes, Inference] = {}
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
         if "prior" in inputs:
             scaled = np.minimum(self._prior * inputs["prior"].astype(np.float32), 255)
             inputs = {**inputs, "prior": scaled.astype(np.uint8)}
         key = b"".join(inputs[name].tobytes() for name in sorted(inputs))
-        if key not in self._known:
-            self._known[key] = await super().infer_timed(inputs)
-        return self._known[key]
+        if key not in self._cache:
+            self._cache[key] = await super().infer_timed(inputs)
+        return self._cache[key]
 
 
 def mean_person_iou(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
@@ -196,53 +205,54 @@ def measure_cuts(
     """Measures brightness changes of every clip, labelled or not; None for fewer than two clips."""
     within: list[float] = []
     ends = []
-    for images in _fitted(data, clips, frames, size_hw):
-        within += [brightness_change(image, before) for before, image in pairwise(images)]
+    for images in _resized_clips(data, clips, frames, size_hw):
+        within += [brightness_change(image, previous) for previous, image in pairwise(images)]
         ends.append((images[0], images[-1]))
     if len(ends) < 2:
         return None
     between = sorted(
-        brightness_change(begin, end) for (_, end), (begin, _) in permutations(ends, 2)
+        brightness_change(first, last) for (_, last), (first, _) in permutations(ends, 2)
     )
     return CutFigures(len(ends), len(within), max(within), tuple(between))
 
 
-def _fitted(
+def _resized_clips(
     data: Path, clips: Sequence[Clip], frames: int, size_hw: Size
 ) -> Iterator[list[NDArray[np.uint8]]]:
     """Yields the frames of each clip at the model's input size."""
-    played = [(clip.name, clip.frames) for clip in clips]
-    for _, images in chain(played, read_videos(data, frames=frames)):
+    labelled_clips = [(clip.name, clip.frames) for clip in clips]
+    for _, images in chain(labelled_clips, read_videos(data, frames=frames)):
         yield [fit(image, size_hw, ResizeRule.STRETCH)[0] for image in images]
 
 
-def measure_smoothing_ms(hw: Size) -> float:
+def measure_smoothing_ms(size_hw: Size) -> float:
     """Returns the processor time per frame of the temporal state, in milliseconds.
 
     It covers cut detection, smoothing and the prior; the model is not included.
     """
     rng = np.random.default_rng(0)
-    one, other = (rng.integers(0, 256, (*hw, 3), np.uint8) for _ in range(2))
-    alpha, shown = (rng.integers(0, 256, hw, np.uint8) for _ in range(2))
-    before = PreviousFrame(other, alpha, shown)
+    image, previous_image = (rng.integers(0, 256, (*size_hw, 3), np.uint8) for _ in range(2))
+    alpha, smoothed = (rng.integers(0, 256, size_hw, np.uint8) for _ in range(2))
+    previous = PreviousFrame(previous_image, alpha, smoothed)
 
     def call() -> None:
-        is_scene_cut(one, other)
-        smooth(alpha, one, before, 0.5)
+        is_scene_cut(image, previous_image)
+        smooth(alpha, image, previous, 0.5)
         damped_prior(alpha)
 
     return measure_cost(call, calls=200, budget_s=2).cpu_ms
 
 
-def flicker_window(streamed: StreamFigures, count: int) -> tuple[Clip, slice]:
-    """Returns the clip and the `count` neighbouring frames with the highest dtSSD of the first
-    model.
+def flicker_window(figures: StreamFigures, count: int) -> tuple[Clip, slice]:
+    """Returns the clip and the `count` neighbouring frames with the highest dtSSD.
+
+    The masks are those of the first model without smoothing.
     """
-    firsts = [(clip, streamed.select(clip.name, 0.0)[0].alphas) for clip in streamed.clips]
-    places = [
+    masks = [(clip, figures.select(clip.name, 0.0)[0].alphas) for clip in figures.clips]
+    windows = [
         (dtssd(alphas[start : start + count], clip.truths[start : start + count]), row, start)
-        for row, (clip, alphas) in enumerate(firsts)
+        for row, (clip, alphas) in enumerate(masks)
         for start in range(max(1, len(alphas) - count + 1))
     ]
-    _, row, start = max(places)
-    return firsts[row][0], slice(start, start + count)
+    _, row, start = max(windows)
+    return masks[row][0], slice(start, start + count)

@@ -1,5 +1,6 @@
 """Measures edge refinement and colour decontamination by source, with their cost."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ FINE_WIDTH = 0.005
 """Width of the fine boundary region as a share of the diagonal, a pixel or two."""
 LEVEL_BAND_WIDTH = 0.01
 """Width of the band on either side of the outline for wrong levels, as a share of the diagonal."""
-MEASURES = {
+METRICS = {
     "iou": "IoU person",
     "contour": "CA",
     "boundary": "boundary IoU",
@@ -50,21 +51,22 @@ SOFTENING_SIGMA_PX = 2.0
 class RefinementFigures:
     """Metrics of a model's masks, a row per photo, before and after refinement.
 
-    The columns are those of `MEASURES`, in percent.
+    The columns are those of `METRICS`, in percent.
     """
 
     model: str
     plain: NDArray[np.float64]
     guided: NDArray[np.float64]
 
-    def gain(self, measure: str, part: Group) -> Estimate:
+    def gain(self, metric: str, group: Group) -> Estimate:
         """Returns guided minus plain, in points, over the photos of a group."""
-        column = list(MEASURES).index(measure)
-        rows = list(part.rows)
+        column = list(METRICS).index(metric)
+        rows = list(group.rows)
         return mean_estimate(self.guided[rows, column] - self.plain[rows, column])
 
-    def level(self, measure: str, part: Group) -> Estimate:
-        return mean_estimate(self.plain[list(part.rows), list(MEASURES).index(measure)])
+    def plain_mean(self, metric: str, group: Group) -> Estimate:
+        """Returns the mean of the plain masks, in percent, over the photos of a group."""
+        return mean_estimate(self.plain[list(group.rows), list(METRICS).index(metric)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class ColourFigures:
 
 @dataclass(frozen=True, slots=True)
 class EdgeFigures:
+    """Metrics of refined masks and colours, and their cost."""
+
     groups: tuple[Group, ...]
     refined: tuple[RefinementFigures, ...]
     colours: tuple[ColourFigures, ...]
@@ -96,30 +100,36 @@ def measure_edges(
     `backgrounds` are photos without a person.
     """
     return EdgeFigures(
-        groups=tuple(each for each in group_portraits(portraits) if each.kind != "domain"),
-        refined=tuple(_refined(name, each, portraits) for name, each in predictors.items()),
-        colours=_colours(predictors, portraits, backgrounds),
-        cpu_ms={size: _cost(size) for size in TIMED_SIZES},
+        groups=tuple(group for group in group_portraits(portraits) if group.kind != "domain"),
+        refined=tuple(
+            _measure_refinement(name, predict_mask, portraits)
+            for name, predict_mask in predictors.items()
+        ),
+        colours=_measure_colours(predictors, portraits, backgrounds),
+        cpu_ms={size: _measure_cpu_ms(size) for size in TIMED_SIZES},
     )
 
 
-def _refined(name: str, answer: PredictMask, portraits: Sequence[Portrait]) -> RefinementFigures:
-    plain, refined = [], []
-    for each in track(portraits, f"{name}, edges", console=Console(stderr=True), transient=True):
-        truth, alpha = each.truth(), answer(each, each.domain)
-        plain.append(_figures(alpha, truth))
-        refined.append(_figures(refine_edges(each.rgb(), alpha), truth))
-    return RefinementFigures(name, np.array(plain), np.array(refined))
+def _measure_refinement(
+    name: str, predict_mask: PredictMask, portraits: Sequence[Portrait]
+) -> RefinementFigures:
+    plain, guided = [], []
+    console = Console(stderr=True)
+    for portrait in track(portraits, f"{name}, edges", console=console, transient=True):
+        truth, alpha = portrait.truth(), predict_mask(portrait, portrait.domain)
+        plain.append(edge_metrics(alpha, truth))
+        guided.append(edge_metrics(refine_edges(portrait.rgb(), alpha), truth))
+    return RefinementFigures(name, np.array(plain), np.array(guided))
 
 
-def _figures(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float, ...]:
-    """Returns the metrics in the order of `MEASURES`, in percent."""
-    person, actual = alpha > 127, truth > 127
+def edge_metrics(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[float, ...]:
+    """Returns the metrics in the order of `METRICS`, in percent."""
+    person, true_person = alpha > 127, truth > 127
     shares = (
-        mask_iou(person, actual),
-        contour_accuracy(person, actual),
-        boundary_iou(person, actual),
-        boundary_iou(person, actual, width=FINE_WIDTH),
+        mask_iou(person, true_person),
+        contour_accuracy(person, true_person),
+        boundary_iou(person, true_person),
+        boundary_iou(person, true_person, width=FINE_WIDTH),
         _wrong_levels(alpha, truth),
     )
     return tuple(100 * share for share in shares)
@@ -145,22 +155,21 @@ class CompositeScene:
     foreground: NDArray[np.uint8]
 
 
-def _colours(
+def _measure_colours(
     predictors: Mapping[str, PredictMask],
     portraits: Sequence[Portrait],
     backgrounds: Sequence[Path],
 ) -> tuple[ColourFigures, ...]:
     """Measures colours with the true mask, and with the first model's refined mask."""
-    name, answer = next(iter(predictors.items()))
+    name, predict_mask = next(iter(predictors.items()))
     errors: dict[str, list[tuple[float, float]]] = {"true": [], f"{name}, guided": []}
     with TemporaryDirectory() as folder:
         for scene in composite_scenes(portraits, backgrounds):
             file = Path(folder) / f"{scene.portrait.id}.png"
             cv2.imwrite(str(file), scene.rgb[..., ::-1])
-            found = refine_edges(
-                scene.rgb, answer(replace(scene.portrait, image=file), scene.portrait.domain)
-            )
-            for mask, rows in zip((scene.alpha, found), errors.values(), strict=True):
+            photo = replace(scene.portrait, image=file)
+            refined = refine_edges(scene.rgb, predict_mask(photo, photo.domain))
+            for mask, rows in zip((scene.alpha, refined), errors.values(), strict=True):
                 rows.append(
                     (
                         colour_error(scene.rgb, scene, mask),
@@ -178,20 +187,21 @@ def composite_scenes(
 ) -> Iterator[CompositeScene]:
     """Yields up to `SCENES_PER_SOURCE` scenes of each source; always the same."""
     rng = np.random.default_rng(0)
-    seen: dict[str, int] = {}
-    for each in portraits:
-        seen[each.source] = seen.get(each.source, 0) + 1
-        if seen[each.source] <= SCENES_PER_SOURCE and (each.truth() > 250).any():
-            behind = read_frame(backgrounds[int(rng.integers(len(backgrounds)))]).rgb
-            alpha = np.asarray(cv2.GaussianBlur(each.truth(), (0, 0), SOFTENING_SIGMA_PX), np.uint8)
-            own = _spread(each.rgb(), each.truth())
+    counts: Counter[str] = Counter()
+    for portrait in portraits:
+        counts[portrait.source] += 1
+        truth = portrait.truth()
+        if counts[portrait.source] <= SCENES_PER_SOURCE and (truth > 250).any():
+            background = read_frame(backgrounds[int(rng.integers(len(backgrounds)))]).rgb
+            alpha = np.asarray(cv2.GaussianBlur(truth, (0, 0), SOFTENING_SIGMA_PX), np.uint8)
+            foreground = _extend_colours(portrait.rgb(), truth)
             share = alpha[..., None] / 255
-            crop = random_crop(behind, (alpha.shape[0], alpha.shape[1]), rng)
-            rgb = np.rint(own * share + crop * (1 - share)).astype(np.uint8)
-            yield CompositeScene(each, rgb, alpha, own)
+            crop = random_crop(background, (alpha.shape[0], alpha.shape[1]), rng)
+            rgb = np.rint(foreground * share + crop * (1 - share)).astype(np.uint8)
+            yield CompositeScene(portrait, rgb, alpha, foreground)
 
 
-def _spread(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _extend_colours(rgb: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Extends the person's colours outwards from the nearest pixel well inside the mask."""
     inside = cv2.erode((truth > 250).astype(np.uint8), np.ones((5, 5), np.uint8))
     if not inside.any():
@@ -214,10 +224,8 @@ def colour_error(rgb: NDArray[np.uint8], scene: CompositeScene, mask: NDArray[np
     return float((difference * weight).sum() / max(weight.sum(), 1.0))
 
 
-def _cost(size: Size) -> tuple[float, float]:
-    """Returns processor times for a synthetic photo with a person of usual proportions, on one
-    thread.
-    """
+def _measure_cpu_ms(size: Size) -> tuple[float, float]:
+    """Returns processor times on one thread, for a synthetic person of usual proportions."""
     rng = np.random.default_rng(0)
     height, width = size
     coarse = rng.integers(0, 256, (60, 80, 3), np.uint8)
@@ -236,15 +244,15 @@ def edges_text(figures: EdgeFigures) -> str:
     """Writes the section of RESULTS.md."""
     parts = [
         "## Edges and colours",
-        _opening(),
-        *(_gains(each, figures.groups) for each in figures.refined),
+        _opening_text(),
+        *(_gains_text(refined, figures.groups) for refined in figures.refined),
         _colours_text(figures),
-        _times(figures),
+        _times_text(figures),
     ]
     return "\n\n".join(parts)
 
 
-def _opening() -> str:
+def _opening_text() -> str:
     return f"""`refine=guided` aligns a mask's uncertain pixels with the photo's edges. The
 tables show the change in points, guided minus plain on the same photos. Bold: the interval
 excludes zero. *CA* allows {100 * CONTOUR_TOLERANCE:g} % of the diagonal, about the precision of
@@ -255,14 +263,14 @@ outline; less is better. The outlines of eg1800 and ccp are coarse; those of fac
 exact, hair included."""
 
 
-def _gains(refined: RefinementFigures, groups: Sequence[Group]) -> str:
-    head = ("", "photos", *MEASURES.values())
-    whole = groups[0]
-    plain = (figure(refined.level(each, whole)) for each in MEASURES)
-    rows: list[tuple[str, ...]] = [("plain, all", f"{len(whole.rows)}", *plain)]
-    for part in groups:
-        gains = (signed(refined.gain(each, part)) for each in MEASURES)
-        rows.append((f"guided, {part.name}", f"{len(part.rows)}", *gains))
+def _gains_text(refined: RefinementFigures, groups: Sequence[Group]) -> str:
+    head = ("", "photos", *METRICS.values())
+    all_photos = groups[0]
+    plain = (figure(refined.plain_mean(metric, all_photos)) for metric in METRICS)
+    rows: list[tuple[str, ...]] = [("plain, all", f"{len(all_photos.rows)}", *plain)]
+    for group in groups:
+        gains = (signed(refined.gain(metric, group)) for metric in METRICS)
+        rows.append((f"guided, {group.name}", f"{len(group.rows)}", *gains))
     return f"### {refined.model}\n\n{table(head, rows)}"
 
 
@@ -270,13 +278,13 @@ def _colours_text(figures: EdgeFigures) -> str:
     head = ("mask", "scenes", "photo's colours", "clean colours", "clean minus photo's")
     rows = [
         (
-            each.mask,
-            f"{len(each.photo)}",
-            figure(mean_estimate(each.photo)),
-            figure(mean_estimate(each.clean)),
-            signed(mean_estimate(np.subtract(each.clean, each.photo))),
+            colours.mask,
+            f"{len(colours.photo)}",
+            figure(mean_estimate(colours.photo)),
+            figure(mean_estimate(colours.clean)),
+            signed(mean_estimate(np.subtract(colours.clean, colours.photo))),
         )
-        for each in figures.colours
+        for colours in figures.colours
     ]
     return f"""### Colours
 
@@ -288,7 +296,7 @@ mask.
 {table(head, rows)}"""
 
 
-def _times(figures: EdgeFigures) -> str:
+def _times_text(figures: EdgeFigures) -> str:
     rows = [
         (f"{width}x{height}", f"{edges:.1f}", f"{colours:.1f}")
         for (height, width), (edges, colours) in figures.cpu_ms.items()

@@ -62,22 +62,24 @@ Image = NDArray[np.uint8]
 """RGB, uint8 [h,w,3]."""
 
 
-def _on(background: Background, options: RenderOptions = PHOTO_DEFAULTS) -> RenderOptions:
+def _composite_on(background: Background, options: RenderOptions = PHOTO_DEFAULTS) -> RenderOptions:
     return replace(options, output=Output.COMPOSITE, background=background)
 
 
 RENDER_OPTIONS: dict[str, RenderOptions] = {
     "mask": PHOTO_DEFAULTS,
-    "cut-out on white": _on(WHITE),
-    "cut-out on magenta": _on(MAGENTA),
-    "blurred background": _on(Blur(3.0)),
+    "cut-out on white": _composite_on(WHITE),
+    "cut-out on magenta": _composite_on(MAGENTA),
+    "blurred background": _composite_on(Blur(3.0)),
 }
 MODEL_ONLY = replace(PHOTO_DEFAULTS, refine=Refinement.NONE, decontaminate=False)
 EDGE_OPTIONS: dict[str, RenderOptions] = {
-    "the model alone": _on(MAGENTA, MODEL_ONLY),
-    "refine": _on(MAGENTA, replace(MODEL_ONLY, refine=Refinement.GUIDED)),
-    "decontaminate": _on(MAGENTA, replace(MODEL_ONLY, decontaminate=True)),
-    "both": _on(MAGENTA, replace(MODEL_ONLY, refine=Refinement.GUIDED, decontaminate=True)),
+    "the model alone": _composite_on(MAGENTA, MODEL_ONLY),
+    "refine": _composite_on(MAGENTA, replace(MODEL_ONLY, refine=Refinement.GUIDED)),
+    "decontaminate": _composite_on(MAGENTA, replace(MODEL_ONLY, decontaminate=True)),
+    "both": _composite_on(
+        MAGENTA, replace(MODEL_ONLY, refine=Refinement.GUIDED, decontaminate=True)
+    ),
 }
 """Renderings of the edge, on the colour that shows rests of the old background best."""
 
@@ -137,20 +139,20 @@ def choose_portraits(portraits: Sequence[Portrait], count: int, seed: int) -> li
     """Chooses the same number of photos per reference domain, from as many sources as possible."""
     chosen: list[Portrait] = []
     for domain in Domain:
-        near = [portrait for portrait in portraits if portrait.domain is domain]
-        order = np.random.default_rng([seed, domain]).permutation(len(near))
-        chosen += _interleave_sources([near[place] for place in order])[:count]
+        candidates = [portrait for portrait in portraits if portrait.domain is domain]
+        order = np.random.default_rng([seed, domain]).permutation(len(candidates))
+        chosen += _interleave_sources([candidates[index] for index in order])[:count]
     return chosen
 
 
 def _interleave_sources(portraits: Sequence[Portrait]) -> list[Portrait]:
     """Orders portraits: the first of every source, then the second of every source, and so on."""
-    seen: Counter[str] = Counter()
-    turns: list[tuple[int, Portrait]] = []
+    counts: Counter[str] = Counter()
+    ranked: list[tuple[int, Portrait]] = []
     for portrait in portraits:
-        turns.append((seen[portrait.source], portrait))
-        seen[portrait.source] += 1
-    return [portrait for _, portrait in sorted(turns, key=lambda turn: turn[0])]
+        ranked.append((counts[portrait.source], portrait))
+        counts[portrait.source] += 1
+    return [portrait for _, portrait in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def pack_photos(portraits: Sequence[Portrait]) -> list[GalleryPhoto]:
@@ -166,10 +168,14 @@ async def render_rows(photos: Sequence[GalleryPhoto], repository: Path) -> list[
     registry = load_registry(
         repository, None, workers, lambda spec: open_engine("onnx", spec, repository)
     )
-    seen = track(photos, "photos", console=Console(stderr=True), transient=True)
+    tracked_photos = track(photos, "photos", console=Console(stderr=True), transient=True)
     try:
         segmenter = registry.get()
-        return [row for photo in seen for row in await segmenter.run(GalleryTask(photo, segmenter))]
+        return [
+            row
+            for photo in tracked_photos
+            for row in await segmenter.run(GalleryTask(photo, segmenter))
+        ]
     finally:
         await registry.close()
         workers.close()
@@ -191,22 +197,22 @@ class GalleryTask:
         caption = f"{self.photo.name}  {_caption(frame, matte, self.segmenter)}"
         window = edge_window(matte.alpha, CROP_SIDE_PX)
         whole = {
-            name: _scaled(_drawn(options, frame, matte)) for name, options in RENDER_OPTIONS.items()
+            name: _scale(_render(options, frame, matte)) for name, options in RENDER_OPTIONS.items()
         }
         edges = {
-            name: _drawn(options, frame, matte)[window] for name, options in EDGE_OPTIONS.items()
+            name: _render(options, frame, matte)[window] for name, options in EDGE_OPTIONS.items()
         }
         sheet = self.photo.sheet
         return (
-            SheetRow(sheet, caption, {"photo": _scaled(frame.rgb)} | whole),
+            SheetRow(sheet, caption, {"photo": _scale(frame.rgb)} | whole),
             SheetRow(f"{sheet}_edges", caption, {"photo": frame.rgb[window]} | edges),
         )
 
 
-def _caption(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
+def _caption(frame: Frame, matte: Matte, segmenter: Segmenter) -> str:
     """Returns the measured values of a photo as a caption."""
     height, width = frame.photo_hw
-    quality, decision = found.quality, found.decision
+    quality, decision = matte.quality, matte.decision
     domain = f"as {decision.domain.label}, " if decision else ""
     face = f"face {100 * decision.face.ratio:.1f} %, " if decision and decision.face else ""
     return (
@@ -216,13 +222,13 @@ def _caption(frame: Frame, found: Matte, segmenter: Segmenter) -> str:
     )
 
 
-def _drawn(options: RenderOptions, frame: Frame, found: Matte) -> Image:
+def _render(options: RenderOptions, frame: Frame, matte: Matte) -> Image:
     """Renders the photo at its own size."""
-    image = render_image(options, replace(frame, rgb=frame.rgb.copy()), None, found).image
+    image = render_image(options, replace(frame, rgb=frame.rgb.copy()), None, matte).image
     return image if image.ndim == 3 else np.dstack([image] * 3)
 
 
-def _scaled(image: Image) -> Image:
+def _scale(image: Image) -> Image:
     height, width = image.shape[:2]
     return resize(image, (PHOTO_HEIGHT_PX, max(1, round(width * PHOTO_HEIGHT_PX / height))))
 
@@ -244,9 +250,9 @@ def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:
     # The filter is centred: keep only the windows that lie within the photo.
     inside = sums[rows // 2 : rows // 2 + height - rows + 1]
     inside = inside[:, columns // 2 : columns // 2 + width - columns + 1]
-    # Of several equal windows the middle one.
+    # The middle one of several equal windows.
     best = np.argwhere(inside >= inside.max() - 0.5)
-    top, left = (round(at) for at in best.mean(axis=0).tolist())
+    top, left = (round(position) for position in best.mean(axis=0).tolist())
     return slice(top, top + rows), slice(left, left + columns)
 
 
@@ -259,9 +265,9 @@ def group_by_sheet(rows: Sequence[SheetRow]) -> dict[str, list[SheetRow]]:
 
 def draw_sheet(rows: Sequence[SheetRow]) -> Image:
     """Draws a contact sheet: rows of pictures with their captions, one below the other."""
-    painted = [_with_caption(_side_by_side(row.pictures), row.caption) for row in rows]
-    width = max(row.shape[1] for row in painted)
-    return np.vstack([_widened(row, width) for row in painted])
+    images = [_with_caption(_side_by_side(row.pictures), row.caption) for row in rows]
+    width = max(image.shape[1] for image in images)
+    return np.vstack([_pad_width(image, width) for image in images])
 
 
 def _side_by_side(pictures: Mapping[str, Image]) -> Image:
@@ -281,10 +287,10 @@ def _with_caption(row: Image, caption: str) -> Image:
     """Adds the caption; the row becomes at least as wide as the text."""
     width = max(row.shape[1], _text_width(caption))
     words = _text(caption, width)
-    return np.vstack([_widened(row, width), words, _paper(2 * GAP_PX, width)])
+    return np.vstack([_pad_width(row, width), words, _paper(2 * GAP_PX, width)])
 
 
-def _widened(image: Image, width: int) -> Image:
+def _pad_width(image: Image, width: int) -> Image:
     return np.hstack([image, _paper(image.shape[0], width - image.shape[1])])
 
 
@@ -300,15 +306,17 @@ def _text_width(words: str) -> int:
 def _text(words: str, width: int) -> Image:
     """Draws a line of ASCII text."""
     line = _paper(TEXT_HEIGHT_PX, width)
-    at = GAP_PX, TEXT_HEIGHT_PX - 7
-    cv2.putText(line, words, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 1, cv2.LINE_AA)
+    baseline_left = GAP_PX, TEXT_HEIGHT_PX - 7
+    cv2.putText(
+        line, words, baseline_left, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (20, 20, 20), 1, cv2.LINE_AA
+    )
     return line
 
 
 def jpeg(image: Image) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    written, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    assert written
+    is_encoded, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    assert is_encoded
     return file.tobytes()
 
 

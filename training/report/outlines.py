@@ -50,9 +50,9 @@ def measure_outlines(
 def _score_moved(truth: Mask, pixels: int) -> float:
     side = 2 * pixels + 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    mask = truth.astype(np.uint8)
-    moved = (cv2.dilate(mask, disk) > 0, cv2.erode(mask, disk) > 0)
-    return 100 * float(np.mean([class_iou(each, truth) for each in moved]))
+    pixel_values = truth.astype(np.uint8)
+    moved = (cv2.dilate(pixel_values, disk) > 0, cv2.erode(pixel_values, disk) > 0)
+    return 100 * float(np.mean([class_iou(mask, truth) for mask in moved]))
 
 
 def _median_sides(masks: Sequence[Mask]) -> tuple[int, int]:
@@ -61,16 +61,17 @@ def _median_sides(masks: Sequence[Mask]) -> tuple[int, int]:
 
 
 def outlines_text(figures: Sequence[OutlineFigures]) -> str:
+    """Writes the section of outline errors; empty without photos."""
     if not figures:
         return ""
     rows = [
         (
-            each.name,
-            f"{each.photos}",
-            f"{each.sides[0]}x{each.sides[1]}",
-            *(figure(score) for score in each.scores),
+            group.name,
+            f"{group.photos}",
+            f"{group.sides[0]}x{group.sides[1]}",
+            *(figure(score) for score in group.scores),
         )
-        for each in figures
+        for group in figures
     ]
     head = ("photos of", "photos", "median size", *(f"{pixels} px" for pixels in OFFSETS_PX))
     return f"""## Cost of an outline error

@@ -36,7 +36,7 @@ class GalleryRow:
     title: str
     photo: NDArray[np.uint8]
     truth: NDArray[np.bool_]
-    answer: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
 
 
 def plot_tradeoff(
@@ -45,8 +45,14 @@ def plot_tradeoff(
     """Plots accuracy with its interval against milliseconds on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for point in points:
-        at = point.ms, point.accuracy.value
-        axes.errorbar(*at, yerr=_ends([point.accuracy]), fmt="o", capsize=4, label=point.name)
+        axes.errorbar(
+            point.ms,
+            point.accuracy.value,
+            yerr=_error_bars([point.accuracy]),
+            fmt="o",
+            capsize=4,
+            label=point.name,
+        )
     axes.set(xscale="log", xlabel=time, ylabel=accuracy)
     axes.margins(x=0.3)
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -67,46 +73,46 @@ def plot_bars(
     """
     figure, axes = plt.subplots(figsize=(11, 4.5), layout="constrained")
     width = 0.8 / len(series)
-    places = np.arange(len(names))
+    positions = np.arange(len(names))
     for number, (name, values) in enumerate(series.items()):
         heights = [value.value for value in values]
-        middle = places + (number - (len(series) - 1) / 2) * width
-        axes.bar(middle, heights, width, label=name, yerr=_ends(values), capsize=2)
+        centres = positions + (number - (len(series) - 1) / 2) * width
+        axes.bar(centres, heights, width, label=name, yerr=_error_bars(values), capsize=2)
     lowest = min(value.low for values in series.values() for value in values)
     floor = max(0.0, 5 * np.floor(lowest / 5 - 0.5))
     axes.set(ylim=(floor, 100), ylabel=f"{label} (from {floor:.0f} up)")
-    axes.set_xticks(places, names)
+    axes.set_xticks(positions, names)
     axes.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside lower center", ncols=len(series), fontsize=8)
     figure.savefig(picture, dpi=DPI)
     plt.close(figure)
 
 
-def _ends(values: Sequence[Estimate]) -> NDArray[np.float64]:
+def _error_bars(values: Sequence[Estimate]) -> NDArray[np.float64]:
     """Returns the lengths of the error bars [2,N], down and up; 0 for too few photos."""
     down = [value.value - value.low if value.has_interval else 0 for value in values]
     up = [value.high - value.value if value.has_interval else 0 for value in values]
-    # rounding may put the percentiles of a few equal photos past their mean
+    # Rounding may put the percentiles of a few equal photos past their mean.
     return np.array([down, up]).clip(0)
 
 
-def plot_gallery(pictures: Sequence[GalleryRow], file: Path) -> None:
+def plot_gallery(rows: Sequence[GalleryRow], file: Path) -> None:
     """Draws photo, reference and predicted mask side by side."""
     figure, grid = plt.subplots(
-        len(pictures), 3, figsize=(9, 3 * len(pictures)), layout="constrained", squeeze=False
+        len(rows), 3, figsize=(9, 3 * len(rows)), layout="constrained", squeeze=False
     )
-    for row, each in zip(grid, pictures, strict=True):
-        shown = (
-            each.photo,
-            tint_person(each.photo, each.truth),
-            tint_person(each.photo, each.answer),
+    for panels, row in zip(grid, rows, strict=True):
+        images = (
+            row.photo,
+            tint_person(row.photo, row.truth),
+            tint_person(row.photo, row.prediction),
         )
-        for axes, image in zip(row, shown, strict=True):
+        for axes, image in zip(panels, images, strict=True):
             axes.imshow(image)
             axes.axis("off")
-        row[0].set_title(each.title, fontsize=9, loc="left")
-        row[1].set_title("reference", fontsize=9)
-        row[2].set_title("answer", fontsize=9)
+        panels[0].set_title(row.title, fontsize=9, loc="left")
+        panels[1].set_title("reference", fontsize=9)
+        panels[2].set_title("prediction", fontsize=9)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=80)
     plt.close(figure)
@@ -122,11 +128,11 @@ def plot_strip(rows: Mapping[str, Sequence[NDArray[np.uint8]]], file: Path) -> N
         layout="constrained",
         squeeze=False,
     )
-    for line, (name, pictures) in zip(grid, rows.items(), strict=True):
-        for axes, picture in zip(line, pictures, strict=True):
+    for panels, (name, pictures) in zip(grid, rows.items(), strict=True):
+        for axes, picture in zip(panels, pictures, strict=True):
             axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        panels[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=80)
     plt.close(figure)

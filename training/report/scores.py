@@ -33,6 +33,9 @@ METRIC_TITLES = {
     "connectivity": "semantic connectivity (SC)",
 }
 
+PLOTTED_METRIC = "miou_image_mean"
+"""Metric of the plots."""
+
 PredictMask = Callable[[Portrait, Domain], NDArray[np.uint8]]
 """Maps a photo, treated as of the given domain, to its mask uint8 [H,W] at the photo's size."""
 
@@ -52,6 +55,11 @@ class ModelScores:
         return self.policy in ("", REFERENCE_DOMAIN)
 
     @property
+    def is_comparable(self) -> bool:
+        """True if other models are compared with these scores, also by the detected domains."""
+        return self.is_primary or self.policy == DETECTED_DOMAIN
+
+    @property
     def label(self) -> str:
         return f"{self.spec.name} ({self.policy})" if self.policy else self.spec.name
 
@@ -64,6 +72,11 @@ class Group:
     name: str
     rows: tuple[int, ...]
 
+    @property
+    def title(self) -> str:
+        """Kind and name, or the name alone for the group of all photos."""
+        return self.name if self.kind == "all" else f"{self.kind} {self.name}"
+
     def select(self, model_scores: ModelScores) -> list[MaskScore]:
         return [model_scores.scores[row] for row in self.rows]
 
@@ -73,7 +86,7 @@ def open_predictor(spec: ModelSpec, repository: Path) -> PredictMask:
     predict = open_onnx(spec.model_file(repository))
     extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
 
-    def answer(portrait: Portrait, domain: Domain) -> NDArray[np.uint8]:
+    def predict_mask(portrait: Portrait, domain: Domain) -> NDArray[np.uint8]:
         segment = segmenter_from_model(
             predict,
             size_hw=spec.size_hw,
@@ -83,24 +96,24 @@ def open_predictor(spec: ModelSpec, repository: Path) -> PredictMask:
         )
         return segment(portrait)
 
-    return answer
+    return predict_mask
 
 
-def domain_policies(spec: ModelSpec, find: DetectFaces | None) -> dict[str, DomainPolicy]:
+def domain_policies(spec: ModelSpec, detect_faces: DetectFaces | None) -> dict[str, DomainPolicy]:
     """Returns the domain policies of a model; the first is used to compare models."""
     if not spec.has_input("domain"):
         return {"": reference_domain}
     policies: dict[str, DomainPolicy] = {REFERENCE_DOMAIN: reference_domain}
-    if find:
-        policies[DETECTED_DOMAIN] = detected_domain_policy(find, min_size=spec.size_hw)
+    if detect_faces:
+        policies[DETECTED_DOMAIN] = detected_domain_policy(detect_faces, min_size=spec.size_hw)
     return policies | {NO_FACE_DOMAIN: lambda _: Domain.NO_FACE}
 
 
-def detected_domain_policy(find: DetectFaces, *, min_size: Size) -> DomainPolicy:
+def detected_domain_policy(detect_faces: DetectFaces, *, min_size: Size) -> DomainPolicy:
     """Returns the policy of the dominant face, detected in the pixels of the model's input."""
 
     def domain(portrait: Portrait) -> Domain:
-        face = dominant_face(find(portrait.frame(min_size).rgb))
+        face = dominant_face(detect_faces(portrait.frame(min_size).rgb))
         return domain_of(face.ratio if face else 0.0)
 
     return domain
@@ -108,7 +121,7 @@ def detected_domain_policy(find: DetectFaces, *, min_size: Size) -> DomainPolicy
 
 def score_policies(
     spec: ModelSpec,
-    answer: PredictMask,
+    predict_mask: PredictMask,
     policies: Mapping[str, DomainPolicy],
     portraits: Sequence[Portrait],
 ) -> list[ModelScores]:
@@ -120,7 +133,7 @@ def score_policies(
         for policy, find_domain in policies.items():
             domain = find_domain(portrait)
             if domain not in by_domain:
-                by_domain[domain] = score_mask(answer(portrait, domain) > 127, truth)
+                by_domain[domain] = score_mask(predict_mask(portrait, domain) > 127, truth)
             scores[policy].append(by_domain[domain])
     return [ModelScores(spec, policy, tuple(rows)) for policy, rows in scores.items()]
 
@@ -128,13 +141,13 @@ def score_policies(
 def group_portraits(portraits: Sequence[Portrait]) -> list[Group]:
     """Groups photos: all, then by source, then by reference domain."""
     members: dict[tuple[str, str], list[int]] = {}
-    for row, each in enumerate(portraits):
-        for key in (ALL_PHOTOS, ("source", each.source), ("domain", each.domain.label)):
+    for row, portrait in enumerate(portraits):
+        for key in (ALL_PHOTOS, ("source", portrait.source), ("domain", portrait.domain.label)):
             members.setdefault(key, []).append(row)
-    sources = sorted({("source", each.source) for each in portraits})
+    sources = sorted({("source", portrait.source) for portrait in portraits})
     domains = [("domain", domain.label) for domain in Domain]
-    ordered = [key for key in (ALL_PHOTOS, *sources, *domains) if key in members]
-    return [Group(*key, tuple(members[key])) for key in ordered]
+    keys = [key for key in (ALL_PHOTOS, *sources, *domains) if key in members]
+    return [Group(*key, tuple(members[key])) for key in keys]
 
 
 def worst_cases(model_scores: ModelScores, count: int) -> list[int]:

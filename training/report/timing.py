@@ -62,6 +62,16 @@ def time_models(
     ]
 
 
+def single_image_ms(timings: Sequence[Timing]) -> dict[str, float]:
+    """Returns the processor time of an image by model: on the CPU, one thread, a batch of one."""
+    setup = CPU, 1, 1
+    return {
+        timing.setup.model: timing.cpu_ms
+        for timing in timings
+        if (timing.setup.provider, timing.setup.threads, timing.setup.batch) == setup
+    }
+
+
 def providers() -> tuple[str, ...]:
     """Returns the measured providers: the CPU, and CUDA if this ONNX Runtime has it."""
     return (CPU, CUDA) if CUDA in ort.get_available_providers() else (CPU,)
@@ -89,16 +99,20 @@ Sessions = dict[tuple[str, int], ort.InferenceSession]
 def _sessions(spec: ModelSpec, repository: Path) -> Sessions:
     """Opens the sessions by provider and threads."""
     configurations = {(setup.provider, setup.threads) for setup in setups(spec)}
-    return {each: _open(spec.model_file(repository), *each) for each in sorted(configurations)}
+    return {
+        (provider, threads): _open(spec.model_file(repository), provider, threads)
+        for provider, threads in sorted(configurations)
+    }
 
 
 def _open(file: Path, provider: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(str(file), options, providers=[provider])
-    got = session.get_providers()[0]
-    if got != provider:
-        raise RuntimeError(f"ONNX Runtime runs {file.parent.parent.name} on {got}, not {provider}")
+    active_provider = session.get_providers()[0]
+    if active_provider != provider:
+        name = file.parent.parent.name
+        raise RuntimeError(f"ONNX Runtime runs {name} on {active_provider}, not {provider}")
     return session
 
 
@@ -111,9 +125,8 @@ class _TimedSession:
     def milliseconds(self, images: int) -> tuple[float, float]:
         """Returns wall clock and processor time of an image, in ms, over about `images` of them."""
         calls = max(1, images // self._batch)
-        self._session.run(
-            None, self._inputs
-        )  # before it, memory and caches are those of the previous setup
+        # Before this call, memory and caches are those of the previous setup.
+        self._session.run(None, self._inputs)
         cpu, wall = process_time(), perf_counter()
         for _ in range(calls):
             self._session.run(None, self._inputs)

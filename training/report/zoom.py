@@ -49,20 +49,20 @@ class ZoomResult:
     rows: tuple[int, ...]
     """Positions of the photos with a zoom pass."""
     first_ms: float
-    """Median milliseconds from pixels to matte by the first pass, over photos with a zoom pass; 0
-    without any.
-    """
+    """Median milliseconds from pixels to matte by the first pass; 0 without a zoomed photo."""
     served_ms: float
     alarms: tuple[int, int]
     """Number of scenes with a detected person: by the first pass, and as served."""
 
-    def select(self, part: Group) -> tuple[list[MaskScore], list[MaskScore]]:
+    def select(self, group: Group) -> tuple[list[MaskScore], list[MaskScore]]:
         """Returns the scores of a group by the first pass, and as served."""
-        return [self.first[row] for row in part.rows], [self.served[row] for row in part.rows]
+        return [self.first[row] for row in group.rows], [self.served[row] for row in group.rows]
 
 
 @dataclass(frozen=True, slots=True)
 class ZoomFigures:
+    """Results of every measured model."""
+
     models: tuple[ZoomResult, ...]
     groups: tuple[Group, ...]
     scenes: int
@@ -79,12 +79,12 @@ def measure_zoom(
 ) -> ZoomFigures:
     """Measures the models of `ZOOM_MODELS`, with the repository's face detector for domains."""
     names = tuple(name for name in ZOOM_MODELS if any(spec.name == name for spec in specs))
-    measured = asyncio.run(_measure(repository, names, portraits, backgrounds)) if names else ()
+    models = asyncio.run(_measure(repository, names, portraits, backgrounds)) if names else ()
     return ZoomFigures(
-        models=measured,
+        models=models,
         groups=tuple(group_portraits(portraits)),
         scenes=len(backgrounds),
-        decode_ms={each.spec.name: _decode_ms(each.spec) for each in measured},
+        decode_ms={model.spec.name: _decode_ms(model.spec) for model in models},
     )
 
 
@@ -95,8 +95,8 @@ async def _measure(
     backgrounds: Sequence[Path],
 ) -> tuple[ZoomResult, ...]:
     workers = ThreadPool(1)
-    opened = partial(open_engine, "onnx", repository=repository)
-    registry = load_registry(repository, names, workers, opened)
+    open_model = partial(open_engine, "onnx", repository=repository)
+    registry = load_registry(repository, names, workers, open_model)
     try:
         return tuple(
             [await _measure_model(registry.get(name), portraits, backgrounds) for name in names]
@@ -113,26 +113,26 @@ async def _measure_model(
     served: list[MaskScore] = []
     pairs: dict[int, tuple[Matte, Matte]] = {}
     name = segmenter.spec.name
-    for row, each in enumerate(
-        track(portraits, name, console=Console(stderr=True), transient=True)
-    ):
-        once, both = await _mattes(segmenter, each.image)
-        truth = each.truth() > 127
-        served.append(score_mask(_mask(both), truth))
-        first.append(score_mask(_mask(once), truth) if both.passes > 1 else served[-1])
-        if both.passes > 1:
-            pairs[row] = once, both
+    photos = track(portraits, name, console=Console(stderr=True), transient=True)
+    for row, portrait in enumerate(photos):
+        first_matte, served_matte = await _mattes(segmenter, portrait.image)
+        is_zoomed = served_matte.passes > 1
+        truth = portrait.truth() > 127
+        served.append(score_mask(_mask(served_matte), truth))
+        first.append(score_mask(_mask(first_matte), truth) if is_zoomed else served[-1])
+        if is_zoomed:
+            pairs[row] = first_matte, served_matte
     scenes = [await _mattes(segmenter, scene) for scene in backgrounds]
     return ZoomResult(
         spec=segmenter.spec,
         first=tuple(first),
         served=tuple(served),
         rows=tuple(pairs),
-        first_ms=_median_ms([once for once, _ in pairs.values()]),
-        served_ms=_median_ms([both for _, both in pairs.values()]),
+        first_ms=_median_ms([first_matte for first_matte, _ in pairs.values()]),
+        served_ms=_median_ms([served_matte for _, served_matte in pairs.values()]),
         alarms=(
-            sum(once.quality.foreground for once, _ in scenes),
-            sum(both.quality.foreground for _, both in scenes),
+            sum(first_matte.quality.foreground for first_matte, _ in scenes),
+            sum(served_matte.quality.foreground for _, served_matte in scenes),
         ),
     )
 
@@ -143,17 +143,18 @@ async def _mattes(segmenter: Segmenter, photo: Path) -> tuple[Matte, Matte]:
     served = await segmenter.segment(frame)
     if served.passes == 1:
         return served, served
-    # without temporal context the segmenter makes one pass
-    once = await segmenter.segment(frame, context=NoContext())
-    return once, served
+    # Without temporal context the segmenter makes one pass.
+    first = await segmenter.segment(frame, context=NoContext())
+    return first, served
 
 
-def _mask(found: Matte) -> Mask:
-    return np.asarray(empty_if_noise(found.alpha, found.quality) > 127)
+def _mask(matte: Matte) -> Mask:
+    return np.asarray(empty_if_noise(matte.alpha, matte.quality) > 127)
 
 
 def _median_ms(mattes: Sequence[Matte]) -> float:
-    return 1000 * median(sum(each.timings.stages().values()) for each in mattes) if mattes else 0.0
+    totals = [sum(matte.timings.stages().values()) for matte in mattes]
+    return 1000 * median(totals) if totals else 0.0
 
 
 def _decode_ms(spec: ModelSpec) -> tuple[float, float]:
@@ -161,13 +162,12 @@ def _decode_ms(spec: ModelSpec) -> tuple[float, float]:
     header = read_header(data)
     height, width = spec.size_hw
 
-    def decoding(times: int) -> float:
-        at_least = times * height, times * width
-        return measure_cost(
-            lambda: decode(data, header, min_size=at_least), calls=20, budget_s=2
-        ).cpu_ms
+    def cpu_ms(factor: int) -> float:
+        min_size = factor * height, factor * width
+        cost = measure_cost(lambda: decode(data, header, min_size=min_size), calls=20, budget_s=2)
+        return cost.cpu_ms
 
-    return decoding(1), decoding(ZOOM_FACTOR)
+    return cpu_ms(1), cpu_ms(ZOOM_FACTOR)
 
 
 def zoom_text(figures: ZoomFigures) -> str:
@@ -184,54 +184,51 @@ def zoom_text(figures: ZoomFigures) -> str:
         " own face detector. Differences are paired; bold: the interval excludes zero. Groups"
         " without a zoomed photo are left out, because nothing changes there.",
     ]
-    for each in figures.models:
+    for model in figures.models:
         parts += [
-            f"### {each.spec.name}, zoom",
-            _costs(each, figures),
-            _gains(each, figures),
+            f"### {model.spec.name}, zoom",
+            _costs_text(model, figures),
+            _gains_table(model, figures),
         ]
     return "\n\n".join(parts)
 
 
-def _costs(each: ZoomResult, figures: ZoomFigures) -> str:
-    before, after = each.alarms
-    one, more = figures.decode_ms[each.spec.name]
+def _costs_text(model: ZoomResult, figures: ZoomFigures) -> str:
+    first_alarms, served_alarms = model.alarms
+    first_decode_ms, zoom_decode_ms = figures.decode_ms[model.spec.name]
     times = (
-        f" From pixels to matte, median of these: {each.first_ms:.0f} ms by the first pass,"
-        f" {each.served_ms:.0f} ms by both."
-        if each.rows
+        f" From pixels to matte, median of these: {model.first_ms:.0f} ms by the first pass,"
+        f" {model.served_ms:.0f} ms by both."
+        if model.rows
         else ""
     )
     return (
-        f"{len(each.rows)} of {len(each.first)} photos have a zoom pass.{times} Decoding a"
-        f" {DECODE_SIZE} JPEG for its mask alone takes {more:.1f} ms of processor time with enough"
-        f" pixels for the zoom pass, and would take {one:.1f} ms without. Of {figures.scenes}"
-        f" scenes without a person the first pass finds one in {before}, both passes together in"
-        f" {after}."
+        f"{len(model.rows)} of {len(model.first)} photos have a zoom pass.{times} Decoding a"
+        f" {DECODE_SIZE} JPEG for its mask alone takes {zoom_decode_ms:.1f} ms of processor time"
+        f" with enough pixels for the zoom pass, and would take {first_decode_ms:.1f} ms without."
+        f" Of {figures.scenes} scenes without a person the first pass finds one in {first_alarms},"
+        f" both passes together in {served_alarms}."
     )
 
 
-def _gains(each: ZoomResult, figures: ZoomFigures) -> str:
-    twice = set(each.rows)
-    zoomed = Group("zoomed photos", "zoomed photos", each.rows)
-    groups = [part for part in figures.groups if twice & set(part.rows)]
+def _gains_table(model: ZoomResult, figures: ZoomFigures) -> str:
+    zoomed = set(model.rows)
+    groups = [group for group in figures.groups if zoomed & set(group.rows)]
+    if zoomed:
+        groups.append(Group("all", "zoomed photos", model.rows))
     head = ["", "photos", "zoomed"]
     for metric in ZOOM_METRICS:
         head += [f"{METRIC_TITLES[metric]}: first pass", "as served", "difference"]
     rows = []
-    for part in [*groups, zoomed] if twice else []:
-        first, served = each.select(part)
-        cells = [_titled(part), f"{len(part.rows)}", f"{len(twice & set(part.rows))}"]
+    for group in groups:
+        first, served = model.select(group)
+        cells = [group.title, f"{len(group.rows)}", f"{len(zoomed & set(group.rows))}"]
         for metric in ZOOM_METRICS:
-            differs: Estimate = compare_metrics(served, first)[metric]
+            difference: Estimate = compare_metrics(served, first)[metric]
             cells += [
                 figure(estimate_metrics(first)[metric]),
                 figure(estimate_metrics(served)[metric]),
-                signed(differs),
+                signed(difference),
             ]
         rows.append(cells)
     return table(head, rows) if rows else ""
-
-
-def _titled(part: Group) -> str:
-    return f"{part.kind} {part.name}" if part.kind in ("source", "domain") else part.name

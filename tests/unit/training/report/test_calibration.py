@@ -167,7 +167,7 @@ def figures():
 
 
 def test_calibration_text_lists_every_model(figures):
-    text = calibration_text(figures, "results")
+    text = calibration_text(figures)
     assert f"](results/{RELIABILITY_PICTURE})" in text
     for name in NAMES:
         assert text.count(f"| {name} | 25 |") == 1
@@ -175,7 +175,7 @@ def test_calibration_text_lists_every_model(figures):
 
 
 def test_reliability_plot_is_drawn(figures, tmp_path):
-    draw_reliability(figures, tmp_path / RELIABILITY_PICTURE)
+    draw_reliability(figures, tmp_path, tmp_path)
     drawn = cv2.imread(str(tmp_path / RELIABILITY_PICTURE))
     assert drawn.shape[1] > 2 * drawn.shape[0]
     assert drawn.min() < drawn.max()

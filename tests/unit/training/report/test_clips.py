@@ -26,9 +26,7 @@ from training.report.clips import (
     CutFigures,
     StreamFigures,
 )
-from training.report.results import Results
-from training.report.streams import streams_text
-from training.report.timing import CPU, Timing, TimingSetup
+from training.report.streams import VideoFigures, streams_text
 
 HW = (48, 64)
 
@@ -64,29 +62,29 @@ def repository(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def streamed(data, repository):
+def streams(data, repository):
     specs = [tiny_spec(name) for name in ("connectnet", "md_trisenet", "rcrnet")]
     specs = [load_spec(repository / spec.name) for spec in specs]
     return report.measure_streams(specs, repository, read_clips(data, frames=4))
 
 
-def test_streams_cover_every_clip_model_and_smoothing(streamed):
-    assert [clip.name for clip in streamed.clips] == ["dark", "white"]
-    assert {(each.label, each.smoothing) for each in streamed.select("dark", 0.5)} == {
+def test_streams_cover_every_clip_model_and_smoothing(streams):
+    assert [clip.name for clip in streams.clips] == ["dark", "white"]
+    assert {(each.label, each.smoothing) for each in streams.select("dark", 0.5)} == {
         ("connectnet", 0.5),
         (f"rcrnet {NO_PRIOR}", 0.5),
         (f"rcrnet {FULL_PRIOR}", 0.5),
         ("rcrnet", 0.5),
     }
-    assert len(streamed.clip_results) == 2 * 4 * len(report.SMOOTHINGS)
-    for each in streamed.clip_results:
+    assert len(streams.clip_results) == 2 * 4 * len(report.SMOOTHINGS)
+    for each in streams.clip_results:
         assert [alpha.shape for alpha in each.alphas] == [HW] * 4
         assert 0 <= each.iou <= 100
         assert each.dtssd > 0
 
 
-def test_reference_that_follows_the_motion_has_high_iou(streamed):
-    assert streamed.reference["dark"] > 80
+def test_reference_that_follows_the_motion_has_high_iou(streams):
+    assert streams.reference["dark"] > 80
 
 
 async def test_stream_of_a_clip_keeps_its_temporal_state(data, repository):
@@ -160,12 +158,12 @@ def test_person_iou_of_empty_masks_is_perfect():
     assert report.mean_person_iou([one, empty], [one, empty]) == 100
 
 
-def test_flicker_window_has_the_highest_dtssd(streamed):
-    clip, window = report.flicker_window(streamed, 2)
-    first = streamed.select(clip.name, 0.0)[0]
+def test_flicker_window_has_the_highest_dtssd(streams):
+    clip, window = report.flicker_window(streams, 2)
+    first = streams.select(clip.name, 0.0)[0]
     most = report.dtssd(first.alphas[window], clip.truths[window])
-    for other in streamed.clips:
-        alphas = streamed.select(other.name, 0.0)[0].alphas
+    for other in streams.clips:
+        alphas = streams.select(other.name, 0.0)[0].alphas
         for start in range(3):
             pair = slice(start, start + 2)
             assert report.dtssd(alphas[pair], other.truths[pair]) <= most
@@ -196,36 +194,18 @@ def test_videos_are_read_as_rgb(tmp_path):
     assert frames[0].mean(axis=(0, 1)) == pytest.approx([250, 0, 0], abs=12)
 
 
-def results(streamed: StreamFigures | None, cuts: CutFigures | None = None) -> Results:
-    timings = [
-        Timing(TimingSetup(name, CPU, 1, 1), ms, ms)
-        for name, ms in (("connectnet", 5), ("rcrnet", 8))
-    ]
-    return Results(
-        quick=False,
-        portraits=[],
-        groups=[],
-        models=[],
-        model_scores=[],
-        timings=timings,
-        rounds=1,
-        machine={},
-        faces={},
-        pictures="results",
-        worst_cases_per_model=1,
-        streams=streamed,
-        cuts=cuts,
-        smoothing_ms=0.25,
-    )
+def video_figures(streams: StreamFigures, cuts: CutFigures | None = None) -> VideoFigures:
+    model_ms = {"connectnet": 5.0, "rcrnet": 8.0}
+    return VideoFigures(streams, cuts, smoothing_ms=0.25, model_ms=model_ms)
 
 
 def test_streams_text_without_clips_says_not_measured():
-    assert "Not measured" in streams_text(results(None))
+    assert "Not measured" in streams_text(video_figures(StreamFigures((), (), {})))
 
 
-def test_streams_text_has_every_figure_and_the_default(streamed):
-    text = streams_text(results(streamed, CutFigures(2, 6, 0.05, (0.11, 0.3, 0.4, 0.5))))
-    for each in streamed.clip_results:
+def test_streams_text_has_every_figure_and_the_default(streams):
+    text = streams_text(video_figures(streams, CutFigures(2, 6, 0.05, (0.11, 0.3, 0.4, 0.5))))
+    for each in streams.clip_results:
         assert f"| {each.label} | {each.smoothing:g} | {each.iou:.2f} | {each.dtssd:.3f} |" in text
     assert text.count("IoU is ") == 1
     assert f"of a stream is connectnet with smoothing {DEFAULT_SMOOTHING:g}" in text
@@ -233,9 +213,9 @@ def test_streams_text_has_every_figure_and_the_default(streamed):
 
 
 @pytest.mark.parametrize(("rival", "verdict"), [(90, "the best of them"), (99, "although rcrnet")])
-def test_streams_text_says_if_the_default_is_best(streamed, rival, verdict):
+def test_streams_text_says_if_the_default_is_best(streams, rival, verdict):
     def scored(each: ClipResult) -> ClipResult:
         return replace(each, iou=rival if each.spec.name == "rcrnet" else 95)
 
-    changed = replace(streamed, clip_results=tuple(map(scored, streamed.clip_results)))
-    assert verdict in streams_text(results(changed))
+    changed = replace(streams, clip_results=tuple(map(scored, streams.clip_results)))
+    assert verdict in streams_text(video_figures(changed))

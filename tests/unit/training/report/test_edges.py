@@ -10,13 +10,14 @@ from tests.support.made_data import SIDE, write_data_pack
 from training.data.dataset import read_portraits
 from training.report import edges
 from training.report.edges import (
-    MEASURES,
+    METRICS,
     ColourFigures,
     CompositeScene,
     EdgeFigures,
     RefinementFigures,
     colour_error,
     composite_scenes,
+    edge_metrics,
     edges_text,
     measure_edges,
 )
@@ -48,7 +49,7 @@ def figures(data):
 def test_edges_have_metrics_for_every_model_and_photo(figures):
     assert [each.model for each in figures.refined] == ["first", "second"]
     for each in figures.refined:
-        assert each.plain.shape == each.guided.shape == (12, len(MEASURES))
+        assert each.plain.shape == each.guided.shape == (12, len(METRICS))
         assert ((each.plain >= 0) & (each.plain <= 100)).all()
 
 
@@ -72,10 +73,10 @@ def test_edge_groups_are_all_photos_and_sources(figures):
 def test_edge_metrics_of_a_perfect_mask_are_perfect():
     truth = np.zeros((40, 40), np.uint8)
     truth[10:30, 10:30] = 255
-    assert edges._figures(truth, truth) == (100, 100, 100, 100, 0)
+    assert edge_metrics(truth, truth) == (100, 100, 100, 100, 0)
     empty = np.zeros_like(truth)
-    assert edges._figures(empty, empty) == (100, 100, 100, 100, 0)
-    assert edges._figures(empty, truth)[0] == 0
+    assert edge_metrics(empty, empty) == (100, 100, 100, 100, 0)
+    assert edge_metrics(empty, truth)[0] == 0
 
 
 def test_composite_scene_keeps_foreground_under_full_alpha(data):
@@ -103,7 +104,7 @@ def test_colour_error_counts_only_visible_partial_pixels(data):
 
 def test_edges_text_has_models_and_bold_differences():
     groups = (Group("all", "all", tuple(range(12))), Group("source", "few", (0, 1)))
-    plain = np.full((12, len(MEASURES)), 50.0)
+    plain = np.full((12, len(METRICS)), 50.0)
     figures = EdgeFigures(
         groups=groups,
         refined=(RefinementFigures("tiny", plain, plain + np.linspace(1, 2, 12)[:, None]),),

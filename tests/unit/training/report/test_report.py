@@ -18,7 +18,8 @@ from training.evaluation.metrics import Estimate, MaskScore, score_mask
 from training.evaluation.specs import find_specs
 from training.report import plots, scores
 from training.report.__main__ import main
-from training.report.accuracy import differences_text, pairs, targets_text
+from training.report.accuracy import comparison_pairs, differences_text, targets_text
+from training.report.inputs import QUICK_RUN, ReportInputs
 from training.report.markdown import figure, signed, table
 from training.report.results import Results
 from training.report.scores import DETECTED_DOMAIN, NO_FACE_DOMAIN, REFERENCE_DOMAIN, ModelScores
@@ -112,6 +113,25 @@ def test_report_writes_photos_only_to_the_gallery(written):
     }
 
 
+def test_report_has_the_sections_in_order(report):
+    assert re.findall(r"^## (.+)$", report, re.MULTILINE) == [
+        "Models",
+        "Accuracy",
+        "Differences",
+        "Targets",
+        "Cost of an outline error",
+        "Zoom",
+        "Edges and colours",
+        "Calibration",
+        "Streams",
+        "Time",
+        "Learning curves",
+        "Failures",
+        "Face detector",
+        "Not verified",
+    ]
+
+
 def test_report_of_a_quick_run_states_it(report):
     assert "quick run" in report
 
@@ -157,12 +177,12 @@ def test_policies_with_equal_domains_have_equal_scores(data):
 
 
 def test_policies_exist_only_for_models_with_domains():
-    assert list(scores.domain_policies(tiny_spec(), find=None)) == [""]
-    assert list(scores.domain_policies(tiny_spec("md_trisenet"), find=None)) == [
+    assert list(scores.domain_policies(tiny_spec(), detect_faces=None)) == [""]
+    assert list(scores.domain_policies(tiny_spec("md_trisenet"), detect_faces=None)) == [
         REFERENCE_DOMAIN,
         NO_FACE_DOMAIN,
     ]
-    with_faces = scores.domain_policies(tiny_spec("md_trisenet"), find=lambda _: [])
+    with_faces = scores.domain_policies(tiny_spec("md_trisenet"), detect_faces=lambda _: [])
     assert list(with_faces) == [REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN]
 
 
@@ -205,7 +225,8 @@ def test_pairs_are_models_and_policies_of_one_model():
         for policy in (REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN)
     ]
     compared = [
-        (one.label, other.label) for one, other in pairs([scored("connectnet", 1.0), *policies])
+        (one.label, other.label)
+        for one, other in comparison_pairs([scored("connectnet", 1.0), *policies])
     ]
     assert compared == [
         ("md_trisenet (reference domain)", "connectnet"),
@@ -224,19 +245,19 @@ def test_targets_are_compared_with_values_and_rivals(data):
         scored("md_trisenet", *[1.0] * 12, policy=REFERENCE_DOMAIN),
         scored("md_trisenet", *[0.5] * 12, policy=DETECTED_DOMAIN),
     ]
-    results = Results(
+    inputs = ReportInputs(
         quick=False,
-        portraits=photos,
-        groups=everything,
+        size=QUICK_RUN,
+        data=data,
+        repository=data,
         models=[],
-        model_scores=model_scores,
-        timings=[],
-        rounds=1,
-        machine={},
-        faces={},
-        pictures="results",
-        worst_cases_per_model=1,
+        predictors={},
+        detect_faces=None,
+        portraits=photos,
+        backgrounds=[],
+        groups=everything,
     )
+    results = Results(inputs, machine={}, model_scores=model_scores, timings=[], faces={})
     rows = [row.strip("| ").split(" | ") for row in targets_text(results).splitlines()[4:]]
     assert [(row[0], row[-1]) for row in rows] == [
         ("md_trisenet (reference domain)", "yes"),
