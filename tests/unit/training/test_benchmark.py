@@ -27,9 +27,9 @@ def figures(tmp_path):
         file = tmp_path / "figures.json"
         result = CliRunner().invoke(app, [*arguments, "--json", str(file)])
         assert result.exit_code == 0, (result.output, result.exception)
-        written = json.loads(file.read_text())
-        assert written.pop("machine")["usable_cpus"] >= 1
-        return written
+        output = json.loads(file.read_text())
+        assert output.pop("machine")["usable_cpus"] >= 1
+        return output
 
     return run
 

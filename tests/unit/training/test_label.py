@@ -62,8 +62,8 @@ class TestSmallBoxes:
 def test_probability_is_the_mean_of_all_views():
     rgb = np.zeros((40, 40, 3), np.uint8)
     rgb[:, :30] = 255
-    nobody = lambda photos, domain: torch.zeros(len(photos), *photos.shape[2:])  # noqa: E731
-    probability = person_probability([Bright(), nobody], rgb)
+    empty_view = lambda photos, domain: torch.zeros(len(photos), *photos.shape[2:])  # noqa: E731
+    probability = person_probability([Bright(), empty_view], rgb)
     np.testing.assert_array_equal(probability[:, :30], 0.5)
     np.testing.assert_array_equal(probability[:, 30:], 0)
 
@@ -108,8 +108,8 @@ class TestLabel:
         assert view.seen
 
     def test_label_uses_selfie_masks_from_the_agreement_on(self, data, tmp_path):
-        nobody = lambda photos, domain: torch.zeros(len(photos), *photos.shape[2:])  # noqa: E731
-        label(data, tmp_path / "masks", [nobody], agreement=0.9)
+        empty_view = lambda photos, domain: torch.zeros(len(photos), *photos.shape[2:])  # noqa: E731
+        label(data, tmp_path / "masks", [empty_view], agreement=0.9)
         brightest = [
             cv2.imread(str(tmp_path / "masks" / "webcams" / f"webcam{n}.png"), 0).max()
             for n in range(3)

@@ -13,7 +13,7 @@ from training.optimiser import ScheduledOptimiser, build_optimiser
 from training.recipe import Optimiser
 
 
-def made_model(seed: int = 0) -> nn.Module:
+def build_small_model(seed: int = 0) -> nn.Module:
     """A dense 3x3, a depthwise 3x3, a pointwise and a thin last convolution, with batch norm."""
     torch.manual_seed(seed)
     model = nn.Sequential(
@@ -35,7 +35,7 @@ def settings(kind: str = "muon", **more: Any) -> Optimiser:
     return Optimiser.model_validate(numbers | more)
 
 
-def give_gradients(model: nn.Module, seed: int) -> None:
+def set_gradients(model: nn.Module, seed: int) -> None:
     torch.manual_seed(seed)
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
@@ -43,7 +43,7 @@ def give_gradients(model: nn.Module, seed: int) -> None:
 
 def take_steps(model: nn.Module, optimiser: ScheduledOptimiser, seeds: range) -> None:
     for seed in seeds:
-        give_gradients(model, seed)
+        set_gradients(model, seed)
         optimiser.step(0.5)
 
 
@@ -55,7 +55,7 @@ def change(model: nn.Module, before: dict[str, torch.Tensor]) -> dict[str, torch
     return {name: p.detach() - before[name] for name, p in model.named_parameters()}
 
 
-def different(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> set[str]:
+def changed_names(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> set[str]:
     return {name for name in one if not torch.equal(one[name], other[name])}
 
 
@@ -65,72 +65,72 @@ KINDS = ["muon", "adamw", "sgd"]
 @pytest.mark.parametrize("kind", KINDS)
 class TestEveryKind:
     def test_optimiser_step_moves_every_weight_and_clears_gradients(self, kind):
-        model = made_model()
-        before, places = weights(model), [p.data_ptr() for p in model.parameters()]
+        model = build_small_model()
+        before, addresses = weights(model), [p.data_ptr() for p in model.parameters()]
         take_steps(model, build_optimiser(model, settings(kind)), range(1))
-        assert all(moved.any() for moved in change(model, before).values())
-        assert [p.data_ptr() for p in model.parameters()] == places
+        assert all(step.any() for step in change(model, before).values())
+        assert [p.data_ptr() for p in model.parameters()] == addresses
         assert all(p.grad is None for p in model.parameters())
 
     def test_optimiser_step_at_rate_zero_moves_no_weight(self, kind):
-        model = made_model()
+        model = build_small_model()
         before = weights(model)
         optimiser = build_optimiser(model, settings(kind, weight_decay=0.1))
-        give_gradients(model, 0)
+        set_gradients(model, 0)
         optimiser.step(0)
-        assert not any(moved.any() for moved in change(model, before).values())
+        assert not any(step.any() for step in change(model, before).values())
 
     def test_optimiser_rate_scales_the_step(self, kind):
         steps = []
         for rate in (1.0, 0.25):
-            model = made_model()
+            model = build_small_model()
             before = weights(model)
-            give_gradients(model, 0)
+            set_gradients(model, 0)
             build_optimiser(model, settings(kind)).step(rate)
             steps.append(change(model, before))
         for name, full in steps[0].items():
             torch.testing.assert_close(steps[1][name], full / 4, rtol=1e-2, atol=1e-6)
 
     def test_restored_optimiser_continues_identically(self, kind):
-        model = made_model()
+        model = build_small_model()
         optimiser = build_optimiser(model, settings(kind))
         take_steps(model, optimiser, range(3))
-        saved = io.BytesIO()
-        torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict()}, saved)
-        saved.seek(0)
-        state = torch.load(saved, weights_only=True)
-        other = made_model(seed=9)
-        resumed = build_optimiser(other, settings(kind))
-        other.load_state_dict(state["model"])
-        resumed.load_state_dict(state["optimiser"])
-        for stepped, by in ((model, optimiser), (other, resumed)):
-            take_steps(stepped, by, range(3, 6))
+        file = io.BytesIO()
+        torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict()}, file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+        restored_model = build_small_model(seed=9)
+        restored = build_optimiser(restored_model, settings(kind))
+        restored_model.load_state_dict(state["model"])
+        restored.load_state_dict(state["optimiser"])
+        for network, network_optimiser in ((model, optimiser), (restored_model, restored)):
+            take_steps(network, network_optimiser, range(3, 6))
         for name, expected in weights(model).items():
-            assert torch.equal(other.get_parameter(name), expected), name
+            assert torch.equal(restored_model.get_parameter(name), expected), name
 
     def test_branched_optimiser_uses_the_rates_of_its_recipe(self, kind):
-        model = made_model()
+        model = build_small_model()
         optimiser = build_optimiser(model, settings(kind))
         take_steps(model, optimiser, range(1))
-        ends = []
+        final_weights = []
         for decay in (0.0, 0.5):
-            branch = made_model()
+            branch = build_small_model()
             branch.load_state_dict(model.state_dict())
-            stepper = build_optimiser(branch, settings(kind, weight_decay=decay))
-            stepper.load_state_dict(copy.deepcopy(optimiser.state_dict()))
-            take_steps(branch, stepper, range(1, 2))
-            ends.append(weights(branch))
-        assert different(*ends) == KERNELS
+            branch_optimiser = build_optimiser(branch, settings(kind, weight_decay=decay))
+            branch_optimiser.load_state_dict(copy.deepcopy(optimiser.state_dict()))
+            take_steps(branch, branch_optimiser, range(1, 2))
+            final_weights.append(weights(branch))
+        assert changed_names(*final_weights) == KERNELS
 
     def test_weight_decay_spares_batch_norm_and_biases(self, kind):
-        moves = []
+        steps = []
         for decay in (0.0, 0.5):
-            model = made_model()
+            model = build_small_model()
             before = weights(model)
-            build = build_optimiser(model, settings(kind, weight_decay=decay))
-            take_steps(model, build, range(1))
-            moves.append(change(model, before))
-        assert different(*moves) == KERNELS
+            optimiser = build_optimiser(model, settings(kind, weight_decay=decay))
+            take_steps(model, optimiser, range(1))
+            steps.append(change(model, before))
+        assert changed_names(*steps) == KERNELS
 
 
 def as_matrix(kernel: torch.Tensor | None) -> torch.Tensor:
@@ -140,10 +140,10 @@ def as_matrix(kernel: torch.Tensor | None) -> torch.Tensor:
 
 
 def test_muon_updates_of_dense_kernels_are_nearly_orthogonal():
-    model = made_model()
+    model = build_small_model()
     before = weights(model)
     optimiser = build_optimiser(model, settings())
-    give_gradients(model, 0)
+    set_gradients(model, 0)
     for name in DENSE:
         # far from orthogonal: one direction a hundred times the others
         gradient = model.get_parameter(name).grad
@@ -161,32 +161,32 @@ def test_muon_updates_of_dense_kernels_are_nearly_orthogonal():
 
 
 def test_muon_leaves_depthwise_thin_and_vectors_to_adamw():
-    model = made_model()
+    model = build_small_model()
     before = weights(model)
     take_steps(model, build_optimiser(model, settings(rate=0.0)), range(1))
-    moved = {name for name, step in change(model, before).items() if step.any()}
-    assert moved == DENSE
+    changed = {name for name, step in change(model, before).items() if step.any()}
+    assert changed == DENSE
 
 
 def test_muon_accepts_gradients_in_any_memory_layout():
-    moves = []
+    steps = []
     for layout in (torch.channels_last, torch.contiguous_format):
-        model = made_model()
+        model = build_small_model()
         before = weights(model)
         optimiser = build_optimiser(model, settings())
-        give_gradients(model, 0)
+        set_gradients(model, 0)
         for parameter in model.parameters():
             assert parameter.grad is not None
             if parameter.ndim == 4:
                 parameter.grad = parameter.grad.contiguous(memory_format=layout)
         optimiser.step(1)
-        moves.append(change(model, before))
-    for name, step in moves[0].items():
-        assert torch.equal(step, moves[1][name]), name
+        steps.append(change(model, before))
+    for name, step in steps[0].items():
+        assert torch.equal(step, steps[1][name]), name
 
 
 def test_muon_rejects_kernels_without_channels_last_memory():
-    contiguous = made_model().to(memory_format=torch.contiguous_format)
+    contiguous = build_small_model().to(memory_format=torch.contiguous_format)
     with pytest.raises(ValueError, match="channels-last"):
         build_optimiser(contiguous, settings())
 

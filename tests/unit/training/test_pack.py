@@ -29,14 +29,14 @@ def write(file: Path, pixels: np.ndarray) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Eight photos with masks, and two without a person."""
-    made = tmp_path / "office"
+    path = tmp_path / "office"
     for number in range(8):
         rgb, mask = make_portrait(number)
-        write(made / "images" / f"photo{number}.png", rgb[..., ::-1])
-        write(made / "masks" / f"photo{number}.png", mask)
+        write(path / "images" / f"photo{number}.png", rgb[..., ::-1])
+        write(path / "masks" / f"photo{number}.png", mask)
     for number in range(2):
-        write(made / "backgrounds" / f"wall{number}.png", np.full((SIDE, SIDE, 3), 90, np.uint8))
-    return made
+        write(path / "backgrounds" / f"wall{number}.png", np.full((SIDE, SIDE, 3), 90, np.uint8))
+    return path
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ def pack(tmp_path: Path) -> Path:
     return tmp_path / "pack"
 
 
-def refusal(folder: Path, pack: Path) -> str:
-    with pytest.raises(PackError) as caught:
+def error_text(folder: Path, pack: Path) -> str:
+    with pytest.raises(PackError) as raised:
         make_pack(folder, pack, None)
     assert not (pack / "people").exists()
-    return str(caught.value)
+    return str(raised.value)
 
 
 def test_pack_contains_each_photo_with_its_mask(folder, pack):
@@ -101,14 +101,14 @@ def test_wrong_mask_is_named_with_its_reason(folder, pack, pixels, reason):
     mask.unlink()
     if pixels is not None:
         write(mask, pixels)
-    text = refusal(folder, pack)
+    text = error_text(folder, pack)
     assert "photo3.png" in text
     assert reason in text
 
 
 def test_broken_photo_is_named(folder, pack):
     (folder / "images" / "photo3.png").write_bytes(b"no image")
-    assert "photo3.png" in refusal(folder, pack)
+    assert "photo3.png" in error_text(folder, pack)
 
 
 def test_grey_mask_in_three_channels_is_accepted(folder, pack):
@@ -128,8 +128,8 @@ def test_teacher_labels_only_photos_without_a_mask(folder, pack):
     make_pack(folder, pack, predict_mask)
     assert requested_shapes == [(SIDE, SIDE, 3)]
     people = [*read_portraits(pack, "train"), *read_portraits(pack, "val")]
-    (taught,) = [person for person in people if person.id == "photo3"]
-    assert (taught.truth() == 200).all()
+    (portrait,) = [person for person in people if person.id == "photo3"]
+    assert (portrait.truth() == 200).all()
 
 
 def test_existing_pack_is_not_overwritten(folder, pack):
@@ -156,8 +156,8 @@ def test_copies_of_a_photo_share_a_split(folder, pack):
 def test_hashes_of_different_photos_exceed_the_distance_of_copies():
     photos = [make_portrait(number)[0] for number in range(6)]
     bits = np.array([difference_hash(photo) for photo in photos])
-    far = [(one != other).sum() for n, one in enumerate(bits) for other in bits[:n]]
-    assert min(far) > MAX_HASH_DISTANCE_BITS
+    distances = [(one != other).sum() for n, one in enumerate(bits) for other in bits[:n]]
+    assert min(distances) > MAX_HASH_DISTANCE_BITS
 
 
 def test_indirect_copies_are_in_one_group():

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 from tests.support.made_data import write_data_pack
-from tests.unit.training.test_train import RECIPE, history
+from tests.unit.training.test_train import RECIPE, read_history
 from training.recipe import read_recipe
 from training.train import ProcessRank, StartingPoint, average_gradients, find_process_rank, train
 
@@ -67,11 +67,11 @@ def test_training_on_ranks_yields_one_model(tmp_path):
     for process in left:
         process.kill()
     assert [process.exitcode for process in ranks] == [0, 0]
-    rows = history(run)
+    rows = read_history(run)
     assert [row["epoch"] for row in rows] == [1, 2], "only the first of them writes"
     assert rows[1]["val/all"] > 75
     state = torch.load(run / "last.pt", weights_only=True)
-    assert state["step"] == 24 + 48, "as many steps as alone, each shared"
+    assert state["step"] == 24 + 48, "as many steps as alone, of which both ranks compute a half"
 
 
 def average_in_rank(rank: int, port: int) -> None:

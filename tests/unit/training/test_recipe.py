@@ -30,9 +30,9 @@ augmentation = { flip = 0.25 }
 
 
 def recipe(**optimiser: Any) -> Recipe:
-    made = tomllib.loads(TEXT)
-    made["optimiser"] |= optimiser
-    return Recipe.model_validate(made)
+    values = tomllib.loads(TEXT)
+    values["optimiser"] |= optimiser
+    return Recipe.model_validate(values)
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=[file.stem for file in RECIPES])
@@ -61,25 +61,25 @@ def test_recipe_keeps_file_values_and_defaults(tmp_path):
     "where", ["", "optimiser", "loss", "augmentation"], ids=lambda where: where or "top"
 )
 def test_recipe_with_unknown_keys_is_rejected(where):
-    made = tomllib.loads(TEXT)
-    (made[where] if where else made)["momentun"] = 1
+    values = tomllib.loads(TEXT)
+    (values[where] if where else values)["momentun"] = 1
     with pytest.raises(ValidationError, match="momentun"):
-        Recipe.model_validate(made)
+        Recipe.model_validate(values)
 
 
 def test_phase_with_unknown_keys_is_rejected():
-    made = tomllib.loads(TEXT)
-    made["phases"][0]["epoch"] = 3
+    values = tomllib.loads(TEXT)
+    values["phases"][0]["epoch"] = 3
     with pytest.raises(ValidationError, match=r"phases\.0\.epoch"):
-        Recipe.model_validate(made)
+        Recipe.model_validate(values)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"kind": "adagrad"}, {"rate": "fast"}, {"cool_down": -1}, {"warm_up": -1}]
+    "values", [{"kind": "adagrad"}, {"rate": "fast"}, {"cool_down": -1}, {"warm_up": -1}]
 )
-def test_recipe_with_invalid_values_is_rejected(wrong):
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        recipe(**wrong)
+def test_recipe_with_invalid_values_is_rejected(values):
+    with pytest.raises(ValidationError, match=next(iter(values))):
+        recipe(**values)
 
 
 @pytest.mark.parametrize(

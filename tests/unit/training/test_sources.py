@@ -19,21 +19,21 @@ def task(data: Path, *sources: str, **more) -> SegmentationTask:
 
 
 def test_recipe_without_sources_trains_on_all_photos(data):
-    everything = task(data, pseudo_labels={})
-    assert {photo.source for photo in everything.portraits} == {"discs", "moons", "webcams"}
-    assert len(everything.backgrounds) == 3
+    all_sources = task(data, pseudo_labels={})
+    assert {photo.source for photo in all_sources.portraits} == {"discs", "moons", "webcams"}
+    assert len(all_sources.backgrounds) == 3
 
 
 def test_recipe_sources_limit_photos_and_backgrounds(data):
-    limited = task(data, "moons", "streets")
-    assert {photo.source for photo in limited.portraits} == {"moons"}
-    assert len(limited.backgrounds) == 1
-    assert {photo.source for photo in limited.validation} == {"discs", "moons"}
+    limited_task = task(data, "moons", "streets")
+    assert {photo.source for photo in limited_task.portraits} == {"moons"}
+    assert len(limited_task.backgrounds) == 1
+    assert {photo.source for photo in limited_task.validation} == {"discs", "moons"}
 
 
 def test_recipe_with_pseudo_labels_alone_is_accepted(data):
-    limited = task(data, "webcams", pseudo_labels={"min_agreement": 0.9})
-    assert [photo.id for photo in limited.portraits] == [f"webcam{n}" for n in (0, 1, 3, 4)]
+    limited_task = task(data, "webcams", pseudo_labels={"min_agreement": 0.9})
+    assert [photo.id for photo in limited_task.portraits] == [f"webcam{n}" for n in (0, 1, 3, 4)]
 
 
 def test_recipe_without_any_photo_is_rejected(data):

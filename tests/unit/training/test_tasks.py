@@ -33,8 +33,8 @@ def data(tmp_path_factory):
     return write_data_pack(tmp_path_factory.mktemp("data"))
 
 
-def recipe(model: str, loss: dict[str, float] | None = None, **more: Any) -> Recipe:
-    made = {
+def recipe(model: str, loss: dict[str, float] | None = None, **extra: Any) -> Recipe:
+    values = {
         "name": "made",
         "model": model,
         "seed": 1,
@@ -42,10 +42,10 @@ def recipe(model: str, loss: dict[str, float] | None = None, **more: Any) -> Rec
         "optimiser": {"kind": "sgd", "rate": 0.1, "weight_decay": 0.0},
         "loss": loss or {},
     }
-    return Recipe.model_validate(made | more)
+    return Recipe.model_validate(values | extra)
 
 
-def prepared(task: Task, model_name: str, options: dict[str, Any] | None = None) -> nn.Module:
+def training_model(task: Task, model_name: str, options: dict[str, Any] | None = None) -> nn.Module:
     torch.manual_seed(0)
     model = build_model(model_name, options or {})
     task.prepare(model)
@@ -55,7 +55,7 @@ def prepared(task: Task, model_name: str, options: dict[str, Any] | None = None)
 PLAN = EpochPlan(batch=2, seed=0, epoch=0)
 
 
-def batch_of(task: Task, photos: list[int]) -> Sample:
+def make_batch(task: Task, photos: list[int]) -> Sample:
     samples = task.samples(SIZE)
     batch: Sample = default_collate([samples[SampleSpec(photo, photo)] for photo in photos])
     return batch
@@ -65,7 +65,7 @@ def statistics(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in module.named_buffers()}
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+def all_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -110,9 +110,9 @@ class TestTeachers:
         losses = {"distillation": 0.5, "consistency": 0.0}
         task = build_task(recipe(student, losses, teachers=choices), data)
         alone = build_task(recipe(student, losses), data)
-        batch = batch_of(task, [0, 1, 2, 3])
-        terms = task.losses(prepared(task, student), batch)
-        expected = alone.losses(prepared(alone, student), batch)
+        batch = make_batch(task, [0, 1, 2, 3])
+        terms = task.losses(training_model(task, student), batch)
+        expected = alone.losses(training_model(alone, student), batch)
         masks = []
         for name, size in sizes.items():
             teacher = build_model(name, {}).eval()
@@ -125,43 +125,48 @@ class TestTeachers:
             "connectnet": lambda model: model(batch.image.float()),
             "rcrnet": lambda model: model.with_edges(batch.image.float(), batch.prior.float())[0],
             "trisenet": lambda model: model(batch.image.float()),
-        }[student](prepared(task, student))
+        }[student](training_model(task, student))
         expected["distillation"] = 0.5 * cross_entropy(logits, sum(masks) / 4)
         assert terms.keys() == expected.keys()
         for name, term in expected.items():
             torch.testing.assert_close(terms[name], term, rtol=1e-4, atol=1e-5, msg=name)
 
     def test_mirrored_teacher_returns_the_mean_of_both_views(self, data, weights):
-        choice = {"model": "rcrnet", "size_hw": (64, 64), "weights": weights / "rcrnet.pt"}
+        settings = {"model": "rcrnet", "size_hw": (64, 64), "weights": weights / "rcrnet.pt"}
         task = build_task(
-            recipe("connectnet", teachers=[choice, choice | {"mirrored": True}]), data
+            recipe("connectnet", teachers=[settings, settings | {"mirrored": True}]), data
         )
-        once, both = task.teachers
-        batch = batch_of(task, [0, 1])
+        plain_teacher, mirrored_teacher = task.teachers
+        batch = make_batch(task, [0, 1])
         photos, domain = batch.plain, batch.domain
-        plain, mirror_image = once(photos, domain), once(photos.flip(-1), domain).flip(-1)
-        assert (mirror_image - plain).abs().max() > 0.01
-        torch.testing.assert_close(both(photos, domain), (plain + mirror_image) / 2)
+        plain_mask, mirrored_mask = (
+            plain_teacher(photos, domain),
+            plain_teacher(photos.flip(-1), domain).flip(-1),
+        )
+        assert (mirrored_mask - plain_mask).abs().max() > 0.01
+        torch.testing.assert_close(
+            mirrored_teacher(photos, domain), (plain_mask + mirrored_mask) / 2
+        )
 
     def test_teacher_masks_are_empty_in_photos_without_people(self, data, weights):
-        choice = {"model": "rcrnet", "size_hw": (64, 64), "weights": weights / "rcrnet.pt"}
-        task = build_task(recipe("connectnet", teachers=[choice]), data)
-        batch = batch_of(task, [0, 1])
+        settings = {"model": "rcrnet", "size_hw": (64, 64), "weights": weights / "rcrnet.pt"}
+        task = build_task(recipe("connectnet", teachers=[settings]), data)
+        batch = make_batch(task, [0, 1])
         truth = batch.truth.clone()
         truth[1] = 0
-        terms = task.losses(prepared(task, "connectnet"), batch._replace(truth=truth))
+        terms = task.losses(training_model(task, "connectnet"), batch._replace(truth=truth))
         (teacher,) = task.teachers
         mask = teacher(batch.plain, batch.domain)
         assert mask[1].max() > 0.01
         mask[1] = 0
-        logits = prepared(task, "connectnet")(batch.image.float())
+        logits = training_model(task, "connectnet")(batch.image.float())
         torch.testing.assert_close(terms["distillation"], cross_entropy(logits, mask))
 
     def test_teacher_weights_are_not_trained(self, data, weights):
         choice = TEACHER | {"weights": weights / "trisenet.pt"}
         task = build_task(recipe("connectnet", teachers=[choice]), data)
-        model = prepared(task, "connectnet")
-        total(task.losses(model, batch_of(task, [0, 1]))).backward()
+        model = training_model(task, "connectnet")
+        total(task.losses(model, make_batch(task, [0, 1]))).backward()
         assert all(p.grad is not None for p in model.parameters())
         (teacher,) = task.teachers
         assert not any(p.requires_grad for p in teacher.network.parameters())
@@ -181,19 +186,19 @@ class TestRCRNet:
     @pytest.fixture(scope="class")
     @classmethod
     def batch(cls, task):
-        return batch_of(task, [0, 1, 2, 3, 4, 5])
+        return make_batch(task, [0, 1, 2, 3, 4, 5])
 
     def test_rcrnet_samples_have_two_views_and_possible_priors(self, batch):
         assert not torch.equal(batch.image, batch.plain)
-        given = batch.prior.flatten(1).any(1)
-        assert given.any()
-        assert not given.all()
+        has_prior = batch.prior.flatten(1).any(1)
+        assert has_prior.any()
+        assert not has_prior.all()
 
     def test_rcrnet_loss_terms_are_those_of_the_paper(self, task, batch):
-        terms = task.losses(prepared(task, "rcrnet"), batch)
+        terms = task.losses(training_model(task, "rcrnet"), batch)
         views = torch.cat([batch.image, batch.plain]).float()
         priors = torch.cat([batch.prior, batch.prior]).float()
-        logits, edges = prepared(task, "rcrnet").with_edges(views, priors)
+        logits, edges = training_model(task, "rcrnet").with_edges(views, priors)
         (augmented, plain), truth = logits.chunk(2), batch.truth / 255
         expected = {
             "cross_entropy": cross_entropy(augmented, truth) + cross_entropy(plain, truth),
@@ -212,15 +217,17 @@ class TestRCRNet:
     def test_rcrnet_without_consistency_computes_one_view(self, data, batch):
         task = build_task(recipe("rcrnet", {"consistency": 0.0}), data)
         seen = []
-        model = prepared(task, "rcrnet")
-        model.stem.register_forward_pre_hook(lambda _module, given: seen.append(len(given[0])))
+        model = training_model(task, "rcrnet")
+        model.stem.register_forward_pre_hook(
+            lambda _module, has_prior: seen.append(len(has_prior[0]))
+        )
         terms = task.losses(model, batch)
         assert terms.keys() == {"cross_entropy", "edge"}
         assert seen == [6]
 
     @pytest.mark.parametrize("options", [{}, {"bypass": False, "neck": False}, {"prior": False}])
     def test_rcrnet_gradients_reach_every_parameter(self, task, batch, options):
-        model = prepared(task, "rcrnet", options)
+        model = training_model(task, "rcrnet", options)
         total(task.losses(model, batch)).backward()
         assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -228,12 +235,14 @@ class TestRCRNet:
 class TestTriSeNet:
     def test_trisenet_loss_terms_are_those_of_the_paper(self, data):
         task = build_task(recipe("trisenet", {"edge": 0.5}), data)
-        batch = batch_of(task, [0, 1, 2, 3])
-        terms = task.losses(prepared(task, "trisenet"), batch)
-        model, image = prepared(task, "trisenet"), batch.image.float()
+        batch = make_batch(task, [0, 1, 2, 3])
+        terms = task.losses(training_model(task, "trisenet"), batch)
+        model, image = training_model(task, "trisenet"), batch.image.float()
         edges = model.edge_logits(model.features(image), image)
         expected = {
-            "cross_entropy": cross_entropy(prepared(task, "trisenet")(image), batch.truth / 255),
+            "cross_entropy": cross_entropy(
+                training_model(task, "trisenet")(image), batch.truth / 255
+            ),
             "edge": 0.5 * balanced_edge_loss(edges, gradient_edges(batch.truth)),
         }
         assert terms.keys() == expected.keys()
@@ -247,11 +256,11 @@ class TestTriSeNet:
 
     def test_trisenet_without_edge_path_has_no_edge_loss(self, data):
         task = build_task(recipe("trisenet", options={"edges": False}), data)
-        model = prepared(task, "trisenet", {"edges": False})
-        assert task.losses(model, batch_of(task, [0, 1])).keys() == {"cross_entropy"}
+        model = training_model(task, "trisenet", {"edges": False})
+        assert task.losses(model, make_batch(task, [0, 1])).keys() == {"cross_entropy"}
 
 
-OWN = 3
+BATCH_DOMAIN = 3
 """Domain of the synthetic photos 0, 4 and 8: close shots."""
 
 PHOTOS = [0, 4, 8]
@@ -266,15 +275,15 @@ class TestMultiDomain:
     @pytest.fixture(scope="class")
     @classmethod
     def batch(cls, task):
-        batch = batch_of(task, PHOTOS)
-        assert batch.domain.tolist() == [OWN] * 3
+        batch = make_batch(task, PHOTOS)
+        assert batch.domain.tolist() == [BATCH_DOMAIN] * 3
         return batch
 
     @pytest.fixture(scope="class")
     @classmethod
-    def stepped(cls, task, batch):
+    def trained_step(cls, task, batch):
         """Returns the network with gradients, its statistics before, and the loss terms."""
-        model = prepared(task, "md_trisenet")
+        model = training_model(task, "md_trisenet")
         before = [statistics(branch) for branch in model.branches]
         terms = task.losses(model, batch)
         total(terms).backward()
@@ -286,15 +295,15 @@ class TestMultiDomain:
         for batch in batches:
             assert len({task.portraits[spec.photo].domain for spec in batch}) == 1
 
-    def test_md_trisenet_loss_terms_are_those_of_the_paper(self, task, batch, stepped):
-        _, _, terms = stepped
-        model, image = prepared(task, "md_trisenet"), batch.image.float()
+    def test_md_trisenet_loss_terms_are_those_of_the_paper(self, task, batch, trained_step):
+        _, _, terms = trained_step
+        model, image = training_model(task, "md_trisenet"), batch.image.float()
         features = model.features(image)
         logits = []
         for domain, branch in enumerate(model.branches):
-            branch.train(domain == OWN)
+            branch.train(domain == BATCH_DOMAIN)
             logits.append(F.interpolate(branch(features), size=SIZE, mode="bilinear"))
-        own = logits.pop(OWN)
+        own = logits.pop(BATCH_DOMAIN)
         edges = model.edge_logits(features, image)
         expected = {
             "cross_entropy": cross_entropy(own, batch.truth / 255),
@@ -305,49 +314,51 @@ class TestMultiDomain:
         for name, term in expected.items():
             torch.testing.assert_close(terms[name], term, msg=name)
 
-    def test_md_trisenet_gradients_reach_no_other_branch(self, stepped):
-        model, _, _ = stepped
+    def test_md_trisenet_gradients_reach_no_other_branch(self, trained_step):
+        model, _, _ = trained_step
         for domain, branch in enumerate(model.branches):
             gradients = [p.grad for p in branch.parameters()]
-            if domain == OWN:
+            if domain == BATCH_DOMAIN:
                 assert all(gradient is not None and gradient.any() for gradient in gradients)
             else:
                 assert all(gradient is None for gradient in gradients), domain
 
-    def test_md_trisenet_gradients_reach_all_shared_weights(self, stepped):
-        model, _, _ = stepped
+    def test_md_trisenet_gradients_reach_all_shared_weights(self, trained_step):
+        model, _, _ = trained_step
         shared = {n: p for n, p in model.named_parameters() if not n.startswith("branches.")}
         assert [n for n, p in shared.items() if p.grad is None or not p.grad.any()] == []
 
-    def test_md_trisenet_statistics_of_other_branches_are_unchanged(self, stepped):
-        model, before, _ = stepped
+    def test_md_trisenet_statistics_of_other_branches_are_unchanged(self, trained_step):
+        model, before, _ = trained_step
         for domain, branch in enumerate(model.branches):
-            assert same(before[domain], statistics(branch)) == (domain != OWN), domain
+            assert all_equal(before[domain], statistics(branch)) == (domain != BATCH_DOMAIN), domain
             assert all(module.training for module in branch.modules())
 
     def test_md_trisenet_without_weight_computes_no_other_branch(self, data, batch):
         task = build_task(recipe("md_trisenet", {"self_supervised": 0.0}), data)
-        model, calls = prepared(task, "md_trisenet"), []
+        model, calls = training_model(task, "md_trisenet"), []
         for domain, branch in enumerate(model.branches):
             branch.register_forward_hook(lambda *_, domain=domain: calls.append(domain))
         assert task.losses(model, batch).keys() == {"cross_entropy", "edge"}
-        assert calls == [OWN]
+        assert calls == [BATCH_DOMAIN]
 
     def test_frozen_statistics_are_fixed_while_weights_train(self, data, batch):
         task = build_task(recipe("md_trisenet", freeze_statistics=True), data)
-        model = prepared(task, "md_trisenet")
+        model = training_model(task, "md_trisenet")
         before = statistics(model)
         total(task.losses(model, batch)).backward()
-        task.losses(model, batch_of(task, [1, 5, 9]))
-        assert same(before, statistics(model)), "not even those of a branch that was asked before"
-        learning = (*model.backbone.parameters(), *model.branches[OWN].parameters())
-        assert all(p.grad is not None for p in learning)
+        task.losses(model, make_batch(task, [1, 5, 9]))
+        assert all_equal(before, statistics(model)), (
+            "nor those of a branch that had no photo in this batch"
+        )
+        trained_weights = (*model.backbone.parameters(), *model.branches[BATCH_DOMAIN].parameters())
+        assert all(p.grad is not None for p in trained_weights)
 
     def test_statistics_without_the_option_are_not_frozen(self, task, batch):
-        model = prepared(task, "md_trisenet")
+        model = training_model(task, "md_trisenet")
         before = statistics(model.backbone)
         task.losses(model, batch)
-        assert not same(before, statistics(model.backbone))
+        assert not all_equal(before, statistics(model.backbone))
 
 
 class TestFrozenStatistics:
@@ -359,7 +370,7 @@ class TestFrozenStatistics:
 
     @pytest.fixture
     def model(self, data, name):
-        model = prepared(build_task(recipe(name, freeze_statistics=True), data), name)
+        model = training_model(build_task(recipe(name, freeze_statistics=True), data), name)
         generator = torch.Generator().manual_seed(4)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -371,15 +382,15 @@ class TestFrozenStatistics:
         model.double()  # a network that nothing normalises yet makes large numbers
         generator = torch.Generator().manual_seed(5)
         images = torch.rand((2, 3, *SIZE), generator=generator, dtype=torch.float64) * 255
-        given = (images, torch.tensor([1, 4])) if name == "md_trisenet" else (images,)
-        trained = model(*given)
-        torch.testing.assert_close(trained, model.eval()(*given), rtol=1e-8, atol=1e-8)
+        has_prior = (images, torch.tensor([1, 4])) if name == "md_trisenet" else (images,)
+        trained = model(*has_prior)
+        torch.testing.assert_close(trained, model.eval()(*has_prior), rtol=1e-8, atol=1e-8)
 
     def test_frozen_statistics_leave_all_parameters_trainable(self, data, model, name):
         task = build_task(recipe(name, freeze_statistics=True), data)
-        batch, before = batch_of(task, [0, 1, 2]), statistics(model)
+        batch, before = make_batch(task, [0, 1, 2]), statistics(model)
         total(task.losses(model, batch)).backward()
-        assert same(before, statistics(model))
+        assert all_equal(before, statistics(model))
         others = "branches." if name == "md_trisenet" else "none"
         own = f"branches.{int(batch.domain[0])}."
         still = [n for n, p in model.named_parameters() if p.grad is None]
@@ -403,7 +414,7 @@ def test_validation_passes_the_domain_of_each_photo(data):
     model, calls = build_model("md_trisenet", {}), []
     for domain, branch in enumerate(model.branches):
         branch.register_forward_pre_hook(
-            lambda _module, given, domain=domain: calls.extend([domain] * len(given[0]))
+            lambda _module, has_prior, domain=domain: calls.extend([domain] * len(has_prior[0]))
         )
     scores = task.validate(model, SIZE)
     assert sorted(calls) == sorted(int(portrait.domain) for portrait in task.validation)

@@ -52,18 +52,18 @@ loss = {}
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workplace")
+def work_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
 
 
 @pytest.fixture(scope="module")
-def data(workplace):
-    return write_data_pack(workplace / "data")
+def data(work_folder):
+    return write_data_pack(work_folder / "data")
 
 
 @pytest.fixture(scope="module")
-def recipe_file(workplace):
-    file = workplace / "made.toml"
+def recipe_file(work_folder):
+    file = work_folder / "made.toml"
     file.write_text(RECIPE)
     return file
 
@@ -74,18 +74,18 @@ def recipe(recipe_file) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def run(recipe, data, workplace):
+def run(recipe, data, work_folder):
     """Returns the folder of an uninterrupted run of two epochs."""
-    run = workplace / "runs" / "made"
+    run = work_folder / "runs" / "made"
     train(recipe, data, run, ALONE, start=StartingPoint())
     return run
 
 
-def history(run: Path) -> list[dict[str, float]]:
+def read_history(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
 
 
-def checkpoint(run: Path) -> dict[str, Any]:
+def read_checkpoint(run: Path) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(run / "last.pt", weights_only=True)
     return state
 
@@ -98,7 +98,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 
 class TestRun:
     def test_run_reduces_the_loss(self, run, recipe, data):
-        rows = history(run)
+        rows = read_history(run)
         untrained = masks.evaluate_masks(
             masks.segmenter_from_network(
                 build_model(recipe.model, recipe.options), size_hw=(32, 32), resize=recipe.resize
@@ -110,7 +110,7 @@ class TestRun:
         assert min(rows[1]["val/all"], rows[1]["val/discs"], rows[1]["val/moons"]) > 75
 
     def test_history_has_a_row_per_epoch(self, run):
-        rows = history(run)
+        rows = read_history(run)
         assert [row["epoch"] for row in rows] == [1, 2]
         assert [row["rate"] for row in rows] == [1, 0]
         assert all(np.isfinite(value) for row in rows for value in row.values())
@@ -122,7 +122,7 @@ class TestRun:
         assert {file.name for file in run.iterdir()} == {"last.pt", "history.jsonl", "curve.png"}
 
     def test_checkpoint_contains_the_final_state(self, run):
-        state = checkpoint(run)
+        state = read_checkpoint(run)
         assert (state["epoch"], state["step"]) == (2, 24 + 48)
         assert all(value.isfinite().all() for value in state["average"].values())
         assert not torch.equal(state["average"]["stem.0.weight"], state["model"]["stem.0.weight"])
@@ -131,74 +131,84 @@ class TestRun:
         before = (run / "last.pt").read_bytes()
         train(recipe, data, run, ALONE, start=StartingPoint())
         assert (run / "last.pt").read_bytes() == before
-        assert len(history(run)) == 2
+        assert len(read_history(run)) == 2
 
 
 @pytest.fixture(scope="module")
-def interrupted(recipe, data, workplace):
+def interrupted_run(recipe, data, work_folder):
     """Returns the folder of a run that fails after it has saved its first epoch.
 
     The plot of its curve raises an error.
     """
-    run = workplace / "runs" / "stopped"
-    in_the_way = run / "curve.png"
-    in_the_way.mkdir(parents=True)
+    run = work_folder / "runs" / "stopped"
+    obstacle = run / "curve.png"
+    obstacle.mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         train(recipe, data, run, ALONE, start=StartingPoint())
-    in_the_way.rmdir()
+    obstacle.rmdir()
     return run
 
 
 class TestStoppedRun:
     def test_resumed_run_reaches_the_weights_of_an_uninterrupted_run(
-        self, interrupted, run, recipe, data, workplace
+        self, interrupted_run, run, recipe, data, work_folder
     ):
-        resumed = workplace / "runs" / "resumed"
-        resumed.mkdir()
+        resumed_run = work_folder / "runs" / "resumed"
+        resumed_run.mkdir()
         for name in ("last.pt", "history.jsonl"):
-            (resumed / name).write_bytes((interrupted / name).read_bytes())
-        assert checkpoint(resumed)["epoch"] == 1
-        train(recipe, data, resumed, ALONE, start=StartingPoint())
-        whole, parts = checkpoint(run), checkpoint(resumed)
-        assert_same(whole["model"], parts["model"])
-        assert_same(whole["average"], parts["average"])
-        assert parts["step"] == whole["step"]
-        untimed = [
-            [{key: value for key, value in row.items() if key != "seconds"} for row in history(of)]
-            for of in (run, resumed)
+            (resumed_run / name).write_bytes((interrupted_run / name).read_bytes())
+        assert read_checkpoint(resumed_run)["epoch"] == 1
+        train(recipe, data, resumed_run, ALONE, start=StartingPoint())
+        expected, state = read_checkpoint(run), read_checkpoint(resumed_run)
+        assert_same(expected["model"], state["model"])
+        assert_same(expected["average"], state["average"])
+        assert state["step"] == expected["step"]
+        histories = [
+            [
+                {key: value for key, value in row.items() if key != "seconds"}
+                for row in read_history(folder)
+            ]
+            for folder in (run, resumed_run)
         ]
-        assert untimed[0] == untimed[1]
+        assert histories[0] == histories[1]
 
     def test_branch_starts_with_its_weights_and_ends_elsewhere(
-        self, interrupted, run, recipe, data, workplace
+        self, interrupted_run, run, recipe, data, work_folder
     ):
-        connected = recipe.model_copy(
+        branch_recipe = recipe.model_copy(
             update={"loss": recipe.loss.model_copy(update={"semantic_connectivity": 1.0})}
         )
-        branch, start = workplace / "runs" / "branch", StartingPoint(branch=interrupted / "last.pt")
-        started_state = restore_or_start(connected, branch, ALONE, start)
-        assert started_state.epoch == 1
-        assert_same(started_state.model.state_dict(), checkpoint(interrupted)["model"])
-        train(connected, data, branch, ALONE, start=start)
-        (row,) = history(branch)
+        branch, start = (
+            work_folder / "runs" / "branch",
+            StartingPoint(branch=interrupted_run / "last.pt"),
+        )
+        initial_state = restore_or_start(branch_recipe, branch, ALONE, start)
+        assert initial_state.epoch == 1
+        assert_same(initial_state.model.state_dict(), read_checkpoint(interrupted_run)["model"])
+        train(branch_recipe, data, branch, ALONE, start=start)
+        (row,) = read_history(branch)
         assert row["epoch"] == 2
         assert np.isfinite(row["semantic_connectivity"])
         assert not torch.equal(
-            checkpoint(branch)["model"]["stem.0.weight"],
-            checkpoint(run)["model"]["stem.0.weight"],
+            read_checkpoint(branch)["model"]["stem.0.weight"],
+            read_checkpoint(run)["model"]["stem.0.weight"],
         )
 
-    def test_checkpoint_of_the_run_precedes_the_branch(self, run, interrupted, recipe, workplace):
-        state = restore_or_start(recipe, run, ALONE, StartingPoint(branch=interrupted / "last.pt"))
+    def test_checkpoint_of_the_run_precedes_the_branch(
+        self, run, interrupted_run, recipe, work_folder
+    ):
+        state = restore_or_start(
+            recipe, run, ALONE, StartingPoint(branch=interrupted_run / "last.pt")
+        )
         assert state.epoch == 2
 
 
 @pytest.fixture(scope="module")
-def repository(run, recipe_file, data, workplace):
-    repository = workplace / "model_repository"
+def repository(run, recipe_file, data, work_folder):
+    repository = work_folder / "model_repository"
     (repository / "connectnet").mkdir(parents=True)
     (repository / "connectnet" / "NOTES.md").write_text("Kept by hand.\n")
-    weights = workplace / "weights"
+    weights = work_folder / "weights"
     export.main(run, recipe=recipe_file, data=data, repository=repository, weights=weights)
     return repository
 
@@ -226,7 +236,7 @@ class TestExport:
         assert (spec.name, spec.run, spec.size_hw) == ("connectnet", "made", (32, 40))
         assert spec.resize is ResizeRule.STRETCH
         assert set(spec.metrics) == {"all", "discs", "moons"}
-        last = history(run)[-1]
+        last = read_history(run)[-1]
         # torch while training, ONNX here: a pixel on the threshold may fall either way
         for source, row in spec.metrics.items():
             assert row["miou_image_mean"] == pytest.approx(last[f"val/{source}"], abs=0.1)
@@ -251,10 +261,10 @@ class TestExport:
     def test_exported_weights_are_the_averaged_ones(self, run, recipe):
         model = export.read_weights(recipe, run / "last.pt")
         assert not model.training
-        assert_same(model.state_dict(), checkpoint(run)["average"])
+        assert_same(model.state_dict(), read_checkpoint(run)["average"])
 
     def test_several_checkpoints_are_exported_as_their_mean(self, run, recipe, tmp_path):
-        state = checkpoint(run)["average"]
+        state = read_checkpoint(run)["average"]
         other = {
             name: value + 2.0 if value.is_floating_point() else value
             for name, value in state.items()
@@ -265,17 +275,17 @@ class TestExport:
             expected = value + 1.0 if value.is_floating_point() else value
             torch.testing.assert_close(mean[name], expected, msg=name)
 
-    def test_failed_export_replaces_no_file(self, repository, run, recipe_file, workplace):
+    def test_failed_export_replaces_no_file(self, repository, run, recipe_file, work_folder):
         before = {file: file.read_bytes() for file in repository.rglob("*") if file.is_file()}
         with pytest.raises(FileNotFoundError):
             export.main(
                 run,
                 recipe=recipe_file,
-                data=workplace / "none",
+                data=work_folder / "none",
                 repository=repository,
-                weights=workplace / "unwritten",
+                weights=work_folder / "unwritten",
             )
-        assert not (workplace / "unwritten").exists()
+        assert not (work_folder / "unwritten").exists()
         for file, content in before.items():
             assert file.read_bytes() == content
 
@@ -293,7 +303,7 @@ class Recorder(nn.Module):
     """Network that records its input and returns its first two channels as logits."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        self.seen = image
+        self.received = image
         return image[:, :2] / 64
 
 
@@ -302,8 +312,8 @@ class TestDeployed:
         images = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
         recorder = Recorder()
         alpha = DeployedSegmenter(recorder)(images)
-        assert recorder.seen.dtype == torch.float32
-        assert torch.equal(recorder.seen, images.permute(0, 3, 1, 2).float())
+        assert recorder.received.dtype == torch.float32
+        assert torch.equal(recorder.received, images.permute(0, 3, 1, 2).float())
         green_over_red = (images[..., 1].float() - images[..., 0].float()) / 64
         assert alpha.dtype == torch.uint8
         assert torch.equal(alpha, (green_over_red.sigmoid() * 255).round().to(torch.uint8))
@@ -317,18 +327,18 @@ class TestDeployed:
     def test_exported_graph_receives_unprocessed_pixels(self, data):
         portrait = read_portraits(data, "val")[0]
         rgb = portrait.rgb()
-        given = []
+        received = []
 
         def predict(inputs: Tensors) -> np.ndarray:
             (images,) = inputs.values()
-            given.append(images)
+            received.append(images)
             return images[..., 0]
 
         segment = masks.segmenter_from_model(
             predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH
         )
         np.testing.assert_array_equal(segment(portrait), rgb[..., 0])
-        np.testing.assert_array_equal(given[0], rgb[None])
+        np.testing.assert_array_equal(received[0], rgb[None])
 
 
 DOMAINS = """
@@ -343,14 +353,14 @@ loss = { edge = 1.0 }
 """
 
 
-def test_branches_start_equal_and_train_with_their_photos(data, workplace):
+def test_branches_start_equal_and_train_with_their_photos(data, work_folder):
     torch.manual_seed(0)
     one_branch = build_model("trisenet", {})
-    weights = workplace / "weights" / "trisenet.pt"
+    weights = work_folder / "weights" / "trisenet.pt"
     export.save_weights(one_branch, weights)
-    recipe_file = workplace / "domains.toml"
+    recipe_file = work_folder / "domains.toml"
     recipe_file.write_text(DOMAINS)
-    run = workplace / "runs" / "domains"
+    run = work_folder / "runs" / "domains"
     train(read_recipe(recipe_file), data, run, ALONE, start=StartingPoint(weights=weights))
     trained = torch.load(run / "last.pt", weights_only=True)["model"]
     initial = one_branch.branches[0][2].weight.half().float()
@@ -365,7 +375,7 @@ def test_branches_start_equal_and_train_with_their_photos(data, workplace):
 
 
 @pytest.mark.parametrize(
-    ("device", "abilities", "expected"),
+    ("device", "capabilities", "expected"),
     [
         ("cpu", {"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
         ("cpu", {"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True),
@@ -373,8 +383,8 @@ def test_branches_start_equal_and_train_with_their_photos(data, workplace):
         ("cuda", {"avx512_bf16": False}, True),
     ],
 )
-def test_bfloat16_is_used_only_with_hardware_support(monkeypatch, device, abilities, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+def test_bfloat16_is_used_only_with_hardware_support(monkeypatch, device, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert ProcessRank(rank=0, world=1, device=torch.device(device)).bfloat16 is expected
 
 
@@ -436,17 +446,17 @@ class TestTimeLimit:
 
     def test_limited_run_saves_weights_without_validation(self, recipe, data, tmp_path):
         train(recipe, data, tmp_path, ALONE, start=StartingPoint(), limit=CountedLimit(20))
-        assert history(tmp_path)[-1]["rate"] == 0
-        assert not any(name.startswith("val/") for row in history(tmp_path) for name in row)
-        assert checkpoint(tmp_path)["average"]
+        assert read_history(tmp_path)[-1]["rate"] == 0
+        assert not any(name.startswith("val/") for row in read_history(tmp_path) for name in row)
+        assert read_checkpoint(tmp_path)["average"]
 
 
 def test_half_precision_weights_are_nearly_equal(run, recipe, tmp_path):
     write_half(run / "last.pt", tmp_path / "half.pt")
-    halved, whole = read_average(tmp_path / "half.pt"), read_average(run / "last.pt")
+    half, full = read_average(tmp_path / "half.pt"), read_average(run / "last.pt")
     assert (tmp_path / "half.pt").stat().st_size < (run / "last.pt").stat().st_size / 2
     model = build_model(recipe.model, recipe.options)
-    model.load_state_dict(halved)
+    model.load_state_dict(half)
     for name, value in model.state_dict().items():
-        assert value.dtype == whole[name].dtype
-        torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-4)
+        assert value.dtype == full[name].dtype
+        torch.testing.assert_close(value, full[name], rtol=1e-3, atol=1e-4)

@@ -48,8 +48,8 @@ def noise(size_hw: tuple[int, int], seed: int = 0) -> Image:
 @given(photo_hw=sizes, size_hw=sizes, augmentation=strengths, seed=seeds)
 def test_warp_keeps_a_painted_mask_aligned_with_the_image(photo_hw, size_hw, augmentation, seed):
     mask = noise(photo_hw, seed)
-    painted = np.dstack([mask, mask, mask])
-    rgb, truth = warp((painted, mask), size_hw, augmentation, np.random.default_rng(seed))
+    rgb_mask = np.dstack([mask, mask, mask])
+    rgb, truth = warp((rgb_mask, mask), size_hw, augmentation, np.random.default_rng(seed))
     assert rgb.shape == (*size_hw, 3)
     assert truth.shape == size_hw
     assert rgb.dtype == truth.dtype == np.uint8

@@ -26,7 +26,7 @@ from training.data.faces import (
 from training.data.samplers import SampleSpec
 
 SIZE = (128, 96)
-WILD = Augmentation(scale=(0.2, 3.0), rotation=25, aspect=0.2)
+STRONG = Augmentation(scale=(0.2, 3.0), rotation=25, aspect=0.2)
 
 seeds = st.integers(0, 2**32)
 photo_sizes = st.tuples(st.integers(40, 300), st.integers(40, 300))
@@ -38,7 +38,7 @@ def faces(draw: st.DrawFn) -> FaceBox:
     return FaceBox(draw(st.floats(0, 1 - w)), draw(st.floats(0, 1 - h)), w, h)
 
 
-def marked(face: FaceBox, photo_hw: tuple[int, int]) -> np.ndarray:
+def photo_with_face(face: FaceBox, photo_hw: tuple[int, int]) -> np.ndarray:
     """Returns a dark photo uint8 [H,W,3] with a white face."""
     rgb = np.zeros((*photo_hw, 3), np.uint8)
     height, width = photo_hw
@@ -53,13 +53,13 @@ class TestView:
     @given(face=faces(), photo_hw=photo_sizes, seed=seeds)
     @settings(deadline=None, max_examples=50)
     def test_view_box_surrounds_the_visible_face(self, face, photo_hw, seed):
-        # Upright views: a turned face fills another box than its own.
-        upright = replace(WILD, rotation=0.0)
-        view = random_view(face, photo_hw, SIZE, upright, np.random.default_rng(seed))
-        image = apply_view(marked(face, photo_hw), view, SIZE, 0)
+        # Without rotation, because the box of a rotated face stays upright.
+        augmentation = replace(STRONG, rotation=0.0)
+        view = random_view(face, photo_hw, SIZE, augmentation, np.random.default_rng(seed))
+        image = apply_view(photo_with_face(face, photo_hw), view, SIZE, 0)
         top, left, height, width = np.array(visible_box(face, view, SIZE)) * np.tile(SIZE, 2)
         rows, columns = np.nonzero(image[..., 0] > 127)
-        # A photo's pixel may be several of the input's, and the mark lies on whole pixels.
+        # A pixel of the photo may cover several of the input; the face has whole pixels.
         slack = 1.5 + np.linalg.norm(view.linear / photo_hw[::-1], axis=0).max()
         if min(height, width) < slack:
             return
@@ -70,16 +70,16 @@ class TestView:
 
     @given(face=faces(), photo_hw=photo_sizes, seed=seeds)
     def test_random_view_keeps_most_of_the_face_visible(self, face, photo_hw, seed):
-        view = random_view(face, photo_hw, SIZE, WILD, np.random.default_rng(seed))
+        view = random_view(face, photo_hw, SIZE, STRONG, np.random.default_rng(seed))
         _, _, width, height = view.box(face)
-        _, _, tall, wide = visible_box(face, view, SIZE)
+        _, _, visible_height, visible_width = visible_box(face, view, SIZE)
         if width < SIZE[1] and height < SIZE[0]:
-            assert tall * SIZE[0] > 0.8 * height
-            assert wide * SIZE[1] > 0.8 * width
+            assert visible_height * SIZE[0] > 0.8 * height
+            assert visible_width * SIZE[1] > 0.8 * width
 
     @given(seed=seeds)
     def test_random_view_keeps_the_face_size_within_limits(self, seed):
-        square = replace(WILD, aspect=0.0)
+        square = replace(STRONG, aspect=0.0)
         rng = np.random.default_rng(seed)
         for side in (0.06, 0.7):
             view = random_view(FaceBox(0.2, 0.2, side, side), (96, 96), (96, 96), square, rng)
@@ -95,15 +95,15 @@ class TestView:
         (inside,) = np.nonzero(rows == 200)
         assert len(inside) in (31, 32)
         assert np.ptp(inside) + 1 == len(inside)
-        # Beside the photo lies a row that is both, if there is one.
+        # The row at each border of the photo may mix both.
         outside = np.concatenate([rows[: max(0, inside[0] - 1)], rows[inside[-1] + 2 :]])
         assert (outside == LETTERBOX_GREY).all()
 
     def test_apply_view_of_a_large_reduction_does_not_alias(self):
         stripes = np.zeros((400, 400), np.uint8)
         stripes[:, ::2] = 255
-        far = replace(STILL, scale=(0.1, 0.1 + 1e-9))
-        views = [random_view(None, (400, 400), (100, 100), far, np.random.default_rng(k))
+        reduced = replace(STILL, scale=(0.1, 0.1 + 1e-9))
+        views = [random_view(None, (400, 400), (100, 100), reduced, np.random.default_rng(k))
                  for k in range(20)]  # fmt: skip
         smallest = min(views, key=lambda view: abs(view.linear[0, 0]))
         inside = apply_view(stripes, smallest, (100, 100), 127)
@@ -116,7 +116,7 @@ def pack(tmp_path_factory):
 
 
 class TestSamples:
-    def made(self, pack, augmentation=STILL, multi_face_ids=frozenset()):
+    def make_dataset(self, pack, augmentation=STILL, multi_face_ids=frozenset()):
         people = read_portraits(pack, "train")
         scenes = [np.full((80, 80, 3), 9, np.uint8)]
         return FaceDataset(
@@ -124,7 +124,7 @@ class TestSamples:
         )
 
     def test_face_dataset_keeps_boxes_only_of_photos_with_faces(self, pack):
-        samples = self.made(pack)
+        samples = self.make_dataset(pack)
         for photo, portrait in enumerate(samples.portraits):
             sample = samples[SampleSpec(photo, 1)]
             if portrait.face is None:
@@ -138,17 +138,20 @@ class TestSamples:
 
     def test_face_dataset_marks_several_faces_on_original_backgrounds(self, pack):
         all_ids = frozenset(portrait.id for portrait in read_portraits(pack, "train"))
-        assert self.made(pack, multi_face_ids=all_ids)[SampleSpec(0, 0)].faces == FaceCount.SEVERAL
-        alone = replace(STILL, composite=1.0)
-        assert self.made(pack, alone, all_ids)[SampleSpec(0, 0)].faces == FaceCount.ONE
+        assert (
+            self.make_dataset(pack, multi_face_ids=all_ids)[SampleSpec(0, 0)].faces
+            == FaceCount.SEVERAL
+        )
+        composite = replace(STILL, composite=1.0)
+        assert self.make_dataset(pack, composite, all_ids)[SampleSpec(0, 0)].faces == FaceCount.ONE
 
     def test_face_dataset_empty_scene_has_no_face(self, pack):
-        sample = self.made(pack, replace(STILL, empty=1.0))[SampleSpec(0, 0)]
+        sample = self.make_dataset(pack, replace(STILL, empty=1.0))[SampleSpec(0, 0)]
         assert sample.faces == FaceCount.NONE
         assert (sample.image == 9).all()
 
     def test_face_dataset_sample_is_a_function_of_its_spec(self, pack):
-        samples = self.made(pack, WILD)
+        samples = self.make_dataset(pack, STRONG)
         one, again, other = (samples[SampleSpec(0, seed)] for seed in (5, 5, 6))
         assert (one.image == again.image).all()
         assert (one.box == again.box).all()

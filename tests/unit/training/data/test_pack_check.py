@@ -39,11 +39,11 @@ def photo_of(pack: Path, person: str) -> Path:
     return found
 
 
-def refusal(pack: Path) -> str:
-    with pytest.raises(PackError) as caught:
+def error_text(pack: Path) -> str:
+    with pytest.raises(PackError) as raised:
         check_pack(pack)
-    assert len(caught.value.problems) == 1
-    return str(caught.value)
+    assert len(raised.value.problems) == 1
+    return str(raised.value)
 
 
 def test_pack_check_of_a_valid_pack_passes(pack):
@@ -58,31 +58,31 @@ def test_pack_check_without_an_index_raises_os_error(tmp_path):
 def test_pack_check_names_a_missing_mask(pack):
     mask = mask_of(pack, "person3")
     mask.unlink()
-    assert f"{mask}: the mask is missing" in refusal(pack)
+    assert f"{mask}: the mask is missing" in error_text(pack)
 
 
 def test_pack_check_names_a_missing_photo(pack):
     photo = photo_of(pack, "person3")
     photo.unlink()
-    assert f"{photo}: the photo is missing" in refusal(pack)
+    assert f"{photo}: the photo is missing" in error_text(pack)
 
 
 def test_pack_check_names_a_broken_mask(pack):
     mask = mask_of(pack, "person3")
     mask.write_bytes(b"no image")
-    assert f"{mask}: the mask is missing or cannot be read" in refusal(pack)
+    assert f"{mask}: the mask is missing or cannot be read" in error_text(pack)
 
 
 def test_pack_check_of_another_mask_size_names_both_sizes(pack):
     mask = mask_of(pack, "person3")
     cv2.imwrite(str(mask), np.full((SIDE, SIDE - 1), 255, np.uint8))
-    assert f"{mask}: the mask is {SIDE - 1}x{SIDE}, the photo {SIDE}x{SIDE}" in refusal(pack)
+    assert f"{mask}: the mask is {SIDE - 1}x{SIDE}, the photo {SIDE}x{SIDE}" in error_text(pack)
 
 
 def test_pack_check_rejects_a_black_mask_of_a_person(pack):
     mask = mask_of(pack, "person3")
     cv2.imwrite(str(mask), np.zeros((SIDE, SIDE), np.uint8))
-    assert f"{mask}: the mask is all black where a person is claimed" in refusal(pack)
+    assert f"{mask}: the mask is all black where a person is claimed" in error_text(pack)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_pack_check_rejects_a_black_mask_of_a_person(pack):
 def test_pack_check_rejects_mask_values_out_of_range(pack, pixels, reason):
     mask = mask_of(pack, "person3")
     cv2.imwrite(str(mask), pixels)
-    assert reason in refusal(pack)
+    assert reason in error_text(pack)
 
 
 def test_pack_check_names_both_copies_of_a_split_photograph(pack):
     shutil.copy(photo_of(pack, "person3"), photo_of(pack, "person15"))
-    assert "same photograph as person3, but in val and train" in refusal(pack)
+    assert "same photograph as person3, but in val and train" in error_text(pack)
 
 
 def test_pack_check_names_both_photos_of_a_split_group(pack):
@@ -111,7 +111,7 @@ def test_pack_check_names_both_photos_of_a_split_group(pack):
         rows[15]["group"] = rows[3]["group"]
 
     edit_rows(pack / "people" / "index.csv", merge)
-    assert "same group as person3, but in val and train" in refusal(pack)
+    assert "same group as person3, but in val and train" in error_text(pack)
 
 
 def test_pack_check_rejects_an_unknown_split(pack):
@@ -119,7 +119,7 @@ def test_pack_check_rejects_an_unknown_split(pack):
         rows[3]["split"] = "test"
 
     edit_rows(pack / "people" / "index.csv", rename)
-    assert "person3 has split 'test'" in refusal(pack)
+    assert "person3 has split 'test'" in error_text(pack)
 
 
 @pytest.mark.parametrize("source", ["coco128", "voc_tw7"])
@@ -133,9 +133,9 @@ def test_pack_check_rejects_a_val_only_source_in_train(pack, source):
     edit_rows(pack / "people" / "index.csv", rename)
     with pytest.raises(
         PackError, match=f"person0: source {source} is for validation alone"
-    ) as caught:
+    ) as raised:
         check_pack(pack)
-    assert len(caught.value.problems) == 6, "the val photos of the source are welcome"
+    assert len(raised.value.problems) == 6, "the val photos of the source are welcome"
 
 
 class TestPseudoLabelled:
@@ -145,15 +145,15 @@ class TestPseudoLabelled:
 
     def test_pack_check_names_a_missing_soft_mask(self, pack, mask):
         mask.unlink()
-        assert f"{mask}: the soft mask is missing" in refusal(pack)
+        assert f"{mask}: the soft mask is missing" in error_text(pack)
 
     def test_pack_check_of_another_soft_mask_shape_names_both_sizes(self, pack, mask):
         cv2.imwrite(str(mask), np.full((32, 20), 255, np.uint8))
-        assert f"{mask}: the soft mask is 20x32, the photo {SIDE}x{SIDE}" in refusal(pack)
+        assert f"{mask}: the soft mask is 20x32, the photo {SIDE}x{SIDE}" in error_text(pack)
 
     def test_pack_check_rejects_a_soft_mask_of_16_bits(self, pack, mask):
         cv2.imwrite(str(mask), np.full((32, 32), 65535, np.uint16))
-        assert f"{mask}: values up to 65535 are out of range 0..255" in refusal(pack)
+        assert f"{mask}: values up to 65535 are out of range 0..255" in error_text(pack)
 
     def test_pack_check_accepts_an_empty_soft_mask(self, pack, mask):
         cv2.imwrite(str(mask), np.zeros((32, 32), np.uint8))
@@ -161,11 +161,11 @@ class TestPseudoLabelled:
 
     @pytest.mark.parametrize(("name", "value"), [("agreement", "1.2"), ("selfie_fraction", "-0.1")])
     def test_pack_check_names_a_figure_out_of_range(self, pack, name, value):
-        def spoil(rows: list[dict[str, str]]) -> None:
+        def corrupt_rows(rows: list[dict[str, str]]) -> None:
             rows[2][name] = value
 
-        edit_rows(pack / "unlabelled" / "index2.csv", spoil)
-        assert f"{name} is {value}, outside 0..1" in refusal(pack)
+        edit_rows(pack / "unlabelled" / "index2.csv", corrupt_rows)
+        assert f"{name} is {value}, outside 0..1" in error_text(pack)
 
 
 def test_pack_error_lists_a_limited_number_of_problems(pack):
@@ -173,7 +173,7 @@ def test_pack_error_lists_a_limited_number_of_problems(pack):
         mask.unlink()
     for mask in pack.glob("unlabelled/*/selfie/*.png"):
         mask.unlink()
-    with pytest.raises(PackError, match="22 problems") as caught:
+    with pytest.raises(PackError, match="22 problems") as raised:
         check_pack(pack)
-    assert len(str(caught.value).splitlines()) == MAX_LISTED_PROBLEMS + 2
-    assert str(caught.value).endswith("and 2 more")
+    assert len(str(raised.value).splitlines()) == MAX_LISTED_PROBLEMS + 2
+    assert str(raised.value).endswith("and 2 more")

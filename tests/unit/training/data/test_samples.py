@@ -31,14 +31,14 @@ class TestPortraits:
         portrait = read_portraits(data, "train")[5]
         rgb, mask = make_portrait(5)
         np.testing.assert_array_equal(portrait.truth(), mask)
-        # JPEG: near, and red is red
+        # JPEG changes values a little; exchanged channels would change them more.
         assert np.abs(portrait.rgb().astype(int) - rgb).mean() < 4
 
     def test_portrait_with_a_broken_mask_names_the_file(self, tmp_path):
-        broken = tmp_path / "mask.png"
-        broken.write_bytes(b"nothing")
+        file = tmp_path / "mask.png"
+        file.write_bytes(b"nothing")
         with pytest.raises(ValueError, match=r"mask\.png is not an image"):
-            Portrait("a", "discs", "group", broken, broken, None).truth()
+            Portrait("a", "discs", "group", file, file, None).truth()
 
     def test_backgrounds_of_a_split_are_readable(self, data):
         assert read_backgrounds(data, "val") == []
@@ -46,7 +46,7 @@ class TestPortraits:
         assert shapes == [(SIDE, SIDE, 3)] * 3
 
 
-def samples(
+def make_dataset(
     data: Path, size_hw: tuple[int, int], augmentation: Augmentation
 ) -> SegmentationDataset:
     scenes = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
@@ -56,88 +56,91 @@ def samples(
 
 class TestSamples:
     @pytest.fixture
-    def varied(self, data):
-        return samples(data, (24, 40), Augmentation(composite=0.5, empty=0.2))
+    def dataset(self, data):
+        return make_dataset(data, (24, 40), Augmentation(composite=0.5, empty=0.2))
 
-    def test_segmentation_sample_has_the_stated_shapes_and_types(self, varied):
+    def test_segmentation_sample_has_the_stated_shapes_and_types(self, dataset):
         for seed in range(20):
-            *tensors, domain = varied[SampleSpec(seed % 12, seed)]
+            *tensors, domain = dataset[SampleSpec(seed % 12, seed)]
             shapes = [tuple(tensor.shape) for tensor in tensors]
             assert shapes == [(3, 24, 40), (3, 24, 40), (24, 40), (24, 40), (24, 40)]
             assert {tensor.dtype for tensor in tensors} == {torch.uint8}
-            assert domain == varied.portraits[seed % 12].domain
+            assert domain == dataset.portraits[seed % 12].domain
 
-    def test_segmentation_sample_is_a_function_of_its_spec(self, varied, data):
-        again = samples(data, (24, 40), varied.augmentation)
+    def test_segmentation_sample_is_a_function_of_its_spec(self, dataset, data):
+        equal_dataset = make_dataset(data, (24, 40), dataset.augmentation)
         for seed in range(20):
             spec = SampleSpec(seed % 12, seed)
-            for one, same in zip(varied[spec], again[spec], strict=True):
-                assert torch.equal(torch.as_tensor(one), torch.as_tensor(same))
+            for value, equal_value in zip(dataset[spec], equal_dataset[spec], strict=True):
+                assert torch.equal(torch.as_tensor(value), torch.as_tensor(equal_value))
 
-    def test_segmentation_sample_of_another_seed_differs(self, varied):
-        assert not torch.equal(varied[SampleSpec(0, 1)].image, varied[SampleSpec(0, 2)].image)
+    def test_segmentation_sample_of_another_seed_differs(self, dataset):
+        assert not torch.equal(dataset[SampleSpec(0, 1)].image, dataset[SampleSpec(0, 2)].image)
 
     def test_plain_view_is_the_image_before_colour_changes(self, data):
         geometry = replace(STILL, flip=0.5, composite=0.5)
-        still = samples(data, (32, 32), geometry)
-        dimmed = samples(data, (32, 32), replace(geometry, colour=0.4))
+        geometry_dataset = make_dataset(data, (32, 32), geometry)
+        colour_dataset = make_dataset(data, (32, 32), replace(geometry, colour=0.4))
         changes = []
         for seed in range(20):
-            before, sample = still[SampleSpec(3, seed)], dimmed[SampleSpec(3, seed)]
-            # a trip through HSV rounds
-            assert (before.plain.int() - before.image.int()).abs().max() <= 4
-            assert torch.equal(before.plain, sample.plain)
-            assert torch.equal(before.truth, sample.truth)
+            geometry_sample, sample = (
+                geometry_dataset[SampleSpec(3, seed)],
+                colour_dataset[SampleSpec(3, seed)],
+            )
+            # The conversion through HSV rounds.
+            assert (geometry_sample.plain.int() - geometry_sample.image.int()).abs().max() <= 4
+            assert torch.equal(geometry_sample.plain, sample.plain)
+            assert torch.equal(geometry_sample.truth, sample.truth)
             changes.append((sample.plain.int() - sample.image.int()).abs().max())
         assert sum(change > 4 for change in changes) > 10
 
-    def test_segmentation_sample_with_prior_is_otherwise_unchanged(self, varied, data):
-        given = SegmentationDataset(
-            varied.portraits,
-            varied.backgrounds,
-            size_hw=varied.size_hw,
-            augmentation=varied.augmentation,
+    def test_segmentation_sample_with_prior_is_otherwise_unchanged(self, dataset, data):
+        prior_dataset = SegmentationDataset(
+            dataset.portraits,
+            dataset.backgrounds,
+            size_hw=dataset.size_hw,
+            augmentation=dataset.augmentation,
             priors=True,
         )
-        some = 0
+        prior_count = 0
         for seed in range(40):
-            without, with_one = (
-                varied[SampleSpec(seed % 12, seed)],
-                given[SampleSpec(seed % 12, seed)],
+            plain_sample, prior_sample = (
+                dataset[SampleSpec(seed % 12, seed)],
+                prior_dataset[SampleSpec(seed % 12, seed)],
             )
-            assert not without.prior.any()
-            some += bool(with_one.prior.any())
-            assert torch.equal(without.image, with_one.image)
-            assert torch.equal(without.truth, with_one.truth)
-        assert 5 < some < 35
+            assert not plain_sample.prior.any()
+            prior_count += bool(prior_sample.prior.any())
+            assert torch.equal(plain_sample.image, prior_sample.image)
+            assert torch.equal(plain_sample.truth, prior_sample.truth)
+        assert 5 < prior_count < 35
 
     def test_segmentation_sample_without_augmentation_is_the_rgb_photo(self, data):
-        plain = samples(data, (SIDE, SIDE), STILL)
+        plain = make_dataset(data, (SIDE, SIDE), STILL)
         portrait = plain.portraits[3]
         sample = plain[SampleSpec(3, 0)]
-        visible = sample.image.permute(1, 2, 0).numpy().astype(int)
-        assert np.abs(visible - portrait.rgb()).max() <= 6
+        rgb = sample.image.permute(1, 2, 0).numpy().astype(int)
+        assert np.abs(rgb - portrait.rgb()).max() <= 6
         np.testing.assert_array_equal(sample.truth.numpy(), portrait.truth())
 
     def test_empty_sample_is_a_background_without_a_person(self, data):
-        empty = samples(data, (32, 32), Augmentation(empty=1))
+        empty_dataset = make_dataset(data, (32, 32), Augmentation(empty=1))
         for seed in range(4):
-            assert not empty[SampleSpec(0, seed)].truth.any()
+            assert not empty_dataset[SampleSpec(0, seed)].truth.any()
 
     def test_composite_sample_keeps_the_person_and_replaces_the_background(self, data):
-        plain = samples(data, (SIDE, SIDE), STILL)
-        moved = samples(data, (SIDE, SIDE), replace(STILL, composite=1))
+        plain = make_dataset(data, (SIDE, SIDE), STILL)
+        composite = make_dataset(data, (SIDE, SIDE), replace(STILL, composite=1))
         spec = SampleSpec(3, 0)
         before, truth = plain[spec].image, plain[spec].truth
-        after, mask_after = moved[spec].image, moved[spec].truth
-        behind = truth == 0
+        after, mask_after = composite[spec].image, composite[spec].truth
+        background = truth == 0
         assert torch.equal(mask_after == 255, truth == 255)
-        assert (mask_after[behind] == 0).all()
+        assert (mask_after[background] == 0).all()
         change = (before.int() - after.int()).abs()
         assert change[:, truth == 255].float().mean() < 6
-        assert change[:, behind].float().mean() > 10
+        assert change[:, background].float().mean() > 10
 
     def test_stored_photos_are_no_larger_than_the_zoom_needs(self, data):
-        stored = samples(data, (20, 16), STILL).photos
-        shapes = {(photo.rgb.shape, photo.mask.shape, photo.pixel_weight.shape) for photo in stored}
+        photos = make_dataset(data, (20, 16), STILL).photos
+        shapes = {(photo.rgb.shape, photo.mask.shape, photo.pixel_weight.shape) for photo in photos}
         assert shapes == {((30, 30, 3), (30, 30), (30, 30))}

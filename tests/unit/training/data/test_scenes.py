@@ -40,8 +40,8 @@ BUST = figure(40, 20, 120, 80)
 
 
 def grey_scene(size_hw: tuple[int, int] = (96, 128)) -> Layers:
-    nobody = np.zeros(size_hw, np.uint8)
-    return Layers(np.full((*size_hw, 3), 90, np.uint8), nobody, np.full_like(nobody, 255))
+    empty_mask = np.zeros(size_hw, np.uint8)
+    return Layers(np.full((*size_hw, 3), 90, np.uint8), empty_mask, np.full_like(empty_mask, 255))
 
 
 class TestFindCutOut:
@@ -62,7 +62,7 @@ class TestFindCutOut:
     @pytest.mark.parametrize(
         "mask",
         [
-            pytest.param(np.zeros((50, 50), np.uint8), id="nobody"),
+            pytest.param(np.zeros((50, 50), np.uint8), id="no person"),
             pytest.param(figure(10, 10, 14, 40).mask, id="too small"),
             pytest.param(figure(0, 10, 80, 90).mask, id="without a head"),
         ],
@@ -90,7 +90,7 @@ class TestPlacePeople:
         standing = [p for p in self.poses(people, seed) if not p.cut_out.cut_bottom]
         feet = [pose.top + pose.height for pose in standing]
         heights = [pose.height for pose in standing]
-        # those beside each other differ by up to a quarter
+        # Heights at one distance differ by up to a quarter.
         for low, tall in zip(feet, heights, strict=True):
             for high, small in zip(feet, heights, strict=True):
                 if low > high + 0.3 * 96:
@@ -124,8 +124,8 @@ class TestPlacePeople:
         person = find_cut_out(0, figure(40, 0, 120, 50).mask)
         for seed in range(20):
             (pose,) = self.poses([person], seed)
-            touches = pose.left + pose.width >= 128 if pose.mirrored else pose.left <= 0
-            assert touches
+            at_border = pose.left + pose.width >= 128 if pose.mirrored else pose.left <= 0
+            assert at_border
 
 
 class TestSceneComposer:
@@ -135,15 +135,15 @@ class TestSceneComposer:
 
     def test_composed_mask_marks_the_visible_parts_of_people(self, composer):
         scene = grey_scene()
-        seen = 0
+        scenes_with_people = 0
         for seed in range(30):
-            made = composer.compose(scene, seed % 2, np.random.default_rng(seed))
-            reddish = made.rgb[..., 0].astype(int) - made.rgb[..., 2] > 45
-            seen += int(made.mask.any())
-            if (made.mask == 255).any():
-                assert reddish[made.mask == 255].mean() > 0.8
-            assert not reddish[made.mask == 0].any()
-        assert seen > 25
+            composed = composer.compose(scene, seed % 2, np.random.default_rng(seed))
+            reddish = composed.rgb[..., 0].astype(int) - composed.rgb[..., 2] > 45
+            scenes_with_people += int(composed.mask.any())
+            if (composed.mask == 255).any():
+                assert reddish[composed.mask == 255].mean() > 0.8
+            assert not reddish[composed.mask == 0].any()
+        assert scenes_with_people > 25
 
     def test_compose_leaves_the_scene_unchanged(self, composer):
         scene = grey_scene()
@@ -153,15 +153,15 @@ class TestSceneComposer:
 
     def test_pasted_people_have_full_weight_in_uncertain_scenes(self, composer):
         scene = grey_scene()
-        unsure = Layers(scene.rgb, scene.mask, np.zeros_like(scene.pixel_weight))
-        made = composer.compose(unsure, 1, np.random.default_rng(4))
-        np.testing.assert_array_equal(made.pixel_weight, made.mask)
+        unweighted = Layers(scene.rgb, scene.mask, np.zeros_like(scene.pixel_weight))
+        composed = composer.compose(unweighted, 1, np.random.default_rng(4))
+        np.testing.assert_array_equal(composed.pixel_weight, composed.mask)
 
     def test_people_in_the_scene_stay_in_the_mask(self, composer):
         scene = grey_scene()
         scene.mask[:10, :10] = 255
-        made = composer.compose(scene, 0, np.random.default_rng(1))
-        assert (made.mask[:10, :10] == 255).all()
+        composed = composer.compose(scene, 0, np.random.default_rng(1))
+        assert (composed.mask[:10, :10] == 255).all()
 
     def test_crowded_photo_is_returned_unchanged(self, composer):
         scene = grey_scene()
@@ -182,28 +182,28 @@ def test_adapt_light_moves_towards_the_surroundings_within_limits(seed):
     rng = np.random.default_rng(seed)
     rgb = np.full((8, 8, 3), 120, np.uint8)
     alpha = np.full((8, 8), 255, np.uint8)
-    behind = np.full((8, 8, 3), 30, np.uint8)
-    adapted = adapt_light(rgb, alpha, behind, rng)
+    background = np.full((8, 8, 3), 30, np.uint8)
+    adapted = adapt_light(rgb, alpha, background, rng)
     assert 59 <= adapted.min() <= adapted.max() <= 133
 
 
 def test_adapt_light_of_an_invisible_person_changes_nothing():
     rgb = np.full((4, 4, 3), 120, np.uint8)
-    nobody = np.zeros((4, 4), np.uint8)
-    assert adapt_light(rgb, nobody, rgb, np.random.default_rng(0)) is rgb
+    empty_mask = np.zeros((4, 4), np.uint8)
+    assert adapt_light(rgb, empty_mask, rgb, np.random.default_rng(0)) is rgb
 
 
 def test_sample_with_scenes_is_a_function_of_its_spec(tmp_path):
     data = write_data_pack(tmp_path)
     people = read_portraits(data, "train")
-    behind = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
+    scenes = [read_frame(path).rgb for path in read_backgrounds(data, "train")]
     settings = Augmentation(scene=1, empty=0)
-    made = [
-        SegmentationDataset(people, behind, size_hw=(48, 64), augmentation=settings)[
+    samples = [
+        SegmentationDataset(people, scenes, size_hw=(48, 64), augmentation=settings)[
             SampleSpec(1, 5)
         ]
         for _ in range(2)
     ]
-    for one, same in zip(*made, strict=True):
-        assert np.array_equal(np.asarray(one), np.asarray(same))
+    for value, equal_value in zip(*samples, strict=True):
+        assert np.array_equal(np.asarray(value), np.asarray(equal_value))
     assert STILL.scene == 0

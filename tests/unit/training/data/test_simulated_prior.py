@@ -18,7 +18,7 @@ def priors() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def given_ones(priors):
+def nonempty_priors(priors):
     return [prior for prior in priors if prior.any()]
 
 
@@ -35,31 +35,31 @@ def test_previous_mask_keeps_size_and_type(priors):
     assert {(prior.shape, prior.dtype) for prior in priors} == {(MASK.shape, np.dtype(np.uint8))}
 
 
-def test_previous_mask_is_empty_half_of_the_time(priors, given_ones):
+def test_previous_mask_is_empty_half_of_the_time(priors, nonempty_priors):
     # four standard deviations of a fair coin
-    assert abs(len(given_ones) - COUNT / 2) < 4 * np.sqrt(COUNT / 4)
+    assert abs(len(nonempty_priors) - COUNT / 2) < 4 * np.sqrt(COUNT / 4)
 
 
-def test_previous_mask_overlaps_the_mask_inexactly(given_ones):
-    overlaps = [overlap(prior, MASK) for prior in given_ones]
+def test_previous_mask_overlaps_the_mask_inexactly(nonempty_priors):
+    overlaps = [overlap(prior, MASK) for prior in nonempty_priors]
     assert min(overlaps) > 0.6
     assert 0.8 < np.mean(overlaps) < 0.97
     assert max(overlaps) < 1
 
 
-def test_previous_mask_grows_shrinks_and_moves_in_all_directions(given_ones):
-    moved = np.array([centre(prior) - centre(MASK) for prior in given_ones])
-    assert (moved.min(0) < -1).all()
-    assert (moved.max(0) > 1).all()
-    assert np.abs(moved.mean(0)).max() < 0.5, "no way is preferred"
-    areas = [(prior > 127).sum() / (MASK > 127).sum() for prior in given_ones]
+def test_previous_mask_grows_shrinks_and_moves_in_all_directions(nonempty_priors):
+    shifts = np.array([centre(prior) - centre(MASK) for prior in nonempty_priors])
+    assert (shifts.min(0) < -1).all()
+    assert (shifts.max(0) > 1).all()
+    assert np.abs(shifts.mean(0)).max() < 0.5, "no way is preferred"
+    areas = [(prior > 127).sum() / (MASK > 127).sum() for prior in nonempty_priors]
     assert min(areas) < 0.95
     assert max(areas) > 1.05
 
 
-def test_previous_mask_is_blurred_in_half_of_the_cases(given_ones):
+def test_previous_mask_is_blurred_in_half_of_the_cases(nonempty_priors):
     """A moved mask keeps a narrow rim; a streak as long as a tenth of the side widens it."""
-    rims = [((prior > 25) & (prior < 230)).sum() for prior in given_ones]
+    rims = [((prior > 25) & (prior < 230)).sum() for prior in nonempty_priors]
     sharp = ((MASK > 25) & (MASK < 230)).sum()
     blurred = np.mean([rim > 2 * sharp for rim in rims])
     assert 0.25 < blurred < 0.6
@@ -79,8 +79,10 @@ def test_previous_mask_leaves_its_input_unchanged():
 
 
 def test_previous_mask_of_an_empty_mask_is_empty():
-    nobody = np.zeros((32, 48), np.uint8)
-    assert not any(previous_mask(nobody, np.random.default_rng(seed)).any() for seed in range(20))
+    empty_mask = np.zeros((32, 48), np.uint8)
+    assert not any(
+        previous_mask(empty_mask, np.random.default_rng(seed)).any() for seed in range(20)
+    )
 
 
 @given(side=st.integers(16, 1024), seed=st.integers(0, 2**32))

@@ -20,7 +20,7 @@ from training.evaluation.faces import (
     summarise_detections,
 )
 
-HERE = FaceBox(x=0.2, y=0.1, w=0.4, h=0.5)
+CLOSE_BOX = FaceBox(x=0.2, y=0.1, w=0.4, h=0.5)
 """Ratio 0.2: a close shot."""
 
 
@@ -28,7 +28,7 @@ def face(box: FaceBox, score: float = 0.9, *, grow: float = 1.0) -> Face:
     return Face(box.y, box.x, box.h * grow, box.w, score)
 
 
-def seen(
+def detection(
     reference: FaceBox | None, *faces: Face, source: str = "people", seconds: float = 0.01
 ) -> Detection:
     return Detection(source, reference, faces, seconds)
@@ -36,9 +36,9 @@ def seen(
 
 class TestIou:
     def test_box_iou_has_golden_values(self):
-        assert box_iou(face(HERE), HERE) == pytest.approx(1)
-        assert box_iou(face(HERE, grow=0.5), HERE) == pytest.approx(0.5)
-        assert box_iou(Face(0.7, 0.7, 0.2, 0.2, 1.0), HERE) == 0
+        assert box_iou(face(CLOSE_BOX), CLOSE_BOX) == pytest.approx(1)
+        assert box_iou(face(CLOSE_BOX, grow=0.5), CLOSE_BOX) == pytest.approx(0.5)
+        assert box_iou(Face(0.7, 0.7, 0.2, 0.2, 1.0), CLOSE_BOX) == 0
 
 
 class TestSummariseDetections:
@@ -46,14 +46,14 @@ class TestSummariseDetections:
         small = FaceBox(0.5, 0.5, 0.05, 0.05)
         report = summarise_detections(
             [
-                seen(HERE, face(HERE)),  # found
-                seen(HERE, face(HERE, grow=0.4)),  # at the wrong size: half body
-                seen(small),  # missed
-                seen(None, face(small)),  # an alarm
-                seen(None),
-                seen(None, face(HERE), source=BACKGROUND),  # another
-                seen(None, source=BACKGROUND),
-                seen(None, source=BACKGROUND),
+                detection(CLOSE_BOX, face(CLOSE_BOX)),  # found
+                detection(CLOSE_BOX, face(CLOSE_BOX, grow=0.4)),  # at the wrong size: half body
+                detection(small),  # missed
+                detection(None, face(small)),  # an alarm
+                detection(None),
+                detection(None, face(CLOSE_BOX), source=BACKGROUND),  # another
+                detection(None, source=BACKGROUND),
+                detection(None, source=BACKGROUND),
             ]
         )
         assert (report.photos, report.backgrounds) == (5, 3)
@@ -75,25 +75,25 @@ class TestSummariseDetections:
 
     def test_summary_no_face_has_no_neighbour_domain(self):
         head = FaceBox(0.1, 0.1, 0.7, 0.7)
-        assert summarise_detections([seen(head), seen(None, face(head))]).neighbours == 0
+        assert summarise_detections([detection(head), detection(None, face(head))]).neighbours == 0
 
     def test_summary_ignores_faces_below_the_threshold(self):
         larger = Face(0.0, 0.0, 1.0, 1.0, 0.3)
-        detections = [seen(HERE, face(HERE, 0.6), larger)]
+        detections = [detection(CLOSE_BOX, face(CLOSE_BOX, 0.6), larger)]
         assert summarise_detections(detections, 0.3).agreement == 0
         assert summarise_detections(detections, 0.31).agreement == 1
         assert summarise_detections(detections, 0.7).recall[OVERALL] == 0
 
     def test_balanced_accuracy_weights_domains_equally(self):
         rare = FaceBox(0.5, 0.5, 0.05, 0.05)
-        found = [seen(HERE, face(HERE))] * 9
-        missed = [seen(rare), seen(None, source=BACKGROUND)]
+        found = [detection(CLOSE_BOX, face(CLOSE_BOX))] * 9
+        missed = [detection(rare), detection(None, source=BACKGROUND)]
         # Close shots all right, far shots all wrong, backgrounds all right.
         assert balanced_accuracy(summarise_detections(found + missed)) == pytest.approx(2 / 3)
 
     def test_summary_time_is_the_median(self):
         report = summarise_detections(
-            [seen(None, seconds=seconds) for seconds in (0.001, 0.002, 9.0)]
+            [detection(None, seconds=seconds) for seconds in (0.001, 0.002, 9.0)]
         )
         assert report.milliseconds == pytest.approx(2)
 
@@ -103,8 +103,10 @@ class TestMeasureFaces:
     def pack(self, tmp_path):
         return write_data_pack(tmp_path, val=8)
 
-    def measure(self, pack: Path, find):
-        return measure_faces(find, read_portraits(pack, "val"), read_backgrounds(pack, "train"))
+    def measure(self, pack: Path, detect_faces):
+        return measure_faces(
+            detect_faces, read_portraits(pack, "val"), read_backgrounds(pack, "train")
+        )
 
     def test_measure_of_a_detector_without_faces_is_zero(self, pack):
         report = self.measure(pack, lambda rgb: [])
@@ -117,12 +119,12 @@ class TestMeasureFaces:
 
         def predict(inputs):
             shapes.append(inputs["image"].shape)
-            answer = np.zeros((1, 4, 5), np.float32)
-            answer[0, 2] = (0.9, 0.1, 0.1, 0.2**0.5, 0.2**0.5)
-            return answer
+            output = np.zeros((1, 4, 5), np.float32)
+            output[0, 2] = (0.9, 0.1, 0.1, 0.2**0.5, 0.2**0.5)
+            return output
 
-        find = detector_from_model(predict, size_hw=(32, 32), resize=ResizeRule.LETTERBOX)
-        report = self.measure(pack, find)
+        detect_faces = detector_from_model(predict, size_hw=(32, 32), resize=ResizeRule.LETTERBOX)
+        report = self.measure(pack, detect_faces)
         assert set(shapes) == {(1, 32, 32, 3)}
         assert report.recall["close_shot"] == 1
         assert report.confusion[Domain.CLOSE_SHOT][Domain.CLOSE_SHOT] == 2

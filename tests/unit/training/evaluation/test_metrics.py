@@ -77,12 +77,12 @@ def test_score_of_two_empty_masks_is_perfect() -> None:
     assert empty.contour_accuracy == 1.0
 
 
-def shifted(columns: int) -> np.ndarray:
+def shifted_mask(columns: int) -> np.ndarray:
     return mask((16, 16 + columns, 48, 48 + columns))
 
 
 def test_estimate_lies_between_its_interval_ends() -> None:
-    scores = [score_mask(shifted(columns), mask(TRUTH)) for columns in range(8)]
+    scores = [score_mask(shifted_mask(columns), mask(TRUTH)) for columns in range(8)]
     figures, summary = estimate_metrics(scores), summarise_masks(scores)
     assert figures.keys() == summary.keys() - {"photos"}
     for name, figure in figures.items():
@@ -92,20 +92,20 @@ def test_estimate_lies_between_its_interval_ends() -> None:
 
 def test_interval_matches_the_deviation_of_the_mean() -> None:
     """The deviation of the mean is 0.5 / sqrt(n) for equal numbers of IoU 0 and 1."""
-    nothing, everything = score_mask(mask(), mask(TRUTH)), score_mask(mask(TRUTH), mask(TRUTH))
-    figure = estimate_metrics([nothing, everything] * 50)["iou_fg_image_mean"]
+    empty_score, full_score = score_mask(mask(), mask(TRUTH)), score_mask(mask(TRUTH), mask(TRUTH))
+    figure = estimate_metrics([empty_score, full_score] * 50)["iou_fg_image_mean"]
     assert figure.value == pytest.approx(50)
     assert figure.high - figure.low == pytest.approx(2 * 1.96 * 5, rel=0.1)
 
 
 def test_interval_of_equal_photos_has_no_width() -> None:
-    figure = estimate_metrics([score_mask(shifted(3), mask(TRUTH))] * 5)["miou_image_mean"]
+    figure = estimate_metrics([score_mask(shifted_mask(3), mask(TRUTH))] * 5)["miou_image_mean"]
     assert figure.low == pytest.approx(figure.value) == pytest.approx(figure.high)
 
 
 def test_difference_is_paired_by_photo() -> None:
     """Each photo loses the same: the difference is certain, the two scores are not."""
-    rows = [score_mask(mask(TRUTH), mask(TRUTH)), score_mask(shifted(4), mask(TRUTH))] * 4
+    rows = [score_mask(mask(TRUTH), mask(TRUTH)), score_mask(shifted_mask(4), mask(TRUTH))] * 4
     assert (
         estimate_metrics(rows)["pixel_accuracy"].low < estimate_metrics(rows)["pixel_accuracy"].high
     )
@@ -123,9 +123,12 @@ def test_difference_of_unequal_photo_counts_raises() -> None:
 
 @pytest.mark.parametrize(("photos", "significant"), [(9, False), (10, True)])
 def test_difference_of_few_photos_is_not_significant(photos: int, significant: bool) -> None:
-    good, bad = score_mask(mask(TRUTH), mask(TRUTH)), score_mask(shifted(9), mask(TRUTH))
-    better = compare_metrics([good] * photos, [bad] * photos)["miou_image_mean"]
-    worse = compare_metrics([bad] * photos, [good] * photos)["miou_image_mean"]
+    good_score, bad_score = (
+        score_mask(mask(TRUTH), mask(TRUTH)),
+        score_mask(shifted_mask(9), mask(TRUTH)),
+    )
+    better = compare_metrics([good_score] * photos, [bad_score] * photos)["miou_image_mean"]
+    worse = compare_metrics([bad_score] * photos, [good_score] * photos)["miou_image_mean"]
     assert (better.above_zero, worse.below_zero) == (significant, significant)
     assert not better.below_zero
     assert not worse.above_zero

@@ -19,14 +19,14 @@ def square(left: int, top: int = 16) -> np.ndarray:
     return alpha
 
 
-def still(count: int) -> list[np.ndarray]:
+def identity_positions(count: int) -> list[np.ndarray]:
     y, x = np.indices(HW, np.float32)
     return [np.dstack([x, y])] * count
 
 
-def moved(columns: int) -> np.ndarray:
+def shifted_positions(columns: int) -> np.ndarray:
     """Returns positions of pixels that moved right by that many columns."""
-    return still(1)[0] - np.array([columns, 0], np.float32)
+    return identity_positions(1)[0] - np.array([columns, 0], np.float32)
 
 
 class TestDtssd:
@@ -58,24 +58,26 @@ class TestDtssd:
 
 class TestWarpedIou:
     def test_warped_iou_of_a_still_mask_is_100(self):
-        assert warped_iou([square(10)] * 3, still(2)) == 100
+        assert warped_iou([square(10)] * 3, identity_positions(2)) == 100
 
     def test_warped_iou_of_half_an_overlap_is_a_third(self):
-        assert warped_iou([square(10), square(26)], still(1)) == pytest.approx(100 / 3)
+        assert warped_iou([square(10), square(26)], identity_positions(1)) == pytest.approx(100 / 3)
 
     def test_warped_iou_follows_the_motion_of_the_picture(self):
-        assert warped_iou([square(10), square(26)], [moved(16)]) == 100
-        assert warped_iou([square(10), square(10)], [moved(16)]) == pytest.approx(100 / 3)
+        assert warped_iou([square(10), square(26)], [shifted_positions(16)]) == 100
+        assert warped_iou([square(10), square(10)], [shifted_positions(16)]) == pytest.approx(
+            100 / 3
+        )
 
     def test_warped_iou_of_empty_masks_is_100(self):
         empty = level(0)
-        assert warped_iou([empty, empty], still(1)) == 100
-        assert warped_iou([empty, empty, square(10)], still(2)) == 50
+        assert warped_iou([empty, empty], identity_positions(1)) == 100
+        assert warped_iou([empty, empty, square(10)], identity_positions(2)) == 50
 
     @pytest.mark.parametrize(("masks", "positions"), [(1, 0), (2, 2), (3, 1)])
     def test_warped_iou_of_unpaired_positions_raises(self, masks, positions):
         with pytest.raises(ValueError, match=r"two frames|shorter|longer"):
-            warped_iou([square(10)] * masks, still(positions))
+            warped_iou([square(10)] * masks, identity_positions(positions))
 
 
 def test_previous_positions_recover_a_known_shift():
@@ -85,6 +87,6 @@ def test_previous_positions_recover_a_known_shift():
     before = cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_CUBIC)
     image = np.roll(before, (2, 3), axis=(0, 1))
     inner = (slice(12, -12), slice(12, -12))
-    found = previous_positions(image, before) - still(1)[0]
+    found = previous_positions(image, before) - identity_positions(1)[0]
     assert found.dtype == np.float32
     assert np.median(found[inner], axis=(0, 1)) == pytest.approx([-3, -2], abs=0.2)

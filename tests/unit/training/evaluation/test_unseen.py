@@ -118,7 +118,7 @@ def test_peers_are_read_by_name(tmp_path):
         "a,eg1800,selfie,0.9,0.9,0.9\na,eg1800,lite,0.8,0.9,0.9\n"
     )
     peers = read_peers(tmp_path)
-    assert {name: each["a"].iou for name, each in peers.items()} == {"selfie": 0.9, "lite": 0.8}
+    assert {name: scores["a"].iou for name, scores in peers.items()} == {"selfie": 0.9, "lite": 0.8}
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,9 @@ def test_consistency_is_half_the_divergence_of_a_pixel(pixel, expected):
 
 
 def test_consistency_is_independent_of_the_number_of_pixels():
-    once = consistency(logits(STUDENT), logits(TEACHER))
-    often = consistency(logits(STUDENT * 6), logits(TEACHER * 6))
-    torch.testing.assert_close(often, once)
+    loss = consistency(logits(STUDENT), logits(TEACHER))
+    repeated_loss = consistency(logits(STUDENT * 6), logits(TEACHER * 6))
+    torch.testing.assert_close(repeated_loss, loss)
 
 
 def test_consistency_of_logits_equal_up_to_a_constant_is_zero():

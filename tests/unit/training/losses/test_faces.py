@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from training.losses.faces import BOX_HEAT_THRESHOLD, box_loss, generalised_iou, heat_loss, heat_map
 
-YES = torch.tensor([True])
+HAS_FACE = torch.tensor([True])
 
 sides = st.floats(0.01, 1)
 corners = st.floats(-1, 1)
@@ -23,12 +23,12 @@ def box(*values: float) -> torch.Tensor:
 class TestHeatMap:
     def test_heat_map_is_one_only_in_the_centre_cell(self):
         # Centre at row 0.45 x 10 = 4.5, column 0.75 x 20 = 15.
-        heat = heat_map(box(0.3, 0.7, 0.3, 0.1), YES, (10, 20))
+        heat = heat_map(box(0.3, 0.7, 0.3, 0.1), HAS_FACE, (10, 20))
         assert heat.shape == (1, 10, 20)
         assert (heat == 1).nonzero().tolist() == [[0, 4, 15]]
 
     def test_heat_map_falls_with_the_size_of_the_face(self):
-        heat = heat_map(box(0, 0, 0.7, 0.35), YES, (40, 40))
+        heat = heat_map(box(0, 0, 0.7, 0.35), HAS_FACE, (40, 40))
         # One standard deviation is a seventh of the side: 4 cells down, 2 across.
         row, column = 14, 7
         assert heat[0, row, column] == 1
@@ -36,14 +36,14 @@ class TestHeatMap:
         assert heat[0, row, column + 2].item() == pytest.approx(math.exp(-0.5), abs=1e-6)
 
     def test_heat_map_of_a_tiny_face_stays_in_one_cell(self):
-        heat = heat_map(box(0.5, 0.5, 0.01, 0.01), YES, (10, 10))
+        heat = heat_map(box(0.5, 0.5, 0.01, 0.01), HAS_FACE, (10, 10))
         assert (heat > BOX_HEAT_THRESHOLD).sum() == 1
 
     def test_heat_map_without_a_face_is_zero(self):
         assert not heat_map(torch.zeros(1, 4), torch.tensor([False]), (10, 10)).any()
 
     def test_heat_map_keeps_a_centre_on_the_far_border(self):
-        assert heat_map(box(1, 1, 0, 0), YES, (10, 10))[0, 9, 9] == 1
+        assert heat_map(box(1, 1, 0, 0), HAS_FACE, (10, 10))[0, 9, 9] == 1
 
 
 class TestHeatLoss:
@@ -60,11 +60,11 @@ class TestHeatLoss:
         assert logits.grad[0, 0, 1] < 0
 
     def test_heat_loss_without_a_face_penalises_every_cell(self):
-        quiet, loud = (
+        loss_without_alarm, loss_with_alarm = (
             heat_loss(torch.full((1, 4, 4), logit), torch.zeros(1, 4, 4), torch.ones(1, 4, 4))
             for logit in (-6.0, 2.0)
         )
-        assert 0 <= quiet < 1e-3 < loud
+        assert 0 <= loss_without_alarm < 1e-3 < loss_with_alarm
 
 
 class TestGeneralisedIou:
@@ -90,13 +90,13 @@ class TestGeneralisedIou:
 class TestBoxLoss:
     def test_box_loss_has_gradients_only_near_the_centre(self):
         truth = box(0.2, 0.2, 0.5, 0.5)
-        heat = heat_map(truth, YES, (16, 16))
+        heat = heat_map(truth, HAS_FACE, (16, 16))
         guesses = box(0.1, 0.3, 0.5, 0.4).expand(1, 256, 4).clone().requires_grad_()
         box_loss(guesses, truth, heat).backward()
         assert guesses.grad is not None
-        learns = guesses.grad.abs().sum(-1)[0] > 0
-        assert torch.equal(learns, heat.flatten() > BOX_HEAT_THRESHOLD)
-        assert 1 < learns.sum() < 40
+        has_gradient = guesses.grad.abs().sum(-1)[0] > 0
+        assert torch.equal(has_gradient, heat.flatten() > BOX_HEAT_THRESHOLD)
+        assert 1 < has_gradient.sum() < 40
 
     def test_box_loss_weights_large_and_small_faces_equally(self):
         truth = torch.tensor([[0.1, 0.1, 0.8, 0.8], [0.5, 0.5, 0.02, 0.02]])

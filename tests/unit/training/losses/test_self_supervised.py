@@ -28,11 +28,11 @@ def test_self_supervised_pixels_equal_their_golden_values(pixel, expected):
 
 
 def test_self_supervised_target_is_the_mean_of_probabilities():
-    sure, torn = logits([(20.0, -20.0)]), logits([(-1.0, 1.0)])
+    confident, uncertain = logits([(20.0, -20.0)]), logits([(-1.0, 1.0)])
     own = logits([(0.5, 0.0)]).requires_grad_()
-    self_supervised_loss(own, [sure, torn]).backward()
+    self_supervised_loss(own, [confident, uncertain]).backward()
     assert own.grad is not None
-    share = (1 + torn.softmax(1)[0, 0, 0, 0]) / 2
+    share = (1 + uncertain.softmax(1)[0, 0, 0, 0]) / 2
     expected = own.softmax(1)[0, 0, 0, 0] - share
     torch.testing.assert_close(own.grad[0, 0, 0, 0], expected)
 

@@ -72,9 +72,9 @@ def test_unet_deploy_form_is_the_same_function(model):
 def test_package_weights_are_renamed_in_order():
     encoder = EfficientNetLite(LITE2)
     state = {k: v for k, v in encoder.state_dict().items() if not k.endswith("tracked")}
-    packed = {f"_blocks.{n}": value for n, value in enumerate(state.values())}
-    renamed = rename_weights(packed | {"_fc.weight": torch.zeros(1)})
+    package_weights = {f"_blocks.{n}": value for n, value in enumerate(state.values())}
+    renamed = rename_weights(package_weights | {"_fc.weight": torch.zeros(1)})
     assert list(renamed) == list(state)
     for name, value in state.items():
-        assert renamed[name] is packed[f"_blocks.{list(state).index(name)}"]
+        assert renamed[name] is package_weights[f"_blocks.{list(state).index(name)}"]
         assert renamed[name].shape == value.shape

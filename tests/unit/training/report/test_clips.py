@@ -70,17 +70,17 @@ def streams(data, repository):
 
 def test_streams_cover_every_clip_model_and_smoothing(streams):
     assert [clip.name for clip in streams.clips] == ["dark", "white"]
-    assert {(each.label, each.smoothing) for each in streams.select("dark", 0.5)} == {
+    assert {(result.label, result.smoothing) for result in streams.select("dark", 0.5)} == {
         ("connectnet", 0.5),
         (f"rcrnet {NO_PRIOR}", 0.5),
         (f"rcrnet {FULL_PRIOR}", 0.5),
         ("rcrnet", 0.5),
     }
     assert len(streams.clip_results) == 2 * 4 * len(report.SMOOTHINGS)
-    for each in streams.clip_results:
-        assert [alpha.shape for alpha in each.alphas] == [HW] * 4
-        assert 0 <= each.iou <= 100
-        assert each.dtssd > 0
+    for result in streams.clip_results:
+        assert [alpha.shape for alpha in result.alphas] == [HW] * 4
+        assert 0 <= result.iou <= 100
+        assert result.dtssd > 0
 
 
 def test_reference_that_follows_the_motion_has_high_iou(streams):
@@ -91,28 +91,29 @@ async def test_stream_of_a_clip_keeps_its_temporal_state(data, repository):
     """The tiny model's alpha depends on the prior, so the temporal state has an effect."""
     (clip, _) = read_clips(data, frames=4)
     spec = load_spec(repository / "rcrnet")
-    shown = {}
+    masks = {}
     for prior in PRIOR_FACTORS:
         workers = ThreadPool(1)
         engine = CachedEngine(open_engine("onnx", spec, repository), prior=PRIOR_FACTORS[prior])
         segmenter = Segmenter(engine, workers)
-        shown[prior] = await report.stream_masks(segmenter, clip, 0.0)
+        masks[prior] = await report.stream_masks(segmenter, clip, 0.0)
         await segmenter.close()
         workers.close()
     for prior in (NO_PRIOR, FULL_PRIOR):
-        assert np.array_equal(shown[prior][0], shown[""][0])
-        assert not np.array_equal(shown[prior][1], shown[""][1])
+        assert np.array_equal(masks[prior][0], masks[""][0])
+        assert not np.array_equal(masks[prior][1], masks[""][1])
 
 
 @pytest.mark.parametrize(
-    ("share", "seen"), [(0.0, [0, 0, 0]), (1.0, [0, 50, 200]), (2, [0, 100, 255])]
+    ("factor", "expected"), [(0.0, [0, 0, 0]), (1.0, [0, 50, 200]), (2, [0, 100, 255])]
 )
-async def test_cached_engine_scales_the_prior(share, seen):
+async def test_cached_engine_scales_the_prior(factor, expected):
     spec = tiny_spec("rcrnet", size_hw=(1, 3))
     prior = np.array([[[0, 50, 200]]], np.uint8)
     inputs = {"image": np.zeros((1, 1, 3, 3), np.uint8), "prior": prior}
-    # the alpha of an image without red is the prior
-    assert (await CachedEngine(FakeEngine(spec), prior=share).infer(inputs)).tolist() == [[seen]]
+    # The alpha of an image without red is the prior.
+    engine = CachedEngine(FakeEngine(spec), prior=factor)
+    assert (await engine.infer(inputs)).tolist() == [[expected]]
 
 
 async def test_cached_engine_computes_equal_inputs_once():
@@ -161,12 +162,12 @@ def test_person_iou_of_empty_masks_is_perfect():
 def test_flicker_window_has_the_highest_dtssd(streams):
     clip, window = report.flicker_window(streams, 2)
     first = streams.select(clip.name, 0.0)[0]
-    most = report.dtssd(first.alphas[window], clip.truths[window])
+    highest = report.dtssd(first.alphas[window], clip.truths[window])
     for other in streams.clips:
         alphas = streams.select(other.name, 0.0)[0].alphas
         for start in range(3):
             pair = slice(start, start + 2)
-            assert report.dtssd(alphas[pair], other.truths[pair]) <= most
+            assert report.dtssd(alphas[pair], other.truths[pair]) <= highest
 
 
 def test_clip_with_a_mask_of_another_size_raises(tmp_path):
@@ -205,8 +206,9 @@ def test_streams_text_without_clips_says_not_measured():
 
 def test_streams_text_has_every_figure_and_the_default(streams):
     text = streams_text(video_figures(streams, CutFigures(2, 6, 0.05, (0.11, 0.3, 0.4, 0.5))))
-    for each in streams.clip_results:
-        assert f"| {each.label} | {each.smoothing:g} | {each.iou:.2f} | {each.dtssd:.3f} |" in text
+    for result in streams.clip_results:
+        row = f"| {result.label} | {result.smoothing:g} | {result.iou:.2f} | {result.dtssd:.3f} |"
+        assert row in text
     assert text.count("IoU is ") == 1
     assert f"of a stream is connectnet with smoothing {DEFAULT_SMOOTHING:g}" in text
     assert "75.0 % of 4 changes are detected; the\nsmallest are 0.110, 0.300, 0.400" in text
@@ -214,8 +216,8 @@ def test_streams_text_has_every_figure_and_the_default(streams):
 
 @pytest.mark.parametrize(("rival", "verdict"), [(90, "the best of them"), (99, "although rcrnet")])
 def test_streams_text_says_if_the_default_is_best(streams, rival, verdict):
-    def scored(each: ClipResult) -> ClipResult:
-        return replace(each, iou=rival if each.spec.name == "rcrnet" else 95)
+    def with_iou(result: ClipResult) -> ClipResult:
+        return replace(result, iou=rival if result.spec.name == "rcrnet" else 95)
 
-    changed = replace(streams, clip_results=tuple(map(scored, streams.clip_results)))
-    assert verdict in streams_text(video_figures(changed))
+    clip_results = tuple(map(with_iou, streams.clip_results))
+    assert verdict in streams_text(video_figures(replace(streams, clip_results=clip_results)))

@@ -47,16 +47,16 @@ def figures(data):
 
 
 def test_edges_have_metrics_for_every_model_and_photo(figures):
-    assert [each.model for each in figures.refined] == ["first", "second"]
-    for each in figures.refined:
-        assert each.plain.shape == each.guided.shape == (12, len(METRICS))
-        assert ((each.plain >= 0) & (each.plain <= 100)).all()
+    assert [refined.model for refined in figures.refined] == ["first", "second"]
+    for refined in figures.refined:
+        assert refined.plain.shape == refined.guided.shape == (12, len(METRICS))
+        assert ((refined.plain >= 0) & (refined.plain <= 100)).all()
 
 
 def test_refinement_gains_with_distinct_colours(figures):
-    first, whole = figures.refined[0], figures.groups[0]
-    assert first.gain("fine", whole).above_zero
-    assert first.gain("levels", whole).below_zero
+    first, all_photos = figures.refined[0], figures.groups[0]
+    assert first.gain("fine", all_photos).above_zero
+    assert first.gain("levels", all_photos).below_zero
 
 
 def test_clean_colours_are_closer_to_the_foreground(figures):
@@ -67,7 +67,7 @@ def test_clean_colours_are_closer_to_the_foreground(figures):
 
 
 def test_edge_groups_are_all_photos_and_sources(figures):
-    assert {each.kind for each in figures.groups} == {"all", "source"}
+    assert {group.kind for group in figures.groups} == {"all", "source"}
 
 
 def test_edge_metrics_of_a_perfect_mask_are_perfect():
@@ -84,22 +84,22 @@ def test_composite_scene_keeps_foreground_under_full_alpha(data):
     scenes = list(composite_scenes(read_portraits(data, "val"), backgrounds))
     assert len(scenes) == 12
     for scene in scenes:
-        whole = scene.alpha == 255
-        assert whole.any()
-        np.testing.assert_array_equal(scene.rgb[whole], scene.foreground[whole])
+        opaque = scene.alpha == 255
+        assert opaque.any()
+        np.testing.assert_array_equal(scene.rgb[opaque], scene.foreground[opaque])
     assert any((scene.rgb != scene.foreground).any() for scene in scenes)
 
 
 def test_colour_error_counts_only_visible_partial_pixels(data):
     (portrait, *_) = read_portraits(data, "val")
-    own, alpha = np.full((1, 4, 3), 100, np.uint8), np.array([[0, 50, 150, 255]], np.uint8)
-    scene = CompositeScene(portrait, own, alpha, own)
-    assert colour_error(own, scene, alpha) == 0
-    other = own.copy()
-    other[0, :, 0] = (7, 130, 160, 9)  # 0 is not shown, 255 is the photo's
-    wrong = (10 * 50 + 20 * 150) / (50 + 150)
-    assert colour_error(other, scene, alpha) == pytest.approx(wrong)
-    assert colour_error(other, scene, np.full_like(alpha, 255)) == 0
+    foreground, alpha = np.full((1, 4, 3), 100, np.uint8), np.array([[0, 50, 150, 255]], np.uint8)
+    scene = CompositeScene(portrait, foreground, alpha, foreground)
+    assert colour_error(foreground, scene, alpha) == 0
+    rgb = foreground.copy()
+    rgb[0, :, 0] = (7, 130, 160, 9)  # a pixel at 0 is hidden, one at 255 is the photo's
+    expected = (10 * 50 + 20 * 150) / (50 + 150)
+    assert colour_error(rgb, scene, alpha) == pytest.approx(expected)
+    assert colour_error(rgb, scene, np.full_like(alpha, 255)) == 0
 
 
 def test_edges_text_has_models_and_bold_differences():
@@ -118,5 +118,5 @@ def test_edges_text_has_models_and_bold_differences():
     assert "| guided, few | 2 | +1.05 |" in text
     assert "| true | 2 | 8.50 | 2.50 | -6.00 |" in text
     assert "| 640x480 | 1.2 | 2.5 |" in text
-    worse = replace(figures, refined=(RefinementFigures("tiny", plain, plain - 1),))
-    assert "**-1.00 (-1.00 to -1.00)**" in edges_text(worse)
+    worse_figures = replace(figures, refined=(RefinementFigures("tiny", plain, plain - 1),))
+    assert "**-1.00 (-1.00 to -1.00)**" in edges_text(worse_figures)

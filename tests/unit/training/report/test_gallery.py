@@ -69,28 +69,38 @@ def test_gallery_without_a_pack_shows_bundled_photos(repository, tmp_path):
 async def test_rows_hold_the_renderings_of_the_service(repository):
     """The tiny model's alpha is the red of the photo, in 24x32."""
     astronaut = bundled_photos()[0]
-    whole, edges = await render_rows([astronaut], repository)
+    images_row, edges_row = await render_rows([astronaut], repository)
 
-    assert list(whole.pictures) == [
+    assert list(images_row.pictures) == [
         "photo",
         "mask",
         "cut-out on white",
         "cut-out on magenta",
         "blurred background",
     ]
-    assert {image.shape for image in whole.pictures.values()} == {(300, 300, 3)}
-    mask = whole.pictures["mask"].astype(int)
-    assert np.corrcoef(mask[..., 0].ravel(), whole.pictures["photo"][..., 0].ravel())[0, 1] > 0.8
-    nothing = mask[..., 0] < 8
-    assert nothing.any()
-    assert whole.pictures["cut-out on white"][nothing].min() > 220
-    assert whole.pictures["cut-out on magenta"][nothing][:, 1].max() < 40
-    assert list(edges.pictures) == ["photo", "the model alone", "refine", "decontaminate", "both"]
-    assert {image.shape for image in edges.pictures.values()} == {(CROP_SIDE_PX, CROP_SIDE_PX, 3)}
-    alone = edges.pictures["the model alone"]
-    assert (alone != edges.pictures["refine"]).any()
-    assert (alone != edges.pictures["decontaminate"]).any()
-    assert "md_trisenet as" in whole.caption
+    assert {image.shape for image in images_row.pictures.values()} == {(300, 300, 3)}
+    mask = images_row.pictures["mask"].astype(int)
+    assert (
+        np.corrcoef(mask[..., 0].ravel(), images_row.pictures["photo"][..., 0].ravel())[0, 1] > 0.8
+    )
+    background = mask[..., 0] < 8
+    assert background.any()
+    assert images_row.pictures["cut-out on white"][background].min() > 220
+    assert images_row.pictures["cut-out on magenta"][background][:, 1].max() < 40
+    assert list(edges_row.pictures) == [
+        "photo",
+        "the model alone",
+        "refine",
+        "decontaminate",
+        "both",
+    ]
+    assert {image.shape for image in edges_row.pictures.values()} == {
+        (CROP_SIDE_PX, CROP_SIDE_PX, 3)
+    }
+    model_alone = edges_row.pictures["the model alone"]
+    assert (model_alone != edges_row.pictures["refine"]).any()
+    assert (model_alone != edges_row.pictures["decontaminate"]).any()
+    assert "md_trisenet as" in images_row.caption
 
 
 def portraits(domain_ratio, sources):
@@ -138,10 +148,10 @@ def test_edge_window_without_an_edge_is_centred(level):
 
 def test_sheet_is_as_wide_as_its_widest_row():
     narrow, wide = (np.zeros((30, width, 3), np.uint8) for width in (10, 700))
-    words = SheetRow("s", "words " * 20, {"a": narrow, "b": narrow})
-    pictures = SheetRow("s", "x", {"a": wide, "b": wide})
+    text_row = SheetRow("s", "words " * 20, {"a": narrow, "b": narrow})
+    picture_row = SheetRow("s", "x", {"a": wide, "b": wide})
 
-    alone, both = draw_sheet([words]), draw_sheet([words, pictures])
-    assert alone.shape[1] > 200
-    assert both.shape[1] > 1400
-    assert both.shape[0] == 2 * alone.shape[0]
+    single, double = draw_sheet([text_row]), draw_sheet([text_row, picture_row])
+    assert single.shape[1] > 200
+    assert double.shape[1] > 1400
+    assert double.shape[0] == 2 * single.shape[0]

@@ -24,14 +24,14 @@ class Square:
         return mask
 
 
-def measured(*squares: Square):
-    everything = Group(*ALL_PHOTOS, tuple(range(len(squares))))
-    return measure_outlines(squares, [everything, Group("domain", "far", (0,))])
+def outline_figures(*squares: Square):
+    all_photos = Group(*ALL_PHOTOS, tuple(range(len(squares))))
+    return measure_outlines(squares, [all_photos, Group("domain", "far", (0,))])
 
 
 @pytest.mark.parametrize(("column", "pixels"), list(enumerate(OFFSETS_PX)))
 def test_moved_outline_of_a_square_has_known_iou(column, pixels):
-    (figures,) = measured(Square(60))
+    (figures,) = outline_figures(Square(60))
     grown = 60**2 + 4 * 60 * pixels  # and less than a disk in the corners
     shrunk = (60 - 2 * pixels) ** 2
     rounded = 4 * pixels**2
@@ -42,7 +42,7 @@ def test_moved_outline_of_a_square_has_known_iou(column, pixels):
 
 
 def test_outline_cost_grows_with_offset_and_smallness():
-    (large,), (small,) = measured(Square(80)), measured(Square(20))
+    (large,), (small,) = outline_figures(Square(80)), outline_figures(Square(20))
     for figures in (large, small):
         values = [score.value for score in figures.scores]
         assert values == sorted(values, reverse=True)
@@ -51,12 +51,12 @@ def test_outline_cost_grows_with_offset_and_smallness():
 
 
 def test_outline_cost_without_an_outline_is_zero():
-    (figures,) = measured(Square(0), Square(100))
+    (figures,) = outline_figures(Square(0), Square(100))
     assert [score.value for score in figures.scores] == [100] * len(OFFSETS_PX)
 
 
 def test_outlines_text_has_no_row_for_domains():
-    text = outlines_text(measured(Square(40), Square(60, (120, 90)), Square(40)))
+    text = outlines_text(outline_figures(Square(40), Square(60, (120, 90)), Square(40)))
     assert "| all | 3 | 100x100 |" in text
     assert "far" not in text
 

@@ -61,16 +61,16 @@ def run_report(data, repository, folder):
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory, data, repository):
+def report_folder(tmp_path_factory, data, repository):
     """Returns the folder that one run of the command wrote."""
-    folder = tmp_path_factory.mktemp("written")
+    folder = tmp_path_factory.mktemp("report")
     run_report(data, repository, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def report(written):
-    return (written / "RESULTS.md").read_text()
+def report(report_folder):
+    return (report_folder / "RESULTS.md").read_text()
 
 
 def without_times(report):
@@ -87,25 +87,25 @@ def test_report_lists_every_model_with_each_policy(report):
     assert {cell.strip() for cell in head.split("|")[3:-1]} == {"connectnet", "rcrnet", *policies}
 
 
-def test_report_links_to_existing_pictures(written, report):
-    linked = set(re.findall(r"!\[[^]]*]\(([^)]+)\)", report))
-    assert {os.path.basename(link) for link in linked} == {
+def test_report_links_to_existing_pictures(report_folder, report):
+    links = set(re.findall(r"!\[[^]]*]\(([^)]+)\)", report))
+    assert {os.path.basename(link) for link in links} == {
         "accuracy_time.png",
         "domains.png",
         "sources.png",
         "reliability.png",
         "curve.png",
     }
-    assert all((written / link).exists() for link in linked)
+    assert all((report_folder / link).exists() for link in links)
     for name in ("accuracy_time", "domains", "reliability", "sources"):
-        drawn = cv2.imread(str(written / "results" / f"{name}.png"))
-        assert drawn.min() < drawn.max()
+        picture = cv2.imread(str(report_folder / "results" / f"{name}.png"))
+        assert picture.min() < picture.max()
 
 
-def test_report_writes_photos_only_to_the_gallery(written):
-    gallery = {file.name for file in (written / "gallery").iterdir()}
+def test_report_writes_photos_only_to_the_gallery(report_folder):
+    gallery = {file.name for file in (report_folder / "gallery").iterdir()}
     assert gallery == {"connectnet.png", "md_trisenet.png", "rcrnet.png"}
-    assert {file.name for file in (written / "results").iterdir()} == {
+    assert {file.name for file in (report_folder / "results").iterdir()} == {
         "accuracy_time.png",
         "domains.png",
         "reliability.png",
@@ -142,8 +142,8 @@ def test_report_has_the_confusion_of_face_domains(report):
     assert all(f"| {domain.label} |" in section for domain in Domain)
 
 
-def test_report_repeats_exactly_except_for_times(data, repository, written, report):
-    folder = written.parent / "again"
+def test_report_repeats_exactly_except_for_times(data, repository, report_folder, report):
+    folder = report_folder.parent / "again"
     folder.mkdir()
     assert without_times(run_report(data, repository, folder)) == without_times(report)
 
@@ -163,15 +163,15 @@ def test_report_marks_a_file_with_another_digest(data, repository, tmp_path):
 def test_policies_with_equal_domains_have_equal_scores(data):
     """A prediction depends on the domain alone, and is computed once for each."""
     portraits = read_portraits(data, "val")
-    predicted = []
+    predictions = []
 
-    def answer(portrait, domain):
-        predicted.append((portrait.id, domain))
+    def predict_mask(portrait, domain):
+        predictions.append((portrait.id, domain))
         return np.full((64, 64), 255 if domain is Domain.NO_FACE else 0, np.uint8)
 
-    policies = {"one": lambda each: each.domain, "other": lambda _: Domain.NO_FACE}
-    one, other = scores.score_policies(tiny_spec("md_trisenet"), answer, policies, portraits)
-    assert len(predicted) == len(set(predicted)) < 2 * len(portraits)
+    policies = {"one": lambda portrait: portrait.domain, "other": lambda _: Domain.NO_FACE}
+    one, other = scores.score_policies(tiny_spec("md_trisenet"), predict_mask, policies, portraits)
+    assert len(predictions) == len(set(predictions)) < 2 * len(portraits)
     for portrait, first, second in zip(portraits, one.scores, other.scores, strict=True):
         assert (first == second) == (portrait.domain is Domain.NO_FACE)
 
@@ -196,14 +196,14 @@ def test_groups_split_photos_by_source_and_domain(data):
     groups = scores.group_portraits(portraits)
     assert groups[0].rows == tuple(range(len(portraits)))
     for kind in ("source", "domain"):
-        rows = [row for each in groups if each.kind == kind for row in each.rows]
+        rows = [row for group in groups if group.kind == kind for row in group.rows]
         assert sorted(rows) == list(range(len(portraits)))
-    for each in groups:
-        if each.kind == "domain":
-            assert {portraits[row].domain.label for row in each.rows} == {each.name}
+    for group in groups:
+        if group.kind == "domain":
+            assert {portraits[row].domain.label for row in group.rows} == {group.name}
 
 
-def scored(name: str, *shares: float, policy: str = "") -> ModelScores:
+def model_scores_of(name: str, *shares: float, policy: str = "") -> ModelScores:
     """Returns the scores of a model with masks of those shares of a square."""
     truth = np.zeros((20, 20), bool)
     truth[5:15, 5:15] = True
@@ -216,17 +216,17 @@ def scored(name: str, *shares: float, policy: str = "") -> ModelScores:
 
 
 def test_worst_cases_come_first_with_ties_in_order():
-    assert scores.worst_cases(scored("connectnet", 1.0, 0.2, 0.5, 0.2), 3) == [1, 3, 2]
+    assert scores.worst_cases(model_scores_of("connectnet", 1.0, 0.2, 0.5, 0.2), 3) == [1, 3, 2]
 
 
 def test_pairs_are_models_and_policies_of_one_model():
     policies = [
-        scored("md_trisenet", 1.0, policy=policy)
+        model_scores_of("md_trisenet", 1.0, policy=policy)
         for policy in (REFERENCE_DOMAIN, DETECTED_DOMAIN, NO_FACE_DOMAIN)
     ]
     compared = [
         (one.label, other.label)
-        for one, other in comparison_pairs([scored("connectnet", 1.0), *policies])
+        for one, other in comparison_pairs([model_scores_of("connectnet", 1.0), *policies])
     ]
     assert compared == [
         ("md_trisenet (reference domain)", "connectnet"),
@@ -239,11 +239,11 @@ def test_pairs_are_models_and_policies_of_one_model():
 
 def test_targets_are_compared_with_values_and_rivals(data):
     photos = read_portraits(data, "val")[:12]
-    everything = [scores.Group("all", "all", tuple(range(12)))]
+    all_groups = [scores.Group("all", "all", tuple(range(12)))]
     model_scores = [
-        scored("connectnet", *[0.9] * 12),
-        scored("md_trisenet", *[1.0] * 12, policy=REFERENCE_DOMAIN),
-        scored("md_trisenet", *[0.5] * 12, policy=DETECTED_DOMAIN),
+        model_scores_of("connectnet", *[0.9] * 12),
+        model_scores_of("md_trisenet", *[1.0] * 12, policy=REFERENCE_DOMAIN),
+        model_scores_of("md_trisenet", *[0.5] * 12, policy=DETECTED_DOMAIN),
     ]
     inputs = ReportInputs(
         quick=False,
@@ -255,7 +255,7 @@ def test_targets_are_compared_with_values_and_rivals(data):
         detect_faces=None,
         portraits=photos,
         backgrounds=[],
-        groups=everything,
+        groups=all_groups,
     )
     results = Results(inputs, machine={}, model_scores=model_scores, timings=[], faces={})
     rows = [row.strip("| ").split(" | ") for row in targets_text(results).splitlines()[4:]]

@@ -58,20 +58,20 @@ def figures(repository, portraits, scenes) -> ZoomFigures:
 
 
 def test_zoom_of_small_people_improves_their_iou(figures):
-    assert [each.spec.name for each in figures.models] == ["md_trisenet", "connectnet"]
-    for each in figures.models:
-        assert each.rows == tuple(range(1, 24, 2))
-        assert len(each.first) == len(each.served) == 24
-        for row, (first, served) in enumerate(zip(each.first, each.served, strict=True)):
-            assert (first == served) == (row not in each.rows)
+    assert [model.spec.name for model in figures.models] == ["md_trisenet", "connectnet"]
+    for model in figures.models:
+        assert model.rows == tuple(range(1, 24, 2))
+        assert len(model.first) == len(model.served) == 24
+        for row, (first, served) in enumerate(zip(model.first, model.served, strict=True)):
+            assert (first == served) == (row not in model.rows)
             assert served.iou[1] >= first.iou[1]
-        assert each.served_ms > 0
-        assert each.first_ms > 0
+        assert model.served_ms > 0
+        assert model.first_ms > 0
 
 
 def test_zoom_counts_people_found_in_empty_scenes(figures):
     assert figures.scenes == 2
-    assert {each.alarms for each in figures.models} == {(1, 1)}
+    assert {model.alarms for model in figures.models} == {(1, 1)}
 
 
 def test_decode_cost_is_measured_for_each_model(figures):
@@ -84,12 +84,12 @@ def test_zoom_text_lists_only_groups_with_zoomed_photos(figures):
     assert text.startswith("## Zoom")
     assert "12 of 24 photos have a zoom pass" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    named = [row.split(" | ")[0].removeprefix("| ") for row in rows]
-    assert named.count("source far") == 2
-    assert named.count("all") == 2
-    assert "source near" not in named
-    far = next(row for row in rows if row.startswith("| source far"))
-    assert "**+" in far
+    names = [row.split(" | ")[0].removeprefix("| ") for row in rows]
+    assert names.count("source far") == 2
+    assert names.count("all") == 2
+    assert "source near" not in names
+    far_row = next(row for row in rows if row.startswith("| source far"))
+    assert "**+" in far_row
 
 
 def test_zoom_text_without_a_zoom_model_is_empty(tmp_path, portraits):
