@@ -181,7 +181,7 @@ def main(
     repository: Repository = DEFAULT_REPOSITORY,
     every: Annotated[int, typer.Option(help="Use every n-th photo of a person.")] = 8,
 ) -> None:
-    """Prints the figures that the constants of `silhouette_seg.vision.mask.quality` rest on."""
+    """Prints the figures behind the constants of `silhouette_seg.vision.mask.quality`."""
     cv2.setNumThreads(1)
     specs = find_specs(repository, ModelTask.SEGMENTATION)
     (detector,) = find_specs(repository, ModelTask.FACES)

@@ -11,6 +11,8 @@ from training.data.augmentation import Augmentation
 
 
 class StrictModel(BaseModel):
+    """Immutable model that rejects unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -24,6 +26,8 @@ class Phase(StrictModel):
 
 
 class Optimiser(StrictModel):
+    """Optimiser, its rates and the schedule of the rates."""
+
     kind: Literal["muon", "adamw", "sgd"]
     rate: float
     muon_rate: float = 0.02
@@ -40,6 +44,8 @@ class Optimiser(StrictModel):
 
 
 class LossWeights(StrictModel):
+    """Weights and options of the loss terms; a term of weight 0 is not computed."""
+
     cross_entropy: float = 1.0
     semantic_connectivity: float = 0.0
     cold_start: Literal["paper", "missed"] = "paper"
@@ -83,6 +89,8 @@ class PseudoLabels(StrictModel):
 
 
 class Recipe(StrictModel):
+    """All settings of a training run."""
+
     name: str
     model: str
     options: dict[str, Any] = {}
@@ -121,6 +129,7 @@ class Recipe(StrictModel):
 
     @property
     def epochs(self) -> int:
+        """Number of epochs of all phases."""
         return sum(phase.epochs for phase in self.phases)
 
     def phase(self, epoch: int) -> Phase:

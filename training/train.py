@@ -51,6 +51,7 @@ class ProcessRank:
 
     @property
     def is_main(self) -> bool:
+        """True for the process that writes checkpoints and history."""
         return self.rank == 0
 
     @property
@@ -101,6 +102,7 @@ class TimeLimit:
 
     @property
     def expired(self) -> bool:
+        """True after the time."""
         return self.elapsed_share >= 1
 
 
@@ -115,6 +117,7 @@ class TrainingState:
     step: int = 0
 
     def state(self) -> dict[str, Any]:
+        """Returns the content of a checkpoint."""
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
@@ -124,6 +127,7 @@ class TrainingState:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Loads the content of a checkpoint."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -171,6 +175,7 @@ def train(
 
 
 def is_finished(recipe: Recipe, state: TrainingState, limit: TimeLimit | None) -> bool:
+    """True after the last epoch of the recipe, or after the time limit if there is one."""
     return state.epoch >= recipe.epochs if limit is None else limit.expired
 
 
@@ -235,6 +240,7 @@ def epoch_loader(
     epoch: int,
     process: ProcessRank,
 ) -> DataLoader[Batch]:
+    """Builds the loader of this rank's batches in one epoch."""
     plan = EpochPlan(
         batch=phase.batch // process.world,
         seed=recipe.seed,
@@ -262,6 +268,7 @@ def train_step(
     *,
     rate: float,
 ) -> dict[str, Tensor]:
+    """Computes one step on a batch and returns its loss terms; `rate` is a share 0..1."""
     batch = type(batch)(*(part.to(process.device) for part in batch))
     with torch.autocast(process.device.type, torch.bfloat16, enabled=process.bfloat16):
         terms = task.losses(state.model, batch)
@@ -309,6 +316,7 @@ def update_average(state: TrainingState, decay: float) -> None:
 
 
 def is_validation_epoch(recipe: Recipe, epoch: int) -> bool:
+    """True every `evaluate_every` epochs and after the last epoch."""
     return epoch % recipe.evaluate_every == 0 or epoch == recipe.epochs
 
 
@@ -330,6 +338,7 @@ def save_checkpoint(path: Path, state: TrainingState) -> None:
 def with_progress_bar(
     batches: DataLoader[Batch], epoch: int, epochs: int, process: ProcessRank
 ) -> Iterator[Batch]:
+    """Iterates over the batches, with a progress bar on the terminal of the main process."""
     if not process.is_main or not console.is_terminal:
         return iter(batches)
     return iter(track(batches, f"epoch {epoch + 1}/{epochs}", console=console, transient=True))

@@ -77,6 +77,8 @@ def model_command(
 
 @dataclass(frozen=True, slots=True)
 class HttpPlan:
+    """Options of the HTTP benchmark."""
+
     repository: Path
     workers: int
     clients: int
@@ -163,6 +165,8 @@ def triton_command(
 
 @dataclass(frozen=True, slots=True)
 class StreamsPlan:
+    """Options of the WebSocket benchmark."""
+
     repository: Path
     workers: int
     seconds: float
@@ -208,6 +212,8 @@ async def _streams(plan: StreamsPlan) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class WebRTCPlan:
+    """Options of the WebRTC benchmark."""
+
     repository: Path
     workers: int
     model: str

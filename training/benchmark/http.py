@@ -50,6 +50,7 @@ class InProcess:
 
 @asynccontextmanager
 async def in_process(repository: Path, *, workers: int) -> AsyncIterator[InProcess]:
+    """Opens the pipeline with warm models; it is closed on exit."""
     pool = ThreadPool(workers)
     registry = load_registry(
         repository, None, pool, partial(_batched, repository=repository, workers=workers)

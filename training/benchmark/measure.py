@@ -48,6 +48,7 @@ def measure_cost(call: Callable[[], object], *, calls: int, budget_s: float) -> 
 
 
 def p95(values: Sequence[float]) -> float:
+    """Returns the 95th percentile, interpolated; raises IndexError without a value."""
     return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
@@ -91,6 +92,7 @@ def _text(value: object) -> str:
 
 
 def cost_row(cost: Cost, **labels: object) -> Figures:
+    """Returns the cost as a row of results, after the given labels."""
     return labels | asdict(cost)
 
 

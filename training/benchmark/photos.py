@@ -41,9 +41,7 @@ def encoded(size_hw: Size, extension: str = ".jpg") -> bytes:
 
 
 def soft_mask(size_hw: Size) -> NDArray[np.uint8]:
-    """Returns a mask of head and shoulders, uint8 [*size_hw], with a ramp at the edge as from a
-    model.
-    """
+    """Returns a mask of head and shoulders, uint8 [*size_hw], with a soft edge."""
     height, width = size_hw
     mask = np.zeros(size_hw, np.uint8)
     middle = width // 2

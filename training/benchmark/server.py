@@ -28,6 +28,8 @@ class ServerStartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
+    """A running server process."""
+
     pid: int
     port: int
     ready_s: float
@@ -46,6 +48,7 @@ class ServerProcess:
         return _kib(_read_field("VmHWM", self.pid, "status"))
 
     def threads(self) -> int:
+        """Returns the number of threads."""
         return int(_read_field("Threads", self.pid, "status"))
 
 
@@ -92,8 +95,9 @@ def _parent(process: Path) -> int | None:
 
 
 def _stat(pid: int) -> list[str]:
-    """Returns the fields of /proc/PID/stat from the state on; the name before it may hold any
-    character.
+    """Returns the fields of /proc/PID/stat from the state on.
+
+    The name before the state may contain any character.
     """
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
@@ -129,13 +133,15 @@ async def run_server(
 
 
 def free_port() -> int:
+    """Returns a free TCP port of the loopback interface."""
     with socket.create_server((HOST, 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def _environment(settings: dict[str, str]) -> dict[str, str]:
-    """Returns our environment with only the given settings of the service, so that its defaults are
-    measured.
+    """Returns this environment with only the given settings of the service.
+
+    All other settings have their defaults.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     return environment | {PREFIX + name.upper(): value for name, value in settings.items()}

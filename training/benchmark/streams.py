@@ -67,9 +67,11 @@ class BenchmarkStream:
 
     @property
     def in_flight(self) -> int:
+        """Number of frames without a response."""
         return self.sent - self.responses.total()
 
     async def send(self) -> None:
+        """Sends the next frame with its number and the current time."""
         header = MessageHeader(MessageKind.FRAME, self.sent, perf_counter_ns())
         self.sent += 1
         await self.connection.send(pack(header, next(self.pictures)))
@@ -111,6 +113,7 @@ class BenchmarkStream:
 
 @asynccontextmanager
 async def open_stream(server: ServerProcess) -> AsyncIterator[BenchmarkStream]:
+    """Opens a stream of masks; on exit it is closed."""
     url = f"ws://{HOST}:{server.port}/v1/stream"
     subprotocol = Subprotocol(SUBPROTOCOL)
     async with connect(

@@ -30,6 +30,7 @@ class TritonProcess:
     model: str
 
     def cpu_s(self) -> float:
+        """Returns the processor time of the server and its children so far, in seconds."""
         return cpu_s_with_children(self.pid)
 
     async def counts(self) -> tuple[float, float]:
@@ -103,8 +104,9 @@ async def _measure_side(
 
 
 def summary(measured: Sequence[Figures]) -> list[Figures]:
-    """Returns medians over the rounds: processor time, and the time that Triton adds within a
-    round.
+    """Returns medians over the rounds, for each number of clients.
+
+    `added_ms` is the processor time that Triton adds within a round.
     """
     summaries = []
     for clients in dict.fromkeys(row["clients"] for row in measured):

@@ -108,6 +108,7 @@ class VideoCall:
     frame_arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self, track: MediaStreamTrack) -> None:
+        """Reads frames until the track ends, and records the latency of each."""
         with suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
@@ -129,6 +130,7 @@ class VideoCall:
 
 @asynccontextmanager
 async def open_call(server: ServerProcess, model: str) -> AsyncIterator[VideoCall]:
+    """Opens a call with a counter camera; on exit it is closed."""
     call = VideoCall(RTCPeerConnection(RTCConfiguration(iceServers=[])))
     readers: list[asyncio.Task[None]] = []
     call.connection.on("track", lambda track: readers.append(asyncio.create_task(call.read(track))))
@@ -155,6 +157,7 @@ async def open_call(server: ServerProcess, model: str) -> AsyncIterator[VideoCal
 
 
 async def one_call(server: ServerProcess, model: str, *, seconds: float) -> Figures:
+    """Measures one call at camera rate."""
     async with open_call(server, model) as call:
         await call.wait_for_frames(2 * FPS)
         return {"what": f"one of {FPS} fps"} | await _measure(server, [call], seconds)

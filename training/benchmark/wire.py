@@ -24,6 +24,7 @@ class ExpectedRequest:
 
 
 def post(path: str, body: bytes, *, content_type: str = "image/jpeg", accept: str = "*/*") -> bytes:
+    """Returns a POST request as bytes."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {content_type}\r\n"
         f"Accept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -32,6 +33,7 @@ def post(path: str, body: bytes, *, content_type: str = "image/jpeg", accept: st
 
 
 def get(path: str) -> bytes:
+    """Returns a GET request as bytes."""
     return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode("ascii")
 
 
@@ -47,6 +49,7 @@ class RequestTally:
     """Seconds from the first byte sent to the last received, one per response."""
 
     def record(self, call: ExpectedRequest, status: int, seconds: float) -> None:
+        """Counts a response; `seconds` is its latency."""
         self.responses += 1
         self.seconds.append(seconds)
         self.statuses[status] += 1
@@ -87,6 +90,7 @@ class Connection:
         return status, body
 
     def close(self) -> None:
+        """Closes the connection; the next exchange opens it again."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None

@@ -51,6 +51,7 @@ class Portrait:
 
     @property
     def domain(self) -> Domain:
+        """Distance domain of the dominant face."""
         return domain_of(self.face.ratio if self.face else 0.0)
 
     def rgb(self) -> NDArray[np.uint8]:

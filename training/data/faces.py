@@ -63,6 +63,7 @@ class View:
         return np.asarray(self.linear @ (x, y) + self.offset)
 
     def shifted(self, pixels: NDArray[np.float64]) -> "View":
+        """Returns the view moved by (x, y) pixels of the input."""
         return View(self.linear, self.offset + pixels)
 
     def matrix(self, photo_hw: Size) -> NDArray[np.float64]:

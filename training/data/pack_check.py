@@ -157,10 +157,12 @@ def value_problem(pixels: Pixels) -> str | None:
 
 
 def image_file(data: Path, row: Row) -> Path:
+    """Returns the file of a labelled photo."""
     return data / "people" / row["source"] / "images" / f"{row['id']}.jpg"
 
 
 def mask_file(data: Path, row: Row) -> Path:
+    """Returns the file of the photo's mask."""
     return data / "people" / row["source"] / "masks" / f"{row['id']}.png"
 
 

@@ -1,7 +1,7 @@
 """Batch samplers of one epoch: each batch is a list of photos with a seed for each sample.
 
 Every sampler computes its batches when it is built, from a seed and the number of the epoch.
-Ranks that train together build the same epoch and take turns in it.
+Ranks that train together build the same epoch, and each takes a part of it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ class EpochSampler(PrecomputedSampler):
 
 
 class SingleDomainSampler(PrecomputedSampler):
-    """Forms batches of photos of one domain, with domains in turn and equal turns on all ranks.
+    """Forms batches of one domain; the domains alternate, and all ranks have the same domain.
 
     An epoch is about as long as that of `EpochSampler`. A domain with a share s of the photos gets
     a share of the batches proportional to s ** `balance`: 1 keeps the shares, 0 makes them equal.

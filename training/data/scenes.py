@@ -1,6 +1,6 @@
 """Scenes of several people, composited from the cut-outs of labelled photos.
 
-Labelled photos of groups are few. A scene takes people from other photos, from head shots to
+There are few labelled photos of groups. A scene takes people from other photos, from head shots to
 specks. It puts them into a background or another photo at plausible positions. Full figures stand
 on one ground plane in perspective. Bodies that end at the lower border of their photo end at the
 lower border of the scene. Light and sharpness follow the scene.

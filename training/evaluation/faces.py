@@ -5,7 +5,7 @@
 
 Scenes contain no person. `--thresholds` compares score thresholds on the training photos. The
 threshold of `silhouette_seg.pipeline.faces` is the best of them with equal weight for every domain
-and the backgrounds. OpenCV 5 has no cascade any more. The cascade is measured too with
+and the backgrounds. OpenCV 5 no longer has a cascade. The cascade is measured too with
 `pip install --target DIR "opencv-python-headless<5"` and PYTHONPATH=DIR.
 """
 
@@ -71,8 +71,9 @@ class FaceReport:
     photos: int
     """Number of photos with a person; backgrounds are not included."""
     box_iou: float
-    """Mean IoU of the dominant face with the reference, over photos with a reference face; a missed
-    face counts as 0.
+    """Mean IoU of the dominant face with the reference, over photos with a reference face.
+
+    A missed face counts as 0.
     """
     found_iou: float
     """Mean IoU with the reference over the faces found."""
@@ -92,8 +93,7 @@ class FaceReport:
     confusion: tuple[tuple[int, ...], ...]
     """Photos by domain, as [reference][detected]."""
     milliseconds: float
-    """Median processor time from pixels to boxes; other load on the machine does not lengthen it.
-    """
+    """Median processor time from pixels to boxes; it excludes other load on the machine."""
 
     def spec_metrics(self) -> dict[str, dict[str, float]]:
         """Returns the metrics for spec.json: recall by domain, the rest under `all`.

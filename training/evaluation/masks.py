@@ -37,6 +37,7 @@ Segment = Callable[[Portrait], NDArray[np.uint8]]
 """Maps a photo to its mask uint8 [H,W] at the photo's size."""
 
 DomainPolicy = Callable[[Portrait], Domain]
+"""Maps a photo to the domain that the model receives."""
 
 OVERALL = "all"
 

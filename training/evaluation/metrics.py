@@ -63,10 +63,12 @@ class Estimate:
 
     @property
     def above_zero(self) -> bool:
+        """True if the interval is valid and above zero."""
         return self.has_interval and self.low > 0
 
     @property
     def below_zero(self) -> bool:
+        """True if the interval is valid and below zero."""
         return self.has_interval and self.high < 0
 
 

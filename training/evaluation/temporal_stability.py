@@ -34,8 +34,7 @@ def dtssd(alphas: Sequence[Alpha], truths: Sequence[Alpha]) -> float:
 def previous_positions(
     image: NDArray[np.uint8], previous: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Returns the position of each pixel in the previous frame, float32 [H,W,2] as (x, y) in
-    pixels.
+    """Returns the position (x, y) of each pixel in the previous frame, float32 [H,W,2] in pixels.
 
     Both frames are uint8 [H,W,3], RGB. The optical flow is OpenCV's dense inverse search (Kroeger
     et al., ECCV 2016).

@@ -106,6 +106,7 @@ def measure_network(
 
 
 def write_scores(file: Path, scores: Iterable[PhotoScore]) -> None:
+    """Writes the scores of one network as CSV, IoU with four decimals."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="") as lines:
         writer = csv.writer(lines)
@@ -116,6 +117,7 @@ def write_scores(file: Path, scores: Iterable[PhotoScore]) -> None:
 
 
 def read_scores(file: Path) -> Scores:
+    """Reads the file that `write_scores` writes."""
     return {
         row["id"]: PhotoScore(
             row["id"],

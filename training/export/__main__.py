@@ -107,6 +107,7 @@ def save_weights(model: nn.Module, file: Path) -> None:
 
 
 def input_specs(model: nn.Module, size_hw: Size) -> tuple[TensorSpec, ...]:
+    """Returns the specs of `image` and of the second input, if any."""
     image = TensorSpec(name="image", dtype="uint8", shape=(-1, *size_hw, 3))
     match extra_input(model):
         case "prior":
@@ -117,6 +118,7 @@ def input_specs(model: nn.Module, size_hw: Size) -> tuple[TensorSpec, ...]:
 
 
 def output_spec(model: nn.Module, size_hw: Size) -> TensorSpec:
+    """Returns the spec of `alpha`, or of `faces` for the face detector."""
     if isinstance(model, FaceDetector):
         cells = size_hw[0] // CELL_SIDE_PX * (size_hw[1] // CELL_SIDE_PX)
         return TensorSpec(name="faces", dtype="float32", shape=(-1, cells, 5))

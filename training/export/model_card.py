@@ -19,9 +19,9 @@ EXTRAS = {
 }
 
 NOTES = "NOTES.md"
-"""File of hand-written notes beside the card: comparisons, limits, history. It is appended to the
-card.
-"""
+"""File of hand-written notes beside the card, which is appended to it.
+
+It contains comparisons, limits and history."""
 
 
 def write_card(spec: ModelSpec, folder: Path, curve: Path) -> None:
@@ -34,6 +34,7 @@ def write_card(spec: ModelSpec, folder: Path, curve: Path) -> None:
 
 
 def card_text(spec: ModelSpec) -> str:
+    """Returns the Markdown of the card."""
     height, width = spec.size_hw
     extras = "".join(EXTRAS[tensor.name] for tensor in spec.inputs[1:])
     faces = spec.output.name == "faces"

@@ -14,21 +14,21 @@ from training.models import extra_input
 from training.models.deployed import build_deployed
 
 MAX_DIFFERENCE_LEVELS = 1
-"""Largest allowed difference from torch, in levels of 255. Float sums in another order may round a
-probability the other way.
-"""
+"""Largest allowed difference from torch, in levels of 255.
+
+Float sums in another order may round a probability the other way."""
 
 MAX_BATCH_DIFFERENCE_LEVELS = {"uint8": 0.0, "float32": 0.01}
-"""Largest allowed difference of a batch from its rows, in levels of 255, by dtype. Outputs that are
-not rounded differ in their last bits.
-"""
+"""Largest allowed difference of a batch from its rows, in levels of 255, by dtype.
+
+Outputs that are not rounded differ in their last bits."""
 
 PARITY_ROWS = 8
 """Rows of the test batch; eight rows cover every domain in `parity_inputs`."""
 
 
 class ParityError(Exception):
-    """The exported graph and the network compute different results."""
+    """Raised if the exported graph and the network compute different results."""
 
 
 def check_parity(model: nn.Module, file: Path, size_hw: Size) -> float:

@@ -21,7 +21,7 @@ import typer
 
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec, load_spec
 
-# With two instances one copies while the other computes.
+# With two instances, one copies while the other computes.
 GPU_INSTANCES = "instance_group [ { kind: KIND_GPU count: 2 } ]"
 CPU_INSTANCES = "instance_group [ { kind: KIND_CPU count: 2 } ]"
 
@@ -34,16 +34,16 @@ CACHE_VOLUME = f"/var/cache/triton/trt/{TRITON_RELEASE}"
 
 QUEUE_DELAY_US = 1000
 QUEUE_TIMEOUT_US = 2_000_000
-"""Timeout of a queued request, equal to the service's own. A request may ask for less, never for
-more.
-"""
+"""Timeout of a queued request, equal to the service's own.
+
+A request may have a shorter timeout, never a longer one."""
 QUEUE_SIZE = 64
 """Maximum number of queued requests at each priority level."""
 WORKSPACE_BYTES = 1 << 30
 DIGEST_PARAMETER = "sha256"
-"""Parameter with the digest of the served weights. The backend ignores it; the gateway compares it
-with its own spec.
-"""
+"""Parameter with the digest of the served weights.
+
+The backend ignores it; the gateway compares it with its own spec."""
 
 
 def write_configs(spec: ModelSpec, folder: Path) -> None:
@@ -135,15 +135,17 @@ def _tensor(tensor: TensorSpec) -> str:
 
 
 def _dims(tensor: TensorSpec) -> str:
-    """Returns the dims of a row. Triton has no empty dims, so a scalar row has dims [1] and is
-    reshaped.
+    """Returns the dims of a row.
+
+    Triton has no empty dims, so a scalar row has dims [1] and is reshaped.
     """
     return f"dims: [ {', '.join(str(side) for side in tensor.row_shape)} ]"
 
 
 def _warm_up(spec: ModelSpec, batch: int) -> str:
-    """Returns a warm-up request, which builds the engine or reads it from the cache before the
-    model is ready.
+    """Returns a warm-up request.
+
+    It builds the engine, or reads it from the cache, before the model is ready.
     """
     inputs = "\n".join(
         f'    inputs {{ key: "{tensor.name}" value {{ data_type: TYPE_{tensor.datatype}'
@@ -154,8 +156,9 @@ def _warm_up(spec: ModelSpec, batch: int) -> str:
 
 
 def _filling(tensor: TensorSpec) -> str:
-    """Returns the filling of an input: any bytes are an image; zero is the only integer valid for
-    every model.
+    """Returns the data of an input in a warm-up request.
+
+    Any bytes are an image; zero is the only integer that is valid for every model.
     """
     return "random_data" if tensor.dtype == "uint8" else "zero_data"
 

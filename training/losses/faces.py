@@ -1,7 +1,7 @@
 """Losses of the face detector: a heat map of centres, and boxes near the centres.
 
-Sources: the focal loss of the heat map is that of CornerNet (Law and Deng, ECCV 2018) in the form
-of CenterNet. GIoU is from Rezatofighi et al., CVPR 2019.
+Sources: the focal loss of the heat map is from CornerNet (Law and Deng, ECCV 2018), in CenterNet's
+form. GIoU is from Rezatofighi et al., CVPR 2019.
 """
 
 import torch

@@ -51,7 +51,10 @@ class XceptionBlock(nn.Module):
 
 
 def sep_conv(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequential:
-    """Depthwise without batch norm, pointwise with: not `blocks.separable`."""
+    """Builds a depthwise convolution without batch norm, then a pointwise one with batch norm.
+
+    `blocks.separable` has a batch norm after both.
+    """
     return nn.Sequential(
         Depthwise(channels_in, 3, stride=stride, bias=False),
         nn.Conv2d(channels_in, channels_out, 1, bias=False),
@@ -60,7 +63,7 @@ def sep_conv(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequ
 
 
 class ResNet18(nn.Module):
-    """He et al., CVPR 2016: maps at 1/8, 1/16 and 1/32."""
+    """ResNet-18 (He et al., CVPR 2016): maps at 1/8, 1/16 and 1/32."""
 
     widths = (128, 256, 512)
 

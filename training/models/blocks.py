@@ -23,6 +23,7 @@ class ConvBatchNorm(nn.Sequential):
 
     @property
     def frozen(self) -> bool:
+        """True in training with fixed statistics: only the batch norm is in evaluation mode."""
         norm = self[1]
         return self.training and isinstance(norm, nn.BatchNorm2d) and not norm.training
 

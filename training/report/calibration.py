@@ -61,14 +61,14 @@ class ReliabilityFigures:
 
 @dataclass(frozen=True, slots=True)
 class MissedPeople:
-    """Photos of people in a group, and those with an empty mask, by the area rule and by the
-    current rule.
-    """
+    """Number of photos of people in a group, and of those with an empty mask."""
 
     group: str
     photos: int
     lost_by_area: int
+    """Photos lost by the area rule alone."""
     lost: int
+    """Photos lost by the current rule."""
     lost_useful: int
     """Photos lost by the current rule although their mask reaches the IoU of a useful mask."""
 

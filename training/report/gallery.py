@@ -156,6 +156,7 @@ def _interleave_sources(portraits: Sequence[Portrait]) -> list[Portrait]:
 
 
 def pack_photos(portraits: Sequence[Portrait]) -> list[GalleryPhoto]:
+    """Reads the files of portraits; the sheet of a photo is its domain."""
     return [
         GalleryPhoto(portrait.id, portrait.domain.label, portrait.image.read_bytes())
         for portrait in portraits
@@ -257,6 +258,7 @@ def edge_window(alpha: NDArray[np.uint8], side: int) -> tuple[slice, slice]:
 
 
 def group_by_sheet(rows: Sequence[SheetRow]) -> dict[str, list[SheetRow]]:
+    """Groups rows by their sheet, in order of first occurrence."""
     sheets: dict[str, list[SheetRow]] = {}
     for row in rows:
         sheets.setdefault(row.sheet, []).append(row)
@@ -314,6 +316,7 @@ def _text(words: str, width: int) -> Image:
 
 
 def jpeg(image: Image) -> bytes:
+    """Encodes an RGB image uint8 [H,W,3] as JPEG."""
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     is_encoded, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     assert is_encoded

@@ -78,6 +78,7 @@ class Group:
         return self.name if self.kind == "all" else f"{self.kind} {self.name}"
 
     def select(self, model_scores: ModelScores) -> list[MaskScore]:
+        """Returns the scores of the photos of the group."""
         return [model_scores.scores[row] for row in self.rows]
 
 

@@ -78,6 +78,7 @@ def providers() -> tuple[str, ...]:
 
 
 def setups(spec: ModelSpec) -> Iterator[TimingSetup]:
+    """Yields the setups of a model: all providers, threads and batch sizes that it allows."""
     for provider in providers():
         for threads in THREAD_COUNTS if provider == CPU else (1,):
             for batch in BATCH_SIZES:

@@ -1,8 +1,8 @@
 """Distillation: the mean mask of trained networks is a target beside the labels.
 
 Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015). Teacher and student
-receive the same view, after Beyer et al., "Knowledge distillation: A good teacher is patient and
-consistent" (CVPR 2022).
+receive the same view. Its source is Beyer et al., "Knowledge distillation: A good teacher is
+patient and consistent" (CVPR 2022).
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,7 @@ class Teacher:
 
     @property
     def network(self) -> nn.Module:
+        """The frozen network."""
         return self._network
 
     @torch.no_grad()

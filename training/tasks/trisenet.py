@@ -20,6 +20,7 @@ class TriSeNetTask(SegmentationTask):
 
     @property
     def domains(self) -> int:
+        """Number of branches of the network."""
         return 6 if self.recipe.model == "md_trisenet" else 1
 
     def batch_sampler(self, plan: EpochPlan) -> Sampler[list[SampleSpec]]:
