@@ -176,10 +176,16 @@ def source_of(script: str) -> str:
 
 
 def declares_option(source: str, option: str) -> bool:
-    """Returns whether the source declares an option for argparse or typer."""
+    """Returns whether the source declares an option for argparse or typer.
+
+    The type of an option may be an alias of the source or of training/options.py.
+    """
     argument = option.removeprefix("--").replace("-", "_")
+    shared = (ROOT / "training/options.py").read_text()
+    aliases = re.findall(r"^(\w+) = Annotated\[", source + shared, re.M)
+    types = "|".join([r"Annotated\[", *(rf"{alias}\b" for alias in aliases)])
     return f'"{option}"' in source or bool(
-        re.search(rf"^    {argument}: Annotated\[", source, re.M)
+        re.search(rf"^    {argument}: (?:{types})", source, re.M)
     )
 
 

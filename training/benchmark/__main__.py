@@ -52,7 +52,7 @@ def pixels_command(
     measured: list[Figures] = []
     for name in sizes.split(","):
         rows = list(
-            pixels.rows(
+            pixels.measure_steps(
                 SIZES[name], (model_size, model_size), resize, calls=calls, budget_s=budget_s
             )
         )
@@ -70,7 +70,7 @@ def model_command(
 ) -> None:
     """Measures milliseconds per image of every model, on one thread and on all."""
     context = describe_machine()
-    rows = list(model.rows(repository, images=images, rounds=rounds))
+    rows = list(model.measure_models(repository, images=images, rounds=rounds))
     print_table(f"Models of {repository.name}", rows, out)
     write_json({"machine": context, "model": rows}, json)
 
@@ -115,19 +115,21 @@ def http_command(
 
 
 async def _http(plan: HttpPlan) -> Figures:
-    start = await http.start_times(plan.repository, workers=plan.workers, starts=plan.starts)
+    start = await http.measure_start_times(
+        plan.repository, workers=plan.workers, starts=plan.starts
+    )
     print_table("From the start of the process to ready", [start], out)
     async with run_server(plan.repository, workers=plan.workers) as server:
-        async with http.in_process(plan.repository, workers=plan.workers) as pipeline:
-            rounds = await http.throughput(
+        async with http.open_pipeline(plan.repository, workers=plan.workers) as pipeline:
+            rounds = await http.measure_throughput(
                 server, pipeline, rounds=plan.rounds, requests=plan.requests, clients=plan.clients
             )
         print_table("1280x720 JPEG to mask PNG", rounds, out)
-        summary = http.summary(rounds)
+        summary = http.summarise_throughput(rounds)
         print_table("Medians", [summary], out)
     # A fresh server: its memory comes from the mixed requests alone.
     async with run_server(plan.repository, workers=plan.workers) as server:
-        memory = await http.memory(server, requests=plan.mixed, clients=plan.clients)
+        memory = await http.measure_memory(server, requests=plan.mixed, clients=plan.clients)
     print_table("Memory over mixed requests", memory, out)
     return {"start": start, "rounds": rounds, "summary": summary, "memory": memory}
 
@@ -155,10 +157,12 @@ def triton_command(
     context = describe_machine()
     server = triton.TritonProcess(pid, url, metrics, name)
     counts = [int(count) for count in clients.split(",")]
-    run = triton.rows(repository, server, clients=counts, rounds=rounds, requests=requests)
+    run = triton.measure_rounds(
+        repository, server, clients=counts, rounds=rounds, requests=requests
+    )
     measured = asyncio.run(run)
     print_table(f"{name}, 1280x720 JPEG to mask PNG", measured, out)
-    summary = triton.summary(measured)
+    summary = triton.summarise_rounds(measured)
     print_table("Medians", summary, out)
     write_json({"machine": context, "rounds": measured, "summary": summary}, json)
 
@@ -198,14 +202,14 @@ def streams_command(
 async def _streams(plan: StreamsPlan) -> Figures:
     async with run_server(plan.repository, workers=plan.workers) as server:
         runs = [
-            await streams.one_stream(server, seconds=plan.seconds),
-            *await streams.overload(server, seconds=plan.seconds),
-            await streams.many_streams(server, count=plan.streams, seconds=plan.seconds),
+            await streams.measure_one_stream(server, seconds=plan.seconds),
+            *await streams.measure_overload(server, seconds=plan.seconds),
+            await streams.measure_many_streams(server, count=plan.streams, seconds=plan.seconds),
         ]
         print_table("Round trips of 640x480 over WebSocket", runs, out)
     # A fresh server: its memory comes from the sessions alone.
     async with run_server(plan.repository, workers=plan.workers) as server:
-        memory = await streams.sessions(server, count=plan.sessions)
+        memory = await streams.measure_sessions(server, count=plan.sessions)
     print_table("Memory over sessions, one after the other", memory, out)
     return {"runs": runs, "memory": memory}
 
@@ -260,16 +264,16 @@ async def _webrtc(plan: WebRTCPlan) -> Figures:
     memory: list[Figures] = []
     async with run_server(plan.repository, workers=plan.workers) as server:
         if plan.seconds:
-            runs.append(await webrtc.one_call(server, plan.model, seconds=plan.seconds))
+            runs.append(await webrtc.measure_one_call(server, plan.model, seconds=plan.seconds))
         if plan.overload_s:
-            runs += await webrtc.many_calls(
+            runs += await webrtc.measure_many_calls(
                 server, plan.heavy, count=plan.calls, seconds=plan.overload_s
             )
         print_table("640x480 over WebRTC, there and back", runs, out)
     if plan.sessions:
         # A fresh server: its memory comes from the sessions alone.
         async with run_server(plan.repository, workers=plan.workers) as server:
-            memory = await webrtc.sessions(server, plan.model, count=plan.sessions)
+            memory = await webrtc.measure_sessions(server, plan.model, count=plan.sessions)
         print_table("Memory over sessions, one after the other", memory, out)
     return {"runs": runs, "memory": memory}
 

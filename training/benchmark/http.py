@@ -49,7 +49,7 @@ class InProcess:
 
 
 @asynccontextmanager
-async def in_process(repository: Path, *, workers: int) -> AsyncIterator[InProcess]:
+async def open_pipeline(repository: Path, *, workers: int) -> AsyncIterator[InProcess]:
     """Opens the pipeline with warm models; it is closed on exit."""
     pool = ThreadPool(workers)
     registry = load_registry(
@@ -73,7 +73,7 @@ def _batched(spec: ModelSpec, *, repository: Path, workers: int) -> Engine:
     )
 
 
-async def start_times(repository: Path, *, workers: int, starts: int) -> Figures:
+async def measure_start_times(repository: Path, *, workers: int, starts: int) -> Figures:
     """Returns the seconds from process start to the first 200 of /readyz."""
     seconds: list[float] = []
     for _ in range(starts):
@@ -87,7 +87,7 @@ async def start_times(repository: Path, *, workers: int, starts: int) -> Figures
     }
 
 
-async def throughput(
+async def measure_throughput(
     server: ServerProcess, pipeline: InProcess, *, rounds: int, requests: int, clients: int
 ) -> list[Figures]:
     """Measures rounds of both sides in turn, each after a short round that is not counted."""
@@ -103,7 +103,7 @@ async def throughput(
     return rows
 
 
-def summary(rows: list[Figures]) -> Figures:
+def summarise_throughput(rows: list[Figures]) -> Figures:
     """Returns medians over the rounds.
 
     `cpu_ratio` leaves the client out. It is the expected ratio with the client on its own machine
@@ -164,9 +164,9 @@ async def _call_in_process(pipeline: InProcess, *, requests: int, clients: int) 
     }
 
 
-async def memory(server: ServerProcess, *, requests: int, clients: int) -> list[Figures]:
+async def measure_memory(server: ServerProcess, *, requests: int, clients: int) -> list[Figures]:
     """Sends mixed requests in four parts and records the server's memory after each."""
-    calls = mixed.calls(requests)
+    calls = mixed.mixed_requests(requests)
     tally = RequestTally()
     rows = [_memory_row(server, tally)]
     for part in _quarters(requests):

@@ -11,7 +11,7 @@ PATH = "/v1/segment"
 _VGA, _HD, _FULL_HD, _CAMERA = SIZES.values()
 
 
-def calls(count: int, seed: int = 0) -> Iterator[ExpectedRequest]:
+def mixed_requests(count: int, seed: int = 0) -> Iterator[ExpectedRequest]:
     """Yields requests weighted towards common kinds; about one in 25 is a photo of 12 MP."""
     rng = random.Random(seed)
     kinds = [(make, weight) for make, weight in _KINDS.items()]

@@ -20,7 +20,7 @@ from training.benchmark.photos import SIZES, photo
 WARM_UP = 3
 
 
-def rows(repository: Path, *, images: int, rounds: int) -> Iterator[Figures]:
+def measure_models(repository: Path, *, images: int, rounds: int) -> Iterator[Figures]:
     """Yields the best of the rounds: other load on the machine only makes a round slower."""
     for name in find_models(repository):
         spec = read_spec(repository, name)

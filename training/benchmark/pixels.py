@@ -30,7 +30,7 @@ NAIVE_STEP = "the same, naive"
 Step = tuple[str, Callable[[], object]]
 
 
-def rows(
+def measure_steps(
     size_hw: Size, model_hw: Size, rule: ResizeRule, *, calls: int, budget_s: float
 ) -> Iterator[Figures]:
     """Yields one row per step; the naive row has its time relative to the service's."""

@@ -130,7 +130,7 @@ async def open_stream(server: ServerProcess) -> AsyncIterator[BenchmarkStream]:
             await reader
 
 
-async def one_stream(server: ServerProcess, *, seconds: float) -> Figures:
+async def measure_one_stream(server: ServerProcess, *, seconds: float) -> Figures:
     """Measures one stream at camera rate, with the credits of the protocol."""
     async with open_stream(server) as stream:
         await stream.send_at_rate(FPS, 2, max_in_flight=FRAME_CREDITS)
@@ -139,7 +139,9 @@ async def one_stream(server: ServerProcess, *, seconds: float) -> Figures:
         )
 
 
-async def overload(server: ServerProcess, *, seconds: float, times: int = 4) -> list[Figures]:
+async def measure_overload(
+    server: ServerProcess, *, seconds: float, times: int = 4
+) -> list[Figures]:
     """Measures one stream with one frame in flight, then `times` that rate, ignoring credits."""
     async with open_stream(server) as stream:
         await stream.send_on_credit(2, max_in_flight=1)
@@ -156,7 +158,7 @@ async def overload(server: ServerProcess, *, seconds: float, times: int = 4) -> 
     ]
 
 
-async def many_streams(server: ServerProcess, *, count: int, seconds: float) -> Figures:
+async def measure_many_streams(server: ServerProcess, *, count: int, seconds: float) -> Figures:
     """Measures several cameras at once, with the credits of the protocol."""
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(open_stream(server)) for _ in range(count)]
@@ -175,7 +177,7 @@ async def many_streams(server: ServerProcess, *, count: int, seconds: float) -> 
     return {"what": f"{count} streams of {FPS} fps"} | figures | share
 
 
-async def sessions(server: ServerProcess, *, count: int) -> list[Figures]:
+async def measure_sessions(server: ServerProcess, *, count: int) -> list[Figures]:
     """Runs short sessions one after the other and records the server's memory and threads."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):

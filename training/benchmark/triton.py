@@ -44,7 +44,7 @@ class TritonProcess:
         return float(match[1]) if match else 0
 
 
-async def rows(
+async def measure_rounds(
     repository: Path, triton: TritonProcess, *, clients: Sequence[int], rounds: int, requests: int
 ) -> list[Figures]:
     """Measures both gateways in turn while both run; a first round is not counted."""
@@ -103,7 +103,7 @@ async def _measure_side(
     }
 
 
-def summary(measured: Sequence[Figures]) -> list[Figures]:
+def summarise_rounds(measured: Sequence[Figures]) -> list[Figures]:
     """Returns medians over the rounds, for each number of clients.
 
     `added_ms` is the processor time that Triton adds within a round.

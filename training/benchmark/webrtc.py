@@ -156,14 +156,14 @@ async def open_call(server: ServerProcess, model: str) -> AsyncIterator[VideoCal
             await asyncio.gather(*readers, return_exceptions=True)
 
 
-async def one_call(server: ServerProcess, model: str, *, seconds: float) -> Figures:
+async def measure_one_call(server: ServerProcess, model: str, *, seconds: float) -> Figures:
     """Measures one call at camera rate."""
     async with open_call(server, model) as call:
         await call.wait_for_frames(2 * FPS)
         return {"what": f"one of {FPS} fps"} | await _measure(server, [call], seconds)
 
 
-async def many_calls(
+async def measure_many_calls(
     server: ServerProcess, model: str, *, count: int, seconds: float, parts: int = 4
 ) -> list[Figures]:
     """Measures an overload in equal parts of the given duration."""
@@ -178,7 +178,7 @@ async def many_calls(
         ]
 
 
-async def sessions(server: ServerProcess, model: str, *, count: int) -> list[Figures]:
+async def measure_sessions(server: ServerProcess, model: str, *, count: int) -> list[Figures]:
     """Runs short sessions one after the other and records the server's memory and threads."""
     rows = [_memory_row(server, 0)]
     for number in range(1, count + 1):

@@ -65,7 +65,7 @@ name: "{spec.name}"
 backend: "onnxruntime"
 max_batch_size: {spec.max_batch}
 input [
-{_listed(_tensor(tensor) for tensor in spec.inputs)}
+{_join_entries(_tensor(tensor) for tensor in spec.inputs)}
 ]
 output [
 {_tensor(spec.output)}
@@ -91,7 +91,7 @@ optimization {{
   }}
 }}
 model_warmup [
-{_listed(_warm_up(spec, batch) for batch in sorted({1, spec.max_batch}))}
+{_join_entries(_warm_up(spec, batch) for batch in sorted({1, spec.max_batch}))}
 ]
 parameters {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }}
 parameters {{ key: "{DIGEST_PARAMETER}" value {{ string_value: "{spec.sha256}" }} }}
@@ -149,13 +149,13 @@ def _warm_up(spec: ModelSpec, batch: int) -> str:
     """
     inputs = "\n".join(
         f'    inputs {{ key: "{tensor.name}" value {{ data_type: TYPE_{tensor.datatype}'
-        f" {_dims(tensor)} {_filling(tensor)}: true }} }}"
+        f" {_dims(tensor)} {_warm_up_data(tensor)}: true }} }}"
         for tensor in spec.inputs
     )
     return f'  {{\n    name: "batch of {batch}"\n    batch_size: {batch}\n{inputs}\n  }}'
 
 
-def _filling(tensor: TensorSpec) -> str:
+def _warm_up_data(tensor: TensorSpec) -> str:
     """Returns the data of an input in a warm-up request.
 
     Any bytes are an image; zero is the only integer that is valid for every model.
@@ -169,7 +169,7 @@ def _parameters(values: dict[str, str]) -> str:
     )
 
 
-def _listed(items: Iterable[str]) -> str:
+def _join_entries(items: Iterable[str]) -> str:
     return ",\n".join(items)
 
 

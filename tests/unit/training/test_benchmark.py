@@ -82,10 +82,12 @@ def test_http_benchmark_compares_server_and_pipeline_and_measures_memory(figures
 
 
 def test_mixed_requests_are_reproducible_and_of_every_kind():
-    kinds = {call.kind for call in mixed.calls(400)}
+    kinds = {call.kind for call in mixed.mixed_requests(400)}
     assert len(kinds) > 15
-    assert [call.kind for call in mixed.calls(30)] == [call.kind for call in mixed.calls(30)]
-    assert {call.expected for call in mixed.calls(400)} == {200, 400, 404, 415, 422}
+    assert [call.kind for call in mixed.mixed_requests(30)] == [
+        call.kind for call in mixed.mixed_requests(30)
+    ]
+    assert {call.expected for call in mixed.mixed_requests(400)} == {200, 400, 404, 415, 422}
 
 
 def test_tally_counts_unexpected_answers():
