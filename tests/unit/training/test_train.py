@@ -1,27 +1,17 @@
-"""Tests of training runs: trained, interrupted, resumed, branched, exported."""
-
-import json
-from pathlib import Path
-from typing import Any
+"""Tests of training runs: trained, interrupted, resumed, branched, limited in time."""
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from torch import nn
 
 from silhouette_seg.pipeline.faces import Domain
-from silhouette_seg.spec import ResizeRule, load_spec
-from tests.support.made_data import write_data_pack
-from tests.support.published import assert_published
+from tests.support.made_runs import ALONE, assert_equal_tensors, checkpoint, history
 from training.data.dataset import read_portraits
 from training.evaluation import masks
-from training.evaluation.onnx_model import Tensors, open_onnx
 from training.export import __main__ as export
 from training.models import build_model
 from training.models.checkpoint import read_average, write_half
-from training.models.deployed import DeployedSegmenter
-from training.recipe import Recipe, read_recipe
+from training.recipe import read_recipe
 from training.train import (
     ProcessRank,
     StartingPoint,
@@ -31,69 +21,6 @@ from training.train import (
     schedule_epoch,
     train,
 )
-
-ALONE = ProcessRank(rank=0, world=1, device=torch.device("cpu"))
-
-RECIPE = """
-name = "made"
-model = "connectnet"
-options = { stem = 8, skip = 8, stages = [[16, 2]], decoder = 8, logits_relu = false }
-seed = 1
-repeats = { discs = 16, moons = 16 }
-average = 0.8
-evaluate_every = 1
-phases = [
-    { size_hw = [32, 32], epochs = 1, batch = 8 },
-    { size_hw = [32, 40], epochs = 1, batch = 4 },
-]
-optimiser = { kind = "muon", rate = 0.01, weight_decay = 0.01, warm_up = 0.2, cool_down = 1 }
-loss = {}
-"""
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
-    return tmp_path_factory.mktemp("workplace")
-
-
-@pytest.fixture(scope="module")
-def data(workplace):
-    return write_data_pack(workplace / "data")
-
-
-@pytest.fixture(scope="module")
-def recipe_file(workplace):
-    file = workplace / "made.toml"
-    file.write_text(RECIPE)
-    return file
-
-
-@pytest.fixture(scope="module")
-def recipe(recipe_file) -> Recipe:
-    return read_recipe(recipe_file)
-
-
-@pytest.fixture(scope="module")
-def run(recipe, data, workplace):
-    """Returns the folder of an uninterrupted run of two epochs."""
-    run = workplace / "runs" / "made"
-    train(recipe, data, run, ALONE, start=StartingPoint())
-    return run
-
-
-def history(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-
-
-def checkpoint(run: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(run / "last.pt", weights_only=True)
-    return state
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert torch.equal(value, other[name]), name
 
 
 class TestRun:
@@ -135,12 +62,12 @@ class TestRun:
 
 
 @pytest.fixture(scope="module")
-def interrupted(recipe, data, workplace):
+def interrupted(recipe, data, tmp_path_factory):
     """Returns the folder of a run that fails after it has saved its first epoch.
 
     The plot of its curve raises an error.
     """
-    run = workplace / "runs" / "stopped"
+    run = tmp_path_factory.mktemp("runs") / "stopped"
     in_the_way = run / "curve.png"
     in_the_way.mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
@@ -151,17 +78,17 @@ def interrupted(recipe, data, workplace):
 
 class TestStoppedRun:
     def test_resumed_run_reaches_the_weights_of_an_uninterrupted_run(
-        self, interrupted, run, recipe, data, workplace
+        self, interrupted, run, recipe, data, tmp_path
     ):
-        resumed = workplace / "runs" / "resumed"
+        resumed = tmp_path / "resumed"
         resumed.mkdir()
         for name in ("last.pt", "history.jsonl"):
             (resumed / name).write_bytes((interrupted / name).read_bytes())
         assert checkpoint(resumed)["epoch"] == 1
         train(recipe, data, resumed, ALONE, start=StartingPoint())
         whole, parts = checkpoint(run), checkpoint(resumed)
-        assert_same(whole["model"], parts["model"])
-        assert_same(whole["average"], parts["average"])
+        assert_equal_tensors(whole["model"], parts["model"])
+        assert_equal_tensors(whole["average"], parts["average"])
         assert parts["step"] == whole["step"]
         untimed = [
             [{key: value for key, value in row.items() if key != "seconds"} for row in history(of)]
@@ -170,15 +97,15 @@ class TestStoppedRun:
         assert untimed[0] == untimed[1]
 
     def test_branch_starts_with_its_weights_and_ends_elsewhere(
-        self, interrupted, run, recipe, data, workplace
+        self, interrupted, run, recipe, data, tmp_path
     ):
         connected = recipe.model_copy(
             update={"loss": recipe.loss.model_copy(update={"semantic_connectivity": 1.0})}
         )
-        branch, start = workplace / "runs" / "branch", StartingPoint(branch=interrupted / "last.pt")
+        branch, start = tmp_path / "branch", StartingPoint(branch=interrupted / "last.pt")
         started_state = restore_or_start(connected, branch, ALONE, start)
         assert started_state.epoch == 1
-        assert_same(started_state.model.state_dict(), checkpoint(interrupted)["model"])
+        assert_equal_tensors(started_state.model.state_dict(), checkpoint(interrupted)["model"])
         train(connected, data, branch, ALONE, start=start)
         (row,) = history(branch)
         assert row["epoch"] == 2
@@ -188,145 +115,9 @@ class TestStoppedRun:
             checkpoint(run)["model"]["stem.0.weight"],
         )
 
-    def test_checkpoint_of_the_run_precedes_the_branch(self, run, interrupted, recipe, workplace):
+    def test_checkpoint_of_the_run_precedes_the_branch(self, run, interrupted, recipe):
         state = restore_or_start(recipe, run, ALONE, StartingPoint(branch=interrupted / "last.pt"))
         assert state.epoch == 2
-
-
-@pytest.fixture(scope="module")
-def repository(run, recipe_file, data, workplace):
-    repository = workplace / "model_repository"
-    (repository / "connectnet").mkdir(parents=True)
-    (repository / "connectnet" / "NOTES.md").write_text("Kept by hand.\n")
-    weights = workplace / "weights"
-    export.main(run, recipe=recipe_file, data=data, repository=repository, weights=weights)
-    return repository
-
-
-class TestExport:
-    def test_export_writes_a_model_of_the_repository(self, repository):
-        assert_published(repository / "connectnet")
-        files = {
-            str(file.relative_to(repository / "connectnet"))
-            for file in repository.rglob("*")
-            if file.is_file()
-        }
-        assert files == {
-            "1/model.onnx",
-            "CARD.md",
-            "NOTES.md",
-            "config.pbtxt",
-            "configs/cpu.pbtxt",
-            "curve.png",
-            "spec.json",
-        }
-
-    def test_exported_spec_states_training_and_measurements(self, repository, run):
-        spec = load_spec(repository / "connectnet")
-        assert (spec.name, spec.run, spec.size_hw) == ("connectnet", "made", (32, 40))
-        assert spec.resize is ResizeRule.STRETCH
-        assert set(spec.metrics) == {"all", "discs", "moons"}
-        last = history(run)[-1]
-        # torch while training, ONNX here: a pixel on the threshold may fall either way
-        for source, row in spec.metrics.items():
-            assert row["miou_image_mean"] == pytest.approx(last[f"val/{source}"], abs=0.1)
-
-    def test_exported_card_contains_the_notes(self, repository):
-        card = (repository / "connectnet" / "CARD.md").read_text()
-        assert card.endswith("Kept by hand.\n")
-        assert "training/recipes/made.toml" in card
-
-    def test_exported_spec_contains_the_finite_evaluation_of_its_file(
-        self, repository, data, capsys
-    ):
-        spec = load_spec(repository / "connectnet")
-        predict = open_onnx(spec.model_file(repository))
-        segment = masks.segment_by_model(predict, size_hw=spec.size_hw, resize=spec.resize)
-        summaries = masks.evaluate_masks(segment, read_portraits(data, "val"))
-        for source, row in summaries.items():
-            assert row == pytest.approx(spec.metrics[source], abs=1e-4)
-        masks.main(repository / "connectnet", data=data)
-        assert f"{summaries['all']['miou_image_mean']:.2f}" in capsys.readouterr().out
-
-    def test_exported_weights_are_the_averaged_ones(self, run, recipe):
-        model = export.read_weights(recipe, run / "last.pt")
-        assert not model.training
-        assert_same(model.state_dict(), checkpoint(run)["average"])
-
-    def test_several_checkpoints_are_exported_as_their_mean(self, run, recipe, tmp_path):
-        state = checkpoint(run)["average"]
-        other = {
-            name: value + 2.0 if value.is_floating_point() else value
-            for name, value in state.items()
-        }
-        torch.save({"average": other}, tmp_path / "other.pt")
-        mean = export.read_weights(recipe, run / "last.pt", tmp_path / "other.pt").state_dict()
-        for name, value in state.items():
-            expected = value + 1.0 if value.is_floating_point() else value
-            torch.testing.assert_close(mean[name], expected, msg=name)
-
-    def test_failed_export_replaces_no_file(self, repository, run, recipe_file, workplace):
-        before = {file: file.read_bytes() for file in repository.rglob("*") if file.is_file()}
-        with pytest.raises(FileNotFoundError):
-            export.main(
-                run,
-                recipe=recipe_file,
-                data=workplace / "none",
-                repository=repository,
-                weights=workplace / "unwritten",
-            )
-        assert not (workplace / "unwritten").exists()
-        for file, content in before.items():
-            assert file.read_bytes() == content
-
-    @pytest.mark.parametrize(("text", "size_hw"), [("192x160", (192, 160)), ("32x40", (32, 40))])
-    def test_export_size_is_parsed_as_height_by_width(self, text, size_hw):
-        assert export.parse_size(text) == size_hw
-
-    @pytest.mark.parametrize("text", ["192", "axb", "1x2x3"])
-    def test_invalid_export_sizes_are_rejected(self, text):
-        with pytest.raises(ValueError, match=r"unpack|invalid literal"):
-            export.parse_size(text)
-
-
-class Recorder(nn.Module):
-    """Network that records its input and returns its first two channels as logits."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        self.seen = image
-        return image[:, :2] / 64
-
-
-class TestDeployed:
-    def test_deployed_network_maps_raw_pixels_to_probabilities(self):
-        images = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
-        recorder = Recorder()
-        alpha = DeployedSegmenter(recorder)(images)
-        assert recorder.seen.dtype == torch.float32
-        assert torch.equal(recorder.seen, images.permute(0, 3, 1, 2).float())
-        green_over_red = (images[..., 1].float() - images[..., 0].float()) / 64
-        assert alpha.dtype == torch.uint8
-        assert torch.equal(alpha, (green_over_red.sigmoid() * 255).round().to(torch.uint8))
-
-    def test_exported_graph_maps_bytes_to_bytes(self, repository):
-        graph = onnx.load(load_spec(repository / "connectnet").model_file(repository)).graph
-        (image,), (alpha,) = graph.input, graph.output
-        assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-        assert alpha.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-
-    def test_exported_graph_receives_unprocessed_pixels(self, data):
-        portrait = read_portraits(data, "val")[0]
-        rgb = portrait.rgb()
-        given = []
-
-        def predict(inputs: Tensors) -> np.ndarray:
-            (images,) = inputs.values()
-            given.append(images)
-            return images[..., 0]
-
-        segment = masks.segment_by_model(predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH)
-        np.testing.assert_array_equal(segment(portrait), rgb[..., 0])
-        np.testing.assert_array_equal(given[0], rgb[None])
 
 
 DOMAINS = """
@@ -341,14 +132,14 @@ loss = { edge = 1.0 }
 """
 
 
-def test_branches_start_equal_and_train_with_their_photos(data, workplace):
+def test_branches_start_equal_and_train_with_their_photos(data, tmp_path):
     torch.manual_seed(0)
     one_branch = build_model("trisenet", {})
-    weights = workplace / "weights" / "trisenet.pt"
+    weights = tmp_path / "trisenet.pt"
     export.save_weights(one_branch, weights)
-    recipe_file = workplace / "domains.toml"
+    recipe_file = tmp_path / "domains.toml"
     recipe_file.write_text(DOMAINS)
-    run = workplace / "runs" / "domains"
+    run = tmp_path / "domains"
     train(read_recipe(recipe_file), data, run, ALONE, start=StartingPoint(weights=weights))
     trained = torch.load(run / "last.pt", weights_only=True)["model"]
     initial = one_branch.branches[0][2].weight.half().float()
