@@ -32,7 +32,7 @@ needs_browser = pytest.mark.skipif(
     reason="there is no chromium on PATH, or playwright is not installed",
 )
 BROWSER_MARKS = [pytest.mark.browser, needs_browser]
-"""Marks of a module whose tests all need a browser."""
+"""Marks of a module in which every test needs a browser."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Streams whose client does not read its answers."""
+"""Streams to a client that does not read its answers."""
 
 import asyncio
 

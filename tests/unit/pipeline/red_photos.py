@@ -1,4 +1,4 @@
-"""Photos for the fake engine, whose alpha is red, and a queue in front of it."""
+"""Photos for the fake engine, which returns red as alpha, and a queue in front of it."""
 
 import numpy as np
 
