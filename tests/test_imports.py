@@ -166,7 +166,7 @@ def test_module_imports_only_allowed_modules(module, path):
         ("silhouette_seg.app", "from training import train"),
         ("training.train", "from silhouette_seg.api import segment"),
         ("training.data.mattes", "import fastapi"),
-        ("loadtests.users", "import silhouette_seg"),
+        ("loadtests.users.runner", "import silhouette_seg"),
         ("silhouette_seg.settings", "import pydantic_settings_of_another"),
     ],
 )

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from loadtests.photos import VGA, ImageSize, photo_jpeg
-from loadtests.request_mix import BATCH_WEIGHTS, PHOTO_WEIGHTS, ImageRequest
-from loadtests.responses import (
+from loadtests.scenario.photos import VGA, ImageSize, photo_jpeg
+from loadtests.scenario.request_mix import BATCH_WEIGHTS, PHOTO_WEIGHTS, ImageRequest
+from loadtests.scenario.responses import (
     UnexpectedResponse,
     check_image,
     classify_status,

@@ -2,14 +2,14 @@
 
 import pytest
 
-from loadtests.shapes import SHAPES
-from loadtests.thresholds import (
+from loadtests.report.thresholds import (
     DEFAULT_FILE,
     InvalidThresholds,
     Threshold,
     check_thresholds,
     read_thresholds,
 )
+from loadtests.scenario.shapes import SHAPES
 
 FIGURES = {"failed_share": 0.0, "photo": {"p95_ms": 120.0, "p99_ms": None}, "phases": {"over": {}}}
 

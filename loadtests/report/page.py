@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from loadtests.figures import KINDS
-from loadtests.latency import Figures
-from loadtests.plots import plot_run
-from loadtests.thresholds import Verdict
+from loadtests.measurement.figures import KINDS
+from loadtests.measurement.latency import Figures
+from loadtests.report.plots import plot_run
+from loadtests.report.thresholds import Verdict
 
 COUNTS = ("sent", "ok", "refused", "skipped", "failed")
 LATENCIES = ("p50_ms", "p95_ms", "p99_ms", "worst_ms", "refusal_p95_ms")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Literal, get_args
 
-from loadtests.arrival import Phase
+from loadtests.scenario.arrival import Phase
 
 Shape = Literal["steady", "step", "overload", "soak"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)

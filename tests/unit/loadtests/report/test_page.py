@@ -2,11 +2,11 @@
 
 import pytest
 
-from loadtests.arrival import Phase
-from loadtests.figures import compute_figures
-from loadtests.record import RunRecord, Sample
-from loadtests.report import render_html, summary_line, verdict_line
-from loadtests.thresholds import Threshold, Verdict
+from loadtests.measurement.figures import compute_figures
+from loadtests.measurement.record import RunRecord, Sample
+from loadtests.report.page import render_html, summary_line, verdict_line
+from loadtests.report.thresholds import Threshold, Verdict
+from loadtests.scenario.arrival import Phase
 
 PHASES = (Phase("steady", 10, 1),)
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from loadtests.photos import HD, TWELVE_MEGAPIXELS, VGA, ImageSize, photo_jpeg
-from loadtests.record import RequestKind
-from loadtests.responses import (
+from loadtests.scenario.photos import HD, TWELVE_MEGAPIXELS, VGA, ImageSize, photo_jpeg
+from loadtests.scenario.responses import (
     Outcome,
     UnexpectedResponse,
     check_image,
@@ -14,6 +13,9 @@ from loadtests.responses import (
     parse_batch,
     parse_server_timing,
 )
+
+RequestKind = Literal["photo", "batch", "stream", "health"]
+"""Kind under which a request is counted. A frame is a request of a stream."""
 
 BOUNDARY = "silhouette-load"
 

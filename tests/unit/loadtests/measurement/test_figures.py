@@ -2,9 +2,9 @@
 
 import pytest
 
-from loadtests.arrival import Phase
-from loadtests.figures import answered_per_s, compute_figures
-from loadtests.record import RunRecord, Sample
+from loadtests.measurement.figures import answered_per_s, compute_figures
+from loadtests.measurement.record import RunRecord, Sample
+from loadtests.scenario.arrival import Phase
 
 PHASES = (Phase("calm", 10, 1), Phase("busy", 10, 3))
 

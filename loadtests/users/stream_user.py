@@ -11,11 +11,16 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from loadtests.load_run import LoadRun
-from loadtests.photos import cycle_camera_frames
-from loadtests.record import Sample
-from loadtests.responses import Outcome, UnexpectedResponse
-from loadtests.stream_protocol import REFUSAL_CLOSE_CODES, SUBPROTOCOL, FrameWindow, MessageType
+from loadtests.measurement.record import Sample
+from loadtests.scenario.photos import cycle_camera_frames
+from loadtests.scenario.responses import Outcome, UnexpectedResponse
+from loadtests.scenario.stream_protocol import (
+    REFUSAL_CLOSE_CODES,
+    SUBPROTOCOL,
+    FrameWindow,
+    MessageType,
+)
+from loadtests.users.load_run import LoadRun
 
 NAME = "frame 640x480 mask"
 OPEN_TIMEOUT_S = 10.0

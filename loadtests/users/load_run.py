@@ -10,10 +10,10 @@ from typing import Literal, TypeVar
 import gevent
 from locust import User
 
-from loadtests.arrival import ArrivalProcess, Phase, arrival_times, interarrival_times
-from loadtests.record import RunRecord
-from loadtests.request_mix import BATCH_WEIGHTS, PHOTO_WEIGHTS, ImageRequest
-from loadtests.shapes import total_s
+from loadtests.measurement.record import RunRecord
+from loadtests.scenario.arrival import ArrivalProcess, Phase, arrival_times, interarrival_times
+from loadtests.scenario.request_mix import BATCH_WEIGHTS, PHOTO_WEIGHTS, ImageRequest
+from loadtests.scenario.shapes import total_s
 
 LoopType = ArrivalProcess | Literal["closed"]
 """Arrival process of an open loop, or a closed loop of users that wait for their responses."""

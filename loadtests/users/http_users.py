@@ -8,11 +8,17 @@ from locust import FastHttpUser, task
 from locust.contrib.fasthttp import FastResponse
 from locust.exception import StopUser
 
-from loadtests.load_run import LoadRun
-from loadtests.photos import camera_frames
-from loadtests.record import RequestKind, Sample
-from loadtests.request_mix import BATCH_WEIGHTS, PHOTO_WEIGHTS, CheckedResponse, ImageRequest
-from loadtests.responses import Outcome, UnexpectedResponse, parse_resident_bytes
+from loadtests.measurement.record import Sample
+from loadtests.scenario.photos import camera_frames
+from loadtests.scenario.request_mix import (
+    BATCH_WEIGHTS,
+    PHOTO_WEIGHTS,
+    CheckedResponse,
+    ImageRequest,
+    RequestKind,
+)
+from loadtests.scenario.responses import Outcome, UnexpectedResponse, parse_resident_bytes
+from loadtests.users.load_run import LoadRun
 
 MAX_CONNECTIONS = 1000
 """Maximum connections of an open loop."""

@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from loadtests.responses import UnexpectedResponse
-from loadtests.stream_protocol import FrameWindow, MessageType, pack_frame
+from loadtests.scenario.responses import UnexpectedResponse
+from loadtests.scenario.stream_protocol import FrameWindow, MessageType, pack_frame
 from silhouette_seg.streaming import protocol
 
 

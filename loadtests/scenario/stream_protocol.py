@@ -5,7 +5,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-from loadtests.responses import UnexpectedResponse
+from loadtests.scenario.responses import UnexpectedResponse
 
 SUBPROTOCOL = "silhouette.v1"
 REFUSAL_CLOSE_CODES = (1012, 1013, 4429)

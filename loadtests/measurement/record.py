@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from loadtests.responses import Outcome
-
-RequestKind = Literal["photo", "batch", "stream", "health"]
+from loadtests.scenario.request_mix import RequestKind
+from loadtests.scenario.responses import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from statistics import median
 
 import numpy as np
 
-from loadtests.arrival import Phase
-from loadtests.latency import Figures, latencies_ms, percentile_ms
-from loadtests.record import RequestKind, RunRecord, Sample
-from loadtests.shapes import total_s
+from loadtests.measurement.latency import Figures, latencies_ms, percentile_ms
+from loadtests.measurement.record import RunRecord, Sample
+from loadtests.scenario.arrival import Phase
+from loadtests.scenario.request_mix import RequestKind
+from loadtests.scenario.shapes import total_s
 
 KINDS: tuple[RequestKind, ...] = ("photo", "batch", "stream", "health")
 REQUEST_KINDS = ("photo", "batch")

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.arrival import Phase, arrival_times, interarrival_times
-from loadtests.shapes import PEAK_SHARE, SHAPES, closed_loop_users, make_phases, phase_at, total_s
+from loadtests.scenario.arrival import Phase, arrival_times, interarrival_times
+from loadtests.scenario.shapes import (
+    PEAK_SHARE,
+    SHAPES,
+    closed_loop_users,
+    make_phases,
+    phase_at,
+    total_s,
+)
 
 phases = st.lists(
     st.builds(Phase, st.just("phase"), st.floats(0.1, 20), st.floats(0, 50)), max_size=5

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Literal
 
-from loadtests.photos import ImageSize
+from loadtests.scenario.photos import ImageSize
 
 Outcome = Literal["ok", "refused", "skipped", "failed"]
 """Result of a request or of a stream's frame. Only frames are `skipped`."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtests.shapes import SHAPES, Shape
+from loadtests.scenario.shapes import SHAPES, Shape
 
-DEFAULT_FILE = Path(__file__).with_name("thresholds.toml")
+DEFAULT_FILE = Path(__file__).parents[1] / "thresholds.toml"
 EVERY_SHAPE = "every"
 
 

@@ -12,8 +12,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the backend is selected
 from matplotlib.axes import Axes
 
-from loadtests.figures import KINDS
-from loadtests.latency import Figures
+from loadtests.measurement.figures import KINDS
+from loadtests.measurement.latency import Figures
 
 DPI = 110
 KIND_COLOURS = {"photo": "#20639b", "batch": "#3caea3", "stream": "#9b5de5", "health": "#ed553b"}

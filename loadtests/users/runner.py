@@ -10,12 +10,10 @@ from locust.event import EventHook
 from locust.html import get_html_report
 from locust.stats import stats_history
 
-from loadtests.arrival import Phase
-from loadtests.figures import answered_per_s
-from loadtests.load_run import START_DELAY_S, LoadRun, LoopType, bind_user
-from loadtests.shapes import UserCount, closed_loop_users
-from loadtests.stream_user import StreamUser
-from loadtests.users import (
+from loadtests.measurement.figures import answered_per_s
+from loadtests.scenario.arrival import Phase
+from loadtests.scenario.shapes import UserCount, closed_loop_users
+from loadtests.users.http_users import (
     ClosedLoopUser,
     HealthUser,
     MemoryUser,
@@ -23,6 +21,8 @@ from loadtests.users import (
     RequestUser,
     prepare_bodies,
 )
+from loadtests.users.load_run import START_DELAY_S, LoadRun, LoopType, bind_user
+from loadtests.users.stream_user import StreamUser
 
 CALIBRATION_USERS = 8
 WARM_UP_SHARE = 0.25
