@@ -9,7 +9,9 @@ WITHOUT_LOCUST = ("compare", "measurement", "report", "scenario")
 
 
 def test_modules_without_users_import_no_locust():
-    files = (file for name in WITHOUT_LOCUST for file in (ROOT / "loadtests" / name).glob("[a-z]*.py"))
+    files = (
+        file for name in WITHOUT_LOCUST for file in (ROOT / "loadtests" / name).glob("[a-z]*.py")
+    )
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
     run = subprocess.run(
         [sys.executable, "-c", f"import sys, {', '.join(names)}; print(*sys.modules)"],
