@@ -1,4 +1,4 @@
-"""Converts pixels of other colour spaces to sRGB by their ICC profile."""
+"""Converts pixels to sRGB by the ICC profile of their image file."""
 
 import io
 import zlib

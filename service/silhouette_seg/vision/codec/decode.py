@@ -1,4 +1,4 @@
-"""Decodes image bytes to upright sRGB pixels. All image decoding of the project is here."""
+"""Decodes image files to upright sRGB pixels. All image decoding of the project is here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

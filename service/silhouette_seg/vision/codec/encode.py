@@ -1,4 +1,4 @@
-"""Encodes pixels as PNG, JPEG or WebP."""
+"""Encodes arrays of pixels as PNG, JPEG or WebP files."""
 
 import io
 import struct

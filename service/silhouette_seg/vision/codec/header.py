@@ -59,7 +59,7 @@ _MAX_EXIF_TAGS = 1_000
 
 
 class ImageFormat(StrEnum):
-    """Image formats that are decoded and encoded."""
+    """Formats of image files that can be decoded and encoded."""
 
     JPEG = "jpeg"
     PNG = "png"

@@ -47,7 +47,7 @@ class PersonCopy:
     scale: float = 1.0
     """Height of the copy divided by that of the person in the photo."""
     flip: bool = False
-    """True: left and right are exchanged."""
+    """True mirrors the copy: left and right are exchanged."""
 
     def __str__(self) -> str:
         """Returns the canonical text of this copy, for example `x:0.3,scale:0.6`."""
@@ -70,7 +70,7 @@ class Layout:
     copies: tuple[PersonCopy, ...]
 
     def __str__(self) -> str:
-        """Returns the canonical text of this layout. `parse_layout` is its inverse."""
+        """Returns the canonical text of this layout, from which `parse_layout` makes it again."""
         return ";".join(map(str, self.copies))
 
 

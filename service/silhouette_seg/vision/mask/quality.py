@@ -56,7 +56,7 @@ _PARENT_COLUMN = 3
 """Column of OpenCV's contour hierarchy that holds the index of the enclosing contour."""
 
 _CERTAINTY = np.abs(2 * np.arange(256) - 255).astype(np.uint8)
-"""Certainty |alpha - 127.5| / 127.5 of each alpha level, scaled to 0..255."""
+"""Lookup table, uint8 [256]: certainty |alpha - 127.5| / 127.5 of each alpha level, times 255."""
 
 
 @dataclass(frozen=True, slots=True)
