@@ -1,7 +1,4 @@
-"""Resizes photos to model inputs, and masks back to photos.
-
-Training, export and serving share it.
-"""
+"""Resizes photos to model inputs, and masks back to photos, for training, export and serving."""
 
 from dataclasses import dataclass
 from typing import TypeVar

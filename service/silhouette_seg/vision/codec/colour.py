@@ -43,7 +43,7 @@ class ColourTreatment(StrEnum):
     """Outcomes of the colour management of one photo. The values are part of the API."""
 
     SRGB = "srgb"
-    """The colours were sRGB already, or the file declares nothing else."""
+    """The colours were sRGB already, or the file declares no colour space."""
     CONVERTED = "converted"
     """The colours were converted to sRGB by the profile of the file."""
     IGNORED = "ignored"

@@ -25,7 +25,10 @@ from numpy.typing import NDArray
 from silhouette_seg.vision.mask.boundary_tiles import make_grid, pad_cells, tiles_near
 
 SOLVE_CELLS = 192
-"""Cells along the photo's longer side at which functions are fitted: about a model's resolution."""
+"""Cells along the photo's longer side for which the filter fits its linear functions.
+
+They are about as many as the pixels of a model's input.
+"""
 MIN_GUIDE_SIDE = 1536
 """Minimum longer side, in pixels, at which a photo is decoded when only its mask is returned.
 
