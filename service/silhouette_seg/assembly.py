@@ -90,7 +90,7 @@ def create_remote(settings: Settings, workers: int) -> InferenceServer:
     """Returns a client of the inference server at `settings.triton_url`.
 
     `workers` is the number of threads, from which the limit of concurrent requests follows. The
-    server forms batches itself, so its engines get no batcher here.
+    server forms batches itself, so no `Batcher` is used here.
     """
     assert settings.triton_url is not None  # Settings requires it with this engine
     config = TritonConfig(
@@ -175,7 +175,7 @@ def batch_limits(settings: Settings, workers: int) -> BatchLimits:
     """Returns the limits of a request to `POST /v1/segment/batch` for `workers` threads.
 
     The body has more time to arrive than a single photo, in proportion to its size limit. Two
-    photos in work per thread keep the model busy.
+    photos per thread are processed at a time, which keeps the model busy.
     """
     size_ratio = max(1.0, settings.max_batch_body_bytes / settings.max_body_bytes)
     return BatchLimits(
@@ -211,8 +211,9 @@ def load_batched_engine(
 ) -> Batcher:
     """Loads one model into this process and returns it wrapped in a `Batcher`.
 
-    The batcher joins waiting images into batches, and runs up to `workers` batches at a time. It
-    is the only one on the way to the model. Raises EngineFailed as `load_engine` does.
+    The batcher joins waiting images into batches, and runs up to `workers` batches at a time. No
+    other part of the service forms batches for this model. Raises EngineFailed as `load_engine`
+    does.
     """
     return Batcher(
         load_engine(spec, settings, workers),

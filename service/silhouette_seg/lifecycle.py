@@ -44,7 +44,7 @@ async def lifespan(
     """Starts warm-up and monitoring in the background; on exit drains and closes the service.
 
     `drain_timeout_s` is the time for running work to finish, in seconds. Raises EngineFailed if
-    the models of a remote inference server differ from the specs.
+    the models of a remote inference server differ from their `spec.json`.
     """
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, gateway.telemetry.tracing.close)
@@ -61,8 +61,8 @@ async def lifespan(
 async def _check_remote(remote: InferenceServer) -> None:
     """Checks the models of a remote inference server when the service starts.
 
-    Raises EngineFailed if they differ from the specs. If the server is unavailable it only logs a
-    warning, because the server may start later.
+    Raises EngineFailed if they differ from their `spec.json`. If the server is unavailable it only
+    logs a warning, because the server may start later.
     """
     try:
         await remote.check_ready()

@@ -27,9 +27,9 @@ class ModelTask(StrEnum):
     SEGMENTATION = "segmentation"
     """The output is `alpha` uint8 [N,H,W]: 255 x the probability of person."""
     FACES = "faces"
-    """The output is `faces` float32 [N,cells,5]: score, top, left, height and width of a face.
+    """The output is `faces` float32 [N,cells,5], one possible face per cell of a grid.
 
-    `silhouette_seg.pipeline.faces` decodes it.
+    The five are score, top, left, height and width; `silhouette_seg.pipeline.faces` decodes them.
     """
 
 

@@ -155,7 +155,9 @@ async def run_in_order(
 def _build_jobs(
     upload: BatchUpload, resolved: ResolvedRequest, limits: ImageLimits
 ) -> list[PhotoJob | ServiceError]:
-    """Reads the header of each uploaded photo, and returns its job or its error, in order.
+    """Reads the header of each uploaded photo, in order.
+
+    Returns the job that segments it, or the error of a photo that cannot be processed.
 
     Raises UnsupportedImageType or UnprocessableImage if the background image is invalid.
     """

@@ -70,7 +70,7 @@ class Retries:
     tries: int = 4
     """Maximum number of tries, the first included."""
     total_s: float = 20.0
-    """Maximum seconds from the begin of the first try to the begin of the last."""
+    """Maximum seconds from the start of the first try to the start of the last."""
     first_s: float = 0.25
     """Seconds of the first wait if the service sends no `Retry-After`.
 

@@ -46,7 +46,7 @@ from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
 TRANSPORT: Final = "websocket"
-"""Value of the metric label `transport`."""
+"""Value of the metric label `transport` for streams over a WebSocket."""
 MAX_BAD_FRAMES = 30
 """Number of consecutive invalid image files after which the stream is closed."""
 MAX_CLOSE_REASON_BYTES = 123

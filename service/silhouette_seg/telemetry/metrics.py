@@ -232,7 +232,7 @@ class Telemetry:
         self._lag.observe(seconds)
 
     def track_ready(self, is_ready: Callable[[], bool]) -> None:
-        """Sets the function that `silhouette_ready` reads on each scrape."""
+        """Sets the function that returns the value of the metric `silhouette_ready` per scrape."""
         self._ready.set_function(is_ready)
 
     def snapshot(self) -> Callable[[], bytes]:

@@ -119,7 +119,8 @@ def _render_cutout(options: RenderOptions, photo: Frame, matte: Matte) -> Layer:
 def _limit_to_roi(matte: Matte, parameters: Parameters, photo_hw: Size) -> Matte:
     """Returns the mask with zeros outside the region that the parameter `roi` names.
 
-    `photo_hw` is the size to which its pixels refer. Raises BadParameter for an empty region.
+    `photo_hw` is the size, in pixels, of the photo to which `roi` refers. Raises BadParameter for
+    an empty region.
     """
     if parameters.roi == WHOLE_IMAGE:
         return matte

@@ -64,7 +64,10 @@ class Compositor:
     def _cached(
         self, size_hw: Size, options: StreamOptions, make: Callable[[Size], Planes]
     ) -> Planes:
-        """Returns the planes that `make` returns for a frame size; called once per background."""
+        """Returns the background that `make` builds for a frame size.
+
+        It is built once, until the frame size or the background changes.
+        """
         key = size_hw, options.render.background
         if (
             self._background is None

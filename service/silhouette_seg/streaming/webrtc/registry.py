@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from silhouette_seg.streaming.webrtc.peer import Peer
 
 TRANSPORT: Final = "webrtc"
-"""Value of the metric label `transport`."""
+"""Value of the metric label `transport` for streams over WebRTC."""
 IS_INSTALLED = is_installed("aiortc")
 """True if aiortc, the library for WebRTC, is installed by the extra `live`."""
 
