@@ -9,7 +9,7 @@ from training.recipe import RECIPES_FOLDER, recipe_files
 TITLES = {
     "connectnet": "ConnectNet (PP-HumanSeg, WACVW 2022), 131,766 parameters",
     "rcrnet": "RCRNet star, 781,304 parameters in training, 763,376 served",
-    "unet": "U-Net on EfficientNet-Lite2, 6,982,466 parameters, encoder from ImageNet",
+    "unet": "U-Net on EfficientNet-Lite2, 5,657,346 parameters, encoder from ImageNet",
     "md_trisenet": "MD-TriSeNet on Xception39, 2,968,181 parameters in training, 2,894,260 served",
     "face_detector": "Face detector, ours, 174,101 parameters",
 }

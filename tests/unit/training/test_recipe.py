@@ -36,7 +36,7 @@ connectnet_longer connectnet_mild connectnet_open connectnet_own connectnet_sc c
 face_detector md_trisenet md_trisenet_fine md_trisenet_mild rcrnet rcrnet_crowd rcrnet_domains
 rcrnet_everyday rcrnet_finer rcrnet_frozen rcrnet_labels rcrnet_lent rcrnet_longer rcrnet_mild
 rcrnet_taught rcrnet_views rcrnet_wide rcrnet_wider trisenet trisenet_crowd trisenet_more
-trisenet_wide unet_everyday unet_labelled unet_lent
+trisenet_wide unet_everyday unet_lent
 """
 """Stems of the files that were directly in training/recipes."""
 FORMER_NAMES = FORMER_FILES.split()
