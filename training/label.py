@@ -25,7 +25,7 @@ from torch import Tensor
 from silhouette_seg.vision.geometry import Size, resize
 from training.data.dataset import read_frame, read_rows
 from training.data.samples import channels_first
-from training.recipe import Recipe, TeacherSettings, read_recipe
+from training.recipe import Recipe, TeacherSettings, check_recipe, read_recipe
 from training.tasks.teacher import Teacher, mean_mask
 
 Probability = NDArray[np.float32]
@@ -148,7 +148,7 @@ def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="the teacher's recipe")],
+    recipe: Annotated[Path, typer.Argument(help="the teacher's recipe", callback=check_recipe)],
     checkpoint: Annotated[Path, typer.Argument(help="the teacher's checkpoint")],
     masks: Annotated[Path, typer.Argument(help="where the masks go")],
     data: Annotated[Path, typer.Option(help="the data pack")],

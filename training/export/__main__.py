@@ -2,7 +2,7 @@
 
 The folder holds the ONNX file, spec.json, Triton configurations and a model card.
 
-    python -m training.export RUN_DIR --recipe training/recipes/connectnet.toml --data DATA
+    python -m training.export RUNS/connectnet_longer --recipe connectnet_longer --data DATA
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from training.models import build_model, deploy_form, extra_input
 from training.models.checkpoint import read_average
 from training.models.deployed import build_deployed
 from training.models.face_detector import CELL_SIDE_PX, FaceDetector
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe, check_recipe, read_recipe
 
 OPSET = 18
 MAX_BATCH = 16
@@ -166,7 +166,7 @@ def build_spec(
 
 def main(
     run: Annotated[Path, typer.Argument(help="the folder of a training run")],
-    recipe: Annotated[Path, typer.Option(help="the recipe it ran")],
+    recipe: Annotated[Path, typer.Option(help="the recipe it ran", callback=check_recipe)],
     data: Annotated[Path, typer.Option(help="the data pack, for measuring")],
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
     weights: Annotated[Path, typer.Option(help="for runs that begin with these")] = WEIGHTS_FOLDER,
