@@ -11,17 +11,17 @@ from pathlib import Path
 
 import locust  # noqa: F401  # imported first: it patches sockets and threads for gevent
 
-from loadtests.figures import compute_figures
-from loadtests.latency import Figures
-from loadtests.report import summary_line, verdict_line, write_report
-from loadtests.runner import RunOptions, execute, measure_capacity
-from loadtests.shapes import PEAK_SHARE, SHAPES, make_phases
-from loadtests.thresholds import (
+from loadtests.measurement.figures import compute_figures
+from loadtests.measurement.latency import Figures
+from loadtests.report.page import summary_line, verdict_line, write_report
+from loadtests.report.thresholds import (
     DEFAULT_FILE,
     InvalidThresholds,
     check_thresholds,
     read_thresholds,
 )
+from loadtests.scenario.shapes import PEAK_SHARE, SHAPES, make_phases
+from loadtests.users.runner import RunOptions, execute, measure_capacity
 
 EXIT_MISSED = 1
 EXIT_UNUSABLE = 2

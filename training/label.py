@@ -26,7 +26,7 @@ from silhouette_seg.vision.geometry import Size, resize
 from training.data.dataset import read_frame, read_rows
 from training.data.samples import channels_first
 from training.options import DataPack
-from training.recipe import Recipe, TeacherSettings, read_recipe
+from training.recipe import Recipe, TeacherSettings, check_recipe, read_recipe
 from training.tasks.teacher import Teacher, mean_mask
 
 Probability = NDArray[np.float32]
@@ -149,7 +149,10 @@ def label(data: Path, masks: Path, views: Sequence[Teacher], agreement: float) -
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="Recipe of the teacher.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(help="Recipe of the teacher: a file or its name.", callback=check_recipe),
+    ],
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the teacher.")],
     masks: Annotated[Path, typer.Argument(help="Folder for the masks.")],
     data: DataPack,

@@ -15,13 +15,14 @@ mkdir -p "$out"
 
 python3 -m training.shards "$work/pack" --unpack "$shards"
 
-train() { # name, weights, minutes
-  python3 -m training.train "training/recipes/$1.toml" --data "$work/pack" --runs runs/lent \
+train() { # model, weights, minutes
+  local run="$1_lent"
+  python3 -m training.train "training/recipes/gpu/$1.toml" --data "$work/pack" --runs runs/lent \
     --weights "$2" --minutes "$3" --workers "$workers"
-  python3 -m training.models.checkpoint "runs/lent/$1/last.pt" "$out/$1.pt"
-  cp "runs/lent/$1/history.jsonl" "$out/$1.jsonl"
+  python3 -m training.models.checkpoint "runs/lent/$run/last.pt" "$out/$run.pt"
+  cp "runs/lent/$run/history.jsonl" "$out/$run.jsonl"
 }
 
-train unet_lent "$start" "$teacher"
-train connectnet_lent training/weights/connectnet.pt "$student"
-train rcrnet_lent training/weights/rcrnet.pt "$student"
+train unet "$start" "$teacher"
+train connectnet training/weights/connectnet.pt "$student"
+train rcrnet training/weights/rcrnet.pt "$student"

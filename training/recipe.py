@@ -1,13 +1,25 @@
 """Recipes: all settings of a training run, read from TOML."""
 
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+import typer
 from pydantic import BaseModel, ConfigDict, Field
 
 from silhouette_seg.spec import ResizeRule
 from training.data.augmentation import Augmentation
+
+RECIPES_FOLDER = Path(__file__).with_name("recipes")
+SIMILAR_NAMES = 5
+"""Largest number of similar names in the error for an unknown recipe."""
+SIMILARITY = 0.5
+"""Smallest ratio of difflib, 0..1, of a similar name. `longer` then finds `connectnet_longer`."""
+
+
+class UnknownRecipe(FileNotFoundError):
+    """No file and no name of a recipe; the message lists similar names."""
 
 
 class StrictModel(BaseModel):
@@ -151,6 +163,40 @@ class Recipe(StrictModel):
         return max(0.0, min(1.0, warm, cool))
 
 
+def recipe_files() -> dict[str, Path]:
+    """Returns the files of `training/recipes` by the name of their recipe."""
+    files = sorted(RECIPES_FOLDER.rglob("*.toml"))
+    return {tomllib.loads(file.read_text())["name"]: file for file in files}
+
+
+def find_recipe(path: Path) -> Path:
+    """Returns the file of a recipe, which may be given by its name; raises UnknownRecipe.
+
+    `connectnet_longer`, `connectnet_longer.toml` and `training/recipes/connectnet_longer.toml` are
+    the recipe with this name. An existing file takes precedence.
+    """
+    if path.is_file():
+        return path
+    files, name = recipe_files(), path.name.removesuffix(".toml")
+    is_alias = path.name == str(path) or path.parent.resolve() == RECIPES_FOLDER.resolve()
+    if is_alias and name in files:
+        return files[name]
+    similar = get_close_matches(name, files, n=SIMILAR_NAMES, cutoff=SIMILARITY)
+    hint = f"similar names: {', '.join(similar)}" if similar else "see training/recipes"
+    raise UnknownRecipe(f"there is no recipe {path}; {hint}")
+
+
+def check_recipe(path: Path) -> Path:
+    """Returns the file of a recipe of the command line; raises typer.BadParameter."""
+    try:
+        return find_recipe(path)
+    except UnknownRecipe as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def read_recipe(path: Path) -> Recipe:
-    """Reads a recipe; raises OSError, tomllib.TOMLDecodeError or pydantic.ValidationError."""
-    return Recipe.model_validate(tomllib.loads(path.read_text()))
+    """Reads a recipe by its file or name, see find_recipe.
+
+    Raises OSError, tomllib.TOMLDecodeError or pydantic.ValidationError.
+    """
+    return Recipe.model_validate(tomllib.loads(find_recipe(path).read_text()))

@@ -1,6 +1,6 @@
 """Trains one recipe. After an interruption the same command continues from the last epoch.
 
-python -m training.train training/recipes/connectnet.toml --data DATA --runs RUNS
+python -m training.train training/recipes/connectnet/01_base.toml --data DATA --runs RUNS
 torchrun --nproc-per-node 2 -m training.train ...        (several processes or GPUs)
 python -m training.train ... --minutes 8 --workers 15    (a machine rented for a limited time)
 """
@@ -31,7 +31,7 @@ from training.models import adapt_weights, build_model
 from training.models.checkpoint import read_average
 from training.optimiser import ScheduledOptimiser, build_optimiser
 from training.options import DataPack
-from training.recipe import Phase, Recipe, read_recipe
+from training.recipe import Phase, Recipe, check_recipe, read_recipe
 from training.report.history_plot import plot_curve
 from training.tasks import Task, build_task
 from training.tasks.base import Batch
@@ -371,7 +371,12 @@ def reuse_freed_memory() -> None:
 
 
 def main(
-    recipe: Annotated[Path, typer.Argument(help="Recipe: a file of training/recipes/.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            help="Recipe: a file of training/recipes/ or its name.", callback=check_recipe
+        ),
+    ],
     data: DataPack,
     runs: Annotated[Path, typer.Option(help="Folder for checkpoints and learning curves.")],
     branch: Annotated[

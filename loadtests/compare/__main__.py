@@ -25,7 +25,7 @@ from loadtests.compare.server_specs import (
     SERVERS,
     ServerSpec,
 )
-from loadtests.latency import Figures
+from loadtests.measurement.latency import Figures
 
 EXIT_FAILED = 1
 FIGURES_FILE = "figures.json"

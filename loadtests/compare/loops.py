@@ -8,10 +8,10 @@ from itertools import cycle
 from time import perf_counter
 from typing import Literal
 
-from loadtests.arrival import Phase, arrival_times, interarrival_times
 from loadtests.compare.http_client import HttpConnection
 from loadtests.compare.masks import ResponseBodies
-from loadtests.responses import REFUSAL_STATUSES
+from loadtests.scenario.arrival import Phase, arrival_times, interarrival_times
+from loadtests.scenario.responses import REFUSAL_STATUSES
 
 CLIENT_TIMEOUT_S = 10.0
 """Time from the due time after which a client gives up."""

@@ -7,7 +7,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from loadtests.compare.server_specs import MEDIAPIPE_BIN, ONNX_BIN
-from loadtests.latency import Figures
+from loadtests.measurement.latency import Figures
 
 CPU_INFO = Path("/proc/cpuinfo")
 PACKAGES = (

@@ -13,7 +13,7 @@ from loadtests.compare.photos import photos
 from loadtests.compare.process import RunningServer, ServerFailed, run_server
 from loadtests.compare.server_specs import ServerSpec
 from loadtests.compare.summary import closed_loop_figures, medians, overload_figures
-from loadtests.latency import Figures
+from loadtests.measurement.latency import Figures
 
 MIN_AGREEMENT = 0.97
 """Minimum intersection over union, per photo, of the masks of one model by two servers."""

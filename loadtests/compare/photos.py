@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from loadtests.photos import HD, encode_jpeg, resize_photo
+from loadtests.scenario.photos import HD, encode_jpeg, resize_photo
 
 WIDTH, HEIGHT = HD
 JPEG_QUALITY = 90

@@ -5,8 +5,8 @@ from os.path import relpath
 from pathlib import Path
 
 from loadtests.compare.summary import THIRDS
-from loadtests.latency import Figures
-from loadtests.plots import plot_overload, plot_throughput
+from loadtests.measurement.latency import Figures
+from loadtests.report.plots import plot_overload, plot_throughput
 
 TARGET_RATIOS = {"plain": 3.0, "litserve": 2.0}
 """Aim for our rate divided by that of each server."""

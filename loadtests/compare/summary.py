@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 from loadtests.compare.loops import Exchange, LoopResult
-from loadtests.latency import Figures, latencies_ms, percentile_ms
+from loadtests.measurement.latency import Figures, latencies_ms, percentile_ms
 
 THIRDS = ("first", "middle", "last")
 MAX_P95_GROWTH = 1.5

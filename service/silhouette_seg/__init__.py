@@ -21,7 +21,10 @@ __all__ = ["Client", "__version__"]
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Loads a public name on first use (PEP 562)."""
+        """Returns `Client` or `__version__`, loaded on first use (PEP 562).
+
+        Raises AttributeError for any other name.
+        """
         if name == "Client":
             from silhouette_seg.client import Client
 

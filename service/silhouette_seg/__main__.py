@@ -4,9 +4,10 @@ import sys
 
 
 def main() -> None:
-    """Runs the command. Exits with a message if the extra of the command is not installed.
+    """Runs the `silhouette` command with the arguments of the process.
 
-    The command imports most packages when it runs.
+    If a package that the command imports is not installed, it exits with a message. The message
+    names the pip command that installs it.
     """
     try:
         from silhouette_seg.cli.main import main as run

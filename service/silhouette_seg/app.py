@@ -1,4 +1,4 @@
-"""Composition root: builds the ASGI application from the settings."""
+"""Builds the ASGI application of the service from its settings: middleware, routes and errors."""
 
 from collections.abc import Callable
 from functools import partial
@@ -34,9 +34,10 @@ from silhouette_seg.telemetry import Telemetry, open_tracing
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Loads the models and builds the application, with its gateway in `app.state.gateway`.
+    """Loads the models and returns the FastAPI application that serves them.
 
-    Raises the errors of `create_gateway`. The application closes its gateway when it stops.
+    `app.state.gateway` is the `Gateway`: models, limits, queues and metrics, shared by all routes.
+    The application closes it when it stops. Raises the errors of `create_gateway`.
     """
     telemetry = Telemetry(open_tracing(settings.otel_endpoint, __version__))
     gateway = create_gateway(settings, telemetry)
@@ -68,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _add_middleware(
     app: FastAPI, responder: ErrorResponder, cors_origins: tuple[str, ...], telemetry: Telemetry
 ) -> None:
-    """Adds the middleware from the innermost to the outermost."""
+    """Adds the ASGI middleware to the application, the innermost first."""
     app.add_middleware(UnhandledErrorMiddleware, respond=responder.respond)
     if cors_origins:
         app.add_middleware(
@@ -103,7 +104,10 @@ def _add_routes(app: FastAPI) -> None:
 
 
 def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Generates FastAPI's document and adds the schemas that no route declares."""
+    """Returns the OpenAPI document from FastAPI's `generate`, plus schemas that no route declares.
+
+    Responses refer to these schemas, which are in `openapi.SCHEMAS`.
+    """
     document = generate()
     document["components"]["schemas"].update(openapi.SCHEMAS)
     return document

@@ -33,33 +33,33 @@ log = logging.getLogger(__name__)
 
 
 MAX_REQUESTS = 1024
-"""Requests in progress, including those that still receive their body.
+"""Largest number of HTTP requests in progress, including those with a body that is still arriving.
 
 `MAX_BODIES_IN_MEMORY` bounds the memory of their bodies.
 """
 MAX_BODIES_IN_MEMORY = 16
-"""Request bodies of the largest size that may be in memory together."""
+"""Number of request bodies of the largest size that may be in memory together."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModels:
-    """The registry of models, with the thread pool and the engines behind it."""
+    """The loaded models, and the threads and engines that run them."""
 
     registry: ModelRegistry
     pool: ThreadPool
-    """Threads for decoding, rendering, and the work around the engine."""
+    """Threads for decoding, rendering, and the pixel work before and after a model."""
     threads: int
     """Number of threads in `pool`."""
     remote: InferenceServer | None
-    """Inference server that runs the models; None if they run in this process."""
+    """Client of the inference server that runs the models; None if they run in this process."""
     engines: tuple[HealthCheckedEngine, ...] = ()
-    """One engine for each model."""
+    """The engine of each model, including the face detector's."""
 
 
 def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
-    """Loads the models into this process, or creates clients of the inference server.
+    """Loads the configured models into this process, or opens them on an inference server.
 
-    Raises the errors of `load_registry`.
+    Registers their metrics in `telemetry`. Raises the errors of `load_registry`.
     """
     threads = settings.workers or available_cpus()
     pool = ThreadPool(threads)
@@ -87,7 +87,11 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
 
 
 def create_remote(settings: Settings, workers: int) -> InferenceServer:
-    """Creates the client of the inference server, which forms the batches itself."""
+    """Returns a client of the inference server at `settings.triton_url`.
+
+    `workers` is the number of threads, from which the limit of concurrent requests follows. The
+    server forms batches itself, so no `Batcher` is used here.
+    """
     assert settings.triton_url is not None  # Settings requires it with this engine
     config = TritonConfig(
         url=settings.triton_url,
@@ -101,9 +105,9 @@ def create_remote(settings: Settings, workers: int) -> InferenceServer:
 
 
 def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
-    """Builds the running service from its settings.
+    """Builds the running service: models, queues, limits and metrics, as one `Gateway`.
 
-    Raises the errors of `load_registry`, and ValueError for a malformed ICE server.
+    Raises the errors of `load_registry`, and ValueError for a malformed ICE server in the settings.
     """
     models = load_models(settings, telemetry)
     requests = RequestLimiter(max_requests=MAX_REQUESTS)
@@ -155,7 +159,10 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
 
 
 def create_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
-    """Creates the queue of photos. Frames of streams do not pass through it."""
+    """Returns the queue of photos with the limits for `workers` threads.
+
+    Frames of video streams do not pass through it.
+    """
     return PhotoQueue(
         max_running=settings.photos_at_once_for(workers),
         max_pixels=settings.max_pixels_in_flight_for(workers),
@@ -165,9 +172,10 @@ def create_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
 
 
 def batch_limits(settings: Settings, workers: int) -> BatchLimits:
-    """Returns the limits of a batch.
+    """Returns the limits of a request to `POST /v1/segment/batch` for `workers` threads.
 
-    A larger body has more time to arrive. Two photos in work per thread keep the engine busy.
+    The body has more time to arrive than a single photo, in proportion to its size limit. Two
+    photos per thread are processed at a time, which keeps the model busy.
     """
     size_ratio = max(1.0, settings.max_batch_body_bytes / settings.max_body_bytes)
     return BatchLimits(
@@ -180,7 +188,10 @@ def batch_limits(settings: Settings, workers: int) -> BatchLimits:
 
 
 def webrtc_config(settings: Settings) -> WebRTCConfig:
-    """Returns the configuration of WebRTC streams. Raises ValueError for a malformed ICE server."""
+    """Returns the configuration of WebRTC streams.
+
+    Raises ValueError for a malformed URL of an ICE server.
+    """
     return WebRTCConfig(
         hosts=settings.webrtc_hosts,
         ice_servers=tuple(
@@ -198,7 +209,12 @@ def webrtc_config(settings: Settings) -> WebRTCConfig:
 def load_batched_engine(
     spec: ModelSpec, settings: Settings, workers: int, telemetry: Telemetry
 ) -> Batcher:
-    """Loads one model into this process, behind the only batcher of its path."""
+    """Loads one model into this process and returns it wrapped in a `Batcher`.
+
+    The batcher joins waiting images into batches, and runs up to `workers` batches at a time. No
+    other part of the service forms batches for this model. Raises EngineFailed as `load_engine`
+    does.
+    """
     return Batcher(
         load_engine(spec, settings, workers),
         max_batch=settings.max_batch,
@@ -210,10 +226,10 @@ def load_batched_engine(
 
 
 def load_engine(spec: ModelSpec, settings: Settings, workers: int) -> Engine:
-    """Loads one model on the configured device.
+    """Loads one model on the configured device and returns the engine that runs it.
 
-    With `allow_degraded` it falls back to the fastest device that works, and logs a warning.
-    Raises EngineFailed if none works.
+    With `allow_degraded` it falls back to the fastest slower device that works, and logs a
+    warning. Raises EngineFailed if no allowed device works.
     """
     load = partial(open_engine, settings.engine, spec, settings.model_repository, workers=workers)
     slower = DEVICES[: DEVICES.index(settings.device)] if settings.allow_degraded else ()

@@ -20,15 +20,15 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 MAX_ECHOED_CHARACTERS = 64
-"""Length at which an error cuts a name that the caller sent, in characters."""
+"""Number of characters after which an error message cuts a name that the caller sent."""
 
 
 class ServiceError(Exception):
-    """Base of every error that a caller may see.
+    """Base of every error that the service reports to a caller.
 
-    `detail` is public: it never holds engine text, paths or tracebacks. Without one it is the
-    class's title, as a sentence. `limit` and `actual` join the response if a limit was exceeded;
-    `retry_after_s` becomes `Retry-After`, in seconds.
+    `detail` is the public explanation: it never holds engine text, paths or tracebacks. By default
+    it is the title of the class. `limit` and `actual` become fields of the response if a limit was
+    exceeded. `retry_after_s` becomes the header `Retry-After`, in seconds.
     """
 
     status: ClassVar[int] = 500
@@ -52,7 +52,7 @@ class ServiceError(Exception):
 
 
 class InternalError(ServiceError):
-    """A fault of the service itself; the log has its cause under the request id."""
+    """Failure of the service itself; the log has the cause under the id of the request."""
 
 
 class BadRequest(ServiceError):
@@ -99,7 +99,7 @@ class NotFound(ServiceError):
 
 
 class UnknownModel(NotFound):
-    """No model of that name, or of that name and version, is available."""
+    """No model of the requested name, or of that name and version, is served."""
 
     code = "unknown_model"
     title = "No such model"
@@ -202,7 +202,7 @@ class TooManyStreams(ServiceError):
 
 
 class NotInstalled(ServiceError):
-    """An optional part of the service is not installed; the detail names the extra."""
+    """An optional part of the service is not installed; `detail` names the pip extra."""
 
     status = 501
     code = "not_installed"
@@ -237,7 +237,7 @@ class EngineFailed(Unavailable):
 
 
 class EngineDown(Unavailable):
-    """The remote inference server is unreachable now. A retry is safe."""
+    """The remote inference server cannot be reached now. A retry is safe."""
 
     code = "engine_down"
     title = "The inference server cannot be reached"

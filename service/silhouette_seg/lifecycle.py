@@ -1,4 +1,4 @@
-"""Start and stop of the service: remote check, warm-up in the background, and drain."""
+"""Start and stop of the service: check of a remote inference server, warm-up, and drain."""
 
 import asyncio
 import logging
@@ -16,11 +16,15 @@ log = logging.getLogger(__name__)
 
 
 WARM_UP_RETRY_S = 1.0
-"""Interval between warm-up attempts while a remote inference server is unavailable, in seconds."""
+"""Seconds between warm-up attempts while a remote inference server is unavailable."""
 
 
 async def drain(gateway: Gateway, timeout_s: float) -> None:
-    """Rejects new work, ends streams, waits for running work, then fails the rest."""
+    """Stops the service in order: rejects new requests and streams, and tells streams to end.
+
+    It waits up to `timeout_s` seconds for running work, then closes the models. Inferences that
+    still run then fail.
+    """
     gateway.requests.start_draining()
     gateway.streams.start_draining()
     try:
@@ -37,9 +41,10 @@ async def drain(gateway: Gateway, timeout_s: float) -> None:
 async def lifespan(
     app: FastAPI, *, gateway: Gateway, drain_timeout_s: float
 ) -> AsyncIterator[None]:
-    """Starts the background tasks; on exit drains the service and closes the gateway.
+    """Starts warm-up and monitoring in the background; on exit drains and closes the service.
 
-    Raises EngineFailed if a remote inference server holds other models.
+    `drain_timeout_s` is the time for running work to finish, in seconds. Raises EngineFailed if
+    the models of a remote inference server differ from their `spec.json`.
     """
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, gateway.telemetry.tracing.close)
@@ -54,7 +59,11 @@ async def lifespan(
 
 
 async def _check_remote(remote: InferenceServer) -> None:
-    """Refuses to start if the server's models differ; an unavailable server may start later."""
+    """Checks the models of a remote inference server when the service starts.
+
+    Raises EngineFailed if they differ from their `spec.json`. If the server is unavailable it only
+    logs a warning, because the server may start later.
+    """
     try:
         await remote.check_ready()
     except EngineFailed as error:
@@ -65,9 +74,11 @@ async def _check_remote(remote: InferenceServer) -> None:
 
 
 async def _warm_up(gateway: Gateway) -> None:
-    """Warms up every model in the background, so that `/livez` and `/readyz` always answer.
+    """Runs one image through every model, then prepares WebRTC.
 
-    A remote inference server may start or recover later: its models are tried until they work.
+    It runs in the background, so that `/livez` and `/readyz` answer meanwhile. With a remote
+    inference server it retries until the models work. Otherwise the first failure is final: it
+    sets `gateway.warm_up_failed`.
     """
     last_warning = ""
     while not gateway.registry.ready:

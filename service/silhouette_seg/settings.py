@@ -1,4 +1,4 @@
-"""Settings of the service, read once at start from `SILHOUETTE_*` variables."""
+"""Settings of the service, read once at start from `SILHOUETTE_*` environment variables."""
 
 import os
 import re
@@ -11,29 +11,33 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "SILHOUETTE_"
 CLIENT_KEY_VARIABLE = f"{PREFIX}CLIENT_KEY"
-"""Variable with the key that the command line sends to a service. It is not a setting."""
+"""Environment variable with the API key that `silhouette segment --server` sends.
+
+It is no setting of the service.
+"""
 QUEUE_PER_WORKER = 32
-"""Default of `queue_size`, for each worker."""
+"""Default of the setting `queue_size` per worker, in photos or images."""
 STREAMS_PER_WORKER = 8
-"""Default of `max_streams`, for each worker."""
+"""Default of the setting `max_streams` per worker, in streams."""
 PIXELS_PER_WORKER = 25_000_000
-"""Default of `max_pixels_in_flight`, for each worker."""
+"""Default of the setting `max_pixels_in_flight` per worker, in pixels."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def find_model_repository() -> Path:
-    """Returns the model folder of the installed package, or else that of the checkout."""
+    """Returns the folder of the models: inside the installed package, else in the checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "model_repository"
     return installed if installed.is_dir() else package.parents[1] / "model_repository"
 
 
 class Settings(BaseSettings):
-    """Immutable settings. Raises ValidationError for a bad value or an unknown variable.
+    """Immutable settings of the service, one field for each `SILHOUETTE_<NAME>` variable.
 
-    Values of lists are separated by commas: `SILHOUETTE_API_KEYS=one,two`.
+    Lists are separated by commas: `SILHOUETTE_API_KEYS=one,two`. Raises pydantic.ValidationError
+    for an invalid value or an unknown `SILHOUETTE_` variable.
     """
 
     model_config = SettingsConfigDict(
@@ -47,28 +51,29 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to bind. An address beyond loopback requires `api_keys` or `allow_anonymous`."""
     port: int = Field(default=8000, ge=0, le=65_535)
-    """Port to bind; 0 lets the system choose a free port."""
+    """TCP port to bind, 0..65535; 0 lets the system choose a free port."""
 
     model_repository: Path = find_model_repository()
     """Folder that holds `<model>/spec.json` and `<model>/<version>/model.onnx`."""
     models: Annotated[tuple[str, ...], NoDecode] | None = None
     """Names of the models to serve. Unset serves every model in the repository."""
     engine: str = "onnx"
-    """Inference engine: `onnx` runs models in this process, `triton` on an inference server."""
+    """Inference engine: `onnx` runs models in this process, `triton` on a Triton server."""
     device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
-    """Device of the engine. Without `allow_degraded` there is no fallback to another device."""
+    """Device that runs the models. Without `allow_degraded` there is no fallback to another."""
     allow_degraded: bool = False
-    """Fall back to a slower device if the configured one is missing. A metric reports it."""
+    """Allow a slower device if `device` is missing; `silhouette_engine_degraded` reports it."""
     triton_url: str | None = None
     """Address of Triton's gRPC endpoint as `host:port`; required by the engine `triton`.
 
-    A name that resolves to several addresses stands for as many replicas.
+    A host name that resolves to several addresses stands for as many replicas of Triton.
     """
 
     workers: PositiveInt | None = None
-    """Number of threads for pixels, and again as many for inference.
+    """Number of threads that decode and render images, and again as many that run models.
 
-    Unset uses one for each processor that the affinity mask and the cgroup quota grant.
+    Unset uses one for each processor that the affinity mask and the cgroup quota grant. Defaults
+    "for each worker" are multiples of this number.
     """
     max_batch: PositiveInt = 1
     """Largest number of images in one run of a model. On a CPU batches save no time per image."""
@@ -78,13 +83,13 @@ class Settings(BaseSettings):
     Unset is 32 for each worker.
     """
     photos_at_once: PositiveInt | None = None
-    """Largest number of photos that are decoded and in work at the same time.
+    """Largest number of photos that are decoded and processed at the same time.
 
     Unset is 1 + `max_batch` for each worker. With the engine `triton` it is `queue_size`.
     """
 
     max_body_bytes: PositiveInt = 32 * 2**20
-    """Largest image, in bytes."""
+    """Largest image file that a request may send, in bytes."""
     max_batch_images: PositiveInt = 32
     """Largest number of images in one request to `POST /v1/segment/batch`."""
     max_batch_body_bytes: PositiveInt = 64 * 2**20
@@ -96,7 +101,9 @@ class Settings(BaseSettings):
     max_aspect: PositiveInt = 50
     """Largest aspect ratio of an image, as its longer side over its shorter side."""
     max_pixels_in_flight: PositiveInt | None = None
-    """Largest total size of the photos in work, in pixels. A larger photo runs alone.
+    """Largest total size of the photos processed at the same time, in pixels.
+
+    A photo with more pixels is processed alone.
 
     Unset is 25 million for each worker.
     """
@@ -111,40 +118,49 @@ class Settings(BaseSettings):
     max_frame_bytes: PositiveInt = 4 * 2**20
     """Largest message of a WebSocket stream, in bytes; a larger one closes it with 1009."""
     stream_idle_s: Seconds = 30
-    """Time without a frame after which a WebSocket stream ends with 4410, in seconds."""
+    """Time without a frame after which a WebSocket stream is closed with 4410, in seconds."""
     stream_max_s: Seconds = 4 * 3600
     """Maximum duration of a stream, in seconds."""
     webrtc_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Addresses to offer as ICE host candidates. Unset offers those of the network interfaces."""
+    """IP addresses that WebRTC offers as ICE host candidates.
+
+    Unset offers those of all network interfaces.
+    """
     webrtc_ice_servers: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """URLs of ICE servers: `stun:host:port` or `turn:user:password@host:port`."""
+    """URLs of the STUN and TURN servers of WebRTC.
+
+    The forms are `stun:host:port` and `turn:user:password@host:port`.
+    """
     webrtc_idle_s: Seconds = 10
     """Time without a frame after which a WebRTC stream ends, in seconds."""
     webrtc_connect_s: Seconds = 30
-    """Time for a WebRTC peer to connect after its offer, in seconds."""
+    """Time for a WebRTC client to connect after its offer was answered, in seconds."""
     webrtc_low_latency: bool = False
-    """Patch aiortc's jitter buffer to deliver each frame as soon as it is complete."""
+    """Deliver each WebRTC frame as soon as it is complete, by a patch of aiortc's jitter buffer.
+
+    The default waits for the next frame, which adds one frame interval of delay.
+    """
 
     read_timeout_s: Seconds = 10
-    """Time for a request body to arrive before the request fails with 408, in seconds."""
+    """Time for a request body to arrive, in seconds; a later one is answered with 408."""
     queue_timeout_s: Seconds = 2
-    """Maximum wait of a photo in the queue, and of an image for its model, in seconds.
+    """Maximum wait of a photo in the photo queue, and of an image for its model, in seconds.
 
     A photo whose predicted wait is longer is rejected at once, with 503.
     """
     request_timeout_s: Seconds = 10
-    """Time for a whole request before its work is cancelled and it fails with 504, in seconds."""
+    """Time for a whole request, in seconds; then its work is cancelled, with 504."""
     drain_timeout_s: Seconds = 20
-    """Time for running requests to finish after a stop signal, in seconds."""
+    """Time for running requests and streams to end after a stop signal, in seconds."""
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """API keys accepted from callers. Empty disables authentication."""
+    """API keys that callers may use. Empty disables authentication."""
     allow_anonymous: bool = False
     """Serve without API keys although the address is reachable from other machines."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins of the web pages that may call the service; `*` allows every origin."""
+    """Origins of the web pages that may call the service from a browser; `*` allows all."""
     log_format: Literal["text", "json"] = "text"
-    """Format of the log: one line of text or one JSON object per event."""
+    """Format of the log: a line of text, or a JSON object, for each event."""
     otel_endpoint: str | None = None
     """URL of an OpenTelemetry collector for OTLP over HTTP, such as `http://collector:4318`.
 
@@ -152,11 +168,11 @@ class Settings(BaseSettings):
     """
 
     def queue_size_for(self, workers: int) -> int:
-        """Returns `queue_size`, or its default for this number of workers."""
+        """Returns the setting `queue_size`, or its default for this number of workers."""
         return QUEUE_PER_WORKER * workers if self.queue_size is None else self.queue_size
 
     def photos_at_once_for(self, workers: int) -> int:
-        """Returns `photos_at_once`, or its default for this number of workers."""
+        """Returns the setting `photos_at_once`, or its default for this number of workers."""
         if self.photos_at_once is not None:
             return self.photos_at_once
         if self.engine == "triton":
@@ -164,11 +180,11 @@ class Settings(BaseSettings):
         return workers * (1 + self.max_batch)
 
     def max_pixels_in_flight_for(self, workers: int) -> int:
-        """Returns `max_pixels_in_flight`, or its default for this number of workers."""
+        """Returns the setting `max_pixels_in_flight`, or its default for this number of workers."""
         return self.max_pixels_in_flight or PIXELS_PER_WORKER * workers
 
     def max_streams_for(self, workers: int) -> int:
-        """Returns `max_streams`, or its default for this number of workers."""
+        """Returns the setting `max_streams`, or its default for this number of workers."""
         return STREAMS_PER_WORKER * workers if self.max_streams is None else self.max_streams
 
     @field_validator(

@@ -1,4 +1,7 @@
-"""Contract of an exported model: `spec.json`, written by the export, read by every user of it."""
+"""Description of an exported model in `spec.json`: tensors, input size, resize rule, digest.
+
+The export of training writes the file. The service and the evaluation read it.
+"""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,29 +13,35 @@ SPEC_FILE = "spec.json"
 
 
 class ResizeRule(StrEnum):
-    """Method that fits a photo of any shape to the input of a model."""
+    """Method that fits a photo of any aspect ratio to the fixed input size of a model."""
 
     STRETCH = "stretch"
-    """Scale both sides to the model's size; the aspect ratio changes."""
+    """Each side is scaled to the input size; the aspect ratio changes."""
     LETTERBOX = "letterbox"
-    """Scale the longer side to the model's size and centre it on grey; the aspect ratio stays."""
+    """The photo is scaled to fit inside the input and centred on grey; the aspect ratio stays."""
 
 
 class ModelTask(StrEnum):
-    """Purpose of a model."""
+    """Kind of prediction that a model makes."""
 
     SEGMENTATION = "segmentation"
     """The output is `alpha` uint8 [N,H,W]: 255 x the probability of person."""
     FACES = "faces"
-    """The output is `faces` float32 [N,cells,5]; `silhouette_seg.pipeline.faces` decodes it."""
+    """The output is `faces` float32 [N,cells,5], one possible face per cell of a grid.
+
+    The five are score, top, left, height and width; `silhouette_seg.pipeline.faces` decodes them.
+    """
 
 
 DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
-"""Names of the dtypes in the Open Inference Protocol, which Triton implements."""
+"""Name in the Open Inference Protocol, which Triton implements, of each numpy dtype."""
 
 
 class TensorSpec(BaseModel):
-    """One input or output tensor of the graph. In `shape`, -1 is the batch axis."""
+    """Name, dtype and shape of one input or output tensor of a model.
+
+    The first side of `shape` is -1: the batch axis, of any length.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,25 +51,25 @@ class TensorSpec(BaseModel):
 
     @property
     def datatype(self) -> str:
-        """Name of `dtype` in the Open Inference Protocol."""
+        """Name of `dtype` in the Open Inference Protocol: UINT8, INT64 or FP32."""
         return DATATYPES[self.dtype]
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of one row in the Open Inference Protocol.
+        """Shape of one row of the batch in the Open Inference Protocol: `shape` without its -1.
 
-        A row that is a single number has shape [1]: Triton's tensors have an axis besides the
-        batch.
+        A row that is a single number has shape [1], because Triton's tensors have an axis besides
+        the batch.
         """
         return self.shape[1:] or (1,)
 
 
 class ModelSpec(BaseModel):
-    """The contract of one exported model.
+    """Content of a model's `spec.json`: tensors, input size, resize rule and digest of the weights.
 
     The input `image` is uint8 [N,H,W,3] RGB. Some models have a second input. `prior` uint8
-    [N,H,W] is the alpha of the previous frame. `domain` int64 [N] is a value of
-    `silhouette_seg.pipeline.faces.Domain`.
+    [N,H,W] is the mask of the previous video frame, 255 = person. `domain` int64 [N] is the
+    distance of the person, a value of `silhouette_seg.pipeline.faces.Domain`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -77,23 +86,26 @@ class ModelSpec(BaseModel):
     run: str
     """Name of the training run that produced the weights."""
     metrics: dict[str, dict[str, float]] = {}
-    """Scores on the validation split, by source: {"eg1800": {"miou_image_mean": ...}}."""
+    """Scores on the validation split by data set: {"eg1800": {"miou_image_mean": ...}}."""
     licence: str
 
     @property
     def task(self) -> ModelTask:
-        """Task of the model, according to the name of its output."""
+        """Kind of prediction: FACES if the output is named `faces`, else SEGMENTATION."""
         return ModelTask.FACES if self.output.name == "faces" else ModelTask.SEGMENTATION
 
     def has_input(self, name: str) -> bool:
-        """Returns whether the model has an input of this name."""
+        """Returns True if the model has an input of this name."""
         return any(tensor.name == name for tensor in self.inputs)
 
     def model_file(self, repository: Path) -> Path:
-        """Returns the path of the ONNX file in a model repository."""
+        """Returns the path of the model's ONNX file below the folder `repository`."""
         return repository / self.name / str(self.version) / "model.onnx"
 
 
 def load_spec(model_dir: Path) -> ModelSpec:
-    """Reads `spec.json` of one model folder. Raises OSError or pydantic.ValidationError."""
+    """Reads and returns the `spec.json` in the folder of one model.
+
+    Raises OSError if the file cannot be read, and pydantic.ValidationError if it is invalid.
+    """
     return ModelSpec.model_validate_json((model_dir / SPEC_FILE).read_bytes())

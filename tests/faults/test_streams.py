@@ -18,8 +18,7 @@ from silhouette_seg.streaming.protocol import MessageKind, unpack
 from tests.faults.metrics import Metrics
 from tests.integration.conftest import PATIENCE_S, InProcess, in_process, on_socket, until
 from tests.integration.pictures import refusal
-from tests.integration.stream_client import error_of, frame, result_of, streaming
-from tests.integration.test_stream_sockets import (
+from tests.integration.stream.test_sockets import (
     BINARY,
     NOISE,
     PING_INTERVAL_S,
@@ -28,6 +27,7 @@ from tests.integration.test_stream_sockets import (
     message,
     raw,
 )
+from tests.integration.stream_client import error_of, frame, result_of, streaming
 from tests.integration.webrtc_client import WebRTCClient
 from tests.support.images import make_png
 from tests.support.tiny_model import tiny_spec, write_tiny_model

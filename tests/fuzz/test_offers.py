@@ -11,16 +11,7 @@ from hypothesis import strategies as st
 from silhouette_seg.streaming.webrtc.offer import MAX_CANDIDATES
 from tests.fuzz.invariants import check_response
 from tests.integration.conftest import in_process, until
-from tests.unit.streaming.webrtc.test_offer import (
-    H264,
-    OPUS,
-    VP8,
-    damaged,
-    data_channel,
-    offer,
-    section,
-    video,
-)
+from tests.support.sdp import H264, OPUS, VP8, damaged, data_channel, offer, section, video
 
 SDP = {"content-type": "application/sdp"}
 HOST = "a=candidate:1 1 udp 2130706431 {} {} typ host\r\n"

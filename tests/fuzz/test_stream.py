@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.streaming.protocol import MAX_JSON_VALUES, CloseCode, MessageKind, unpack
 from tests.integration.conftest import on_socket
-from tests.integration.stream_client import JPEG, ClosedByServer, config, connected, frame
-from tests.integration.test_stream_sockets import (
+from tests.integration.stream.test_sockets import (
     BINARY,
     CLOSE,
     HANDSHAKE,
@@ -27,6 +26,7 @@ from tests.integration.test_stream_sockets import (
     message,
     until_seen,
 )
+from tests.integration.stream_client import JPEG, ClosedByServer, config, connected, frame
 from tests.support.images import damaged
 
 Sent = list[bytes | str]

@@ -33,6 +33,9 @@ def frame(seq: int = 0, picture: bytes = JPEG, *, timestamp: int = 0) -> bytes:
     return pack(MessageHeader(MessageKind.FRAME, seq, timestamp), picture)
 
 
+BAD_FRAME = frame(0, b"no picture")
+
+
 def result_of(message: bytes) -> tuple[MessageHeader, ResultHeader, bytes]:
     header, body = unpack(message)
     assert header.kind is MessageKind.RESULT, bytes(body)

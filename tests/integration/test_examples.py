@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from silhouette_seg.cli.main import app
 from silhouette_seg.settings import Settings
 from tests.integration.conftest import OnSocket, on_socket
-from tests.integration.page_object import FLAGS
+from tests.integration.page.browser import launched_chromium, needs_browser, started_playwright
 from tests.support.documents import Block, all_blocks
 from tests.support.images import make
 from tests.support.videos import make_video
@@ -35,8 +35,6 @@ HTTP_ERROR = 22
 """Exit status of curl for a status above 399."""
 PATIENCE_S = 120
 CAMERA_FLAGS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-CHROMIUM = shutil.which("chromium")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on PATH")
 _NOT_BLANK = """([id]) => {
   const drawn = document.getElementById(id);
@@ -159,13 +157,11 @@ def test_python_example_runs_as_documented(block: Block, localise, folder):
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, args=(*FLAGS, *CAMERA_FLAGS)
-        )
+    with (
+        started_playwright() as playwright,
+        launched_chromium(playwright, *CAMERA_FLAGS) as browser,
+    ):
         yield browser
-        browser.close()
 
 
 @pytest.mark.browser

@@ -28,7 +28,7 @@ from silhouette_seg.streaming.protocol import SUBPROTOCOL
 from tests.integration.conftest import PATIENCE_S
 from tests.integration.stream_client import config, frame
 from tests.security.canary import WORD, Canary
-from tests.unit.streaming.webrtc.test_offer import offer, video
+from tests.support.sdp import offer, video
 
 CANARY = Canary()
 FILES = {"png": CANARY.png, "jpeg": CANARY.jpeg, "webp": CANARY.webp}

@@ -1,7 +1,11 @@
-"""Engine with a gate for tests of whole applications: `engine="gated"`."""
+"""Fake engines: one with a gate, `engine="gated"`, and one that records its calls."""
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.engine.base import PRIORITY, Priority, Tensors
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.spec import ModelSpec
 
@@ -13,3 +17,17 @@ def open_gated(spec: ModelSpec, repository: Path, *, device: str, workers: int) 
     """Creates an engine. The test closes its `gate` to hold back results."""
     OPENED.append(FakeEngine(spec))
     return OPENED[-1]
+
+
+class RecordingEngine(FakeEngine):
+    """Records the inputs and the priority of each call."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.inputs: list[Tensors] = []
+        self.priorities: list[Priority] = []
+
+    async def infer(self, inputs: Tensors) -> NDArray[np.uint8]:
+        self.inputs.append(inputs)
+        self.priorities.append(PRIORITY.get())
+        return await super().infer(inputs)

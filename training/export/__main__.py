@@ -2,7 +2,7 @@
 
 The folder holds the ONNX file, spec.json, Triton configurations and a model card.
 
-    python -m training.export RUN_DIR --recipe training/recipes/connectnet.toml --data DATA
+    python -m training.export RUNS/connectnet_longer --recipe connectnet_longer --data DATA
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from training.models.checkpoint import read_average
 from training.models.deployed import build_deployed
 from training.models.face_detector import CELL_SIDE_PX, FaceDetector
 from training.options import DEFAULT_REPOSITORY, DataPack, Repository
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe, check_recipe, read_recipe
 
 OPSET = 18
 MAX_BATCH = 16
@@ -169,7 +169,9 @@ def build_spec(
 
 def main(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
-    recipe: Annotated[Path, typer.Option(help="Recipe of the run.")],
+    recipe: Annotated[
+        Path, typer.Option(help="Recipe of the run: a file or its name.", callback=check_recipe)
+    ],
     data: DataPack,
     repository: Repository = DEFAULT_REPOSITORY,
     weights: Annotated[

@@ -4,11 +4,12 @@ import shutil
 from pathlib import Path
 
 from silhouette_seg.spec import ModelSpec
+from training.recipe import RECIPES_FOLDER, recipe_files
 
 TITLES = {
     "connectnet": "ConnectNet (PP-HumanSeg, WACVW 2022), 131,766 parameters",
     "rcrnet": "RCRNet star, 781,304 parameters in training, 763,376 served",
-    "unet": "U-Net on EfficientNet-Lite2, 6,982,466 parameters, encoder from ImageNet",
+    "unet": "U-Net on EfficientNet-Lite2, 5,657,346 parameters, encoder from ImageNet",
     "md_trisenet": "MD-TriSeNet on Xception39, 2,968,181 parameters in training, 2,894,260 served",
     "face_detector": "Face detector, ours, 174,101 parameters",
 }
@@ -47,13 +48,21 @@ def card_text(spec: ModelSpec) -> str:
 | output | {_faces_output(spec) if faces else _alpha_output(spec)} |
 | precision | {spec.precision} |
 | sha256 | `{spec.sha256}` |
-| training run | `{spec.run}` (`training/recipes/{spec.run}.toml`) |
+| training run | {_training_run(spec.run)} |
 | licence | {spec.licence} |
 
 {_faces_figures(spec) if faces else _alpha_figures(spec)}
 
 ![training curve](curve.png)
 """
+
+
+def _training_run(run: str) -> str:
+    """Returns the name of the run, with the file of its recipe if this project has it."""
+    file = recipe_files().get(run)
+    if file is None:
+        return f"`{run}`"
+    return f"`{run}` (`training/recipes/{file.relative_to(RECIPES_FOLDER).as_posix()}`)"
 
 
 def _alpha_output(spec: ModelSpec) -> str:

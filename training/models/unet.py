@@ -56,8 +56,14 @@ TAPS = (0, 1, 2, 4, 6)
 class UNetConfig:
     """Widths of the decoder at 1/16, 1/8, 1/4 and 1/2 of the input, and of the context at 1/32."""
 
-    context: int = 256
-    decoder: tuple[int, int, int, int] = (192, 128, 64, 32)
+    context: int = 192
+    decoder: tuple[int, int, int, int] = (128, 64, 32, 16)
+    frozen_stages: int = 2
+    """Number of encoder stages, from the input, that keep their weights; the stem is then fixed.
+
+    Two stages save up to a fifth of the time of a training step on a CPU. ImageNet's first filters
+    suit other photos.
+    """
 
 
 class UNet(nn.Module):
@@ -69,7 +75,7 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or UNetConfig()
-        self.encoder = EfficientNetLite(LITE2)
+        self.encoder = EfficientNetLite(LITE2, config.frozen_stages)
         widths = [LITE2[tap].channels for tap in TAPS]
         self.context = Context(widths[-1], config.context)
         self.ups = nn.ModuleList()
@@ -142,7 +148,7 @@ class EfficientNetLite(nn.Module):
     Small batches would replace the statistics of a million photos by worse ones.
     """
 
-    def __init__(self, stages: tuple[Stage, ...]) -> None:
+    def __init__(self, stages: tuple[Stage, ...], frozen: int = 0) -> None:
         super().__init__()
         self.stem = _conv(3, 32, kernel=3, stride=2, act=True)
         self.stages = nn.ModuleList()
@@ -154,6 +160,9 @@ class EfficientNetLite(nn.Module):
                 blocks.append(InvertedResidual(channels, stage, stride))
                 channels = stage.channels
             self.stages.append(nn.Sequential(*blocks))
+        if frozen:
+            for module in (self.stem, *self.stages[:frozen]):
+                module.requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.stem(x)

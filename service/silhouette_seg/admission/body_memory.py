@@ -1,4 +1,4 @@
-"""Limits the memory that request bodies occupy together."""
+"""Limits the memory that the bodies of all HTTP requests occupy together."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,24 +6,27 @@ from contextlib import contextmanager
 from silhouette_seg.errors import Overloaded
 
 Reserve = Callable[[int], None]
-"""Reserves a number of bytes; raises errors.Overloaded when the budget has too few left."""
+"""Function that reserves a number of bytes for one request body.
+
+It raises errors.Overloaded if the bodies of all requests would then exceed their common limit.
+"""
 
 
 class BodyMemoryBudget:
-    """Limits the bytes of all bodies in memory, counted as they arrive.
+    """Limits the bytes of all request bodies in memory to `max_bytes`, counted as they arrive.
 
-    A request that alone holds bytes is always admitted: its own limit bounds it. The budget
-    belongs to one event loop.
+    If no other request holds bytes, a body may exceed `max_bytes`: the limit per body bounds it.
+    An instance is not thread-safe: it belongs to one event loop.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self.reserved = 0
-        """Bytes that all requests hold together."""
+        """Bytes that all requests together hold in memory now."""
 
     @contextmanager
     def reservation(self) -> Iterator[Reserve]:
-        """Yields the function that reserves bytes for one request; releases them all on exit."""
+        """Yields a `Reserve` function for one request. Leaving the block releases all its bytes."""
         own = 0
 
         def reserve(size: int) -> None:

@@ -8,16 +8,19 @@ from silhouette_seg.errors import Unauthorized
 
 
 class Keyring:
-    """Stores the keys only as hashes and compares them in constant time.
+    """Set of accepted API keys, stored as SHA-256 digests and compared in constant time.
 
-    A keyring without keys accepts every caller.
+    If the set is empty, every caller is accepted.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = tuple(_digest(key.encode()) for key in keys)
 
     def authenticate(self, bearer: str | None, api_key: str | None) -> None:
-        """Raises Unauthorized unless the keyring is empty or one of the two is a known key."""
+        """Checks the key of a bearer token and the key of `X-Api-Key`; None is an absent key.
+
+        Raises Unauthorized if keys are configured and neither of the two is one of them.
+        """
         if not self._digests:
             return
         sent = [key for key in (bearer, api_key) if key]
@@ -27,18 +30,19 @@ class Keyring:
             raise Unauthorized("The key is not known.")
 
     def identify(self, bearer: str | None, api_key: str | None, address: str) -> str:
-        """Returns the name under which limits per caller count this caller.
+        """Returns an id of the caller, under which limits per caller are counted.
 
-        The name is the digest of the key, or `address` where the keyring is empty.
-        Raises Unauthorized as `authenticate` does.
+        The id is the SHA-256 of the caller's key in hexadecimal, or `address` if no key is
+        configured. Raises Unauthorized as `authenticate` does.
         """
         self.authenticate(bearer, api_key)
         known = [key for key in (bearer, api_key) if key and self._matches(key)]
         return _digest(known[0].encode("latin-1", "replace")).hex() if known else address
 
     def _matches(self, key: str) -> bool:
-        """Compares with every key, so that the time does not reveal the one that matched.
+        """Returns True if `key`, text of a header, is one of the accepted keys.
 
+        It is compared with every key, so that the time does not reveal the one that matched.
         Header text arrives decoded as latin-1; configured keys are UTF-8.
         """
         digest = _digest(key.encode("latin-1", "replace"))

@@ -1,6 +1,7 @@
-"""Bounded FIFO queue for photos.
+"""Bounded FIFO queue of photos that wait to be decoded and segmented.
 
-Photos wait undecoded. The queue rejects a photo at once if its predicted wait exceeds the limit.
+A waiting photo is a file in memory, not pixels. The queue rejects a new photo at once if its
+predicted wait exceeds the limit.
 """
 
 import asyncio
@@ -14,42 +15,47 @@ from time import perf_counter
 from silhouette_seg.errors import Overloaded
 
 FIXED_COST_PIXELS = 6_000_000
-"""Fixed cost of a photo, as a number of pixels added to its own.
+"""Number of pixels that is added to those of every photo to estimate its processing time.
 
-It is about the cost of the model and of the output on a CPU. Kinds of work differ in their rates.
+It stands for the cost of the model and of the output on a CPU, which no photo avoids. The seconds
+per pixel differ between kinds of work and are measured.
 """
 INITIAL_ESTIMATE_S = 0.1
-"""Estimated service time of `FIXED_COST_PIXELS` while no photo of the same kind has finished."""
+"""Estimated seconds for `FIXED_COST_PIXELS` pixels until a photo of the same kind has finished."""
 EWMA_WEIGHT = 0.2
-"""Weight of the newest service time in the exponential average."""
+"""Weight of the newest measured time in the moving average of processing times, 0..1."""
 MAX_WAIT_OVERRUN = 2.0
-"""A photo admitted on a wrong estimate may wait this many times `max_wait_s`.
+"""Multiple of the queue's `max_wait_s` after which a waiting photo is rejected.
 
-After so long a wait a late answer is more use than a late rejection.
+A photo waits longer than `max_wait_s` if its predicted wait was too short. It is not rejected at
+`max_wait_s`, because a late answer is then more use than a late rejection.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Cost of one photo. Photos of one kind take about the same time per pixel."""
+    """Size of one photo in pixels, and the kind of work that it needs.
+
+    Photos of one kind, such as the same model and output, take about the same time per pixel.
+    """
 
     kind: Hashable
     pixels: int
 
 
 class ServiceTimeEstimator:
-    """Predicts service times from those of earlier photos: an average for each kind of work."""
+    """Predicts processing times from a moving average of earlier ones for each kind of work."""
 
     def __init__(self) -> None:
         self._seconds_per_pixel: dict[Hashable, float] = {}
 
     def predict(self, work: Workload) -> float:
-        """Returns the estimated service time, in seconds."""
+        """Returns the estimated processing time of a photo, in seconds."""
         initial = INITIAL_ESTIMATE_S / FIXED_COST_PIXELS
         return self._seconds_per_pixel.get(work.kind, initial) * _cost_pixels(work)
 
     def update(self, work: Workload, seconds: float) -> None:
-        """Moves the average of this kind towards a measured service time."""
+        """Adds the measured processing time of a photo, in seconds, to the average of its kind."""
         newest = seconds / _cost_pixels(work)
         average = self._seconds_per_pixel.get(work.kind, newest)
         self._seconds_per_pixel[work.kind] = average + EWMA_WEIGHT * (newest - average)
@@ -68,9 +74,10 @@ class _Entry:
 
 
 class PhotoQueue:
-    """Runs at most `max_running` photos with `max_pixels` in total; the others wait in order.
+    """FIFO queue that lets at most `max_running` photos with `max_pixels` in total run at once.
 
-    A photo with more than `max_pixels` runs alone. The queue belongs to one event loop.
+    At most `max_queued` photos wait, each for at most about `max_wait_s` seconds. A photo with more
+    than `max_pixels` runs alone. An instance is not thread-safe: it belongs to one event loop.
     """
 
     def __init__(
@@ -86,22 +93,22 @@ class PhotoQueue:
 
     @property
     def queued(self) -> int:
-        """Number of photos that wait."""
+        """Number of photos that wait for a slot."""
         return len(self._queue)
 
     @property
     def running(self) -> int:
-        """Number of photos that hold a slot."""
+        """Number of photos that are being processed."""
         return len(self._running)
 
     @property
     def running_pixels(self) -> int:
-        """Total pixels of the photos that hold a slot."""
+        """Total number of pixels of the photos that are being processed."""
         return sum(entry.work.pixels for entry in self._running)
 
     @property
     def estimated_wait_s(self) -> float:
-        """Predicted wait of a photo that joins the queue now, in seconds."""
+        """Predicted seconds that a photo waits for its start if it joins the queue now."""
         if not self._queue and len(self._running) < self._max_running:
             return 0.0
         now = perf_counter()
@@ -113,9 +120,10 @@ class PhotoQueue:
         return (ahead + remaining) / self._max_running
 
     def check(self) -> None:
-        """Raises Overloaded, with `retry_after_s`, if the queue is full or its wait too long.
+        """Checks whether a new photo could join the queue now.
 
-        The wait depends only on the photos ahead, so that the new photo may still be unread.
+        Raises Overloaded, with `retry_after_s`, if the queue is full or the predicted wait exceeds
+        `max_wait_s`. The wait depends only on the photos ahead, so the new one may still be unread.
         """
         wait_s = self.estimated_wait_s
         if wait_s > self._max_wait_s:
@@ -136,10 +144,11 @@ class PhotoQueue:
 
     @asynccontextmanager
     async def slot(self, work: Workload, *, enforce_max_wait: bool = True) -> AsyncIterator[float]:
-        """Waits for a slot, holds it, and yields the seconds of the wait.
+        """Waits until the photo may run, and yields the seconds that it waited.
 
-        Raises the errors of `check`, and Overloaded after `MAX_WAIT_OVERRUN` times `max_wait_s`.
-        Without `enforce_max_wait` the photo always joins the queue, and the caller bounds its wait.
+        The photo counts as running until the block ends. Raises the errors of `check`, and
+        Overloaded after a wait of `MAX_WAIT_OVERRUN` times `max_wait_s`. With
+        `enforce_max_wait=False` the photo always joins the queue, and the caller bounds its wait.
         """
         if enforce_max_wait:
             self.check()
@@ -170,7 +179,7 @@ class PhotoQueue:
             ) from None
 
     def _start_queued(self) -> None:
-        """Starts photos from the head of the queue while there is room."""
+        """Starts waiting photos, oldest first, while `max_running` and `max_pixels` allow it."""
         while self._queue and self._has_room(self._queue[0].work):
             entry = self._queue.popleft()
             self._running.add(entry)

@@ -1,4 +1,4 @@
-"""Limits concurrent requests and lets shutdown wait for them."""
+"""Limits the number of concurrent HTTP requests, and lets a shutdown wait for them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from silhouette_seg.errors import Draining, Overloaded
 
 
 class RequestLimiter:
-    """Bounds the requests in progress, including those that still receive their body.
+    """Bounds the HTTP requests in progress, including those with a body that is still arriving.
 
-    The limiter belongs to one event loop.
+    An instance is not thread-safe: it belongs to one event loop.
     """
 
     def __init__(self, *, max_requests: int) -> None:
@@ -19,11 +19,11 @@ class RequestLimiter:
         self._idle = asyncio.Event()
         self._idle.set()
         self.count = 0
-        """Number of requests in progress."""
+        """Number of requests in progress now."""
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Counts one request for the duration of the block. Raises the errors of `check`."""
+        """Counts one request as in progress until the block ends. Raises the errors of `check`."""
         self.check()
         self._add(1)
         try:
@@ -32,7 +32,7 @@ class RequestLimiter:
             self._add(-1)
 
     def check(self) -> None:
-        """Raises Draining after `start_draining`, and Overloaded at the limit."""
+        """Raises Draining after `start_draining`, and Overloaded if `max_requests` are running."""
         if self._draining:
             raise Draining
         if self.count >= self._max_requests:
@@ -44,7 +44,7 @@ class RequestLimiter:
             )
 
     def start_draining(self) -> None:
-        """Rejects new requests; those in progress may finish."""
+        """Makes `check` and `admit` reject new requests; those in progress may finish."""
         self._draining = True
 
     async def wait_idle(self) -> None:

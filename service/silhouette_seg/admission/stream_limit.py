@@ -1,4 +1,7 @@
-"""Limits concurrent streams. Acquiring a place never blocks: it succeeds or raises."""
+"""Limits the number of concurrent video streams, in total and per caller.
+
+A stream beyond a limit is rejected at once; it never waits.
+"""
 
 import asyncio
 import logging
@@ -11,15 +14,16 @@ from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
 from silhouette_seg.telemetry import Transport, log_fields
 
 MAX_PENDING_HANDSHAKES = 64
-"""Smallest bound of the connections that have not identified their caller yet.
+"""Smallest limit of the WebSocket connections that have not sent their API key yet.
 
-Each of them may be sending a message of the largest size.
+The limit is larger if more streams are allowed. It bounds memory, because each such connection may
+be sending a message of the largest size.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Limits of one stream."""
+    """Limits of one video stream over a WebSocket: message size, pauses and duration."""
 
     max_message_bytes: int = 4 * 2**20
     """Largest message, in bytes."""
@@ -32,13 +36,17 @@ class StreamLimits:
 
 
 class StreamLimiter:
-    """Bounds the streams of all transports together. It belongs to one event loop."""
+    """Bounds the open video streams, WebSocket and WebRTC together.
+
+    At most `max_streams` are open in total, and `max_per_caller` of one caller. An instance is not
+    thread-safe: it belongs to one event loop.
+    """
 
     def __init__(self, *, max_streams: int, max_per_caller: int) -> None:
         self.max_streams = max_streams
         self.max_per_caller = max_per_caller
         self.draining = asyncio.Event()
-        """Set when the service stops; every stream then ends by itself."""
+        """Event that is set when the service stops; every open stream then ends itself."""
         self._handshakes = 0
         self._callers: Counter[str] = Counter()
         self._idle = asyncio.Event()
@@ -51,7 +59,11 @@ class StreamLimiter:
 
     @contextmanager
     def handshake(self) -> Iterator[None]:
-        """Counts one pending handshake for the duration of the block. Raises Overloaded."""
+        """Counts a connection that has not sent its API key yet, until the block ends.
+
+        Raises Overloaded if there are already as many as `MAX_PENDING_HANDSHAKES` or `max_streams`,
+        whichever is larger.
+        """
         limit = max(MAX_PENDING_HANDSHAKES, self.max_streams)
         if self._handshakes >= limit:
             raise Overloaded(
@@ -68,9 +80,10 @@ class StreamLimiter:
 
     @contextmanager
     def acquire(self, caller: str) -> Iterator[None]:
-        """Counts one stream of the caller for the duration of the block.
+        """Counts one open stream of a caller, by the caller's id, until the block ends.
 
-        Raises Draining, Overloaded at the total limit, or TooManyStreams at the caller's limit.
+        Raises Draining after `start_draining`, Overloaded if `max_streams` are open, or
+        TooManyStreams if `max_per_caller` of this caller are open.
         """
         if self.draining.is_set():
             raise Draining
@@ -99,7 +112,7 @@ class StreamLimiter:
                 self._idle.set()
 
     def start_draining(self) -> None:
-        """Rejects new streams and signals open ones to end."""
+        """Rejects new streams, and sets `draining` so that the open ones end."""
         self.draining.set()
 
     async def wait_idle(self) -> None:
@@ -116,9 +129,10 @@ def log_stream_end(
     ending: str,
     **extra: object,
 ) -> None:
-    """Logs one line for a stream that has ended.
+    """Logs one line for a video stream that has ended.
 
-    `frames` counts frames by outcome. `ending` closes the line, and `extra` holds it as fields.
+    `frames` has the number of frames by outcome: result, skipped or error. `ending` is the last
+    part of the line, and `extra` holds further fields of a JSON log.
     """
     counts = " ".join(f"{name}={count}" for name, count in frames.items())
     log.info(

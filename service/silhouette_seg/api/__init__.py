@@ -1,1 +1,1 @@
-"""HTTP routes: each turns a request into domain values and a domain value into a response."""
+"""HTTP and WebSocket routes of the service, and the parsing and formatting that they share."""

@@ -41,13 +41,16 @@ FILE_SUFFIXES = {
     ImageFormat.WEBP.media_type: ".webp",
     ImageFormat.JPEG.media_type: ".jpg",
 }
-"""File name suffixes by media type; all other types are JSON."""
+"""File name suffix of a result for each media type; all other types are JSON, `.json`."""
 
 router = APIRouter(tags=["segment"])
 
 
 def _request_openapi() -> dict[str, Any]:
-    """Returns the request of one photo, as a form only and with an array of photos."""
+    """Returns the OpenAPI description of the request: the form of `POST /v1/segment`, many photos.
+
+    Its field `image` is an array of files.
+    """
     form = openapi.REQUEST["requestBody"]["content"][FORM_DATA]["schema"]
     images = {
         "type": "array",
@@ -85,9 +88,9 @@ async def segment_batch(request: Request) -> Response:
     Send each photo as a field `image` of one form. The parameters are those of
     `POST /v1/segment` and apply to all photos. Each photo has its own part of the
     `multipart/mixed` response, and a photo that cannot be processed does not affect the others.
-    The time limit of a request applies to each photo, from the start of its work. An error of the
-    request itself, of the background or of the total size rejects the whole batch. So does a
-    service without room for the first photo; the other photos wait for their turn.
+    The time limit of a request applies to each photo, from the start of its work. An invalid
+    parameter or background, or too many bytes, rejects the whole batch. So does a full photo
+    queue when the batch begins; later the photos wait for their turn.
     """
     gateway = gateway_of(request)
     gateway.check_capacity()
@@ -115,7 +118,10 @@ async def segment_batch(request: Request) -> Response:
 
 
 def part_accept(accept: str | None) -> str | None:
-    """Returns the entries of `Accept` that concern the parts: all but the multipart types."""
+    """Returns the `Accept` header without its multipart types, or None if there is no header.
+
+    The rest decides the media type of each part of the response.
+    """
     if accept is None:
         return None
     return ",".join(
@@ -126,10 +132,11 @@ def part_accept(accept: str | None) -> str | None:
 async def run_in_order(
     calls: Iterable[Callable[[], Awaitable[T]]], concurrency: int
 ) -> AsyncGenerator[T]:
-    """Yields the results of `calls` in order.
+    """Runs asynchronous calls concurrently and yields their results in the order of `calls`.
 
-    At most `concurrency` calls run or have results that are not yet consumed. Closing the
-    generator cancels the calls that run, and waits for their end.
+    At most `concurrency` calls run or have results that are not yet consumed. An exception of a
+    call is raised in its place. Closing the generator cancels the running calls and waits for
+    their end.
     """
     started: deque[asyncio.Future[T]] = deque()
     try:
@@ -148,7 +155,12 @@ async def run_in_order(
 def _build_jobs(
     upload: BatchUpload, resolved: ResolvedRequest, limits: ImageLimits
 ) -> list[PhotoJob | ServiceError]:
-    """Returns the job of each photo, or its error. Raises the errors of the background."""
+    """Reads the header of each uploaded photo, in order.
+
+    Returns the job that segments it, or the error of a photo that cannot be processed.
+
+    Raises UnsupportedImageType or UnprocessableImage if the background image is invalid.
+    """
     background = read_image_file(upload.background, limits) if upload.background else None
     return [_build_job(image, resolved, background, limits) for image in upload.images]
 
@@ -186,7 +198,10 @@ async def _parts(
 async def _respond_or_problem(
     gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob | ServiceError, path: str
 ) -> tuple[int, PhotoResponse]:
-    """Returns status and response of one photo; an error becomes a problem document."""
+    """Segments one photo and returns its HTTP status and response.
+
+    An error, also one passed as `job`, becomes a problem document with its status.
+    """
     scope: Scope = {"path": path}  # stands for a request with this photo alone
     try:
         if isinstance(job, ServiceError):

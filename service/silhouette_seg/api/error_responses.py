@@ -1,4 +1,4 @@
-"""Answers errors in the shape that the API of the request path documents."""
+"""Turns exceptions into error responses, in the format of the API at the path of the request."""
 
 from collections.abc import Callable, Mapping
 
@@ -26,16 +26,16 @@ from silhouette_seg.errors import (
 )
 
 ErrorShape = Callable[[ServiceError], tuple[int, str]]
-"""Turns an error into the status and the JSON body that another API documents."""
+"""Function that returns the HTTP status and the JSON body of an error, in another API's format."""
 CLIENT_CLOSED_REQUEST = 499
-"""Status for the log and the metrics of a client that left, as in nginx."""
+"""HTTP status that the log and the metrics record if the client disconnected, as in nginx."""
 
 
 class ErrorResponder:
-    """Turns exceptions into responses.
+    """Turns the exceptions of requests into HTTP responses.
 
-    `shapes` maps a path prefix to the error shape below it. All other paths answer RFC 9457
-    problem documents.
+    `shapes` maps a path prefix, such as `/v2`, to the function that formats errors below it.
+    Errors of all other paths become problem documents (RFC 9457).
     """
 
     def __init__(self, shapes: Mapping[str, ErrorShape]) -> None:
@@ -44,7 +44,10 @@ class ErrorResponder:
     def respond(
         self, scope: Scope, error: ServiceError, headers: dict[str, str] | None = None
     ) -> Response:
-        """Returns the response to a request that ended in `error`."""
+        """Returns the response to the request of `scope` that ended in `error`.
+
+        `headers` are added to those of the error. The code of the error is stored in `scope`.
+        """
         for prefix, shape in self._shapes.items():
             if _is_below(prefix, scope["path"]):
                 status, body = shape(error)
@@ -52,7 +55,10 @@ class ErrorResponder:
         return problem(scope, error, headers)
 
     def add_exception_handlers(self, app: FastAPI) -> None:
-        """Makes the application answer every expected exception through this object."""
+        """Registers handlers in `app`, so that this object answers its exceptions.
+
+        They cover ServiceError, HTTP errors of routing, invalid arguments and a disconnect.
+        """
         app.add_exception_handler(ServiceError, self._on_service_error)
         app.add_exception_handler(HTTPException, self._on_http_exception)
         app.add_exception_handler(RequestValidationError, self._on_validation_error)
@@ -74,7 +80,10 @@ class ErrorResponder:
         return self.respond(request.scope, InternalError(INTERNAL_DETAIL))
 
     def _method_not_allowed(self, request: Request, allow: str) -> Response:
-        """Answers OPTIONS with the allowed methods, and all other methods with 405."""
+        """Returns 204 for OPTIONS and 405 for other methods, both with the header `Allow`.
+
+        `allow` has the methods of the path, separated by commas.
+        """
         methods = {method.strip() for method in allow.split(",") if method.strip()} | {"OPTIONS"}
         if "GET" in methods:
             methods.add("HEAD")
@@ -90,7 +99,10 @@ class ErrorResponder:
         )
 
     async def _on_client_disconnect(self, request: Request, error: Exception) -> Response:
-        """Stores the outcome for the log and the metrics; no client reads this response."""
+        """Stores `client_gone` for the log and the metrics, and returns an empty 499 response.
+
+        The client has left and does not read it.
+        """
         request.scope[CODE_KEY] = "client_gone"
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 

@@ -1,4 +1,4 @@
-"""The shared state of a running service, which every route reads from the application."""
+"""Models, queues, limits and metrics of a running service, which all routes share."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -28,24 +28,28 @@ from silhouette_seg.vision.codec.decode import ImageLimits
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits in seconds for one photo."""
+    """Time limits of one photo, in seconds."""
 
     request_s: float
-    """Time from the request head to the response, including the body."""
+    """Time from the headers of the request to the response, including the upload."""
     queue_s: float
-    """Time in the photo queue."""
+    """Largest predicted wait in the photo queue."""
 
     def remaining_s(self, arrived: float) -> float:
-        """Returns the rest of `request_s`, at least 0, after `perf_counter()` read `arrived`."""
+        """Returns the seconds that are left of `request_s`, at least 0.
+
+        `arrived` is the `time.perf_counter()` value at which the request arrived.
+        """
         return max(0.0, self.request_s - (perf_counter() - arrived))
 
 
 @dataclass(slots=True)
 class Gateway:
-    """All parts of a running service; `app.state.gateway` holds the only instance.
+    """All parts of a running service: models, threads, queues, limits, keys and metrics.
 
-    `requests` counts a request from its first byte on. `photo_queue` admits photos to decoding.
-    `stream_pool` are threads for frames: streams do not wait for photos that are decoded.
+    `app.state.gateway` is the only instance. `requests` counts an HTTP request from before its
+    body is read. Photos wait in `photo_queue` before they are decoded. `stream_pool` has threads
+    for video frames, so that streams do not wait for the photos in `photo_pool`.
     """
 
     version: str
@@ -65,40 +69,45 @@ class Gateway:
     timeouts: Timeouts
     stream_limits: StreamLimits
     frame_limits: ImageLimits
-    """Limits of one frame of a stream."""
+    """Size limits of one frame of a video stream."""
     allowed_origins: tuple[str, ...] = ()
-    """Origins of other hosts with access to the API from a browser; `*` allows all."""
+    """Origins of the pages that may call the API from a browser; `*` allows all."""
     remote: InferenceServer | None = None
-    """Server that runs the models, if another process does."""
+    """Client of the inference server that runs the models; None if they run in this process."""
     engines: tuple[HealthCheckedEngine, ...] = ()
     warm_up_failed: bool = False
 
     @property
     def is_healthy(self) -> bool:
-        """True when every model is warmed up and no engine has failed repeatedly since."""
+        """True if every model is warmed up and none fails repeatedly now."""
         return self.registry.ready and not any(engine.is_failing() for engine in self.engines)
 
     @property
     def stream_options(self) -> StreamOptionsParser:
-        """Parser for the options of a stream."""
+        """Parser for the parameters of a video stream, with the served models."""
         return StreamOptionsParser(self.registry, self.stream_pool, self.image_limits)
 
     def check_key(self, connection: HTTPConnection) -> None:
-        """Raises Unauthorized when keys are configured and the request has none of them."""
+        """Checks the API key of a request or WebSocket.
+
+        Raises Unauthorized if keys are configured and the connection presents none of them.
+        """
         credentials = read_credentials(connection)
         self.keyring.authenticate(credentials.bearer, credentials.api_key)
 
     def identify(self, credentials: Credentials) -> str:
-        """Returns the name under which the quotas of a caller are counted.
+        """Returns an id of the caller, under which its streams are counted.
 
-        Raises Unauthorized as `check_key` does.
+        It is the hash of the API key, or the IP address if no keys are configured. Raises
+        Unauthorized as `check_key` does.
         """
         return self.keyring.identify(credentials.bearer, credentials.api_key, credentials.address)
 
     async def check_engines(self) -> None:
-        """Raises EngineDown or EngineFailed while a model cannot run.
+        """Checks that every model can run, here or on the inference server.
 
-        Raises Draining first: an engine that is being closed must not be probed or restarted.
+        Raises EngineDown or EngineFailed while a model cannot run. While the service drains it
+        raises Draining first: an engine that is being closed must not be probed or restarted.
         """
         self.requests.check()
         if self.remote is not None:
@@ -107,7 +116,11 @@ class Gateway:
             await engine.check_health()
 
     def check_ready(self) -> None:
-        """Raises Draining, WarmingUp or EngineFailed unless photos can be processed."""
+        """Checks that the service processes photos.
+
+        Raises Draining during shutdown, Overloaded if too many requests are in progress, WarmingUp
+        before the warm-up has ended, and EngineFailed if it failed.
+        """
         self.requests.check()
         if self.warm_up_failed:
             raise EngineFailed("A model failed its warm-up.")
@@ -115,16 +128,17 @@ class Gateway:
             raise WarmingUp
 
     def check_capacity(self) -> None:
-        """Raises the errors of `check_ready`, or Overloaded when the photo queue is full.
+        """Checks that the service can accept another photo. Routes call it before they read a body.
 
-        Routes call it before they read the body.
+        Raises the errors of `check_ready`, and Overloaded if the photo queue is full or its wait
+        too long.
         """
         self.check_ready()
         self.photo_queue.check()
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:
-    """Returns the gateway of the application that serves a request or a WebSocket."""
+    """Returns the `Gateway` of the application that serves a request or a WebSocket."""
     gateway: Gateway = connection.app.state.gateway
     return gateway
 
@@ -134,8 +148,9 @@ async def require_key(
     _bearer: Annotated[object, Depends(HTTPBearer(auto_error=False))],
     _api_key: Annotated[object, Depends(APIKeyHeader(name=API_KEY_HEADER, auto_error=False))],
 ) -> None:
-    """Raises Unauthorized when keys are configured and the request has none of them.
+    """Checks the API key of a request, as a FastAPI dependency.
 
-    The two schemes are dependencies only so that the OpenAPI document describes them.
+    Raises Unauthorized if keys are configured and the request presents none of them. The two
+    security schemes are parameters only so that the OpenAPI document describes them.
     """
     gateway_of(request).check_key(request)

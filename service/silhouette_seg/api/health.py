@@ -24,8 +24,8 @@ async def readyz(request: Request) -> Health:
     """Answers 200 while photos can be processed.
 
     The response is 503 until an image has passed through every model, and while the service
-    drains. It is also 503 while the server that runs the models is not ready for all of them, or
-    while a model in this process fails repeatedly.
+    shuts down. It is also 503 while the inference server is not ready for every model, or while a
+    model in this process fails repeatedly.
     """
     gateway = gateway_of(request)
     await gateway.check_engines()

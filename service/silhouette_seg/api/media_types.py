@@ -9,5 +9,8 @@ SDP = "application/sdp"
 
 
 def media_type_of(content_type: str) -> str:
-    """Returns the media type of a `Content-Type` value in lower case, without parameters."""
+    """Returns the media type of a `Content-Type` header in lower case, without parameters.
+
+    `Text/HTML; charset=utf-8` becomes `text/html`; an empty header stays empty.
+    """
     return content_type.partition(";")[0].strip().lower()

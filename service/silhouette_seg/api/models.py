@@ -15,16 +15,16 @@ from silhouette_seg.streaming.webrtc.registry import IS_INSTALLED
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 STREAM_TRANSPORTS = ("websocket", "webrtc") if IS_INSTALLED else ("websocket",)
-"""Transports for live video. WebRTC needs the extra `live`."""
+"""Names of the available transports for live video. `webrtc` needs the extra `live`."""
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
 
 @router.get("/models", summary="Served models", responses=problem_responses(401))
 async def list_models(request: Request) -> Models:
-    """Lists the models. A model is `ready` while photos can be processed.
+    """Lists the models. All are `ready` while photos can be processed.
 
-    If another server runs the models, its state counts.
+    If an inference server runs the models, it must be ready as well.
     """
     gateway = gateway_of(request)
     registry = gateway.registry
@@ -54,7 +54,7 @@ async def capabilities(request: Request) -> Capabilities:
 
 
 async def _engines_available(gateway: Gateway) -> bool:
-    """Returns True if all models can run, by the same check as `/readyz`."""
+    """Returns True if every model can run: the check of engines that `/readyz` makes, too."""
     try:
         await gateway.check_engines()
     except Unavailable:
@@ -63,7 +63,10 @@ async def _engines_available(gateway: Gateway) -> bool:
 
 
 def model_card(model: ServedModel, *, ready: bool) -> ModelCard:
-    """Describes one model."""
+    """Returns the entry of one model in `GET /v1/models`: input size, digest, scores, licence.
+
+    `ready` becomes its field of that name.
+    """
     spec = model.spec
     return ModelCard(
         name=spec.name,

@@ -1,4 +1,7 @@
-"""OpenAPI description of `POST /v1/segment`: binary bodies, headers and all errors."""
+"""OpenAPI description of `POST /v1/segment`, and functions that describe other routes.
+
+It covers parameters, binary bodies, response headers and all errors.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,25 +21,29 @@ RESPONSE_HEADERS = {
     "X-Model": "Name of the model that ran.",
     "X-Model-Digest": "`sha256:` and the hash of the model file.",
     "X-Backend": "Execution provider that ran the model.",
-    "X-Domain": "Distance domain of the segmentation, for models with a domain input.",
+    "X-Domain": "Distance of the person, from `far_shot` to `head_shot`, or `no_face`, for models "
+    "with a domain input.",
     "X-Face-Ratio": "Share of the photo that its dominant face covers, 0..1, if the domain "
     "was derived from it; 0 without a face.",
-    "X-Foreground": "`present` or `none`.",
+    "X-Foreground": "`present` if the photo shows a person, else `none`.",
     "X-Foreground-Top": "Top edge of the person's box, in pixels of the upright photo.",
-    "X-Foreground-Left": "Left edge of the box.",
-    "X-Foreground-Width": "Width of the box.",
-    "X-Foreground-Height": "Height of the box.",
+    "X-Foreground-Left": "Left edge of that box, in pixels.",
+    "X-Foreground-Width": "Width of that box, in pixels.",
+    "X-Foreground-Height": "Height of that box, in pixels.",
     "X-Mask-Coverage": "Share of the photo that is person, 0..1. This and the next two describe "
     "the mask of the model, before parameters change it.",
-    "X-Mask-Connectivity": "Share of the person in the largest piece, and the number of pieces: "
-    "`0.9931;islands=2`.",
+    "X-Mask-Connectivity": "Share of the person in the largest connected piece, 0..1, and the "
+    "number of pieces: `0.9931;islands=2`.",
     "X-Mask-Confidence": "Expected share of correct pixels along the outline, 0..1.",
     "ETag": "Hash of content, parameters and model, for If-None-Match.",
 }
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the error responses of a route by status, each with its possible codes."""
+    """Returns the OpenAPI error responses of a route by HTTP status.
+
+    Each lists the error codes of its status, and refers to the schema of a problem document.
+    """
     return {
         status: {
             "description": ", ".join(f"`{code}`" for code in _codes(status)),
@@ -51,7 +58,7 @@ def _codes(status: int) -> list[str]:
 
 
 def query_parameters(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
-    """Describes optional query parameters."""
+    """Returns the OpenAPI descriptions of optional query parameters."""
     return [
         {
             "name": name,
@@ -65,7 +72,7 @@ def query_parameters(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]
 
 
 def schema_properties(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Describes parameters as the properties of a form or a JSON object."""
+    """Returns the JSON schema of each parameter by name, as the properties of a form or object."""
     return {
         name: parameter.schema | {"description": parameter.description}
         for name, parameter in parameters.items()
@@ -73,7 +80,7 @@ def schema_properties(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
 
 
 def error_classes() -> list[type[ServiceError]]:
-    """Returns ServiceError and all its subclasses, level by level."""
+    """Returns the class ServiceError and all its subclasses, superclasses first."""
     classes: list[type[ServiceError]] = []
     level: list[type[ServiceError]] = [ServiceError]
     while level:
@@ -124,4 +131,4 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 SCHEMAS = {"Problem": Problem.model_json_schema()}
-"""Schemas that responses refer to, although no route declares them as its model."""
+"""JSON schemas by name that error responses refer to, although no route declares them."""

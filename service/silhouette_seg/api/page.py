@@ -14,10 +14,13 @@ from silhouette_seg.api.middleware.security_headers import CSP_HEADER
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 SWAGGER = Path(str(files("fastapi_offline"))) / "static"
-"""Folder of an installed package with Swagger UI, so that no other host serves it."""
+"""Folder with Swagger UI, from an installed package: no file comes from another host."""
 SWAGGER_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 REVALIDATE = {"Cache-Control": "no-cache"}
-"""Makes browsers revalidate: after an upgrade none mixes an old page with new scripts."""
+"""Header that makes browsers revalidate a cached file before they use it.
+
+After an upgrade no browser then mixes an old page with new scripts.
+"""
 
 _SELF_ONLY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -54,7 +57,7 @@ async def docs() -> Response:
 
 @router.get("/docs/{file}", include_in_schema=False)
 async def swagger_file(request: Request) -> Response:
-    """Serves the two files of Swagger UI; all other names are 404."""
+    """Returns one of the two files of Swagger UI. Any other name is answered with 404."""
     file = request.path_params["file"]
     if file not in SWAGGER_FILES:
         raise HTTPException(404)
@@ -62,7 +65,7 @@ async def swagger_file(request: Request) -> Response:
 
 
 class PageFiles(StaticFiles):
-    """Serves the scripts, styles and images of the page."""
+    """Static files of the demo page: scripts, styles and images, revalidated on each use."""
 
     def __init__(self) -> None:
         super().__init__(directory=WEB)

@@ -18,7 +18,7 @@ from silhouette_seg.telemetry import IDENTITY, server_timing
 from silhouette_seg.vision.codec.decode import ImageLimits, check_limits, read_header
 
 MAX_LAYOUT_PIXELS = 100_000_000
-"""Pixels of the photo times copies in a layout.
+"""Largest product of the pixels of a photo and the copies of the person in a layout.
 
 50 million take one to two seconds of a CPU core, without interruption.
 """
@@ -26,7 +26,7 @@ MAX_LAYOUT_PIXELS = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest:
-    """The parsed options of a request, its model, and the representation of its response."""
+    """Parsed parameters of a request, the model they select, and the format of the response."""
 
     options: SegmentOptions
     segmenter: Segmenter
@@ -35,7 +35,7 @@ class ResolvedRequest:
 
 @dataclass(frozen=True, slots=True)
 class PhotoResponse:
-    """A response body with its media type and the headers that describe the result."""
+    """Body, media type and headers of the response for one photo."""
 
     body: bytes
     media_type: str
@@ -49,9 +49,10 @@ def resolve(
     accept: str | None,
     has_background_image: bool,
 ) -> ResolvedRequest:
-    """Resolves the parameters and the `Accept` header of a request.
+    """Parses the parameters of a request, and selects its model and the format of its response.
 
-    Raises the errors of `parse_parameters`, `select_model` and `negotiate`.
+    `parameters` has their text by name, and `accept` is the `Accept` header. Raises the errors of
+    `parse_parameters`, `select_model` and `negotiate`.
     """
     options = parse_parameters(parameters, has_background_image=has_background_image)
     segmenter = select_model(options, gateway.registry)
@@ -62,9 +63,10 @@ def resolve(
 
 
 def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
-    """Reads the header of an image and checks the limits; no pixel is decoded.
+    """Reads the header of an uploaded image, checks its size, and returns the file with its header.
 
-    Raises UnsupportedImageType and UnprocessableImage.
+    No pixel is decoded. Raises UnsupportedImageType unless it is a JPEG, PNG or WebP, and
+    UnprocessableImage for a malformed header or a size beyond `limits`.
     """
     header = read_header(upload.data)
     check_limits(header, limits)
@@ -74,9 +76,9 @@ def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
 def build_job(
     resolved: ResolvedRequest, photo: ImageFile, background: ImageFile | None
 ) -> PhotoJob:
-    """Builds the pipeline's job for one photo.
+    """Returns the job that segments one photo with the parameters of its request.
 
-    Raises BadParameter for a layout that would take too long to render.
+    Raises BadParameter for a layout with more than `MAX_LAYOUT_PIXELS`.
     """
     layout = resolved.options.render.layout
     layout_pixels = len(layout.copies) * photo.header.pixels if layout else 0
@@ -98,7 +100,7 @@ def build_job(
 async def respond(
     gateway: Gateway, resolved: ResolvedRequest, job: PhotoJob, *, enforce_max_wait: bool = True
 ) -> PhotoResponse:
-    """Runs the job once the photo queue admits it.
+    """Waits in the photo queue, segments one photo, and returns its image or JSON report.
 
     With `enforce_max_wait=False` it waits without a limit, and the caller must limit the time.
     Raises the errors of `segment_photo` and `PhotoQueue.slot`.
@@ -122,7 +124,10 @@ async def respond(
 
 
 def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str, str]:
-    """Returns the headers that describe a result; see `openapi.RESPONSE_HEADERS`."""
+    """Returns the headers of a result: model, timings, mask measurements and the person's box.
+
+    `openapi.RESPONSE_HEADERS` describes each.
+    """
     quality = rendered.quality
     headers = {
         "Server-Timing": server_timing(rendered.stages),

@@ -1,4 +1,4 @@
-"""Errors over HTTP as RFC 9457 `application/problem+json` documents."""
+"""Error responses as `application/problem+json` documents (RFC 9457)."""
 
 import logging
 
@@ -20,25 +20,29 @@ from silhouette_seg.telemetry import IDENTITY
 
 TYPE_PREFIX = "urn:silhouette:problem:"
 CODE_KEY = "silhouette.code"
-"""Key under which a scope stores the code of its error, for the metrics."""
+"""Key of the ASGI scope under which the code of the request's error is stored, for metrics."""
 MAX_PATH_CHARS = 200
-"""Characters of the request path that a document repeats."""
+"""Number of characters after which a problem document cuts the path of the request."""
 INTERNAL_DETAIL = "Something went wrong on our side. The log has the details."
 
 log = logging.getLogger(__name__)
 
 
 def problem(scope: Scope, error: ServiceError, headers: dict[str, str] | None = None) -> Response:
-    """Returns the problem document for a request that ended in `error`."""
+    """Returns a response with the problem document of `error`, for the request of `scope`.
+
+    `headers` are added to those of the error.
+    """
     return error_response(
         scope, error, error.status, _document(scope, error), PROBLEM_JSON, headers
     )
 
 
 def problem_for_part(scope: Scope, error: Exception) -> Response:
-    """Returns the problem document for one part of a batch, and logs the error.
+    """Logs the error of one photo of a batch, and returns its problem document.
 
-    The result is that of a request with this photo alone.
+    Status, headers and body are those of a request with this photo alone. An exception that is no
+    ServiceError becomes a 500 without details.
     """
     if not isinstance(error, ServiceError):
         log.error("unexpected failure of a part of %s", scope["path"], exc_info=error)
@@ -56,7 +60,11 @@ def error_response(
     media_type: str,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Returns `body` with the headers of `error`, and stores its code in the scope."""
+    """Returns a response with `body` and the headers that belong to `error`.
+
+    These are `Retry-After`, `WWW-Authenticate` or `Connection`, and `Cache-Control`. The code of
+    the error is stored in `scope` for the metrics.
+    """
     scope[CODE_KEY] = error.code
     response_type = LingeringResponse if isinstance(error, BodyTooLarge) else Response
     all_headers = _headers(error) | (headers or {})
@@ -64,7 +72,10 @@ def error_response(
 
 
 def detail_with_limit(error: ServiceError) -> str:
-    """Returns the detail with limit and actual value appended, for shapes without such fields."""
+    """Returns the error's explanation, with its limit and the actual value in parentheses.
+
+    Other APIs need it, because their error bodies have no fields for the two numbers.
+    """
     if error.limit is None:
         return error.detail
     actual = "" if error.actual is None else f", got {error.actual:.15g}"
@@ -72,7 +83,11 @@ def detail_with_limit(error: ServiceError) -> str:
 
 
 def log_server_error(error: ServiceError) -> None:
-    """Logs an error that the service itself caused; the request log covers all others."""
+    """Logs an error of status 500 or above; the request log has all others.
+
+    An error that is not retryable is logged with its traceback. A retryable one is logged as a
+    warning if another exception caused it.
+    """
     if error.status >= 500 and not error.retryable:
         log.error("%s", error.detail, exc_info=error)
     elif error.status >= 500 and error.__cause__ is not None:

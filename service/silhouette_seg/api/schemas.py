@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class JsonModel(BaseModel):
-    """Base of all JSON models: immutable, without unknown fields."""
+    """Base of all JSON objects of the API: immutable, and unknown fields are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Problem(JsonModel):
-    """RFC 9457 `application/problem+json`, the shape of every error."""
+    """Body of an error response: an `application/problem+json` document (RFC 9457)."""
 
     type: str = Field(description="Stable identifier, one per `code`.")
     title: str
@@ -23,7 +23,7 @@ class Problem(JsonModel):
     request_id: str
     retryable: bool = Field(description="True: the same request may succeed later.")
     limit: float | None = Field(default=None, description="Limit that was exceeded.")
-    actual: float | None = Field(default=None, description="Value that exceeded the limit.")
+    actual: float | None = Field(default=None, description="Value that exceeded `limit`.")
 
 
 class Box(JsonModel):
@@ -48,7 +48,7 @@ class MaskMeasures(JsonModel):
 
     coverage: float = Field(description="Share of the photo that is person, 0..1.")
     connectivity: float = Field(description="Share of the person in the largest piece, 0..1.")
-    islands: int = Field(description="Number of separate pieces.")
+    islands: int = Field(description="Number of separate pieces of the person.")
     holes: int = Field(description="Number of background regions that the person encloses.")
     confidence: float = Field(
         description="Expected share of correct pixels along the outline, 0..1, calibrated on "
@@ -57,7 +57,7 @@ class MaskMeasures(JsonModel):
 
 
 class Piece(JsonModel):
-    """A connected region of the mask."""
+    """A connected region of person pixels in the mask."""
 
     box: Box
     share: float = Field(description="Share of all person pixels of the mask, 0..1.")
@@ -66,10 +66,12 @@ class Piece(JsonModel):
 
 
 class Foreground(JsonModel):
-    """Presence and position of the person."""
+    """Presence and position of the person in the photo."""
 
     present: bool
-    box: Box | None = Field(description="Box of the person in the upright photo.")
+    box: Box | None = Field(
+        description="Bounding box of the person in the upright photo; null without a person."
+    )
     pieces: list[Piece] = Field(
         description="With `person=dominant` the 16 largest pieces, kept and rejected; otherwise "
         "empty."
@@ -84,7 +86,7 @@ class PictureSize(JsonModel):
 
 
 class Photo(PictureSize):
-    """The uploaded photo."""
+    """Size and colour conversion of the uploaded photo."""
 
     colour: str = Field(
         description="Conversion of the colours to sRGB: `srgb` if none was needed, `converted:` "
@@ -94,7 +96,7 @@ class Photo(PictureSize):
 
 
 class ResultImage(PictureSize):
-    """The result as an image file."""
+    """The mask, cut-out or composite as an image file."""
 
     media_type: str
     data: str = Field(description="The image file, base64.")
@@ -110,7 +112,8 @@ class Report(JsonModel):
     foreground: Foreground
     mask: MaskMeasures
     domain: str | None = Field(
-        description="Distance domain of the segmentation; null for a model without domain input."
+        description="Distance of the person, from `far_shot` to `head_shot`, or `no_face`; null "
+        "for a model without a domain input."
     )
     face_ratio: float | None = Field(
         description="Share of the photo that its dominant face covers, 0..1; null if no face "
@@ -125,7 +128,7 @@ class Report(JsonModel):
 
 
 class ModelCard(JsonModel):
-    """One served model."""
+    """Description of one served model: inputs, digest of the weights, scores and licence."""
 
     name: str
     task: str = Field(
@@ -147,40 +150,40 @@ class ModelCard(JsonModel):
 
 
 class Models(JsonModel):
-    """All served models."""
+    """Response of `GET /v1/models`."""
 
     auto: str = Field(description="Model that `model=auto` selects.")
     models: list[ModelCard]
 
 
 class Limits(JsonModel):
-    """Limits of requests with photos."""
+    """Limits of requests with photos: bytes, pixels, and times in seconds."""
 
-    image_bytes: int
-    batch_images: int
-    batch_body_bytes: int
-    pixels: int
-    side: int
-    aspect: float
-    frames: int
-    read_timeout_s: float
-    queue_timeout_s: float
-    request_timeout_s: float
+    image_bytes: int = Field(description="Maximum bytes of one image file.")
+    batch_images: int = Field(description="Maximum number of photos in one batch.")
+    batch_body_bytes: int = Field(description="Maximum bytes of the body of a batch.")
+    pixels: int = Field(description="Maximum pixels of one image, width times height.")
+    side: int = Field(description="Maximum pixels of the longer side.")
+    aspect: float = Field(description="Maximum ratio of the longer side to the shorter side.")
+    frames: int = Field(description="Maximum number of frames; an animation has more than 1.")
+    read_timeout_s: float = Field(description="Seconds for a body to arrive.")
+    queue_timeout_s: float = Field(description="Seconds that a photo may wait in the queue.")
+    request_timeout_s: float = Field(description="Seconds for a whole request.")
 
 
 class LiveLimits(JsonModel):
-    """Limits of live video."""
+    """Limits of video streams."""
 
-    streams: int
-    streams_per_caller: int
+    streams: int = Field(description="Maximum number of streams at the same time.")
+    streams_per_caller: int = Field(description="Maximum number of streams of one caller.")
     message_bytes: int = Field(description="Maximum bytes of one WebSocket message.")
-    frame_pixels: int
+    frame_pixels: int = Field(description="Maximum pixels of one frame, width times height.")
     idle_s: float = Field(description="Seconds without a frame that end a WebSocket stream.")
-    max_s: float
+    max_s: float = Field(description="Maximum duration of a stream in seconds.")
 
 
 class Formats(JsonModel):
-    """Image formats that can be read and written."""
+    """Names of the image formats that the service reads and writes."""
 
     input: list[str]
     output: list[str]

@@ -41,7 +41,7 @@ EXPOSED_HEADERS = (
     "X-Model-Digest",
     "X-Request-Id",
 )
-"""Response headers that CORS exposes to pages of other origins."""
+"""Names of the response headers that CORS lets pages of other origins read."""
 
 
 @router.post("/segment", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""`WS /v1/stream`: handshake, first message, and the log line of a WebSocket stream."""
+"""`WS /v1/stream`: checks the handshake, reads the first message, and serves the video stream."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ from silhouette_seg.streaming.websocket import (
 from silhouette_seg.telemetry import IDENTITY, read_identity
 
 CONFIG_TIMEOUT_S = 5.0
-"""Time from the handshake to the first message, which must be the config."""
+"""Seconds from the handshake until the first message, `config`, must have arrived."""
 
 CLOSE_CODES: tuple[tuple[type[ServiceError], CloseCode], ...] = (
     (Unauthorized, CloseCode.UNAUTHORIZED),
@@ -45,7 +45,10 @@ CLOSE_CODES: tuple[tuple[type[ServiceError], CloseCode], ...] = (
     (InternalError, CloseCode.INTERNAL),
     (ServiceError, CloseCode.BAD_CONFIG),
 )
-"""CloseCode codes of errors before a stream starts; the first matching class applies."""
+"""WebSocket close code for each class of error before a stream starts.
+
+The first entry that matches the class of the error applies.
+"""
 
 router = APIRouter()
 log = logging.getLogger(__name__)
@@ -53,9 +56,9 @@ log = logging.getLogger(__name__)
 
 @router.websocket("/v1/stream")
 async def stream(socket: WebSocket) -> None:
-    """Serves one WebSocket stream.
+    """Serves one video stream over a WebSocket until it ends, and closes it with the reason.
 
-    The handshake is always accepted: browsers show a page the code of a close, but not the status
+    The handshake is always accepted. Browsers show a page the code of a close, but not the status
     of a rejected handshake.
     """
     headers = socket.headers
@@ -75,7 +78,7 @@ async def stream(socket: WebSocket) -> None:
 
 
 class _StreamHandler:
-    """Serves one peer, from the handshake to the end of its stream."""
+    """Serves one WebSocket client, from the handshake to the end of its video stream."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.peer = FrameSocket(socket)
@@ -85,7 +88,11 @@ class _StreamHandler:
         self._stream: WebSocketStream | None = None
 
     async def serve(self) -> StreamEnd:
-        """Returns the end of the stream; raises StreamEnd if no stream starts."""
+        """Serves the stream, and returns the close code and reason with which it ended.
+
+        Raises StreamEnd if no stream starts: a wrong origin, subprotocol, key or config, or a
+        service without a free place.
+        """
         gateway = self._gateway
         _check_handshake(self._socket, gateway.allowed_origins)
         try:
@@ -105,7 +112,10 @@ class _StreamHandler:
             raise StreamEnd(code, f"{error.code}: {error.detail}") from error
 
     def log_end(self, end: StreamEnd) -> None:
-        """Writes the log line and the metrics; neither contains text of the peer."""
+        """Writes the log line of the ended stream and counts its end in the metrics.
+
+        Neither contains text of the client.
+        """
         self._gateway.telemetry.count_stream_end(TRANSPORT, _end_label(end))
         counts = self._stream.outcomes if self._stream else {}
         frames = {name: counts.get(name, 0) for name in FRAME_OUTCOMES}
@@ -116,7 +126,10 @@ class _StreamHandler:
         )
 
     async def _read_config(self) -> dict[str, Any]:
-        """Returns the values of the first message; raises StreamEnd if it is not a config."""
+        """Returns the members of the first message, a `config`, without its type.
+
+        Raises StreamEnd if it is another message or takes longer than `CONFIG_TIMEOUT_S`.
+        """
         try:
             async with asyncio.timeout(CONFIG_TIMEOUT_S):
                 message = await self.peer.receive()
@@ -133,7 +146,10 @@ class _StreamHandler:
 
 
 def _end_label(end: StreamEnd) -> str:
-    """Returns the metric label: the name of our close code, or `client` if the peer ended it."""
+    """Returns the metric label `reason` of an ended stream.
+
+    It is the name of the service's close code in lower case, or `client` if the client ended it.
+    """
     return (
         "client"
         if end.disconnected or end.code not in set(CloseCode)
@@ -142,10 +158,10 @@ def _end_label(end: StreamEnd) -> str:
 
 
 def _check_handshake(socket: WebSocket, allowed_origins: tuple[str, ...]) -> None:
-    """Raises StreamEnd for a wrong subprotocol, or for a page of an origin that is not allowed.
+    """Raises StreamEnd unless the client offers the subprotocol and its origin is allowed.
 
-    Browsers send the origin of the page but leave the decision to the server: CORS does not apply
-    to WebSockets.
+    The origin is allowed if it is absent, listed, or the service's own host. CORS does not apply to
+    WebSockets: browsers send the origin of the page and leave the decision to the server.
     """
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
         raise StreamEnd(CloseCode.POLICY, f"the subprotocol must be {SUBPROTOCOL}")

@@ -1,4 +1,4 @@
-"""`POST /v1/webrtc`: answers an SDP offer, and returns the camera's video processed.
+"""`/v1/webrtc`: starts, changes and ends WebRTC streams that return a camera's video segmented.
 
 The conventions are those of WHIP (RFC 9725), except that the server sends video back.
 """
@@ -34,7 +34,7 @@ from silhouette_seg.streaming.session import StreamOptions
 
 MAX_SDP_BYTES = 64 * 1024
 MAX_JSON_BYTES = 64 * 1024
-"""Bytes of the JSON body of a change, without the background image."""
+"""Largest JSON body of a PATCH request in bytes, without the background image."""
 NO_CUTOUT = "Video can be a composite or a mask. It has no transparency for a cut-out."
 
 PARAMETERS = {name: p for name, p in STREAM_PARAMETERS.items() if name != "format"}
@@ -107,10 +107,11 @@ router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"])
     response_class=Response,
 )
 async def begin_stream(request: Request) -> Response:
-    """Answers an offer. The video comes back as a composite, or with `output=mask` as a grey mask.
+    """Answers an SDP offer. The video comes back as a composite, or with `output=mask` as a mask.
 
     There is no trickle ICE: send an offer with or without candidates, and the answer contains all
-    candidates of the server. A stream ends with its connection, with DELETE, and without frames.
+    candidates of the server. A stream ends when its connection closes, after DELETE, or after
+    some seconds without a frame.
     """
     gateway = gateway_of(request)
     gateway.check_ready()
@@ -142,7 +143,10 @@ async def begin_stream(request: Request) -> Response:
     response_class=Response,
 )
 async def change_stream(request: Request) -> Response:
-    """Changes the given options from the next frame on. A background image is base64."""
+    """Changes the options in the JSON body from the next frame on; the others stay.
+
+    A background image is base64. The response has all options in effect.
+    """
     gateway = gateway_of(request)
     session = gateway.webrtc.get(request.path_params["id"])
     with gateway.body_memory.reservation() as reserve:
@@ -172,15 +176,19 @@ async def change_stream(request: Request) -> Response:
     response_class=Response,
 )
 async def end_stream(request: Request) -> Response:
-    """Returns once the slot of the stream is released. Pages send it with `keepalive` on unload."""
+    """Ends a stream, and answers 204 once it no longer counts towards the limits.
+
+    Pages send the request with `keepalive` when they unload.
+    """
     await gateway_of(request).webrtc.end(request.path_params["id"])
     return Response(status_code=204)
 
 
 def _query(request: Request) -> dict[str, object]:
-    """Returns the query parameters.
+    """Returns the query parameters of a request by name.
 
-    Raises BadParameter for a repeated name, and UnknownParameter for one that needs JSON.
+    Raises BadParameter for a repeated name, and UnknownParameter for `background_image`, which
+    only a PATCH request has.
     """
     parameters: dict[str, object] = {}
     for name, value in request.query_params.multi_items():
@@ -227,5 +235,5 @@ def _parse_object(body: bytes) -> dict[str, object]:
 
 
 def _base64_bytes(size: int) -> int:
-    """Returns the length of `size` bytes in base64."""
+    """Returns the number of characters of `size` bytes in base64."""
     return -(-size // 3) * 4

@@ -1,1 +1,1 @@
-"""The `silhouette` command."""
+"""The `silhouette` command: `serve`, `segment` and `models`."""

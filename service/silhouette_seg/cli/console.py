@@ -1,4 +1,4 @@
-"""Console output and settings that the commands share."""
+"""Console output and the loading of settings, shared by all commands."""
 
 from typing import NoReturn
 
@@ -13,21 +13,21 @@ err = Console(stderr=True)
 
 
 def print_line(console: Console, line: str) -> None:
-    """Prints a line as it is: file names are neither markup nor wrapped."""
+    """Prints a line unchanged: rich neither reads markup in file names nor wraps them."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def fail(*lines: str) -> NoReturn:
-    """Prints error lines and exits with code 1."""
+    """Prints each line to stderr after `error: `, and exits the command with code 1."""
     for line in lines:
         print_line(err, f"error: {line}")
     raise typer.Exit(1)
 
 
 def load_settings(**options: object) -> Settings:
-    """Loads the settings of the environment. Options that are not None take precedence.
+    """Returns the settings from the environment; `options` that are not None take precedence.
 
-    An invalid value ends the command.
+    An invalid value ends the command with error messages and code 1.
     """
     given = {name: value for name, value in options.items() if value is not None}
     try:

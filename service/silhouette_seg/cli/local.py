@@ -1,4 +1,4 @@
-"""Segments photo and video files in this process, with the pipeline of the service."""
+"""Segments photo and video files in this process, without a running service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -29,19 +29,19 @@ from silhouette_seg.vision.codec.decode import (
 
 @dataclass(frozen=True, slots=True)
 class CliOptions:
-    """Options that every file shares."""
+    """Options of one `silhouette segment` command, which apply to every file."""
 
     options: SegmentOptions
     background: Path | None = None
-    """Picture file to put behind the person."""
+    """Image file to put behind the person; None without one."""
     smoothing: float = DEFAULT_SMOOTHING
-    """Temporal smoothing of videos, 0..1."""
+    """Strength of the temporal smoothing of masks in videos, 0..1."""
 
     @property
     def format(self) -> ImageFormat:
-        """Returns the format of pictures, PNG by default.
+        """Image format of the results, PNG by default.
 
-        Raises NotAcceptable for a cut-out in JPEG.
+        Raises NotAcceptable for a cut-out in JPEG, which has no transparency.
         """
         render = self.options.render
         return negotiate(None, explicit=self.options.format, transparent=render.transparent).image
@@ -50,9 +50,10 @@ class CliOptions:
 async def segment_files(
     tasks: Sequence[FileTask], options: CliOptions, settings: Settings, on_done: Callable[[], None]
 ) -> list[Failure]:
-    """Segments photos, a few at a time, and calls `on_done` after each. Returns the failures.
+    """Loads the models, segments photo files and writes the results, a few at a time.
 
-    Raises the errors of `open_runner`.
+    Calls `on_done` after each photo, and returns the files that failed. Raises the errors of
+    `open_runner`.
     """
     async with open_runner(options, settings) as runner:
         return await run_all(tasks, runner.segment_photo, runner.concurrency, on_done)
@@ -60,9 +61,10 @@ async def segment_files(
 
 @asynccontextmanager
 async def open_runner(options: CliOptions, settings: Settings) -> AsyncIterator["LocalRunner"]:
-    """Loads the models and the background.
+    """Loads the models and the background file, and yields a runner that segments files.
 
-    Raises the errors of `load_models`, of `select_model` and of reading the background.
+    The models are closed when the block ends. Raises the errors of `load_models` and
+    `select_model`, and OSError or ServiceError for an unusable background file.
     """
     models = load_models(settings, Telemetry())
     try:
@@ -79,22 +81,25 @@ async def open_runner(options: CliOptions, settings: Settings) -> AsyncIterator[
 
 @dataclass(frozen=True, slots=True)
 class LocalRunner:
-    """Models, limits and options that segment every file."""
+    """Segments photo and video files with loaded models and the options of one command."""
 
     models: LoadedModels
     segmenter: Segmenter
-    """Model for photos."""
+    """Model that segments photos."""
     limits: ImageLimits
     options: CliOptions
     background: ImageFile | None
 
     @property
     def concurrency(self) -> int:
-        """Returns the number of photos to segment at a time."""
+        """Number of photos to segment at a time: two for each thread."""
         return 2 * self.models.threads
 
     async def segment_photo(self, task: FileTask) -> Failure | None:
-        """Segments one photo and writes the result. Returns the failure, or None."""
+        """Segments one photo file and writes the result file.
+
+        Returns None, or the reason of the failure if a file or the photo cannot be processed.
+        """
         pool, options = self.models.pool, self.options.options
         try:
             photo = await pool.run_in_thread(_read_image, task.source, self.limits)
@@ -112,9 +117,10 @@ class LocalRunner:
     async def segment_video(
         self, task: FileTask, on_progress: Callable[[float, float | None], None]
     ) -> Failure | None:
-        """Segments one video and writes the result. Returns the failure, or None.
+        """Segments one video file and writes the result file, or a folder of frames.
 
-        `on_progress` receives the seconds of video that are done, and the duration if it is known.
+        `on_progress` receives the seconds of video that are done, and the duration in seconds or
+        None. Returns None, or the reason of the failure.
         """
         if not is_installed("av"):
             return Failure(task.source, missing_module("av", "Videos", "video"))
@@ -148,9 +154,9 @@ async def run_all(
     concurrency: int,
     on_done: Callable[[], None],
 ) -> list[Failure]:
-    """Segments all files, `concurrency` at a time, and calls `on_done` after each.
+    """Calls `segment` for each task, `concurrency` at a time, and `on_done` after each.
 
-    Returns the failures in the order of the tasks.
+    `segment` returns None or a failure. Returns the failures in the order of the tasks.
     """
     slots = asyncio.Semaphore(concurrency)
 
@@ -165,11 +171,14 @@ async def run_all(
 
 
 class CannotWrite(OSError):
-    """A result cannot be written; the message names its path and the reason."""
+    """A result file cannot be written; the message names its path and the reason."""
 
 
 def write_atomically(path: Path, body: bytes) -> None:
-    """Writes the whole file or nothing, even if the disk is full. Raises CannotWrite."""
+    """Writes the bytes `body` to a file, completely or not at all, and creates its folders.
+
+    Raises CannotWrite, for example if the disk is full.
+    """
     partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,7 +193,10 @@ def write_atomically(path: Path, body: bytes) -> None:
 
 
 def _read_image(path: Path, limits: ImageLimits) -> ImageFile:
-    """Reads a file and checks its header. Local files have no byte limit."""
+    """Reads an image file, checks its size in pixels, and returns it with its header.
+
+    Raises OSError if it cannot be read, UnsupportedImageType or UnprocessableImage.
+    """
     data = path.read_bytes()
     header = read_header(data)
     check_limits(header, limits)

@@ -24,7 +24,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Runs the command."""
+    """Runs the `silhouette` command with the arguments of the process."""
     app()
 
 
@@ -43,17 +43,18 @@ def group(
         ),
     ] = False,
 ) -> None:
-    """Holds the options of the command without a subcommand."""
+    """Declares the options of `silhouette` itself, such as `--version`."""
 
 
 class SegmentCommand(TyperCommand):
-    """Placeholder in the list of commands, replaced by the real command when it is used.
+    """Placeholder of `silhouette segment` in the list of commands.
 
-    The options of `segment` come from the API's parameters, which take long to import.
+    It loads the real command when that is used. Its options come from the parameters of the API,
+    which take long to import.
     """
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as click's
-        """Returns the context of the real command."""
+        """Imports the real command, and returns click's context of it for the arguments."""
         from silhouette_seg.cli.segment import app as segment_app
 
         return typer.main.get_command(segment_app).make_context(*args, **kwargs)
@@ -117,9 +118,9 @@ def models() -> None:
 
 
 def _model_row(spec: "ModelSpec") -> tuple[str, ...]:
-    """Returns the cells of a model.
+    """Returns the table cells of a model: name, task, input size, run, digest and mIoU in percent.
 
-    The mIoU covers all sources of the validation split; the model card has the others.
+    The mIoU covers all data sets of the validation split, and is `-` if the spec has none.
     """
     miou = spec.metrics.get("all", {}).get("miou_image_mean")
     return (

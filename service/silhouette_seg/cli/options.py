@@ -1,4 +1,4 @@
-"""Command-line options for the request parameters of the API."""
+"""Command-line options of `silhouette segment` that stand for request parameters of the API."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,16 +12,16 @@ from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 CLI_PARAMETERS: Mapping[str, Parameter] = {
     name: parameter for name, parameter in PARAMETERS.items() if name != "require_foreground"
 } | {"smoothing": STREAM_PARAMETERS["smoothing"]}
-"""Parameters that are options of the command.
+"""Parameters of the API, by name, that are options of `silhouette segment`.
 
-`require_foreground` chooses a status code, which only HTTP has.
+`require_foreground` is left out: it chooses a status code, which only HTTP has.
 """
 FLAGS = {
     "decontaminate": ("--keep-spill", "false"),
     "crop": ("--crop", "true"),
     "invert": ("--invert", "true"),
 }
-"""Options without a value, and the parameter's value that they stand for."""
+"""Options without a value: for each parameter, the option and the value that it sets."""
 HELP = {
     "model": "Name of a model; `silhouette models` lists them.",
     "background": "Background of a composite: #rrggbb, blur:<percent>, or a picture file.",
@@ -29,13 +29,16 @@ HELP = {
     "decontaminate": "Leave the old background's colour in the edge.",
     "smoothing": "Temporal smoothing of videos.",
 }
-"""Help texts of the options that differ from the API. Other options have the API's description."""
+"""Help texts, by parameter, that differ from the description of the parameter in the API."""
 DEFAULTS = {"format": "png"}
-"""Defaults that the API leaves to the `Accept` header."""
+"""Defaults of the command, by parameter, that the API derives from the `Accept` header."""
 
 
 def with_parameter_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replaces the `**parameters` of a command by one option for each parameter."""
+    """Returns the command with one option per API parameter instead of its `**parameters`.
+
+    Only its signature changes, which typer reads.
+    """
     signature = inspect.signature(command)
     named = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     options = [_option(name, parameter) for name, parameter in CLI_PARAMETERS.items()]
@@ -45,7 +48,10 @@ def with_parameter_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def given_parameters(options: Mapping[str, str | bool | None]) -> dict[str, str]:
-    """Returns the parameters that were given on the command line, as text."""
+    """Returns the API parameters that the command line sets, as text by name.
+
+    `options` are the values from typer: None and False mean that an option is absent.
+    """
     return {
         name: FLAGS[name][1] if isinstance(value, bool) else value
         for name, value in options.items()
@@ -72,7 +78,7 @@ def _option(name: str, parameter: Parameter) -> inspect.Parameter:
 
 
 def _default(name: str, schema: Mapping[str, Any]) -> str | bool:
-    """Returns the text of a default, or False if there is none to show."""
+    """Returns the default of a parameter as text, or False if `--help` shows none."""
     default = schema.get("default", DEFAULTS.get(name))
     return False if default is None else str(default)
 

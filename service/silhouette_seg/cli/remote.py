@@ -1,4 +1,4 @@
-"""Segments photo files with a service that runs elsewhere."""
+"""Segments photo files by sending them to a running service over HTTP."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +11,12 @@ from silhouette_seg.client import Client, ClientError
 from silhouette_seg.errors import UnknownModel
 
 CONCURRENT_REQUESTS = 4
-"""Photos that are sent at a time."""
+"""Number of photos that are sent to the service at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
-    """Request parameters, and the background file if there is one, of every photo."""
+    """Request parameters, and an optional background file, that apply to every photo."""
 
     parameters: Mapping[str, str]
     background: Path | None = None
@@ -25,10 +25,11 @@ class RemoteOptions:
 async def segment_remote(
     tasks: Sequence[FileTask], options: RemoteOptions, client: Client, on_done: Callable[[], None]
 ) -> list[Failure]:
-    """Segments photos, a few at a time, and calls `on_done` after each. Returns the failures.
+    """Sends photo files to a service and writes the results, a few at a time.
 
-    Raises ClientError if the service cannot be reached or rejects the key, UnknownModel, and
-    OSError for the background. Nothing was sent then.
+    Calls `on_done` after each photo, and returns the files that failed. Before it sends a photo it
+    raises ClientError if the service cannot be reached or rejects the key, UnknownModel for a model
+    that is not served, and OSError for an unreadable background file.
     """
     models = await client.models()
     model = options.parameters.get("model", "auto")

@@ -1,4 +1,4 @@
-"""The command `silhouette segment`: photos and videos in files, here or on a service."""
+"""The command `silhouette segment`: segments photo and video files in this process or remotely."""
 
 import asyncio
 from pathlib import Path
@@ -49,7 +49,8 @@ def segment(
         ),
     ],
     server: Annotated[
-        str | None, typer.Option(help="URL of a service to send photos to; no model is loaded.")
+        str | None,
+        typer.Option(help="URL of a running service to send photos to; no model is loaded here."),
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="API key for --server.", envvar=CLIENT_KEY_VARIABLE)
@@ -87,7 +88,10 @@ def segment(
 async def _segment_local(
     tasks: list[FileTask], options: CliOptions, settings: Settings
 ) -> list[Failure]:
-    """Segments the photos a few at a time, then the videos one by one."""
+    """Segments the photo files a few at a time, then the video files one by one.
+
+    Shows the progress on stderr, and returns the files that failed.
+    """
     photos = [task for task in tasks if not task.is_video]
     videos = [task for task in tasks if task.is_video]
     async with open_runner(options, settings) as runner:
@@ -153,7 +157,10 @@ def _photo_progress() -> Progress:
 def _print_summary(
     tasks: list[FileTask], failures: list[Failure], conflicts: int, to: Path
 ) -> None:
-    """Prints the failures and the number of results, and exits with 1 unless all succeeded."""
+    """Prints each failure to stderr and the number of results to stdout.
+
+    `conflicts` counts the failures of files that got no task. Exits with 1 unless all succeeded.
+    """
     total = len(tasks) + conflicts
     for failure in failures:
         print_line(err, f"{failure.source}: {failure.reason}")
@@ -164,7 +171,10 @@ def _print_summary(
 
 
 def _background_file(given: dict[str, str]) -> Path | None:
-    """Takes the background out of the parameters if it is the path of a file."""
+    """Removes `background` from the parameters and returns it if it is the path of a file.
+
+    Returns None, and leaves the parameters unchanged, if it is absent or a colour or blur.
+    """
     path = Path(given.get("background", ""))
     if not path.is_file():
         return None

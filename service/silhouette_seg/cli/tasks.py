@@ -1,4 +1,4 @@
-"""Plans which file becomes which result, before any file is opened."""
+"""Plans the path of the result of each input file, before any file is opened."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from silhouette_seg.vision.codec.decode import ImageFormat
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 VIDEO_RESULT_SUFFIXES = (".mp4", ".webm")
-"""Suffixes of the videos that can be written; only the second holds transparency."""
+"""Suffixes of the video files that can be written; only the second has transparency."""
 SUFFIX_OF_FORMAT = {ImageFormat.JPEG: ".jpg", ImageFormat.PNG: ".png", ImageFormat.WEBP: ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
 class FileTask:
-    """One photo or video, and the path of its result.
+    """Path of one photo or video, and the path of its result.
 
-    `result` of a video is a folder if its frames become pictures.
+    For a video, `result` without a video suffix is a folder for its frames as pictures.
     """
 
     source: Path
@@ -28,17 +28,17 @@ class FileTask:
 
     @property
     def is_video(self) -> bool:
-        """Returns whether the source is a video, by its suffix."""
+        """True if the suffix of the source is that of a video."""
         return _is_video(self.source)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """File without a result."""
+    """Path of a file that got no result, and the reason."""
 
     source: Path
     reason: str
-    """Sentence for the user."""
+    """Reason as a sentence for the user."""
 
 
 def plan_tasks(
@@ -47,13 +47,14 @@ def plan_tasks(
     format: ImageFormat,
     video_suffix: str = VIDEO_RESULT_SUFFIXES[0],
 ) -> tuple[list[FileTask], list[Failure]]:
-    """Plans the results of files and folders. The results keep the subfolders of a folder.
+    """Returns one task for each photo and video in `inputs`, and the files that cannot have one.
 
-    Photos become files of `format`, and videos files with `video_suffix`, below the folder `to`.
-    For a single video, `to` may be the file to write by its suffix, or else a folder for its
-    frames. A task fails if it would overwrite a source or another result, or if its source is
-    missing. Results of an earlier run inside an input folder are not sources. Raises ValueError
-    for one file as the result of several sources.
+    `inputs` are files and folders. Results lie below the folder `to`, in the subfolders of their
+    sources. Photos get the suffix of `format`, and videos `video_suffix`. For a single video, `to`
+    is the video file to write or else a folder for its frames. A file has no task if it is missing,
+    or if its result would overwrite a source or another result. Results below `to` are no
+    sources. Raises ValueError if `to` is a video file that cannot be written, or stands for several
+    results.
     """
     tasks: list[FileTask] = []
     failures: list[Failure] = []
@@ -88,7 +89,11 @@ def _check_video_result(to: Path, *, is_single_video: bool) -> None:
 
 
 def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
-    """Raises BadParameter or NotAcceptable for options that a video among the tasks cannot have."""
+    """Checks that the options suit the videos among the tasks.
+
+    Raises BadParameter for an option that videos do not have, such as `crop`, and NotAcceptable for
+    a cut-out in MP4, which has no transparency.
+    """
     if not any(task.is_video for task in tasks):
         return
     render = options.render
@@ -107,7 +112,10 @@ def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
 
 
 def _discover(path: Path, to: Path) -> Iterable[tuple[Path, Path]]:
-    """Returns sources and their places relative to the output folder."""
+    """Returns each photo and video at or below `path`, and the relative path of its result.
+
+    Files below the output folder `to` are left out if that is inside `path`.
+    """
     if not path.is_dir():
         return [(path, Path(path.name))]
     return [
@@ -122,7 +130,10 @@ def _discover(path: Path, to: Path) -> Iterable[tuple[Path, Path]]:
 def _find_conflict(
     source: Path, result: Path, sources: set[Path], results: set[Path]
 ) -> str | None:
-    """Returns the reason why the result cannot be written, or None."""
+    """Returns the reason why a file cannot have its result, or None if it can.
+
+    `sources` are all input files, and `results` the planned result files.
+    """
     if not source.is_file():
         return "The file does not exist."
     if result in sources:

@@ -1,4 +1,4 @@
-"""Asynchronous client of the service: photos over HTTP, live frames over a WebSocket.
+"""Asynchronous Python client of the service: photos over HTTP, video frames over a WebSocket.
 
 async with Client("http://127.0.0.1:8000") as client:
     cutout = await client.segment(Path("photo.jpg"), output="cutout")

@@ -1,4 +1,4 @@
-"""Splits a `multipart/mixed` response into one response for each photo."""
+"""Splits the `multipart/mixed` response to a batch of photos into one response per photo."""
 
 from email.message import Message
 
@@ -7,13 +7,14 @@ import httpx
 from silhouette_seg.client.errors import Unreachable
 
 STATUS_HEADER = "X-Status"
-"""Header of a part that holds its HTTP status."""
+"""Name of the header that holds the HTTP status of a part."""
 
 
 def split_responses(response: httpx.Response) -> list[httpx.Response]:
-    """Returns the parts in order, each with its own status, headers and body.
+    """Returns the parts of a `multipart/mixed` response in order, as responses of their own.
 
-    Raises Unreachable for a response that is incomplete or not `multipart/mixed`.
+    Each has its own status, headers and body. Raises Unreachable for a response that is incomplete
+    or not `multipart/mixed`.
     """
     delimiter = b"\r\n--" + _boundary(response)
     _, *parts = (b"\r\n" + response.content).split(delimiter)

@@ -31,18 +31,18 @@ _RETRYABLE_CLOSE_CODES = frozenset(
 
 
 class ClientError(Exception):
-    """Base of the client's errors."""
+    """Base of the errors that the client of the service raises."""
 
     retryable = False
-    """True if the same call may succeed later."""
+    """True if the same call may succeed when it is repeated later."""
     retry_after_s: float | None = None
-    """Seconds until the next try, as the service asked for; None if it did not."""
+    """Seconds to wait before a repetition, from the header `Retry-After`; None without it."""
 
 
 class Refused(ClientError):
-    """Error answer of the service (RFC 9457).
+    """The service answered with an error; the attributes are the fields of its problem document.
 
-    `code` is `http_<status>` for an answer that is not the service's own, such as a proxy's.
+    `code` is `http_<status>` if the response has no problem document (RFC 9457), such as a proxy's.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Refused(ClientError):
         self.code = code
         self.detail = detail
         self.status = status
-        """HTTP status; None for an error in a stream."""
+        """HTTP status; None for an error message in a stream."""
         self.retryable = retryable
         self.limit = limit
         self.actual = actual
@@ -70,7 +70,7 @@ class Refused(ClientError):
 
 
 class Unreachable(ClientError):
-    """The connection failed or broke, timed out, or carried no valid answer."""
+    """The connection to the service failed, broke or timed out, or the response is invalid."""
 
     def __init__(self, detail: str, *, retryable: bool = True) -> None:
         super().__init__(detail)
@@ -79,10 +79,10 @@ class Unreachable(ClientError):
 
 
 class StreamClosed(ClientError):
-    """The stream ended before the client closed it.
+    """A video stream ended before the client closed it.
 
-    `code` is a `protocol.CloseCode`, or 1002 if the service violated the protocol. It is 1006 if
-    the connection broke; that is retryable, because a killed service may be restarted.
+    `code` is the WebSocket close code of the service, or 1002 if it violated the protocol. It is
+    1006 if the connection broke; that is retryable, because a killed service may be restarted.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -93,7 +93,11 @@ class StreamClosed(ClientError):
 
 
 def refused_from_response(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
-    """Converts an error response. A proxy's page, for one, is not a problem document."""
+    """Returns the error for an HTTP response with an error status.
+
+    Its fields come from the problem document in `body`. Without one, as from a proxy, the code is
+    `http_<status>`.
+    """
     try:
         problem = json.loads(body)
     except ValueError:
@@ -122,7 +126,7 @@ def refused_from_response(status: int, headers: Mapping[str, str], body: bytes) 
 
 @contextmanager
 def translate_http_errors(url: httpx.URL) -> Iterator[None]:
-    """Raises Unreachable for the transport errors of httpx."""
+    """Context manager that raises Unreachable, with the URL, for httpx's transport errors."""
     try:
         yield
     except httpx.ReadTimeout as error:
@@ -134,7 +138,10 @@ def translate_http_errors(url: httpx.URL) -> Iterator[None]:
 
 @contextmanager
 def translate_handshake_errors(url: httpx.URL) -> Iterator[None]:
-    """Raises Refused or Unreachable for a WebSocket handshake that fails."""
+    """Context manager that translates the errors of a WebSocket handshake.
+
+    Raises Refused if the service answers with an HTTP error, and Unreachable otherwise.
+    """
     try:
         yield
     except InvalidStatus as error:

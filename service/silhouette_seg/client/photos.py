@@ -1,4 +1,4 @@
-"""Client of `POST /v1/segment` and `/v1/segment/batch`, which also opens streams."""
+"""Python client of the service: segments photos, alone or in batches, and opens video streams."""
 
 import asyncio
 import time
@@ -21,12 +21,12 @@ from silhouette_seg.client.errors import (
 from silhouette_seg.client.stream import Option, Stream, Value, open_stream
 
 _PHOTO_HEADERS = {"Content-Type": "image/*"}
-"""Headers of a photo of any format; the service detects the format from the bytes."""
+"""Request headers of a photo of any format; the service detects the format from the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels of the upright photo."""
+    """A rectangle in the upright photo, in pixels."""
 
     top: int
     left: int
@@ -36,7 +36,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Segmented:
-    """Picture that the service returned, with the properties of the mask."""
+    """Result of one photo: the image file that the service returned, and facts about the mask."""
 
     body: bytes
     media_type: str
@@ -44,39 +44,46 @@ class Segmented:
     digest: str
     """`sha256:` and the hash of the model file."""
     backend: str
-    """Execution provider that ran the model."""
+    """Execution provider that ran the model, such as `CPUExecutionProvider`."""
     foreground: bool
-    """True if there is a person in the photo."""
+    """True if the photo shows a person."""
     box: Box | None
-    """Box of the person; None if there is none."""
+    """Bounding box of the person; None without a person."""
     coverage: float
     """Share of the photo that the person covers, 0..1."""
     confidence: float
     """Expected share of correct pixels along the outline, 0..1."""
     domain: str | None
-    """Distance domain of the photo; None for a model without domains."""
+    """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
+
+    None for a model without a domain input.
+    """
     timings_s: dict[str, float]
-    """Seconds that the server spent in each stage."""
+    """Seconds that the service spent in each stage, such as `decode` and `infer`, by name."""
     request_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Limits for repeating a call that ended in a retryable error."""
+    """Policy for repeating a call that ended in a retryable error: number, delays and limits."""
 
     tries: int = 4
-    """Largest number of tries, the first included."""
+    """Maximum number of tries, the first included."""
     total_s: float = 20.0
-    """Seconds after the first try beyond which no wait extends."""
+    """Maximum seconds from the start of the first try to the start of the last."""
     first_s: float = 0.25
-    """Seconds of the first wait if the service names none; each further wait is twice as long."""
+    """Seconds of the first wait if the service sends no `Retry-After`.
+
+    Each further wait is twice as long.
+    """
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    """Waits for a number of seconds; tests replace it."""
+    """Asynchronous function that waits for a number of seconds; tests replace it."""
 
     def wait_s(self, tried: int, spent_s: float, error: ClientError) -> float | None:
-        """Returns the seconds to wait before the next try, or None for no further try.
+        """Returns the seconds to wait before the next try, or None if there is none.
 
-        `tried` is the number of tries so far, and `spent_s` the time since the first began.
+        `tried` is the number of tries so far, `spent_s` the seconds since the first began, and
+        `error` the error of the last.
         """
         if not error.retryable or tried >= self.tries:
             return None
@@ -87,11 +94,11 @@ class Retries:
 
 
 class Client:
-    """Client of one service, as an asynchronous context manager.
+    """Client of the service at `url`, as an asynchronous context manager.
 
-    `key` is an API key, and `timeout_s` bounds each try. `transport` replaces httpx's transport,
-    for example by an application in the same process. Raises ValueError for a URL that is not
-    http or https.
+    `key` is an API key, and `timeout_s` bounds each try in seconds. `transport` replaces httpx's
+    transport, for example by an application in the same process. Raises ValueError unless the URL
+    is http or https with a host.
     """
 
     def __init__(
@@ -126,7 +133,10 @@ class Client:
         await self._http.__aexit__(kind, error, traceback)
 
     async def models(self) -> tuple[str, ...]:
-        """Returns the names of the segmentation models. Raises Refused or Unreachable."""
+        """Returns the names of the segmentation models that the service offers.
+
+        Raises Refused for an error of the service, and Unreachable without a valid answer.
+        """
         cards = (await self._request("GET", "/v1/models")).json()["models"]
         return tuple(card["name"] for card in cards if card["task"] == "segmentation")
 
@@ -137,10 +147,11 @@ class Client:
         background_image: bytes | Path | None = None,
         **parameters: Value,
     ) -> Segmented:
-        """Segments a photo with the parameters of `POST /v1/segment`.
+        """Segments one photo, an image file or its path, and returns the result image.
 
-        The request is idempotent and is repeated within `retries`. Raises Refused, Unreachable,
-        and OSError for a file that cannot be read.
+        `parameters` are those of `POST /v1/segment`, such as `output="cutout"`. After a retryable
+        error the request is repeated, as `retries` allows. Raises Refused for an error of the
+        service, Unreachable without a valid answer, and OSError for a file that cannot be read.
         """
         query = {name: _to_query(value) for name, value in parameters.items()}
         sent: dict[str, Any] = {"content": await _read_file(photo), "headers": _PHOTO_HEADERS}
@@ -159,11 +170,11 @@ class Client:
         background_image: bytes | Path | None = None,
         **parameters: Value,
     ) -> list[Segmented | Refused]:
-        """Segments photos with one request, `POST /v1/segment/batch`.
+        """Segments several photos, image files or paths, with one `POST /v1/segment/batch`.
 
-        The result has an entry for each photo, in order. The parameters and the background apply
-        to every photo. Raises Refused if the service rejects the whole batch, and otherwise the
-        errors of `segment`.
+        Returns the result or the error of each photo, in order. Parameters and background apply to
+        every photo. Raises Refused if the service rejects the whole batch, and the other errors of
+        `segment`.
         """
         query = {name: _to_query(value) for name, value in parameters.items()}
         files = [("image", (_file_name(photo), await _read_file(photo))) for photo in photos]
@@ -177,10 +188,11 @@ class Client:
 
     @asynccontextmanager
     async def stream(self, **options: Option) -> AsyncIterator[Stream]:
-        """Opens a stream of live frames; the options are those of its `config` message.
+        """Opens a WebSocket stream for video frames, and yields it until the block ends.
 
-        Raises StreamClosed if the service ends it, Refused if the service has no streams, and
-        Unreachable.
+        `options` are those of its `config` message, such as `output="mask"`. Raises Refused if the
+        service rejects the handshake or an option, StreamClosed if it closes the stream, and
+        Unreachable if it cannot be reached.
         """
         async with open_stream(self._url, self._headers, self._timeout_s, options) as stream:
             yield stream
@@ -248,6 +260,9 @@ def _parse_box(headers: httpx.Headers) -> Box | None:
 
 
 def _parse_timings(server_timing: str) -> dict[str, float]:
-    """Parses `decode;dur=1.5, infer;dur=6`, in milliseconds, to seconds by name."""
+    """Returns the seconds of each stage in a `Server-Timing` header, by name.
+
+    The header has milliseconds: `decode;dur=1.5, infer;dur=6`.
+    """
     entries = (entry.strip().partition(";dur=") for entry in server_timing.split(","))
     return {name: float(ms) / 1000 for name, _, ms in entries if ms}

@@ -1,4 +1,7 @@
-"""Stream of live frames. Credits of the service limit the number of unanswered frames."""
+"""Client side of a WebSocket stream: sends video frames and receives a result for each.
+
+The service grants credits: the number of frames that may be unanswered at the same time.
+"""
 
 import asyncio
 import time
@@ -25,12 +28,12 @@ from silhouette_seg.client.errors import (
 from silhouette_seg.streaming import protocol
 
 Value = str | int | float | bool
-"""Value of a request parameter."""
+"""Type of the value of a request parameter."""
 Option = Value | bytes | None
-"""Value of a stream option: bytes are a picture, None restores the default."""
+"""Type of the value of a stream option. Bytes are an image file; None restores the default."""
 
 MAX_RESULT_BYTES = 128 * 2**20
-"""Bytes of the largest message that the client accepts."""
+"""Maximum bytes of a message that the client accepts from the service."""
 _SEQUENCE_MODULUS = 2**32
 _PROTOCOL_ERROR = 1002
 """WebSocket close code of a peer that violates the protocol (RFC 6455, 7.4.1)."""
@@ -38,26 +41,26 @@ _PROTOCOL_ERROR = 1002
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Answer to a segmented frame: a picture of `width` x `height`."""
+    """Answer to a frame that was segmented: an image file of `width` x `height` pixels."""
 
     seq: int
     timestamp_us: int
-    """Time at which the frame was sent, on the clock of `time.monotonic`."""
+    """Time at which the frame was sent, in microseconds of `time.monotonic`."""
     round_trip_s: float
     picture: bytes
     width: int
     height: int
     foreground: bool
-    """True if there is a person in the frame."""
+    """True if the frame shows a person."""
     dropped: int
-    """Frames of the stream that were skipped so far."""
+    """Number of frames of the stream that were skipped so far."""
     server_s: float
     """Seconds that the server spent on the frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Answer to a frame that a newer frame replaced."""
+    """Answer to a frame that was not segmented, because a newer frame replaced it."""
 
     seq: int
     timestamp_us: int
@@ -66,7 +69,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Answer to a frame that cannot be segmented; the stream continues."""
+    """Answer to a frame that could not be segmented; the stream continues."""
 
     seq: int
     timestamp_us: int
@@ -83,7 +86,11 @@ Answer = Result | Skipped | Failed
 async def open_stream(
     url: httpx.URL, headers: Mapping[str, str], timeout_s: float, options: Mapping[str, Option]
 ) -> AsyncIterator["Stream"]:
-    """Opens a stream and configures it. Raises StreamClosed, Refused or Unreachable."""
+    """Opens a WebSocket stream at the service `url`, sends `options`, and yields the stream.
+
+    The end of the block closes it. Raises Refused for a rejected handshake or option, StreamClosed
+    if the service closes the stream, and Unreachable without a connection in `timeout_s` seconds.
+    """
     stream_url = url.copy_with(
         scheme="wss" if url.scheme == "https" else "ws",
         path=f"{url.path.rstrip('/')}/v1/stream",
@@ -109,24 +116,24 @@ async def open_stream(
 
 
 class Stream:
-    """Open stream: `send` frames and iterate over the answers in two tasks, or use `map`.
+    """Open video stream: `send` frames and iterate over the answers in two tasks, or use `map`.
 
-    A credit is returned when its answer is consumed. A slow consumer therefore slows the sender
-    down, and no answer ages in a queue. The stream ends with the block that opened it. Its methods
-    raise StreamClosed if the service ends it before.
+    A frame may be sent while fewer than `credits` answers are unread. A slow consumer therefore
+    slows the sender down, and no answer ages in a queue. Methods raise StreamClosed if the service
+    closes the stream.
     """
 
     def __init__(self, socket: ClientConnection) -> None:
         self.closed = False
-        """True once the client has closed the stream, which ends the iteration."""
+        """True once the client has closed the stream; the iteration over answers then ends."""
         self.session = ""
-        """Id of the session, which the service chooses."""
+        """Id of the stream, which the service chooses; empty until it is known."""
         self.options: dict[str, Any] = {}
-        """Options in effect, as the service reports them."""
+        """All options in effect by name, as the service reports them."""
         self.credits = protocol.FRAME_CREDITS
-        """Largest number of unanswered frames."""
+        """Maximum number of sent frames with an unread answer."""
         self.max_bytes: int | None = None
-        """Bytes of the largest message that the service accepts; None until it is known."""
+        """Maximum bytes of a message that the service accepts; None until it is known."""
         self._socket = socket
         self._seq = 0
         self._unanswered = 0
@@ -137,9 +144,9 @@ class Stream:
         self._changed = asyncio.Event()
 
     async def configure(self, **options: Option) -> None:
-        """Changes the named options, beginning with the next frame.
+        """Changes the named options from the next frame on, and waits for the service's reply.
 
-        Raises Refused for invalid options, and then changes nothing.
+        Raises Refused for an invalid option; the service then changes none.
         """
         async with self._configuring:
             sent = {name: _to_json(value) for name, value in options.items()}
@@ -158,13 +165,14 @@ class Stream:
         self.max_bytes = reply["max_bytes"]
 
     async def reset(self) -> None:
-        """Discards the temporal state before the next frame."""
+        """Makes the service forget the previous frames, so that the next mask is not smoothed."""
         await self._send(protocol.text_message("reset", {}))
 
     async def send(self, picture: bytes) -> int:
-        """Waits for a credit, sends a JPEG, PNG or WebP, and returns its sequence number.
+        """Sends a frame, a JPEG, PNG or WebP file, and returns its sequence number, 0..2**32-1.
 
-        Raises ValueError for a picture that is larger than the service accepts.
+        First it waits until fewer than `credits` answers are unread. Raises ValueError for a frame
+        that is larger than the service accepts.
         """
         await self._wait_for(lambda: self._unanswered < self.credits)
         seq = (self._seq + 1) % _SEQUENCE_MODULUS
@@ -188,9 +196,9 @@ class Stream:
         return self._next_answer()
 
     async def map(self, frames: AsyncIterable[bytes]) -> AsyncGenerator[Answer, None]:
-        """Sends the frames and yields exactly one answer to each, as the answers arrive.
+        """Sends the frames, image files, and yields exactly one answer to each as they arrive.
 
-        The newest frame wins: of two frames that reach an idle service together, the first may be
+        A newer frame replaces a waiting one: of two frames that arrive together, the first may be
         Skipped. If you need every picture, send one and wait for its answer. Raises the errors of
         `frames`.
         """
@@ -210,7 +218,7 @@ class Stream:
             await asyncio.gather(sending, return_exceptions=True)
 
     async def receive(self) -> None:
-        """Receives messages until the connection ends; `open_stream` runs it as a task."""
+        """Reads messages of the service until the connection ends; `open_stream` runs it."""
         try:
             async for message in self._socket:
                 self._on_message(message)
@@ -232,7 +240,7 @@ class Stream:
             self._answers.append(_parse_answer(message))
 
     def _next_answer(self) -> Answer:
-        """Removes the oldest answer and returns its credit to a waiting `send`."""
+        """Removes and returns the oldest answer, so that a waiting `send` may continue."""
         self._unanswered -= 1
         self._changed.set()
         return self._answers.popleft()
@@ -248,7 +256,7 @@ class Stream:
             raise self._close_error() from None
 
     async def _wait_for(self, condition: Callable[[], bool]) -> None:
-        """Waits until the condition holds. Raises StreamClosed once it no longer can."""
+        """Waits until the condition is true. Raises StreamClosed if the connection ends before."""
         while not condition():
             if self._error is not None:
                 raise self._error
@@ -262,9 +270,10 @@ class Stream:
 
 
 def _parse_answer(message: bytes) -> Answer:
-    """Parses a binary message.
+    """Parses a binary message of the service to the answer that it holds.
 
-    Raises ProtocolError, and KeyError or JSONDecodeError for a malformed error message.
+    Raises ProtocolError for a message that breaks `silhouette.v1`, and KeyError or JSONDecodeError
+    for a malformed error message.
     """
     header, body = protocol.unpack(message)
     common = (header.seq, header.timestamp, (_now_us() - header.timestamp) / 1e6)

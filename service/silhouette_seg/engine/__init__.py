@@ -13,21 +13,28 @@ ENGINES = {
     "onnx": "silhouette_seg.engine.onnx:open_engine",
     "fake": "silhouette_seg.engine.fake:open_engine",
 }
-"""Name -> factory of an engine in this process. A factory is imported when it is chosen, so that a
-runtime that is not installed costs nothing."""
+"""Engine name -> import path of the function that opens such an engine in this process.
+
+The function is imported when its engine is chosen, so that a runtime that is not installed costs
+nothing.
+"""
 
 INFERENCE_SERVERS = {"triton": "silhouette_seg.engine.triton:TritonServer"}
-"""Name -> class of an inference server. Such a server batches by itself: its engines need no
-Batcher."""
+"""Server name -> import path of the class of a client for such an inference server.
+
+Such a server batches by itself: its engines need no Batcher.
+"""
 
 
 def open_engine(
     name: str, spec: ModelSpec, repository: Path, *, device: str = "cpu", workers: int = 1
 ) -> Engine:
-    """Opens a model on the engine called `name`. Blocks while the weights load.
+    """Opens the model of `spec` in a model repository on the engine called `name`.
 
-    Raises ValueError for a name that is not in `ENGINES`, InstallationError without one runtime,
-    and errors.EngineFailed for a model that does not load.
+    `device` is one of `DEVICES`, and the engine runs up to `workers` batches at once. Blocks while
+    the weights load. Raises ValueError for a name that is not in `ENGINES`, and errors.EngineFailed
+    for a model that does not load. Raises InstallationError for `onnx` if ONNX Runtime is missing
+    or is installed by several distributions.
     """
     if name not in ENGINES:
         available = ", ".join(ENGINES | INFERENCE_SERVERS)
@@ -39,10 +46,10 @@ def open_engine(
 
 
 def open_inference_server(name: str, config: TritonConfig) -> InferenceServer:
-    """Returns the server that all models of a process share.
+    """Returns the client of an inference server that all models of a process share.
 
-    The server connects at its first use, in the event loop of that use. Raises InstallationError
-    when its client library is not installed.
+    The client connects at its first use, in the event loop of that use. Raises InstallationError
+    when its library is not installed, and KeyError for a name that is not in `INFERENCE_SERVERS`.
     """
     try:
         factory: Callable[[TritonConfig], InferenceServer] = _import(INFERENCE_SERVERS[name])

@@ -14,10 +14,10 @@ from silhouette_seg.errors import Overloaded
 from silhouette_seg.spec import ModelSpec, TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
-"""Inputs by name. The first axis of each is the batch."""
+"""Input arrays by tensor name. The first axis of each is the batch."""
 
 DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
-"""Time at which the caller gives up, on the clock of the event loop.
+"""Time at which the caller gives up, in seconds on the event loop's clock; None: no deadline.
 
 An engine in this process ignores it, because its caller is cancelled. A remote engine sends it to
 its server.
@@ -33,25 +33,25 @@ class Priority(IntEnum):
 
 
 PRIORITY: ContextVar[Priority] = ContextVar("priority", default=Priority.PHOTO)
-"""Priority of the current inference. The queue of an engine reads it."""
+"""Priority of the inference that the current task requests. The queue of an engine reads it."""
 
 DEVICES = ("cpu", "cuda", "tensorrt")
-"""Devices that can run a model, slowest first."""
+"""Devices that can run a model, slowest first: CPU, CUDA, and TensorRT on a GPU."""
 
 
 class Engine(Protocol):
-    """Runs one model. An engine is independent of HTTP, images and queues."""
+    """Runs one model on input tensors. An engine is independent of HTTP, images and queues."""
 
     @property
     def spec(self) -> ModelSpec: ...
 
     @property
     def provider(self) -> str:
-        """The runtime that executes the model, for example `CPUExecutionProvider`."""
+        """Name of the runtime that executes the model, for example `CPUExecutionProvider`."""
         ...
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        """Returns `spec.output`; row i of the result belongs to row i of the inputs.
+        """Returns the model's output tensor; row i of it belongs to row i of the inputs.
 
         Raises errors.EngineFailed when the runtime fails, and ValueError when the inputs differ
         from the spec.
@@ -63,7 +63,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Output of an inference with the seconds that it waited and ran."""
+    """Output of an inference, with the seconds that it waited in a queue and ran."""
 
     output: NDArray[Any]
     queue_s: float
@@ -72,20 +72,21 @@ class Inference:
 
 @runtime_checkable
 class TimedEngine(Engine, Protocol):
-    """Engine with a queue, which separates queue time from run time."""
+    """Engine with a queue, which reports queue time and run time separately."""
 
     @property
     def queued(self) -> int:
-        """Number of callers in the queue."""
+        """Number of callers that wait in the queue."""
         ...
 
     async def infer_timed(self, inputs: Tensors) -> Inference: ...
 
 
 def with_timings(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
-    """Returns `infer_timed` of any engine; an engine without a queue has a `queue_s` of 0.
+    """Returns a function from input tensors to an `Inference`, for any engine.
 
-    Call it once per engine: the check of the protocol reads every attribute.
+    For an engine with a queue it is `infer_timed`. For any other `queue_s` is 0. Call it once per
+    engine: the check of the protocol reads every attribute.
     """
     if isinstance(engine, TimedEngine):
         return engine.infer_timed
@@ -100,21 +101,21 @@ def with_timings(engine: Engine) -> Callable[[Tensors], Awaitable[Inference]]:
 
 @dataclass(frozen=True, slots=True)
 class TritonConfig:
-    """Address, requirements and limits of a Triton server."""
+    """Address, requirements and limits of an NVIDIA Triton inference server."""
 
     url: str
     device: str = "cpu"
-    """Slowest acceptable device, one of `DEVICES`."""
+    """Slowest device on which a model may run, one of `DEVICES`."""
     allow_degraded: bool = False
-    """Accept a model that runs on a slower device."""
+    """True accepts a model that runs on a device slower than `device`."""
     request_timeout_s: float = 10
-    """Timeout of an inference without a `DEADLINE`."""
+    """Timeout, in seconds, of an inference without a `DEADLINE`."""
     queue_timeout_s: float = 2
-    """Longest wait for a permit here plus the wait in Triton's queue."""
+    """Longest wait, in seconds, in this process and in Triton's queue together."""
     max_in_flight: int = 64
-    """Concurrent requests to one model of the server."""
+    """Maximum number of concurrent requests to one model of the server."""
     check_timeout_s: float = 2
-    """Timeout of a readiness check."""
+    """Timeout of a readiness check, in seconds."""
     probe_interval_s: float = 1
     """Seconds between probes of a model that keeps failing."""
 
@@ -123,9 +124,9 @@ class InferenceServer(Protocol):
     """Server that runs models for this process. It can be down while this process runs."""
 
     def open_engine(self, spec: ModelSpec) -> Engine:
-        """Returns an engine without connecting; the first use connects.
+        """Returns an engine for one model without connecting; the first use connects.
 
-        The connection is closed with the last engine.
+        The connection is closed when the last engine is closed.
         """
         ...
 
@@ -139,7 +140,10 @@ class InferenceServer(Protocol):
 
 
 def is_degraded(provider: str, device: str) -> bool:
-    """Reports whether `provider` runs on a slower device than `device`."""
+    """Returns whether an execution provider runs on a slower device than `device`.
+
+    `provider` is its name, which contains that of its device; `device` is one of `DEVICES`.
+    """
     ranks = (rank for rank, name in enumerate(DEVICES) if name in provider.lower())
     return max(ranks, default=0) < DEVICES.index(device)
 
@@ -149,12 +153,16 @@ def queue_timeout_error() -> Overloaded:
 
 
 def black_input(spec: ModelSpec) -> Tensors:
-    """Returns one row of zeros for each input of the model."""
+    """Returns a batch of one black image: zeros for each input tensor of the model, by name."""
     return {t.name: np.zeros((1, *t.shape[1:]), t.dtype) for t in spec.inputs}
 
 
 def check_inputs(spec: ModelSpec, inputs: Tensors) -> int:
-    """Returns the number of rows; raises ValueError unless the inputs match the spec."""
+    """Returns the number of rows, the batch size, of a model's inputs.
+
+    Raises ValueError unless names, dtypes and shapes match the spec, with the same number of rows,
+    at most `spec.max_batch`, in each.
+    """
     names = {tensor.name for tensor in spec.inputs}
     if inputs.keys() != names:
         raise ValueError(f"{spec.name} takes {sorted(names)}, got {sorted(inputs)}")
@@ -167,7 +175,7 @@ def check_inputs(spec: ModelSpec, inputs: Tensors) -> int:
 
 
 def check_output(spec: ModelSpec, output: NDArray[Any], rows: int) -> None:
-    """Raises ValueError unless the output matches the spec and has `rows` rows."""
+    """Raises ValueError unless a model's output has the spec's dtype and shape, and `rows` rows."""
     _check_tensor(spec, spec.output, output)
     if len(output) != rows:
         raise ValueError(f"{spec.name} gave {len(output)} rows for {rows}")

@@ -29,18 +29,21 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class QueueEntry(Generic[T]):
-    """Rows of one caller. Only entries with equal keys share a batch."""
+    """Queued request of one caller, with `rows` rows of input.
+
+    Entries of one batch have equal keys.
+    """
 
     item: T
     key: Hashable
     rows: int
     deadline: float
-    """Latest time to start, on the clock that `BatchQueue.pop` gets."""
+    """Latest time to start, in seconds on the clock that `BatchQueue.pop` gets."""
     priority: Priority = Priority.PHOTO
 
 
 class BatchQueue(Generic[T]):
-    """Batching policy, without clock, task or lock.
+    """Queue of requests for a model, which decides the next batch. It has no clock, task or lock.
 
     Live frames precede photos; entries of equal priority are served in order of arrival. Each
     priority has its own bound, so that photos never use up the places of live frames.
@@ -55,7 +58,10 @@ class BatchQueue(Generic[T]):
         return len(self._entries)
 
     def push(self, entry: QueueEntry[T]) -> None:
-        """Raises errors.Overloaded when `max_queue` entries of the same priority are queued."""
+        """Appends an entry to the queue.
+
+        Raises errors.Overloaded when `max_queue` entries of the same priority are queued.
+        """
         queued = sum(other.priority is entry.priority for other in self._entries)
         if queued >= self._max_queue:
             raise Overloaded(
@@ -72,10 +78,11 @@ class BatchQueue(Generic[T]):
             self._entries.remove(entry)
 
     def pop(self, now: float) -> list[QueueEntry[T]]:
-        """Returns the next batch: the first entry and those with its key that fit, in order.
+        """Removes and returns the next batch of entries.
 
-        A batch has at most `max_batch` rows, unless its only entry has more. Entries past their
-        deadline are dropped. The batch of an empty queue is empty.
+        It is the first entry and those with its key that fit, in order. A batch has at most
+        `max_batch` rows, unless its only entry has more. Entries with a deadline up to `now`, in
+        seconds, are dropped. The batch of an empty queue is empty.
         """
         batch: list[QueueEntry[T]] = []
         rest: deque[QueueEntry[T]] = deque()
@@ -120,12 +127,12 @@ _BatchTask = asyncio.Task[_BatchOutput]
 
 
 class Batcher(EngineWrapper):
-    """Wraps an engine and runs up to `concurrency` batches in it at once.
+    """Engine that queues the requests of many callers and runs them in batches on another engine.
 
-    An image starts at once while a slot is free: batches form only from requests that arrived
-    while all slots were busy. A caller gets errors.Overloaded when the queue is full or after
-    `queue_timeout_s` seconds in it. A failed batch fails its own callers only; a batch without
-    callers is cancelled. `on_batch` receives the number of rows of each batch.
+    Up to `concurrency` batches run at once. A request starts at once while fewer run: batches form
+    only from requests that arrived in the meantime. A caller gets errors.Overloaded when the queue
+    is full or after `queue_timeout_s` seconds in it. A failed batch fails its own callers only; a
+    batch without callers is cancelled. `on_batch` receives the number of rows of each batch.
     """
 
     def __init__(
@@ -150,11 +157,16 @@ class Batcher(EngineWrapper):
 
     @property
     def queued(self) -> int:
-        """Number of callers in the queue."""
+        """Number of callers that wait in the queue."""
         return len(self._queue)
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
-        """Raises errors.Overloaded, errors.Draining and the errors of the wrapped engine."""
+        """Runs the inputs in a batch and returns the caller's rows of the output with their times.
+
+        Raises errors.Overloaded when the queue is full or the queue timeout passes. Raises
+        errors.Draining after `close`, ValueError for inputs that differ from the spec, and the
+        errors of the wrapped engine.
+        """
         entry = self._enqueue(inputs)
         timer = asyncio.get_running_loop().call_at(entry.deadline, self._expire, entry)
         self._start_batches()
@@ -167,7 +179,7 @@ class Batcher(EngineWrapper):
             timer.cancel()
 
     async def close(self) -> None:
-        """Fails the remaining callers with errors.Draining, then closes the engine."""
+        """Fails all callers, queued and running, with errors.Draining; closes the engine."""
         self._closed = True
         _fail(self._queue.clear(), Draining())
         for task in self._running:
@@ -189,7 +201,7 @@ class Batcher(EngineWrapper):
         return entry
 
     def _start_batches(self) -> None:
-        """Starts batches while a slot is free and the queue is not empty."""
+        """Starts batches while fewer than `concurrency` run and the queue is not empty."""
         loop = asyncio.get_running_loop()
         while len(self._running) < self._concurrency:
             batch = self._queue.pop(loop.time())
@@ -227,13 +239,13 @@ class Batcher(EngineWrapper):
         self._start_batches()
 
     def _expire(self, entry: _Entry) -> None:
-        """Fails an entry at its queue timeout, unless its batch has started."""
+        """Fails an entry with errors.Overloaded at its queue timeout, unless it is in a batch."""
         if entry.item.task is None:
             self._queue.discard(entry)
             _fail([entry], queue_timeout_error())
 
     def _abandon(self, entry: _Entry) -> None:
-        """Removes a cancelled caller; cancels its batch when no caller is left."""
+        """Removes the entry of a cancelled caller; cancels its batch when no caller is left."""
         task = entry.item.task
         if task is None:
             self._queue.discard(entry)
@@ -249,7 +261,7 @@ def _concatenate(batch: _Batch) -> Tensors:
 
 
 def _deliver(batch: _Batch, output: _BatchOutput) -> None:
-    """Gives each caller that still waits its rows of the output."""
+    """Sets the result of each caller that still waits to its rows of the batch's output."""
     row = 0
     for entry in batch:
         request = entry.item

@@ -18,25 +18,26 @@ def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int)
 
 
 class FakeEngine:
-    """Computes a known function of the inputs, without threads, while `gate` is set.
+    """Engine for tests that computes a known function of its inputs, without threads.
 
-    `alpha` is the red channel of `image`, xor `prior`, xor `domain`. `faces` is one face as high as
-    the image and as wide as the share of green in its centre pixel.
+    It waits until `gate` is set. The output `alpha` is the red channel of `image`, xor `prior`, xor
+    `domain`. The output `faces` is one face, as high as the image. Its width relative to the image
+    is green / 255 of the centre pixel.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         self._spec = spec
         self._failures: list[Exception] = []
         self.persistent_error: Exception | None = None
-        """Error of every batch, until it is reset to None."""
+        """Error that every batch raises, until it is reset to None."""
         self.transform_output: Callable[[NDArray[Any]], NDArray[Any]] = lambda output: output
-        """Function applied to each output."""
+        """Function from each output array to the array that is returned."""
         self._changed = asyncio.Condition()
         self._closed = False
         self.gate = asyncio.Event()
         self.gate.set()
         self.batch_sizes: list[int] = []
-        """Rows of each batch that reached the engine, in order of arrival."""
+        """Number of rows of each batch that reached the engine, in order of arrival."""
         self.running = 0
         """Number of batches inside `infer`."""
 
@@ -49,11 +50,11 @@ class FakeEngine:
         return "FakeExecutionProvider"
 
     def fail_next(self, error: Exception) -> None:
-        """Makes the next batch raise `error`."""
+        """Makes the next batch raise `error`. Several calls queue their errors."""
         self._failures.append(error)
 
     async def wait_for_batches(self, batches: int) -> None:
-        """Returns once `batches` batches have reached the engine."""
+        """Returns once `batches` batches have reached the engine since its construction."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.batch_sizes) >= batches)
 

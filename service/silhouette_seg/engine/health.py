@@ -1,4 +1,4 @@
-"""Engine wrapper that rejects non-finite outputs and tracks consecutive failures."""
+"""Engine wrapper that rejects outputs that are not finite and tracks consecutive failures."""
 
 import asyncio
 import logging
@@ -10,31 +10,35 @@ from silhouette_seg.engine.wrapper import EngineWrapper
 from silhouette_seg.errors import DeadlineExceeded, EngineFailed, ServiceError
 
 FAILURE_THRESHOLD = 3
-"""Consecutive calls without a result after which a health check probes the model."""
+"""Number of consecutive calls without a result after which a health check probes the model."""
 PROBE_TIMEOUT_S = 2.0
 """Timeout of the health probe, in seconds."""
 PROBE_INTERVAL_S = 1.0
-"""Minimum seconds between probes; `/readyz` is public."""
+"""Minimum seconds between two health probes.
+
+The route that starts them, `/readyz`, is public, so that any client could call it often.
+"""
 
 log = logging.getLogger(__name__)
 
 
 class HealthCheckedEngine(EngineWrapper):
-    """Wraps the engine that batches, so that it sees callers and not batches.
+    """Engine that wraps another, rejects its outputs that are not finite, and tracks failures.
 
-    Non-finite outputs raise: a NaN box would silently route the photo to the wrong branch of its
-    model. Only the caller of the affected rows fails. A failing model still gets calls, and one
-    result is enough to count as working again.
+    It wraps the engine that batches, so that it sees single callers and not batches. Outputs with
+    NaN or infinity raise errors.EngineFailed: a NaN box would silently route the photo to the wrong
+    branch of its model. Only the caller of the affected rows fails. A failing model still gets
+    calls, and one result is enough to count as working again.
     """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._failed = 0
-        """Consecutive failed calls."""
+        """Number of consecutive failed calls."""
         self._unanswered = 0
-        """Consecutive calls without a result, cancelled and expired ones included.
+        """Number of consecutive calls without a result, cancelled and expired ones included.
 
-        A model that hangs has no others, and a model that works may have some.
+        A hanging model has only such calls, and a working model may have some.
         """
         self._checking = asyncio.Lock()
         self._next_probe_at = 0.0
@@ -43,7 +47,11 @@ class HealthCheckedEngine(EngineWrapper):
         return self._failed >= FAILURE_THRESHOLD
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
-        """Raises the errors of the wrapped engine, and errors.EngineFailed for non-finite rows."""
+        """Runs one inference and records its success or failure.
+
+        Raises the errors of the wrapped engine, and errors.EngineFailed for rows with NaN or
+        infinity.
+        """
         try:
             inference = await super().infer_timed(inputs)
             if inference.output.dtype.kind == "f" and not np.isfinite(inference.output).all():
@@ -55,7 +63,7 @@ class HealthCheckedEngine(EngineWrapper):
         return inference
 
     async def check_health(self) -> None:
-        """Raises errors.EngineFailed while neither a caller nor a probe gets a result.
+        """Raises errors.EngineFailed while no caller and no probe gets a result of the model.
 
         The probe, a black image, decides: one photo that no model can process does not make the
         service unready.
@@ -71,7 +79,10 @@ class HealthCheckedEngine(EngineWrapper):
             raise EngineFailed(f"{self.spec.name} is not working", retry_after_s=1)
 
     async def _probe(self) -> None:
-        """Infers a black image, ahead of photos, which may queue for a model that hangs."""
+        """Infers a black image and records an error or timeout of it as a failure of the model.
+
+        It has priority over photos, which may queue for a model that hangs.
+        """
         token = PRIORITY.set(Priority.LIVE)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):

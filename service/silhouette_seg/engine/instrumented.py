@@ -9,7 +9,7 @@ from silhouette_seg.telemetry.tracing import InferenceSpan
 
 
 class InstrumentedEngine(EngineWrapper):
-    """Enters a span for each inference.
+    """Engine that wraps another and opens a tracing span for each inference.
 
     The span receives the queue time in seconds. An exception of the inference passes through it.
     """
@@ -21,7 +21,7 @@ class InstrumentedEngine(EngineWrapper):
         self._open_span = open_span
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
-        """Runs one inference inside a span; raises the errors of the wrapped engine."""
+        """Runs one inference inside a tracing span; raises the wrapped engine's errors."""
         with self._open_span() as span:
             inference = await super().infer_timed(inputs)
             span.set_queue_time(inference.queue_s)

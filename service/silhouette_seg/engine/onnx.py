@@ -22,16 +22,22 @@ PROVIDERS = {
     "cuda": ["CUDAExecutionProvider"],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
 }
-"""Device -> execution providers. The first is required; the others run operators that it lacks."""
+"""Device -> ONNX Runtime execution providers.
+
+The first is required; the others run operators that it lacks.
+"""
 
 _SAME_AS_REQUESTED = 1
-"""Value of `arena_extend_strategy`: allocate the requested size, not the next power of two."""
+"""Value of ONNX Runtime's `arena_extend_strategy`: allocate no more than the requested size.
+
+The default allocates the next power of two.
+"""
 _DEFAULT_SIZE = -1
-"""Size in `OrtArenaCfg` for ONNX Runtime's own default."""
+"""Size in `OrtArenaCfg` that selects ONNX Runtime's own default."""
 _UNLIMITED = 0
-"""Memory limit in `OrtArenaCfg` for an arena without a bound."""
+"""Memory limit in `OrtArenaCfg` for a memory arena without a bound."""
 _FATAL_ONLY = 4
-"""Log severity of a run; other errors reach the caller as exceptions."""
+"""Log severity of ONNX Runtime in a run; other errors reach the caller as exceptions."""
 
 
 def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> "OnnxEngine":
@@ -39,14 +45,14 @@ def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int)
 
 
 class OnnxEngine:
-    """Runs up to `workers` batches at once in one session.
+    """Runs a model in one ONNX Runtime session, with up to `workers` batches at once.
 
     A session per thread measured no faster with one thread each, and it would hold the weights once
     more per thread.
     """
 
     def __init__(self, spec: ModelSpec, model_file: Path, *, device: str, workers: int) -> None:
-        """Loads the weights.
+        """Loads the weights in `model_file` on a device, a key of `PROVIDERS`.
 
         Raises errors.EngineFailed when their digest differs from the spec, or when the device
         cannot run them: there is no fallback to another device. Raises ValueError for an unknown
@@ -66,7 +72,11 @@ class OnnxEngine:
         return str(self._session.get_providers()[0])
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        """Raises errors.EngineFailed and ValueError. Cancelling stops the run after its node."""
+        """Runs one batch and returns the model's output tensor.
+
+        Raises ValueError for inputs that differ from the spec. Raises errors.EngineFailed if the
+        run fails or the engine is closed. Cancelling stops the run after its current node.
+        """
         rows = check_inputs(self._spec, inputs)
         if self._closed:
             raise EngineFailed("The inference engine is closed")
@@ -80,7 +90,7 @@ class OnnxEngine:
             raise
 
     async def close(self) -> None:
-        """Returns when running batches have finished."""
+        """Waits for running batches and stops the threads. Later calls fail."""
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
 
@@ -131,7 +141,7 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
 
 @cache
 def _share_arena() -> None:
-    """Registers one arena for the tensors of all models of the process.
+    """Registers one memory arena for the tensors of all models of the process.
 
     An arena per model never shrinks below the peak of its own concurrent runs. A server with four
     models would grow until each had reached its peak.
@@ -145,7 +155,7 @@ def _share_arena() -> None:
 
 @contextmanager
 def _as_engine_failed(detail: str) -> Iterator[None]:
-    """Turns every exception into errors.EngineFailed with `detail`.
+    """Context manager that turns every exception into errors.EngineFailed with the text `detail`.
 
     ONNX Runtime's errors share no base but Exception, and their text may reveal internals.
     """

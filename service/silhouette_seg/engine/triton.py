@@ -44,11 +44,14 @@ from silhouette_seg.spec import ModelSpec
 from silhouette_seg.telemetry import IDENTITY
 
 FAILURE_THRESHOLD = 3
-"""Consecutive failures after which a model is probed and gets no other calls."""
+"""Number of consecutive failures after which a model gets no calls except probes."""
 MAX_SILENCE_S = 3
-"""Seconds without a reply after which a readiness check probes the model."""
+"""Seconds without a reply of a model after which a readiness check probes it."""
 MIN_QUEUE_TIMEOUT_S = 0.001
-"""Shortest queue timeout sent to Triton, for which 0 selects the default of the model."""
+"""Shortest queue timeout, in seconds, sent to Triton.
+
+There 0 would select the default of the model.
+"""
 
 CHANNEL_OPTIONS = (
     ("grpc.lb_policy_name", "round_robin"),
@@ -70,18 +73,21 @@ CHANNEL_OPTIONS = (
 )
 
 Message = Any
-"""Protobuf message. Protobuf creates the classes at run time, so they have no static type."""
+"""Protobuf message of Triton's API.
+
+Protobuf creates the classes at run time, so they have no static type.
+"""
 Method = Callable[..., grpc.aio.UnaryUnaryCall]
 
 log = logging.getLogger(__name__)
 
 
 class TritonStatus(Exception):
-    """Status and text of a failed call, for the log: gRPC's own error takes five lines of it."""
+    """Status and text of a failed gRPC call, for the log, where gRPC's error takes five lines."""
 
 
 class TritonServer:
-    """One channel for all models of a process; calls alternate between the replicas.
+    """Client of a Triton server: one gRPC channel for all models; calls alternate between replicas.
 
     The first call opens the channel, in its own event loop. The last engine closes it.
     """
@@ -110,7 +116,7 @@ class TritonServer:
         await asyncio.gather(*(engine.check_ready() for engine in self._engines))
 
     async def release(self, engine: "TritonEngine") -> None:
-        """Removes a closed engine; closes the channel with the last one."""
+        """Removes a closed engine from the server, and closes the channel with the last engine."""
         self._engines.discard(engine)
         if not self._engines and self._channel is not None:
             channel, self._channel = self._channel, None
@@ -118,10 +124,10 @@ class TritonServer:
 
 
 class TritonEngine:
-    """One model on the server. Triton batches the requests of all its clients.
+    """Engine of one model on a Triton server. Triton batches the requests of all its clients.
 
-    No inference is sent before the server's model is verified against the spec; the loss of the
-    server ends the verification. A model that keeps failing gets no calls until a probe succeeds.
+    No inference is sent before the server's model is compared with the spec. After the loss of the
+    server it is compared again. A model that keeps failing gets no calls until a probe succeeds.
     """
 
     def __init__(self, spec: ModelSpec, server: TritonServer) -> None:
@@ -135,13 +141,16 @@ class TritonEngine:
         self._calls: set[grpc.aio.Call] = set()
         self._verifying = asyncio.Lock()
         self._verified = False
-        """True when the server's model matched the spec since the server was last lost."""
+        """True if the server's model matched the spec since the server was last lost."""
         self._provider: str | None = None
         self._last_reply: float | None = None
-        """Time of the last reply, or of the last probe of a silent model."""
+        """Time of the last reply, or of the last probe of a silent model; None before any reply.
+
+        It is in seconds on the clock of the event loop.
+        """
         self._closed = False
         self.queued = 0
-        """Number of callers that wait for a permit."""
+        """Number of callers that wait because `max_in_flight` requests are running."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -149,21 +158,24 @@ class TritonEngine:
 
     @property
     def provider(self) -> str:
-        """Device in the server's configuration: `triton:tensorrt`, `triton:cuda`, `triton:cpu`.
+        """Device of the model in the configuration of the Triton server.
 
-        `triton` until the first verification.
+        It is `triton:tensorrt`, `triton:cuda` or `triton:cpu`, and `triton` until the first
+        comparison with the spec.
         """
         return self._provider or "triton"
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        """Returns the output of `infer_timed`; raises the same errors."""
+        """Runs one inference and returns its output tensor; raises the errors of `infer_timed`."""
         return (await self.infer_timed(inputs)).output
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
-        """Infers with the wait for a permit as `queue_s`; Triton's own queue is in `infer_s`.
+        """Runs one inference on Triton and returns its output with its times.
 
-        Raises errors.EngineDown, Overloaded, DeadlineExceeded, Draining, EngineFailed, and
-        ValueError for inputs that differ from the spec.
+        `queue_s` is the wait in this process; `infer_s` includes Triton's own queue. Raises
+        errors.Overloaded for a full queue or a queue timeout, and DeadlineExceeded at the deadline.
+        Raises EngineDown without a server, EngineFailed for a failing model, and Draining after
+        `close`. Raises ValueError for inputs that differ from the spec.
         """
         rows = check_inputs(self._spec, inputs)
         arrived_at = perf_counter()
@@ -178,7 +190,11 @@ class TritonEngine:
             return Inference(output, queue_s, perf_counter() - started_at)
 
     async def check_ready(self) -> None:
-        """Raises errors.EngineDown, EngineFailed or Draining unless an inference would succeed."""
+        """Returns if an inference would succeed now.
+
+        Raises errors.EngineDown if the server is lost, slow or not ready, and Draining after
+        `close`. Raises EngineFailed if the model fails or does not match the spec.
+        """
         deadline = self._now() + self._config.check_timeout_s
         request = service_pb2.ModelReadyRequest(name=self._spec.name, version=self._version)
         try:
@@ -191,7 +207,7 @@ class TritonEngine:
             raise EngineDown("The inference server does not respond") from error
 
     async def close(self) -> None:
-        """Fails the remaining callers with errors.Draining."""
+        """Cancels the running calls, which raise errors.Draining in their callers."""
         self._closed = True
         for call in list(self._calls):
             call.cancel()
@@ -211,7 +227,10 @@ class TritonEngine:
 
     @asynccontextmanager
     async def _permit(self) -> AsyncIterator[None]:
-        """Holds one of `max_in_flight` permits; raises errors.Overloaded on the queue timeout."""
+        """Context manager that holds one of the `max_in_flight` permits to send a request.
+
+        Raises errors.Overloaded if none is free within `queue_timeout_s` seconds.
+        """
         self.queued += 1
         try:
             async with asyncio.timeout(self._config.queue_timeout_s):
@@ -226,9 +245,10 @@ class TritonEngine:
             self._permits.release()
 
     async def _infer_with_retry(self, request: Message, deadline: float) -> Message:
-        """Retries once when the server was lost, on another replica if there is one.
+        """Sends an inference and returns the reply. Sends it again once if the server was lost.
 
-        An inference changes no state, so that a repeated one does no harm.
+        The second goes to another replica if there is one. An inference changes no state, so that a
+        repeated one does no harm.
         """
         try:
             return await self._infer_once(request, deadline)
@@ -243,7 +263,11 @@ class TritonEngine:
         return reply
 
     async def _ensure_usable(self, deadline: float) -> None:
-        """Returns when the server's model is verified and its circuit breaker is closed."""
+        """Returns when the server's model matches the spec and its circuit breaker is closed.
+
+        Raises errors.EngineFailed if the breaker is open and no probe is due, and the errors of a
+        probe.
+        """
         if not self._verified:
             async with self._verifying:
                 if not self._verified:
@@ -256,7 +280,7 @@ class TritonEngine:
     async def _verify(self, deadline: float) -> None:
         """Compares the server's model with the spec and with the required device.
 
-        Raises errors.EngineFailed with the differences.
+        Raises errors.EngineFailed with the differences in its message.
         """
         request = service_pb2.ModelConfigRequest(name=self._spec.name, version=self._version)
         config = (await self._call(self._server.stub.ModelConfig, request, deadline)).config
@@ -275,10 +299,10 @@ class TritonEngine:
         self._verified = True
 
     async def _probe_if_silent(self, deadline: float) -> None:
-        """Probes a model that has worked but has been silent for `MAX_SILENCE_S` seconds.
+        """Probes a model that has worked but sent no reply for `MAX_SILENCE_S` seconds.
 
         Triton reports a model as ready even if its process is dead. Concurrent checks share one
-        probe.
+        probe. Raises errors.EngineFailed or DeadlineExceeded if the probe fails.
         """
         if self._last_reply is None or self._now() < self._last_reply + MAX_SILENCE_S:
             return
@@ -292,7 +316,10 @@ class TritonEngine:
             raise
 
     async def _probe(self, deadline: float) -> None:
-        """Infers a black image and closes the circuit breaker."""
+        """Infers a black image and closes the circuit breaker.
+
+        Raises the error of a failed inference, without closing the breaker.
+        """
         request = self._request(black_input(self._spec), Priority.PHOTO)
         reply = await self._call(self._server.stub.ModelInfer, request, deadline)
         self._parse(reply, rows=1)
@@ -330,7 +357,12 @@ class TritonEngine:
         return output
 
     async def _call(self, method: Method, request: Message, deadline: float) -> Message:
-        """Makes one call; raises the error that `error_from_status` returns for its failure."""
+        """Makes one gRPC call and returns the reply.
+
+        `deadline` is in seconds on the clock of the event loop. Raises the error that
+        `error_from_status` returns for a failed call, DeadlineExceeded past the deadline, and
+        Draining after `close`.
+        """
         if self._closed:
             raise Draining
         left_s = deadline - self._now()
@@ -351,7 +383,7 @@ class TritonEngine:
             self._calls.discard(call)
 
     def _was_cancelled_by_close(self) -> bool:
-        """Reports whether `close`, not the caller, cancelled the current call."""
+        """Returns whether `close`, not the caller, cancelled the current call."""
         task = asyncio.current_task()
         return self._closed and task is not None and not task.cancelling()
 
@@ -369,9 +401,10 @@ class TritonEngine:
 
 
 def grpc_target(url: str) -> str:
-    """Returns gRPC's name of the server. Each address of a host name is a replica.
+    """Returns the gRPC target for the address `url` of a server.
 
-    Lists that begin with `ipv4:` or `ipv6:` are returned unchanged.
+    A host name gets the prefix `dns:///`, and each of its addresses is a replica. Lists that begin
+    with `ipv4:` or `ipv6:` are returned unchanged.
     """
     return url if url.startswith(("ipv4:", "ipv6:")) else f"dns:///{url}"
 

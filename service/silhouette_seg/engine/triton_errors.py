@@ -10,21 +10,21 @@ from silhouette_seg.errors import (
 )
 
 MODEL_FAILURE_STATUSES = ("INTERNAL", "UNKNOWN")
-"""Statuses of a model that fails, and of a server with a dead Python stub."""
+"""gRPC statuses of a model that fails, or of which the Python backend's stub process is dead."""
 SHUTDOWN_TEXTS = (
     "Server is stopping",
     "Server exiting",
     "is not at ready state",
     "has no available versions",
 )
-"""Texts of UNAVAILABLE from a server that is stopping or starting."""
+"""Parts of the text of the gRPC status UNAVAILABLE from a server that is stopping or starting."""
 
 
 def error_from_status(status: str, text: str, *, known: bool) -> ServiceError:
-    """Returns the error of a failed call; `known` tells that the model was there before.
+    """Returns the error of the service for a failed Triton call, by its gRPC status and text.
 
-    UNAVAILABLE means four things that only its text distinguishes. The text never reaches callers:
-    it may hold tracebacks and paths.
+    `known` is true if the server had the model before. UNAVAILABLE means four things that only its
+    text distinguishes. The text never reaches callers: it may hold tracebacks and paths.
     """
     match status:
         case "UNAVAILABLE" if "maximum queue size" in text:

@@ -8,17 +8,19 @@ from tritonclient.grpc import model_config_pb2
 from silhouette_seg.spec import ModelSpec, TensorSpec
 
 DIGEST_PARAMETER = "sha256"
-"""Optional parameter of a configuration: digest of the weights that it is for."""
+"""Name of an optional parameter in a Triton model configuration: the sha256 of its weights."""
 
 ModelConfig = Any
-"""Message `ModelConfig` of Triton. Protobuf creates its class at run time, so it has no static
-type."""
+"""Triton's message `ModelConfig`.
+
+Protobuf creates its class at run time, so it has no static type.
+"""
 
 
 def provider_of(config: ModelConfig) -> str:
-    """Returns `triton:tensorrt`, `triton:cuda` or `triton:cpu`.
+    """Returns the device of a Triton model: `triton:tensorrt`, `triton:cuda` or `triton:cpu`.
 
-    A single instance on the CPU makes it `triton:cpu`.
+    It is `triton:cpu` if any instance of the model runs on the CPU.
     """
     kinds = {group.kind for group in config.instance_group}
     if kinds != {model_config_pb2.ModelInstanceGroup.KIND_GPU}:
@@ -31,7 +33,10 @@ def provider_of(config: ModelConfig) -> str:
 
 
 def config_differences(spec: ModelSpec, config: ModelConfig) -> list[str]:
-    """Returns a sentence for each way in which the configuration contradicts the spec."""
+    """Returns a sentence for each way in which Triton's configuration contradicts a model's spec.
+
+    The list is empty if it does not.
+    """
     expected = _describe(map(_from_spec, spec.inputs), "input")
     expected |= _describe([_from_spec(spec.output)], "output")
     actual = _describe(map(_from_config, config.input), "input")
@@ -53,7 +58,7 @@ def config_differences(spec: ModelSpec, config: ModelConfig) -> list[str]:
 
 
 _Tensor = tuple[str, str, Sequence[int]]
-"""Name, datatype and shape of one row."""
+"""Name, datatype and shape of one row, without the batch axis."""
 
 
 def _describe(tensors: Iterable[_Tensor], side: str) -> dict[str, str]:

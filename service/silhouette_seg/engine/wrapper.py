@@ -9,7 +9,7 @@ from silhouette_seg.spec import ModelSpec
 
 
 class EngineWrapper:
-    """Timed engine that delegates to any engine. Subclasses override `infer_timed`."""
+    """Engine that delegates to the engine that it wraps. Subclasses override `infer_timed`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -25,15 +25,15 @@ class EngineWrapper:
 
     @property
     def queued(self) -> int:
-        """Number of callers in the queue of the wrapped engine, 0 when it has none."""
+        """Number of callers that wait in the queue of the wrapped engine, 0 when it has none."""
         return self._engine.queued if isinstance(self._engine, TimedEngine) else 0
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
-        """Returns the output of `infer_timed`; raises the same errors."""
+        """Runs one inference and returns its output tensor; raises the errors of `infer_timed`."""
         return (await self.infer_timed(inputs)).output
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
-        """Raises the errors of the wrapped engine."""
+        """Runs the wrapped engine and returns its output with its times; raises its errors."""
         return await self._infer(inputs)
 
     async def close(self) -> None:

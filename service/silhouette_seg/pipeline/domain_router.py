@@ -1,4 +1,7 @@
-"""Chooses the distance domain of a photo, from its dominant face or a fixed value."""
+"""Chooses the distance domain of a photo from its largest face, or returns a fixed one.
+
+The domain tells how near the person is, and some models take it as an input.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,24 +18,33 @@ from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size, fit
 
 PendingDecision = Callable[[], Awaitable[DomainDecision | None]]
-"""Completes the decision after the pixels were prepared; None if the model takes no domain."""
+"""Async function without arguments that completes the choice of a photo's domain.
+
+`DomainRouter.prepare` returns it. Its result is None if the model takes no domain.
+"""
 
 
 class DomainRouter(Protocol):
-    """Decides the domain of a photo in two steps: `prepare`, then the pending decision."""
+    """Chooses the distance domain of a photo in two steps.
+
+    `prepare` is the first, and the function that it returns the second.
+    """
 
     @property
     def min_size(self) -> Size:
-        """Smallest (height, width) in pixels at which the photo is decoded for this router."""
+        """Smallest (height, width), in pixels, of a decoded photo that suffices for the choice."""
         ...
 
     def prepare(self, frame: Frame) -> PendingDecision:
-        """Prepares the pixels that the decision needs. Slow: call it in a worker thread."""
+        """Prepares a decoded photo and returns the async function that completes the decision.
+
+        Slow: call `prepare` in a worker thread, and the returned function in the event loop.
+        """
         ...
 
 
 class FixedDomain:
-    """Returns the same decision for every photo."""
+    """Domain router that returns the same decision for every photo."""
 
     min_size: Size = (1, 1)
 
@@ -40,7 +52,10 @@ class FixedDomain:
         self._decision = decision
 
     def prepare(self, frame: Frame) -> PendingDecision:
-        """Reads no pixel of the photo."""
+        """Returns the async function that returns the fixed decision.
+
+        Reads no pixel of the photo.
+        """
         return self._decide
 
     async def _decide(self) -> DomainDecision | None:
@@ -48,7 +63,7 @@ class FixedDomain:
 
 
 class FaceRouter(ServedModel):
-    """Decides the domain by the largest face that the face detector finds."""
+    """Domain router that decides by the largest face that the face detector finds in a photo."""
 
     def __init__(self, engine: Engine, workers: ThreadPool) -> None:
         super().__init__(engine)
@@ -56,15 +71,25 @@ class FaceRouter(ServedModel):
 
     @property
     def min_size(self) -> Size:
-        """Input size of the detector."""
+        """(height, width) of the face detector's input, in pixels.
+
+        A smaller photo would lose detail.
+        """
         return self.spec.size_hw
 
     def prepare(self, frame: Frame) -> PendingDecision:
-        """Fits the photo to the detector's input. Slow: call it in a worker thread."""
+        """Resizes a photo to the face detector's input and returns the async function that runs it.
+
+        Slow: call it in a worker thread.
+        """
         return partial(self._decide, *fit(frame.rgb, self.spec.size_hw, self.spec.resize))
 
     async def _decide(self, image: NDArray[np.uint8], placement: Placement) -> DomainDecision:
-        """Raises errors.Unavailable when the engine is full or broken."""
+        """Runs the face detector on its input, uint8 [h,w,3], and returns the decision.
+
+        `placement` is the photo's rectangle in that input. Raises errors.Unavailable when the
+        engine is full or broken.
+        """
         inference = await self._infer({"image": image[None]})
         # Not on the event loop: a photo of a crowd has many faces.
         return await self._workers.run_in_thread(decide_domain, inference.output[0], placement)

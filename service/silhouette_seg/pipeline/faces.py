@@ -1,4 +1,7 @@
-"""Decides the distance domain of a photo from the boxes that the face detector predicts."""
+"""Decides the distance domain of a photo from the boxes that the face detector predicts.
+
+The domain is one of six classes of how near the person is.
+"""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,7 +14,7 @@ from silhouette_seg.vision.geometry import Placement
 
 
 class Domain(IntEnum):
-    """Distance of the person, by the share of the photo that the dominant face's box covers.
+    """Distance of the person, in classes by the share of the photo that the largest face covers.
 
     Source: Multi-domain TriSeNet. The value is the index of the network's branch.
     """
@@ -30,17 +33,27 @@ class Domain(IntEnum):
 
 
 DOMAIN_MIN_RATIOS = (0.005, 0.05, 0.1, 0.3)
-"""Minimum face ratio of each domain from WHOLE_BODY to HEAD_SHOT."""
+"""Smallest face ratio, 0..1, of WHOLE_BODY, HALF_BODY, CLOSE_SHOT and HEAD_SHOT, in order.
+
+The face ratio is the share of the photo that the face's box covers.
+"""
 
 MIN_SCORE = 0.4
-"""Minimum score of a face: the best on the training photos, see `training.evaluation.faces`."""
+"""Minimum detector score, 0..1, of a face.
+
+It is the best on the training photos, see `training.evaluation.faces`.
+"""
 NMS_IOU = 0.3
-"""Minimum IoU at which two boxes are one face."""
+"""Overlap of two boxes, as intersection over union, from which they are one face."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A box inside the photo; all sides are shares 0..1 of the photo's."""
+    """Box of a face inside a photo, and its detector score, 0..1.
+
+    `top` and `height` are relative to the photo's height, `left` and `width` to its width, all
+    0..1.
+    """
 
     top: float
     left: float
@@ -50,29 +63,35 @@ class Face:
 
     @property
     def ratio(self) -> float:
-        """Share of the photo that the box covers, 0..1."""
+        """Share of the photo's area that the box covers, 0..1."""
         return self.height * self.width
 
 
 @dataclass(frozen=True, slots=True)
 class DomainDecision:
-    """The domain of a photo, and the dominant face that decided it."""
+    """The distance domain of a photo, and the largest face, which decided it, if there is one."""
 
     domain: Domain
     face: Face | None
     detector_ran: bool
-    """False if the domain was given and no face was searched for."""
+    """True if the face detector ran; False if the domain was fixed without it."""
 
     @property
     def face_ratio(self) -> float | None:
-        """Share of the photo that the face covers: 0 without a face, None without a search."""
+        """Share of the photo that the largest face covers, 0..1.
+
+        It is 0 if the detector found no face, and None if it did not run.
+        """
         if not self.detector_ran:
             return None
         return self.face.ratio if self.face else 0.0
 
 
 def domain_of(ratio: float) -> Domain:
-    """Returns the domain of a face ratio 0..1; a ratio of 0 means that there is no face."""
+    """Returns the domain for the share of a photo that its largest face covers, 0..1.
+
+    A share of 0 means that there is no face.
+    """
     if ratio <= 0:
         return Domain.NO_FACE
     return Domain(sum(ratio >= minimum for minimum in DOMAIN_MIN_RATIOS))
@@ -81,24 +100,29 @@ def domain_of(ratio: float) -> Domain:
 def decide_domain(
     output: NDArray[Any], placement: Placement, *, min_score: float = MIN_SCORE
 ) -> DomainDecision:
-    """Decides the domain of a photo from its row of the detector's output, as `find_faces`."""
+    """Decides the domain of a photo by the largest face in the face detector's output for it.
+
+    The arguments are those of `find_faces`.
+    """
     face = dominant_face(find_faces(output, placement, min_score=min_score))
     return DomainDecision(domain_of(face.ratio if face else 0.0), face, detector_ran=True)
 
 
 def dominant_face(faces: list[Face]) -> Face | None:
-    """Returns the largest face; None without any."""
+    """Returns the face with the largest box; None if the list is empty."""
     return max(faces, key=lambda face: face.ratio, default=None)
 
 
 def find_faces(
     output: NDArray[Any], placement: Placement, *, min_score: float = MIN_SCORE
 ) -> list[Face]:
-    """Returns the faces of one photo, best first, clipped to the photo.
+    """Returns the faces in the detector's output for one photo, highest score first.
 
-    `output` is float [cells,5]: score 0..1, then top, left, height and width as shares of the
-    model input. All values are finite, which `silhouette_seg.engine.health` ensures. A box
-    without area is no face.
+    `output` is float [cells,5]: score 0..1, then top, left, height and width relative to the model
+    input. All values are finite, which `silhouette_seg.engine.health` ensures. `placement` is the
+    photo's rectangle in that input. A box is no face if its score is under `min_score`, its centre
+    outside the photo, or its area 0. Boxes that overlap by `NMS_IOU` are one face. The returned
+    boxes are clipped to the photo.
     """
     candidates = output[output[:, 0] >= min_score].astype(np.float64)
     candidates = candidates[np.argsort(-candidates[:, 0], kind="stable")]
@@ -119,9 +143,11 @@ def find_faces(
 def _corners_in_photo(
     boxes: NDArray[np.float64], placement: Placement
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Converts boxes from shares of the model input to corners as shares of the photo.
+    """Converts boxes [K,4] from positions relative to the model input to positions in the photo.
 
-    Returns the first and the last corners, [K,2] each as (row, column).
+    A box is (top, left, height, width), and `placement` is the photo's rectangle in the input.
+    Returns the upper left and the lower right corners, [K,2] each as (row, column), relative to the
+    photo.
     """
     origin = np.array([placement.top, placement.left])
     sides = np.array([placement.height, placement.width])
@@ -130,7 +156,11 @@ def _corners_in_photo(
 
 
 def _iou_with_first(first: NDArray[np.float64], last: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the IoU of the first box with each box, [K]; with itself it is always 1."""
+    """Returns the intersection over union of the first box with each of K boxes, [K], 0..1.
+
+    `first` and `last` are the upper left and the lower right corners, [K,2]. The first result is
+    always 1.
+    """
     shared = (np.minimum(last, last[0]) - np.maximum(first, first[0])).clip(0).prod(axis=1)
     areas = (last - first).prod(axis=1)
     iou = shared / (areas + areas[0] - shared).clip(np.finfo(np.float64).tiny)

@@ -1,4 +1,4 @@
-"""Measurements of a segmented image for the metrics."""
+"""Converts the measures of a segmented image to the form that the metrics record."""
 
 from silhouette_seg.pipeline.photo import RenderedImage
 from silhouette_seg.pipeline.segmenter import Matte
@@ -6,7 +6,10 @@ from silhouette_seg.telemetry import MaskMeasurements
 
 
 def measurements_of(image: Matte | RenderedImage) -> MaskMeasurements:
-    """Returns the numbers that the metrics record of an image. None of them is a pixel."""
+    """Returns the numbers about an image's mask and its domain that the metrics record.
+
+    None of them is a pixel.
+    """
     quality, decision = image.quality, image.decision
     return MaskMeasurements(
         foreground=quality.foreground,

@@ -10,7 +10,7 @@ class Output(StrEnum):
     """Kind of the rendered image."""
 
     MASK = "mask"
-    """8-bit grey: the alpha itself."""
+    """8-bit grey image of the alpha mask itself."""
     CUTOUT = "cutout"
     """RGBA: the person on a transparent background."""
     COMPOSITE = "composite"
@@ -18,26 +18,26 @@ class Output(StrEnum):
 
 
 class PersonSelection(StrEnum):
-    """People that the mask keeps."""
+    """Choice of the people that the mask shows."""
 
     ALL = "all"
     """Everybody in the photo."""
     DOMINANT = "dominant"
-    """One person, by the rule of `vision.mask.person_selection`."""
+    """One person, chosen by the rule in `vision.mask.person_selection`."""
 
 
 class Refinement(StrEnum):
-    """Source of the edges of the mask."""
+    """Source of the mask's edges."""
 
     NONE = "none"
-    """The model alone."""
+    """The model alone; the mask is enlarged from the model's resolution."""
     GUIDED = "guided"
-    """The photo at its own resolution, wherever the model is uncertain."""
+    """The photo at its own resolution, wherever the model is uncertain: a guided filter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """A background of one colour; `rgb` has 8 bits a channel."""
+    """A background of one colour; `rgb` has red, green and blue, 0..255 each."""
 
     rgb: tuple[int, int, int]
 
@@ -47,7 +47,10 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class Blur:
-    """The photo itself as background, blurred by a radius in percent of its short side."""
+    """The photo itself as background, blurred.
+
+    `radius_percent` is the Gaussian's sigma in percent of the photo's short side.
+    """
 
     radius_percent: float
 
@@ -57,7 +60,7 @@ class Blur:
 
 @dataclass(frozen=True, slots=True)
 class BackgroundImage:
-    """Another image as background. The job or the stream options hold the image itself."""
+    """Another image as background. `PhotoJob` and `StreamOptions` hold the image itself."""
 
     def __str__(self) -> str:
         return "picture"
@@ -82,36 +85,37 @@ class RenderOptions:
     grow: int = 0
     """Pixels of the photo by which the outline moves outwards; a negative value shrinks."""
     feather: float = 0.0
-    """Pixels of the photo over which the outline is softened."""
+    """Distance, in pixels of the photo, over which the outline is softened to either side."""
     invert: bool = False
     """True keeps the background instead of the person."""
     decontaminate: bool = False
-    """True removes the old background's colour from the edge."""
+    """True removes the old background's colour from the pixels at the person's edge."""
     crop: bool = False
-    """True crops the image to the person."""
+    """True crops the image to the person's bounding box and its margin."""
     crop_margin: float = 0.0
     """Margin on each side of the crop, in percent of the person's height and width."""
     layout: Layout | None = None
-    """Places of the person in the image; None leaves the person in place."""
+    """Copies of the person, moved, scaled or mirrored; None leaves the person in place."""
     light_wrap: float = 0.0
-    """Percent of the new background's light that is added to the person's edge."""
+    """Percent, 0..100, of the new background's light that is added to the person's edge."""
     require_foreground: bool = False
-    """True makes a photo without a person an error."""
+    """True: a photo without a person raises errors.ForegroundMissing."""
 
     @property
     def transparent(self) -> bool:
-        """True for an image with an alpha channel."""
+        """True if the rendered image has an alpha channel."""
         return self.output is Output.CUTOUT
 
     @property
     def only_mask(self) -> bool:
-        """True for a mask, which needs no colours of the photo."""
+        """True if the rendered image is the mask, which needs no colours of the photo."""
         return self.output is Output.MASK
 
     def wire_values(self) -> dict[str, str | float | bool | None]:
-        """Returns the options by parameter name of the API, as values that JSON holds exactly.
+        """Returns the options as a dictionary by parameter name of the API.
 
-        ETags are made of them, so names and values must stay as they are.
+        JSON holds the values exactly. ETags are made of names and values, so both must stay as they
+        are.
         """
         background = str(self.background)
         if isinstance(self.background, Blur):
@@ -135,4 +139,4 @@ class RenderOptions:
 
 
 PHOTO_DEFAULTS = RenderOptions(refine=Refinement.GUIDED, decontaminate=True)
-"""Options of a photo request that sets none."""
+"""Render options of a photo request that sets no option."""

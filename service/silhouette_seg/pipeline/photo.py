@@ -1,4 +1,4 @@
-"""Photo files in, an image file out: the same for HTTP and the command line."""
+"""Segments a photo file and encodes the result as an image file, for HTTP and the command line."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -17,12 +17,15 @@ from silhouette_seg.vision.mask.person_selection import Piece
 from silhouette_seg.vision.mask.quality import Box, MaskQuality
 
 WEBP_MEMORY_FACTOR = 3
-"""Memory of a WebP encode, in images: libwebp holds 24 to 30 bytes for each colour pixel."""
+"""Memory of encoding a colour WebP, as a multiple of the memory of decoding an image.
+
+libwebp holds 24 to 30 bytes for each colour pixel, against eight or nine.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image file after its header was read and its limits were checked."""
+    """Bytes of an image file with its header, after its limits were checked."""
 
     data: bytes
     header: ImageHeader
@@ -30,19 +33,23 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class PhotoJob:
-    """A photo with the options and the file format of its result."""
+    """A photo to segment, with the options and the file format of its result."""
 
     photo: ImageFile
     options: RenderOptions
     format: ImageFormat
     background: ImageFile | None = None
-    """The background, if `options.background` is a BackgroundImage."""
+    """Background image if `options.background` is a BackgroundImage, else None."""
     domain: Domain | None = None
-    """Domain to use; None leaves it to the face router."""
+    """Distance domain to use for the photo; None lets the face detector decide."""
 
     @property
     def pixels(self) -> int:
-        """Pixels of its images in terms of memory: each stands for eight or nine bytes."""
+        """Memory of the job in pixels, each of which stands for eight or nine bytes.
+
+        It is the sum of the pixels of photo and background. The photo counts WEBP_MEMORY_FACTOR
+        times for a colour WebP.
+        """
         shown = self.photo.header.pixels
         if self.format is ImageFormat.WEBP and not self.options.only_mask:
             shown *= WEBP_MEMORY_FACTOR
@@ -51,38 +58,43 @@ class PhotoJob:
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """An encoded image with the facts about the person in the photo."""
+    """An encoded image with the facts about the person in its photo."""
 
     body: bytes
     format: ImageFormat
     size_hw: Size
-    """Size of the encoded image."""
+    """(height, width) of the encoded image in pixels."""
     photo_hw: Size
     colour: ColourNote
     box: Box | None
     """Bounding box of the person in pixels of the photo; None without a person."""
     pieces: tuple[Piece, ...]
-    """Pieces of the mask if one person was selected, else empty."""
+    """Pieces of the mask, the largest first, if one person was selected, else empty."""
     quality: MaskQuality
     decision: DomainDecision | None
-    """Domain of the photo; None if the model takes no domain."""
+    """Distance domain of the photo and its face; None if the model takes no domain."""
     passes: int
-    """Number of predictions: 2 if a small person was predicted again on a crop."""
+    """Number of predictions: 2 if a small person was predicted again on a crop, else 1."""
     stages: dict[str, float]
-    """Seconds by the stage names of metrics and `Server-Timing`, in order."""
+    """Stage name -> seconds, in order, with the names of metrics and of `Server-Timing`."""
 
 
 class PhotoTask:
-    """The frame task of a photo job. A background image is decoded together with the photo."""
+    """Frame task of a photo job: decodes its files, then renders and encodes the result.
+
+    A background image is decoded together with the photo.
+    """
 
     def __init__(self, job: PhotoJob) -> None:
         self._job = job
         self._background: Frame | None = None
 
     def decode(self, min_size: Size) -> Frame:
-        """Decodes the files of the job.
+        """Decodes the files of the job and returns the photo.
 
-        For mask output the photo is decoded at a reduced size, and its colours are not converted.
+        For mask output the photo may be decoded at a reduced size, no smaller than `min_size`
+        (height, width), without converting its colours. Raises UndecodableImage for a file that
+        does not decode.
         """
         job, mask_only = self._job, self._job.options.only_mask
         photo = decode(
@@ -96,21 +108,25 @@ class PhotoTask:
         return photo
 
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
-        """Renders and encodes as `render_file`."""
+        """Renders and encodes the result from the decoded photo and its mask; see `render_file`."""
         job = self._job
         return render_file(job.options, job.format, frame, self._background, matte)
 
 
 async def segment_photo(job: PhotoJob, segmenter: Segmenter) -> RenderedImage:
-    """Decodes, segments and renders a photo. Cancelling it cancels the stages not yet begun.
+    """Decodes, segments and renders a photo, and returns the encoded image.
 
-    Raises errors.ServiceError for a fault of the photo or of an engine.
+    Cancelling the call cancels the stages that have not begun. Raises errors.ServiceError if the
+    photo does not decode or an engine fails.
     """
     return await segmenter.run(PhotoTask(job), domain=job.domain)
 
 
 def _mask_decode_size(job: PhotoJob, min_size: Size) -> Size:
-    """Returns the sides of a decoded photo that suffice for its mask."""
+    """Returns the smallest (height, width) of a decoded photo that suffices for its mask.
+
+    It is at least `min_size`. Guided refinement also needs MIN_GUIDE_SIDE on the longer side.
+    """
     if job.options.refine is Refinement.NONE:
         return min_size
     height, width = job.photo.header.upright_hw
@@ -125,10 +141,10 @@ def render_file(
     background: Frame | None,
     matte: Matte,
 ) -> RenderedImage:
-    """Renders as `render_image` and encodes the image.
+    """Renders a photo with its mask, encodes the image as `format`, and returns it.
 
-    Raises errors.ForegroundMissing if the options require a person and the mask has none, and
-    the errors of `encode`.
+    `background` is the decoded background image, or None. Raises errors.ForegroundMissing if the
+    options require a person and the mask has none, and the errors of `render_image` and `encode`.
     """
     watch = Stopwatch()
     if options.require_foreground and not matte.quality.foreground:

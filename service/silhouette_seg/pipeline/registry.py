@@ -1,4 +1,4 @@
-"""Registry of the models that this process serves, and the choice that `auto` makes."""
+"""Registry of the models that this process serves, and the choice that the name `auto` makes."""
 
 import asyncio
 import logging
@@ -21,17 +21,26 @@ from silhouette_seg.vision.codec.header import ImageFormat, read_header
 
 AUTO = "auto"
 PHOTO_PREFERENCE = ("md_trisenet", "connectnet", "rcrnet")
-"""Preference of `auto` for photos: the first of these that is served, else the first model."""
+"""Model names in the order in which `auto` prefers them for photos.
+
+The first that is served is used, else the first model.
+"""
 STREAM_PREFERENCE = ("connectnet", "rcrnet", "md_trisenet")
-"""Preference of `auto` for the frames of a stream; training/RESULTS.md has the reasons."""
+"""Model names in the order in which `auto` prefers them for frames of a stream.
+
+training/RESULTS.md has the reasons.
+"""
 FACE_DETECTOR = "face_detector"
-"""Folder of the face detector. It decides the domain of photos and cannot be requested."""
+"""Name and folder of the face detector.
+
+It decides the distance domain of photos and cannot be requested.
+"""
 
 log = logging.getLogger(__name__)
 
 
 class ModelRegistry:
-    """The served models: at least one segmenter, and perhaps the face detector.
+    """The served models: at least one segmentation model, and perhaps the face detector.
 
     `ready` is False until `warm_up` has returned.
     """
@@ -52,19 +61,19 @@ class ModelRegistry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the segmenters."""
+        """Names of the served segmentation models."""
         return tuple(self._by_name)
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
-        """Models that `GET /v1/models` lists: the segmenters, then the face detector."""
+        """Models that `GET /v1/models` lists: segmentation models, then the face detector."""
         return (*self, self._face_router) if self._face_router else tuple(self)
 
     def get(self, name: str = AUTO, *, preference: tuple[str, ...] = PHOTO_PREFERENCE) -> Segmenter:
-        """Returns the segmenter of that name.
+        """Returns the segmentation model of that name.
 
-        `auto` selects the first name of `preference` that is served, else the first model.
-        Raises errors.UnknownModel.
+        `auto` selects the first name of `preference` that is served, else the first model. Raises
+        errors.UnknownModel for a name that is not served.
         """
         if name == AUTO:
             served = (preferred for preferred in preference if preferred in self._by_name)
@@ -75,7 +84,10 @@ class ModelRegistry:
         return segmenter
 
     async def warm_up(self) -> None:
-        """Runs a photo through the whole path of every model. Raises the errors of that path."""
+        """Runs a drawn portrait through every model, from the resize to the mask, and sets `ready`.
+
+        Raises errors.ServiceError if a model fails.
+        """
         frame = await self._workers.run_in_thread(_warm_up_frame)
         if self._face_router:
             pending = await self._workers.run_in_thread(self._face_router.prepare, frame)
@@ -96,10 +108,11 @@ def load_registry(
     workers: ThreadPool,
     open_engine: Callable[[ModelSpec], Engine],
 ) -> ModelRegistry:
-    """Opens an engine for every model that `read_specs` selects.
+    """Opens an engine for each model that `read_specs` selects, and returns their registry.
 
-    Blocks while weights load. Raises ValueError or OSError for an invalid repository, and
-    errors.EngineFailed for a model that does not load.
+    `repository` is the folder of models, and `models` their names, or None for all. Blocks while
+    weights load. Raises ValueError or OSError for an invalid repository, and errors.EngineFailed
+    for a model that does not load.
     """
     specs = read_specs(repository, models)
     detectors = [spec for spec in specs if spec.task is ModelTask.FACES]
@@ -120,10 +133,11 @@ def load_registry(
 
 
 def read_specs(repository: Path, models: tuple[str, ...] | None) -> list[ModelSpec]:
-    """Returns the specs of `models`, or of all models of the repository, sorted by name.
+    """Returns the specs of the named `models`, or of all models of the repository.
 
-    The face detector is added for a model that takes a domain, if the repository has one.
-    Raises OSError or ValueError, also if no segmentation model is selected.
+    All are read, in the order of their names, if `models` is None. The face detector is added for a
+    model that takes a domain, if the repository has one. Raises OSError for a spec that cannot be
+    read. Raises ValueError for one that is invalid, and if no segmentation model is selected.
     """
     specs = [read_spec(repository, name) for name in models or find_models(repository)]
     if not any(spec.task is ModelTask.SEGMENTATION for spec in specs):
@@ -136,7 +150,10 @@ def read_specs(repository: Path, models: tuple[str, ...] | None) -> list[ModelSp
 
 
 def find_models(repository: Path) -> tuple[str, ...]:
-    """Returns the names of the folders with a `spec.json`. Raises ValueError if there is none."""
+    """Returns the sorted names of the folders in the repository that contain a `spec.json`.
+
+    Raises ValueError if there is none.
+    """
     names = tuple(sorted(path.parent.name for path in repository.glob(f"*/{SPEC_FILE}")))
     if not names:
         raise ValueError(f"{repository} contains no model")
@@ -144,7 +161,11 @@ def find_models(repository: Path) -> tuple[str, ...]:
 
 
 def read_spec(repository: Path, name: str) -> ModelSpec:
-    """Returns the spec of one model of the repository. Raises OSError or ValueError."""
+    """Returns the spec of the model called `name` in the repository.
+
+    Raises OSError if it cannot be read. Raises ValueError if it is invalid, has another name or the
+    name `auto`. Raises ValueError too unless the face detector, and no other model, outputs faces.
+    """
     spec = load_spec(repository / name)
     if spec.name != name:
         raise ValueError(f"{repository / name / SPEC_FILE} describes the model {spec.name!r}")
@@ -156,13 +177,13 @@ def read_spec(repository: Path, name: str) -> ModelSpec:
 
 
 def _warm_up_frame() -> Frame:
-    """Returns a drawing of head and shoulders, encoded as JPEG and decoded like a request."""
+    """Returns a drawing of head and shoulders, encoded as JPEG and decoded again like a request."""
     jpeg = encode(_portrait((480, 360)), ImageFormat.JPEG)
     return decode(jpeg, read_header(jpeg))
 
 
 def _portrait(hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Draws head and shoulders in plain colours, uint8 [*hw,3]."""
+    """Draws head and shoulders in plain colours and returns uint8 [*hw,3]."""
     y, x = np.mgrid[-1 : 1 : hw[0] * 1j, -1 : 1 : hw[1] * 1j]
     rgb = np.stack([60 + 40 * y, 90 + 30 * x, 140 - 40 * y], axis=-1)
     rgb[x**2 / 0.6 + (y - 1.1) ** 2 < 0.7] = 40, 50, 110

@@ -1,4 +1,4 @@
-"""Renders a photo and its matte as a mask, a cut-out or a composite."""
+"""Renders a segmented photo as a mask, a cut-out or a composite."""
 
 from dataclasses import dataclass
 
@@ -25,28 +25,30 @@ from silhouette_seg.vision.mask.guided_filter import refine_edges
 from silhouette_seg.vision.mask.person_selection import Piece, select_dominant
 
 CropSlices = tuple[slice, slice]
-"""Rows and columns of the photo that an image shows."""
+"""Slices of the rows and columns of a photo that the rendered image shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """A rendered image with the facts about the person in it."""
+    """A rendered image, not yet encoded, with the facts about the person in it."""
 
     image: NDArray[np.uint8]
-    """uint8 [h,w] for a mask, [h,w,4] for a cut-out, [h,w,3] for a composite."""
+    """uint8 grey [h,w] for a mask, RGBA [h,w,4] for a cut-out, RGB [h,w,3] for a composite."""
     box: quality.Box | None
     """Bounding box of the person in pixels of the photo; None without a person."""
     pieces: tuple[Piece, ...]
-    """Pieces of the mask, kept and rejected, if one person was selected; else empty."""
+    """Connected pieces of the mask, kept and rejected, if one person was selected; else empty."""
 
 
 def render_image(
     options: RenderOptions, photo: Frame, background: Frame | None, matte: Matte
 ) -> Composition:
-    """Applies the edits of the options to the mask and renders the image.
+    """Edits the mask of a photo by the options, and renders the image.
 
-    The pixels of `photo` may be overwritten. Their resolution may be reduced for mask output
-    only. Raises ValueError if the options name a background image and `background` is None.
+    Returns it with the person's bounding box and the pieces of the mask. `background` is the
+    decoded background image, or None. Raises ValueError if the options name a background image and
+    it is None. The pixels of `photo` may be overwritten. Only for mask output may it be decoded at
+    a reduced size.
     """
     alpha, pieces = _select_people(matte, options)
     if options.refine is Refinement.GUIDED:
@@ -56,16 +58,19 @@ def render_image(
 
 
 def person_mask(matte: Matte) -> NDArray[np.uint8]:
-    """Returns the mask of a matte, or an empty mask if its largest component is noise."""
+    """Returns the alpha mask, uint8 [H,W], of a segmented photo.
+
+    It is zeros if the largest component of the mask is noise, too small or too soft for a person.
+    """
     return quality.empty_if_noise(matte.alpha, matte.quality)
 
 
 def apply_edits(
     alpha: NDArray[np.uint8], options: RenderOptions
 ) -> tuple[NDArray[np.uint8], quality.Box | None]:
-    """Applies threshold, grow, feather and invert to a mask uint8 [H,W].
+    """Applies the options threshold, grow, feather and invert to a mask, uint8 [H,W].
 
-    Returns the alpha to show, and the person's box before inversion; None without a person.
+    Returns the edited mask, and the person's bounding box before inversion; None without a person.
     """
     if options.threshold is not None:
         alpha = quality.binarise(alpha, options.threshold)
@@ -79,10 +84,10 @@ def apply_edits(
 def occluded(
     soft: NDArray[np.uint8], shown: NDArray[np.uint8], options: RenderOptions
 ) -> NDArray[np.uint8]:
-    """Returns the alpha to exclude when the background is derived from the photo, uint8 [H,W].
+    """Returns the mask, uint8 [H,W], of pixels to hide when a background is made of the photo.
 
-    It covers the shown pixels and those that the photo mixes with them. `soft` is the mask
-    before `apply_edits`, `shown` the alpha that it returned.
+    255 = fully hidden. It covers the pixels that are shown and those in which the photo mixes them
+    with the background. `soft` is the mask before `apply_edits`, `shown` the mask that it returned.
     """
     return np.maximum(_inverted(soft, options), shown)
 
@@ -108,7 +113,10 @@ def _face_box(face: Face, photo_hw: tuple[int, ...]) -> quality.Box:
 
 
 def _refine_mask(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:
-    """Refines the edges at the resolution of the decoded photo, which mask output may reduce."""
+    """Refines the edges of a mask, uint8 [H,W], by the guided filter and returns a new one.
+
+    The filter works at the resolution of the decoded photo, which may be reduced for mask output.
+    """
     rgb_hw = photo.rgb.shape[0], photo.rgb.shape[1]
     return resize(refine_edges(photo.rgb, resize(alpha, rgb_hw)), (alpha.shape[0], alpha.shape[1]))
 
@@ -125,7 +133,11 @@ def _compose(
     edited: NDArray[np.uint8],
     box: quality.Box | None,
 ) -> NDArray[np.uint8]:
-    """Renders the image. `soft` is how the photo mixes person and background, `edited` is shown."""
+    """Renders the image that the options request: uint8 [h,w], [h,w,3] or [h,w,4].
+
+    `soft` is the mask before the edits, with the person's share of each pixel of the photo.
+    `edited` is the mask to show, and `box` the person's bounding box or None.
+    """
     window = _crop_slices(box, photo.photo_hw, options)
     if options.output is Output.MASK:
         if options.layout is not None:
@@ -150,7 +162,10 @@ def _compose(
 
 
 def _crop_slices(box: quality.Box | None, photo_hw: Size, options: RenderOptions) -> CropSlices:
-    """Returns the crop around the person; the whole photo without a crop or a person."""
+    """Returns the slices of the crop around the person's bounding box.
+
+    They are those of the whole photo if the options request no crop or there is no person.
+    """
     if not options.crop or box is None:
         return slice(0, photo_hw[0]), slice(0, photo_hw[1])
     share = options.crop_margin / 100
@@ -161,7 +176,10 @@ def _crop_slices(box: quality.Box | None, photo_hw: Size, options: RenderOptions
 
 
 def _expand(start: int, length: int, share: float, end: int) -> slice:
-    """Adds a margin of that share of `length` on both sides, clipped to 0..`end`."""
+    """Returns a slice of `length` pixels from `start`, with a margin, clipped to 0..`end`.
+
+    The margin on each side is the fraction `share` of the length.
+    """
     margin = round(length * share)
     return slice(max(0, start - margin), min(end, start + length + margin))
 
@@ -172,7 +190,11 @@ def _make_background(
     excluded: NDArray[np.uint8],
     background: Frame | None,
 ) -> NDArray[np.uint8]:
-    """Returns the background uint8 [H,W,3] of a photo; `excluded` is the result of `occluded`."""
+    """Returns the background of a composite, uint8 [H,W,3]: a colour, a blur or an image.
+
+    `excluded` is the mask from `occluded`. Raises ValueError if the options name a background image
+    and `background` is None.
+    """
     size_hw = (rgb.shape[0], rgb.shape[1])
     match options.background:
         case Colour(colour):

@@ -1,4 +1,4 @@
-"""Segments one image with one model: prepare, route, infer, postprocess, render.
+"""Segments one image with one model: resize, choose the domain, infer, postprocess, render.
 
 A `FrameTask` decodes the image and renders the result. A small person in a photo is predicted a
 second time on a crop, see `silhouette_seg.pipeline.zoom`.
@@ -41,82 +41,101 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Matte:
-    """The mask of a photo with its measures."""
+    """The predicted alpha mask of a photo, with measures of its quality."""
 
     alpha: NDArray[np.uint8]
-    """uint8 [*photo_hw], 255 = person."""
+    """Mask uint8 [*photo_hw], 0 = background, 255 = person."""
     quality: MaskQuality
-    """Measures of the mask at the model's size."""
+    """Measures of the mask at the model's resolution."""
     decision: DomainDecision | None
-    """Distance domain, from a head shot to a far person, of the whole photo.
+    """Distance domain of the whole photo, from head shot to far shot, and the face that decided it.
 
     None if the model takes no domain.
     """
     timings: Timings
     passes: int = 1
-    """Number of predictions: 2 if the person was predicted again on a crop."""
+    """Number of predictions: 2 if a small person was predicted again on a crop, else 1."""
 
 
 class FrameTask(Protocol[T_co]):
-    """One image through a segmenter. Both methods run in a worker thread, `decode` first."""
+    """Work on one image before and after its prediction: decoding it, and rendering the result.
+
+    Both methods run in a worker thread, `decode` first.
+    """
 
     def decode(self, min_size: Size) -> Frame:
-        """Returns the image; a decoder may halve it while both sides stay at least `min_size`."""
+        """Returns the decoded image.
+
+        A decoder may halve it while both sides stay at least `min_size` (height, width).
+        """
         ...
 
     def render(self, frame: Frame, matte: Matte) -> T_co:
-        """Returns the result for the decoded image and its mask."""
+        """Returns the result of the task for the decoded image and its predicted mask."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MatteTask:
-    """The task of an image that is already decoded; its result is the mask."""
+    """Task for an image that is already decoded; its result is the predicted mask, a Matte."""
 
     frame: Frame
 
     def decode(self, min_size: Size) -> Frame:
-        """Returns the image at its own size."""
+        """Returns the image at its own size, regardless of `min_size`."""
         return self.frame
 
     def render(self, frame: Frame, matte: Matte) -> Matte:
-        """Returns the mask as it is."""
+        """Returns the predicted mask as it is."""
         return matte
 
 
 class TemporalContext(Protocol):
-    """State carried between the frames of one stream. Each frame calls `prior`, then `update`.
+    """State carried between the frames of one stream.
 
-    Both methods run in a worker thread.
+    For each frame `prior` is called before the model runs and `update` after. Both run in a worker
+    thread.
     """
 
     def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
-        """Returns the previous mask uint8 [h,w] for the model input uint8 [h,w,3].
+        """Returns the mask of the previous frame, uint8 [h,w], as an input for the current one.
 
-        The mask is zero where the frame has no predecessor.
+        `image` is the resized current frame, uint8 [h,w,3]; `photo_hw` is the frame's own (height,
+        width). The mask is zeros if the frame has no predecessor.
         """
         ...
 
     def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Records the model's mask uint8 [h,w] of that input and returns the mask to show."""
+        """Records the model's mask, uint8 [h,w], of the frame that was last passed to `prior`.
+
+        Returns the mask to show, uint8 [h,w].
+        """
         ...
 
 
 class NoContext:
-    """The context of a frame without predecessor: an empty prior, and masks shown as they are."""
+    """Context of an image without a previous frame: that frame's mask is zeros.
+
+    Predicted masks are shown as they are.
+    """
 
     def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
-        """Returns zeros, uint8 [h,w] for an image [h,w,3]."""
+        """Returns zeros, uint8 [h,w], as the mask of the previous frame for an image [h,w,3]."""
         return np.zeros(image.shape[:2], np.uint8)
 
     def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns the mask unchanged: without a stream there is no state to update."""
+        """Returns the mask, uint8 [h,w], unchanged; without a stream there is no state."""
         return alpha
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """An image fitted to the model's input, ready to be routed."""
+    """A decoded image, resized to the model's input, before its domain is known.
+
+    `image` is that input, uint8 [h,w,3], and `placement` the rectangle that the photo covers in it.
+    `prior` is the mask of the previous frame, uint8 [h,w]. `route` completes the choice of the
+    domain.
+    """
 
     frame: Frame
     image: NDArray[np.uint8]
@@ -127,7 +146,10 @@ class _Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Prediction:
-    """The model's mask `alpha` of an image, uint8 [h,w] at the model's size."""
+    """The model's mask `alpha` of an image, uint8 [h,w] at the model's size, letterbox included.
+
+    `placement` is the rectangle of it that the image covers.
+    """
 
     frame: Frame
     placement: Placement
@@ -138,28 +160,37 @@ class _Prediction:
 
     @property
     def mask(self) -> NDArray[np.uint8]:
-        """The image's part of the mask, without the letterbox."""
+        """Part of the mask that the image covers, uint8 [h,w], without the letterbox."""
         return self.alpha[inside(self.placement)]
 
     def full_size(self) -> NDArray[np.uint8]:
-        """Returns the mask at the size of the photo."""
+        """Returns the mask at the size of the photo, uint8 [*photo_hw]."""
         return unfit(self.alpha, self.placement, self.frame.photo_hw)
 
     def fused_with(self, other: NDArray[np.uint8]) -> Self:
-        """Fuses this prediction with another mask of the same photo, uint8 of any size."""
+        """Returns a copy of this prediction with its mask fused with `other` by `fuse_log_odds`.
+
+        `other` is a mask of the same photo, uint8 of any size.
+        """
         alpha = self.alpha.copy()
         size_hw = (self.placement.height, self.placement.width)
         alpha[inside(self.placement)] = fuse_log_odds(resize(other, size_hw), self.mask)
         return replace(self, alpha=alpha)
 
     def timings_until_now(self) -> Timings:
-        """Returns the timings with the postprocessing since inference, or since the last call."""
+        """Returns the timings up to now.
+
+        The time since inference, or since the last call, counts as postprocessing.
+        """
         return self.timings.plus_post(self.since_inference.lap())
 
 
 @dataclass(frozen=True, slots=True)
 class _Crop:
-    """A part of a photo, as a photo of its own; `box` is its place in pixels of the whole."""
+    """A part of a photo, treated as a photo of its own in a second prediction.
+
+    `box` is its place in pixels of the whole photo, and `decision` its domain.
+    """
 
     frame: Frame
     box: Box
@@ -167,10 +198,10 @@ class _Crop:
 
 
 class Segmenter(ServedModel):
-    """A segmentation model: image in, mask of the image's size out. Stateless.
+    """A segmentation model: an image in, a mask of the image's size out. Stateless.
 
-    `face_router` decides the domain of each photo if the model takes one. Without it every photo
-    has the domain `NO_FACE`. Closing a segmenter leaves the router open, because several
+    `face_router` finds the distance domain of each photo if the model takes one. Without it every
+    photo has the domain `NO_FACE`. Closing a segmenter leaves the face router open, because several
     segmenters share it.
     """
 
@@ -184,11 +215,11 @@ class Segmenter(ServedModel):
 
     @property
     def takes_domain(self) -> bool:
-        """True if the domain of the photo is an input of the model."""
+        """True if the model has the distance domain of the photo as an input."""
         return self.spec.has_input("domain")
 
     def with_pool(self, workers: ThreadPool) -> Self:
-        """Returns a segmenter of the same engine that processes pixels in other threads."""
+        """Returns a segmenter of the same engine that works in the threads of `workers`."""
         return type(self)(self._engine, workers, self.face_router)
 
     async def segment(
@@ -198,7 +229,10 @@ class Segmenter(ServedModel):
         domain: Domain | None = None,
         context: TemporalContext | None = None,
     ) -> Matte:
-        """Returns the mask of an image that is already decoded. Arguments and errors as `run`."""
+        """Returns the mask of an image that is already decoded.
+
+        Options and errors are those of `run`.
+        """
         return await self.run(MatteTask(frame), domain=domain, context=context)
 
     async def run(
@@ -208,12 +242,12 @@ class Segmenter(ServedModel):
         domain: Domain | None = None,
         context: TemporalContext | None = None,
     ) -> T:
-        """Returns the task's result for the image that it decodes and the predicted mask.
+        """Decodes a task's image, predicts its mask, and returns the result that the task renders.
 
         A `domain` replaces the decision of the face router, which then does not run. With a
-        `context` the image is the next frame of a stream: frames of one context run one at a
-        time, and none is predicted twice. Decoding shares its thread change with the fit to the
-        model, rendering with the postprocessing, because each change costs a wait.
+        `context` the image is the next frame of a stream: frames of one context run one at a time,
+        and none is predicted twice. Decoding runs in the same thread call as the resize, rendering
+        as the postprocessing, because each change of thread costs a wait.
 
         Raises ValueError for a domain that the model does not take, the errors of the task, and
         errors.Unavailable when an engine is full or broken.
@@ -245,7 +279,10 @@ class Segmenter(ServedModel):
         return _Prediction(prepared.frame, prepared.placement, alpha, decision, timings, watch)
 
     async def _zoom(self, task: FrameTask[T], first: _Prediction, zoomed: _Crop) -> T:
-        """Predicts the crop as well, and returns the task's result for both predictions."""
+        """Predicts a crop of the photo too, and returns the task's result for both masks.
+
+        `first` is the prediction of the whole photo, and `zoomed` is the crop.
+        """
         first = replace(first, timings=first.timings_until_now())
         second = await self._predict(
             lambda: zoomed.frame, FixedDomain(zoomed.decision), NoContext()
@@ -255,12 +292,19 @@ class Segmenter(ServedModel):
         )
 
     def _fixed_domain(self, domain: Domain) -> DomainRouter:
-        """Returns a router that runs no detector; its decision is None without a domain input."""
+        """Returns a domain router that decides for `domain` without running the face detector.
+
+        Its decision is None if the model takes no domain.
+        """
         decision = DomainDecision(domain, None, detector_ran=False) if self.takes_domain else None
         return FixedDomain(decision)
 
     def _min_size(self, router: DomainRouter, factor: int) -> Size:
-        """Returns the sides that suffice for the router and for the model `factor` times."""
+        """Returns the smallest (height, width), in pixels, at which a photo is decoded.
+
+        It suffices for `router`, the domain router, which finds the face. It is also at least
+        `factor` times the model's input.
+        """
         (height, width), (router_height, router_width) = self.spec.size_hw, router.min_size
         return max(factor * height, router_height), max(factor * width, router_width)
 
@@ -273,7 +317,11 @@ class Segmenter(ServedModel):
         return _Prepared(frame, image, placement, prior, router.prepare(frame))
 
     def _inputs(self, prepared: _Prepared, decision: DomainDecision | None) -> Tensors:
-        """Returns one row for each input of the model."""
+        """Returns the model's input tensors by name, with one row each.
+
+        `image` is uint8 [1,h,w,3]. A model may also take `prior`, uint8 [1,h,w], the mask of the
+        previous frame, which is zeros if there is none. It may take `domain`, int64 [1].
+        """
         inputs: dict[str, NDArray[Any]] = {"image": prepared.image[None]}
         if self.spec.has_input("prior"):
             inputs["prior"] = prepared.prior[None]
@@ -285,7 +333,10 @@ class Segmenter(ServedModel):
 def _postprocess(
     task: FrameTask[T], prediction: _Prediction, context: TemporalContext | None
 ) -> T | _Crop:
-    """Returns the task's result, or the crop of a photo that must be predicted first."""
+    """Returns the task's result for a prediction, or a crop that must be predicted first.
+
+    Only a photo is cropped. A stream has a `context`, which may smooth the mask.
+    """
     if context is not None:
         prediction = replace(prediction, alpha=context.update(prediction.alpha))
     quality = measure_quality(prediction.mask)
@@ -297,7 +348,11 @@ def _postprocess(
 
 
 def _postprocess_zoomed(task: FrameTask[T], first: _Prediction, second: _Prediction, box: Box) -> T:
-    """Returns the task's result for the first mask with the second blended into `box`."""
+    """Returns the task's result for the prediction of a photo and that of a crop of it.
+
+    The second mask is fused with the first inside `box`, the crop in pixels of the photo, and
+    blended into it.
+    """
     whole = first.full_size()
     alpha = blend_into(whole, second.fused_with(crop(whole, box)).full_size(), box)
     quality = measure_quality(resize(alpha, (first.placement.height, first.placement.width)))
@@ -306,7 +361,7 @@ def _postprocess_zoomed(task: FrameTask[T], first: _Prediction, second: _Predict
 
 
 def _find_crop(prediction: _Prediction, quality: MaskQuality) -> _Crop | None:
-    """Returns the part of the photo to predict again; None if one prediction suffices."""
+    """Returns the part of the photo to predict a second time; None if one prediction suffices."""
     frame, decision = prediction.frame, prediction.decision
     rgb_hw = (frame.rgb.shape[0], frame.rgb.shape[1])
     mask = empty_if_noise(prediction.mask, quality)
@@ -320,7 +375,10 @@ def _find_crop(prediction: _Prediction, quality: MaskQuality) -> _Crop | None:
 
 
 def _rescale_domain(decision: DomainDecision | None, share: float) -> DomainDecision | None:
-    """Rescales the face ratio to a crop of that share of the photo; a fixed domain is kept."""
+    """Returns the domain decision for a crop that covers the given share of the photo, 0..1.
+
+    The face ratio grows by 1 / `share`. A decision without a search for faces stays unchanged.
+    """
     if decision is None or decision.face_ratio is None:
         return decision
     return replace(decision, domain=domain_of(decision.face_ratio / share))

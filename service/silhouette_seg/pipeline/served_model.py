@@ -5,7 +5,7 @@ from silhouette_seg.spec import ModelSpec
 
 
 class ServedModel:
-    """A model that takes images and, through `infer`, raw tensors."""
+    """A model and the engine that runs it. `infer` takes raw tensors, subclasses take images."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -13,7 +13,7 @@ class ServedModel:
 
     @property
     def spec(self) -> ModelSpec:
-        """Description of the model's inputs, output and weights."""
+        """Description of the model: its input and output tensors and its weights."""
         return self._engine.spec
 
     @property
@@ -27,9 +27,12 @@ class ServedModel:
         return self.spec.sha256
 
     async def infer(self, inputs: Tensors) -> Inference:
-        """Runs the model on its own input tensors. Raises the errors of its engine."""
+        """Runs the model on tensors by name, and returns its output and times.
+
+        Raises the errors of `Engine.infer`.
+        """
         return await self._infer(inputs)
 
     async def close(self) -> None:
-        """Closes the engine."""
+        """Closes the engine of the model."""
         await self._engine.close()

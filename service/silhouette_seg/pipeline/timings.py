@@ -11,24 +11,24 @@ class Stopwatch:
         self._last = perf_counter()
 
     def lap(self) -> float:
-        """Returns the seconds since the previous lap."""
+        """Returns the seconds since the previous call, or since the construction at the first."""
         before, self._last = self._last, perf_counter()
         return self._last - before
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Wall-clock seconds of each stage, summed over all passes.
+    """Wall-clock seconds of each stage of one image, summed over its one or two predictions.
 
     A wait for a free thread counts towards the stage that waits.
     """
 
     fit_s: float
-    """Decoding, fitting to the model input, and preparing the domain decision."""
+    """Decoding the image, resizing it to the model input, and preparing the domain decision."""
     route_s: float
-    """Deciding the domain, if the model takes one."""
+    """Deciding the distance domain, if the model takes one."""
     queue_s: float
-    """Waiting for the engine."""
+    """Waiting in the queue of the engine."""
     infer_s: float
     """Running the model."""
     post_s: float
@@ -48,7 +48,7 @@ class Timings:
         return replace(self, post_s=self.post_s + post_s)
 
     def stages(self) -> dict[str, float]:
-        """Returns the seconds by stage name of metrics and `Server-Timing`, in order."""
+        """Returns stage name -> seconds, in order, as metrics and `Server-Timing` name them."""
         return {
             "fit": self.fit_s,
             "route": self.route_s,
@@ -58,9 +58,10 @@ class Timings:
         }
 
     def response_stages(self, render_s: float, encode_s: float) -> dict[str, float]:
-        """Returns the stages of a response with an image rendered and encoded after the matte.
+        """Returns stage name -> seconds, in order, for a response with an encoded image.
 
-        The names are those of `stages`, but "fit" is reported as "decode" and "encode" is last.
+        `render_s` is added to the stage `post`, and `encode_s` is the last stage, `encode`. The
+        other names are those of `stages`, but "fit" is reported as "decode".
         """
         stages = self.plus_post(render_s).stages()
         return {"decode": stages.pop("fit"), **stages, "encode": encode_s}

@@ -1,1 +1,1 @@
-"""Threads and the CPU quota of this process."""
+"""Threads of this process, its CPU quota, and the optional dependencies that are installed."""

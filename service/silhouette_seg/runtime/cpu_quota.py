@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
-"""Mount point of the cgroup file system."""
+"""Mount point of the Linux cgroup file system, which has the CPU limits of containers."""
 PROC_SELF_CGROUP = Path("/proc/self/cgroup")
 """File that names the cgroups of this process."""
 
 
 def available_cpus() -> int:
-    """Returns the processors of the affinity mask, bounded by the cgroup quota; at least 1."""
+    """Returns the number of processors that this process may use, at least 1.
+
+    It is the smaller of the affinity mask and the cgroup's CPU quota, rounded down.
+    """
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
     else:
@@ -23,10 +26,10 @@ def available_cpus() -> int:
 
 
 def cgroup_quota(root: Path, own_cgroups: str) -> float:
-    """Returns the tightest quota from the own cgroup up to the root, in processors.
+    """Returns the tightest CPU quota of the process's cgroup and its parents, in processors.
 
-    `own_cgroups` is the text of `/proc/self/cgroup`. The quota is infinite where no cgroup sets a
-    limit or the files are missing.
+    `root` is the mount of the cgroup file system and `own_cgroups` the text of `/proc/self/cgroup`.
+    The quota is infinite where no cgroup sets a limit or the files are missing.
     """
     v2 = (
         _parse_cpu_max(_read_or_none(folder / "cpu.max"))
@@ -43,8 +46,9 @@ def cgroup_quota(root: Path, own_cgroups: str) -> float:
 
 
 def _cgroup_folders(mount: Path, own_cgroups: str, controller: str) -> Iterator[Path]:
-    """Yields the mount and every folder from the own cgroup up to it.
+    """Yields the folder `mount`, and the folders of this process's cgroup and its parents below it.
 
+    `own_cgroups` is the text of `/proc/self/cgroup`. `controller` is `cpu`, or empty in cgroup v2.
     Inside a container only the mount exists.
     """
     yield mount
@@ -56,7 +60,10 @@ def _cgroup_folders(mount: Path, own_cgroups: str, controller: str) -> Iterator[
 
 
 def _parse_cpu_max(cpu_max: str | None) -> float:
-    """Parses cgroup v2 text such as `max 100000` or `150000 100000`."""
+    """Parses cgroup v2 text such as `max 100000` or `150000 100000` to a quota in processors.
+
+    `max` or no text means infinity. The numbers are quota and period in microseconds.
+    """
     if cpu_max is None:
         return math.inf
     quota, period = cpu_max.split()
@@ -64,7 +71,10 @@ def _parse_cpu_max(cpu_max: str | None) -> float:
 
 
 def _parse_cfs_quota(quota: str | None, period: str | None) -> float:
-    """Parses the two cgroup v1 texts; a quota of -1 means no limit."""
+    """Parses the cgroup v1 texts of quota and period, in microseconds, to a quota in processors.
+
+    A quota of -1, or no text, means infinity.
+    """
     if quota is None or period is None or int(quota) <= 0:
         return math.inf
     return int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""Optional dependencies, and the extras of silhouette-seg that install them."""
+"""Checks optional dependencies, and names the extras of silhouette-seg that install them."""
 
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -13,7 +13,10 @@ RUNTIMES = (
     "onnxruntime-rocm",
     "onnxruntime-training",
 )
-"""Distributions of the package `onnxruntime`. Two of them overwrite each other's files."""
+"""Names of the distributions that install the package `onnxruntime`.
+
+Two of them overwrite each other's files.
+"""
 
 
 class InstallationError(ValueError):
@@ -29,13 +32,20 @@ def is_installed(module: str) -> bool:
 
 
 def missing_module(module: str, purpose: str, *extras: str) -> str:
-    """Returns the message for a missing module: its purpose and the extras that install it."""
+    """Returns the error message for a module that is not installed.
+
+    `purpose` is its subject, for example `Models`. The message names the pip commands for `extras`,
+    the extras of silhouette-seg that install the module.
+    """
     commands = " or ".join(f"pip install 'silhouette-seg[{extra}]'" for extra in extras)
     return f"{purpose} need {module}, which is not installed. Run {commands}."
 
 
 def require(module: str, purpose: str, *extras: str) -> None:
-    """Raises InstallationError if a top-level module is not installed."""
+    """Raises InstallationError if a top-level module is not installed.
+
+    `purpose` and `extras` are those of `missing_module`.
+    """
     if not is_installed(module):
         raise InstallationError(missing_module(module, purpose, *extras))
 
@@ -43,7 +53,7 @@ def require(module: str, purpose: str, *extras: str) -> None:
 def check_runtime() -> None:
     """Raises InstallationError unless exactly one distribution provides ONNX Runtime.
 
-    A build of your own, which no distribution provides, is accepted.
+    A build from source, which no distribution provides, is accepted.
     """
     require("onnxruntime", "Models", "cpu", "gpu")
     installed = [name for name in RUNTIMES if _is_distribution(name)]

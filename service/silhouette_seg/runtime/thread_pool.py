@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 
 class ThreadPool:
-    """A pool of `count` threads. Its queue is unbounded: admission bounds the work before it."""
+    """A pool of `count` threads for work on pixels.
+
+    Its queue is unbounded: the limit on concurrent requests bounds the work before it.
+    """
 
     def __init__(self, count: int) -> None:
         # One call uses one thread: parallelism comes from this pool alone.
@@ -22,10 +25,11 @@ class ThreadPool:
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="pixels")
 
     async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs the call in a thread and returns its result.
+        """Runs `call` with its arguments in a thread of the pool and returns its result.
 
-        A call that is cancelled before it starts never runs. A running call cannot be stopped:
-        cancelling waits for its end, because until then it holds its thread and its memory.
+        Raises the exception of the call. A call that is cancelled before it starts never runs. A
+        running call cannot be stopped: cancelling waits for its end, because until then it holds
+        its thread and its memory.
         """
         running = self._executor.submit(partial(call, *args, **kwargs))
         done = asyncio.wrap_future(running)
@@ -37,12 +41,15 @@ class ThreadPool:
             raise
 
     def close(self) -> None:
-        """Drops the calls that have not started and waits for those that have."""
+        """Drops the calls that have not started and waits for those that are running."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 async def _wait_done(done: asyncio.Future[T]) -> None:
-    """Returns once the future is done, even if cancelled meanwhile. Its result is discarded."""
+    """Waits until a future is done, even if the waiting task is cancelled meanwhile.
+
+    The result of the future is discarded.
+    """
     while not done.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([done])

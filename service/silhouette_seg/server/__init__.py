@@ -1,1 +1,1 @@
-"""The uvicorn server and its protocol classes."""
+"""The uvicorn server with the HTTP and WebSocket protocol classes of the service."""

@@ -1,7 +1,7 @@
-"""HTTP/1.1 protocol: uvicorn's, with a bound on each resource that a client can hold.
+"""HTTP/1.1 protocol of uvicorn, with limits on the memory and time that a client can take.
 
-uvicorn's parser does not bound the size of a request's head, nor the time that it takes to arrive.
-Nor does it bound pipelined requests, or the time that a client takes to read a response.
+uvicorn limits neither the bytes of a request's head (request line and headers), nor the time until
+it has arrived. Nor does it limit pipelined requests, or the time to read a response.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from silhouette_seg.errors import BadRequest, BodyTooSlow, ServiceError
 from silhouette_seg.telemetry import IDENTITY, read_identity
 
 MAX_HEAD_BYTES = 32 * 1024
-"""Largest head of a request (request line and headers), and largest trailer, in bytes."""
+"""Maximum bytes of a request's head (request line and headers), and of its trailer."""
 MAX_PIPELINED_REQUESTS = 64
-"""Requests of one connection that may wait for the response before theirs."""
+"""Maximum number of requests of one connection that wait for the response to an earlier one."""
 HEAD_TIMEOUT_S = 10.0
 """Time for the head of a request to arrive, in seconds.
 
@@ -29,20 +29,27 @@ KEEP_ALIVE_TIMEOUT_S = 75.0
 It is longer than proxies keep idle connections: a request that meets a closing connection fails.
 """
 MIN_READ_BYTES = 64 * 1024
-"""Bytes of a response that a client must read in each `READ_CHECK_INTERVAL_S`."""
+"""Minimum bytes of a response that a client must read in each `READ_CHECK_INTERVAL_S`."""
 READ_CHECK_INTERVAL_S = 10.0
-"""Interval at which a pending response is checked, in seconds. A slow reader is cut off."""
+"""Interval, in seconds, at which the progress of an unread response is checked.
+
+The connection of a client that reads too slowly is aborted.
+"""
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Protocol class for `uvicorn.Config(http=...)`."""
+    """HTTP/1.1 protocol class for `uvicorn.Config(http=...)`, which enforces the limits above.
+
+    A request beyond a limit of its head gets a 400 or 408 problem document, and its connection is
+    closed.
+    """
 
     _head_bytes: int = 0
-    """Bytes of the current head that the parser has read."""
+    """Bytes of the current request line and headers that the parser has read."""
     _unparsed_bytes: int = 0
-    """Bytes received since the parser last completed a head or a piece of a body."""
+    """Bytes received since the parser last completed a head, a chunk of a body, or a request."""
     _parse_error: ServiceError | None = None
-    """Reason for which this protocol stopped the parser."""
+    """Error for which this class stopped the parser; None if the parser found one itself."""
     _head_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
 
@@ -115,7 +122,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_parser(_head_too_large(self._head_bytes))
 
     def _stop_parser(self, error: ServiceError) -> NoReturn:
-        """Raises the error: the parser stops, and uvicorn calls `send_400_response`."""
+        """Stops the parser by raising `error`; uvicorn then calls `send_400_response`."""
         self._parse_error = error
         raise error
 
@@ -135,7 +142,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _schedule_read_check(self, pending: int) -> None:
-        """Schedules `_check_read_progress` if `pending` bytes of responses are still unsent."""
+        """Schedules the next check of the client's reading.
+
+        `pending` is the number of response bytes that are still unsent; 0 schedules none.
+        """
         self._read_timer = None
         if pending:
             self._read_timer = self.loop.call_later(
@@ -155,7 +165,10 @@ class HttpProtocol(HttpToolsProtocol):
                 timer.cancel()
 
     def _send_error(self, error: ServiceError) -> None:
-        """Writes an error response for a request that never reached the application."""
+        """Writes a problem document for a request that did not reach the application.
+
+        Then it closes the connection.
+        """
         identity = read_identity(None, None)
         token = IDENTITY.set(identity)
         try:

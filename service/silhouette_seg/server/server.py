@@ -1,4 +1,4 @@
-"""Runs the application in uvicorn: binds the port, loads the models, serves, and drains."""
+"""Runs the service in uvicorn: binds the port, loads the models, serves, and shuts down."""
 
 import asyncio
 import errno
@@ -24,25 +24,29 @@ from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import logging_config
 
 CLOSE_TIMEOUT_S = 2
-"""Time for connections to close after the drain, in seconds."""
+"""Seconds for connections to close after the running requests have finished."""
 PING_INTERVAL_S = 3
-"""Interval between pings to a WebSocket peer, in seconds."""
+"""Seconds between pings to a WebSocket client."""
 PING_TIMEOUT_S = 6
-"""Time for a WebSocket peer to answer a ping, in seconds.
+"""Seconds for a WebSocket client to answer a ping.
 
-A peer that vanished or stopped reading loses its place after at most interval and timeout together,
-within ten seconds.
+A client that is gone or does not read is disconnected within ten seconds. That is at most
+`PING_INTERVAL_S` plus this timeout.
 """
 
 log = logging.getLogger(__name__)
 
 
 class CannotListen(Exception):
-    """The address cannot be bound. The message gives the reason in one line."""
+    """The address cannot be bound. The message has address, port and reason in one line."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn server that keeps its port open while it drains: clients get a 503, not a reset."""
+    """uvicorn server of the service. It loads the models when it is created.
+
+    At shutdown it keeps its port open while running requests finish: new ones get a 503 instead of
+    a connection reset.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
@@ -74,14 +78,17 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Handles a signal; the second Ctrl-C ends the drain."""
+        """Handles a stop signal. The second Ctrl-C ends the wait for running requests."""
         super().handle_exit(sig, frame)
         if self.force_exit and self._draining is not None:
             self._draining.get_loop().call_soon_threadsafe(self._draining.cancel)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens on the address. Raises CannotListen."""
+    """Returns a TCP socket that listens on host and port.
+
+    Raises CannotListen if the port is taken or the address cannot be bound.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -92,9 +99,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def disable_core_dumps() -> None:
-    """Disables core dumps, which would write photos and keys to disk.
+    """Sets this process's limit for core dumps to 0: they would write photos and keys to disk.
 
-    A handler that the kernel pipes dumps to receives the limit of 0 and is expected to respect it.
+    A program that the kernel pipes dumps to receives the limit and is expected to respect it.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -106,7 +113,7 @@ def listener_url(listener: socket.socket) -> str:
 
 @contextmanager
 def _exit_zero_on_sigterm() -> Iterator[None]:
-    """Makes SIGTERM exit with 0 within the block.
+    """Context manager within which SIGTERM exits the process with code 0.
 
     uvicorn raises the signal again after its shutdown, but a requested stop is no failure.
     """
@@ -122,9 +129,10 @@ def _exit(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def serve(settings: Settings) -> None:
-    """Serves until a signal. Raises CannotListen and the errors of `create_app`.
+    """Runs the service until a stop signal, and returns after a clean shutdown.
 
-    SIGTERM raises SystemExit after the drain, so that the process exits with 0.
+    After SIGTERM it raises SystemExit with 0 instead of returning. Raises CannotListen if the
+    address cannot be bound, and the errors of `create_app`.
     """
     limit_malloc_arenas()
     disable_core_dumps()

@@ -1,6 +1,6 @@
-"""WebSocket protocol: uvicorn's, with a timeout for each way in which a peer can fall silent.
+"""WebSocket protocol of uvicorn, with timeouts for clients that are gone or do not read.
 
-uvicorn closes a transport and then waits until everything written has been sent. A peer that is
+uvicorn closes a transport and then waits until everything written has been sent. A client that is
 gone, or does not read, would hold that connection for ever.
 """
 
@@ -12,16 +12,17 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 LINGER_S = 5.0
-"""Time for a peer to read the last messages and to answer our close message, in seconds."""
+"""Seconds for a client to read the last messages and to answer the close message."""
 LARGE_MESSAGE_BYTES = 256 * 2**10
-"""Smallest partial message that extends the pong timeout, in bytes.
+"""Bytes of a message still arriving above which the client has more time to answer a ping.
 
-A camera frame is smaller. A larger message may take longer to send than a pong may take.
+A camera frame is smaller. The answer waits behind a larger message, which may take longer than the
+ping timeout.
 """
 PONG_GRACE_S = 0.5
-"""Time to read a pong that may already be buffered when its timeout expires, in seconds."""
+"""Seconds to read the answer to a ping that may be buffered when its timeout expires."""
 QUIET_BEFORE_CLOSE_S = 0.5
-"""Time without a byte after an error before the transport closes, in seconds."""
+"""Seconds without a byte from the client, after an error, before the connection closes."""
 
 # uvicorn logs the path and query of each connection, and the client chooses their text.
 _logger = logging.getLogger("uvicorn.websockets")
@@ -29,7 +30,7 @@ _logger.setLevel(logging.WARNING)
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Protocol class for `uvicorn.Config(ws=...)`."""
+    """WebSocket protocol class for `uvicorn.Config(ws=...)`, which adds the timeouts above."""
 
     _abort_timer: asyncio.TimerHandle | None = None
     _pong_grace_used: bool = False
@@ -39,7 +40,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_made(transport)
 
     async def send(self, message: Any) -> None:  # noqa: ANN401  # as in uvicorn
-        """Raises ClientDisconnected also if this side has closed the connection."""
+        """Sends an ASGI message to the client.
+
+        Raises ClientDisconnected if either side has closed the connection; uvicorn raises
+        RuntimeError if it is this side.
+        """
         try:
             await super().send(message)
         except RuntimeError:
@@ -58,7 +63,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
 
     def send_receive_event_to_app(self) -> None:
-        """Closes with 1007 if a text message is not UTF-8; uvicorn would log a traceback."""
+        """Passes a received message to the application.
+
+        A text message that is not UTF-8 closes the connection with 1007; uvicorn would log a
+        traceback.
+        """
         if self.curr_msg_data_type == "text" and not _is_utf8(b"".join(self.frames)):
             self.conn.fail(1007, "text is UTF-8")
             self.handle_parser_exception()
@@ -66,17 +75,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
-        """Answers only a peer that reads: pongs for others would pile up in the buffer."""
+        """Answers a ping, unless the client does not read: pongs would fill the send buffer."""
         if self.writable.is_set():
             super().handle_ping()
         else:
             self.conn.data_to_send()
 
     def handle_parser_exception(self) -> None:
-        """Sends the close message, then discards further bytes until the peer is quiet.
+        """Ends a connection after a protocol error of the client.
 
-        Closing a socket with unread bytes resets it. A peer that is still sending 30 MB would
-        never read the close message.
+        Sends the close message, then discards bytes until the client sends no more. Closing a
+        socket with unread bytes resets it. A client that still sends 30 MB would never read the
+        close message.
         """
         closed = self.conn.close_sent
         assert closed is not None, "a failed parser has written a close message"
@@ -120,7 +130,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(QUIET_BEFORE_CLOSE_S, self.transport.close)
 
     def _queue_disconnect(self, code: int, reason: str) -> None:
-        """Queues the event that the application receives when a peer closes."""
+        """Queues the ASGI event `websocket.disconnect`, with close code and reason."""
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
 
 

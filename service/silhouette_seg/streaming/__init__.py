@@ -1,1 +1,1 @@
-"""Live video: one session per stream, and the WebSocket and WebRTC transports that feed it."""
+"""Live video: segments the frames of video streams that arrive over WebSocket or WebRTC."""

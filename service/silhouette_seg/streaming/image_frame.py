@@ -1,4 +1,4 @@
-"""Processes one frame of a stream that arrives, and is returned, as an image file."""
+"""Segments one video frame that is an image file (JPEG, PNG or WebP), to an image file."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,15 @@ from silhouette_seg.vision.codec.decode import (
 from silhouette_seg.vision.geometry import Size, resize
 
 MAX_FRAME_PIXELS = 4096 * 2160
-"""Maximum number of pixels of a frame. Every stream may hold one decoded frame."""
+"""Maximum number of pixels of a video frame. Every stream may hold one decoded frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFrameTask:
-    """The frame task of an encoded frame: reads the header, checks the limits, decodes, renders."""
+    """Decodes one frame of a stream from an image file, and renders its result.
+
+    It is the `FrameTask` that `Segmenter.run` calls before and after the model.
+    """
 
     session: StreamSession
     options: StreamOptions
@@ -28,9 +31,10 @@ class StreamFrameTask:
     limits: ImageLimits
 
     def decode(self, min_size: Size) -> Frame:
-        """Decodes at the result's size; for mask output at the size that the model needs.
+        """Checks the frame's limits, decodes it, and scales it to the size of the result.
 
-        Raises the errors of `read_header`, `check_limits` and `decode`.
+        For mask output it only has sides of at least `min_size`, (height, width) in pixels. Raises
+        the errors of `read_header`, `check_limits` and `decode`.
         """
         header = read_header(self.data)
         check_limits(header, self.limits)
@@ -41,7 +45,10 @@ class StreamFrameTask:
         return Frame(resize(frame.rgb, result_hw), result_hw)
 
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
-        """Renders and encodes as `render_file`."""
+        """Renders the mask, cut-out or composite of the frame, and encodes it as an image file.
+
+        Raises the errors of `render_file`.
+        """
         options = self.options
         background = self.session.scaled_background(options.background, frame.photo_hw)
         return render_file(options.render, options.image_format, frame, background, matte)
@@ -50,15 +57,19 @@ class StreamFrameTask:
 async def process_frame(
     session: StreamSession, data: bytes | memoryview, limits: ImageLimits
 ) -> RenderedImage:
-    """Decodes, segments and renders the next frame of a stream with the session's options.
+    """Segments the next frame of a stream, an image file, and returns the encoded result.
 
-    Raises errors.ServiceError for an invalid frame and for a failure of the engine.
+    The options are those of the session. Raises errors.ServiceError for an invalid frame or one
+    beyond `limits`, and if the model fails.
     """
     return await session.segment(StreamFrameTask(session, session.options, data, limits))
 
 
 def scale_to_fit(size_hw: Size, max_side: int | None) -> Size:
-    """Scales a size down until its longer side is at most `max_side`, in pixels; None keeps it."""
+    """Returns (height, width) scaled down so that the longer side has at most `max_side` pixels.
+
+    The aspect ratio stays; None keeps the size.
+    """
     if max_side is None or max(size_hw) <= max_side:
         return size_hw
     scale = max_side / max(size_hw)

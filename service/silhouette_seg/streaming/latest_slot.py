@@ -7,13 +7,13 @@ T = TypeVar("T")
 
 
 class SlotClosed(Exception):
-    """The slot is closed and empty, or an item was put into a closed slot."""
+    """An item was put into a closed slot, or awaited from a slot that is closed and empty."""
 
 
 class LatestSlot(Generic[T]):
-    """Holds the newest item until it is read. It belongs to one event loop and has one reader.
+    """Queue of one item: a newer item replaces the one that waits, so that latency cannot build up.
 
-    `put`, `get_nowait` and `close` never block.
+    It belongs to one event loop and has one reader. `put`, `get_nowait` and `close` never block.
     """
 
     def __init__(self) -> None:
@@ -21,10 +21,10 @@ class LatestSlot(Generic[T]):
         self._closed = False
         self._changed = asyncio.Event()
         self.dropped = 0
-        """Number of items that a newer one replaced."""
+        """Number of items so far that were replaced by a newer one before they were read."""
 
     def put(self, item: T) -> T | None:
-        """Stores `item` and returns the item it replaced, or None.
+        """Stores `item`, and returns the unread item that it replaces, or None.
 
         Raises SlotClosed after `close`.
         """
@@ -36,7 +36,7 @@ class LatestSlot(Generic[T]):
         return replaced
 
     def get_nowait(self) -> T | None:
-        """Removes and returns the newest item, or returns None if the slot is empty."""
+        """Removes and returns the waiting item, or returns None if the slot is empty."""
         item, self._item = self._item, None
         if not self._closed:
             self._changed.clear()
@@ -55,6 +55,6 @@ class LatestSlot(Generic[T]):
                 raise SlotClosed
 
     def close(self) -> None:
-        """Rejects further items. An item already in the slot can still be read."""
+        """Closes the slot: `put` then raises, but a waiting item can still be read."""
         self._closed = True
         self._changed.set()

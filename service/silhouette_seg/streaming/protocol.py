@@ -5,8 +5,8 @@ little-endian, and a body:
 
     magic "SILH" | version u8 | kind u8 | flags u16 | seq u32 | client's timestamp u64
 
-The service returns `seq` and the timestamp unchanged, so a client measures its round trip on its
-own clock. Bodies by kind:
+`seq` is the number of the frame. The service returns it and the timestamp unchanged, so a client
+measures its round trip on its own clock. Bodies by kind:
 
 - FRAME: a JPEG, PNG or WebP.
 - RESULT: 12 bytes and an image. The 12 bytes are width u16, height u16, frames skipped so far u32
@@ -29,15 +29,18 @@ SUBPROTOCOL = "silhouette.v1"
 MAGIC = b"SILH"
 VERSION = 1
 FRAME_CREDITS = 2
-"""Maximum number of unanswered frames per client."""
+"""Maximum number of unanswered frames of one client."""
 
 _HEADER = Struct("<4sBBHIQ")
 _RESULT_HEADER = Struct("<HHII")
 _UINT32_MAX = 2**32 - 1
 
 MAX_JSON_VALUES = 256
-"""Maximum number of values in a text message. A parser needs forty times the memory of small values
-and blocks all other threads meanwhile. One value may be long: a background image in base64."""
+"""Maximum number of values in the JSON of a text message.
+
+A parser needs forty times the memory of small values and blocks all other threads meanwhile. One
+value may be long: a background image in base64.
+"""
 
 
 class MessageKind(IntEnum):
@@ -50,26 +53,29 @@ class MessageKind(IntEnum):
 class MessageFlags(IntFlag, boundary=STRICT):
     NONE = 0
     FOREGROUND = 1
-    """Set on a RESULT that contains a person."""
+    """Set in a RESULT if the frame shows a person."""
 
 
 class CloseCode(IntEnum):
-    """Reasons for which the service closes a stream. Codes below 4000 are those of RFC 6455."""
+    """WebSocket close codes with which the service ends a stream.
+
+    Codes below 4000 are standard ones of the IANA registry for RFC 6455.
+    """
 
     NORMAL = 1000
     GOING_AWAY = 1001
     WRONG_TYPE = 1003
-    """The client sent a text message in place of a binary one, or text that is not JSON."""
+    """A text message is no JSON object with a `type`."""
     BAD_FRAMES = 1007
-    """Too many consecutive frames do not decode."""
+    """Too many consecutive frames are no valid images."""
     POLICY = 1008
-    """The origin of the page is not allowed, or the subprotocol is another one."""
+    """The origin of the page is not allowed, or the client did not offer the subprotocol."""
     TOO_BIG = 1009
     INTERNAL = 1011
     RESTART = 1012
     OVERLOADED = 1013
     BAD_CONFIG = 4400
-    """The options are invalid, or a binary message breaks the protocol."""
+    """The first message is no valid `config`, or a binary message breaks the protocol."""
     UNAUTHORIZED = 4401
     CONFIG_TIMEOUT = 4408
     IDLE = 4410
@@ -82,7 +88,7 @@ class ProtocolError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class MessageHeader:
-    """The header of a binary message."""
+    """Header of a binary message: its kind, frame number, timestamp and flags."""
 
     kind: MessageKind
     seq: int
@@ -94,25 +100,28 @@ class MessageHeader:
 
 @dataclass(frozen=True, slots=True)
 class ResultHeader:
-    """The fields that precede the image of a RESULT. Width and height are those of the image."""
+    """Fields before the image in a RESULT message; `width` and `height` are its size in pixels."""
 
     width: int
     height: int
     skipped: int
-    """Number of frames of this stream skipped so far."""
+    """Number of frames of this stream so far that a newer one replaced."""
     server_us: int
     """Microseconds from the arrival of the frame to its result."""
 
 
 def pack(header: MessageHeader, body: bytes = b"") -> bytes:
-    """Encodes a binary message."""
+    """Returns a binary message: the encoded header, followed by `body`."""
     return _HEADER.pack(
         MAGIC, VERSION, header.kind, header.flags, header.seq, header.timestamp
     ) + bytes(body)
 
 
 def unpack(message: bytes) -> tuple[MessageHeader, memoryview]:
-    """Splits a binary message into its header and its body. Raises ProtocolError."""
+    """Splits a binary message into its header and its body, a view of the message.
+
+    Raises ProtocolError for a truncated or invalid header.
+    """
     if len(message) < _HEADER.size:
         raise ProtocolError(f"a message has at least {_HEADER.size} bytes, not {len(message)}")
     magic, version, kind, flags, seq, timestamp = _HEADER.unpack_from(message)
@@ -128,20 +137,29 @@ def unpack(message: bytes) -> tuple[MessageHeader, memoryview]:
 
 
 def pack_result(header: MessageHeader, result: ResultHeader, image: bytes) -> bytes:
-    """Encodes a RESULT. Counts that exceed 32 bits are clipped."""
+    """Returns a RESULT message with `image`, an image file.
+
+    `skipped` and `server_us` are clipped to 32 bits.
+    """
     counts = min(result.skipped, _UINT32_MAX), min(result.server_us, _UINT32_MAX)
     return pack(header, _RESULT_HEADER.pack(result.width, result.height, *counts) + image)
 
 
 def unpack_result(body: memoryview) -> tuple[ResultHeader, memoryview]:
-    """Splits the body of a RESULT into its header and its image. Raises ProtocolError."""
+    """Splits the body of a RESULT message into its fields and its image file.
+
+    Raises ProtocolError if the body is too short.
+    """
     if len(body) < _RESULT_HEADER.size:
         raise ProtocolError(f"a result has at least {_RESULT_HEADER.size} bytes, not {len(body)}")
     return ResultHeader(*_RESULT_HEADER.unpack_from(body)), body[_RESULT_HEADER.size :]
 
 
 def parse_text_message(message: str) -> dict[str, Any]:
-    """Parses a text message. Raises ProtocolError unless it is an object with a `type`."""
+    """Parses a text message, and returns its JSON object.
+
+    Raises ProtocolError unless it is an object with a `type` and within `MAX_JSON_VALUES`.
+    """
     value = parse_json_object(message)
     if not isinstance(value.get("type"), str):
         raise ProtocolError("a text message is a JSON object with a type")
@@ -149,9 +167,9 @@ def parse_text_message(message: str) -> dict[str, Any]:
 
 
 def parse_json_object(text: str) -> dict[str, Any]:
-    """Parses a JSON object of at most MAX_JSON_VALUES values of any length.
+    """Parses and returns a JSON object of at most MAX_JSON_VALUES values of any length.
 
-    Raises ProtocolError.
+    Raises ProtocolError for more values, or for text that is no JSON object.
     """
     if max(text.count(mark) for mark in ",[{") > MAX_JSON_VALUES:
         raise ProtocolError(f"the JSON has more than {MAX_JSON_VALUES} values")
@@ -165,5 +183,5 @@ def parse_json_object(text: str) -> dict[str, Any]:
 
 
 def text_message(kind: str, values: Mapping[str, object]) -> str:
-    """Encodes a text message of type `kind`."""
+    """Returns a text message: a JSON object with `kind` as its `type`, and `values`."""
     return json.dumps({"type": kind, **values})

@@ -1,7 +1,7 @@
-"""One stream over a WebSocket: each frame gets exactly one answer.
+"""One video stream over a WebSocket: reads frames, and sends exactly one answer to each.
 
-Nothing accumulates: one frame is processed while at most one waits. A task sends its answer before
-it continues, so a client that does not read is not read from either.
+Nothing accumulates: one frame is processed while at most one waits. Each task sends its answer
+before it continues. If a client does not read, its messages are not read either.
 """
 
 import asyncio
@@ -46,32 +46,38 @@ from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
 TRANSPORT: Final = "websocket"
-"""Value of the metric label `transport`."""
+"""Value of the metric label `transport` for streams over a WebSocket."""
 MAX_BAD_FRAMES = 30
-"""Number of consecutive frames that do not decode after which the stream is closed."""
+"""Number of consecutive invalid image files after which the stream is closed."""
 MAX_CLOSE_REASON_BYTES = 123
-"""Largest reason in a close message, in bytes (RFC 6455)."""
+"""Maximum bytes of the reason in a WebSocket close message (RFC 6455)."""
 INTERNAL_REASON = "internal error; the log of the service has the details"
 """Close reason of a stream that ends with an unexpected exception."""
 CLOSE_TIMEOUT_S = 1.0
-"""Time to send the close message, in seconds: the peer may have stopped reading."""
+"""Maximum seconds to send the close message: the client may have stopped reading."""
 
 log = logging.getLogger(__name__)
 
 
 class StreamEnd(Exception):
-    """Ends a stream. `code` is a CloseCode, or the code with which the peer closed."""
+    """Raised to end a stream, with a WebSocket close code and a reason for the client.
+
+    `code` is a CloseCode, or the code with which the client closed the connection.
+    """
 
     def __init__(self, code: int, reason: str, *, disconnected: bool = False) -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
         self.disconnected = disconnected
-        """The peer has closed the connection or lost it: no close message can be sent."""
+        """True if the client closed or lost the connection: no close message can be sent."""
 
 
 class FrameSocket:
-    """A WebSocket as whole messages. A disconnect raises StreamEnd."""
+    """WebSocket that receives and sends whole messages, text or bytes.
+
+    If the client disconnects, `receive` and `send` raise StreamEnd.
+    """
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
@@ -85,7 +91,10 @@ class FrameSocket:
         return str(message["text"]) if data is None else data
 
     async def send(self, message: bytes | str) -> None:
-        """Sends a message, and returns when the send buffer has room for more."""
+        """Sends a message, and returns when the send buffer has room for more.
+
+        Raises StreamEnd if the client is disconnected.
+        """
         try:
             if isinstance(message, str):
                 await self._websocket.send_text(message)
@@ -95,7 +104,10 @@ class FrameSocket:
             raise StreamEnd(error.code, "", disconnected=True) from None
 
     async def close(self, end: StreamEnd) -> None:
-        """Sends the code and the reason, unless the peer is disconnected or does not read."""
+        """Sends the close message with the code and reason of `end`.
+
+        It gives up if the client is disconnected, or does not read for `CLOSE_TIMEOUT_S`.
+        """
         if end.disconnected:
             return
         reason = end.reason.encode()[:MAX_CLOSE_REASON_BYTES].decode(errors="ignore")
@@ -107,14 +119,17 @@ class FrameSocket:
 
 
 ParseOptions = Callable[[dict[str, Any], StreamOptions | None], Awaitable[StreamOptions]]
-"""Parses a config message over the current options. Raises errors.ServiceError."""
+"""Function that applies the members of a config message to the current options, or the defaults.
+
+It returns the new options, and raises errors.ServiceError for an invalid value.
+"""
 DescribeOptions = Callable[[StreamOptions], dict[str, object]]
-"""Returns the options as JSON."""
+"""Function that returns the options of a stream as JSON values by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnvironment:
-    """Limits and collaborators that all WebSocket streams of a service share."""
+    """Limits, option parser and telemetry that all WebSocket streams of a service share."""
 
     limits: StreamLimits
     frame_limits: ImageLimits
@@ -122,23 +137,23 @@ class StreamEnvironment:
     describe_options: DescribeOptions
     telemetry: Telemetry
     draining: asyncio.Event
-    """Set when the service shuts down."""
+    """Event that is set when the service shuts down."""
 
 
 @dataclass(frozen=True, slots=True)
 class _PendingFrame:
-    """A frame that waits, with the options and resets that precede it in the stream."""
+    """A frame that waits for its segmentation, with the options that apply to it."""
 
     header: MessageHeader
     body: memoryview
     arrived_s: float
     options: StreamOptions
     resets: int
-    """Number of resets before this frame."""
+    """Number of reset messages that the client sent before this frame."""
 
 
 class WebSocketStream:
-    """Serves one stream from its `ready` message to its end."""
+    """Serves one video stream over a WebSocket, from its `ready` message to its end."""
 
     def __init__(
         self, socket: FrameSocket, session: StreamSession, environment: StreamEnvironment
@@ -153,15 +168,15 @@ class WebSocketStream:
         self._consecutive_bad_frames = 0
         self._last_error_code = ""
         self.outcomes: Counter[str] = Counter()
-        """Number of frames by outcome: see session.FRAME_OUTCOMES."""
+        """Number of frames by outcome: result, skipped or error."""
 
     @property
     def model(self) -> str:
-        """Name of the model that the last frame was segmented with."""
+        """Name of the model that segments the frames at present."""
         return self._session.options.segmenter.spec.name
 
     async def serve(self) -> StreamEnd:
-        """Serves the stream and returns the reason for its end.
+        """Serves the stream until it ends, and returns the close code and the reason.
 
         All tasks of the stream are finished when this returns or is cancelled.
         """
@@ -235,7 +250,11 @@ class WebSocketStream:
         await self._socket.send(text_message("error", _error_payload(error)))
 
     async def _on_frame(self, message: bytes) -> None:
-        """Queues a frame. A waiting frame that it replaces is answered as skipped."""
+        """Unpacks a binary message and queues its frame.
+
+        A waiting frame that it replaces is answered as skipped. Raises StreamEnd for a message that
+        breaks the protocol.
+        """
         arrived_s = perf_counter()
         try:
             header, body = unpack(message)
@@ -293,7 +312,10 @@ class WebSocketStream:
             return await process_frame(self._session, body, self._environment.frame_limits)
 
     def _record_error(self, error: ServiceError) -> None:
-        """Counts a failed frame. A series of equal failures is logged once, not per frame."""
+        """Counts a failed frame, and logs a failure of the service.
+
+        Consecutive failures with the same error code are logged once, not per frame.
+        """
         self._count("error")
         if error.status in (UnsupportedImageType.status, UnprocessableImage.status):
             self._consecutive_bad_frames += 1
@@ -307,7 +329,10 @@ class WebSocketStream:
 
 
 def read_text_message(text: str) -> tuple[str, dict[str, Any]]:
-    """Returns the type and the other members of a text message. Raises StreamEnd."""
+    """Returns the type and the other members of a text message.
+
+    Raises StreamEnd if it is no JSON object with a `type`.
+    """
     try:
         values = parse_text_message(text)
     except ProtocolError as error:
@@ -320,9 +345,10 @@ def _error_payload(error: ServiceError) -> dict[str, object]:
 
 
 def _end_reason(errors: list[BaseException | None]) -> StreamEnd:
-    """Returns the reason of the first task that has one.
+    """Returns the end of a stream from the exceptions of its tasks that have ended.
 
-    The reader is the first task: its reason is preferred if several end together.
+    It is the first StreamEnd; the task that reads messages comes first. Without a StreamEnd the
+    failure is logged, and the close code is INTERNAL.
     """
     for error in errors:
         if isinstance(error, StreamEnd):

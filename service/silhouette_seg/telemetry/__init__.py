@@ -1,4 +1,4 @@
-"""Observability: metrics, request ids, log lines and traces."""
+"""Observability of the service: metrics, request ids, log lines and traces."""
 
 from silhouette_seg.telemetry.image_metrics import MaskMeasurements
 from silhouette_seg.telemetry.logs import JsonFormatter, TextFormatter, log_fields, logging_config

@@ -1,4 +1,4 @@
-"""Metrics of the engines: queue, batches, failures and the device of each model."""
+"""Prometheus metrics of model execution: queue, batches, failures and device of each model."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,11 @@ BATCH_ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class EngineMetrics:
-    """Metrics labelled by model. `track_*` sets functions that are called on each scrape."""
+    """Prometheus metrics of model execution, labelled by model, in `registry`.
+
+    `observe_*` and `count_*` record an event. `track_*` registers a function whose value is read
+    whenever Prometheus scrapes.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._queued = Gauge(
@@ -51,7 +55,7 @@ class EngineMetrics:
         self._batch_rows.labels(model).observe(rows)
 
     def count_failure(self, model: str, error: Exception) -> None:
-        """Counts a failure under the code of the error, or `internal` for an unexpected one."""
+        """Counts a failed inference under the code of a ServiceError, or `internal` for others."""
         code = getattr(error, "code", None)
         self._failures.labels(model, code if isinstance(code, str) else "internal").inc()
 
@@ -65,15 +69,16 @@ class EngineMetrics:
         self._failing.labels(model).set_function(is_failing)
 
     def track_model(self, model: str, digest: str, provider: Callable[[], str]) -> None:
-        """Adds a model with the sha256 of its weights; its provider may change on a remote server.
+        """Adds a model to the metric `silhouette_model_info`, with the SHA-256 of its weights.
 
-        `provider` is called on each scrape.
+        `provider` returns the runtime that executes it. It is called on each scrape, because a
+        remote server may change it.
         """
         self._models.models[model] = digest, provider
 
 
 class _ModelInfo(Collector):
-    """Info metric that reads its provider label on each scrape."""
+    """Metric `silhouette_model_info`, with the label `provider` read on each scrape."""
 
     def __init__(self) -> None:
         self.models: dict[str, tuple[str, Callable[[], str]]] = {}

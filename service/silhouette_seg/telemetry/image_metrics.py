@@ -1,4 +1,4 @@
-"""Metrics of segmented images: duration of each stage and measurements of the mask."""
+"""Prometheus metrics of segmented images: seconds of each stage and measurements of the mask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 ImageKind = Literal["photo", "frame", "tensors"]
-"""Origin of an image: a photo request, a stream, or `/v2`, where its content is unknown."""
+"""Origin of an image: a photo request, a video stream, or tensors sent to `/v2`."""
 
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CONFIDENCE_BUCKETS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-"""Confidence is at least 0.5, the value of a mask with a random outline."""
+"""Histogram bounds of the mask's confidence, which is 0.5..1; 0.5 is a random outline."""
 COVERAGE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CONNECTIVITY_BUCKETS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class MaskMeasurements:
-    """Measurements of one mask that become metrics: coverage, connectivity, face ratio and others.
+    """Measurements of one mask that become metrics: presence, coverage, connectivity, confidence.
 
     Shares are 0..1.
     """
@@ -29,18 +29,18 @@ class MaskMeasurements:
     coverage: float
     """Share of the image that the person covers."""
     connectivity: float
-    """Share of the person in its largest piece."""
+    """Share of the person's pixels in the largest connected piece."""
     confidence: float
-    """Expected share of correct boundary pixels."""
+    """Expected share of correct pixels along the outline."""
     domain: str | None = None
-    """Label of the distance domain; None for a model without domains."""
+    """Distance of the person, such as `half_body`; None for a model without a domain input."""
     passes: int = 1
-    """Number of passes through the model."""
+    """Number of predictions: 2 if a small person was predicted again on a crop."""
 
 
 @dataclass(frozen=True, slots=True)
 class _ModelMetrics:
-    """Metrics of one model and kind, with their labels resolved."""
+    """Counters and histograms of one model and kind of image, with their labels resolved."""
 
     present: Counter
     none: Counter
@@ -51,7 +51,7 @@ class _ModelMetrics:
 
 
 class ImageMetrics:
-    """Metrics labelled by model and kind.
+    """Prometheus metrics of segmented images, labelled by model and kind of image.
 
     Label values are few: the operator chooses the models, and this program defines the rest. Labels
     are resolved once, because the lookup costs more than the count.
@@ -104,7 +104,10 @@ class ImageMetrics:
             self._stage_of(model, stage, kind).observe(duration_s)
 
     def observe_mask(self, model: str, kind: ImageKind, mask: MaskMeasurements) -> None:
-        """Counts an image; the shares are recorded only for a mask that shows a person."""
+        """Counts one segmented image, and records the measurements of its mask.
+
+        Confidence, coverage and connectivity are recorded only for a mask that shows a person.
+        """
         metrics = self._metrics_of(model, kind)
         if mask.domain is not None:
             self._domains.labels(model, kind, mask.domain).inc()

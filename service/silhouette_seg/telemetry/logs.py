@@ -8,13 +8,14 @@ from typing import Any, Literal
 from silhouette_seg.telemetry.request_id import IDENTITY
 
 FIELDS_ATTRIBUTE = "log_fields"
-"""Attribute of a log record: a dict of the values in its message, by name."""
+"""Name of the log record's attribute that holds the values of its message, by field name."""
 
 
 def log_fields(**values: object) -> dict[str, dict[str, object]]:
-    """Returns the `extra` of a log call. JSON lines have the values as fields; text lines do not.
+    """Returns the argument `extra` of a log call, which adds fields to the line of a JSON log.
 
-    Values that are None are left out. As in a message, no name or value may be chosen by a client.
+    Values that are None are left out. Lines of text do not show the fields. No name or value may be
+    text of a client.
     """
     return {FIELDS_ATTRIBUTE: {name: value for name, value in values.items() if value is not None}}
 
@@ -25,10 +26,10 @@ class _UtcFormatter(logging.Formatter):
 
 
 class TextFormatter(_UtcFormatter):
-    """Formats `2026-01-31T12:00:00.123+00:00 INFO silhouette_seg [request id] message`.
+    """Formats a log record as one line of text, followed by its traceback if it has one.
 
-    A traceback follows on lines of its own. The message is one line: a line break in it is written
-    as `\\n`.
+    The form is `2026-01-31T12:00:00.123+00:00 INFO silhouette_seg [request id] message`. A line
+    break in the message is written as `\\n`.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,11 @@ class TextFormatter(_UtcFormatter):
 
 
 class JsonFormatter(_UtcFormatter):
-    """Formats one JSON object per line. Fields of a record never replace the standard fields."""
+    """Formats a log record as one JSON object on one line.
+
+    Its fields are time, level, logger, message, ids, and the values of `log_fields`. These never
+    replace a standard field.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         identity = IDENTITY.get()
@@ -65,7 +70,10 @@ class JsonFormatter(_UtcFormatter):
 
 
 def _escape_control_characters(text: str) -> str:
-    """Escapes line breaks and cursor movements, which could fake a log line of their own."""
+    """Returns the text with unprintable characters as escapes such as `\\n`.
+
+    Line breaks and cursor movements could otherwise fake a log line.
+    """
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -75,7 +83,7 @@ _FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
 
 
 def logging_config(log_format: Literal["text", "json"]) -> dict[str, Any]:
-    """Returns a `logging.config.dictConfig` that writes everything to stderr.
+    """Returns a configuration for `logging.config.dictConfig` that writes to stderr from INFO on.
 
     It is also a valid `log_config` of uvicorn.
     """

@@ -1,4 +1,4 @@
-"""Metrics of one application. docs/metrics.md explains each."""
+"""Prometheus metrics of the service. docs/metrics.md explains each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,33 +30,43 @@ REQUEST_BUCKETS_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0),
 )
-"""A rejection takes a millisecond or two, a photo tens to hundreds; the deadline is ten seconds."""
+"""Histogram bounds of the duration of a request, in seconds.
+
+A rejection takes a millisecond or two, a photo tens to hundreds; the deadline is ten seconds.
+"""
 FRAME_BUCKETS_S = (0.005, 0.01, 0.02, 0.033, 0.05, 0.066, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""The bounds include one and two frame intervals of a camera at thirty frames a second."""
+"""Histogram bounds of the age of a frame at its result, in seconds.
+
+They include one and two frame intervals of a camera at thirty frames a second.
+"""
 LAG_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 Transport = Literal["websocket", "webrtc"]
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""Content type of `Telemetry.snapshot`."""
+"""Content-Type of the text that `Telemetry.snapshot` formats."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """Measurements of a finished request."""
+    """Measurements of a finished HTTP request: route, status, code, duration and byte counts."""
 
     route: str
-    """Pattern of the route, never the path that the client sent: labels must stay few."""
+    """Pattern of the route, such as `/v2/models/{model}`.
+
+    It is never the path that the client sent: the values of a label must stay few.
+    """
     status: int
     code: str = "ok"
-    """Error code, or `ok`."""
+    """Code of the error with which the request ended, or `ok`."""
     seconds: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
 
 
 class Telemetry:
-    """Metrics in a registry of their own, and the tracing of the process.
+    """All Prometheus metrics of one application, and its tracing.
 
-    No metric or trace contains a pixel, a name, a key or an address.
+    The metrics are in a registry of their own. No metric or trace contains a pixel, a name, a key
+    or an address.
     """
 
     def __init__(self, tracing: Tracing | None = None) -> None:
@@ -170,15 +180,15 @@ class Telemetry:
 
     @contextmanager
     def track_stream(self, transport: Transport) -> Iterator[None]:
-        """Counts a stream as open until the block ends."""
+        """Counts a video stream as open until the block ends."""
         with self._streams.labels(transport).track_inprogress():
             yield
 
     def count_stream_end(self, transport: Transport, reason: str) -> None:
-        """Counts the end of a stream.
+        """Counts the end of a video stream by transport and reason.
 
-        `reason` is one of the service's own, never text of a peer. Values such as "it had its time"
-        are part of the contract.
+        `reason` is a text of the service, never of a client. Values such as "it had its time" are
+        part of the contract.
         """
         self._streams_ended.labels(transport, reason).inc()
 
@@ -186,7 +196,7 @@ class Telemetry:
         self._frames.labels(transport, outcome).inc()
 
     def observe_frame_age(self, transport: Transport, seconds: float) -> None:
-        """Records the seconds from the arrival of a frame to its result."""
+        """Records the seconds from the arrival of a video frame to its result."""
         self._frame_seconds.labels(transport).observe(seconds)
 
     def observe_image(
@@ -197,20 +207,20 @@ class Telemetry:
         *,
         kind: ImageKind = "photo",
     ) -> None:
-        """Records the seconds of each stage and the measurements of the mask."""
+        """Records a segmented image: seconds by stage, and the measurements of its mask."""
         self.observe_stages(model, stages, kind=kind)
         self._images.observe_mask(model, kind, mask)
 
     def observe_stages(
         self, model: str, stages: Mapping[str, float], *, kind: ImageKind = "photo"
     ) -> None:
-        """Records the seconds of each stage of a finished image, in the metrics and the trace."""
+        """Records the seconds of each stage of an image, by name, in metrics and trace."""
         self._images.observe_stages(model, kind, stages)
         self.tracing.record_stages(model, stages)
 
     @contextmanager
     def track_inference(self, model: str) -> Iterator[InferenceSpan]:
-        """Wraps one engine call in a span and counts its failure."""
+        """Yields a trace span for one inference; counts an exception of the block as a failure."""
         with self.tracing.inference_span(model) as span:
             try:
                 yield span
@@ -222,11 +232,11 @@ class Telemetry:
         self._lag.observe(seconds)
 
     def track_ready(self, is_ready: Callable[[], bool]) -> None:
-        """Sets the function that is called on each scrape."""
+        """Sets the function that returns the value of the metric `silhouette_ready` per scrape."""
         self._ready.set_function(is_ready)
 
     def snapshot(self) -> Callable[[], bytes]:
-        """Reads all metrics and returns a function that formats them for `GET /metrics`.
+        """Reads all metrics, and returns a function that formats them as text for `GET /metrics`.
 
         Formatting takes twice as long as reading. Call the function in a thread, so that the event
         loop stays free.
@@ -243,5 +253,8 @@ class _Snapshot(Collector):
 
 
 def server_timing(stages: Mapping[str, float]) -> str:
-    """Formats stages in seconds as a `Server-Timing` value in milliseconds, in their order."""
+    """Returns a `Server-Timing` header for seconds by stage, such as `decode;dur=1.50`.
+
+    Its values are milliseconds, in the order of the stages.
+    """
     return ", ".join(f"{stage};dur={1000 * seconds:.2f}" for stage, seconds in stages.items())

@@ -38,15 +38,15 @@ from silhouette_seg.telemetry.tracing import NO_OP_SPAN, InferenceSpan, NoOpSpan
 
 SERVICE_NAME = "silhouette"
 TRACES_PATH = "/v1/traces"
-"""Path of OTLP over HTTP, below the address of the collector."""
+"""Path below the collector's URL to which OTLP over HTTP sends traces."""
 FLUSH_TIMEOUT_S = 2.0
-"""Time to send the last spans; a collector that is gone does not delay the shutdown further."""
+"""Maximum seconds for which the shutdown waits to send the last spans to the collector."""
 UNTRACED_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
-"""Paths that machines poll every few seconds."""
+"""Paths without traces: machines poll them every few seconds."""
 LIVE_STAGES = ("queue", "infer")
-"""Stages with spans of their own."""
+"""Stages for which `record_stages` adds no span, because they already have one."""
 MIN_SPAN_S = 0.0005
-"""Shortest wait that becomes a span."""
+"""Shortest wait in a queue that becomes a span, in seconds."""
 
 
 class _SpanOptions(TypedDict):
@@ -55,16 +55,20 @@ class _SpanOptions(TypedDict):
 
 
 _NO_EXCEPTION_TEXT: _SpanOptions = {"record_exception": False, "set_status_on_exception": False}
-"""The text of an exception may describe a photo, so that spans record only its code."""
+"""Options of a span that keep the text of an exception out of it.
+
+The text may describe a photo, so spans record only the code of an error.
+"""
 _ENGINE_WAIT_S: ContextVar[float] = ContextVar("engine_wait_s", default=0.0)
-"""Seconds that the current image waited in the queues of engines."""
+"""Seconds that the current image has waited for models so far, the photo queue excluded."""
 _w3c = TraceContextTextMapPropagator()
 
 
 def open_otel_tracing(endpoint: str, version: str) -> "OtelTracing":
-    """Returns tracing that sends spans to the collector at `endpoint`, from a thread of the SDK.
+    """Returns tracing that sends spans to the collector at the URL `endpoint`.
 
-    OpenTelemetry's environment variables apply: sampler, headers, service name.
+    A thread of the SDK sends them. `version` is that of the service. OpenTelemetry's environment
+    variables apply: sampler, headers, service name.
     """
     defaults = Resource({"service.name": SERVICE_NAME, "service.version": version})
     resource = defaults.merge(OTELResourceDetector().detect())
@@ -75,7 +79,10 @@ def open_otel_tracing(endpoint: str, version: str) -> "OtelTracing":
 
 
 class OtelTracing:
-    """Tracing with a provider of its own, which spans of other libraries do not reach."""
+    """Tracing by OpenTelemetry: creates the spans of requests, inferences and stages.
+
+    It has a tracer provider of its own, so that it exports no spans of other libraries.
+    """
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -101,7 +108,11 @@ class OtelTracing:
 
     @contextmanager
     def inference_span(self, model: str) -> Iterator[InferenceSpan]:
-        """Opens a span that the engine sends to its server as the parent of the server's spans."""
+        """Yields a span `infer` for one inference with the model of that name.
+
+        In the block it is the parent that a remote inference server gets for its own spans. Without
+        a traced request the span records nothing.
+        """
         identity = IDENTITY.get()
         if identity is None or not trace.get_current_span().is_recording():
             yield NO_OP_SPAN
@@ -119,10 +130,9 @@ class OtelTracing:
                 IDENTITY.reset(token)
 
     def record_stages(self, model: str, seconds: Mapping[str, float]) -> None:
-        """Creates the spans of an image, ending now.
+        """Creates the spans of an image's stages from their seconds by name; the last ends now.
 
-        `queue` includes the waits for engines; the rest of it is the wait in the photo queue, which
-        comes first.
+        `queue` is the wait in the photo queue, which comes first, plus the waits for models.
         """
         engine_wait_s = _ENGINE_WAIT_S.get()
         _ENGINE_WAIT_S.set(0.0)
@@ -141,13 +151,16 @@ class OtelTracing:
     def add_finished_span(
         self, name: str, start_ns: int, duration_s: float, *, model: str | None = None
     ) -> None:
-        """Adds a child of the current span; `start_ns` is in nanoseconds since 1970."""
+        """Adds a finished child to the current span.
+
+        `start_ns` is its start in nanoseconds since 1970, and `duration_s` its length in seconds.
+        """
         attributes = {"silhouette.model": model} if model else None
         span = self._tracer.start_span(name, start_time=start_ns, attributes=attributes)
         span.end(start_ns + _to_ns(duration_s))
 
     def close(self) -> None:
-        """Sends the last spans; blocks for at most `FLUSH_TIMEOUT_S`."""
+        """Sends the last spans to the collector; blocks for at most `FLUSH_TIMEOUT_S` seconds."""
         flushing = Thread(target=self._provider.shutdown, name="flush spans", daemon=True)
         flushing.start()
         flushing.join(FLUSH_TIMEOUT_S)
@@ -186,7 +199,7 @@ def _set_error(span: Span, code: object) -> None:
 
 
 def _with_parent(identity: Identity, span: Span) -> Identity:
-    """Returns the identity with `span` as the parent of calls to other services."""
+    """Returns the ids of a request with `span` as the parent for calls to other services."""
     carrier: dict[str, str] = {}
     _w3c.inject(carrier, trace.set_span_in_context(span, Context()))
     traceparent = carrier.get("traceparent")

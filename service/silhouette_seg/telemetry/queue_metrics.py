@@ -1,4 +1,4 @@
-"""Metrics of the photo queue."""
+"""Prometheus metrics of the queue of photos."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 
 class QueueMetrics:
-    """Gauges of the photo queue, which read their values on each scrape."""
+    """Prometheus gauges of the photo queue; their values are read on each scrape."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._queued = Gauge(
@@ -32,7 +32,7 @@ class QueueMetrics:
         running_pixels: Callable[[], int],
         estimated_wait_s: Callable[[], float],
     ) -> None:
-        """Sets the functions that return the current values."""
+        """Sets the functions that return the current values: photos, pixels, and seconds."""
         self._queued.set_function(queued)
         self._running.set_function(running)
         self._running_pixels.set_function(running_pixels)

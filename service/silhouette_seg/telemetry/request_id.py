@@ -1,4 +1,4 @@
-"""Ids that a response, its log lines and the caller's trace have in common."""
+"""Ids of a request: they connect its response, its log lines and the trace of the caller."""
 
 import re
 import secrets
@@ -8,17 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Ids of one request."""
+    """Ids of one HTTP request: its request id and, if it has them, its W3C trace ids."""
 
     request_id: str
     trace_id: str | None = None
     traceparent: str | None = None
-    """W3C header for calls made on behalf of the request. Its parent is the caller's span, or with
-    tracing the span of this service."""
+    """W3C header for calls made on behalf of the request.
+
+    Its parent is the caller's span or, if tracing is enabled, the span of this service.
+    """
 
 
 IDENTITY: ContextVar[Identity | None] = ContextVar("identity", default=None)
-"""Identity of the current request, which log lines include."""
+"""Ids of the current request, which its log lines include; None outside of a request."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(
@@ -28,10 +30,10 @@ _TRACEPARENT = re.compile(
 
 
 def read_identity(request_id: str | None, traceparent: str | None) -> Identity:
-    """Adopts the caller's `X-Request-Id`, else its trace id, else generates a random id.
+    """Returns the ids of a request from its headers `X-Request-Id` and `traceparent`.
 
-    A request id is adopted if it has 1 to 128 characters of `A-Za-z0-9._:-`, which are safe in a
-    header and in a log line.
+    The request id is the header if it has 1 to 128 characters of `A-Za-z0-9._:-`, which are safe in
+    a header and in a log line. Else it is the trace id, else 32 random hexadecimal digits.
     """
     trace_id = parse_trace_id(traceparent or "")
     parent = traceparent.strip() if traceparent and trace_id else None
@@ -41,7 +43,10 @@ def read_identity(request_id: str | None, traceparent: str | None) -> Identity:
 
 
 def parse_trace_id(header: str) -> str | None:
-    """Returns the trace id of a W3C `traceparent`, or None for an invalid header."""
+    """Returns the trace id, 32 hexadecimal digits, of a W3C `traceparent` header.
+
+    Returns None for an invalid header.
+    """
     match = _TRACEPARENT.fullmatch(header.strip())
     if match is None or match["version"] == "ff" or (match["version"] == "00" and match["more"]):
         return None

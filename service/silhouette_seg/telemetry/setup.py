@@ -1,18 +1,18 @@
-"""Chooses the tracing of the process."""
+"""Chooses between OpenTelemetry traces and none, as the settings say."""
 
 from importlib import import_module
 
 from silhouette_seg.telemetry.tracing import NoOpTracing, Tracing
 
 OTEL_EXTRA = "otel"
-"""Extra of pyproject.toml that installs OpenTelemetry's SDK."""
+"""Name of the pip extra that installs OpenTelemetry's SDK."""
 
 
 def open_tracing(endpoint: str | None, version: str) -> Tracing:
-    """Returns tracing that sends spans to the collector at the URL `endpoint`.
+    """Returns tracing that sends spans to the OpenTelemetry collector at the URL `endpoint`.
 
-    Without an endpoint the SDK is not loaded and nothing is sent. Raises ValueError when the SDK
-    is not installed.
+    `version` is that of the service. Without an endpoint it returns tracing that records nothing.
+    Raises ValueError if the SDK is needed and not installed.
     """
     if endpoint is None:
         return NoOpTracing()

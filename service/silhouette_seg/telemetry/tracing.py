@@ -1,4 +1,4 @@
-"""Interface of tracing, and the implementation for a process without traces."""
+"""Interface for trace spans, and an implementation that records nothing."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -10,28 +10,34 @@ from silhouette_seg.telemetry.request_id import Identity
 
 
 class RequestSpan(Protocol):
-    """Span of a request, from its head to the end of the response."""
+    """Trace span of an HTTP request, from its headers to the end of the response."""
 
     @property
     def identity(self) -> Identity:
-        """Identity of the request; in a traced request its parent is this span."""
+        """Ids of the request; if it is traced, this span is the parent of further calls."""
         ...
 
     def set_response(self, route: str, status: int, code: str) -> None:
-        """Records the response; `route` is the pattern, never the path that the client sent."""
+        """Records HTTP status and error code of the response, and the pattern of the route.
+
+        `route` is never the path that the client sent.
+        """
         ...
 
 
 class InferenceSpan(Protocol):
-    """Span of one engine call."""
+    """Trace span of one inference."""
 
     def set_queue_time(self, queue_s: float) -> None:
-        """Records the seconds of the call that were spent in the queue of the engine."""
+        """Records the seconds of the inference that were a wait in the model's queue."""
         ...
 
 
 class Tracing(Protocol):
-    """Receives the events of a process. `close` returns soon, even if the collector is gone."""
+    """Interface for the trace spans of a process: requests, inferences, and stages of images.
+
+    `close` returns within seconds, even if the collector of the spans is gone.
+    """
 
     def request_span(
         self, identity: Identity, method: str, path: str
@@ -40,7 +46,7 @@ class Tracing(Protocol):
     def inference_span(self, model: str) -> AbstractContextManager[InferenceSpan]: ...
 
     def record_stages(self, model: str, seconds: Mapping[str, float]) -> None:
-        """Records the seconds of each stage of an image that has just been finished."""
+        """Records the seconds of each stage, by name, of an image that was finished just now."""
         ...
 
     def close(self) -> None: ...
@@ -48,7 +54,7 @@ class Tracing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoOpSpan:
-    """Span that records nothing."""
+    """Trace span of a request or an inference that records nothing."""
 
     identity: Identity
 

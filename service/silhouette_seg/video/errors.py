@@ -12,7 +12,10 @@ class VideoError(Exception):
 
 @contextmanager
 def translate_av_errors(context: str) -> Iterator[None]:
-    """Raises VideoError, with `context` before libav's own message, for an error of libav."""
+    """Context manager that turns an error of libav into VideoError.
+
+    Its message is `context` and then libav's own message.
+    """
     try:
         yield
     except FFmpegError as error:

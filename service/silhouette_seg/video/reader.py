@@ -23,51 +23,54 @@ from silhouette_seg.video.errors import VideoError, translate_av_errors
 from silhouette_seg.vision.codec.header import ImageFormat, ImageHeader, ImageLimits, check_limits
 
 UNSPECIFIED_COLOUR_SPACE = 2
-"""AVColorSpace of a stream that does not declare one."""
+"""libav's AVColorSpace number of a stream that declares no colour space."""
 _SUPPORTED_COLOUR_SPACES = frozenset({1, 5, 6, 7, 9})
-"""AVColorSpace values kept in the result: variants of BT.709, BT.601 and BT.2020."""
+"""libav's AVColorSpace numbers that the result keeps: variants of BT.709, BT.601 and BT.2020."""
 
 DisplayMatrix = tuple[int, ...]
-"""The nine numbers of a display matrix, row by row."""
+"""The nine numbers of libav's display matrix, which turns a stored frame upright, row by row."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
-    """One audio stream of the source."""
+    """One audio stream of the source video."""
 
     stream: AudioStream
     is_copied: bool
-    """True: its packets are copied. False: it is decoded and encoded again."""
+    """True: its packets are copied to the result. False: it is decoded and encoded again."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """Properties of the source that the result needs. The reader yields it before any frame."""
+    """Properties of the source video that its result needs.
+
+    The reader yields it before any frame.
+    """
 
     time_base: Fraction
-    """Seconds per tick."""
+    """Length of a tick, the unit of timestamps, in seconds."""
     frame_rate: Fraction
     """Average frames per second."""
     colour_space: int
-    """AVColorSpace."""
+    """Conversion between YUV and RGB, as libav's AVColorSpace number."""
     sample_aspect: Fraction
     """Width of an upright pixel divided by its height."""
     duration_s: float | None
-    """None if the file does not declare a duration."""
+    """Duration in seconds; None if the file does not declare one."""
     audio_tracks: tuple[AudioTrack, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """A frame at `pts` ticks after the beginning of the file's clock."""
+    """A decoded video frame, and its timestamp `pts` in ticks of `VideoInfo.time_base`."""
 
     frame: VideoFrame
     pts: int
     stored_wh: tuple[int, int]
-    """Width and height of the first frame in pixels. Frames of another size are scaled to it."""
+    """Width and height of the first frame in pixels, as stored. Other frames are scaled to it."""
 
     def rgb(self) -> NDArray[np.uint8]:
-        """Returns the upright image, uint8 [h,w,3]."""
+        """Returns the upright image, uint8 RGB [h,w,3]."""
         width, height = self.stored_wh
         rgb = self.frame.to_ndarray(format="rgb24", width=width, height=height)
         return rotate_upright(np.asarray(rgb, np.uint8), display_matrix(self.frame))
@@ -75,7 +78,7 @@ class DecodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """A packet or a decoded frame of one audio track."""
+    """A compressed packet or a decoded frame of one audio track."""
 
     track: int
     """Index in `VideoInfo.audio_tracks`."""
@@ -83,11 +86,12 @@ class AudioChunk:
 
 
 class VideoReader:
-    """Iterates once over a file: VideoInfo before the first frame, audio chunks anywhere between.
+    """Iterates once over a video file and yields its frames and its audio in file order.
 
-    Audio in a codec of `copied_codecs` is yielded as packets, other audio is decoded; None skips
-    all audio. One thread may use the reader at a time. Raises VideoError if the file is not a
-    video, and errors.ServiceError if a frame exceeds the limits.
+    VideoInfo comes before the first frame; audio chunks may be anywhere. Audio in a codec of
+    `copied_codecs` is yielded as packets, other audio is decoded; None skips all audio. One thread
+    may use the reader at a time. Raises VideoError if the file is not a video or does not decode,
+    and errors.ServiceError if a frame exceeds the limits.
     """
 
     def __init__(
@@ -153,7 +157,10 @@ class VideoReader:
         )
 
     def _increasing_pts(self, frame: VideoFrame) -> int:
-        """Returns the frame's timestamp, or the next one if it is missing or does not increase."""
+        """Returns the timestamp of a frame in ticks, always greater than that of the frame before.
+
+        A timestamp that is missing or does not increase is replaced by the next possible one.
+        """
         pts = frame.pts
         if self._last_pts is not None and (pts is None or pts <= self._last_pts):
             pts = self._last_pts + (1 if pts is not None else max(1, frame.duration))
@@ -183,7 +190,10 @@ class VideoReader:
 
 
 def _find_video_stream(container: InputContainer) -> VideoStream:
-    """Returns the first video stream that is not the cover picture of an album."""
+    """Returns the first video stream of a file that is not the cover picture of an album.
+
+    Raises VideoError if the file has none, or if no decoder is available for its codec.
+    """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             if not _is_decodable(stream):
@@ -199,24 +209,31 @@ def _find_tracks(container: InputContainer, copied_codecs: frozenset[str]) -> It
 
 
 def _is_decodable(stream: VideoStream | AudioStream) -> bool:
-    """Returns whether libav has a decoder. PyAV has no codec context for a stream without one."""
+    """Returns whether libav has a decoder for a stream.
+
+    PyAV has no codec context for a stream without one.
+    """
     context: object = stream.codec_context
     return context is not None
 
 
 def display_matrix(frame: VideoFrame) -> DisplayMatrix | None:
-    """Returns the transform that turns the stored image upright, or None if there is none."""
+    """Returns the display matrix of a frame, which turns its image upright; None without one."""
     found = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
     return None if found is None else unpack("=9i", bytes(found))
 
 
 def swaps_sides(matrix: DisplayMatrix | None) -> bool:
-    """Returns whether the matrix exchanges width and height."""
+    """Returns whether a display matrix exchanges width and height, as a quarter turn does."""
     return matrix is not None and abs(matrix[1]) > abs(matrix[0])
 
 
 def rotate_upright(stored: NDArray[np.uint8], matrix: DisplayMatrix | None) -> NDArray[np.uint8]:
-    """Applies the nearest of the eight orientations: x' = a x + c y, y' = b x + d y."""
+    """Turns a stored image, uint8 [h,w,3], upright by its display matrix.
+
+    Only the nearest of the eight rotations and mirrorings is applied. The matrix's numbers map (x,
+    y) to x' = a x + c y and y' = b x + d y. Without a matrix the image itself is returned.
+    """
     if matrix is None:
         return stored
     a, b, _, c, d = matrix[:5]

@@ -21,24 +21,27 @@ from silhouette_seg.vision.codec.header import ImageLimits
 from silhouette_seg.vision.geometry import Size
 
 QUEUE_SIZE = 4
-"""Maximum items waiting between two stages. It bounds memory for videos of any length."""
+"""Maximum number of items that wait between two stages.
+
+It bounds the memory for videos of any length.
+"""
 
 OnProgress = Callable[[float, float | None], None]
-"""Receives the processed seconds of video and the total seconds, or None if unknown."""
+"""Function that receives the processed and the total seconds of video; None: total unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedFrame:
-    """The result of one frame, uint8 [h,w] or [h,w,3|4], and its timestamp in ticks."""
+    """The rendered image of a frame, uint8 [h,w] or [h,w,3|4], and its timestamp in ticks."""
 
     image: NDArray[np.uint8]
     pts: int
 
 
 SourceItem = VideoInfo | DecodedFrame | AudioChunk | None
-"""Item from the reader to the segmenter. None marks the end."""
+"""Item in the queue from the reader to the segmenter. None marks the end of the video."""
 ResultItem = VideoInfo | RenderedFrame | AudioChunk | None
-"""Item from the segmenter to the writer. None marks the end."""
+"""Item in the queue from the segmenter to the writer. None marks the end of the video."""
 
 
 async def segment_video(
@@ -48,10 +51,11 @@ async def segment_video(
     limits: ImageLimits,
     on_progress: OnProgress,
 ) -> None:
-    """Segments every frame of a video in order; each uses the temporal state of the one before.
+    """Segments every frame of the video `source` in order and writes the results.
 
-    A cancelled or failed run leaves nothing of the result behind. Raises VideoError, OSError, and
-    errors.ServiceError for an invalid frame or a failing engine.
+    Each frame uses the temporal state of the one before. If the run is cancelled or fails, no
+    partial result is left. Raises VideoError or OSError if the video cannot be read or written.
+    Raises errors.ServiceError for a frame over the limits and for a failing engine.
     """
     with ExitStack() as stack:
         stack.callback(writer.discard)
@@ -90,7 +94,10 @@ async def _read(
 async def _segment(
     sources: Queue[SourceItem], options: StreamOptions, results: Queue[ResultItem]
 ) -> None:
-    """Segments frames. The session's clock is that of the video: a slow machine is not a gap."""
+    """Segments the frames from `sources`, and puts the results and all other items into `results`.
+
+    The clock of the stream session is that of the video: slow processing is not a gap.
+    """
     now_s, tick_s = 0.0, 0.0
     session = StreamSession(options, lambda: now_s)
     while (item := await sources.get()) is not None:
@@ -107,18 +114,21 @@ async def _segment(
 
 @dataclass(frozen=True, slots=True)
 class VideoFrameTask:
-    """The frame task of a video frame; its result is the image uint8 [h,w] or [h,w,3|4]."""
+    """Frame task of a video frame: decodes it, and renders its image after the prediction.
+
+    The result is the image, uint8 [h,w] or [h,w,3|4].
+    """
 
     session: StreamSession
     source: DecodedFrame
 
     def decode(self, min_size: Size) -> Frame:
-        """Converts the frame to RGB at its own size."""
+        """Converts the frame to RGB, uint8 [h,w,3], at its own size."""
         rgb = self.source.rgb()
         return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
 
     def render(self, frame: Frame, matte: Matte) -> NDArray[np.uint8]:
-        """Renders the image by the options of the session."""
+        """Renders the image of a frame, uint8 [h,w] or [h,w,3|4], by the options of the session."""
         options = self.session.options
         background = self.session.scaled_background(options.background, frame.photo_hw)
         return render_image(options.render, frame, background, matte).image
@@ -127,7 +137,10 @@ class VideoFrameTask:
 async def _write(
     results: Queue[ResultItem], writer: FrameWriter, pool: ThreadPool, on_progress: OnProgress
 ) -> None:
-    """Writes the items in order. Audio before the first frame waits for the start of the writer."""
+    """Writes items from `results` in order and reports the progress after each frame.
+
+    Audio before the first frame is held back until the first image has started the writer.
+    """
     info: VideoInfo | None = None
     first_pts: int | None = None
     early_audio: list[AudioChunk] = []

@@ -23,18 +23,18 @@ from silhouette_seg.vision.codec.header import ImageFormat
 
 @dataclass(frozen=True, slots=True)
 class ContainerFormat:
-    """Codecs and options of one kind of video file, under libav's names."""
+    """Codecs and options of one kind of video file, by libav's names."""
 
     format: str
     video_codec: str
     video_options: dict[str, str]
     audio_codec: str
-    """Codec for audio that is not copied."""
+    """Codec that encodes audio that is not copied."""
     copied_codecs: frozenset[str]
-    """Audio codecs that the container accepts; their packets are copied unchanged."""
+    """Codecs of audio that the container accepts; its packets are copied unchanged."""
     options: dict[str, str]
     even_sides: bool = False
-    """True: both sides must be even, so an odd last row or column is dropped."""
+    """True: both sides of a frame must be even, so an odd last row or column is dropped."""
 
 
 MP4 = ContainerFormat(
@@ -62,14 +62,17 @@ WEBM = ContainerFormat(
 )
 CONTAINERS = {".mp4": MP4, ".webm": WEBM}
 _LIMITED_RANGE, _FULL_RANGE = 1, 2
-"""AVColorRange. Players expect the limited range; RGB pixels have the full one."""
+"""Values of libav's AVColorRange.
+
+Players expect the limited range; RGB pixels have the full one.
+"""
 _WRITE_FAILED = "The video cannot be written"
 _AUDIO_RATE_HZ = 48_000
 
 
 @contextmanager
 def _translate_os_errors() -> Iterator[None]:
-    """Raises VideoError for an error of the file system."""
+    """Context manager that raises VideoError for an error of the file system."""
     try:
         yield
     except OSError as error:
@@ -77,30 +80,40 @@ def _translate_os_errors() -> Iterator[None]:
 
 
 def make_writer(result: Path, format: ImageFormat) -> "FrameWriter":
-    """Returns a writer for the file type of the suffix, else one for a folder of `format` images.
+    """Returns a writer of a video file for a path with the suffix .mp4 or .webm.
 
-    Raises VideoError if a folder exists and is not empty.
+    For any other path it writes images of `format` into a folder. Raises VideoError if that folder
+    exists and is not empty.
     """
     container = CONTAINERS.get(result.suffix.lower())
     return VideoWriter(result, container) if container else SequenceWriter(result, format)
 
 
 class FrameWriter(Protocol):
-    """Destination of rendered frames. One thread may use it at a time. Methods raise VideoError."""
+    """Destination of rendered frames and audio. Methods raise VideoError if writing fails.
+
+    One thread may use it at a time.
+    """
 
     copied_codecs: frozenset[str] | None
-    """Audio codecs with packets that are copied. None: the writer takes no audio."""
+    """Audio codecs with packets that are copied. None: the writer ignores audio."""
 
     def start(self, info: VideoInfo, image: NDArray[np.uint8]) -> None:
-        """Prepares for frames of the shape of `image`. Call it once, before all other methods."""
+        """Prepares the output for frames of the size and channels of `image`.
+
+        Call it once, before all other methods.
+        """
         ...
 
     def write_image(self, image: NDArray[np.uint8], pts: int) -> None:
-        """Appends an image, uint8 [h,w], [h,w,3] or [h,w,4], at `pts` ticks. Call it in order."""
+        """Appends an image, uint8 [h,w], [h,w,3] or [h,w,4], at the time `pts` in ticks.
+
+        Call it in order of time.
+        """
         ...
 
     def write_audio(self, chunk: AudioChunk) -> None:
-        """Appends audio to its track."""
+        """Appends a packet or frame of audio to its track."""
         ...
 
     def finish(self) -> None:
@@ -113,9 +126,10 @@ class FrameWriter(Protocol):
 
 
 class SequenceWriter:
-    """Writes `000001.png`, `000002.png`, ... to an empty or new folder.
+    """Writes images `000001.png`, `000002.png`, ... to an empty or new folder, and no audio.
 
-    The constructor raises VideoError if the folder is not empty.
+    The suffix is that of the image format. The constructor raises VideoError if the folder is not
+    empty.
     """
 
     copied_codecs: frozenset[str] | None = None
@@ -142,7 +156,7 @@ class SequenceWriter:
             path.write_bytes(body)
 
     def write_audio(self, chunk: AudioChunk) -> None:
-        """Ignores audio."""
+        """Ignores the audio, which a folder of images cannot hold."""
 
     def finish(self) -> None:
         if self._folder.exists():
@@ -154,7 +168,10 @@ class SequenceWriter:
 
 
 class VideoWriter:
-    """Writes a video file. Memory is that of the encoders. Methods raise VideoError."""
+    """Writes rendered frames and audio to a video file. Methods raise VideoError if that fails.
+
+    Frames are not collected: the memory is that of the encoders.
+    """
 
     copied_codecs: frozenset[str] | None
 

@@ -1,1 +1,1 @@
-"""Image operations in numpy and codecs, shared by serving, training and export."""
+"""Image operations on numpy arrays, and image codecs. Serving, training and export share them."""

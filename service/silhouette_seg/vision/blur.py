@@ -8,16 +8,21 @@ from silhouette_seg.vision.geometry import resize, resize_bilinear
 from silhouette_seg.vision.inpaint import fill_hidden
 
 MIN_SIGMA = 2.0
-"""Smallest sigma at the reduced size. A smaller one shows the grid of the reduction."""
+"""Smallest sigma, in pixels, of a blur that runs on the reduced image.
+
+A smaller sigma would leave the pixel grid of the reduced image visible after enlargement.
+"""
 
 
 def gaussian(
     image: NDArray[np.uint8], sigma: float, hidden: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Blurs uint8 [H,W] or [H,W,3] by `sigma` pixels. Returns a copy when sigma is 0.
+    """Blurs an image, uint8 [H,W] or [H,W,3], with a Gaussian of `sigma` pixels.
 
-    Pixels that `hidden`, uint8 [H,W], covers (255 = entirely) do not bleed into the rest: see
-    `inpaint.fill_hidden`. An empty `hidden` gives the same blur as None.
+    Returns a new array of the same shape. It is an unblurred copy if sigma is 0 or less. Pixels
+    under `hidden`, uint8 [H,W] with 255 = fully hidden, get colours from around them before the
+    blur. Their own colours therefore do not bleed into the visible pixels: see
+    `inpaint.fill_hidden`. A `hidden` of zeros has the same effect as None.
     """
     if sigma <= 0:
         return image.copy()
@@ -27,10 +32,12 @@ def gaussian(
 def blur_reduced(
     image: NDArray[np.uint8], sigma: float, hidden: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Blurs like `gaussian`, for a sigma over 0, and returns the result at a reduced size.
+    """Blurs an image as `gaussian` does, and returns the result at a reduced size.
 
+    `sigma` is in pixels of the full image and must be over 0. The result is uint8 [h,w] or [h,w,3].
     A wide blur leaves no detail that a smaller image cannot hold. The image is therefore halved
-    while the remaining sigma stays over MIN_SIGMA, and blurred at that size.
+    while sigma, in pixels of the halved image, stays at least MIN_SIGMA. It is then blurred at that
+    size.
     """
     factor = 1
     while sigma / (2 * factor) >= MIN_SIGMA:

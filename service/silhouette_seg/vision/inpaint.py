@@ -1,4 +1,4 @@
-"""Fills hidden pixels with the surrounding colours, spread smoothly inwards."""
+"""Fills hidden pixels of an image with the surrounding colours, spread smoothly inwards."""
 
 from collections.abc import Iterator
 
@@ -9,28 +9,33 @@ from numpy.typing import NDArray
 from silhouette_seg.vision.geometry import resize
 
 _FILL_SIDE = 128
-"""Longest side at which the fill is computed, in pixels. The fill is too smooth to need more."""
+"""Longest side, in pixels, of the reduced image in which the fill is computed.
+
+The fill is so smooth that a larger image would add no detail.
+"""
 
 _STRIP_ROWS = 64
 
 _RIM_SHARE = 0.003
-"""Width of the rim that is filled too, as a share of the shorter side.
+"""Width of the rim around the hidden part that is filled too, relative to the shorter side.
 
 A camera may mix hidden colours into pixels that are this far away.
 """
 
 _CERTAIN = np.minimum(np.arange(256) * 8, 255).astype(np.uint8)
-"""Share of replacement for each degree of hiding, both 0..255. An eighth hidden is replaced whole,
-because its colours are mixed.
+"""Lookup table, uint8 [256], from the opacity of the hidden part to the weight of the fill, 0..255.
+
+A pixel of which an eighth is hidden is replaced whole, because its colours are mixed.
 """
 _CERTAIN[_CERTAIN > 192] = 255  # less than a quarter of 8 bits tells no colour
 
 
 def fill_hidden(image: NDArray[np.uint8], hidden: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Fills the part of uint8 [H,W] or [H,W,3] that uint8 [H,W] hides (255 = entirely).
+    """Replaces the hidden pixels of an image, uint8 [H,W] or [H,W,3], by surrounding colours.
 
-    A little more than the hidden part is filled, so that none of its colours stay at its rim.
-    Pixels further away are unchanged, and so is the whole image if everything is hidden. The
+    `hidden` is uint8 [H,W]: 0 = visible, 255 = fully hidden. Returns a new array of the image's
+    shape. A thin rim around the hidden part is filled too, so that none of its colours stay there.
+    All other pixels are unchanged. An image that is hidden everywhere is returned as a copy. The
     memory is that of three copies of the image and four masks.
     """
     hidden = _widened(hidden)
@@ -56,19 +61,29 @@ def _widened(hidden: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _scaled(image: NDArray[np.uint8], share: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Multiplies each pixel by its share [H,W] of 255. Exact for 0 and 255."""
+    """Multiplies an image, uint8 [h,w] or [h,w,c], by `share` / 255 in each pixel.
+
+    `share` is uint8 [h,w]. Returns uint8 of the image's shape; it is exact where the share is 0 or
+    255.
+    """
     scaled = cv2.multiply(image, _of_each(image, share), scale=1 / 255)
     return np.asarray(scaled, np.uint8).reshape(image.shape)
 
 
 def _of_each(image: NDArray[np.uint8], share: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeats the share [H,W] for each channel of the image."""
+    """Repeats `share`, uint8 [h,w], for each channel of an image.
+
+    Returns the shape of the image.
+    """
     shares = share if image.ndim == 2 else cv2.merge([share] * image.shape[2])
     return np.asarray(shares, np.uint8)
 
 
 def _filled(image: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns a smooth image of the known colours, of the size of `image`."""
+    """Returns a smooth uint8 image of the shape of `image`, made of its visible colours alone.
+
+    `known` is uint8 [H,W], the visible part of each pixel: 255 = fully visible.
+    """
     height, width = known.shape
     # 16 bits, because dividing a value rounded to 8 bits by a small weight changes the colour.
     seen = np.empty(image.shape, np.uint16)
@@ -88,10 +103,11 @@ def _filled(image: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def _spread(layered: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns opaque colours [h,w,c] of [h,w,c+1]: colours times weight, and the weight, 0..1.
+    """Fills the missing colours of an image by the pull-push algorithm; float32, all values 0..1.
 
-    Missing colours are taken from the same image at half the size, where less is missing. This
-    is the pull-push algorithm of Gortler et al., The Lumigraph, 1996.
+    `layered` is [h,w,c+1]: c colour channels times the weight, then the weight, where 0 = missing.
+    Returns the colours [h,w,c] with a weight of 1 everywhere. Missing colours are taken from the
+    same image at half the size, where less is missing. Source: Gortler et al., The Lumigraph, 1996.
     """
     height, width = layered.shape[:2]
     colours, weight = layered[..., :-1], layered[..., -1:]

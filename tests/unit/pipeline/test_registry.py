@@ -9,15 +9,8 @@ from silhouette_seg.errors import EngineFailed, UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import PHOTO_PREFERENCE, ModelRegistry, load_registry
 from silhouette_seg.pipeline.segmenter import Segmenter
-from silhouette_seg.runtime.thread_pool import ThreadPool
+from tests.support.fakes import RecordingEngine
 from tests.support.tiny_model import tiny_spec, write_tiny_model
-
-
-@pytest.fixture(scope="module")
-def workers():
-    pool = ThreadPool(2)
-    yield pool
-    pool.close()
 
 
 @pytest.fixture
@@ -86,14 +79,9 @@ async def test_registry_is_not_ready_if_the_detector_fails(workers):
 
 
 async def test_warm_up_photo_is_not_uniform(workers):
-    class RecordingEngine(FakeEngine):
-        async def infer(self, inputs):
-            self.image = inputs["image"]
-            return await super().infer(inputs)
-
     engine = RecordingEngine(tiny_spec())
     await ModelRegistry([Segmenter(engine, workers)], workers).warm_up()
-    assert engine.image.std() > 20
+    assert engine.inputs[-1]["image"].std() > 20
 
 
 async def test_registry_is_not_ready_if_a_model_fails(workers):

@@ -12,9 +12,9 @@ from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.streaming.image_frame import process_frame, scale_to_fit
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, ImageLimits
+from tests.support.fakes import RecordingEngine
 from tests.support.images import make_bomb, make_jpeg, make_png, person, quadrants
 from tests.support.tiny_model import tiny_spec
-from tests.unit.streaming.conftest import RecordingEngine
 
 LIMITS = ImageLimits(pixels=100_000, side=1000)
 

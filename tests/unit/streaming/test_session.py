@@ -18,9 +18,9 @@ from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.streaming.smoothing import damped_prior
 from silhouette_seg.streaming.temporal_context import MAX_FRAME_GAP_S
 from silhouette_seg.vision.codec.decode import Frame, ImageFormat, ImageLimits
+from tests.support.fakes import RecordingEngine
 from tests.support.images import make_png
 from tests.support.tiny_model import tiny_spec
-from tests.unit.streaming.conftest import RecordingEngine
 
 SIZE_HW = (24, 32)
 RED, BLUE = (200, 30, 20), (10, 20, 220)

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 from tests.support.made_data import write_data_pack
-from tests.unit.training.test_train import RECIPE, read_history
+from tests.support.made_runs import RECIPE, read_history
 from training.recipe import read_recipe
 from training.train import ProcessRank, StartingPoint, average_gradients, find_process_rank, train
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.made_data import write_data_pack, write_unlabelled
-from tests.unit.training.test_tasks import recipe
+from tests.support.made_tasks import make_recipe
 from training.tasks.segmentation import SegmentationTask
 
 
@@ -15,7 +15,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def task(data: Path, *sources: str, **more) -> SegmentationTask:
-    return SegmentationTask(recipe("connectnet", sources=sources or None, **more), data)
+    return SegmentationTask(make_recipe("connectnet", sources=sources or None, **more), data)
 
 
 def test_recipe_without_sources_trains_on_all_photos(data):

@@ -1,27 +1,17 @@
-"""Tests of training runs: trained, interrupted, resumed, branched, exported."""
-
-import json
-from pathlib import Path
-from typing import Any
+"""Tests of training runs: trained, interrupted, resumed, branched, limited in time."""
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from torch import nn
 
 from silhouette_seg.pipeline.faces import Domain
-from silhouette_seg.spec import ResizeRule, load_spec
-from tests.support.made_data import write_data_pack
-from tests.support.published import assert_published
+from tests.support.made_runs import ALONE, assert_equal_tensors, read_checkpoint, read_history
 from training.data.dataset import read_portraits
 from training.evaluation import masks
-from training.evaluation.onnx_model import Tensors, open_onnx
 from training.export import __main__ as export
 from training.models import build_model
 from training.models.checkpoint import read_average, write_half
-from training.models.deployed import DeployedSegmenter
-from training.recipe import Recipe, read_recipe
+from training.recipe import read_recipe
 from training.train import (
     ProcessRank,
     StartingPoint,
@@ -31,69 +21,6 @@ from training.train import (
     schedule_epoch,
     train,
 )
-
-ALONE = ProcessRank(rank=0, world=1, device=torch.device("cpu"))
-
-RECIPE = """
-name = "made"
-model = "connectnet"
-options = { stem = 8, skip = 8, stages = [[16, 2]], decoder = 8, logits_relu = false }
-seed = 1
-repeats = { discs = 16, moons = 16 }
-average = 0.8
-evaluate_every = 1
-phases = [
-    { size_hw = [32, 32], epochs = 1, batch = 8 },
-    { size_hw = [32, 40], epochs = 1, batch = 4 },
-]
-optimiser = { kind = "muon", rate = 0.01, weight_decay = 0.01, warm_up = 0.2, cool_down = 1 }
-loss = {}
-"""
-
-
-@pytest.fixture(scope="module")
-def work_folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture(scope="module")
-def data(work_folder):
-    return write_data_pack(work_folder / "data")
-
-
-@pytest.fixture(scope="module")
-def recipe_file(work_folder):
-    file = work_folder / "made.toml"
-    file.write_text(RECIPE)
-    return file
-
-
-@pytest.fixture(scope="module")
-def recipe(recipe_file) -> Recipe:
-    return read_recipe(recipe_file)
-
-
-@pytest.fixture(scope="module")
-def run(recipe, data, work_folder):
-    """Returns the folder of an uninterrupted run of two epochs."""
-    run = work_folder / "runs" / "made"
-    train(recipe, data, run, ALONE, start=StartingPoint())
-    return run
-
-
-def read_history(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-
-
-def read_checkpoint(run: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(run / "last.pt", weights_only=True)
-    return state
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        assert torch.equal(value, other[name]), name
 
 
 class TestRun:
@@ -135,12 +62,12 @@ class TestRun:
 
 
 @pytest.fixture(scope="module")
-def interrupted_run(recipe, data, work_folder):
+def interrupted_run(recipe, data, tmp_path_factory):
     """Returns the folder of a run that fails after it has saved its first epoch.
 
     The plot of its curve raises an error.
     """
-    run = work_folder / "runs" / "stopped"
+    run = tmp_path_factory.mktemp("runs") / "stopped"
     obstacle = run / "curve.png"
     obstacle.mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
@@ -151,17 +78,17 @@ def interrupted_run(recipe, data, work_folder):
 
 class TestStoppedRun:
     def test_resumed_run_reaches_the_weights_of_an_uninterrupted_run(
-        self, interrupted_run, run, recipe, data, work_folder
+        self, interrupted_run, run, recipe, data, tmp_path
     ):
-        resumed_run = work_folder / "runs" / "resumed"
+        resumed_run = tmp_path / "resumed"
         resumed_run.mkdir()
         for name in ("last.pt", "history.jsonl"):
             (resumed_run / name).write_bytes((interrupted_run / name).read_bytes())
         assert read_checkpoint(resumed_run)["epoch"] == 1
         train(recipe, data, resumed_run, ALONE, start=StartingPoint())
         expected, state = read_checkpoint(run), read_checkpoint(resumed_run)
-        assert_same(expected["model"], state["model"])
-        assert_same(expected["average"], state["average"])
+        assert_equal_tensors(expected["model"], state["model"])
+        assert_equal_tensors(expected["average"], state["average"])
         assert state["step"] == expected["step"]
         histories = [
             [
@@ -173,18 +100,17 @@ class TestStoppedRun:
         assert histories[0] == histories[1]
 
     def test_branch_starts_with_its_weights_and_ends_elsewhere(
-        self, interrupted_run, run, recipe, data, work_folder
+        self, interrupted_run, run, recipe, data, tmp_path
     ):
         branch_recipe = recipe.model_copy(
             update={"loss": recipe.loss.model_copy(update={"semantic_connectivity": 1.0})}
         )
-        branch, start = (
-            work_folder / "runs" / "branch",
-            StartingPoint(branch=interrupted_run / "last.pt"),
-        )
+        branch, start = tmp_path / "branch", StartingPoint(branch=interrupted_run / "last.pt")
         initial_state = restore_or_start(branch_recipe, branch, ALONE, start)
         assert initial_state.epoch == 1
-        assert_same(initial_state.model.state_dict(), read_checkpoint(interrupted_run)["model"])
+        assert_equal_tensors(
+            initial_state.model.state_dict(), read_checkpoint(interrupted_run)["model"]
+        )
         train(branch_recipe, data, branch, ALONE, start=start)
         (row,) = read_history(branch)
         assert row["epoch"] == 2
@@ -194,151 +120,11 @@ class TestStoppedRun:
             read_checkpoint(run)["model"]["stem.0.weight"],
         )
 
-    def test_checkpoint_of_the_run_precedes_the_branch(
-        self, run, interrupted_run, recipe, work_folder
-    ):
+    def test_checkpoint_of_the_run_precedes_the_branch(self, run, interrupted_run, recipe):
         state = restore_or_start(
             recipe, run, ALONE, StartingPoint(branch=interrupted_run / "last.pt")
         )
         assert state.epoch == 2
-
-
-@pytest.fixture(scope="module")
-def repository(run, recipe_file, data, work_folder):
-    repository = work_folder / "model_repository"
-    (repository / "connectnet").mkdir(parents=True)
-    (repository / "connectnet" / "NOTES.md").write_text("Kept by hand.\n")
-    weights = work_folder / "weights"
-    export.main(run, recipe=recipe_file, data=data, repository=repository, weights=weights)
-    return repository
-
-
-class TestExport:
-    def test_export_writes_a_model_of_the_repository(self, repository):
-        assert_published(repository / "connectnet")
-        files = {
-            str(file.relative_to(repository / "connectnet"))
-            for file in repository.rglob("*")
-            if file.is_file()
-        }
-        assert files == {
-            "1/model.onnx",
-            "CARD.md",
-            "NOTES.md",
-            "config.pbtxt",
-            "configs/cpu.pbtxt",
-            "curve.png",
-            "spec.json",
-        }
-
-    def test_exported_spec_states_training_and_measurements(self, repository, run):
-        spec = load_spec(repository / "connectnet")
-        assert (spec.name, spec.run, spec.size_hw) == ("connectnet", "made", (32, 40))
-        assert spec.resize is ResizeRule.STRETCH
-        assert set(spec.metrics) == {"all", "discs", "moons"}
-        last = read_history(run)[-1]
-        # torch while training, ONNX here: a pixel on the threshold may fall either way
-        for source, row in spec.metrics.items():
-            assert row["miou_image_mean"] == pytest.approx(last[f"val/{source}"], abs=0.1)
-
-    def test_exported_card_contains_the_notes(self, repository):
-        card = (repository / "connectnet" / "CARD.md").read_text()
-        assert card.endswith("Kept by hand.\n")
-        assert "training/recipes/made.toml" in card
-
-    def test_exported_spec_contains_the_finite_evaluation_of_its_file(
-        self, repository, data, capsys
-    ):
-        spec = load_spec(repository / "connectnet")
-        predict = open_onnx(spec.model_file(repository))
-        segment = masks.segmenter_from_model(predict, size_hw=spec.size_hw, resize=spec.resize)
-        summaries = masks.evaluate_masks(segment, read_portraits(data, "val"))
-        for source, row in summaries.items():
-            assert row == pytest.approx(spec.metrics[source], abs=1e-4)
-        masks.main(repository / "connectnet", data=data)
-        assert f"{summaries['all']['miou_image_mean']:.2f}" in capsys.readouterr().out
-
-    def test_exported_weights_are_the_averaged_ones(self, run, recipe):
-        model = export.read_weights(recipe, run / "last.pt")
-        assert not model.training
-        assert_same(model.state_dict(), read_checkpoint(run)["average"])
-
-    def test_several_checkpoints_are_exported_as_their_mean(self, run, recipe, tmp_path):
-        state = read_checkpoint(run)["average"]
-        other = {
-            name: value + 2.0 if value.is_floating_point() else value
-            for name, value in state.items()
-        }
-        torch.save({"average": other}, tmp_path / "other.pt")
-        mean = export.read_weights(recipe, run / "last.pt", tmp_path / "other.pt").state_dict()
-        for name, value in state.items():
-            expected = value + 1.0 if value.is_floating_point() else value
-            torch.testing.assert_close(mean[name], expected, msg=name)
-
-    def test_failed_export_replaces_no_file(self, repository, run, recipe_file, work_folder):
-        before = {file: file.read_bytes() for file in repository.rglob("*") if file.is_file()}
-        with pytest.raises(FileNotFoundError):
-            export.main(
-                run,
-                recipe=recipe_file,
-                data=work_folder / "none",
-                repository=repository,
-                weights=work_folder / "unwritten",
-            )
-        assert not (work_folder / "unwritten").exists()
-        for file, content in before.items():
-            assert file.read_bytes() == content
-
-    @pytest.mark.parametrize(("text", "size_hw"), [("192x160", (192, 160)), ("32x40", (32, 40))])
-    def test_export_size_is_parsed_as_height_by_width(self, text, size_hw):
-        assert export.parse_size(text) == size_hw
-
-    @pytest.mark.parametrize("text", ["192", "axb", "1x2x3"])
-    def test_invalid_export_sizes_are_rejected(self, text):
-        with pytest.raises(ValueError, match=r"unpack|invalid literal"):
-            export.parse_size(text)
-
-
-class Recorder(nn.Module):
-    """Network that records its input and returns its first two channels as logits."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        self.received = image
-        return image[:, :2] / 64
-
-
-class TestDeployed:
-    def test_deployed_network_maps_raw_pixels_to_probabilities(self):
-        images = torch.randint(0, 256, (2, 5, 7, 3), dtype=torch.uint8)
-        recorder = Recorder()
-        alpha = DeployedSegmenter(recorder)(images)
-        assert recorder.received.dtype == torch.float32
-        assert torch.equal(recorder.received, images.permute(0, 3, 1, 2).float())
-        green_over_red = (images[..., 1].float() - images[..., 0].float()) / 64
-        assert alpha.dtype == torch.uint8
-        assert torch.equal(alpha, (green_over_red.sigmoid() * 255).round().to(torch.uint8))
-
-    def test_exported_graph_maps_bytes_to_bytes(self, repository):
-        graph = onnx.load(load_spec(repository / "connectnet").model_file(repository)).graph
-        (image,), (alpha,) = graph.input, graph.output
-        assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-        assert alpha.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-
-    def test_exported_graph_receives_unprocessed_pixels(self, data):
-        portrait = read_portraits(data, "val")[0]
-        rgb = portrait.rgb()
-        received = []
-
-        def predict(inputs: Tensors) -> np.ndarray:
-            (images,) = inputs.values()
-            received.append(images)
-            return images[..., 0]
-
-        segment = masks.segmenter_from_model(
-            predict, size_hw=rgb.shape[:2], resize=ResizeRule.STRETCH
-        )
-        np.testing.assert_array_equal(segment(portrait), rgb[..., 0])
-        np.testing.assert_array_equal(received[0], rgb[None])
 
 
 DOMAINS = """
@@ -353,14 +139,14 @@ loss = { edge = 1.0 }
 """
 
 
-def test_branches_start_equal_and_train_with_their_photos(data, work_folder):
+def test_branches_start_equal_and_train_with_their_photos(data, tmp_path):
     torch.manual_seed(0)
     one_branch = build_model("trisenet", {})
-    weights = work_folder / "weights" / "trisenet.pt"
+    weights = tmp_path / "trisenet.pt"
     export.save_weights(one_branch, weights)
-    recipe_file = work_folder / "domains.toml"
+    recipe_file = tmp_path / "domains.toml"
     recipe_file.write_text(DOMAINS)
-    run = work_folder / "runs" / "domains"
+    run = tmp_path / "domains"
     train(read_recipe(recipe_file), data, run, ALONE, start=StartingPoint(weights=weights))
     trained = torch.load(run / "last.pt", weights_only=True)["model"]
     initial = one_branch.branches[0][2].weight.half().float()

@@ -15,6 +15,7 @@ from silhouette_seg.streaming.session import StreamOptions
 from silhouette_seg.video import VideoError, make_writer, segment_video
 from silhouette_seg.video.run import QUEUE_SIZE, _read
 from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
+from tests.support.fakes import RecordingEngine
 from tests.support.tiny_model import tiny_spec
 from tests.support.videos import make_video, read_video, uneven_times
 
@@ -193,15 +194,8 @@ def test_writer_for_folder_that_is_not_empty_raises(tmp_path):
 async def test_temporal_context_follows_clock_of_video(tmp_path, workers):
     """Frames two seconds apart in the video share no prior, even if processed back to back."""
     make_video(tmp_path / "a.mp4", [0, 180_000, 183_000])
-    had_prior: list[bool] = []
-
-    class RecordingEngine(FakeEngine):
-        async def infer(self, inputs):
-            had_prior.append(bool(inputs["prior"].any()))
-            return await super().infer(inputs)
-
     engine = RecordingEngine(tiny_spec("rcrnet", size_hw=(48, 64)))
     await segment_video(
         tmp_path / "a.mp4", RecordingWriter(), options(workers, engine), LIMITS, lambda *_: None
     )
-    assert had_prior == [False, False, True]
+    assert [inputs["prior"].any() for inputs in engine.inputs] == [False, False, True]

@@ -10,7 +10,7 @@ from silhouette_seg.errors import BadRequest
 
 
 class ProblemCORSMiddleware(CORSMiddleware):
-    """starlette's CORS middleware, with a problem document for a rejected preflight."""
+    """starlette's CORS middleware; a rejected preflight request gets a 400 problem document."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

@@ -1,4 +1,4 @@
-"""ASGI middleware around every request: request id, metrics, trace and log line."""
+"""ASGI middleware that gives every HTTP request an id, a trace span, metrics and a log line."""
 
 import logging
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ from silhouette_seg.telemetry import (
 )
 
 UNMATCHED_ROUTE = "other"
-"""Route label of pages, files, and paths that do not exist."""
+"""Value of the metric label `route` for pages, files, and paths that do not exist."""
 
 log = logging.getLogger(__name__)
 
 
 class RequestLogMiddleware:
-    """Identifies each request, then counts and logs its response.
+    """ASGI middleware that adds `X-Request-Id` to each response, and counts and logs it.
 
-    It also answers HEAD as GET: the server still sees HEAD, and sends no body.
+    It also passes HEAD on as GET; the server around it still sees HEAD and sends no body.
     """
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
@@ -57,7 +57,10 @@ class RequestLogMiddleware:
 
 @dataclass(slots=True)
 class _RequestRecorder:
-    """Measures one request as it passes through, and adds its id to the response."""
+    """Wraps `receive` and `send` of one request to record its status, model and byte counts.
+
+    It also adds the header `X-Request-Id` to the response.
+    """
 
     _receive: Receive
     _send: Send
@@ -84,18 +87,27 @@ class _RequestRecorder:
         await self._send(message)
 
     def record(self, route: str, code: str) -> RequestRecord:
-        """Returns status, byte counts and duration of the request, for its log line and metrics."""
+        """Returns the route, status, error code, duration and byte counts of the request so far.
+
+        `route` is the pattern of the route, and `code` the error code or `ok`.
+        """
         duration_s = perf_counter() - self.started
         return RequestRecord(route, self.status, code, duration_s, self.bytes_in, self.bytes_out)
 
 
 def _route_pattern(scope: Scope) -> str:
-    """Returns the declared path: paths that clients invent stay out of labels and log lines."""
+    """Returns the declared path of the request's route, such as `/v2/models/{model}`.
+
+    It is `UNMATCHED_ROUTE` without one: paths that clients invent stay out of metrics and logs.
+    """
     return getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
 
 
 def _model_from_path(scope: Scope, record: RequestRecord) -> str | None:
-    """Returns the model that the path names; status 200 shows that it exists."""
+    """Returns the model that the path of a successful request names, else None.
+
+    Status 200 shows that a model of that name exists, so that the log has no text of a client.
+    """
     name = scope.get("path_params", {}).get("model")
     return str(name) if name and record.status == 200 else None
 

@@ -5,7 +5,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CSP_HEADER = "Content-Security-Policy"
 DENY_ALL_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""Policy of images and JSON: opened in a tab they run no script, and no page can frame them."""
+"""Content security policy of images and JSON.
+
+Opened in a tab they run no script, and no page can show them in a frame.
+"""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -14,11 +17,11 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     CSP_HEADER: DENY_ALL_POLICY,
 }
-"""Default headers of every response; a route that needs another value sets its own."""
+"""Default values of the security headers; a route that needs another value sets its own."""
 
 
 class SecurityHeadersMiddleware:
-    """Adds SECURITY_HEADERS to every HTTP response that does not set them itself."""
+    """ASGI middleware that adds those `SECURITY_HEADERS` that an HTTP response does not set."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

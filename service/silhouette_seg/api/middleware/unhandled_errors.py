@@ -1,4 +1,4 @@
-"""ASGI middleware that answers unexpected exceptions."""
+"""ASGI middleware that turns unexpected exceptions into 500 responses."""
 
 import logging
 from collections.abc import Callable
@@ -13,9 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class UnhandledErrorMiddleware:
-    """Logs an unexpected exception and answers 500 without details.
+    """ASGI middleware that logs an unexpected exception and answers 500 without details.
 
-    Once a response has started it raises the exception again, and the server cuts the connection.
+    `respond` makes the response. If a response has already started, the exception is raised
+    again, and the server cuts the connection.
     """
 
     def __init__(self, app: ASGIApp, *, respond: Callable[[Scope, ServiceError], Response]) -> None:

@@ -1,1 +1,1 @@
-"""The Open Inference Protocol (KServe v2) over REST: tensors in and out, for every model."""
+"""The Open Inference Protocol (KServe v2) over REST: runs a model on tensors of a client."""

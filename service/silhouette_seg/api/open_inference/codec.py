@@ -1,4 +1,4 @@
-"""Decodes request bodies to the inputs of an engine, and encodes its output as a response body.
+"""Decodes inference requests to the input tensors of a model, and encodes its output.
 
 Source: Open Inference Protocol, REST, with its extension for binary tensor data.
 """
@@ -23,33 +23,36 @@ from silhouette_seg.errors import BadParameter, EngineFailed, MalformedBody
 from silhouette_seg.spec import ModelSpec, TensorSpec
 
 BINARY_SIZE = "binary_data_size"
-"""Parameter of an input: the bytes that it takes after the JSON."""
+"""Name of an input's parameter: the number of its bytes after the JSON."""
 BINARY_DATA = "binary_data"
-"""Parameter of an output: whether it is sent in binary."""
+"""Name of an output's parameter: true sends the output as bytes after the JSON."""
 BINARY_DATA_OUTPUT = "binary_data_output"
-"""Parameter of a request: the default of `binary_data`."""
+"""Name of a request's parameter: the default of `binary_data` for all outputs."""
 UNSUPPORTED_PARAMETERS = ("shared_memory_region", "classification")
-"""Parameters that change the location or the meaning of a tensor, so they must not be ignored."""
+"""Parameters of a tensor that are rejected.
+
+They change its location or its meaning, so they must not be ignored.
+"""
 MAX_ECHOED_CHARS = 80
-"""Characters of a value of the request that an error repeats."""
+"""Number of characters after which an error message cuts a value of the request."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """Decoded request. Every input has `rows` rows in the shape that the engine takes."""
+    """Decoded inference request: its id, and the input tensors by name with `rows` rows each."""
 
     id: str
     inputs: Tensors
     rows: int
     binary: bool
-    """True if the output is sent in binary."""
+    """True if the output is sent as bytes after the JSON, not as a list of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferResponse:
-    """Encoded response."""
+    """Body of an inference response, and the number of its bytes that are JSON."""
 
     body: bytes
     header_length: int | None
@@ -57,11 +60,11 @@ class InferResponse:
 
 
 def decode_request(body: bytes, header_length: int | None, spec: ModelSpec) -> InferRequest:
-    """Decodes and validates a request body.
+    """Decodes the body of an inference request to input tensors that fit the model of `spec`.
 
     `header_length` is the number of bytes of JSON before binary tensors; None means all of the
-    body. With 0 the body is one row of the only input. Raises MalformedBody, or BadParameter for
-    tensors that do not fit the model. Slow: call it in a worker thread.
+    body. With 0 the body is one row of the only input. Raises MalformedBody for invalid JSON or a
+    wrong length, and BadParameter for tensors that do not fit the model. Slow: call it in a thread.
     """
     if header_length == 0:
         return _decode_raw_row(body, spec)
@@ -87,9 +90,10 @@ def _parse_header(header: bytes, header_length: int | None) -> object:
 
 
 def encode_response(request: InferRequest, spec: ModelSpec, output: NDArray[Any]) -> InferResponse:
-    """Encodes the output as `request` asks for it.
+    """Encodes the output tensor of a model as JSON or, if `request` asks for it, in binary.
 
-    Raises EngineFailed for a number that JSON cannot hold. Slow: call it in a worker thread.
+    Raises EngineFailed for a number that is not finite, which JSON cannot hold. Slow: call it in a
+    thread.
     """
     tensor: dict[str, Any] = {
         "name": spec.output.name,
@@ -120,7 +124,10 @@ def _to_json(value: object) -> bytes:
 
 
 class _BinaryReader:
-    """Reads the bytes after the JSON, which belong to the inputs in their order."""
+    """Reads binary input tensors one after another from `body`, beginning at byte `position`.
+
+    The tensors follow the JSON, in the order of the inputs.
+    """
 
     def __init__(self, body: bytes, position: int) -> None:
         self._body = body
@@ -128,11 +135,15 @@ class _BinaryReader:
 
     @property
     def remaining(self) -> int:
-        """Returns the number of bytes that no input has taken."""
+        """Number of bytes that are still unread."""
         return len(self._body) - self._position
 
     def read_tensor(self, tensor: TensorSpec, shape: tuple[int, ...], size: object) -> NDArray[Any]:
-        """Returns the next `size` bytes as a tensor. Raises BadParameter for another size."""
+        """Reads the next `size` little-endian bytes as an array of this shape.
+
+        The array has the dtype of `tensor` in native byte order. Raises BadParameter if `size`
+        does not match the shape or fewer bytes are left.
+        """
         dtype = _little_endian(tensor)
         expected = prod(shape) * dtype.itemsize
         if size != expected or isinstance(size, bool):
@@ -154,7 +165,11 @@ def _little_endian(tensor: TensorSpec) -> np.dtype[Any]:
 
 
 def _decode_raw_row(body: bytes, spec: ModelSpec) -> InferRequest:
-    """Decodes a body without JSON; its answer is binary."""
+    """Decodes a body without JSON, which is one row of the model's only input in binary.
+
+    The answer is binary as well. Raises BadParameter for a model with several inputs, or for
+    another number of bytes.
+    """
     if len(spec.inputs) != 1:
         names = " and ".join(tensor.name for tensor in spec.inputs)
         raise BadParameter(f"{spec.name} takes {names}: a request needs its JSON.")
@@ -166,7 +181,10 @@ def _decode_raw_row(body: bytes, spec: ModelSpec) -> InferRequest:
 def _decode_inputs(
     request: Mapping[str, Any], binary: _BinaryReader, spec: ModelSpec
 ) -> tuple[dict[str, NDArray[Any]], int]:
-    """Returns the inputs by name, and the number of rows of each."""
+    """Decodes all inputs of a request; returns them by name, and their common number of rows.
+
+    Raises BadParameter for an input that is missing, unknown or does not fit the model.
+    """
     specs = {tensor.name: tensor for tensor in spec.inputs}
     tensors = _tensors_by_name(request, "inputs", specs.keys(), spec)
     rows = {name: _row_count(tensor, specs[name], spec) for name, tensor in tensors.items()}
@@ -187,7 +205,11 @@ def _decode_inputs(
 def _tensors_by_name(
     request: Mapping[str, Any], field: str, known: Set[str], spec: ModelSpec
 ) -> dict[str, dict[str, Any]]:
-    """Returns the tensors of the list `field`. Raises BadParameter for an unknown or second one."""
+    """Returns the JSON objects of the list `field`, `inputs` or `outputs`, by tensor name.
+
+    Raises BadParameter for a name that is not in `known` or occurs twice, and for an unsupported
+    parameter.
+    """
     tensors: dict[str, dict[str, Any]] = {}
     for item in _require_type(request.get(field, []), list, field):
         tensor = _require_type(item, dict, f"Each of {field}")
@@ -205,7 +227,11 @@ def _tensors_by_name(
 
 
 def _row_count(tensor: Mapping[str, Any], expected: TensorSpec, spec: ModelSpec) -> int:
-    """Returns the first side of the shape. Raises BadParameter for another datatype or shape."""
+    """Returns the number of rows that an input declares: the first side of its shape.
+
+    Raises BadParameter if datatype or row shape are not those of `expected`, or for more rows than
+    the model takes.
+    """
     if tensor.get("datatype") != expected.datatype:
         datatype = _shortened(tensor.get("datatype"))
         raise _invalid_input(expected, f"datatype is {datatype}, not {expected.datatype}")
@@ -248,7 +274,10 @@ def _to_engine_shape(array: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
 
 
 def _wants_binary_output(request: Mapping[str, Any], spec: ModelSpec) -> bool:
-    """Returns the choice of the output, or else the default of the request."""
+    """Returns True if the request asks for binary output.
+
+    The parameter of the output takes precedence over that of the request; the default is False.
+    """
     default = _flag(_parameters(request, "The request"), BINARY_DATA_OUTPUT, default=False)
     output = _tensors_by_name(request, "outputs", {spec.output.name}, spec).get(
         spec.output.name, {}
@@ -278,6 +307,6 @@ def _invalid_input(tensor: TensorSpec, reason: str) -> BadParameter:
 
 
 def _shortened(value: object) -> str:
-    """Returns the value as JSON, cut to a length that fits into a sentence."""
+    """Returns the value as JSON text, cut after `MAX_ECHOED_CHARS` characters."""
     text = json.dumps(value, default=lambda _: "...")
     return text if len(text) <= MAX_ECHOED_CHARS else f"{text[:MAX_ECHOED_CHARS]}..."

@@ -1,4 +1,4 @@
-"""Error shape of the Open Inference Protocol."""
+"""Format of error responses in the Open Inference Protocol."""
 
 import json
 
@@ -9,5 +9,8 @@ PATH = "/v2"
 
 
 def error_body(error: ServiceError) -> tuple[int, str]:
-    """Returns the status and the JSON body, which has room for one text only."""
+    """Returns the HTTP status of an error, and its JSON body `{"error": text}`.
+
+    The protocol has no other field, so limits are part of the text.
+    """
     return error.status, json.dumps({"error": detail_with_limit(error)})

@@ -1,4 +1,4 @@
-"""Reads and writes JSON with tensors, and processes the tensors one chunk at a time.
+"""Reads and writes JSON with large arrays of numbers (tensors), one chunk at a time.
 
 A JSON parser or writer in C blocks all other threads until it is done. Python's list of numbers
 takes up to forty times the memory of the tensor. One chunk costs little of either.
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_NON_TENSOR_BYTES = 64 * 1024
-"""Bytes of a document, its tensors not counted."""
+"""Maximum bytes of a JSON document, its tensors not counted."""
 CHUNK_BYTES = 1 << 16
-"""Bytes of text that are parsed together."""
+"""Minimum bytes of text that are parsed together."""
 CHUNK_NUMBERS = 1 << 14
-"""Numbers that are written together."""
+"""Number of array elements that are written together."""
 
 DATA = "data"
-"""Key of a tensor's numbers."""
+"""Key of the JSON member that holds the numbers of a tensor."""
 
 _DATA = re.compile(rb'"data"\s*:\s*\[')
 _SPACE = b" \t\r\n"
@@ -34,15 +34,16 @@ _BRACKETS_TO_SPACES = bytes.maketrans(b"[]", b"  ")
 
 @dataclass(frozen=True, slots=True)
 class UnparsedArray:
-    """The text of an array under the key `data`, not validated yet."""
+    """Text of a JSON array under the key `data`, not validated yet."""
 
     text: bytes
 
 
 def read_document(text: bytes) -> object:
-    """Parses the JSON of `text`, with an `UnparsedArray` for each array under the key `data`.
+    """Parses the JSON document `text` and returns it, without parsing its tensors.
 
-    Raises ValueError with a message for the client.
+    Each array under the key `data` becomes an `UnparsedArray`. Raises ValueError, with a message
+    for the client, if the rest is invalid JSON or too large.
     """
     arrays: dict[str, UnparsedArray] = {}
     rest = _extract_arrays(text, arrays)
@@ -67,10 +68,10 @@ def read_document(text: bytes) -> object:
 
 
 def _extract_arrays(text: bytes, arrays: dict[str, UnparsedArray]) -> bytes:
-    """Replaces every array with a secret name and stores the array under that name.
+    """Returns the JSON `text` with every array under `data` replaced by a string.
 
-    The name is random, so a document cannot contain it. Raises ValueError if the rest is larger
-    than `MAX_NON_TENSOR_BYTES`.
+    The string is a random name, which a document cannot contain, and the array is stored in
+    `arrays` under it. Raises ValueError if the rest is larger than `MAX_NON_TENSOR_BYTES`.
     """
     secret = secrets.token_hex(16)
     rest: list[bytes] = []
@@ -92,7 +93,10 @@ def _extract_arrays(text: bytes, arrays: dict[str, UnparsedArray]) -> bytes:
 
 
 def _next_array(text: bytes, position: int) -> tuple[int, int]:
-    """Returns start and end of the next array under `data`, or the end of the text twice."""
+    """Returns the offsets of the first and past the last byte of the next array under `data`.
+
+    The search begins at offset `position`. Without an array both are the length of the text.
+    """
     while match := _DATA.search(text, position):
         if text[match.start() - 1 : match.start()] != b"\\":
             start = match.end() - 1
@@ -102,7 +106,10 @@ def _next_array(text: bytes, position: int) -> tuple[int, int]:
 
 
 def _end_of_numbers(text: bytes, start: int) -> int:
-    """Returns the end of the array: numbers, commas and brackets up to `}` or the next key."""
+    """Returns the offset past the array that begins at `start`.
+
+    An array of numbers contains neither `}` nor a quote, so it ends before the first of them.
+    """
     quote = text.find(b'"', start)
     last = len(text) if quote < 0 else quote
     brace = text.find(b"}", start, last)
@@ -115,9 +122,10 @@ def _reject_constant(name: str) -> NoReturn:
 
 
 def read_numbers(array: UnparsedArray, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """Parses a tensor of `shape`: row-major numbers in one list, or nested lists.
+    """Parses the numbers of a JSON array to an array of this shape and dtype.
 
-    Raises ValueError with a message for the client, also for a number outside the dtype.
+    They are one row-major list, or lists nested like the shape. Raises ValueError, with a message
+    for the client, for another count or nesting, and for a number that the dtype cannot hold.
     """
     text, total = array.text, prod(shape)
     count = text.count(b",") + 1
@@ -134,13 +142,16 @@ def read_numbers(array: UnparsedArray, shape: tuple[int, ...], dtype: str) -> ND
 
 
 def _is_flat(text: bytes) -> bool:
-    """Returns whether the only brackets are the first and the last character."""
+    """Returns True if the array is one list without nested lists."""
     single = text.count(b"[") == text.count(b"]") == 1
     return single and not text[text.find(b"]") + 1 :].strip(_SPACE)
 
 
 def _chunks(text: bytes) -> Iterator[bytes]:
-    """Splits the text at commas, which are dropped."""
+    """Yields the text in chunks of at least `CHUNK_BYTES` bytes, split at commas.
+
+    The commas at the splits are dropped.
+    """
     start = 0
     while (end := text.find(b",", start + CHUNK_BYTES)) >= 0:
         yield text[start:end]
@@ -149,9 +160,10 @@ def _chunks(text: bytes) -> Iterator[bytes]:
 
 
 def _read_chunk(chunk: bytes, first: int, block_sizes: list[int]) -> list[int | float]:
-    """Parses the numbers of a chunk. `first` is the index of its first number in the tensor.
+    """Parses and returns the numbers of one chunk of a JSON array.
 
-    Without `block_sizes` the array is known to be flat. Raises ValueError.
+    `first` is the index of its first number in the tensor. Its brackets are checked against
+    `block_sizes`, unless that is empty. Raises ValueError for other text or nesting.
     """
     if chunk.translate(None, _ALLOWED):
         raise ValueError("contains something that is not a number")
@@ -170,9 +182,10 @@ def _read_chunk(chunk: bytes, first: int, block_sizes: list[int]) -> list[int | 
 
 
 def _is_nested(chunk: bytes, first: int, count: int, block_sizes: list[int]) -> bool:
-    """Returns whether a bracket opens before the first number of each block and closes at its end.
+    """Returns True if the brackets in a chunk of `count` numbers match the shape of the tensor.
 
-    `block_sizes` are the numbers of a block, from the whole tensor to the innermost list.
+    A list must open before the first number of each block and close after its last. `block_sizes`
+    has the numbers per list, from the whole tensor to the innermost list.
     """
     if _MISPLACED.search(chunk):
         return False
@@ -187,7 +200,7 @@ def _is_nested(chunk: bytes, first: int, count: int, block_sizes: list[int]) -> 
 
 
 def _to_dtype(numbers: list[int | float], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Converts the numbers. Raises ValueError for a number that the dtype cannot hold."""
+    """Returns the numbers as an array. Raises ValueError for one that the dtype cannot hold."""
     if dtype.kind == "f":
         return _to_float(numbers, dtype)
     array, bounds = np.array(numbers), np.iinfo(dtype)
@@ -209,7 +222,10 @@ def _to_float(numbers: list[int | float], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def write_numbers(tensor: NDArray[Any]) -> bytes:
-    """Writes one row-major list of all numbers. Raises ValueError for one that is not finite."""
+    """Returns the JSON text of one row-major list of all numbers of a tensor.
+
+    Raises ValueError for a number that is not finite.
+    """
     flat = tensor.reshape(-1)
     chunks = (flat[at : at + CHUNK_NUMBERS] for at in range(0, len(flat), CHUNK_NUMBERS))
     lists = (json.dumps(chunk.tolist(), separators=(",", ":"), allow_nan=False) for chunk in chunks)

@@ -1,4 +1,4 @@
-"""Response models of the Open Inference Protocol's routes, and their OpenAPI descriptions."""
+"""JSON responses of the routes below `/v2`, and the OpenAPI descriptions of these routes."""
 
 from typing import Any
 
@@ -46,7 +46,10 @@ class InferenceError(JsonModel):
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the error responses of a route by status; metrics tell the listed codes apart."""
+    """Returns the OpenAPI error responses of a route by HTTP status, each with its error codes.
+
+    The body has no field for the code: it is the label `code` of the metrics.
+    """
     return {
         status: {
             "description": ", ".join(
@@ -59,9 +62,9 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def path_parameters(*names: str) -> dict[str, Any]:
-    """Describes path parameters for OpenAPI.
+    """Returns the OpenAPI description of the path parameters `model` and `version`.
 
-    They are no arguments of the routes, because FastAPI would then add its own validation error.
+    They are no arguments of the routes, because FastAPI would then document its own 422.
     """
     descriptions = {
         "model": "Name of a model in `/v1/models`.",
@@ -139,7 +142,10 @@ _RESPONSE = _object(
 
 
 def describe_infer(*names: str) -> dict[str, Any]:
-    """Describes the parameters and the body of an inference request for OpenAPI."""
+    """Returns the OpenAPI description of an inference request: path, header and body.
+
+    `names` are its path parameters.
+    """
     header = {"name": HEADER_LENGTH, "in": "header", "required": False, **_HEADER}
     return {
         "parameters": [*path_parameters(*names)["parameters"], header],

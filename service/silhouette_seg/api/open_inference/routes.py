@@ -1,4 +1,4 @@
-"""Routes of the Open Inference Protocol: metadata, readiness and inference."""
+"""Routes of the Open Inference Protocol below `/v2`: metadata, readiness and inference."""
 
 from math import prod
 from time import perf_counter
@@ -35,7 +35,7 @@ from silhouette_seg.telemetry import server_timing
 SERVER_NAME = "silhouette"
 EXTENSIONS = ("binary_tensor_data",)
 PLATFORM = "onnxruntime_onnx"
-"""Format of the model files, which is the same for every engine."""
+"""Value of `platform` in the metadata of a model: the format of its file, for every engine."""
 
 router = APIRouter(prefix="/v2", tags=["inference"])
 REQUIRES_KEY = [Depends(require_key)]
@@ -65,7 +65,7 @@ async def live() -> Response:
     responses=error_responses(503),
 )
 async def ready(request: Request) -> Response:
-    """Returns an empty body under the conditions of `/readyz`."""
+    """Returns 200 with an empty body while `/readyz` answers 200, else 503."""
     await _check_ready(gateway_of(request))
     return Response()
 
@@ -85,7 +85,7 @@ async def ready(request: Request) -> Response:
     dependencies=REQUIRES_KEY,
 )
 async def model_metadata(request: Request) -> ModelMetadata:
-    """Returns the versions and tensors of a model."""
+    """Returns the version of a model, and name, datatype and shape of its tensors."""
     spec = _find_model(request).spec
     return ModelMetadata(
         name=spec.name,
@@ -113,7 +113,10 @@ async def model_metadata(request: Request) -> ModelMetadata:
     dependencies=REQUIRES_KEY,
 )
 async def model_ready(request: Request) -> Response:
-    """Returns an empty body. All models become ready together."""
+    """Returns 200 with an empty body while the model is ready, else 503.
+
+    All models become ready together.
+    """
     _find_model(request)
     await _check_ready(gateway_of(request))
     return Response()
@@ -202,7 +205,10 @@ def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
 
 
 def _find_model(request: Request) -> ServedModel:
-    """Returns the model that the path names. Raises UnknownModel."""
+    """Returns the model that the path of the request names.
+
+    Raises UnknownModel if no model of that name, or version, is served.
+    """
     name, version = request.path_params["model"], request.path_params.get("version")
     served = {model.spec.name: model for model in gateway_of(request).registry.models}
     if name not in served:

@@ -1,1 +1,1 @@
-"""The API of remove.bg: its parameters, headers and error codes, so that its clients work here."""
+"""A route with the parameters, headers and error codes of remove.bg, for clients of that API."""

@@ -19,12 +19,12 @@ from silhouette_seg.errors import BadParameter, BodyTooLarge, MalformedBody
 IMAGE_BASE64 = "image_file_b64"
 """Name of the field that holds the photo in base64."""
 MAX_BYTES_WITHOUT_PHOTO = 64 * 1024
-"""Bytes of a body, its photo not counted."""
+"""Maximum bytes of a body, its photo not counted."""
 MAX_FIELDS = 64
-"""Fields of an urlencoded form."""
+"""Maximum number of fields of an urlencoded form."""
 
 FieldsAndPhoto = tuple[dict[str, str], bytes]
-"""The text fields by name, and the photo in base64, which is empty if there is none."""
+"""The text fields of a body by name, and its photo in base64; empty bytes without a photo."""
 
 _JSON_PHOTO_START = re.compile(rb'(?<!\\)"image_file_b64"\s*:\s*"')
 _FORM_PHOTO_START = re.compile(rb"(?:\A|&)image_file_b64=")
@@ -37,17 +37,24 @@ _JSON_ESCAPES = {
         for number in (b"002b", b"002B", b"002f", b"002F", b"003d", b"003D")
     },
 }
-"""Escapes that JSON encoders write for characters of base64 and for white space."""
+"""JSON escapes of base64 characters and of white space, and the byte of each."""
 _FORM_ESCAPES = {
     (spelling % code).encode(): b"%c" % code
     for code in b"+/=:;," + _SPACE
     for spelling in ("%%%02X", "%%%02x")
 }
-"""Percent escapes of characters of base64, of a data URL's prefix and of white space."""
+"""Percent escapes of base64 characters, of a data URL's prefix and of white space.
+
+The value is the byte of each.
+"""
 
 
 def parse_json(body: bytes) -> FieldsAndPhoto:
-    """Parses a JSON object. Raises MalformedBody, BodyTooLarge and BadParameter."""
+    """Parses a JSON object, and returns its members as text and the photo in base64.
+
+    Raises MalformedBody for invalid JSON, BodyTooLarge if the part besides the photo is too large,
+    and BadParameter for an invalid member.
+    """
     photo, rest = _split_photo(body, _JSON_PHOTO_START, b'"')
     if photo.endswith(b"\\"):  # the closing quote was escaped: the value holds a quote
         raise _invalid_base64()
@@ -62,7 +69,11 @@ def parse_json(body: bytes) -> FieldsAndPhoto:
 
 
 def parse_form(body: bytes) -> FieldsAndPhoto:
-    """Parses an urlencoded form. Raises MalformedBody, BodyTooLarge and BadParameter."""
+    """Parses an urlencoded form, and returns its fields and the photo in base64.
+
+    Raises MalformedBody for an invalid form, BodyTooLarge if the part besides the photo is too
+    large, and BadParameter for an invalid field.
+    """
     photo, rest = _split_photo(body, _FORM_PHOTO_START, b"&")
     count = rest.count(b"&") + 1
     if count > MAX_FIELDS:
@@ -77,9 +88,9 @@ def parse_form(body: bytes) -> FieldsAndPhoto:
 
 
 def decode_base64(text: bytes, limit: int) -> bytes:
-    """Decodes a photo in base64, or in a data URL, to at most `limit` bytes.
+    """Returns the bytes of a photo that `text` holds in base64 or as a base64 data URL.
 
-    Raises BadParameter for invalid base64 and BodyTooLarge for more bytes.
+    Raises BadParameter for invalid base64, and BodyTooLarge for more than `limit` bytes.
     """
     if text.startswith(b"data:"):
         text = text.partition(b",")[2]
@@ -93,7 +104,7 @@ def decode_base64(text: bytes, limit: int) -> bytes:
 
 
 def unique_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns the pairs as a dictionary. Raises BadParameter for a repeated name."""
+    """Returns pairs of name and value as a dictionary. Raises BadParameter for a repeated name."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
@@ -103,10 +114,11 @@ def unique_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _split_photo(body: bytes, start: re.Pattern[bytes], end: bytes) -> tuple[bytes, bytes]:
-    """Returns the photo as it is spelled, and the body without it.
+    """Cuts the photo out of a body; returns its text, still escaped, and the rest of the body.
 
-    The bytes before the photo count as rest, so only the first `MAX_BYTES_WITHOUT_PHOTO` bytes are
-    searched for its start. Raises BodyTooLarge if the rest is larger.
+    The photo begins after the match of `start` and ends before the byte `end`. Only the first
+    `MAX_BYTES_WITHOUT_PHOTO` bytes are searched for its start, because those before it count as
+    rest. Raises BodyTooLarge if the rest is larger.
     """
     match = start.search(body, 0, MAX_BYTES_WITHOUT_PHOTO)
     first = match.end() if match else len(body)
@@ -129,7 +141,11 @@ def _unescape(text: bytes, escapes: Mapping[bytes, bytes]) -> bytes:
 
 
 def _check_fields(fields: dict[str, str], photo: bytes) -> FieldsAndPhoto:
-    """Checks the length of every text. A photo under an escaped name is still among the fields."""
+    """Checks the length of every text field, and returns the fields and the photo.
+
+    If the body spelled the photo's name with escapes, the photo is still among the fields and is
+    taken from there. Raises BadParameter for a text of more than `MAX_TEXT_BYTES`.
+    """
     text = fields.pop(IMAGE_BASE64, "")
     for name, value in fields.items():
         size = len(value.encode(errors="replace"))

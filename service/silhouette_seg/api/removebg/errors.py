@@ -1,4 +1,4 @@
-"""Translates the errors of the service to status codes and bodies of remove.bg's API."""
+"""Translates the errors of the service to the status codes, error codes and body of remove.bg."""
 
 import json
 
@@ -22,7 +22,7 @@ from silhouette_seg.errors import (
 )
 
 PATH = "/v1.0"
-"""Errors of every path below it have remove.bg's shape."""
+"""Prefix of the paths with errors in the format of remove.bg."""
 
 _ERROR_CODES: dict[type[ServiceError], tuple[int, str]] = {
     MissingImage: (400, "missing_source"),
@@ -38,20 +38,24 @@ _ERROR_CODES: dict[type[ServiceError], tuple[int, str]] = {
     Unauthorized: (403, "auth_failed"),
     Overloaded: (429, "rate_limit_exceeded"),
 }
-"""Status and code in remove.bg's API. An error without an entry keeps its own."""
+"""HTTP status and error code of remove.bg for each class of error.
+
+An error of a class without an entry keeps its own status and code.
+"""
 
 _PARAMETER_CODES = {
     "bg": "multiple_bg_sources",
     "image_file_b64": "failed_to_read_image",
 }
-"""Codes of a BadParameter by the name at the beginning of its detail.
+"""Error code of remove.bg for a BadParameter, by the parameter's name.
 
-Other parameters have the code `invalid_<name>`; an unknown name has `invalid_parameter`.
+The name is the beginning of the error's detail. Other parameters have the code `invalid_<name>`; an
+unknown name has `invalid_parameter`.
 """
 
 
 def error_body(error: ServiceError) -> tuple[int, str]:
-    """Returns the status and the JSON body."""
+    """Returns the HTTP status of an error and its JSON body, both in the format of remove.bg."""
     status, code, title = _status_code_title(error)
     entry = {"title": title, "code": code, "detail": detail_with_limit(error)}
     return status, json.dumps({"errors": [entry]})

@@ -9,16 +9,16 @@ from typing import Any
 from silhouette_seg.errors import BadParameter, ForegroundMissing, UnknownParameter
 
 Rgba = tuple[int, int, int, int]
-"""Red, green, blue and straight alpha, 0..255."""
+"""Colour as red, green, blue and straight alpha, each 0..255."""
 
 MAX_MARGIN_PERCENT = 50
 """Largest `crop_margin` in percent of the person's height or width."""
 MAX_MARGIN_PIXELS = 500
 """Largest `crop_margin` in pixels."""
 MAX_ECHOED_NAME_CHARS = 80
-"""Characters of an unknown field name that an error repeats."""
+"""Number of characters after which an error message cuts an unknown field name."""
 CENTRE = (0.5, 0.5)
-"""Position in the middle, as shares across and down."""
+"""Position in the middle of the picture, as shares 0..1 of the free width and height."""
 
 MAX_PIXELS_BY_SIZE = {
     **dict.fromkeys(("preview", "small", "regular"), 250_000),
@@ -26,13 +26,13 @@ MAX_PIXELS_BY_SIZE = {
     "hd": 4_000_000,
     **dict.fromkeys(("auto", "full", "4k", "50MP"), None),
 }
-"""Pixel limit of the result for each `size`; None keeps the size of the photo."""
+"""Maximum pixels of the result for each value of `size`; None keeps the size of the photo."""
 
 UNSUPPORTED_TYPES = (
     *("product", "animal", "car", "car_interior", "car_part"),
     *("transportation", "graphic", "graphics", "other"),
 )
-"""Values of `type` that remove.bg accepts and this service cannot segment."""
+"""Values of the parameter `type` that remove.bg accepts and this service cannot segment."""
 NAMED_COLOURS = {
     "transparent": "0000",
     **{"black": "000", "silver": "c0c0c0", "gray": "808080", "grey": "808080", "white": "fff"},
@@ -41,11 +41,11 @@ NAMED_COLOURS = {
     **{"navy": "000080", "blue": "00f", "teal": "008080", "aqua": "0ff", "cyan": "0ff"},
     **{"pink": "ffc0cb", "brown": "a52a2a"},
 }
-"""Hexadecimal digits of the colour names that `bg_color` accepts."""
+"""Hexadecimal digits RGB, RGBA or RRGGBB of the colour names that `bg_color` accepts."""
 
 
 class Encoding(StrEnum):
-    """File format of the result."""
+    """File format of the result; AUTO is JPEG if no pixel can be transparent, else PNG."""
 
     AUTO = "auto"
     PNG = "png"
@@ -56,13 +56,13 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Length in pixels, or in percent of a side."""
+    """Length in pixels or, if `percent` is True, in percent of a side."""
 
     value: float
     percent: bool = False
 
     def to_pixels(self, side: float) -> float:
-        """Returns the length in pixels for a side of `side` pixels."""
+        """Returns the length in pixels; a percentage refers to `side`, in pixels."""
         return self.value / 100 * side if self.percent else self.value
 
 
@@ -72,10 +72,10 @@ WHOLE_IMAGE = (ZERO, ZERO, Length(100, percent=True), Length(100, percent=True))
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Parsed parameters of one request."""
+    """Parsed parameters of one request to `POST /v1.0/removebg`."""
 
     max_pixels: int | None = MAX_PIXELS_BY_SIZE["preview"]
-    """Pixel limit of the result before cropping; None keeps the size of the photo."""
+    """Maximum pixels of the result before cropping; None keeps the size of the photo."""
     encoding: Encoding = Encoding.AUTO
     alpha_only: bool = False
     """True if the result is the mask alone."""
@@ -85,9 +85,12 @@ class Parameters:
     crop_margin: tuple[Length, Length, Length, Length] = (ZERO, ZERO, ZERO, ZERO)
     """Margins above, right, below and left of the person's box; percent refer to that box."""
     scale: float | None = None
-    """Share of the picture that the person fills, 0..1; None keeps the person's size."""
+    """Share of the picture that the person fills, 0.1..1; None keeps the person's size."""
     position: tuple[float, float] | None = None
-    """Position across and down, 0..1; None keeps the person's position."""
+    """Position of the person across and down, 0..1; None keeps it where it is.
+
+    0 is the left or upper edge of the picture, 1 the right or lower edge.
+    """
     bg_color: Rgba | None = None
     include_type: bool = True
     """True if the answer has the header `X-Type`."""
@@ -95,19 +98,23 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """Parser and documentation of one field of the body."""
+    """Parser, description and default of one text field of the body."""
 
     parse: Callable[[str], object]
-    """Parses the text of the field. Raises ValueError, or a ServiceError of its own."""
+    """Function from the text of the field to its value.
+
+    It raises ValueError for an invalid value, or another ServiceError.
+    """
     description: str
     default: str = ""
     """Default in the notation of remove.bg; empty for none."""
 
 
 def parse_fields(fields: Mapping[str, str], *, has_background_file: bool = False) -> Parameters:
-    """Parses the fields of a body. An empty field has its default.
+    """Parses the text fields of a body, by name. An empty field has its default.
 
-    Raises UnknownParameter, BadParameter, and ForegroundMissing for a `type` other than a person.
+    Raises UnknownParameter for an unknown name, BadParameter for an invalid value or combination,
+    and ForegroundMissing for a `type` other than a person.
     """
     unknown = fields.keys() - FIELDS.keys()
     if unknown:
@@ -313,4 +320,4 @@ FIELDS = {
     "semitransparency": FieldSpec(_flag, "Concerns cars and has no effect here.", "true"),
     "bg_color": FieldSpec(_colour, "3, 4, 6 or 8 hexadecimal digits, or a colour name."),
 }
-"""Every field that a body may have besides its files."""
+"""Parser and description of every field, by name, that a body may have besides its files."""

@@ -1,6 +1,6 @@
-"""Turns a photo and its matte into the picture that remove.bg's parameters describe.
+"""Renders the picture that the parameters of remove.bg describe, from a photo and its mask.
 
-The functions are slow and belong in a worker thread.
+The functions are slow: call them in a thread.
 """
 
 import io
@@ -25,27 +25,30 @@ from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box
 
 MAX_INVISIBLE_ALPHA = 12
-"""Pixels of a higher alpha count as visible; 12 of 255 is about 5 %."""
+"""Largest alpha, 0..255, of a pixel that does not count as visible; 12 is about 5 %."""
 ZIP_MEDIA_TYPE = "application/zip"
 WHITE = (255, 255, 255)
 
 _STRIP_ROWS = 64
-"""Rows that are blended together, which bounds the memory for floating-point pixels."""
+"""Number of rows that are blended together, which bounds the memory for floating-point pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalResult:
-    """Encoded picture of one request."""
+    """Encoded picture of one request, its size in pixels, and the box of the person."""
 
     body: bytes
     media_type: str
     size_hw: Size
     box: Box
-    """Box of the person in the picture before it was cropped or laid out."""
+    """Box of the person, in pixels of the picture before it was cropped or the person moved."""
 
 
 def result_size(photo_hw: Size, max_pixels: int | None) -> Size:
-    """Returns the largest size of the photo's shape within `max_pixels`, at most the photo's."""
+    """Scales the size of a photo down until it has at most `max_pixels`, and returns it.
+
+    Sizes are (height, width) in pixels. The aspect ratio stays, and None keeps the size.
+    """
     pixels = photo_hw[0] * photo_hw[1]
     if max_pixels is None or pixels <= max_pixels:
         return photo_hw
@@ -54,13 +57,19 @@ def result_size(photo_hw: Size, max_pixels: int | None) -> Size:
 
 
 def cropped_size(parameters: Parameters, box_hw: Size) -> Size:
-    """Returns the size of a crop to a person of size `box_hw`, margins included."""
+    """Returns (height, width) in pixels of a picture cropped to the person, margins included.
+
+    `box_hw` is the size of the person's box.
+    """
     top, right, bottom, left = _margins(parameters, box_hw)
     return top + box_hw[0] + bottom, left + box_hw[1] + right
 
 
 def downscaled(frame: Frame) -> Frame:
-    """Returns the photo at `photo_hw`; the model may have needed more pixels."""
+    """Returns a decoded photo scaled to the size of the result, its `photo_hw`.
+
+    It was decoded larger if the model needs more pixels.
+    """
     return replace(frame, rgb=resize(frame.rgb, frame.photo_hw))
 
 
@@ -73,10 +82,12 @@ def render_result(
     photo_hw: Size,
     max_pixels: int,
 ) -> tuple[NDArray[np.uint8], Box]:
-    """Returns grey [h,w] or RGB or RGBA [h,w,3|4] pixels, and the person's box before the layout.
+    """Renders the result of one request from the photo and its mask.
 
-    `photo` is downscaled from the photo of size `photo_hw`. Raises ForegroundMissing if there is
-    no person, and TooManyPixels if the margins make more than `max_pixels`.
+    Returns its pixels and the person's box before it is moved. The pixels are uint8: grey [h,w],
+    RGB [h,w,3] or RGBA [h,w,4]. `photo` has the size of the result, and `photo_hw` is that of the
+    upload. Raises ForegroundMissing without a person, BadParameter for an empty `roi`, and
+    TooManyPixels if margins make more than `max_pixels`.
     """
     if not matte.quality.foreground:
         raise ForegroundMissing
@@ -92,7 +103,7 @@ def render_result(
 
 
 def encode_result(image: NDArray[np.uint8], box: Box, encoding: Encoding) -> RemovalResult:
-    """Encodes the pixels that `render_result` returned."""
+    """Encodes pixels and box that `render_result` returned as a file of the requested format."""
     body, media_type = _encode(image, encoding)
     return RemovalResult(body, media_type, (image.shape[0], image.shape[1]), box)
 
@@ -106,7 +117,11 @@ def _render_cutout(options: RenderOptions, photo: Frame, matte: Matte) -> Layer:
 
 
 def _limit_to_roi(matte: Matte, parameters: Parameters, photo_hw: Size) -> Matte:
-    """Clears the mask outside the region of interest. Raises BadParameter for an empty region."""
+    """Returns the mask with zeros outside the region that the parameter `roi` names.
+
+    `photo_hw` is the size, in pixels, of the photo to which `roi` refers. Raises BadParameter for
+    an empty region.
+    """
     if parameters.roi == WHOLE_IMAGE:
         return matte
     left, top, right, bottom = parameters.roi
@@ -136,7 +151,11 @@ def _visible_box(alpha: NDArray[np.uint8]) -> Box:
 
 
 def _apply_layout(person: Layer, parameters: Parameters, max_pixels: int) -> tuple[Layer, Box]:
-    """Returns the person at the requested place, and the person's box before that."""
+    """Crops to the person, or moves and scales it, as the parameters say.
+
+    Returns the resulting pixels, and the person's box before that. Raises ForegroundMissing if no
+    pixel is visible, and TooManyPixels for a crop of more than `max_pixels`.
+    """
     box = _visible_box(person.alpha)
     if parameters.crop:
         return _crop_to_person(person, box, parameters, max_pixels), box
@@ -159,7 +178,10 @@ def _crop_to_person(person: Layer, box: Box, parameters: Parameters, max_pixels:
 
 
 def _margins(parameters: Parameters, box_hw: Size) -> tuple[int, int, int, int]:
-    """Returns the pixels above, right, below and left of a person of size `box_hw`."""
+    """Returns the margins of a crop in pixels: above, right, below and left of the person.
+
+    `box_hw` is the size of the person's box, to which margins in percent refer.
+    """
     (height, width), (top, right, bottom, left) = box_hw, parameters.crop_margin
     return (
         round(top.to_pixels(height)),
@@ -186,7 +208,10 @@ def _reposition(person: Layer, box: Box, parameters: Parameters) -> Layer:
 def _place_on_canvas(
     person: Layer, box: Box, size_hw: Size, *, top: float, left: float, scale: float
 ) -> Layer:
-    """Places the scaled person on an empty canvas, the box's corner at `top` and `left`."""
+    """Returns the person, scaled by `scale`, on an empty picture of `size_hw`.
+
+    The upper left corner of the person's box is at row `top` and column `left`, in pixels.
+    """
     middle = (left + scale * box.width / 2) / size_hw[1]
     foot = (top + scale * box.height) / size_hw[0]
     layout = Layout((PersonCopy(middle, foot, scale),))
@@ -196,7 +221,10 @@ def _place_on_canvas(
 def _over_background(
     person: Layer, colour: Rgba | None, background: Frame | None
 ) -> NDArray[np.uint8]:
-    """Returns RGBA [h,w,4], or RGB [h,w,3] if no pixel can be transparent."""
+    """Returns the person in front of a colour or a background image, uint8.
+
+    It is RGBA [h,w,4] with a transparent or translucent colour or none, else RGB [h,w,3].
+    """
     size_hw = (person.alpha.shape[0], person.alpha.shape[1])
     if background is not None:
         rgb = blend.resize_to_cover(background.rgb, size_hw)
@@ -223,7 +251,7 @@ def _over_translucent(person: Layer, colour: Rgba) -> NDArray[np.uint8]:
 
 
 def _encode(image: NDArray[np.uint8], encoding: Encoding) -> tuple[bytes, str]:
-    """Returns the file and its media type."""
+    """Encodes pixels uint8 [h,w], [h,w,3] or [h,w,4]; returns the file and its media type."""
     has_alpha = image.ndim == 3 and image.shape[2] == 4
     match encoding:
         case Encoding.ZIP:
@@ -247,7 +275,7 @@ def _over_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _encode_zip(image: NDArray[np.uint8]) -> bytes:
-    """Writes `color.jpg` and `alpha.png`, which remove.bg's own clients combine."""
+    """Returns a ZIP file with `color.jpg` and `alpha.png`, which clients of remove.bg combine."""
     if image.ndim == 2:
         image = np.dstack([image, image, image, image])
     alpha = np.full(image.shape[:2], 255, np.uint8)

@@ -1,4 +1,4 @@
-"""Reads a body of any of the three media types that remove.bg accepts."""
+"""Reads the body of `POST /v1.0/removebg`: multipart form, urlencoded form or JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ FILE_FIELDS = (IMAGE_FILE, BACKGROUND_FILE, IMAGE_BASE64)
 
 @dataclass(frozen=True, slots=True)
 class RemovebgUpload:
-    """Files and text fields of one request."""
+    """Photo, background image and text fields of one request."""
 
     image: bytes
     """The photo as it was sent; empty if `image_url` takes its place."""
@@ -39,9 +39,11 @@ class RemovebgUpload:
 async def read_removebg_upload(
     request: Request, limits: UploadLimits, reserve: Reserve, pool: ThreadPool
 ) -> RemovebgUpload:
-    """Reads the whole body. `limits` bound the decoded photo; its base64 may be longer.
+    """Reads and parses the whole body of a request; base64 is decoded in `pool`.
 
-    Raises the errors of `read_form` and `read_body`, and BadParameter for invalid base64.
+    `limits` bound the decoded photo; its base64 may be longer. Raises UnsupportedMediaType for
+    another Content-Type, MissingImage, AmbiguousSource, BadParameter for an invalid field, and the
+    errors of `read_form` and `read_body`.
     """
     kind = media_type_of(request.headers.get("content-type", ""))
     if kind not in (FORM_DATA, JSON, URLENCODED):
@@ -60,17 +62,21 @@ async def read_removebg_upload(
 
 
 def parse_text_body(kind: str, body: bytes, image_bytes: int) -> RemovebgUpload:
-    """Parses a JSON or URLENCODED body with a photo of at most `image_bytes`.
+    """Parses a JSON or urlencoded body, as its media type `kind` says.
 
-    The memory used is at most about three times the body, for any content. Raises the errors of
-    `read_removebg_upload`.
+    The decoded photo has at most `image_bytes`. The memory used is at most about three times the
+    body, for any content. Raises the errors of `read_removebg_upload`.
     """
     fields, encoded = parse_json(body) if kind == JSON else parse_form(body)
     return _select_source([], None, encoded, fields, image_bytes)
 
 
 def parse_multipart(parts: Sequence[Part], image_bytes: int) -> RemovebgUpload:
-    """Parses the parts of a form, which are within their limits."""
+    """Returns the files and fields of a multipart form; a photo in base64 is decoded.
+
+    The parts are within their limits, and the decoded photo has at most `image_bytes`. Raises
+    AmbiguousSource, MissingImage, BodyTooLarge, or BadParameter for a repeated field.
+    """
     fields = unique_fields(
         (part.name, part.text()) for part in parts if part.name not in FILE_FIELDS
     )
@@ -117,7 +123,10 @@ def _select_source(
     fields: dict[str, str],
     image_bytes: int,
 ) -> RemovebgUpload:
-    """Checks that the photo was sent once, and decodes it if it is in base64."""
+    """Returns the upload with its only photo, decoded if it is in base64.
+
+    Raises AmbiguousSource for several photos, and MissingImage without one.
+    """
     has_url = bool(fields.get("image_url"))
     if len(images) + bool(encoded) + has_url > 1:
         raise AmbiguousSource(f"Send one of {IMAGE_FILE}, {IMAGE_BASE64} and image_url.")
@@ -132,8 +141,8 @@ def _select_source(
 
 
 def _max_encoded_bytes(size: int) -> int:
-    """Returns the largest body for a photo of `size` bytes in base64.
+    """Returns the maximum bytes of a body with a photo of `size` bytes in base64.
 
-    Its `+`, `/` and `=` may be percent-encoded, and the other fields come on top.
+    Its `+`, `/` and `=` may be percent-encoded, and the other fields are added.
     """
     return size * 3 // 2 + MAX_BYTES_WITHOUT_PHOTO

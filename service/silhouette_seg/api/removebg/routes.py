@@ -1,4 +1,7 @@
-"""`POST /v1.0/removebg`: clients of remove.bg work here when they change the base URL."""
+"""`POST /v1.0/removebg`: removes the background with the parameters of remove.bg.
+
+Clients of remove.bg work here if they change the base URL.
+"""
 
 import base64
 import json
@@ -53,19 +56,23 @@ EXPOSED_HEADERS = (
     "X-Type",
     "X-Width",
 )
-"""Headers of this route that CORS exposes, besides those of every answer."""
+"""Response headers of this route that CORS lets pages of other origins read.
+
+Those of `POST /v1/segment` are exposed as well.
+"""
 
 HEADERS = {
-    "X-Type": "`person`.",
+    "X-Type": "Type of the foreground, always `person`.",
     "X-Width": "Width of the result in pixels.",
     "X-Height": "Height of the result in pixels.",
     "X-Max-Width": "Width of the result at `size=full`, before it is cropped.",
     "X-Max-Height": "Height of the result at `size=full`, before it is cropped.",
-    "X-Foreground-Top": "Top of the person in the result, before it is cropped or laid out.",
-    "X-Foreground-Left": "Left of the person in the result, before it is cropped or laid out.",
-    "X-Foreground-Width": "Width of the person in the result, before it is laid out.",
-    "X-Foreground-Height": "Height of the person in the result, before it is laid out.",
-    "X-Credits-Charged": "0.",
+    "X-Foreground-Top": "Top edge of the person in the result in pixels, before it is cropped or "
+    "the person is moved.",
+    "X-Foreground-Left": "Left edge of the person in pixels, as for `X-Foreground-Top`.",
+    "X-Foreground-Width": "Width of the person in pixels, before it is scaled.",
+    "X-Foreground-Height": "Height of the person in pixels, before it is scaled.",
+    "X-Credits-Charged": "Credits that the request cost, always 0.",
 }
 
 router = APIRouter(tags=["remove.bg"])
@@ -73,18 +80,21 @@ router = APIRouter(tags=["remove.bg"])
 
 @dataclass(frozen=True, slots=True)
 class RemovalJob:
-    """Files, parameters and limits of one request."""
+    """Photo, background image, parameters and limits of one request."""
 
     photo: ImageFile
     background: ImageFile | None
     parameters: Parameters
     options: RenderOptions
     max_pixels: int
-    """Pixel limit of the result."""
+    """Maximum pixels of the result."""
 
     @property
     def pixels(self) -> int:
-        """Returns the pixels of the files and the most that margins can add to the result."""
+        """Number of pixels by which the photo queue measures the cost of this job.
+
+        It is the pixels of the files, plus the most that margins can add to the result.
+        """
         files = self.photo.header.pixels
         if self.background:
             files += self.background.header.pixels
@@ -95,12 +105,12 @@ class RemovalJob:
 
     @property
     def photo_hw(self) -> Size:
-        """Returns the size of the upright photo."""
+        """Height and width of the upright photo, in pixels."""
         return self.photo.header.upright_hw
 
     @property
     def size_hw(self) -> Size:
-        """Returns the size of the result before it is cropped."""
+        """Height and width of the result before it is cropped, in pixels."""
         return result_size(self.photo_hw, self.parameters.max_pixels)
 
 
@@ -131,7 +141,8 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     images = (format.media_type for format in ImageFormat)
     return {
         200: {
-            "description": "The picture. If `Accept` is `application/json` alone, its base64.",
+            "description": "The picture, or JSON that contains it as base64 if `Accept` is "
+            "`application/json` alone.",
             "headers": {
                 name: {"description": text, "schema": _TEXT} for name, text in HEADERS.items()
             },
@@ -201,7 +212,10 @@ async def removebg(request: Request) -> Response:
 
 
 def accepts_json_only(accept: str | None) -> bool:
-    """Returns whether `Accept` names JSON alone; many clients list it beside `*/*`."""
+    """Returns True if the `Accept` header names `application/json` and nothing else.
+
+    Many clients list it beside `*/*` and want an image.
+    """
     kinds = [entry.partition(";")[0].strip().lower() for entry in (accept or "").split(",")]
     return kinds == [JSON]
 
@@ -226,21 +240,32 @@ async def _respond(gateway: Gateway, job: RemovalJob, *, as_json: bool) -> Respo
 
 
 class RemoveBgTask:
-    """Frame task of a job: returns the result, its matte, and the seconds of each stage by name."""
+    """Decodes the images of a job, and renders its result after the model has run.
+
+    It is the `FrameTask` that `Segmenter.run` calls.
+    """
 
     def __init__(self, job: RemovalJob) -> None:
         self._job = job
         self._background: Frame | None = None
 
     def decode(self, min_size: Size) -> Frame:
-        """Decodes the background, and then the photo with at least `min_size` pixels."""
+        """Decodes the background image, if there is one, and then the photo.
+
+        Returns the photo, with sides of at least `min_size`, (height, width) in pixels. Raises
+        UndecodableImage.
+        """
         background = self._job.background
         if background is not None:
             self._background = decode(background.data, background.header)
         return decode_photo(self._job, min_size)
 
     def render(self, frame: Frame, matte: Matte) -> tuple[RemovalResult, Matte, dict[str, float]]:
-        """Renders and encodes the result. Raises the errors of `render_result`."""
+        """Renders and encodes the result of the job from the decoded photo and its mask.
+
+        Returns the encoded picture, the mask, and the seconds of each stage by name. Raises the
+        errors of `render_result`.
+        """
         job, watch = self._job, Stopwatch()
         image, box = render_result(
             job.parameters,
@@ -257,9 +282,9 @@ class RemoveBgTask:
 
 
 def decode_photo(job: RemovalJob, min_size: Size) -> Frame:
-    """Decodes the photo with at least `min_size` pixels, which segmentation needs.
+    """Decodes the photo of a job with sides of at least `min_size` and of the result, in pixels.
 
-    `photo_hw` of the frame is the size of the result.
+    `photo_hw` of the returned frame is the size of the result. Raises UndecodableImage.
     """
     (height, width), size_hw = min_size, job.size_hw
     at_least = (max(height, size_hw[0]), max(width, size_hw[1]))

@@ -1,4 +1,4 @@
-"""Reads request bodies in memory, with the same limits and errors on every route."""
+"""Reads HTTP request bodies into memory, with the same limits and errors on every route."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from silhouette_seg.api.request.multipart import MultipartReader, Part
 from silhouette_seg.errors import BodyTooLarge, BodyTooSlow, MalformedBody, UnsupportedMediaType
 
 MAX_LENGTH_DIGITS = 19
-"""Digits of a byte count in a header: 2**63 has 19, and no body is larger."""
+"""Maximum digits of a byte count in a header: 2**63 has 19, and no body is larger."""
 
 
 async def consume_body(
@@ -22,14 +22,14 @@ async def consume_body(
     timeout_s: float,
     reserve: Reserve,
 ) -> None:
-    """Passes the body to `consume` in chunks, as they arrive.
+    """Passes the body of a request to `consume` in chunks, as they arrive.
 
-    Each chunk is reserved in the memory budget before it is passed on. Nothing is read when a
-    header already shows that the body cannot be accepted.
+    Before that, `reserve` is called with the bytes of the chunk. Nothing is read if a header
+    already shows that the body cannot be accepted.
 
     Raises UnsupportedMediaType for a compressed body, MalformedBody for a Content-Length that is
-    no number, BodyTooLarge above `max_bytes`, BodyTooSlow after `timeout_s`, and the errors of
-    `reserve` and `consume`. starlette's ClientDisconnect passes through.
+    no number, BodyTooLarge above `max_bytes`, BodyTooSlow after `timeout_s` seconds, and the errors
+    of `reserve` and `consume`. starlette's ClientDisconnect passes through.
     """
     _check_encoding(request)
     _check_declared_length(request, max_bytes)
@@ -53,10 +53,10 @@ async def read_body(
     timeout_s: float,
     reserve: Reserve,
 ) -> bytes:
-    """Returns the whole body.
+    """Returns the whole body of a request.
 
-    Raises UnsupportedMediaType unless the body has that type (None accepts any), and the
-    errors of `consume_body`.
+    Raises UnsupportedMediaType unless its Content-Type is `media_type` (None accepts any), and
+    the errors of `consume_body`.
     """
     sent = media_type_of(request.headers.get("content-type", ""))
     if media_type not in (None, sent):
@@ -76,7 +76,7 @@ async def read_form(
     timeout_s: float,
     reserve: Reserve,
 ) -> list[Part]:
-    """Returns all parts of a multipart body.
+    """Feeds a multipart/form-data body to the reader `form`, and returns its parts in order.
 
     Raises the errors of `consume_body` and of the reader.
     """
@@ -87,7 +87,10 @@ async def read_form(
 
 
 def parse_byte_count(header: str, text: str) -> int:
-    """Reads a byte count from the value of a header; raises MalformedBody if it is no number."""
+    """Returns the byte count in the value `text` of a header.
+
+    Raises MalformedBody, with the name `header`, unless it is 1 to `MAX_LENGTH_DIGITS` digits.
+    """
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_LENGTH_DIGITS):
         raise MalformedBody(f"{header} is not a number.")
     return int(text)

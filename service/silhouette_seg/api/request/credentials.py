@@ -1,4 +1,4 @@
-"""Reads the API key of a request, wherever the caller may put it."""
+"""Reads the API key of a request from its headers, or from the first message of a WebSocket."""
 
 from dataclasses import dataclass, field
 
@@ -11,22 +11,22 @@ API_KEY_HEADER = "X-Api-Key"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The keys that a caller presents, as header text (latin-1), and its address.
+    """The API keys that a caller presents, unchecked, and its IP address.
 
-    Keys are None where they are absent, and stay out of the representation.
+    A key is text as servers decode headers (latin-1), or None if it is absent. `repr` omits keys.
     """
 
     bearer: str | None = field(repr=False)
     api_key: str | None = field(repr=False)
     address: str
-    """IP address of the peer; empty if the server does not know it."""
+    """IP address of the caller; empty if the server does not know it."""
 
 
 def read_credentials(connection: HTTPConnection, config_key: object = None) -> Credentials:
-    """Reads `Authorization: Bearer`, `X-Api-Key` and the key of a stream's `config` message.
+    """Returns the keys in `Authorization: Bearer` and in `X-Api-Key`, and the caller's address.
 
-    `config_key` replaces `X-Api-Key`: browsers cannot send headers with a WebSocket handshake.
-    Raises BadParameter if it is not text.
+    `config_key`, from the first message of a WebSocket, replaces `X-Api-Key`: browsers cannot send
+    headers with a handshake. Raises BadParameter if it is not text.
     """
     if not (config_key is None or isinstance(config_key, str)):
         raise BadParameter("key: must be text")
@@ -42,5 +42,5 @@ def read_credentials(connection: HTTPConnection, config_key: object = None) -> C
 
 
 def _as_header_text(key: str) -> str:
-    """Decodes the UTF-8 bytes of `key` as latin-1, as servers decode the bytes of a header."""
+    """Returns the UTF-8 bytes of `key` decoded as latin-1, as servers decode headers."""
     return key.encode("utf-8", "replace").decode("latin-1")

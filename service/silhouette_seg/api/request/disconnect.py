@@ -1,4 +1,4 @@
-"""Runs the work of a request until its result, its deadline or a client disconnect."""
+"""Runs the work of a request until it has a result, its time is over, or its client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,17 +12,20 @@ from silhouette_seg.errors import DeadlineExceeded
 T = TypeVar("T")
 
 _cancelled_tasks: set[asyncio.Task[Any]] = set()
-"""Strong references to cancelled tasks with a running thread: an event loop holds none."""
+"""Cancelled tasks that still wait for a thread.
+
+The references keep them alive, because an event loop holds only weak ones.
+"""
 
 
 async def run_until_disconnect(
     request: Request, work: Coroutine[Any, Any, T], *, timeout_s: float
 ) -> T:
-    """Returns the result of `work`. The request body must have been read before.
+    """Runs the coroutine `work` and returns its result. The body must have been read before.
 
-    Raises DeadlineExceeded after `timeout_s`, or ClientDisconnect when the client leaves. In all
-    cases `work` is done or cancelled on return. A thread that it started may still run: the
-    response does not wait for it. `work` sees its deadline in `DEADLINE`.
+    Raises DeadlineExceeded after `timeout_s` seconds, or ClientDisconnect if the client
+    disconnects. Then `work` is cancelled, but a thread that it started may still run. `work` reads
+    its deadline from the context variable `DEADLINE`.
     """
     token = DEADLINE.set(asyncio.get_running_loop().time() + timeout_s)
     task = asyncio.create_task(work)

@@ -1,4 +1,7 @@
-"""Parses multipart/form-data in memory, within limits. Nothing is written to disk."""
+"""Parses multipart/form-data in memory, within limits of parts and bytes.
+
+Nothing is written to disk.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +16,15 @@ from silhouette_seg.errors import BadParameter, BodyTooLarge, MalformedBody
 MAX_PARTS = 32
 MAX_TEXT_BYTES = 4096
 MAX_NAME_CHARS = 80
-"""Characters of a client's parameter or part name that an error message repeats."""
+"""Number of characters after which an error message cuts a parameter or part name."""
 
 
 @dataclass(slots=True)
 class Part:
-    """One part of a form, collected while it arrives."""
+    """One part of a multipart form: a file or a text field, collected while it arrives.
+
+    `max_bytes` bounds its content, `size` counts it, and `hash` is the SHA-256 of a file.
+    """
 
     name: str
     is_file: bool
@@ -29,7 +35,10 @@ class Part:
     hash: Any = field(default_factory=hashlib.sha256)
 
     def append(self, chunk: bytes) -> None:
-        """Raises BodyTooLarge for a file, and BadParameter for text, above `max_bytes`."""
+        """Adds the next bytes of the content.
+
+        Beyond `max_bytes` it raises BodyTooLarge for a file and BadParameter for text.
+        """
         self.size += len(chunk)
         if self.size > self.max_bytes:
             raise self._too_large()
@@ -38,12 +47,12 @@ class Part:
             self.hash.update(chunk)
 
     def data(self) -> bytes:
-        """Returns the whole content. The chunks are joined once and then released."""
+        """Returns all bytes that were added, joined into one."""
         self.chunks = [b"".join(self.chunks)]
         return self.chunks[0]
 
     def text(self) -> str:
-        """Returns the content as text; raises BadParameter unless it is UTF-8."""
+        """Returns the content decoded from UTF-8. Raises BadParameter if it is not UTF-8."""
         try:
             return self.data().decode()
         except UnicodeDecodeError:
@@ -62,7 +71,7 @@ class Part:
 
 
 class MultipartReader:
-    """Incremental parser: `feed` it chunks, then `close` it for the parts.
+    """Incremental parser of multipart/form-data: `feed` it chunks, then `close` returns the parts.
 
     `max_file_bytes` maps the names of file parts to their byte limits. All other parts are text
     of at most MAX_TEXT_BYTES. `on_part` receives all parts whenever a new one begins, and may
@@ -89,14 +98,14 @@ class MultipartReader:
         self._parser = self._create_parser(content_type)
 
     def feed(self, chunk: bytes) -> None:
-        """Parses the next bytes of the body."""
+        """Parses the next bytes of the body. Raises MalformedBody for invalid multipart syntax."""
         try:
             self._parser.write(chunk)
         except FormParserError:
             raise MalformedBody("The multipart body cannot be parsed.") from None
 
     def close(self) -> list[Part]:
-        """Returns all parts in order; raises MalformedBody before the last boundary."""
+        """Returns all parts in order. Raises MalformedBody if the last boundary is missing."""
         if not self._is_complete:
             raise MalformedBody("The multipart body ends before its last boundary.")
         return self._parts

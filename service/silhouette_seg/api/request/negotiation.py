@@ -1,4 +1,7 @@
-"""Content negotiation: chooses the representation from `format` and the `Accept` header."""
+"""Content negotiation: chooses the image format, or a JSON report, of a response.
+
+The parameter `format` and the `Accept` header decide.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ TRANSPARENT_JPEG = (
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """The encoding of the image, and whether a JSON report contains it."""
+    """Format of a response: the image format, and True if a JSON report contains the image."""
 
     image: ImageFormat
     report: bool = False
@@ -30,23 +33,24 @@ class MediaRange:
     q: float
 
     def matches(self, media_type: str) -> bool:
-        """Returns True if the range includes the media type."""
+        """Returns True if the range includes a media type such as `image/png`."""
         main, _, sub = media_type.partition("/")
         return self.type in ("*", main) and self.subtype in ("*", sub)
 
     @property
     def specificity(self) -> int:
-        """Number of parts without a wildcard: 0, 1 or 2."""
+        """Number of parts without a wildcard: 0 for `*/*`, 1 for `image/*`, 2 for `image/png`."""
         return (self.type != "*") + (self.subtype != "*")
 
 
 def negotiate(
     accept: str | None, *, explicit: ImageFormat | None, transparent: bool
 ) -> Representation:
-    """Chooses by q-value, then by specificity, then in the order PNG, WebP, JPEG, JSON.
+    """Chooses the format of a response from the `Accept` header and the parameter `format`.
 
-    An explicit format takes precedence over `Accept`, which then only decides whether a report
-    contains the image. Raises NotAcceptable when `Accept` allows no available representation.
+    The highest q-value wins, then the most specific entry, then the order PNG, WebP, JPEG, JSON.
+    `explicit`, the parameter, takes precedence; `Accept` then only decides between image and
+    report. `transparent` excludes JPEG. Raises NotAcceptable if no format remains.
     """
     if explicit is ImageFormat.JPEG and transparent:
         raise NotAcceptable(TRANSPARENT_JPEG)
@@ -75,7 +79,7 @@ def _parse(accept: str | None) -> list[MediaRange]:
 
 
 def _media_range(entry: str) -> MediaRange | None:
-    """Returns None for an entry that is not a media range; it then accepts nothing."""
+    """Parses one entry of an `Accept` header; returns None if it is not a media range."""
     name, *parameters = (text.strip().lower() for text in entry.split(";"))
     main, slash, sub = name.partition("/")
     if not (main and slash and sub):
@@ -95,7 +99,10 @@ def _q_value(parameters: Sequence[str]) -> float:
 
 
 def _rank(ranges: Sequence[MediaRange], media_type: str) -> tuple[float, int]:
-    """Returns q and specificity of the most specific matching range; (0, 0) without a match."""
+    """Returns q-value and specificity of the most specific range that includes the media type.
+
+    They are (0, 0) if none does.
+    """
     matching = [r for r in ranges if r.matches(media_type)]
     if not matching:
         return 0.0, 0

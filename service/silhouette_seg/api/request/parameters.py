@@ -1,4 +1,4 @@
-"""Parameters of `POST /v1/segment`. One table parses, documents and limits them."""
+"""Parameters of `POST /v1/segment`: one table with the parser, JSON schema and text of each."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -37,32 +37,33 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
-    """The parameters of one request, parsed."""
+    """Parsed parameters of one request: model, image format, rendering and distance domain."""
 
     model: str = AUTO
     format: ImageFormat | None = None
-    """Encoding of the result; None lets `Accept` decide."""
+    """Image format of the result; None lets the `Accept` header decide."""
     render: RenderOptions = PHOTO_DEFAULTS
     domain: Domain | None = None
-    """Distance domain of the photo; None lets the router decide."""
+    """Distance of the person; None derives it from the size of the detected face."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of the API."""
+    """Parser, JSON schema and description of one parameter of the API."""
 
     parse: Callable[[str], object]
-    """Turns text into a value; raises ValueError for a value that is not allowed."""
+    """Function from the text of a parameter to its value. It raises ValueError if invalid."""
     schema: Schema
     """JSON schema of the values that `parse` accepts."""
     description: str
-    """Markdown for the OpenAPI document."""
+    """Description in Markdown, for the OpenAPI document and `--help`."""
 
 
 def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Merges the parameters of query and form.
+    """Returns the parameters of several sources, such as query and form, as text by name.
 
-    Raises UnknownParameter, and BadParameter for a name that occurs twice.
+    Raises UnknownParameter for a name that is not in `PARAMETERS`, and BadParameter for a name that
+    occurs twice.
     """
     merged: dict[str, str] = {}
     for name, value in chain.from_iterable(sources):
@@ -79,9 +80,10 @@ def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
 def parse_parameters(
     parameters: Mapping[str, str], *, has_background_image: bool = False
 ) -> SegmentOptions:
-    """Parses parameters. `has_background_image` says that the form has a background image.
+    """Parses the text of each parameter, and returns the options with defaults for the others.
 
-    Raises BadParameter for a value that is not allowed, or that would have no effect.
+    `has_background_image` is True if the request has a background image as a file. Raises
+    BadParameter for an invalid value, or for one that has no effect in this combination.
     """
     values = {name: _parse_value(name, text) for name, text in parameters.items()}
     _check_combination(values, has_background_image=has_background_image)
@@ -94,9 +96,10 @@ def parse_parameters(
 
 
 def select_model(options: SegmentOptions, registry: ModelRegistry) -> Segmenter:
-    """Returns the requested model.
+    """Returns the segmentation model that `options.model` names, or the default for `auto`.
 
-    Raises UnknownModel, and BadParameter if a domain is set that the model has no input for.
+    Raises UnknownModel for another name. Raises BadParameter if `options.domain` is set and the
+    model has no domain input.
     """
     segmenter = registry.get(options.model)
     if options.domain is not None and not segmenter.takes_domain:
@@ -146,7 +149,10 @@ def _boolean(text: str) -> bool:
 
 
 def integer_between(low: int, high: int) -> Callable[[str], int]:
-    """Returns a parser for whole numbers from `low` to `high`, both included."""
+    """Returns a function that parses the text of a whole number from `low` to `high`, inclusive.
+
+    The function raises ValueError for other text.
+    """
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not low <= int(text) <= high:
@@ -157,7 +163,10 @@ def integer_between(low: int, high: int) -> Callable[[str], int]:
 
 
 def number_between(low: float, high: float) -> Callable[[str], float]:
-    """Returns a parser for decimal numbers from `low` to `high`, both included."""
+    """Returns a function that parses the text of a decimal number from `low` to `high`, inclusive.
+
+    The function raises ValueError for other text.
+    """
 
     def parse(text: str) -> float:
         if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
@@ -277,13 +286,14 @@ PARAMETERS: dict[str, Parameter] = {
     "threshold": Parameter(
         number_between(0, 1),
         _range_schema("number", 0, 1),
-        "Makes the mask binary at this alpha. Absent keeps it soft.",
+        "Makes the mask binary: pixels with at least this alpha are person. If absent, the mask "
+        "stays soft.",
     ),
     "domain": Parameter(
         _domain,
         _enum_schema(*DOMAINS),
-        "Distance of the person, for a model with a domain input. Absent derives it from the size "
-        "of the face. Any other model rejects the parameter.",
+        "Distance of the person, for a model with a domain input. If absent, it is derived from "
+        "the size of the face. Any other model rejects the parameter.",
     ),
     "layout": Parameter(
         parse_layout,
@@ -295,7 +305,8 @@ PARAMETERS: dict[str, Parameter] = {
     "light_wrap": Parameter(
         number_between(0, 100),
         _range_schema("number", 0, 100, 0),
-        "Strength in percent of the new background's light along the edge, in a composite.",
+        "Light of the new background that spills over the person's edge, in percent. It applies to "
+        "composites only.",
     ),
     "require_foreground": Parameter(
         _boolean,

@@ -1,4 +1,7 @@
-"""Parses the options of a stream: the `config` message of a WebSocket, or a WebRTC query."""
+"""Parses the parameters of a video stream.
+
+They come from the `config` message of a WebSocket, or from the query or JSON of `/v1/webrtc`.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -31,11 +34,14 @@ from silhouette_seg.vision.geometry import resize
 
 BACKGROUND_IMAGE = "background_image"
 MIN_RESULT_SIDE_PX = 64
-"""Smallest value of `size`, the longer side of a result in pixels."""
+"""Smallest value of the parameter `size`, the longer side of a result in pixels."""
 MAX_RESULT_SIDE_PX = 4096
-"""Largest value of `size`, the longer side of a result in pixels."""
+"""Largest value of the parameter `size`, the longer side of a result in pixels."""
 MAX_BACKGROUND_SIDE_PX = 1920
-"""Longer side of a stored background image: it stays in memory as long as its stream."""
+"""Longer side in pixels to which a background image is scaled down when it is stored.
+
+It stays in memory as long as its stream.
+"""
 
 STREAM_PARAMETERS: dict[str, Parameter] = {
     name: PARAMETERS[name]
@@ -45,12 +51,14 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
     "size": Parameter(
         integer_between(MIN_RESULT_SIDE_PX, MAX_RESULT_SIDE_PX),
         {"type": "integer", "minimum": MIN_RESULT_SIDE_PX, "maximum": MAX_RESULT_SIDE_PX},
-        "Maximum length of a result's longer side in pixels. Absent keeps the size of the frame.",
+        "Maximum length of a result's longer side in pixels. If absent, a result has the size of "
+        "its frame.",
     ),
     "smoothing": Parameter(
         number_between(0, 1),
         {"type": "number", "minimum": 0, "maximum": 1, "default": DEFAULT_SMOOTHING},
-        "Strength of the smoothing between frames, where the picture does not move.",
+        "Strength of the temporal smoothing of the mask, where the picture does not move; 0 "
+        "disables it.",
     ),
     BACKGROUND_IMAGE: Parameter(
         str,
@@ -72,9 +80,9 @@ _DEFAULTS: dict[str, object] = {
 
 @dataclass(frozen=True, slots=True)
 class StreamOptionsParser:
-    """Turns the parameters of a stream into options.
+    """Turns the parameters of a video stream into `StreamOptions`.
 
-    `pool` decodes background images, and runs the segmenter of the stream.
+    `pool` has the threads that decode background images and process the frames of the stream.
     """
 
     registry: ModelRegistry
@@ -84,11 +92,11 @@ class StreamOptionsParser:
     async def parse(
         self, parameters: Mapping[str, object], current: StreamOptions | None = None
     ) -> StreamOptions:
-        """Returns `current` with the changes in `parameters`; without `current`, the defaults.
+        """Returns the options `current`, or the defaults, with the changes in `parameters`.
 
-        A JSON number counts as text, and null restores the default of a parameter. Raises
-        BadParameter, UnknownParameter, UnknownModel, NotAcceptable, and for a background image
-        the errors of its decoder.
+        A value is text, number, boolean, or null, which restores the default. Raises BadParameter
+        for an invalid value, UnknownParameter, UnknownModel, NotAcceptable for a transparent JPEG,
+        and the errors of decoding a background image.
         """
         values = {
             name: _parse_value(name, value)
@@ -110,7 +118,11 @@ class StreamOptionsParser:
     async def _with_background(
         self, options: StreamOptions, parameters: Mapping[str, object]
     ) -> StreamOptions:
-        """Stores the new background image, or discards the old one for another background."""
+        """Returns the options with the background image of `parameters`, decoded.
+
+        If `parameters` has another background, a stored image is discarded. Raises BadParameter if
+        it has both.
+        """
         if BACKGROUND_IMAGE not in parameters:
             return replace(options, background=None) if "background" in parameters else options
         if "background" in parameters:
@@ -134,7 +146,7 @@ class StreamOptionsParser:
 
 
 def effective_options(options: StreamOptions) -> dict[str, object]:
-    """Returns all options in force as JSON values, for the client that set some of them."""
+    """Returns all options of a stream in effect, as JSON values by parameter name."""
     render = options.render
     return {
         "model": options.segmenter.spec.name,
@@ -174,7 +186,10 @@ def _parse_value(name: str, value: object) -> object:
 
 
 def _as_text(value: object) -> str:
-    """Writes a JSON value as the text of a query parameter."""
+    """Returns a JSON string, number or boolean as the text of a query parameter.
+
+    Raises ValueError for any other value.
+    """
     match value:
         case bool():
             return str(value).lower()

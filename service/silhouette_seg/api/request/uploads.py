@@ -1,4 +1,4 @@
-"""Turns request bodies into uploaded images and text fields, in memory and within limits."""
+"""Reads request bodies into uploaded images and text fields, in memory and within limits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ class UploadedImage:
 
     data: bytes
     digest: str
-    """The sha256 of `data`, in hexadecimal digits."""
+    """SHA-256 of `data` in hexadecimal digits."""
     filename: str = ""
-    """Name that the client gave the file, unchecked; empty for none."""
+    """File name that the client sent, unchecked; empty if it sent none."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoUpload:
-    """The content of a request for one photo."""
+    """Content of a request for one photo: its file, a background image and the text fields."""
 
     image: UploadedImage
     background: UploadedImage | None = None
@@ -52,9 +52,9 @@ class PhotoUpload:
 
 @dataclass(frozen=True, slots=True)
 class BatchUpload:
-    """The content of a request for many photos.
+    """Content of a request for many photos: their files, a background image and the text fields.
 
-    `images` has at least one image, in the order of the form. An image may be empty.
+    `images` has at least one file, in the order of the form. A file may be empty.
     """
 
     images: tuple[UploadedImage, ...]
@@ -65,46 +65,47 @@ class BatchUpload:
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Limits of a request for one photo."""
+    """Size and time limits of a request for one photo."""
 
     image_bytes: int
-    """Bytes of the photo, and of the background."""
+    """Maximum bytes of the photo, and of the background image."""
     read_timeout_s: float
-    """Seconds from the request head to the last byte of the body."""
+    """Maximum seconds until the last byte of the body has arrived."""
 
     @property
     def form_bytes(self) -> int:
-        """Bytes of a whole form: both images, the text parts and the part headers."""
+        """Maximum bytes of a whole form: both images, the text parts and the part headers."""
         return 2 * self.image_bytes + MAX_PARTS * 2 * MAX_TEXT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """Limits of a request for many photos."""
+    """Size and time limits of a request for many photos, at most `images`."""
 
     images: int
     form_bytes: int
-    """Bytes of the whole body."""
+    """Maximum bytes of the whole body."""
     image_bytes: int
-    """Bytes of each image in the body."""
+    """Maximum bytes of each image in the body."""
     read_timeout_s: float
-    """Seconds from the request head to the last byte of the body."""
+    """Maximum seconds until the last byte of the body has arrived."""
     concurrency: int
-    """Photos of one batch that are processed at the same time."""
+    """Number of photos of one request that are processed at the same time."""
 
     @property
     def parts(self) -> int:
-        """Parts of a form."""
+        """Maximum number of parts of the form: the images and other fields."""
         return self.images + MAX_PARTS
 
 
 async def read_photo_upload(
     request: Request, limits: UploadLimits, reserve: Reserve
 ) -> PhotoUpload:
-    """Reads a photo that is the whole body, or a form with a photo.
+    """Reads and returns the photo of a request, which is the whole body or a file of a form.
 
-    Raises MissingImage, AmbiguousSource, MalformedBody, BadParameter, UnsupportedImageType for a
-    Content-Type that is neither a form nor an image, and the errors of `consume_body`.
+    Raises MissingImage without a photo, AmbiguousSource for several, and UnsupportedImageType for
+    a Content-Type that is neither form nor image. Raises MalformedBody for an invalid form,
+    BadParameter for an invalid text field, and the errors of `consume_body`.
     """
     _require_body(request.headers)
     content_type = request.headers.get("content-type", "")
@@ -124,7 +125,7 @@ async def read_photo_upload(
 
 
 async def read_batch_upload(request: Request, limits: BatchLimits, reserve: Reserve) -> BatchUpload:
-    """Reads a form with many photos.
+    """Reads and returns the photos of a form.
 
     Raises TooManyImages as soon as the part of one photo too many begins, UnsupportedMediaType
     for a body that is not a form, and the errors of `read_photo_upload`.
@@ -150,18 +151,24 @@ async def read_batch_upload(request: Request, limits: BatchLimits, reserve: Rese
 
 
 def is_empty_file_input(part: Part) -> bool:
-    """Recognises the part that a browser sends for a file input without a chosen file."""
+    """Returns True for a part without file name and content.
+
+    Browsers send it for a file input without a chosen file.
+    """
     return not part.size and not part.filename
 
 
 def _require_body(headers: Headers) -> None:
-    """Raises MissingImage if the headers already say that there is no body."""
+    """Raises MissingImage if the headers of a request show that it has no body."""
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         raise MissingImage(f"The body is empty. {HOW_TO_SEND}")
 
 
 def _is_form(content_type: str) -> bool:
-    """Tells a form from an image, and rejects all other types before the body is read."""
+    """Returns True for the Content-Type of a form, and False for that of an image.
+
+    Raises MalformedBody for another multipart type, and UnsupportedImageType for all others.
+    """
     media_type = media_type_of(content_type)
     if media_type == FORM_DATA:
         return True
@@ -173,7 +180,10 @@ def _is_form(content_type: str) -> bool:
 
 
 async def _read_image(request: Request, limits: UploadLimits, reserve: Reserve) -> UploadedImage:
-    """Hashes the image while it arrives: at the end the hash would stall the event loop."""
+    """Returns the image that is the whole body of a request. Raises MissingImage if it is empty.
+
+    The image is hashed while it arrives: at the end the hash would stall the event loop.
+    """
     chunks: list[bytes] = []
     sha256 = hashlib.sha256()
 
@@ -229,7 +239,11 @@ def _text_fields(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
 
 
 def _single(parts: Sequence[Part], label: str) -> UploadedImage | None:
-    """Raises AmbiguousSource for several parts, and MissingImage for an empty one."""
+    """Returns the image of the only part, or None without parts.
+
+    Raises AmbiguousSource for several parts, with `label` in the message, and MissingImage for an
+    empty one.
+    """
     if len(parts) > 1:
         names = ", ".join(part.name for part in parts)
         raise AmbiguousSource(f"Send exactly one {label}; there are {len(parts)}: {names}.")

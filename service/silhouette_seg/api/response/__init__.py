@@ -1,1 +1,1 @@
-"""Builds the parts of responses that several routes share."""
+"""Parts of HTTP responses: JSON report, ETag, file names and `multipart/mixed` bodies."""

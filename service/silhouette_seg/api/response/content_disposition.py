@@ -6,14 +6,17 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 MAX_STEM_CHARS = 100
-"""Characters of a file name without its suffix."""
+"""Number of characters after which a file name without its suffix is cut."""
 
 _SEPARATOR = re.compile(r"[/\\]")
 _RESERVED = frozenset('"*:<>?|')
 
 
 def unique_stems(filenames: Iterable[str]) -> list[str]:
-    """Returns a name without suffix for each file: printable, without a folder, and unique."""
+    """Returns a name without suffix for each uploaded file name, in order.
+
+    It is printable, has no folder, and differs from all others, also without regard to case.
+    """
     names: list[str] = []
     used: set[str] = set()
     for number, filename in enumerate(filenames, 1):
@@ -28,9 +31,9 @@ def unique_stems(filenames: Iterable[str]) -> list[str]:
 
 
 def attachment(filename: str) -> str:
-    """Returns the value of `Content-Disposition` (RFC 6266) in ASCII.
+    """Returns a `Content-Disposition` header value that makes browsers save a file (RFC 6266).
 
-    The file name must come from `unique_stems`.
+    It is ASCII. The file name must come from `unique_stems`, because it is not escaped.
     """
     plain = "".join(char if char.isascii() else "_" for char in filename)
     value = f'attachment; filename="{plain}"'

@@ -1,4 +1,4 @@
-"""The ETag of a photo response."""
+"""The ETag of a response to `POST /v1/segment`."""
 
 import hashlib
 import json
@@ -8,9 +8,9 @@ from silhouette_seg.api.request.uploads import PhotoUpload
 
 
 def photo_etag(version: str, upload: PhotoUpload, resolved: ResolvedRequest) -> str:
-    """Returns a strong ETag: a hash of the files, the parameters and the models of a response.
+    """Returns a strong ETag: the hash of a request's files, parameters, models and `version`.
 
-    It is made of wire names and values, so renaming code leaves it as it is.
+    It is made of the API's names and values, so renaming code does not change it.
     """
     options, segmenter = resolved.options, resolved.segmenter
     face_router, background = segmenter.face_router, upload.background

@@ -1,4 +1,4 @@
-"""A response that lets a client finish sending before the connection closes."""
+"""HTTP response that lets a client finish sending its body before the connection closes."""
 
 import asyncio
 import contextlib
@@ -7,11 +7,11 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 LINGER_S = 2.0
-"""Maximum time for which the rest of a request body is read and discarded."""
+"""Maximum seconds for which the rest of a request body is read and discarded."""
 
 
 class LingeringResponse(Response):
-    """Sends the response at once, then discards the rest of the request body.
+    """Response that is sent at once; the rest of the request body is then read and discarded.
 
     Closing a connection with unread bytes resets it. A client that is still sending would then
     lose the response.

@@ -13,12 +13,15 @@ from starlette.types import Message, Receive, Scope, Send
 from silhouette_seg.api.problem_details import CODE_KEY
 
 CHUNK_BYTES = 2**16
-"""Bytes of one write. Small enough to tell a slow client, which still reads, from a dead one."""
+"""Maximum bytes of one write to a client.
+
+They are few enough to tell a slow client, which still reads, from one that is gone.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class MixedPart:
-    """One part of the response.
+    """One part of a `multipart/mixed` response.
 
     Header names and values are ASCII, without line breaks. `Content-Length` is added later.
     """
@@ -28,10 +31,10 @@ class MixedPart:
 
 
 class MixedResponse(StreamingResponse):
-    """Sends `parts` in order.
+    """`multipart/mixed` response that sends each part as soon as the generator `parts` yields it.
 
-    It ends early when the client disconnects, or reads nothing for `write_timeout_s`. In all
-    cases it closes `parts` first, and then `resources`.
+    It ends early if the client disconnects, or reads nothing for `write_timeout_s` seconds. In all
+    cases it closes `parts` first, and then the exit stack `resources`.
     """
 
     def __init__(
@@ -73,7 +76,10 @@ class MixedResponse(StreamingResponse):
 
 
 async def encode_parts(parts: AsyncGenerator[MixedPart], boundary: str) -> AsyncGenerator[bytes]:
-    """Yields the response body in chunks. Closing the generator closes `parts`."""
+    """Yields the bytes of a `multipart/mixed` body with this boundary, in chunks.
+
+    Closing the generator closes `parts`.
+    """
     async with aclosing(parts):
         async for part in parts:
             lines = [f"--{boundary}", f"Content-Length: {len(part.body)}"]

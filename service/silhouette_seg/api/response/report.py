@@ -21,7 +21,7 @@ from silhouette_seg.vision.mask import person_selection, quality
 def report_json(
     rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter, request_id: str
 ) -> bytes:
-    """Returns the report with the image as base64.
+    """Returns the JSON report of a segmented photo in UTF-8, with the image as base64.
 
     It is slow for large images: call it in a thread.
     """

@@ -1,1 +1,1 @@
-"""Live video over WebRTC with aiortc."""
+"""Segments live video over WebRTC, with the library aiortc."""

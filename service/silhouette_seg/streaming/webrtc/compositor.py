@@ -1,4 +1,4 @@
-"""Composes the result of a frame in the planes of a video frame."""
+"""Composes the result of a video frame in its I420 planes, without a conversion to RGB."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,10 @@ from silhouette_seg.vision.geometry import Size
 
 
 class Compositor:
-    """Composes the frames of one stream, one at a time. A static background is cached."""
+    """Composes mask or composite of the frames of one stream, one at a time, as I420 planes.
+
+    A background that does not depend on the frame is cached.
+    """
 
     def __init__(self) -> None:
         self._cache_key: tuple[Size, Background] | None = None
@@ -24,9 +27,10 @@ class Compositor:
         self._background: Planes | None = None
 
     def compose(self, options: StreamOptions, photo: Planes, matte: Matte) -> Planes:
-        """Returns the mask as a grey image, or the person in front of the background.
+        """Returns the result of one frame, as `options` say: its mask in grey, or the composite.
 
-        The result has the size of `photo`. Raises ValueError for a cut-out.
+        `photo` has the planes of the frame, and `matte` its mask. The result has the size of
+        `photo`. Raises ValueError for a cut-out, because video has no transparency.
         """
         soft = person_mask(matte)
         alpha, _ = apply_edits(soft, options.render)
@@ -42,7 +46,10 @@ class Compositor:
     def _background_for(
         self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]
     ) -> Planes:
-        """Returns the background; `covered` is the alpha to exclude from a blurred photo."""
+        """Returns the planes of the background: the blurred frame, a colour or an image.
+
+        `covered`, uint8 [h,w], is the alpha of the person, which the blur leaves out.
+        """
         match options.render.background:
             case Blur(radius_percent):
                 return yuv.blurred(photo, radius_percent, covered)
@@ -57,7 +64,10 @@ class Compositor:
     def _cached(
         self, size_hw: Size, options: StreamOptions, make: Callable[[Size], Planes]
     ) -> Planes:
-        """Calls `make` once per frame size and background."""
+        """Returns the background that `make` builds for a frame size.
+
+        It is built once, until the frame size or the background changes.
+        """
         key = size_hw, options.render.background
         if (
             self._background is None

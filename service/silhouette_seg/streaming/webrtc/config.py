@@ -1,4 +1,4 @@
-"""Configuration of the WebRTC transport."""
+"""Configuration of WebRTC streams: ICE servers, addresses, timeouts and limits."""
 
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True, slots=True)
 class IceServer:
-    """A STUN or TURN server. Only a TURN server has credentials."""
+    """URL of a STUN or TURN server, and the credentials of a TURN server."""
 
     url: str
     username: str | None = None
@@ -14,10 +14,11 @@ class IceServer:
 
 
 def parse_ice_server(text: str) -> IceServer:
-    """Parses the setting of an ICE server.
+    """Parses the URL of a STUN or TURN server from the settings.
 
     The forms are `stun:host[:port]` and `turn:user:password@host[:port][?transport=udp|tcp]`, and
-    the same with `stuns` and `turns`. User and password may be percent-encoded. Raises ValueError.
+    the same with `stuns` and `turns`. User and password may be percent-encoded. Raises ValueError
+    for any other text.
     """
     scheme, _, rest = text.partition(":")
     credentials, at, host = rest.rpartition("@")
@@ -35,20 +36,20 @@ def parse_ice_server(text: str) -> IceServer:
 
 @dataclass(frozen=True, slots=True)
 class WebRTCConfig:
-    """Configuration of all WebRTC peers."""
+    """Configuration of all WebRTC streams of the service."""
 
     hosts: tuple[str, ...] = ()
-    """Addresses of the ICE host candidates; if empty, those of all network interfaces."""
+    """IP addresses to offer as ICE host candidates; if empty, those of all interfaces."""
     ice_servers: tuple[IceServer, ...] = ()
     connect_timeout_s: float = 30
-    """Time from the offer to the connection, in seconds."""
+    """Maximum time from the answer to the connection, in seconds."""
     idle_timeout_s: float = 10
-    """Maximum time without a frame, in seconds."""
+    """Time without a frame after which a stream ends, in seconds."""
     frame_timeout_s: float = 10
-    """Maximum time for one frame, in seconds."""
+    """Time after which the work on one frame is cancelled, in seconds."""
     max_duration_s: float = 4 * 3600
     """Maximum duration of a stream, in seconds."""
     max_frame_pixels: int = 4096 * 2160
     """Maximum number of pixels of a frame. Codecs allow 16383 x 16383."""
     low_latency: bool = False
-    """Enables the jitter buffer of `low_latency`."""
+    """True delivers each frame on its last packet, by the jitter buffer of `low_latency`."""

@@ -1,14 +1,17 @@
-"""Reasons for the end of a WebRTC stream."""
+"""Reasons for which a WebRTC stream ends."""
 
 from enum import StrEnum
 
 
 class EndReason(StrEnum):
-    """Reason for the end of a stream. The values are metric labels and log fields: a contract."""
+    """Reason for which a WebRTC stream ended.
+
+    The values are metric labels and log fields, and therefore a contract.
+    """
 
     CLIENT_REQUEST = "its client ended it"
     PEER_CLOSED = "the peer hung up"
-    """The peer closed the connection. Its track ends too, and either may be noticed first."""
+    """The client closed the connection. Its track ends too; either may be noticed first."""
     CONNECT_TIMEOUT = "it never connected"
     CONNECTION_FAILED = "the connection failed"
     IDLE = "no frame came"

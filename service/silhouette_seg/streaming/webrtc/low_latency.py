@@ -1,4 +1,4 @@
-"""Low-latency jitter buffer: delivers a frame on its RTP marker, not when the next frame begins.
+"""Low-latency jitter buffer for aiortc: delivers a frame as soon as its last packet has arrived.
 
 aiortc delivers a frame when the next one begins, which adds one frame interval of delay. It also
 delivers at most one frame per packet, so the delay after a lost packet never shrinks again. Here a
@@ -18,7 +18,7 @@ from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 
 TESTED_VERSIONS = ("1.16.",)
-"""Versions of aiortc that have the private names below."""
+"""Prefixes of the aiortc versions that have the private names below."""
 BUFFER_PACKETS = 512
 """Capacity of the jitter buffer in packets, as in aiortc."""
 SELF_TEST_PAYLOAD_TYPE = 96
@@ -31,28 +31,34 @@ _THREAD = "_RTCRtpReceiver__decoder_thread"
 
 
 class LowLatencyUnsupported(Exception):
-    """The installed aiortc does not support the low-latency buffer; the message says why."""
+    """The installed aiortc does not support the low-latency buffer; the message has the reason."""
 
 
 class LowLatencyJitterBuffer(JitterBuffer):
-    """Jitter buffer in which the marker of a frame's last packet completes the frame."""
+    """Jitter buffer that delivers a frame on its last packet, the one with the RTP marker bit.
+
+    aiortc's own buffer waits for the first packet of the next frame.
+    """
 
     def __init__(self) -> None:
         super().__init__(BUFFER_PACKETS, is_video=True)
         self.payload_type = 0
-        """Payload type of the last packet."""
+        """RTP payload type of the last packet, which names the codec."""
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         self.payload_type = packet.payload_type
         return super().add(packet)
 
     def complete_frames(self) -> Iterator[JitterFrame]:
-        """Removes and yields the remaining complete frames, oldest first."""
+        """Removes and yields the complete frames in the buffer, oldest first."""
         while self._origin is not None and (frame := self._remove_frame(0)) is not None:
             yield frame
 
     def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
-        """Removes the oldest frame if it is complete. Padding after a marker is no frame."""
+        """Removes and returns the oldest frame if it is complete, else returns None.
+
+        Empty padding packets after a marker are skipped. `sequence_number` is not used.
+        """
         while (packets := self._complete_packets()) is not None:
             self.remove(len(packets))
             if data := b"".join(packet._data for packet in packets):  # type: ignore[attr-defined]
@@ -60,7 +66,7 @@ class LowLatencyJitterBuffer(JitterBuffer):
         return None
 
     def _complete_packets(self) -> list[RtpPacket] | None:
-        """Returns the packets of the oldest frame, or None while some are missing."""
+        """Returns the packets of the oldest frame in order, or None while some are missing."""
         packets: list[RtpPacket] = []
         assert self._origin is not None, "the buffer has received a packet"
         for count in range(self._capacity):
@@ -76,9 +82,9 @@ class LowLatencyJitterBuffer(JitterBuffer):
 
 
 def enable(receiver: RTCRtpReceiver) -> None:
-    """Installs the low-latency buffer in a video receiver, before its first packet.
+    """Installs the low-latency buffer in a video receiver of aiortc, before its first packet.
 
-    Call `check_supported` first.
+    Call `check_supported` first: it tests that the installed aiortc has the private names.
     """
     buffer = LowLatencyJitterBuffer()
     setattr(receiver, _BUFFER, buffer)
@@ -96,7 +102,11 @@ def enable(receiver: RTCRtpReceiver) -> None:
 
 
 async def check_supported(installed: str = version("aiortc")) -> None:
-    """Feeds three frames to a receiver as the network would. Raises LowLatencyUnsupported."""
+    """Tests the low-latency buffer with three frames, fed to a receiver as the network would.
+
+    `installed` is the version of aiortc. Raises LowLatencyUnsupported if that was not tested, or if
+    the frames are not delivered at once.
+    """
     if not installed.startswith(TESTED_VERSIONS):
         tested = ", ".join(f"{prefix}*" for prefix in TESTED_VERSIONS)
         raise LowLatencyUnsupported(f"aiortc {installed} is not supported; tested: {tested}")
@@ -109,7 +119,10 @@ async def check_supported(installed: str = version("aiortc")) -> None:
 
 
 async def _deliver(numbers: tuple[int, ...]) -> list[list[bytes]]:
-    """Feeds one-packet frames and returns the frames that each packet delivers to the decoder."""
+    """Feeds one-packet frames with these sequence numbers to a receiver.
+
+    Returns, for each packet, the frames that it delivers to the decoder.
+    """
     receiver = RTCRtpReceiver("video", cast(Any, SimpleNamespace(state="new")))
     vp8 = next(codec for codec in CODECS["video"] if codec.name == "VP8")
     getattr(receiver, _CODECS)[SELF_TEST_PAYLOAD_TYPE] = vp8
@@ -128,7 +141,7 @@ async def _deliver(numbers: tuple[int, ...]) -> list[list[bytes]]:
 
 
 def _packet(number: int) -> RtpPacket:
-    """Makes a packet that is a whole frame and carries its number."""
+    """Returns an RTP packet that is a whole frame; its payload is its sequence number as text."""
     packet = RtpPacket(
         payload_type=SELF_TEST_PAYLOAD_TYPE,
         sequence_number=number,

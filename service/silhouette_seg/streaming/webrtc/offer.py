@@ -1,4 +1,4 @@
-"""Validates SDP offers and adjusts SDP answers.
+"""Validates the SDP offers of WebRTC clients, and adjusts the SDP answers of the service.
 
 An offer is untrusted input. The service sends packets to the addresses of its candidates, and each
 of its sections may cost a socket.
@@ -14,32 +14,38 @@ from aiortc.sdp import MediaDescription, SessionDescription
 from silhouette_seg.errors import UnprocessableOffer
 
 MAX_SECTIONS = 8
-"""Maximum number of media sections, that is of tracks."""
+"""Maximum number of media sections, that is of tracks, in an offer."""
 MAX_CANDIDATES = 64
-"""Maximum number of candidates in all sections. A browser with several networks has about 20."""
+"""Maximum number of ICE candidates in an offer. A browser with several networks has about 20."""
 START_BITRATE_KBIT_S = 1000
-"""Bit rate at which a browser starts to send. Its own default is near 300 kbit/s with a smaller
-image, for 20 s and more. A much higher rate overshoots on a poor link."""
+"""Bit rate in kbit/s at which a browser starts to send, by a parameter of the answer.
+
+Its own default is near 300 kbit/s with a smaller image, for 20 s and more. A much higher rate
+overshoots on a poor link.
+"""
 _MEDIA_KINDS = ("audio", "video")
-"""Allowed kinds of sections. Data channels are excluded: aiortc buffers an endless message without
-limit."""
+"""Allowed kinds of media sections in an offer.
+
+Data channels are excluded: aiortc buffers an endless message without limit.
+"""
 _CODEC_PREFERENCE = ("video/vp8", "video/h264")
 """Supported codecs in order of preference: encoding H264 costs four times as much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A valid offer. `mid` names its first section with video in both directions."""
+    """A valid SDP offer, and the id (`mid`) of its first section with video in both directions."""
 
     sdp: str
     mid: str
 
 
 def parse_offer(text: str) -> Offer:
-    """Parses and validates an SDP offer.
+    """Validates an SDP offer, and returns it in the form that aiortc can answer.
 
     Candidates that are not unicast IP addresses are removed, and the preferred codec is moved to
-    the front. Raises UnprocessableOffer.
+    the front. Raises UnprocessableOffer for invalid SDP, too many sections or candidates, or no
+    usable video.
     """
     try:
         return _validated(SessionDescription.parse(text))
@@ -94,10 +100,10 @@ def _is_sendrecv(media: MediaDescription) -> bool:
 
 
 def _drop_hostname_candidates(media: MediaDescription) -> None:
-    """Removes candidates with a host name.
+    """Removes the ICE candidates of a section that are not unicast IP addresses.
 
     Browsers send names that end in `.local` in place of addresses. Resolving one takes a second,
-    and is not needed: the first packet of a peer reveals its address.
+    and is not needed: the first packet of a client reveals its address.
     """
     media.ice_candidates = [
         candidate for candidate in media.ice_candidates if _is_unicast(candidate.ip)
@@ -105,7 +111,7 @@ def _drop_hostname_candidates(media: MediaDescription) -> None:
 
 
 def _is_unicast(host: str) -> bool:
-    """Tells whether `host` is an IP address of one host."""
+    """Returns True if `host` is an IP address of one host: no name, multicast or 0.0.0.0."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -114,7 +120,11 @@ def _is_unicast(host: str) -> bool:
 
 
 def _order_codecs(video: MediaDescription) -> None:
-    """Moves the preferred codec to the front: aiortc sends the first codec of the offer."""
+    """Keeps only the supported codecs of a video section, the preferred one first.
+
+    aiortc sends with the first codec of an offer. Raises UnprocessableOffer if it has neither VP8
+    nor H264.
+    """
     known = [codec for codec in video.rtp.codecs if codec.mimeType.lower() in _CODEC_PREFERENCE]
     if not known:
         raise UnprocessableOffer("The offer has neither VP8 nor H264.")
@@ -125,7 +135,7 @@ def _order_codecs(video: MediaDescription) -> None:
 
 
 def with_start_bitrate(answer: str) -> str:
-    """Adds START_BITRATE_KBIT_S to the video codecs of an SDP answer."""
+    """Returns an SDP answer with START_BITRATE_KBIT_S as the start bit rate of its video codecs."""
     description = SessionDescription.parse(answer)
     for media in description.media:
         if media.kind == "video":

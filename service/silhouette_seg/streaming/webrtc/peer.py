@@ -1,4 +1,4 @@
-"""One WebRTC peer: segments the newest frame of its camera and returns results as a track.
+"""One WebRTC connection: segments the newest frame of a camera, and sends results back as video.
 
     camera -> incoming slot -> session -> outgoing slot -> encoder
 
@@ -39,10 +39,13 @@ from silhouette_seg.vision.compose.yuv import Planes, fit_within, to_rgb
 from silhouette_seg.vision.geometry import Size
 
 CLOSE_TIMEOUT_S = 5.0
-"""Time for an orderly close of a connection, in seconds; then it is dropped."""
+"""Maximum seconds for the orderly close of a connection; then it is dropped."""
 
 ObserveResult = Callable[[str, Matte, float], None]
-"""Called per result with the model's name, the matte, and the seconds since the frame arrived."""
+"""Function that is called for each result.
+
+It gets the name of the model, the mask with its measures, and the seconds since the frame arrived.
+"""
 
 T = TypeVar("T")
 
@@ -51,14 +54,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _CameraFrame:
-    """A frame of the camera, and the time it was read, in seconds."""
+    """A frame of the camera, and the time of its arrival in seconds of `time.perf_counter`."""
 
     frame: VideoFrame
     time_s: float = field(default_factory=perf_counter)
 
 
 class WebRTCFrameTask:
-    """The frame task of a camera frame: the composed frame, and its matte."""
+    """Converts one camera frame to RGB for the model, and composes its result.
+
+    It is the `FrameTask` that `Segmenter.run` calls before and after the model.
+    """
 
     def __init__(self, compositor: Compositor, options: StreamOptions, frame: VideoFrame) -> None:
         self._compositor = compositor
@@ -67,7 +73,10 @@ class WebRTCFrameTask:
         self._planes: Planes | None = None
 
     def decode(self, min_size: Size) -> Frame:
-        """Reads the planes, scaled down to the size that the options allow, and converts to RGB."""
+        """Returns the camera frame in RGB, scaled down to the size that the options allow.
+
+        `min_size` is not used: a video frame is not decoded at a reduced size.
+        """
         planes = video_frame.to_planes(self._frame)
         if self._options.size is not None:
             planes = fit_within(planes, self._options.size)
@@ -75,14 +84,14 @@ class WebRTCFrameTask:
         return Frame(to_rgb(planes), planes.size_hw)
 
     def render(self, frame: Frame, matte: Matte) -> tuple[VideoFrame, Matte]:
-        """Composes the result in the planes of the frame."""
+        """Returns the mask or composite of the frame as a video frame, and the mask itself."""
         assert self._planes is not None, "a task is decoded before it is rendered"
         composed = self._compositor.compose(self._options, self._planes, matte)
         return video_frame.from_planes(composed, like=self._frame), matte
 
 
 class ResultTrack(MediaStreamTrack):
-    """The track that is sent to the peer: each result once, only the newest."""
+    """Video track to the client that sends each result once, and only the newest."""
 
     kind = "video"
 
@@ -98,7 +107,7 @@ class ResultTrack(MediaStreamTrack):
 
 
 class Peer:
-    """One connection. Call `create_answer`, then `serve`, then `close`."""
+    """One WebRTC connection. Call `create_answer`, then `serve`, then `close`."""
 
     def __init__(
         self,
@@ -108,7 +117,11 @@ class Peer:
         count: Callable[[str], None],
         observe: ObserveResult,
     ) -> None:
-        """`count` is called with the outcome of each frame: result, skipped or error."""
+        """Creates a connection for the video stream of `session`.
+
+        `count` is called with the outcome of each frame: result, skipped or error. `observe` is
+        called for each result.
+        """
         self.session = session
         self._config = config
         self._count = count
@@ -125,7 +138,10 @@ class Peer:
         self._last_error_code = ""
 
     async def create_answer(self, offer: str) -> str:
-        """Returns the SDP answer to an SDP offer. Raises UnprocessableOffer."""
+        """Returns the SDP answer to an SDP offer.
+
+        Raises UnprocessableOffer if the offer is invalid or cannot be served.
+        """
         parsed = parse_offer(offer)
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(parsed.sdp, "offer"))
@@ -155,14 +171,14 @@ class Peer:
             low_latency.enable(transceiver.receiver)
 
     def end(self, reason: EndReason) -> None:
-        """Makes `serve` return soon. Only the first reason counts."""
+        """Makes `serve` end the stream and return `reason`; later reasons are ignored."""
         if not self._end_reason.done():
             self._end_reason.set_result(reason)
 
     async def serve(self, draining: asyncio.Event) -> EndReason:
-        """Serves the stream until it ends, for any reason, and returns the reason.
+        """Segments the frames of the camera until the stream ends, and returns the reason.
 
-        `draining` is set when the service shuts down.
+        `draining` is the event that is set when the service shuts down.
         """
         loops = [
             self._receive_frames(),
@@ -182,7 +198,7 @@ class Peer:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
-        """Closes the connection, within CLOSE_TIMEOUT_S. Failures are logged."""
+        """Closes the connection within CLOSE_TIMEOUT_S seconds. Failures are logged, not raised."""
         self._outgoing.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -202,7 +218,10 @@ class Peer:
             self.end(EndReason.PEER_CLOSED if closed else EndReason.CONNECTION_FAILED)
 
     async def _receive_frames(self) -> EndReason:
-        """Reads every frame, because unread frames stay in memory, and keeps the newest."""
+        """Reads frames of the camera until the stream ends, keeps the newest, returns the reason.
+
+        Every frame is read, because aiortc keeps unread ones in memory.
+        """
         assert self._camera is not None, "create_answer is called before serve"
         try:
             async with asyncio.timeout(self._config.connect_timeout_s):
@@ -225,7 +244,10 @@ class Peer:
             return EndReason.PEER_CLOSED
 
     async def _process_frames(self) -> EndReason:
-        """Segments frames and never returns. A frame that fails has no result."""
+        """Segments the newest frame again and again, and never returns.
+
+        A frame that fails is logged and counted, and has no result.
+        """
         while True:
             camera_frame = await self._incoming.get()
             try:
@@ -258,7 +280,10 @@ async def _wait_shutdown(draining: asyncio.Event) -> EndReason:
 
 
 async def _discard(track: MediaStreamTrack) -> EndReason:
-    """Reads and discards a track. It never returns: the track's end does not end the stream."""
+    """Reads and discards the media of a track that is not used.
+
+    It never returns, because the end of the track does not end the stream.
+    """
     with suppress(MediaStreamError):
         while True:
             await track.recv()
@@ -267,7 +292,7 @@ async def _discard(track: MediaStreamTrack) -> EndReason:
 
 
 def _configuration(servers: tuple[IceServer, ...]) -> RTCConfiguration:
-    """Returns a configuration with exactly these servers, even if there are none.
+    """Returns aiortc's configuration with exactly these STUN and TURN servers, even if none.
 
     The default of aiortc is a third-party server; without a route to it every answer takes five
     seconds longer.
@@ -281,7 +306,7 @@ def _configuration(servers: tuple[IceServer, ...]) -> RTCConfiguration:
 
 
 async def warm_up() -> None:
-    """Does the one-time work of a process: creates a certificate and loads the codecs."""
+    """Does aiortc's one-time work of a process: creates a certificate and loads the codecs."""
     connection = RTCPeerConnection(_configuration(()))
     try:
         connection.addTransceiver("video")

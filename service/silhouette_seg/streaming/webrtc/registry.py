@@ -1,4 +1,4 @@
-"""Registry of the WebRTC peers: creates, finds and ends them."""
+"""Registry of the WebRTC connections: creates them, finds them by id, and ends them."""
 
 import asyncio
 import logging
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from silhouette_seg.streaming.webrtc.peer import Peer
 
 TRANSPORT: Final = "webrtc"
-"""Value of the metric label `transport`."""
+"""Value of the metric label `transport` for streams over WebRTC."""
 IS_INSTALLED = is_installed("aiortc")
-"""True if the extra `live` is installed."""
+"""True if aiortc, the library for WebRTC, is installed by the extra `live`."""
 
 log = logging.getLogger(__name__)
 
 
 class PeerRegistry:
-    """Creates, finds and ends the peers of one event loop.
+    """Registry of the WebRTC connections: creates them, finds them by id, and ends them.
 
-    aiortc is imported in a thread on first use.
+    It belongs to one event loop. aiortc is imported in a thread on first use.
     """
 
     def __init__(self, config: WebRTCConfig, streams: StreamLimiter, telemetry: Telemetry) -> None:
@@ -45,14 +45,15 @@ class PeerRegistry:
         self._loaded = False
 
     def get(self, id: str) -> StreamSession:
-        """Returns the session of a connected peer. Raises NotFound."""
+        """Returns the session of the stream with this id. Raises NotFound if there is none."""
         return self._get(id).session
 
     async def accept(self, offer: str, options: StreamOptions, caller: str) -> tuple[str, str]:
-        """Creates a peer for an SDP offer and returns its id and the SDP answer.
+        """Creates a connection for an SDP offer, and returns the stream's id and the SDP answer.
 
-        The peer then runs in a task of its own. Raises UnprocessableOffer, NotInstalled,
-        Unavailable, and the errors of `StreamLimiter.acquire`.
+        The stream then runs in a task of its own, and counts towards the limits of `caller`. Raises
+        UnprocessableOffer for an invalid offer, and the errors of `StreamLimiter.acquire`. Raises
+        NotInstalled without aiortc, and Unavailable if it is unsuitable.
         """
         async with AsyncExitStack() as stack:
             stack.enter_context(self._streams.acquire(caller))
@@ -82,14 +83,17 @@ class PeerRegistry:
         return session.id, answer
 
     async def end(self, id: str) -> None:
-        """Ends a peer and returns once the slot of its stream is released. Raises NotFound."""
+        """Ends the stream with this id, and returns once it no longer counts towards the limits.
+
+        Raises NotFound if there is none.
+        """
         self._get(id).end(EndReason.CLIENT_REQUEST)
         await asyncio.wait({self._tasks[id]})
 
     async def warm_up(self) -> None:
-        """Does the work of the first connection in advance.
+        """Imports aiortc and does the one-time work of the first connection in advance.
 
-        A failure is logged, and every later offer raises it again.
+        It does nothing without aiortc. A failure is logged, and every later offer raises it again.
         """
         try:
             await self._load_aiortc()
@@ -108,7 +112,10 @@ class PeerRegistry:
         return peer
 
     async def _serve(self, peer: "Peer", outcomes: Counter[str], release: AsyncExitStack) -> None:
-        """Serves a peer and holds the slot of its stream until the connection is closed."""
+        """Serves a stream to its end, then closes its connection and logs and counts its end.
+
+        Leaving `release` closes the connection and frees the stream's place in the limits.
+        """
         started, model = perf_counter(), peer.session.options.segmenter.spec.name
         reason = EndReason.INTERNAL
         try:
@@ -124,10 +131,10 @@ class PeerRegistry:
             log_stream_end(log, TRANSPORT, model, frames, duration_s, f": {reason}", reason=reason)
 
     async def _load_aiortc(self) -> None:
-        """Imports and configures aiortc once.
+        """Imports and configures aiortc once per process.
 
-        Raises NotInstalled without aiortc. Raises Unavailable if low latency is configured but not
-        supported: there is no fallback.
+        Raises NotInstalled without aiortc. Raises Unavailable if low latency is configured but the
+        installed aiortc does not support it: there is no fallback.
         """
         if not IS_INSTALLED:
             raise NotInstalled(missing_module("aiortc", "WebRTC streams", "live"))

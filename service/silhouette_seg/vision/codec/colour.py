@@ -1,4 +1,4 @@
-"""Converts pixels of other colour spaces to sRGB by their ICC profile."""
+"""Converts pixels to sRGB by the ICC profile of their image file."""
 
 import io
 import zlib
@@ -16,29 +16,34 @@ from silhouette_seg.vision.codec.colour_tag import MAX_PROFILE_BYTES, ColourTag
 from silhouette_seg.vision.codec.icc import Profile, UnusableProfile, check_tables, parse_profile
 
 _STRIP_ROWS = 64
-"""Rows converted at a time. Intermediate values of one strip stay in the cache."""
+"""Rows of pixels converted at a time. Their intermediate values stay in the processor's cache."""
 
 _DEVICE_CLASSES = frozenset({"scnr", "mntr", "prtr", "spac"})
 """ICC classes of profiles that describe pixels: scanner, monitor, printer and colour space."""
 _CHANNELS = {"RGB": 3, "GRAY": 1, "CMYK": 4}
 _COLORANTS, _CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")
 _MULTI_PROCESS_ELEMENTS = b"mpet"
-"""Tag type that is rejected: a few bytes of it can make lcms allocate gigabytes. Cameras do not
-write it."""
+"""ICC tag type that is rejected: a few bytes of it can make lcms allocate gigabytes.
+
+Cameras do not write it. lcms is the colour library Little CMS.
+"""
 _GRID_LEVELS = 17
-"""Levels per channel at which a conversion is compared with the identity."""
+"""Levels per channel in the grid of colours on which a conversion is compared with the identity."""
 
 _SRGB_FROM_XYZ = np.linalg.inv(
     [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
 )
-"""Inverse of the sRGB colorants adapted to D50, as the usual sRGB profile has them."""
+"""Matrix [3,3] from XYZ, relative to white D50, to linear sRGB.
+
+It is the inverse of the sRGB colorants adapted to D50, as the usual sRGB profile has them.
+"""
 
 
 class ColourTreatment(StrEnum):
-    """Outcomes of colour management. The values are part of the API."""
+    """Outcomes of the colour management of one photo. The values are part of the API."""
 
     SRGB = "srgb"
-    """The colours were sRGB already, or the file declares nothing else."""
+    """The colours were sRGB already, or the file declares no colour space."""
     CONVERTED = "converted"
     """The colours were converted to sRGB by the profile of the file."""
     IGNORED = "ignored"
@@ -49,11 +54,11 @@ class ColourTreatment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ColourNote:
-    """Treatment of a photo's colours; as text, for example, `converted:Display P3`."""
+    """Treatment of a photo's colours. Its text is, for example, `converted:Display P3`."""
 
     treatment: ColourTreatment
     detail: str = ""
-    """The name of the profile, or why it was ignored. The text is printable and short."""
+    """Name of the profile, or the reason for ignoring it. The text is printable and short."""
 
     def __str__(self) -> str:
         return f"{self.treatment}:{self.detail}" if self.detail else str(self.treatment)
@@ -65,10 +70,12 @@ SRGB = ColourNote(ColourTreatment.SRGB)
 def to_srgb(
     pixels: NDArray[np.uint8], tag: ColourTag, *, convert: bool = True, in_place: bool = False
 ) -> tuple[NDArray[np.uint8], ColourNote]:
-    """Converts uint8 RGB [h,w,3] or CMYK [h,w,4], where 255 is no ink, to sRGB [h,w,3].
+    """Converts pixels to sRGB by the ICC profile in the colour tag of their file.
 
-    Without a usable profile, or if `convert` is false, RGB is returned unchanged and CMYK is
-    multiplied out. No profile raises. `in_place` overwrites RGB pixels, which saves 36 MB at 12 MP.
+    `pixels` is uint8 RGB [h,w,3], or CMYK [h,w,4] where 255 is no ink. Returns sRGB uint8 [h,w,3]
+    and a note on the treatment. Without a usable profile, or if `convert` is false, RGB is returned
+    unchanged. CMYK then becomes the product of each ink with black. A bad profile raises no error.
+    `in_place` overwrites RGB pixels, which saves 36 MB for 12 megapixels.
     """
     if not tag.profile:
         note = ColourNote(ColourTreatment.IGNORED, tag.ignored_tag) if tag.ignored_tag else SRGB
@@ -93,7 +100,10 @@ def to_srgb(
 
 
 def _without_profile(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns RGB unchanged, and CMYK as the product of each ink with black."""
+    """Converts uint8 [h,w,3|4] to RGB [h,w,3] without a profile.
+
+    RGB is returned unchanged. CMYK becomes the product of each ink with black.
+    """
     if pixels.shape[2] == 3:
         return pixels
     black = cv2.extractChannel(pixels, 3)
@@ -114,9 +124,11 @@ def _decompress(tag: ColourTag) -> bytes:
 
 
 def _match_channels(pixels: NDArray[np.uint8], profile: Profile) -> NDArray[np.uint8]:
-    """Returns the pixels in the channels of the profile; raises UnusableProfile if they differ.
+    """Returns pixels, uint8 [h,w,3|4], in the channels that an ICC profile expects, [h,w,c].
 
-    RGB with equal channels becomes one channel for a grey profile, and inks are inverted.
+    A grey profile gets one channel of RGB pixels with three equal channels. A CMYK profile gets the
+    inks inverted. Raises UnusableProfile if the profile is for another colour space or another kind
+    of device.
     """
     space = profile.colour_space
     if profile.device_class not in _DEVICE_CLASSES or space not in _CHANNELS:
@@ -133,16 +145,17 @@ def _match_channels(pixels: NDArray[np.uint8], profile: Profile) -> NDArray[np.u
 
 class _Conversion(Protocol):
     def __call__(self, strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Converts uint8 [h,w,channels] to sRGB [h,w,3]. Thread-safe."""
+        """Converts uint8 [h,w,c], in the profile's channels, to sRGB [h,w,3]. Thread-safe."""
         ...
 
 
 def _make_conversion(profile: Profile, content: bytes) -> _Conversion:
-    """Returns the conversion of a profile to sRGB. Raises UnusableProfile.
+    """Returns the function that converts pixels of an ICC profile to sRGB.
 
-    lcms converts by lookup tables. Curve and matrix profiles, which cameras, phones and monitors
-    have, are converted here. The result is that of lcms with relative colorimetric intent, at 3
-    times the speed.
+    `content` is the whole profile. Raises UnusableProfile if a tag that it needs is missing or
+    malformed, or if lcms (Little CMS) rejects it. lcms converts CMYK and profiles with lookup
+    tables. Curve and matrix profiles, which cameras, phones and monitors have, are converted here.
+    The result is that of lcms with relative colorimetric intent, at 3 times the speed.
     """
     has_tables = any(tag[:3] in (b"A2B", b"D2B") for tag in profile.tags)
     if has_tables or profile.connection_space != "XYZ" or profile.colour_space == "CMYK":
@@ -153,7 +166,10 @@ def _make_conversion(profile: Profile, content: bytes) -> _Conversion:
 
 
 class _CurveConversion:
-    """Converts grey [h,w,1] by one curve."""
+    """Converts grey uint8 [h,w,1] to sRGB [h,w,3] by the tone curve of an ICC profile.
+
+    The constructor raises UnusableProfile if the profile has no valid curve.
+    """
 
     def __init__(self, profile: Profile) -> None:
         self._levels = _srgb_levels()[_to_uint16(profile.tone_curve(b"kTRC"))]
@@ -163,7 +179,12 @@ class _CurveConversion:
 
 
 class _MatrixConversion:
-    """Converts RGB by a curve per channel to linear light, a matrix, and the curve of sRGB."""
+    """Converts RGB uint8 [h,w,3] to sRGB [h,w,3] by the curves and the matrix of an ICC profile.
+
+    A curve per channel gives linear light, the matrix gives linear sRGB, and the curve of sRGB
+    follows. The constructor raises UnusableProfile if a curve or a colorant is missing or
+    malformed.
+    """
 
     def __init__(self, profile: Profile) -> None:
         curves = np.stack([profile.tone_curve(curve) for curve in _CURVES], axis=-1)
@@ -177,7 +198,11 @@ class _MatrixConversion:
 
 
 class _LcmsConversion:
-    """Converts by lcms, for every profile that it can read."""
+    """Converts uint8 [h,w,c] to sRGB [h,w,3] by lcms (Little CMS).
+
+    The constructor raises UnusableProfile if lcms cannot read the profile or could exhaust the
+    memory.
+    """
 
     def __init__(self, content: bytes, space: str) -> None:
         self._mode = {"GRAY": "L"}.get(space, space)
@@ -206,7 +231,7 @@ class _LcmsConversion:
 
 
 def _is_identity(conversion: _Conversion, channels: int) -> bool:
-    """Returns whether no colour of a grid changes by more than one level."""
+    """Returns whether a conversion changes no colour of a grid by more than one 8-bit level."""
     levels = np.linspace(0, 255, _GRID_LEVELS).astype(np.uint8)
     grid = np.stack(np.meshgrid(*[levels] * channels), axis=-1).reshape(_GRID_LEVELS, -1, channels)
     return bool(np.abs(conversion(grid).astype(np.int16) - grid).max() <= 1)
@@ -218,7 +243,7 @@ def _to_uint16(light: NDArray[np.float64]) -> NDArray[np.uint16]:
 
 @cache
 def _srgb_levels() -> NDArray[np.uint8]:
-    """Returns the sRGB level for each of 65,536 levels of linear light."""
+    """Returns the table, uint8 [65536], from linear light (65,535 = white) to the sRGB level."""
     light = np.linspace(0, 1, 65_536)
     curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.round(255 * curve).astype(np.uint8)

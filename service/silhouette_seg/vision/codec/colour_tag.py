@@ -1,44 +1,57 @@
-"""Reads the colour information of image files. The bytes are untrusted; none of them raises."""
+"""Reads the colour information of image files: ICC profiles and PNG chunks.
+
+The bytes are untrusted. Malformed ones are reported in the result, and none of them raises.
+"""
 
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MAX_PROFILE_BYTES = 4 * 1024 * 1024
-"""Maximum size of an ICC profile. A camera's has under 10 KB, a printing press's up to 3 MB."""
+"""Largest ICC profile that is used, in bytes, both in the file and unpacked.
+
+A camera's has under 10 KB, a printing press's up to 3 MB.
+"""
 
 _SRGB_CHUNKS = {
     b"gAMA": (45_455,),
     b"cHRM": (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000),
 }
-"""PNG chunks that describe sRGB, in units of 1/100,000."""
+"""PNG chunk type -> values that describe sRGB, in units of 1/100,000.
+
+`gAMA` holds the gamma, `cHRM` the white point and the primaries as x and y.
+"""
 _TOLERANCE = 1_000
-"""Largest difference from those values, in the same units."""
+"""Largest difference from the values of `_SRGB_CHUNKS` that counts as sRGB, in their units."""
 _SRGB_CICP = bytes((1, 13, 0, 1))
 
 PNG_CHUNKS = frozenset({b"iCCP", b"cICP", b"sRGB", *_SRGB_CHUNKS})
-"""PNG chunk types with colour information."""
+"""Types of the PNG chunks that hold colour information."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColourTag:
-    """Colour information of a file. All fields are empty for sRGB and for untagged files."""
+    """Colour information that an image file declares.
+
+    All fields are empty for sRGB or if it declares none.
+    """
 
     profile: bytes = field(default=b"", repr=False)
-    """ICC profile, not validated."""
+    """Bytes of the ICC profile, not validated; empty if the file has none."""
     deflated: bool = False
-    """True: the profile is compressed by zlib."""
+    """True if `profile` is compressed by zlib, as PNG stores it."""
     ignored_tag: str = ""
-    """Description of colour information that is present but not supported."""
+    """Name or fault of colour information that is present but cannot be used; else empty."""
 
 
 UNTAGGED = ColourTag()
 
 
 def jpeg_colour_tag(parts: Sequence[memoryview]) -> ColourTag:
-    """Joins the parts of an ICC profile, given in any order.
+    """Joins the parts of a JPEG's ICC profile, in any order, into a colour tag.
 
-    Each part begins with its number, from 1, and the number of parts.
+    Each part begins with two bytes: its number, from 1, and the number of parts. No part gives an
+    empty tag. Missing or repeated parts give a tag without profile and with `ignored_tag`.
     """
     numbers = sorted(tuple(part[:2]) for part in parts)
     if numbers != [(number + 1, len(parts)) for number in range(len(parts))]:
@@ -47,11 +60,11 @@ def jpeg_colour_tag(parts: Sequence[memoryview]) -> ColourTag:
 
 
 def png_colour_tag(chunks: Mapping[bytes, memoryview]) -> ColourTag:
-    """Returns the ICC profile of a PNG, which takes precedence over its other chunks.
+    """Returns the colour tag of a PNG from its chunks, a mapping from chunk type to content.
 
-    Writers of cICP add a profile for readers that do not support cICP. Without a profile, code
-    points, gamma and primaries other than those of sRGB are ignored. Tools write these; cameras
-    do not.
+    The ICC profile of an iCCP chunk takes precedence, because writers of cICP add one for readers
+    that do not support cICP. Without it, code points, gamma and primaries other than those of sRGB
+    only set `ignored_tag`. Tools write these; cameras do not.
     """
     if b"iCCP" in chunks:
         return _png_profile_tag(chunks[b"iCCP"])
@@ -66,12 +79,16 @@ def png_colour_tag(chunks: Mapping[bytes, memoryview]) -> ColourTag:
 
 
 def webp_colour_tag(content: memoryview) -> ColourTag:
-    """Returns the ICC profile of an ICCP chunk."""
+    """Returns the colour tag for the content of a WebP's ICCP chunk, which is an ICC profile."""
     return _profile_tag(content)
 
 
 def _png_profile_tag(content: memoryview) -> ColourTag:
-    """Reads an iCCP chunk: a name, a zero, the method (zero for zlib), the compressed profile."""
+    """Returns the colour tag for the content of a PNG's iCCP chunk.
+
+    The content is a name, a zero, the method (zero for zlib), and the compressed profile. Any other
+    content gives a tag without profile and with `ignored_tag`.
+    """
     name, _, rest = bytes(content[:81]).partition(b"\0")
     if rest[:1] != b"\0":
         return ColourTag(ignored_tag="profile without a name, or packed in an unknown way")

@@ -1,4 +1,4 @@
-"""Decodes image bytes to upright sRGB pixels. All image decoding of the project is here."""
+"""Decodes image files to upright sRGB pixels. All image decoding of the project is here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,11 +33,17 @@ __all__ = [
 ]
 
 MAX_SCANS = 50
-"""Maximum scans in the first picture of a JPEG. Encoders write about ten. Each scan costs a pass
-over all coefficients, and a hostile file can hold a hundred thousand of them."""
+"""Maximum number of scans in the first picture of a JPEG.
+
+Encoders write about ten. Each scan costs a pass over all coefficients, and a hostile file can hold
+a hundred thousand of them.
+"""
 
 MAX_PADDING_SHARE = 0.001
-"""Largest shift that the padding of a reduced JPEG may cause, as a share of a side."""
+"""Largest shift of a pixel, relative to the side, when a JPEG is decoded at a reduced size.
+
+A side that is no multiple of the reduction is padded and therefore stretched a little.
+"""
 
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -47,24 +53,24 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded photo."""
+    """A decoded image with the size of its file and a note on its colours."""
 
     rgb: NDArray[np.uint8]
-    """Upright pixels, uint8 [h,w,3]."""
+    """Upright RGB pixels, uint8 [h,w,3]."""
     photo_hw: Size
-    """Upright size of the photo. Larger than `rgb` after a reduced decode."""
+    """Upright (height, width) of the image in its file; `rgb` may be decoded at a smaller size."""
     colour: ColourNote = SRGB
-    """Treatment of the photo's colours."""
+    """Note on the conversion of the colours to sRGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class _StoredPixels:
-    """8-bit pixels in the orientation of the file."""
+    """Decoded 8-bit pixels as the file stores them, before the EXIF orientation is applied."""
 
     pixels: NDArray[np.uint8]
-    """RGB [h,w,3], or CMYK [h,w,4] where 255 is no ink."""
+    """RGB uint8 [h,w,3], or CMYK uint8 [h,w,4] where 255 is no ink."""
     alpha: NDArray[np.uint8] | None = None
-    """Opacity [h,w], or None if every pixel is opaque."""
+    """Opacity uint8 [h,w], 255 = opaque; None if every pixel is opaque."""
 
 
 def decode(
@@ -74,12 +80,14 @@ def decode(
     min_size: Size | None = None,
     convert_colours: bool = True,
 ) -> Frame:
-    """Decodes the image that `header` was read from. Check the limits first.
+    """Decodes an image file to upright 8-bit RGB pixels.
 
-    Grey, palette, 16-bit and CMYK images become 8-bit RGB. `convert_colours` converts them to sRGB
-    by their profile. Transparency is flattened on white. With `min_size` a JPEG may be decoded at
-    1/2, 1/4 or 1/8 of its size, if both upright sides stay at least that long. Raises
-    UndecodableImage for an image that does not decode completely.
+    `header` is the result of `read_header` for `data`; check its limits first. Grey, palette,
+    16-bit and CMYK images become 8-bit RGB. With `convert_colours` the colours are converted to
+    sRGB by the file's profile. Transparency is flattened on white. With `min_size` a JPEG may be
+    decoded at 1/2, 1/4 or 1/8 of its size. Both upright sides then stay at least as long as
+    `min_size` (height, width). Raises UndecodableImage for an image that does not decode
+    completely.
     """
     if header.format is ImageFormat.JPEG:
         stored = _decode_jpeg(data, header, _jpeg_reduction(header, min_size))
@@ -92,10 +100,12 @@ def decode(
 
 
 def _jpeg_reduction(header: ImageHeader, min_size: Size | None) -> int:
-    """Returns the largest of 8, 4, 2, 1 that keeps the minimum size and the position of pixels.
+    """Returns the divisor, 1, 2, 4 or 8, of the size at which a JPEG is decoded.
 
-    A JPEG reduced by n has ceil(side / n) pixels, which cover n * ceil(side / n) pixels of the
-    photo. Sides that n does not divide are therefore stretched a little.
+    It is the largest that keeps both upright sides at least as long as `min_size`. It also moves no
+    pixel by more than MAX_PADDING_SHARE. A JPEG reduced by n has ceil(side / n) pixels, which cover
+    n * ceil(side / n) pixels of the photo. Sides that n does not divide are therefore stretched a
+    little. Without a `min_size` it is 1.
     """
     if min_size is None:
         return 1
@@ -135,7 +145,11 @@ def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) 
 def _decode_cv2(
     data: bytes | memoryview, flags: int, header: ImageHeader
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Decodes by cv2, in the orientation of the file."""
+    """Decodes an image file by cv2, in the orientation of the file.
+
+    Returns uint8 or uint16 [h,w] or [h,w,c]; `flags` are those of cv2.imdecode. Raises
+    UndecodableImage if the image does not decode, or not to the size in its header.
+    """
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -148,7 +162,10 @@ def _decode_cv2(
 def _split_alpha(
     pixels: NDArray[np.uint8] | NDArray[np.uint16], header: ImageHeader
 ) -> _StoredPixels:
-    """Converts grey, BGR or BGRA of 8 or 16 bits to 8-bit RGB and, if the image has it, alpha."""
+    """Converts decoded pixels to 8-bit RGB and, if the image has transparency, alpha.
+
+    `pixels` is grey [h,w], BGR [h,w,3] or BGRA [h,w,4], uint8 or uint16.
+    """
     alpha = None
     if pixels.ndim == 2 and header.transparent_grey is not None:
         # cv2 supports a transparent colour in every kind of PNG except grey.
@@ -179,7 +196,7 @@ _UPRIGHT_TRANSFORMS: dict[int, Callable[[MatLike], MatLike]] = {
     7: lambda stored: cv2.rotate(cv2.transpose(stored), cv2.ROTATE_180),
     8: lambda stored: cv2.rotate(stored, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-"""EXIF orientation -> function that turns the stored image upright."""
+"""EXIF orientation -> function that turns the stored image upright; 1 needs none."""
 
 
 def _upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

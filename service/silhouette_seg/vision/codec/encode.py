@@ -1,4 +1,4 @@
-"""Encodes pixels as PNG, JPEG or WebP."""
+"""Encodes arrays of pixels as PNG, JPEG or WebP files."""
 
 import io
 import struct
@@ -23,26 +23,35 @@ LOSSY_QUALITY = 90
 """Quality of JPEG and lossy WebP, 0..100."""
 
 MAX_SIDES = {ImageFormat.JPEG: 65_500, ImageFormat.WEBP: 16_383}
-"""Longest side in pixels that the file format allows."""
+"""Longest side, in pixels, that each file format allows."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _PNG_FILTER_UP = 2
 _WEBP_MASK_OPTIONS: dict[str, int] = {"lossless": 1, "method": 0, "quality": 50}
-"""Lossless with method 0, which takes 0.3 s for 12 MP. Method 4, the default of libwebp, takes
-1.3 s and method 1 takes 1.0 s. Files have 1.3 to 3 times the bytes of method 4."""
+"""Options of libwebp for masks: lossless with method 0, which takes 0.3 s for 12 MP.
+
+Method 4, the default of libwebp, takes 1.3 s and method 1 takes 1.0 s. Files have 1.3 to 3 times
+the bytes of method 4.
+"""
 _WEBP_COLOUR_OPTIONS = {"method": 2, "quality": LOSSY_QUALITY}
-"""Method 2 takes half to two thirds of the time of method 4 for 1 to 4 % more bytes. Method 0
-halves the time again, but the alpha of a cut-out then makes the file 1.5 times as large."""
+"""Options of libwebp for colour images: lossy with method 2.
+
+It takes half to two thirds of the time of method 4 for 1 to 4 % more bytes. Method 0 halves the
+time again, but the alpha of a cut-out then makes the file 1.5 times as large.
+"""
 _STRIP_BYTES = 2**20
-"""Bytes compressed at a time. They are the encoder's memory besides the image and the result."""
+"""Bytes of pixels that the PNG encoder compresses at a time.
+
+They are its memory besides the image and the result.
+"""
 
 
 def encode(image: NDArray[np.uint8], format: ImageFormat) -> bytes:
-    """Encodes uint8 grey [H,W], RGB [H,W,3] or RGBA [H,W,4].
+    """Encodes an image, uint8 grey [H,W], RGB [H,W,3] or RGBA [H,W,4], as the bytes of a file.
 
     PNG, WebP of grey, and the alpha of WebP are lossless. Raises NotAcceptable for JPEG of RGBA and
-    for a side longer than the format allows.
+    for a side longer than the format allows. Raises InternalError if the codec fails.
     """
     limit = MAX_SIDES.get(format)
     if limit is not None and max(image.shape[:2]) > limit:
@@ -59,7 +68,10 @@ def encode(image: NDArray[np.uint8], format: ImageFormat) -> bytes:
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:
-    """Encodes rows with the filter "up" as one IDAT chunk, 6 to 20 times faster than cv2."""
+    """Encodes an image, uint8 [H,W], [H,W,3] or [H,W,4], as the bytes of a PNG file.
+
+    The rows have the filter `up` and form one IDAT chunk. This is 6 to 20 times faster than cv2.
+    """
     channels = 1 if image.ndim == 2 else image.shape[2]
     height, width = image.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, 8, _PNG_COLOUR_TYPE[channels], 0, 0, 0)
@@ -74,7 +86,10 @@ def _png(image: NDArray[np.uint8]) -> bytes:
 
 
 def _compress_rows(image: NDArray[np.uint8]) -> bytes:
-    """Filters and compresses the rows strip by strip, without a second copy of the image."""
+    """Returns the content of a PNG's IDAT chunk for an image, uint8 [H,W] or [H,W,C].
+
+    Rows are filtered and compressed strip by strip, without a second copy of the image.
+    """
     rows = np.ascontiguousarray(image).reshape(image.shape[0], -1)
     count = max(1, _STRIP_BYTES // rows.shape[1])
     deflate = isal_zlib.compressobj(1)
@@ -86,7 +101,11 @@ def _compress_rows(image: NDArray[np.uint8]) -> bytes:
 
 
 def _filter_up(rows: NDArray[np.uint8], start: int, stop: int) -> NDArray[np.uint8]:
-    """Returns each row minus the row above, after the number of the filter."""
+    """Applies PNG's filter `up` to the rows `start` to `stop` of an image.
+
+    `rows` is uint8 [H,n], where n is the bytes of a row. Returns uint8 [stop-start,n+1]: the number
+    of the filter, then the row minus the row above.
+    """
     strip = rows[start:stop]
     filtered = np.empty((len(strip), rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = _PNG_FILTER_UP
@@ -117,7 +136,11 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 
 def _webp(image: NDArray[np.uint8]) -> bytes:
-    """Encodes by Pillow, because cv2 has no option for the method of libwebp."""
+    """Encodes an image, uint8 [H,W], [H,W,3] or [H,W,4], as the bytes of a WebP file.
+
+    Pillow encodes it, because cv2 has no option for the method of libwebp. Raises InternalError if
+    Pillow fails.
+    """
     # A lossy mask takes a third of the time, but levels, even 0 and 255, are wrong by up to 6.
     options = _WEBP_MASK_OPTIONS if image.ndim == 2 else _WEBP_COLOUR_OPTIONS
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Reads the headers of JPEG, PNG and WebP without decoding pixels, and checks their limits.
+"""Reads the headers of JPEG, PNG and WebP files without decoding pixels, and checks image limits.
 
 The bytes are untrusted. `struct` checks the bounds of every read, and a loop over markers or chunks
 ends after MAX_SEGMENTS steps.
@@ -29,7 +29,10 @@ from silhouette_seg.vision.codec.colour_tag import (
 from silhouette_seg.vision.geometry import Size
 
 MAX_SEGMENTS = 10_000
-"""Maximum chunks or markers of a file. Photos have tens; a 32 MiB PNG of 4 KiB chunks has 8,192."""
+"""Maximum number of chunks (PNG, WebP) or markers (JPEG) that are read from one file.
+
+Photos have tens; a 32 MiB PNG of 4 KiB chunks has 8,192.
+"""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -37,11 +40,16 @@ _JPEG_APP1, _JPEG_APP2, _JPEG_SOS, _JPEG_EOI = 0xE1, 0xE2, 0xDA, 0xD9
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe]")
-"""Matches EOI and each marker with a length that libjpeg reads. Fill bytes, stuffed bytes and
-restart markers do not match. Other markers have no length: libjpeg skips them or rejects the
-file."""
+"""Pattern of the bytes of a JPEG's end marker (EOI) or of a marker that begins a segment.
+
+A segment has a length, and libjpeg reads its marker. Fill bytes, stuffed bytes and restart markers
+do not match. Other markers have no length: libjpeg skips them or rejects the file.
+"""
 _SEARCH_BYTES = 1 << 16
-"""Bytes per search for a marker. The interpreter can switch threads between two searches."""
+"""Number of bytes in one search for a JPEG marker.
+
+The Python interpreter can switch threads between two searches.
+"""
 _EXIF_PREFIX = b"Exif\0\0"
 _ICC_PREFIX = b"ICC_PROFILE\0"
 _PNG_METADATA = frozenset({b"eXIf", b"tRNS"}) | PNG_CHUNKS
@@ -51,7 +59,7 @@ _MAX_EXIF_TAGS = 1_000
 
 
 class ImageFormat(StrEnum):
-    """Image formats that are decoded and encoded."""
+    """Formats of image files that can be decoded and encoded."""
 
     JPEG = "jpeg"
     PNG = "png"
@@ -64,48 +72,54 @@ class ImageFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Properties of an image file. Width and height are those of the stored pixels."""
+    """Properties of an image file, read from its header.
+
+    `width` and `height` are those of the stored pixels, before the EXIF orientation is applied.
+    """
 
     format: ImageFormat
     width: int
     height: int
     orientation: int = 1
-    """EXIF orientation, 1..8."""
+    """EXIF orientation, 1..8, where 1 = upright."""
     frames: int = 1
     """Number of frames; more than 1 in an animation."""
     colour: ColourTag = UNTAGGED
     transparent_grey: int | None = None
-    """Transparent level of a grey PNG: 0..255, or 0..65,535 with 16 bits per pixel."""
+    """Grey level that a grey PNG declares as transparent; None for any other file.
+
+    The level is 0..255, or 0..65,535 in a PNG of 16 bits per pixel.
+    """
 
     @property
     def upright_hw(self) -> Size:
-        """Height and width after the orientation is applied."""
+        """(height, width) in pixels after the EXIF orientation is applied."""
         swaps_sides = self.orientation >= 5
         return (self.width, self.height) if swaps_sides else (self.height, self.width)
 
     @property
     def pixels(self) -> int:
-        """Number of pixels."""
+        """Number of pixels: width times height."""
         return self.width * self.height
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Maxima of one photo."""
+    """Largest size of one image: bytes of its file, number of pixels, longer side, aspect ratio."""
 
     bytes: int = 32 * 2**20
     pixels: int = 64_000_000
     side: int = 16_384
-    """Pixels of the long side."""
+    """Longer side, in pixels."""
     aspect: float = 50
-    """Long side divided by short side."""
+    """Longer side divided by the shorter side."""
 
 
 def read_header(data: bytes | memoryview) -> ImageHeader:
-    """Reads size, orientation, frame count and colour tag without decoding pixels.
+    """Reads size, orientation, frame count and colour tag of an image file without decoding pixels.
 
-    Raises UnsupportedImageType unless the bytes begin as JPEG, PNG or WebP, and UndecodableImage
-    if the header is truncated or malformed.
+    Raises UnsupportedImageType unless the bytes begin as JPEG, PNG or WebP. Raises UndecodableImage
+    if the header is truncated or malformed, or if a side is 0.
     """
     view = memoryview(data)
     try:
@@ -118,12 +132,13 @@ def read_header(data: bytes | memoryview) -> ImageHeader:
 
 
 def count_scans(jpeg: bytes | memoryview) -> int:
-    """Counts the scans in the first picture of a JPEG, up to its EOI or the last byte.
+    """Returns the number of scans in the first picture of a JPEG file.
 
-    Payloads of segments are skipped, because thumbnails in them have scans of their own. Bytes
-    behind EOI are skipped: they hold a video, a gain map or a second picture. Raises
-    UndecodableImage for more than MAX_SEGMENTS segments. Source: `read_markers` and `next_marker`
-    of libjpeg-turbo's jdmarker.c, which define a scan for decoders.
+    The picture ends at its end marker (EOI) or with the last byte. Payloads of segments are
+    skipped, because thumbnails in them have scans of their own. Bytes behind EOI are skipped: they
+    hold a video, a gain map or a second picture. Raises UndecodableImage for more than MAX_SEGMENTS
+    segments. Source: `read_markers` and `next_marker` of libjpeg-turbo's jdmarker.c, which define a
+    scan for decoders.
     """
     view = memoryview(jpeg)
     scans, at = 0, 2
@@ -138,7 +153,12 @@ def count_scans(jpeg: bytes | memoryview) -> int:
 
 
 def check_limits(header: ImageHeader, limits: ImageLimits) -> None:
-    """Raises TooManyFrames, SideTooLong, TooManyPixels or AspectTooExtreme."""
+    """Raises an error if an image's header exceeds the limits.
+
+    The bytes of the file are not checked. The error is TooManyFrames for an animation. It is
+    SideTooLong, TooManyPixels or AspectTooExtreme for the longer side, the number of pixels, or the
+    aspect ratio.
+    """
     long, short = max(header.upright_hw), min(header.upright_hw)
     if header.frames > 1:
         raise TooManyFrames(
@@ -190,7 +210,12 @@ def _parse_jpeg(view: memoryview) -> ImageHeader:
 
 
 def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yields marker and content of each segment before the first scan."""
+    """Yields (marker, content) of each segment of a JPEG file before its first scan.
+
+    The marker is the byte after 0xFF; the content excludes the length. Raises UndecodableImage,
+    IndexError or struct.error if the file ends before the first scan. Raises UndecodableImage after
+    MAX_SEGMENTS markers or stray bytes.
+    """
     at = 2
     for _ in range(MAX_SEGMENTS):
         marker = view[at + 1]
@@ -211,7 +236,10 @@ def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _next_segment(view: memoryview, at: int) -> int:
-    """Returns the offset of the next match of _JPEG_SEGMENT, or the length of `view`."""
+    """Returns the offset of the first match of `_JPEG_SEGMENT` in `view` from offset `at` on.
+
+    Without a match it is the length of `view`.
+    """
     for start in range(at, len(view), _SEARCH_BYTES):
         # One byte more, for a marker across the border of two searches.
         if found := _JPEG_SEGMENT.search(view, start, start + _SEARCH_BYTES + 1):
@@ -242,7 +270,11 @@ def _parse_png(view: memoryview) -> ImageHeader:
 
 
 def _transparent_grey(content: memoryview, depth: int, colour_type: int) -> int | None:
-    """Returns the transparent level of a grey PNG, scaled to 8 bits if it has fewer."""
+    """Returns the transparent grey level in the content of a PNG's tRNS chunk.
+
+    `depth` is in bits per pixel. Levels of fewer than 8 bits are scaled to 0..255. Returns None if
+    the PNG is not grey or the chunk is malformed.
+    """
     if colour_type != 0 or len(content) != 2 or depth not in (1, 2, 4, 8, 16):
         return None
     level, top = int.from_bytes(content), (1 << depth) - 1
@@ -250,7 +282,11 @@ def _transparent_grey(content: memoryview, depth: int, colour_type: int) -> int 
 
 
 def _png_chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yields type and content of each chunk before IEND. A PNG truncated anywhere raises here."""
+    """Yields (type, content) of each chunk of a PNG file before its IEND chunk.
+
+    Raises UndecodableImage or struct.error if the PNG is truncated anywhere. Raises
+    UndecodableImage for more than MAX_SEGMENTS chunks.
+    """
     at = len(_PNG_SIGNATURE)
     for _ in range(MAX_SEGMENTS):
         length, kind = struct.unpack_from(">I4s", view, at)
@@ -301,7 +337,10 @@ def _parse_extended_webp(view: memoryview) -> ImageHeader:
 
 
 def _webp_chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yields type and content of each chunk inside the RIFF container."""
+    """Yields (type, content) of each chunk inside the RIFF container of a WebP file.
+
+    Raises UndecodableImage for a truncated chunk and for more than MAX_SEGMENTS chunks.
+    """
     (riff_size,) = struct.unpack_from("<I", view, 4)
     stop = min(len(view), 8 + riff_size)
     at = 12
@@ -317,7 +356,7 @@ def _webp_chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _orientation(tiff: memoryview) -> int:
-    """Returns the orientation of an EXIF block, or 1 if it is missing or unreadable."""
+    """Returns the EXIF orientation, 1..8, of an EXIF block; 1 if it is missing or unreadable."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
     if order is None:
         return 1

@@ -12,40 +12,52 @@ _HEADER_BYTES = 128
 _MAX_TAGS = 200
 _MAX_NAME_LENGTH = 60
 _PARAMETER_COUNTS = (1, 3, 4, 5, 7)
-"""Number of parameters of each function of a parametric curve."""
+"""Number of parameters of each function, 0 to 4, of an ICC parametric curve."""
 
 
 class UnusableProfile(Exception):
-    """A profile cannot be used. The message is the reason, and safe to show to clients."""
+    """An ICC profile cannot be used. The message is the reason, and safe to show to clients."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Header fields and tags of an ICC profile. Names are those of ICC without trailing blanks."""
+    """Header fields and tags of an ICC profile, not validated.
+
+    Header fields are ICC's own names without trailing blanks.
+    """
 
     device_class: str
-    """`mntr` for a monitor, `scnr`, `prtr`, `spac` and others."""
+    """Class of the profile: `mntr` for a monitor, `scnr` scanner, `prtr` printer, and others."""
     colour_space: str
-    """`RGB`, `GRAY`, `CMYK` and others."""
+    """Colour space of the pixels that the profile describes: `RGB`, `GRAY`, `CMYK` and others."""
     connection_space: str
     """Colour space that the profile converts to: `XYZ` or `Lab`."""
     tags: dict[bytes, memoryview]
-    """Content by tag signature."""
+    """Tag signature, for example `desc` -> content of the tag."""
 
     @property
     def name(self) -> str:
-        """The description: printable, short, never empty."""
+        """Description of the profile: one printable line of 1 to 60 characters.
+
+        A profile without a description is called `a profile without a name`.
+        """
         return (
             _printable(_description_text(self.tags.get(b"desc", _EMPTY)))
             or "a profile without a name"
         )
 
     def xyz(self, tag: bytes) -> NDArray[np.float64]:
-        """Returns an XYZ tag [3], adapted to D50. Raises UnusableProfile."""
+        """Returns the X, Y and Z of an XYZ tag, float64 [3], adapted to white D50.
+
+        Raises UnusableProfile if the tag is missing or malformed.
+        """
         return np.array(_read_numbers(self.tags.get(tag, _EMPTY), b"XYZ ", ">3i", 8)) / 65_536
 
     def tone_curve(self, tag: bytes) -> NDArray[np.float64]:
-        """Returns the linear light, [256] of 0..1, of each level. Raises UnusableProfile."""
+        """Returns the tone curve in a tag: float64 [256], linear light 0..1 of each 8-bit level.
+
+        Raises UnusableProfile if the tag is missing or malformed.
+        """
         curve = self.tags.get(tag, _EMPTY)
         return _parametric_curve(curve) if bytes(curve[:4]) == b"para" else _sampled_curve(curve)
 
@@ -54,7 +66,10 @@ _EMPTY = memoryview(b"")
 
 
 def parse_profile(content: bytes) -> Profile:
-    """Reads the header and the tag directory. Raises UnusableProfile."""
+    """Reads the header and the tag directory of an ICC profile.
+
+    Raises UnusableProfile if its signature is missing, it has over 200 tags, or it is truncated.
+    """
     view = memoryview(content)
     start = _HEADER_BYTES + 4
     count = int.from_bytes(view[_HEADER_BYTES:start])
@@ -69,11 +84,11 @@ def parse_profile(content: bytes) -> Profile:
 
 
 def check_tables(content: bytes) -> None:
-    """Raises UnusableProfile unless every declared lookup table is complete.
+    """Raises UnusableProfile unless every lookup table that an ICC profile declares is complete.
 
-    lcms allocates and fills a table before it checks that the file contains one. A profile of 300
-    bytes would take half a gigabyte and seconds. lcms reads the first of two tags with one name, so
-    every entry of the directory is checked.
+    `content` is the whole profile. lcms (Little CMS) allocates and fills a table before it checks
+    that the file contains one. A profile of 300 bytes would take half a gigabyte and seconds. lcms
+    reads the first of two tags with one name, so every entry of the directory is checked.
     """
     view = memoryview(content)
     count = int.from_bytes(view[_HEADER_BYTES : _HEADER_BYTES + 4])
@@ -90,7 +105,11 @@ def check_tables(content: bytes) -> None:
 
 
 def _lut8_size(tag: memoryview) -> int:
-    """Returns the size in bytes of a complete `mft1` tag."""
+    """Returns the size in bytes that an ICC lut8 tag (type `mft1`) needs to hold its tables.
+
+    The channel and grid counts in the tag's header give it. Raises IndexError for a truncated
+    header.
+    """
     inputs, outputs, nodes = tag[8], tag[9], tag[10]
     return 48 + 256 * (inputs + outputs) + outputs * prod(inputs * [nodes])
 
@@ -117,7 +136,7 @@ _TABLE_SIZES: dict[bytes, Callable[[memoryview], int]] = {
     b"mAB ": _lut_ab_size,
     b"mBA ": _lut_ab_size,
 }
-"""Tag type -> function that returns the size of a complete tag in bytes."""
+"""Type of an ICC tag with lookup tables -> function that returns its complete size in bytes."""
 
 
 def _read_numbers(tag: memoryview, kind: bytes, format: str, at: int) -> tuple[int, ...]:
@@ -127,9 +146,10 @@ def _read_numbers(tag: memoryview, kind: bytes, format: str, at: int) -> tuple[i
 
 
 def _sampled_curve(curve: memoryview) -> NDArray[np.float64]:
-    """Reads a `curv` tag.
+    """Reads an ICC `curv` tag: float64 [256], the linear light 0..1 of each 8-bit level.
 
-    No number is a straight line, one number a power in units of 1/256, more are a table.
+    A tag of no number is a straight line. A single number is an exponent in units of 1/256. More
+    numbers are samples of the curve. Raises UnusableProfile for a malformed tag.
     """
     levels = np.linspace(0, 1, 256)
     (count,) = _read_numbers(curve, b"curv", ">I", 8)
@@ -144,9 +164,10 @@ def _sampled_curve(curve: memoryview) -> NDArray[np.float64]:
 
 
 def _parametric_curve(curve: memoryview) -> NDArray[np.float64]:
-    """Reads a `para` tag by the functions of ICC.1.
+    """Reads an ICC `para` tag: float64 [256], the linear light 0..1 of each 8-bit level.
 
-    The curve is `(a x + b) ^ g + e` for x >= d and `c x + f` below.
+    ICC.1 defines the curve as `(a x + b) ^ g + e` for x >= d and `c x + f` below. Raises
+    UnusableProfile for a malformed tag.
     """
     (function,) = _read_numbers(curve, b"para", ">H", 8)
     if function >= len(_PARAMETER_COUNTS):
@@ -165,7 +186,10 @@ def _parametric_curve(curve: memoryview) -> NDArray[np.float64]:
 
 
 def _description_text(tag: memoryview) -> str:
-    """Returns the ASCII of an ICC 2 description, or the first language of a later one."""
+    """Returns the text of an ICC `desc` tag: ASCII in version 2, later the first language.
+
+    The text is empty if the tag is.
+    """
     if bytes(tag[:4]) == b"mluc" and len(tag) >= 28:
         size, start = struct.unpack_from(">II", tag, 20)
         return str(tag[start : start + min(size, 4 * _MAX_NAME_LENGTH)], "utf-16-be", "replace")
@@ -173,6 +197,6 @@ def _description_text(tag: memoryview) -> str:
 
 
 def _printable(text: str) -> str:
-    """Returns untrusted text shortened to one line of printable characters."""
+    """Returns untrusted text as one line of at most 60 printable characters."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(printable.split())[:_MAX_NAME_LENGTH]

@@ -8,14 +8,17 @@ from silhouette_seg.vision.blur import blur_reduced, gaussian
 from silhouette_seg.vision.geometry import Size, resize, resize_bilinear
 
 WRAP_PERCENT = 1.0
-"""Sigma of the background light around the person, in percent of the short side."""
+"""Sigma of the blur that spreads background light over the person, in percent of the short side."""
 
 _STRIP_ROWS = 64
-"""Rows of one strip. Its intermediates stay in the cache and below malloc's mmap threshold."""
+"""Rows of pixels processed at a time.
+
+Their intermediate values stay in the cache and below malloc's mmap threshold.
+"""
 
 
 def cutout(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Joins [H,W,3] and [H,W] to RGBA [H,W,4] with straight alpha.
+    """Joins a photo, uint8 [H,W,3], and its mask, uint8 [H,W], to RGBA [H,W,4] with straight alpha.
 
     RGB is 0 where alpha is 0, so that no background leaks and PNG needs half the bytes.
     """
@@ -35,8 +38,9 @@ def composite(
     *,
     in_place: bool = False,
 ) -> NDArray[np.uint8]:
-    """Blends uint8 [H,W,3] over a background of the same shape.
+    """Blends a photo over a background by a mask. Returns uint8 [H,W,3].
 
+    Photo and background are uint8 [H,W,3]; `alpha`, uint8 [H,W], is 255 where only the photo shows.
     The result is exact where alpha is 0 or 255 and within one level elsewhere. `in_place`
     overwrites the background, which saves 36 MB at 12 MP.
     """
@@ -54,7 +58,7 @@ def composite(
 
 
 def solid(hw: Size, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Returns uint8 [*hw,3] filled with one RGB colour."""
+    """Returns an image, uint8 [*hw,3], filled with one RGB colour of 0..255 per channel."""
     image = np.empty((*hw, 3), np.uint8)
     # Copies whole rows: assigning the colour goes pixel by pixel and is 50 times slower.
     image[:] = np.tile(np.array(colour, np.uint8), (hw[1], 1))
@@ -64,10 +68,11 @@ def solid(hw: Size, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
 def blurred(
     rgb: NDArray[np.uint8], radius_percent: float, alpha: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """Blurs a photo with a Gaussian; sigma is a percentage of the short side.
+    """Returns a photo, uint8 [H,W,3], blurred with a Gaussian, for use as a background.
 
-    With the uint8 [H,W] alpha of the person, only the background is blurred: the person does not
-    glow into it, and surrounding colours take their place.
+    Sigma is `radius_percent` percent of the short side. `alpha`, uint8 [H,W], covers the person
+    (255). Colours around the person replace it before the blur, so that the person does not glow
+    into the background. Without `alpha` the whole photo is blurred as it is.
     """
     return gaussian(rgb, radius_percent / 100 * min(rgb.shape[:2]), alpha)
 
@@ -78,11 +83,13 @@ def light_wrap(
     background: NDArray[np.uint8],
     amount: float,
 ) -> NDArray[np.uint8]:
-    """Adds light of the background around the rim of the person. Use before `composite`.
+    """Adds light of the new background around the rim of the person. Use before `composite`.
 
-    All images are uint8 [H,W,3]. Half of `amount`, in percent, reaches the outline; none reaches
-    further inside than a few times WRAP_PERCENT. The light brightens and never darkens. The
-    memory is that of two images. Returns `rgb` itself when the amount is 0.
+    `rgb` is the photo and `background` the new one, both uint8 [H,W,3]. `alpha` is the person's
+    mask, uint8 [H,W]. Returns the lit photo, valid inside the mask's bounding box. `amount` is in
+    percent, 0..100. Half of it reaches the outline; none reaches further inside than a few times
+    WRAP_PERCENT. The light brightens and never darkens. The memory is that of two images. Returns
+    `rgb` itself when the amount is 0.
     """
     if amount <= 0:
         return rgb
@@ -104,9 +111,10 @@ def light_wrap(
 
 
 def resize_to_cover(background: NDArray[np.uint8], hw: Size) -> NDArray[np.uint8]:
-    """Resizes the central part of uint8 [h,w,3] with the aspect ratio of `hw` to [*hw,3].
+    """Crops the centre of an image, uint8 [h,w,3], to the aspect ratio of `hw`, and resizes it.
 
-    The result never shares memory with the background, because `composite` may overwrite it.
+    Returns uint8 [*hw,3]. It never shares memory with the image, because `composite` may overwrite
+    it.
     """
     height, width = background.shape[:2]
     scale = min(height / hw[0], width / hw[1])

@@ -24,27 +24,33 @@ MIN_SCALE, MAX_SCALE = 0.05, 4.0
 _DECIMALS = 6
 _DECIMAL = re.compile(r"-?([0-9]{1,3}(\.[0-9]{0,20})?|\.[0-9]{1,20})")
 _STRIP_ROWS = 64
-"""Rows per strip. It bounds the memory of intermediate values wider than a byte."""
+"""Rows of the canvas drawn at a time.
+
+It bounds the memory of intermediate values, which are wider than a byte.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonCopy:
-    """One copy of the person. Its anchor is the middle of the lower edge of the bounding box."""
+    """Position, scale and mirroring of one copy of the person.
+
+    Its anchor is the middle of the lower edge of the person's bounding box.
+    """
 
     x: float | None = None
-    """Position of the anchor from the left, as a share of the image width; None keeps it.
+    """Anchor's distance from the left, relative to the image width; None: as in the photo.
 
     0 and 1 are the edges of the image. Pixels beyond them are cut off.
     """
     y: float | None = None
-    """Position of the anchor from the top, as a share of the image height; None keeps it."""
+    """Anchor's distance from the top, relative to the image height; None: as in the photo."""
     scale: float = 1.0
     """Height of the copy divided by that of the person in the photo."""
     flip: bool = False
-    """True: left and right are exchanged."""
+    """True mirrors the copy: left and right are exchanged."""
 
     def __str__(self) -> str:
-        """Returns the canonical text of this copy."""
+        """Returns the canonical text of this copy, for example `x:0.3,scale:0.6`."""
         parts = [
             f"{name}:{_format_number(share)}"
             for name, share in (("x", self.x), ("y", self.y))
@@ -64,12 +70,15 @@ class Layout:
     copies: tuple[PersonCopy, ...]
 
     def __str__(self) -> str:
-        """Returns the canonical text of this layout. `parse_layout` is its inverse."""
+        """Returns the canonical text of this layout, from which `parse_layout` makes it again."""
         return ";".join(map(str, self.copies))
 
 
 def parse_layout(text: str) -> Layout:
-    """Parses the text form of a layout. Raises ValueError with the allowed values."""
+    """Parses the text form of a layout, for example `x:0.3,scale:0.6;flip:true`.
+
+    Raises ValueError, which names the allowed values, for any other text or over MAX_COPIES copies.
+    """
     parts = text.split(";")
     if len(parts) > MAX_COPIES:
         raise ValueError(f"must be at most {MAX_COPIES} copies, not {len(parts)}")
@@ -115,12 +124,15 @@ class Layer(NamedTuple):
     alpha: NDArray[np.uint8]
 
     def crop(self, rows: slice, columns: slice) -> "Layer":
-        """Returns a view of these rows and columns."""
+        """Returns these rows and columns as a layer that shares its memory."""
         return Layer(self.rgb[rows, columns], self.alpha[rows, columns])
 
 
 class _TargetRect(NamedTuple):
-    """Rectangle of the canvas that a copy covers, in pixels. It may extend beyond the canvas."""
+    """Rectangle of the output canvas that a copy of the person covers, in pixels.
+
+    It may extend beyond the canvas.
+    """
 
     top: int
     left: int
@@ -135,12 +147,13 @@ def place_person(
     layout: Layout,
     size_hw: Size,
 ) -> Layer:
-    """Draws the copies of the person on an empty canvas of `size_hw`, from back to front.
+    """Draws copies of the person on an empty canvas, and returns the canvas as a layer.
 
-    The photo is uint8 [H,W,3], its alpha uint8 [H,W], and `box` bounds the person in them. Scales
-    are relative to their pixels. Colours are 0 where alpha is 0. A copy that is not scaled keeps
-    its pixels exactly. The canvas stays empty without a person. The memory is that of the canvas
-    and of a third of the photo.
+    The canvas has the (height, width) `size_hw`. `rgb` is the photo, uint8 [H,W,3], and `alpha` its
+    mask, uint8 [H,W]. `box` bounds the person in them, or is None without a person; the canvas then
+    stays empty. Later copies are drawn in front. A copy of scale 1 has the size of the person in
+    the photo and keeps its pixels exactly. Colours are 0 where alpha is 0. The memory is that of
+    the canvas and of a third of the photo.
     """
     canvas = Layer(np.zeros((*size_hw, 3), np.uint8), np.zeros(size_hw, np.uint8))
     left, top, width, height = cv2.boundingRect(alpha)
@@ -158,18 +171,24 @@ def place_person(
 def place_person_mask(
     alpha: NDArray[np.uint8], box: Box | None, layout: Layout, size_hw: Size
 ) -> NDArray[np.uint8]:
-    """Returns the alpha of `place_person`, without computing colours."""
+    """Returns the alpha, uint8 [*size_hw], that `place_person` draws, without computing colours."""
     black = np.broadcast_to(np.uint8(0), (*alpha.shape, 3))
     return place_person(black, alpha, box, layout, size_hw).alpha
 
 
 def _halvings(scale: float) -> int:
-    """Returns how often the person can be halved before it is smaller than the scale."""
+    """Returns how often an image can be halved on the way to a reduction by `scale`.
+
+    It is 0 for a scale over 1/2, 1 for a scale over 1/4, and so on.
+    """
     return max(0, floor(-log2(scale)))
 
 
 def _pyramid(photo: Layer, depth: int) -> list[Layer]:
-    """Returns the layer and `depth` halvings, which average all pixels to avoid aliasing."""
+    """Returns the photo and `depth` reductions of it, each half the size of the one before.
+
+    Each pixel is the average of all pixels that it replaces, which avoids aliasing.
+    """
     levels = [photo]
     for _ in range(depth):
         height, width = (max(1, side // 2) for side in levels[-1].alpha.shape)
@@ -182,9 +201,10 @@ def _pyramid(photo: Layer, depth: int) -> list[Layer]:
 def _target(
     copy: PersonCopy, box: Box, extent: Box, photo_hw: Size, canvas_hw: Size
 ) -> _TargetRect:
-    """Returns the rectangle that the pixels with alpha cover at the position of the copy.
+    """Returns the rectangle of the canvas that one copy of the person covers.
 
-    `extent` bounds these pixels in the photo. `box` has the anchor and may be smaller.
+    `box` bounds the person in the photo and has the anchor. `extent` bounds all pixels of the photo
+    with an alpha over 0; it fills the rectangle and may be larger than `box`.
     """
     foot_y, foot_x = box.top + box.height, box.left + box.width / 2
     y = canvas_hw[0] * (foot_y / photo_hw[0] if copy.y is None else copy.y)
@@ -199,7 +219,10 @@ def _target(
 
 
 def _draw_layer(canvas: Layer, layer: Layer, target: _TargetRect, *, flip: bool) -> None:
-    """Scales the layer to the target and blends it over the canvas. Pixels outside are cut off."""
+    """Scales a layer to the rectangle `target` of the canvas and blends it over it in place.
+
+    Pixels outside the canvas are cut off. `flip` exchanges left and right.
+    """
     height, width = canvas.alpha.shape
     top, bottom = max(0, target.top), min(height, target.top + target.height)
     columns = slice(max(0, target.left), min(width, target.left + target.width))
@@ -213,7 +236,10 @@ def _draw_layer(canvas: Layer, layer: Layer, target: _TargetRect, *, flip: bool)
 def _resample(
     layer: Layer, target: _TargetRect, rows: slice, columns: slice, *, flip: bool
 ) -> Layer:
-    """Returns these rows and columns of the layer after bilinear scaling to the target."""
+    """Scales a layer bilinearly to the rectangle `target` of the canvas and returns a part of it.
+
+    `rows` and `columns` select that part in pixels of the canvas. `flip` exchanges left and right.
+    """
     height, width = layer.alpha.shape
     down, across = height / target.height, width / target.width
     # The centre of a pixel is at one half, on the canvas and in the layer.
@@ -234,13 +260,19 @@ def _resample(
 
 
 def _premultiplied(layer: Layer) -> MatLike:
-    """Returns colours times alpha, and 255 times alpha, as uint16 [h,w,4], ready to average."""
+    """Multiplies a layer's colours by its alpha, so that neighbouring pixels can be averaged.
+
+    Returns uint16 [h,w,4]: the products, then 255 times alpha.
+    """
     rgba = cv2.cvtColor(np.ascontiguousarray(layer.rgb), cv2.COLOR_RGB2RGBA)
     return cv2.multiply(rgba, cv2.merge([layer.alpha] * 4), dtype=cv2.CV_16U)
 
 
 def _unpremultiplied(weighted: MatLike) -> Layer:
-    """Divides colours by alpha. Colour is 0 in pixels with an alpha that rounds to 0."""
+    """Converts uint16 [h,w,4] from `_premultiplied` back to a layer with straight alpha.
+
+    The colour is 0 in pixels with an alpha that rounds to 0.
+    """
     # cv2 defines division by 0 as 0.
     alpha = cv2.threshold(cv2.extractChannel(weighted, 3), 127, 0, cv2.THRESH_TOZERO)[1]
     rgb = cv2.cvtColor(weighted, cv2.COLOR_RGBA2RGB)
@@ -252,7 +284,10 @@ def _unpremultiplied(weighted: MatLike) -> Layer:
 
 
 def _blend_over(back: Layer, front: Layer) -> None:
-    """Blends `front` over `back` in place. Alpha is straight in both and in the result."""
+    """Blends the layer `front` over `back`, of the same size, in place.
+
+    Alpha is straight in both and in the result.
+    """
     if not back.alpha.any():
         back.rgb[:], back.alpha[:] = front
         return

@@ -22,7 +22,7 @@ _BLACK_LEVEL, _WHITE_LEVEL = 16, 235
 
 
 class Planes(NamedTuple):
-    """I420 image. Rows of a plane need not be contiguous."""
+    """I420 image as a luma plane and two chroma planes. Rows of a plane need not be contiguous."""
 
     y: Plane
     """Luma, uint8 [h,w]."""
@@ -33,18 +33,18 @@ class Planes(NamedTuple):
 
     @property
     def size_hw(self) -> Size:
-        """Size of the image, which is that of the luma plane."""
+        """(height, width) of the image in pixels, which is that of the luma plane."""
         height, width = self.y.shape
         return height, width
 
 
 def chroma_size(size_hw: Size) -> Size:
-    """Returns the size of the chroma planes of an image of `size_hw`."""
+    """Returns the (height, width) of an image's chroma planes: half of `size_hw`, rounded up."""
     return (size_hw[0] + 1) // 2, (size_hw[1] + 1) // 2
 
 
 def to_rgb(planes: Planes) -> NDArray[np.uint8]:
-    """Converts to RGB, uint8 [h,w,3]."""
+    """Converts an I420 image of size (h, w) to RGB, uint8 [h,w,3]."""
     (height, width), (rows, columns) = planes.size_hw, chroma_size(planes.size_hw)
     packed = np.empty((3 * rows, 2 * columns), np.uint8)
     y, u, v = _split_planes(packed, (2 * rows, 2 * columns))
@@ -58,7 +58,7 @@ def to_rgb(planes: Planes) -> NDArray[np.uint8]:
 
 
 def from_rgb(rgb: NDArray[np.uint8]) -> Planes:
-    """Converts RGB, uint8 [h,w,3], to planes."""
+    """Converts RGB, uint8 [h,w,3], to an I420 image of the same size."""
     height, width = rgb.shape[:2]
     if height % 2 or width % 2:
         rgb = _u8(
@@ -70,24 +70,27 @@ def from_rgb(rgb: NDArray[np.uint8]) -> Planes:
 
 
 def _split_planes(packed: Plane, even_hw: Size) -> Planes:
-    """Returns views of the planes in OpenCV's I420, [3h/2,w]: Y, and below it all of U and V."""
+    """Returns views of the Y, U and V planes in an image that OpenCV packed as I420.
+
+    `packed` is uint8 [3h/2,w]: Y, and below it all of U and then all of V. `even_hw` is (h, w).
+    """
     height, width = even_hw
     chroma = packed[height:].reshape(2, height // 2, width // 2)
     return Planes(packed[:height], chroma[0], chroma[1])
 
 
 def from_mask(alpha: NDArray[np.uint8]) -> Planes:
-    """Converts a mask, uint8 [h,w], to a grey image: 0 is black and 255 is white."""
+    """Converts a mask, uint8 [h,w], to a grey I420 image: 0 becomes black and 255 white."""
     y = cv2.convertScaleAbs(alpha, alpha=(_WHITE_LEVEL - _BLACK_LEVEL) / 255, beta=_BLACK_LEVEL)
     colour = np.full(chroma_size((alpha.shape[0], alpha.shape[1])), NEUTRAL_CHROMA, np.uint8)
     return Planes(_u8(y), colour, colour)
 
 
 def composite(planes: Planes, alpha: NDArray[np.uint8], background: Planes) -> Planes:
-    """Blends over a background of the same size by the alpha uint8 [h,w].
+    """Blends an I420 image over a background of the same size by a mask. Returns the blend.
 
-    The result is exact if alpha is 0 or 255 in all pixels that share a chroma value, and within one
-    level elsewhere.
+    `alpha`, uint8 [h,w], is 255 where only the image shows. The result is exact if alpha is 0 or
+    255 in all pixels that share a chroma value, and within one level elsewhere.
     """
     small = resize(alpha, chroma_size(planes.size_hw))
     return Planes(
@@ -103,7 +106,7 @@ def _blend(plane: Plane, alpha: Plane, background: Plane) -> Plane:
 
 
 def solid(size_hw: Size, colour: tuple[int, int, int]) -> Planes:
-    """Returns an image of one RGB colour."""
+    """Returns an I420 image of (height, width) `size_hw`, filled with one RGB colour, 0..255."""
     pixel = from_rgb(np.full((2, 2, 3), colour, np.uint8))
     return Planes(
         np.full(size_hw, pixel.y[0, 0], np.uint8),
@@ -113,9 +116,10 @@ def solid(size_hw: Size, colour: tuple[int, int, int]) -> Planes:
 
 
 def blurred(planes: Planes, radius_percent: float, alpha: NDArray[np.uint8]) -> Planes:
-    """Blurs the background with a Gaussian; sigma is a percentage of the short side.
+    """Returns an I420 image blurred with a Gaussian, for use as the background of its person.
 
-    `alpha`, uint8 [h,w], is the person. Surrounding colours take their place.
+    Sigma is `radius_percent` percent of the short side. `alpha`, uint8 [h,w], covers the person
+    (255). Colours around the person replace it before the blur.
     """
     sigma = radius_percent / 100 * min(planes.size_hw)
     small = resize(alpha, chroma_size(planes.size_hw))
@@ -127,7 +131,10 @@ def blurred(planes: Planes, radius_percent: float, alpha: NDArray[np.uint8]) -> 
 
 
 def fit_within(planes: Planes, longer_side: int) -> Planes:
-    """Scales the image down to `longer_side` with even sides. Returns it unchanged if it fits."""
+    """Scales an I420 image down to at most `longer_side` pixels, with even sides.
+
+    Returns it unchanged if its longer side is no longer than that.
+    """
     size_hw = planes.size_hw
     if max(size_hw) <= longer_side:
         return planes

@@ -1,7 +1,7 @@
-"""Tiles along a mask's outline, for work solved at a reduced size and applied at full size.
+"""Tiles along a mask's outline, for work computed at a reduced size and applied at full size.
 
-A large photo costs little more than the pixels near its outline, and no more memory than a
-small one.
+A large photo costs little more than the pixels near its outline, and no more memory than a small
+one.
 """
 
 from collections.abc import Iterator
@@ -22,45 +22,52 @@ for it again. With two photos in work, a cut-out of 1280x720 took 58 ms of proce
 pixels. At 384 it took 47 ms.
 """
 MIN_TILE_CELLS = 8
-"""Minimum side of a tile, in cells. With fewer, too much is computed twice at tile borders."""
+"""Minimum side of a tile, in cells. Smaller tiles would compute too much twice at their borders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A photo in square cells of `factor` pixels: as many whole cells as fit, at least one."""
+    """Division of a photo into square cells with sides of `factor` pixels.
+
+    Each side of the photo has as many whole cells as fit, at least one.
+    """
 
     photo_hw: Size
     factor: int
 
     @property
     def size_hw(self) -> Size:
-        """Number of cells along height and width."""
+        """Number of cells along the height and the width of the photo."""
         height, width = (max(1, side // self.factor) for side in self.photo_hw)
         return height, width
 
     def downsample(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Reduces uint8 [H,W] or [H,W,3] to one value a cell; pixels beyond the cells are cut."""
+        """Reduces an image of the photo's size, uint8 [H,W] or [H,W,3], to one value per cell.
+
+        Returns uint8 [*size_hw] or [*size_hw,3]. Pixels beyond the last whole cell are cut off.
+        """
         height, width = self.size_hw
         return resize(image[: height * self.factor, : width * self.factor], (height, width))
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A block of cells and the pixels it covers.
+    """A rectangular block of cells, and the pixels of the photo that it covers.
 
     The last tile of a row or column also covers the pixels beyond the cells.
     """
 
     grid: Grid
     cells: tuple[slice, slice]
-    """Rows and columns of an array that `pad_cells` made: the tile's cells and one around them."""
+    """Slices of an array that `pad_cells` made: the tile's cells and a margin of one cell."""
     pixels: tuple[slice, slice]
-    """Rows and columns of the photo."""
+    """Slices of the rows and columns of the photo."""
 
     def upsample(self, padded: NDArray[Any]) -> NDArray[Any]:
-        """Enlarges the tile's cells of a padded array to its pixels, bilinearly.
+        """Enlarges the tile's cells bilinearly to one value for each of its pixels.
 
-        The values equal those of enlarging the whole array.
+        `padded` is the result of `pad_cells` for the whole photo. Returns [h,w] or [h,w,c]. The
+        values equal those of enlarging the whole array.
         """
         factor = self.grid.factor
         rows, columns = self.pixels
@@ -71,20 +78,27 @@ class Tile:
 
 
 def make_grid(photo_hw: Size, cells: int) -> Grid:
-    """Divides a photo into about `cells` cells along its longer side.
+    """Divides a photo of (height, width) `photo_hw` into about `cells` cells along its longer side.
 
-    The number is 2/3 to 4/3 of `cells` if the photo has as many pixels.
+    The number is 2/3 to 4/3 of `cells` if the longer side has at least as many pixels.
     """
     return Grid(photo_hw, max(1, round(max(photo_hw) / cells)))
 
 
 def pad_cells(values: NDArray[Any]) -> NDArray[Any]:
-    """Pads an array of one value (or a few) for each cell as `Tile.upsample` needs it."""
+    """Pads an array [h,w] or [h,w,c] of values per cell to [h+3,w+3] or [h+3,w+3,c].
+
+    The values at the edge are repeated once before and twice after them, as `Tile.upsample` needs
+    it.
+    """
     return cv2.copyMakeBorder(values, 1, 2, 1, 2, cv2.BORDER_REPLICATE)
 
 
 def tiles_near(grid: Grid, marked: NDArray[np.uint8]) -> Iterator[Tile]:
-    """Yields the tiles that contain or touch a cell where `marked` [*grid.size_hw] is not 0."""
+    """Yields the tiles that contain or touch a marked cell.
+
+    `marked` is [*grid.size_hw], with a value other than 0 in marked cells.
+    """
     near = pad_cells(marked)
     across = list(_spans(grid.size_hw[1], grid.photo_hw[1], grid.factor))
     for rows, pixel_rows in _spans(grid.size_hw[0], grid.photo_hw[0], grid.factor):
@@ -95,7 +109,10 @@ def tiles_near(grid: Grid, marked: NDArray[np.uint8]) -> Iterator[Tile]:
 
 
 def _spans(cells: int, pixels: int, factor: int) -> Iterator[tuple[slice, slice]]:
-    """Yields the tiles along one side, as slices of padded cells and of pixels."""
+    """Yields the tiles along one side of the photo, as slices of padded cells and slices of pixels.
+
+    `cells` and `pixels` are the lengths of that side, and `factor` is the pixels of a cell.
+    """
     step = max(MIN_TILE_CELLS, TILE_PIXELS // factor)
     for start in range(0, cells, step):
         stop = min(start + step, cells)

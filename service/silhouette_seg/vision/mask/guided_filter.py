@@ -3,14 +3,14 @@
 A model sees the photo at a few hundred pixels. Enlarged to the photo again, its mask is soft over
 as many pixels as one model pixel covers. Its outline is no more accurate than that.
 
-The guided filter (He, Sun, Tang, TPAMI 2013) fits a line through colour space at each place. The
-line is the one that explains the mask best. It is solved at a reduced size, as in He and Sun 2015.
-The photo's own pixels are then mapped through that line.
+The guided filter (He, Sun, Tang, TPAMI 2013) fits a linear function of the colour at each place.
+The function is the one that explains the mask best there. It is fitted at a reduced size, as in He
+and Sun 2015. The photo's own pixels are then mapped through that function.
 
-Two things differ from the published filter. First, it counts only as far as colours explain the
-mask there, measured as their share of its variance. Where person and background look alike, the
-filter would average the mask and erase limbs. The model's mask is better there. Second, its
-result is stretched about the middle. A regression that explains a part of the variance restores
+Two things differ from the published filter. First, its result is weighted by how well colours
+explain the mask there, measured as their share of its variance. Where person and background look
+alike, the filter would average the mask and erase limbs. The model's mask is better there. Second,
+its result is stretched about the middle. A regression that explains a part of the variance restores
 only a part of the contrast.
 """
 
@@ -25,33 +25,38 @@ from numpy.typing import NDArray
 from silhouette_seg.vision.mask.boundary_tiles import make_grid, pad_cells, tiles_near
 
 SOLVE_CELLS = 192
-"""Cells along the photo's longer side at which lines are fitted: about a model's resolution."""
+"""Cells along the photo's longer side for which the filter fits its linear functions.
+
+They are about as many as the pixels of a model's input.
+"""
 MIN_GUIDE_SIDE = 1536
 """Minimum longer side, in pixels, at which a photo is decoded when only its mask is returned.
 
 Every pixel more adds a little detail of hair, so no size is lossless. It was measured on synthetic
-heads with strands of 2 to 5 pixels in 3072. This size removes 86 % of the error that the whole
-photo removes. Other sizes: 2048 removes 91 %, 1024 75 %, 768 62 %, and 384 28 %.
+heads in photos of 3072 pixels, with strands of hair of 2 to 5 pixels. This size removes 86 % of the
+error that the whole photo removes. Other sizes: 2048 removes 91 %, 1024 75 %, 768 62 %, and 384 28
+%.
 """
 RADIUS_CELLS = 3
-"""Cells to either side that share a line."""
+"""Radius, in cells, of the square over which one linear function is fitted."""
 NOISE_VARIANCE = 2e-4
-"""Variance of a colour channel (0..1) that carries no information."""
+"""Variance of a colour channel (0..1) that counts as noise: the filter's regularisation."""
 FULL_WEIGHT_SHARE = 0.5
-"""Share of the mask's variance that colours must explain for the filter to count fully."""
+"""Share of the mask's variance that colours must explain for the filter to have full weight."""
 CONTRAST_GAIN = 2.5
-"""Factor by which the filter's result is stretched about one half."""
+"""Factor by which the filter's result, 0..1, is stretched about one half."""
 MIN_UNCERTAIN, MAX_UNCERTAIN = 8, 247
-"""First and last level at which a mask is uncertain."""
+"""First and last level of a mask, 0..255, that counts as uncertain."""
 
 Plane = NDArray[np.float32]
 
 
 def refine_edges(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Refines a mask uint8 [H,W] with the edges of its photo uint8 [H,W,3].
+    """Refines the edges of a mask, uint8 [H,W], with those of its photo, uint8 [H,W,3].
 
-    Only pixels within a few cells of an uncertain cell change. A mask without uncertain cells is
-    returned as a copy.
+    Returns a new mask, uint8 [H,W]. Only pixels within a few cells of an uncertain cell change;
+    about SOLVE_CELLS cells span the longer side. A mask without uncertain cells is returned as a
+    copy.
     """
     height, width = alpha.shape
     grid = make_grid((height, width), SOLVE_CELLS)
@@ -71,10 +76,11 @@ def refine_edges(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np
 
 
 def _solve_lines(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> tuple[list[Plane], Plane]:
-    """Fits, for each cell of [h,w,3] and [h,w], the line from colours 0..255 to mask levels.
+    """Fits, for each cell, the linear function from the colours around it to the mask.
 
-    Returns four planes [h,w], the factors of red, green and blue and the constant; and the
-    weight of the line, 0..1.
+    The photo is uint8 [h,w,3] and the mask uint8 [h,w], with one value per cell. Returns four
+    float32 planes [h,w]: the factors of red, green and blue and the constant. They map colours
+    0..255 to mask levels. Also returns the weight of the function, float32 [h,w], 0..1.
     """
     planes = [np.asarray(each, np.float32) for each in cv2.split(rgb)] + [alpha.astype(np.float32)]
     planes = [plane * np.float32(1 / 255) for plane in planes]
@@ -110,7 +116,11 @@ def _box_mean(plane: MatLike) -> Plane:
 def _apply_lines(
     line: Sequence[Plane], share: Plane, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]
 ) -> MatLike:
-    """Moves a tile of the mask, uint8 [h,w], towards the level of its line by `share` 0..1."""
+    """Moves a tile of the mask, uint8 [h,w], towards the value of a linear function of its colours.
+
+    `line` has four planes [h,w]: factors of red, green and blue and the constant. `share` [h,w],
+    0..1, is the weight of the function. Returns uint8 [h,w].
+    """
     by_red, by_green, by_blue, constant = line
     red, green, blue = cv2.split(rgb.astype(np.float32))
     partly = cv2.add(cv2.add(constant, cv2.multiply(by_red, red)), cv2.multiply(by_green, green))

@@ -1,13 +1,13 @@
 """Selects the dominant person of a mask: the rule of `person=dominant`.
 
-A *piece* is an 8-connected component of the pixels over 127. Pieces are found at a reduced size,
-which is no smaller than the models' input. Softer pixels, and specks that vanish in the reduction,
-belong to the nearest piece. So every pixel belongs to exactly one piece, and is kept or emptied
-with it.
+A *piece* is an 8-connected component of the mask's pixels with an alpha over 127. Pieces are found
+at a reduced size, which is no smaller than the models' input. Softer pixels, and specks that vanish
+in the reduction, belong to the nearest piece. So every pixel belongs to exactly one piece, and is
+kept or set to 0 with it.
 
 1. The dominant piece covers most of the dominant face and of the chest below it. Face and chest
    each count as the share that is covered. If no piece covers enough, or there is no face, the
-   largest piece is dominant. Its size counts less the farther it is from the middle of the photo.
+   largest piece is dominant. The size of a piece counts less the farther it is from the middle.
 2. A smaller piece belongs to the same person if the gap between them is narrow relative to the
    person's size. Examples are an arm behind a pole and a hand beyond a cup. A larger piece, or
    one across a wider gap, belongs to the person only in line with it. In line is directly below,
@@ -31,38 +31,51 @@ from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import Box, person_pixels
 
 MAX_SIDE = 384
-"""Longer side, in pixels, at which pieces are found. Gaps under one such pixel may close."""
+"""Longer side, in pixels, of the reduced mask in which pieces are found.
+
+Gaps narrower than one of its pixels may close.
+"""
 MAX_REPORTED = 16
-"""Maximum number of reported pieces. All pieces are kept or rejected."""
+"""Maximum number of pieces in a report. Pieces that are not reported are kept or rejected too."""
 
 CHEST_FACES = 3
-"""Height and width, in faces, of the part below a face that belongs to the same person."""
+"""Height and width of the chest, the area below a face, as multiples of the face's."""
 MIN_COVERED = 0.15
-"""Minimum covered share, face and chest summed, for the face to belong to the piece."""
+"""Minimum coverage of face and chest by the piece to which a face belongs.
+
+It is the sum of the covered shares of both, 0..2.
+"""
 CORNER_WEIGHT = 0.25
-"""Weight of a piece's size in the corners of the photo; it is 1 in the middle."""
+"""Factor on the size of a piece in a corner of the photo. It is 1 in the middle."""
 
 MAX_GAP = 0.1
-"""Maximum gap to a small piece of the same person, as a share of the person's square root area."""
-MAX_LIMB_SHARE = 0.25
-"""Maximum area of a hand or arm, as a share of the dominant piece's area."""
-MIN_OVERLAP = 0.5
-"""Minimum share of its width that a piece in line has above or below the dominant piece."""
-MAX_GAP_IN_LINE = 0.6
-"""Maximum gap to a piece in line, measured as `MAX_GAP`. It may be as large as the dominant piece.
+"""Maximum gap between the dominant piece and a small piece of the same person.
 
-The last four constants are among the best of 1728 combinations. The criterion was the IoU with a
-reference of one person, over 1075 masks that three models predicted for training photos.
+The gap is divided by the square root of the dominant piece's area.
+"""
+MAX_LIMB_SHARE = 0.25
+"""Maximum area of a piece that counts as a hand or arm, relative to the dominant piece's area."""
+MIN_OVERLAP = 0.5
+"""Minimum overlap of a piece in line with the dominant piece.
+
+It is the share of the piece's width that lies above or below the dominant piece.
+"""
+MAX_GAP_IN_LINE = 0.6
+"""Maximum gap to a piece in line with the dominant piece, measured as `MAX_GAP`.
+
+A piece in line may be as large as the dominant piece. This value, MAX_GAP, MAX_LIMB_SHARE and
+MIN_OVERLAP are among the best of 1728 combinations. The criterion was the IoU with a reference of
+one person, over 1075 masks that three models predicted for training photos.
 """
 MIN_PERSON_AREA = 0.01
-"""Minimum area of another person, as a share of the dominant piece's area."""
+"""Minimum area of a rejected piece reported as another person, relative to the dominant piece's."""
 
 
 class PieceReason(StrEnum):
-    """Reason for keeping or rejecting a piece. The values are part of the API."""
+    """Reason for keeping or rejecting a piece of a mask. The values are part of the API."""
 
     EVERYONE = "everyone"
-    """No person was selected."""
+    """All people were requested, so every piece is kept."""
     DOMINANT = "dominant"
     NEAR = "near the dominant person"
     IN_LINE = "in line with the dominant person"
@@ -77,12 +90,12 @@ KEPT_REASONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A connected part of a mask."""
+    """A connected part of a mask, and whether it is kept."""
 
     box: Box
-    """Bounding box in pixels of the photo, accurate to a pixel of the reduced size."""
+    """Bounding box in pixels of the photo, accurate to a pixel of the reduced mask."""
     share: float
-    """Share of all person pixels, 0..1."""
+    """Share of all person pixels of the mask, 0..1."""
     kept: bool
     reason: str
     """A value of `PieceReason`."""
@@ -90,10 +103,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Components:
-    """Connected components of a reduced mask. The arrays are in the order of labels 1, 2, ..."""
+    """The K connected components of a reduced mask.
+
+    The arrays have one value for each component, in the order of labels 1 to K. Areas, boxes and
+    centres are in pixels of the reduced mask.
+    """
 
     labels: NDArray[np.int32]
-    """[h,w], 0 outside of all components."""
+    """Label of the component at each pixel [h,w]; 0 outside of all components."""
     areas: NDArray[np.int64]
     tops: NDArray[np.int64]
     lefts: NDArray[np.int64]
@@ -107,12 +124,15 @@ class _Components:
 
     @property
     def size_hw(self) -> Size:
-        """Size of the reduced mask."""
+        """(height, width) of the reduced mask in pixels."""
         return self.labels.shape[0], self.labels.shape[1]
 
 
 def find_pieces(alpha: NDArray[np.uint8]) -> tuple[Piece, ...]:
-    """Returns the `MAX_REPORTED` largest pieces of a mask uint8 [H,W], largest first, all kept."""
+    """Returns the largest pieces of a mask, uint8 [H,W], largest first and all kept.
+
+    There are at most MAX_REPORTED.
+    """
     components = _find_components(alpha)
     return _report(components, [PieceReason.EVERYONE] * len(components), alpha.shape)
 
@@ -120,10 +140,11 @@ def find_pieces(alpha: NDArray[np.uint8]) -> tuple[Piece, ...]:
 def select_dominant(
     alpha: NDArray[np.uint8], face: Box | None
 ) -> tuple[NDArray[np.uint8], tuple[Piece, ...]]:
-    """Returns the mask uint8 [H,W] of the dominant person alone, and its pieces as `find_pieces`.
+    """Returns the mask, uint8 [H,W], of the dominant person alone, and a report of its pieces.
 
-    `face` is the dominant face in pixels of the mask, or None. If no piece is rejected, the
-    returned mask is the same array.
+    `alpha` is the mask of all people, uint8 [H,W]. `face` is the dominant face in pixels of the
+    mask, or None. The report has at most MAX_REPORTED pieces, largest first, with the reason for
+    each. If no piece is rejected, the returned mask is the same array.
     """
     components = _find_components(alpha)
     if not len(components):
@@ -156,7 +177,11 @@ def _find_components(alpha: NDArray[np.uint8]) -> _Components:
 
 
 def _dominant_index(components: _Components, face: Box | None) -> int:
-    """Returns the index of the dominant component; `face` is in pixels of the reduced mask."""
+    """Returns the index, from 0, of the component of the dominant person.
+
+    `face` is the dominant face in pixels of the reduced mask, or None. The component covers it, or
+    is large and near the middle.
+    """
     if face is not None:
         chest_top = face.top + face.height
         chest_left = face.left - face.width * (CHEST_FACES - 1) // 2
@@ -170,7 +195,10 @@ def _dominant_index(components: _Components, face: Box | None) -> int:
 
 
 def _covered_shares(components: _Components, box: Box) -> NDArray[np.float64]:
-    """Returns the share [K] that each component covers of the box's part inside the photo."""
+    """Returns the share of a box that each component covers, float64 [K], 0..1.
+
+    The box is in pixels of the reduced mask. Only its part inside the mask counts.
+    """
     rows = slice(max(0, box.top), max(0, box.top + box.height))
     columns = slice(max(0, box.left), max(0, box.left + box.width))
     inside = components.labels[rows, columns].ravel()
@@ -178,7 +206,11 @@ def _covered_shares(components: _Components, box: Box) -> NDArray[np.float64]:
 
 
 def _classify(components: _Components, dominant: int, *, has_face: bool) -> list[PieceReason]:
-    """Returns the reason for each component, given the index of the dominant one."""
+    """Returns the reason for keeping or rejecting each component, in their order.
+
+    `dominant` is the index of the dominant component. `has_face` is true if a dominant face is
+    known.
+    """
     areas = components.areas / components.areas[dominant]
     gaps = _gaps_to(components, dominant) / np.sqrt(components.areas[dominant])
     in_line = _in_line(components, dominant, above=not has_face)
@@ -195,7 +227,7 @@ def _classify(components: _Components, dominant: int, *, has_face: bool) -> list
 
 
 def _gaps_to(components: _Components, dominant: int) -> NDArray[np.float32]:
-    """Returns the distance [K] in pixels from each component to the dominant one."""
+    """Returns the distance, float32 [K] in pixels, from each component to the dominant one."""
     others = (components.labels != dominant + 1).astype(np.uint8)
     distances = cv2.distanceTransform(others, cv2.DIST_L2, 5)
     gaps = np.full(len(components) + 1, np.inf, np.float32)
@@ -206,7 +238,8 @@ def _gaps_to(components: _Components, dominant: int) -> NDArray[np.float32]:
 def _in_line(components: _Components, dominant: int, *, above: bool) -> NDArray[np.bool_]:
     """Returns, for each component [K], whether it lies directly below the dominant one's centre.
 
-    With `above` a component directly above the centre counts as well.
+    Directly means that MIN_OVERLAP of its width overlaps the dominant one's. With `above` a
+    component directly above the centre counts as well.
     """
     lefts, rights = components.lefts, components.lefts + components.widths
     overlap = np.minimum(rights, rights[dominant]) - np.maximum(lefts, lefts[dominant])
@@ -220,7 +253,11 @@ def _in_line(components: _Components, dominant: int, *, above: bool) -> NDArray[
 def _empty_rejected(
     alpha: NDArray[np.uint8], labels: NDArray[np.int32], kept: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """Empties the pixels nearest to rejected components; `kept` [K] is indexed by component."""
+    """Sets the pixels of a mask that are nearest to a rejected component to 0.
+
+    The mask is uint8 [H,W], and `labels` [h,w] are those of the reduced mask. `kept` [K] is indexed
+    by component. Returns a new mask.
+    """
     empty = (labels == 0).astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(
         empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
@@ -237,7 +274,7 @@ def _empty_rejected(
 def _report(
     components: _Components, reasons: list[PieceReason], photo_hw: tuple[int, ...]
 ) -> tuple[Piece, ...]:
-    """Returns the largest pieces, with boxes in pixels of the photo."""
+    """Returns the MAX_REPORTED largest components as pieces, with boxes in pixels of the photo."""
     total = components.areas.sum()
     rows, columns = (side / small for side, small in zip(photo_hw, components.size_hw, strict=True))
     return tuple(
@@ -262,7 +299,10 @@ def _scale_box(face: Box, photo_hw: tuple[int, ...], size_hw: Size) -> Box:
 
 
 def _enclosing_box(top: float, left: float, height: float, width: float) -> Box:
-    """Returns the box of whole pixels that touch the given one."""
+    """Returns the smallest box of whole pixels that contains a box of fractional pixels.
+
+    Its sides are at least one pixel.
+    """
     first = int(np.floor(round(top, 6))), int(np.floor(round(left, 6)))
     last = int(np.ceil(round(top + height, 6))), int(np.ceil(round(left + width, 6)))
     return Box(*first, max(1, last[0] - first[0]), max(1, last[1] - first[1]))

@@ -1,8 +1,8 @@
-/** Calls of the HTTP API. */
+/** Functions that call the HTTP API of the service. */
 
 import { problemFrom, unreachable } from "./problem.js";
 
-/** Paths are relative to the page, so that a proxy can serve everything below a prefix. */
+/** Paths of the API. They are relative to the page, so that a proxy can serve it below a prefix. */
 export const SEGMENT_PATH = "v1/segment";
 const WEBRTC_PATH = "v1/webrtc";
 
@@ -31,8 +31,8 @@ export async function isReady() {
  * Segments one photo.
  *
  * @param {File} photo
- * @param {[string, string | File][]} parameters
- * @returns {Promise<{blob: Blob, headers: Headers, roundTripMs: number}>}
+ * @param {[string, string | File][]} parameters  names and values of `POST /v1/segment`
+ * @returns {Promise<{blob: Blob, headers: Headers, roundTripMs: number}>} image file and headers
  * @throws {import("./problem.js").Problem} or an AbortError
  */
 export async function segment(photo, parameters, { key, signal }) {
@@ -50,7 +50,7 @@ export async function segment(photo, parameters, { key, signal }) {
  * Starts a WebRTC stream.
  *
  * @param {string} offer  SDP with its candidates
- * @param {Record<string, string | number>} options
+ * @param {Record<string, string | number>} options  parameters of the stream by name
  * @returns {Promise<{id: string, answer: string}>} the id of the stream, and the SDP answer
  */
 export async function openWebRTC(offer, options, key) {

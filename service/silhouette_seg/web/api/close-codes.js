@@ -1,8 +1,8 @@
-/** Close codes of `/v1/stream` as problems for the user. */
+/** Turns the WebSocket close codes of `/v1/stream` into errors that the page shows. */
 
 import { Problem, unreachable } from "./problem.js";
 
-/** Title by close code, and whether a retry can succeed. */
+/** Title of the error for each close code, and true if a retry can succeed. */
 const CLOSE_CODES = {
   1000: ["The server ended the stream", true],
   1001: ["The server ended the stream", true],
@@ -24,9 +24,9 @@ const UNAUTHORIZED = 4401;
 const ABNORMAL = 1006;
 
 /**
- * Describes the end of a WebSocket.
+ * Returns the error to show for the end of a WebSocket stream.
  *
- * @param {{code: number, reason: string}} event
+ * @param {{code: number, reason: string}} event  the browser's close event
  * @param {boolean} wasReady  whether the server had accepted the stream
  * @returns {Problem}
  */
@@ -36,7 +36,7 @@ export function problemOfClose({ code, reason }, wasReady) {
   return new Problem({ status: code === UNAUTHORIZED ? 401 : 0, title, detail: sentence(reason), retryable });
 }
 
-/** `too_many: There are too many.` -> `There are too many.` */
+/** Returns a close reason without its code, as a sentence: `idle: no frame` -> `No frame.` */
 function sentence(reason) {
   const text = reason.replace(/^[a-z_]+: /, "");
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) || !text ? "" : ".");

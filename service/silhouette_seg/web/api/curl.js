@@ -1,4 +1,4 @@
-/** The request of the page as a curl command. */
+/** Formats the request that the page sends as a curl command. */
 
 /**
  * Formats a request as a curl command that is safe to paste into a POSIX shell.
@@ -23,7 +23,10 @@ function formArgument(name, value) {
   return `-F ${quoted(`${name}=${value}`)}`;
 }
 
-/** curl splits `@name` at `;` and `,` unless the name is in double quotes. */
+/**
+ * Returns a file name for curl's `@name`, in double quotes if it needs them. curl splits other names
+ * at `;` and `,`.
+ */
 function fileOperand(name) {
   return /[;,"\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
 }

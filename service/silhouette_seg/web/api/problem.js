@@ -1,6 +1,6 @@
 /** Errors that the page shows to the user. */
 
-/** An error with a title, a detail and a reference to quote in a bug report. */
+/** An error to show: a title, an explanation, and a reference to quote in a bug report. */
 export class Problem extends Error {
   /**
    * @param {{status?: number, code?: string, title: string, detail?: string, requestId?: string,
@@ -11,7 +11,7 @@ export class Problem extends Error {
     Object.assign(this, { status: 0, code: "", detail: "", requestId: "", retryable: false }, fields);
   }
 
-  /** Limit, status, code and request id in one line. */
+  /** Limit, HTTP status, error code and request id in one line. */
   get reference() {
     const actual = this.actual == null ? "" : `, got ${formatNumber(this.actual)}`;
     const limit = this.limit == null ? "" : `limit ${formatNumber(this.limit)}${actual}`;
@@ -20,7 +20,10 @@ export class Problem extends Error {
   }
 }
 
-/** Reads application/problem+json. Any other body becomes a problem with the status alone. */
+/**
+ * Returns the error of an HTTP response from its problem document. Any other body becomes an error
+ * with the status alone.
+ */
 export async function problemFrom(response) {
   const requestId = response.headers.get("X-Request-Id") ?? "";
   const body = await response.json().catch(() => null);
@@ -35,7 +38,7 @@ export async function problemFrom(response) {
   });
 }
 
-/** The problem of a fetch() that failed: the server or the network is down. */
+/** Returns the error for a fetch() that failed, because the server or the network is down. */
 export function unreachable() {
   return new Problem({
     title: "The server cannot be reached",

@@ -5,7 +5,7 @@ import { Problem } from "../api/problem.js";
 /** Preferred video format. A camera without it uses the nearest one it has. */
 const PREFERRED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 
-/** Title and detail by the name of the error of getUserMedia. */
+/** Title and detail of the error to show, by the name of the error of getUserMedia. */
 const ERRORS = {
   NotAllowedError: ["The browser may not use the camera", "Allow it next to the address of the page, then try again."],
   NotFoundError: ["No camera was found", "Connect one, then try again."],
@@ -36,7 +36,7 @@ export async function openCamera(id) {
   }
 }
 
-/** The problem of a camera that ends while it is used. */
+/** Returns the error to show for a camera that stops while it is used. */
 export function cameraEnded() {
   return new Problem({
     title: "The camera stopped",

@@ -1,8 +1,8 @@
 const JPEG_QUALITY = 0.8;
 
 /**
- * Encodes frames of a playing video as JPEG, one at a time and always the newest. A frame is dropped
- * while `isReady` returns false; `dropped` counts those frames.
+ * Encodes frames of a playing video as JPEG files, one at a time and always the newest, and passes
+ * them to `onFrame`. A frame is dropped while `isReady` returns false; `dropped` counts those frames.
  */
 export class FrameGrabber {
   dropped = 0;

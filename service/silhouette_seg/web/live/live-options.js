@@ -2,7 +2,7 @@
 
 import { initSwatches, showValues } from "../ui/controls.js";
 
-/** Longer side, in pixels, of a background image that is sent: larger than a camera frame. */
+/** Largest longer side, in pixels, of a background image that is sent: larger than a camera frame. */
 const MAX_BACKGROUND_SIDE = 1280;
 const JPEG_QUALITY = 0.9;
 
@@ -38,7 +38,7 @@ export function showTransports(form, note, transports) {
   note.textContent = "This server has no WebRTC. Its administrator can run pip install 'silhouette-seg[live]'.";
 }
 
-/** Keeps the form consistent and reports each change by the user. */
+/** Hides the controls without effect, and calls `onChange` after each change by the user. */
 export function initLiveOptions(form, onChange) {
   const handleChange = () => { updateControls(form); onChange(); };
   form.addEventListener("input", handleChange);
@@ -65,7 +65,7 @@ async function backgroundOptions({ scene, blur, colour, background_image: input 
 
 const encodedBackgrounds = new WeakMap();
 
-/** Scales an image to fit into one message and encodes it as JPEG in base64, once per file. */
+/** Returns an image file as JPEG in base64, scaled to fit into one message; done once per file. */
 function encodeBackground(file) {
   if (!encodedBackgrounds.has(file)) encodedBackgrounds.set(file, scaledJpeg(file));
   return encodedBackgrounds.get(file);

@@ -1,6 +1,10 @@
-/** Statistics of a stream as rows of text. */
+/** Formats the statistics of a live stream as rows of text. */
 
-/** @returns {number | null} the percentile by nearest rank, or null without values */
+/**
+ * Returns the percentile of some values by the nearest rank; `share` is 0..1.
+ *
+ * @returns {number | null} null without values
+ */
 export function percentile(values, share) {
   const ranked = [...values].sort((a, b) => a - b);
   return ranked[Math.max(0, Math.ceil(share * ranked.length) - 1)] ?? null;
@@ -22,7 +26,7 @@ export function percentile(values, share) {
  */
 
 /**
- * Formats the statistics of the time between two samples.
+ * Formats the statistics of a stream between two samples of its counters, taken at `atMs`.
  *
  * @param {StreamStats & {atMs: number}} previous
  * @param {StreamStats & {atMs: number}} current

@@ -8,7 +8,7 @@ import { statsRows } from "./live-stats.js";
 import { WebRTCStream } from "./webrtc-stream.js";
 import { WebSocketStream } from "./websocket-stream.js";
 
-/** A moving slider changes the options after it has rested this long. */
+/** Milliseconds for which a slider must rest before the options of the stream change. */
 const SLIDER_DEBOUNCE_MS = 120;
 const STATS_INTERVAL_MS = 1000;
 const TRANSPORTS = { websocket: WebSocketStream, webrtc: WebRTCStream };
@@ -28,7 +28,11 @@ let debounce = 0;
 let statsTimer = 0;
 let startAfterKey = false;
 
-/** @param {"off" | "starting" | "live"} state */
+/**
+ * Sets the state of the tab, and shows a message.
+ *
+ * @param {"off" | "starting" | "live"} state
+ */
 function setState(state, message) {
   live.dataset.state = state;
   byId("live-start").disabled = state === "starting";
@@ -54,7 +58,11 @@ async function start() {
   }
 }
 
-/** @returns {Promise<boolean>} false if the session was stopped meanwhile; the camera is closed then */
+/**
+ * Plays the camera in the page.
+ *
+ * @returns {Promise<boolean>} false if the stream was stopped meanwhile; the camera is closed then
+ */
 async function showCamera(camera, isCurrent) {
   if (!isCurrent()) {
     closeCamera(camera);
@@ -81,7 +89,7 @@ function handleEvents(session, isCurrent) {
   session.onclose = (problem) => { if (isCurrent()) fail(problem); };
 }
 
-/** Shows the results, from the first one on. */
+/** Shows the element `view` of a stream, which displays its results, and marks the tab as live. */
 function showView({ view }) {
   const hadFocus = document.activeElement === byId("live-start") || document.activeElement === document.body;
   view.setAttribute("role", "img");
@@ -138,7 +146,7 @@ function fail(error) {
   else card.show(problem);
 }
 
-/** Restarts a running stream after a change of its transport or camera. */
+/** Restarts a running stream if the changed form field `name` is its transport or camera. */
 function restartFor(name) {
   if (stream && ["transport", "camera"].includes(name)) start();
 }

@@ -1,4 +1,4 @@
-/** Keeps the newest `capacity` numbers. */
+/** Buffer that holds the newest `capacity` numbers; an older number is dropped. */
 export class RingBuffer {
   #capacity;
   #values = [];

@@ -5,12 +5,12 @@ import { Problem } from "../api/problem.js";
 import { changedOptions } from "./live-options.js";
 import { RingBuffer } from "./ring-buffer.js";
 
-/** Candidates that are found later are left out of the offer. */
+/** Milliseconds to gather ICE candidates; those found later are left out of the offer. */
 const GATHERING_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 15_000;
 const RECENT_SAMPLES = 60;
 
-/** A stream over WebRTC. Its public members are those of WebSocketStream. */
+/** A video stream over WebRTC. Its public members are those of WebSocketStream. */
 export class WebRTCStream {
   roundTripNote = "Round trip: of the network only, as the browser measures it, without segmentation and video coding.";
   view = Object.assign(document.createElement("video"), { muted: true, playsInline: true, autoplay: true });
@@ -142,7 +142,7 @@ export class WebRTCStream {
   }
 }
 
-/** Resolves when all candidates are in the local description, or after GATHERING_TIMEOUT_MS. */
+/** Resolves when the local description has all ICE candidates, or after GATHERING_TIMEOUT_MS. */
 function gatheringComplete(connection) {
   return new Promise((resolve) => {
     if (connection.iceGatheringState === "complete") return resolve();
@@ -159,7 +159,7 @@ function noRoute() {
   });
 }
 
-/** WebRTC does not transmit the reason of an end. */
+/** Returns the error to show for a lost connection: WebRTC does not transmit the reason. */
 function connectionLost() {
   return new Problem({
     title: "The connection was lost",

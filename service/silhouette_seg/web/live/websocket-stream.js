@@ -11,8 +11,9 @@ const READY_TIMEOUT_MS = 10_000;
 const RECENT_FRAMES = 100;
 
 /**
- * A stream over a WebSocket. Each answer returns a credit; while there is none, camera frames are
- * dropped, and the newest is sent next. WebRTCStream has the same public members.
+ * A video stream over a WebSocket. The server limits the unanswered frames; at the limit, camera
+ * frames are dropped, and the newest is sent after the next answer. WebRTCStream has the same public
+ * members.
  */
 export class WebSocketStream {
   roundTripNote = "Round trip: from grabbing the camera frame to drawing its result, including JPEG coding.";
@@ -108,7 +109,10 @@ export class WebSocketStream {
     };
   }
 
-  /** False between the server's close frame and `onclose`: sending would log a warning then. */
+  /**
+   * True while messages can be sent. Between the server's close frame and `onclose` it is false:
+   * sending would log a warning then.
+   */
   get #isOpen() { return this.#socket.readyState === WebSocket.OPEN; }
 
   #sendConfig(options) {
@@ -133,7 +137,7 @@ export class WebSocketStream {
     this.#grabber.retry();
   }
 
-  /** Reports the first of a series of failed frames only. */
+  /** Reports a failed frame to `onnotice`, but only the first of a series. */
   #notifyError(body) {
     if (!this.#failing) this.onnotice(JSON.parse(new TextDecoder().decode(body)).detail);
     this.#failing = true;

@@ -1,7 +1,7 @@
 /**
- * Slider that compares a photo with its result. A native range input provides keyboard and screen
- * reader support; the whole frame can be dragged. The CSS variable `--cut` is the visible share of
- * the photo.
+ * Slider that compares a photo with its result: left of it the photo is visible, right of it the
+ * result. A native range input provides keyboard and screen reader support; the whole frame can be
+ * dragged. The CSS variable `--cut` is the visible share of the photo.
  */
 export function compareSlider(frame, input) {
   const apply = () => {

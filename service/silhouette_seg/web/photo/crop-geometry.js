@@ -1,6 +1,9 @@
-/** Geometry of cropped results. */
+/** Geometry of results that are cropped to the person. */
 
-/** The service rounds margins in its own way: deviations of one pixel per side are invisible. */
+/**
+ * Largest difference in pixels between the expected and the real size of a result. The service
+ * rounds margins in its own way, and one pixel per side is invisible.
+ */
 const TOLERANCE_PX = 2;
 
 /**

@@ -1,4 +1,4 @@
-/** Names a result after its photo: `holiday.jpg` as a WebP cut-out is `holiday-cutout.webp`. */
+/** Returns the file name of a result: `holiday.jpg` as a WebP cut-out -> `holiday-cutout.webp`. */
 export function resultName(photoName, { output, format, invert }) {
   const stem = photoName.replace(/\.[^.]*$/, "").trim() || "photo";
   const extension = format === "jpeg" ? "jpg" : format;

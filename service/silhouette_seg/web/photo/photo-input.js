@@ -1,5 +1,5 @@
 /**
- * Calls `onPhoto` for each photo: chosen with `input`, dropped anywhere on the page, or pasted.
+ * Calls `onPhoto` with each photo file that is chosen with `input`, dropped on the page, or pasted.
  */
 export function watchPhotoInputs({ input, page }, onPhoto) {
   input.addEventListener("change", () => {

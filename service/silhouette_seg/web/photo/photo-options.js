@@ -3,7 +3,7 @@
 import { initSwatches, showValues } from "../ui/controls.js";
 import { layoutParameter, placementSummary, readPlacement } from "./placement.js";
 
-/** Reads the form into plain values. */
+/** Returns the values of the form as an object with one member per option. */
 export function readOptions(form) {
   const fields = form.elements;
   return {
@@ -27,7 +27,7 @@ export function readOptions(form) {
   };
 }
 
-/** The service rejects a placement together with a crop or an inverted mask. */
+/** Returns true if the service would reject a placement: with a crop or an inverted mask. */
 function excludesPlacement(fields) {
   return fields.crop.checked || fields.invert.checked;
 }
@@ -41,7 +41,7 @@ export function isComplete(options) {
  * Converts options into request parameters. Defaults of the API are left out, so that the page sends
  * exactly what the curl command shows.
  *
- * @returns {[string, string | File][]}
+ * @returns {[string, string | File][]} names and values of `POST /v1/segment`
  */
 export function requestParameters(options) {
   return [
@@ -70,7 +70,7 @@ function backgroundParameter({ background, blur, colour, backgroundImage }) {
 }
 
 /**
- * Keeps the form consistent and reports each change by the user.
+ * Hides the controls without effect, and calls `onChange` after each change by the user.
  *
  * @param {(change: {settled: boolean}) => void} onChange  settled is false while a slider moves
  */
@@ -89,7 +89,7 @@ export function initPhotoOptions(form, onChange) {
   update();
 }
 
-/** Hides and disables the controls that have no effect. */
+/** Hides and disables the controls of the form that have no effect with the selected options. */
 function updateControls(form) {
   const fields = form.elements;
   const composite = fields.output.value === "composite";
@@ -113,7 +113,10 @@ function updateControls(form) {
   form.querySelector("#background-image-name").textContent = fields.background_image.files[0]?.name ?? "None yet";
 }
 
-/** A placement disables crop and inversion; a crop or an inversion hides the placement. */
+/**
+ * Keeps apart the options that exclude each other: a placement disables crop and inversion, and a
+ * crop or an inversion hides the placement.
+ */
 function updatePlacementControls(form) {
   const fields = form.elements;
   const placement = readPlacement(fields);

@@ -14,7 +14,7 @@ import { foregroundOf, resultFacts } from "./result-facts.js";
 import { photoStage } from "./stage.js";
 import { formatMs, parseServerTiming, showTimings } from "./timings.js";
 
-/** A moving slider sends a request after it has rested this long. */
+/** Milliseconds for which a slider must rest before a request is sent. */
 const SLIDER_DEBOUNCE_MS = 180;
 const COPIED_MS = 1600;
 const OUTPUT_LABELS = { mask: "Mask", cutout: "Cut-out", composite: "Composite" };
@@ -35,7 +35,11 @@ let key = null; // see keyForm
 let request = null; // the AbortController of the newest request
 let debounce = 0;
 
-/** @param {"empty" | "waiting" | "working" | "done" | "failed"} state */
+/**
+ * Sets the state of the tab, and shows a message.
+ *
+ * @param {"empty" | "waiting" | "working" | "done" | "failed"} state
+ */
 function setState(state, message) {
   main.dataset.state = state;
   byId("frame").setAttribute("aria-busy", String(state === "working"));
@@ -53,7 +57,7 @@ async function choosePhoto(file) {
   if (photo === file) main.classList.toggle("has-photo", shown);
 }
 
-/** Sends the photo with the current options, and aborts an earlier request. */
+/** Aborts an earlier request, sends the photo with the current options, and shows the result. */
 async function send() {
   clearTimeout(debounce);
   request?.abort();

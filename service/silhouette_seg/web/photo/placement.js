@@ -1,9 +1,12 @@
 /** Placement of the person: the controls of the form, and the parameter `layout`. */
 
-/** Centre of a row of copies that was not moved, in percent of the width. */
+/** Centre of a row of copies of the person that was not moved, in percent of the photo's width. */
 const CENTRE_PERCENT = 50;
 
-/** Reads the form: positions and spacing in percent of the photo, size in percent of the person's. */
+/**
+ * Reads the placement of the person from the form. Positions and spacing are in percent of the photo,
+ * and the size is in percent of the person's size there.
+ */
 export function readPlacement(fields) {
   return {
     moved: fields.move.checked,
@@ -36,7 +39,7 @@ export function layoutParameter({ moved, left, top, size, copies, spacing, mirro
   }).join(";");
 }
 
-/** Summarises the placement for the collapsed form. */
+/** Returns the placement as a short text, such as `2 copies, moved`, for the collapsed form. */
 export function placementSummary({ moved, size, copies, mirrored }) {
   const parts = [
     copies > 1 && `${copies} copies`, moved && "moved", size !== 100 && `${size}\u00a0%`, mirrored && "mirrored",
@@ -44,7 +47,10 @@ export function placementSummary({ moved, size, copies, mirrored }) {
   return parts.filter(Boolean).join(", ") || "As in the photo";
 }
 
-/** Sets the position to the middle of the lower edge of the person's box, so that moving starts there. */
+/**
+ * Sets the position fields to the middle of the lower edge of the person's box, so that moving starts
+ * there. The response headers have the box in pixels of the photo.
+ */
 export function setPlacementFromBox(fields, headers, photo) {
   const [top, left, height, width] = ["Top", "Left", "Height", "Width"].map((side) => Number(headers.get(`X-Foreground-${side}`)));
   if (!width || !photo.width) return;
@@ -52,7 +58,7 @@ export function setPlacementFromBox(fields, headers, photo) {
   fields.top.value = String(Math.round((100 * (top + height)) / photo.height));
 }
 
-/** 62.5 % -> 0.625 */
+/** Converts a percentage to a share: 62.5 -> 0.625. */
 function share(percent) {
   return Number((percent / 100).toFixed(4));
 }

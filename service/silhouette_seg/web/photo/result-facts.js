@@ -2,7 +2,11 @@
 
 import { percent } from "../ui/fact-list.js";
 
-/** @returns {{found: boolean, coverage: number | null}} coverage is a share, 0..1 */
+/**
+ * Reads from the response headers whether a person was found.
+ *
+ * @returns {{found: boolean, coverage: number | null}} coverage: the person's share of the photo, 0..1
+ */
 export function foregroundOf(headers) {
   return { found: headers.get("X-Foreground") !== "none", coverage: parseShare(headers.get("X-Mask-Coverage")) };
 }
@@ -37,14 +41,14 @@ function personLabel(found, dominantOnly) {
   return dominantOnly ? "Main person kept" : "Found";
 }
 
-/** `0.98;islands=2` -> `2, largest 98 %` */
+/** Formats the header `X-Mask-Connectivity`: `0.98;islands=2` -> `2, largest 98 %`. */
 function piecesLabel(connectivity) {
   const count = Number(/islands=(\d+)/.exec(connectivity)?.[1]);
   if (!count) return "";
   return count === 1 ? "1" : `${count}, largest ${percent(parseShare(connectivity))}`;
 }
 
-/** `half_body` -> `Half body` */
+/** Formats the header `X-Domain`: `half_body` -> `Half body`. */
 function distanceLabel(domain) {
   const words = (domain ?? "").replaceAll("_", " ");
   return words.charAt(0).toUpperCase() + words.slice(1);

@@ -1,4 +1,4 @@
-/** The frame that shows a photo and its result. */
+/** The part of the page that shows a photo and its result, one over the other. */
 
 import { compareSlider } from "./compare-slider.js";
 
@@ -21,8 +21,8 @@ export function photoStage({ frame, before, after, tag, slider }) {
 
   return {
     /**
-     * Shows a new photo alone, unless `isStale()` when it is decoded.
-     * @returns {Promise<boolean>} whether the browser can show it
+     * Shows a new photo without a result, unless `isStale()` returns true once it is decoded.
+     * @returns {Promise<boolean>} true if the browser can show it
      */
     showPhoto(file, isStale) {
       isFirstResult = true;
@@ -41,7 +41,7 @@ export function photoStage({ frame, before, after, tag, slider }) {
     },
 
     /**
-     * Shows a result, overlaid on the region of the photo that it shows, if that is known.
+     * Shows a result image over the region of the photo that `regionOf` returns for it.
      * @param {(photo: Size, result: Size) => Region | null} regionOf
      * @returns {Promise<{width: number, height: number, url: string, photo: Size} | null>} null if not shown
      */
@@ -72,7 +72,10 @@ function fitRegion(image, region) {
   for (const [property, share] of Object.entries(style)) image.style[property] = `${100 * share}%`;
 }
 
-/** Decodes off-screen first, so that the previous image stays until the new one can be painted. */
+/**
+ * Shows an image file in the element `image`. It is decoded off-screen first, so that the previous
+ * image stays until the new one can be painted.
+ */
 async function load(image, blob, isStale) {
   const url = URL.createObjectURL(blob);
   const probe = new Image();
@@ -96,7 +99,7 @@ function setAspectRatio(frame, image) {
   frame.style.setProperty("--ratio", String(image.naturalWidth / image.naturalHeight));
 }
 
-/** @returns {Size} in pixels of the file, after its orientation is applied */
+/** @returns {Size} size of an image in pixels of its file, after its EXIF orientation is applied */
 function sizeOf(image) {
   return { width: image.naturalWidth, height: image.naturalHeight };
 }

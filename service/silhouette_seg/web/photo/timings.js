@@ -1,4 +1,4 @@
-/** The stages of a request: parsing of Server-Timing, and the bar that shows them. */
+/** Durations of the stages of a request: parsing of `Server-Timing`, and the bar that shows them. */
 
 const STAGE_LABELS = {
   decode: "Decode", route: "Route", queue: "Queue", infer: "Model", post: "Matte", encode: "Encode",
@@ -26,7 +26,11 @@ export function formatMs(ms) {
   return `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)}\u00a0ms`;
 }
 
-/** @param {{timeline: Element, list: Element, total: Element}} elements */
+/**
+ * Shows the stages of a request as a bar and a list, and the round trip in milliseconds.
+ *
+ * @param {{timeline: Element, list: Element, total: Element}} elements
+ */
 export function showTimings({ timeline, list, total }, stages, roundTripMs) {
   const serverMs = stages.reduce((sum, stage) => sum + stage.ms, 0);
   const rows = [...stages, { name: "transfer", ms: roundTripMs - serverMs }].filter(({ ms }) => ms > 0);

@@ -1,6 +1,6 @@
-/** Controls that both option forms have: sliders with values, colour swatches, the model list. */
+/** Controls of the photo form and the live form: sliders with values, colour swatches, model list. */
 
-/** Makes each swatch set the colour of the form; `onChange` is called after a click. */
+/** Makes a click on a colour swatch set the colour field of the form, and then call `onChange`. */
 export function initSwatches(form, onChange) {
   for (const swatch of form.querySelectorAll("[data-colour]")) {
     swatch.style.backgroundColor = swatch.dataset.colour;
@@ -13,7 +13,7 @@ export function initSwatches(form, onChange) {
   });
 }
 
-/** Shows the value beside each slider, and the swatch that is selected. */
+/** Shows the value of each slider of the form beside it, and marks the selected swatch. */
 export function showValues(form) {
   const fields = form.elements;
   for (const output of form.querySelectorAll("output")) {
@@ -26,7 +26,10 @@ export function showValues(form) {
   }
 }
 
-/** Fills the model list. The selected model stays selected if it is still available. */
+/**
+ * Fills the model list of the form from the answer of `/v1/models`: segmentation models only. The
+ * selected model stays selected if it is still available.
+ */
 export function showModels(form, { auto, models }) {
   const select = form.elements.model;
   const selected = select.value;

@@ -1,4 +1,4 @@
-/** Definition lists of facts, and their number formats. */
+/** Definition lists of labels and values, and the format of percentages. */
 
 /**
  * Replaces the rows of a definition list.
@@ -19,7 +19,7 @@ export function showFacts(list, rows) {
   }));
 }
 
-/** 0.123 -> `12 %`; values below 10 % have one decimal. */
+/** Formats a share 0..1 as a percentage: 0.123 -> `12 %`. Values below 10 % have one decimal. */
 export function percent(share) {
   const value = 100 * share;
   return `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)}\u00a0%`;

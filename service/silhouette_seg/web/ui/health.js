@@ -2,7 +2,10 @@ import { isReady } from "../api/client.js";
 
 const RETRY_MS = 3000;
 
-/** Shows whether the service accepts requests, and polls until it does. */
+/**
+ * Shows "Ready" or "Not ready" in `element`, as `/readyz` answers. Until the service is ready, it
+ * asks again every `RETRY_MS` milliseconds.
+ */
 export async function showHealth(element) {
   const ready = await isReady();
   element.dataset.health = ready ? "ready" : "waiting";

@@ -1,6 +1,6 @@
 /**
- * The form for the API key. It is shown when the server requires a key; the key is kept in the
- * memory of this tab only.
+ * The form for the API key. It is shown when the server requires a key. The key stays in the memory
+ * of this browser tab only.
  *
  * @typedef {object} ApiKey
  * @property {string} value  the key, or an empty string

@@ -1,6 +1,9 @@
 import { Problem } from "../api/problem.js";
 
-/** The card in which a tab shows a problem. The button `retry` is shown for retryable problems. */
+/**
+ * The card in which a tab shows an error. The arguments are its elements; the button `retry` is
+ * visible for errors that a repetition may solve.
+ */
 export function problemCard({ card, title, detail, meta, retry }) {
   return {
     show(problem) {

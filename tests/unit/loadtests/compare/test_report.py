@@ -6,7 +6,7 @@ from loadtests.compare.__main__ import main
 from loadtests.compare.loops import Exchange, LoopResult
 from loadtests.compare.report import render_markdown
 from loadtests.compare.summary import closed_loop_figures, overload_figures
-from loadtests.latency import Figures
+from loadtests.measurement.latency import Figures
 from tests.support.mask_server import mask_png
 
 COSTS = {"client_s": 0.5, "machine_s": 3.0}

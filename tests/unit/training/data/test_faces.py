@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.vision.geometry import LETTERBOX_GREY
-from tests.support.made_data import write_data_pack
 from tests.unit.training.data.test_augmentation import STILL
 from training.data.augmentation import Augmentation
 from training.data.dataset import FaceBox, read_portraits
@@ -110,21 +109,16 @@ class TestView:
         assert np.ptp(inside) < 20
 
 
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    return write_data_pack(tmp_path_factory.mktemp("data"))
-
-
 class TestSamples:
-    def make_dataset(self, pack, augmentation=STILL, multi_face_ids=frozenset()):
-        people = read_portraits(pack, "train")
+    def make_dataset(self, data, augmentation=STILL, multi_face_ids=frozenset()):
+        people = read_portraits(data, "train")
         scenes = [np.full((80, 80, 3), 9, np.uint8)]
         return FaceDataset(
             people, multi_face_ids, scenes, size_hw=(64, 64), augmentation=augmentation
         )
 
-    def test_face_dataset_keeps_boxes_only_of_photos_with_faces(self, pack):
-        samples = self.make_dataset(pack)
+    def test_face_dataset_keeps_boxes_only_of_photos_with_faces(self, data):
+        samples = self.make_dataset(data)
         for photo, portrait in enumerate(samples.portraits):
             sample = samples[SampleSpec(photo, 1)]
             if portrait.face is None:
@@ -136,22 +130,22 @@ class TestSamples:
                 assert sample.box.tolist() == pytest.approx([face.y, face.x, face.h, face.w])
         assert {portrait.domain for portrait in samples.portraits} >= {Domain.NO_FACE}
 
-    def test_face_dataset_marks_several_faces_on_original_backgrounds(self, pack):
-        all_ids = frozenset(portrait.id for portrait in read_portraits(pack, "train"))
+    def test_face_dataset_marks_several_faces_on_original_backgrounds(self, data):
+        all_ids = frozenset(portrait.id for portrait in read_portraits(data, "train"))
         assert (
-            self.make_dataset(pack, multi_face_ids=all_ids)[SampleSpec(0, 0)].faces
+            self.make_dataset(data, multi_face_ids=all_ids)[SampleSpec(0, 0)].faces
             == FaceCount.SEVERAL
         )
         composite = replace(STILL, composite=1.0)
-        assert self.make_dataset(pack, composite, all_ids)[SampleSpec(0, 0)].faces == FaceCount.ONE
+        assert self.make_dataset(data, composite, all_ids)[SampleSpec(0, 0)].faces == FaceCount.ONE
 
-    def test_face_dataset_empty_scene_has_no_face(self, pack):
-        sample = self.make_dataset(pack, replace(STILL, empty=1.0))[SampleSpec(0, 0)]
+    def test_face_dataset_empty_scene_has_no_face(self, data):
+        sample = self.make_dataset(data, replace(STILL, empty=1.0))[SampleSpec(0, 0)]
         assert sample.faces == FaceCount.NONE
         assert (sample.image == 9).all()
 
-    def test_face_dataset_sample_is_a_function_of_its_spec(self, pack):
-        samples = self.make_dataset(pack, STRONG)
+    def test_face_dataset_sample_is_a_function_of_its_spec(self, data):
+        samples = self.make_dataset(data, STRONG)
         one, again, other = (samples[SampleSpec(0, seed)] for seed in (5, 5, 6))
         assert (one.image == again.image).all()
         assert (one.box == again.box).all()

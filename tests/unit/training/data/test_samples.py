@@ -7,17 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.made_data import SIDE, make_portrait, write_data_pack
+from tests.support.made_data import SIDE, make_portrait
 from tests.unit.training.data.test_augmentation import STILL
 from training.data.augmentation import Augmentation
 from training.data.dataset import Portrait, read_backgrounds, read_frame, read_portraits
 from training.data.samplers import SampleSpec
 from training.data.samples import SegmentationDataset
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data_pack(tmp_path_factory.mktemp("data"))
 
 
 class TestPortraits:

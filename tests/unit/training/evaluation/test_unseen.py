@@ -1,14 +1,11 @@
 """Compares networks on the same photos, by source, with paired differences."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.made_data import write_data_pack
 from training.data.dataset import read_backgrounds, read_portraits
 from training.evaluation.unseen import (
     ALL,
@@ -119,11 +116,6 @@ def test_peers_are_read_by_name(tmp_path):
     )
     peers = read_peers(tmp_path)
     assert {name: scores["a"].iou for name, scores in peers.items()} == {"selfie": 0.9, "lite": 0.8}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_data_pack(tmp_path_factory.mktemp("data"))
 
 
 class TestMeasure:

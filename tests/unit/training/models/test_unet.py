@@ -10,6 +10,7 @@ from training.models.unet import (
     EfficientNetLite,
     FixedDepthwise,
     UNet,
+    UNetConfig,
     rename_weights,
 )
 
@@ -46,14 +47,17 @@ def test_encoder_statistics_are_fixed_in_training(model):
     assert all(norm.training for norm in decoder)
 
 
-def test_unet_trains_all_parameters_except_depthwise_kernels(model):
-    model.train()
+@pytest.mark.parametrize("frozen_stages", [0, 2])
+def test_unet_trains_all_parameters_except_depthwise_kernels_and_frozen_stages(frozen_stages):
+    model = UNet(UNetConfig(frozen_stages=frozen_stages)).train()
     model(torch.rand(2, 3, 64, 64) * 255).square().mean().backward()
     fixed = [module for module in model.modules() if isinstance(module, FixedDepthwise)]
     kept = {id(p) for module in fixed for p in (module[0].weight, module[1].weight)}
+    if frozen_stages:
+        early = [model.encoder.stem, *model.encoder.stages[:frozen_stages]]
+        kept |= {id(p) for module in early for p in module.parameters()}
     still = {id(parameter) for parameter in model.parameters() if parameter.grad is None}
     assert still == kept
-    model.zero_grad()
 
 
 def test_unet_computes_the_same_function_in_training_and_evaluation(model):

@@ -1,0 +1,1 @@
+"""Samples of a run, and the figures that are computed from them."""

@@ -1,0 +1,1 @@
+"""Thresholds, plots and the page of a run."""
