@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from silhouette_seg.engine.base import is_degraded
-from silhouette_seg.engine.triton_model_config import provider_of
+from silhouette_seg.engine.triton.model_config import provider_of
 from silhouette_seg.settings import PREFIX, Settings
 from tests.support.config_lint import parse
 from tests.support.deployment import (

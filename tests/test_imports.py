@@ -52,7 +52,7 @@ ROWS = [
     Row("admission", "errors telemetry"),
     Row("engine", f"engine {BASE}", "numpy"),
     Row("engine.onnx", "engine.base errors spec", "numpy onnxruntime"),
-    Row("engine.triton engine.triton_model_config", f"engine {BASE}", "grpc numpy tritonclient"),
+    Row("engine.triton", f"engine {BASE}", "grpc numpy tritonclient"),
     Row("vision", "vision errors spec", "PIL cv2 isal numpy simplejpeg", but="asyncio"),
     Row("telemetry", "telemetry", "prometheus_client"),
     # The one module that imports OpenTelemetry's SDK; it is loaded when tracing is configured.

@@ -3,7 +3,7 @@
 #
 #   training/lent.sh SHARDS START.pt OUT [MINUTES_OF_THE_TEACHER [MINUTES_OF_EACH_STUDENT]]
 #
-# SHARDS are those of `python -m training.shards`, START.pt is a checkpoint of the U-Net, and OUT
+# SHARDS are those of `python -m training.data.shards`, START.pt is a checkpoint of the U-Net, and OUT
 # receives the averaged weights of each network and its losses. The whole takes a minute longer than
 # the training: 4.5 + 2 x 1.5 minutes are within nine.
 set -euo pipefail
@@ -13,7 +13,7 @@ workers=$(($(nproc) > 2 ? $(nproc) - 1 : 1))
 work=$(mktemp -d)
 mkdir -p "$out"
 
-python3 -m training.shards "$work/pack" --unpack "$shards"
+python3 -m training.data.shards "$work/pack" --unpack "$shards"
 
 train() { # model, weights, minutes
   local run="$1_lent"

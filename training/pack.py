@@ -29,9 +29,9 @@ from rich.progress import track
 from silhouette_seg.errors import ServiceError
 from training.data.dataset import read_frame
 from training.data.pack_check import PackError, Problem, check_pack
+from training.data.shards import limit_side
 from training.label import load_views, person_probability
 from training.recipe import read_recipe
-from training.shards import limit_side
 
 Image = NDArray[np.uint8]
 PredictMask = Callable[[Image], Image]

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
-from silhouette_seg.engine.triton_model_config import DIGEST_PARAMETER, config_differences
+from silhouette_seg.engine.triton.model_config import DIGEST_PARAMETER, config_differences
 from silhouette_seg.spec import SPEC_FILE, load_spec
 from tests.support.config_lint import config_errors, parse
 from tests.support.published import REPOSITORY, assert_published

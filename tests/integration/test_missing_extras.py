@@ -72,7 +72,7 @@ def test_command_reports_missing_runtime_without_traceback(repository, monkeypat
 
 
 def test_start_for_triton_without_client_names_the_extra(settings_with, monkeypatch):
-    monkeypatch.delitem(sys.modules, "silhouette_seg.engine.triton", raising=False)
+    monkeypatch.delitem(sys.modules, "silhouette_seg.engine.triton.engine", raising=False)
     for module in ("tritonclient", "tritonclient.grpc"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InstallationError, match=r"silhouette-seg\[triton\]"):

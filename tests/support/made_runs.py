@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from training.train import ProcessRank
+from training.process import ProcessRank
 
 ALONE = ProcessRank(rank=0, world=1, device=torch.device("cpu"))
 RECIPE = """

@@ -106,7 +106,8 @@ async def _measure_side(
 def summarise_rounds(measured: Sequence[Figures]) -> list[Figures]:
     """Returns medians over the rounds, for each number of clients.
 
-    `added_ms` is the processor time that Triton adds within a round.
+    `added_ms` is the processor time of a request with Triton, less that of the engine in process
+    in the same round.
     """
     summaries = []
     for clients in dict.fromkeys(row["clients"] for row in measured):

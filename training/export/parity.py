@@ -61,7 +61,7 @@ def check_parity(model: nn.Module, file: Path, size_hw: Size) -> float:
 def parity_inputs(model: nn.Module, size_hw: Size, *, count: int) -> dict[str, NDArray[Any]]:
     """Returns random scenes and the other inputs of the network.
 
-    Eight rows have every domain, and two values that are no domain.
+    In eight rows, the input `domain` takes all six valid values and two invalid ones.
     """
     inputs: dict[str, NDArray[Any]] = {"image": parity_images(size_hw, count=count)}
     match extra_input(model):

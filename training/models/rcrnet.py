@@ -180,7 +180,10 @@ class Residual(nn.Module):
 
 
 class Down(nn.Module):
-    """Structure B, halving: a strided depthwise convolution between two RCR modules."""
+    """Halves the resolution: a strided depthwise convolution between two RCR modules.
+
+    The paper calls it structure B.
+    """
 
     def __init__(self, channels_in: int, hidden: int, channels_out: int) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ class Teacher:
 
     @property
     def network(self) -> nn.Module:
-        """The frozen network."""
+        """The teacher's network. Its weights are not trained."""
         return self._network
 
     @torch.no_grad()

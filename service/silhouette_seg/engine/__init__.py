@@ -19,7 +19,7 @@ The function is imported when its engine is chosen, so that a runtime that is no
 nothing.
 """
 
-INFERENCE_SERVERS = {"triton": "silhouette_seg.engine.triton:TritonServer"}
+INFERENCE_SERVERS = {"triton": "silhouette_seg.engine.triton.engine:TritonServer"}
 """Server name -> import path of the class of a client for such an inference server.
 
 Such a server batches by itself: its engines need no Batcher.

@@ -46,7 +46,10 @@ class Tracing(Protocol):
     def inference_span(self, model: str) -> AbstractContextManager[InferenceSpan]: ...
 
     def record_stages(self, model: str, seconds: Mapping[str, float]) -> None:
-        """Records the seconds of each stage, by name, of an image that was finished just now."""
+        """Creates a trace span for each stage of an image that was finished just now.
+
+        `seconds` has the duration of each stage by name.
+        """
         ...
 
     def close(self) -> None: ...

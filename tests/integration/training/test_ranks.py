@@ -12,8 +12,9 @@ from torch import nn
 
 from tests.support.made_data import write_data_pack
 from tests.support.made_runs import RECIPE, read_history
+from training.process import ProcessRank, find_process_rank
 from training.recipe import read_recipe
-from training.train import ProcessRank, StartingPoint, average_gradients, find_process_rank, train
+from training.train import StartingPoint, average_gradients, train
 
 WORLD = 2
 

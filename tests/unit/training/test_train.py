@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support.made_runs import ALONE, read_checkpoint, read_history
+from training.process import ProcessRank
 from training.train import (
-    ProcessRank,
     StartingPoint,
     TimeLimit,
     is_finished,

@@ -95,8 +95,9 @@ def pad_cells(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def tiles_near(grid: Grid, marked: NDArray[np.uint8]) -> Iterator[Tile]:
-    """Yields the tiles that contain or touch a marked cell.
+    """Yields the tiles that contain a marked cell, or touch one at a side or corner.
 
+    A cell is a square of `grid.factor` pixels, and a tile is a block of cells.
     `marked` is [*grid.size_hw], with a value other than 0 in marked cells.
     """
     near = pad_cells(marked)

@@ -10,7 +10,7 @@ from tests.support.made_data import write_data_pack, write_unlabelled
 from training.data.dataset import read_backgrounds, read_frame, read_portraits
 from training.data.pack_check import check_pack
 from training.data.pseudo_labels import read_pseudo_labelled
-from training.shards import csv_bytes, pack_entries, png, unpack, write_shards
+from training.data.shards import csv_bytes, pack_entries, png, unpack, write_shards
 
 LIMIT = 40_000
 """Bytes of a shard: a few photos."""

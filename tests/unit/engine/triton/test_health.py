@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 from silhouette_seg.engine import open_inference_server
 from silhouette_seg.engine.base import TritonConfig
-from silhouette_seg.engine.triton import grpc_target
+from silhouette_seg.engine.triton.channel import grpc_target
 from silhouette_seg.errors import (
     EngineDown,
     EngineFailed,
@@ -79,7 +79,7 @@ class TestCircuitBreaker:
     @pytest.fixture
     def no_silence(self, monkeypatch):
         """Makes a check probe the model after any silence."""
-        monkeypatch.setattr("silhouette_seg.engine.triton.MAX_SILENCE_S", 0)
+        monkeypatch.setattr("silhouette_seg.engine.triton.engine.MAX_SILENCE_S", 0)
 
     async def test_check_probes_a_silent_model(self, no_silence, triton, engine):
         await engine.infer(photo())
@@ -221,7 +221,7 @@ async def wait_until_reachable(engine):
 
 
 def test_missing_client_library_names_the_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "silhouette_seg.engine.triton")
+    monkeypatch.delitem(sys.modules, "silhouette_seg.engine.triton.engine")
     monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
     with pytest.raises(ValueError, match=r"install 'silhouette-seg\[triton\]'"):
         open_inference_server("triton", TritonConfig("127.0.0.1:1"))

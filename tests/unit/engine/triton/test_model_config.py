@@ -4,7 +4,7 @@ import pytest
 from grpc import StatusCode
 
 from silhouette_seg.engine.base import is_degraded
-from silhouette_seg.engine.triton_model_config import config_differences, provider_of
+from silhouette_seg.engine.triton.model_config import config_differences, provider_of
 from silhouette_seg.errors import (
     EngineDown,
     EngineFailed,

@@ -1,4 +1,4 @@
-"""Engine for models on an NVIDIA Triton server, over gRPC."""
+"""Engine of one model on a Triton server, and the client that its engines share."""
 
 import asyncio
 import logging
@@ -26,12 +26,13 @@ from silhouette_seg.engine.base import (
     queue_timeout_error,
 )
 from silhouette_seg.engine.circuit_breaker import CircuitBreaker
-from silhouette_seg.engine.triton_errors import (
+from silhouette_seg.engine.triton.channel import CHANNEL_OPTIONS, grpc_target
+from silhouette_seg.engine.triton.errors import (
     MODEL_FAILURE_STATUSES,
     deadline_error,
     error_from_status,
 )
-from silhouette_seg.engine.triton_model_config import config_differences, provider_of
+from silhouette_seg.engine.triton.model_config import config_differences, provider_of
 from silhouette_seg.errors import (
     DeadlineExceeded,
     Draining,
@@ -52,25 +53,6 @@ MIN_QUEUE_TIMEOUT_S = 0.001
 
 There 0 would select the default of the model.
 """
-
-CHANNEL_OPTIONS = (
-    ("grpc.lb_policy_name", "round_robin"),
-    # The spec bounds requests; the default limit for replies is 4 MiB.
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # Servers treat pings more often than every 5 minutes, or without calls, as abuse.
-    ("grpc.keepalive_time_ms", 310_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    # A server that restarts, or that changes its address, is found again within seconds.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-    # TritonEngine retries by itself, and addresses inside the network need no proxy.
-    ("grpc.enable_retries", 0),
-    ("grpc.enable_http_proxy", 0),
-)
 
 Message = Any
 """Protobuf message of Triton's API.
@@ -398,15 +380,6 @@ class TritonEngine:
             if self._breaker.is_open and not was_open:
                 log.error("%s fails repeatedly; only probes are sent now", self._spec.name)
         return failure
-
-
-def grpc_target(url: str) -> str:
-    """Returns the gRPC target for the address `url` of a server.
-
-    A host name gets the prefix `dns:///`, and each of its addresses is a replica. Lists that begin
-    with `ipv4:` or `ipv6:` are returned unchanged.
-    """
-    return url if url.startswith(("ipv4:", "ipv6:")) else f"dns:///{url}"
 
 
 def _metadata() -> tuple[tuple[str, str], ...]:

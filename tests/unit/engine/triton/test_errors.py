@@ -7,7 +7,7 @@ import pytest
 from grpc import StatusCode
 
 from silhouette_seg.engine.base import DEADLINE
-from silhouette_seg.engine.triton_errors import error_from_status
+from silhouette_seg.engine.triton.errors import error_from_status
 from silhouette_seg.errors import (
     DeadlineExceeded,
     EngineDown,

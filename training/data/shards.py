@@ -1,7 +1,7 @@
 """Packs reduced training photos into shards, for transfer to a machine rented for minutes.
 
-    python -m training.shards SHARDS --data DATA --side 256 --megabytes 28
-    python -m training.shards PACK --unpack SHARDS
+    python -m training.data.shards SHARDS --data DATA --side 256 --megabytes 28
+    python -m training.data.shards PACK --unpack SHARDS
 
 The first command writes `SHARDS/shard_0.tar` and so on: a data pack of the training split alone. It
 has the layout that training reads, with photos of at most `--side` pixels. The second command
@@ -160,7 +160,10 @@ TAR_END_BYTES = tarfile.RECORDSIZE
 
 
 def tar_entry_bytes(length: int) -> int:
-    """Returns the bytes of a file in a tar: a header and whole blocks."""
+    """Returns the number of bytes that a file of `length` bytes takes in a tar archive.
+
+    These are one header block and the blocks of the content.
+    """
     return tarfile.BLOCKSIZE * (1 + -(-length // tarfile.BLOCKSIZE))
 
 
