@@ -1,5 +1,6 @@
 """One thread for torch, a data pack, and a run of training. The tests only read pack and run."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,19 @@ def one_thread() -> Iterator[None]:
     yield
     torch.set_num_threads(before[0])
     cv2.setNumThreads(before[1])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_garbage() -> Iterator[None]:
+    """Keeps objects of earlier tests away from the garbage collector of forked data loaders.
+
+    A gRPC channel of an earlier test that is collected in a fork waits for a thread that only the
+    parent has.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import os
 import socket
 from pathlib import Path
 
-import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -17,6 +16,10 @@ from training.recipe import read_recipe
 from training.train import StartingPoint, average_gradients, train
 
 WORLD = 2
+
+CLEAN_PROCESSES = multiprocessing.get_context("forkserver")
+"""Starts processes without the objects and threads of earlier tests."""
+CLEAN_PROCESSES.set_forkserver_preload(["training.train"])
 
 
 def test_process_rank_without_torchrun_is_single(monkeypatch):
@@ -33,7 +36,8 @@ def free_port() -> int:
 
 
 def join_group(rank: int, port: int) -> ProcessRank:
-    """Sets the environment of torchrun and returns the rank of the process."""
+    """Sets the environment of torchrun and returns the rank of the process, with one thread."""
+    torch.set_num_threads(1)
     os.environ |= {
         "WORLD_SIZE": str(WORLD),
         "RANK": str(rank),
@@ -51,13 +55,12 @@ def run_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a fork cannot share the parent's CUDA")
 def test_training_on_ranks_yields_one_model(tmp_path):
     data, recipe, run = write_data_pack(tmp_path / "data"), tmp_path / "made.toml", tmp_path / "run"
     recipe.write_text(RECIPE)
-    context, port = multiprocessing.get_context("fork"), free_port()
+    port = free_port()
     ranks = [
-        context.Process(target=run_rank, args=(rank, port, recipe, data, run))
+        CLEAN_PROCESSES.Process(target=run_rank, args=(rank, port, recipe, data, run))
         for rank in range(WORLD)
     ]
     for process in ranks:
@@ -89,10 +92,11 @@ def average_in_rank(rank: int, port: int) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a fork cannot share the parent's CUDA")
 def test_gradients_are_averaged_over_ranks_except_absent_ones():
-    context, port = multiprocessing.get_context("fork"), free_port()
-    ranks = [context.Process(target=average_in_rank, args=(rank, port)) for rank in range(WORLD)]
+    port = free_port()
+    ranks = [
+        CLEAN_PROCESSES.Process(target=average_in_rank, args=(rank, port)) for rank in range(WORLD)
+    ]
     for process in ranks:
         process.start()
     for process in ranks:
