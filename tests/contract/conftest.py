@@ -10,6 +10,15 @@ from tests.support.networks import input_size, with_batch_norm_statistics
 from training.export.__main__ import export_onnx
 from training.models import build_model, deploy_form
 
+EXPORTING_FIXTURES = {"exported", "file_of"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests with an exported network as `export`."""
+    for item in items:
+        if isinstance(item, pytest.Function) and EXPORTING_FIXTURES & {*item.fixturenames}:
+            item.add_marker("export")
+
 
 @pytest.fixture(scope="session")
 def network_of() -> Callable[[str], nn.Module]:

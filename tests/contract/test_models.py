@@ -176,6 +176,7 @@ class Whispering(nn.Module):
         return torch.cat([-louder[:, :1], louder[:, :1]], dim=1)
 
 
+@pytest.mark.export
 def test_verify_rejects_a_batch_that_differs_from_its_rows(tmp_path):
     file = tmp_path / "model.onnx"
     export_onnx(Whispering(), (16, 16), file)
