@@ -3,14 +3,14 @@
 import multiprocessing
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from tests.support.made_data import write_data_pack
-from tests.support.made_runs import RECIPE, read_history
+from tests.support.made_runs import read_history
 from training.process import ProcessRank, find_process_rank
 from training.recipe import read_recipe
 from training.train import StartingPoint, average_gradients, train
@@ -55,12 +55,11 @@ def run_rank(rank: int, port: int, recipe: Path, data: Path, run: Path) -> None:
     dist.destroy_process_group()
 
 
-def test_training_on_ranks_yields_one_model(tmp_path):
-    data, recipe, run = write_data_pack(tmp_path / "data"), tmp_path / "made.toml", tmp_path / "run"
-    recipe.write_text(RECIPE)
+def run_ranks(target: Callable[..., None], *arguments: object) -> None:
+    """Calls `target` with rank, port and arguments in each process; all must exit with 0."""
     port = free_port()
     ranks = [
-        CLEAN_PROCESSES.Process(target=run_rank, args=(rank, port, recipe, data, run))
+        CLEAN_PROCESSES.Process(target=target, args=(rank, port, *arguments))
         for rank in range(WORLD)
     ]
     for process in ranks:
@@ -71,6 +70,11 @@ def test_training_on_ranks_yields_one_model(tmp_path):
     for process in left:
         process.kill()
     assert [process.exitcode for process in ranks] == [0, 0]
+
+
+def test_training_on_ranks_yields_one_model(data, recipe_file, tmp_path):
+    run = tmp_path / "run"
+    run_ranks(run_rank, recipe_file, data, run)
     rows = read_history(run)
     assert [row["epoch"] for row in rows] == [1, 2], "only the first of them writes"
     assert rows[1]["val/all"] > 75
@@ -93,12 +97,4 @@ def average_in_rank(rank: int, port: int) -> None:
 
 
 def test_gradients_are_averaged_over_ranks_except_absent_ones():
-    port = free_port()
-    ranks = [
-        CLEAN_PROCESSES.Process(target=average_in_rank, args=(rank, port)) for rank in range(WORLD)
-    ]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join(300)
-    assert [process.exitcode for process in ranks] == [0, 0]
+    run_ranks(average_in_rank)
