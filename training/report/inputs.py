@@ -10,14 +10,13 @@ import numpy as np
 import onnx
 import typer
 
+from silhouette_seg.pipeline.registry import FACE_DETECTOR
 from silhouette_seg.spec import ModelSpec, ModelTask
 from training.data.dataset import Portrait, read_backgrounds, read_portraits
 from training.evaluation.faces import DetectFaces, detector_from_model
 from training.evaluation.onnx_model import open_onnx
 from training.evaluation.specs import find_specs
 from training.report.scores import Group, PredictMask, group_portraits, open_predictor
-
-FACE_DETECTOR = "face_detector"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from silhouette_seg.pipeline.registry import FACE_DETECTOR
 from silhouette_seg.spec import ModelTask
 from training.benchmark.measure import Figures
 from training.evaluation.faces import FaceReport, detector_from_cascade, measure_faces
 from training.evaluation.specs import find_specs
-from training.report.inputs import FACE_DETECTOR, ReportInputs
+from training.report.inputs import ReportInputs
 from training.report.scores import ModelScores, domain_policies, score_policies
 from training.report.timing import Timing, time_models
 

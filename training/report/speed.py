@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from silhouette_seg.pipeline.registry import FACE_DETECTOR
 from training.evaluation.metrics import estimate_metrics
-from training.report.inputs import FACE_DETECTOR
 from training.report.markdown import table
 from training.report.plots import TradeoffPoint, plot_tradeoff
 from training.report.results import PICTURES_FOLDER, Results
