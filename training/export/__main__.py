@@ -23,7 +23,12 @@ from training.evaluation.faces import detector_from_model, measure_faces, summar
 from training.evaluation.masks import evaluate_masks, metrics_table, segmenter_from_model
 from training.evaluation.onnx_model import open_onnx
 from training.export.model_card import write_card
-from training.export.parity import check_parity
+from training.export.parity import (
+    MAX_DIFFERENCE_LEVELS,
+    MAX_FLOAT16_DIFFERENCE_LEVELS,
+    check_parity,
+)
+from training.export.storage import KERNEL_NDIM, store_kernels_as_float16
 from training.export.triton_config import write_configs
 from training.models import build_model, deploy_form, extra_input
 from training.models.checkpoint import read_average
@@ -35,7 +40,6 @@ from training.recipe import Recipe, check_recipe, read_recipe
 OPSET = 18
 MAX_BATCH = 16
 WEIGHTS_FOLDER = Path("training/weights")
-KERNEL_NDIM = 4
 
 MetricsByGroup = dict[str, dict[str, float]]
 """Metrics by source, or by domain for the face detector."""
@@ -46,8 +50,13 @@ LICENCE = (
 )
 
 
-def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
-    """Writes the deployed graph with a dynamic batch axis as one file that includes the weights."""
+def export_onnx(
+    model: nn.Module, size_hw: Size, file: Path, *, float16_kernels: bool = False
+) -> None:
+    """Writes the deployed graph with a dynamic batch axis as one file that includes the weights.
+
+    `float16_kernels` halves the file, see store_kernels_as_float16.
+    """
     # An example batch of one would freeze the batch axis.
     example = [torch.zeros((2, *size_hw, 3), dtype=torch.uint8)]
     extra = extra_input(model)
@@ -75,6 +84,8 @@ def export_onnx(model: nn.Module, size_hw: Size, file: Path) -> None:
     for node in proto.graph.node:
         node.ClearField("doc_string")
         del node.metadata_props[:]
+    if float16_kernels:
+        store_kernels_as_float16(proto)
     onnx.save(proto, str(file))
 
 
@@ -184,6 +195,13 @@ def main(
         list[Path] | None,
         typer.Option(help="Checkpoint of another run; the exported weights are the mean of all."),
     ] = None,
+    float16_kernels: Annotated[
+        bool,
+        typer.Option(
+            "--float16-kernels",
+            help="Store kernels as float16: half the file, the same float32 arithmetic.",
+        ),
+    ] = False,
 ) -> None:
     """Exports, checks parity with torch and measures; replaces nothing if a step fails."""
     loaded_recipe = read_recipe(recipe)
@@ -192,8 +210,9 @@ def main(
     folder = repository / loaded_recipe.model
     candidate = folder / "1" / "candidate.onnx"
     try:
-        export_onnx(deploy_form(model), size_hw, candidate)
-        check_parity(model, candidate, size_hw)
+        export_onnx(deploy_form(model), size_hw, candidate, float16_kernels=float16_kernels)
+        allowed = MAX_FLOAT16_DIFFERENCE_LEVELS if float16_kernels else MAX_DIFFERENCE_LEVELS
+        check_parity(model, candidate, size_hw, allowed=allowed)
         summaries, table = measure_export(model, candidate, loaded_recipe, size_hw, data)
         inputs, output = input_specs(model, size_hw), output_spec(model, size_hw)
         spec = build_spec(loaded_recipe, inputs, output, candidate, summaries)

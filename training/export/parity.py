@@ -18,6 +18,11 @@ MAX_DIFFERENCE_LEVELS = 1
 
 Float sums in another order may round a probability the other way."""
 
+MAX_FLOAT16_DIFFERENCE_LEVELS = 3
+"""Largest allowed difference from torch of a graph whose kernels are stored as float16.
+
+The U-Net's masks of five photos of scikit-image differed by at most 2."""
+
 MAX_BATCH_DIFFERENCE_LEVELS = {"uint8": 0.0, "float32": 0.01}
 """Largest allowed difference of a batch from its rows, in levels of 255, by dtype.
 
@@ -31,11 +36,14 @@ class ParityError(Exception):
     """Raised if the exported graph and the network compute different results."""
 
 
-def check_parity(model: nn.Module, file: Path, size_hw: Size) -> float:
+def check_parity(
+    model: nn.Module, file: Path, size_hw: Size, *, allowed: float = MAX_DIFFERENCE_LEVELS
+) -> float:
     """Returns the largest difference between torch and ONNX Runtime, in levels of 255.
 
-    Also compares a batch of eight rows with the same rows alone. The rows have every domain if the
-    network takes one. Raises ParityError if a difference exceeds its limit.
+    `allowed` is the limit of that difference. Also compares a batch of eight rows with the same
+    rows alone. The rows have every domain if the network takes one. Raises ParityError if a
+    difference exceeds its limit.
     """
     inputs = parity_inputs(model, size_hw, count=PARITY_ROWS)
     predict = open_onnx(file)
@@ -46,10 +54,8 @@ def check_parity(model: nn.Module, file: Path, size_hw: Size) -> float:
         tensors = [torch.from_numpy(value) for value in inputs.values()]
         expected = build_deployed(model)(*tensors).numpy()
     difference = largest_difference(expected, batch)
-    if difference > MAX_DIFFERENCE_LEVELS:
-        raise ParityError(
-            f"{file} differs from torch by {difference} levels, allowed is {MAX_DIFFERENCE_LEVELS}"
-        )
+    if difference > allowed:
+        raise ParityError(f"{file} differs from torch by {difference} levels, allowed is {allowed}")
     batch_difference = largest_difference(batch, single_rows)
     if batch_difference > MAX_BATCH_DIFFERENCE_LEVELS[batch.dtype.name]:
         raise ParityError(
