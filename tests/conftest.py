@@ -26,9 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--requests",
         type=int,
-        default=2000,
+        default=500,
         metavar="N",
-        help="requests that must not make a server or a client grow",
+        help="requests that must not make a server or a client grow; more find smaller leaks",
     )
     parser.addoption(
         "--real-models",

@@ -1,4 +1,4 @@
-"""Memory of the server and of the Python client after thousands of requests of every kind."""
+"""Memory of the server and of the Python client after many requests of every kind."""
 
 import asyncio
 import json
@@ -12,9 +12,10 @@ from training.benchmark.wire import HOST, Connection, get
 
 WARM_UP_TASKS = 500
 """Tasks before the first measurement, after all users ran every kind of task together."""
-MAX_GROWTH_MB = 50
-LEAK_BYTES = 50_000
-"""Leak for each request: 100 MB over 2,000 requests."""
+MAX_GROWTH_MB = 30
+LEAK_BYTES = 200_000
+"""Leak for each request: 100 MB over 500 requests."""
+LEAKED_REQUESTS = 500
 MAX_CLIENT_GROWTH_MB = 1
 CLIENT_LEAK_BYTES = 8_000
 """Leak for each request: 4 MB over 500 requests."""
@@ -31,7 +32,7 @@ async def test_server_memory_stays_level_under_load(repository, requests, record
 
 async def test_leak_of_server_is_detected(repository, record_measurement):
     command = (sys.executable, "-m", "tests.memory.leaking", str(LEAK_BYTES))
-    marks = await measure_server(repository, 2000, command=command)
+    marks = await measure_server(repository, LEAKED_REQUESTS, command=command)
     record_measurement(format_mb(marks))
     assert marks[-1] - marks[0] > MAX_GROWTH_MB
 
@@ -43,7 +44,7 @@ async def test_client_memory_stays_level_under_load(repository, requests, record
 
 
 async def test_leak_of_client_is_detected(repository, record_measurement):
-    marks = await measure_client(repository, 500, leak=CLIENT_LEAK_BYTES)
+    marks = await measure_client(repository, LEAKED_REQUESTS, leak=CLIENT_LEAK_BYTES)
     record_measurement(format_mb(marks))
     assert marks[-1] - marks[0] > MAX_CLIENT_GROWTH_MB
 
