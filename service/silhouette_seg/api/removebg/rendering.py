@@ -21,7 +21,7 @@ from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.compose.layout import Layer, Layout, PersonCopy, place_person
-from silhouette_seg.vision.geometry import Size, resize
+from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.quality import Box
 
 MAX_INVISIBLE_ALPHA = 12
@@ -70,7 +70,7 @@ def downscaled(frame: Frame) -> Frame:
 
     It was decoded larger if the model needs more pixels.
     """
-    return replace(frame, rgb=resize(frame.rgb, frame.photo_hw))
+    return frame.resized(frame.photo_hw)
 
 
 def render_result(

@@ -1,7 +1,7 @@
 """Decodes image files to upright sRGB pixels. All image decoding of the project is here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from silhouette_seg.vision.codec.header import (
     count_scans,
     read_header,
 )
-from silhouette_seg.vision.geometry import Size
+from silhouette_seg.vision.geometry import Size, resize
 
 __all__ = [
     "ColourNote",
@@ -45,6 +45,8 @@ MAX_PADDING_SHARE = 0.001
 A side that is no multiple of the reduction is padded and therefore stretched a little.
 """
 
+OPAQUE = 255
+
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 # Untrusted bytes must not fill the log with codec warnings.
@@ -61,6 +63,16 @@ class Frame:
     """Upright (height, width) of the image in its file; `rgb` may be decoded at a smaller size."""
     colour: ColourNote = SRGB
     """Note on the conversion of the colours to sRGB."""
+    opacity: NDArray[np.uint8] | None = None
+    """Opacity of the file's pixels, uint8 [h,w] like `rgb`, 255 = opaque; None if all are opaque.
+
+    `rgb` shows the image on white.
+    """
+
+    def resized(self, size_hw: Size) -> "Frame":
+        """Returns the image with pixels of (height, width) `size_hw`, which is its size as well."""
+        opacity = None if self.opacity is None else resize(self.opacity, size_hw)
+        return replace(self, rgb=resize(self.rgb, size_hw), photo_hw=size_hw, opacity=opacity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +96,21 @@ def decode(
 
     `header` is the result of `read_header` for `data`; check its limits first. Grey, palette,
     16-bit and CMYK images become 8-bit RGB. With `convert_colours` the colours are converted to
-    sRGB by the file's profile. Transparency is flattened on white. With `min_size` a JPEG may be
-    decoded at 1/2, 1/4 or 1/8 of its size. Both upright sides then stay at least as long as
-    `min_size` (height, width). Raises UndecodableImage for an image that does not decode
-    completely.
+    sRGB by the file's profile. Transparency is flattened on white, and `opacity` keeps it. With
+    `min_size` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size. Both upright sides then stay at
+    least as long as `min_size` (height, width). Raises UndecodableImage for an image that does not
+    decode completely.
     """
     if header.format is ImageFormat.JPEG:
         stored = _decode_jpeg(data, header, _jpeg_reduction(header, min_size))
     else:
         stored = _split_alpha(_decode_cv2(data, cv2.IMREAD_UNCHANGED, header), header)
     rgb, note = to_srgb(stored.pixels, header.colour, convert=convert_colours, in_place=True)
-    if stored.alpha is not None:
+    opacity = None
+    if stored.alpha is not None and cv2.minMaxLoc(stored.alpha)[0] < OPAQUE:
         rgb = _flatten(rgb, stored.alpha)
-    return Frame(_upright(rgb, header.orientation), header.upright_hw, note)
+        opacity = _upright(stored.alpha, header.orientation)
+    return Frame(_upright(rgb, header.orientation), header.upright_hw, note, opacity)
 
 
 def _jpeg_reduction(header: ImageHeader, min_size: Size | None) -> int:
