@@ -42,6 +42,8 @@ class RemovalResult:
     size_hw: Size
     box: Box
     """Box of the person, in pixels of the picture before it was cropped or the person moved."""
+    warning: str | None = None
+    """A sentence on a fault of an input file that costs no pixel; None without one."""
 
 
 def result_size(photo_hw: Size, max_pixels: int | None) -> Size:

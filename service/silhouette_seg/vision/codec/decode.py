@@ -19,6 +19,12 @@ from silhouette_seg.vision.codec.header import (
     count_scans,
     read_header,
 )
+from silhouette_seg.vision.codec.jpeg_end import (
+    END_MARKER,
+    NO_END_MARKER,
+    describe_truncation,
+    has_all_scans,
+)
 from silhouette_seg.vision.geometry import Size, resize
 
 __all__ = [
@@ -68,6 +74,8 @@ class Frame:
 
     `rgb` shows the image on white.
     """
+    warning: str | None = None
+    """A sentence on a fault of the file that costs no pixel; None without one."""
 
     def resized(self, size_hw: Size) -> "Frame":
         """Returns the image with pixels of (height, width) `size_hw`, which is its size as well."""
@@ -83,6 +91,7 @@ class _StoredPixels:
     """RGB uint8 [h,w,3], or CMYK uint8 [h,w,4] where 255 is no ink."""
     alpha: NDArray[np.uint8] | None = None
     """Opacity uint8 [h,w], 255 = opaque; None if every pixel is opaque."""
+    warning: str | None = None
 
 
 def decode(
@@ -110,7 +119,9 @@ def decode(
     if stored.alpha is not None and cv2.minMaxLoc(stored.alpha)[0] < OPAQUE:
         rgb = _flatten(rgb, stored.alpha)
         opacity = _upright(stored.alpha, header.orientation)
-    return Frame(_upright(rgb, header.orientation), header.upright_hw, note, opacity)
+    return Frame(
+        _upright(rgb, header.orientation), header.upright_hw, note, opacity, stored.warning
+    )
 
 
 def _jpeg_reduction(header: ImageHeader, min_size: Size | None) -> int:
@@ -139,21 +150,47 @@ def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) 
         raise UndecodableImage("The JPEG has too many scans.", limit=MAX_SCANS, actual=scans)
     reduced_hw = (-(-header.height // reduction), -(-header.width // reduction))
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        if (height, width) != (header.height, header.width):
-            raise UndecodableImage("The JPEG declares two sizes.")
-        # Every writer of CMYK follows Adobe and stores the inks inverted.
-        target = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
-        pixels = simplejpeg.decode_jpeg(
-            data, target, min_height=reduced_hw[0], min_width=reduced_hw[1]
-        )
+        return _StoredPixels(_decode_strictly(data, header, reduced_hw))
     except ValueError as error:
         # Strict decoding also rejects files that every viewer opens, such as those with stray
         # bytes between segments or odd subsampling. cv2 accepts them. Missing pixels still raise.
         if "premature end" in str(error).lower():
-            raise UndecodableImage("The JPEG is truncated.") from error
-        pixels = _decode_cv2(data, _RGB_FLAGS, header)
-    return _StoredPixels(_u8(pixels))
+            return _decode_without_end(data, header, reduced_hw)
+        return _StoredPixels(_u8(_decode_cv2(data, _RGB_FLAGS, header)))
+
+
+def _decode_strictly(
+    data: bytes | memoryview, header: ImageHeader, reduced_hw: Size
+) -> NDArray[np.uint8]:
+    """Decodes a JPEG to RGB uint8 [h,w,3] or CMYK uint8 [h,w,4], at the size `reduced_hw`.
+
+    Raises ValueError for the slightest error in the file, and UndecodableImage for two sizes.
+    """
+    height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    if (height, width) != (header.height, header.width):
+        raise UndecodableImage("The JPEG declares two sizes.")
+    # Every writer of CMYK follows Adobe and stores the inks inverted.
+    target = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
+    return _u8(
+        simplejpeg.decode_jpeg(data, target, min_height=reduced_hw[0], min_width=reduced_hw[1])
+    )
+
+
+def _decode_without_end(
+    data: bytes | memoryview, header: ImageHeader, reduced_hw: Size
+) -> _StoredPixels:
+    """Decodes a JPEG that ends early but lacks no pixel. Raises UndecodableImage if it lacks one.
+
+    libjpeg warns alike of a missing end marker and of missing pixels. With an end marker appended
+    it only warns of the latter.
+    """
+    if not has_all_scans(data):
+        raise UndecodableImage("The JPEG is truncated: its last scans are missing.")
+    try:
+        pixels = _decode_strictly(b"".join((data, END_MARKER)), header, reduced_hw)
+    except ValueError as error:
+        raise UndecodableImage(describe_truncation(data)) from error
+    return _StoredPixels(pixels, warning=NO_END_MARKER)
 
 
 def _decode_cv2(
