@@ -36,9 +36,9 @@ Photos have tens; a 32 MiB PNG of 4 KiB chunks has 8,192.
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
-_JPEG_APP1, _JPEG_APP2, _JPEG_SOS, _JPEG_EOI = 0xE1, 0xE2, 0xDA, 0xD9
+_JPEG_APP1, _JPEG_APP2, JPEG_SOS, JPEG_EOI = 0xE1, 0xE2, 0xDA, 0xD9
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe]")
 """Pattern of the bytes of a JPEG's end marker (EOI) or of a marker that begins a segment.
 
@@ -143,10 +143,10 @@ def count_scans(jpeg: bytes | memoryview) -> int:
     view = memoryview(jpeg)
     scans, at = 0, 2
     for _ in range(MAX_SEGMENTS):
-        at = _next_segment(view, at)
-        if at == len(view) or view[at + 1] == _JPEG_EOI:
+        at = next_segment(view, at)
+        if at == len(view) or view[at + 1] == JPEG_EOI:
             return scans
-        scans += view[at + 1] == _JPEG_SOS
+        scans += view[at + 1] == JPEG_SOS
         length = int.from_bytes(view[at + 2 : at + 4])
         at += 2 + max(2, length)
     raise UndecodableImage("The JPEG has too many segments.", limit=MAX_SEGMENTS)
@@ -193,7 +193,7 @@ def _parse_jpeg(view: memoryview) -> ImageHeader:
     orientation: int | None = None
     profile_parts: list[memoryview] = []
     for marker, segment in _jpeg_segments(view):
-        if marker in _JPEG_FRAME_HEADERS:
+        if marker in JPEG_FRAME_HEADERS:
             if size is not None:
                 raise UndecodableImage("The JPEG declares two frames.")
             size = struct.unpack_from(">HH", segment, 1)
@@ -224,18 +224,18 @@ def _jpeg_segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
             at += 1
         elif marker in _JPEG_STANDALONE:
             at += 2
-        elif marker == _JPEG_SOS:
+        elif marker == JPEG_SOS:
             return
         else:
             (length,) = struct.unpack_from(">H", view, at + 2)
-            if marker == _JPEG_EOI or length < 2 or at + 2 + length > len(view):
+            if marker == JPEG_EOI or length < 2 or at + 2 + length > len(view):
                 raise UndecodableImage("The JPEG ends before its first scan.")
             yield marker, view[at + 4 : at + 2 + length]
             at += 2 + length
     raise UndecodableImage("The JPEG has too many segments.")
 
 
-def _next_segment(view: memoryview, at: int) -> int:
+def next_segment(view: memoryview, at: int) -> int:
     """Returns the offset of the first match of `_JPEG_SEGMENT` in `view` from offset `at` on.
 
     Without a match it is the length of `view`.
