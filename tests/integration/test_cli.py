@@ -97,18 +97,60 @@ def test_source_photo_is_never_overwritten(silhouette, album):
     assert (album / "sub" / "deep" / "b.png").read_bytes() == before
 
 
-def test_second_photo_of_one_result_fails(silhouette, album, tmp_path):
-    (album / "a.png").write_bytes(make_png(quadrants()))
+def test_photos_of_one_name_are_all_done_and_reported(silhouette, album, tmp_path):
+    (album / "a.png").write_bytes(make_png(quadrants(20, 30)))
     result = silhouette("segment", album / "a.jpg", album / "a.png", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert files(tmp_path / "out") == ["a.jpg.png", "a.png.png"]
+    assert pixels((tmp_path / "out" / "a.png.png").read_bytes()).shape == (20, 30)
+    assert f"{album / 'a.jpg'}: the result is a.jpg.png" in result.stderr
+    assert f"{album / 'a.png'}: the result is a.png.png" in result.stderr
+
+
+def test_longer_names_are_reported_before_the_run(silhouette, album, tmp_path, monkeypatch):
+    (album / "a.png").write_bytes(make_png(quadrants()))
+    result = silhouette("segment", album, "-o", tmp_path / "out", "--model", "unknown")
     assert result.exit_code == 1
-    assert files(tmp_path / "out") == ["a.png"]
-    assert "already has the result a.png" in result.stderr
+    assert result.stderr.index("the result is a.png.png") < result.stderr.index("Unknown model")
 
 
-def test_results_inside_the_folder_are_no_sources(silhouette, album):
+@pytest.mark.parametrize("spelling", ["out", "{album}/out", "sub/../out", "link"])
+def test_results_inside_the_folder_are_no_sources(silhouette, album, monkeypatch, spelling):
+    monkeypatch.chdir(album)
+    (album / "link").symlink_to(album / "out")
+    (album / "out").mkdir()
     for _ in range(2):
-        silhouette("segment", album, "-o", album / "out")
+        silhouette("segment", ".", "-o", spelling.format(album=album))
     assert files(album / "out") == ["a.png", "sub/deep/b.png"]
+
+
+def test_skipped_files_are_counted_by_kind(silhouette, album, tmp_path):
+    (album / "broken.jpg").unlink()
+    for name, content in (("b.psd", TEXT), ("._a.jpg", b"\0\5\x16\7"), ("c.PSD", TEXT)):
+        (album / name).write_bytes(content)
+    result = silhouette("segment", album, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 photos done" in result.stdout
+    assert "4 skipped: .psd (2), ._ file of macOS (1), .txt (1)" in result.stdout
+
+
+def test_folder_without_photos_is_reported_and_fails(silhouette, tmp_path):
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "a.psd").write_bytes(TEXT)
+    result = silhouette("segment", tmp_path / "album", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "0 of 0 photos done" in result.stdout
+    assert "1 skipped: .psd (1)" in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "photo", "a.txt", "a.png"])
+def test_photo_under_any_name_is_segmented(silhouette, tmp_path, name):
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / name).write_bytes(make_jpeg(quadrants()))
+    result = silhouette("segment", tmp_path / "album", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert len(files(tmp_path / "out")) == 1
 
 
 def test_missing_photo_is_a_failure(silhouette, album, tmp_path):

@@ -202,7 +202,7 @@ async def test_drain_cancels_calls_on_triton(settings_at, triton, port):
 async def test_cli_segments_files_on_triton(settings_at, port, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(JPEG)
-    tasks, _ = plan_tasks([photo], tmp_path / "masks", ImageFormat.PNG)
+    plan = plan_tasks([photo], tmp_path / "masks", ImageFormat.PNG)
     options = CliOptions(parse_parameters({}, has_background_image=False))
-    assert await segment_files(tasks, options, settings_at(port), lambda: None) == []
+    assert await segment_files(plan.tasks, options, settings_at(port), lambda: None) == []
     assert (tmp_path / "masks" / "photo.png").exists()

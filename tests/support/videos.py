@@ -14,7 +14,12 @@ TICK = Fraction(1, 90_000)
 AUDIO_RATE_HZ = 48_000
 """Audio samples in a second."""
 SIZE_HW = (48, 64)
-CODECS = {".mp4": ("libx264", "aac"), ".webm": ("libvpx-vp9", "libopus"), ".avi": ("mpeg4", None)}
+_H264 = ("libx264", "aac")
+CODECS = {
+    **dict.fromkeys((".mp4", ".mov", ".mkv", ".mts", ".m2ts", ".3gp"), _H264),
+    ".webm": ("libvpx-vp9", "libopus"),
+    ".avi": ("mpeg4", None),
+}
 FAST = {"libx264": {"preset": "ultrafast"}, "libvpx-vp9": {"cpu-used": "8", "deadline": "realtime"}}
 
 

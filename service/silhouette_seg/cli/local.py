@@ -9,7 +9,8 @@ from pathlib import Path
 from silhouette_seg.api.request.negotiation import negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.assembly import LoadedModels, load_models
-from silhouette_seg.cli.tasks import Failure, FileTask
+from silhouette_seg.cli.outcome import Failure
+from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import STREAM_PREFERENCE

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from silhouette_seg.cli.local import run_all, write_atomically
-from silhouette_seg.cli.tasks import Failure, FileTask
+from silhouette_seg.cli.outcome import Failure
+from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.client import Client, ClientError
 from silhouette_seg.errors import UnknownModel
 

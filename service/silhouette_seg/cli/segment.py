@@ -21,10 +21,11 @@ from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.cli.console import err, fail, load_settings, out, print_line
 from silhouette_seg.cli.local import CliOptions, LocalRunner, open_runner, run_all
 from silhouette_seg.cli.options import given_parameters, with_parameter_options
+from silhouette_seg.cli.outcome import Failure, count_kinds
 from silhouette_seg.cli.tasks import (
     VIDEO_RESULT_SUFFIXES,
-    Failure,
     FileTask,
+    Plan,
     check_videos,
     plan_tasks,
 )
@@ -71,18 +72,19 @@ def segment(
     )
     try:
         video_suffix = VIDEO_RESULT_SUFFIXES[options.options.render.transparent]
-        tasks, conflicts = plan_tasks(inputs, to, options.format, video_suffix)
-        check_videos(tasks, options.options)
-        if smoothing is not None and not any(task.is_video for task in tasks):
+        plan = plan_tasks(inputs, to, options.format, video_suffix)
+        check_videos(plan.tasks, options.options)
+        if smoothing is not None and not any(task.is_video for task in plan.tasks):
             fail("smoothing: has no effect on photos")
+        _print_renamed(plan)
         if server is None:
-            failures = asyncio.run(_segment_local(tasks, options, load_settings()))
+            failures = asyncio.run(_segment_local(plan.tasks, options, load_settings()))
         else:
             given["format"] = options.format.value
-            failures = asyncio.run(_segment_remote(tasks, given, background, server, key))
+            failures = asyncio.run(_segment_remote(plan.tasks, given, background, server, key))
     except (ServiceError, OSError, ValueError) as error:
         fail(str(error))
-    _print_summary(tasks, conflicts + failures, len(conflicts), to)
+    _print_summary(plan, failures, to)
 
 
 async def _segment_local(
@@ -154,18 +156,26 @@ def _photo_progress() -> Progress:
     return Progress(*columns, console=err)
 
 
-def _print_summary(
-    tasks: list[FileTask], failures: list[Failure], conflicts: int, to: Path
-) -> None:
-    """Prints each failure to stderr and the number of results to stdout.
+def _print_renamed(plan: Plan) -> None:
+    """Prints to stderr each result with a longer name, because inputs share the usual one."""
+    for task in plan.renamed:
+        line = f"{task.source}: the result is {task.result.name}, as another input has its name"
+        print_line(err, line)
 
-    `conflicts` counts the failures of files that got no task. Exits with 1 unless all succeeded.
+
+def _print_summary(plan: Plan, failures: list[Failure], to: Path) -> None:
+    """Prints each failure to stderr, and to stdout the number of results and of skipped files.
+
+    `failures` are those of the tasks. Exits with 1 if a file failed or no file was segmented.
     """
-    total = len(tasks) + conflicts
+    failures = plan.failures + failures
+    total = len(plan.tasks) + len(plan.failures)
     for failure in failures:
         print_line(err, f"{failure.source}: {failure.reason}")
-    noun = "files" if any(task.is_video for task in tasks) else "photos"
+    noun = "files" if any(task.is_video for task in plan.tasks) else "photos"
     print_line(out, f"{total - len(failures)} of {total} {noun} done, in {to}")
+    if plan.skipped:
+        print_line(out, f"{len(plan.skipped)} skipped: {count_kinds(plan.skipped)}")
     if failures or not total:
         raise typer.Exit(1)
 

@@ -1,16 +1,18 @@
-"""Plans the path of the result of each input file, before any file is opened."""
+"""Plans the path of the result of each input file, before any model is loaded."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from silhouette_seg.api.request.parameters import SegmentOptions
+from silhouette_seg.cli.discovery import InputFile, discover
+from silhouette_seg.cli.media_kind import VIDEO_SUFFIXES, MediaKind, kind_by_suffix
+from silhouette_seg.cli.outcome import Failure, SkippedFile
+from silhouette_seg.cli.result_names import name_results, usual_name
 from silhouette_seg.errors import BadParameter, NotAcceptable
 from silhouette_seg.pipeline.options import PersonSelection
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 VIDEO_RESULT_SUFFIXES = (".mp4", ".webm")
 """Suffixes of the video files that can be written; only the second has transparency."""
 SUFFIX_OF_FORMAT = {ImageFormat.JPEG: ".jpg", ImageFormat.PNG: ".png", ImageFormat.WEBP: ".webp"}
@@ -25,20 +27,25 @@ class FileTask:
 
     source: Path
     result: Path
+    kind: MediaKind = MediaKind.PHOTO
 
     @property
     def is_video(self) -> bool:
-        """True if the suffix of the source is that of a video."""
-        return _is_video(self.source)
+        """True if the source is a video."""
+        return self.kind is MediaKind.VIDEO
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Path of a file that got no result, and the reason."""
+class Plan:
+    """Tasks of one command, and the files without a task."""
 
-    source: Path
-    reason: str
-    """Reason as a sentence for the user."""
+    tasks: list[FileTask] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    """Files that cannot have a result."""
+    skipped: list[SkippedFile] = field(default_factory=list)
+    """Files that are left out."""
+    renamed: list[FileTask] = field(default_factory=list)
+    """Tasks with a longer result name than usual, because several inputs share the usual one."""
 
 
 def plan_tasks(
@@ -46,38 +53,43 @@ def plan_tasks(
     to: Path,
     format: ImageFormat,
     video_suffix: str = VIDEO_RESULT_SUFFIXES[0],
-) -> tuple[list[FileTask], list[Failure]]:
-    """Returns one task for each photo and video in `inputs`, and the files that cannot have one.
+) -> Plan:
+    """Returns the tasks for the photos and videos among and below `inputs`.
 
     `inputs` are files and folders. Results lie below the folder `to`, in the subfolders of their
     sources. Photos get the suffix of `format`, and videos `video_suffix`. For a single video, `to`
-    is the video file to write or else a folder for its frames. A file has no task if it is missing,
-    or if its result would overwrite a source or another result. Results below `to` are no
-    sources. Raises ValueError if `to` is a video file that cannot be written, or stands for several
-    results.
+    is the video file to write or else a folder for its frames. No result overwrites a source.
+    Raises ValueError if `to` is a video file that cannot be written, or stands for several results.
     """
-    tasks: list[FileTask] = []
-    failures: list[Failure] = []
-    is_single_video = len(inputs) == 1 and _is_video(inputs[0]) and not inputs[0].is_dir()
-    if _is_video(to) and not to.is_dir():
+    found = discover(inputs, to)
+    is_single_video = _single_kind(inputs, found.files) is MediaKind.VIDEO
+    if to.suffix.lower() in VIDEO_SUFFIXES and not to.is_dir():
         _check_video_result(to, is_single_video=is_single_video)
-    files = [file for path in inputs for file in _discover(path, to)]
-    sources = {source.resolve() for source, _ in files}
-    results: set[Path] = set()
-    for source, relative in files:
-        suffix = video_suffix if _is_video(source) else SUFFIX_OF_FORMAT[format]
-        result = to if is_single_video else to / relative.with_suffix(suffix)
-        reason = _find_conflict(source, result.resolve(), sources, results)
-        if reason:
-            failures.append(Failure(source, reason))
+    plan = Plan(failures=found.failures, skipped=found.skipped)
+    sources = {file.source.resolve() for file in found.files}
+    suffixes = {MediaKind.PHOTO: SUFFIX_OF_FORMAT[format], MediaKind.VIDEO: video_suffix}
+    named = [(file, suffixes[file.kind]) for file in found.files]
+    for (file, suffix), name in zip(named, name_results(named), strict=True):
+        usual = to if is_single_video else to / usual_name(file, suffix)
+        result = usual if is_single_video or name is None else to / name
+        if {usual.resolve(), result.resolve()} & sources:
+            reason = f"The result would overwrite a {file.kind}; choose another folder."
+            plan.failures.append(Failure(file.source, reason))
+        elif name is None:
+            reason = f"Another {file.kind} already has the result {usual.name}."
+            plan.failures.append(Failure(file.source, reason))
         else:
-            results.add(result.resolve())
-            tasks.append(FileTask(source, result))
-    return tasks, failures
+            plan.tasks.append(task := FileTask(file.source, result, file.kind))
+            if result != usual:
+                plan.renamed.append(task)
+    return plan
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
+def _single_kind(inputs: Sequence[Path], files: Sequence[InputFile]) -> MediaKind | None:
+    """Returns the kind of the file that is the only input; None for a folder or several inputs."""
+    if len(inputs) != 1 or inputs[0].is_dir():
+        return None
+    return files[0].kind if files else kind_by_suffix(inputs[0])
 
 
 def _check_video_result(to: Path, *, is_single_video: bool) -> None:
@@ -109,39 +121,3 @@ def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
         raise NotAcceptable(
             "MP4 has no transparency: write .webm, or name a folder for the frames as pictures."
         )
-
-
-def _discover(path: Path, to: Path) -> Iterable[tuple[Path, Path]]:
-    """Returns each photo and video at or below `path`, and the relative path of its result.
-
-    Files below the output folder `to` are left out if that is inside `path`.
-    """
-    if not path.is_dir():
-        return [(path, Path(path.name))]
-    return [
-        (source, source.relative_to(path))
-        for source in sorted(path.rglob("*"))
-        if source.suffix.lower() in PHOTO_SUFFIXES | VIDEO_SUFFIXES
-        and source.is_file()
-        and (to == path or to not in source.parents)
-    ]
-
-
-def _find_conflict(
-    source: Path, result: Path, sources: set[Path], results: set[Path]
-) -> str | None:
-    """Returns the reason why a file cannot have its result, or None if it can.
-
-    `sources` are all input files, and `results` the planned result files.
-    """
-    if not source.is_file():
-        return "The file does not exist."
-    if result in sources:
-        return f"The result would overwrite a {_media_kind(source)}; choose another folder."
-    if result in results:
-        return f"Another {_media_kind(source)} already has the result {result.name}."
-    return None
-
-
-def _media_kind(path: Path) -> str:
-    return "video" if _is_video(path) else "photo"

@@ -9,6 +9,8 @@ from silhouette_seg.cli.tasks import check_videos, plan_tasks
 from silhouette_seg.errors import BadParameter, NotAcceptable
 from silhouette_seg.vision.codec.decode import ImageFormat
 
+PHOTO = b"\xff\xd8\xff\xe0"
+VIDEO = b"\0\0\0\x18ftypisom\0\0\2\0"
 CUTOUT = parse_parameters({"output": "cutout"})
 
 
@@ -16,15 +18,16 @@ CUTOUT = parse_parameters({"output": "cutout"})
 def album(tmp_path) -> Path:
     folder = tmp_path / "album"
     (folder / "sub").mkdir(parents=True)
-    for name in ("a.jpg", "b.mp4", "notes.txt", "sub/c.MOV"):
-        (folder / name).touch()
+    for name, content in (("a.jpg", PHOTO), ("b.mp4", VIDEO), ("sub/c.MOV", VIDEO)):
+        (folder / name).write_bytes(content)
+    (folder / "notes.txt").write_text("no photo")
     return folder
 
 
 def planned(inputs, to, **more):
     """Returns the results relative to the parent of `to`, and the failures."""
-    tasks, failures = plan_tasks(inputs, to, ImageFormat.PNG, **more)
-    return [str(task.result.relative_to(to.parent)) for task in tasks], failures
+    plan = plan_tasks(inputs, to, ImageFormat.PNG, **more)
+    return [str(task.result.relative_to(to.parent)) for task in plan.tasks], plan.failures
 
 
 def test_folder_results_keep_its_subfolders(album, tmp_path):
@@ -36,14 +39,15 @@ def test_folder_results_keep_its_subfolders(album, tmp_path):
 
 def test_single_video_becomes_the_named_file(album, tmp_path):
     for name in ("out.mp4", "OUT.WEBM"):
-        (task,), failures = plan_tasks([album / "b.mp4"], tmp_path / name, ImageFormat.PNG)
+        plan = plan_tasks([album / "b.mp4"], tmp_path / name, ImageFormat.PNG)
+        (task,) = plan.tasks
         assert (task.source, task.result) == (album / "b.mp4", tmp_path / name)
         assert task.is_video
-        assert not failures
+        assert not plan.failures
 
 
 def test_single_video_becomes_frames_in_a_folder(album, tmp_path):
-    (task,), _ = plan_tasks([album / "b.mp4"], tmp_path / "frames", ImageFormat.PNG)
+    (task,) = plan_tasks([album / "b.mp4"], tmp_path / "frames", ImageFormat.PNG).tasks
     assert task.result == tmp_path / "frames"
 
 
@@ -69,13 +73,14 @@ def test_impossible_result_is_rejected_with_reason(album, tmp_path, names, to, r
 def test_source_video_is_never_overwritten(album):
     for to in (album / "b.mp4", album):
         inputs = [album / "b.mp4"] if to.suffix else [album / "b.mp4", album / "a.jpg"]
-        _, failures = plan_tasks(inputs, to, ImageFormat.PNG)
+        failures = plan_tasks(inputs, to, ImageFormat.PNG).failures
         assert [failure.source for failure in failures] == [album / "b.mp4"]
         assert "would overwrite a video" in failures[0].reason
 
 
 def test_missing_video_is_a_failure(tmp_path):
-    _, (failure,) = plan_tasks([tmp_path / "no.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
+    plan = plan_tasks([tmp_path / "no.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
+    (failure,) = plan.failures
     assert failure.reason == "The file does not exist."
 
 
@@ -88,14 +93,51 @@ def test_missing_video_is_a_failure(tmp_path):
     ],
 )
 def test_photo_options_are_rejected_for_videos(album, tmp_path, parameters, error):
-    tasks, _ = plan_tasks([album / "b.mp4"], tmp_path / "out.mp4", ImageFormat.PNG)
+    tasks = plan_tasks([album / "b.mp4"], tmp_path / "out.mp4", ImageFormat.PNG).tasks
     with pytest.raises(error):
         check_videos(tasks, parse_parameters(parameters))
-    photos, _ = plan_tasks([album / "a.jpg"], tmp_path / "out", ImageFormat.PNG)
+    photos = plan_tasks([album / "a.jpg"], tmp_path / "out", ImageFormat.PNG).tasks
     check_videos(photos, parse_parameters(parameters))
+
+
+def test_inputs_with_one_name_all_keep_their_suffix(album, tmp_path):
+    (album / "a.png").write_bytes(PHOTO)
+    (album / "b.mkv").write_bytes(VIDEO)
+    plan = plan_tasks([album], tmp_path / "out", ImageFormat.PNG)
+    results = [str(task.result.relative_to(tmp_path / "out")) for task in plan.tasks]
+    assert results == ["a.jpg.png", "a.png.png", "b.mkv.mp4", "b.mp4.mp4", "sub/c.mp4"]
+    assert plan.renamed == plan.tasks[:4]
+    assert not plan.failures
+
+
+def test_inputs_of_one_name_from_two_folders_keep_their_folder(album, tmp_path):
+    other = tmp_path / "2024"
+    (other / "sub").mkdir(parents=True)
+    for name in ("a.jpg", "sub/d.jpg"):
+        (other / name).write_bytes(PHOTO)
+    results, failures = planned([album / "a.jpg", other], tmp_path / "out")
+    assert results == ["out/album/a.jpg.png", "out/2024/a.jpg.png", "out/sub/d.png"]
+    assert not failures
+
+
+def test_longer_result_name_that_is_taken_gets_a_folder(album, tmp_path):
+    for name in ("a.png", "a.jpg.webp"):
+        (album / name).write_bytes(PHOTO)
+    photos = [album / name for name in ("a.jpg", "a.png", "a.jpg.webp")]
+    results, failures = planned(photos, tmp_path / "out")
+    assert results == ["out/album/a.jpg.png", "out/a.png.png", "out/a.jpg.png"]
+    assert not failures
+
+
+def test_result_is_never_renamed_to_spare_a_source(album):
+    """The second run of one command in place has the results of the first as inputs."""
+    (album / "a.png").write_bytes(PHOTO)
+    plan = plan_tasks([album / "a.jpg", album / "a.png"], album, ImageFormat.PNG)
+    assert not plan.tasks
+    assert all("would overwrite a photo" in failure.reason for failure in plan.failures)
 
 
 @pytest.mark.parametrize("to", ["out.webm", "frames"])
 def test_video_cutout_is_accepted_where_transparency_fits(album, tmp_path, to):
-    tasks, _ = plan_tasks([album / "b.mp4"], tmp_path / to, ImageFormat.PNG)
+    tasks = plan_tasks([album / "b.mp4"], tmp_path / to, ImageFormat.PNG).tasks
     check_videos(tasks, CUTOUT)
