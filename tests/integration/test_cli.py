@@ -153,6 +153,46 @@ def test_photo_under_any_name_is_segmented(silhouette, tmp_path, name):
     assert len(files(tmp_path / "out")) == 1
 
 
+def test_skip_existing_does_only_the_missing(silhouette, album, tmp_path):
+    (album / "broken.jpg").unlink()
+    out = tmp_path / "out"
+    (out / "sub" / "deep").mkdir(parents=True)
+    (out / "a.png").write_bytes(b"older")
+    (out / "sub" / "deep" / "b.png").touch()  # an empty file is no result
+    result = silhouette("segment", album, "-o", out, "--skip-existing")
+    assert result.exit_code == 0, result.output
+    assert (out / "a.png").read_bytes() == b"older"
+    assert pixels((out / "sub" / "deep" / "b.png").read_bytes()).shape == (40, 60)
+    assert "1 of 1 photos done" in result.stdout
+    assert "2 skipped: .txt (1), result exists (1)" in result.stdout
+    again = silhouette("segment", album, "-o", out, "--skip-existing")
+    assert again.exit_code == 0, again.output
+    assert "0 of 0 photos done" in again.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_older_results_are_replaced_by_default(silhouette, album, tmp_path, options):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").write_bytes(b"older")
+    result = silhouette("segment", album / "a.jpg", "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert pixels((tmp_path / "out" / "a.png").read_bytes()).shape == (64, 96)
+
+
+def test_skipping_and_overwriting_exclude_each_other(silhouette, album, tmp_path):
+    command = ("segment", album, "-o", tmp_path / "out", "--skip-existing", "--overwrite")
+    result = silhouette(*command)
+    assert result.exit_code == 1
+    assert "--skip-existing and --overwrite exclude each other" in result.stderr
+
+
+def test_overwrite_never_replaces_a_source(silhouette, album):
+    before = (album / "sub" / "deep" / "b.png").read_bytes()
+    result = silhouette("segment", album / "sub", "-o", album / "sub", "--overwrite")
+    assert result.exit_code == 1
+    assert (album / "sub" / "deep" / "b.png").read_bytes() == before
+
+
 def test_missing_photo_is_a_failure(silhouette, album, tmp_path):
     result = silhouette("segment", album / "nope.jpg", album / "a.jpg", "-o", tmp_path / "out")
     assert result.exit_code == 1

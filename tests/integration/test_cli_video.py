@@ -1,10 +1,5 @@
 """The `silhouette` command on video files, with a model that returns red as alpha."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +19,6 @@ from tests.support.videos import (
     read_video,
     uneven_times,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +171,9 @@ def test_folder_may_hold_photos_and_videos(silhouette, tmp_path):
     [
         (("-o", "out.mp4", "--output", "cutout"), "MP4 has no transparency"),
         (("-o", "out.mov"), "videos are written as .mp4 or .webm"),
+        (("-o", "out.gif"), "videos are written as .mp4 or .webm, not .gif"),
+        (("-o", "out.png"), "out.png is one picture: name a folder"),
+        (("-o", "-"), "standard output takes the result of one photo"),
         (("-o", "out.mp4", "--crop"), "crop: the frames of a video"),
         (("-o", "out.mp4", "--domain", "half_body"), "domain: has no effect on a video"),
         (("-o", "out.mp4", "--smoothing", "2"), "smoothing: must be a number from 0 to 1"),
@@ -210,27 +205,47 @@ def test_smoothing_option_is_rejected_for_photos(silhouette, tmp_path):
     assert "no effect on photos" in result.stderr
 
 
-def test_interrupt_leaves_no_partial_video(tmp_path):
-    """The process uses a slow model; the whole video would take minutes."""
-    write_tiny_model(tmp_path / "models", inversions=50_000)
-    make_video(tmp_path / "long.mp4", list(range(0, 3000 * 2000, 3000)))
-    (tmp_path / "out").mkdir()
-    running = subprocess.Popen(
-        [sys.executable, "-m", "silhouette_seg", "segment", "long.mp4", "-o", "out/a.mp4"],
-        cwd=tmp_path,
-        env=os.environ
-        | {"SILHOUETTE_MODEL_REPOSITORY": str(tmp_path / "models"), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        # A background job of a shell ignores SIGINT, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    deadline = time.monotonic() + PATIENCE_S
-    while not list((tmp_path / "out").iterdir()):
-        assert running.poll() is None, running.communicate()[0]
-        assert time.monotonic() < deadline, "the command never began to write"
-        time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    output, _ = running.communicate(timeout=PATIENCE_S)
-    assert running.returncode != 0, output
-    assert list((tmp_path / "out").iterdir()) == []
+def test_overwrite_replaces_frames_of_an_older_run(silhouette, talk, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(1, 30):
+        (frames / f"{number:06}.png").write_text("older")
+    result = silhouette(talk, "-o", frames, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in frames.iterdir()) == [
+        f"{number:06}.png" for number in range(1, 21)
+    ]
+    assert pixels((frames / "000001.png").read_bytes()).shape == (48, 64)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "talk.mp4"]
+
+
+@pytest.mark.parametrize("name", ["letter.txt", "1.png", "photo 000001.png"])
+def test_folder_with_other_files_is_never_overwritten(silhouette, talk, tmp_path, name):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    (frames / name).write_text("precious")
+    (frames / "000001.png").write_text("older")
+    result = silhouette(talk, "-o", frames, "--overwrite")
+    assert result.exit_code == 1
+    assert "has other files than frames" in result.stderr
+    assert sorted(path.name for path in frames.iterdir()) == sorted(["000001.png", name])
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "frames"])
+def test_skip_existing_leaves_a_finished_video(silhouette, talk, tmp_path, name):
+    command = (talk, "-o", tmp_path / name, "--skip-existing", "--smoothing", "0.5")
+    assert silhouette(*command).exit_code == 0
+    before = (tmp_path / name).stat().st_mtime_ns
+    again = silhouette(*command)
+    assert again.exit_code == 0, again.output
+    assert "0 of 0 files done" in again.stdout
+    assert "1 skipped: result exists (1)" in again.stdout
+    assert (tmp_path / name).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["clip", "clip.jpg", "clip.mts"])
+def test_video_under_any_name_is_segmented(silhouette, talk, tmp_path, name):
+    talk.rename(tmp_path / name)
+    result = silhouette(tmp_path / name, "-o", tmp_path / "out.mp4")
+    assert result.exit_code == 0, result.output
+    assert len(read_video(tmp_path / "out.mp4").frames) == 20

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from silhouette_seg.cli.files import STANDARD_STREAM
 from silhouette_seg.cli.media_kind import MediaKind, companion_kind, is_partial, media_kind
 from silhouette_seg.cli.outcome import Failure, SkippedFile
 
@@ -39,7 +40,9 @@ def discover(inputs: Sequence[Path], output: Path) -> Discovery:
     """
     search = _Search(output.resolve())
     for path in inputs:
-        if path.is_dir():
+        if path == STANDARD_STREAM:
+            search.found.files.append(InputFile(path, Path("stdin"), "", MediaKind.PHOTO))
+        elif path.is_dir():
             search.add_folder(_Root(path, path.resolve()))
         else:
             search.add_input_file(path)

@@ -9,7 +9,9 @@ from pathlib import Path
 from silhouette_seg.api.request.negotiation import negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.assembly import LoadedModels, load_models
+from silhouette_seg.cli.files import read_source, write_result
 from silhouette_seg.cli.outcome import Failure
+from silhouette_seg.cli.progress import OnDone, OnVideoProgress
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
@@ -27,6 +29,12 @@ from silhouette_seg.vision.codec.decode import (
     read_header,
 )
 
+QUEUE_TIMEOUT_S = 3600.0
+"""Time for which an image may wait for its model, in seconds.
+
+The service rejects an image after seconds, because its caller may have left.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class CliOptions:
@@ -37,6 +45,8 @@ class CliOptions:
     """Image file to put behind the person; None without one."""
     smoothing: float = DEFAULT_SMOOTHING
     """Strength of the temporal smoothing of masks in videos, 0..1."""
+    overwrite: bool = False
+    """True: a folder of frames replaces an older one."""
 
     @property
     def format(self) -> ImageFormat:
@@ -48,16 +58,11 @@ class CliOptions:
         return negotiate(None, explicit=self.options.format, transparent=render.transparent).image
 
 
-async def segment_files(
-    tasks: Sequence[FileTask], options: CliOptions, settings: Settings, on_done: Callable[[], None]
-) -> list[Failure]:
-    """Loads the models, segments photo files and writes the results, a few at a time.
-
-    Calls `on_done` after each photo, and returns the files that failed. Raises the errors of
-    `open_runner`.
-    """
-    async with open_runner(options, settings) as runner:
-        return await run_all(tasks, runner.segment_photo, runner.concurrency, on_done)
+def with_patience(settings: Settings) -> Settings:
+    """Returns settings with QUEUE_TIMEOUT_S, unless the user has set a time."""
+    if "queue_timeout_s" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"queue_timeout_s": QUEUE_TIMEOUT_S})
 
 
 @asynccontextmanager
@@ -67,7 +72,7 @@ async def open_runner(options: CliOptions, settings: Settings) -> AsyncIterator[
     The models are closed when the block ends. Raises the errors of `load_models` and
     `select_model`, and OSError or ServiceError for an unusable background file.
     """
-    models = load_models(settings, Telemetry())
+    models = load_models(with_patience(settings), Telemetry())
     try:
         segmenter = select_model(options.options, models.registry)
         limits = _image_limits(settings)
@@ -108,16 +113,14 @@ class LocalRunner:
                 photo, options.render, self.options.format, self.background, options.domain
             )
             rendered = await segment_photo(job, self.segmenter)
-            await pool.run_in_thread(write_atomically, task.result, rendered.body)
+            await pool.run_in_thread(write_result, task.result, rendered.body)
         except ServiceError as error:
             return Failure(task.source, error.detail)
         except OSError as error:
             return Failure(task.source, error.strerror or str(error))
         return None
 
-    async def segment_video(
-        self, task: FileTask, on_progress: Callable[[float, float | None], None]
-    ) -> Failure | None:
+    async def segment_video(self, task: FileTask, on_progress: OnVideoProgress) -> Failure | None:
         """Segments one video file and writes the result file, or a folder of frames.
 
         `on_progress` receives the seconds of video that are done, and the duration in seconds or
@@ -128,7 +131,8 @@ class LocalRunner:
         from silhouette_seg.video import VideoError, make_writer, segment_video
 
         try:
-            writer = make_writer(task.result, self.options.format)
+            overwrite = self.options.overwrite
+            writer = make_writer(task.result, self.options.format, overwrite=overwrite)
             options = await self.models.pool.run_in_thread(self._stream_options)
             await segment_video(task.source, writer, options, self.limits, on_progress)
         except ServiceError as error:
@@ -153,44 +157,17 @@ async def run_all(
     tasks: Sequence[FileTask],
     segment: Callable[[FileTask], Awaitable[Failure | None]],
     concurrency: int,
-    on_done: Callable[[], None],
-) -> list[Failure]:
-    """Calls `segment` for each task, `concurrency` at a time, and `on_done` after each.
-
-    `segment` returns None or a failure. Returns the failures in the order of the tasks.
-    """
+    on_done: OnDone,
+) -> None:
+    """Calls `segment` for each task, `concurrency` at a time, and `on_done` with its result."""
     slots = asyncio.Semaphore(concurrency)
 
-    async def run(task: FileTask) -> Failure | None:
+    async def run(task: FileTask) -> None:
         async with slots:
             failure = await segment(task)
-        on_done()
-        return failure
+        on_done(failure)
 
-    failures = await asyncio.gather(*(run(task) for task in tasks))
-    return [failure for failure in failures if failure]
-
-
-class CannotWrite(OSError):
-    """A result file cannot be written; the message names its path and the reason."""
-
-
-def write_atomically(path: Path, body: bytes) -> None:
-    """Writes the bytes `body` to a file, completely or not at all, and creates its folders.
-
-    Raises CannotWrite, for example if the disk is full.
-    """
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(body)
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise CannotWrite(f"{path} cannot be written: {error.strerror}.") from error
+    await asyncio.gather(*(run(task) for task in tasks))
 
 
 def _read_image(path: Path, limits: ImageLimits) -> ImageFile:
@@ -198,7 +175,7 @@ def _read_image(path: Path, limits: ImageLimits) -> ImageFile:
 
     Raises OSError if it cannot be read, UnsupportedImageType or UnprocessableImage.
     """
-    data = path.read_bytes()
+    data = read_source(path)
     header = read_header(data)
     check_limits(header, limits)
     return ImageFile(data, header)

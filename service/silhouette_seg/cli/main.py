@@ -3,6 +3,7 @@
 Commands import the service when they run, so that `--help` and `--version` are fast.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,23 +47,29 @@ def group(
     """Declares the options of `silhouette` itself, such as `--version`."""
 
 
-class SegmentCommand(TyperCommand):
-    """Placeholder of `silhouette segment` in the list of commands.
+def _loaded_from(module: str) -> type[TyperCommand]:
+    """Returns the class of a placeholder in the list of commands.
 
-    It loads the real command when that is used. Its options come from the parameters of the API,
-    which take long to import.
+    It loads the real command, the `app` of `module`, when that is used. The options of that command
+    come from the parameters of the API, which take long to import.
     """
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as click's
-        """Imports the real command, and returns click's context of it for the arguments."""
-        from silhouette_seg.cli.segment import app as segment_app
+    class LazyCommand(TyperCommand):
+        def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as click's
+            command = typer.main.get_command(import_module(module).app)
+            return command.make_context(*args, **kwargs)
 
-        return typer.main.get_command(segment_app).make_context(*args, **kwargs)
+    return LazyCommand
 
 
-@app.command(cls=SegmentCommand)
+@app.command(cls=_loaded_from("silhouette_seg.cli.segment"))
 def segment() -> None:
     """Segment photos and videos."""
+
+
+@app.command(cls=_loaded_from("silhouette_seg.cli.rembg"))
+def i() -> None:
+    """Remove the background of one photo, as rembg's command `i` does."""
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -31,17 +32,24 @@ HELP = {
 }
 """Help texts, by parameter, that differ from the description of the parameter in the API."""
 DEFAULTS = {"format": "png"}
-"""Defaults of the command, by parameter, that the API derives from the `Accept` header."""
+"""Defaults of every command, by parameter, that the API derives from the `Accept` header."""
 
 
-def with_parameter_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_parameter_options(
+    command: Callable[..., None], defaults: Mapping[str, str] = MappingProxyType({})
+) -> Callable[..., None]:
     """Returns the command with one option per API parameter instead of its `**parameters`.
 
-    Only its signature changes, which typer reads.
+    Only its signature changes, which typer reads. `defaults` are the defaults, by parameter, that
+    differ from the API's.
     """
+    defaults = {**DEFAULTS, **defaults}
     signature = inspect.signature(command)
     named = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
-    options = [_option(name, parameter) for name, parameter in CLI_PARAMETERS.items()]
+    options = [
+        _option(name, parameter, defaults.get(name, parameter.schema.get("default")))
+        for name, parameter in CLI_PARAMETERS.items()
+    ]
     extended = signature.replace(parameters=[*named, *options])
     command.__signature__ = extended  # type: ignore[attr-defined]  # read by inspect
     return command
@@ -59,7 +67,8 @@ def given_parameters(options: Mapping[str, str | bool | None]) -> dict[str, str]
     }
 
 
-def _option(name: str, parameter: Parameter) -> inspect.Parameter:
+def _option(name: str, parameter: Parameter, default: object) -> inspect.Parameter:
+    """Returns the option of a parameter; `--help` shows `default` unless it is None."""
     text = HELP.get(name, parameter.description)
     if name in FLAGS:
         annotation: object = Annotated[bool, typer.Option(FLAGS[name][0], help=text)]
@@ -68,19 +77,13 @@ def _option(name: str, parameter: Parameter) -> inspect.Parameter:
             f"--{name.replace('_', '-')}",
             help=text,
             metavar=_metavar(parameter.schema),
-            show_default=_default(name, parameter.schema),
+            show_default=False if default is None else str(default),
         )
         annotation = Annotated[str | None, option]
-    default = False if name in FLAGS else None
+    absent = False if name in FLAGS else None
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        name, inspect.Parameter.KEYWORD_ONLY, default=absent, annotation=annotation
     )
-
-
-def _default(name: str, schema: Mapping[str, Any]) -> str | bool:
-    """Returns the default of a parameter as text, or False if `--help` shows none."""
-    default = schema.get("default", DEFAULTS.get(name))
-    return False if default is None else str(default)
 
 
 def _metavar(schema: Mapping[str, Any]) -> str:

@@ -1,12 +1,14 @@
 """Segments photo files by sending them to a running service over HTTP."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from silhouette_seg.cli.local import run_all, write_atomically
+from silhouette_seg.cli.files import read_source, write_result
+from silhouette_seg.cli.local import run_all
 from silhouette_seg.cli.outcome import Failure
+from silhouette_seg.cli.progress import OnDone
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.client import Client, ClientError
 from silhouette_seg.errors import UnknownModel
@@ -24,8 +26,8 @@ class RemoteOptions:
 
 
 async def segment_remote(
-    tasks: Sequence[FileTask], options: RemoteOptions, client: Client, on_done: Callable[[], None]
-) -> list[Failure]:
+    tasks: Sequence[FileTask], options: RemoteOptions, client: Client, on_done: OnDone
+) -> None:
     """Sends photo files to a service and writes the results, a few at a time.
 
     Calls `on_done` after each photo, and returns the files that failed. Before it sends a photo it
@@ -44,14 +46,15 @@ async def segment_remote(
         if task.is_video:
             return Failure(task.source, "Videos cannot be sent to a service; omit --server.")
         try:
+            photo = await asyncio.to_thread(read_source, task.source)
             segmented = await client.segment(
-                task.source, background_image=background, **dict(options.parameters)
+                photo, background_image=background, **dict(options.parameters)
             )
-            await asyncio.to_thread(write_atomically, task.result, segmented.body)
+            await asyncio.to_thread(write_result, task.result, segmented.body)
         except ClientError as error:
             return Failure(task.source, str(error))
         except OSError as error:
             return Failure(task.source, error.strerror or str(error))
         return None
 
-    return await run_all(tasks, segment, CONCURRENT_REQUESTS, on_done)
+    await run_all(tasks, segment, CONCURRENT_REQUESTS, on_done)

@@ -1,33 +1,28 @@
 """The command `silhouette segment`: segments photo and video files in this process or remotely."""
 
-import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
-from silhouette_seg.cli.console import err, fail, load_settings, out, print_line
-from silhouette_seg.cli.local import CliOptions, LocalRunner, open_runner, run_all
+from silhouette_seg.cli.console import err, fail, load_settings, print_line
+from silhouette_seg.cli.files import STANDARD_STREAM
+from silhouette_seg.cli.interrupt import Interrupted, run
+from silhouette_seg.cli.local import CliOptions, open_runner, run_all
 from silhouette_seg.cli.options import given_parameters, with_parameter_options
-from silhouette_seg.cli.outcome import Failure, count_kinds
+from silhouette_seg.cli.progress import RunProgress
+from silhouette_seg.cli.summary import check_success, print_renamed, print_summary
 from silhouette_seg.cli.tasks import (
     VIDEO_RESULT_SUFFIXES,
     FileTask,
-    Plan,
     check_videos,
     plan_tasks,
+    result_format,
 )
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
@@ -35,149 +30,157 @@ from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+ServerOption = Annotated[
+    str | None,
+    typer.Option(help="URL of a running service to send photos to; no model is loaded here."),
+]
+KeyOption = Annotated[
+    str | None, typer.Option(help="API key for --server.", envvar=CLIENT_KEY_VARIABLE)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FileCommand:
+    """Arguments of a command that processes files, apart from the parameters of the API."""
+
+    inputs: Sequence[Path]
+    to: Path
+    server: str | None = None
+    key: str | None = None
+    skip_existing: bool = False
+    overwrite: bool = False
+    names_file: bool = False
+    """True: `to` names the result itself, even without a suffix, unless it is a folder."""
+
 
 @app.command()
 @with_parameter_options
 def segment(
-    inputs: Annotated[list[Path], typer.Argument(help="Photos, videos, or folders of them.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Photos, videos, or folders of them; - is standard input.")
+    ],
     to: Annotated[
         Path,
         typer.Option(
             "--out",
             "-o",
-            help="Folder for the results. For a single video: a .mp4 or .webm file, or a folder "
-            "for its frames as pictures.",
+            help="Folder for the results. For a single photo: also a .png, .jpg or .webp file, or "
+            "- for standard output. For a single video: also a .mp4 or .webm file; a folder gets "
+            "its frames as pictures.",
         ),
     ],
-    server: Annotated[
-        str | None,
-        typer.Option(help="URL of a running service to send photos to; no model is loaded here."),
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option(help="API key for --server.", envvar=CLIENT_KEY_VARIABLE)
-    ] = None,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", help="Leave out files with a result, to resume a run."),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace an older folder of frames too. Older result files are always replaced.",
+        ),
+    ] = False,
     **parameters: str | bool | None,
 ) -> None:
     """Segment photos and videos.
 
     A file that fails does not stop the others; the exit code is then 1.
     """
-    given = given_parameters(parameters)
+    if skip_existing and overwrite:
+        fail("--skip-existing and --overwrite exclude each other")
+    command = FileCommand(inputs, to, server, key, skip_existing, overwrite)
+    run_command(command, given_parameters(parameters))
+
+
+def run_command(command: FileCommand, given: dict[str, str]) -> None:
+    """Segments the files of a command and prints a summary.
+
+    `given` are the parameters of the API as text by name. An error of the whole command, and a file
+    that fails, end the process with code 1.
+    """
+    _check_terminals(command)
     smoothing = given.pop("smoothing", None)
     background = _background_file(given)
     options = CliOptions(
-        _parse_options(given, has_background_image=background is not None),
+        _parse_options(given, command.to, has_background_image=background is not None),
         background,
         _parse_smoothing(smoothing),
+        command.overwrite,
     )
+    progress = RunProgress()
     try:
-        video_suffix = VIDEO_RESULT_SUFFIXES[options.options.render.transparent]
-        plan = plan_tasks(inputs, to, options.format, video_suffix)
+        plan = plan_tasks(
+            command.inputs,
+            command.to,
+            options.format,
+            VIDEO_RESULT_SUFFIXES[options.options.render.transparent],
+            skip_existing=command.skip_existing,
+            names_file=command.names_file,
+        )
         check_videos(plan.tasks, options.options)
-        if smoothing is not None and not any(task.is_video for task in plan.tasks):
+        if smoothing is not None and not plan.has_videos:
             fail("smoothing: has no effect on photos")
-        _print_renamed(plan)
-        if server is None:
-            failures = asyncio.run(_segment_local(plan.tasks, options, load_settings()))
+        print_renamed(plan)
+        if not (plan.tasks or plan.failures):
+            pass  # neither a model nor a service is needed
+        elif command.server is None:
+            run(_segment_local(plan.tasks, options, load_settings(), progress))
         else:
-            given["format"] = options.format.value
-            failures = asyncio.run(_segment_remote(plan.tasks, given, background, server, key))
+            parameters = given | {"format": options.format.value}
+            run(_segment_remote(plan.tasks, parameters, background, command, progress))
     except (ServiceError, OSError, ValueError) as error:
         fail(str(error))
-    _print_summary(plan, failures, to)
+    except Interrupted as stop:
+        print_summary(plan, progress, command.to)
+        print_line(err, f"stopped by {stop}; run again with --skip-existing to do the others")
+        stop.end_process()
+    print_summary(plan, progress, command.to)
+    check_success(plan, progress)
 
 
 async def _segment_local(
-    tasks: list[FileTask], options: CliOptions, settings: Settings
-) -> list[Failure]:
-    """Segments the photo files a few at a time, then the video files one by one.
-
-    Shows the progress on stderr, and returns the files that failed.
-    """
+    tasks: list[FileTask], options: CliOptions, settings: Settings, progress: RunProgress
+) -> None:
+    """Segments the photo files a few at a time, then the video files one by one."""
     photos = [task for task in tasks if not task.is_video]
     videos = [task for task in tasks if task.is_video]
     async with open_runner(options, settings) as runner:
-        failures: list[Failure] = []
         if photos or not videos:
-            with _photo_progress() as progress:
-                bar = progress.add_task("", total=len(photos))
-                failures += await run_all(
-                    photos, runner.segment_photo, runner.concurrency, lambda: progress.advance(bar)
-                )
-        return failures + await _segment_videos(videos, runner)
-
-
-async def _segment_videos(videos: list[FileTask], runner: LocalRunner) -> list[Failure]:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    failures: list[Failure] = []
-    with Progress(*columns, console=err) as progress:
+            with progress.photos(len(photos)) as on_done:
+                await run_all(photos, runner.segment_photo, runner.concurrency, on_done)
         for task in videos:
-            bar = progress.add_task(task.source.name, total=None)
-
-            def on_progress(done_s: float, total_s: float | None, bar: TaskID = bar) -> None:
-                progress.update(bar, completed=done_s, total=total_s)
-
-            failure = await runner.segment_video(task, on_progress)
-            if failure is None:
-                progress.update(bar, completed=1, total=1)
-            else:
-                failures.append(failure)
-    return failures
+            with progress.video(task.source.name) as on_progress:
+                progress.add(await runner.segment_video(task, on_progress))
 
 
 async def _segment_remote(
     tasks: list[FileTask],
-    parameters: dict[str, str],
+    parameters: Mapping[str, str],
     background: Path | None,
-    server: str,
-    key: str | None,
-) -> list[Failure]:
+    command: FileCommand,
+    progress: RunProgress,
+) -> None:
     from silhouette_seg.cli.remote import RemoteOptions, segment_remote
     from silhouette_seg.client import Client, ClientError
 
+    assert command.server is not None
     try:
-        async with Client(server, key) as client:
-            with _photo_progress() as progress:
-                bar = progress.add_task("", total=len(tasks))
+        async with Client(command.server, command.key) as client:
+            with progress.photos(len(tasks)) as on_done:
                 options = RemoteOptions(parameters, background)
-                return await segment_remote(tasks, options, client, lambda: progress.advance(bar))
+                await segment_remote(tasks, options, client, on_done)
     except ClientError as error:
         fail(str(error))
 
 
-def _photo_progress() -> Progress:
-    columns = (TextColumn("segmenting"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=err)
-
-
-def _print_renamed(plan: Plan) -> None:
-    """Prints to stderr each result with a longer name, because inputs share the usual one."""
-    for task in plan.renamed:
-        line = f"{task.source}: the result is {task.result.name}, as another input has its name"
-        print_line(err, line)
-
-
-def _print_summary(plan: Plan, failures: list[Failure], to: Path) -> None:
-    """Prints each failure to stderr, and to stdout the number of results and of skipped files.
-
-    `failures` are those of the tasks. Exits with 1 if a file failed or no file was segmented.
-    """
-    failures = plan.failures + failures
-    total = len(plan.tasks) + len(plan.failures)
-    for failure in failures:
-        print_line(err, f"{failure.source}: {failure.reason}")
-    noun = "files" if any(task.is_video for task in plan.tasks) else "photos"
-    print_line(out, f"{total - len(failures)} of {total} {noun} done, in {to}")
-    if plan.skipped:
-        print_line(out, f"{len(plan.skipped)} skipped: {count_kinds(plan.skipped)}")
-    if failures or not total:
-        raise typer.Exit(1)
+def _check_terminals(command: FileCommand) -> None:
+    """Ends the command with an error if image bytes would come from or go to a terminal."""
+    if STANDARD_STREAM in command.inputs and sys.stdin.isatty():
+        fail("standard input is a terminal; name a photo, or pipe one into the command")
+    if command.to == STANDARD_STREAM and sys.stdout.isatty():
+        fail("standard output is a terminal; name a file, or redirect the output to one")
 
 
 def _background_file(given: dict[str, str]) -> Path | None:
@@ -192,11 +195,19 @@ def _background_file(given: dict[str, str]) -> Path | None:
     return path
 
 
-def _parse_options(given: dict[str, str], *, has_background_image: bool) -> SegmentOptions:
+def _parse_options(
+    given: Mapping[str, str], to: Path, *, has_background_image: bool
+) -> SegmentOptions:
+    """Parses the parameters; the suffix of a picture file `to` sets the format."""
+    by_suffix = result_format(to)
+    implied = {} if by_suffix is None else {"format": by_suffix.value}
     try:
-        return parse_parameters(given, has_background_image=has_background_image)
+        options = parse_parameters({**implied, **given}, has_background_image=has_background_image)
     except ServiceError as error:
         fail(error.detail)
+    if by_suffix not in (None, options.format):
+        fail(f"format: {options.format} does not match the suffix of {to}")
+    return options
 
 
 def _parse_smoothing(text: str | None) -> float:

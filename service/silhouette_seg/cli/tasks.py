@@ -1,11 +1,12 @@
 """Plans the path of the result of each input file, before any model is loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from silhouette_seg.api.request.parameters import SegmentOptions
 from silhouette_seg.cli.discovery import InputFile, discover
+from silhouette_seg.cli.files import STANDARD_STREAM, is_written
 from silhouette_seg.cli.media_kind import VIDEO_SUFFIXES, MediaKind, kind_by_suffix
 from silhouette_seg.cli.outcome import Failure, SkippedFile
 from silhouette_seg.cli.result_names import name_results, usual_name
@@ -16,6 +17,13 @@ from silhouette_seg.vision.codec.decode import ImageFormat
 VIDEO_RESULT_SUFFIXES = (".mp4", ".webm")
 """Suffixes of the video files that can be written; only the second has transparency."""
 SUFFIX_OF_FORMAT = {ImageFormat.JPEG: ".jpg", ImageFormat.PNG: ".png", ImageFormat.WEBP: ".webp"}
+_FORMAT_OF_SUFFIX = {".jpeg": ImageFormat.JPEG} | {
+    suffix: image_format for image_format, suffix in SUFFIX_OF_FORMAT.items()
+}
+_READ_ONLY_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"})
+"""Suffixes of pictures that are not written; without an error they would name a folder."""
+RESULT_EXISTS = "result exists"
+"""Kind of a skipped file that has a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class Plan:
     """Files that are left out."""
     renamed: list[FileTask] = field(default_factory=list)
     """Tasks with a longer result name than usual, because several inputs share the usual one."""
+    has_videos: bool = False
+    """True if there is a video among the inputs, even one that is left out."""
 
 
 def plan_tasks(
@@ -53,31 +63,38 @@ def plan_tasks(
     to: Path,
     format: ImageFormat,
     video_suffix: str = VIDEO_RESULT_SUFFIXES[0],
+    *,
+    skip_existing: bool = False,
+    names_file: bool = False,
 ) -> Plan:
     """Returns the tasks for the photos and videos among and below `inputs`.
 
     `inputs` are files and folders. Results lie below the folder `to`, in the subfolders of their
-    sources. Photos get the suffix of `format`, and videos `video_suffix`. For a single video, `to`
-    is the video file to write or else a folder for its frames. No result overwrites a source.
-    Raises ValueError if `to` is a video file that cannot be written, or stands for several results.
+    sources. Photos get the suffix of `format`, and videos `video_suffix`. For a single file, `to`
+    may be the result itself: a picture or video file, standard output, or a folder for the frames
+    of a video. With `names_file` it is the result of a single file whatever its suffix. No result
+    overwrites a source. With `skip_existing`, files that have a result are left out. Raises
+    ValueError if `to` is a file that cannot be written, or stands for several results.
     """
     found = discover(inputs, to)
-    is_single_video = _single_kind(inputs, found.files) is MediaKind.VIDEO
-    if to.suffix.lower() in VIDEO_SUFFIXES and not to.is_dir():
-        _check_video_result(to, is_single_video=is_single_video)
-    plan = Plan(failures=found.failures, skipped=found.skipped)
-    sources = {file.source.resolve() for file in found.files}
+    kind = _single_kind(inputs, found.files)
+    is_result = _is_result(to, kind) or (names_file and kind is not None and not to.is_dir())
+    has_videos = any(file.kind is MediaKind.VIDEO for file in found.files)
+    plan = Plan(failures=found.failures, skipped=found.skipped, has_videos=has_videos)
+    sources = {file.source.resolve() for file in found.files if file.source != STANDARD_STREAM}
     suffixes = {MediaKind.PHOTO: SUFFIX_OF_FORMAT[format], MediaKind.VIDEO: video_suffix}
     named = [(file, suffixes[file.kind]) for file in found.files]
     for (file, suffix), name in zip(named, name_results(named), strict=True):
-        usual = to if is_single_video else to / usual_name(file, suffix)
-        result = usual if is_single_video or name is None else to / name
+        usual = to if is_result else to / usual_name(file, suffix)
+        result = usual if is_result or name is None else to / name
         if {usual.resolve(), result.resolve()} & sources:
             reason = f"The result would overwrite a {file.kind}; choose another folder."
             plan.failures.append(Failure(file.source, reason))
         elif name is None:
             reason = f"Another {file.kind} already has the result {usual.name}."
             plan.failures.append(Failure(file.source, reason))
+        elif skip_existing and is_written(result):
+            plan.skipped.append(SkippedFile(file.source, RESULT_EXISTS))
         else:
             plan.tasks.append(task := FileTask(file.source, result, file.kind))
             if result != usual:
@@ -85,19 +102,44 @@ def plan_tasks(
     return plan
 
 
+def result_format(to: Path) -> ImageFormat | None:
+    """Returns the format of the picture file that a path names; None for any other path."""
+    return None if to.is_dir() else _FORMAT_OF_SUFFIX.get(to.suffix.lower())
+
+
 def _single_kind(inputs: Sequence[Path], files: Sequence[InputFile]) -> MediaKind | None:
     """Returns the kind of the file that is the only input; None for a folder or several inputs."""
     if len(inputs) != 1 or inputs[0].is_dir():
         return None
-    return files[0].kind if files else kind_by_suffix(inputs[0])
+    return files[0].kind if files else kind_by_suffix(inputs[0]) or MediaKind.PHOTO
 
 
-def _check_video_result(to: Path, *, is_single_video: bool) -> None:
-    if not is_single_video:
-        raise ValueError(f"{to} is one video: name a folder for these results")
-    if to.suffix.lower() not in VIDEO_RESULT_SUFFIXES:
-        suffixes = " or ".join(VIDEO_RESULT_SUFFIXES)
-        raise ValueError(f"videos are written as {suffixes}, not {to.suffix}")
+def _is_result(to: Path, kind: MediaKind | None) -> bool:
+    """Returns whether the path `to` is the only result, and not the folder of results.
+
+    `kind` is that of the only input, or None. Raises ValueError if `to` is a file and there are
+    several results, or one of another kind.
+    """
+    suffix = to.suffix.lower()
+    if to == STANDARD_STREAM:
+        if kind is not MediaKind.PHOTO:
+            raise ValueError("standard output takes the result of one photo; name a folder")
+        return True
+    if to.is_dir() or suffix not in VIDEO_SUFFIXES | _FORMAT_OF_SUFFIX.keys() | _READ_ONLY_SUFFIXES:
+        return kind is MediaKind.VIDEO
+    if kind is MediaKind.VIDEO and (suffix in VIDEO_SUFFIXES or suffix == ".gif"):
+        _check_suffix("videos", to, VIDEO_RESULT_SUFFIXES)
+        return True
+    if kind is MediaKind.PHOTO and suffix not in VIDEO_SUFFIXES:
+        _check_suffix("pictures", to, _FORMAT_OF_SUFFIX)
+        return True
+    noun = "video" if suffix in VIDEO_SUFFIXES else "picture"
+    raise ValueError(f"{to} is one {noun}: name a folder for these results")
+
+
+def _check_suffix(noun: str, to: Path, suffixes: Iterable[str]) -> None:
+    if to.suffix.lower() not in suffixes:
+        raise ValueError(f"{noun} are written as {' or '.join(suffixes)}, not {to.suffix}")
 
 
 def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:

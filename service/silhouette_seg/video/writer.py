@@ -1,5 +1,6 @@
 """Writes rendered frames and audio to a video file, or frames to a folder, all or nothing."""
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -68,6 +69,8 @@ Players expect the limited range; RGB pixels have the full one.
 """
 _WRITE_FAILED = "The video cannot be written"
 _AUDIO_RATE_HZ = 48_000
+_FRAME_NAME = re.compile(r"\d{6,}\.(jpg|png|webp)")
+"""File names of the frames in a folder."""
 
 
 @contextmanager
@@ -79,14 +82,15 @@ def _translate_os_errors() -> Iterator[None]:
         raise VideoError(f"The frames cannot be written: {error.strerror}.") from error
 
 
-def make_writer(result: Path, format: ImageFormat) -> "FrameWriter":
+def make_writer(result: Path, format: ImageFormat, *, overwrite: bool = False) -> "FrameWriter":
     """Returns a writer of a video file for a path with the suffix .mp4 or .webm.
 
     For any other path it writes images of `format` into a folder. Raises VideoError if that folder
-    exists and is not empty.
+    exists and is not empty, unless `overwrite` is set and it has nothing but frames.
     """
-    container = CONTAINERS.get(result.suffix.lower())
-    return VideoWriter(result, container) if container else SequenceWriter(result, format)
+    if container := CONTAINERS.get(result.suffix.lower()):
+        return VideoWriter(result, container)
+    return SequenceWriter(result, format, overwrite=overwrite)
 
 
 class FrameWriter(Protocol):
@@ -128,15 +132,14 @@ class FrameWriter(Protocol):
 class SequenceWriter:
     """Writes images `000001.png`, `000002.png`, ... to an empty or new folder, and no audio.
 
-    The suffix is that of the image format. The constructor raises VideoError if the folder is not
-    empty.
+    The suffix is that of the image format. With `overwrite` the images replace those of an older
+    run at the end. The constructor raises VideoError if the folder has anything else.
     """
 
     copied_codecs: frozenset[str] | None = None
 
-    def __init__(self, folder: Path, format: ImageFormat) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise VideoError(f"{folder} is not empty; the frames need an empty folder.")
+    def __init__(self, folder: Path, format: ImageFormat, *, overwrite: bool = False) -> None:
+        _check_folder(folder, overwrite=overwrite)
         self._folder = folder
         self._partial = folder.with_name(f".{folder.name}.part")
         self._suffix = "jpg" if format is ImageFormat.JPEG else format.value
@@ -159,12 +162,32 @@ class SequenceWriter:
         """Ignores the audio, which a folder of images cannot hold."""
 
     def finish(self) -> None:
-        if self._folder.exists():
-            self._folder.rmdir()
-        self._partial.rename(self._folder)
+        older = self._folder.with_name(f".{self._folder.name}.older.part")
+        with _translate_os_errors():
+            if self._folder.exists():
+                shutil.rmtree(older, ignore_errors=True)
+                self._folder.rename(older)
+            self._partial.rename(self._folder)
+        shutil.rmtree(older, ignore_errors=True)
 
     def discard(self) -> None:
         shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raises VideoError unless a folder for frames is new or empty, or `overwrite` may replace it.
+
+    A folder with anything else than frames is never replaced.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise VideoError(f"{folder} is not a folder; the frames need an empty folder.")
+    entries = list(folder.iterdir())
+    if entries and not overwrite:
+        raise VideoError(f"{folder} is not empty; the frames need an empty folder.")
+    if not all(_FRAME_NAME.fullmatch(entry.name) for entry in entries):
+        raise VideoError(f"{folder} has other files than frames; name another folder.")
 
 
 class VideoWriter:
