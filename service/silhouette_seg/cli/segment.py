@@ -162,12 +162,12 @@ async def _segment_remote(
     command: FileCommand,
     progress: RunProgress,
 ) -> None:
-    from silhouette_seg.cli.remote import RemoteOptions, segment_remote
+    from silhouette_seg.cli.remote import PatientRetries, RemoteOptions, segment_remote
     from silhouette_seg.client import Client, ClientError
 
     assert command.server is not None
     try:
-        async with Client(command.server, command.key) as client:
+        async with Client(command.server, command.key, retries=PatientRetries()) as client:
             with progress.photos(len(tasks)) as on_done:
                 options = RemoteOptions(parameters, background)
                 await segment_remote(tasks, options, client, on_done)
