@@ -1,5 +1,6 @@
 """The `silhouette` command on real photo files."""
 
+import os
 import re
 
 import numpy as np
@@ -204,6 +205,17 @@ def test_file_name_like_markup_is_printed_verbatim(silhouette, tmp_path):
     (tmp_path / "[red]x[bold].jpg").write_bytes(TEXT)
     result = silhouette("segment", tmp_path / "[red]x[bold].jpg", "-o", tmp_path / "out")
     assert "[red]x[bold].jpg: Allowed types" in result.stderr
+
+
+def test_file_name_that_is_no_utf8_is_printed_escaped(silhouette, tmp_path):
+    album = tmp_path / "album"
+    album.mkdir()
+    (album / os.fsdecode(b"caf\xe9.jpg")).write_bytes(TEXT)
+    (album / os.fsdecode(b"a.caf\xe9")).write_bytes(TEXT)
+    result = silhouette("segment", album, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "caf\\udce9.jpg: Allowed types" in result.stderr
+    assert "1 skipped: .caf\\udce9 (1)" in result.stdout
 
 
 def test_models_command_lists_name_and_input(silhouette, repository):

@@ -13,8 +13,12 @@ err = Console(stderr=True)
 
 
 def print_line(console: Console, line: str) -> None:
-    """Prints a line unchanged: rich neither reads markup in file names nor wraps them."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    """Prints a line unchanged: rich neither reads markup in file names nor wraps them.
+
+    Bytes of a file name that are not UTF-8 are printed as escapes.
+    """
+    printable = line.encode(errors="backslashreplace").decode()
+    console.print(printable, markup=False, highlight=False, soft_wrap=True)
 
 
 def fail(*lines: str) -> NoReturn:

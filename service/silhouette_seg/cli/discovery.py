@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from silhouette_seg.cli.files import STANDARD_STREAM
-from silhouette_seg.cli.media_kind import MediaKind, companion_kind, is_partial, media_kind
+from silhouette_seg.cli.media_kind import (
+    MediaKind,
+    excluded_by_content,
+    excluded_by_name,
+    media_kind,
+)
 from silhouette_seg.cli.outcome import Failure, SkippedFile
 
 
@@ -86,7 +91,9 @@ class _Search:
         while folders or links:
             folder = folders.popleft() if folders else links.popleft()
             for entry in self._enter(folder, root):
-                if entry.is_dir() and not is_partial(entry):
+                if kind := excluded_by_name(entry):
+                    self._skip(entry, kind)
+                elif entry.is_dir():
                     (links if entry.is_symlink() else folders).append(entry)
                 else:
                     self._add_entry(entry, root)
@@ -120,9 +127,7 @@ class _Search:
         return not (root.real.is_relative_to(self._output) and real.is_relative_to(root.real))
 
     def _add_entry(self, entry: Path, root: _Root) -> None:
-        if is_partial(entry):
-            self._skip(entry, "unfinished result")
-        elif not entry.exists():
+        if not entry.exists():
             self._skip(entry, "broken link")
         elif not entry.is_file():
             self._skip(entry, "special file")
@@ -145,13 +150,13 @@ class _Search:
     ) -> None:
         """Adds a file by its kind, or by `unknown` if its content is unknown."""
         try:
-            companion = companion_kind(path)
-            kind = None if companion else media_kind(path) or unknown
+            excluded = excluded_by_name(path) or excluded_by_content(path)
+            kind = None if excluded else media_kind(path) or unknown
         except OSError as error:
             self.found.failures.append(Failure(path, error.strerror or str(error)))
             return
         if kind is None:
-            self._skip(path, companion or path.suffix.lower() or "no suffix")
+            self._skip(path, excluded or path.suffix.lower() or "no suffix")
         else:
             self.found.files.append(InputFile(path, relative, folder, kind))
 

@@ -22,6 +22,8 @@ RAW_SUFFIXES = frozenset(
 Many are TIFF files in form, but the image at their beginning is a thumbnail.
 """
 _SYSTEM_FILES = frozenset({".ds_store", "desktop.ini", "ehthumbs.db", "thumbs.db"})
+_SYSTEM_FOLDERS = frozenset({"$recycle.bin", ".thumbnails", ".trashes", "@eadir", "__macosx"})
+"""Names, in lower case, of folders of thumbnails, deleted files and attributes."""
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"
 _EBML, _ASF, _PROGRAM_STREAM = (
     b"\x1a\x45\xdf\xa3",
@@ -82,19 +84,26 @@ def _is_photo(prefix: bytes) -> bool:
     return True
 
 
-def is_partial(path: Path) -> bool:
-    """Returns whether a path is that of an unfinished result: `.name.part`."""
-    return path.name.startswith(".") and path.suffix == ".part"
+def excluded_by_name(path: Path) -> str | None:
+    """Returns the kind of a file or folder that is left out by its name, for the summary.
 
-
-def companion_kind(path: Path) -> str | None:
-    """Returns the kind of a file that programs leave beside photos, for the summary.
-
-    These are system files, the attributes that macOS writes to other disks, and empty files.
-    Returns None for any other file. Raises OSError if the file cannot be read.
+    These are files and folders of operating systems, and unfinished results of this command.
+    Returns None for any other name.
     """
-    if path.name.lower() in _SYSTEM_FILES:
+    name = path.name.lower()
+    if name in _SYSTEM_FILES:
         return path.name
+    if name in _SYSTEM_FOLDERS:
+        return f"folder {path.name}"
+    return "unfinished result" if name.startswith(".") and name.endswith(".part") else None
+
+
+def excluded_by_content(path: Path) -> str | None:
+    """Returns the kind of a file that is left out by its content, for the summary.
+
+    These are empty files, and the attributes that macOS writes to other disks. Returns None for any
+    other file. Raises OSError if the file cannot be read.
+    """
     with path.open("rb") as file:
         signature = file.read(len(_APPLE_DOUBLE))
     if signature == _APPLE_DOUBLE:

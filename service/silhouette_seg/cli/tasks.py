@@ -35,7 +35,7 @@ class FileTask:
 
     source: Path
     result: Path
-    kind: MediaKind = MediaKind.PHOTO
+    kind: MediaKind
 
     @property
     def is_video(self) -> bool:

@@ -127,6 +127,13 @@ def test_unfinished_results_and_pipes_are_skipped(album):
     assert kinds([album]) == {"unfinished result": 2, "special file": 1}
 
 
+def test_folders_of_systems_are_skipped_unless_they_are_inputs(album):
+    write(album / "@eaDir" / "a.jpg" / "SYNOPHOTO_THUMB_M.jpg", album / ".thumbnails" / "1.jpg")
+    assert sources([album]) == ["album/a.jpg", "album/sub/b.jpg"]
+    assert kinds([album]) == {"folder @eaDir": 1, "folder .thumbnails": 1}
+    assert sources([album / ".thumbnails"]) == ["album/.thumbnails/1.jpg"]
+
+
 @pytest.mark.parametrize(("name", "reason"), [("no.jpg", "does not exist"), ("pipe", "not a file")])
 def test_input_that_is_no_file_fails(album, name, reason):
     os.mkfifo("pipe")

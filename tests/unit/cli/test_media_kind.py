@@ -1,8 +1,15 @@
 """Kinds of files, by their first bytes."""
 
+from pathlib import Path
+
 import pytest
 
-from silhouette_seg.cli.media_kind import MediaKind, companion_kind, media_kind
+from silhouette_seg.cli.media_kind import (
+    MediaKind,
+    excluded_by_content,
+    excluded_by_name,
+    media_kind,
+)
 from tests.support.images import TEXT, make, make_png, person
 from tests.support.videos import make_video
 
@@ -86,16 +93,30 @@ def test_raw_file_of_a_camera_has_no_kind(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "kind"),
+    ("content", "kind"),
     [
-        ("._a.jpg", b"\0\5\x16\7\0\2\0\0", "._ file of macOS"),
-        ("Thumbs.db", b"\xd0\xcf\x11\xe0", "Thumbs.db"),
-        (".DS_Store", b"\0\0\0\1Bud1", ".DS_Store"),
-        ("a.jpg", b"", "empty file"),
-        ("._a.jpg", b"\xff\xd8\xff\xe0", None),
-        ("a.jpg", TEXT, None),
+        (b"\0\5\x16\7\0\2\0\0", "._ file of macOS"),
+        (b"", "empty file"),
+        (b"\xff\xd8\xff\xe0", None),
+        (TEXT, None),
     ],
 )
-def test_companion_of_photos_is_named(tmp_path, name, content, kind):
-    (tmp_path / name).write_bytes(content)
-    assert companion_kind(tmp_path / name) == kind
+def test_companion_of_a_photo_is_excluded_by_content(tmp_path, content, kind):
+    (tmp_path / "._a.jpg").write_bytes(content)
+    assert excluded_by_content(tmp_path / "._a.jpg") == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Thumbs.db", "Thumbs.db"),
+        (".DS_Store", ".DS_Store"),
+        ("@eaDir", "folder @eaDir"),
+        (".a.png.part", "unfinished result"),
+        (".frames.part", "unfinished result"),
+        ("a.part", None),
+        (".hidden.jpg", None),
+    ],
+)
+def test_system_file_is_excluded_by_name(name, kind):
+    assert excluded_by_name(Path(name)) == kind
