@@ -6,11 +6,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from silhouette_seg.errors import UndecodableImage, UnsupportedImageType
-from silhouette_seg.vision.codec.decode import ImageFormat, read_header
+from silhouette_seg.vision.codec.decode import read_header
 
 PREFIX_BYTES = 4096
 """Number of bytes that are read from a file to detect its kind."""
-PHOTO_SUFFIXES = frozenset({".jpg", *(f".{image_format}" for image_format in ImageFormat)})
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".hif", ".avif"}
+    | {".tif", ".tiff", ".bmp", ".gif"}
+)
 """Suffixes of files that are tried as photos if their content is unknown, as when damaged."""
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 """Suffixes of files that are tried as videos if their content is unknown, as when damaged."""

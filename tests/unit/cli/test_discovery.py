@@ -36,7 +36,7 @@ def kinds(inputs, output="elsewhere") -> dict[str, int]:
 
 def test_folder_is_searched_by_content(album):
     write(album / "c.jfif", album / "d", album / "e.txt")
-    write(album / "f.txt", album / "g", album / "h.HEIC", album / "i.heic", content=TEXT)
+    write(album / "f.txt", album / "g", album / "h.PSD", album / "i.psd", content=TEXT)
     assert sources([album]) == [
         "album/a.jpg",
         "album/c.jfif",
@@ -44,7 +44,7 @@ def test_folder_is_searched_by_content(album):
         "album/e.txt",
         "album/sub/b.jpg",
     ]
-    assert kinds([album]) == {".heic": 2, ".txt": 1, "no suffix": 1}
+    assert kinds([album]) == {".psd": 2, ".txt": 1, "no suffix": 1}
 
 
 def test_companions_of_photos_are_skipped_even_as_inputs(album):
