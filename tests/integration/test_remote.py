@@ -9,7 +9,7 @@ import pytest
 from grpc import StatusCode
 
 from silhouette_seg.api.request.parameters import parse_parameters
-from silhouette_seg.cli.local import CliOptions, segment_files
+from silhouette_seg.cli.local import CliOptions, open_runner
 from silhouette_seg.cli.tasks import plan_tasks
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.lifecycle import drain
@@ -202,7 +202,8 @@ async def test_drain_cancels_calls_on_triton(settings_at, triton, port):
 async def test_cli_segments_files_on_triton(settings_at, port, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(JPEG)
-    plan = plan_tasks([photo], tmp_path / "masks", ImageFormat.PNG)
+    (task,) = plan_tasks([photo], tmp_path / "masks", ImageFormat.PNG).tasks
     options = CliOptions(parse_parameters({}, has_background_image=False))
-    assert await segment_files(plan.tasks, options, settings_at(port), lambda: None) == []
+    async with open_runner(options, settings_at(port)) as runner:
+        assert await runner.segment_photo(task) is None
     assert (tmp_path / "masks" / "photo.png").exists()
