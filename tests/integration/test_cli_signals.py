@@ -19,8 +19,8 @@ from tests.support.videos import make_video
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
-SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
-EXIT_CODES = {SIGINT: 130, SIGTERM: -SIGTERM}
+SIGINT, SIGTERM, SIGHUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+EXIT_CODES = {SIGINT: 130, SIGTERM: -SIGTERM, SIGHUP: -SIGHUP}
 
 
 @pytest.fixture
@@ -82,6 +82,7 @@ def end(running: subprocess.Popen[str], signals: list[signal.Signals]) -> str:
         ([SIGINT, SIGINT], "out/a.mp4"),
         ([SIGTERM], "out/a.mp4"),
         ([SIGTERM], "out/frames"),
+        ([SIGHUP], "out/frames"),
     ],
 )
 def test_signal_leaves_no_partial_video(slow_models, tmp_path, signals, result):

@@ -219,6 +219,17 @@ def test_overwrite_replaces_frames_of_an_older_run(silhouette, talk, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "talk.mp4"]
 
 
+def test_link_to_a_folder_of_frames_stays_a_link(silhouette, talk, tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "frames").symlink_to("far")
+    for _ in range(2):
+        result = silhouette(talk, "-o", tmp_path / "frames", "--overwrite")
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "frames").is_symlink()
+    assert len(list((tmp_path / "far").iterdir())) == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "frames", "talk.mp4"]
+
+
 @pytest.mark.parametrize("name", ["letter.txt", "1.png", "photo 000001.png"])
 def test_folder_with_other_files_is_never_overwritten(silhouette, talk, tmp_path, name):
     frames = tmp_path / "frames"

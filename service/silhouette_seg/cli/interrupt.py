@@ -1,4 +1,4 @@
-"""Runs a command so that SIGINT and SIGTERM let it clean up before it ends."""
+"""Runs a command so that SIGINT, SIGTERM and SIGHUP let it clean up before it ends."""
 
 import asyncio
 import signal
@@ -12,7 +12,11 @@ import typer
 
 T = TypeVar("T")
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)  # Windows has no SIGHUP
+)
 
 
 class Interrupted(Exception):
@@ -23,7 +27,7 @@ class Interrupted(Exception):
         self.number = number
 
     def end_process(self) -> NoReturn:
-        """Ends the process: by the signal itself after SIGTERM, with code 130 after SIGINT."""
+        """Ends the process: with code 130 after SIGINT, otherwise by the signal itself."""
         if self.number is not signal.SIGINT:
             signal.signal(self.number, signal.SIG_DFL)
             signal.raise_signal(self.number)
@@ -33,7 +37,7 @@ class Interrupted(Exception):
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine to its end and returns its result.
 
-    SIGINT and SIGTERM cancel it. Raises Interrupted when the cancelled coroutine has ended.
+    SIGINT, SIGTERM and SIGHUP cancel it. Raises Interrupted when the cancelled coroutine has ended.
     """
     received: list[signal.Signals] = []
 

@@ -134,7 +134,8 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
         fail(str(error))
     except Interrupted as stop:
         print_summary(plan, progress, command.to)
-        print_line(err, f"stopped by {stop}; run again with --skip-existing to do the others")
+        hint = "; run again with --skip-existing to do the others" if len(plan.tasks) > 1 else ""
+        print_line(err, f"stopped by {stop}{hint}")
         stop.end_process()
     print_summary(plan, progress, command.to)
     check_success(plan, progress)

@@ -140,6 +140,7 @@ class SequenceWriter:
 
     def __init__(self, folder: Path, format: ImageFormat, *, overwrite: bool = False) -> None:
         _check_folder(folder, overwrite=overwrite)
+        folder = folder.resolve()  # the target of a link is replaced, not the link
         self._folder = folder
         self._partial = folder.with_name(f".{folder.name}.part")
         self._suffix = "jpg" if format is ImageFormat.JPEG else format.value
