@@ -24,8 +24,9 @@ def print_summary(plan: Plan, progress: RunProgress, to: Path) -> None:
     The numbers go to stderr if the result goes to stdout.
     """
     console = err if to == STANDARD_STREAM else out
-    failures = plan.failures + progress.failures
-    for failure in failures:
+    order = {task.source: number for number, task in enumerate(plan.tasks)}
+    failures = sorted(progress.failures, key=lambda failure: order[failure.source])
+    for failure in plan.failures + failures:
         name = "standard input" if failure.source == STANDARD_STREAM else failure.source
         print_line(err, f"{name}: {failure.reason}")
     total = len(plan.tasks) + len(plan.failures)
