@@ -15,14 +15,15 @@ from silhouette_seg.errors import (
     UndecodableImage,
     UnsupportedImageType,
 )
+from silhouette_seg.vision.codec.formats import read_header
+from silhouette_seg.vision.codec.formats.jpeg import count_scans
 from silhouette_seg.vision.codec.header import (
     MAX_SEGMENTS,
     ImageFormat,
     ImageHeader,
     ImageLimits,
+    InputFormat,
     check_limits,
-    count_scans,
-    read_header,
 )
 from tests.support.images import (
     TEXT,
@@ -131,7 +132,7 @@ def test_decompression_bomb_is_refused_by_its_header():
 
 def test_image_limits_are_inclusive():
     limits = ImageLimits(pixels=5_000, side=100, aspect=2)
-    check_limits(ImageHeader(ImageFormat.PNG, 100, 50), limits)
+    check_limits(ImageHeader(InputFormat.PNG, 100, 50), limits)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_image_limits_are_inclusive():
 def test_exceeded_limit_raises_with_limit_and_value(width, height, error, limit, actual):
     limits = ImageLimits(pixels=5_000, side=100, aspect=2)
     with pytest.raises(error) as refused:
-        check_limits(ImageHeader(ImageFormat.PNG, width, height), limits)
+        check_limits(ImageHeader(InputFormat.PNG, width, height), limits)
     assert (refused.value.limit, refused.value.actual) == (limit, actual)
 
 
