@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.support.images import make
+from tests.support.images import make, make_animated, person, rgb_profile
 
 Box = tuple[bytes, bytes]
 """Type and content of a box."""
@@ -79,9 +79,7 @@ def grid_layout(pixels: NDArray[np.uint8], tile: int, *properties: Box) -> Layou
     return Layout([grid, *tiles], [(b"dimg", 1, numbers)], brand=b"heic")
 
 
-def with_alpha(
-    layout: Layout, alpha: NDArray[np.uint8], *, premultiplied: bool = False
-) -> Layout:
+def with_alpha(layout: Layout, alpha: NDArray[np.uint8], *, premultiplied: bool = False) -> Layout:
     """Adds an alpha channel, uint8 [h,w], to the first item of a HEIC."""
     kind = (b"auxC", bytes(4) + ALPHA_TYPE + b"\0")
     item = hevc_item(np.dstack([alpha] * 3), kind, format="gray")
@@ -90,6 +88,24 @@ def with_alpha(
     if premultiplied:
         references.append((b"prem", 1, [number]))
     return Layout([*layout.items, item], references, layout.primary, layout.brand)
+
+
+@cache
+def heif_seeds() -> dict[str, bytes]:
+    """Returns small files of each kind of HEIC and AVIF, by name; for fuzzing."""
+    small, large = person(64, 80), person(100, 130)
+    alpha = small[..., 0]
+    profile = icc(rgb_profile("Display P3"))
+    return {
+        "heic": heif_file(heif_layout(hevc_item(small, irot(3)), b"heic", exif_block(6))),
+        "heic_10": make_heic(small, format="yuv420p10le", colour=nclx(9, 16, 6)),
+        "heic_alpha": heif_file(with_alpha(heif_layout(hevc_item(small), b"heic"), alpha)),
+        "heic_grid": heif_file(grid_layout(large, 64, imir(1))),
+        "heic_crop": make_heic(small, clap(8, 4, 64, 56, (80, 64)), colour=profile),
+        "avif": make_avif(small, irot(1), imir(0)),
+        "avif_alpha": make("AVIF", np.dstack([small, alpha]), quality=60),
+        "avif_animated": make_animated("AVIF"),
+    }
 
 
 def ispe(width: int, height: int) -> Box:
@@ -170,7 +186,7 @@ def av1_item(
     colour: Box | None = None,
     size: tuple[int, int] | None = None,
 ) -> HeifItem:
-    """Encodes RGB as an item in AV1, with Pillow. `size` (width, height) replaces the declared one."""
+    """Encodes RGB as an item in AV1. `size` (width, height) replaces the declared one."""
     height, width = pixels.shape[:2]
     avif = make("AVIF", pixels, quality=95, subsampling="4:4:4", range="full")
     data = avif[avif.index(b"mdat") + 4 :]
@@ -214,10 +230,6 @@ def _encode(rgb: bytes, width: int, height: int, format: str) -> bytes:
     return b"".join(bytes(packet) for packet in [*codec.encode(full), *codec.encode(None)])
 
 
-_ESSENTIAL = frozenset({b"hvcC", b"av1C", b"irot", b"imir", b"clap"})
-"""Properties that a reader must support to show the image."""
-
-
 def heif_file(layout: Layout) -> bytes:
     """Writes a HEIF file: `ftyp`, `meta` and `mdat`."""
     head = box(b"ftyp", layout.brand + bytes(4) + b"mif1miaf" + layout.brand)
@@ -253,20 +265,23 @@ def _mime(item: HeifItem) -> bytes:
 
 
 def _properties(items: Sequence[HeifItem]) -> bytes:
-    """Returns `ipco` and `ipma`; each property of each item has an entry of its own."""
-    declared = [each for item in items for each in item.properties]
-    associations, index = b"", 1
+    """Returns `ipco`, with each property once, and `ipma`."""
+    declared = list(dict.fromkeys(each for item in items for each in item.properties))
+    associations = b""
     for number, item in enumerate(items, 1):
         indices = [
-            place | (0x8000 if kind in _ESSENTIAL else 0)
-            for place, (kind, _) in enumerate(item.properties, index)
+            declared.index(each) + 1 | (0x8000 if each[0] in _ESSENTIAL else 0)
+            for each in item.properties
         ]
         associations += struct.pack(f">HB{len(indices)}H", number, len(indices), *indices)
-        index += len(indices)
     content = struct.pack(">I", len(items)) + associations
     return box(b"ipco", b"".join(box(*each) for each in declared)) + full_box(
         b"ipma", content, flags=1
     )
+
+
+_ESSENTIAL = frozenset({b"hvcC", b"av1C", b"irot", b"imir", b"clap"})
+"""Properties that a reader must support to show the image."""
 
 
 def _locations(items: Sequence[HeifItem], start: int) -> bytes:

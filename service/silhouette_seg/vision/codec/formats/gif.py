@@ -68,7 +68,7 @@ def _find_frame(view: memoryview) -> _FirstFrame:
 
 
 def _skip_blocks(view: memoryview, at: int) -> int:
-    """Returns the offset behind a sequence of blocks, each behind its length, up to an empty one."""
+    """Returns the offset behind a sequence of blocks, which ends with an empty one."""
     for _ in range(MAX_SEGMENTS):
         length = view[at]
         at += 1 + length

@@ -6,6 +6,7 @@ Source: TIFF Revision 6.0. The bytes are untrusted.
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import add
 
 from silhouette_seg.errors import UndecodableImage, UnsupportedImageType
 from silhouette_seg.vision.codec.colour_tag import UNTAGGED, profile_tag
@@ -64,7 +65,7 @@ def parse_tiff(view: memoryview) -> ImageHeader:
     if _SUBFILE in tags and _numbers(tags[_SUBFILE], order)[:1] == (1,):
         raise UnsupportedImageType("The TIFF begins with a preview, as camera raw files do.")
     _check_coding(numbers)
-    _check_parts(numbers, width, height)
+    _check_parts(numbers, width, height, len(view))
     profile = tags.get(_PROFILE)
     orientation = _numbers(tags[ORIENTATION_TAG], order)[:1] if ORIENTATION_TAG in tags else ()
     return ImageHeader(
@@ -98,9 +99,8 @@ def _order(view: memoryview) -> str:
 def _read_directory(view: memoryview) -> dict[int, _Tag]:
     """Returns the tags of the first directory, the first of each number.
 
-    Tags with content outside the file, and tags of an unknown type, are left out if the pixels do
-    not depend on them. Raises UndecodableImage for such a tag of the pixels, and for one of too
-    many bytes.
+    Tags of an unknown type are left out, unless the pixels depend on them. Raises UndecodableImage
+    for content outside the file, and for a tag of the pixels with too many bytes.
     """
     order = _order(view)
     (start,) = struct.unpack_from(order + "I", view, 4)
@@ -111,10 +111,12 @@ def _read_directory(view: memoryview) -> dict[int, _Tag]:
         kind = _TYPES.get(type_number, "")
         size = struct.calcsize(f"={kind or 'B'}") * length
         place = at + 8 if size <= 4 else struct.unpack_from(order + "I", view, at + 8)[0]
-        if kind and place + size <= len(view) and tag not in tags:
+        if place + size > len(view):
+            raise UndecodableImage("The TIFF is truncated.")
+        if kind and tag not in tags:
             tags[tag] = _Tag(view[at : at + 12], kind, view[place : place + size])
         elif tag in _PIXEL_TAGS:
-            raise UndecodableImage("The directory of the TIFF is truncated or malformed.")
+            raise UndecodableImage("The directory of the TIFF is malformed.")
     for tag in _PIXEL_TAGS & tags.keys():
         limit = _MAX_TABLE_BYTES if tag in _ARRAYS | _TABLES else _MAX_VALUE_BYTES
         if len(tags[tag].content) > limit:
@@ -149,20 +151,32 @@ def _check_coding(numbers: Mapping[int, tuple[int, ...]]) -> None:
         raise UnsupportedImageType("TIFF samples must be whole numbers of 1 to 16 bits.")
 
 
-def _check_parts(numbers: Mapping[int, tuple[int, ...]], width: int, height: int) -> None:
-    """Raises UndecodableImage unless strips or tiles cover the image and have a sensible size."""
-    planes = _first(numbers, _SAMPLES, 1) if _first(numbers, _PLANAR, 1) == 2 else 1
+def _check_parts(
+    numbers: Mapping[int, tuple[int, ...]], width: int, height: int, size: int
+) -> None:
+    """Raises UndecodableImage unless strips or tiles cover the image and have a sensible size.
+
+    `size` is that of the file in bytes; every strip and tile must lie within it.
+    """
+    samples = _first(numbers, _SAMPLES, 1)
+    planes = samples if _first(numbers, _PLANAR, 1) == 2 else 1
     if _TILE_OFFSETS in numbers:
         tile_width, tile_height = _first(numbers, _TILE_WIDTH, 0), _first(numbers, _TILE_HEIGHT, 0)
         is_sensible = 0 < tile_width * tile_height <= MAX_TILE_PIXELS
         count = -(-width // tile_width) * -(-height // tile_height) if is_sensible else 0
-        parts = (numbers[_TILE_OFFSETS], numbers.get(_TILE_BYTES, ()))
+        offsets, lengths = numbers[_TILE_OFFSETS], numbers.get(_TILE_BYTES, ())
     else:
         rows = min(_first(numbers, _ROWS_PER_STRIP, height), height)
         count = -(-height // rows) if rows > 0 else 0
-        parts = (numbers.get(_STRIP_OFFSETS, ()), numbers.get(_STRIP_BYTES, ()))
-    if width and height and (not count or {len(part) for part in parts} != {planes * count}):
+        offsets, lengths = numbers.get(_STRIP_OFFSETS, ()), numbers.get(_STRIP_BYTES, ())
+    if not width or not height:
+        return
+    if not count or not len(offsets) == len(lengths) == planes * count:
         raise UndecodableImage("The strips or tiles of the TIFF do not cover the image.")
+    row_bytes = (width * samples * _first(numbers, _BITS, 1) + 7) // 8
+    is_plain = _first(numbers, _COMPRESSION, 1) == 1
+    if max(map(add, offsets, lengths)) > size or (is_plain and sum(lengths) < height * row_bytes):
+        raise UndecodableImage("The TIFF is truncated.")
 
 
 def _orientation(value: tuple[int, ...], tags: Mapping[int, _Tag]) -> int:
