@@ -9,7 +9,10 @@ from silhouette_seg.errors import BadParameter, NotAcceptable
 from silhouette_seg.pipeline.options import PersonSelection
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".hif", ".avif"}
+    | {".tif", ".tiff", ".bmp", ".gif"}
+)
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 VIDEO_RESULT_SUFFIXES = (".mp4", ".webm")
 """Suffixes of the video files that can be written; only the second has transparency."""

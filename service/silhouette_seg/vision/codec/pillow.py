@@ -45,7 +45,10 @@ _OPENERS: dict[InputFormat, Callable[[bytes | memoryview], ImageFile.ImageFile]]
     InputFormat.TIFF: lambda data: TiffImagePlugin.TiffImageFile(io.BytesIO(first_page(data))),
     InputFormat.GIF: lambda data: GifImagePlugin.GifImageFile(io.BytesIO(first_frame(data))),
 }
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
+_PILLOW_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, RuntimeError),
+    struct.error,
+)
 """Errors that Pillow raises for damaged files."""
 
 
