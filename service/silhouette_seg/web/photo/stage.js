@@ -51,8 +51,7 @@ export function photoStage({ frame, before, after, tag, slider }) {
       tag.textContent = label;
       after.alt = alt;
       setAspectRatio(frame, after);
-      // Browsers cannot show every photo that the service reads, for example a HEIC.
-      const region = before.src ? regionOf(sizeOf(before), sizeOf(after)) : null;
+      const region = regionOf(sizeOf(before), sizeOf(after));
       if (region) fitRegion(before, region);
       frame.dataset.shows = region ? "both" : "result";
       slider.disabled = region === null;
