@@ -53,7 +53,7 @@ def parse_heif(view: memoryview) -> ImageHeader:
     Raises UnsupportedImageType if its primary item is neither HEVC nor AV1, and UndecodableImage,
     struct.error or IndexError if the header is malformed.
     """
-    top = dict(reversed(list(boxes(view))))  # the first box of each type
+    top = _top_boxes(view)
     if b"meta" not in top:
         raise UndecodableImage("The HEIF holds no still image.")
     meta = read_meta(view, top[b"meta"])
@@ -76,6 +76,22 @@ def parse_heif(view: memoryview) -> ImageHeader:
         crop=crop,
         decodes_upright=format is InputFormat.HEIC and bool(turns),
     )
+
+
+def _top_boxes(view: memoryview) -> dict[bytes, memoryview]:
+    """Returns the first box of each type at the top of a file.
+
+    A trailer behind the `meta` box that is no box is left out, as viewers do. The data of the image
+    is checked where it is read.
+    """
+    top: dict[bytes, memoryview] = {}
+    try:
+        for kind, content in boxes(view):
+            top.setdefault(kind, content)
+    except (UndecodableImage, struct.error):
+        if b"meta" not in top:
+            raise
+    return top
 
 
 def _find_format(meta: Meta, item: int) -> InputFormat:
