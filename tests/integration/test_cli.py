@@ -166,6 +166,7 @@ def test_bad_setting_is_an_error_with_its_name(silhouette, monkeypatch):
     result = silhouette("serve", "--host", "0.0.0.0")
     assert result.exit_code == 1
     assert "SILHOUETTE_API_KEYS" in result.stderr
+    assert "Value error" not in result.stderr
     monkeypatch.setenv("SILHOUETTE_WORKERS", "many")
     assert "workers" in silhouette("models").stderr
 

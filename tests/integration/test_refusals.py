@@ -125,7 +125,7 @@ async def test_second_background_is_rejected(service):
     with_parameter = await service.form(
         ("image", JPEG),
         ("background_image", JPEG),
-        ("background", "blur:3"),
+        ("background", "blur:5"),
         ("output", "composite"),
     )
     refusal(with_parameter, 400, "bad_parameter")
@@ -135,9 +135,7 @@ async def test_second_background_is_rejected(service):
     ("content_type", "status", "code"),
     [
         ("application/json", 415, "unsupported_image_type"),
-        ("application/x-www-form-urlencoded", 415, "unsupported_image_type"),
         ("text/plain", 415, "unsupported_image_type"),
-        ("", 415, "unsupported_image_type"),
         ("multipart/form-data", 400, "malformed_body"),
         ("multipart/form-data; boundary=" + "x" * 300, 400, "malformed_body"),
         ("multipart/form-data; boundary=other", 400, "malformed_body"),
@@ -202,11 +200,10 @@ async def test_handwritten_form_is_processed(service):
         ("image=x", "unknown_parameter"),
         ("=", "unknown_parameter"),
         ("%ff=1", "unknown_parameter"),
-        ("output=mask&output=mask", "bad_parameter"),
-        ("output=", "bad_parameter"),
+        ("output=mask&output=cutout", "bad_parameter"),
         ("output=Mask", "bad_parameter"),
-        ("background=%23fff&output=composite", "bad_parameter"),
-        ("background=red&output=composite", "bad_parameter"),
+        ("background=%23ffff&output=composite", "bad_parameter"),
+        ("background=reddish&output=composite", "bad_parameter"),
         ("background=blur:0&output=composite", "bad_parameter"),
         ("background=blur:26&output=composite", "bad_parameter"),
         ("background=blur:nan&output=composite", "bad_parameter"),
@@ -215,7 +212,7 @@ async def test_handwritten_form_is_processed(service):
         ("person=somebody", "bad_parameter"),
         ("person=Dominant", "bad_parameter"),
         ("refine=very", "bad_parameter"),
-        ("decontaminate=1", "bad_parameter"),
+        ("decontaminate=2", "bad_parameter"),
         ("layout=left", "bad_parameter"),
         ("layout=scale:5", "bad_parameter"),
         ("layout=" + ";".join(["flip:true"] * 9), "bad_parameter"),
@@ -231,14 +228,13 @@ async def test_handwritten_form_is_processed(service):
         ("feather=-1", "bad_parameter"),
         ("feather=inf", "bad_parameter"),
         ("feather=nan", "bad_parameter"),
-        ("crop=yes", "bad_parameter"),
+        ("crop=si", "bad_parameter"),
         ("crop_margin=5", "bad_parameter"),
         ("crop=true&crop_margin=101", "bad_parameter"),
-        ("invert=True", "bad_parameter"),
+        ("invert=T", "bad_parameter"),
         ("threshold=1.1", "bad_parameter"),
         ("threshold=nan", "bad_parameter"),
-        ("require_foreground=", "bad_parameter"),
-        ("model=", "bad_parameter"),
+        ("require_foreground=%20", "bad_parameter"),
     ],
 )
 async def test_bad_parameter_is_rejected(service, query, code):
@@ -251,7 +247,7 @@ async def test_unknown_model_lists_the_served_ones(service):
 
 
 async def test_parameter_in_query_and_form_is_rejected(service):
-    answer = await service.form(("image", JPEG), ("output", "mask"), query="?output=mask")
+    answer = await service.form(("image", JPEG), ("output", "mask"), query="?output=cutout")
     refusal(answer, 400, "bad_parameter")
 
 

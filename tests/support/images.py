@@ -340,3 +340,29 @@ def _damage(data: bytes, rng: random.Random) -> bytes:
         if not broken:
             break
     return bytes(broken)
+
+
+def avatar(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
+    """Returns uint8 [height,width,4]: red on the left, black on the right, clear off a disc."""
+    rgba = np.zeros((height, width, 4), np.uint8)
+    rgba[:, : width // 2, 0] = 255
+    rgba[..., 3] = soft_disc(height, width)
+    return rgba
+
+
+def soft_disc(height: int, width: int) -> NDArray[np.uint8]:
+    """Returns a disc in the middle, uint8 [height,width], that fades out over four pixels."""
+    rows, columns = np.mgrid[:height, :width]
+    away = np.hypot(rows + 0.5 - height / 2, columns + 0.5 - width / 2)
+    return np.rint(255 * np.clip((0.4 * height - away) / 4 + 0.5, 0, 1)).astype(np.uint8)
+
+
+def cut_out_person(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
+    """Returns uint8 [height,width,4]: a red head and shoulders with a black belt, else clear."""
+    rgba = np.zeros((height, width, 4), np.uint8)
+    rgba[..., 0] = 255
+    rgba[height * 7 // 10 : height * 8 // 10, :, 0] = 0
+    rgba[height // 10 : height // 2, width * 2 // 5 : width * 3 // 5, 3] = 255
+    rgba[height // 2 :, width // 5 : width * 4 // 5, 3] = 255
+    rgba[height // 2 - 1, width // 5 : width * 4 // 5, 3] = 128
+    return rgba

@@ -19,7 +19,7 @@ MAX_DIFFERENCE_LEVELS = 1
 Float sums in another order may round a probability the other way."""
 
 MAX_FLOAT16_DIFFERENCE_LEVELS = 3
-"""Largest allowed difference from torch of a graph whose kernels are stored as float16.
+"""Largest allowed difference from torch of a graph with kernels stored as float16.
 
 The U-Net's masks of five photos of scikit-image differed by at most 2."""
 

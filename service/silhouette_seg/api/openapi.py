@@ -35,6 +35,8 @@ RESPONSE_HEADERS = {
     "X-Mask-Connectivity": "Share of the person in the largest connected piece, 0..1, and the "
     "number of pieces: `0.9931;islands=2`.",
     "X-Mask-Confidence": "Expected share of correct pixels along the outline, 0..1.",
+    "X-Input-Warning": "Fault of the photo or background file that costs no pixel, such as a JPEG "
+    "without its end marker. It is absent for a faultless file.",
     "ETag": "Hash of content, parameters and model, for If-None-Match.",
 }
 

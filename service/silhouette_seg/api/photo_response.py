@@ -143,6 +143,8 @@ def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str,
         headers["X-Domain"] = rendered.decision.domain.label
         if rendered.decision.face_ratio is not None:
             headers["X-Face-Ratio"] = f"{rendered.decision.face_ratio:.4f}"
+    if rendered.warning is not None:
+        headers["X-Input-Warning"] = rendered.warning
     if rendered.box is not None:
         headers |= {
             "X-Foreground-Top": str(rendered.box.top),

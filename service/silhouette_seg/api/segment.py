@@ -34,6 +34,7 @@ EXPOSED_HEADERS = (
     "X-Foreground-Left",
     "X-Foreground-Top",
     "X-Foreground-Width",
+    "X-Input-Warning",
     "X-Mask-Confidence",
     "X-Mask-Connectivity",
     "X-Mask-Coverage",

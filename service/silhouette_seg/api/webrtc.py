@@ -15,14 +15,13 @@ from silhouette_seg.api.media_types import JSON, SDP
 from silhouette_seg.api.openapi import problem_responses, query_parameters, schema_properties
 from silhouette_seg.api.request.body import read_body
 from silhouette_seg.api.request.credentials import read_credentials
-from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
+from silhouette_seg.api.request.parameters import unique_values
 from silhouette_seg.api.request.stream_parameters import (
     BACKGROUND_IMAGE,
     STREAM_PARAMETERS,
     effective_options,
 )
 from silhouette_seg.errors import (
-    BadParameter,
     DeadlineExceeded,
     MalformedBody,
     NotAcceptable,
@@ -185,19 +184,15 @@ async def end_stream(request: Request) -> Response:
 
 
 def _query(request: Request) -> dict[str, object]:
-    """Returns the query parameters of a request by name.
+    """Returns the query parameters of a request by name, without empty ones.
 
-    Raises BadParameter for a repeated name, and UnknownParameter for `background_image`, which
-    only a PATCH request has.
+    Raises UnknownParameter for `background_image`, which only a PATCH request has, and BadParameter
+    for a name with two values.
     """
-    parameters: dict[str, object] = {}
-    for name, value in request.query_params.multi_items():
-        if name == BACKGROUND_IMAGE:
-            raise UnknownParameter(f"{BACKGROUND_IMAGE} goes with PATCH, as JSON")
-        if name in parameters:
-            raise BadParameter(f"{name[:MAX_NAME_CHARS]}: is given twice")
-        parameters[name] = value
-    return parameters
+    pairs = request.query_params.multi_items()
+    if BACKGROUND_IMAGE in request.query_params:
+        raise UnknownParameter(f"{BACKGROUND_IMAGE} goes with PATCH, as JSON")
+    return dict(unique_values((name, value) for name, value in pairs if value))
 
 
 async def _parse_options(

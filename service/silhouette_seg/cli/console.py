@@ -37,4 +37,5 @@ def load_settings(**options: object) -> Settings:
 
 
 def _describe(setting: str, message: str) -> str:
+    message = message.removeprefix("Value error, ")  # pydantic's prefix of our own messages
     return f"{setting}: {message}" if setting else message

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Engine
 from silhouette_seg.pipeline.faces import DomainDecision, decide_domain
+from silhouette_seg.pipeline.model_input import fit_photo
 from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import Placement, Size, fit
+from silhouette_seg.vision.geometry import Placement, Size
 
 PendingDecision = Callable[[], Awaitable[DomainDecision | None]]
 """Async function without arguments that completes the choice of a photo's domain.
@@ -82,7 +83,7 @@ class FaceRouter(ServedModel):
 
         Slow: call it in a worker thread.
         """
-        return partial(self._decide, *fit(frame.rgb, self.spec.size_hw, self.spec.resize))
+        return partial(self._decide, *fit_photo(frame, self.spec.size_hw, self.spec.resize))
 
     async def _decide(self, image: NDArray[np.uint8], placement: Placement) -> DomainDecision:
         """Runs the face detector on its input, uint8 [h,w,3], and returns the decision.

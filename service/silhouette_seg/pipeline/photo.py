@@ -77,6 +77,8 @@ class RenderedImage:
     """Number of predictions: 2 if a small person was predicted again on a crop, else 1."""
     stages: dict[str, float]
     """Stage name -> seconds, in order, with the names of metrics and of `Server-Timing`."""
+    warning: str | None = None
+    """A sentence on a fault of an input file that costs no pixel; None without one."""
 
 
 class PhotoTask:
@@ -165,4 +167,5 @@ def render_file(
         decision=matte.decision,
         passes=matte.passes,
         stages=matte.timings.response_stages(render_s, encode_s=watch.lap()),
+        warning=photo.warning or (background.warning if background else None),
     )

@@ -22,6 +22,7 @@ from silhouette_seg.vision.compose.foreground import estimate_foreground
 from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask import quality
 from silhouette_seg.vision.mask.guided_filter import refine_edges
+from silhouette_seg.vision.mask.opacity import limit_to_opacity, visible_share
 from silhouette_seg.vision.mask.person_selection import Piece, select_dominant
 
 CropSlices = tuple[slice, slice]
@@ -50,11 +51,15 @@ def render_image(
     it is None. The pixels of `photo` may be overwritten. Only for mask output may it be decoded at
     a reduced size.
     """
-    alpha, pieces = _select_people(matte, options)
-    if options.refine is Refinement.GUIDED:
-        alpha = _refine_mask(alpha, photo)
-    edited, box = apply_edits(alpha, options)
-    return Composition(_compose(options, photo, background, alpha, edited, box), box, pieces)
+    share, pieces = _select_people(matte, options)
+    if options.refine is Refinement.GUIDED and not matte.cut_out:
+        share = _refine_mask(share, photo)
+    opacity = photo.opacity
+    if opacity is not None:
+        opacity = resize(opacity, (share.shape[0], share.shape[1]))
+        share = visible_share(share, opacity)
+    edited, box = apply_edits(share, options, opacity)
+    return Composition(_compose(options, photo, background, share, edited, box), box, pieces)
 
 
 def person_mask(matte: Matte) -> NDArray[np.uint8]:
@@ -66,11 +71,13 @@ def person_mask(matte: Matte) -> NDArray[np.uint8]:
 
 
 def apply_edits(
-    alpha: NDArray[np.uint8], options: RenderOptions
+    alpha: NDArray[np.uint8], options: RenderOptions, opacity: NDArray[np.uint8] | None = None
 ) -> tuple[NDArray[np.uint8], quality.Box | None]:
     """Applies the options threshold, grow, feather and invert to a mask, uint8 [H,W].
 
     Returns the edited mask, and the person's bounding box before inversion; None without a person.
+    `opacity`, uint8 [H,W], is that of a transparent photo. The mask is then its visible share, and
+    the result is nowhere above the opacity.
     """
     if options.threshold is not None:
         alpha = quality.binarise(alpha, options.threshold)
@@ -78,7 +85,12 @@ def apply_edits(
         alpha = quality.grow(alpha, options.grow)
     if options.feather:
         alpha = quality.feather(alpha, options.feather)
-    return _inverted(alpha, options), quality.bounding_box(alpha)
+    if opacity is None:
+        return _inverted(alpha, options), quality.bounding_box(alpha)
+    shown = limit_to_opacity(_inverted(alpha, options), opacity)
+    # A photo that is translucent everywhere has no pixel over 127, but may have a person.
+    visible = limit_to_opacity(alpha, opacity)
+    return shown, quality.bounding_box(visible) or quality.bounding_box(alpha)
 
 
 def occluded(
@@ -135,7 +147,7 @@ def _compose(
 ) -> NDArray[np.uint8]:
     """Renders the image that the options request: uint8 [h,w], [h,w,3] or [h,w,4].
 
-    `soft` is the mask before the edits, with the person's share of each pixel of the photo.
+    `soft` is the mask before the edits: the person's share of each visible pixel of the photo.
     `edited` is the mask to show, and `box` the person's bounding box or None.
     """
     window = _crop_slices(box, photo.photo_hw, options)
@@ -148,6 +160,8 @@ def _compose(
     scene = None
     if options.output is Output.COMPOSITE:
         scene = _make_background(options, rgb, occluded(soft, alpha, options), background)
+    if photo.opacity is not None:
+        blend.remove_white(rgb, photo.opacity[window])
     colours = rgb
     if options.decontaminate:
         # Done last and in place: a copy here would be the largest allocation of the request.

@@ -20,6 +20,7 @@ from silhouette_seg.pipeline.domain_router import (
     PendingDecision,
 )
 from silhouette_seg.pipeline.faces import Domain, DomainDecision, domain_of
+from silhouette_seg.pipeline.model_input import fit_photo
 from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.pipeline.timings import Stopwatch, Timings
 from silhouette_seg.pipeline.zoom import (
@@ -32,7 +33,8 @@ from silhouette_seg.pipeline.zoom import (
 )
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame
-from silhouette_seg.vision.geometry import Placement, Size, fit, inside, resize, unfit
+from silhouette_seg.vision.geometry import Placement, Size, inside, resize, unfit
+from silhouette_seg.vision.mask.opacity import VisibleMask
 from silhouette_seg.vision.mask.quality import Box, MaskQuality, empty_if_noise, measure_quality
 
 T = TypeVar("T")
@@ -44,7 +46,10 @@ class Matte:
     """The predicted alpha mask of a photo, with measures of its quality."""
 
     alpha: NDArray[np.uint8]
-    """Mask uint8 [*photo_hw], 0 = background, 255 = person."""
+    """Mask uint8 [*photo_hw], 0 = background or clear, 255 = person.
+
+    It is the mask of the photo on white; see `vision.mask.opacity`.
+    """
     quality: MaskQuality
     """Measures of the mask at the model's resolution."""
     decision: DomainDecision | None
@@ -55,6 +60,8 @@ class Matte:
     timings: Timings
     passes: int = 1
     """Number of predictions: 2 if a small person was predicted again on a crop, else 1."""
+    cut_out: bool = False
+    """True if the transparency of the photo is already the mask of its people."""
 
 
 class FrameTask(Protocol[T_co]):
@@ -312,7 +319,7 @@ class Segmenter(ServedModel):
         self, decode: Callable[[], Frame], router: DomainRouter, context: TemporalContext
     ) -> _Prepared:
         frame = decode()
-        image, placement = fit(frame.rgb, self.spec.size_hw, self.spec.resize)
+        image, placement = fit_photo(frame, self.spec.size_hw, self.spec.resize)
         prior = context.prior(image, frame.photo_hw)
         return _Prepared(frame, image, placement, prior, router.prepare(frame))
 
@@ -339,11 +346,13 @@ def _postprocess(
     """
     if context is not None:
         prediction = replace(prediction, alpha=context.update(prediction.alpha))
-    quality = measure_quality(prediction.mask)
-    if context is None and (zoomed := _find_crop(prediction, quality)) is not None:
+    visible = VisibleMask.of(prediction.mask, prediction.frame.opacity)
+    quality = measure_quality(visible.mask)
+    if context is None and (zoomed := _find_crop(prediction, visible, quality)) is not None:
         return zoomed
-    alpha = prediction.full_size()
-    matte = Matte(alpha, quality, prediction.decision, prediction.timings_until_now())
+    alpha = visible.enlarged(prediction.full_size())
+    timings = prediction.timings_until_now()
+    matte = Matte(alpha, quality, prediction.decision, timings, cut_out=visible.cut_out)
     return task.render(prediction.frame, matte)
 
 
@@ -355,21 +364,27 @@ def _postprocess_zoomed(task: FrameTask[T], first: _Prediction, second: _Predict
     """
     whole = first.full_size()
     alpha = blend_into(whole, second.fused_with(crop(whole, box)).full_size(), box)
-    quality = measure_quality(resize(alpha, (first.placement.height, first.placement.width)))
+    mask = resize(alpha, (first.placement.height, first.placement.width))
+    visible = VisibleMask.of(mask, first.frame.opacity)
+    alpha, quality = visible.enlarged(alpha), measure_quality(visible.mask)
     timings = first.timings + second.timings_until_now()
-    return task.render(first.frame, Matte(alpha, quality, first.decision, timings, passes=2))
+    matte = Matte(alpha, quality, first.decision, timings, passes=2, cut_out=visible.cut_out)
+    return task.render(first.frame, matte)
 
 
-def _find_crop(prediction: _Prediction, quality: MaskQuality) -> _Crop | None:
+def _find_crop(prediction: _Prediction, visible: VisibleMask, quality: MaskQuality) -> _Crop | None:
     """Returns the part of the photo to predict a second time; None if one prediction suffices."""
+    if visible.cut_out:
+        return None
     frame, decision = prediction.frame, prediction.decision
     rgb_hw = (frame.rgb.shape[0], frame.rgb.shape[1])
-    mask = empty_if_noise(prediction.mask, quality)
+    mask = empty_if_noise(visible.mask, quality)
     box = find_crop(mask, decision.face if decision else None, rgb_hw)
     if box is None:
         return None
     in_photo = scale_box(box, rgb_hw, frame.photo_hw)
-    part = Frame(crop(frame.rgb, box), (in_photo.height, in_photo.width))
+    opacity = None if frame.opacity is None else crop(frame.opacity, box)
+    part = Frame(crop(frame.rgb, box), (in_photo.height, in_photo.width), opacity=opacity)
     share = box.height * box.width / (rgb_hw[0] * rgb_hw[1])
     return _Crop(part, in_photo, _rescale_domain(decision, share))
 

@@ -1,6 +1,6 @@
 """Segments one video frame that is an image file, to an image file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from silhouette_seg.pipeline.photo import RenderedImage, render_file
 from silhouette_seg.pipeline.segmenter import Matte
@@ -12,7 +12,7 @@ from silhouette_seg.vision.codec.decode import (
     decode,
     read_header,
 )
-from silhouette_seg.vision.geometry import Size, resize
+from silhouette_seg.vision.geometry import Size
 
 MAX_FRAME_PIXELS = 4096 * 2160
 """Maximum number of pixels of a video frame. Every stream may hold one decoded frame."""
@@ -40,9 +40,8 @@ class StreamFrameTask:
         check_limits(header, self.limits)
         result_hw = scale_to_fit(header.upright_hw, self.options.size)
         if self.options.render.only_mask:
-            return Frame(decode(self.data, header, min_size=min_size).rgb, result_hw)
-        frame = decode(self.data, header, min_size=result_hw)
-        return Frame(resize(frame.rgb, result_hw), result_hw)
+            return replace(decode(self.data, header, min_size=min_size), photo_hw=result_hw)
+        return decode(self.data, header, min_size=result_hw).resized(result_hw)
 
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
         """Renders the mask, cut-out or composite of the frame, and encodes it as an image file.

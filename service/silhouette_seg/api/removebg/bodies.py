@@ -8,12 +8,12 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from silhouette_seg.api.removebg.parameters import MAX_ECHOED_NAME_CHARS
 from silhouette_seg.api.request.multipart import MAX_TEXT_BYTES
+from silhouette_seg.api.request.parameters import unique_values
 from silhouette_seg.errors import BadParameter, BodyTooLarge, MalformedBody
 
 IMAGE_BASE64 = "image_file_b64"
@@ -59,7 +59,7 @@ def parse_json(body: bytes) -> FieldsAndPhoto:
     if photo.endswith(b"\\"):  # the closing quote was escaped: the value holds a quote
         raise _invalid_base64()
     try:
-        document = json.loads(rest, object_pairs_hook=unique_fields)
+        document = json.loads(rest, object_pairs_hook=unique_values)
     except (ValueError, RecursionError):
         raise MalformedBody("The body is not valid JSON.") from None
     if not isinstance(document, dict):
@@ -84,7 +84,7 @@ def parse_form(body: bytes) -> FieldsAndPhoto:
         raise MalformedBody("The body is not a valid form.") from None
     # Form decoders turn `+` into a space. Base64 has no spaces, so this one was a `+`.
     photo = _unescape(photo, _FORM_ESCAPES).replace(b" ", b"+")
-    return _check_fields(unique_fields(pairs), photo)
+    return _check_fields(unique_values(pairs), photo)
 
 
 def decode_base64(text: bytes, limit: int) -> bytes:
@@ -101,16 +101,6 @@ def decode_base64(text: bytes, limit: int) -> bytes:
     if len(data) > limit:
         raise BodyTooLarge(f"{IMAGE_BASE64} has too many bytes.", limit=limit, actual=len(data))
     return data
-
-
-def unique_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns pairs of name and value as a dictionary. Raises BadParameter for a repeated name."""
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise BadParameter(f"{_echoed(name)}: is given twice")
-        fields[name] = value
-    return fields
 
 
 def _split_photo(body: bytes, start: re.Pattern[bytes], end: bytes) -> tuple[bytes, bytes]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from silhouette_seg.api.request.parameters import parse_boolean
 from silhouette_seg.errors import BadParameter, ForegroundMissing, UnknownParameter
+from silhouette_seg.vision.codec.css_colour import named_colour
 
 Rgba = tuple[int, int, int, int]
 """Colour as red, green, blue and straight alpha, each 0..255."""
@@ -33,15 +35,6 @@ UNSUPPORTED_TYPES = (
     *("transportation", "graphic", "graphics", "other"),
 )
 """Values of the parameter `type` that remove.bg accepts and this service cannot segment."""
-NAMED_COLOURS = {
-    "transparent": "0000",
-    **{"black": "000", "silver": "c0c0c0", "gray": "808080", "grey": "808080", "white": "fff"},
-    **{"maroon": "800000", "red": "f00", "purple": "800080", "fuchsia": "f0f", "magenta": "f0f"},
-    **{"green": "008000", "lime": "0f0", "olive": "808000", "yellow": "ff0", "orange": "ffa500"},
-    **{"navy": "000080", "blue": "00f", "teal": "008080", "aqua": "0ff", "cyan": "0ff"},
-    **{"pink": "ffc0cb", "brown": "a52a2a"},
-}
-"""Hexadecimal digits RGB, RGBA or RRGGBB of the colour names that `bg_color` accepts."""
 
 
 class Encoding(StrEnum):
@@ -166,12 +159,6 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return read
 
 
-def _flag(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError("must be true or false")
-    return text.lower() in ("true", "1")
-
-
 def _size(text: str) -> int | None:
     return MAX_PIXELS_BY_SIZE[_one_of(*MAX_PIXELS_BY_SIZE)(text)]
 
@@ -187,7 +174,7 @@ def _format(text: str) -> Encoding:
 
 
 def _reject_shadow(text: str) -> bool:
-    if _flag(text):
+    if parse_boolean(text):
         raise ValueError("shadows are not supported")
     return False
 
@@ -248,7 +235,11 @@ def _position(text: str) -> tuple[float, float] | None:
 
 
 def _colour(text: str) -> Rgba:
-    digits = NAMED_COLOURS.get(text.lower(), text.removeprefix("#"))
+    if text.lower() == "transparent":
+        return 0, 0, 0, 0
+    if (rgb := named_colour(text)) is not None:
+        return *rgb, 255
+    digits = text.removeprefix("#")
     if not re.fullmatch(r"([0-9a-fA-F]{3,4}){1,2}", digits) or len(digits) == 7:
         raise ValueError(
             "must be hexadecimal (fff, 81d4fa, 81d4fa77) or a colour name such as green"
@@ -298,7 +289,7 @@ FIELDS = {
         "auto",
     ),
     "roi": FieldSpec(_roi, "Region that may hold the person: x1 y1 x2 y2.", "0% 0% 100% 100%"),
-    "crop": FieldSpec(_flag, "Crops to the person.", "false"),
+    "crop": FieldSpec(parse_boolean, "Crops to the person.", "false"),
     "crop_margin": FieldSpec(
         _margin,
         "Margins of the crop: one, two (vertical, horizontal) or four (clockwise from the top) "
@@ -317,7 +308,7 @@ FIELDS = {
     "shadow_type": FieldSpec(_one_of("none", "auto"), "Has no effect.", "none"),
     "shadow_method": FieldSpec(_one_of("latest", "legacy"), "Has no effect.", "latest"),
     "shadow_opacity": FieldSpec(_opacity, "Has no effect."),
-    "semitransparency": FieldSpec(_flag, "Concerns cars and has no effect here.", "true"),
+    "semitransparency": FieldSpec(parse_boolean, "Concerns cars and has no effect here.", "true"),
     "bg_color": FieldSpec(_colour, "3, 4, 6 or 8 hexadecimal digits, or a colour name."),
 }
 """Parser and description of every field, by name, that a body may have besides its files."""

@@ -21,7 +21,7 @@ from silhouette_seg.vision.codec.decode import Frame, ImageFormat
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.compose.layout import Layer, Layout, PersonCopy, place_person
-from silhouette_seg.vision.geometry import Size, resize
+from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.quality import Box
 
 MAX_INVISIBLE_ALPHA = 12
@@ -42,6 +42,8 @@ class RemovalResult:
     size_hw: Size
     box: Box
     """Box of the person, in pixels of the picture before it was cropped or the person moved."""
+    warning: str | None = None
+    """A sentence on a fault of an input file that costs no pixel; None without one."""
 
 
 def result_size(photo_hw: Size, max_pixels: int | None) -> Size:
@@ -70,7 +72,7 @@ def downscaled(frame: Frame) -> Frame:
 
     It was decoded larger if the model needs more pixels.
     """
-    return replace(frame, rgb=resize(frame.rgb, frame.photo_hw))
+    return frame.resized(frame.photo_hw)
 
 
 def render_result(

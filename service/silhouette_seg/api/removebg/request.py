@@ -13,11 +13,16 @@ from silhouette_seg.api.removebg.bodies import (
     decode_base64,
     parse_form,
     parse_json,
-    unique_fields,
 )
+from silhouette_seg.api.removebg.parameters import FIELDS
 from silhouette_seg.api.request.body import read_body, read_form
 from silhouette_seg.api.request.multipart import MultipartReader, Part
-from silhouette_seg.api.request.uploads import UploadLimits, is_empty_file_input
+from silhouette_seg.api.request.parameters import unique_values
+from silhouette_seg.api.request.uploads import (
+    UploadLimits,
+    is_empty_file_input,
+    reject_misnamed_file,
+)
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
 from silhouette_seg.runtime.thread_pool import ThreadPool
 
@@ -77,7 +82,7 @@ def parse_multipart(parts: Sequence[Part], image_bytes: int) -> RemovebgUpload:
     The parts are within their limits, and the decoded photo has at most `image_bytes`. Raises
     AmbiguousSource, MissingImage, BodyTooLarge, or BadParameter for a repeated field.
     """
-    fields = unique_fields(
+    fields = unique_values(
         (part.name, part.text()) for part in parts if part.name not in FILE_FIELDS
     )
     images, backgrounds, encoded = (
@@ -106,6 +111,7 @@ async def _read_multipart(request: Request, limits: UploadLimits, reserve: Reser
             BACKGROUND_FILE: image_bytes,
             IMAGE_BASE64: encoded_bytes,
         },
+        on_part=lambda parts: reject_misnamed_file(parts, FIELDS, IMAGE_FILE),
     )
     return await read_form(
         request,

@@ -72,6 +72,7 @@ HEADERS = {
     "X-Foreground-Left": "Left edge of the person in pixels, as for `X-Foreground-Top`.",
     "X-Foreground-Width": "Width of the person in pixels, before it is scaled.",
     "X-Foreground-Height": "Height of the person in pixels, before it is scaled.",
+    "X-Input-Warning": "Fault of an input file that costs no pixel, as for `POST /v1/segment`.",
     "X-Credits-Charged": "Credits that the request cost, always 0.",
 }
 
@@ -278,6 +279,8 @@ class RemoveBgTask:
         )
         render_s = watch.lap()
         result = encode_result(image, box, job.parameters.encoding)
+        warning = frame.warning or (self._background.warning if self._background else None)
+        result = replace(result, warning=warning)
         return result, matte, matte.timings.response_stages(render_s, encode_s=watch.lap())
 
 
@@ -306,6 +309,8 @@ def _headers(segmenter: Segmenter, job: RemovalJob, result: RemovalResult) -> di
     }
     if job.parameters.include_type:
         headers["X-Type"] = "person"
+    if result.warning is not None:
+        headers["X-Input-Warning"] = result.warning
     return headers | {
         f"X-Foreground-{side.title()}": str(pixels) for side, pixels in _box_sides(result).items()
     }

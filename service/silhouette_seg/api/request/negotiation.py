@@ -84,7 +84,7 @@ def _media_range(entry: str) -> MediaRange | None:
     main, slash, sub = name.partition("/")
     if not (main and slash and sub):
         return None
-    return MediaRange(main, sub, _q_value(parameters))
+    return MediaRange(main, "jpeg" if sub == "jpg" else sub, _q_value(parameters))
 
 
 def _q_value(parameters: Sequence[str]) -> float:

@@ -23,15 +23,22 @@ from silhouette_seg.pipeline.options import (
 )
 from silhouette_seg.pipeline.registry import AUTO, ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.vision.codec.css_colour import parse_colour
 from silhouette_seg.vision.codec.decode import ImageFormat
 from silhouette_seg.vision.compose.layout import parse_layout
 
+DEFAULT_BACKGROUND = PHOTO_DEFAULTS.background
 DOMAINS = {domain.label: domain for domain in Domain}
 MAX_EDGE_PIXELS = 100
 MAX_MARGIN_PERCENT = 100
 MAX_BLUR_PERCENT = 25
 
+URL_FIELDS = ("image_url", "url")
+"""Names under which other services take the address of a photo."""
+NO_URLS = "the service fetches nothing from the network; send the file itself"
+
 E = TypeVar("E", bound=StrEnum)
+V = TypeVar("V")
 Schema = dict[str, Any]
 
 
@@ -62,19 +69,30 @@ class Parameter:
 def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Returns the parameters of several sources, such as query and form, as text by name.
 
-    Raises UnknownParameter for a name that is not in `PARAMETERS`, and BadParameter for a name that
-    occurs twice.
+    An empty text is left out. Raises UnknownParameter for a name that is not in `PARAMETERS`, and
+    the error of `unique_values`.
     """
-    merged: dict[str, str] = {}
-    for name, value in chain.from_iterable(sources):
+    pairs = list(chain.from_iterable(sources))
+    for name, _ in pairs:
+        if name in URL_FIELDS:
+            raise UnknownParameter(f"{name}: {NO_URLS}")
         if name not in PARAMETERS:
             raise UnknownParameter(
                 f"{name[:MAX_NAME_CHARS]!r} is not a parameter; there are {_NAMES}."
             )
-        if name in merged:
-            raise BadParameter(f"{name}: is given twice")
-        merged[name] = value
-    return merged
+    return unique_values((name, value) for name, value in pairs if value)
+
+
+def unique_values(pairs: Iterable[tuple[str, V]]) -> dict[str, V]:
+    """Returns pairs of name and value as a dictionary.
+
+    A pair may occur several times. Raises BadParameter for a name with two different values.
+    """
+    values: dict[str, V] = {}
+    for name, value in pairs:
+        if values.setdefault(name, value) != value:
+            raise BadParameter(f"{name[:MAX_NAME_CHARS]}: is given twice, with different values")
+    return values
 
 
 def parse_parameters(
@@ -118,10 +136,11 @@ def _parse_value(name: str, text: str) -> object:
 
 
 def _check_combination(values: Mapping[str, object], *, has_background_image: bool) -> None:
-    if has_background_image and "background" in values:
+    sets_background = values.get("background", DEFAULT_BACKGROUND) != DEFAULT_BACKGROUND
+    if has_background_image and sets_background:
         raise BadParameter("background: is given twice, as a value and as background_image")
     composite = values.get("output") is Output.COMPOSITE
-    if not composite and (has_background_image or "background" in values):
+    if not composite and (has_background_image or sets_background):
         raise BadParameter("background: needs output=composite")
     if not composite and values.get("light_wrap"):
         raise BadParameter("light_wrap: needs output=composite")
@@ -129,7 +148,7 @@ def _check_combination(values: Mapping[str, object], *, has_background_image: bo
         raise BadParameter("crop: has no effect with a layout, which places the person")
     if "layout" in values and values.get("invert"):
         raise BadParameter("layout: places the person, and invert=true removes them")
-    if "crop_margin" in values and not values.get("crop"):
+    if values.get("crop_margin") and not values.get("crop"):
         raise BadParameter("crop_margin: needs crop=true")
 
 
@@ -142,10 +161,21 @@ def _one_of(kind: type[E]) -> Callable[[str], E]:
     return parse
 
 
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
+def _image_format(text: str) -> ImageFormat:
+    return _one_of(ImageFormat)("jpeg" if text == "jpg" else text)
+
+
+def parse_boolean(text: str) -> bool:
+    """Parses true, on, yes or 1, or false, off, no or 0, in any case.
+
+    Raises ValueError for other text.
+    """
+    match text.lower():
+        case "true" | "on" | "yes" | "1":
+            return True
+        case "false" | "off" | "no" | "0":
+            return False
+    raise ValueError("must be true or false")
 
 
 def integer_between(low: int, high: int) -> Callable[[str], int]:
@@ -177,15 +207,14 @@ def number_between(low: float, high: float) -> Callable[[str], float]:
 
 
 def _background(text: str) -> Background:
-    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        red, green, blue = bytes.fromhex(text[1:])
-        return Colour((red, green, blue))
+    if (rgb := parse_colour(text)) is not None:
+        return Colour(rgb)
     kind, colon, radius = text.partition(":")
     if kind == "blur" and colon and _DECIMAL.fullmatch(radius):
         if 0 < float(radius) <= MAX_BLUR_PERCENT:
             return Blur(float(radius))
         raise ValueError(f"the blur must be more than 0 and at most {MAX_BLUR_PERCENT}")
-    raise ValueError("must be #rrggbb or blur:<percent of the short side>")
+    raise ValueError("must be #rrggbb, #rgb, a CSS colour or blur:<percent of the short side>")
 
 
 def _domain(text: str) -> Domain:
@@ -231,15 +260,16 @@ PARAMETERS: dict[str, Parameter] = {
         _background,
         {
             "type": "string",
-            "pattern": r"^(#[0-9a-fA-F]{6}|blur:[0-9.]+)$",
+            "pattern": r"^(#([0-9a-fA-F]{3}){1,2}|[a-zA-Z]+|blur:[0-9.]+)$",
             "default": "blur:3",
         },
-        "Background of a composite: `#rrggbb`, or `blur:<radius in percent of the short side>`. "
-        "Or send an image as the form part `background_image`, which is scaled to cover.",
+        "Background of a composite: `#rrggbb`, `#rgb`, a CSS colour, or `blur:` and the radius in "
+        "percent of the short side. Or send an image as the form part `background_image`, which is "
+        "scaled to cover.",
     ),
     "format": Parameter(
-        _one_of(ImageFormat),
-        _enum_schema(*ImageFormat),
+        _image_format,
+        _enum_schema(*ImageFormat, "jpg"),
         "Encoding of the result. It overrides `Accept`; without both the result is png. "
         "JPEG cannot encode a cut-out (406).",
     ),
@@ -256,7 +286,7 @@ PARAMETERS: dict[str, Parameter] = {
         "`guided` refines uncertain edges of the mask with the edges of the photo.",
     ),
     "decontaminate": Parameter(
-        _boolean,
+        parse_boolean,
         _boolean_schema(PHOTO_DEFAULTS.decontaminate),
         "Removes the colour of the old background from the edge of a cut-out or composite.",
     ),
@@ -271,7 +301,7 @@ PARAMETERS: dict[str, Parameter] = {
         "Softens the edge, in pixels of the photo.",
     ),
     "crop": Parameter(
-        _boolean,
+        parse_boolean,
         _boolean_schema(False),
         "Crops to the person. A photo without a person is not cropped.",
     ),
@@ -281,7 +311,7 @@ PARAMETERS: dict[str, Parameter] = {
         "Margin on each side of the crop, in percent of the person's height and width.",
     ),
     "invert": Parameter(
-        _boolean, _boolean_schema(False), "Keeps the background instead of the person."
+        parse_boolean, _boolean_schema(False), "Keeps the background instead of the person."
     ),
     "threshold": Parameter(
         number_between(0, 1),
@@ -309,7 +339,7 @@ PARAMETERS: dict[str, Parameter] = {
         "composites only.",
     ),
     "require_foreground": Parameter(
-        _boolean,
+        parse_boolean,
         _boolean_schema(False),
         "Answers 422 for a photo without a person, instead of an empty mask.",
     ),

@@ -163,8 +163,11 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
 
 
 def _check_combination(parameters: Mapping[str, object], options: StreamOptions) -> None:
-    sets_background = parameters.get("background") is not None or BACKGROUND_IMAGE in parameters
-    if sets_background and options.render.output is not Output.COMPOSITE:
+    is_default = options.render.background == RenderOptions().background
+    sets_background = parameters.get("background") is not None and not is_default
+    if (
+        sets_background or BACKGROUND_IMAGE in parameters
+    ) and options.render.output is not Output.COMPOSITE:
         raise BadParameter("background: needs output=composite")
     if options.render.transparent and options.format is ImageFormat.JPEG:
         raise NotAcceptable("JPEG cannot hold transparency; ask for png or webp.")

@@ -1,24 +1,33 @@
 """Reads request bodies into uploaded images and text fields, in memory and within limits."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve
-from silhouette_seg.api.media_types import FORM_DATA, media_type_of
+from silhouette_seg.api.media_types import FORM_DATA, OCTET_STREAM, URLENCODED, media_type_of
 from silhouette_seg.api.request.body import consume_body, read_form
-from silhouette_seg.api.request.multipart import MAX_PARTS, MAX_TEXT_BYTES, MultipartReader, Part
+from silhouette_seg.api.request.multipart import (
+    MAX_NAME_CHARS,
+    MAX_PARTS,
+    MAX_TEXT_BYTES,
+    MultipartReader,
+    Part,
+)
+from silhouette_seg.api.request.parameters import NO_URLS, PARAMETERS, URL_FIELDS
 from silhouette_seg.errors import (
     AmbiguousSource,
+    BadParameter,
     MalformedBody,
     MissingImage,
     TooManyImages,
     UnsupportedImageType,
     UnsupportedMediaType,
 )
+from silhouette_seg.vision.codec.decode import read_header
 
 IMAGE_FIELDS = ("image", "image_file", "file")
 BACKGROUND_FIELD = "background_image"
@@ -27,6 +36,11 @@ HOW_TO_SEND = (
     "Send the image as the body with a Content-Type of images, such as image/jpeg, or as "
     "the field `image` of multipart/form-data."
 )
+UNDECLARED_TYPES = ("", OCTET_STREAM, URLENCODED)
+"""Content-Types of a photo as the body, besides those of images.
+
+HTTP libraries send them for raw bytes, and curl's `--data-binary` sends that of a form.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +124,13 @@ async def read_photo_upload(
     _require_body(request.headers)
     content_type = request.headers.get("content-type", "")
     if not _is_form(content_type):
-        return PhotoUpload(await _read_image(request, limits, reserve))
+        image = await _read_image(request, limits, reserve)
+        _require_image_bytes(image, media_type_of(content_type))
+        return PhotoUpload(image)
     form = MultipartReader(
-        content_type, max_file_bytes=dict.fromkeys(FILE_FIELDS, limits.image_bytes)
+        content_type,
+        max_file_bytes=dict.fromkeys(FILE_FIELDS, limits.image_bytes),
+        on_part=lambda parts: reject_misnamed_file(parts, PARAMETERS, IMAGE_FIELDS[0]),
     )
     parts = await read_form(
         request,
@@ -158,6 +176,20 @@ def is_empty_file_input(part: Part) -> bool:
     return not part.size and not part.filename
 
 
+def reject_misnamed_file(parts: Sequence[Part], known: Container[str], image_field: str) -> None:
+    """Raises BadParameter if the last part is a file, but its name is no field of a file.
+
+    `known` has the names of text fields, which some clients send with a file name. The error names
+    `image_field`, the field of the photo.
+    """
+    part = parts[-1]
+    if part.filename and not part.is_file and part.name not in known:
+        raise BadParameter(
+            f"{part.name[:MAX_NAME_CHARS]}: is not a field of a file; send the photo as the field "
+            f"`{image_field}`"
+        )
+
+
 def _require_body(headers: Headers) -> None:
     """Raises MissingImage if the headers of a request show that it has no body."""
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
@@ -165,7 +197,7 @@ def _require_body(headers: Headers) -> None:
 
 
 def _is_form(content_type: str) -> bool:
-    """Returns True for the Content-Type of a form, and False for that of an image.
+    """Returns True for the Content-Type of a form, and False for one that an image may have.
 
     Raises MalformedBody for another multipart type, and UnsupportedImageType for all others.
     """
@@ -174,7 +206,7 @@ def _is_form(content_type: str) -> bool:
         return True
     if media_type.startswith("multipart/"):
         raise MalformedBody(f"{FORM_DATA} is the only multipart type that is supported.")
-    if not media_type.startswith("image/"):
+    if not media_type.startswith("image/") and media_type not in UNDECLARED_TYPES:
         raise UnsupportedImageType(f"Content-Type is {media_type or 'missing'!r}. {HOW_TO_SEND}")
     return False
 
@@ -204,7 +236,21 @@ async def _read_image(request: Request, limits: UploadLimits, reserve: Reserve) 
     return UploadedImage(data, sha256.hexdigest())
 
 
+def _require_image_bytes(image: UploadedImage, media_type: str) -> None:
+    """Raises UnsupportedImageType for a body of an undeclared type that is not an image."""
+    if media_type not in UNDECLARED_TYPES:
+        return
+    try:
+        read_header(image.data)
+    except UnsupportedImageType:
+        raise UnsupportedImageType(
+            f"Content-Type is {media_type or 'missing'!r}, and the body is not an image. "
+            f"{HOW_TO_SEND}"
+        ) from None
+
+
 def _check_image_count(parts: Sequence[Part], max_images: int) -> None:
+    reject_misnamed_file(parts, PARAMETERS, IMAGE_FIELDS[0])
     images = sum(part.name in IMAGE_FIELDS for part in parts)
     if images > max_images:
         raise TooManyImages(
@@ -215,15 +261,22 @@ def _check_image_count(parts: Sequence[Part], max_images: int) -> None:
 def _to_photo_upload(parts: Sequence[Part]) -> PhotoUpload:
     image = _single(_files(parts, IMAGE_FIELDS), "image")
     if image is None:
-        raise MissingImage(f"The form has no image. {HOW_TO_SEND}")
+        raise MissingImage(_no_image(parts))
     return PhotoUpload(image, _background(parts), _text_fields(parts))
 
 
 def _to_batch_upload(parts: Sequence[Part]) -> BatchUpload:
     images = tuple(_uploaded(part) for part in _files(parts, IMAGE_FIELDS))
     if not images:
-        raise MissingImage("The form has no image; each is a field `image`.")
+        raise MissingImage(_no_image(parts))
     return BatchUpload(images, _background(parts), _text_fields(parts))
+
+
+def _no_image(parts: Sequence[Part]) -> str:
+    """Returns an error message for a form without a photo, with advice."""
+    if any(part.name in URL_FIELDS for part in parts):
+        return f"The form has no image, and {NO_URLS}. {HOW_TO_SEND}"
+    return f"The form has no image. {HOW_TO_SEND}"
 
 
 def _files(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:

@@ -1,7 +1,7 @@
 """Decodes image files to upright sRGB pixels. All image decoding of the project is here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,9 +21,15 @@ from silhouette_seg.vision.codec.header import (
     check_limits,
 )
 from silhouette_seg.vision.codec.heic import decode_heic
+from silhouette_seg.vision.codec.jpeg_end import (
+    END_MARKER,
+    NO_END_MARKER,
+    describe_truncation,
+    has_all_scans,
+)
 from silhouette_seg.vision.codec.pillow import decode_pillow
 from silhouette_seg.vision.codec.stored import StoredPixels, as_u8
-from silhouette_seg.vision.geometry import Size
+from silhouette_seg.vision.geometry import Size, resize
 
 __all__ = [
     "ColourNote",
@@ -49,6 +55,8 @@ MAX_PADDING_SHARE = 0.001
 A side that is no multiple of the reduction is padded and therefore stretched a little.
 """
 
+OPAQUE = 255
+
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 # Untrusted bytes must not fill the log with codec warnings.
@@ -65,6 +73,18 @@ class Frame:
     """Upright (height, width) of the image in its file; `rgb` may be decoded at a smaller size."""
     colour: ColourNote = SRGB
     """Note on the conversion of the colours to sRGB."""
+    opacity: NDArray[np.uint8] | None = None
+    """Opacity of the file's pixels, uint8 [h,w] like `rgb`, 255 = opaque; None if all are opaque.
+
+    `rgb` shows the image on white.
+    """
+    warning: str | None = None
+    """A sentence on a fault of the file that costs no pixel; None without one."""
+
+    def resized(self, size_hw: Size) -> "Frame":
+        """Returns the image with pixels of (height, width) `size_hw`, which is its size as well."""
+        opacity = None if self.opacity is None else resize(self.opacity, size_hw)
+        return replace(self, rgb=resize(self.rgb, size_hw), photo_hw=size_hw, opacity=opacity)
 
 
 def decode(
@@ -78,16 +98,18 @@ def decode(
 
     `header` is the result of `read_header` for `data`; check its limits first. Grey, palette,
     16-bit and CMYK images become 8-bit RGB. With `convert_colours` the colours are converted to
-    sRGB by the file's profile. Transparency is flattened on white. With `min_size` a JPEG may be
-    decoded at 1/2, 1/4 or 1/8 of its size. Both upright sides then stay at least as long as
-    `min_size` (height, width). Raises UndecodableImage for an image that does not decode
-    completely.
+    sRGB by the file's profile. Transparency is flattened on white, and `opacity` keeps it. With
+    `min_size` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size. Both upright sides then stay at
+    least as long as `min_size` (height, width). Raises UndecodableImage for an image that does not
+    decode completely.
     """
     stored = _decode_stored(data, header, min_size)
     rgb, note = to_srgb(stored.pixels, header.colour, convert=convert_colours, in_place=True)
-    if stored.alpha is not None:
+    opacity = None
+    if stored.alpha is not None and cv2.minMaxLoc(stored.alpha)[0] < OPAQUE:
         rgb = _flatten(rgb, stored.alpha)
-    return Frame(_upright(rgb, header.turn), header.upright_hw, note)
+        opacity = _upright(stored.alpha, header.turn)
+    return Frame(_upright(rgb, header.turn), header.upright_hw, note, opacity, stored.warning)
 
 
 def _decode_stored(
@@ -134,21 +156,47 @@ def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) 
         raise UndecodableImage("The JPEG has too many scans.", limit=MAX_SCANS, actual=scans)
     reduced_hw = (-(-header.height // reduction), -(-header.width // reduction))
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        if (height, width) != (header.height, header.width):
-            raise UndecodableImage("The JPEG declares two sizes.")
-        # Every writer of CMYK follows Adobe and stores the inks inverted.
-        target = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
-        pixels = simplejpeg.decode_jpeg(
-            data, target, min_height=reduced_hw[0], min_width=reduced_hw[1]
-        )
+        return StoredPixels(_decode_strictly(data, header, reduced_hw))
     except ValueError as error:
         # Strict decoding also rejects files that every viewer opens, such as those with stray
         # bytes between segments or odd subsampling. cv2 accepts them. Missing pixels still raise.
         if "premature end" in str(error).lower():
-            raise UndecodableImage("The JPEG is truncated.") from error
-        pixels = _decode_cv2(data, _RGB_FLAGS, header)
-    return StoredPixels(as_u8(pixels))
+            return _decode_without_end(data, header, reduced_hw)
+        return StoredPixels(as_u8(_decode_cv2(data, _RGB_FLAGS, header)))
+
+
+def _decode_strictly(
+    data: bytes | memoryview, header: ImageHeader, reduced_hw: Size
+) -> NDArray[np.uint8]:
+    """Decodes a JPEG to RGB uint8 [h,w,3] or CMYK uint8 [h,w,4], at the size `reduced_hw`.
+
+    Raises ValueError for the slightest error in the file, and UndecodableImage for two sizes.
+    """
+    height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    if (height, width) != (header.height, header.width):
+        raise UndecodableImage("The JPEG declares two sizes.")
+    # Every writer of CMYK follows Adobe and stores the inks inverted.
+    target = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
+    return as_u8(
+        simplejpeg.decode_jpeg(data, target, min_height=reduced_hw[0], min_width=reduced_hw[1])
+    )
+
+
+def _decode_without_end(
+    data: bytes | memoryview, header: ImageHeader, reduced_hw: Size
+) -> StoredPixels:
+    """Decodes a JPEG that ends early but lacks no pixel. Raises UndecodableImage if it lacks one.
+
+    libjpeg warns alike of a missing end marker and of missing pixels. With an end marker appended
+    it only warns of the latter.
+    """
+    if not has_all_scans(data):
+        raise UndecodableImage("The JPEG is truncated: its last scans are missing.")
+    try:
+        pixels = _decode_strictly(b"".join((data, END_MARKER)), header, reduced_hw)
+    except ValueError as error:
+        raise UndecodableImage(describe_truncation(data)) from error
+    return StoredPixels(pixels, warning=NO_END_MARKER)
 
 
 def _decode_cv2(

@@ -15,6 +15,8 @@ class StoredPixels:
     """RGB uint8 [h,w,3], or CMYK uint8 [h,w,4] where 255 is no ink."""
     alpha: NDArray[np.uint8] | None = None
     """Opacity uint8 [h,w], 255 = opaque; None if every pixel is opaque."""
+    warning: str | None = None
+    """A sentence on a fault of the file that costs no pixel; None without one."""
 
 
 def as_u8(pixels: MatLike) -> NDArray[np.uint8]:

@@ -57,6 +57,19 @@ def composite(
     return blended
 
 
+def remove_white(rgb: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> None:
+    """Replaces the colours of a transparent photo on white by those of the photo itself, in place.
+
+    `rgb` is uint8 [H,W,3] and `opacity` uint8 [H,W]. Colours are exact where the opacity is 255 and
+    white where it is 0. Elsewhere their error is below one level once they are blended again.
+    """
+    for start in range(0, rgb.shape[0], _STRIP_ROWS):
+        rows = slice(start, start + _STRIP_ROWS)
+        # cv2 defines division by 0 as 0, and clips to 255.
+        darkness = cv2.divide(cv2.bitwise_not(rgb[rows]), cv2.merge([opacity[rows]] * 3), scale=255)
+        rgb[rows] = cv2.bitwise_not(darkness)
+
+
 def solid(hw: Size, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Returns an image, uint8 [*hw,3], filled with one RGB colour of 0..255 per channel."""
     image = np.empty((*hw, 3), np.uint8)

@@ -88,7 +88,7 @@ def test_form_values_are_unescaped():
         (JSON, '[{"image_file_b64": "QUJD"}]', MalformedBody),
         (JSON, '{"image_file_b64": "QUJD', MalformedBody),
         (JSON, '{"image_file_b64": "QUJD", "image_file_b64": "QUJD"}', BadParameter),
-        (JSON, '{"image_file_b64": "QUJD", "size": "full", "size": "full"}', BadParameter),
+        (JSON, '{"image_file_b64": "QUJD", "size": "full", "size": "hd"}', BadParameter),
         (JSON, r'{"image_file_b64": "QU\"JD"}', BadParameter),
         (JSON, r'{"image_file_b64": "QU\\JD"}', BadParameter),
         (JSON, r'{"image_file_b64": "QU\\/JD"}', BadParameter),

@@ -102,7 +102,7 @@ def test_background_is_blur_image_or_default():
 
 
 def test_parameters_without_effect_are_rejected():
-    for parameters in ({"background": "#ffffff"}, {"output": "mask", "background": "blur:3"}):
+    for parameters in ({"background": "#ffffff"}, {"output": "mask", "background": "blur:4"}):
         with pytest.raises(BadParameter, match="needs output=composite"):
             parse_parameters(parameters)
     with pytest.raises(BadParameter, match="needs output=composite"):
@@ -142,9 +142,66 @@ def test_parameter_with_a_nonsense_value_is_rejected(name, value):
     assert len(error.value.detail) < 300
 
 
-def test_merge_parameters_accepts_each_known_name_once():
+def test_merge_parameters_accepts_each_known_name_with_one_value():
     assert merge_parameters([("grow", "1")], [("crop", "true")]) == {"grow": "1", "crop": "true"}
-    with pytest.raises(BadParameter, match="twice"):
-        merge_parameters([("grow", "1")], [("grow", "1")])
+    assert merge_parameters([("grow", "1")], [("grow", "1"), ("grow", "")]) == {"grow": "1"}
+    with pytest.raises(BadParameter, match="grow: is given twice"):
+        merge_parameters([("grow", "1")], [("grow", "2")])
     with pytest.raises(UnknownParameter, match="Grow"):
         merge_parameters([("Grow", "1")])
+
+
+@pytest.mark.parametrize("name", ["image_url", "url"])
+def test_merge_parameters_explains_that_urls_are_not_fetched(name):
+    with pytest.raises(UnknownParameter, match="send the file itself"):
+        merge_parameters([(name, "https://example.com/a.jpg")])
+
+
+def test_merge_parameters_leaves_out_empty_values():
+    assert merge_parameters((name, "") for name in PARAMETERS) == {}
+    with pytest.raises(UnknownParameter):
+        merge_parameters([("nope", "")])
+
+
+@pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "on", "On", "yes"])
+def test_boolean_parameter_accepts_every_spelling_of_true(text):
+    assert parse_parameters({"invert": text}).render.invert is True
+
+
+@pytest.mark.parametrize("text", ["false", "False", "FALSE", "0", "off", "no"])
+def test_boolean_parameter_accepts_every_spelling_of_false(text):
+    assert parse_parameters({"decontaminate": text}).render.decontaminate is False
+
+
+@pytest.mark.parametrize(
+    ("text", "rgb"),
+    [
+        ("#fff", (255, 255, 255)),
+        ("#1aF", (17, 170, 255)),
+        ("#20639b", (32, 99, 155)),
+        ("red", (255, 0, 0)),
+        ("RebeccaPurple", (102, 51, 153)),
+        ("lightgoldenrodyellow", (250, 250, 210)),
+    ],
+)
+def test_background_accepts_every_notation_of_css_colours(text, rgb):
+    options = parse_parameters({"output": "composite", "background": text})
+    assert options.render.background == Colour(rgb)
+    assert re.search(PARAMETERS["background"].schema["pattern"], text)
+
+
+def test_format_accepts_jpg_as_jpeg():
+    assert parse_parameters({"format": "jpg"}) == parse_parameters({"format": "jpeg"})
+
+
+def test_documented_defaults_are_accepted_without_their_context():
+    """Clients that send every field at its default get the default result."""
+    defaults = {
+        name: str(parameter.schema["default"])
+        for name, parameter in PARAMETERS.items()
+        if "default" in parameter.schema
+    }
+    assert len(defaults) > 10
+    assert parse_parameters(defaults) == SegmentOptions()
+    with_image = parse_parameters({**defaults, "output": "composite"}, has_background_image=True)
+    assert with_image.render.background == BackgroundImage()

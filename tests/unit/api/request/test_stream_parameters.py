@@ -97,7 +97,7 @@ async def test_stream_options_reflect_the_parameters(parser, parameters, expecte
         ({"smoothing": float("nan")}, BadParameter),
         ({"smoothing": float("inf")}, BadParameter),
         ({"grow": 10**400}, BadParameter),
-        ({"invert": 1}, BadParameter),
+        ({"invert": 2}, BadParameter),
         ({"background": "#ff0000"}, BadParameter),
         ({"output": "cutout", "background": "blur:1"}, BadParameter),
         ({"output": "cutout", "format": "jpeg"}, NotAcceptable),
@@ -119,6 +119,25 @@ async def test_stream_options_reflect_the_parameters(parser, parameters, expecte
 async def test_bad_stream_parameters_are_rejected(parser, parameters, error):
     with pytest.raises(error):
         await parser.parse(parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "same"),
+    [
+        ({"background": "blur:3"}, {}),
+        ({"output": "cutout", "background": "blur:3.0"}, {"output": "cutout"}),
+        ({"format": "jpg"}, {"format": "jpeg"}),
+        ({"invert": "True"}, {"invert": True}),
+        ({"invert": 0}, {"invert": False}),
+        (
+            {"output": "composite", "background": "teal"},
+            {"output": "composite", "background": "#008080"},
+        ),
+    ],
+)
+async def test_stream_parameters_have_the_spellings_of_http(parser, parameters, same):
+    spelled, canonical = await parser.parse(parameters), await parser.parse(same)
+    assert effective_options(spelled) == effective_options(canonical)
 
 
 async def test_stream_options_change_only_the_given_parameters(parser):

@@ -9,6 +9,7 @@ from silhouette_seg.vision.compose.blend import (
     composite,
     cutout,
     light_wrap,
+    remove_white,
     resize_to_cover,
     solid,
 )
@@ -233,3 +234,11 @@ def test_cover_never_shares_memory_with_background(source, hw):
 def test_cover_fills_any_size(source, hw):
     assert (resize_to_cover(np.full((*source, 3), 9, np.uint8), hw) == 9).all()
     assert resize_to_cover(np.zeros((*source, 3), np.uint8), hw).shape == (*hw, 3)
+
+
+@given(st.integers(0, 255), st.integers(0, 255))
+def test_remove_white_restores_the_colour_of_the_photo(level, opacity):
+    on_white = np.full((1, 1, 3), round((level * opacity + 255 * (255 - opacity)) / 255), np.uint8)
+    remove_white(on_white, np.full((1, 1), opacity, np.uint8))
+    shown = int(on_white[0, 0, 0]) * opacity / 255
+    assert abs(shown - level * opacity / 255) <= 1

@@ -12,9 +12,9 @@ from silhouette_seg.vision.geometry import Size
 
 SIGNATURE = b"\xff\xd8\xff"
 
-_APP1, _APP2, _SOS, _EOI = 0xE1, 0xE2, 0xDA, 0xD9
+_APP1, _APP2, SOS, EOI = 0xE1, 0xE2, 0xDA, 0xD9
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe]")
 """Pattern of the bytes of a JPEG's end marker (EOI) or of a marker that begins a segment.
 
@@ -42,10 +42,10 @@ def count_scans(jpeg: bytes | memoryview) -> int:
     view = memoryview(jpeg)
     scans, at = 0, 2
     for _ in range(MAX_SEGMENTS):
-        at = _next_segment(view, at)
-        if at == len(view) or view[at + 1] == _EOI:
+        at = next_segment(view, at)
+        if at == len(view) or view[at + 1] == EOI:
             return scans
-        scans += view[at + 1] == _SOS
+        scans += view[at + 1] == SOS
         length = int.from_bytes(view[at + 2 : at + 4])
         at += 2 + max(2, length)
     raise UndecodableImage("The JPEG has too many segments.", limit=MAX_SEGMENTS)
@@ -57,7 +57,7 @@ def parse_jpeg(view: memoryview) -> ImageHeader:
     xmp: memoryview | None = None
     profile_parts: list[memoryview] = []
     for marker, segment in _segments(view):
-        if marker in _FRAME_HEADERS:
+        if marker in FRAME_HEADERS:
             if size is not None:
                 raise UndecodableImage("The JPEG declares two frames.")
             size = struct.unpack_from(">HH", segment, 1)
@@ -94,18 +94,18 @@ def _segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
             at += 1
         elif marker in _STANDALONE:
             at += 2
-        elif marker == _SOS:
+        elif marker == SOS:
             return
         else:
             (length,) = struct.unpack_from(">H", view, at + 2)
-            if marker == _EOI or length < 2 or at + 2 + length > len(view):
+            if marker == EOI or length < 2 or at + 2 + length > len(view):
                 raise UndecodableImage("The JPEG ends before its first scan.")
             yield marker, view[at + 4 : at + 2 + length]
             at += 2 + length
     raise UndecodableImage("The JPEG has too many segments.")
 
 
-def _next_segment(view: memoryview, at: int) -> int:
+def next_segment(view: memoryview, at: int) -> int:
     """Returns the offset of the first match of `_SEGMENT` in `view` from offset `at` on.
 
     Without a match it is the length of `view`.
