@@ -79,10 +79,12 @@ def grid_layout(pixels: NDArray[np.uint8], tile: int, *properties: Box) -> Layou
     return Layout([grid, *tiles], [(b"dimg", 1, numbers)], brand=b"heic")
 
 
-def with_alpha(layout: Layout, alpha: NDArray[np.uint8], *, premultiplied: bool = False) -> Layout:
+def with_alpha(
+    layout: Layout, alpha: NDArray[np.uint8], *properties: Box, premultiplied: bool = False
+) -> Layout:
     """Adds an alpha channel, uint8 [h,w], to the first item of a HEIC."""
     kind = (b"auxC", bytes(4) + ALPHA_TYPE + b"\0")
-    item = hevc_item(np.dstack([alpha] * 3), kind, format="gray")
+    item = hevc_item(np.dstack([alpha] * 3), kind, *properties, format="gray")
     number = len(layout.items) + 1
     references = [*layout.references, (b"auxl", number, [1])]
     if premultiplied:

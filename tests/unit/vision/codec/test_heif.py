@@ -190,6 +190,16 @@ def test_alpha_of_avif_is_flattened_on_white():
     assert mean_difference(frame.rgb, PHOTO * share + 255 * (1 - share)) < 3
 
 
+def test_opacity_of_rotated_heic_is_upright():
+    alpha = np.tile(np.linspace(0, 255, 128).astype(np.uint8), (96, 1))
+    layout = with_alpha(heif_layout(hevc_item(PHOTO, irot(1)), b"heic"), alpha)
+    with pytest.raises(UndecodableImage):
+        read_header(heif_file(layout))
+    layout = with_alpha(heif_layout(hevc_item(PHOTO, irot(1)), b"heic"), alpha, irot(1))
+    opacity = decoded(heif_file(layout)).opacity
+    assert mean_difference(opacity, np.rot90(alpha)) < 1
+
+
 @pytest.mark.parametrize(("make_item", "brand"), ITEMS)
 def test_primary_image_is_decoded_among_several(make_item, brand):
     items = [make_item(quadrants()), make_item(PHOTO, irot(1)), make_item(person(64, 64))]

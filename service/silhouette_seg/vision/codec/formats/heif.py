@@ -62,10 +62,14 @@ def parse_heif(view: memoryview) -> ImageHeader:
         raise UndecodableImage("The HEIF names no primary image.")
     format = _find_format(meta, primary)
     height, width = _check_image(meta, primary, format)
+    crop, turns = _transforms(meta, primary, (height, width))
     for alpha in _alpha_items(meta, primary):
         if _check_image(meta, alpha, format) != (height, width):
             raise UndecodableImage("The alpha of the HEIF has another size than its image.")
-    crop, turns = _transforms(meta, primary, (height, width))
+        # libheif turns each by its own properties; libavif turns neither.
+        own = _transforms(meta, alpha, (height, width))
+        if format is InputFormat.HEIC and own != (crop, turns):
+            raise UndecodableImage("The alpha of the HEIF is turned in another way than its image.")
     return ImageHeader(
         format,
         width,
