@@ -33,6 +33,7 @@ class Row(NamedTuple):
 BASE = "errors runtime spec telemetry"
 PIXELS = f"pipeline engine.base vision {BASE}"
 API = f"api admission streaming engine.health {PIXELS}"
+VISION = "PIL cv2 isal numpy pi_heif simplejpeg"
 WEB = "cv2 fastapi numpy pydantic python_multipart starlette"
 TRAINING = "cv2 matplotlib numpy onnx onnxruntime pydantic rich skimage torch typer"
 BENCHMARK = "aiortc av cv2 httpx numpy rich skimage typer uvloop websockets"
@@ -53,7 +54,7 @@ ROWS = [
     Row("engine", f"engine {BASE}", "numpy"),
     Row("engine.onnx", "engine.base errors spec", "numpy onnxruntime"),
     Row("engine.triton", f"engine {BASE}", "grpc numpy tritonclient"),
-    Row("vision", "vision errors spec", "PIL cv2 isal numpy simplejpeg", but="asyncio"),
+    Row("vision", "vision errors runtime spec", VISION, but="asyncio"),
     Row("telemetry", "telemetry", "prometheus_client"),
     # The one module that imports OpenTelemetry's SDK; it is loaded when tracing is configured.
     Row("telemetry.otel", "telemetry", "opentelemetry"),

@@ -43,7 +43,7 @@ def test_bad_photo_does_not_stop_the_folder(silhouette, album, tmp_path):
     assert result.exit_code == 1
     assert files(tmp_path / "masks") == ["a.png", "sub/deep/b.png"]
     assert pixels((tmp_path / "masks" / "sub" / "deep" / "b.png").read_bytes()).shape == (40, 60)
-    assert f"{album / 'broken.jpg'}: Allowed types are JPEG, PNG and WebP." in result.stderr
+    assert f"{album / 'broken.jpg'}: Allowed types are JPEG, PNG, WebP" in result.stderr
     assert "2 of 3 photos done" in result.stdout
 
 

@@ -56,7 +56,7 @@ def test_remote_results_and_failures_equal_local_ones(silhouette, album, tmp_pat
     assert result.exit_code == 1
     assert files(tmp_path / "out") == ["a.png", "sub/b.png"]
     assert pixels((tmp_path / "out" / "sub" / "b.png").read_bytes()).shape == (40, 60, 4)
-    assert f"{album / 'broken.jpg'}: Allowed types are JPEG, PNG and WebP." in result.stderr
+    assert f"{album / 'broken.jpg'}: Allowed types are JPEG, PNG, WebP" in result.stderr
     assert "2 of 3 photos done" in result.stdout
 
 

@@ -35,6 +35,29 @@ def quadrants(height: int = 64, width: int = 96) -> NDArray[np.uint8]:
     return image
 
 
+_UPRIGHT = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: image.swapaxes(0, 1)[:, ::-1],
+    7: lambda image: image.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda image: image.swapaxes(0, 1)[::-1],
+}
+_INVERSE = {6: 8, 8: 6}
+"""Orientations that another one undoes; every other one undoes itself."""
+
+
+def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turns an image [h,w,...] upright, as its EXIF orientation says."""
+    return _UPRIGHT.get(orientation, lambda same: same)(image)
+
+
+def stored(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Returns the image that its EXIF orientation turns into this upright one."""
+    return np.ascontiguousarray(upright(image, _INVERSE.get(orientation, orientation)))
+
+
 def make(format: str, pixels: NDArray[Any] | Image.Image | None = None, **options: Any) -> bytes:
     """Encodes with Pillow. `orientation=6` writes an EXIF tag, `mode="CMYK"` converts first."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(_or_person(pixels))
@@ -240,6 +263,8 @@ TEXT = b"This is a text file that is named portrait.jpg.\n" * 20
 @cache
 def seeds() -> dict[str, bytes]:
     """Returns one small valid file of each kind that the decoder supports, by name; for fuzzing."""
+    from tests.support.heif import heif_seeds  # which imports this module
+
     small = person(40, 56)
     rgba = np.dstack([small, small[..., 0]])
     return {
@@ -260,6 +285,15 @@ def seeds() -> dict[str, bytes]:
         "webp_alpha": make_webp(rgba, orientation=3),
         "webp_animated": make_animated("WEBP"),
         "apng": make_animated("PNG"),
+        "tiff": make("TIFF", small, orientation=6),
+        "tiff_lzw": make("TIFF", rgba, compression="tiff_lzw"),
+        "tiff_jpeg": make("TIFF", small, compression="jpeg"),
+        "tiff_cmyk": make("TIFF", small, mode="CMYK", compression="packbits"),
+        "bmp": make("BMP", small),
+        "bmp_palette": make("BMP", small, mode="P"),
+        "gif": make("GIF", small, mode="P", transparency=3),
+        "gif_animated": make_animated("GIF"),
+        **heif_seeds(),
     }
 
 

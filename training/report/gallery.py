@@ -38,7 +38,8 @@ from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
-from silhouette_seg.vision.codec.header import ImageFormat, read_header
+from silhouette_seg.vision.codec.formats import read_header
+from silhouette_seg.vision.codec.header import ImageFormat
 from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask.quality import bounding_box
 from training.data.dataset import Portrait, read_portraits

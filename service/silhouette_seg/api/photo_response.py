@@ -65,7 +65,7 @@ def resolve(
 def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
     """Reads the header of an uploaded image, checks its size, and returns the file with its header.
 
-    No pixel is decoded. Raises UnsupportedImageType unless it is a JPEG, PNG or WebP, and
+    No pixel is decoded. Raises UnsupportedImageType unless it has a supported format, and
     UnprocessableImage for a malformed header or a size beyond `limits`.
     """
     header = read_header(upload.data)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from silhouette_seg.errors import UndecodableImage, UnsupportedImageType
-from silhouette_seg.vision.codec.decode import read_header
+from silhouette_seg.vision.codec.formats import read_header
 
 PREFIX_BYTES = 4096
 """Number of bytes that are read from a file to detect its kind."""

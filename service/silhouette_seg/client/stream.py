@@ -169,7 +169,7 @@ class Stream:
         await self._send(protocol.text_message("reset", {}))
 
     async def send(self, picture: bytes) -> int:
-        """Sends a frame, a JPEG, PNG or WebP file, and returns its sequence number, 0..2**32-1.
+        """Sends a frame, an image file, and returns its sequence number, 0..2**32-1.
 
         First it waits until fewer than `credits` answers are unread. Raises ValueError for a frame
         that is larger than the service accepts.

@@ -17,7 +17,8 @@ from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
-from silhouette_seg.vision.codec.header import ImageFormat, read_header
+from silhouette_seg.vision.codec.formats import read_header
+from silhouette_seg.vision.codec.header import ImageFormat
 
 AUTO = "auto"
 PHOTO_PREFERENCE = ("md_trisenet", "connectnet", "rcrnet")

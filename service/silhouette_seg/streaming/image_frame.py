@@ -1,4 +1,4 @@
-"""Segments one video frame that is an image file (JPEG, PNG or WebP), to an image file."""
+"""Segments one video frame that is an image file, to an image file."""
 
 from dataclasses import dataclass, replace
 

@@ -8,7 +8,7 @@ little-endian, and a body:
 `seq` is the number of the frame. The service returns it and the timestamp unchanged, so a client
 measures its round trip on its own clock. Bodies by kind:
 
-- FRAME: a JPEG, PNG or WebP.
+- FRAME: an image file, usually a JPEG, PNG or WebP.
 - RESULT: 12 bytes and an image. The 12 bytes are width u16, height u16, frames skipped so far u32
   and microseconds in the service u32.
 - ERROR: JSON with `code`, `detail` and `retryable`.

@@ -20,7 +20,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from silhouette_seg.video.errors import VideoError, translate_av_errors
-from silhouette_seg.vision.codec.header import ImageFormat, ImageHeader, ImageLimits, check_limits
+from silhouette_seg.vision.codec.header import ImageHeader, ImageLimits, InputFormat, check_limits
 
 UNSPECIFIED_COLOUR_SPACE = 2
 """libav's AVColorSpace number of a stream that declares no colour space."""
@@ -179,7 +179,7 @@ class VideoReader:
     def _check_size(self, width: int, height: int) -> None:
         if not (width and height):
             raise VideoError("The video does not declare its size.")
-        check_limits(ImageHeader(ImageFormat.PNG, width, height), self._limits)
+        check_limits(ImageHeader(InputFormat.PNG, width, height), self._limits)
 
     def _duration_s(self) -> float | None:
         video = self._video

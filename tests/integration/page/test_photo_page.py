@@ -8,6 +8,7 @@ from skimage.data import astronaut
 
 from tests.integration.conftest import on_socket
 from tests.integration.page.browser import BROWSER_MARKS, PHONE
+from tests.support.heif import make_heic
 from tests.support.images import make, quadrants
 
 pytestmark = BROWSER_MARKS
@@ -66,6 +67,15 @@ def test_page_without_required_key_shows_no_prompt(demo):
     demo.wait_for_result()
 
     assert not demo.page.is_visible("#key-form")
+
+
+def test_photo_that_browser_cannot_show_gets_its_result(demo):
+    demo.choose_photo(make_heic(quadrants()), "photo.heic")
+    demo.wait_for_result()
+
+    assert demo.page.get_attribute("#frame", "data-shows") == "result"
+    assert not demo.page.is_visible("[role=alert]")
+    assert demo.page.is_visible("#download")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

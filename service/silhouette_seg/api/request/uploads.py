@@ -33,7 +33,7 @@ IMAGE_FIELDS = ("image", "image_file", "file")
 BACKGROUND_FIELD = "background_image"
 FILE_FIELDS = (*IMAGE_FIELDS, BACKGROUND_FIELD)
 HOW_TO_SEND = (
-    "Send the image as the body with Content-Type: image/jpeg, image/png or image/webp, or as "
+    "Send the image as the body with a Content-Type of images, such as image/jpeg, or as "
     "the field `image` of multipart/form-data."
 )
 UNDECLARED_TYPES = ("", OCTET_STREAM, URLENCODED)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from silhouette_seg.vision.codec.colour_tag import MAX_PROFILE_BYTES, ColourTag
+from silhouette_seg.vision.codec.code_points import code_point_name, linear_curve, linear_matrix
+from silhouette_seg.vision.codec.colour_tag import MAX_PROFILE_BYTES, CodePoints, ColourTag
 from silhouette_seg.vision.codec.icc import Profile, UnusableProfile, check_tables, parse_profile
 
 _STRIP_ROWS = 64
@@ -77,26 +78,38 @@ def to_srgb(
     unchanged. CMYK then becomes the product of each ink with black. A bad profile raises no error.
     `in_place` overwrites RGB pixels, which saves 36 MB for 12 megapixels.
     """
-    if not tag.profile:
+    if not tag.profile and tag.code_points is None:
         note = ColourNote(ColourTreatment.IGNORED, tag.ignored_tag) if tag.ignored_tag else SRGB
         return _without_profile(pixels), note
     if not convert:
         return _without_profile(pixels), ColourNote(ColourTreatment.KEPT)
     try:
-        content = _decompress(tag)
-        profile = parse_profile(content)
-        channels = _match_channels(pixels, profile)
-        conversion = _make_conversion(profile, content)
+        channels, conversion, name = _select_conversion(pixels, tag)
     except UnusableProfile as error:
         return _without_profile(pixels), ColourNote(ColourTreatment.IGNORED, str(error))
-    if profile.colour_space != "CMYK" and _is_identity(conversion, channels.shape[2]):
+    if channels.shape[2] != _CHANNELS["CMYK"] and _is_identity(conversion, channels.shape[2]):
         return _without_profile(pixels), SRGB
     reuse = in_place and pixels.shape[2] == 3
     rgb = pixels if reuse else np.empty((*pixels.shape[:2], 3), np.uint8)
     for start in range(0, len(pixels), _STRIP_ROWS):
         rows = slice(start, start + _STRIP_ROWS)
         rgb[rows] = conversion(channels[rows])
-    return rgb, ColourNote(ColourTreatment.CONVERTED, profile.name)
+    return rgb, ColourNote(ColourTreatment.CONVERTED, name)
+
+
+def _select_conversion(
+    pixels: NDArray[np.uint8], tag: ColourTag
+) -> tuple[NDArray[np.uint8], "_Conversion", str]:
+    """Returns the pixels in the channels of a colour tag, their conversion, and the tag's name.
+
+    Raises UnusableProfile for a profile or code points that cannot be used.
+    """
+    if tag.code_points is not None:
+        return pixels, _code_point_conversion(tag.code_points), code_point_name(tag.code_points)
+    content = _decompress(tag)
+    profile = parse_profile(content)
+    channels = _match_channels(pixels, profile)
+    return channels, _make_conversion(profile, content), profile.name
 
 
 def _without_profile(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -162,7 +175,15 @@ def _make_conversion(profile: Profile, content: bytes) -> _Conversion:
         return _LcmsConversion(content, profile.colour_space)
     if profile.colour_space == "GRAY":
         return _CurveConversion(profile)
-    return _MatrixConversion(profile)
+    curves = np.stack([profile.tone_curve(curve) for curve in _CURVES], axis=-1)
+    colorants = np.stack([profile.xyz(tag) for tag in _COLORANTS], axis=-1)
+    return _MatrixConversion(curves, _SRGB_FROM_XYZ @ colorants)
+
+
+def _code_point_conversion(points: CodePoints) -> _Conversion:
+    """Returns the conversion of code points. Raises UnusableProfile for unsupported ones."""
+    curve = linear_curve(points.transfer)
+    return _MatrixConversion(np.stack([curve] * 3, axis=-1), linear_matrix(points.primaries))
 
 
 class _CurveConversion:
@@ -179,17 +200,15 @@ class _CurveConversion:
 
 
 class _MatrixConversion:
-    """Converts RGB uint8 [h,w,3] to sRGB [h,w,3] by the curves and the matrix of an ICC profile.
+    """Converts RGB uint8 [h,w,3] to sRGB [h,w,3] by a curve per channel and a matrix.
 
-    A curve per channel gives linear light, the matrix gives linear sRGB, and the curve of sRGB
-    follows. The constructor raises UnusableProfile if a curve or a colorant is missing or
-    malformed.
+    `curves` is float64 [256,3], the linear light 0..1 of each level. `matrix` [3,3] gives linear
+    sRGB, and the curve of sRGB follows.
     """
 
-    def __init__(self, profile: Profile) -> None:
-        curves = np.stack([profile.tone_curve(curve) for curve in _CURVES], axis=-1)
+    def __init__(self, curves: NDArray[np.float64], matrix: NDArray[np.float64]) -> None:
         self._curves = _to_uint16(curves)[:, None]
-        self._matrix = _SRGB_FROM_XYZ @ np.stack([profile.xyz(tag) for tag in _COLORANTS], axis=-1)
+        self._matrix = matrix
 
     def __call__(self, strip: NDArray[np.uint8]) -> NDArray[np.uint8]:
         # Saturation clips colours outside the sRGB gamut.

@@ -25,8 +25,27 @@ _TOLERANCE = 1_000
 """Largest difference from the values of `_SRGB_CHUNKS` that counts as sRGB, in their units."""
 _SRGB_CICP = bytes((1, 13, 0, 1))
 
+_UNSPECIFIED = 2
+_SRGB_PRIMARIES = frozenset({1, _UNSPECIFIED})
+SRGB_TRANSFERS = frozenset({1, 6, 13, 14, 15, _UNSPECIFIED})
+"""Transfer characteristics of ITU-T H.273 with the levels of sRGB.
+
+13 is sRGB. The others are camera curves of BT.709, BT.601 and BT.2020; viewers show their levels
+unchanged.
+"""
+
 PNG_CHUNKS = frozenset({b"iCCP", b"cICP", b"sRGB", *_SRGB_CHUNKS})
 """Types of the PNG chunks that hold colour information."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodePoints:
+    """Colour space as two numbers of ITU-T H.273, which HEIF and AVIF files contain."""
+
+    primaries: int
+    """Colour primaries: 1 = BT.709 and sRGB, 9 = BT.2020, 12 = Display P3."""
+    transfer: int
+    """Transfer characteristics: 13 = sRGB, 16 = PQ, 18 = HLG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +59,8 @@ class ColourTag:
     """Bytes of the ICC profile, not validated; empty if the file has none."""
     deflated: bool = False
     """True if `profile` is compressed by zlib, as PNG stores it."""
+    code_points: CodePoints | None = None
+    """Primaries and transfer function of an image without ICC profile; None for sRGB or unknown."""
     ignored_tag: str = ""
     """Name or fault of colour information that is present but cannot be used; else empty."""
 
@@ -56,7 +77,7 @@ def jpeg_colour_tag(parts: Sequence[memoryview]) -> ColourTag:
     numbers = sorted(tuple(part[:2]) for part in parts)
     if numbers != [(number + 1, len(parts)) for number in range(len(parts))]:
         return ColourTag(ignored_tag="profile with parts missing")
-    return _profile_tag(*(part[2:] for part in sorted(parts, key=lambda part: part[0])))
+    return profile_tag(*(part[2:] for part in sorted(parts, key=lambda part: part[0])))
 
 
 def png_colour_tag(chunks: Mapping[bytes, memoryview]) -> ColourTag:
@@ -78,9 +99,18 @@ def png_colour_tag(chunks: Mapping[bytes, memoryview]) -> ColourTag:
     return ColourTag(ignored_tag="" if is_srgb else "gAMA and cHRM")
 
 
-def webp_colour_tag(content: memoryview) -> ColourTag:
-    """Returns the colour tag for the content of a WebP's ICCP chunk, which is an ICC profile."""
-    return _profile_tag(content)
+def nclx_colour_tag(content: memoryview) -> ColourTag:
+    """Returns the colour tag for the content of an `nclx` property of a HEIF or AVIF image.
+
+    The content is primaries, transfer characteristics and matrix, each of two bytes. The matrix is
+    the decoder's business. sRGB, unspecified values and truncated content give an empty tag.
+    """
+    if len(content) < 4:
+        return UNTAGGED
+    points = CodePoints(*struct.unpack_from(">HH", content))
+    if points.primaries in _SRGB_PRIMARIES and points.transfer in SRGB_TRANSFERS:
+        return UNTAGGED
+    return ColourTag(code_points=points)
 
 
 def _png_profile_tag(content: memoryview) -> ColourTag:
@@ -92,10 +122,15 @@ def _png_profile_tag(content: memoryview) -> ColourTag:
     name, _, rest = bytes(content[:81]).partition(b"\0")
     if rest[:1] != b"\0":
         return ColourTag(ignored_tag="profile without a name, or packed in an unknown way")
-    return _profile_tag(content[len(name) + 2 :], deflated=True)
+    return profile_tag(content[len(name) + 2 :], deflated=True)
 
 
-def _profile_tag(*parts: memoryview, deflated: bool = False) -> ColourTag:
+def profile_tag(*parts: memoryview, deflated: bool = False) -> ColourTag:
+    """Returns the colour tag for the parts of an ICC profile, in order.
+
+    `deflated` is true if it is compressed by zlib. A profile of more than MAX_PROFILE_BYTES gives a
+    tag without profile and with `ignored_tag`.
+    """
     if sum(map(len, parts)) > MAX_PROFILE_BYTES:
         return ColourTag(ignored_tag="profile of too many bytes")
     return ColourTag(b"".join(parts), deflated)

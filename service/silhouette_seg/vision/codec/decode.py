@@ -11,20 +11,24 @@ from numpy.typing import NDArray
 
 from silhouette_seg.errors import UndecodableImage
 from silhouette_seg.vision.codec.colour import SRGB, ColourNote, to_srgb
+from silhouette_seg.vision.codec.formats import read_header
+from silhouette_seg.vision.codec.formats.jpeg import count_scans
 from silhouette_seg.vision.codec.header import (
     ImageFormat,
     ImageHeader,
     ImageLimits,
+    InputFormat,
     check_limits,
-    count_scans,
-    read_header,
 )
+from silhouette_seg.vision.codec.heic import decode_heic
 from silhouette_seg.vision.codec.jpeg_end import (
     END_MARKER,
     NO_END_MARKER,
     describe_truncation,
     has_all_scans,
 )
+from silhouette_seg.vision.codec.pillow import decode_pillow
+from silhouette_seg.vision.codec.stored import StoredPixels, as_u8
 from silhouette_seg.vision.geometry import Size, resize
 
 __all__ = [
@@ -83,17 +87,6 @@ class Frame:
         return replace(self, rgb=resize(self.rgb, size_hw), photo_hw=size_hw, opacity=opacity)
 
 
-@dataclass(frozen=True, slots=True)
-class _StoredPixels:
-    """Decoded 8-bit pixels as the file stores them, before the EXIF orientation is applied."""
-
-    pixels: NDArray[np.uint8]
-    """RGB uint8 [h,w,3], or CMYK uint8 [h,w,4] where 255 is no ink."""
-    alpha: NDArray[np.uint8] | None = None
-    """Opacity uint8 [h,w], 255 = opaque; None if every pixel is opaque."""
-    warning: str | None = None
-
-
 def decode(
     data: bytes | memoryview,
     header: ImageHeader,
@@ -110,18 +103,31 @@ def decode(
     least as long as `min_size` (height, width). Raises UndecodableImage for an image that does not
     decode completely.
     """
-    if header.format is ImageFormat.JPEG:
-        stored = _decode_jpeg(data, header, _jpeg_reduction(header, min_size))
-    else:
-        stored = _split_alpha(_decode_cv2(data, cv2.IMREAD_UNCHANGED, header), header)
+    stored = _decode_stored(data, header, min_size)
     rgb, note = to_srgb(stored.pixels, header.colour, convert=convert_colours, in_place=True)
     opacity = None
     if stored.alpha is not None and cv2.minMaxLoc(stored.alpha)[0] < OPAQUE:
         rgb = _flatten(rgb, stored.alpha)
-        opacity = _upright(stored.alpha, header.orientation)
-    return Frame(
-        _upright(rgb, header.orientation), header.upright_hw, note, opacity, stored.warning
-    )
+        opacity = _upright(stored.alpha, header.turn)
+    return Frame(_upright(rgb, header.turn), header.upright_hw, note, opacity, stored.warning)
+
+
+def _decode_stored(
+    data: bytes | memoryview, header: ImageHeader, min_size: Size | None
+) -> StoredPixels:
+    """Decodes an image file with the decoder of its format, before the orientation is applied."""
+    match header.format:
+        case InputFormat.JPEG:
+            return _decode_jpeg(data, header, _jpeg_reduction(header, min_size))
+        case InputFormat.HEIC:
+            return decode_heic(data, header)
+        case InputFormat.AVIF | InputFormat.TIFF | InputFormat.GIF:
+            return decode_pillow(data, header)
+        case InputFormat.BMP if not header.has_alpha:
+            # cv2 gives BMP files without alpha an alpha of 0 in some cases.
+            return StoredPixels(as_u8(_decode_cv2(data, _RGB_FLAGS, header)))
+        case _:
+            return _split_alpha(_decode_cv2(data, cv2.IMREAD_UNCHANGED, header), header)
 
 
 def _jpeg_reduction(header: ImageHeader, min_size: Size | None) -> int:
@@ -144,19 +150,19 @@ def _jpeg_reduction(header: ImageHeader, min_size: Size | None) -> int:
     return 1
 
 
-def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) -> _StoredPixels:
+def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) -> StoredPixels:
     scans = count_scans(data)
     if scans > MAX_SCANS:
         raise UndecodableImage("The JPEG has too many scans.", limit=MAX_SCANS, actual=scans)
     reduced_hw = (-(-header.height // reduction), -(-header.width // reduction))
     try:
-        return _StoredPixels(_decode_strictly(data, header, reduced_hw))
+        return StoredPixels(_decode_strictly(data, header, reduced_hw))
     except ValueError as error:
         # Strict decoding also rejects files that every viewer opens, such as those with stray
         # bytes between segments or odd subsampling. cv2 accepts them. Missing pixels still raise.
         if "premature end" in str(error).lower():
             return _decode_without_end(data, header, reduced_hw)
-        return _StoredPixels(_u8(_decode_cv2(data, _RGB_FLAGS, header)))
+        return StoredPixels(as_u8(_decode_cv2(data, _RGB_FLAGS, header)))
 
 
 def _decode_strictly(
@@ -171,14 +177,14 @@ def _decode_strictly(
         raise UndecodableImage("The JPEG declares two sizes.")
     # Every writer of CMYK follows Adobe and stores the inks inverted.
     target = "CMYK" if space in ("CMYK", "YCCK") else "RGB"
-    return _u8(
+    return as_u8(
         simplejpeg.decode_jpeg(data, target, min_height=reduced_hw[0], min_width=reduced_hw[1])
     )
 
 
 def _decode_without_end(
     data: bytes | memoryview, header: ImageHeader, reduced_hw: Size
-) -> _StoredPixels:
+) -> StoredPixels:
     """Decodes a JPEG that ends early but lacks no pixel. Raises UndecodableImage if it lacks one.
 
     libjpeg warns alike of a missing end marker and of missing pixels. With an end marker appended
@@ -190,7 +196,7 @@ def _decode_without_end(
         pixels = _decode_strictly(b"".join((data, END_MARKER)), header, reduced_hw)
     except ValueError as error:
         raise UndecodableImage(describe_truncation(data)) from error
-    return _StoredPixels(pixels, warning=NO_END_MARKER)
+    return StoredPixels(pixels, warning=NO_END_MARKER)
 
 
 def _decode_cv2(
@@ -212,7 +218,7 @@ def _decode_cv2(
 
 def _split_alpha(
     pixels: NDArray[np.uint8] | NDArray[np.uint16], header: ImageHeader
-) -> _StoredPixels:
+) -> StoredPixels:
     """Converts decoded pixels to 8-bit RGB and, if the image has transparency, alpha.
 
     `pixels` is grey [h,w], BGR [h,w,3] or BGRA [h,w,4], uint8 or uint16.
@@ -221,21 +227,21 @@ def _split_alpha(
     if pixels.ndim == 2 and header.transparent_grey is not None:
         # cv2 supports a transparent colour in every kind of PNG except grey.
         level = header.transparent_grey
-        alpha = _u8(cv2.bitwise_not(cv2.inRange(pixels, level, level)))
+        alpha = as_u8(cv2.bitwise_not(cv2.inRange(pixels, level, level)))
     if pixels.dtype == np.uint16:
-        pixels = _u8(cv2.convertScaleAbs(pixels, alpha=1 / 257))
+        pixels = as_u8(cv2.convertScaleAbs(pixels, alpha=1 / 257))
     if pixels.ndim == 2:
-        return _StoredPixels(_u8(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)), alpha)
+        return StoredPixels(as_u8(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)), alpha)
     if pixels.shape[2] == 3:
-        return _StoredPixels(_u8(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
-    return _StoredPixels(
-        _u8(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)), _u8(cv2.extractChannel(pixels, 3))
+        return StoredPixels(as_u8(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)))
+    return StoredPixels(
+        as_u8(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)), as_u8(cv2.extractChannel(pixels, 3))
     )
 
 
 def _flatten(rgb: MatLike, alpha: MatLike) -> NDArray[np.uint8]:
     alpha3 = cv2.merge([alpha, alpha, alpha])
-    return _u8(cv2.add(cv2.multiply(rgb, alpha3, scale=1 / 255), cv2.bitwise_not(alpha3)))
+    return as_u8(cv2.add(cv2.multiply(rgb, alpha3, scale=1 / 255), cv2.bitwise_not(alpha3)))
 
 
 _UPRIGHT_TRANSFORMS: dict[int, Callable[[MatLike], MatLike]] = {
@@ -252,8 +258,4 @@ _UPRIGHT_TRANSFORMS: dict[int, Callable[[MatLike], MatLike]] = {
 
 def _upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     transform = _UPRIGHT_TRANSFORMS.get(orientation)
-    return stored if transform is None else _u8(transform(stored))
-
-
-def _u8(pixels: MatLike) -> NDArray[np.uint8]:
-    return np.asarray(pixels, np.uint8)
+    return stored if transform is None else as_u8(transform(stored))

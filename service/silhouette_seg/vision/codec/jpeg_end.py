@@ -3,15 +3,15 @@
 import numpy as np
 import simplejpeg
 
-from silhouette_seg.vision.codec.header import (
-    JPEG_EOI,
-    JPEG_FRAME_HEADERS,
-    JPEG_SOS,
-    MAX_SEGMENTS,
+from silhouette_seg.vision.codec.formats.jpeg import (
+    EOI,
+    FRAME_HEADERS,
+    SOS,
     next_segment,
 )
+from silhouette_seg.vision.codec.header import MAX_SEGMENTS
 
-END_MARKER = bytes((0xFF, JPEG_EOI))
+END_MARKER = bytes((0xFF, EOI))
 NO_END_MARKER = "The JPEG has no end marker; no pixel is missing."
 """Warning for a JPEG that lacks its last bytes and no pixel."""
 
@@ -33,13 +33,13 @@ def has_all_scans(jpeg: bytes | memoryview) -> bool:
     try:
         for _ in range(MAX_SEGMENTS):
             at = next_segment(view, at)
-            if at == len(view) or view[at + 1] == JPEG_EOI:
+            if at == len(view) or view[at + 1] == EOI:
                 break
             length = int.from_bytes(view[at + 2 : at + 4])
             segment = view[at + 4 : at + 2 + length]
-            if view[at + 1] in JPEG_FRAME_HEADERS:
+            if view[at + 1] in FRAME_HEADERS:
                 held = {segment[6 + 3 * n]: 0 for n in range(segment[5])}
-            elif view[at + 1] == JPEG_SOS:
+            elif view[at + 1] == SOS:
                 first, last, approximation = segment[-3:]
                 # The low half counts the bits that later scans refine.
                 if approximation & 0xF == 0:

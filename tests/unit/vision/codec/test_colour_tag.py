@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from silhouette_seg.vision.codec.colour_tag import MAX_PROFILE_BYTES, UNTAGGED, ColourTag
-from silhouette_seg.vision.codec.header import read_header
+from silhouette_seg.vision.codec.formats import read_header
 from tests.support.images import jpeg_with, make, make_jpeg, make_png, person, png_with, rgb_profile
 
 FORMATS = ["JPEG", "PNG", "WEBP"]

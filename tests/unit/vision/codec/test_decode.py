@@ -34,6 +34,7 @@ from tests.support.images import (
     quadrants,
     rgb_profile,
     seeds,
+    stored,
     table_profile,
 )
 
@@ -68,21 +69,11 @@ def test_webp_decodes_like_pillow(options):
     assert mean_difference(decoded(webp).rgb, reference) < 0.5
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [*FORMATS, "AVIF", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_image_of_every_orientation_becomes_upright(format, orientation):
-    upright = Image.fromarray(quadrants())
-    undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
-    frame = decoded(make(format, stored, orientation=orientation))
+    image = make(format, stored(quadrants(), orientation), orientation=orientation)
+    frame = decoded(image)
     assert frame.photo_hw == frame.rgb.shape[:2] == (64, 96)
     assert mean_difference(frame.rgb, quadrants()) < 6
 
