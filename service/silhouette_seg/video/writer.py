@@ -13,9 +13,11 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorTrc
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from silhouette_seg.video.colour import swscale_matrix
 from silhouette_seg.video.errors import VideoError, translate_av_errors
 from silhouette_seg.video.reader import AudioChunk, AudioTrack, VideoInfo
 from silhouette_seg.vision.codec.encode import encode
@@ -271,8 +273,10 @@ class VideoWriter:
         stream.time_base = info.time_base
         context = stream.codec_context
         context.time_base = info.time_base
-        context.sample_aspect_ratio = info.sample_aspect
+        context.sample_aspect_ratio = info.shape.pixel_aspect
         context.colorspace, context.color_range = info.colour_space, _LIMITED_RANGE
+        # Players convert other primaries: a background colour would not be shown as chosen.
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         return stream
 
     def _add_audio_stream(self, track: AudioTrack) -> AudioStream:
@@ -290,7 +294,7 @@ class VideoWriter:
         cropped = np.ascontiguousarray(image[: stream.height, : stream.width])
         return VideoFrame.from_ndarray(cropped, pixel_format).reformat(
             format=stream.pix_fmt,
-            dst_colorspace=self._info.colour_space,
+            dst_colorspace=swscale_matrix(self._info.colour_space),
             src_color_range=_FULL_RANGE,
             dst_color_range=_LIMITED_RANGE,
         )

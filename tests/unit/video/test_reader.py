@@ -8,12 +8,12 @@ import pytest
 
 from silhouette_seg.errors import TooManyPixels
 from silhouette_seg.video.errors import VideoError
+from silhouette_seg.video.orientation import rotate_upright
 from silhouette_seg.video.reader import (
     AudioChunk,
     DecodedFrame,
     VideoInfo,
     VideoReader,
-    rotate_upright,
 )
 from silhouette_seg.vision.codec.header import ImageLimits
 from tests.support.images import TEXT, make_jpeg, quadrants
