@@ -17,7 +17,7 @@ from silhouette_seg.video.run import QUEUE_SIZE, _read
 from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
 from tests.support.fakes import RecordingEngine
 from tests.support.tiny_model import tiny_spec
-from tests.support.videos import make_video, read_video, uneven_times
+from tests.support.videos import make_turned_video, make_video, read_video, uneven_times
 
 LIMITS = ImageLimits()
 TIMEOUT_S = 60
@@ -194,3 +194,12 @@ async def test_temporal_context_follows_clock_of_video(tmp_path, workers):
     engine = RecordingEngine(tiny_spec("rcrnet", size_hw=(48, 64)))
     await run(tmp_path / "a.mp4", RecordingWriter(), options(workers, engine))
     assert [inputs["prior"].any() for inputs in engine.inputs] == [False, False, True]
+
+
+async def test_turned_frames_share_no_prior_and_are_reported_once(tmp_path, workers):
+    make_turned_video(tmp_path / "a.mkv", [(48, 64), (64, 48), (48, 64)], each=2)
+    engine = RecordingEngine(tiny_spec("rcrnet", size_hw=(48, 64)))
+    notices = await run(tmp_path / "a.mkv", RecordingWriter(), options(workers, engine))
+    has_prior = [inputs["prior"].any() for inputs in engine.inputs]
+    assert has_prior == [False, True, False, True, False, True]
+    assert notices == ["The frame size changes; later frames are fitted into 64x48."]
