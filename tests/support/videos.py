@@ -16,7 +16,7 @@ AUDIO_RATE_HZ = 48_000
 SIZE_HW = (48, 64)
 _H264 = ("libx264", "aac")
 CODECS = {
-    **dict.fromkeys((".mp4", ".mov", ".mkv", ".mts", ".m2ts", ".3gp"), _H264),
+    **dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".mts", ".m2ts", ".3gp"), _H264),
     ".webm": ("libvpx-vp9", "libopus"),
     ".avi": ("mpeg4", None),
 }
@@ -42,17 +42,21 @@ def make_video(
     sound: bool = False,
     rotation: int | None = None,
     mirrored: bool = False,
+    pixel_aspect: Fraction = Fraction(1),
     hw: tuple[int, int] = SIZE_HW,
     options: dict[str, str] | None = None,
 ) -> list[Fraction]:
     """Writes a video and returns the presentation times of its frames, in seconds."""
     times = uneven_times(12) if times is None else times
     video, audio = CODECS[path.suffix]
-    with av.open(str(path), "w", options=options or {}) as out:
+    # libav writes raw MPEG-4 for this suffix, without times.
+    format = "mp4" if path.suffix == ".m4v" else None
+    with av.open(str(path), "w", format=format, options=options or {}) as out:
         stream = out.add_stream(video, rate=25, options=FAST.get(video, {}))
         stream.height, stream.width, stream.pix_fmt = *hw, "yuv420p"
         tick = Fraction(1, 25) if path.suffix == ".avi" else TICK
         stream.time_base = stream.codec_context.time_base = tick
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation is not None:
             stream.set_display_rotation(rotation, hflip=mirrored)
         sound_stream = out.add_stream(audio, rate=AUDIO_RATE_HZ, layout="mono") if sound else None

@@ -55,6 +55,17 @@ class FrameShape:
     """Width of a pixel divided by its height."""
 
 
+def with_square_pixels(image: NDArray[np.uint8], pixel_aspect: Fraction) -> NDArray[np.uint8]:
+    """Widens or heightens an image, uint8 [h,w] or [h,w,C], so that its pixels are square.
+
+    `pixel_aspect` is the width of a pixel divided by its height; for 1 the image is unchanged.
+    """
+    height, width = image.shape[:2]
+    if pixel_aspect >= 1:
+        return resize(image, (height, round(width * pixel_aspect)))
+    return resize(image, (round(height / pixel_aspect), width))
+
+
 def upright_shape(frame: VideoFrame, stored_aspect: Fraction) -> FrameShape:
     """Returns the shape that a stored frame has after `rotate_upright`.
 

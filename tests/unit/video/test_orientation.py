@@ -53,11 +53,10 @@ def test_fitted_image_is_whole_centred_and_not_stretched(own, shape):
     assert height == shape.size_hw[0] or width == shape.size_hw[1]
     assert abs(rows[0] - (shape.size_hw[0] - 1 - rows[-1])) <= 1
     assert abs(columns.min() - (shape.size_hw[1] - 1 - columns.max())) <= 1
-    # The displayed aspect ratio is the same, up to the rounding of one side to a pixel.
-    stretch = own.pixel_aspect / shape.pixel_aspect
-    expected = height * own.size_hw[1] * stretch / own.size_hw[0]
-    rounding = 0.5 + 0.5 * max(1, own.size_hw[1] * stretch / own.size_hw[0])
-    assert abs(width - expected) <= rounding
+    # The displayed aspect ratio is the same, up to the rounding of both sides; none is below 1.
+    ratio = own.size_hw[1] * own.pixel_aspect / shape.pixel_aspect / own.size_hw[0]
+    height_error, width_error = (1 if side == 1 else 0.5 for side in (height, width))
+    assert abs(width - int(height) * ratio) <= width_error + height_error * ratio
 
 
 def test_image_of_the_shape_is_returned_unchanged():
