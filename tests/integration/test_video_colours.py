@@ -52,7 +52,7 @@ def test_video_in_sdr_is_not_reported(silhouette, tmp_path):
 @pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not on this machine")
 @pytest.mark.parametrize("result", ["out.mp4", "frames"])
 def test_hdr_phone_video_matches_its_twin_in_sdr(silhouette, tmp_path, result):
-    """The model keeps what is red: the person's suit. The rest becomes green."""
+    """The model keeps the red suit of the person. The rest becomes green."""
     frames = []
     for name in ("iphone_hlg.mov", "sdr.mp4"):
         out = tmp_path / name[:3] / result

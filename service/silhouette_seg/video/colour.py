@@ -38,8 +38,8 @@ _PEAK = 1000 / _REFERENCE_WHITE_NITS
 _KNEE = 0.85
 """Share of the reference white, in linear light, above which highlights are compressed.
 
-Darker light is exact. The reference white becomes 246 of 255, so that a face or a white wall looks
-as in SDR, and a sky of 1000 cd/m2 still differs from it.
+Darker light is exact. The reference white becomes 246 of 255. A white wall looks nearly as in SDR,
+and a brighter sky still differs from it.
 """
 _D65 = (0.3127, 0.3290)
 _SMPTE_C = ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070))
@@ -57,9 +57,9 @@ _BT_709_LUMA = np.array([[0.2126, 0.7152, 0.0722]], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class FrameColours:
-    """Colours of a decoded frame as H.273 numbers, where undeclared ones are what players assume.
+    """Colours of a decoded frame as numbers of H.273, which are also those of libav.
 
-    The numbers are also those of libav.
+    Colours that the frame does not declare are those that players assume.
     """
 
     matrix: int
@@ -81,7 +81,7 @@ class FrameColours:
 
 
 def frame_colours(frame: VideoFrame) -> FrameColours:
-    """Returns the colours that a frame declares, completed by what players assume.
+    """Returns the colours of a frame: the declared ones, or those that players assume.
 
     Raises VideoError if the frame declares a matrix that cannot be applied, such as ICtCp.
     """
