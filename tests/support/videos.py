@@ -16,7 +16,7 @@ AUDIO_RATE_HZ = 48_000
 SIZE_HW = (48, 64)
 _H264 = ("libx264", "aac")
 CODECS = {
-    **dict.fromkeys((".mp4", ".mov", ".mkv", ".mts", ".m2ts", ".3gp"), _H264),
+    **dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".mts", ".m2ts", ".3gp"), _H264),
     ".webm": ("libvpx-vp9", "libopus"),
     ".avi": ("mpeg4", None),
 }
@@ -41,19 +41,24 @@ def make_video(
     *,
     sound: bool = False,
     rotation: int | None = None,
+    mirrored: bool = False,
+    pixel_aspect: Fraction = Fraction(1),
     hw: tuple[int, int] = SIZE_HW,
     options: dict[str, str] | None = None,
 ) -> list[Fraction]:
     """Writes a video and returns the presentation times of its frames, in seconds."""
     times = uneven_times(12) if times is None else times
     video, audio = CODECS[path.suffix]
-    with av.open(str(path), "w", options=options or {}) as out:
+    # libav writes raw MPEG-4 for this suffix, without times.
+    format = "mp4" if path.suffix == ".m4v" else None
+    with av.open(str(path), "w", format=format, options=options or {}) as out:
         stream = out.add_stream(video, rate=25, options=FAST.get(video, {}))
         stream.height, stream.width, stream.pix_fmt = *hw, "yuv420p"
         tick = Fraction(1, 25) if path.suffix == ".avi" else TICK
         stream.time_base = stream.codec_context.time_base = tick
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation is not None:
-            stream.set_display_rotation(rotation)
+            stream.set_display_rotation(rotation, hflip=mirrored)
         sound_stream = out.add_stream(audio, rate=AUDIO_RATE_HZ, layout="mono") if sound else None
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(bar_frame(number, hw), "rgb24")
@@ -116,3 +121,33 @@ def read_audio(path: Path) -> tuple[str, NDArray[np.float32]]:
         frames = list(container.decode(audio=0))
         name = container.streams.audio[0].codec_context.name
         return name, np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
+
+
+def disc_frame(hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Returns a red disc on black, with a diameter of three quarters of the short side."""
+    y, x = np.mgrid[: hw[0], : hw[1]]
+    image = np.zeros((*hw, 3), np.uint8)
+    image[np.hypot(y - hw[0] / 2 + 0.5, x - hw[1] / 2 + 0.5) < 0.375 * min(hw), 0] = 255
+    return image
+
+
+def make_turned_video(path: Path, sizes_hw: list[tuple[int, int]], each: int = 4) -> None:
+    """Writes a disc in `each` frames of every size, as when the phone is turned meanwhile."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.height, stream.width = sizes_hw[0]
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, 25)
+        out.start_encoding()
+        for turn, hw in enumerate(sizes_hw):
+            encoder = av.CodecContext.create("libx264", "w")
+            encoder.height, encoder.width, encoder.pix_fmt = *hw, "yuv420p"
+            encoder.time_base, encoder.framerate = Fraction(1, 25), 25
+            encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "8"}
+            frames = []
+            for number in range(turn * each, (turn + 1) * each):
+                frame = av.VideoFrame.from_ndarray(disc_frame(hw), "rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                frames.append(frame)
+            for packet in (packet for one in [*frames, None] for packet in encoder.encode(one)):
+                packet.stream = stream
+                out.mux(packet)

@@ -120,11 +120,17 @@ class LocalRunner:
             return Failure(task.source, error.strerror or str(error))
         return None
 
-    async def segment_video(self, task: FileTask, on_progress: OnVideoProgress) -> Failure | None:
+    async def segment_video(
+        self,
+        task: FileTask,
+        on_progress: OnVideoProgress,
+        on_notice: Callable[[str], None],
+    ) -> Failure | None:
         """Segments one video file and writes the result file, or a folder of frames.
 
         `on_progress` receives the seconds of video that are done, and the duration in seconds or
-        None. Returns None, or the reason of the failure.
+        None. `on_notice` receives sentences about changes such as HDR to SDR. Returns None, or the
+        reason of the failure.
         """
         if not is_installed("av"):
             return Failure(task.source, missing_module("av", "Videos", "video"))
@@ -134,7 +140,7 @@ class LocalRunner:
             overwrite = self.options.overwrite
             writer = make_writer(task.result, self.options.format, overwrite=overwrite)
             options = await self.models.pool.run_in_thread(self._stream_options)
-            await segment_video(task.source, writer, options, self.limits, on_progress)
+            await segment_video(task.source, writer, options, self.limits, on_progress, on_notice)
         except ServiceError as error:
             return Failure(task.source, error.detail)
         except VideoError as error:

@@ -152,8 +152,12 @@ async def _segment_local(
             with progress.photos(len(photos)) as on_done:
                 await run_all(photos, runner.segment_photo, runner.concurrency, on_done)
         for task in videos:
+
+            def on_notice(notice: str, source: Path = task.source) -> None:
+                print_line(err, f"{source}: {notice}")
+
             with progress.video(task.source.name) as on_progress:
-                progress.add(await runner.segment_video(task, on_progress))
+                progress.add(await runner.segment_video(task, on_progress, on_notice))
 
 
 async def _segment_remote(

@@ -4,31 +4,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from struct import unpack
 from typing import cast
 
 import av
-import cv2
 import numpy as np
 from av.audio.stream import AudioStream
-from av.buffer import Buffer
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from cv2.typing import MatLike
 from numpy.typing import NDArray
 
+from silhouette_seg.video.colour import frame_colours, to_sdr
 from silhouette_seg.video.errors import VideoError, translate_av_errors
+from silhouette_seg.video.orientation import (
+    FrameShape,
+    display_matrix,
+    fit_into,
+    rotate_upright,
+    upright_shape,
+)
 from silhouette_seg.vision.codec.header import ImageHeader, ImageLimits, InputFormat, check_limits
-
-UNSPECIFIED_COLOUR_SPACE = 2
-"""libav's AVColorSpace number of a stream that declares no colour space."""
-_SUPPORTED_COLOUR_SPACES = frozenset({1, 5, 6, 7, 9})
-"""libav's AVColorSpace numbers that the result keeps: variants of BT.709, BT.601 and BT.2020."""
-
-DisplayMatrix = tuple[int, ...]
-"""The nine numbers of libav's display matrix, which turns a stored frame upright, row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +48,11 @@ class VideoInfo:
     frame_rate: Fraction
     """Average frames per second."""
     colour_space: int
-    """Conversion between YUV and RGB, as libav's AVColorSpace number."""
-    sample_aspect: Fraction
-    """Width of an upright pixel divided by its height."""
+    """Conversion between YUV and RGB of the result, as libav's AVColorSpace number."""
+    hdr_name: str | None
+    """PQ or HLG if the video is in HDR and is converted to SDR, else None."""
+    shape: FrameShape
+    """Shape of the first frame, upright. Other frames are fitted into it."""
     duration_s: float | None
     """Duration in seconds; None if the file does not declare one."""
     audio_tracks: tuple[AudioTrack, ...]
@@ -66,14 +64,18 @@ class DecodedFrame:
 
     frame: VideoFrame
     pts: int
-    stored_wh: tuple[int, int]
-    """Width and height of the first frame in pixels, as stored. Other frames are scaled to it."""
+    own: FrameShape
+    """Shape of this frame, upright."""
+    shape: FrameShape
+    """Shape of the first frame, which `rgb` has for every frame."""
 
     def rgb(self) -> NDArray[np.uint8]:
-        """Returns the upright image, uint8 RGB [h,w,3]."""
-        width, height = self.stored_wh
-        rgb = self.frame.to_ndarray(format="rgb24", width=width, height=height)
-        return rotate_upright(np.asarray(rgb, np.uint8), display_matrix(self.frame))
+        """Returns the upright image in SDR, uint8 RGB [h,w,3] of `shape`, never stretched.
+
+        Raises VideoError if the colours of the frame are not supported.
+        """
+        upright = rotate_upright(to_sdr(self.frame), display_matrix(self.frame))
+        return fit_into(upright, self.own, self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class VideoReader:
             () if copied_codecs is None else tuple(_find_tracks(self._container, copied_codecs))
         )
         self._track_numbers = {track.stream.index: n for n, track in enumerate(self._tracks)}
-        self._first: VideoFrame | None = None
+        self._shape: FrameShape | None = None
         self._last_pts: int | None = None
 
     def close(self) -> None:
@@ -128,7 +130,7 @@ class VideoReader:
                     yield from self._decode_frames(cast("av.Packet[VideoStream]", packet))
                 else:
                     yield from self._read_audio(cast("av.Packet[AudioStream]", packet))
-        if self._first is None:
+        if self._shape is None:
             raise VideoError("The video has no frames.")
 
     def _decode_frames(
@@ -136,22 +138,21 @@ class VideoReader:
     ) -> Iterator[VideoInfo | DecodedFrame]:
         for frame in self._video.decode(packet):
             self._check_size(frame.width, frame.height)
-            if self._first is None:
-                self._first = frame
-                yield self._info(frame)
-            stored_wh = self._first.width, self._first.height
-            yield DecodedFrame(frame, self._increasing_pts(frame), stored_wh)
+            own = upright_shape(frame, self._video.sample_aspect_ratio or Fraction(1))
+            if self._shape is None:
+                self._shape = own
+                yield self._info(frame, own)
+            yield DecodedFrame(frame, self._increasing_pts(frame), own, self._shape)
 
-    def _info(self, first: VideoFrame) -> VideoInfo:
-        video = self._video
+    def _info(self, first: VideoFrame, shape: FrameShape) -> VideoInfo:
+        video, colours = self._video, frame_colours(first)
         assert video.time_base is not None
-        aspect = video.sample_aspect_ratio or Fraction(1)
-        space = int(first.colorspace)
         return VideoInfo(
             time_base=video.time_base,
             frame_rate=video.average_rate or video.guessed_rate or Fraction(25),
-            colour_space=space if space in _SUPPORTED_COLOUR_SPACES else UNSPECIFIED_COLOUR_SPACE,
-            sample_aspect=1 / aspect if swaps_sides(display_matrix(first)) else aspect,
+            colour_space=colours.result_matrix,
+            hdr_name=colours.hdr_name,
+            shape=shape,
             duration_s=self._duration_s(),
             audio_tracks=self._tracks,
         )
@@ -215,30 +216,3 @@ def _is_decodable(stream: VideoStream | AudioStream) -> bool:
     """
     context: object = stream.codec_context
     return context is not None
-
-
-def display_matrix(frame: VideoFrame) -> DisplayMatrix | None:
-    """Returns the display matrix of a frame, which turns its image upright; None without one."""
-    found = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
-    return None if found is None else unpack("=9i", bytes(found))
-
-
-def swaps_sides(matrix: DisplayMatrix | None) -> bool:
-    """Returns whether a display matrix exchanges width and height, as a quarter turn does."""
-    return matrix is not None and abs(matrix[1]) > abs(matrix[0])
-
-
-def rotate_upright(stored: NDArray[np.uint8], matrix: DisplayMatrix | None) -> NDArray[np.uint8]:
-    """Turns a stored image, uint8 [h,w,3], upright by its display matrix.
-
-    Only the nearest of the eight rotations and mirrorings is applied. The matrix's numbers map (x,
-    y) to x' = a x + c y and y' = b x + d y. Without a matrix the image itself is returned.
-    """
-    if matrix is None:
-        return stored
-    a, b, _, c, d = matrix[:5]
-    across, down = (c, b) if swaps_sides(matrix) else (a, d)
-    image: MatLike = cv2.transpose(stored) if swaps_sides(matrix) else stored
-    if across < 0 or down < 0:
-        image = cv2.flip(image, -1 if across < 0 and down < 0 else int(across < 0))
-    return np.asarray(image, np.uint8)

@@ -14,6 +14,7 @@ from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
+from silhouette_seg.video.orientation import FrameShape
 from silhouette_seg.video.reader import AudioChunk, DecodedFrame, VideoInfo, VideoReader
 from silhouette_seg.video.writer import FrameWriter
 from silhouette_seg.vision.codec.decode import Frame
@@ -28,6 +29,8 @@ It bounds the memory for videos of any length.
 
 OnProgress = Callable[[float, float | None], None]
 """Function that receives the processed and the total seconds of video; None: total unknown."""
+OnNotice = Callable[[str], None]
+"""Function that receives a sentence for the user about a change that the result has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,15 @@ async def segment_video(
     options: StreamOptions,
     limits: ImageLimits,
     on_progress: OnProgress,
+    on_notice: OnNotice,
 ) -> None:
     """Segments every frame of the video `source` in order and writes the results.
 
-    Each frame uses the temporal state of the one before. If the run is cancelled or fails, no
-    partial result is left. Raises VideoError or OSError if the video cannot be read or written.
-    Raises errors.ServiceError for a frame over the limits and for a failing engine.
+    Each frame uses the temporal state of the one before. `on_notice` is called if the result is in
+    SDR but the source is not, and if frames are fitted into the size of the first one. If the run
+    is cancelled or fails, no partial result is left. Raises VideoError or OSError if the video
+    cannot be read or written. Raises errors.ServiceError for a frame over the limits and for a
+    failing engine.
     """
     with ExitStack() as stack:
         stack.callback(writer.discard)
@@ -71,7 +77,7 @@ async def segment_video(
         try:
             async with asyncio.TaskGroup() as stages:
                 stages.create_task(_read(iter(reader), read_pool, sources))
-                stages.create_task(_segment(sources, options, results))
+                stages.create_task(_segment(sources, options, results, on_notice))
                 stages.create_task(_write(results, writer, write_pool, on_progress))
         except BaseExceptionGroup as group:
             first = group.exceptions[0]
@@ -92,21 +98,36 @@ async def _read(
 
 
 async def _segment(
-    sources: Queue[SourceItem], options: StreamOptions, results: Queue[ResultItem]
+    sources: Queue[SourceItem],
+    options: StreamOptions,
+    results: Queue[ResultItem],
+    on_notice: OnNotice,
 ) -> None:
     """Segments the frames from `sources`, and puts the results and all other items into `results`.
 
-    The clock of the stream session is that of the video: slow processing is not a gap.
+    The clock of the stream session is that of the video: slow processing is not a gap. The state of
+    the session does not survive a change of the frames' shape.
     """
     now_s, tick_s = 0.0, 0.0
     session = StreamSession(options, lambda: now_s)
+    last: FrameShape | None = None
+    is_fitted = False
     while (item := await sources.get()) is not None:
         if isinstance(item, VideoInfo):
             tick_s = float(item.time_base)
+            if item.hdr_name is not None:
+                on_notice(f"The video is in HDR ({item.hdr_name}); the result is in SDR.")
         if not isinstance(item, DecodedFrame):
             await results.put(item)
             continue
         now_s = item.pts * tick_s
+        if item.own != last and last is not None:
+            session.reset()
+        if item.own != item.shape and not is_fitted:
+            is_fitted = True
+            height, width = item.shape.size_hw
+            on_notice(f"The frame size changes; later frames are fitted into {width}x{height}.")
+        last = item.own
         image = await session.segment(VideoFrameTask(session, item))
         await results.put(RenderedFrame(image, item.pts))
     await results.put(None)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,10 +14,13 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorTrc
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from silhouette_seg.video.colour import swscale_matrix
 from silhouette_seg.video.errors import VideoError, translate_av_errors
+from silhouette_seg.video.orientation import with_square_pixels
 from silhouette_seg.video.reader import AudioChunk, AudioTrack, VideoInfo
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat
@@ -36,6 +40,8 @@ class ContainerFormat:
     options: dict[str, str]
     even_sides: bool = False
     """True: both sides of a frame must be even, so an odd last row or column is dropped."""
+    keeps_pixel_aspect: bool = False
+    """True: pixels need not be square. False: frames are scaled to square pixels."""
 
 
 MP4 = ContainerFormat(
@@ -46,6 +52,7 @@ MP4 = ContainerFormat(
     copied_codecs=frozenset({"aac", "ac3", "alac", "eac3", "mp3", "mp3float", "opus"}),
     options={"movflags": "faststart"},
     even_sides=True,
+    keeps_pixel_aspect=True,
 )
 WEBM = ContainerFormat(
     format="webm",
@@ -148,6 +155,7 @@ class SequenceWriter:
         self._count = 0
 
     def start(self, info: VideoInfo, image: NDArray[np.uint8]) -> None:
+        self._pixel_aspect = info.shape.pixel_aspect
         shutil.rmtree(self._partial, ignore_errors=True)
         with _translate_os_errors():
             self._partial.mkdir(parents=True)
@@ -155,7 +163,7 @@ class SequenceWriter:
     def write_image(self, image: NDArray[np.uint8], pts: int) -> None:
         self._count += 1
         path = self._partial / f"{self._count:06}.{self._suffix}"
-        body = encode(image, self._format)
+        body = encode(with_square_pixels(image, self._pixel_aspect), self._format)
         with _translate_os_errors():
             path.write_bytes(body)
 
@@ -216,7 +224,11 @@ class VideoWriter:
                 options=self._container.options,
             )
             self._info = info
-            self._video_stream = self._add_video_stream(info, image)
+            # PyAV passes the pixel aspect to the muxer of MP4 only.
+            keeps_aspect = self._container.keeps_pixel_aspect
+            self._pixel_aspect = Fraction(1) if keeps_aspect else info.shape.pixel_aspect
+            square = with_square_pixels(image, self._pixel_aspect)
+            self._video_stream = self._add_video_stream(info, square)
             self._audio_streams = [self._add_audio_stream(track) for track in info.audio_tracks]
             self._output.start_encoding()
 
@@ -271,8 +283,10 @@ class VideoWriter:
         stream.time_base = info.time_base
         context = stream.codec_context
         context.time_base = info.time_base
-        context.sample_aspect_ratio = info.sample_aspect
+        context.sample_aspect_ratio = info.shape.pixel_aspect / self._pixel_aspect
         context.colorspace, context.color_range = info.colour_space, _LIMITED_RANGE
+        # Players convert other primaries: a background colour would not be shown as chosen.
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         return stream
 
     def _add_audio_stream(self, track: AudioTrack) -> AudioStream:
@@ -287,10 +301,17 @@ class VideoWriter:
     def _frame(self, image: NDArray[np.uint8]) -> VideoFrame:
         pixel_format = {2: "gray", 3: "rgb24", 4: "rgba"}[image.shape[2] if image.ndim == 3 else 2]
         stream = self._video_stream
+        image = with_square_pixels(image, self._pixel_aspect)
         cropped = np.ascontiguousarray(image[: stream.height, : stream.width])
-        return VideoFrame.from_ndarray(cropped, pixel_format).reformat(
+        frame = VideoFrame.from_ndarray(cropped, pixel_format).reformat(
             format=stream.pix_fmt,
-            dst_colorspace=self._info.colour_space,
+            dst_colorspace=swscale_matrix(self._info.colour_space),
             src_color_range=_FULL_RANGE,
             dst_color_range=_LIMITED_RANGE,
         )
+        if pixel_format == "rgba":
+            # libswscale raises the alpha values 128..254 by one.
+            plane = frame.planes[3]
+            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+            rows[:, : plane.width] = cropped[..., 3]
+        return frame

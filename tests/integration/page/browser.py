@@ -15,7 +15,6 @@ INSECURE_HOST = "silhouette.test"
 """A name of this machine that browsers do not treat as localhost."""
 FLAGS = (
     "--no-sandbox",
-    "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -23,6 +22,11 @@ FLAGS = (
     "--disable-sync",
     "--allow-loopback-in-peer-connection",
     f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
+)
+GPU_FLAGS = (
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
 )
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 375, "height": 812}
@@ -45,10 +49,15 @@ def started_playwright() -> Iterator[Any]:
 
 
 @contextmanager
-def launched_chromium(playwright: Any, *flags: str) -> Iterator[Any]:
-    """Yields a browser. Each page has its own profile."""
+def launched_chromium(playwright: Any, *flags: str, has_gpu: bool = False) -> Iterator[Any]:
+    """Yields a browser. Each page has its own profile.
+
+    With `has_gpu`, SwiftShader draws as a graphics card does: the colours of video are exact.
+    Without one, Chromium reduces the blue chroma of BT.709 by 5 %.
+    """
+    drawing = GPU_FLAGS if has_gpu else ("--disable-gpu",)
     browser = playwright.chromium.launch(
-        executable_path=CHROMIUM, headless=True, args=[*FLAGS, *flags]
+        executable_path=CHROMIUM, headless=True, args=[*FLAGS, *drawing, *flags]
     )
     try:
         yield browser

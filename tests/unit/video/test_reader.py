@@ -13,15 +13,12 @@ from silhouette_seg.video.reader import (
     DecodedFrame,
     VideoInfo,
     VideoReader,
-    rotate_upright,
 )
 from silhouette_seg.vision.codec.header import ImageLimits
 from tests.support.images import TEXT, make_jpeg, quadrants
 from tests.support.videos import SIZE_HW, TICK, bar_frame, make_video, sine_audio, uneven_times
 
 LIMITS = ImageLimits()
-ONE = 65536
-STORED = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
 
 def items(path, limits=LIMITS, copied_codecs=frozenset({"aac"})):
@@ -36,34 +33,14 @@ def decoded_frames(path, **more):
     return [item for item in items(path, **more) if isinstance(item, DecodedFrame)]
 
 
-@pytest.mark.parametrize(
-    ("abcd", "wanted"),
-    [
-        ((1, 0, 0, 1), STORED),
-        ((-1, 0, 0, 1), STORED[:, ::-1]),
-        ((1, 0, 0, -1), STORED[::-1]),
-        ((-1, 0, 0, -1), STORED[::-1, ::-1]),
-        ((0, -1, 1, 0), np.rot90(STORED)),
-        ((0, 1, -1, 0), np.rot90(STORED, -1)),
-        ((0, 1, 1, 0), STORED.transpose(1, 0, 2)),
-        ((0, -1, -1, 0), np.rot90(STORED, 2).transpose(1, 0, 2)),
-    ],
-)
-def test_display_matrix_turns_stored_image_upright(abcd, wanted):
-    a, b, c, d = (ONE * share for share in abcd)
-    assert np.array_equal(rotate_upright(STORED, (a, b, 0, c, d, 0, 0, 0, 1 << 30)), wanted)
-
-
-def test_image_without_display_matrix_stays_unchanged():
-    assert rotate_upright(STORED, None) is STORED
-
-
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("turns", [0, 1, 2, -1])
-def test_rotation_of_file_turns_its_frames(tmp_path, turns):
-    make_video(tmp_path / "a.mp4", [0], rotation=90 * turns)
+def test_display_matrix_of_file_turns_and_mirrors_frames(tmp_path, turns, mirrored):
+    make_video(tmp_path / "a.mp4", [0], rotation=90 * turns, mirrored=mirrored)
     (frame,) = decoded_frames(tmp_path / "a.mp4")
-    difference = np.abs(frame.rgb().astype(int) - np.rot90(bar_frame(0), turns))
-    assert difference.mean() < 12
+    expected = np.rot90(bar_frame(0), turns)
+    difference = frame.rgb().astype(int) - (expected[:, ::-1] if mirrored else expected)
+    assert np.abs(difference).mean() < 12
 
 
 def test_reader_yields_info_frames_with_times_and_audio_packets(tmp_path):

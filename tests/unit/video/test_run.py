@@ -17,7 +17,7 @@ from silhouette_seg.video.run import QUEUE_SIZE, _read
 from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
 from tests.support.fakes import RecordingEngine
 from tests.support.tiny_model import tiny_spec
-from tests.support.videos import make_video, read_video, uneven_times
+from tests.support.videos import make_turned_video, make_video, read_video, uneven_times
 
 LIMITS = ImageLimits()
 TIMEOUT_S = 60
@@ -66,13 +66,18 @@ def options(workers, engine=None, **render) -> StreamOptions:
     return StreamOptions(Segmenter(engine, workers), RenderOptions(**render), smoothing=0.0)
 
 
+async def run(source, writer, options, on_progress=lambda *_: None) -> list[str]:
+    """Segments a video and returns the notices for the user."""
+    notices: list[str] = []
+    await segment_video(source, writer, options, LIMITS, on_progress, notices.append)
+    return notices
+
+
 async def test_frames_keep_their_order_and_times(tmp_path, workers):
     make_video(tmp_path / "a.mp4", uneven_times(30))
     writer, progress = RecordingWriter(), []
     async with asyncio.timeout(TIMEOUT_S):
-        await segment_video(
-            tmp_path / "a.mp4", writer, options(workers), LIMITS, lambda *at: progress.append(at)
-        )
+        await run(tmp_path / "a.mp4", writer, options(workers), lambda *at: progress.append(at))
     assert writer.times == uneven_times(30)
     assert writer.widths == pytest.approx([8 + number for number in range(30)], abs=2)
     assert writer.ends == ["finished", "discarded"]
@@ -87,9 +92,7 @@ async def test_queue_before_slow_writer_stays_bounded(tmp_path, workers):
     make_video(tmp_path / "a.mp4", uneven_times(60))
     writer, engine = RecordingWriter(), FakeEngine(tiny_spec(size_hw=(48, 64)))
     writer.gate.clear()
-    running = asyncio.create_task(
-        segment_video(tmp_path / "a.mp4", writer, options(workers, engine), LIMITS, lambda *_: None)
-    )
+    running = asyncio.create_task(run(tmp_path / "a.mp4", writer, options(workers, engine)))
     async with asyncio.timeout(TIMEOUT_S):
         await engine.wait_for_batches(QUEUE_SIZE + 2)
         # Another frame would run in these threads before the calls submitted here.
@@ -138,9 +141,7 @@ async def test_failed_run_raises_and_leaves_no_file(tmp_path, workers, fault):
         writer.write_image = _full  # type: ignore[method-assign]
     with pytest.raises(expected):
         async with asyncio.timeout(TIMEOUT_S):
-            await segment_video(
-                tmp_path / "a.mp4", writer, options(workers, engine), LIMITS, lambda *_: None
-            )
+            await run(tmp_path / "a.mp4", writer, options(workers, engine))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
 
 
@@ -154,9 +155,7 @@ async def test_cancelled_run_leaves_no_file(tmp_path, workers, result):
     writer = make_writer(tmp_path / result, ImageFormat.PNG)
     started = asyncio.Event()
     task = asyncio.create_task(
-        segment_video(
-            tmp_path / "a.mp4", writer, options(workers), LIMITS, lambda *_: started.set()
-        )
+        run(tmp_path / "a.mp4", writer, options(workers), lambda *_: started.set())
     )
     async with asyncio.timeout(TIMEOUT_S):
         await started.wait()
@@ -173,9 +172,7 @@ async def test_result_replaces_older_file_only_when_complete(tmp_path, workers):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     for source in ("broken.mp4", "a.mp4"):
         writer = make_writer(tmp_path / "out.mp4", ImageFormat.PNG)
-        attempt = segment_video(
-            tmp_path / source, writer, options(workers), LIMITS, lambda *_: None
-        )
+        attempt = run(tmp_path / source, writer, options(workers))
         if source == "a.mp4":
             await attempt
         else:
@@ -195,7 +192,14 @@ async def test_temporal_context_follows_clock_of_video(tmp_path, workers):
     """Frames two seconds apart in the video share no prior, even if processed back to back."""
     make_video(tmp_path / "a.mp4", [0, 180_000, 183_000])
     engine = RecordingEngine(tiny_spec("rcrnet", size_hw=(48, 64)))
-    await segment_video(
-        tmp_path / "a.mp4", RecordingWriter(), options(workers, engine), LIMITS, lambda *_: None
-    )
+    await run(tmp_path / "a.mp4", RecordingWriter(), options(workers, engine))
     assert [inputs["prior"].any() for inputs in engine.inputs] == [False, False, True]
+
+
+async def test_turned_frames_share_no_prior_and_are_reported_once(tmp_path, workers):
+    make_turned_video(tmp_path / "a.mkv", [(48, 64), (64, 48), (48, 64)], each=2)
+    engine = RecordingEngine(tiny_spec("rcrnet", size_hw=(48, 64)))
+    notices = await run(tmp_path / "a.mkv", RecordingWriter(), options(workers, engine))
+    has_prior = [inputs["prior"].any() for inputs in engine.inputs]
+    assert has_prior == [False, True, False, True, False, True]
+    assert notices == ["The frame size changes; later frames are fitted into 64x48."]

@@ -58,15 +58,26 @@ def to_rgb(planes: Planes) -> NDArray[np.uint8]:
 
 
 def from_rgb(rgb: NDArray[np.uint8]) -> Planes:
-    """Converts RGB, uint8 [h,w,3], to an I420 image of the same size."""
+    """Converts RGB, uint8 [h,w,3], to an I420 image of the same size.
+
+    A chroma value is that of the mean colour of its 2x2 pixels. OpenCV's own conversion takes the
+    colour of the pixel at the top left, so that fine coloured lines disappear.
+    """
     height, width = rgb.shape[:2]
     if height % 2 or width % 2:
         rgb = _u8(
             cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, borderType=cv2.BORDER_REPLICATE)
         )
-    packed = _u8(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420))
-    y, u, v = _split_planes(packed, (rgb.shape[0], rgb.shape[1]))
+    y, _, _ = _convert(rgb)
+    half = resize(rgb, (rgb.shape[0] // 2, rgb.shape[1] // 2))
+    _, u, v = _convert(half.repeat(2, axis=0).repeat(2, axis=1))
     return Planes(y[:height, :width], u, v)
+
+
+def _convert(rgb: NDArray[np.uint8]) -> Planes:
+    """Converts RGB, uint8 [h,w,3] with even sides; chroma is that of the pixels at the top left."""
+    packed = _u8(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420))
+    return _split_planes(packed, (rgb.shape[0], rgb.shape[1]))
 
 
 def _split_planes(packed: Plane, even_hw: Size) -> Planes:

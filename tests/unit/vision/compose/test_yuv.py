@@ -51,6 +51,34 @@ def test_planes_have_values_of_bt_601():
     )
 
 
+@pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_chroma_of_fine_red_lines_is_averaged(axis, first):
+    """Every second row or column is red on white, whichever comes first."""
+    rgb = np.full((16, 16, 3), 255, np.uint8)
+    np.moveaxis(rgb, axis, 0)[first::2] = 255, 0, 0
+    planes = yuv.from_rgb(rgb)
+    plain = yuv.from_rgb(np.full((2, 2, 3), (255, 0, 0), np.uint8))
+    for chroma, red in ((planes.u, plain.u), (planes.v, plain.v)):
+        assert chroma.min() == pytest.approx((128 + int(red[0, 0])) / 2, abs=1)
+        assert np.ptp(chroma) == 0
+
+
+@pytest.mark.parametrize("size_hw", SIZES)
+def test_chroma_is_that_of_mean_colour(size_hw):
+    rgb = person(*size_hw)
+    height, width = (side // 2 * 2 for side in size_hw)
+    planes = yuv.from_rgb(rgb)
+    whole = rgb[:height, :width].astype(float)
+    mean = whole.reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3)) / 255
+    luma = mean @ (0.299, 0.587, 0.114)
+    blue = 128 + 224 * (mean[..., 2] - luma) / 1.772
+    red = 128 + 224 * (mean[..., 0] - luma) / 1.402
+    for plane, expected in ((planes.u, blue), (planes.v, red)):
+        inner = plane[: height // 2, : width // 2]
+        assert np.abs(inner - expected).max(initial=0) <= 1.5
+
+
 @pytest.mark.parametrize("size_hw", [(120, 160), (119, 161)])
 def test_photo_survives_conversion_except_fine_colour(size_hw):
     rgb = person(*size_hw)
