@@ -21,12 +21,13 @@ from silhouette_seg.vision.codec.formats import read_header
 from silhouette_seg.vision.codec.header import ImageFormat
 
 AUTO = "auto"
-PHOTO_PREFERENCE = ("md_trisenet", "connectnet", "rcrnet")
+PHOTO_PREFERENCE = ("unet", "rcrnet", "md_trisenet", "connectnet")
 """Model names in the order in which `auto` prefers them for photos.
 
-The first that is served is used, else the first model.
+The first that is served is used, else the first model. The order is that of person IoU on data
+sources without training photos, see docs/models.md.
 """
-STREAM_PREFERENCE = ("connectnet", "rcrnet", "md_trisenet")
+STREAM_PREFERENCE = ("connectnet", "rcrnet", "unet", "md_trisenet")
 """Model names in the order in which `auto` prefers them for frames of a stream.
 
 training/RESULTS.md has the reasons.
