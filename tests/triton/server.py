@@ -28,6 +28,11 @@ BACKEND = Path(__file__).parent / "onnxruntime_backend.py"
 TIMEOUT_S = 180
 """Timeout of a start on a busy machine: the warm-up alone takes four seconds of one core."""
 LOG_TAIL_CHARS = 4000
+ABORTED_START = "boost::interprocess::lock_exception"
+"""Error in the log of a server that aborted while it started its Python stubs.
+
+It happens now and then to a server that starts right after another one was killed.
+"""
 
 
 class StartFailed(Exception):
@@ -104,8 +109,30 @@ def run_triton(
     ports: tuple[int, int, int] | None = None,
     options: tuple[str, ...] = (),
 ) -> Iterator[TritonServer]:
-    """Serves a model repository until the block ends. `folder` receives backends and log."""
-    http, grpc, metrics = ports or free_ports()
+    """Serves a model repository until the block ends. `folder` receives backends and log.
+
+    A server that aborts at its start is started once more, see ABORTED_START.
+    """
+    server = _start(repository, folder, ports or free_ports(), options)
+    try:
+        try:
+            server.wait_until_ready()
+        except StartFailed as error:
+            if ABORTED_START not in str(error):
+                raise
+            server.kill()
+            server = _start(repository, folder, ports or free_ports(), options)
+            server.wait_until_ready()
+        yield server
+    finally:
+        server.kill()
+
+
+def _start(
+    repository: Path, folder: Path, ports: tuple[int, int, int], options: tuple[str, ...]
+) -> TritonServer:
+    """Starts a server, which is not ready yet."""
+    http, grpc, metrics = ports
     prefix = f"silhouette-{uuid4().hex[:12]}-"
     log_file = folder / "triton.log"
     with log_file.open("ab") as log:
@@ -137,13 +164,8 @@ def run_triton(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    addresses = [f"127.0.0.1:{port}" for port in (http, grpc, metrics)]
-    server = TritonServer(process, *addresses, log_file, prefix)
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.kill()
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    return TritonServer(process, *addresses, log_file, prefix)
 
 
 def free_ports() -> tuple[int, int, int]:

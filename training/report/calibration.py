@@ -11,6 +11,7 @@ from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.mask.quality import (
     BOUNDARY_RADIUS,
+    MIN_PERSON_CERTAINTY,
     MIN_PERSON_SHARE,
     PERSON_CERTAINTY,
     PERSON_SHARE,
@@ -258,14 +259,14 @@ def _presence_parts(models: Sequence[PresenceFigures]) -> Iterable[str]:
         *(f"{group}, current rule" for group in groups),
     )
     yield "### The no-person rule"
-    yield f"""A mask is emptied and called `none` in two cases. Its largest component covers less
+    yield f"""A mask is emptied and called `none` in three cases. Its largest component covers less
 than {100 * MIN_PERSON_SHARE:g} % of the area (the area rule). Or it covers less than
 {100 * PERSON_SHARE:g} % and the outline is uncertain: the plain mean above is under
-{PERSON_CERTAINTY:g}, a confidence under {_threshold_confidence():.2f}. Once the area rule was
-the whole rule. The scenes contain no person. Lost people are photos of people that were called
-`none`. A useful mask among them has an IoU of {USEFUL_IOU:g} or more with the reference. Few
-photos have a person smaller than a hundredth of the area, so the loss of smaller ones is not
-known. The zoom pass of the service is not included."""
+{PERSON_CERTAINTY:g}, a confidence under {_threshold_confidence():.2f}. Or the plain mean is under
+{MIN_PERSON_CERTAINTY:g}. Once the area rule was the whole rule. The scenes contain no person. Lost
+people are photos of people that were called `none`. A useful mask among them has an IoU of
+{USEFUL_IOU:g} or more with the reference. Few photos have a person smaller than a hundredth of the
+area, so the loss of smaller ones is not known. The zoom pass of the service is not included."""
     yield table(head, rows)
 
 

@@ -125,11 +125,13 @@ def test_blurred_background_excludes_the_soft_edge():
 def test_guided_refinement_follows_the_photos_edge():
     """The mask is as soft as a prediction at an eighth of the photo's size."""
     frame, truth = photo(Box(160, 160, 720, 480), hw=(960, 1600))
-    soft = cv2.resize(cv2.resize(truth, (200, 120), interpolation=cv2.INTER_AREA), (1600, 960))
+    predicted = cv2.resize(truth, (200, 120), interpolation=cv2.INTER_AREA)
+    soft = cv2.resize(predicted, (1600, 960))
     soft = np.asarray(cv2.GaussianBlur(soft, (0, 0), 8), np.uint8)
+    soft_matte = replace(matte(soft), quality=measure_quality(predicted))
 
     def error(options):
-        image = render_image(options, frame, None, matte(soft)).image
+        image = render_image(options, frame, None, soft_matte).image
         return np.abs(image.astype(int) - truth)[300:700, 400:].mean()
 
     assert error(RenderOptions(refine=Refinement.GUIDED)) < 0.5 * error(RenderOptions())

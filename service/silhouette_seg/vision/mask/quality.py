@@ -30,6 +30,14 @@ and 1, all with useless masks (IoU under 0.5). Stricter values would spare more 
 useful mask there. But hardly any of those photos shows people so small.
 """
 
+MIN_PERSON_CERTAINTY = 0.1
+"""Minimum boundary certainty, 0..1, of a person of any size.
+
+The unet sees a grey haze just over one half in dark or plain pictures. On the training split this
+value spares it 33 of 283 alarms on 1,343 scenes without a person, and loses none of 664 photos of
+people. A value of 0.15 would lose useful masks of md_trisenet.
+"""
+
 CALIBRATION = (0.43, 0.57)
 """Intercept and slope of the line from `boundary_certainty` to `confidence`.
 
@@ -202,13 +210,12 @@ def is_person(
 ) -> bool:
     """Returns whether the largest component of a measured mask is a person and not noise.
 
-    It must cover `MIN_PERSON_SHARE` of the mask. Unless it covers `person_share`, its boundary
-    certainty must also reach `person_certainty`. All three are 0..1.
+    It must cover `MIN_PERSON_SHARE` of the mask, and its boundary certainty must reach
+    `MIN_PERSON_CERTAINTY`. Unless it covers `person_share`, its certainty must also reach
+    `person_certainty`. All are 0..1.
     """
-    certain = (
-        quality.largest_share >= person_share or quality.boundary_certainty >= person_certainty
-    )
-    return quality.largest_share >= MIN_PERSON_SHARE and certain
+    required = MIN_PERSON_CERTAINTY if quality.largest_share >= person_share else person_certainty
+    return quality.largest_share >= MIN_PERSON_SHARE and quality.boundary_certainty >= required
 
 
 def empty_if_noise(alpha: NDArray[np.uint8], quality: MaskQuality) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as npst
 from silhouette_seg.vision.mask.quality import (
     CALIBRATION,
     MAX_EXACT_GROW_PIXELS,
+    MIN_PERSON_CERTAINTY,
     MIN_PERSON_SHARE,
     PERSON_CERTAINTY,
     PERSON_SHARE,
@@ -186,7 +187,8 @@ def test_quality_treats_a_speck_as_noise():
 @pytest.mark.parametrize(
     ("share", "certainty", "found"),
     [
-        (PERSON_SHARE, 0.0, True),
+        (PERSON_SHARE, MIN_PERSON_CERTAINTY, True),
+        (1.0, MIN_PERSON_CERTAINTY * 0.99, False),
         (PERSON_SHARE * 0.99, PERSON_CERTAINTY, True),
         (PERSON_SHARE * 0.99, PERSON_CERTAINTY * 0.99, False),
         (MIN_PERSON_SHARE, PERSON_CERTAINTY, True),
@@ -194,7 +196,7 @@ def test_quality_treats_a_speck_as_noise():
         (0.0, 1.0, False),
     ],
 )
-def test_small_component_is_a_person_if_its_outline_is_certain(share, certainty, found):
+def test_component_with_a_certain_outline_is_a_person(share, certainty, found):
     assert MaskQuality(share, 1.0, 1, 0, certainty).foreground == found
 
 
