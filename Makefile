@@ -103,15 +103,14 @@ $(SERVE)/installed: pyproject.toml
 	touch $@
 
 # torch comes first, so that other packages find the chosen build. Only the server's files of
-# pytriton are used, so its dependencies are left out. Python compiles the modules that it imports;
-# compiling all of them would take as long as the rest of the installation.
+# pytriton are used, so its dependencies are left out.
 $(DEV)/installed: pyproject.toml
 	$(create_venv)
 	@$(@D)/bin/pip uninstall --quiet --yes silhouette 2>/dev/null # the distribution before 0.2.0
-	$(@D)/bin/pip install --no-compile --disable-pip-version-check $(TORCH)
-	$(@D)/bin/pip install --no-compile --disable-pip-version-check \
+	$(@D)/bin/pip install --disable-pip-version-check $(TORCH)
+	$(@D)/bin/pip install --disable-pip-version-check \
 		--editable '.[cpu,live,video,triton,otel,training,loadtests,dev]'
-	$(@D)/bin/pip install --no-compile --disable-pip-version-check --no-deps $(TRITON) \
+	$(@D)/bin/pip install --disable-pip-version-check --no-deps $(TRITON) \
 		|| echo "no Triton server for this machine: its tests will be skipped"
 	touch $@
 

@@ -302,7 +302,7 @@ async def test_etag_depends_on_content_parameters_and_representation(
 async def test_concurrent_photos_get_their_own_results(settings_with):
     """Each photo has its own size and colour, so that a mix-up is visible."""
     async with in_process(settings_with(max_batch=4)) as service:
-        reds = [int(red) for red in np.linspace(140, 255, 24)]
+        reds = [int(red) for red in np.linspace(160, 255, 24)]
         photos = [
             make_png(np.full((40 + n, 60 + n, 3), (red, 0, 0), np.uint8))
             for n, red in enumerate(reds)
