@@ -169,7 +169,8 @@ export function liveTab(apiKey) {
     byId("live-start").focus({ preventScroll: true });
   });
   addEventListener("pagehide", turnOff);
-  key.onSubmit(() => { if (startAfterKey) start(); });
+  // A stream that is still starting has the key of before.
+  key.onSubmit(() => { if (startAfterKey || live.dataset.state === "starting") start(); });
   return {
     leave() {
       startAfterKey = false;
