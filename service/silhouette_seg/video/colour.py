@@ -14,6 +14,14 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
 
 from silhouette_seg.video.errors import VideoError
+from silhouette_seg.vision.codec.code_points import (
+    PRIMARIES,
+    REFERENCE_WHITE_NITS,
+    hlg_scene_light,
+    linear_matrix,
+    pq_light,
+    srgb_light,
+)
 
 BT_709, BT_470BG, SMPTE_170M, BT_2020 = 1, 5, 6, 9
 """libav's AVColorSpace numbers of the matrices between YUV and RGB.
@@ -32,8 +40,7 @@ HD_ROWS = 720
 They take a smaller one for BT.601.
 """
 _HDR_NAMES: dict[int, str] = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
-_REFERENCE_WHITE_NITS = 203
-_PEAK = 1000 / _REFERENCE_WHITE_NITS
+_PEAK = 1000 / REFERENCE_WHITE_NITS
 """Light of 1000 cd/m2, the highlight that becomes white, as a multiple of the reference white."""
 _KNEE = 0.85
 """Share of the reference white, in linear light, above which highlights are compressed.
@@ -41,17 +48,6 @@ _KNEE = 0.85
 Darker light is exact. The reference white becomes 246 of 255. A white wall looks nearly as in SDR,
 and a brighter sky still differs from it.
 """
-_D65 = (0.3127, 0.3290)
-_SMPTE_C = ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070))
-_CHROMATICITIES: dict[int, tuple[tuple[float, float], ...]] = {
-    ColorPrimaries.BT709: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
-    ColorPrimaries.BT470BG: ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060)),
-    ColorPrimaries.SMPTE170M: _SMPTE_C,
-    ColorPrimaries.SMPTE240M: _SMPTE_C,
-    ColorPrimaries.BT2020: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
-    ColorPrimaries.SMPTE432: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
-}
-"""CIE xy of red, green and blue, for primaries with the white point D65 (ITU-T H.273)."""
 _BT_709_LUMA = np.array([[0.2126, 0.7152, 0.0722]], np.float32)
 
 
@@ -127,8 +123,8 @@ def to_sdr(frame: VideoFrame) -> NDArray[np.uint8]:
 
 
 def _has_bt_709_primaries(colours: FrameColours) -> bool:
-    known = _CHROMATICITIES.get(colours.primaries)
-    return known is None or known == _CHROMATICITIES[ColorPrimaries.BT709]
+    known = PRIMARIES.get(colours.primaries)
+    return known is None or known == PRIMARIES[ColorPrimaries.BT709]
 
 
 def _tone_gain(light: NDArray[np.float32], *, is_hlg: bool) -> NDArray[np.float32]:
@@ -178,28 +174,16 @@ def _linear_light(transfer: int) -> NDArray[np.float32]:
     """
     codes = np.arange(1 << 16) / ((1 << 16) - 1)
     if transfer == ColorTrc.SMPTE2084:
-        power = codes ** (1 / 78.84375)
-        light = np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power)
-        linear = 10_000 / _REFERENCE_WHITE_NITS * light ** (1 / 0.1593017578125)
+        linear = pq_light(codes)
     elif transfer == ColorTrc.ARIB_STD_B67:
-        a, b, c = 0.17883277, 0.28466892, 0.55991073
-        linear = np.where(codes <= 0.5, codes**2 / 3, (np.exp((codes - c) / a) + b) / 12)
+        linear = hlg_scene_light(codes)
     else:
-        linear = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+        linear = srgb_light(codes)
     return np.asarray(linear, np.float32)
 
 
 @cache
 def _to_bt_709(primaries: int) -> NDArray[np.float32]:
     """Returns the matrix, float32 [3,3], from linear RGB with `primaries` to BT.709's primaries."""
-    known = primaries if primaries in _CHROMATICITIES else ColorPrimaries.BT709
-    to_xyz, from_xyz = _xyz_matrix(known), np.linalg.inv(_xyz_matrix(ColorPrimaries.BT709))
-    return np.asarray(from_xyz @ to_xyz, np.float32)
-
-
-def _xyz_matrix(primaries: int) -> NDArray[np.float64]:
-    """Returns the matrix from linear RGB to CIE XYZ, in which white has the luminance 1."""
-    points = (*_CHROMATICITIES[primaries], _D65)
-    *columns, white = (np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in points)
-    matrix = np.stack(columns, axis=1)
-    return np.asarray(matrix * np.linalg.solve(matrix, white), np.float64)
+    known = primaries if primaries in PRIMARIES else ColorPrimaries.BT709
+    return np.asarray(linear_matrix(known), np.float32)

@@ -10,7 +10,7 @@ from silhouette_seg.vision.codec.icc import UnusableProfile
 
 _D65 = (0.3127, 0.3290)
 _BT709 = ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060))
-_PRIMARIES = {
+PRIMARIES = {
     1: _BT709,
     2: _BT709,
     5: ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060)),
@@ -25,7 +25,7 @@ _NAMES = {
     **{9: "BT.2020", 12: "Display P3"},
 }
 _TRANSFER_NAMES = {4: "gamma 2.2", 5: "gamma 2.8", 8: "linear", 16: "PQ", 18: "HLG"}
-_REFERENCE_WHITE_NITS = 203
+REFERENCE_WHITE_NITS = 203
 """Luminance of diffuse white in PQ and HLG, which becomes white in sRGB. Source: BT.2408."""
 _HLG_PEAK_NITS, _HLG_GAMMA = 1_000, 1.2
 
@@ -41,9 +41,9 @@ def linear_matrix(primaries: int) -> NDArray[np.float64]:
 
     Raises UnusableProfile for primaries that are unknown or have another white than D65.
     """
-    if primaries not in _PRIMARIES:
+    if primaries not in PRIMARIES:
         raise UnusableProfile(f"nclx with primaries {primaries}")
-    return np.linalg.inv(_xyz_matrix(_PRIMARIES[1])) @ _xyz_matrix(_PRIMARIES[primaries])
+    return np.linalg.inv(_xyz_matrix(PRIMARIES[1])) @ _xyz_matrix(PRIMARIES[primaries])
 
 
 def linear_curve(transfer: int) -> NDArray[np.float64]:
@@ -54,7 +54,7 @@ def linear_curve(transfer: int) -> NDArray[np.float64]:
     """
     levels = np.linspace(0, 1, 256)
     if transfer in SRGB_TRANSFERS:
-        return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        return srgb_light(levels)
     if transfer not in _CURVES:
         raise UnusableProfile(f"nclx with transfer {transfer}")
     return _CURVES[transfer](levels).clip(0, 1)
@@ -67,30 +67,41 @@ def _xyz_matrix(primaries: tuple[tuple[float, float], ...]) -> NDArray[np.float6
     return colorants * np.linalg.solve(colorants, np.array([x / y, 1, (1 - x - y) / y]))
 
 
-def _pq(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+def pq_light(levels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the light of PQ levels, 0..49, where 1 is diffuse white. Source: SMPTE ST 2084."""
     m1, m2 = 2610 / 16384, 2523 / 4096 * 128
     c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
     root = levels ** (1 / m2)
     light = (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)
-    return np.asarray(light * 10_000 / _REFERENCE_WHITE_NITS, np.float64)
+    return np.asarray(light * 10_000 / REFERENCE_WHITE_NITS, np.float64)
+
+
+def srgb_light(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the linear light, 0..1, of levels of sRGB, 0..1. Source: IEC 61966-2-1."""
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+def hlg_scene_light(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the light of the scene, 0..1, of HLG levels, 0..1. Source: BT.2100."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    return np.where(levels <= 0.5, levels**2 / 3, (np.exp((levels - c) / a) + b) / 12)
 
 
 def _hlg(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the light of HLG levels, 0..4.9, where 1 is diffuse white. Source: BT.2100.
+    """Returns the light of HLG levels, 0..4.9, where 1 is diffuse white.
 
     The display's gamma is applied to each channel.
     """
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
-    scene = np.where(levels <= 0.5, levels**2 / 3, (np.exp((levels - c) / a) + b) / 12)
-    return np.asarray(scene**_HLG_GAMMA * _HLG_PEAK_NITS / _REFERENCE_WHITE_NITS, np.float64)
+    return np.asarray(
+        hlg_scene_light(levels) ** _HLG_GAMMA * _HLG_PEAK_NITS / REFERENCE_WHITE_NITS, np.float64
+    )
 
 
 _CURVES: dict[int, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     4: lambda levels: levels**2.2,
     5: lambda levels: levels**2.8,
     8: lambda levels: levels,
-    16: _pq,
+    16: pq_light,
     18: _hlg,
 }
 """Transfer characteristics of ITU-T H.273 -> function from levels 0..1 to linear light."""
