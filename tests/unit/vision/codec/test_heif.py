@@ -313,19 +313,12 @@ def test_alpha_of_another_size_is_undecodable():
         read_header(heif_file(layout))
 
 
-def test_heic_with_too_many_slices_is_undecodable():
-    item = hevc_item(PHOTO)
+@pytest.mark.parametrize(("item_of", "brand"), [(hevc_item, b"heic"), (av1_item, b"avif")])
+def test_image_with_too_many_slices_or_frames_is_undecodable(item_of, brand):
+    item = item_of(PHOTO)
     flood = HeifItem(item.kind, item.data * (MAX_SLICES + 1), item.properties)
     with pytest.raises(UndecodableImage) as refused:
-        read_header(heif_file(heif_layout(flood, b"heic")))
-    assert refused.value.limit == MAX_SLICES
-
-
-def test_avif_with_too_many_frames_in_an_image_is_undecodable():
-    item = av1_item(PHOTO)
-    flood = HeifItem(item.kind, item.data * (MAX_SLICES + 1), item.properties)
-    with pytest.raises(UndecodableImage) as refused:
-        read_header(heif_file(heif_layout(flood, b"avif")))
+        read_header(heif_file(heif_layout(flood, brand)))
     assert refused.value.limit == MAX_SLICES
 
 
