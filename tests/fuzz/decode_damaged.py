@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.decode_damaged COUNT SEED PROGRESS
 
-It prints a summary in JSON. The file PROGRESS has the summary so far and the image in work: the
-fatal one if a decoder ends the process. An image that takes longer than HANG_S ends it with a
+It prints a summary in JSON. The file PROGRESS has the summary so far and the image in work. That is
+the fatal one if a decoder ends the process. An image that takes longer than HANG_S ends it with a
 traceback.
 """
 
