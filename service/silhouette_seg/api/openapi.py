@@ -26,6 +26,8 @@ RESPONSE_HEADERS = {
     "X-Face-Ratio": "Share of the photo that its dominant face covers, 0..1, if the domain "
     "was derived from it; 0 without a face.",
     "X-Foreground": "`present` if the photo shows a person, else `none`.",
+    "X-Foreground-Doubtful": "`true` if the person may be an animal or an object, as its outline "
+    "is uncertain. Absent otherwise.",
     "X-Foreground-Top": "Top edge of the person's box, in pixels of the upright photo.",
     "X-Foreground-Left": "Left edge of that box, in pixels.",
     "X-Foreground-Width": "Width of that box, in pixels.",

@@ -69,6 +69,10 @@ class Foreground(JsonModel):
     """Presence and position of the person in the photo."""
 
     present: bool
+    doubtful: bool = Field(
+        description="True if a person is present whose outline is so uncertain that it may be an "
+        "animal or an object."
+    )
     box: Box | None = Field(
         description="Bounding box of the person in the upright photo; null without a person."
     )
