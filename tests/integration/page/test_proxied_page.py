@@ -6,7 +6,6 @@ import pytest
 
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.page.browser import BROWSER_MARKS
-from tests.integration.page.live_page import TRANSPORTS
 from tests.integration.proxies.proxy import PROXIES, Proxy, running_proxy
 from tests.support.images import make, quadrants
 
@@ -34,10 +33,9 @@ def test_photo_over_https_gets_its_result(proxy, open_demo):
     assert demo.page.evaluate("performance.getEntries()[0].nextHopProtocol") == "h2"
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_camera_over_https_goes_live(transport, proxy, open_live, trusting):
+def test_camera_over_https_goes_live(proxy, open_live, trusting):
     live = open_live(trusting, origin=proxy.url, ignore_https_errors=True)
-    live.select("transport", transport)
+    live.select("transport", "websocket")
     live.start()
     live.wait_live()
     live.page.get_by_role("button", name="Stop").click()
