@@ -136,12 +136,17 @@ async def test_model_metadata_describes_every_tensor(service, name):
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["health/live", "health/ready", "models/rcrnet/ready", "models/rcrnet/versions/1/ready"],
+    ("path", "body"),
+    [
+        ("health/live", {"live": True}),
+        ("health/ready", {"ready": True}),
+        ("models/rcrnet/ready", {"name": "rcrnet", "ready": True}),
+        ("models/rcrnet/versions/1/ready", {"name": "rcrnet", "ready": True}),
+    ],
 )
-async def test_health_answers_have_no_body(service, path):
+async def test_health_answers_have_the_protocol_body(service, path, body):
     answer = await service.client.get(f"/v2/{path}")
-    assert (answer.status_code, answer.content) == (200, b"")
+    assert (answer.status_code, answer.json()) == (200, body)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,10 @@ from silhouette_seg.api.open_inference.openapi import (
     HEADER_LENGTH,
     INFER_RESPONSES,
     ModelMetadata,
+    ModelReady,
+    ServerLive,
     ServerMetadata,
+    ServerReady,
     TensorMetadata,
     describe_infer,
     error_responses,
@@ -52,22 +55,17 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(name=SERVER_NAME, version=version, extensions=list(EXTENSIONS))
 
 
-@router.get("/health/live", summary="Liveness", response_class=Response)
-async def live() -> Response:
-    """Returns an empty body while the process runs."""
-    return Response()
+@router.get("/health/live", summary="Liveness")
+async def live() -> ServerLive:
+    """Returns 200 while the process runs."""
+    return ServerLive(live=True)
 
 
-@router.get(
-    "/health/ready",
-    summary="Readiness of the server",
-    response_class=Response,
-    responses=error_responses(503),
-)
-async def ready(request: Request) -> Response:
-    """Returns 200 with an empty body while `/readyz` answers 200, else 503."""
+@router.get("/health/ready", summary="Readiness of the server", responses=error_responses(503))
+async def ready(request: Request) -> ServerReady:
+    """Returns 200 while `/readyz` answers 200, else 503."""
     await _check_ready(gateway_of(request))
-    return Response()
+    return ServerReady(ready=True)
 
 
 @router.get(
@@ -99,7 +97,6 @@ async def model_metadata(request: Request) -> ModelMetadata:
 @router.get(
     f"{MODEL_PATH}/ready",
     summary="Readiness of a model",
-    response_class=Response,
     responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model"),
     dependencies=REQUIRES_KEY,
@@ -107,19 +104,18 @@ async def model_metadata(request: Request) -> ModelMetadata:
 @router.get(
     f"{MODEL_VERSION_PATH}/ready",
     summary="Readiness of a model",
-    response_class=Response,
     responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model", "version"),
     dependencies=REQUIRES_KEY,
 )
-async def model_ready(request: Request) -> Response:
-    """Returns 200 with an empty body while the model is ready, else 503.
+async def model_ready(request: Request) -> ModelReady:
+    """Returns 200 while the model is ready, else 503.
 
     All models become ready together.
     """
-    _find_model(request)
+    model = _find_model(request)
     await _check_ready(gateway_of(request))
-    return Response()
+    return ModelReady(name=model.spec.name, ready=True)
 
 
 @router.post(
