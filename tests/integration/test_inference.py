@@ -4,8 +4,10 @@ The models' alpha is the red channel, xor the prior, xor the domain.
 """
 
 import asyncio
+import gzip
 import json
 from contextlib import closing
+from zlib import compress
 
 import numpy as np
 import onnxruntime
@@ -289,9 +291,19 @@ async def test_request_with_many_rows_is_a_400_with_limit(default_service):
     assert f"(limit {MAX_BATCH}, got {MAX_BATCH + 1})" in error
 
 
-async def test_compressed_body_is_a_415(default_service):
-    answer = await infer(default_service, content_encoding="gzip")
+async def test_body_of_unknown_encoding_is_a_415(default_service):
+    answer = await infer(default_service, content_encoding="br")
     assert "Content-Encoding" in parse_error(answer, 415)
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", compress)])
+async def test_compressed_tensors_are_answered_like_plain_ones(default_service, encoding, compress):
+    body, headers = binary_request(IMAGE)
+    plain = await default_service.client.post(INFER_PATH, content=body, headers=headers)
+    answer = await default_service.client.post(
+        INFER_PATH, content=compress(body), headers=headers | {"content-encoding": encoding}
+    )
+    assert answer.json() == plain.json()
 
 
 @pytest.mark.parametrize("path", ["/v2/", "/v2/models", "/v2/nothing", INFER_PATH + "/more"])

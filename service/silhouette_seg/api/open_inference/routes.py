@@ -140,7 +140,7 @@ async def infer(request: Request) -> Response:
     Tensors are JSON, or little-endian bytes after the JSON. Then the length of the JSON is in
     `Inference-Header-Content-Length`. If that is 0, the body is one row of the only input, and the
     answer is binary. A request may have up to `max_batch` rows (see `/v1/models`); the answer has
-    them in the same order. The media type of the body is ignored; a compressed body is rejected.
+    them in the same order. The media type of the body is ignored.
     Parameters that are not described here are ignored. The request is idempotent.
     """
     arrived = perf_counter()
