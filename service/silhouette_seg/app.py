@@ -24,6 +24,7 @@ from silhouette_seg.api.middleware.request_log import RequestLogMiddleware
 from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddleware
 from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
 from silhouette_seg.api.open_inference import errors as inference_errors
+from silhouette_seg.api.open_inference import extensions as inference_extensions
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import errors as removebg_errors
 from silhouette_seg.api.removebg import routes as removebg
@@ -95,6 +96,8 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(removebg.router, dependencies=authenticated)
     app.include_router(models.router, dependencies=authenticated)
     app.include_router(webrtc.router, dependencies=authenticated)
+    # Before the models' routes, which would take `/v2/models/stats` for a model.
+    app.include_router(inference_extensions.router)
     app.include_router(inference.router)
     app.include_router(stream.router)
     app.include_router(health.router)

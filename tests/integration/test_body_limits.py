@@ -12,6 +12,8 @@ import pytest
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, refusal
 from tests.support.images import make_jpeg, quadrants
+from tests.support.tensors import binary_request, random_inputs
+from tests.support.tiny_model import tiny_spec
 
 JPEG = make_jpeg(quadrants())
 
@@ -106,6 +108,18 @@ async def test_compressed_form_is_answered_like_a_plain_one(service, path, encod
     )
     assert answer.status_code == 200
     assert answer.content.count(b"\x89PNG") == 1
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+async def test_compressed_tensors_are_answered_like_plain_ones(service, compress):
+    path = "/v2/models/connectnet/infer"
+    body, headers = binary_request(random_inputs(tiny_spec(), 2))
+    plain = await service.client.post(path, content=body, headers=headers)
+    encoding = "gzip" if compress is gzip.compress else "deflate"
+    headers["content-encoding"] = encoding
+    answer = await service.client.post(path, content=compress(body), headers=headers)
+    assert answer.status_code == 200
+    assert answer.json() == plain.json()
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "9" * 5000, ""])

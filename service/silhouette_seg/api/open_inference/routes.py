@@ -36,7 +36,7 @@ from silhouette_seg.spec import TensorSpec
 from silhouette_seg.telemetry import server_timing
 
 SERVER_NAME = "silhouette"
-EXTENSIONS = ("binary_tensor_data",)
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 PLATFORM = "onnxruntime_onnx"
 """Value of `platform` in the metadata of a model: the format of its file, for every engine."""
 
@@ -64,7 +64,7 @@ async def live() -> ServerLive:
 @router.get("/health/ready", summary="Readiness of the server", responses=error_responses(503))
 async def ready(request: Request) -> ServerReady:
     """Returns 200 while `/readyz` answers 200, else 503."""
-    await _check_ready(gateway_of(request))
+    await check_ready(gateway_of(request))
     return ServerReady(ready=True)
 
 
@@ -84,7 +84,7 @@ async def ready(request: Request) -> ServerReady:
 )
 async def model_metadata(request: Request) -> ModelMetadata:
     """Returns the version of a model, and name, datatype and shape of its tensors."""
-    spec = _find_model(request).spec
+    spec = find_model(request).spec
     return ModelMetadata(
         name=spec.name,
         versions=[str(spec.version)],
@@ -113,8 +113,8 @@ async def model_ready(request: Request) -> ModelReady:
 
     All models become ready together.
     """
-    model = _find_model(request)
-    await _check_ready(gateway_of(request))
+    model = find_model(request)
+    await check_ready(gateway_of(request))
     return ModelReady(name=model.spec.name, ready=True)
 
 
@@ -146,7 +146,7 @@ async def infer(request: Request) -> Response:
     arrived = perf_counter()
     gateway = gateway_of(request)
     gateway.check_capacity()
-    model = _find_model(request)
+    model = find_model(request)
     header_length = _header_length(request)
     with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
         body = await read_body(
@@ -200,7 +200,7 @@ def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
     return TensorMetadata(name=tensor.name, datatype=tensor.datatype, shape=[-1, *tensor.row_shape])
 
 
-def _find_model(request: Request) -> ServedModel:
+def find_model(request: Request) -> ServedModel:
     """Returns the model that the path of the request names.
 
     Raises UnknownModel if no model of that name, or version, is served.
@@ -220,6 +220,7 @@ def _header_length(request: Request) -> int | None:
     return None if text is None else parse_byte_count(HEADER_LENGTH, text)
 
 
-async def _check_ready(gateway: Gateway) -> None:
+async def check_ready(gateway: Gateway) -> None:
+    """Checks that every model can answer; raises Unavailable otherwise."""
     await gateway.check_engines()
     gateway.check_ready()
