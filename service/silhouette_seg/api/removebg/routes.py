@@ -19,7 +19,6 @@ from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
 from silhouette_seg.api.photo_response import read_image_file
-from silhouette_seg.api.removebg.bodies import IMAGE_BASE64
 from silhouette_seg.api.removebg.parameters import FIELDS, Parameters, parse_fields
 from silhouette_seg.api.removebg.rendering import (
     ZIP_MEDIA_TYPE,
@@ -32,6 +31,7 @@ from silhouette_seg.api.removebg.rendering import (
 )
 from silhouette_seg.api.removebg.request import (
     BACKGROUND_FILE,
+    IMAGE_BASE64,
     IMAGE_FILE,
     read_removebg_upload,
 )
