@@ -13,6 +13,7 @@ from silhouette_seg.api import (
     models,
     openapi,
     page,
+    rembg,
     segment,
     stream,
     webrtc,
@@ -26,6 +27,7 @@ from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddlew
 from silhouette_seg.api.open_inference import errors as inference_errors
 from silhouette_seg.api.open_inference import extensions as inference_extensions
 from silhouette_seg.api.open_inference import routes as inference
+from silhouette_seg.api.removebg import account as removebg_account
 from silhouette_seg.api.removebg import errors as removebg_errors
 from silhouette_seg.api.removebg import routes as removebg
 from silhouette_seg.assembly import create_gateway
@@ -81,6 +83,7 @@ def _add_middleware(
             expose_headers=(
                 *segment.EXPOSED_HEADERS,
                 *removebg.EXPOSED_HEADERS,
+                *rembg.EXPOSED_HEADERS,
                 "Inference-Header-Content-Length",
                 "Location",
             ),
@@ -94,6 +97,8 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(segment.router, dependencies=authenticated)
     app.include_router(batch.router, dependencies=authenticated)
     app.include_router(removebg.router, dependencies=authenticated)
+    app.include_router(removebg_account.router, dependencies=authenticated)
+    app.include_router(rembg.router, dependencies=authenticated)
     app.include_router(models.router, dependencies=authenticated)
     app.include_router(webrtc.router, dependencies=authenticated)
     # Before the models' routes, which would take `/v2/models/stats` for a model.

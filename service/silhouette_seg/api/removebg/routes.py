@@ -136,9 +136,20 @@ def _request_schema() -> dict[str, Any]:
     }
 
 
-def _responses() -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Returns the OpenAPI error responses of a route by HTTP status, in the format of remove.bg."""
     error = {"type": "object", "properties": dict.fromkeys(("title", "code", "detail"), _TEXT)}
     errors = {"type": "object", "properties": {"errors": {"type": "array", "items": error}}}
+    return {
+        status: {
+            "description": _ERROR_DESCRIPTIONS[status],
+            "content": {JSON: {"schema": errors}},
+        }
+        for status in statuses
+    }
+
+
+def _responses() -> dict[int | str, dict[str, Any]]:
     images = (format.media_type for format in ImageFormat)
     return {
         200: {
@@ -152,10 +163,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
                 JSON: {"schema": {"type": "object"}},
             },
         },
-        **{
-            status: {"description": text, "content": {JSON: {"schema": errors}}}
-            for status, text in _ERROR_DESCRIPTIONS.items()
-        },
+        **error_responses(*_ERROR_DESCRIPTIONS),
     }
 
 
