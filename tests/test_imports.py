@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 BASE = "errors runtime spec telemetry"
 PIXELS = f"pipeline engine.base vision {BASE}"
-API = f"api admission streaming engine.health {PIXELS}"
+API = f"api admission streaming engine.health engine.statistics {PIXELS}"
 VISION = "PIL cv2 isal numpy pi_heif simplejpeg"
 WEB = "cv2 fastapi numpy pydantic python_multipart starlette"
 TRAINING = "cv2 matplotlib numpy onnx onnxruntime pydantic rich skimage torch typer"

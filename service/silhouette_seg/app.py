@@ -13,6 +13,7 @@ from silhouette_seg.api import (
     models,
     openapi,
     page,
+    rembg,
     segment,
     stream,
     webrtc,
@@ -24,7 +25,9 @@ from silhouette_seg.api.middleware.request_log import RequestLogMiddleware
 from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddleware
 from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
 from silhouette_seg.api.open_inference import errors as inference_errors
+from silhouette_seg.api.open_inference import extensions as inference_extensions
 from silhouette_seg.api.open_inference import routes as inference
+from silhouette_seg.api.removebg import account as removebg_account
 from silhouette_seg.api.removebg import errors as removebg_errors
 from silhouette_seg.api.removebg import routes as removebg
 from silhouette_seg.assembly import create_gateway
@@ -80,6 +83,7 @@ def _add_middleware(
             expose_headers=(
                 *segment.EXPOSED_HEADERS,
                 *removebg.EXPOSED_HEADERS,
+                *rembg.EXPOSED_HEADERS,
                 "Inference-Header-Content-Length",
                 "Location",
             ),
@@ -93,8 +97,12 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(segment.router, dependencies=authenticated)
     app.include_router(batch.router, dependencies=authenticated)
     app.include_router(removebg.router, dependencies=authenticated)
+    app.include_router(removebg_account.router, dependencies=authenticated)
+    app.include_router(rembg.router, dependencies=authenticated)
     app.include_router(models.router, dependencies=authenticated)
     app.include_router(webrtc.router, dependencies=authenticated)
+    # Before the models' routes, which would take `/v2/models/stats` for a model.
+    app.include_router(inference_extensions.router)
     app.include_router(inference.router)
     app.include_router(stream.router)
     app.include_router(health.router)

@@ -1,7 +1,8 @@
 """Builds the running service from its settings: models, limits and telemetry."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from silhouette_seg import __version__
@@ -17,6 +18,7 @@ from silhouette_seg.engine.base import DEVICES, Engine, InferenceServer, TritonC
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.instrumented import InstrumentedEngine
+from silhouette_seg.engine.statistics import BatchCountingEngine, ModelStatistics
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
 from silhouette_seg.runtime.cpu_quota import available_cpus
@@ -54,6 +56,8 @@ class LoadedModels:
     """Client of the inference server that runs the models; None if they run in this process."""
     engines: tuple[HealthCheckedEngine, ...] = ()
     """The engine of each model, including the face detector's."""
+    statistics: Mapping[str, ModelStatistics] = field(default_factory=dict)
+    """Statistics of each model by its name."""
 
 
 def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
@@ -65,15 +69,17 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
     pool = ThreadPool(threads)
     remote = create_remote(settings, threads) if settings.engine in INFERENCE_SERVERS else None
     checked: list[HealthCheckedEngine] = []
+    statistics: dict[str, ModelStatistics] = {}
 
     def load(spec: ModelSpec) -> Engine:
+        own = statistics[spec.name] = ModelStatistics()
         if remote is None:
-            engine: Engine = load_batched_engine(spec, settings, threads, telemetry)
+            engine: Engine = load_batched_engine(spec, settings, threads, telemetry, own)
         else:
             engine = remote.open_engine(spec)
         checked.append(HealthCheckedEngine(engine))
         instrumented = InstrumentedEngine(
-            checked[-1], partial(telemetry.track_inference, spec.name)
+            checked[-1], partial(telemetry.track_inference, spec.name), own
         )
         engines, name, device = telemetry.engines, spec.name, settings.device
         engines.track_queue_depth(name, lambda: instrumented.queued)
@@ -83,7 +89,7 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
         return instrumented
 
     registry = load_registry(settings.model_repository, settings.models, pool, load)
-    return LoadedModels(registry, pool, threads, remote, tuple(checked))
+    return LoadedModels(registry, pool, threads, remote, tuple(checked), statistics)
 
 
 def create_remote(settings: Settings, workers: int) -> InferenceServer:
@@ -134,6 +140,7 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
         registry=models.registry,
         remote=models.remote,
         engines=models.engines,
+        statistics=models.statistics,
         photo_pool=models.pool,
         stream_pool=ThreadPool(models.threads),
         requests=requests,
@@ -207,16 +214,20 @@ def webrtc_config(settings: Settings) -> WebRTCConfig:
 
 
 def load_batched_engine(
-    spec: ModelSpec, settings: Settings, workers: int, telemetry: Telemetry
+    spec: ModelSpec,
+    settings: Settings,
+    workers: int,
+    telemetry: Telemetry,
+    statistics: ModelStatistics,
 ) -> Batcher:
     """Loads one model into this process and returns it wrapped in a `Batcher`.
 
     The batcher joins waiting images into batches, and runs up to `workers` batches at a time. No
-    other part of the service forms batches for this model. Raises EngineFailed as `load_engine`
-    does.
+    other part of the service forms batches for this model. They are added to `statistics`. Raises
+    EngineFailed as `load_engine` does.
     """
     return Batcher(
-        load_engine(spec, settings, workers),
+        BatchCountingEngine(load_engine(spec, settings, workers), statistics),
         max_batch=settings.max_batch,
         max_queue=settings.queue_size_for(workers),
         queue_timeout_s=settings.queue_timeout_s,

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SPEC_FILE = "spec.json"
+MODEL_FILE = "model.onnx"
 
 
 class ResizeRule(StrEnum):
@@ -100,7 +101,7 @@ class ModelSpec(BaseModel):
 
     def model_file(self, repository: Path) -> Path:
         """Returns the path of the model's ONNX file below the folder `repository`."""
-        return repository / self.name / str(self.version) / "model.onnx"
+        return repository / self.name / str(self.version) / MODEL_FILE
 
 
 def load_spec(model_dir: Path) -> ModelSpec:

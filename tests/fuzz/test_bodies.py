@@ -1,8 +1,10 @@
 """Hostile forms, JSON, tensors, queries, headers and paths."""
 
 import base64
+import gzip
 import json
 import random
+import zlib
 from collections import Counter
 from urllib.parse import urlencode
 
@@ -19,6 +21,7 @@ from tests.support.malformed_tensors import MALFORMED, SHAPE, VALID, ZEROS, infe
 
 JPEG, PNG = make_jpeg(quadrants(16, 24)), make_png(quadrants(16, 24))
 FORM = "multipart/form-data; boundary="
+FORM_PATHS = ("/v1/segment", "/v1/segment/batch", "/v1.0/removebg", "/api/remove")
 OCTETS = "application/octet-stream"
 NAMES = ["image", "image_file", "file", "background_image", "output", "grow", "", "x" * 5000, "é\0"]
 LENGTH = "Inference-Header-Content-Length"
@@ -73,7 +76,7 @@ def test_form_of_any_content_gets_a_client_error(inside, request_settings):
     post, outcomes = _poster(inside)
 
     @given(
-        path=st.sampled_from(["/v1/segment", "/v1/segment/batch", "/v1.0/removebg"]),
+        path=st.sampled_from(FORM_PATHS),
         kind=st.sampled_from([FORM + "b", FORM + "b", FORM + '"b"', FORM + "c", "multipart/mixed"]),
         pieces=st.lists(parts | st.binary(max_size=20), max_size=8),
         end=st.sampled_from([END, END, b"", b"--b-", END + END]),
@@ -86,7 +89,7 @@ def test_form_of_any_content_gets_a_client_error(inside, request_settings):
 
     send()
     for kind, body in FORMS:
-        for path in ("/v1/segment", "/v1/segment/batch", "/v1.0/removebg"):
+        for path in FORM_PATHS:
             assert post(path, body, {"content-type": kind}) in (200, 400, 413, 415, 422)
     assert post("/v1/segment", part("image", JPEG) + END, {"content-type": FORM + "b"}) == 200
     assert outcomes[400]
@@ -160,6 +163,55 @@ def test_removebg_json_and_urlencoded_bodies_never_cause_500(inside, request_set
     photo = {"image_file_b64": encoded, "size": "auto"}
     assert post("/v1.0/removebg", json.dumps(photo).encode(), {"content-type": as_json}) == 200
     assert set(outcomes) <= {200, 400, 415}, outcomes
+
+
+json_members = st.dictionaries(
+    st.sampled_from([*PARAMETERS, "image", "file", "background_image", "url", "nonsense"]),
+    texts | st.booleans() | st.integers() | st.none() | st.lists(texts, max_size=2),
+)
+
+
+def test_json_photo_of_any_content_never_causes_a_500(inside, request_settings):
+    post, outcomes = _poster(inside)
+    as_json = {"content-type": "application/json"}
+
+    @given(sent=st.one_of(json_members, anything))
+    @request_settings
+    def send(sent: object) -> None:
+        post("/v1/segment", json.dumps(sent).encode(), as_json)
+
+    send()
+    for bomb in BOMBS:
+        post("/v1/segment", bomb.replace(b"image_file_b64", b"image"), as_json)
+    assert post("/v1/segment", json.dumps({"image": encoded}).encode(), as_json) == 200
+    assert set(outcomes) <= {200, 400, 404, 406, 413, 415, 422}, outcomes
+
+
+COMPRESSED = {"gzip": gzip.compress(JPEG), "deflate": zlib.compress(JPEG)}
+
+
+def test_damaged_compression_never_causes_a_500(inside, request_settings):
+    post, outcomes = _poster(inside)
+
+    @given(
+        encoding=st.sampled_from(["gzip", "deflate"]),
+        sent=st.sampled_from(["gzip", "deflate"]),
+        at=st.integers(0, 2000),
+        patch=st.binary(max_size=8),
+        cut=st.integers(0, 30),
+    )
+    @request_settings
+    def send(encoding: str, sent: str, at: int, patch: bytes, cut: int) -> None:
+        body = COMPRESSED[sent]
+        body = body[:at] + patch + body[at + len(patch) :]
+        headers = {"content-type": "image/jpeg", "content-encoding": encoding}
+        post("/v1/segment", body[: len(body) - cut], headers)
+
+    send()
+    assert set(outcomes) <= {200, 400, 413, 415, 422}, outcomes
+    for encoding, body in COMPRESSED.items():
+        headers = {"content-type": "image/jpeg", "content-encoding": encoding}
+        assert post("/v1/segment", body, headers) == 200
 
 
 TENSORS = (

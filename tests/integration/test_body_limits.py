@@ -1,6 +1,9 @@
 """Size, length, encoding and speed of request bodies."""
 
 import asyncio
+import gzip
+import json
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -9,6 +12,8 @@ import pytest
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, refusal
 from tests.support.images import make_jpeg, quadrants
+from tests.support.tensors import binary_request, random_inputs
+from tests.support.tiny_model import tiny_spec
 
 JPEG = make_jpeg(quadrants())
 
@@ -61,9 +66,60 @@ async def coded_errors(service):
 
 
 @pytest.mark.parametrize("path", BODY_ROUTES)
-async def test_compressed_body_is_415_on_every_route(coded_errors, path):
-    answer = await coded_errors(path, {"content-encoding": "gzip"})
+async def test_unknown_encoding_is_415_on_every_route(coded_errors, path):
+    answer = await coded_errors(path, {"content-encoding": "br"})
     assert answer == (415, {"unsupported_media_type"})
+
+
+@pytest.mark.parametrize("path", BODY_ROUTES)
+async def test_damaged_gzip_is_400_on_every_route(coded_errors, path):
+    answer = await coded_errors(path, {"content-encoding": "gzip"})
+    assert answer == (400, {"malformed_body"})
+
+
+FILE_PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+BOMB = gzip.compress(FILE_PART + bytes(200_000_000))
+"""A body of 200 kB that becomes 200 MB; it is the beginning of a form as well."""
+
+
+@pytest.mark.parametrize("path", BODY_ROUTES)
+async def test_bomb_is_413_on_every_route(service, path):
+    headers = {"content-type": BODY_ROUTES[path], "content-encoding": "gzip"}
+    answer = await service.client.post(path, content=BOMB, headers=headers)
+    error = json.dumps(answer.json())
+    if path == "/v1.0/removebg":
+        assert (answer.status_code, "file_too_large" in error) == (400, True)
+    else:
+        assert answer.status_code == 413
+    assert "has more than" in error
+    assert "limit" in error
+
+
+@pytest.mark.parametrize("path", ["/v1/segment", "/v1/segment/batch", "/v1.0/removebg"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_compressed_form_is_answered_like_a_plain_one(service, path, encoding):
+    field = "image_file" if path == "/v1.0/removebg" else "image"
+    plain = service.client.build_request("POST", path, files={field: ("a.jpg", JPEG)})
+    compress = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
+    answer = await service.client.post(
+        path,
+        content=compress(await plain.aread()),
+        headers={"content-type": plain.headers["content-type"], "content-encoding": encoding},
+    )
+    assert answer.status_code == 200
+    assert answer.content.count(b"\x89PNG") == 1
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+async def test_compressed_tensors_are_answered_like_plain_ones(service, compress):
+    path = "/v2/models/connectnet/infer"
+    body, headers = binary_request(random_inputs(tiny_spec(), 2))
+    plain = await service.client.post(path, content=body, headers=headers)
+    encoding = "gzip" if compress is gzip.compress else "deflate"
+    headers["content-encoding"] = encoding
+    answer = await service.client.post(path, content=compress(body), headers=headers)
+    assert answer.status_code == 200
+    assert answer.json() == plain.json()
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "9" * 5000, ""])

@@ -27,9 +27,10 @@ async def test_openapi_describes_binary_requests_and_responses(operation):
         "image/png",
         "image/webp",
     }
-    form = body["multipart/form-data"]["schema"]
-    assert form["required"] == ["image"]
-    assert form["properties"].keys() == PARAMETERS.keys() | {"image", "background_image"}
+    for kind in ("multipart/form-data", "application/json"):
+        schema = body[kind]["schema"]
+        assert schema["required"] == ["image"]
+        assert schema["properties"].keys() == PARAMETERS.keys() | {"image", "background_image"}
     answer = operation["responses"]["200"]["content"]
     assert answer.keys() == {"image/png", "image/webp", "image/jpeg", "application/json"}
     assert answer["image/png"]["schema"] == BINARY

@@ -42,6 +42,12 @@ ROUTES = {
     "/v2/models/{model}/versions/{version}",
     "/v2/models/{model}/ready",
     "/v2/models/{model}/versions/{version}/ready",
+    "/v2/models/{model}/config",
+    "/v2/models/{model}/versions/{version}/config",
+    "/v2/models/{model}/stats",
+    "/v2/models/{model}/versions/{version}/stats",
+    "/v2/models/stats",
+    "/v2/repository/index",
     "/v2/models/{model}/infer",
     "/v2/models/{model}/versions/{version}/infer",
 }
@@ -104,7 +110,7 @@ async def test_server_metadata_names_version_and_extensions(service):
     assert metadata == {
         "name": "silhouette",
         "version": service.gateway.version,
-        "extensions": ["binary_tensor_data"],
+        "extensions": ["binary_tensor_data", "model_configuration", "statistics"],
     }
 
 
@@ -136,12 +142,17 @@ async def test_model_metadata_describes_every_tensor(service, name):
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["health/live", "health/ready", "models/rcrnet/ready", "models/rcrnet/versions/1/ready"],
+    ("path", "body"),
+    [
+        ("health/live", {"live": True}),
+        ("health/ready", {"ready": True}),
+        ("models/rcrnet/ready", {"name": "rcrnet", "ready": True}),
+        ("models/rcrnet/versions/1/ready", {"name": "rcrnet", "ready": True}),
+    ],
 )
-async def test_health_answers_have_no_body(service, path):
+async def test_health_answers_have_the_protocol_body(service, path, body):
     answer = await service.client.get(f"/v2/{path}")
-    assert (answer.status_code, answer.content) == (200, b"")
+    assert (answer.status_code, answer.json()) == (200, body)
 
 
 @pytest.mark.parametrize(
@@ -284,8 +295,8 @@ async def test_request_with_many_rows_is_a_400_with_limit(default_service):
     assert f"(limit {MAX_BATCH}, got {MAX_BATCH + 1})" in error
 
 
-async def test_compressed_body_is_a_415(default_service):
-    answer = await infer(default_service, content_encoding="gzip")
+async def test_body_of_unknown_encoding_is_a_415(default_service):
+    answer = await infer(default_service, content_encoding="br")
     assert "Content-Encoding" in parse_error(answer, 415)
 
 

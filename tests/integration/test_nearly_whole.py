@@ -4,8 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from silhouette_seg.cli.main import app
+from silhouette_seg.client import Client, Result, Segmented
 from tests.integration.batch_client import parts_of, send
-from tests.integration.conftest import in_process
+from tests.integration.conftest import in_process, on_socket
 from tests.integration.pictures import picture, refusal
 from tests.integration.stream_client import frame, result_of, streaming
 from tests.support.images import make_jpeg, make_png, person, quadrants
@@ -14,6 +15,11 @@ WARNING = "The JPEG has no end marker; no pixel is missing."
 WHOLE = make_jpeg(quadrants(96, 128))
 NEARLY_WHOLE = WHOLE[:-2]
 REMOVEBG = "/v1.0/removebg"
+
+
+def unwrapped(text: str) -> str:
+    """Returns the text of a terminal without its line breaks."""
+    return " ".join(text.split())
 
 
 async def test_nearly_whole_jpeg_is_segmented_with_warning(service):
@@ -67,17 +73,60 @@ async def test_removebg_result_of_nearly_whole_jpeg_has_warning(service):
 
 async def test_stream_frame_without_end_marker_is_segmented(service):
     async with streaming(service.app, output="mask") as peer:
-        peer.send(frame(0, NEARLY_WHOLE))
+        peer.send(frame(7, NEARLY_WHOLE))
+        assert await peer.receive() == {"type": "warning", "seq": 7, "detail": WARNING}
         _, result, _ = result_of(await peer.receive())
+        peer.send(frame(8, NEARLY_WHOLE))
+        result_of(await peer.receive())  # the warning is not repeated
     assert (result.height, result.width) == (96, 128)
+
+
+async def test_client_has_the_warnings_of_photos_and_streams(settings_with):
+    with on_socket(settings_with()) as running:
+        async with Client(running.url) as client:
+            assert (await client.segment(NEARLY_WHOLE)).warning == WARNING
+            assert (await client.segment(WHOLE)).warning is None
+            parts = await client.segment_batch([WHOLE, NEARLY_WHOLE])
+            assert [part.warning for part in parts if isinstance(part, Segmented)] == [
+                None,
+                WARNING,
+            ]
+            async with client.stream(output="mask") as stream:
+                for _ in range(2):
+                    await stream.send(NEARLY_WHOLE)
+                    assert isinstance(await anext(stream), Result)
+                await stream.configure(output="cutout")
+                assert stream.warnings == [WARNING]
 
 
 def test_command_segments_nearly_whole_jpeg(repository, monkeypatch, tmp_path):
     monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(repository))
     (tmp_path / "photo.jpg").write_bytes(NEARLY_WHOLE)
     arguments = ["segment", str(tmp_path / "photo.jpg"), "-o", str(tmp_path / "out")]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert unwrapped(result.stderr).count(f"photo.jpg: {WARNING}") == 1
+    assert "1 of 1 photos done" in unwrapped(result.stdout)
     assert (tmp_path / "out" / "photo.png").exists()
+
+
+def test_command_reports_nearly_whole_jpeg_of_a_service(settings_with, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(NEARLY_WHOLE)
+    (tmp_path / "whole.jpg").write_bytes(WHOLE)
+    with on_socket(settings_with()) as running:
+        arguments = ["segment", str(tmp_path), "-o", str(tmp_path / "out"), "--server", running.url]
+        result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert unwrapped(result.stderr).count(WARNING) == 1
+    assert f"photo.jpg: {WARNING}" in unwrapped(result.stderr)
+
+
+def test_command_reports_nearly_whole_standard_input(repository, monkeypatch, tmp_path):
+    monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(repository))
+    arguments = ["segment", "-", "-o", str(tmp_path / "out.png")]
+    result = CliRunner().invoke(app, arguments, input=NEARLY_WHOLE)
+    assert result.exit_code == 0
+    assert f"standard input: {WARNING}" in unwrapped(result.stderr)
 
 
 async def test_warning_header_is_readable_from_other_origins(settings_with):

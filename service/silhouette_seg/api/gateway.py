@@ -1,6 +1,7 @@
 """Models, queues, limits and metrics of a running service, which all routes share."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from silhouette_seg.api.request.stream_parameters import StreamOptionsParser
 from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine.base import InferenceServer
 from silhouette_seg.engine.health import HealthCheckedEngine
+from silhouette_seg.engine.statistics import ModelStatistics
 from silhouette_seg.errors import EngineFailed, WarmingUp
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.runtime.thread_pool import ThreadPool
@@ -75,6 +77,8 @@ class Gateway:
     remote: InferenceServer | None = None
     """Client of the inference server that runs the models; None if they run in this process."""
     engines: tuple[HealthCheckedEngine, ...] = ()
+    statistics: Mapping[str, ModelStatistics] = field(default_factory=dict)
+    """Statistics of each model by its name."""
     warm_up_failed: bool = False
 
     @property

@@ -6,7 +6,7 @@ It covers parameters, binary bodies, response headers and all errors.
 from collections.abc import Mapping
 from typing import Any
 
-from silhouette_seg.api.media_types import FORM_DATA, PROBLEM_JSON
+from silhouette_seg.api.media_types import FORM_DATA, JSON, PROBLEM_JSON
 from silhouette_seg.api.request.parameters import PARAMETERS, Parameter
 from silhouette_seg.api.request.uploads import BACKGROUND_FIELD
 from silhouette_seg.api.schemas import Problem, Report
@@ -106,12 +106,27 @@ def _form() -> dict[str, Any]:
     }
 
 
+def _json_object() -> dict[str, Any]:
+    encoded = {"type": "string", "contentEncoding": "base64"}
+    images = {
+        "image": encoded | {"description": "The photo in base64, or as a data URL."},
+        BACKGROUND_FIELD: encoded | {"description": "Background of a composite."},
+    }
+    return {
+        "type": "object",
+        "required": ["image"],
+        "properties": images | schema_properties(PARAMETERS),
+        "additionalProperties": False,
+    }
+
+
 REQUEST: dict[str, Any] = {
     "parameters": query_parameters(PARAMETERS),
     "requestBody": {
         "required": True,
         "content": {
             FORM_DATA: {"schema": _form()},
+            JSON: {"schema": _json_object()},
             **{image_format.media_type: {"schema": BINARY} for image_format in ImageFormat},
         },
     },

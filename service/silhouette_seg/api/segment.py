@@ -57,8 +57,9 @@ EXPOSED_HEADERS = (
 async def segment(request: Request) -> Response:
     """Finds the person in a photo.
 
-    Send the photo as the body with `Content-Type: image/*`, or as the field `image` of a form.
-    Parameters are query parameters or form fields. The response is an image. With
+    Send the photo as the body with `Content-Type: image/*`, as the field `image` of a form, or in
+    base64 as the member `image` of a JSON object. Parameters are query parameters, form fields or
+    members of the object. The response is an image. With
     `Accept: application/json` it is a report that contains the image as base64. A photo without a
     person is not an error: the mask is empty and `X-Foreground` is `none`. The request changes
     nothing on the server and can be repeated.
@@ -68,7 +69,9 @@ async def segment(request: Request) -> Response:
     gateway.check_capacity()
     query = merge_parameters(request.query_params.multi_items())
     with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
-        upload = await read_photo_upload(request, gateway.upload_limits, reserve)
+        upload = await read_photo_upload(
+            request, gateway.upload_limits, reserve, gateway.photo_pool
+        )
         resolved = resolve(
             merge_parameters(query.items(), upload.fields),
             gateway,

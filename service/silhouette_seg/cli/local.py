@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from silhouette_seg.api.request.negotiation import negotiate
@@ -11,7 +12,7 @@ from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.assembly import LoadedModels, load_models
 from silhouette_seg.cli.files import read_source, write_result
 from silhouette_seg.cli.outcome import Failure
-from silhouette_seg.cli.progress import OnDone, OnVideoProgress
+from silhouette_seg.cli.progress import OnDone, OnNotice, OnVideoProgress
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
@@ -101,10 +102,11 @@ class LocalRunner:
         """Number of photos to segment at a time: two for each thread."""
         return 2 * self.models.threads
 
-    async def segment_photo(self, task: FileTask) -> Failure | None:
+    async def segment_photo(self, task: FileTask, on_notice: OnNotice) -> Failure | None:
         """Segments one photo file and writes the result file.
 
-        Returns None, or the reason of the failure if a file or the photo cannot be processed.
+        `on_notice` receives a fault of a file that costs no pixel. Returns None, or the reason of
+        the failure if a file or the photo cannot be processed.
         """
         pool, options = self.models.pool, self.options.options
         try:
@@ -114,6 +116,8 @@ class LocalRunner:
             )
             rendered = await segment_photo(job, self.segmenter)
             await pool.run_in_thread(write_result, task.result, rendered.body)
+            if rendered.warning is not None:
+                on_notice(task.source, rendered.warning)
         except ServiceError as error:
             return Failure(task.source, error.detail)
         except OSError as error:
@@ -124,7 +128,7 @@ class LocalRunner:
         self,
         task: FileTask,
         on_progress: OnVideoProgress,
-        on_notice: Callable[[str], None],
+        on_notice: OnNotice,
     ) -> Failure | None:
         """Segments one video file and writes the result file, or a folder of frames.
 
@@ -140,7 +144,8 @@ class LocalRunner:
             overwrite = self.options.overwrite
             writer = make_writer(task.result, self.options.format, overwrite=overwrite)
             options = await self.models.pool.run_in_thread(self._stream_options)
-            await segment_video(task.source, writer, options, self.limits, on_progress, on_notice)
+            notify = partial(on_notice, task.source)
+            await segment_video(task.source, writer, options, self.limits, on_progress, notify)
         except ServiceError as error:
             return Failure(task.source, error.detail)
         except VideoError as error:

@@ -25,7 +25,8 @@ FLAGS = {
 """Options without a value: for each parameter, the option and the value that it sets."""
 HELP = {
     "model": "Name of a model; `silhouette models` lists them.",
-    "background": "Background of a composite: #rrggbb, blur:<percent>, or a picture file.",
+    "background": "Background of a composite: #rrggbb, a CSS colour name such as teal, "
+    "blur:<percent>, or a picture file.",
     "format": "Format of pictures. JPEG cannot hold a cut-out.",
     "decontaminate": "Leave the old background's colour in the edge.",
     "smoothing": "Temporal smoothing of videos.",

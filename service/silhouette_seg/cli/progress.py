@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.progress import (
     BarColumn,
@@ -18,6 +19,8 @@ from silhouette_seg.cli.outcome import Failure
 
 OnDone = Callable[[Failure | None], None]
 """Function that receives the outcome of each file as it ends: None, or its failure."""
+OnNotice = Callable[[Path, str], None]
+"""Function that receives the path of a file and a sentence about it, besides its outcome."""
 OnVideoProgress = Callable[[float, float | None], None]
 """Function that receives the processed and the total seconds of a video; None: total unknown."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from silhouette_seg.cli.files import read_source, write_result
 from silhouette_seg.cli.local import run_all
 from silhouette_seg.cli.outcome import Failure
-from silhouette_seg.cli.progress import OnDone
+from silhouette_seg.cli.progress import OnDone, OnNotice
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.client import Client, ClientError, Refused, Retries
 from silhouette_seg.errors import UnknownModel
@@ -43,13 +43,17 @@ class RemoteOptions:
 
 
 async def segment_remote(
-    tasks: Sequence[FileTask], options: RemoteOptions, client: Client, on_done: OnDone
+    tasks: Sequence[FileTask],
+    options: RemoteOptions,
+    client: Client,
+    on_done: OnDone,
+    on_notice: OnNotice,
 ) -> None:
     """Sends photo files to a service and writes the results, a few at a time.
 
-    Calls `on_done` after each photo, and returns the files that failed. Before it sends a photo it
-    raises ClientError if the service cannot be reached or rejects the key, UnknownModel for a model
-    that is not served, and OSError for an unreadable background file.
+    Calls `on_done` after each photo, and `on_notice` for a fault of a file that costs no pixel.
+    Before it sends a photo it raises ClientError if the service cannot be reached or rejects the
+    key, UnknownModel for a model that is not served, and OSError for an unreadable background file.
     """
     models = await client.models()
     model = options.parameters.get("model", "auto")
@@ -68,6 +72,8 @@ async def segment_remote(
                 photo, background_image=background, **dict(options.parameters)
             )
             await asyncio.to_thread(write_result, task.result, segmented.body)
+            if segmented.warning is not None:
+                on_notice(task.source, segmented.warning)
         except ClientError as error:
             return Failure(task.source, str(error))
         except OSError as error:

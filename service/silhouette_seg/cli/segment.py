@@ -15,8 +15,14 @@ from silhouette_seg.cli.files import STANDARD_STREAM
 from silhouette_seg.cli.interrupt import Interrupted, run
 from silhouette_seg.cli.local import CliOptions, open_runner, run_all
 from silhouette_seg.cli.options import given_parameters, with_parameter_options
+from silhouette_seg.cli.outcome import Failure
 from silhouette_seg.cli.progress import RunProgress
-from silhouette_seg.cli.summary import check_success, print_renamed, print_summary
+from silhouette_seg.cli.summary import (
+    check_success,
+    print_notice,
+    print_renamed,
+    print_summary,
+)
 from silhouette_seg.cli.tasks import (
     VIDEO_RESULT_SUFFIXES,
     FileTask,
@@ -147,17 +153,17 @@ async def _segment_local(
     """Segments the photo files a few at a time, then the video files one by one."""
     photos = [task for task in tasks if not task.is_video]
     videos = [task for task in tasks if task.is_video]
+
+    async def segment_photo(task: FileTask) -> Failure | None:
+        return await runner.segment_photo(task, print_notice)
+
     async with open_runner(options, settings) as runner:
         if photos or not videos:
             with progress.photos(len(photos)) as on_done:
-                await run_all(photos, runner.segment_photo, runner.concurrency, on_done)
+                await run_all(photos, segment_photo, runner.concurrency, on_done)
         for task in videos:
-
-            def on_notice(notice: str, source: Path = task.source) -> None:
-                print_line(err, f"{source}: {notice}")
-
             with progress.video(task.source.name) as on_progress:
-                progress.add(await runner.segment_video(task, on_progress, on_notice))
+                progress.add(await runner.segment_video(task, on_progress, print_notice))
 
 
 async def _segment_remote(
@@ -175,7 +181,7 @@ async def _segment_remote(
         async with Client(command.server, command.key, retries=PatientRetries()) as client:
             with progress.photos(len(tasks)) as on_done:
                 options = RemoteOptions(parameters, background)
-                await segment_remote(tasks, options, client, on_done)
+                await segment_remote(tasks, options, client, on_done, print_notice)
     except ClientError as error:
         fail(str(error))
 

@@ -18,6 +18,11 @@ def print_renamed(plan: Plan) -> None:
         print_line(err, line)
 
 
+def print_notice(source: Path, notice: str) -> None:
+    """Prints to stderr a sentence about a file that is processed."""
+    print_line(err, f"{_shown(source)}: {notice}")
+
+
 def print_summary(plan: Plan, progress: RunProgress, to: Path) -> None:
     """Prints each failure to stderr, and to stdout the number of results and of skipped files.
 
@@ -27,8 +32,7 @@ def print_summary(plan: Plan, progress: RunProgress, to: Path) -> None:
     order = {task.source: number for number, task in enumerate(plan.tasks)}
     failures = sorted(progress.failures, key=lambda failure: order[failure.source])
     for failure in plan.failures + failures:
-        name = "standard input" if failure.source == STANDARD_STREAM else failure.source
-        print_line(err, f"{name}: {failure.reason}")
+        print_line(err, f"{_shown(failure.source)}: {failure.reason}")
     total = len(plan.tasks) + len(plan.failures)
     done = progress.ended - len(progress.failures)
     noun = "files" if plan.has_videos else "photos"
@@ -46,3 +50,7 @@ def check_success(plan: Plan, progress: RunProgress) -> None:
     has_results = bool(plan.tasks) or any(one.kind == RESULT_EXISTS for one in plan.skipped)
     if plan.failures or progress.failures or not has_results:
         raise typer.Exit(1)
+
+
+def _shown(source: Path) -> str:
+    return "standard input" if source == STANDARD_STREAM else str(source)

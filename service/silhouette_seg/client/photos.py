@@ -61,6 +61,8 @@ class Segmented:
     timings_s: dict[str, float]
     """Seconds that the service spent in each stage, such as `decode` and `infer`, by name."""
     request_id: str
+    warning: str | None = None
+    """A sentence on a fault of an input file that costs no pixel; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ def _parse_segmented(response: httpx.Response) -> Segmented:
         domain=headers.get("x-domain"),
         timings_s=_parse_timings(headers["server-timing"]),
         request_id=headers["x-request-id"],
+        warning=headers.get("x-input-warning"),
     )
 
 

@@ -134,6 +134,8 @@ class Stream:
         """Maximum number of sent frames with an unread answer."""
         self.max_bytes: int | None = None
         """Maximum bytes of a message that the service accepts; None until it is known."""
+        self.warnings: list[str] = []
+        """Faults of frames that cost no pixel, as sentences; each once."""
         self._socket = socket
         self._seq = 0
         self._unanswered = 0
@@ -234,10 +236,14 @@ class Stream:
             self._changed.set()
 
     def _on_message(self, message: str | bytes) -> None:
-        if isinstance(message, str):
-            self._replies.append(protocol.parse_text_message(message))
-        else:
+        if not isinstance(message, str):
             self._answers.append(_parse_answer(message))
+            return
+        reply = protocol.parse_text_message(message)
+        if reply["type"] == "warning":
+            self.warnings.append(str(reply["detail"]))
+        else:
+            self._replies.append(reply)
 
     def _next_answer(self) -> Answer:
         """Removes and returns the oldest answer, so that a waiting `send` may continue."""

@@ -167,6 +167,8 @@ class WebSocketStream:
         self._next_seq = 0
         self._consecutive_bad_frames = 0
         self._last_error_code = ""
+        self._warnings: set[str] = set()
+        """Warnings that were sent."""
         self.outcomes: Counter[str] = Counter()
         """Number of frames by outcome: result, skipped or error."""
 
@@ -292,6 +294,7 @@ class WebSocketStream:
             body = json.dumps(_error_payload(error)).encode()
             return pack(replace(pending.header, kind=MessageKind.ERROR), body)
         self._consecutive_bad_frames, self._last_error_code = 0, ""
+        await self._warn(pending.header.seq, rendered.warning)
         self._count("result")
         age_s = perf_counter() - pending.arrived_s
         telemetry = self._environment.telemetry
@@ -306,6 +309,12 @@ class WebSocketStream:
             ResultHeader(width, height, self._slot.dropped, round(1e6 * age_s)),
             rendered.body,
         )
+
+    async def _warn(self, seq: int, warning: str | None) -> None:
+        """Sends the warning of a frame, unless the stream already had it: frames repeat faults."""
+        if warning is not None and warning not in self._warnings:
+            self._warnings.add(warning)
+            await self._socket.send(text_message("warning", {"seq": seq, "detail": warning}))
 
     async def _process(self, body: memoryview) -> RenderedImage:
         async with frame_deadline(self._environment.limits.frame_timeout_s):

@@ -21,6 +21,25 @@ class ServerMetadata(JsonModel):
     extensions: list[str] = Field(description="Extensions of the protocol.")
 
 
+class ServerLive(JsonModel):
+    """Body of a successful liveness check."""
+
+    live: bool
+
+
+class ServerReady(JsonModel):
+    """Body of a successful readiness check of the server."""
+
+    ready: bool
+
+
+class ModelReady(JsonModel):
+    """Body of a successful readiness check of a model."""
+
+    name: str
+    ready: bool
+
+
 class TensorMetadata(JsonModel):
     """Name, datatype and shape of an input or output."""
 

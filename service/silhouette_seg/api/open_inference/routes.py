@@ -19,7 +19,10 @@ from silhouette_seg.api.open_inference.openapi import (
     HEADER_LENGTH,
     INFER_RESPONSES,
     ModelMetadata,
+    ModelReady,
+    ServerLive,
     ServerMetadata,
+    ServerReady,
     TensorMetadata,
     describe_infer,
     error_responses,
@@ -33,7 +36,7 @@ from silhouette_seg.spec import TensorSpec
 from silhouette_seg.telemetry import server_timing
 
 SERVER_NAME = "silhouette"
-EXTENSIONS = ("binary_tensor_data",)
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 PLATFORM = "onnxruntime_onnx"
 """Value of `platform` in the metadata of a model: the format of its file, for every engine."""
 
@@ -52,22 +55,17 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(name=SERVER_NAME, version=version, extensions=list(EXTENSIONS))
 
 
-@router.get("/health/live", summary="Liveness", response_class=Response)
-async def live() -> Response:
-    """Returns an empty body while the process runs."""
-    return Response()
+@router.get("/health/live", summary="Liveness")
+async def live() -> ServerLive:
+    """Returns 200 while the process runs."""
+    return ServerLive(live=True)
 
 
-@router.get(
-    "/health/ready",
-    summary="Readiness of the server",
-    response_class=Response,
-    responses=error_responses(503),
-)
-async def ready(request: Request) -> Response:
-    """Returns 200 with an empty body while `/readyz` answers 200, else 503."""
-    await _check_ready(gateway_of(request))
-    return Response()
+@router.get("/health/ready", summary="Readiness of the server", responses=error_responses(503))
+async def ready(request: Request) -> ServerReady:
+    """Returns 200 while `/readyz` answers 200, else 503."""
+    await check_ready(gateway_of(request))
+    return ServerReady(ready=True)
 
 
 @router.get(
@@ -86,7 +84,7 @@ async def ready(request: Request) -> Response:
 )
 async def model_metadata(request: Request) -> ModelMetadata:
     """Returns the version of a model, and name, datatype and shape of its tensors."""
-    spec = _find_model(request).spec
+    spec = find_model(request).spec
     return ModelMetadata(
         name=spec.name,
         versions=[str(spec.version)],
@@ -99,7 +97,6 @@ async def model_metadata(request: Request) -> ModelMetadata:
 @router.get(
     f"{MODEL_PATH}/ready",
     summary="Readiness of a model",
-    response_class=Response,
     responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model"),
     dependencies=REQUIRES_KEY,
@@ -107,19 +104,18 @@ async def model_metadata(request: Request) -> ModelMetadata:
 @router.get(
     f"{MODEL_VERSION_PATH}/ready",
     summary="Readiness of a model",
-    response_class=Response,
     responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model", "version"),
     dependencies=REQUIRES_KEY,
 )
-async def model_ready(request: Request) -> Response:
-    """Returns 200 with an empty body while the model is ready, else 503.
+async def model_ready(request: Request) -> ModelReady:
+    """Returns 200 while the model is ready, else 503.
 
     All models become ready together.
     """
-    _find_model(request)
-    await _check_ready(gateway_of(request))
-    return Response()
+    model = find_model(request)
+    await check_ready(gateway_of(request))
+    return ModelReady(name=model.spec.name, ready=True)
 
 
 @router.post(
@@ -144,13 +140,13 @@ async def infer(request: Request) -> Response:
     Tensors are JSON, or little-endian bytes after the JSON. Then the length of the JSON is in
     `Inference-Header-Content-Length`. If that is 0, the body is one row of the only input, and the
     answer is binary. A request may have up to `max_batch` rows (see `/v1/models`); the answer has
-    them in the same order. The media type of the body is ignored; a compressed body is rejected.
+    them in the same order. The media type of the body is ignored.
     Parameters that are not described here are ignored. The request is idempotent.
     """
     arrived = perf_counter()
     gateway = gateway_of(request)
     gateway.check_capacity()
-    model = _find_model(request)
+    model = find_model(request)
     header_length = _header_length(request)
     with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:
         body = await read_body(
@@ -204,7 +200,7 @@ def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
     return TensorMetadata(name=tensor.name, datatype=tensor.datatype, shape=[-1, *tensor.row_shape])
 
 
-def _find_model(request: Request) -> ServedModel:
+def find_model(request: Request) -> ServedModel:
     """Returns the model that the path of the request names.
 
     Raises UnknownModel if no model of that name, or version, is served.
@@ -224,6 +220,7 @@ def _header_length(request: Request) -> int | None:
     return None if text is None else parse_byte_count(HEADER_LENGTH, text)
 
 
-async def _check_ready(gateway: Gateway) -> None:
+async def check_ready(gateway: Gateway) -> None:
+    """Checks that every model can answer; raises Unavailable otherwise."""
     await gateway.check_engines()
     gateway.check_ready()

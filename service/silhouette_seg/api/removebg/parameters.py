@@ -76,9 +76,15 @@ class Parameters:
     """Left, top, right and bottom of the region of the photo that may hold the person."""
     crop: bool = False
     crop_margin: tuple[Length, Length, Length, Length] = (ZERO, ZERO, ZERO, ZERO)
-    """Margins above, right, below and left of the person's box; percent refer to that box."""
+    """Margins above, right, below and left of the person's box; percent refer to that box.
+
+    It is the box of the person that was scaled.
+    """
     scale: float | None = None
-    """Share of the picture that the person fills, 0.1..1; None keeps the person's size."""
+    """Share of the picture that the person fills, 0.1..1; None keeps the person's size.
+
+    It is the picture before it is cropped.
+    """
     position: tuple[float, float] | None = None
     """Position of the person across and down, 0..1; None keeps it where it is.
 
@@ -121,12 +127,12 @@ def parse_fields(fields: Mapping[str, str], *, has_background_file: bool = False
 
 def _to_parameters(values: dict[str, Any], *, has_background_file: bool) -> Parameters:
     scale = values.get("scale")
-    position = values.get("position", CENTRE if scale is not None else None)
+    default_position = None if scale is None else CENTRE
+    position = values.get("position", default_position)
     crop = values.get("crop", False)
     alpha_only = values.get("channels") == "alpha"
-    ignored = [name for name in ("scale", "position") if values.get(name) is not None]
-    if crop and ignored:
-        raise BadParameter(f"{ignored[0]}: has no effect with crop=true")
+    if crop and position not in (None, default_position):
+        raise BadParameter("position: has no effect with crop=true")
     if alpha_only and (has_background_file or "bg_color" in values):
         raise BadParameter("channels: alpha has no background")
     return Parameters(
@@ -298,7 +304,10 @@ FIELDS = {
         "0",
     ),
     "scale": FieldSpec(
-        _scale, "Share of the picture that the person fills, 10% to 100%.", "original"
+        _scale,
+        "Share of the picture that the person fills, 10% to 100%. With `crop` the scaled person is "
+        "cropped.",
+        "original",
     ),
     "position": FieldSpec(
         _position, "Position of the person: `center`, or one or two of 0% to 100%.", "original"

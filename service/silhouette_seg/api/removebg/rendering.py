@@ -153,7 +153,7 @@ def _visible_box(alpha: NDArray[np.uint8]) -> Box:
 
 
 def _apply_layout(person: Layer, parameters: Parameters, max_pixels: int) -> tuple[Layer, Box]:
-    """Crops to the person, or moves and scales it, as the parameters say.
+    """Scales the person, and crops to it or moves it, as the parameters say.
 
     Returns the resulting pixels, and the person's box before that. Raises ForegroundMissing if no
     pixel is visible, and TooManyPixels for a crop of more than `max_pixels`.
@@ -167,7 +167,8 @@ def _apply_layout(person: Layer, parameters: Parameters, max_pixels: int) -> tup
 
 
 def _crop_to_person(person: Layer, box: Box, parameters: Parameters, max_pixels: int) -> Layer:
-    box_hw = (box.height, box.width)
+    scale = _person_scale(person, box, parameters)
+    box_hw = (round(scale * box.height) or 1, round(scale * box.width) or 1)
     size_hw = cropped_size(parameters, box_hw)
     if prod(size_hw) > max_pixels:
         raise TooManyPixels(
@@ -176,7 +177,16 @@ def _crop_to_person(person: Layer, box: Box, parameters: Parameters, max_pixels:
             actual=prod(size_hw),
         )
     top, *_, left = _margins(parameters, box_hw)
-    return _place_on_canvas(person, box, size_hw, top=top, left=left, scale=1.0)
+    return _place_on_canvas(person, box, size_hw, top=top, left=left, scale=scale)
+
+
+def _person_scale(person: Layer, box: Box, parameters: Parameters) -> float:
+    """Returns the factor by which the person is scaled to fill its share of the picture."""
+    if parameters.scale is None:
+        return 1.0
+    height, width = person.alpha.shape
+    scale_to_fill: float = min(height / box.height, width / box.width)
+    return parameters.scale * scale_to_fill
 
 
 def _margins(parameters: Parameters, box_hw: Size) -> tuple[int, int, int, int]:
@@ -195,8 +205,7 @@ def _margins(parameters: Parameters, box_hw: Size) -> tuple[int, int, int, int]:
 
 def _reposition(person: Layer, box: Box, parameters: Parameters) -> Layer:
     height, width = person.alpha.shape
-    scale_to_fill = min(height / box.height, width / box.width)
-    scale = 1.0 if parameters.scale is None else parameters.scale * scale_to_fill
+    scale = _person_scale(person, box, parameters)
     top, left = float(box.top), float(box.left)
     if parameters.position is not None:
         across, down = parameters.position

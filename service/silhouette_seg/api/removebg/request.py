@@ -7,14 +7,13 @@ from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve
 from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED, media_type_of
-from silhouette_seg.api.removebg.bodies import (
-    IMAGE_BASE64,
-    MAX_BYTES_WITHOUT_PHOTO,
+from silhouette_seg.api.removebg.parameters import FIELDS
+from silhouette_seg.api.request.base64_bodies import (
     decode_base64,
+    max_encoded_bytes,
     parse_form,
     parse_json,
 )
-from silhouette_seg.api.removebg.parameters import FIELDS
 from silhouette_seg.api.request.body import read_body, read_form
 from silhouette_seg.api.request.multipart import MultipartReader, Part
 from silhouette_seg.api.request.parameters import unique_values
@@ -28,6 +27,8 @@ from silhouette_seg.runtime.thread_pool import ThreadPool
 
 IMAGE_FILE = "image_file"
 BACKGROUND_FILE = "bg_image_file"
+IMAGE_BASE64 = "image_file_b64"
+"""Name of the field that holds the photo in base64."""
 FILE_FIELDS = (IMAGE_FILE, BACKGROUND_FILE, IMAGE_BASE64)
 
 
@@ -59,7 +60,7 @@ async def read_removebg_upload(
     body = await read_body(
         request,
         kind,
-        max_bytes=_max_encoded_bytes(limits.image_bytes),
+        max_bytes=max_encoded_bytes(limits.image_bytes),
         timeout_s=limits.read_timeout_s,
         reserve=reserve,
     )
@@ -72,8 +73,10 @@ def parse_text_body(kind: str, body: bytes, image_bytes: int) -> RemovebgUpload:
     The decoded photo has at most `image_bytes`. The memory used is at most about three times the
     body, for any content. Raises the errors of `read_removebg_upload`.
     """
-    fields, encoded = parse_json(body) if kind == JSON else parse_form(body)
-    return _select_source([], None, encoded, fields, image_bytes)
+    parse = parse_json if kind == JSON else parse_form
+    text = parse(body, (IMAGE_BASE64,))
+    encoded = text.photos.get(IMAGE_BASE64, b"")
+    return _select_source([], None, encoded, text.fields, image_bytes)
 
 
 def parse_multipart(parts: Sequence[Part], image_bytes: int) -> RemovebgUpload:
@@ -103,7 +106,7 @@ def parse_multipart(parts: Sequence[Part], image_bytes: int) -> RemovebgUpload:
 
 
 async def _read_multipart(request: Request, limits: UploadLimits, reserve: Reserve) -> list[Part]:
-    image_bytes, encoded_bytes = limits.image_bytes, _max_encoded_bytes(limits.image_bytes)
+    image_bytes, encoded_bytes = limits.image_bytes, max_encoded_bytes(limits.image_bytes)
     reader = MultipartReader(
         request.headers["content-type"],
         max_file_bytes={
@@ -137,18 +140,10 @@ def _select_source(
     if len(images) + bool(encoded) + has_url > 1:
         raise AmbiguousSource(f"Send one of {IMAGE_FILE}, {IMAGE_BASE64} and image_url.")
     if encoded:
-        return RemovebgUpload(decode_base64(encoded, image_bytes), background, fields)
+        return RemovebgUpload(decode_base64(IMAGE_BASE64, encoded, image_bytes), background, fields)
     if not images and not has_url:
         raise MissingImage(f"Send the image as {IMAGE_FILE} or {IMAGE_BASE64}.")
     image = images[0].data() if images else b""
     if images and not image:
         raise MissingImage(f"{IMAGE_FILE} is empty.")
     return RemovebgUpload(image, background, fields)
-
-
-def _max_encoded_bytes(size: int) -> int:
-    """Returns the maximum bytes of a body with a photo of `size` bytes in base64.
-
-    Its `+`, `/` and `=` may be percent-encoded, and the other fields are added.
-    """
-    return size * 3 // 2 + MAX_BYTES_WITHOUT_PHOTO

@@ -19,7 +19,6 @@ from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
 from silhouette_seg.api.photo_response import read_image_file
-from silhouette_seg.api.removebg.bodies import IMAGE_BASE64
 from silhouette_seg.api.removebg.parameters import FIELDS, Parameters, parse_fields
 from silhouette_seg.api.removebg.rendering import (
     ZIP_MEDIA_TYPE,
@@ -32,6 +31,7 @@ from silhouette_seg.api.removebg.rendering import (
 )
 from silhouette_seg.api.removebg.request import (
     BACKGROUND_FILE,
+    IMAGE_BASE64,
     IMAGE_FILE,
     read_removebg_upload,
 )
@@ -136,9 +136,20 @@ def _request_schema() -> dict[str, Any]:
     }
 
 
-def _responses() -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Returns the OpenAPI error responses of a route by HTTP status, in the format of remove.bg."""
     error = {"type": "object", "properties": dict.fromkeys(("title", "code", "detail"), _TEXT)}
     errors = {"type": "object", "properties": {"errors": {"type": "array", "items": error}}}
+    return {
+        status: {
+            "description": _ERROR_DESCRIPTIONS[status],
+            "content": {JSON: {"schema": errors}},
+        }
+        for status in statuses
+    }
+
+
+def _responses() -> dict[int | str, dict[str, Any]]:
     images = (format.media_type for format in ImageFormat)
     return {
         200: {
@@ -152,10 +163,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
                 JSON: {"schema": {"type": "object"}},
             },
         },
-        **{
-            status: {"description": text, "content": {JSON: {"schema": errors}}}
-            for status, text in _ERROR_DESCRIPTIONS.items()
-        },
+        **error_responses(*_ERROR_DESCRIPTIONS),
     }
 
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve
 from silhouette_seg.api.media_types import media_type_of
+from silhouette_seg.api.request.content_encoding import PIECE_BYTES, body_decoder
 from silhouette_seg.api.request.multipart import MultipartReader, Part
 from silhouette_seg.errors import BodyTooLarge, BodyTooSlow, MalformedBody, UnsupportedMediaType
 
@@ -22,25 +23,32 @@ async def consume_body(
     timeout_s: float,
     reserve: Reserve,
 ) -> None:
-    """Passes the body of a request to `consume` in chunks, as they arrive.
+    """Passes the body of a request to `consume` in pieces, as they arrive.
 
-    Before that, `reserve` is called with the bytes of the chunk. Nothing is read if a header
-    already shows that the body cannot be accepted.
+    A body in gzip or deflate is decompressed. Before each piece `reserve` is called with its bytes.
+    Nothing is read if a header already shows that the body cannot be accepted.
 
-    Raises UnsupportedMediaType for a compressed body, MalformedBody for a Content-Length that is
-    no number, BodyTooLarge above `max_bytes`, BodyTooSlow after `timeout_s` seconds, and the errors
-    of `reserve` and `consume`. starlette's ClientDisconnect passes through.
+    Raises UnsupportedMediaType for another compression, and MalformedBody for a damaged body or a
+    Content-Length that is no number. Raises BodyTooLarge above `max_bytes`, compressed or not,
+    BodyTooSlow after `timeout_s` seconds, and the errors of `reserve` and `consume`. starlette's
+    ClientDisconnect passes through.
     """
-    _check_encoding(request)
+    decoder = body_decoder(request.headers.get("content-encoding", "identity"))
     _check_declared_length(request, max_bytes)
-    size = 0
+    received = size = 0
     try:
         async with asyncio.timeout(timeout_s):
             async for chunk in request.stream():
-                size += len(chunk)
-                _check_size(size, max_bytes)
-                reserve(len(chunk))
-                consume(chunk)
+                received += len(chunk)
+                _check_size(received, max_bytes)
+                for piece in decoder.decode(chunk):
+                    size += len(piece)
+                    _check_size(size, max_bytes, "The decompressed body")
+                    reserve(len(piece))
+                    consume(piece)
+                    if len(piece) == PIECE_BYTES:
+                        await asyncio.sleep(0)  # other requests have their turn
+            decoder.close()
     except TimeoutError:
         raise BodyTooSlow("The body did not arrive in time.", limit=timeout_s) from None
 
@@ -96,19 +104,12 @@ def parse_byte_count(header: str, text: str) -> int:
     return int(text)
 
 
-def _check_encoding(request: Request) -> None:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMediaType("Compressed bodies (Content-Encoding) are not supported.")
-
-
 def _check_declared_length(request: Request, max_bytes: int) -> None:
     declared = request.headers.get("content-length")
     if declared is not None:
         _check_size(parse_byte_count("Content-Length", declared), max_bytes)
 
 
-def _check_size(size: int, max_bytes: int) -> None:
+def _check_size(size: int, max_bytes: int, body: str = "The body") -> None:
     if size > max_bytes:
-        raise BodyTooLarge(
-            f"The body has more than {max_bytes} bytes.", limit=max_bytes, actual=size
-        )
+        raise BodyTooLarge(f"{body} has more than {max_bytes} bytes.", limit=max_bytes, actual=size)

@@ -1,15 +1,22 @@
 """Reads request bodies into uploaded images and text fields, in memory and within limits."""
 
 import hashlib
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from silhouette_seg.admission.body_memory import Reserve
-from silhouette_seg.api.media_types import FORM_DATA, OCTET_STREAM, URLENCODED, media_type_of
-from silhouette_seg.api.request.body import consume_body, read_form
+from silhouette_seg.api.media_types import (
+    FORM_DATA,
+    JSON,
+    OCTET_STREAM,
+    URLENCODED,
+    media_type_of,
+)
+from silhouette_seg.api.request.base64_bodies import decode_base64, max_encoded_bytes, parse_json
+from silhouette_seg.api.request.body import consume_body, read_body, read_form
 from silhouette_seg.api.request.multipart import (
     MAX_NAME_CHARS,
     MAX_PARTS,
@@ -27,14 +34,15 @@ from silhouette_seg.errors import (
     UnsupportedImageType,
     UnsupportedMediaType,
 )
+from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import read_header
 
 IMAGE_FIELDS = ("image", "image_file", "file")
 BACKGROUND_FIELD = "background_image"
 FILE_FIELDS = (*IMAGE_FIELDS, BACKGROUND_FIELD)
 HOW_TO_SEND = (
-    "Send the image as the body with a Content-Type of images, such as image/jpeg, or as "
-    "the field `image` of multipart/form-data."
+    "Send the image as the body with a Content-Type of images, such as image/jpeg, as the field "
+    "`image` of multipart/form-data, or in base64 as the member `image` of application/json."
 )
 UNDECLARED_TYPES = ("", OCTET_STREAM, URLENCODED)
 """Content-Types of a photo as the body, besides those of images.
@@ -91,6 +99,11 @@ class UploadLimits:
         """Maximum bytes of a whole form: both images, the text parts and the part headers."""
         return 2 * self.image_bytes + MAX_PARTS * 2 * MAX_TEXT_BYTES
 
+    @property
+    def json_bytes(self) -> int:
+        """Maximum bytes of a whole JSON body: both images in base64, and the other members."""
+        return max_encoded_bytes(2 * self.image_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
@@ -113,16 +126,19 @@ class BatchLimits:
 
 
 async def read_photo_upload(
-    request: Request, limits: UploadLimits, reserve: Reserve
+    request: Request, limits: UploadLimits, reserve: Reserve, pool: ThreadPool
 ) -> PhotoUpload:
-    """Reads and returns the photo of a request, which is the whole body or a file of a form.
+    """Reads and returns the photo of a request: the whole body, a file of a form, or JSON.
 
-    Raises MissingImage without a photo, AmbiguousSource for several, and UnsupportedImageType for
-    a Content-Type that is neither form nor image. Raises MalformedBody for an invalid form,
-    BadParameter for an invalid text field, and the errors of `consume_body`.
+    The base64 of a JSON body is decoded in `pool`. Raises MissingImage without a photo,
+    AmbiguousSource for several, and UnsupportedImageType for a Content-Type that is neither form
+    nor JSON nor image. Raises MalformedBody for an invalid form or JSON, BadParameter for an
+    invalid text field, and the errors of `consume_body`.
     """
     _require_body(request.headers)
     content_type = request.headers.get("content-type", "")
+    if media_type_of(content_type) == JSON:
+        return await _read_json(request, limits, reserve, pool)
     if not _is_form(content_type):
         image = await _read_image(request, limits, reserve)
         _require_image_bytes(image, media_type_of(content_type))
@@ -211,6 +227,44 @@ def _is_form(content_type: str) -> bool:
     return False
 
 
+async def _read_json(
+    request: Request, limits: UploadLimits, reserve: Reserve, pool: ThreadPool
+) -> PhotoUpload:
+    body = await read_body(
+        request,
+        JSON,
+        max_bytes=limits.json_bytes,
+        timeout_s=limits.read_timeout_s,
+        reserve=reserve,
+    )
+    return await pool.run_in_thread(parse_json_upload, body, limits.image_bytes)
+
+
+def parse_json_upload(body: bytes, image_bytes: int) -> PhotoUpload:
+    """Returns the photo, background image and parameters of a JSON object. Call it in a thread.
+
+    Each image has at most `image_bytes`. The memory used is at most about three times the body, for
+    any content. Raises MissingImage, AmbiguousSource, and the errors of `parse_json` and
+    `decode_base64`.
+    """
+    text = parse_json(body, FILE_FIELDS)
+    names = [name for name in IMAGE_FIELDS if name in text.photos]
+    if len(names) > 1:
+        raise AmbiguousSource(
+            f"Send exactly one image; there are {len(names)}: {', '.join(names)}."
+        )
+    if not names:
+        raise MissingImage(_no_image(text.fields))
+
+    def decode(name: str) -> UploadedImage:
+        data = decode_base64(name, text.photos.pop(name), image_bytes)
+        return UploadedImage(data, hashlib.sha256(data).hexdigest())
+
+    image = decode(names[0])
+    background = decode(BACKGROUND_FIELD) if BACKGROUND_FIELD in text.photos else None
+    return PhotoUpload(image, background, tuple(text.fields.items()))
+
+
 async def _read_image(request: Request, limits: UploadLimits, reserve: Reserve) -> UploadedImage:
     """Returns the image that is the whole body of a request. Raises MissingImage if it is empty.
 
@@ -261,22 +315,22 @@ def _check_image_count(parts: Sequence[Part], max_images: int) -> None:
 def _to_photo_upload(parts: Sequence[Part]) -> PhotoUpload:
     image = _single(_files(parts, IMAGE_FIELDS), "image")
     if image is None:
-        raise MissingImage(_no_image(parts))
+        raise MissingImage(_no_image(part.name for part in parts))
     return PhotoUpload(image, _background(parts), _text_fields(parts))
 
 
 def _to_batch_upload(parts: Sequence[Part]) -> BatchUpload:
     images = tuple(_uploaded(part) for part in _files(parts, IMAGE_FIELDS))
     if not images:
-        raise MissingImage(_no_image(parts))
+        raise MissingImage(_no_image(part.name for part in parts))
     return BatchUpload(images, _background(parts), _text_fields(parts))
 
 
-def _no_image(parts: Sequence[Part]) -> str:
-    """Returns an error message for a form without a photo, with advice."""
-    if any(part.name in URL_FIELDS for part in parts):
-        return f"The form has no image, and {NO_URLS}. {HOW_TO_SEND}"
-    return f"The form has no image. {HOW_TO_SEND}"
+def _no_image(names: Iterable[str]) -> str:
+    """Returns an error message, with advice, for a body with fields `names` but without a photo."""
+    if any(name in URL_FIELDS for name in names):
+        return f"The body has no image, and {NO_URLS}. {HOW_TO_SEND}"
+    return f"The body has no image. {HOW_TO_SEND}"
 
 
 def _files(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:

@@ -99,7 +99,7 @@ export class WebSocketStream {
     socket.onmessage = ({ data }) => {
       if (typeof data !== "string") return this.#handleAnswer(data);
       const message = JSON.parse(data);
-      if (message.type === "error") this.onnotice(message.detail);
+      if (message.type === "error" || message.type === "warning") this.onnotice(message.detail);
       if (message.type !== "ready" || this.#ready) return;
       clearTimeout(timeout);
       this.#ready = true;

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from silhouette_seg.api.media_types import JSON, URLENCODED
-from silhouette_seg.api.removebg.bodies import MAX_BYTES_WITHOUT_PHOTO, MAX_FIELDS
 from silhouette_seg.api.removebg.parameters import MAX_ECHOED_NAME_CHARS
 from silhouette_seg.api.removebg.request import RemovebgUpload, parse_text_body
+from silhouette_seg.api.request.base64_bodies import MAX_BYTES_WITHOUT_PHOTO, MAX_FIELDS
 from silhouette_seg.api.request.multipart import MAX_TEXT_BYTES
 from silhouette_seg.errors import (
     AmbiguousSource,

@@ -111,17 +111,23 @@ def test_arbitrary_text_is_parsed_or_rejected(name, text):
 
 
 @pytest.mark.parametrize(
-    ("fields", "name"),
+    "fields",
     [
-        ({"crop": "true", "scale": "50%"}, "scale"),
-        ({"crop": "true", "position": "center"}, "position"),
-        ({"crop": "true", "position": "center", "scale": "original"}, "position"),
+        {"crop": "true", "position": "center"},
+        {"crop": "true", "position": "center", "scale": "original"},
+        {"crop": "true", "position": "0%", "scale": "50%"},
     ],
 )
-def test_placement_with_crop_is_rejected(fields, name):
+def test_position_with_crop_is_rejected(fields):
     with pytest.raises(BadParameter) as rejected:
         parse_fields(fields)
-    assert rejected.value.detail == f"{name}: has no effect with crop=true"
+    assert rejected.value.detail == "position: has no effect with crop=true"
+
+
+@pytest.mark.parametrize("fields", [{}, {"position": "center"}, {"position": "original"}])
+def test_scale_with_crop_is_accepted(fields):
+    parameters = parse_fields({"crop": "true", "scale": "50%"} | fields)
+    assert (parameters.crop, parameters.scale) == (True, 0.5)
 
 
 def test_alpha_channel_with_background_is_rejected():

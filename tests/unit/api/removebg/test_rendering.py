@@ -118,6 +118,21 @@ def test_crop_margins_surround_the_person(margins, size_hw, corner):
     assert block_of(rgba) == (*corner, 20, 10)
 
 
+@pytest.mark.parametrize(
+    ("scale", "margin", "size_hw"),
+    [(0.5, Length(0), (40, 20)), (1.0, Length(0), (80, 40)), (0.5, Length(5), (50, 30)),
+     (0.5, Length(50, percent=True), (80, 40)), (0.1, Length(0), (8, 4))],
+)  # fmt: skip
+def test_crop_of_scaled_person_has_the_scaled_size(scale, margin, size_hw):
+    result = rendered(Parameters(crop=True, scale=scale, crop_margin=(margin,) * 4))
+    rgba = pixels(result)
+    assert rgba.shape == (*size_hw, 4)
+    height, width = round(80 * scale), round(40 * scale)
+    corner = (size_hw[0] - height) // 2, (size_hw[1] - width) // 2
+    assert block_of(rgba) == pytest.approx((*corner, height, width), abs=1)
+    assert (result.box.height, result.box.width) == (20, 10)
+
+
 def test_crop_margins_beyond_pixel_limit_are_rejected():
     parameters = Parameters(crop=True, crop_margin=(Length(50, percent=True),) * 4)
     assert pixels(rendered(parameters, max_pixels=800)).shape == (40, 20, 4)
