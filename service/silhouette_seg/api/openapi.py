@@ -123,10 +123,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             name: {"description": text, "schema": {"type": "string"}}
             for name, text in RESPONSE_HEADERS.items()
         },
-        "content": {
-            image_format.media_type: {"schema": BINARY}
-            for image_format in (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG)
-        },
+        "content": {image_format.media_type: {"schema": BINARY} for image_format in ImageFormat},
     },
     304: {"description": "The response would be the one that If-None-Match names."},
     **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503, 504),

@@ -16,10 +16,16 @@ from silhouette_seg.vision.mask.guided_filter import MIN_GUIDE_SIDE
 from silhouette_seg.vision.mask.person_selection import Piece
 from silhouette_seg.vision.mask.quality import Box, MaskQuality
 
-WEBP_MEMORY_FACTOR = 3
-"""Memory of encoding a colour WebP, as a multiple of the memory of decoding an image.
+_MASK, _COLOURS = True, False
+ENCODER_MEMORY_FACTORS = {
+    (ImageFormat.WEBP, _COLOURS): 3,
+    (ImageFormat.AVIF, _COLOURS): 3,
+    (ImageFormat.AVIF, _MASK): 2,
+}
+"""Memory of encoding a pixel, as a multiple of that of decoding one, where it is larger.
 
-libwebp holds 24 to 30 bytes for each colour pixel, against eight or nine.
+Decoding holds eight or nine bytes. libwebp holds 24 to 30 for a pixel in colours, and libaom 27 to
+31. libaom holds 16 to 19 for a pixel of a mask.
 """
 
 
@@ -47,12 +53,11 @@ class PhotoJob:
     def pixels(self) -> int:
         """Memory of the job in pixels, each of which stands for eight or nine bytes.
 
-        It is the sum of the pixels of photo and background. The photo counts WEBP_MEMORY_FACTOR
-        times for a colour WebP.
+        It is the sum of the pixels of photo and background. The pixels of the photo count as
+        often as ENCODER_MEMORY_FACTORS says.
         """
-        shown = self.photo.header.pixels
-        if self.format is ImageFormat.WEBP and not self.options.only_mask:
-            shown *= WEBP_MEMORY_FACTOR
+        factor = ENCODER_MEMORY_FACTORS.get((self.format, self.options.only_mask), 1)
+        shown = factor * self.photo.header.pixels
         return shown + (self.background.header.pixels if self.background else 0)
 
 

@@ -139,7 +139,8 @@ def _request_schema() -> dict[str, Any]:
 def _responses() -> dict[int | str, dict[str, Any]]:
     error = {"type": "object", "properties": dict.fromkeys(("title", "code", "detail"), _TEXT)}
     errors = {"type": "object", "properties": {"errors": {"type": "array", "items": error}}}
-    images = (format.media_type for format in ImageFormat)
+    formats = (ImageFormat.JPEG, ImageFormat.PNG, ImageFormat.WEBP)
+    images = (format.media_type for format in formats)
     return {
         200: {
             "description": "The picture, or JSON that contains it as base64 if `Accept` is "

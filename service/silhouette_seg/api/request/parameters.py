@@ -271,7 +271,8 @@ PARAMETERS: dict[str, Parameter] = {
         _image_format,
         _enum_schema(*ImageFormat, "jpg"),
         "Encoding of the result. It overrides `Accept`; without both the result is png. "
-        "JPEG cannot encode a cut-out (406).",
+        "JPEG cannot encode a cut-out (406). Masks, and the alpha of cut-outs, are exact in png, "
+        "webp and avif.",
     ),
     "person": Parameter(
         _one_of(PersonSelection),

@@ -37,6 +37,7 @@ __all__ = [
     "ImageFormat",
     "ImageHeader",
     "ImageLimits",
+    "InputFormat",
     "check_limits",
     "decode",
     "read_header",

@@ -20,6 +20,7 @@ class ImageFormat(StrEnum):
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"
+    AVIF = "avif"
 
     @property
     def media_type(self) -> str:
