@@ -89,6 +89,14 @@ def jpeg_segment(marker: int, payload: bytes) -> bytes:
     return bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload
 
 
+def jpeg_of_coding(marker: int, bits: int = 8) -> bytes:
+    """Returns a JPEG with the frame header of another coding; its scan still has the usual one."""
+    jpeg = make_jpeg(person(40, 64))
+    frame = jpeg.index(b"\xff\xc0")
+    header = bytes((0xFF, marker)) + jpeg[frame + 2 : frame + 4] + bytes((bits,))
+    return jpeg[:frame] + header + jpeg[frame + 5 :]
+
+
 def make_motion_photo(scans: int = 200) -> bytes:
     """Returns a JPEG followed by an MP4; its media data contains `scans` SOS markers."""
     media = (b"\xff\xda" + bytes(range(64))) * scans

@@ -4,7 +4,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from silhouette_seg.errors import UndecodableImage
+from silhouette_seg.errors import UndecodableImage, UnsupportedImageType
 from silhouette_seg.vision.codec.colour_tag import jpeg_colour_tag
 from silhouette_seg.vision.codec.header import MAX_SEGMENTS, ImageHeader, InputFormat
 from silhouette_seg.vision.codec.orientation import EXIF_PREFIX, select_orientation
@@ -15,6 +15,19 @@ SIGNATURE = b"\xff\xd8\xff"
 _APP1, _APP2, SOS, EOI = 0xE1, 0xE2, 0xDA, 0xD9
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_UNSUPPORTED_CODINGS = {
+    **dict.fromkeys((0xC3, 0xCB), "Lossless JPEG"),
+    **dict.fromkeys((0xC9, 0xCA), "Arithmetic-coded JPEG"),
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "Hierarchical JPEG"),
+    0xF7: "JPEG-LS",
+}
+"""Marker of a frame header -> name of a coding that is not decoded.
+
+libjpeg-turbo ignores a reduced size for lossless JPEG and writes beyond the pixels. In arithmetic
+coding it takes missing data for zeros, without a warning. No camera or phone writes either.
+"""
+_BITS = 8
+"""Bits of a sample that are decoded."""
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe]")
 """Pattern of the bytes of a JPEG's end marker (EOI) or of a marker that begins a segment.
 
@@ -52,11 +65,17 @@ def count_scans(jpeg: bytes | memoryview) -> int:
 
 
 def parse_jpeg(view: memoryview) -> ImageHeader:
+    """Reads the header of a JPEG file up to its first scan.
+
+    Raises UnsupportedImageType for a coding of `_UNSUPPORTED_CODINGS` and for other than 8 bits.
+    Raises UndecodableImage, IndexError or struct.error if the header is malformed.
+    """
     size: Size | None = None
     exif: memoryview | None = None
     xmp: memoryview | None = None
     profile_parts: list[memoryview] = []
     for marker, segment in _segments(view):
+        _check_coding(marker, segment)
         if marker in FRAME_HEADERS:
             if size is not None:
                 raise UndecodableImage("The JPEG declares two frames.")
@@ -77,6 +96,16 @@ def parse_jpeg(view: memoryview) -> ImageHeader:
         select_orientation(exif, xmp),
         colour=jpeg_colour_tag(profile_parts),
     )
+
+
+def _check_coding(marker: int, segment: memoryview) -> None:
+    """Raises UnsupportedImageType for the frame header of a coding that is not decoded."""
+    if coding := _UNSUPPORTED_CODINGS.get(marker):
+        raise UnsupportedImageType(f"{coding} is not supported; send baseline or progressive JPEG.")
+    if marker in FRAME_HEADERS and segment[0] != _BITS:
+        raise UnsupportedImageType(
+            f"JPEG of {segment[0]} bits is not supported; send one of {_BITS} bits."
+        )
 
 
 def _segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:
