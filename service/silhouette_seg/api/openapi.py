@@ -36,7 +36,8 @@ RESPONSE_HEADERS = {
     "number of pieces: `0.9931;islands=2`.",
     "X-Mask-Confidence": "Expected share of correct pixels along the outline, 0..1.",
     "X-Input-Warning": "Fault of the photo or background file that costs no pixel, such as a JPEG "
-    "without its end marker. It is absent for a faultless file.",
+    "without its end marker, or metadata that is too long to keep. It is absent for a faultless "
+    "file.",
     "ETag": "Hash of content, parameters and model, for If-None-Match.",
 }
 

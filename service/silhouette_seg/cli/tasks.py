@@ -162,6 +162,8 @@ def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
         raise BadParameter("person: the selection could change between the frames of a video")
     if render.layout is not None:
         raise BadParameter("layout: has no effect on a video")
+    if options.keep_metadata:
+        raise BadParameter("keep_metadata: has no effect on a video")
     if options.domain is not None:
         raise BadParameter("domain: has no effect on a video; each frame has its own domain")
     if render.transparent and any(task.result.suffix.lower() == ".mp4" for task in tasks):

@@ -11,6 +11,7 @@ from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.pipeline.timings import Stopwatch
 from silhouette_seg.vision.codec.decode import ColourNote, Frame, ImageFormat, ImageHeader, decode
 from silhouette_seg.vision.codec.encode import encode
+from silhouette_seg.vision.codec.metadata import NO_METADATA, PrintMetadata, read_metadata
 from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.guided_filter import MIN_GUIDE_SIDE
 from silhouette_seg.vision.mask.person_selection import Piece
@@ -48,6 +49,8 @@ class PhotoJob:
     """Background image if `options.background` is a BackgroundImage, else None."""
     domain: Domain | None = None
     """Distance domain to use for the photo; None lets the face detector decide."""
+    keep_metadata: bool = False
+    """True: the result keeps the resolution, artist and copyright of the photo."""
 
     @property
     def pixels(self) -> int:
@@ -117,7 +120,10 @@ class PhotoTask:
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
         """Renders and encodes the result from the decoded photo and its mask; see `render_file`."""
         job = self._job
-        return render_file(job.options, job.format, frame, self._background, matte)
+        metadata = read_metadata(job.photo.header) if job.keep_metadata else NO_METADATA
+        return render_file(
+            job.options, job.format, frame, self._background, matte, metadata=metadata
+        )
 
 
 async def segment_photo(job: PhotoJob, segmenter: Segmenter) -> RenderedImage:
@@ -147,11 +153,14 @@ def render_file(
     photo: Frame,
     background: Frame | None,
     matte: Matte,
+    *,
+    metadata: PrintMetadata = NO_METADATA,
 ) -> RenderedImage:
     """Renders a photo with its mask, encodes the image as `format`, and returns it.
 
-    `background` is the decoded background image, or None. Raises errors.ForegroundMissing if the
-    options require a person and the mask has none, and the errors of `render_image` and `encode`.
+    `background` is the decoded background image, or None, and `metadata` is for the file. Raises
+    errors.ForegroundMissing if the options require a person and the mask has none, and the errors
+    of `render_image` and `encode`.
     """
     watch = Stopwatch()
     if options.require_foreground and not matte.quality.foreground:
@@ -159,7 +168,8 @@ def render_file(
     composition = render_image(options, photo, background, matte)
     render_s = watch.lap()
     image = composition.image
-    body = encode(image, format)
+    warnings = (photo.warning, background and background.warning, metadata.warning)
+    body = encode(image, format, metadata)
     return RenderedImage(
         body=body,
         format=format,
@@ -172,5 +182,5 @@ def render_file(
         decision=matte.decision,
         passes=matte.passes,
         stages=matte.timings.response_stages(render_s, encode_s=watch.lap()),
-        warning=photo.warning or (background.warning if background else None),
+        warning=" ".join(warning for warning in warnings if warning) or None,
     )
