@@ -97,6 +97,19 @@ def jpeg_of_coding(marker: int, bits: int = 8) -> bytes:
     return jpeg[:frame] + header + jpeg[frame + 5 :]
 
 
+def make_banded_jpeg(height: int, width: int) -> bytes:
+    """Returns a JPEG of one band of 16 rows, repeated, so that no array of all pixels is made.
+
+    Each band is a restart interval, which a decoder reads without those before it.
+    """
+    jpeg = make_jpeg(person(16, width), restart_marker_rows=1)
+    frame, scan = jpeg.index(b"\xff\xc0"), jpeg.index(b"\xff\xda")
+    start = scan + 2 + int.from_bytes(jpeg[scan + 2 : scan + 4])
+    header = jpeg[: frame + 5] + struct.pack(">H", height) + jpeg[frame + 7 : start]
+    bands = [b"\xff" + bytes((0xD0 + n % 8,)) + jpeg[start:-2] for n in range(-(-height // 16) - 1)]
+    return b"".join((header, jpeg[start:-2], *bands, b"\xff\xd9"))
+
+
 def make_motion_photo(scans: int = 200) -> bytes:
     """Returns a JPEG followed by an MP4; its media data contains `scans` SOS markers."""
     media = (b"\xff\xda" + bytes(range(64))) * scans
