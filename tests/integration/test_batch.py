@@ -50,6 +50,7 @@ QUERIES = (
     "",
     "?output=cutout&format=webp",
     "?output=composite&background=%2320639b&format=jpeg",
+    "?output=cutout&format=avif",
     "?output=cutout&crop=true&crop_margin=5&threshold=0.5",
 )
 

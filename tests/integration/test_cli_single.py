@@ -37,7 +37,13 @@ def image_format(body: bytes) -> str | None:
 
 @pytest.mark.parametrize(
     ("name", "format"),
-    [("out.png", "PNG"), ("OUT.JPG", "JPEG"), ("out.jpeg", "JPEG"), ("x/y/out.webp", "WEBP")],
+    [
+        ("out.png", "PNG"),
+        ("OUT.JPG", "JPEG"),
+        ("out.jpeg", "JPEG"),
+        ("x/y/out.webp", "WEBP"),
+        ("out.avif", "AVIF"),
+    ],
 )
 def test_result_of_one_photo_is_the_named_file(silhouette, tmp_path, name, format):
     result = silhouette("segment", "a.jpg", "-o", name)
@@ -58,7 +64,10 @@ def test_existing_folder_with_a_picture_suffix_stays_a_folder(silhouette, tmp_pa
         (("a.jpg", "a.jpg", "-o", "out.png"), "out.png is one picture: name a folder"),
         ((".", "-o", "out.png"), "out.png is one picture: name a folder"),
         ((".", "-o", "-"), "standard output takes the result of one photo"),
-        (("a.jpg", "-o", "out.gif"), "pictures are written as .jpeg or .jpg or .png or .webp"),
+        (
+            ("a.jpg", "-o", "out.gif"),
+            "pictures are written as .jpeg or .jpg or .png or .webp or .avif",
+        ),
         (("a.jpg", "-o", "out.mp4"), "out.mp4 is one video: name a folder"),
         (("a.jpg", "-o", "out.png", "--format", "webp"), "format: webp does not match"),
         (("a.jpg", "-o", "out.jpg", "--output", "cutout"), "JPEG has no transparency"),

@@ -26,13 +26,15 @@ async def test_openapi_describes_binary_requests_and_responses(operation):
         "image/jpeg",
         "image/png",
         "image/webp",
+        "image/avif",
     }
     for kind in ("multipart/form-data", "application/json"):
         schema = body[kind]["schema"]
         assert schema["required"] == ["image"]
         assert schema["properties"].keys() == PARAMETERS.keys() | {"image", "background_image"}
     answer = operation["responses"]["200"]["content"]
-    assert answer.keys() == {"image/png", "image/webp", "image/jpeg", "application/json"}
+    images = {"image/png", "image/webp", "image/jpeg", "image/avif"}
+    assert answer.keys() == images | {"application/json"}
     assert answer["image/png"]["schema"] == BINARY
     assert answer["application/json"]["schema"] == {"$ref": "#/components/schemas/Report"}
 
@@ -89,7 +91,8 @@ async def test_capabilities_reflect_the_settings(settings_with):
         assert document["limits"]["side"] == 200
         assert document["limits"]["image_bytes"] == 123_456
         assert document["models"] == ["connectnet"]
-        assert document["formats"]["input"] == ["jpeg", "png", "webp"]
+        read = ["jpeg", "png", "webp", "heic", "avif", "tiff", "bmp", "gif"]
+        assert document["formats"] == {"input": read, "output": ["jpeg", "png", "webp", "avif"]}
         assert document["parameters"].keys() == PARAMETERS.keys()
         refusal(await service.segment(make_jpeg()), 422, "side_too_long")
 

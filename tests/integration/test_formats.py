@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from silhouette_seg.cli.main import app
 from tests.integration.batch_client import parts_of, send
-from tests.integration.pictures import picture, pixels
+from tests.integration.pictures import picture, pixels, refusal
 from tests.integration.stream_client import frame, result_of, streaming
 from tests.support.heif import TURNS, grid_layout, heif_file, irot, make_avif, make_heic
-from tests.support.images import make, make_animated, make_png, quadrants, stored
+from tests.support.images import jpeg_of_coding, make, make_animated, make_png, quadrants, stored
 
 HEIGHT, WIDTH = 64, 96
 PHOTO = make_png(quadrants(HEIGHT, WIDTH))
@@ -76,6 +76,23 @@ async def test_stream_accepts_frames_of_every_format(service, photo):
             peer.send(frame(seq, data))
             masks.append(pixels(result_of(await peer.receive())[2]))
     assert_same(masks[1], masks[0])
+
+
+@pytest.mark.parametrize(("marker", "bits"), [(0xC1, 12), (0xC3, 8)])
+async def test_unsupported_coding_of_jpeg_is_named_on_every_route(service, marker, bits):
+    photo = jpeg_of_coding(marker, bits)
+    answers = [
+        await service.segment(photo),
+        await service.form(("image", PHOTO), ("output", "composite"), ("background_image", photo)),
+    ]
+    for answer in answers:
+        detail = refusal(answer, 415, "unsupported_image_type")["detail"]
+        assert "is not supported; send" in detail
+    files = {"image_file": ("photo", photo)}
+    removed = await service.client.post("/v1.0/removebg", files=files)
+    assert "is not supported; send" in removed.text
+    (part,) = parts_of(await send(service, photo))
+    assert part.status == 415
 
 
 async def test_first_frame_of_animated_gif_is_segmented(service):

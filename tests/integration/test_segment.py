@@ -225,7 +225,7 @@ async def test_parameters_as_form_fields_match_the_query(service, photo):
     assert by_form.headers["etag"] == by_query.headers["etag"]
 
 
-@pytest.mark.parametrize("name", ["png", "webp", "jpeg"])
+@pytest.mark.parametrize("name", ["png", "webp", "jpeg", "avif"])
 async def test_format_parameter_overrides_accept(service, photo, name):
     answer = await service.segment(photo, f"?format={name}", accept="text/html, image/tiff")
     picture(answer, f"image/{name}")
@@ -238,6 +238,7 @@ async def test_format_parameter_overrides_accept(service, photo, name):
         ("image/*", "image/png"),
         ("image/webp", "image/webp"),
         ("image/jpeg;q=0.4, image/webp;q=0.9", "image/webp"),
+        ("image/avif,*/*;q=0.5", "image/avif"),
         ("image/avif,image/webp,image/*;q=0.8,*/*;q=0.5", "image/webp"),
         ("image/png;q=0, image/*", "image/webp"),
     ],

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import signal
+import struct
 import subprocess
 import sys
 from collections import Counter
@@ -18,12 +19,14 @@ from PIL import Image
 
 from tests.memory.cgroup import in_cgroup, memory_cgroup
 from tests.memory.traffic import CAMERA, PATH, PHONE, camera_photo
-from tests.support.images import make_jpeg, person
+from tests.support.images import make_banded_jpeg, make_jpeg, person
 from training.benchmark.server import SERVICE_COMMAND, run_server
 from training.benchmark.wire import Connection, get, post
 
 GIB = 2**30
 USERS = 16
+LARGEST_PHONE = (12_240, 16_320)
+"""Size of the largest photos of any phone: 200 megapixels, by a setting."""
 PHOTOS_PER_USER = 2
 """Photos that a user posts, one after the other."""
 CUTOUT_PATH = f"{PATH}?output=cutout"
@@ -103,6 +106,23 @@ async def test_memory_of_phone_photo_stays_within_documented_bytes_per_pixel(
         assert status == 200, body[:300]
         assert Image.open(io.BytesIO(body)).size == PHONE[::-1]
         assert growth_mb * 1e6 < bytes_per_pixel * prod(PHONE) + 64 * 2**20
+
+
+async def test_mask_of_200_megapixels_stays_within_documented_bytes_per_pixel(
+    repository, record_measurement
+):
+    """The photo is decoded at a quarter of its sides, and the mask has its full size."""
+    settings = SLOW | {"max_pixels": "202000000", "max_body_bytes": str(128 * 2**20)}
+    async with run_server(repository, workers=2, **settings) as server:
+        before = server.rss_mb()
+        async with Connection(server.port) as connection:
+            request = post(PATH, make_banded_jpeg(*LARGEST_PHONE))
+            status, body = await connection.exchange(request)
+        growth_mb = server.peak_mb() - before
+        record_measurement(f"{before:.1f} MB, then at most {server.peak_mb():.1f} MB")
+        assert status == 200, body[:300]
+        assert struct.unpack(">II", body[16:24]) == LARGEST_PHONE[::-1]
+        assert growth_mb * 1e6 < 4 * prod(LARGEST_PHONE) + 64 * 2**20
 
 
 async def test_server_handles_phone_photo_per_worker_within_gibibyte(

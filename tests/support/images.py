@@ -87,6 +87,27 @@ def jpeg_segment(marker: int, payload: bytes) -> bytes:
     return bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload
 
 
+def jpeg_of_coding(marker: int, bits: int = 8) -> bytes:
+    """Returns a JPEG with the frame header of another coding; its scan still has the usual one."""
+    jpeg = make_jpeg(person(40, 64))
+    frame = jpeg.index(b"\xff\xc0")
+    header = bytes((0xFF, marker)) + jpeg[frame + 2 : frame + 4] + bytes((bits,))
+    return jpeg[:frame] + header + jpeg[frame + 5 :]
+
+
+def make_banded_jpeg(height: int, width: int) -> bytes:
+    """Returns a JPEG of one band of 16 rows, repeated, so that no array of all pixels is made.
+
+    Each band is a restart interval, which a decoder reads without those before it.
+    """
+    jpeg = make_jpeg(person(16, width), restart_marker_rows=1)
+    frame, scan = jpeg.index(b"\xff\xc0"), jpeg.index(b"\xff\xda")
+    start = scan + 2 + int.from_bytes(jpeg[scan + 2 : scan + 4])
+    header = jpeg[: frame + 5] + struct.pack(">H", height) + jpeg[frame + 7 : start]
+    bands = [b"\xff" + bytes((0xD0 + n % 8,)) + jpeg[start:-2] for n in range(-(-height // 16) - 1)]
+    return b"".join((header, jpeg[start:-2], *bands, b"\xff\xd9"))
+
+
 def make_motion_photo(scans: int = 200) -> bytes:
     """Returns a JPEG followed by an MP4; its media data contains `scans` SOS markers."""
     media = (b"\xff\xda" + bytes(range(64))) * scans

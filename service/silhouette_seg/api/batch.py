@@ -40,6 +40,7 @@ FILE_SUFFIXES = {
     ImageFormat.PNG.media_type: ".png",
     ImageFormat.WEBP.media_type: ".webp",
     ImageFormat.JPEG.media_type: ".jpg",
+    ImageFormat.AVIF.media_type: ".avif",
 }
 """File name suffix of a result for each media type; all other types are JSON, `.json`."""
 

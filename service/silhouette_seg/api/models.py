@@ -12,7 +12,7 @@ from silhouette_seg.errors import Unavailable
 from silhouette_seg.pipeline.registry import AUTO
 from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.streaming.webrtc.registry import IS_INSTALLED
-from silhouette_seg.vision.codec.decode import ImageFormat
+from silhouette_seg.vision.codec.decode import ImageFormat, InputFormat
 
 STREAM_TRANSPORTS = ("websocket", "webrtc") if IS_INSTALLED else ("websocket",)
 """Names of the available transports for live video. `webrtc` needs the extra `live`."""
@@ -40,11 +40,10 @@ async def list_models(request: Request) -> Models:
 )
 async def capabilities(request: Request) -> Capabilities:
     gateway = gateway_of(request)
-    formats = [image_format.value for image_format in ImageFormat]
     return Capabilities(
         version=gateway.version,
         limits=_limits(gateway),
-        formats=Formats(input=formats, output=formats),
+        formats=Formats(input=list(InputFormat), output=list(ImageFormat)),
         parameters={name: parameter.schema for name, parameter in PARAMETERS.items()},
         models=list(gateway.registry.names),
         streams=list(STREAM_TRANSPORTS),

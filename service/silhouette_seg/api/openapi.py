@@ -38,7 +38,8 @@ RESPONSE_HEADERS = {
     "number of pieces: `0.9931;islands=2`.",
     "X-Mask-Confidence": "Expected share of correct pixels along the outline, 0..1.",
     "X-Input-Warning": "Fault of the photo or background file that costs no pixel, such as a JPEG "
-    "without its end marker. It is absent for a faultless file.",
+    "without its end marker, or metadata that is too long to keep. It is absent for a faultless "
+    "file.",
     "ETag": "Hash of content, parameters and model, for If-None-Match.",
 }
 
@@ -140,10 +141,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             name: {"description": text, "schema": {"type": "string"}}
             for name, text in RESPONSE_HEADERS.items()
         },
-        "content": {
-            image_format.media_type: {"schema": BINARY}
-            for image_format in (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG)
-        },
+        "content": {image_format.media_type: {"schema": BINARY} for image_format in ImageFormat},
     },
     304: {"description": "The response would be the one that If-None-Match names."},
     **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503, 504),

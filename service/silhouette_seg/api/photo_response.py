@@ -94,6 +94,7 @@ def build_job(
         format=resolved.representation.image,
         background=background,
         domain=resolved.options.domain,
+        keep_metadata=resolved.options.keep_metadata,
     )
 
 

@@ -112,7 +112,12 @@ class LocalRunner:
         try:
             photo = await pool.run_in_thread(_read_image, task.source, self.limits)
             job = PhotoJob(
-                photo, options.render, self.options.format, self.background, options.domain
+                photo,
+                options.render,
+                self.options.format,
+                self.background,
+                options.domain,
+                options.keep_metadata,
             )
             rendered = await segment_photo(job, self.segmenter)
             await pool.run_in_thread(write_result, task.result, rendered.body)

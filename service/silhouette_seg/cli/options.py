@@ -21,6 +21,7 @@ FLAGS = {
     "decontaminate": ("--keep-spill", "false"),
     "crop": ("--crop", "true"),
     "invert": ("--invert", "true"),
+    "keep_metadata": ("--keep-metadata", "true"),
 }
 """Options without a value: for each parameter, the option and the value that it sets."""
 HELP = {

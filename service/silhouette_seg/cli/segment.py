@@ -70,9 +70,9 @@ def segment(
         typer.Option(
             "--out",
             "-o",
-            help="Folder for the results. For a single photo: also a .png, .jpg or .webp file, or "
-            "- for standard output. For a single video: also a .mp4 or .webm file; a folder gets "
-            "its frames as pictures.",
+            help="Folder for the results. For a single photo: also a .png, .jpg, .webp or .avif "
+            "file, or - for standard output. For a single video: also a .mp4 or .webm file; a "
+            "folder gets its frames as pictures.",
         ),
     ],
     server: ServerOption = None,

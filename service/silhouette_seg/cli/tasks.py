@@ -16,11 +16,16 @@ from silhouette_seg.vision.codec.decode import ImageFormat
 
 VIDEO_RESULT_SUFFIXES = (".mp4", ".webm")
 """Suffixes of the video files that can be written; only the second has transparency."""
-SUFFIX_OF_FORMAT = {ImageFormat.JPEG: ".jpg", ImageFormat.PNG: ".png", ImageFormat.WEBP: ".webp"}
+SUFFIX_OF_FORMAT = {
+    ImageFormat.JPEG: ".jpg",
+    ImageFormat.PNG: ".png",
+    ImageFormat.WEBP: ".webp",
+    ImageFormat.AVIF: ".avif",
+}
 _FORMAT_OF_SUFFIX = {".jpeg": ImageFormat.JPEG} | {
     suffix: image_format for image_format, suffix in SUFFIX_OF_FORMAT.items()
 }
-_READ_ONLY_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"})
+_READ_ONLY_SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".heif", ".tif", ".tiff"})
 """Suffixes of pictures that are not written; without an error they would name a folder."""
 RESULT_EXISTS = "result exists"
 """Kind of a skipped file that has a result."""
@@ -157,6 +162,8 @@ def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
         raise BadParameter("person: the selection could change between the frames of a video")
     if render.layout is not None:
         raise BadParameter("layout: has no effect on a video")
+    if options.keep_metadata:
+        raise BadParameter("keep_metadata: has no effect on a video")
     if options.domain is not None:
         raise BadParameter("domain: has no effect on a video; each frame has its own domain")
     if render.transparent and any(task.result.suffix.lower() == ".mp4" for task in tasks):

@@ -11,15 +11,22 @@ from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.pipeline.timings import Stopwatch
 from silhouette_seg.vision.codec.decode import ColourNote, Frame, ImageFormat, ImageHeader, decode
 from silhouette_seg.vision.codec.encode import encode
+from silhouette_seg.vision.codec.metadata import NO_METADATA, PrintMetadata, read_metadata
 from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.guided_filter import MIN_GUIDE_SIDE
 from silhouette_seg.vision.mask.person_selection import Piece
 from silhouette_seg.vision.mask.quality import Box, MaskQuality
 
-WEBP_MEMORY_FACTOR = 3
-"""Memory of encoding a colour WebP, as a multiple of the memory of decoding an image.
+_MASK, _COLOURS = True, False
+ENCODER_MEMORY_FACTORS = {
+    (ImageFormat.WEBP, _COLOURS): 3,
+    (ImageFormat.AVIF, _COLOURS): 3,
+    (ImageFormat.AVIF, _MASK): 2,
+}
+"""Memory of encoding a pixel, as a multiple of that of decoding one, where it is larger.
 
-libwebp holds 24 to 30 bytes for each colour pixel, against eight or nine.
+Decoding holds eight or nine bytes. libwebp holds 24 to 30 for a pixel in colours, and libaom 27 to
+31. libaom holds 16 to 19 for a pixel of a mask.
 """
 
 
@@ -42,6 +49,8 @@ class PhotoJob:
     """Background image if `options.background` is a BackgroundImage, else None."""
     domain: Domain | None = None
     """Distance domain to use for the photo; None lets the face detector decide."""
+    keep_metadata: bool = False
+    """True: the result keeps the resolution, artist and copyright of the photo."""
 
     @property
     def find_face(self) -> bool:
@@ -52,12 +61,11 @@ class PhotoJob:
     def pixels(self) -> int:
         """Memory of the job in pixels, each of which stands for eight or nine bytes.
 
-        It is the sum of the pixels of photo and background. The photo counts WEBP_MEMORY_FACTOR
-        times for a colour WebP.
+        It is the sum of the pixels of photo and background. The pixels of the photo count as
+        often as ENCODER_MEMORY_FACTORS says.
         """
-        shown = self.photo.header.pixels
-        if self.format is ImageFormat.WEBP and not self.options.only_mask:
-            shown *= WEBP_MEMORY_FACTOR
+        factor = ENCODER_MEMORY_FACTORS.get((self.format, self.options.only_mask), 1)
+        shown = factor * self.photo.header.pixels
         return shown + (self.background.header.pixels if self.background else 0)
 
 
@@ -120,7 +128,10 @@ class PhotoTask:
     def render(self, frame: Frame, matte: Matte) -> RenderedImage:
         """Renders and encodes the result from the decoded photo and its mask; see `render_file`."""
         job = self._job
-        return render_file(job.options, job.format, frame, self._background, matte)
+        metadata = read_metadata(job.photo.header) if job.keep_metadata else NO_METADATA
+        return render_file(
+            job.options, job.format, frame, self._background, matte, metadata=metadata
+        )
 
 
 async def segment_photo(job: PhotoJob, segmenter: Segmenter) -> RenderedImage:
@@ -150,11 +161,14 @@ def render_file(
     photo: Frame,
     background: Frame | None,
     matte: Matte,
+    *,
+    metadata: PrintMetadata = NO_METADATA,
 ) -> RenderedImage:
     """Renders a photo with its mask, encodes the image as `format`, and returns it.
 
-    `background` is the decoded background image, or None. Raises errors.ForegroundMissing if the
-    options require a person and the mask has none, and the errors of `render_image` and `encode`.
+    `background` is the decoded background image, or None, and `metadata` is for the file. Raises
+    errors.ForegroundMissing if the options require a person and the mask has none, and the errors
+    of `render_image` and `encode`.
     """
     watch = Stopwatch()
     if options.require_foreground and not matte.quality.foreground:
@@ -162,7 +176,8 @@ def render_file(
     composition = render_image(options, photo, background, matte)
     render_s = watch.lap()
     image = composition.image
-    body = encode(image, format)
+    warnings = (photo.warning, background and background.warning, metadata.warning)
+    body = encode(image, format, metadata)
     return RenderedImage(
         body=body,
         format=format,
@@ -175,5 +190,5 @@ def render_file(
         decision=matte.decision,
         passes=matte.passes,
         stages=matte.timings.response_stages(render_s, encode_s=watch.lap()),
-        warning=photo.warning or (background.warning if background else None),
+        warning=" ".join(warning for warning in warnings if warning) or None,
     )

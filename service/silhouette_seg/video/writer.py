@@ -76,7 +76,7 @@ Players expect the limited range; RGB pixels have the full one.
 """
 _WRITE_FAILED = "The video cannot be written"
 _AUDIO_RATE_HZ = 48_000
-_FRAME_NAME = re.compile(r"\d{6,}\.(jpg|png|webp)")
+_FRAME_NAME = re.compile(r"\d{6,}\.(jpg|png|webp|avif)")
 """File names of the frames in a folder."""
 
 

@@ -1,4 +1,4 @@
-"""Tests of the size at which photos are decoded."""
+"""Tests of the size at which photos are decoded, and of the memory that a job counts."""
 
 import pytest
 
@@ -46,3 +46,21 @@ async def test_photo_is_decoded_at_the_size_its_options_need(options, longer_sid
         workers.close()
     assert rendered.size_hw == HW
     assert task.longer_side == longer_side
+
+
+@pytest.mark.parametrize(
+    ("format", "output", "factor"),
+    [
+        (ImageFormat.PNG, Output.CUTOUT, 1),
+        (ImageFormat.JPEG, Output.COMPOSITE, 1),
+        (ImageFormat.WEBP, Output.MASK, 1),
+        (ImageFormat.WEBP, Output.CUTOUT, 3),
+        (ImageFormat.AVIF, Output.MASK, 2),
+        (ImageFormat.AVIF, Output.COMPOSITE, 3),
+    ],
+)
+def test_job_counts_pixels_by_the_memory_of_its_encoder(format, output, factor):
+    data = make_jpeg(person(40, 60))
+    file = ImageFile(data, read_header(data))
+    job = PhotoJob(file, RenderOptions(output=output), format, background=file)
+    assert job.pixels == (factor + 1) * 2400

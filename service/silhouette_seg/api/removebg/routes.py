@@ -150,7 +150,8 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
-    images = (format.media_type for format in ImageFormat)
+    formats = (ImageFormat.JPEG, ImageFormat.PNG, ImageFormat.WEBP)
+    images = (format.media_type for format in formats)
     return {
         200: {
             "description": "The picture, or JSON that contains it as base64 if `Accept` is "

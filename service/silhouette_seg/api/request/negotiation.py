@@ -11,7 +11,7 @@ from silhouette_seg.errors import NotAcceptable
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 TRANSPARENT_JPEG = (
-    "A cut-out is transparent and JPEG has no transparency; ask for png or webp, or for "
+    "A cut-out is transparent and JPEG has no transparency; ask for png, webp or avif, or for "
     "output=composite."
 )
 
@@ -48,8 +48,8 @@ def negotiate(
 ) -> Representation:
     """Chooses the format of a response from the `Accept` header and the parameter `format`.
 
-    The highest q-value wins, then the most specific entry, then the order PNG, WebP, JPEG, JSON.
-    `explicit`, the parameter, takes precedence; `Accept` then only decides between image and
+    The highest q-value wins, then the most specific entry, then the order PNG, WebP, JPEG, AVIF,
+    JSON. `explicit`, the parameter, takes precedence; `Accept` then only decides between image and
     report. `transparent` excludes JPEG. Raises NotAcceptable if no format remains.
     """
     if explicit is ImageFormat.JPEG and transparent:
@@ -68,7 +68,8 @@ def negotiate(
     return Representation(ImageFormat(best.removeprefix("image/")))
 
 
-_DEFAULT_ORDER = (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG)
+_DEFAULT_ORDER = (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG, ImageFormat.AVIF)
+"""Order of formats that a client accepts equally. AVIF is last, as its encoder is the slowest."""
 
 
 def _parse(accept: str | None) -> list[MediaRange]:

@@ -52,6 +52,8 @@ class SegmentOptions:
     render: RenderOptions = PHOTO_DEFAULTS
     domain: Domain | None = None
     """Distance of the person; None derives it from the size of the detected face."""
+    keep_metadata: bool = False
+    """True: the result keeps the resolution, artist and copyright of the photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def parse_parameters(
     if has_background_image:
         values["background"] = BackgroundImage()
     return SegmentOptions(
-        **{name: values[name] for name in ("model", "format", "domain") if name in values},  # type: ignore[arg-type]
+        **{name: values[name] for name in _REQUEST_FIELDS if name in values},  # type: ignore[arg-type]
         render=replace(PHOTO_DEFAULTS, **{k: values[k] for k in _RENDER_FIELDS if k in values}),  # type: ignore[arg-type]
     )
 
@@ -271,7 +273,8 @@ PARAMETERS: dict[str, Parameter] = {
         _image_format,
         _enum_schema(*ImageFormat, "jpg"),
         "Encoding of the result. It overrides `Accept`; without both the result is png. "
-        "JPEG cannot encode a cut-out (406).",
+        "JPEG cannot encode a cut-out (406). Masks, and the alpha of cut-outs, are exact in png, "
+        "webp and avif.",
     ),
     "person": Parameter(
         _one_of(PersonSelection),
@@ -338,6 +341,12 @@ PARAMETERS: dict[str, Parameter] = {
         "Light of the new background that spills over the person's edge, in percent. It applies to "
         "composites only.",
     ),
+    "keep_metadata": Parameter(
+        parse_boolean,
+        _boolean_schema(False),
+        "Keeps the resolution (dpi), artist and copyright of the photo in the result. All other "
+        "metadata, such as the location, is never kept.",
+    ),
     "require_foreground": Parameter(
         parse_boolean,
         _boolean_schema(False),
@@ -346,4 +355,5 @@ PARAMETERS: dict[str, Parameter] = {
 }
 
 _NAMES = ", ".join(PARAMETERS)
+_REQUEST_FIELDS = ("model", "format", "domain", "keep_metadata")
 _RENDER_FIELDS = tuple(field.name for field in fields(RenderOptions))

@@ -170,7 +170,7 @@ def _check_combination(parameters: Mapping[str, object], options: StreamOptions)
     ) and options.render.output is not Output.COMPOSITE:
         raise BadParameter("background: needs output=composite")
     if options.render.transparent and options.format is ImageFormat.JPEG:
-        raise NotAcceptable("JPEG cannot hold transparency; ask for png or webp.")
+        raise NotAcceptable("JPEG cannot hold transparency; ask for png, webp or avif.")
 
 
 def _parse_value(name: str, value: object) -> object:

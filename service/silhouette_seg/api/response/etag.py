@@ -27,5 +27,7 @@ def photo_etag(version: str, upload: PhotoUpload, resolved: ResolvedRequest) -> 
         "model_digest": segmenter.digest,
         "face_detector_digest": None if face_router is None else face_router.digest,
     }
+    if options.keep_metadata:  # only then, so that all other ETags stay as they are
+        key["keep_metadata"] = True
     text = json.dumps(key, sort_keys=True)
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MAX_PROFILE_BYTES = 4 * 1024 * 1024
-"""Largest ICC profile that is used, in bytes, both in the file and unpacked.
+"""Largest ICC profile that is used, in bytes.
 
 A camera's has under 10 KB, a printing press's up to 3 MB.
 """
+_DEFLATE_SLACK = 16 * 1024
+"""Number of bytes by which zlib can enlarge a profile of MAX_PROFILE_BYTES that does not shrink."""
 
 _SRGB_CHUNKS = {
     b"gAMA": (45_455,),
@@ -128,10 +130,11 @@ def _png_profile_tag(content: memoryview) -> ColourTag:
 def profile_tag(*parts: memoryview, deflated: bool = False) -> ColourTag:
     """Returns the colour tag for the parts of an ICC profile, in order.
 
-    `deflated` is true if it is compressed by zlib. A profile of more than MAX_PROFILE_BYTES gives a
-    tag without profile and with `ignored_tag`.
+    `deflated` is true if it is compressed by zlib; its size is then checked again when it is
+    unpacked. A profile of more than MAX_PROFILE_BYTES gives a tag without profile and with
+    `ignored_tag`.
     """
-    if sum(map(len, parts)) > MAX_PROFILE_BYTES:
+    if sum(map(len, parts)) > MAX_PROFILE_BYTES + _DEFLATE_SLACK * deflated:
         return ColourTag(ignored_tag="profile of too many bytes")
     return ColourTag(b"".join(parts), deflated)
 

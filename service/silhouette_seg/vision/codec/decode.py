@@ -37,6 +37,7 @@ __all__ = [
     "ImageFormat",
     "ImageHeader",
     "ImageLimits",
+    "InputFormat",
     "check_limits",
     "decode",
     "read_header",
@@ -58,6 +59,16 @@ A side that is no multiple of the reduction is padded and therefore stretched a 
 OPAQUE = 255
 
 _RGB_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_REDUCED_FLAGS = {
+    1: _RGB_FLAGS,
+    2: _RGB_FLAGS | cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: _RGB_FLAGS | cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: _RGB_FLAGS | cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+"""Divisor of the size -> flags of cv2.imdecode that decode a JPEG at that size, to RGB.
+
+The flags named after grey set the size alone; those named after colour also set BGR.
+"""
 
 # Untrusted bytes must not fill the log with codec warnings.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
@@ -116,6 +127,7 @@ def _decode_stored(
     data: bytes | memoryview, header: ImageHeader, min_size: Size | None
 ) -> StoredPixels:
     """Decodes an image file with the decoder of its format, before the orientation is applied."""
+    stored_hw = (header.height, header.width)
     match header.format:
         case InputFormat.JPEG:
             return _decode_jpeg(data, header, _jpeg_reduction(header, min_size))
@@ -125,9 +137,9 @@ def _decode_stored(
             return decode_pillow(data, header)
         case InputFormat.BMP if not header.has_alpha:
             # cv2 gives BMP files without alpha an alpha of 0 in some cases.
-            return StoredPixels(as_u8(_decode_cv2(data, _RGB_FLAGS, header)))
+            return StoredPixels(as_u8(_decode_cv2(data, _RGB_FLAGS, stored_hw)))
         case _:
-            return _split_alpha(_decode_cv2(data, cv2.IMREAD_UNCHANGED, header), header)
+            return _split_alpha(_decode_cv2(data, cv2.IMREAD_UNCHANGED, stored_hw), header)
 
 
 def _jpeg_reduction(header: ImageHeader, min_size: Size | None) -> int:
@@ -162,7 +174,8 @@ def _decode_jpeg(data: bytes | memoryview, header: ImageHeader, reduction: int) 
         # bytes between segments or odd subsampling. cv2 accepts them. Missing pixels still raise.
         if "premature end" in str(error).lower():
             return _decode_without_end(data, header, reduced_hw)
-        return StoredPixels(as_u8(_decode_cv2(data, _RGB_FLAGS, header)))
+        flags = _REDUCED_FLAGS[reduction]
+        return StoredPixels(as_u8(_decode_cv2(data, flags, reduced_hw)))
 
 
 def _decode_strictly(
@@ -200,18 +213,18 @@ def _decode_without_end(
 
 
 def _decode_cv2(
-    data: bytes | memoryview, flags: int, header: ImageHeader
+    data: bytes | memoryview, flags: int, size_hw: Size
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Decodes an image file by cv2, in the orientation of the file.
 
     Returns uint8 or uint16 [h,w] or [h,w,c]; `flags` are those of cv2.imdecode. Raises
-    UndecodableImage if the image does not decode, or not to the size in its header.
+    UndecodableImage if the image does not decode, or not to `size_hw`, its (height, width).
     """
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise UndecodableImage("The image cannot be decoded.") from error
-    if pixels is None or pixels.shape[:2] != (header.height, header.width):
+    if pixels is None or pixels.shape[:2] != size_hw:
         raise UndecodableImage("The image does not decode completely.")
     return pixels  # type: ignore[return-value]  # the stubs do not narrow the element type
 

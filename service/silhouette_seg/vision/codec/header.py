@@ -1,6 +1,6 @@
 """Properties of image files that their headers declare, and the limits of images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from silhouette_seg.errors import AspectTooExtreme, SideTooLong, TooManyFrames, TooManyPixels
@@ -20,6 +20,7 @@ class ImageFormat(StrEnum):
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"
+    AVIF = "avif"
 
     @property
     def media_type(self) -> str:
@@ -50,6 +51,23 @@ class Crop:
     height: int
 
 
+Dpi = tuple[float, float]
+"""Resolution in pixels per inch, across and down."""
+METRES_PER_INCH = 0.0254
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedMetadata:
+    """Metadata of an image file that is not read yet; the views are parts of the file."""
+
+    exif: memoryview | None = None
+    """EXIF block with or without its prefix; a TIFF file is one itself."""
+    xmp: memoryview | None = None
+    """XMP packet."""
+    dpi: Dpi | None = None
+    """Resolution that the file format itself holds, of the stored pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
     """Properties of an image file, read from its header.
@@ -77,6 +95,7 @@ class ImageHeader:
     """True if the decoder itself applies the orientation, as that of HEIC may do."""
     has_alpha: bool = False
     """True if a BMP declares an alpha channel. Other formats leave it to their decoders."""
+    metadata: EmbeddedMetadata = field(default=EmbeddedMetadata(), repr=False)
 
     @property
     def turn(self) -> int:

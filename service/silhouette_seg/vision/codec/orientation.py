@@ -4,16 +4,14 @@ An orientation is that of EXIF: 1..8, where 1 = upright. The bytes are untrusted
 """
 
 import re
-import struct
 from collections.abc import Iterable
 
-EXIF_PREFIX = b"Exif\0\0"
-"""Bytes before the EXIF block in JPEG, and in WebP and HEIF of some writers."""
+from silhouette_seg.vision.codec.exif import read_tags
+
 MAX_XMP_BYTES = 1024 * 1024
 """Number of bytes of an XMP packet that are searched. Cameras write 1 to 60 KB."""
 ORIENTATION_TAG = 0x0112
 
-_MAX_EXIF_TAGS = 1_000
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 """TIFF type of a tag -> `struct` format of its integer. The standard has SHORT, type 3."""
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
@@ -51,21 +49,10 @@ def exif_orientation(exif: memoryview) -> int | None:
 
     The tag may have any integer type. Returns None if it is missing, unreadable or not 1..8.
     """
-    tiff = exif[len(EXIF_PREFIX) :] if bytes(exif[: len(EXIF_PREFIX)]) == EXIF_PREFIX else exif
-    order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
-    if order is None:
-        return None
-    try:
-        (directory,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, directory)
-        for entry in range(min(count, _MAX_EXIF_TAGS)):
-            at = directory + 2 + 12 * entry
-            tag, kind = struct.unpack_from(order + "HH", tiff, at)
-            if tag == ORIENTATION_TAG and kind in _INTEGERS:
-                (value,) = struct.unpack_from(order + _INTEGERS[kind], tiff, at + 8)
-                return int(value) if value in _CORNERS else None
-    except struct.error:
-        pass
+    for tag in read_tags(exif):
+        if tag.number == ORIENTATION_TAG and tag.kind in _INTEGERS:
+            value = tag.integer(_INTEGERS[tag.kind])
+            return value if value in _CORNERS else None
     return None
 
 

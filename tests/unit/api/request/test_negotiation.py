@@ -4,7 +4,7 @@ from silhouette_seg.api.request.negotiation import Representation, negotiate
 from silhouette_seg.errors import NotAcceptable
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-PNG, WEBP, JPEG = ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG
+PNG, WEBP, JPEG, AVIF = ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG, ImageFormat.AVIF
 BROWSER = "text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8"
 
 
@@ -18,6 +18,9 @@ BROWSER = "text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8"
         ("IMAGE/WEBP", WEBP, False),
         (BROWSER, WEBP, False),
         ("image/jpeg", JPEG, False),
+        ("image/avif", AVIF, False),
+        ("image/avif, image/jpeg", JPEG, False),
+        ("image/avif, image/*;q=0.8", AVIF, False),
         ("image/jpeg;q=0.5, image/webp;q=0.6", WEBP, False),
         ("image/webp;q=0.5, image/*;q=0.9", PNG, False),
         ("image/png;q=0, */*", WEBP, False),
@@ -54,7 +57,7 @@ def test_negotiate_with_format_uses_accept_for_the_report(accept, report):
     assert chosen == Representation(WEBP, report)
 
 
-@pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/avif", "x", "/", ";;,,"])
+@pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/jxl", "x", "/", ";;,,"])
 def test_negotiate_without_acceptable_type_raises(accept):
     with pytest.raises(NotAcceptable, match="image/png"):
         negotiate(accept, explicit=None, transparent=False)
@@ -62,6 +65,7 @@ def test_negotiate_without_acceptable_type_raises(accept):
 
 def test_negotiate_never_encodes_transparency_as_jpeg():
     assert negotiate("image/jpeg, image/*;q=0.1", explicit=None, transparent=True).image is PNG
+    assert negotiate("image/jpeg, image/avif;q=0.1", explicit=None, transparent=True).image is AVIF
     with pytest.raises(NotAcceptable, match="no transparency"):
         negotiate("image/jpeg", explicit=None, transparent=True)
     with pytest.raises(NotAcceptable, match="no transparency"):

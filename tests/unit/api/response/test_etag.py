@@ -57,6 +57,7 @@ def test_etag_differs_when_anything_differs(request_of_defaults, workers):
     others = [
         replace(resolved, options=replace(options, render=RenderOptions(Output.CUTOUT))),
         replace(resolved, options=replace(options, domain=Domain.FAR_SHOT)),
+        replace(resolved, options=replace(options, keep_metadata=True)),
         replace(resolved, representation=Representation(ImageFormat.WEBP)),
         replace(resolved, representation=Representation(ImageFormat.PNG, report=True)),
         replace(resolved, segmenter=segmenter(workers, digest="0f" * 32)),

@@ -3,10 +3,13 @@
 import struct
 import zlib
 
+import numpy as np
 import pytest
 
 from silhouette_seg.vision.codec.colour_tag import MAX_PROFILE_BYTES, UNTAGGED, ColourTag
+from silhouette_seg.vision.codec.decode import decode
 from silhouette_seg.vision.codec.formats import read_header
+from tests.support.heif import icc, make_heic
 from tests.support.images import jpeg_with, make, make_jpeg, make_png, person, png_with, rgb_profile
 
 FORMATS = ["JPEG", "PNG", "WEBP"]
@@ -71,6 +74,19 @@ def test_profile_with_missing_parts_is_ignored_with_reason(parts):
     header = read_header(jpeg_of_parts(*parts))
     assert (header.width, header.height) == (8, 8)
     assert header.colour == ColourTag(ignored_tag="profile with parts missing")
+
+
+@pytest.mark.parametrize("format", [*FORMATS, "TIFF", "AVIF", "HEIC"])
+@pytest.mark.parametrize("size", [70_000, MAX_PROFILE_BYTES])
+def test_profile_of_any_size_within_limit_converts_colours(format, size):
+    """Random bytes, which no format can shrink, fill the profile up to its size."""
+    profile = PROFILE + np.random.default_rng(0).bytes(size - len(PROFILE))
+    photo = (
+        make_heic(person(64, 64), icc(profile))
+        if format == "HEIC"
+        else make(format, SMALL, icc_profile=profile)
+    )
+    assert str(decode(photo, read_header(photo)).colour) == "converted:Display P3"
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP"])

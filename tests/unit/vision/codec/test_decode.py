@@ -257,6 +257,17 @@ def test_jpeg_with_trailing_bytes_is_decoded():
     np.testing.assert_array_equal(decoded(jpeg + b"\0" * 999).rgb, decoded(jpeg).rgb)
 
 
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_jpeg_with_stray_bytes_is_decoded_at_reduced_size(reduction):
+    photo = person(256, 512)
+    jpeg = make_jpeg(photo)
+    at = jpeg.index(b"\xff\xdb")
+    reduced_hw = (256 // reduction, 512 // reduction)
+    rgb = decoded(jpeg[:at] + b"\x11" + jpeg[at:], min_size=reduced_hw).rgb
+    assert rgb.shape[:2] == reduced_hw
+    assert mean_difference(rgb, decoded(jpeg, min_size=reduced_hw).rgb) < 2
+
+
 def test_jpeg_with_stray_bytes_between_segments_is_decoded():
     jpeg = make_jpeg(person())
     at = jpeg.index(b"\xff\xdb")

@@ -80,7 +80,7 @@ def test_small_images_are_encoded_in_every_format(format, shape):
     assert np.abs(decode(data, header).rgb.astype(int) - 200).max() <= 2
 
 
-@pytest.mark.parametrize("format", [ImageFormat.JPEG, ImageFormat.WEBP])
+@pytest.mark.parametrize("format", [ImageFormat.JPEG, ImageFormat.WEBP, ImageFormat.AVIF])
 @pytest.mark.parametrize("image", [GREY, person()], ids=["grey", "rgb"])
 def test_lossy_formats_keep_channel_order_and_colours(format, image):
     data = encode(image, format)
@@ -94,13 +94,15 @@ def test_jpeg_of_mask_is_grey():
         assert image.mode == "L"
 
 
-def test_webp_of_mask_is_lossless():
-    data = encode(GREY, ImageFormat.WEBP)
+@pytest.mark.parametrize("format", [ImageFormat.WEBP, ImageFormat.AVIF])
+def test_lossy_formats_of_mask_are_lossless(format):
+    data = encode(GREY, format)
     np.testing.assert_array_equal(decode(data, read_header(data)).rgb[..., 0], GREY)
 
 
-def test_webp_of_cutout_has_exact_alpha():
-    np.testing.assert_array_equal(by_pillow(encode(RGBA, ImageFormat.WEBP))[..., 3], GREY)
+@pytest.mark.parametrize("format", [ImageFormat.WEBP, ImageFormat.AVIF])
+def test_lossy_formats_of_cutout_have_exact_alpha(format):
+    np.testing.assert_array_equal(by_pillow(encode(RGBA, format))[..., 3], GREY)
 
 
 def test_jpeg_of_cutout_is_not_acceptable():
@@ -120,16 +122,26 @@ def test_webp_of_any_mask_is_lossless(mask):
     np.testing.assert_array_equal(by_cv2(encode(mask, ImageFormat.WEBP))[..., 0], mask)
 
 
-def test_webp_of_noise_has_exact_alpha():
+@given(npst.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))))
+def test_avif_of_any_mask_and_alpha_is_exact(mask):
+    decoded = by_pillow(encode(mask, ImageFormat.AVIF))
+    np.testing.assert_array_equal(decoded if decoded.ndim == 2 else decoded[..., 0], mask)
+    cutout = by_pillow(encode(np.dstack([mask] * 4), ImageFormat.AVIF))
+    alpha = cutout[..., 3] if cutout.shape[2] == 4 else np.full(mask.shape, 255)
+    np.testing.assert_array_equal(alpha, mask)
+
+
+@pytest.mark.parametrize("format", [ImageFormat.WEBP, ImageFormat.AVIF])
+def test_lossy_formats_of_noise_have_exact_alpha(format):
     image = noisy(300, 200)
-    np.testing.assert_array_equal(by_pillow(encode(image, ImageFormat.WEBP))[..., 3], image[..., 3])
+    np.testing.assert_array_equal(by_pillow(encode(image, format))[..., 3], image[..., 3])
 
 
 def psnr(one, other):
     return 10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2))
 
 
-@pytest.mark.parametrize("format", [ImageFormat.JPEG, ImageFormat.WEBP])
+@pytest.mark.parametrize("format", [ImageFormat.JPEG, ImageFormat.WEBP, ImageFormat.AVIF])
 def test_lossy_formats_have_quality_of_default_method(format):
     photo = np.asarray(Image.fromarray(person()).resize((960, 720)))
     ours = by_pillow(encode(photo, format))
@@ -138,13 +150,21 @@ def test_lossy_formats_have_quality_of_default_method(format):
     assert psnr(ours, photo) > psnr(by_pillow(buffer.getvalue()), photo) - 0.5
 
 
+@pytest.mark.parametrize("format", [ImageFormat.WEBP, ImageFormat.AVIF])
 @pytest.mark.parametrize("image", [GREY, person(), RGBA], ids=["grey", "rgb", "rgba"])
-def test_webp_of_noncontiguous_view_is_same(image):
+def test_lossy_formats_of_noncontiguous_view_are_same(format, image):
     view = image[::2, 5:50]
-    assert encode(view, ImageFormat.WEBP) == encode(view.copy(), ImageFormat.WEBP)
+    np.testing.assert_array_equal(
+        by_pillow(encode(view, format)), by_pillow(encode(view.copy(), format))
+    )
 
 
-def test_webp_of_too_long_side_is_not_acceptable():
+@pytest.mark.parametrize(
+    ("format", "longest"), [(ImageFormat.WEBP, 16_383), (ImageFormat.AVIF, 32_768)]
+)
+def test_side_longer_than_format_allows_is_not_acceptable(format, longest):
+    image = np.zeros((1, longest + 1), np.uint8)
+    assert by_pillow(encode(image[:, :longest], format)).shape[1] == longest
     with pytest.raises(NotAcceptable) as refused:
-        encode(np.zeros((1, 16_384), np.uint8), ImageFormat.WEBP)
-    assert (refused.value.limit, refused.value.actual) == (16_383, 16_384)
+        encode(image, format)
+    assert (refused.value.limit, refused.value.actual) == (longest, longest + 1)

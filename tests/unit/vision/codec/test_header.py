@@ -28,6 +28,7 @@ from silhouette_seg.vision.codec.header import (
 from tests.support.damage import seeds
 from tests.support.images import (
     TEXT,
+    jpeg_of_coding,
     jpeg_segment,
     jpeg_with,
     make,
@@ -59,6 +60,7 @@ def test_image_formats_have_media_types():
         "image/jpeg",
         "image/png",
         "image/webp",
+        "image/avif",
     ]
 
 
@@ -96,6 +98,26 @@ MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isommp42" + bytes(40)
 def test_bytes_of_other_types_are_unsupported(data):
     with pytest.raises(UnsupportedImageType):
         read_header(data)
+
+
+@pytest.mark.parametrize(
+    ("marker", "bits", "reason"),
+    [
+        (0xC1, 12, "JPEG of 12 bits"),
+        (0xC2, 12, "JPEG of 12 bits"),
+        (0xC3, 8, "Lossless JPEG"),
+        (0xC9, 8, "Arithmetic-coded JPEG"),
+        (0xCA, 8, "Arithmetic-coded JPEG"),
+        (0xC3, 16, "Lossless JPEG"),
+        (0xCB, 8, "Lossless JPEG"),
+        (0xC5, 8, "Hierarchical JPEG"),
+        (0xCF, 8, "Hierarchical JPEG"),
+        (0xF7, 8, "JPEG-LS"),
+    ],
+)
+def test_unsupported_coding_of_jpeg_is_named(marker, bits, reason):
+    with pytest.raises(UnsupportedImageType, match=f"{reason} is not supported"):
+        read_header(jpeg_of_coding(marker, bits))
 
 
 def test_header_of_memoryview_is_that_of_bytes():

@@ -6,7 +6,13 @@ Source: `BITMAPFILEHEADER`, `BITMAPCOREHEADER`, `BITMAPINFOHEADER` and `BITMAPV5
 import struct
 
 from silhouette_seg.errors import UndecodableImage, UnsupportedImageType
-from silhouette_seg.vision.codec.header import ImageHeader, InputFormat
+from silhouette_seg.vision.codec.header import (
+    METRES_PER_INCH,
+    Dpi,
+    EmbeddedMetadata,
+    ImageHeader,
+    InputFormat,
+)
 
 SIGNATURE = b"BM"
 
@@ -30,10 +36,14 @@ def parse_bmp(view: memoryview) -> ImageHeader:
     """
     start, header_bytes = struct.unpack_from("<II", view, 10)
     compression = _RGB
+    dpi: Dpi | None = None
     if header_bytes == _CORE_HEADER_BYTES:
         width, height, _, bits = struct.unpack_from("<HHHH", view, 18)
     elif header_bytes >= _INFO_HEADER_BYTES:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", view, 18)
+        across, down = struct.unpack_from("<ii", view, 38)
+        if across > 0 and down > 0:
+            dpi = across * METRES_PER_INCH, down * METRES_PER_INCH
     else:
         raise UndecodableImage("The header of the BMP is malformed.")
     if bits not in _BITS.get(compression, ()):
@@ -45,7 +55,8 @@ def parse_bmp(view: memoryview) -> ImageHeader:
     row_bytes = (width * bits + 31) // 32 * 4
     if compression in (_RGB, _BITFIELDS) and start + row_bytes * height > len(view):
         raise UndecodableImage("The BMP is truncated.")
-    return ImageHeader(InputFormat.BMP, width, height, has_alpha=has_alpha)
+    metadata = EmbeddedMetadata(dpi=dpi)
+    return ImageHeader(InputFormat.BMP, width, height, has_alpha=has_alpha, metadata=metadata)
 
 
 def _check_masks(view: memoryview, header_bytes: int, bits: int) -> bool:

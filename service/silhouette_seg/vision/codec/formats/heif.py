@@ -5,6 +5,7 @@ gain maps and further images are not read. Source: ISO/IEC 23008-12 (HEIF) and 2
 """
 
 import struct
+from contextlib import suppress
 from fractions import Fraction
 
 from silhouette_seg.errors import UndecodableImage, UnsupportedImageType
@@ -16,7 +17,7 @@ from silhouette_seg.vision.codec.colour_tag import (
 )
 from silhouette_seg.vision.codec.formats.bitstreams import av1_sizes, hevc_sizes
 from silhouette_seg.vision.codec.formats.heif_boxes import Meta, boxes, read_meta
-from silhouette_seg.vision.codec.header import Crop, ImageHeader, InputFormat
+from silhouette_seg.vision.codec.header import Crop, EmbeddedMetadata, ImageHeader, InputFormat
 from silhouette_seg.vision.codec.orientation import compose, select_orientation
 from silhouette_seg.vision.geometry import Size
 
@@ -70,15 +71,20 @@ def parse_heif(view: memoryview) -> ImageHeader:
         own = _transforms(meta, alpha, (height, width))
         if format is InputFormat.HEIC and own != (crop, turns):
             raise UndecodableImage("The alpha of the HEIF is turned in another way than its image.")
+    metadata = EmbeddedMetadata()
+    # Files of some writers have turns and a damaged EXIF block, which then is not needed.
+    with suppress(*((UndecodableImage, struct.error, IndexError) if turns else ())):
+        metadata = _metadata(meta, primary)
     return ImageHeader(
         format,
         width,
         height,
-        compose(turns) if turns else _tagged_orientation(meta, primary),
+        compose(turns) if turns else select_orientation(metadata.exif, metadata.xmp),
         _count_frames(top, format),
         _colour_tag(meta, primary),
         crop=crop,
         decodes_upright=format is InputFormat.HEIC and bool(turns),
+        metadata=metadata,
     )
 
 
@@ -230,8 +236,8 @@ def _clean_aperture(content: memoryview, size: Size) -> Crop:
     return Crop(*map(int, parts))
 
 
-def _tagged_orientation(meta: Meta, item: int) -> int:
-    """Returns the orientation in the EXIF or XMP of an item; 1 without them."""
+def _metadata(meta: Meta, item: int) -> EmbeddedMetadata:
+    """Returns the EXIF block and the XMP packet of an item."""
     exif = xmp = None
     for source in meta.sources(item, b"cdsc"):
         if meta.kinds.get(source) == b"Exif" and exif is None:
@@ -239,7 +245,7 @@ def _tagged_orientation(meta: Meta, item: int) -> int:
             exif = content[4 + int.from_bytes(content[:4]) :]
         elif meta.kinds.get(source) == b"mime" and xmp is None:
             xmp = meta.data(source)
-    return select_orientation(exif, xmp)
+    return EmbeddedMetadata(exif, xmp)
 
 
 def _colour_tag(meta: Meta, item: int) -> ColourTag:

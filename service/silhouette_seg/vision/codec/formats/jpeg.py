@@ -4,17 +4,37 @@ import re
 import struct
 from collections.abc import Iterator
 
-from silhouette_seg.errors import UndecodableImage
+from silhouette_seg.errors import UndecodableImage, UnsupportedImageType
 from silhouette_seg.vision.codec.colour_tag import jpeg_colour_tag
-from silhouette_seg.vision.codec.header import MAX_SEGMENTS, ImageHeader, InputFormat
-from silhouette_seg.vision.codec.orientation import EXIF_PREFIX, select_orientation
+from silhouette_seg.vision.codec.exif import EXIF_PREFIX
+from silhouette_seg.vision.codec.header import (
+    MAX_SEGMENTS,
+    Dpi,
+    EmbeddedMetadata,
+    ImageHeader,
+    InputFormat,
+)
+from silhouette_seg.vision.codec.orientation import select_orientation
 from silhouette_seg.vision.geometry import Size
 
 SIGNATURE = b"\xff\xd8\xff"
 
-_APP1, _APP2, SOS, EOI = 0xE1, 0xE2, 0xDA, 0xD9
+_APP0, _APP1, _APP2, SOS, EOI = 0xE0, 0xE1, 0xE2, 0xDA, 0xD9
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_UNSUPPORTED_CODINGS = {
+    **dict.fromkeys((0xC3, 0xCB), "Lossless JPEG"),
+    **dict.fromkeys((0xC9, 0xCA), "Arithmetic-coded JPEG"),
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "Hierarchical JPEG"),
+    0xF7: "JPEG-LS",
+}
+"""Marker of a frame header -> name of a coding that is not decoded.
+
+libjpeg-turbo ignores a reduced size for lossless JPEG and writes beyond the pixels. In arithmetic
+coding it takes missing data for zeros, without a warning. No camera or phone writes either.
+"""
+_BITS = 8
+"""Bits of a sample that are decoded."""
 _SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe]")
 """Pattern of the bytes of a JPEG's end marker (EOI) or of a marker that begins a segment.
 
@@ -26,6 +46,9 @@ _SEARCH_BYTES = 1 << 16
 
 The Python interpreter can switch threads between two searches.
 """
+_JFIF_PREFIX = b"JFIF\0"
+_INCHES_PER_UNIT = {1: 1.0, 2: 2.54}
+"""Factor from the unit of JFIF's density to pixels per inch: inches and centimetres."""
 _ICC_PREFIX = b"ICC_PROFILE\0"
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 
@@ -52,15 +75,24 @@ def count_scans(jpeg: bytes | memoryview) -> int:
 
 
 def parse_jpeg(view: memoryview) -> ImageHeader:
+    """Reads the header of a JPEG file up to its first scan.
+
+    Raises UnsupportedImageType for a coding of `_UNSUPPORTED_CODINGS` and for other than 8 bits.
+    Raises UndecodableImage, IndexError or struct.error if the header is malformed.
+    """
     size: Size | None = None
     exif: memoryview | None = None
     xmp: memoryview | None = None
+    dpi: Dpi | None = None
     profile_parts: list[memoryview] = []
     for marker, segment in _segments(view):
+        _check_coding(marker, segment)
         if marker in FRAME_HEADERS:
             if size is not None:
                 raise UndecodableImage("The JPEG declares two frames.")
             size = struct.unpack_from(">HH", segment, 1)
+        elif marker == _APP0 and dpi is None:
+            dpi = _jfif_dpi(segment)
         elif marker == _APP1 and exif is None and bytes(segment[:6]) == EXIF_PREFIX:
             exif = segment
         elif marker == _APP1 and xmp is None and bytes(segment[:29]) == _XMP_PREFIX:
@@ -76,7 +108,27 @@ def parse_jpeg(view: memoryview) -> ImageHeader:
         height,
         select_orientation(exif, xmp),
         colour=jpeg_colour_tag(profile_parts),
+        metadata=EmbeddedMetadata(exif, xmp, dpi),
     )
+
+
+def _jfif_dpi(segment: memoryview) -> Dpi | None:
+    """Returns the density of a JFIF segment; None for another segment or a mere aspect ratio."""
+    if bytes(segment[:5]) != _JFIF_PREFIX or len(segment) < 12:
+        return None
+    unit, across, down = struct.unpack_from(">BHH", segment, 7)
+    factor = _INCHES_PER_UNIT.get(unit)
+    return (across * factor, down * factor) if factor and across and down else None
+
+
+def _check_coding(marker: int, segment: memoryview) -> None:
+    """Raises UnsupportedImageType for the frame header of a coding that is not decoded."""
+    if coding := _UNSUPPORTED_CODINGS.get(marker):
+        raise UnsupportedImageType(f"{coding} is not supported; send baseline or progressive JPEG.")
+    if marker in FRAME_HEADERS and segment[0] != _BITS:
+        raise UnsupportedImageType(
+            f"JPEG of {segment[0]} bits is not supported; send one of {_BITS} bits."
+        )
 
 
 def _segments(view: memoryview) -> Iterator[tuple[int, memoryview]]:

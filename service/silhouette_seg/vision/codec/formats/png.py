@@ -6,12 +6,19 @@ from collections.abc import Iterator
 
 from silhouette_seg.errors import UndecodableImage
 from silhouette_seg.vision.codec.colour_tag import PNG_CHUNKS, png_colour_tag
-from silhouette_seg.vision.codec.header import MAX_SEGMENTS, ImageHeader, InputFormat
+from silhouette_seg.vision.codec.header import (
+    MAX_SEGMENTS,
+    METRES_PER_INCH,
+    Dpi,
+    EmbeddedMetadata,
+    ImageHeader,
+    InputFormat,
+)
 from silhouette_seg.vision.codec.orientation import MAX_XMP_BYTES, select_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-_METADATA = frozenset({b"eXIf", b"tRNS"}) | PNG_CHUNKS
+_METADATA = frozenset({b"eXIf", b"pHYs", b"tRNS"}) | PNG_CHUNKS
 _XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 
 
@@ -26,16 +33,28 @@ def parse_png(view: memoryview) -> ImageHeader:
             frames = max(frames, *struct.unpack_from(">I", content))
         elif kind in _METADATA or bytes(content[: len(_XMP_KEYWORD)]) == _XMP_KEYWORD:
             metadata.setdefault(kind, content)
-    xmp = metadata.get(b"iTXt")
+    exif = metadata.get(b"eXIf")
+    xmp = _xmp_packet(metadata[b"iTXt"]) if b"iTXt" in metadata else None
     return ImageHeader(
         InputFormat.PNG,
         width,
         height,
-        select_orientation(metadata.get(b"eXIf"), None if xmp is None else _xmp_packet(xmp)),
+        select_orientation(exif, xmp),
         frames,
         png_colour_tag(metadata),
         _transparent_grey(metadata[b"tRNS"], *view[24:26]) if b"tRNS" in metadata else None,
+        metadata=EmbeddedMetadata(exif, xmp, _physical_dpi(metadata.get(b"pHYs"))),
     )
+
+
+def _physical_dpi(content: memoryview | None) -> Dpi | None:
+    """Returns the resolution in a PNG's pHYs chunk; None for a mere aspect ratio."""
+    if content is None or len(content) != 9:
+        return None
+    across, down, unit = struct.unpack(">IIB", content)
+    if unit != 1 or not across or not down:
+        return None
+    return across * METRES_PER_INCH, down * METRES_PER_INCH
 
 
 def _xmp_packet(content: memoryview) -> memoryview:

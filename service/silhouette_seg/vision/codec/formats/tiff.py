@@ -10,7 +10,7 @@ from operator import add
 
 from silhouette_seg.errors import UndecodableImage, UnsupportedImageType
 from silhouette_seg.vision.codec.colour_tag import UNTAGGED, profile_tag
-from silhouette_seg.vision.codec.header import ImageHeader, InputFormat
+from silhouette_seg.vision.codec.header import EmbeddedMetadata, ImageHeader, InputFormat
 from silhouette_seg.vision.codec.orientation import ORIENTATION_TAG, select_orientation
 
 SIGNATURES = (b"II*\0", b"MM\0*")
@@ -74,6 +74,7 @@ def parse_tiff(view: memoryview) -> ImageHeader:
         height,
         _orientation(orientation, tags),
         colour=profile_tag(profile.content) if profile else UNTAGGED,
+        metadata=EmbeddedMetadata(view, tags[_XMP].content if _XMP in tags else None),
     )
 
 

@@ -5,7 +5,12 @@ from collections.abc import Iterator
 
 from silhouette_seg.errors import UndecodableImage
 from silhouette_seg.vision.codec.colour_tag import UNTAGGED, ColourTag, profile_tag
-from silhouette_seg.vision.codec.header import MAX_SEGMENTS, ImageHeader, InputFormat
+from silhouette_seg.vision.codec.header import (
+    MAX_SEGMENTS,
+    EmbeddedMetadata,
+    ImageHeader,
+    InputFormat,
+)
 from silhouette_seg.vision.codec.orientation import select_orientation
 
 
@@ -49,6 +54,7 @@ def _parse_extended(view: memoryview) -> ImageHeader:
         select_orientation(exif, xmp),
         max(1, frames),
         colour or UNTAGGED,
+        metadata=EmbeddedMetadata(exif, xmp),
     )
 
 
