@@ -83,7 +83,7 @@ def test_edit_list_that_delays_the_frames_keeps_the_delay(silhouette, tmp_path):
     assert float(read_video(tmp_path / "out.mp4").times[0]) == pytest.approx(0.5, abs=0.001)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm", ".gif"])
 @pytest.mark.parametrize("pixel_aspect", [WIDE, Fraction(10, 11)])
 @pytest.mark.parametrize("rotation", [None, -90], ids=["upright", "turned"])
 def test_pixel_aspect_of_video_is_shown(silhouette, tmp_path, suffix, pixel_aspect, rotation):

@@ -18,11 +18,13 @@ from silhouette_seg.cli.options import given_parameters, with_parameter_options
 from silhouette_seg.cli.progress import RunProgress
 from silhouette_seg.cli.summary import check_success, print_renamed, print_summary
 from silhouette_seg.cli.tasks import (
-    VIDEO_RESULT_SUFFIXES,
     FileTask,
+    Plan,
+    VideoFormat,
     check_videos,
     plan_tasks,
     result_format,
+    without_videos,
 )
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
@@ -49,6 +51,8 @@ class FileCommand:
     key: str | None = None
     skip_existing: bool = False
     overwrite: bool = False
+    video_format: VideoFormat | None = None
+    """Format of videos; None: by the suffix of `to`, or the default."""
     names_file: bool = False
     """True: `to` names the result itself, even without a suffix, unless it is a folder."""
 
@@ -65,8 +69,8 @@ def segment(
             "--out",
             "-o",
             help="Folder for the results. For a single photo: also a .png, .jpg or .webp file, or "
-            "- for standard output. For a single video: also a .mp4 or .webm file; a folder gets "
-            "its frames as pictures.",
+            "- for standard output. For a single video: also a .mp4, .mov, .webm, .webp or .gif "
+            "file; a folder gets its frames as pictures.",
         ),
     ],
     server: ServerOption = None,
@@ -82,6 +86,13 @@ def segment(
             help="Replace an older folder of frames too. Older result files are always replaced.",
         ),
     ] = False,
+    video_format: Annotated[
+        VideoFormat | None,
+        typer.Option(
+            help="Format of videos in the folder of results. Without it: mp4, webm for cut-outs, "
+            "or pictures for a single video."
+        ),
+    ] = None,
     **parameters: str | bool | None,
 ) -> None:
     """Segment photos and videos.
@@ -90,7 +101,7 @@ def segment(
     """
     if skip_existing and overwrite:
         fail("--skip-existing and --overwrite exclude each other")
-    command = FileCommand(inputs, to, server, key, skip_existing, overwrite)
+    command = FileCommand(inputs, to, server, key, skip_existing, overwrite, video_format)
     run_command(command, given_parameters(parameters))
 
 
@@ -111,19 +122,11 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
     )
     progress = RunProgress()
     try:
-        plan = plan_tasks(
-            command.inputs,
-            command.to,
-            options.format,
-            VIDEO_RESULT_SUFFIXES[options.options.render.transparent],
-            skip_existing=command.skip_existing,
-            names_file=command.names_file,
-        )
-        check_videos(plan.tasks, options.options)
+        plan = _plan(command, options)
         if smoothing is not None and not plan.has_videos:
             fail("smoothing: has no effect on photos")
         print_renamed(plan)
-        if not (plan.tasks or plan.failures):
+        if not plan.tasks:
             pass  # neither a model nor a service is needed
         elif command.server is None:
             run(_segment_local(plan.tasks, options, load_settings(), progress))
@@ -139,6 +142,32 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
         stop.end_process()
     print_summary(plan, progress, command.to)
     check_success(plan, progress)
+
+
+def _plan(command: FileCommand, options: CliOptions) -> Plan:
+    """Returns the plan of a command. Raises ValueError or ServiceError if its options do not fit.
+
+    With a service, the videos are failures of the plan.
+    """
+    transparent = options.options.render.transparent
+    chosen = command.video_format
+    suffix = (chosen or VideoFormat.default(transparent=transparent)).suffix
+    plan = plan_tasks(
+        command.inputs,
+        command.to,
+        options.format,
+        suffix,
+        frames_in_folder=chosen is None,
+        skip_existing=command.skip_existing,
+        names_file=command.names_file,
+    )
+    check_videos(plan.tasks, options.options)
+    if chosen is not None:
+        if not plan.has_videos:
+            fail("--video-format: has no effect on photos")
+        if any(task.is_video and task.result.suffix.lower() != suffix for task in plan.tasks):
+            fail(f"--video-format: {chosen} does not match the suffix of {command.to}")
+    return plan if command.server is None else without_videos(plan)
 
 
 async def _segment_local(

@@ -58,10 +58,10 @@ async def segment_video(
     """Segments every frame of the video `source` in order and writes the results.
 
     Each frame uses the temporal state of the one before. `on_notice` is called if the result is in
-    SDR but the source is not, and if frames are fitted into the size of the first one. If the run
-    is cancelled or fails, no partial result is left. Raises VideoError or OSError if the video
-    cannot be read or written. Raises errors.ServiceError for a frame over the limits and for a
-    failing engine.
+    SDR but the source is not, if frames are fitted into the size of the first one, and for the
+    notices of the writer. If the run is cancelled or fails, no partial result is left. Raises
+    VideoError or OSError if the video cannot be read or written. Raises errors.ServiceError for a
+    frame over the limits and for a failing engine.
     """
     with ExitStack() as stack:
         stack.callback(writer.discard)
@@ -83,6 +83,8 @@ async def segment_video(
             first = group.exceptions[0]
             raise first from first.__cause__
         await write_pool.run_in_thread(writer.finish)
+        for notice in writer.notices:
+            on_notice(notice)
 
 
 async def _read(

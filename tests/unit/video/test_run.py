@@ -29,6 +29,7 @@ class RecordingWriter:
     copied_codecs = None
 
     def __init__(self) -> None:
+        self.notices = ["The writer has a notice."]
         self.gate = threading.Event()
         self.gate.set()
         self.widths: list[int] = []
@@ -202,4 +203,7 @@ async def test_turned_frames_share_no_prior_and_are_reported_once(tmp_path, work
     notices = await run(tmp_path / "a.mkv", RecordingWriter(), options(workers, engine))
     has_prior = [inputs["prior"].any() for inputs in engine.inputs]
     assert has_prior == [False, True, False, True, False, True]
-    assert notices == ["The frame size changes; later frames are fitted into 64x48."]
+    assert notices == [
+        "The frame size changes; later frames are fitted into 64x48.",
+        "The writer has a notice.",
+    ]
