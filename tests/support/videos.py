@@ -72,6 +72,22 @@ def make_video(
     return [time * tick for time in times]
 
 
+def make_transparent_video(path: Path, images: list[NDArray[np.uint8]]) -> None:
+    """Writes RGBA images without loss of alpha: QuickTime Animation as .mov, VP9 as .webm."""
+    codec, pixel_format = {
+        ".mov": ("qtrle", "argb"),
+        ".webm": ("libvpx-vp9", "yuva420p"),
+    }[path.suffix]
+    with av.open(str(path), "w") as out:
+        options = {"lossless": "1"} if path.suffix == ".webm" else {}
+        stream = out.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], pixel_format
+        for image in images:
+            frame = av.VideoFrame.from_ndarray(image, "rgba").reformat(format=pixel_format)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
 def sine_audio(start_s: Fraction = Fraction(0)) -> av.AudioFrame:
     """Returns half a second of 440 Hz that begins at `start_s`."""
     wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(AUDIO_RATE_HZ // 2) / AUDIO_RATE_HZ)

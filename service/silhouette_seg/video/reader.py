@@ -24,6 +24,7 @@ from silhouette_seg.video.orientation import (
     rotate_upright,
     upright_shape,
 )
+from silhouette_seg.video.transparency import alpha_decoder, opacity
 from silhouette_seg.vision.codec.header import ImageHeader, ImageLimits, InputFormat, check_limits
 
 
@@ -77,6 +78,13 @@ class DecodedFrame:
         upright = rotate_upright(to_sdr(self.frame), display_matrix(self.frame))
         return fit_into(upright, self.own, self.shape)
 
+    def opacity(self) -> NDArray[np.uint8] | None:
+        """Returns the opacity of `rgb`, uint8 [h,w] with 255 = opaque; None if all is opaque."""
+        stored = opacity(self.frame)
+        if stored is None:
+            return None
+        return fit_into(rotate_upright(stored, display_matrix(self.frame)), self.own, self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
@@ -110,7 +118,8 @@ class VideoReader:
         except BaseException:
             self._container.close()
             raise
-        self._video.thread_type = "AUTO"
+        self._decoder = alpha_decoder(self._video) or self._video.codec_context
+        self._decoder.thread_type = "AUTO"
         self._tracks = (
             () if copied_codecs is None else tuple(_find_tracks(self._container, copied_codecs))
         )
@@ -139,7 +148,7 @@ class VideoReader:
     def _decode_frames(
         self, packet: "av.Packet[VideoStream]"
     ) -> Iterator[VideoInfo | DecodedFrame]:
-        for frame in self._video.decode(packet):
+        for frame in self._decoder.decode(packet if packet.size else None):
             self._check_size(frame.width, frame.height)
             own = upright_shape(frame, self._video.sample_aspect_ratio or Fraction(1))
             if self._shape is None:

@@ -17,7 +17,7 @@ from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.video.orientation import FrameShape
 from silhouette_seg.video.reader import AudioChunk, DecodedFrame, VideoInfo, VideoReader
 from silhouette_seg.video.writer import FrameWriter
-from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.codec.decode import Frame, flatten
 from silhouette_seg.vision.codec.header import ImageLimits
 from silhouette_seg.vision.geometry import Size
 
@@ -146,9 +146,10 @@ class VideoFrameTask:
     source: DecodedFrame
 
     def decode(self, min_size: Size) -> Frame:
-        """Converts the frame to RGB, uint8 [h,w,3], at its own size."""
-        rgb = self.source.rgb()
-        return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
+        """Converts the frame to RGB, uint8 [h,w,3], at its own size; transparency is kept."""
+        rgb, opacity = self.source.rgb(), self.source.opacity()
+        shown = rgb if opacity is None else flatten(rgb, opacity)
+        return Frame(shown, (rgb.shape[0], rgb.shape[1]), opacity=opacity)
 
     def render(self, frame: Frame, matte: Matte) -> NDArray[np.uint8]:
         """Renders the image of a frame, uint8 [h,w] or [h,w,3|4], by the options of the session."""
