@@ -333,8 +333,16 @@ def test_skip_existing_leaves_a_finished_video(silhouette, talk, tmp_path, name)
     assert (tmp_path / name).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("name", ["clip", "clip.jpg", "clip.mts", "4:3.mp4"])
-@pytest.mark.parametrize("content", ["a.mts", "a.3gp", "a.m4v"])
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("a.mts", "clip"),
+        ("a.mts", "clip.jpg"),
+        ("a.3gp", "clip.mp4"),
+        ("a.m4v", "clip.mts"),
+        ("a.m4v", "4:3.mp4"),
+    ],
+)
 def test_video_under_any_name_is_segmented(silhouette, tmp_path, monkeypatch, content, name):
     monkeypatch.chdir(tmp_path)
     make_video(tmp_path / content, uneven_times(4))
