@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from silhouette_seg.vision.codec.encode import MAX_SIDES
+from silhouette_seg.vision.codec.header import ImageFormat
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerFormat:
@@ -29,6 +32,8 @@ class ContainerFormat:
     """True: both sides of a frame must be even, so an odd last row or column is dropped."""
     keeps_pixel_aspect: bool = False
     """True: pixels need not be square. False: frames are scaled to square pixels."""
+    max_side: int | None = None
+    """Longest side of a frame, in pixels; None: no limit below that of the settings."""
     tick: Fraction | None = None
     """Unit of time in seconds, to which times are rounded; None: that of the source."""
     min_ticks: int = 1
@@ -92,6 +97,7 @@ WEBP = ContainerFormat(
     copied_codecs=None,
     options={"loop": "0"},
     mask_options={"lossless": "1", "compression_level": "0", "quality": "50"},
+    max_side=MAX_SIDES[ImageFormat.WEBP],
     tick=Fraction(1, 1000),
     min_ticks=11,
 )

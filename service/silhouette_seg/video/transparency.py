@@ -37,7 +37,8 @@ def opacity(frame: VideoFrame) -> NDArray[np.uint8] | None:
     elif alpha.bits == 8:
         values = np.asarray(frame.to_ndarray(format="rgba")[..., 3], np.uint8)
     else:
-        values = np.asarray(frame.to_ndarray(format="rgba64le")[..., 3] >> 8, np.uint8)
+        deep = np.asarray(frame.to_ndarray(format="rgba64le")[..., 3], np.uint16)
+        values = np.asarray(deep >> 8, np.uint8)
     return None if values.min() == 255 else values
 
 

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from silhouette_seg.video.containers import ContainerFormat
-from silhouette_seg.video.errors import translate_av_errors
+from silhouette_seg.video.errors import VideoError, translate_av_errors
 from silhouette_seg.video.orientation import with_square_pixels
 from silhouette_seg.video.palette import PaletteFilter
 from silhouette_seg.video.pixels import LIMITED_RANGE, to_bgra, to_rgb, to_yuv
@@ -47,6 +47,11 @@ class VideoWriter:
         self._left_out = 0
 
     def start(self, info: VideoInfo, image: NDArray[np.uint8]) -> None:
+        # PyAV passes the pixel aspect to the muxers of MP4 and QuickTime only.
+        keeps_aspect = self._container.keeps_pixel_aspect
+        self._pixel_aspect = Fraction(1) if keeps_aspect else info.shape.pixel_aspect
+        square = with_square_pixels(image, self._pixel_aspect)
+        _check_side(self._container, max(square.shape[:2]))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with translate_av_errors(_WRITE_FAILED):
             self._output = av.open(
@@ -56,10 +61,6 @@ class VideoWriter:
                 options=self._container.options,
             )
             self._info = info
-            # PyAV passes the pixel aspect to the muxers of MP4 and QuickTime only.
-            keeps_aspect = self._container.keeps_pixel_aspect
-            self._pixel_aspect = Fraction(1) if keeps_aspect else info.shape.pixel_aspect
-            square = with_square_pixels(image, self._pixel_aspect)
             self._video_stream = self._add_video_stream(info, square)
             self._audio_streams = [self._add_audio_stream(track) for track in info.audio_tracks]
             self._output.start_encoding()
@@ -164,3 +165,10 @@ class VideoWriter:
             case pixel_format:
                 assert pixel_format is not None
                 return to_yuv(cropped, pixel_format, self._info.colour_space)
+
+
+def _check_side(container: ContainerFormat, side: int) -> None:
+    """Raises VideoError if the longer side of a frame, in pixels, exceeds that of the format."""
+    if container.max_side is not None and side > container.max_side:
+        name = container.format.upper()
+        raise VideoError(f"A side of {name} has at most {container.max_side} pixels, not {side}.")

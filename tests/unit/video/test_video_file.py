@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from silhouette_seg.video.containers import CONTAINERS, ContainerFormat
+from silhouette_seg.video.errors import VideoError
 from silhouette_seg.video.orientation import FrameShape
 from silhouette_seg.video.reader import VideoInfo
 from silhouette_seg.video.video_file import VideoWriter
@@ -145,6 +146,12 @@ def test_frames_that_browsers_would_slow_down_are_left_out(
     assert len(durations) == 60 - left_out
     assert f"{left_out} frames are left out" in notices[-1]
     assert f"at least {least_ms} ms" in notices[-1]
+
+
+def test_side_that_webp_cannot_have_is_an_error_with_the_limit(tmp_path):
+    with pytest.raises(VideoError, match="at most 16383 pixels, not 16384"):
+        write(tmp_path / "a.webp", [np.zeros((16, 16_384, 3), np.uint8)], [0])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
