@@ -126,11 +126,11 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
         if smoothing is not None and not plan.has_videos:
             fail("smoothing: has no effect on photos")
         print_renamed(plan)
-        if not plan.tasks:
+        if not (plan.tasks or plan.failures):
             pass  # neither a model nor a service is needed
         elif command.server is None:
             run(_segment_local(plan.tasks, options, load_settings(), progress))
-        else:
+        elif plan.tasks:
             parameters = given | {"format": options.format.value}
             run(_segment_remote(plan.tasks, parameters, background, command, progress))
     except (ServiceError, OSError, ValueError) as error:
