@@ -43,7 +43,7 @@ LOADTESTS = "cv2 gevent locust matplotlib numpy skimage uvloop websockets"
 # the drawing.
 ROWS = [
     Row("cli __main__", "silhouette_seg", "pydantic rich typer"),
-    Row("server", "server app lifecycle settings api errors telemetry", "uvicorn"),
+    Row("server", "server app lifecycle settings api errors telemetry", "starlette uvicorn"),
     Row("app assembly", f"__version__ assembly lifecycle settings engine {API}", "fastapi"),
     Row("api lifecycle", API, WEB),
     Row("video", f"video streaming {PIXELS}", "av cv2 numpy"),

@@ -2,7 +2,7 @@
 
 import os
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -159,6 +159,13 @@ class Settings(BaseSettings):
     """Serve without API keys although the address is reachable from other machines."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins of the web pages that may call the service from a browser; `*` allows all."""
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """IP addresses and networks of the proxies that forward the client address and the host.
+
+    Empty ignores such headers from all senders.
+    """
+    proxy_headers: Literal["x-forwarded", "forwarded"] = "x-forwarded"
+    """Headers that the trusted proxies write: `X-Forwarded-*`, or `Forwarded` of RFC 7239."""
     log_format: Literal["text", "json"] = "text"
     """Format of the log: a line of text, or a JSON object, for each event."""
     otel_endpoint: str | None = None
@@ -202,6 +209,13 @@ class Settings(BaseSettings):
         if names is not None and not (names and all(names)):
             raise ValueError("the list is empty or contains an empty name")
         return names
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _parse_networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(_parse_proxy(part.strip()) for part in value.split(",") if value.strip())
 
     @field_validator("api_keys")
     @classmethod
@@ -254,6 +268,18 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
         return self
+
+
+def _parse_proxy(text: str) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; expected an address, or a network such as 10.1.2.0/24"
+        ) from None
+    if network.prefixlen == 0:
+        raise ValueError(f"{text} trusts every client, which could then forge its address")
+    return network
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.fuzz.invariants import check_released
 from tests.integration.conftest import InProcess, in_process, repository, service, settings_with
+from tests.memory.conftest import record_measurement
 
-__all__ = ["repository", "service", "settings_with"]  # fixtures
+__all__ = ["record_measurement", "repository", "service", "settings_with"]  # fixtures
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import json
 
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, pixels, problem
-from tests.support.images import damaged, make_png, mutated, quadrants
+from tests.support.damage import damaged, mutated
+from tests.support.images import make_png, quadrants
 
 QUERIES = (
     "",
@@ -15,9 +16,13 @@ QUERIES = (
 )
 
 
+PATIENT = {"request_timeout_s": 600.0}
+"""Long runs have low priority: a busy machine may stop them for longer than the default."""
+
+
 async def test_damaged_image_never_causes_a_500(settings_with, mutations):
     outcomes: collections.Counter[str] = collections.Counter()
-    async with in_process(settings_with()) as service:
+    async with in_process(settings_with(**PATIENT)) as service:
         for number, (name, body) in enumerate(damaged(mutations)):
             answer = await service.segment(body, QUERIES[number % len(QUERIES)])
             if answer.status_code == 200:

@@ -27,7 +27,7 @@ from tests.integration.stream.test_sockets import (
     until_seen,
 )
 from tests.integration.stream_client import JPEG, ClosedByServer, config, connected, frame
-from tests.support.images import damaged
+from tests.support.damage import damaged
 
 Sent = list[bytes | str]
 CONTINUATION, PONG = 0, 10

@@ -32,7 +32,8 @@ from tests.integration.conftest import (
 )
 from tests.integration.disconnecting_client import post_and_disconnect
 from tests.integration.pictures import refusal
-from tests.support.images import TEXT, make_png, mutated, quadrants
+from tests.support.damage import mutated
+from tests.support.images import TEXT, make_png, quadrants
 
 
 @pytest.fixture(autouse=True)

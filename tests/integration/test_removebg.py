@@ -23,7 +23,8 @@ from silhouette_seg.lifecycle import drain
 from tests.integration.conftest import InProcess, OnSocket, in_process, on_socket, until
 from tests.integration.pictures import picture, pixels
 from tests.support.bad_images import BAD_IMAGES
-from tests.support.images import make_jpeg, make_png, mutated, quadrants
+from tests.support.damage import mutated
+from tests.support.images import make_jpeg, make_png, quadrants
 
 PATH = "/v1.0/removebg"
 HEIGHT, WIDTH = 64, 96

@@ -62,21 +62,28 @@ def heif_layout(item: HeifItem, brand: bytes, exif: bytes = b"", xmp: bytes = b"
     return layout
 
 
-def grid_layout(pixels: NDArray[np.uint8], tile: int, *properties: Box) -> Layout:
-    """Returns a HEIC of tiles with `tile` pixels a side; the last ones are padded with black."""
+def grid_layout(
+    pixels: NDArray[np.uint8], tile: int, *properties: Box, is_avif: bool = False
+) -> Layout:
+    """Returns a HEIC or AVIF of tiles with `tile` pixels a side.
+
+    The last ones are padded with black.
+    """
+    encode = av1_item if is_avif else hevc_item
     height, width = pixels.shape[:2]
     rows, columns = -(-height // tile), -(-width // tile)
     padded = np.zeros((rows * tile, columns * tile, 3), np.uint8)
     padded[:height, :width] = pixels
     tiles = [
-        hevc_item(padded[tile * row : tile * (row + 1), tile * column : tile * (column + 1)])
+        encode(padded[tile * row : tile * (row + 1), tile * column : tile * (column + 1)])
         for row in range(rows)
         for column in range(columns)
     ]
     content = struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, width, height)
     grid = HeifItem(b"grid", content, (ispe(width, height), nclx(), *properties))
     numbers = list(range(2, len(tiles) + 2))
-    return Layout([grid, *tiles], [(b"dimg", 1, numbers)], brand=b"heic")
+    brand = b"avif" if is_avif else b"heic"
+    return Layout([grid, *tiles], [(b"dimg", 1, numbers)], brand=brand)
 
 
 def with_alpha(
@@ -106,6 +113,7 @@ def heif_seeds() -> dict[str, bytes]:
         "heic_crop": make_heic(small, clap(8, 4, 64, 56, (80, 64)), colour=profile),
         "avif": make_avif(small, irot(1), imir(0)),
         "avif_alpha": make("AVIF", np.dstack([small, alpha]), quality=60),
+        "avif_grid": heif_file(grid_layout(large, 64, irot(2), is_avif=True)),
         "avif_animated": make_animated("AVIF"),
     }
 

@@ -1,10 +1,8 @@
 """Images for tests. Pillow and struct encode them, so that no code under test checks itself."""
 
 import io
-import random
 import struct
 import zlib
-from collections.abc import Iterator
 from functools import cache
 from itertools import product
 from typing import Any
@@ -258,88 +256,6 @@ def _fixed(values: tuple[float, ...]) -> list[int]:
 
 
 TEXT = b"This is a text file that is named portrait.jpg.\n" * 20
-
-
-@cache
-def seeds() -> dict[str, bytes]:
-    """Returns one small valid file of each kind that the decoder supports, by name; for fuzzing."""
-    from tests.support.heif import heif_seeds  # which imports this module
-
-    small = person(40, 56)
-    rgba = np.dstack([small, small[..., 0]])
-    return {
-        "jpeg": make_jpeg(small, orientation=6),
-        "jpeg_progressive": make_jpeg(small, progressive=True),
-        "jpeg_cmyk": make_jpeg(small, mode="CMYK"),
-        "jpeg_grey": make_jpeg(small, mode="L"),
-        "png": make_png(small, orientation=8),
-        "png_palette": make_png(small, mode="P", transparency=3),
-        "png_rgba": make_png(rgba),
-        "png_16": make_png16(4),
-        "jpeg_profile": make_jpeg(small, icc_profile=rgb_profile("Display P3")),
-        "jpeg_cmyk_profile": make_jpeg(small, mode="CMYK", icc_profile=table_profile(b"CMYK", {})),
-        "png_profile": make_png(small, icc_profile=rgb_profile("ProPhoto")),
-        "webp_profile": make_webp(small, icc_profile=rgb_profile("Adobe RGB")),
-        "webp": make_webp(small),
-        "webp_lossless": make_webp(small, lossless=True),
-        "webp_alpha": make_webp(rgba, orientation=3),
-        "webp_animated": make_animated("WEBP"),
-        "apng": make_animated("PNG"),
-        "tiff": make("TIFF", small, orientation=6),
-        "tiff_lzw": make("TIFF", rgba, compression="tiff_lzw"),
-        "tiff_jpeg": make("TIFF", small, compression="jpeg"),
-        "tiff_cmyk": make("TIFF", small, mode="CMYK", compression="packbits"),
-        "bmp": make("BMP", small),
-        "bmp_palette": make("BMP", small, mode="P"),
-        "gif": make("GIF", small, mode="P", transparency=3),
-        "gif_animated": make_animated("GIF"),
-        **heif_seeds(),
-    }
-
-
-def damaged(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yields `count` damaged images, each with a name that identifies its seed and number."""
-    files = sorted(seeds().items())
-    for number in range(count):
-        name, data = files[number % len(files)]
-        rng = random.Random(seed * 1_000_003 + number)
-        yield f"{name} seed={seed} number={number}", _damage(data, rng)
-
-
-def mutated(body: bytes, number: int) -> bytes:
-    """Returns the body with one byte changed or removed, or truncated, as `number` selects."""
-    place = number * 7919 % len(body)
-    match number % 3:
-        case 0:
-            return body[:place] + bytes([(body[place] + 1 + number) % 256]) + body[place + 1 :]
-        case 1:
-            return body[:place] + body[place + 1 :]
-        case _:
-            return body[:place]
-
-
-def _damage(data: bytes, rng: random.Random) -> bytes:
-    """Changes, cuts, repeats or removes bytes, the first ones more often than the rest."""
-    broken = bytearray(data)
-    for _ in range(rng.randint(1, 4)):
-        start = rng.randrange(min(len(broken), rng.choice((64, len(broken)))) or 1)
-        span = rng.choice((1, 2, 4, 16, 200))
-        match rng.randrange(6):
-            case 0 | 1:
-                broken[start : start + span] = rng.randbytes(span)
-            case 2:
-                broken[start : start + 4] = rng.choice(
-                    (b"\xff" * 4, b"\0" * 4, b"\x7f\xff\xff\xff")
-                )
-            case 3:
-                del broken[start : start + span]
-            case 4:
-                broken[start:start] = broken[start : start + span]
-            case _:
-                del broken[max(start, 8) :]
-        if not broken:
-            break
-    return bytes(broken)
 
 
 def avatar(height: int = 96, width: int = 128) -> NDArray[np.uint8]:

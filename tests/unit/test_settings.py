@@ -90,6 +90,7 @@ def test_boolean_settings_parse_common_spellings(monkeypatch, text, value):
         ("DEVICE", "abacus"),
         ("LOG_FORMAT", "xml"),
         ("ALLOW_ANONYMOUS", "perhaps"),
+        ("PROXY_HEADERS", "via"),
         ("MODELS", ""),
         ("MODELS", "connectnet,,rcrnet"),
         ("API_KEYS", "one,,two"),
@@ -98,6 +99,29 @@ def test_boolean_settings_parse_common_spellings(monkeypatch, text, value):
 )
 def test_invalid_value_is_rejected_by_name(error_of, name, value):
     assert name.lower() in error_of(**{name: value})
+
+
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch):
+    assert Settings().trusted_proxies == ()
+    monkeypatch.setenv("SILHOUETTE_TRUSTED_PROXIES", "127.0.0.1, 10.1.0.0/16,fd00::1")
+    assert [str(each) for each in Settings().trusted_proxies] == [
+        *("127.0.0.1/32", "10.1.0.0/16", "fd00::1/128")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("*", "'*' does not appear to be"),
+        ("nginx", "'nginx' does not appear to be"),
+        ("10.1.0.1/16", "has host bits set"),
+        ("10.1.0.1,", "'' does not appear to be"),
+        ("0.0.0.0/0", "trusts every client"),
+        ("10.1.0.1,::/0", "trusts every client"),
+    ],
+)
+def test_proxies_that_cannot_be_trusted_are_rejected(error_of, value, reason):
+    assert reason in error_of(TRUSTED_PROXIES=value)
 
 
 def test_unknown_variable_is_rejected_by_name(error_of):

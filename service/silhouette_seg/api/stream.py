@@ -50,6 +50,9 @@ CLOSE_CODES: tuple[tuple[type[ServiceError], CloseCode], ...] = (
 The first entry that matches the class of the error applies.
 """
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+"""Scheme of a page -> TCP port that its origin leaves out."""
+
 router = APIRouter()
 log = logging.getLogger(__name__)
 
@@ -166,18 +169,27 @@ def _check_handshake(socket: WebSocket, allowed_origins: tuple[str, ...]) -> Non
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
         raise StreamEnd(CloseCode.POLICY, f"the subprotocol must be {SUBPROTOCOL}")
     origin = socket.headers.get("origin")
-    host = socket.headers.get("host", "").lower()
     if origin is None or origin in allowed_origins or "*" in allowed_origins:
         return
-    if not host or _host_of(origin) != host:
+    if not _is_own_page(origin, socket.headers.get("host", "")):
         raise StreamEnd(CloseCode.POLICY, "pages of this origin may not stream")
 
 
-def _host_of(origin: str) -> str:
+def _is_own_page(origin: str, host: str) -> bool:
+    """Returns whether an origin has the host and port of the header Host.
+
+    A port that either leaves out is the default of the origin's scheme. The scheme of the
+    connection does not count, because a proxy may have ended TLS.
+    """
     try:
-        return urlsplit(origin).netloc.lower()
+        page, own = urlsplit(origin), urlsplit(f"//{host}")
+        default = DEFAULT_PORTS.get(page.scheme)
+        return page.hostname is not None and (page.hostname, page.port or default) == (
+            own.hostname,
+            own.port or default,
+        )
     except ValueError:
-        return ""
+        return False
 
 
 def _environment(gateway: Gateway) -> StreamEnvironment:

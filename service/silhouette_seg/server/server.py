@@ -17,6 +17,7 @@ import uvicorn
 
 from silhouette_seg.app import create_app
 from silhouette_seg.lifecycle import drain
+from silhouette_seg.server.forwarded import ForwardedMiddleware
 from silhouette_seg.server.http_protocol import KEEP_ALIVE_TIMEOUT_S, HttpProtocol
 from silhouette_seg.server.malloc import limit_malloc_arenas
 from silhouette_seg.server.websocket_protocol import WebSocketProtocol
@@ -54,7 +55,10 @@ class Server(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
-                self.app,
+                ForwardedMiddleware(
+                    self.app, trusted=settings.trusted_proxies, read=settings.proxy_headers
+                ),
+                proxy_headers=False,  # uvicorn's own default trusts every program of this machine
                 loop="auto",
                 http=HttpProtocol,
                 ws=WebSocketProtocol,

@@ -1,8 +1,11 @@
 """Handshake of a stream: subprotocol, origin, key and first message."""
 
+from ipaddress import ip_network
+
 import pytest
 
 from silhouette_seg.api import stream
+from silhouette_seg.server.forwarded import ForwardedMiddleware
 from silhouette_seg.streaming.protocol import CloseCode, text_message
 from tests.integration.conftest import in_process
 from tests.integration.stream_client import config, connected, frame
@@ -66,7 +69,14 @@ async def test_known_subprotocol_among_others_is_selected(service):
         ("http://silhouette", "silhouette", True),
         ("https://SILHOUETTE", "silhouette", True),
         ("http://silhouette:8000", "silhouette:8000", True),
+        ("https://silhouette", "silhouette:443", True),
+        ("http://silhouette", "silhouette:80", True),
+        ("http://[::1]:8000", "[::1]:8000", True),
         ("https://friend.example", "silhouette", True),
+        ("https://silhouette", "silhouette:80", False),
+        ("http://silhouette", "silhouette:8000", False),
+        ("https://silhouette:8443", "silhouette", False),
+        ("http://silhouette:port", "silhouette", False),
         ("http://friend.example", "silhouette", False),
         ("http://silhouette:8001", "silhouette:8000", False),
         ("http://evil.example", "silhouette", False),
@@ -86,6 +96,27 @@ async def test_stream_requires_same_or_allowed_origin(settings_with, gated, orig
     ):
         if allowed:
             peer.send(config())
+            assert (await peer.receive())["type"] == "ready"
+        else:
+            assert (await peer.end()).code == CloseCode.POLICY
+
+
+@pytest.mark.parametrize(
+    ("proxy", "origin", "allowed"),
+    [
+        ("10.0.0.1", "https://photos.example", True),
+        ("10.0.0.1", "https://photos.example:443", True),
+        ("10.0.0.1", "https://silhouette", False),
+        ("10.0.0.2", "https://photos.example", False),
+        ("10.0.0.2", "https://silhouette", True),
+    ],
+)
+async def test_host_of_a_trusted_proxy_is_the_own_host(service, proxy, origin, allowed):
+    app = ForwardedMiddleware(service.app, trusted=[ip_network("10.0.0.1")], read="x-forwarded")
+    forwarded = {"x_forwarded_host": "photos.example", "origin": origin}
+    async with connected(app, address=proxy, **forwarded) as peer:
+        peer.send(config())
+        if allowed:
             assert (await peer.receive())["type"] == "ready"
         else:
             assert (await peer.end()).code == CloseCode.POLICY

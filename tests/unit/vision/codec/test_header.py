@@ -25,6 +25,7 @@ from silhouette_seg.vision.codec.header import (
     InputFormat,
     check_limits,
 )
+from tests.support.damage import seeds
 from tests.support.images import (
     TEXT,
     jpeg_segment,
@@ -40,7 +41,6 @@ from tests.support.images import (
     png_chunk,
     png_file,
     png_with,
-    seeds,
 )
 
 FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"]
