@@ -14,6 +14,8 @@ from tests.integration.pictures import pixels
 from tests.support.images import TEXT, make_jpeg, make_png, quadrants
 
 KEY = "a key of the tests"
+VIDEO = b"\0\0\0\x18ftypisom\0\0\2\0"
+"""Beginning of a video that must not be opened."""
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +125,20 @@ def test_photo_beyond_service_limits_is_a_failure(silhouette, tmp_path):
     assert "more than 200000 bytes" in result.stderr
 
 
-def test_video_is_a_failure_with_server(silhouette, tmp_path):
-    (tmp_path / "talk.mp4").write_bytes(b"never opened")
-    result = silhouette(tmp_path / "talk.mp4", "-o", tmp_path / "out.mp4")
+def test_video_fails_with_server_before_it_is_asked(silhouette, tmp_path):
+    (tmp_path / "talk.mp4").write_bytes(VIDEO)
+    result = silhouette(
+        tmp_path / "talk.mp4", "-o", tmp_path / "out.mp4", server="http://0.0.0.0:9"
+    )
     assert result.exit_code == 1
-    assert "Videos cannot be sent to a service" in result.stderr
+    assert f"{tmp_path / 'talk.mp4'}: Videos cannot be sent to a service" in result.stderr
+    assert "cannot be reached" not in result.stderr
+
+
+def test_photos_beside_videos_are_sent_to_server(silhouette, album, tmp_path):
+    (album / "talk.mp4").write_bytes(VIDEO)
+    result = silhouette(album, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert files(tmp_path / "out") == ["a.png", "sub/b.png"]
+    assert f"{album / 'talk.mp4'}: Videos cannot be sent to a service" in result.stderr
+    assert "2 of 4 files done" in result.stdout

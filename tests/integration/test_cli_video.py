@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 from typer.testing import CliRunner
 
 from silhouette_seg.cli.main import app
@@ -102,6 +103,77 @@ def test_cutout_video_keeps_alpha_in_webm(silhouette, talk, tmp_path):
     assert last[24, 60, 3] < 10
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".webp", ".gif"])
+def test_cutout_video_has_transparency_in_format_of_suffix(silhouette, talk, tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    result = silhouette(talk, "-o", path, "--output", "cutout", "--smoothing", "0")
+    assert result.exit_code == 0, result.output
+    if suffix == ".mov":
+        frames = read_video(path, "rgba").frames
+    else:
+        with Image.open(path) as image:
+            frames = [np.asarray(one.convert("RGBA")) for one in ImageSequence.Iterator(image)]
+    assert len(frames) == 20
+    assert grows([frame[..., 3:] for frame in frames])
+    assert frames[-1][24, 8].tolist() == pytest.approx([255, 0, 0, 255], abs=12)
+    assert frames[-1][24, 60, 3] < 10
+    assert ("GIF has 256 colours" in result.stderr) == (suffix == ".gif")
+
+
+def test_mov_copies_sound_of_phones_and_keeps_times(silhouette, talk, tmp_path):
+    result = silhouette(talk, "-o", tmp_path / "out.mov", "--output", "cutout")
+    assert result.exit_code == 0, result.output
+    assert read_video(tmp_path / "out.mov").times == read_video(talk).times
+    assert audio_packets(tmp_path / "out.mov") == audio_packets(talk)
+
+
+def test_mov_decodes_other_sound_without_loss(silhouette, tmp_path):
+    make_video(tmp_path / "a.webm", uneven_times(20), sound=True)
+    result = silhouette(tmp_path / "a.webm", "-o", tmp_path / "out.mov")
+    assert result.exit_code == 0, result.output
+    codec, samples = read_audio(tmp_path / "out.mov")
+    assert codec == "pcm_s16le"
+    assert np.array_equal(samples, np.rint(read_audio(tmp_path / "a.webm")[1] * 32768))
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ((), ["a.mp4", "b.mp4"]),
+        (("--video-format", "mov"), ["a.mov", "b.mov"]),
+        (("--video-format", "gif", "--output", "cutout"), ["a.gif", "b.gif"]),
+    ],
+)
+def test_videos_of_folder_have_the_chosen_format(silhouette, tmp_path, options, names):
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.webm"):
+        make_video(tmp_path / "in" / name, [0, 3000])
+    result = silhouette(tmp_path / "in", "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+
+
+def test_single_video_with_a_chosen_format_is_a_file_in_the_folder(silhouette, talk, tmp_path):
+    result = silhouette(talk, "-o", tmp_path / "out", "--video-format", "webp")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["talk.webp"]
+
+
+def test_video_format_is_rejected_for_photos(silhouette, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(make_jpeg(quadrants()))
+    result = silhouette(tmp_path / "a.jpg", "-o", tmp_path / "out", "--video-format", "gif")
+    assert result.exit_code == 1
+    assert "--video-format: has no effect on photos" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["frames.mp4", "frames.gif"])
+def test_existing_folder_with_a_video_suffix_gets_pictures(silhouette, talk, tmp_path, name):
+    (tmp_path / name).mkdir()
+    result = silhouette(talk, "-o", tmp_path / name)
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / name).glob("*.png"))) == 20
+
+
 def test_composite_video_has_the_background_colour(silhouette, talk, tmp_path):
     options = ("--output", "composite", "--background", "#00ff00")
     result = silhouette(talk, "-o", tmp_path / "out.mp4", *options)
@@ -147,7 +219,12 @@ def test_rotated_video_becomes_upright(silhouette, tmp_path):
 
 def test_odd_size_loses_a_pixel_in_mp4_only(silhouette, tmp_path):
     make_video(tmp_path / "a.webm", [0], hw=(47, 63))
-    for name, shape in (("out.webm", (47, 63, 3)), ("out.mp4", (46, 62, 3))):
+    for name, shape in (
+        ("out.webm", (47, 63, 3)),
+        ("out.mov", (47, 63, 3)),
+        ("out.gif", (47, 63, 3)),
+        ("out.mp4", (46, 62, 3)),
+    ):
         result = silhouette(tmp_path / "a.webm", "-o", tmp_path / name)
         assert result.exit_code == 0, result.output
         assert read_video(tmp_path / name).frames[0].shape == shape
@@ -170,8 +247,10 @@ def test_folder_may_hold_photos_and_videos(silhouette, tmp_path):
     ("arguments", "reason"),
     [
         (("-o", "out.mp4", "--output", "cutout"), "MP4 has no transparency"),
-        (("-o", "out.mov"), "videos are written as .mp4 or .webm"),
-        (("-o", "out.gif"), "videos are written as .mp4 or .webm, not .gif"),
+        (("-o", "out.mkv"), "videos are written as .mp4 or .mov or .webm or .webp or .gif"),
+        (("-o", "out.mts"), "or .gif, not .mts"),
+        (("-o", "out.mp4", "--video-format", "gif"), "gif does not match the suffix of out.mp4"),
+        (("-o", "out", "--video-format", "mp4", "--output", "cutout"), "MP4 has no transparency"),
         (("-o", "out.png"), "out.png is one picture: name a folder"),
         (("-o", "-"), "standard output takes the result of one photo"),
         (("-o", "out.mp4", "--crop"), "crop: the frames of a video"),
@@ -254,9 +333,20 @@ def test_skip_existing_leaves_a_finished_video(silhouette, talk, tmp_path, name)
     assert (tmp_path / name).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("name", ["clip", "clip.jpg", "clip.mts"])
-def test_video_under_any_name_is_segmented(silhouette, talk, tmp_path, name):
-    talk.rename(tmp_path / name)
-    result = silhouette(tmp_path / name, "-o", tmp_path / "out.mp4")
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ("a.mts", "clip"),
+        ("a.mts", "clip.jpg"),
+        ("a.3gp", "clip.mp4"),
+        ("a.m4v", "clip.mts"),
+        ("a.m4v", "4:3.mp4"),
+    ],
+)
+def test_video_under_any_name_is_segmented(silhouette, tmp_path, monkeypatch, content, name):
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / content, uneven_times(4))
+    (tmp_path / content).rename(tmp_path / name)
+    result = silhouette(name, "-o", f"out of {name}.mp4")
     assert result.exit_code == 0, result.output
-    assert len(read_video(tmp_path / "out.mp4").frames) == 20
+    assert len(read_video(tmp_path / f"out of {name}.mp4").frames) == 4

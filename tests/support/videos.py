@@ -40,6 +40,7 @@ def make_video(
     times: list[int] | None = None,
     *,
     sound: bool = False,
+    sound_start_s: Fraction = Fraction(0),
     rotation: int | None = None,
     mirrored: bool = False,
     pixel_aspect: Fraction = Fraction(1),
@@ -66,16 +67,33 @@ def make_video(
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
         if sound_stream is not None:
-            out.mux(sound_stream.encode(sine_audio()))
+            out.mux(sound_stream.encode(sine_audio(sound_start_s)))
             out.mux(sound_stream.encode(None))
     return [time * tick for time in times]
 
 
-def sine_audio() -> av.AudioFrame:
-    """Returns half a second of 440 Hz."""
+def make_transparent_video(path: Path, images: list[NDArray[np.uint8]]) -> None:
+    """Writes RGBA images without loss of alpha: QuickTime Animation as .mov, VP9 as .webm."""
+    codec, pixel_format = {
+        ".mov": ("qtrle", "argb"),
+        ".webm": ("libvpx-vp9", "yuva420p"),
+    }[path.suffix]
+    with av.open(str(path), "w") as out:
+        options = {"lossless": "1"} if path.suffix == ".webm" else {}
+        stream = out.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], pixel_format
+        for image in images:
+            frame = av.VideoFrame.from_ndarray(image, "rgba").reformat(format=pixel_format)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+def sine_audio(start_s: Fraction = Fraction(0)) -> av.AudioFrame:
+    """Returns half a second of 440 Hz that begins at `start_s`."""
     wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(AUDIO_RATE_HZ // 2) / AUDIO_RATE_HZ)
     frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
-    frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE_HZ, 0, Fraction(1, AUDIO_RATE_HZ)
+    frame.sample_rate, frame.time_base = AUDIO_RATE_HZ, Fraction(1, AUDIO_RATE_HZ)
+    frame.pts = round(start_s * AUDIO_RATE_HZ)
     return frame
 
 
@@ -121,6 +139,17 @@ def read_audio(path: Path) -> tuple[str, NDArray[np.float32]]:
         frames = list(container.decode(audio=0))
         name = container.streams.audio[0].codec_context.name
         return name, np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
+
+
+def sound_start_s(path: Path) -> float:
+    """Returns the time of the first loud sample, in seconds."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    assert frames[0].pts is not None
+    assert frames[0].time_base is not None
+    samples = np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames])
+    loud = np.abs(samples.astype(np.float64)) > 0.1 * np.abs(samples).max()
+    return float(frames[0].pts * frames[0].time_base) + int(loud.argmax()) / frames[0].sample_rate
 
 
 def disc_frame(hw: tuple[int, int]) -> NDArray[np.uint8]:

@@ -15,7 +15,10 @@ PHOTO_SUFFIXES = frozenset(
     | {".tif", ".tiff", ".bmp", ".gif"}
 )
 """Suffixes of files that are tried as photos if their content is unknown, as when damaged."""
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+VIDEO_SUFFIXES = frozenset(
+    {".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"}
+    | {".mpg", ".mts", ".webm", ".wmv"}
+)
 """Suffixes of files that are tried as videos if their content is unknown, as when damaged."""
 RAW_SUFFIXES = frozenset(
     {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".iiq", ".nef", ".nrw", ".orf", ".pef", ".rw2", ".srw"}

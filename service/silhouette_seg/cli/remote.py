@@ -64,8 +64,6 @@ async def segment_remote(
         background = await asyncio.to_thread(options.background.read_bytes)
 
     async def segment(task: FileTask) -> Failure | None:
-        if task.is_video:
-            return Failure(task.source, "Videos cannot be sent to a service; omit --server.")
         try:
             photo = await asyncio.to_thread(read_source, task.source)
             segmented = await client.segment(

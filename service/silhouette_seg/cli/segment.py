@@ -24,11 +24,13 @@ from silhouette_seg.cli.summary import (
     print_summary,
 )
 from silhouette_seg.cli.tasks import (
-    VIDEO_RESULT_SUFFIXES,
     FileTask,
+    Plan,
+    VideoFormat,
     check_videos,
     plan_tasks,
     result_format,
+    without_videos,
 )
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
@@ -55,6 +57,8 @@ class FileCommand:
     key: str | None = None
     skip_existing: bool = False
     overwrite: bool = False
+    video_format: VideoFormat | None = None
+    """Format of videos; None: by the suffix of `to`, or the default."""
     names_file: bool = False
     """True: `to` names the result itself, even without a suffix, unless it is a folder."""
 
@@ -71,8 +75,8 @@ def segment(
             "--out",
             "-o",
             help="Folder for the results. For a single photo: also a .png, .jpg, .webp or .avif "
-            "file, or - for standard output. For a single video: also a .mp4 or .webm file; a "
-            "folder gets its frames as pictures.",
+            "file, or - for standard output. For a single video: also a .mp4, .mov, .webm, .webp "
+            "or .gif file; a folder gets its frames as pictures.",
         ),
     ],
     server: ServerOption = None,
@@ -88,6 +92,13 @@ def segment(
             help="Replace an older folder of frames too. Older result files are always replaced.",
         ),
     ] = False,
+    video_format: Annotated[
+        VideoFormat | None,
+        typer.Option(
+            help="Format of videos in the folder of results. Without it: mp4, webm for cut-outs, "
+            "or pictures for a single video."
+        ),
+    ] = None,
     **parameters: str | bool | None,
 ) -> None:
     """Segment photos and videos.
@@ -96,7 +107,7 @@ def segment(
     """
     if skip_existing and overwrite:
         fail("--skip-existing and --overwrite exclude each other")
-    command = FileCommand(inputs, to, server, key, skip_existing, overwrite)
+    command = FileCommand(inputs, to, server, key, skip_existing, overwrite, video_format)
     run_command(command, given_parameters(parameters))
 
 
@@ -117,15 +128,7 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
     )
     progress = RunProgress()
     try:
-        plan = plan_tasks(
-            command.inputs,
-            command.to,
-            options.format,
-            VIDEO_RESULT_SUFFIXES[options.options.render.transparent],
-            skip_existing=command.skip_existing,
-            names_file=command.names_file,
-        )
-        check_videos(plan.tasks, options.options)
+        plan = _plan(command, options)
         if smoothing is not None and not plan.has_videos:
             fail("smoothing: has no effect on photos")
         print_renamed(plan)
@@ -133,7 +136,7 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
             pass  # neither a model nor a service is needed
         elif command.server is None:
             run(_segment_local(plan.tasks, options, load_settings(), progress))
-        else:
+        elif plan.tasks:
             parameters = given | {"format": options.format.value}
             run(_segment_remote(plan.tasks, parameters, background, command, progress))
     except (ServiceError, OSError, ValueError) as error:
@@ -145,6 +148,32 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
         stop.end_process()
     print_summary(plan, progress, command.to)
     check_success(plan, progress)
+
+
+def _plan(command: FileCommand, options: CliOptions) -> Plan:
+    """Returns the plan of a command. Raises ValueError or ServiceError if its options do not fit.
+
+    With a service, the videos are failures of the plan.
+    """
+    transparent = options.options.render.transparent
+    chosen = command.video_format
+    suffix = (chosen or VideoFormat.default(transparent=transparent)).suffix
+    plan = plan_tasks(
+        command.inputs,
+        command.to,
+        options.format,
+        suffix,
+        frames_in_folder=chosen is None,
+        skip_existing=command.skip_existing,
+        names_file=command.names_file,
+    )
+    check_videos(plan.tasks, options.options)
+    if chosen is not None:
+        if not plan.has_videos:
+            fail("--video-format: has no effect on photos")
+        if any(task.is_video and task.result.suffix.lower() != suffix for task in plan.tasks):
+            fail(f"--video-format: {chosen} does not match the suffix of {command.to}")
+    return plan if command.server is None else without_videos(plan)
 
 
 async def _segment_local(

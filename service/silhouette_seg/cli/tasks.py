@@ -1,8 +1,10 @@
 """Plans the path of the result of each input file, before any model is loaded."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 from silhouette_seg.api.request.parameters import SegmentOptions
 from silhouette_seg.cli.discovery import InputFile, discover
@@ -14,8 +16,29 @@ from silhouette_seg.errors import BadParameter, NotAcceptable
 from silhouette_seg.pipeline.options import PersonSelection
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-VIDEO_RESULT_SUFFIXES = (".mp4", ".webm")
-"""Suffixes of the video files that can be written; only the second has transparency."""
+
+class VideoFormat(StrEnum):
+    """Format of a video file that is written."""
+
+    MP4 = "mp4"
+    MOV = "mov"
+    WEBM = "webm"
+    WEBP = "webp"
+    GIF = "gif"
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the file."""
+        return f".{self}"
+
+    @classmethod
+    def default(cls, *, transparent: bool) -> Self:
+        """Returns the format of a video that no option and no suffix determines."""
+        return cls.WEBM if transparent else cls.MP4
+
+
+VIDEO_RESULT_SUFFIXES = tuple(one.suffix for one in VideoFormat)
+"""Suffixes of the video files that can be written; all but the first have transparency."""
 SUFFIX_OF_FORMAT = {
     ImageFormat.JPEG: ".jpg",
     ImageFormat.PNG: ".png",
@@ -67,8 +90,9 @@ def plan_tasks(
     inputs: Sequence[Path],
     to: Path,
     format: ImageFormat,
-    video_suffix: str = VIDEO_RESULT_SUFFIXES[0],
+    video_suffix: str = VideoFormat.MP4.suffix,
     *,
+    frames_in_folder: bool = True,
     skip_existing: bool = False,
     names_file: bool = False,
 ) -> Plan:
@@ -77,13 +101,15 @@ def plan_tasks(
     `inputs` are files and folders. Results lie below the folder `to`, in the subfolders of their
     sources. Photos get the suffix of `format`, and videos `video_suffix`. For a single file, `to`
     may be the result itself: a picture or video file, standard output, or a folder for the frames
-    of a video. With `names_file` it is the result of a single file whatever its suffix. No result
-    overwrites a source. With `skip_existing`, files that have a result are left out. Raises
-    ValueError if `to` is a file that cannot be written, or stands for several results.
+    of a video unless `frames_in_folder` is off. With `names_file` it is the result of a single file
+    whatever its suffix. No result overwrites a source. With `skip_existing`, files that have a
+    result are left out. Raises ValueError if `to` is a file that cannot be written, or stands for
+    several results.
     """
     found = discover(inputs, to)
     kind = _single_kind(inputs, found.files)
-    is_result = _is_result(to, kind) or (names_file and kind is not None and not to.is_dir())
+    is_named = names_file and kind is not None and not to.is_dir()
+    is_result = _is_result(to, kind, frames_in_folder=frames_in_folder) or is_named
     has_videos = any(file.kind is MediaKind.VIDEO for file in found.files)
     plan = Plan(failures=found.failures, skipped=found.skipped, has_videos=has_videos)
     sources = {file.source.resolve() for file in found.files if file.source != STANDARD_STREAM}
@@ -107,6 +133,18 @@ def plan_tasks(
     return plan
 
 
+def without_videos(plan: Plan) -> Plan:
+    """Returns the plan with each video as a failure, for a command that uses a service."""
+    reason = "Videos cannot be sent to a service; omit --server."
+    videos = [Failure(task.source, reason) for task in plan.tasks if task.is_video]
+    return replace(
+        plan,
+        tasks=[task for task in plan.tasks if not task.is_video],
+        failures=plan.failures + videos,
+        renamed=[task for task in plan.renamed if not task.is_video],
+    )
+
+
 def result_format(to: Path) -> ImageFormat | None:
     """Returns the format of the picture file that a path names; None for any other path."""
     return None if to.is_dir() else _FORMAT_OF_SUFFIX.get(to.suffix.lower())
@@ -119,10 +157,11 @@ def _single_kind(inputs: Sequence[Path], files: Sequence[InputFile]) -> MediaKin
     return files[0].kind if files else kind_by_suffix(inputs[0]) or MediaKind.PHOTO
 
 
-def _is_result(to: Path, kind: MediaKind | None) -> bool:
+def _is_result(to: Path, kind: MediaKind | None, *, frames_in_folder: bool) -> bool:
     """Returns whether the path `to` is the only result, and not the folder of results.
 
-    `kind` is that of the only input, or None. Raises ValueError if `to` is a file and there are
+    `kind` is that of the only input, or None. With `frames_in_folder` the result of a video is a
+    folder unless `to` has the suffix of a file. Raises ValueError if `to` is a file and there are
     several results, or one of another kind.
     """
     suffix = to.suffix.lower()
@@ -131,8 +170,8 @@ def _is_result(to: Path, kind: MediaKind | None) -> bool:
             raise ValueError("standard output takes the result of one photo; name a folder")
         return True
     if to.is_dir() or suffix not in VIDEO_SUFFIXES | _FORMAT_OF_SUFFIX.keys() | _READ_ONLY_SUFFIXES:
-        return kind is MediaKind.VIDEO
-    if kind is MediaKind.VIDEO and (suffix in VIDEO_SUFFIXES or suffix == ".gif"):
+        return kind is MediaKind.VIDEO and frames_in_folder
+    if kind is MediaKind.VIDEO and suffix in VIDEO_SUFFIXES.union(VIDEO_RESULT_SUFFIXES):
         _check_suffix("videos", to, VIDEO_RESULT_SUFFIXES)
         return True
     if kind is MediaKind.PHOTO and suffix not in VIDEO_SUFFIXES:
@@ -166,7 +205,9 @@ def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
         raise BadParameter("keep_metadata: has no effect on a video")
     if options.domain is not None:
         raise BadParameter("domain: has no effect on a video; each frame has its own domain")
-    if render.transparent and any(task.result.suffix.lower() == ".mp4" for task in tasks):
+    mp4 = VideoFormat.MP4.suffix
+    if render.transparent and any(task.result.suffix.lower() == mp4 for task in tasks):
         raise NotAcceptable(
-            "MP4 has no transparency: write .webm, or name a folder for the frames as pictures."
+            "MP4 has no transparency: write .mov, .webm, .webp or .gif, or name a folder for the"
+            " frames as pictures."
         )

@@ -30,7 +30,7 @@ def swaps_sides(matrix: DisplayMatrix | None) -> bool:
 
 
 def rotate_upright(stored: NDArray[np.uint8], matrix: DisplayMatrix | None) -> NDArray[np.uint8]:
-    """Turns a stored image, uint8 [h,w,3], upright by its display matrix.
+    """Turns a stored image, uint8 [h,w] or [h,w,3], upright by its display matrix.
 
     Only the nearest of the eight rotations and mirrorings is applied. The matrix's numbers map (x,
     y) to x' = a x + c y and y' = b x + d y. Without a matrix the image itself is returned.
@@ -77,9 +77,9 @@ def upright_shape(frame: VideoFrame, stored_aspect: Fraction) -> FrameShape:
 
 
 def fit_into(image: NDArray[np.uint8], own: FrameShape, shape: FrameShape) -> NDArray[np.uint8]:
-    """Scales an upright image, uint8 [h,w,3] of shape `own`, to fit into a frame of `shape`.
+    """Scales an upright image, uint8 [h,w] or [h,w,3] of shape `own`, to fit into one of `shape`.
 
-    The image is not stretched. It is centred, and the rest of the frame is black. An image of that
+    The image is not stretched. It is centred, and the rest is 0: black in colours. An image of that
     shape is returned unchanged.
     """
     if own == shape:
@@ -89,6 +89,6 @@ def fit_into(image: NDArray[np.uint8], own: FrameShape, shape: FrameShape) -> ND
     scale = min(Fraction(height, own_height), width / (own_width * stretch))
     fitted_hw = max(1, round(own_height * scale)), max(1, round(own_width * stretch * scale))
     top, left = (height - fitted_hw[0]) // 2, (width - fitted_hw[1]) // 2
-    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas = np.zeros((height, width, *image.shape[2:]), np.uint8)
     canvas[top : top + fitted_hw[0], left : left + fitted_hw[1]] = resize(image, fitted_hw)
     return canvas

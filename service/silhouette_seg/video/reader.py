@@ -1,6 +1,6 @@
 """Reads upright frames and audio from a video file, in file order and a few at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +24,7 @@ from silhouette_seg.video.orientation import (
     rotate_upright,
     upright_shape,
 )
+from silhouette_seg.video.transparency import alpha_decoder, opacity
 from silhouette_seg.vision.codec.header import ImageHeader, ImageLimits, InputFormat, check_limits
 
 
@@ -77,6 +78,13 @@ class DecodedFrame:
         upright = rotate_upright(to_sdr(self.frame), display_matrix(self.frame))
         return fit_into(upright, self.own, self.shape)
 
+    def opacity(self) -> NDArray[np.uint8] | None:
+        """Returns the opacity of `rgb`, uint8 [h,w] with 255 = opaque; None if all is opaque."""
+        stored = opacity(self.frame)
+        if stored is None:
+            return None
+        return fit_into(rotate_upright(stored, display_matrix(self.frame)), self.own, self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
@@ -90,7 +98,8 @@ class AudioChunk:
 class VideoReader:
     """Iterates once over a video file and yields its frames and its audio in file order.
 
-    VideoInfo comes before the first frame; audio chunks may be anywhere. Audio in a codec of
+    VideoInfo comes before the first frame; audio chunks may be anywhere. Times begin at 0, whatever
+    the first time in the file is, and all streams are shifted by the same time. Audio in a codec of
     `copied_codecs` is yielded as packets, other audio is decoded; None skips all audio. One thread
     may use the reader at a time. Raises VideoError if the file is not a video or does not decode,
     and errors.ServiceError if a frame exceeds the limits.
@@ -101,18 +110,21 @@ class VideoReader:
     ) -> None:
         self._limits = limits
         with translate_av_errors("The file is not a readable video"):
-            self._container: InputContainer = av.open(str(path))
+            # libav takes the name `a:b` for a protocol.
+            self._container: InputContainer = av.open(f"file:{path}")
         try:
             self._video = _find_video_stream(self._container)
             self._check_size(self._video.width, self._video.height)
         except BaseException:
             self._container.close()
             raise
-        self._video.thread_type = "AUTO"
+        self._decoder = alpha_decoder(self._video) or self._video.codec_context
+        self._decoder.thread_type = "AUTO"
         self._tracks = (
             () if copied_codecs is None else tuple(_find_tracks(self._container, copied_codecs))
         )
         self._track_numbers = {track.stream.index: n for n, track in enumerate(self._tracks)}
+        self._origin_s = _origin_s(self._video, self._tracks)
         self._shape: FrameShape | None = None
         self._last_pts: int | None = None
 
@@ -136,7 +148,7 @@ class VideoReader:
     def _decode_frames(
         self, packet: "av.Packet[VideoStream]"
     ) -> Iterator[VideoInfo | DecodedFrame]:
-        for frame in self._video.decode(packet):
+        for frame in self._decoder.decode(packet if packet.size else None):
             self._check_size(frame.width, frame.height)
             own = upright_shape(frame, self._video.sample_aspect_ratio or Fraction(1))
             if self._shape is None:
@@ -162,7 +174,10 @@ class VideoReader:
 
         A timestamp that is missing or does not increase is replaced by the next possible one.
         """
+        assert self._video.time_base is not None
         pts = frame.pts
+        if pts is not None:
+            pts -= round(self._origin_s / self._video.time_base)
         if self._last_pts is not None and (pts is None or pts <= self._last_pts):
             pts = self._last_pts + (1 if pts is not None else max(1, frame.duration))
         self._last_pts = pts or 0
@@ -173,9 +188,18 @@ class VideoReader:
         track = self._tracks[number]
         if not track.is_copied:
             for frame in track.stream.decode(packet):
+                self._shift(frame)
                 yield AudioChunk(number, frame)
         elif packet.dts is not None:  # the packet that ends the stream is empty
+            self._shift(packet)
             yield AudioChunk(number, packet)
+
+    def _shift(self, data: "av.Packet[AudioStream] | av.AudioFrame") -> None:
+        """Moves a packet or frame of audio to the time that it has in the result."""
+        assert data.time_base is not None
+        ticks = round(self._origin_s / data.time_base)
+        data.pts = None if data.pts is None else data.pts - ticks
+        data.dts = None if data.dts is None else data.dts - ticks
 
     def _check_size(self, width: int, height: int) -> None:
         if not (width and height):
@@ -207,6 +231,26 @@ def _find_tracks(container: InputContainer, copied_codecs: frozenset[str]) -> It
     for stream in container.streams.audio:
         if _is_decodable(stream):
             yield AudioTrack(stream, stream.codec_context.name in copied_codecs)
+
+
+def _origin_s(video: VideoStream, tracks: Sequence[AudioTrack]) -> Fraction:
+    """Returns the time in a file, in seconds, that becomes 0: that of its first frame or sound.
+
+    Sound before 0 is no beginning: its samples only prepare the decoder.
+    """
+    starts = (_start_s(track.stream) for track in tracks)
+    first_sound = min((start for start in starts if start is not None), default=None)
+    first_frame = _start_s(video)
+    if first_frame is None or first_sound is None:
+        return first_frame or Fraction(0)
+    return min(first_frame, max(first_sound, Fraction(0)))
+
+
+def _start_s(stream: VideoStream | AudioStream) -> Fraction | None:
+    """Returns the first time of a stream, in seconds; None if the file does not tell it."""
+    if stream.start_time is None or stream.time_base is None:
+        return None
+    return stream.start_time * stream.time_base
 
 
 def _is_decodable(stream: VideoStream | AudioStream) -> bool:

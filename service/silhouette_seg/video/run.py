@@ -17,7 +17,7 @@ from silhouette_seg.streaming.session import StreamOptions, StreamSession
 from silhouette_seg.video.orientation import FrameShape
 from silhouette_seg.video.reader import AudioChunk, DecodedFrame, VideoInfo, VideoReader
 from silhouette_seg.video.writer import FrameWriter
-from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.codec.decode import Frame, flatten
 from silhouette_seg.vision.codec.header import ImageLimits
 from silhouette_seg.vision.geometry import Size
 
@@ -58,10 +58,10 @@ async def segment_video(
     """Segments every frame of the video `source` in order and writes the results.
 
     Each frame uses the temporal state of the one before. `on_notice` is called if the result is in
-    SDR but the source is not, and if frames are fitted into the size of the first one. If the run
-    is cancelled or fails, no partial result is left. Raises VideoError or OSError if the video
-    cannot be read or written. Raises errors.ServiceError for a frame over the limits and for a
-    failing engine.
+    SDR but the source is not, if frames are fitted into the size of the first one, and for the
+    notices of the writer. If the run is cancelled or fails, no partial result is left. Raises
+    VideoError or OSError if the video cannot be read or written. Raises errors.ServiceError for a
+    frame over the limits and for a failing engine.
     """
     with ExitStack() as stack:
         stack.callback(writer.discard)
@@ -83,6 +83,8 @@ async def segment_video(
             first = group.exceptions[0]
             raise first from first.__cause__
         await write_pool.run_in_thread(writer.finish)
+        for notice in writer.notices:
+            on_notice(notice)
 
 
 async def _read(
@@ -144,9 +146,10 @@ class VideoFrameTask:
     source: DecodedFrame
 
     def decode(self, min_size: Size) -> Frame:
-        """Converts the frame to RGB, uint8 [h,w,3], at its own size."""
-        rgb = self.source.rgb()
-        return Frame(rgb, (rgb.shape[0], rgb.shape[1]))
+        """Converts the frame to RGB, uint8 [h,w,3], at its own size; transparency is kept."""
+        rgb, opacity = self.source.rgb(), self.source.opacity()
+        shown = rgb if opacity is None else flatten(rgb, opacity)
+        return Frame(shown, (rgb.shape[0], rgb.shape[1]), opacity=opacity)
 
     def render(self, frame: Frame, matte: Matte) -> NDArray[np.uint8]:
         """Renders the image of a frame, uint8 [h,w] or [h,w,3|4], by the options of the session."""

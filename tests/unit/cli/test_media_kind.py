@@ -83,7 +83,10 @@ def test_other_content_has_no_kind(tmp_path, content):
     assert kind_of(tmp_path, "file.bin", content) is None
 
 
-@pytest.mark.parametrize(("name", "kind"), [("a.jpg", PHOTO), ("a.PNG", PHOTO), ("a.mov", VIDEO)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.jpg", PHOTO), ("a.PNG", PHOTO), ("a.mov", VIDEO), ("a.MTS", VIDEO), ("a.3gp", VIDEO)],
+)
 def test_unknown_content_is_tried_by_suffix(tmp_path, name, kind):
     assert kind_of(tmp_path, name, TEXT) is kind
 

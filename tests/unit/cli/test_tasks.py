@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 
 from silhouette_seg.api.request.parameters import parse_parameters
-from silhouette_seg.cli.tasks import check_videos, plan_tasks
+from silhouette_seg.cli.tasks import (
+    VIDEO_RESULT_SUFFIXES,
+    check_videos,
+    plan_tasks,
+    without_videos,
+)
 from silhouette_seg.errors import BadParameter, NotAcceptable
+from silhouette_seg.video.containers import CONTAINERS
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 PHOTO = b"\xff\xd8\xff\xe0"
@@ -38,7 +44,7 @@ def test_folder_results_keep_its_subfolders(album, tmp_path):
 
 
 def test_single_video_becomes_the_named_file(album, tmp_path):
-    for name in ("out.mp4", "OUT.WEBM"):
+    for name in ("out.mp4", "OUT.WEBM", "out.mov", "out.webp", "out.gif"):
         plan = plan_tasks([album / "b.mp4"], tmp_path / name, ImageFormat.PNG)
         (task,) = plan.tasks
         assert (task.source, task.result) == (album / "b.mp4", tmp_path / name)
@@ -49,6 +55,26 @@ def test_single_video_becomes_the_named_file(album, tmp_path):
 def test_single_video_becomes_frames_in_a_folder(album, tmp_path):
     (task,) = plan_tasks([album / "b.mp4"], tmp_path / "frames", ImageFormat.PNG).tasks
     assert task.result == tmp_path / "frames"
+
+
+def test_single_video_with_a_format_becomes_a_file_in_the_folder(album, tmp_path):
+    one = ([album / "b.mp4"], tmp_path / "out", ImageFormat.PNG, ".gif")
+    (task,) = plan_tasks(*one, frames_in_folder=False).tasks
+    assert task.result == tmp_path / "out" / "b.gif"
+
+
+def test_every_video_format_has_a_container():
+    assert set(VIDEO_RESULT_SUFFIXES) == set(CONTAINERS)
+    opaque = {suffix for suffix, one in CONTAINERS.items() if one.alpha_pixel_format is None}
+    assert opaque == {".mp4"}
+
+
+def test_plan_for_a_service_has_videos_as_failures(album, tmp_path):
+    (album / "b.png").write_bytes(PHOTO)
+    plan = without_videos(plan_tasks([album], tmp_path / "out", ImageFormat.PNG))
+    assert [task.source.name for task in plan.tasks] == ["a.jpg", "b.png"]
+    assert [failure.source.name for failure in plan.failures] == ["b.mp4", "c.MOV"]
+    assert plan.has_videos
 
 
 def test_several_videos_become_files_in_the_folder(album, tmp_path):
@@ -62,7 +88,11 @@ def test_several_videos_become_files_in_the_folder(album, tmp_path):
         (["a.jpg"], "out.mp4", "name a folder"),
         (["b.mp4", "sub/c.MOV"], "out.webm", "name a folder"),
         (["."], "out.webm", "name a folder"),
-        (["b.mp4"], "out.avi", r"\.mp4 or \.webm, not \.avi"),
+        (["b.mp4"], "out.avi", r"\.mp4 or .* or \.gif, not \.avi"),
+        (["b.mp4"], "out.mts", r"\.mp4 or .* or \.gif, not \.mts"),
+        (["b.mp4"], "out.jpg", "name a folder"),
+        (["a.jpg"], "out.mov", "name a folder"),
+        (["a.jpg"], "out.gif", "pictures are written as"),
     ],
 )
 def test_impossible_result_is_rejected_with_reason(album, tmp_path, names, to, reason):
@@ -137,7 +167,7 @@ def test_result_is_never_renamed_to_spare_a_source(album):
     assert all("would overwrite a photo" in failure.reason for failure in plan.failures)
 
 
-@pytest.mark.parametrize("to", ["out.webm", "frames"])
+@pytest.mark.parametrize("to", ["out.webm", "out.mov", "out.webp", "out.gif", "frames"])
 def test_video_cutout_is_accepted_where_transparency_fits(album, tmp_path, to):
     tasks = plan_tasks([album / "b.mp4"], tmp_path / to, ImageFormat.PNG).tasks
     check_videos(tasks, CUTOUT)

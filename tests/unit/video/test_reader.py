@@ -1,6 +1,8 @@
 """Tests of the video reader: orientation, timestamps, audio and invalid files."""
 
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -10,9 +12,11 @@ from silhouette_seg.errors import TooManyPixels
 from silhouette_seg.video.errors import VideoError
 from silhouette_seg.video.reader import (
     AudioChunk,
+    AudioTrack,
     DecodedFrame,
     VideoInfo,
     VideoReader,
+    _origin_s,
 )
 from silhouette_seg.vision.codec.header import ImageLimits
 from tests.support.images import TEXT, make_jpeg, quadrants
@@ -27,6 +31,11 @@ def items(path, limits=LIMITS, copied_codecs=frozenset({"aac"})):
         return list(reader)
     finally:
         reader.close()
+
+
+def stream(start_s, rate_hz):
+    """Returns the start of a stream, as the streams of PyAV have it."""
+    return SimpleNamespace(start_time=int(start_s * rate_hz), time_base=Fraction(1, rate_hz))
 
 
 def decoded_frames(path, **more):
@@ -83,6 +92,24 @@ def test_times_that_do_not_increase_are_corrected(tmp_path):
         times.append(reader._increasing_pts(frame))
     reader.close()
     assert times == [0, 3000, 3001, 3002, 9000]
+
+
+@pytest.mark.parametrize(
+    ("frames_s", "sound_s", "origin_s"),
+    [(5, None, 5), (5, 6, 5), (6, 5, 5), (0, None, 0), (0, -0.5, 0), (-0.5, 0, -0.5)],
+)
+def test_times_begin_with_the_first_frame_or_sound(frames_s, sound_s, origin_s):
+    """Sound before 0 is no beginning: it only prepares the decoder."""
+    tracks = () if sound_s is None else (AudioTrack(stream(sound_s, 48_000), is_copied=True),)
+    assert _origin_s(stream(frames_s, 90_000), tracks) == Fraction(origin_s)
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "50%d.mp4"])
+def test_name_of_video_is_no_protocol_and_no_pattern(tmp_path, monkeypatch, name):
+    make_video(tmp_path / "a.mp4", [0])
+    (tmp_path / "a.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert len(decoded_frames(Path(name))) == 1
 
 
 @pytest.mark.parametrize("body", [TEXT, b""])

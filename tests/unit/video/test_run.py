@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.options import Colour, Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions
@@ -17,7 +19,14 @@ from silhouette_seg.video.run import QUEUE_SIZE, _read
 from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
 from tests.support.fakes import RecordingEngine
 from tests.support.tiny_model import tiny_spec
-from tests.support.videos import make_turned_video, make_video, read_video, uneven_times
+from tests.support.videos import (
+    SIZE_HW,
+    make_transparent_video,
+    make_turned_video,
+    make_video,
+    read_video,
+    uneven_times,
+)
 
 LIMITS = ImageLimits()
 TIMEOUT_S = 60
@@ -29,6 +38,7 @@ class RecordingWriter:
     copied_codecs = None
 
     def __init__(self) -> None:
+        self.notices = ["The writer has a notice."]
         self.gate = threading.Event()
         self.gate.set()
         self.widths: list[int] = []
@@ -202,4 +212,47 @@ async def test_turned_frames_share_no_prior_and_are_reported_once(tmp_path, work
     notices = await run(tmp_path / "a.mkv", RecordingWriter(), options(workers, engine))
     has_prior = [inputs["prior"].any() for inputs in engine.inputs]
     assert has_prior == [False, True, False, True, False, True]
-    assert notices == ["The frame size changes; later frames are fitted into 64x48."]
+    assert notices == [
+        "The frame size changes; later frames are fitted into 64x48.",
+        "The writer has a notice.",
+    ]
+
+
+class KeepingWriter(RecordingWriter):
+    """A writer that keeps the images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[NDArray[np.uint8]] = []
+
+    def write_image(self, image, pts):
+        self.images.append(image)
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.webm"])
+@pytest.mark.parametrize("output", [Output.CUTOUT, Output.MASK])
+async def test_result_is_nowhere_above_the_opacity_of_the_video(tmp_path, workers, name, output):
+    """All of the video is red, and so a person, but its right half is clear."""
+    image = np.full((*SIZE_HW, 4), (255, 0, 0, 255), np.uint8)
+    image[:, 32:, 3] = 0
+    make_transparent_video(tmp_path / name, [image] * 3)
+    writer = KeepingWriter()
+    await run(tmp_path / name, writer, options(workers, output=output))
+    assert len(writer.images) == 3
+    for seen in writer.images:
+        alpha = seen[..., 3] if output is Output.CUTOUT else seen
+        assert alpha[:, :31].min() > 250
+        assert not alpha[:, 33:].any()
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.webm"])
+async def test_background_fills_the_clear_part_of_the_video(tmp_path, workers, name):
+    image = np.full((*SIZE_HW, 4), (255, 0, 0, 255), np.uint8)
+    image[:, 32:, 3] = 0
+    make_transparent_video(tmp_path / name, [image] * 2)
+    writer = KeepingWriter()
+    blue = options(workers, output=Output.COMPOSITE, background=Colour((0, 0, 255)))
+    await run(tmp_path / name, writer, blue)
+    for seen in writer.images:
+        assert seen[24, 8].tolist() == pytest.approx([255, 0, 0], abs=8)
+        assert seen[24, 56].tolist() == [0, 0, 255]

@@ -118,7 +118,7 @@ def decode(
     rgb, note = to_srgb(stored.pixels, header.colour, convert=convert_colours, in_place=True)
     opacity = None
     if stored.alpha is not None and cv2.minMaxLoc(stored.alpha)[0] < OPAQUE:
-        rgb = _flatten(rgb, stored.alpha)
+        rgb = flatten(rgb, stored.alpha)
         opacity = _upright(stored.alpha, header.turn)
     return Frame(_upright(rgb, header.turn), header.upright_hw, note, opacity, stored.warning)
 
@@ -252,7 +252,8 @@ def _split_alpha(
     )
 
 
-def _flatten(rgb: MatLike, alpha: MatLike) -> NDArray[np.uint8]:
+def flatten(rgb: MatLike, alpha: MatLike) -> NDArray[np.uint8]:
+    """Shows an image, uint8 [h,w,3], on white by its alpha, uint8 [h,w]."""
     alpha3 = cv2.merge([alpha, alpha, alpha])
     return as_u8(cv2.add(cv2.multiply(rgb, alpha3, scale=1 / 255), cv2.bitwise_not(alpha3)))
 

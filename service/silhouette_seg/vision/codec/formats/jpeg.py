@@ -30,8 +30,8 @@ _UNSUPPORTED_CODINGS = {
 }
 """Marker of a frame header -> name of a coding that is not decoded.
 
-libjpeg-turbo ignores a reduced size for lossless JPEG and writes beyond the pixels. In arithmetic
-coding it takes missing data for zeros, without a warning. No camera or phone writes either.
+Lossless JPEG has no reduced size, which a mask of a large photo needs. In arithmetic coding the
+decoder takes missing data for zeros, without a warning. No camera or phone writes either.
 """
 _BITS = 8
 """Bits of a sample that are decoded."""
