@@ -5,13 +5,9 @@ import errno
 import logging
 import logging.config
 import resource
-import signal
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
 
 import uvicorn
 
@@ -111,32 +107,15 @@ def listener_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-@contextmanager
-def _exit_zero_on_sigterm() -> Iterator[None]:
-    """Context manager within which SIGTERM exits the process with code 0.
-
-    uvicorn raises the signal again after its shutdown, but a requested stop is no failure.
-    """
-    previous = signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _exit(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(0)
-
-
 def serve(settings: Settings) -> None:
     """Runs the service until a stop signal, and returns after a clean shutdown.
 
-    After SIGTERM it raises SystemExit with 0 instead of returning. Raises CannotListen if the
-    address cannot be bound, and the errors of `create_app`.
+    uvicorn then raises the signal again. Raises CannotListen if the address cannot be bound, and
+    the errors of `create_app`.
     """
     limit_malloc_arenas()
     disable_core_dumps()
-    with _exit_zero_on_sigterm(), bind(settings.host, settings.port) as listener:
+    with bind(settings.host, settings.port) as listener:
         server = Server(settings)
         logging.config.dictConfig(logging_config(settings.log_format))
         log.info("listening on %s", listener_url(listener))
