@@ -7,20 +7,26 @@ import logging.config
 import resource
 import socket
 from contextlib import suppress
+from math import ceil
 from types import FrameType
 
 import uvicorn
 
 from silhouette_seg.app import create_app
 from silhouette_seg.lifecycle import drain
+from silhouette_seg.server.accept_queue import stop_accepting
 from silhouette_seg.server.http_protocol import KEEP_ALIVE_TIMEOUT_S, HttpProtocol
 from silhouette_seg.server.malloc import limit_malloc_arenas
+from silhouette_seg.server.state import SharedState
 from silhouette_seg.server.websocket_protocol import WebSocketProtocol
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import logging_config
 
 CLOSE_TIMEOUT_S = 2
-"""Seconds for connections to close after the running requests have finished."""
+"""Least seconds for connections to close after the running requests have finished.
+
+They have the rest of the drain, if that is longer: a slow client reads its whole response.
+"""
 PING_INTERVAL_S = 3
 """Seconds between pings to a WebSocket client."""
 PING_TIMEOUT_S = 6
@@ -41,7 +47,7 @@ class Server(uvicorn.Server):
     """uvicorn server of the service. It loads the models when it is created.
 
     At shutdown it keeps its port open while running requests finish: new ones get a 503 instead of
-    a connection reset.
+    a connection reset. Each response is then the last of its connection.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -66,11 +72,26 @@ class Server(uvicorn.Server):
             )
         )
 
+        self.server_state: SharedState = SharedState(self.app.state.gateway.telemetry)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops the server: running requests and streams end, then responses are read.
+
+        Both together have the setting `drain_timeout_s`.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._drain_timeout_s
+        self.server_state.draining = True
         drained = drain(self.app.state.gateway, self._drain_timeout_s)
         self._draining = asyncio.create_task(drained)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpProtocol):
+                connection.shutdown()
         with suppress(asyncio.CancelledError):
             await self._draining
+        for listener in sockets or ():
+            await stop_accepting(listener)
+        self.config.timeout_graceful_shutdown = max(CLOSE_TIMEOUT_S, ceil(deadline - clock()))
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
