@@ -10,7 +10,7 @@ import pytest
 from tests.faults.process import PATIENCE_S, ROOT, starting
 
 
-def test_sigterm_during_warm_up_exits_with_zero_and_logs_no_failure(repository, tmp_path):
+def test_sigterm_during_warm_up_exits_without_error(repository, tmp_path):
     with starting(tmp_path, repository, engine="stuck") as server:
         server.wait_until(lambda: server.http.get("/readyz").json()["code"] == "warming_up")
         server.process.send_signal(signal.SIGTERM)

@@ -57,7 +57,7 @@ def receive_all(connection: socket.socket) -> bytes:
 
 
 def noise_png(height: int, width: int) -> bytes:
-    """Returns a PNG of a person in noise, whose cut-out is about as large as its pixels."""
+    """Returns a PNG of a person in noise. Its cut-out is about as large as its pixels."""
     rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     rgb[:, : width // 2, 0] = 255  # the tiny model returns red as alpha
     rgb[:, width // 2 :, 0] = 0

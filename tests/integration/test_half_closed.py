@@ -24,7 +24,7 @@ STATUSES = re.compile(rb"HTTP/1\.1 (\d+)")
 
 @pytest.fixture
 def gated_service(settings_with, gated):
-    """A service whose model holds its results back until the test opens its gate."""
+    """A service with a model that returns no result until the test opens its gate."""
     with on_socket(settings_with(engine="gated", workers=1)) as service:
         gated[0].gate.clear()
         yield service

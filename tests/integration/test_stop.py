@@ -51,7 +51,7 @@ def test_slow_reader_receives_whole_response_after_stop(settings_with, monkeypat
 
 
 def shrink_send_buffer(service: OnSocket) -> None:
-    """Makes the kernel hold little of what the only connection of a server writes."""
+    """Makes the kernel hold few bytes of the responses on the only connection."""
     service.wait(lambda: len(service.server.server_state.connections) == 1)
     for connection in list(service.server.server_state.connections):
         own = connection.transport.get_extra_info("socket")
@@ -66,7 +66,7 @@ def test_stop_closes_unused_connection_at_once(settings_with, monkeypatch):
         assert receive_all(client) == b""
 
 
-def test_each_response_during_drain_is_the_last_of_its_connection(settings_with, gated):
+def test_response_during_drain_closes_its_connection(settings_with, gated):
     with on_socket(settings_with(engine="gated")) as service:
         gated[0].gate.clear()
         accepted: list[httpx.Response] = []
