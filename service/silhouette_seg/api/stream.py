@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,14 +67,15 @@ async def stream(socket: WebSocket) -> None:
     offered = SUBPROTOCOL in socket.scope["subprotocols"]
     await socket.accept(SUBPROTOCOL if offered else None)
     handler = _StreamHandler(socket)
-    try:
-        end = await handler.serve()
-    except StreamEnd as error:
-        end = error
-    except Exception:
-        log.exception("a stream broke")
-        end = StreamEnd(CloseCode.INTERNAL, INTERNAL_REASON)
-    await handler.peer.close(end)
+    with ExitStack() as place:
+        try:
+            end = await handler.serve(place)
+        except StreamEnd as error:
+            end = error
+        except Exception:
+            log.exception("a stream broke")
+            end = StreamEnd(CloseCode.INTERNAL, INTERNAL_REASON)
+        await handler.peer.close(end)
     handler.log_end(end)
 
 
@@ -87,9 +89,10 @@ class _StreamHandler:
         self._started = perf_counter()
         self._stream: WebSocketStream | None = None
 
-    async def serve(self) -> StreamEnd:
+    async def serve(self, place: ExitStack) -> StreamEnd:
         """Serves the stream, and returns the close code and reason with which it ended.
 
+        The stream counts as open until `place` is closed: a shutdown waits for its close message.
         Raises StreamEnd if no stream starts: a wrong origin, subprotocol, key or config, or a
         service without a free place.
         """
@@ -99,14 +102,12 @@ class _StreamHandler:
             with gateway.streams.handshake():
                 config = await self._read_config()
             caller = gateway.identify(read_credentials(self._socket, config.pop("key", None)))
-            tracked = gateway.telemetry.track_stream(TRANSPORT)
-            with gateway.streams.acquire(caller), tracked:
-                gateway.check_ready()
-                options = await gateway.stream_options.parse(config)
-                self._stream = WebSocketStream(
-                    self.peer, StreamSession(options), _environment(gateway)
-                )
-                return await self._stream.serve()
+            place.enter_context(gateway.streams.acquire(caller))
+            place.enter_context(gateway.telemetry.track_stream(TRANSPORT))
+            gateway.check_ready()
+            options = await gateway.stream_options.parse(config)
+            self._stream = WebSocketStream(self.peer, StreamSession(options), _environment(gateway))
+            return await self._stream.serve()
         except ServiceError as error:
             code = next(code for cls, code in CLOSE_CODES if isinstance(error, cls))
             raise StreamEnd(code, f"{error.code}: {error.detail}") from error
