@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from silhouette_seg.client import Client, Result, StreamClosed
+from silhouette_seg.client.stream import Stream
 from silhouette_seg.server import http_protocol, server
 from silhouette_seg.streaming.protocol import CloseCode
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
@@ -122,19 +123,26 @@ async def use_until_refused(service: OnSocket, served: asyncio.Event) -> str:
 async def test_stop_sends_result_of_frame_in_work_to_stream(settings_with, gated):
     """The client goes on sending: its unread frames must not reset the connection."""
     with on_socket(settings_with(engine="gated")) as service:
-        async with asyncio.timeout(PATIENCE_S), Client(service.url) as client:
-            async with client.stream() as stream:
-                gated[0].gate.clear()
-                await stream.send(JPEG)
-                await asyncio.to_thread(service.wait, lambda: gated[0].running == 1)
-                service.server.should_exit = True
-                await asyncio.to_thread(service.wait, service.gateway.streams.draining.is_set)
-                service.server.servers[0].get_loop().call_soon_threadsafe(gated[0].gate.set)
-                assert isinstance(await anext(stream), Result)
-                with pytest.raises(StreamClosed) as closed:
-                    while True:
-                        await stream.send(JPEG)
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            Client(service.url) as client,
+            client.stream() as stream,
+        ):
+            gated[0].gate.clear()
+            await stream.send(JPEG)
+            await asyncio.to_thread(service.wait, lambda: gated[0].running == 1)
+            service.server.should_exit = True
+            await asyncio.to_thread(service.wait, service.gateway.streams.draining.is_set)
+            service.server.servers[0].get_loop().call_soon_threadsafe(gated[0].gate.set)
+            assert isinstance(await anext(stream), Result)
+            with pytest.raises(StreamClosed) as closed:
+                await send_forever(stream)
     assert closed.value.code == CloseCode.RESTART
+
+
+async def send_forever(stream: Stream) -> None:
+    while True:
+        await stream.send(JPEG)
 
 
 def test_request_on_its_way_at_the_stop_is_answered(settings_with):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from silhouette_seg.admission.stream_limit import log_stream_end
+from silhouette_seg.admission.stream_limit import StreamPlace, log_stream_end
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.request.credentials import read_credentials
 from silhouette_seg.api.request.stream_parameters import effective_options
@@ -23,7 +23,7 @@ from silhouette_seg.errors import (
     Unavailable,
 )
 from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode
-from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamSession
+from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
 from silhouette_seg.streaming.websocket import (
     INTERNAL_REASON,
     TRANSPORT,
@@ -102,11 +102,12 @@ class _StreamHandler:
             with gateway.streams.handshake():
                 config = await self._read_config()
             caller = gateway.identify(read_credentials(self._socket, config.pop("key", None)))
-            place.enter_context(gateway.streams.acquire(caller))
+            own = place.enter_context(gateway.streams.acquire(caller))
             place.enter_context(gateway.telemetry.track_stream(TRANSPORT))
             gateway.check_ready()
-            options = await gateway.stream_options.parse(config)
-            self._stream = WebSocketStream(self.peer, StreamSession(options), _environment(gateway))
+            environment = _environment(gateway, own)
+            options = await environment.parse_options(config, None)
+            self._stream = WebSocketStream(self.peer, StreamSession(options), environment)
             return await self._stream.serve()
         except ServiceError as error:
             code = next(code for cls, code in CLOSE_CODES if isinstance(error, cls))
@@ -181,11 +182,20 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-def _environment(gateway: Gateway) -> StreamEnvironment:
+def _environment(gateway: Gateway, place: StreamPlace) -> StreamEnvironment:
+    """Returns the environment of one stream, which takes up `place` in the limits."""
+
+    async def parse_options(
+        parameters: dict[str, Any], current: StreamOptions | None
+    ) -> StreamOptions:
+        options = await gateway.stream_options.parse(parameters, current)
+        place.set_frame_seconds(options.segmenter.image_s)
+        return options
+
     return StreamEnvironment(
         limits=gateway.stream_limits,
         frame_limits=gateway.frame_limits,
-        parse_options=gateway.stream_options.parse,
+        parse_options=parse_options,
         describe_options=effective_options,
         telemetry=gateway.telemetry,
         draining=gateway.streams.draining,
