@@ -129,6 +129,7 @@ def train(
             min(int(schedule_epoch(recipe, state.epoch, limit)), recipe.epochs - 1)
         )
         if samples is None or size_hw != phase.size_hw:
+            samples = None  # The photos at both sizes together may exceed the memory.
             samples, size_hw = task.samples(phase.size_hw), phase.size_hw
         if limit is not None:
             limit.start()

@@ -84,6 +84,7 @@ async def test_model_without_domain_reports_none_and_rejects_one(service, name):
         ("model=md_trisenet", "half_body", pytest.approx(20 / 255)),
         ("model=md_trisenet&domain=no_face", "no_face", None),
         ("model=connectnet", None, None),
+        ("model=connectnet&person=dominant", "half_body", pytest.approx(20 / 255)),
     ],
 )
 async def test_report_agrees_with_the_headers(service, query, domain, ratio):

@@ -103,11 +103,23 @@ async def test_response_headers_describe_the_result(service, left_is_person):
     assert all(float(milliseconds) >= 0 for _, milliseconds in stages)
 
 
+@pytest.mark.parametrize(("level", "doubtful"), [(160, True), (255, False)])
+async def test_person_with_an_uncertain_mask_is_reported_as_doubtful(service, level, doubtful):
+    """The alpha is the red of the photo: 160 is hardly over one half."""
+    photo = make_png(np.full((HEIGHT, WIDTH, 3), (level, 0, 0), np.uint8))
+    answer = await service.segment(photo)
+    assert answer.headers["x-foreground"] == "present"
+    assert answer.headers.get("x-foreground-doubtful") == ("true" if doubtful else None)
+    report = (await service.segment(photo, accept="application/json")).json()
+    assert report["foreground"]["doubtful"] is doubtful
+
+
 async def test_photo_without_person_returns_an_empty_mask(service):
     answer = await service.segment(make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
 
     assert not picture(answer).any()
     assert answer.headers["x-foreground"] == "none"
+    assert "x-foreground-doubtful" not in answer.headers
     assert "x-foreground-top" not in answer.headers
 
 

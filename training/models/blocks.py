@@ -47,9 +47,17 @@ def convolve(conv: nn.Module, x: Tensor, kernel: Tensor, bias: Tensor | None) ->
         # oneDNN takes 2 to 26 times as long for two gradients in bfloat16: that of the input with a
         # stride, and that of a large kernel.
         with torch.autocast("cpu", enabled=False):
-            y = F.conv2d(x.float(), kernel.float(), bias, conv.stride, conv.padding, 1, conv.groups)
+            y = F.conv2d(
+                x.float(),
+                kernel.float(),
+                bias,
+                conv.stride,
+                conv.padding,
+                conv.dilation,
+                conv.groups,
+            )
         return y.to(x.dtype)
-    return F.conv2d(x, kernel, bias, conv.stride, conv.padding, 1, conv.groups)
+    return F.conv2d(x, kernel, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 class Depthwise(nn.Conv2d):

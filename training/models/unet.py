@@ -7,12 +7,14 @@ excitation and with ReLU6. Its weights after training on ImageNet are in the pac
 """
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from training.losses.cross_entropy import person_logit
 from training.models.blocks import (
     ConvBatchNorm,
     conv_bn,
@@ -20,6 +22,9 @@ from training.models.blocks import (
     fuse_batch_norm,
     upsample_2x,
 )
+
+BACKGROUND_LOGIT = -20.0
+"""Logit of person of a pixel that is background for certain."""
 
 MEAN = 127.0
 STD = 128.0
@@ -64,6 +69,11 @@ class UNetConfig:
     Two stages save up to a fifth of the time of a training step on a CPU. ImageNet's first filters
     suit other photos.
     """
+    min_peak: float = 0.0
+    """Smallest probability of person, 0..1, that a pixel of a photo with a person must reach.
+
+    In evaluation, a photo without such a pixel has no person: all its pixels become background.
+    """
 
 
 class UNet(nn.Module):
@@ -91,7 +101,24 @@ class UNet(nn.Module):
         for up, skip in zip(self.ups, reversed(skips), strict=True):
             x = up(x, skip)
         # The gradient of the upsampling takes ten times as long for two channels in channels-last.
-        return upsample_2x(self.head(x).contiguous())
+        logits = upsample_2x(self.head(x).contiguous())
+        if self.training or not self.config.min_peak:
+            return logits
+        return remove_faint_people(logits, self.config.min_peak)
+
+
+def remove_faint_people(logits: Tensor, min_peak: float) -> Tensor:
+    """Makes a photo background if no pixel has a probability of person of `min_peak`, 0..1.
+
+    Maps logits [N,2,H,W] to [N,2,H,W]. A network is hardly ever certain of any pixel of an object
+    that it takes for a person.
+    """
+    person = person_logit(logits)
+    peak = person.amax(dim=(1, 2), keepdim=True)
+    faint = peak < math.log(min_peak / (1 - min_peak))
+    background = person.new_full((), BACKGROUND_LOGIT)
+    kept = torch.where(faint, background, person)
+    return torch.stack([torch.zeros_like(kept), kept], dim=1)
 
 
 class Context(nn.Module):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from training.data.dataset import Portrait
+from training.data.pack_check import VALIDATION_ONLY_SOURCES
 from training.report.markdown import table
 from training.report.plots import GalleryRow, plot_gallery
 from training.report.results import Results
@@ -38,14 +39,24 @@ def _failure_row(portrait: Portrait, model_scores: ModelScores, row: int) -> tup
 
 
 def draw_failures(results: Results, _pictures: Path, gallery: Path) -> None:
-    """Draws photo, reference and mask of the worst photos of each model into `gallery`."""
+    """Draws photo, reference and mask of the worst photos of each model into `gallery`.
+
+    `<model>.png` has the worst of all photos, `<model>_unseen.png` those of unseen sources.
+    """
+    count = results.inputs.size.failures
+    unseen = [
+        row
+        for row, portrait in enumerate(results.inputs.portraits)
+        if portrait.source in VALIDATION_ONLY_SOURCES
+    ]
     for scores in results.model_scores:
         if scores.is_primary:
-            rows = [
-                _gallery_row(results, scores, row)
-                for row in worst_cases(scores, results.inputs.size.failures)
-            ]
-            plot_gallery(rows, gallery / f"{scores.spec.name}.png")
+            name = scores.spec.name
+            for stem, rows in ((name, None), (f"{name}_unseen", unseen)):
+                worst = worst_cases(scores, count, rows)
+                if worst:
+                    shown = [_gallery_row(results, scores, row) for row in worst]
+                    plot_gallery(shown, gallery / f"{stem}.png")
 
 
 def _gallery_row(results: Results, model_scores: ModelScores, row: int) -> GalleryRow:

@@ -151,7 +151,13 @@ def group_portraits(portraits: Sequence[Portrait]) -> list[Group]:
     return [Group(*key, tuple(members[key])) for key in keys]
 
 
-def worst_cases(model_scores: ModelScores, count: int) -> list[int]:
-    """Returns the positions of the photos with the lowest mean IoU of both classes, worst first."""
-    means = np.array([np.mean(row.iou) for row in model_scores.scores])
-    return [int(row) for row in np.argsort(means, kind="stable")[:count]]
+def worst_cases(
+    model_scores: ModelScores, count: int, rows: Sequence[int] | None = None
+) -> list[int]:
+    """Returns the positions of the photos with the lowest mean IoU of both classes, worst first.
+
+    `rows` are the positions of the photos to choose from; None means all.
+    """
+    candidates = range(len(model_scores.scores)) if rows is None else rows
+    means = {row: float(np.mean(model_scores.scores[row].iou)) for row in candidates}
+    return sorted(means, key=lambda row: means[row])[:count]

@@ -15,6 +15,7 @@ from training.report.overview import curves_text, models_text, opening_text, unv
 from training.report.results import PICTURES_FOLDER, Results
 from training.report.speed import draw_tradeoff, times_text
 from training.report.streams import draw_strip, measure_video, streams_text
+from training.report.unseen import measure_unseen, unseen_text
 from training.report.zoom import measure_zoom, zoom_text
 
 F = TypeVar("F")
@@ -51,6 +52,7 @@ SECTIONS: tuple[Section[Any], ...] = (
     Section(shared, models_text),
     Section(shared, accuracy_text, draw_bars),
     Section(shared, differences_text),
+    Section(measure_unseen, unseen_text),
     Section(shared, targets_text),
     Section(
         lambda results: measure_outlines(results.inputs.portraits, results.inputs.groups),

@@ -13,7 +13,8 @@ from rich.progress import track
 
 from silhouette_seg.engine import open_engine
 from silhouette_seg.pipeline.registry import load_registry
-from silhouette_seg.pipeline.segmenter import Matte, NoContext, Segmenter
+from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.pipeline.temporal_context import NoContext
 from silhouette_seg.pipeline.zoom import CROP_MARGIN, MAX_CROP_SHARE, ZOOM_FACTOR
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.spec import ModelSpec

@@ -22,10 +22,12 @@ RESPONSE_HEADERS = {
     "X-Model-Digest": "`sha256:` and the hash of the model file.",
     "X-Backend": "Execution provider that ran the model.",
     "X-Domain": "Distance of the person, from `far_shot` to `head_shot`, or `no_face`, for models "
-    "with a domain input.",
+    "with a domain input and with `person=dominant`.",
     "X-Face-Ratio": "Share of the photo that its dominant face covers, 0..1, if the domain "
     "was derived from it; 0 without a face.",
     "X-Foreground": "`present` if the photo shows a person, else `none`.",
+    "X-Foreground-Doubtful": "`true` if the person may be an animal or an object, as its outline "
+    "is uncertain. Absent otherwise.",
     "X-Foreground-Top": "Top edge of the person's box, in pixels of the upright photo.",
     "X-Foreground-Left": "Left edge of that box, in pixels.",
     "X-Foreground-Width": "Width of that box, in pixels.",

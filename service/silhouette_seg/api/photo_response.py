@@ -139,6 +139,8 @@ def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str,
         "X-Mask-Connectivity": f"{quality.connectivity:.4f};islands={quality.islands}",
         "X-Mask-Confidence": f"{quality.confidence:.4f}",
     }
+    if quality.doubtful:
+        headers["X-Foreground-Doubtful"] = "true"
     if rendered.decision is not None:
         headers["X-Domain"] = rendered.decision.domain.label
         if rendered.decision.face_ratio is not None:

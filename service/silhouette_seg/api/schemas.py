@@ -69,6 +69,10 @@ class Foreground(JsonModel):
     """Presence and position of the person in the photo."""
 
     present: bool
+    doubtful: bool = Field(
+        description="True if a person is present whose outline is so uncertain that it may be an "
+        "animal or an object."
+    )
     box: Box | None = Field(
         description="Bounding box of the person in the upright photo; null without a person."
     )
@@ -113,7 +117,7 @@ class Report(JsonModel):
     mask: MaskMeasures
     domain: str | None = Field(
         description="Distance of the person, from `far_shot` to `head_shot`, or `no_face`; null "
-        "for a model without a domain input."
+        "for a model without a domain input, unless `person` is `dominant`."
     )
     face_ratio: float | None = Field(
         description="Share of the photo that its dominant face covers, 0..1; null if no face "

@@ -30,6 +30,7 @@ EXPOSED_HEADERS = (
     "X-Domain",
     "X-Face-Ratio",
     "X-Foreground",
+    "X-Foreground-Doubtful",
     "X-Foreground-Height",
     "X-Foreground-Left",
     "X-Foreground-Top",

@@ -21,7 +21,7 @@ from silhouette_seg.vision.geometry import Placement, Size
 PendingDecision = Callable[[], Awaitable[DomainDecision | None]]
 """Async function without arguments that completes the choice of a photo's domain.
 
-`DomainRouter.prepare` returns it. Its result is None if the model takes no domain.
+`DomainRouter.prepare` returns it. Its result is None if neither domain nor face is needed.
 """
 
 

@@ -5,7 +5,7 @@ from math import ceil
 
 from silhouette_seg.errors import ForegroundMissing
 from silhouette_seg.pipeline.faces import Domain, DomainDecision
-from silhouette_seg.pipeline.options import Refinement, RenderOptions
+from silhouette_seg.pipeline.options import PersonSelection, Refinement, RenderOptions
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.pipeline.timings import Stopwatch
@@ -44,6 +44,11 @@ class PhotoJob:
     """Distance domain to use for the photo; None lets the face detector decide."""
 
     @property
+    def find_face(self) -> bool:
+        """True if the dominant face of the photo is needed to select the dominant person."""
+        return self.options.person is PersonSelection.DOMINANT
+
+    @property
     def pixels(self) -> int:
         """Memory of the job in pixels, each of which stands for eight or nine bytes.
 
@@ -72,7 +77,10 @@ class RenderedImage:
     """Pieces of the mask, the largest first, if one person was selected, else empty."""
     quality: MaskQuality
     decision: DomainDecision | None
-    """Distance domain of the photo and its face; None if the model takes no domain."""
+    """Distance domain of the photo and its face.
+
+    None if the model takes no domain and no face was searched for.
+    """
     passes: int
     """Number of predictions: 2 if a small person was predicted again on a crop, else 1."""
     stages: dict[str, float]
@@ -121,7 +129,7 @@ async def segment_photo(job: PhotoJob, segmenter: Segmenter) -> RenderedImage:
     Cancelling the call cancels the stages that have not begun. Raises errors.ServiceError if the
     photo does not decode or an engine fails.
     """
-    return await segmenter.run(PhotoTask(job), domain=job.domain)
+    return await segmenter.run(PhotoTask(job), domain=job.domain, find_face=job.find_face)
 
 
 def _mask_decode_size(job: PhotoJob, min_size: Size) -> Size:

@@ -22,6 +22,7 @@ from silhouette_seg.pipeline.domain_router import (
 from silhouette_seg.pipeline.faces import Domain, DomainDecision, domain_of
 from silhouette_seg.pipeline.model_input import fit_photo
 from silhouette_seg.pipeline.served_model import ServedModel
+from silhouette_seg.pipeline.temporal_context import NoContext, TemporalContext
 from silhouette_seg.pipeline.timings import Stopwatch, Timings
 from silhouette_seg.pipeline.zoom import (
     ZOOM_FACTOR,
@@ -55,7 +56,7 @@ class Matte:
     decision: DomainDecision | None
     """Distance domain of the whole photo, from head shot to far shot, and the face that decided it.
 
-    None if the model takes no domain.
+    None if the model takes no domain and no face was searched for.
     """
     timings: Timings
     passes: int = 1
@@ -95,44 +96,6 @@ class MatteTask:
     def render(self, frame: Frame, matte: Matte) -> Matte:
         """Returns the predicted mask as it is."""
         return matte
-
-
-class TemporalContext(Protocol):
-    """State carried between the frames of one stream.
-
-    For each frame `prior` is called before the model runs and `update` after. Both run in a worker
-    thread.
-    """
-
-    def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
-        """Returns the mask of the previous frame, uint8 [h,w], as an input for the current one.
-
-        `image` is the resized current frame, uint8 [h,w,3]; `photo_hw` is the frame's own (height,
-        width). The mask is zeros if the frame has no predecessor.
-        """
-        ...
-
-    def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Records the model's mask, uint8 [h,w], of the frame that was last passed to `prior`.
-
-        Returns the mask to show, uint8 [h,w].
-        """
-        ...
-
-
-class NoContext:
-    """Context of an image without a previous frame: that frame's mask is zeros.
-
-    Predicted masks are shown as they are.
-    """
-
-    def prior(self, image: NDArray[np.uint8], photo_hw: Size) -> NDArray[np.uint8]:
-        """Returns zeros, uint8 [h,w], as the mask of the previous frame for an image [h,w,3]."""
-        return np.zeros(image.shape[:2], np.uint8)
-
-    def update(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns the mask, uint8 [h,w], unchanged; without a stream there is no state."""
-        return alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +170,9 @@ class _Crop:
 class Segmenter(ServedModel):
     """A segmentation model: an image in, a mask of the image's size out. Stateless.
 
-    `face_router` finds the distance domain of each photo if the model takes one. Without it every
-    photo has the domain `NO_FACE`. Closing a segmenter leaves the face router open, because several
-    segmenters share it.
+    `face_router` finds the face and the distance domain of each photo if the model takes a domain,
+    else of the photos whose face is asked for. Without it every photo has the domain `NO_FACE`.
+    Closing a segmenter leaves the face router open, because several segmenters share it.
     """
 
     def __init__(
@@ -217,8 +180,7 @@ class Segmenter(ServedModel):
     ) -> None:
         super().__init__(engine)
         self._workers = workers
-        self.face_router = face_router if self.takes_domain else None
-        self._router: DomainRouter = self.face_router or self._fixed_domain(Domain.NO_FACE)
+        self._face_router = face_router
 
     @property
     def takes_domain(self) -> bool:
@@ -227,31 +189,41 @@ class Segmenter(ServedModel):
 
     def with_pool(self, workers: ThreadPool) -> Self:
         """Returns a segmenter of the same engine that works in the threads of `workers`."""
-        return type(self)(self._engine, workers, self.face_router)
+        return type(self)(self._engine, workers, self._face_router)
+
+    def face_router(self, *, find_face: bool) -> FaceRouter | None:
+        """Returns the face router if `run` uses it for a photo without a fixed domain, else None.
+
+        `find_face` has the meaning that it has in `run`.
+        """
+        return self._face_router if self.takes_domain or find_face else None
 
     async def segment(
         self,
         frame: Frame,
         *,
         domain: Domain | None = None,
+        find_face: bool = False,
         context: TemporalContext | None = None,
     ) -> Matte:
         """Returns the mask of an image that is already decoded.
 
         Options and errors are those of `run`.
         """
-        return await self.run(MatteTask(frame), domain=domain, context=context)
+        return await self.run(MatteTask(frame), domain=domain, find_face=find_face, context=context)
 
     async def run(
         self,
         task: FrameTask[T],
         *,
         domain: Domain | None = None,
+        find_face: bool = False,
         context: TemporalContext | None = None,
     ) -> T:
         """Decodes a task's image, predicts its mask, and returns the result that the task renders.
 
-        A `domain` replaces the decision of the face router, which then does not run. With a
+        A `domain` replaces the decision of the face router, which then does not run. With
+        `find_face` the face router also runs for a model that takes no domain. With a
         `context` the image is the next frame of a stream: frames of one context run one at a time,
         and none is predicted twice. Decoding runs in the same thread call as the resize, rendering
         as the postprocessing, because each change of thread costs a wait.
@@ -261,7 +233,7 @@ class Segmenter(ServedModel):
         """
         if domain is not None and not self.takes_domain:
             raise ValueError(f"{self.spec.name} takes no domain")
-        router = self._router if domain is None else self._fixed_domain(domain)
+        router = self._select_router(domain, find_face=find_face)
         min_size = self._min_size(router, factor=ZOOM_FACTOR if context is None else 1)
         prediction = await self._predict(
             partial(task.decode, min_size), router, context or NoContext()
@@ -298,6 +270,12 @@ class Segmenter(ServedModel):
             _postprocess_zoomed, task, first, second, zoomed.box
         )
 
+    def _select_router(self, domain: Domain | None, *, find_face: bool) -> DomainRouter:
+        if domain is not None:
+            return self._fixed_domain(domain)
+        face_router = self.face_router(find_face=find_face)
+        return face_router or self._fixed_domain(Domain.NO_FACE)
+
     def _fixed_domain(self, domain: Domain) -> DomainRouter:
         """Returns a domain router that decides for `domain` without running the face detector.
 
@@ -332,7 +310,7 @@ class Segmenter(ServedModel):
         inputs: dict[str, NDArray[Any]] = {"image": prepared.image[None]}
         if self.spec.has_input("prior"):
             inputs["prior"] = prepared.prior[None]
-        if decision is not None:
+        if self.takes_domain and decision is not None:
             inputs["domain"] = np.array([decision.domain], np.int64)
         return inputs
 

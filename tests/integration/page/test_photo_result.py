@@ -155,6 +155,15 @@ def test_photo_without_person_is_reported(demo):
     assert "No person was found" in demo.page.inner_text("[role=status]")
 
 
+def test_doubtful_person_is_not_reported_as_found(demo):
+    """The alpha is the red of the photo, and 160 is hardly over one half."""
+    demo.choose_photo(make("PNG", np.full((64, 96, 3), (160, 0, 0), np.uint8)))
+    demo.wait_for_result()
+
+    assert "Perhaps a person, " in demo.page.inner_text("[role=status]")
+    assert re.search(r"Person\s+Perhaps: the outline is uncertain", demo.page.inner_text("#facts"))
+
+
 def test_newer_request_aborts_the_previous(demo):
     """The first request is held until the second has a response, and is never shown."""
     held: list[Any] = []

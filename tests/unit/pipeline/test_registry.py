@@ -175,8 +175,10 @@ class TestFaceDetector:
         registry = opened(repository)
         assert served(registry) == ["connectnet", "md_trisenet", "face_detector"]
         assert registry.names == ("connectnet", "md_trisenet")
-        assert registry.get("md_trisenet").face_router is registry.models[-1]
-        assert registry.get("connectnet").face_router is None
+        md_trisenet, connectnet = registry.get("md_trisenet"), registry.get("connectnet")
+        assert md_trisenet.face_router(find_face=False) is registry.models[-1]
+        assert connectnet.face_router(find_face=True) is registry.models[-1]
+        assert connectnet.face_router(find_face=False) is None
         assert caplog.text == ""
 
     @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.faces import Domain, DomainDecision
-from silhouette_seg.pipeline.segmenter import Matte, NoContext, Segmenter
+from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.pipeline.temporal_context import NoContext
 from silhouette_seg.pipeline.zoom import ZOOM_FACTOR
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Size
@@ -129,9 +130,18 @@ async def test_missing_detector_gives_the_domain_no_face(workers):
 async def test_model_without_domain_runs_no_detector(workers, detector):
     segmenter = Segmenter(FakeEngine(tiny_spec()), workers, FaceRouter(detector, workers))
     matte = await segmenter.segment(photo(200))
-    assert (matte.decision, segmenter.face_router, detector.batch_sizes) == (None, None, [])
+    assert (matte.decision, detector.batch_sizes) == (None, [])
     with pytest.raises(ValueError, match="no domain"):
         await segmenter.segment(photo(200), domain=Domain.FAR_SHOT)
+
+
+async def test_model_without_domain_finds_the_face_that_is_asked_for(workers, detector):
+    segmenter = Segmenter(FakeEngine(tiny_spec()), workers, FaceRouter(detector, workers))
+    matte = await segmenter.segment(photo(51, (16, 16)), find_face=True)
+    assert matte.decision is not None
+    assert matte.decision.face is not None
+    assert matte.decision.face.width == pytest.approx(0.2, abs=1e-6)
+    assert detector.batch_sizes == [1]
 
 
 @pytest.mark.parametrize(

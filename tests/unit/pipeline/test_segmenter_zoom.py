@@ -9,7 +9,8 @@ from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.faces import Domain
-from silhouette_seg.pipeline.segmenter import NoContext, Segmenter
+from silhouette_seg.pipeline.segmenter import Segmenter
+from silhouette_seg.pipeline.temporal_context import NoContext
 from silhouette_seg.vision.codec.decode import Frame
 from tests.support.fakes import RecordingEngine
 from tests.support.tiny_model import tiny_spec

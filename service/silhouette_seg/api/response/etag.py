@@ -5,6 +5,7 @@ import json
 
 from silhouette_seg.api.photo_response import ResolvedRequest
 from silhouette_seg.api.request.uploads import PhotoUpload
+from silhouette_seg.pipeline.options import PersonSelection
 
 
 def photo_etag(version: str, upload: PhotoUpload, resolved: ResolvedRequest) -> str:
@@ -13,7 +14,8 @@ def photo_etag(version: str, upload: PhotoUpload, resolved: ResolvedRequest) -> 
     It is made of the API's names and values, so renaming code does not change it.
     """
     options, segmenter = resolved.options, resolved.segmenter
-    face_router, background = segmenter.face_router, upload.background
+    background = upload.background
+    face_router = segmenter.face_router(find_face=options.render.person is PersonSelection.DOMINANT)
     key = options.render.wire_values() | {
         "version": version,
         "image": upload.image.digest,

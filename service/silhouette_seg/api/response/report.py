@@ -48,6 +48,7 @@ def _report(
         ),
         foreground=Foreground(
             present=measured.foreground,
+            doubtful=measured.doubtful,
             box=_box(rendered.box) if rendered.box else None,
             pieces=[_piece(piece) for piece in rendered.pieces],
         ),

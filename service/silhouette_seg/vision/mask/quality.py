@@ -46,6 +46,13 @@ The confidence is the correct share of the pixels in the boundary band. The line
 them. The line of each model alone is within 0.05 of it for a certainty over one half.
 """
 
+DOUBTFUL_CONFIDENCE = 0.6
+"""Confidence under which a person that was found is doubtful: it may be an animal or an object.
+
+On the training split unet finds people in 480 scenes without one. Of these, 58 % are below it. Of
+1,716 photos of people, 4 % are.
+"""
+
 MIN_HOLE_SHARE = 0.0001
 """Minimum share of the mask that a hole covers: 20 pixels of 448x448, 4 of 192x192."""
 
@@ -122,6 +129,11 @@ class MaskQuality:
     def foreground(self) -> bool:
         """True if the largest component of the mask is a person and not noise."""
         return is_person(self)
+
+    @property
+    def doubtful(self) -> bool:
+        """True if a person was found with a confidence under `DOUBTFUL_CONFIDENCE`."""
+        return self.foreground and self.confidence < DOUBTFUL_CONFIDENCE
 
 
 def binarise(alpha: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:

@@ -106,10 +106,11 @@ async function showResult({ blob, headers, roundTripMs }, options, signal) {
 }
 
 function summary(headers, roundTripMs) {
-  const { found, coverage } = foregroundOf(headers);
+  const { found, doubtful, coverage } = foregroundOf(headers);
   if (!found) return "No person was found in this photo, so the mask is empty.";
   const size = coverage === null ? "" : `, ${percent(coverage)} of the photo`;
-  return `Person found${size}. Done in ${formatMs(roundTripMs)}.`;
+  const result = doubtful ? "Perhaps a person" : "Person found";
+  return `${result}${size}. Done in ${formatMs(roundTripMs)}.`;
 }
 
 function showProblem(error) {

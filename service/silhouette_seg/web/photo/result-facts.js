@@ -5,10 +5,15 @@ import { percent } from "../ui/fact-list.js";
 /**
  * Reads from the response headers whether a person was found.
  *
- * @returns {{found: boolean, coverage: number | null}} coverage: the person's share of the photo, 0..1
+ * @returns {{found: boolean, doubtful: boolean, coverage: number | null}}
+ *   `doubtful`: it may be an animal or an object; `coverage`: the person's share of the photo, 0..1
  */
 export function foregroundOf(headers) {
-  return { found: headers.get("X-Foreground") !== "none", coverage: parseShare(headers.get("X-Mask-Coverage")) };
+  return {
+    found: headers.get("X-Foreground") !== "none",
+    doubtful: headers.has("X-Foreground-Doubtful"),
+    coverage: parseShare(headers.get("X-Mask-Coverage")),
+  };
 }
 
 /**
@@ -20,12 +25,12 @@ export function foregroundOf(headers) {
  * @returns {[string, string, string?][]} label, value, and an optional tooltip
  */
 export function resultFacts(headers, { width, height, bytes, type, dominantOnly }) {
-  const { found, coverage } = foregroundOf(headers);
+  const { found, doubtful, coverage } = foregroundOf(headers);
   const digest = headers.get("X-Model-Digest")?.replace(/^sha256:/, "");
   const confidence = parseShare(headers.get("X-Mask-Confidence"));
   const before = dominantOnly ? ", before the main person was selected" : "";
   return [
-    ["Person", personLabel(found, dominantOnly)],
+    ["Person", personLabel(found, doubtful, dominantOnly)],
     ["Coverage", coverage === null ? "" : percent(coverage), `Share of the photo that the person covers${before}`],
     ["Edge confidence", found && confidence !== null ? percent(confidence) : "", "Expected share of correct pixels along the outline; 50 % is chance"],
     ["Pieces", found ? piecesLabel(headers.get("X-Mask-Connectivity")) : "", `Separate parts of the mask, and the share of the largest${before}`],
@@ -36,8 +41,9 @@ export function resultFacts(headers, { width, height, bytes, type, dominantOnly 
   ].filter(([, value]) => value);
 }
 
-function personLabel(found, dominantOnly) {
+function personLabel(found, doubtful, dominantOnly) {
   if (!found) return "None found";
+  if (doubtful) return "Perhaps: the outline is uncertain";
   return dominantOnly ? "Main person kept" : "Found";
 }
 

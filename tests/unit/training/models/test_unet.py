@@ -11,6 +11,7 @@ from training.models.unet import (
     FixedDepthwise,
     UNet,
     UNetConfig,
+    remove_faint_people,
     rename_weights,
 )
 
@@ -71,6 +72,30 @@ def test_unet_deploy_form_is_the_same_function(model):
     model.eval()
     image = torch.rand(2, 3, 64, 64) * 255
     torch.testing.assert_close(deploy_form(model)(image), model(image), rtol=1e-3, atol=1e-4)
+
+
+def test_photo_without_a_certain_pixel_becomes_background():
+    person = torch.full((2, 4, 4), -3.0)
+    person[0, 1, 1], person[1, 1, 1] = 1.0, 4.0
+    logits = torch.stack([-person / 2, person / 2], dim=1)
+    found = remove_faint_people(logits, min_peak=0.9)
+    probability = found.softmax(dim=1)[:, 1]
+    assert probability[0].max() < 1e-6
+    torch.testing.assert_close(probability[1], person[1].sigmoid())
+
+
+def test_unet_keeps_faint_people_in_training():
+    torch.manual_seed(0)
+    plain, strict = UNet(), UNet(UNetConfig(min_peak=1 - 1e-6))
+    strict.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 64, 64) * 255
+    for module in (plain, strict):
+        module.train()
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+    torch.testing.assert_close(strict(image), plain(image))
+    assert not (strict.eval()(image).argmax(dim=1)).any()
 
 
 def test_package_weights_are_renamed_in_order():

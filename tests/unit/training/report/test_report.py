@@ -88,6 +88,13 @@ def test_worst_cases_come_first_with_ties_in_order():
     assert scores.worst_cases(model_scores_of("connectnet", 1.0, 0.2, 0.5, 0.2), 3) == [1, 3, 2]
 
 
+def test_worst_cases_of_some_photos_leave_out_the_others():
+    assert scores.worst_cases(model_scores_of("connectnet", 1.0, 0.2, 0.5, 0.2), 2, [0, 2, 3]) == [
+        3,
+        2,
+    ]
+
+
 def test_pairs_are_models_and_policies_of_one_model():
     policies = [
         model_scores_of("md_trisenet", 1.0, policy=policy)
