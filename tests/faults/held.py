@@ -1,4 +1,4 @@
-"""Runs `silhouette` with the engine `held`, whose models block from SIGUSR1 to SIGUSR2.
+"""Runs `silhouette` with the engine `held`. Its models block from SIGUSR1 to SIGUSR2.
 
 The models of the engine `stuck` block from the start.
 

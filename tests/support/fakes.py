@@ -20,7 +20,7 @@ def open_gated(spec: ModelSpec, repository: Path, *, device: str, workers: int) 
 
 
 def open_stuck(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> FakeEngine:
-    """Creates an engine whose `gate` is closed, so that its warm-up does not end."""
+    """Creates an engine with a closed `gate`, so that its warm-up does not end."""
     engine = open_gated(spec, repository, device=device, workers=workers)
     engine.gate.clear()
     return engine
