@@ -127,7 +127,9 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
     )
     max_streams = settings.max_streams_for(models.threads)
     streams = StreamLimiter(
-        max_streams=max_streams, max_per_caller=settings.max_streams_per_caller or max_streams
+        max_streams=max_streams,
+        max_per_caller=settings.max_streams_per_caller or max_streams,
+        workers=models.threads,
     )
     image_limits = ImageLimits(
         bytes=settings.max_body_bytes,

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from silhouette_seg.api.gateway import Gateway
 from silhouette_seg.engine.base import InferenceServer
-from silhouette_seg.errors import EngineFailed, ServiceError, Unavailable
+from silhouette_seg.errors import Draining, EngineFailed, ServiceError, Unavailable
 from silhouette_seg.telemetry import monitor_loop_lag
 
 log = logging.getLogger(__name__)
@@ -78,12 +78,14 @@ async def _warm_up(gateway: Gateway) -> None:
 
     It runs in the background, so that `/livez` and `/readyz` answer meanwhile. With a remote
     inference server it retries until the models work. Otherwise the first failure is final: it
-    sets `gateway.warm_up_failed`.
+    sets `gateway.warm_up_failed`. A shutdown ends the warm-up, which is no failure.
     """
     last_warning = ""
     while not gateway.registry.ready:
         try:
             await gateway.registry.warm_up()
+        except Draining:
+            return
         except ServiceError as error:
             if gateway.remote is None:
                 _mark_warm_up_failed(gateway)

@@ -1,4 +1,6 @@
-"""Runs `silhouette` with models that block from SIGUSR1 to SIGUSR2.
+"""Runs `silhouette` with the engine `held`. Its models block from SIGUSR1 to SIGUSR2.
+
+The models of the engine `stuck` block from the start.
 
 `tests.faults.process` starts this module with `python -m`.
 """
@@ -7,7 +9,7 @@ import asyncio
 import signal
 from types import FrameType
 
-from silhouette_seg.cli.main import main
+from silhouette_seg.__main__ import main
 from silhouette_seg.engine import ENGINES
 from tests.support import fakes
 
@@ -25,6 +27,7 @@ def release(number: int, frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     ENGINES["held"] = "tests.support.fakes:open_gated"
+    ENGINES["stuck"] = "tests.support.fakes:open_stuck"
     signal.signal(signal.SIGUSR1, block)
     signal.signal(signal.SIGUSR2, release)
     main()

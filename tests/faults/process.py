@@ -79,7 +79,17 @@ class ServerProcess:
 def serving(
     folder: Path, repository: Path, *, port: int = 0, log: Path | None = None, **settings: object
 ) -> Iterator[ServerProcess]:
-    """Runs a server for the duration of the block, which starts once it is ready.
+    """Runs a server as `starting` does, for a block that starts once it is ready."""
+    with starting(folder, repository, port=port, log=log, **settings) as server:
+        server.wait_until(server.is_ready)
+        yield server
+
+
+@contextmanager
+def starting(
+    folder: Path, repository: Path, *, port: int = 0, log: Path | None = None, **settings: object
+) -> Iterator[ServerProcess]:
+    """Runs a server for the duration of the block, which starts once it has logged its address.
 
     The log goes to `log`, or to a file in `folder`.
     """
@@ -97,9 +107,7 @@ def serving(
     try:
         bound_port = port or _wait_port(process, log_file)
         with http_client(f"http://127.0.0.1:{bound_port}") as http:
-            server = ServerProcess(process, bound_port, log_file, http)
-            server.wait_until(server.is_ready)
-            yield server
+            yield ServerProcess(process, bound_port, log_file, http)
     finally:
         process.kill()
         process.wait()

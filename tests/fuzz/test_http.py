@@ -15,8 +15,10 @@ import httpx
 import numpy as np
 import pytest
 
+from silhouette_seg.api.middleware import request_log
 from silhouette_seg.server import http_protocol
 from silhouette_seg.server.http_protocol import MAX_HEAD_BYTES, MAX_PIPELINED_REQUESTS
+from tests.faults.metrics import metric_value
 from tests.fuzz.invariants import check_released
 from tests.integration.conftest import PATIENCE_S, OnSocket, on_socket
 from tests.support.images import make_jpeg, make_png, quadrants
@@ -183,6 +185,18 @@ def test_oversized_request_head_is_rejected(server, flood):
         assert status(receive_all(connection)) in (400, 408, 415)
 
 
+def test_answer_of_the_connection_is_counted_and_logged_with_its_id(server, caplog):
+    labels = {"route": "other", "status": "400", "code": "bad_request"}
+    before = metric_value(httpx.get(f"{server.url}/metrics"), "silhouette_requests_total", **labels)
+    with caplog.at_level("INFO", logger=request_log.__name__):
+        answer = exchange(server, GET + b"X-Request-Id: mine\r\nX: a\0b\r\n\r\n")
+    assert b"x-request-id: mine\r\n" in answer.lower()
+    assert refusal(answer)["request_id"] == "mine"
+    metrics = httpx.get(f"{server.url}/metrics")
+    assert metric_value(metrics, "silhouette_requests_total", **labels) == before + 1
+    assert "- other 400 bad_request" in caplog.text
+
+
 def test_headers_at_the_size_limit_are_accepted(server):
     long = b"X: " + b"a" * (MAX_HEAD_BYTES - 100) + b"\r\n\r\n"
     assert status(exchange(server, GET + long)) == 200
@@ -206,6 +220,9 @@ def test_unfinished_headers_are_408(server):
         connection.sendall(GET)
         document = refusal(receive_all(connection), 408)
     assert document["code"] == "body_too_slow"
+    labels = {"route": "other", "status": "408", "code": "body_too_slow"}
+    metrics = httpx.get(f"{server.url}/metrics")
+    assert metric_value(metrics, "silhouette_requests_total", **labels) == 1
 
 
 @pytest.mark.usefixtures("short_timeouts")

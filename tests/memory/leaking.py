@@ -4,7 +4,7 @@ import sys
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from silhouette_seg.cli.main import main
+from silhouette_seg.__main__ import main
 from silhouette_seg.server import server
 from silhouette_seg.settings import Settings
 

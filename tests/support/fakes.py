@@ -19,6 +19,13 @@ def open_gated(spec: ModelSpec, repository: Path, *, device: str, workers: int) 
     return OPENED[-1]
 
 
+def open_stuck(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> FakeEngine:
+    """Creates an engine with a closed `gate`, so that its warm-up does not end."""
+    engine = open_gated(spec, repository, device=device, workers=workers)
+    engine.gate.clear()
+    return engine
+
+
 class RecordingEngine(FakeEngine):
     """Records the inputs and the priority of each call."""
 

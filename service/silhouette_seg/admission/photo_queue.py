@@ -161,9 +161,22 @@ class PhotoQueue:
             )
             yield entry.started_at - entry.enqueued_at
             self._service_times.update(work, perf_counter() - entry.started_at)
+        except Overloaded:
+            self._note_overload(entry)
+            raise
         finally:
             self._remove(entry)
             self._start_queued()
+
+    def _note_overload(self, entry: _Entry) -> None:
+        """Raises the estimate for a photo that had to give up its slot, such as in a model's queue.
+
+        It would have taken longer than it did.
+        """
+        if entry in self._running:
+            spent_s = perf_counter() - entry.started_at
+            if spent_s > self._service_times.predict(entry.work):
+                self._service_times.update(entry.work, spent_s)
 
     async def _wait_started(self, entry: _Entry, timeout_s: float | None) -> None:
         if entry.started.is_set():

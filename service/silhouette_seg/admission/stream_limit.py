@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 
 from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
 from silhouette_seg.telemetry import Transport, log_fields
@@ -19,6 +20,12 @@ MAX_PENDING_HANDSHAKES = 64
 The limit is larger if more streams are allowed. It bounds memory, because each such connection may
 be sending a message of the largest size.
 """
+
+
+MIN_FRAME_RATE = 5.0
+"""Frames a second that each admitted stream must be able to get."""
+LIVE_SHARE = 0.75
+"""Share of the workers' time that frames of streams may take; photos have the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +45,20 @@ class StreamLimits:
 class StreamLimiter:
     """Bounds the open video streams, WebSocket and WebRTC together.
 
-    At most `max_streams` are open in total, and `max_per_caller` of one caller. An instance is not
-    thread-safe: it belongs to one event loop.
+    At most `max_streams` are open in total, and `max_per_caller` of one caller. The models of all
+    streams together must reach `MIN_FRAME_RATE` with `LIVE_SHARE` of `workers` threads. An instance
+    is not thread-safe: it belongs to one event loop.
     """
 
-    def __init__(self, *, max_streams: int, max_per_caller: int) -> None:
+    def __init__(self, *, max_streams: int, max_per_caller: int, workers: float = inf) -> None:
         self.max_streams = max_streams
         self.max_per_caller = max_per_caller
         self.draining = asyncio.Event()
         """Event that is set when the service stops; every open stream then ends itself."""
         self._handshakes = 0
         self._callers: Counter[str] = Counter()
+        self._capacity = LIVE_SHARE * workers
+        self._loads: dict[StreamPlace, float] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -79,9 +89,10 @@ class StreamLimiter:
             self._handshakes -= 1
 
     @contextmanager
-    def acquire(self, caller: str) -> Iterator[None]:
+    def acquire(self, caller: str) -> Iterator["StreamPlace"]:
         """Counts one open stream of a caller, by the caller's id, until the block ends.
 
+        Yields the place of the stream, which must be told the cost of its model.
         Raises Draining after `start_draining`, Overloaded if `max_streams` are open, or
         TooManyStreams if `max_per_caller` of this caller are open.
         """
@@ -103,13 +114,32 @@ class StreamLimiter:
             )
         self._callers[caller] += 1
         self._idle.clear()
+        place = StreamPlace(self)
         try:
-            yield
+            yield place
         finally:
+            self._loads.pop(place, None)
             self._callers[caller] -= 1
             self._callers += Counter()  # drops callers without a stream
             if not self.count:
                 self._idle.set()
+
+    def set_load(self, place: "StreamPlace", frame_s: float) -> None:
+        """Sets the cost of a stream's model, `frame_s` in seconds per frame.
+
+        A single stream may have any cost. Raises Overloaded if the streams would need more than
+        their share of the workers.
+        """
+        load = MIN_FRAME_RATE * frame_s
+        others = sum(other for owner, other in self._loads.items() if owner is not place)
+        if others and others + load > self._capacity:
+            raise Overloaded(
+                "The open streams leave too little processor time for this model.",
+                limit=round(self._capacity, 3),
+                actual=round(others + load, 3),
+                retry_after_s=1,
+            )
+        self._loads[place] = load
 
     def start_draining(self) -> None:
         """Rejects new streams, and sets `draining` so that the open ones end."""
@@ -118,6 +148,17 @@ class StreamLimiter:
     async def wait_idle(self) -> None:
         """Returns once no stream is open."""
         await self._idle.wait()
+
+
+class StreamPlace:
+    """Place of one open stream in a `StreamLimiter`."""
+
+    def __init__(self, limiter: StreamLimiter) -> None:
+        self._limiter = limiter
+
+    def set_frame_seconds(self, frame_s: float) -> None:
+        """Sets the seconds per frame of the stream's model. Raises as `StreamLimiter.set_load`."""
+        self._limiter.set_load(self, frame_s)
 
 
 def log_stream_end(

@@ -11,6 +11,7 @@ from silhouette_seg.api.schemas import Problem
 from silhouette_seg.errors import (
     BodyTooLarge,
     BodyTooSlow,
+    Draining,
     InternalError,
     ServiceError,
     Unauthorized,
@@ -120,6 +121,6 @@ def _headers(error: ServiceError) -> dict[str, str]:
         headers["Retry-After"] = str(retry_after_s)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="silhouette"'
-    if isinstance(error, (BodyTooLarge, BodyTooSlow)):
+    if isinstance(error, (BodyTooLarge, BodyTooSlow, Draining)):
         headers["Connection"] = "close"
     return headers

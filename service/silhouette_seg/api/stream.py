@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from silhouette_seg.admission.stream_limit import log_stream_end
+from silhouette_seg.admission.stream_limit import StreamPlace, log_stream_end
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.request.credentials import read_credentials
 from silhouette_seg.api.request.stream_parameters import effective_options
@@ -22,7 +23,7 @@ from silhouette_seg.errors import (
     Unavailable,
 )
 from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode
-from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamSession
+from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
 from silhouette_seg.streaming.websocket import (
     INTERNAL_REASON,
     TRANSPORT,
@@ -69,14 +70,15 @@ async def stream(socket: WebSocket) -> None:
     offered = SUBPROTOCOL in socket.scope["subprotocols"]
     await socket.accept(SUBPROTOCOL if offered else None)
     handler = _StreamHandler(socket)
-    try:
-        end = await handler.serve()
-    except StreamEnd as error:
-        end = error
-    except Exception:
-        log.exception("a stream broke")
-        end = StreamEnd(CloseCode.INTERNAL, INTERNAL_REASON)
-    await handler.peer.close(end)
+    with ExitStack() as place:
+        try:
+            end = await handler.serve(place)
+        except StreamEnd as error:
+            end = error
+        except Exception:
+            log.exception("a stream broke")
+            end = StreamEnd(CloseCode.INTERNAL, INTERNAL_REASON)
+        await handler.peer.close(end)
     handler.log_end(end)
 
 
@@ -90,9 +92,10 @@ class _StreamHandler:
         self._started = perf_counter()
         self._stream: WebSocketStream | None = None
 
-    async def serve(self) -> StreamEnd:
+    async def serve(self, place: ExitStack) -> StreamEnd:
         """Serves the stream, and returns the close code and reason with which it ended.
 
+        The stream counts as open until `place` is closed: a shutdown waits for its close message.
         Raises StreamEnd if no stream starts: a wrong origin, subprotocol, key or config, or a
         service without a free place.
         """
@@ -102,14 +105,13 @@ class _StreamHandler:
             with gateway.streams.handshake():
                 config = await self._read_config()
             caller = gateway.identify(read_credentials(self._socket, config.pop("key", None)))
-            tracked = gateway.telemetry.track_stream(TRANSPORT)
-            with gateway.streams.acquire(caller), tracked:
-                gateway.check_ready()
-                options = await gateway.stream_options.parse(config)
-                self._stream = WebSocketStream(
-                    self.peer, StreamSession(options), _environment(gateway)
-                )
-                return await self._stream.serve()
+            own = place.enter_context(gateway.streams.acquire(caller))
+            place.enter_context(gateway.telemetry.track_stream(TRANSPORT))
+            gateway.check_ready()
+            environment = _environment(gateway, own)
+            options = await environment.parse_options(config, None)
+            self._stream = WebSocketStream(self.peer, StreamSession(options), environment)
+            return await self._stream.serve()
         except ServiceError as error:
             code = next(code for cls, code in CLOSE_CODES if isinstance(error, cls))
             raise StreamEnd(code, f"{error.code}: {error.detail}") from error
@@ -192,11 +194,20 @@ def _is_own_page(origin: str, host: str) -> bool:
         return False
 
 
-def _environment(gateway: Gateway) -> StreamEnvironment:
+def _environment(gateway: Gateway, place: StreamPlace) -> StreamEnvironment:
+    """Returns the environment of one stream, which takes up `place` in the limits."""
+
+    async def parse_options(
+        parameters: dict[str, Any], current: StreamOptions | None
+    ) -> StreamOptions:
+        options = await gateway.stream_options.parse(parameters, current)
+        place.set_frame_seconds(options.segmenter.image_s)
+        return options
+
     return StreamEnvironment(
         limits=gateway.stream_limits,
         frame_limits=gateway.frame_limits,
-        parse_options=gateway.stream_options.parse,
+        parse_options=parse_options,
         describe_options=effective_options,
         telemetry=gateway.telemetry,
         draining=gateway.streams.draining,

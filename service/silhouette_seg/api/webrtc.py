@@ -162,7 +162,7 @@ async def change_stream(request: Request) -> Response:
             options = await _parse_options(changes, gateway, current)
             if session.options is current:  # no other request changed them meanwhile
                 break
-    session.configure(options)
+    gateway.webrtc.configure(request.path_params["id"], options)
     return JSONResponse(_described(options))
 
 

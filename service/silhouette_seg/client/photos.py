@@ -69,15 +69,17 @@ class Segmented:
 class Retries:
     """Policy for repeating a call that ended in a retryable error: number, delays and limits."""
 
-    tries: int = 4
+    tries: int = 9
     """Maximum number of tries, the first included."""
     total_s: float = 20.0
     """Maximum seconds from the start of the first try to the start of the last."""
     first_s: float = 0.25
     """Seconds of the first wait if the service sends no `Retry-After`.
 
-    Each further wait is twice as long.
+    Each further wait is twice as long, up to `longest_s`.
     """
+    longest_s: float = 2.0
+    """Maximum seconds of a wait without `Retry-After`."""
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     """Asynchronous function that waits for a number of seconds; tests replace it."""
 
@@ -91,7 +93,7 @@ class Retries:
             return None
         wait_s = error.retry_after_s
         if wait_s is None:
-            wait_s = self.first_s * 2 ** (tried - 1)
+            wait_s = min(self.longest_s, self.first_s * 2 ** (tried - 1))
         return wait_s if spent_s + wait_s <= self.total_s else None
 
 

@@ -148,8 +148,16 @@ def is_degraded(provider: str, device: str) -> bool:
     return max(ranks, default=0) < DEVICES.index(device)
 
 
-def queue_timeout_error() -> Overloaded:
-    return Overloaded("The image waited too long for the model", retry_after_s=1)
+def queue_timeout_error(retry_after_s: int = 1) -> Overloaded:
+    return Overloaded("The image waited too long for the model", retry_after_s=retry_after_s)
+
+
+def image_seconds(engine: Engine) -> float:
+    """Returns the seconds per image of the fastest inference of an engine so far.
+
+    It is 0 for an engine without the attribute `image_s`, such as one on an inference server.
+    """
+    return float(getattr(engine, "image_s", 0.0))
 
 
 def black_input(spec: ModelSpec) -> Tensors:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
+from math import ceil, inf
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
@@ -26,6 +27,12 @@ from silhouette_seg.errors import Draining, EngineFailed, Overloaded
 
 T = TypeVar("T")
 
+MAX_OVERTAKING_BATCHES = 3
+"""Number of batches of live frames that may begin in a row while a photo waits.
+
+Photos have every fourth batch then: they are slow, but no number of streams starves them.
+"""
+
 
 @dataclass(eq=False, slots=True)
 class QueueEntry(Generic[T]):
@@ -45,14 +52,17 @@ class QueueEntry(Generic[T]):
 class BatchQueue(Generic[T]):
     """Queue of requests for a model, which decides the next batch. It has no clock, task or lock.
 
-    Live frames precede photos; entries of equal priority are served in order of arrival. Each
-    priority has its own bound, so that photos never use up the places of live frames.
+    Live frames precede photos, except that photos begin one batch after `MAX_OVERTAKING_BATCHES`.
+    Entries of equal priority are served in order of arrival. Each priority has its own bound, so
+    that photos never use up the places of live frames.
     """
 
     def __init__(self, *, max_batch: int, max_queue: int) -> None:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._entries: deque[QueueEntry[T]] = deque()
+        self._overtaking = 0
+        """Number of batches in a row that live frames began while a photo waited."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -62,7 +72,7 @@ class BatchQueue(Generic[T]):
 
         Raises errors.Overloaded when `max_queue` entries of the same priority are queued.
         """
-        queued = sum(other.priority is entry.priority for other in self._entries)
+        queued = self._count(entry.priority)
         if queued >= self._max_queue:
             raise Overloaded(
                 "Too many images are waiting",
@@ -87,7 +97,7 @@ class BatchQueue(Generic[T]):
         batch: list[QueueEntry[T]] = []
         rest: deque[QueueEntry[T]] = deque()
         room = self._max_batch
-        for entry in sorted(self._entries, key=lambda queued: queued.priority):
+        for entry in self._in_order():
             if entry.deadline <= now:
                 continue
             if not batch or (entry.key == batch[0].key and entry.rows <= room):
@@ -98,12 +108,31 @@ class BatchQueue(Generic[T]):
                 if entry.key == batch[0].key:
                     room = 0  # nothing overtakes within a key
         self._entries = rest
+        if batch and batch[0].priority is Priority.LIVE and self._count(Priority.PHOTO):
+            self._overtaking += 1
+        else:
+            self._overtaking = 0
         return batch
+
+    def batches_before(self, priority: Priority) -> int:
+        """Returns the number of batches until a new entry of this priority has begun."""
+        batches = ceil((self._count(priority) + 1) / self._max_batch)
+        if priority is Priority.PHOTO and self._count(Priority.LIVE):
+            batches *= 1 + MAX_OVERTAKING_BATCHES
+        return batches
 
     def clear(self) -> list[QueueEntry[T]]:
         """Removes and returns all entries, in order of arrival."""
         entries, self._entries = list(self._entries), deque()
         return entries
+
+    def _count(self, priority: Priority) -> int:
+        return sum(entry.priority is priority for entry in self._entries)
+
+    def _in_order(self) -> list[QueueEntry[T]]:
+        """Returns the entries in the order in which they may begin a batch."""
+        photos_first = self._overtaking >= MAX_OVERTAKING_BATCHES
+        return sorted(self._entries, key=lambda entry: entry.priority, reverse=photos_first)
 
 
 @dataclass(eq=False, slots=True)
@@ -154,11 +183,22 @@ class Batcher(EngineWrapper):
         self._on_batch = on_batch
         self._running: dict[_BatchTask, _Batch] = {}
         self._closed = False
+        self._batch_s = 0.0
+        """Seconds of the newest batch."""
+        self._image_s = inf
 
     @property
     def queued(self) -> int:
         """Number of callers that wait in the queue."""
         return len(self._queue)
+
+    @property
+    def image_s(self) -> float:
+        """Seconds per image of the fastest batch so far; 0 before the first.
+
+        The fastest is the cost of the model itself: others waited for a processor.
+        """
+        return 0.0 if self._image_s == inf else self._image_s
 
     async def infer_timed(self, inputs: Tensors) -> Inference:
         """Runs the inputs in a batch and returns the caller's rows of the output with their times.
@@ -197,8 +237,17 @@ class Batcher(EngineWrapper):
         request = _PendingRequest(inputs, perf_counter(), loop.create_future())
         deadline = loop.time() + self._queue_timeout_s
         entry = QueueEntry(request, key, rows, deadline, PRIORITY.get())
-        self._queue.push(entry)
+        try:
+            self._queue.push(entry)
+        except Overloaded as error:
+            error.retry_after_s = self._retry_after_s(entry.priority)
+            raise
         return entry
+
+    def _retry_after_s(self, priority: Priority) -> int:
+        """Returns the seconds, at least 1, until the queue has begun its present entries."""
+        batches = self._queue.batches_before(priority)
+        return max(1, ceil(batches * self._batch_s / self._concurrency))
 
     def _start_batches(self) -> None:
         """Starts batches while fewer than `concurrency` run and the queue is not empty."""
@@ -225,6 +274,8 @@ class Batcher(EngineWrapper):
             check_output(self.spec, output, rows)
         except ValueError as error:
             raise EngineFailed("The engine's output does not match its spec") from error
+        self._batch_s = finished_at - started_at
+        self._image_s = min(self._image_s, self._batch_s / rows)
         return _BatchOutput(output, started_at, finished_at)
 
     def _on_batch_done(self, batch: _Batch, task: _BatchTask) -> None:
@@ -242,7 +293,7 @@ class Batcher(EngineWrapper):
         """Fails an entry with errors.Overloaded at its queue timeout, unless it is in a batch."""
         if entry.item.task is None:
             self._queue.discard(entry)
-            _fail([entry], queue_timeout_error())
+            _fail([entry], queue_timeout_error(self._retry_after_s(entry.priority)))
 
     def _abandon(self, entry: _Entry) -> None:
         """Removes the entry of a cancelled caller; cancels its batch when no caller is left."""

@@ -4,7 +4,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from silhouette_seg.engine.base import Engine, Inference, Tensors, TimedEngine, with_timings
+from silhouette_seg.engine.base import (
+    Engine,
+    Inference,
+    Tensors,
+    TimedEngine,
+    image_seconds,
+    with_timings,
+)
 from silhouette_seg.spec import ModelSpec
 
 
@@ -27,6 +34,11 @@ class EngineWrapper:
     def queued(self) -> int:
         """Number of callers that wait in the queue of the wrapped engine, 0 when it has none."""
         return self._engine.queued if isinstance(self._engine, TimedEngine) else 0
+
+    @property
+    def image_s(self) -> float:
+        """Seconds per image of the fastest inference so far; 0 if they are not measured."""
+        return image_seconds(self._engine)
 
     async def infer(self, inputs: Tensors) -> NDArray[Any]:
         """Runs one inference and returns its output tensor; raises the errors of `infer_timed`."""

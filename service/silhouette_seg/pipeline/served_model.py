@@ -1,6 +1,6 @@
 """A model with the engine that runs it: the base of segmenters and of the face router."""
 
-from silhouette_seg.engine.base import Engine, Inference, Tensors, with_timings
+from silhouette_seg.engine.base import Engine, Inference, Tensors, image_seconds, with_timings
 from silhouette_seg.spec import ModelSpec
 
 
@@ -20,6 +20,11 @@ class ServedModel:
     def provider(self) -> str:
         """Execution provider that runs the model, for example `CPUExecutionProvider`."""
         return self._engine.provider
+
+    @property
+    def image_s(self) -> float:
+        """Seconds per image of the fastest inference so far; 0 if they are not measured."""
+        return image_seconds(self._engine)
 
     @property
     def digest(self) -> str:

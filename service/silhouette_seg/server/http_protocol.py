@@ -1,18 +1,22 @@
 """HTTP/1.1 protocol of uvicorn, with limits on the memory and time that a client can take.
 
 uvicorn limits neither the bytes of a request's head (request line and headers), nor the time until
-it has arrived. Nor does it limit pipelined requests, or the time to read a response.
+it has arrived. Nor does it limit pipelined requests, or the time to read a response. It drops the
+requests of a client that closes its sending side, and those that arrive while it stops.
 """
 
 import asyncio
+from time import perf_counter
 from typing import NoReturn
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from silhouette_seg.api.middleware.request_log import UNMATCHED_ROUTE, record_request
 from silhouette_seg.api.middleware.security_headers import SECURITY_HEADERS
 from silhouette_seg.api.problem_details import problem
 from silhouette_seg.errors import BadRequest, BodyTooSlow, ServiceError
-from silhouette_seg.telemetry import IDENTITY, read_identity
+from silhouette_seg.server.state import SharedState
+from silhouette_seg.telemetry import IDENTITY, Identity, RequestRecord, read_identity
 
 MAX_HEAD_BYTES = 32 * 1024
 """Maximum bytes of a request's head (request line and headers), and of its trailer."""
@@ -35,6 +39,21 @@ READ_CHECK_INTERVAL_S = 10.0
 
 The connection of a client that reads too slowly is aborted.
 """
+LAST_REQUEST_S = 1.0
+"""Time from the last use of a connection until a stop of the server closes it, in seconds.
+
+A client that uses it all the time may have its next request on the way.
+"""
+PROBE_DELAYS_S = (1.0, 0.25)
+"""Seconds before each probe of a client that has closed its sending side."""
+PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""Interim response, which every HTTP/1.1 client must skip (RFC 9110, 15.2).
+
+A client that is gone resets the connection when it arrives. TCP has no other way to tell it from
+one that still reads.
+"""
+UNKNOWN_METHOD = "-"
+"""Method in the log line of a request that did not reach the application."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -44,6 +63,13 @@ class HttpProtocol(HttpToolsProtocol):
     closed.
     """
 
+    server_state: SharedState
+    _began_at: float = 0.0
+    """Time at which the connection or its newest request began, on the clock `perf_counter`."""
+    _idle_since: float = 0.0
+    """Time since which the connection is without a request, on the clock of the event loop."""
+    _is_message_open: bool = False
+    """True from the first byte of a request to the end of its body."""
     _head_bytes: int = 0
     """Bytes of the current request line and headers that the parser has read."""
     _unparsed_bytes: int = 0
@@ -52,9 +78,11 @@ class HttpProtocol(HttpToolsProtocol):
     """Error for which this class stopped the parser; None if the parser found one itself."""
     _head_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
+    _probe_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._began_at, self._idle_since = perf_counter(), self.loop.time()
         self._start_head_timer(HEAD_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -67,12 +95,33 @@ class HttpProtocol(HttpToolsProtocol):
         if self._unparsed_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._send_error(_head_too_large(self._unparsed_bytes))
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn closes the connection
+        """Keeps the connection open if the client ended its sending side after a whole request."""
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        if self.scope["http_version"] == "1.1":
+            self._schedule_probe(PROBE_DELAYS_S)
+        return True
+
+    def shutdown(self) -> None:
+        """Makes the next response of the connection its last; called when the server stops.
+
+        A connection without a request is closed when it has been unused for `LAST_REQUEST_S`.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif not self._unparsed_bytes:
+            unused_s = self.loop.time() - self._idle_since
+            self._start_head_timer(max(0.0, LAST_REQUEST_S - unused_s))
+
     def handle_websocket_upgrade(self) -> None:
         self._cancel_timers()
         super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._began_at, self._is_message_open = perf_counter(), True
         self._head_bytes = 0
         self._start_head_timer(HEAD_TIMEOUT_S)
 
@@ -96,6 +145,8 @@ class HttpProtocol(HttpToolsProtocol):
                 )
             )
         super().on_headers_complete()
+        if self.server_state.draining and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0
@@ -103,10 +154,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._unparsed_bytes = 0
+        self._is_message_open = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         idle = not self.pipeline
+        self._idle_since = self.loop.time()
         super().on_response_complete()
         if self._read_timer is None:
             self._schedule_read_check(self.transport.get_write_buffer_size())
@@ -159,20 +212,31 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self._schedule_read_check(pending)
 
+    def _schedule_probe(self, delays_s: tuple[float, ...]) -> None:
+        if delays_s:
+            self._probe_timer = self.loop.call_later(delays_s[0], self._probe, delays_s[1:])
+
+    def _probe(self, delays_s: tuple[float, ...]) -> None:
+        """Writes `PROBE` to a client that has not got a response yet; uvloop notices a reset."""
+        if not (self.transport.is_closing() or self.cycle.response_started):
+            self.transport.write(PROBE)
+            self._schedule_probe(delays_s)
+
     def _cancel_timers(self) -> None:
-        for timer in (self._head_timer, self._read_timer):
+        for timer in (self._head_timer, self._read_timer, self._probe_timer):
             if timer is not None:
                 timer.cancel()
 
     def _send_error(self, error: ServiceError) -> None:
-        """Writes a problem document for a request that did not reach the application.
+        """Answers a request that did not reach the application, and closes the connection.
 
-        Then it closes the connection.
+        The answer is a problem document. It is counted and logged like those of the application.
         """
-        identity = read_identity(None, None)
+        identity = self._identify()
         token = IDENTITY.set(identity)
         try:
             response = problem({"path": "*"}, error)
+            self._record(error, len(response.body))
         finally:
             IDENTITY.reset(token)
         response.headers.update(SECURITY_HEADERS)
@@ -181,6 +245,21 @@ class HttpProtocol(HttpToolsProtocol):
         body = bytes(response.body)
         self.transport.write(b"".join((STATUS_LINE[error.status], *lines, b"\r\n", body)))
         self.transport.close()
+
+    def _identify(self) -> Identity:
+        """Returns the ids of the request that is arriving, from those of its headers that did."""
+        headers = dict(self.headers) if self._is_message_open else {}
+        request_id, traceparent = (
+            headers.get(name, b"").decode("latin-1") for name in (b"x-request-id", b"traceparent")
+        )
+        return read_identity(request_id, traceparent)
+
+    def _record(self, error: ServiceError, bytes_out: int) -> None:
+        seconds = perf_counter() - self._began_at
+        record = RequestRecord(
+            UNMATCHED_ROUTE, error.status, error.code, seconds, bytes_out=bytes_out
+        )
+        record_request(self.server_state.telemetry, UNKNOWN_METHOD, record)
 
 
 def _head_too_large(size: int) -> BadRequest:

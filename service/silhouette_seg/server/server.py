@@ -5,27 +5,29 @@ import errno
 import logging
 import logging.config
 import resource
-import signal
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from math import ceil
 from types import FrameType
-from typing import NoReturn
 
 import uvicorn
 
 from silhouette_seg.app import create_app
 from silhouette_seg.lifecycle import drain
+from silhouette_seg.server.accept_queue import stop_accepting
 from silhouette_seg.server.forwarded import ForwardedMiddleware
 from silhouette_seg.server.http_protocol import KEEP_ALIVE_TIMEOUT_S, HttpProtocol
 from silhouette_seg.server.malloc import limit_malloc_arenas
+from silhouette_seg.server.state import SharedState
 from silhouette_seg.server.websocket_protocol import WebSocketProtocol
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import logging_config
 
 CLOSE_TIMEOUT_S = 2
-"""Seconds for connections to close after the running requests have finished."""
+"""Least seconds for connections to close after the running requests have finished.
+
+They have the rest of the drain, if that is longer: a slow client reads its whole response.
+"""
 PING_INTERVAL_S = 3
 """Seconds between pings to a WebSocket client."""
 PING_TIMEOUT_S = 6
@@ -46,7 +48,7 @@ class Server(uvicorn.Server):
     """uvicorn server of the service. It loads the models when it is created.
 
     At shutdown it keeps its port open while running requests finish: new ones get a 503 instead of
-    a connection reset.
+    a connection reset. Each response is then the last of its connection.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -74,11 +76,26 @@ class Server(uvicorn.Server):
             )
         )
 
+        self.server_state: SharedState = SharedState(self.app.state.gateway.telemetry)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops the server: running requests and streams end, then responses are read.
+
+        Both together have the setting `drain_timeout_s`.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._drain_timeout_s
+        self.server_state.draining = True
         drained = drain(self.app.state.gateway, self._drain_timeout_s)
         self._draining = asyncio.create_task(drained)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpProtocol):
+                connection.shutdown()
         with suppress(asyncio.CancelledError):
             await self._draining
+        for listener in sockets or ():
+            await stop_accepting(listener)
+        self.config.timeout_graceful_shutdown = max(CLOSE_TIMEOUT_S, ceil(deadline - clock()))
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -115,32 +132,15 @@ def listener_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-@contextmanager
-def _exit_zero_on_sigterm() -> Iterator[None]:
-    """Context manager within which SIGTERM exits the process with code 0.
-
-    uvicorn raises the signal again after its shutdown, but a requested stop is no failure.
-    """
-    previous = signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _exit(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(0)
-
-
 def serve(settings: Settings) -> None:
     """Runs the service until a stop signal, and returns after a clean shutdown.
 
-    After SIGTERM it raises SystemExit with 0 instead of returning. Raises CannotListen if the
-    address cannot be bound, and the errors of `create_app`.
+    uvicorn then raises the signal again. Raises CannotListen if the address cannot be bound, and
+    the errors of `create_app`.
     """
     limit_malloc_arenas()
     disable_core_dumps()
-    with _exit_zero_on_sigterm(), bind(settings.host, settings.port) as listener:
+    with bind(settings.host, settings.port) as listener:
         server = Server(settings)
         logging.config.dictConfig(logging_config(settings.log_format))
         log.info("listening on %s", listener_url(listener))

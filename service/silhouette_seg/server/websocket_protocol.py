@@ -74,6 +74,15 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         else:
             super().send_receive_event_to_app()
 
+    def shutdown(self) -> None:
+        """Ends the connection when the server stops.
+
+        A connection with a close message on its way is left to the client's answer: closed with
+        unread frames, it would be reset, and the client would lose the last messages.
+        """
+        if not self.close_sent:
+            super().shutdown()
+
     def handle_ping(self) -> None:
         """Answers a ping, unless the client does not read: pongs would fill the send buffer."""
         if self.writable.is_set():

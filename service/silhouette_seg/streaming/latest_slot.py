@@ -23,6 +23,11 @@ class LatestSlot(Generic[T]):
         self.dropped = 0
         """Number of items so far that were replaced by a newer one before they were read."""
 
+    @property
+    def has_item(self) -> bool:
+        """True while an item waits to be read."""
+        return self._item is not None
+
     def put(self, item: T) -> T | None:
         """Stores `item`, and returns the unread item that it replaces, or None.
 

@@ -162,6 +162,9 @@ class WebSocketStream:
         self._session = session
         self._environment = environment
         self._slot: LatestSlot[_PendingFrame] = LatestSlot()
+        self._answered = asyncio.Event()
+        """Event that is set while every accepted frame has its answer."""
+        self._answered.set()
         self._options = session.options
         self._resets = self._resets_done = 0
         self._next_seq = 0
@@ -198,7 +201,9 @@ class WebSocketStream:
         return _end_reason([task.exception() for task in tasks if task in ended])
 
     async def _wait_shutdown(self) -> NoReturn:
+        """Ends the stream at a shutdown, when the frames that arrived before it are answered."""
         await self._environment.draining.wait()
+        await self._answered.wait()
         raise StreamEnd(CloseCode.RESTART, Draining.title)
 
     async def _read_messages(self) -> NoReturn:
@@ -254,8 +259,8 @@ class WebSocketStream:
     async def _on_frame(self, message: bytes) -> None:
         """Unpacks a binary message and queues its frame.
 
-        A waiting frame that it replaces is answered as skipped. Raises StreamEnd for a message that
-        breaks the protocol.
+        A waiting frame that it replaces is answered as skipped. During a shutdown a frame is
+        discarded. Raises StreamEnd for a message that breaks the protocol.
         """
         arrived_s = perf_counter()
         try:
@@ -265,6 +270,9 @@ class WebSocketStream:
         if header.kind is not MessageKind.FRAME:
             raise StreamEnd(CloseCode.BAD_CONFIG, f"a client sends FRAME, not {header.kind.name}")
         self._next_seq = (header.seq + 1) % 2**32
+        if self._environment.draining.is_set():
+            return
+        self._answered.clear()
         pending = _PendingFrame(header, body, arrived_s, self._options, self._resets)
         if (replaced := self._slot.put(pending)) is not None:
             self._count("skipped")
@@ -281,6 +289,8 @@ class WebSocketStream:
                 self._session.reset()
                 self._resets_done = pending.resets
             await self._socket.send(await self._respond(pending))
+            if not self._slot.has_item:
+                self._answered.set()
             if self._consecutive_bad_frames >= MAX_BAD_FRAMES:
                 raise StreamEnd(
                     CloseCode.BAD_FRAMES, f"{MAX_BAD_FRAMES} consecutive frames do not decode"

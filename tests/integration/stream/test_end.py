@@ -8,7 +8,7 @@ import pytest
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.streaming.protocol import CloseCode, MessageHeader, MessageKind, pack
 from silhouette_seg.streaming.websocket import MAX_BAD_FRAMES
-from tests.integration.conftest import in_process
+from tests.integration.conftest import in_process, until
 from tests.integration.stream_client import (
     BAD_FRAME,
     JPEG,
@@ -104,14 +104,21 @@ async def test_stream_ends_after_maximum_duration(settings_with, gated):
         assert service.gateway.streams.count == 0
 
 
-async def test_drain_closes_idle_and_busy_streams(service, engine):
+async def test_drain_closes_idle_stream_and_answers_frames_of_busy_one(service, engine):
     async with streaming(service.app) as idle, streaming(service.app) as busy:
         engine.gate.clear()
         batches = len(engine.batch_sizes)
-        busy.send(frame())
+        busy.send(frame(1))
         await engine.wait_for_batches(batches + 1)
+        busy.send(frame(2))
+        await until(lambda: not busy.unread)
         service.gateway.streams.start_draining()
-        ends = [await idle.end(), await busy.end()]
+        ends = [await idle.end()]
+        busy.send(frame(3))
+        engine.gate.set()
+        answers = [result_of(await busy.receive())[0].seq for _ in range(2)]
+        assert answers == [1, 2]
+        ends.append(await busy.end())
         assert [end.code for end in ends] == [CloseCode.RESTART] * 2
         async with asyncio.timeout(5):
             await service.gateway.streams.wait_idle()

@@ -211,6 +211,21 @@ async def test_failed_photo_does_not_update_the_estimate(clock):
         assert queue.estimated_wait_s == pytest.approx(INITIAL_ESTIMATE_S)
 
 
+async def test_photo_that_gives_up_in_its_slot_raises_the_estimate(clock):
+    """A model's queue may time out: the photos behind would have waited as long."""
+    queue = make_queue(max_running=1)
+
+    async def give_up():
+        async with queue.slot(Workload("mask", 0)):
+            clock[0] += 2.0
+            raise Overloaded
+
+    with pytest.raises(Overloaded):
+        await give_up()
+    async with submitted(queue, 0):
+        assert queue.estimated_wait_s == pytest.approx(2.0)
+
+
 def test_estimator_separates_kinds_and_scales_with_pixels():
     estimator = ServiceTimeEstimator()
     estimator.update(Workload("mask", 0), 0.02)

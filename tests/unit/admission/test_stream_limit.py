@@ -108,3 +108,28 @@ def test_stream_limiter_stays_within_both_limits(steps, max_streams, max_per_cal
             own[0][1].close()
             streams.remove(own[0])
         assert limiter.count == len(streams)
+
+
+def test_streams_share_the_time_of_the_workers():
+    """Three quarters of two workers are 1.5 s a second, and a stream needs five frames."""
+    limiter = StreamLimiter(max_streams=16, max_per_caller=16, workers=2)
+    with ExitStack() as open_streams:
+        for _ in range(4):
+            open_streams.enter_context(limiter.acquire("a")).set_frame_seconds(0.07)
+        place = open_streams.enter_context(limiter.acquire("a"))
+        with pytest.raises(Overloaded) as caught:
+            place.set_frame_seconds(0.07)
+        assert (caught.value.limit, caught.value.actual) == (1.5, 1.75)
+        assert caught.value.retry_after_s == 1
+        place.set_frame_seconds(0.005)  # a cheaper model
+    with limiter.acquire("a") as place:
+        place.set_frame_seconds(0.2)
+
+
+def test_single_stream_may_have_any_cost():
+    limiter = StreamLimiter(max_streams=2, max_per_caller=2, workers=1)
+    with limiter.acquire("a") as first, limiter.acquire("a") as second:
+        first.set_frame_seconds(3.0)
+        first.set_frame_seconds(4.0)
+        with pytest.raises(Overloaded):
+            second.set_frame_seconds(0.001)

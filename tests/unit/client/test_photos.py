@@ -169,9 +169,10 @@ async def test_retries_end_after_the_last_try():
     [
         (1, 0.0, None, 0.25),
         (3, 1.0, None, 1.0),
+        (7, 7.0, None, 2.0),
         (1, 0.0, 7.0, 7.0),
         (1, 19.5, None, 0.25),
-        (4, 0.0, None, None),
+        (9, 0.0, None, None),
         (1, 19.9, None, None),
         (1, 0.0, 21.0, None),
     ],
@@ -196,6 +197,25 @@ async def test_lost_connection_is_retried_then_raised():
     assert len(stopped.requests) == Retries().tries
 
 
+@pytest.mark.parametrize("refused_s", [0.2, 1.0, 2.0, 3.2])
+@pytest.mark.parametrize("restart_s", [2.4, 3.2, 6.0])
+async def test_default_retries_survive_restart_of_service(refused_s, restart_s):
+    """The port is closed at first, and then the models warm up."""
+    service = Service([])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        now = sum(service.waits)
+        if now < min(refused_s, restart_s):
+            raise httpx.ConnectError("refused", request=request)
+        return problem(503, "warming_up") if now < restart_s else SEGMENTED
+
+    retries = Retries(sleep=service.sleep)
+    async with Client(
+        "http://service", retries=retries, transport=httpx.MockTransport(answer)
+    ) as client:
+        assert (await client.segment(PHOTO)).body == b"a picture"
+
+
 async def test_read_timeout_is_not_retried():
     service = Service([httpx.ReadTimeout("")])
     with pytest.raises(Unreachable, match="too long"):
@@ -203,7 +223,7 @@ async def test_read_timeout_is_not_retried():
     assert len(service.requests) == 1
 
 
-@pytest.mark.parametrize(("status", "tries"), [(502, 4), (404, 1), (302, 1)])
+@pytest.mark.parametrize(("status", "tries"), [(502, 9), (404, 1), (302, 1)])
 async def test_response_without_problem_document_raises_refused(status, tries):
     service = Service([httpx.Response(status, content=b"<html>proxy</html>")])
     with pytest.raises(Refused) as refused:

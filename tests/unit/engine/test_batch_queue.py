@@ -100,6 +100,31 @@ class TestPriority:
         assert "".join(items(queue.pop(0)) for _ in queued) == served
 
     @pytest.mark.parametrize(
+        ("queued", "served"),
+        [("aABCDE", "ABCaDE"), ("abABCDEFG", "ABCaDEFbG"), ("ABCDEa", "ABCaDE")],
+    )
+    def test_photo_precedes_live_frames_after_three_batches(self, queued, served):
+        queue = self.queue_of(queued)
+        assert "".join(items(queue.pop(0)) for _ in queued) == served
+
+    def test_photo_is_served_while_live_frames_arrive_all_the_time(self):
+        queue = self.queue_of("aABCD")
+        served = ""
+        for letter in "EFGHI":
+            served += items(queue.pop(0))
+            queue.push(entry_of(letter))
+        assert served == "ABCaD"
+
+    @pytest.mark.parametrize(
+        ("queued", "max_batch", "photo", "live"),
+        [("", 1, 1, 1), ("ab", 1, 3, 1), ("abC", 1, 12, 2), ("abcC", 4, 4, 1)],
+    )
+    def test_batches_before_an_entry_follow_the_shares(self, queued, max_batch, photo, live):
+        queue = self.queue_of(queued, max_batch=max_batch)
+        assert queue.batches_before(Priority.PHOTO) == photo
+        assert queue.batches_before(Priority.LIVE) == live
+
+    @pytest.mark.parametrize(
         ("queued", "keys", "batches"),
         [
             ("aBcD", "kkkk", ["BDa", "c"]),

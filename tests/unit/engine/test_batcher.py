@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from silhouette_seg.engine import batcher as batcher_module
 from silhouette_seg.engine.base import PRIORITY, Priority
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.fake import FakeEngine
@@ -135,6 +136,27 @@ async def test_queue_timeout_raises_while_all_slots_are_busy(engine, call):
     assert target.queued == 0
     engine.gate.set()
     assert reds(await running) == [1]
+
+
+async def test_rejection_tells_when_the_queue_is_served(engine, call, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(batcher_module, "perf_counter", lambda: clock[0])
+
+    def slow(alpha):
+        clock[0] += 4.0
+        return alpha
+
+    engine.transform_output = slow
+    target = batcher(engine, max_batch=1, max_queue=2, concurrency=2)
+    assert target.image_s == 0
+    await target.infer(image(1))
+    assert target.image_s == 4
+    engine.gate.clear()
+    for red in range(4):
+        await call(target, red)
+    with pytest.raises(Overloaded) as caught:
+        await target.infer(image(5))
+    assert caught.value.retry_after_s == 6  # three batches of 4 s, two at a time
 
 
 async def test_failed_batch_fails_its_own_callers_only(engine, call):

@@ -49,9 +49,9 @@ class RequestLogMiddleware:
                 await self._app(inner, recorder.receive, recorder.send)
             finally:
                 record = recorder.record(_route_pattern(inner), inner.get(CODE_KEY, "ok"))
-                self._telemetry.count_request(record)
+                model = recorder.model or _model_from_path(inner, record)
+                record_request(self._telemetry, scope["method"], record, model)
                 span.set_response(record.route, record.status, record.code)
-                _log(scope["method"], record, recorder.model or _model_from_path(inner, record))
                 IDENTITY.reset(token)
 
 
@@ -112,7 +112,14 @@ def _model_from_path(scope: Scope, record: RequestRecord) -> str | None:
     return str(name) if name and record.status == 200 else None
 
 
-def _log(method: str, record: RequestRecord, model: str | None) -> None:
+def record_request(
+    telemetry: Telemetry, method: str, record: RequestRecord, model: str | None = None
+) -> None:
+    """Counts a finished request in the metrics, and writes its log line.
+
+    `method` and `model` are for the log alone. `model` is None if no model ran.
+    """
+    telemetry.count_request(record)
     duration_ms = 1000 * record.seconds
     log.info(
         "%s %s %d %s %.1f ms",

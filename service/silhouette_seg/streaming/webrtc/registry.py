@@ -8,7 +8,7 @@ from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from silhouette_seg.admission.stream_limit import StreamLimiter, log_stream_end
+from silhouette_seg.admission.stream_limit import StreamLimiter, StreamPlace, log_stream_end
 from silhouette_seg.errors import NotFound, NotInstalled, Unavailable
 from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.segmenter import Matte
@@ -40,6 +40,7 @@ class PeerRegistry:
         self._streams = streams
         self._telemetry = telemetry
         self._peers: dict[str, Peer] = {}
+        self._places: dict[str, StreamPlace] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._load_lock = asyncio.Lock()
         self._loaded = False
@@ -47,6 +48,16 @@ class PeerRegistry:
     def get(self, id: str) -> StreamSession:
         """Returns the session of the stream with this id. Raises NotFound if there is none."""
         return self._get(id).session
+
+    def configure(self, id: str, options: StreamOptions) -> None:
+        """Applies `options` to the stream with this id from the next frame on.
+
+        Raises NotFound if there is none, and Overloaded if the streams leave too little time for
+        the model.
+        """
+        session = self.get(id)
+        self._places[id].set_frame_seconds(options.segmenter.image_s)
+        session.configure(options)
 
     async def accept(self, offer: str, options: StreamOptions, caller: str) -> tuple[str, str]:
         """Creates a connection for an SDP offer, and returns the stream's id and the SDP answer.
@@ -56,7 +67,8 @@ class PeerRegistry:
         NotInstalled without aiortc, and Unavailable if it is unsuitable.
         """
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._streams.acquire(caller))
+            place = stack.enter_context(self._streams.acquire(caller))
+            place.set_frame_seconds(options.segmenter.image_s)
             stack.enter_context(self._telemetry.track_stream(TRANSPORT))
             await self._load_aiortc()
             from silhouette_seg.streaming.webrtc.peer import Peer
@@ -77,6 +89,8 @@ class PeerRegistry:
             stack.push_async_callback(peer.close)
             answer = await peer.create_answer(offer)
             self._peers[session.id] = peer
+            self._places[session.id] = place
+            stack.callback(self._places.pop, session.id)
             stack.callback(self._peers.pop, session.id)
             serving = self._serve(peer, outcomes, stack.pop_all())
         self._tasks[session.id] = asyncio.create_task(serving)

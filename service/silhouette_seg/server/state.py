@@ -1,0 +1,15 @@
+"""State that all connections of one server share."""
+
+from uvicorn.server import ServerState
+
+from silhouette_seg.telemetry import Telemetry
+
+
+class SharedState(ServerState):
+    """State of uvicorn's server, with the telemetry of the service and the begin of its stop."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        super().__init__()
+        self.telemetry = telemetry
+        self.draining = False
+        """True from the stop signal on: the next response of each connection is its last."""
