@@ -14,7 +14,7 @@ import uvicorn
 
 from silhouette_seg.app import create_app
 from silhouette_seg.lifecycle import drain
-from silhouette_seg.server.accept_queue import stop_accepting
+from silhouette_seg.server.accept_queue import accept_all
 from silhouette_seg.server.forwarded import ForwardedMiddleware
 from silhouette_seg.server.http_protocol import KEEP_ALIVE_TIMEOUT_S, HttpProtocol
 from silhouette_seg.server.malloc import limit_malloc_arenas
@@ -94,7 +94,7 @@ class Server(uvicorn.Server):
         with suppress(asyncio.CancelledError):
             await self._draining
         for listener in sockets or ():
-            await stop_accepting(listener)
+            await accept_all(listener)
         self.config.timeout_graceful_shutdown = max(CLOSE_TIMEOUT_S, ceil(deadline - clock()))
         await super().shutdown(sockets)
 
