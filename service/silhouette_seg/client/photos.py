@@ -47,6 +47,8 @@ class Segmented:
     """Execution provider that ran the model, such as `CPUExecutionProvider`."""
     foreground: bool
     """True if the photo shows a person."""
+    doubtful: bool
+    """True if that person may be an animal or an object."""
     box: Box | None
     """Bounding box of the person; None without a person."""
     coverage: float
@@ -56,7 +58,7 @@ class Segmented:
     domain: str | None
     """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
 
-    None for a model without a domain input.
+    None for a model without a domain input, unless `person` is `dominant`.
     """
     timings_s: dict[str, float]
     """Seconds that the service spent in each stage, such as `decode` and `infer`, by name."""
@@ -243,6 +245,7 @@ def _parse_segmented(response: httpx.Response) -> Segmented:
         digest=headers["x-model-digest"],
         backend=headers["x-backend"],
         foreground=headers["x-foreground"] == "present",
+        doubtful=headers.get("x-foreground-doubtful") == "true",
         box=_parse_box(headers),
         coverage=float(headers["x-mask-coverage"]),
         confidence=float(headers["x-mask-confidence"]),

@@ -92,6 +92,7 @@ async def test_response_headers_become_typed_fields():
     )
     assert (segmented.digest, segmented.backend) == ("sha256:abc", "CPUExecutionProvider")
     assert segmented.foreground
+    assert not segmented.doubtful
     assert segmented.box == Box(top=1, left=2, width=3, height=4)
     assert (segmented.coverage, segmented.confidence, segmented.domain) == (0.25, 0.9, None)
     assert segmented.timings_s == {"decode": 0.0015, "infer": 0.006}
@@ -104,6 +105,13 @@ async def test_photo_without_person_has_no_box():
     segmented = await segment(Service([empty]))
     assert not segmented.foreground
     assert segmented.box is None
+
+
+async def test_doubtful_person_is_a_field_of_the_result():
+    headers = HEADERS | {"x-foreground-doubtful": "true"}
+    segmented = await segment(Service([httpx.Response(200, headers=headers, content=b"a mask")]))
+    assert segmented.foreground
+    assert segmented.doubtful
 
 
 async def test_parameters_are_the_query_and_photo_the_body():
