@@ -78,14 +78,18 @@ async def test_damaged_gzip_is_400_on_every_route(coded_errors, path):
 
 
 FILE_PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-BOMB = gzip.compress(FILE_PART + bytes(200_000_000))
-"""A body of 200 kB that becomes 200 MB; it is the beginning of a form as well."""
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """Returns a body of 200 kB that becomes 200 MB; it is the beginning of a form as well."""
+    return gzip.compress(FILE_PART + bytes(200_000_000))
 
 
 @pytest.mark.parametrize("path", BODY_ROUTES)
-async def test_bomb_is_413_on_every_route(service, path):
+async def test_bomb_is_413_on_every_route(service, bomb, path):
     headers = {"content-type": BODY_ROUTES[path], "content-encoding": "gzip"}
-    answer = await service.client.post(path, content=BOMB, headers=headers)
+    answer = await service.client.post(path, content=bomb, headers=headers)
     error = json.dumps(answer.json())
     if path == "/v1.0/removebg":
         assert (answer.status_code, "file_too_large" in error) == (400, True)

@@ -170,15 +170,17 @@ async def test_inflated_bytes_are_reserved_before_they_are_consumed():
 @pytest.mark.parametrize(
     ("encoding", "data", "message"),
     [
-        ("gzip", b"plain", "damaged"),
-        ("gzip", gzip.compress(b"x" * 90)[:-1], "too early"),
-        ("gzip", gzip.compress(b"x" * 90)[:-5] + bytes(5), "damaged"),
-        ("gzip", gzip.compress(b"x") + b"more", "damaged"),
-        ("gzip", b"", "too early"),
-        ("deflate", b"\xff\xff", "damaged"),
-        ("deflate", zlib.compress(b"x" * 90)[:-1], "too early"),
-        ("deflate", zlib.compress(b"x") + b"more", "after its end"),
-        ("deflate", b"x", "too early"),
+        pytest.param("gzip", b"plain", "damaged", id="gzip-not-compressed"),
+        pytest.param("gzip", gzip.compress(b"x" * 90)[:-1], "too early", id="gzip-short"),
+        pytest.param("gzip", gzip.compress(b"x" * 90)[:-5] + bytes(5), "damaged", id="gzip-sum"),
+        pytest.param("gzip", gzip.compress(b"x") + b"more", "damaged", id="gzip-surplus"),
+        pytest.param("gzip", b"", "too early", id="gzip-empty"),
+        pytest.param("deflate", b"\xff\xff", "damaged", id="deflate-not-compressed"),
+        pytest.param("deflate", zlib.compress(b"x" * 90)[:-1], "too early", id="deflate-short"),
+        pytest.param(
+            "deflate", zlib.compress(b"x") + b"more", "after its end", id="deflate-surplus"
+        ),
+        pytest.param("deflate", b"x", "too early", id="deflate-one-byte"),
     ],
 )
 async def test_damaged_compressed_body_is_rejected(encoding, data, message):
