@@ -21,8 +21,11 @@ WALL_CLOCKS = {
     "date": {"today"},
 }
 """Module or class -> its functions that read the wall clock."""
-MAY_READ_WALL_CLOCK = {"telemetry/otel.py"}
-"""Spans of traces carry the time of day; their durations come from another clock."""
+MAY_READ_WALL_CLOCK = {"telemetry/otel.py", "engine/statistics.py"}
+"""Spans of traces, and Triton's statistics, carry a time of day.
+
+All durations come from another clock.
+"""
 YEAR_S = 365 * 24 * 3600.0
 
 

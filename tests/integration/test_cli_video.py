@@ -166,6 +166,13 @@ def test_video_format_is_rejected_for_photos(silhouette, tmp_path):
     assert "--video-format: has no effect on photos" in result.stderr
 
 
+def test_missing_input_is_reported_before_the_video_format(silhouette, tmp_path):
+    result = silhouette(tmp_path / "gone", "-o", tmp_path / "out", "--video-format", "gif")
+    assert result.exit_code == 1
+    assert "gone: The file does not exist." in result.stderr
+    assert "--video-format" not in result.stderr
+
+
 @pytest.mark.parametrize("name", ["frames.mp4", "frames.gif"])
 def test_existing_folder_with_a_video_suffix_gets_pictures(silhouette, talk, tmp_path, name):
     (tmp_path / name).mkdir()

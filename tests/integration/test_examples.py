@@ -89,6 +89,8 @@ def folder(tmp_path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(photo)
     make_video(tmp_path / "talk.mp4", sound=True)
+    (tmp_path / "takes").mkdir()
+    shutil.copy(tmp_path / "talk.mp4", tmp_path / "takes" / "1.mp4")
     return tmp_path
 
 

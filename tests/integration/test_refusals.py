@@ -134,7 +134,7 @@ async def test_second_background_is_rejected(service):
 @pytest.mark.parametrize(
     ("content_type", "status", "code"),
     [
-        ("application/json", 415, "unsupported_image_type"),
+        ("application/json", 400, "malformed_body"),
         ("text/plain", 415, "unsupported_image_type"),
         ("multipart/form-data", 400, "malformed_body"),
         ("multipart/form-data; boundary=" + "x" * 300, 400, "malformed_body"),

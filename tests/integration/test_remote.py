@@ -204,6 +204,8 @@ async def test_cli_segments_files_on_triton(settings_at, port, tmp_path):
     photo.write_bytes(JPEG)
     (task,) = plan_tasks([photo], tmp_path / "masks", ImageFormat.PNG).tasks
     options = CliOptions(parse_parameters({}, has_background_image=False))
+    notices: list[tuple[object, ...]] = []
     async with open_runner(options, settings_at(port)) as runner:
-        assert await runner.segment_photo(task) is None
+        assert await runner.segment_photo(task, lambda *notice: notices.append(notice)) is None
+    assert notices == []
     assert (tmp_path / "masks" / "photo.png").exists()

@@ -46,6 +46,7 @@ QUERIES = (
     "grow=4",
     "grow=-4",
     "feather=2.5",
+    f"{CUTOUT}&keep_metadata=true",
     f"{CUTOUT}&crop=true",
     f"{CUTOUT}&crop=true&crop_margin=10",
     "invert=true",

@@ -169,7 +169,7 @@ def _plan(command: FileCommand, options: CliOptions) -> Plan:
     )
     check_videos(plan.tasks, options.options)
     if chosen is not None:
-        if not plan.has_videos:
+        if plan.tasks and not plan.has_videos:
             fail("--video-format: has no effect on photos")
         if any(task.is_video and task.result.suffix.lower() != suffix for task in plan.tasks):
             fail(f"--video-format: {chosen} does not match the suffix of {command.to}")

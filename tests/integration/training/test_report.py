@@ -98,6 +98,7 @@ def test_report_has_the_sections_in_order(report):
         "Models",
         "Accuracy",
         "Differences",
+        "Seen and unseen data sources",
         "Targets",
         "Cost of an outline error",
         "Zoom",
