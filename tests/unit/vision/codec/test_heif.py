@@ -330,6 +330,15 @@ def test_heif_with_too_many_items_is_undecodable():
     assert refused.value.limit == MAX_ITEMS
 
 
+@pytest.mark.parametrize("name", [b"Exif\0", b"application/rdf+xml\0"])
+def test_heif_with_an_item_text_that_is_not_utf8_is_refused_by_its_header(name):
+    layout = heif_layout(hevc_item(PHOTO), b"heic", exif_block(1), xmp_packet(1))
+    data = heif_file(layout)
+    assert data.count(name) == 1
+    with pytest.raises(UndecodableImage, match="not UTF-8"):
+        read_header(data.replace(name, b"\xb8" + name[1:]))
+
+
 @pytest.mark.parametrize("data", [make_heic(PHOTO), heif_file(grid_layout(PHOTO, 64))])
 def test_heic_truncated_in_its_pixels_is_undecodable(data):
     for length in range(data.index(b"mdat") + 4, len(data), 997):

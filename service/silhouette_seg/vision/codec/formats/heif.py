@@ -62,6 +62,8 @@ def parse_heif(view: memoryview) -> ImageHeader:
     if primary is None or primary not in meta.kinds:
         raise UndecodableImage("The HEIF names no primary image.")
     format = _find_format(meta, primary)
+    if format is InputFormat.HEIC and not meta.is_text_valid:  # the decoder trusts these texts
+        raise UndecodableImage("The HEIF has an item with a text that is not UTF-8.")
     height, width = _check_image(meta, primary, format)
     crop, turns = _transforms(meta, primary, (height, width))
     for alpha in _alpha_items(meta, primary):

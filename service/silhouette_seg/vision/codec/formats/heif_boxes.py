@@ -38,6 +38,8 @@ class Meta:
     """Number of the item that viewers show; None if the file names none."""
     kinds: dict[int, bytes] = field(default_factory=dict)
     """Item -> type, such as `hvc1`, `grid` or `Exif`."""
+    is_text_valid: bool = True
+    """True if type, name and media type of every item are UTF-8."""
     properties: dict[int, list[tuple[bytes, memoryview]]] = field(default_factory=dict)
     """Item -> type and content of its properties, in order."""
     references: dict[bytes, list[tuple[int, tuple[int, ...]]]] = field(default_factory=dict)
@@ -133,6 +135,15 @@ def _read_items(meta: Meta, box: memoryview) -> None:
             at += struct.calcsize(number) + 2
             meta.kinds[item] = bytes(entry[at : at + 4])
             _check_count(len(meta.kinds))
+            meta.is_text_valid &= _is_utf8(entry[at:])
+
+
+def _is_utf8(text: memoryview) -> bool:
+    try:
+        str(text, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_references(meta: Meta, box: memoryview) -> None:
