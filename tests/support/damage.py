@@ -32,7 +32,7 @@ from tests.support.images import (
 WITH_TRAILER = frozenset({"jpeg_motion", "mpo", "tiff_pages"})
 """Names of the seeds with data behind the picture that is decoded."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
           (0, 1, 1, 2))  # fmt: skip
 """First column and row, and steps between columns and rows, of each pass of an interlaced PNG."""
 
@@ -137,7 +137,7 @@ def _interlaced_png(rgb: NDArray[np.uint8]) -> bytes:
     height, width = rgb.shape[:2]
     rows = [
         b"\0" + row.tobytes()
-        for left, top, right, down in _ADAM7
+        for left, top, right, down in ADAM7
         for row in rgb[top::down, left::right]
     ]
     png = bytearray(png_file(width, height, 8, 2, zlib.compress(b"".join(rows))))

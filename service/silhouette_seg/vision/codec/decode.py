@@ -28,6 +28,7 @@ from silhouette_seg.vision.codec.jpeg_end import (
     has_all_scans,
 )
 from silhouette_seg.vision.codec.pillow import decode_pillow
+from silhouette_seg.vision.codec.png_data import check_png_data
 from silhouette_seg.vision.codec.stored import StoredPixels, as_u8
 from silhouette_seg.vision.geometry import Size, resize
 
@@ -139,6 +140,8 @@ def _decode_stored(
             # cv2 gives BMP files without alpha an alpha of 0 in some cases.
             return StoredPixels(as_u8(_decode_cv2(data, _RGB_FLAGS, stored_hw)))
         case _:
+            if header.format is InputFormat.PNG:
+                check_png_data(data)
             return _split_alpha(_decode_cv2(data, cv2.IMREAD_UNCHANGED, stored_hw), header)
 
 

@@ -331,7 +331,7 @@ def test_heif_with_too_many_items_is_undecodable():
 
 
 @pytest.mark.parametrize("name", [b"Exif\0", b"application/rdf+xml\0"])
-def test_heif_with_an_item_text_that_is_not_utf8_is_refused_by_its_header(name):
+def test_heif_with_item_text_that_is_not_utf8_is_undecodable(name):
     layout = heif_layout(hevc_item(PHOTO), b"heic", exif_block(1), xmp_packet(1))
     data = heif_file(layout)
     assert data.count(name) == 1

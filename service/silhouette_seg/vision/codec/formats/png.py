@@ -28,7 +28,7 @@ def parse_png(view: memoryview) -> ImageHeader:
         raise UndecodableImage("The PNG does not begin with its header.")
     frames = 1
     metadata: dict[bytes, memoryview] = {}
-    for kind, content in _chunks(view):
+    for kind, content in chunks(view):
         if kind == b"acTL":
             frames = max(frames, *struct.unpack_from(">I", content))
         elif kind in _METADATA or bytes(content[: len(_XMP_KEYWORD)]) == _XMP_KEYWORD:
@@ -86,7 +86,7 @@ def _transparent_grey(content: memoryview, depth: int, colour_type: int) -> int 
     return (level & top) * (255 // top if depth < 8 else 1)
 
 
-def _chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def chunks(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     """Yields (type, content) of each chunk of a PNG file before its IEND chunk.
 
     Raises UndecodableImage or struct.error if the PNG is truncated anywhere. Raises
