@@ -52,7 +52,7 @@ ROWS = [
     Row("pipeline", PIXELS, "cv2 numpy"),
     Row("admission", "errors telemetry"),
     Row("engine", f"engine {BASE}", "numpy"),
-    Row("engine.onnx", "engine.base errors spec", "numpy onnxruntime"),
+    Row("engine.onnx", "engine.base errors runtime spec", "numpy onnxruntime"),
     Row("engine.triton", f"engine {BASE}", "grpc numpy tritonclient"),
     Row("vision", "vision errors runtime spec", VISION, but="asyncio"),
     Row("telemetry", "telemetry", "prometheus_client"),
@@ -62,7 +62,8 @@ ROWS = [
     # The package exports the client, which is loaded on first use.
     Row("silhouette_seg", "client"),
     Row("client", "client streaming.protocol", "httpx websockets"),
-    Row("runtime streaming.smoothing", "", "cv2 numpy"),
+    Row("streaming.smoothing", "", "cv2 numpy"),
+    Row("runtime", "errors runtime", "cv2 numpy"),
     # The client shares the bytes of the stream protocol.
     Row("errors streaming.protocol"),
     Row("training", f"training engine streaming {PIXELS}", TRAINING),

@@ -10,7 +10,7 @@ ServiceError
 ├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
 │                           TooManyFrames, ForegroundMissing
 ├── UnprocessableOffer 422             ├── TooManyStreams 429
-├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed, EngineDown
+├── Unavailable 503: Overloaded, Draining, WarmingUp, OutOfMemory, EngineFailed, EngineDown
 ├── DeadlineExceeded 504
 ├── NotInstalled 501
 └── InternalError 500
@@ -229,6 +229,13 @@ class Draining(Unavailable):
 class WarmingUp(Unavailable):
     code = "warming_up"
     title = "The service is warming up"
+
+
+class OutOfMemory(Unavailable):
+    """An allocation failed. The photo is not at fault, and a retry is safe."""
+
+    code = "out_of_memory"
+    title = "The service is short of memory"
 
 
 class EngineFailed(Unavailable):

@@ -13,6 +13,7 @@ from silhouette_seg.errors import (
     BodyTooSlow,
     Draining,
     InternalError,
+    OutOfMemory,
     ServiceError,
     Unauthorized,
     Unavailable,
@@ -42,15 +43,25 @@ def problem(scope: Scope, error: ServiceError, headers: dict[str, str] | None = 
 def problem_for_part(scope: Scope, error: Exception) -> Response:
     """Logs the error of one photo of a batch, and returns its problem document.
 
-    Status, headers and body are those of a request with this photo alone. An exception that is no
-    ServiceError becomes a 500 without details.
+    Status, headers and body are those of a request with this photo alone.
     """
-    if not isinstance(error, ServiceError):
-        log.error("unexpected failure of a part of %s", scope["path"], exc_info=error)
-        error = InternalError(INTERNAL_DETAIL)
-    else:
+    return problem(scope, to_service_error(error, f"a part of {scope['path']}"))
+
+
+def to_service_error(error: Exception, subject: str) -> ServiceError:
+    """Logs an error of the service and returns it in the form in which callers get it.
+
+    A failed allocation becomes OutOfMemory, and any other exception an InternalError without
+    details. `subject` names the request in the log.
+    """
+    if isinstance(error, MemoryError):
+        log.warning("no memory for %s", subject)
+        return OutOfMemory()
+    if isinstance(error, ServiceError):
         log_server_error(error)
-    return problem(scope, error)
+        return error
+    log.error("unexpected failure of %s", subject, exc_info=error)
+    return InternalError(INTERNAL_DETAIL)
 
 
 def error_response(

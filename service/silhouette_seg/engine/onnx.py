@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Tensors, check_inputs, check_output
 from silhouette_seg.errors import EngineFailed
+from silhouette_seg.runtime.executor import started_executor
 from silhouette_seg.spec import ModelSpec
 
 PROVIDERS = {
@@ -60,7 +60,7 @@ class OnnxEngine:
         """
         self._spec = spec
         self._session = _open_session(_read_weights(spec, model_file), device)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=f"onnx-{spec.name}")
+        self._pool = started_executor(workers, f"onnx-{spec.name}")
         self._closed = False
 
     @property

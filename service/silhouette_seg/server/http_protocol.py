@@ -6,6 +6,7 @@ requests of a client that closes its sending side, and those that arrive while i
 """
 
 import asyncio
+import sys
 from time import perf_counter
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from silhouette_seg.api.middleware.request_log import UNMATCHED_ROUTE, record_request
 from silhouette_seg.api.middleware.security_headers import SECURITY_HEADERS
 from silhouette_seg.api.problem_details import problem
-from silhouette_seg.errors import BadRequest, BodyTooSlow, ServiceError
+from silhouette_seg.errors import BadRequest, BodyTooSlow, OutOfMemory, ServiceError
 from silhouette_seg.server.state import SharedState
 from silhouette_seg.telemetry import IDENTITY, Identity, RequestRecord, read_identity
 
@@ -167,7 +168,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._start_head_timer(KEEP_ALIVE_TIMEOUT_S)
 
     def send_400_response(self, msg: str) -> None:
-        self._send_error(self._parse_error or BadRequest("The request is not valid HTTP/1.1."))
+        """Answers a request that the parser rejected; called while its exception is handled."""
+        error = self._parse_error or BadRequest("The request is not valid HTTP/1.1.")
+        self._send_error(OutOfMemory() if _has_run_out_of_memory() else error)
 
     def _count_head(self, *pieces: bytes) -> None:
         self._head_bytes += sum(map(len, pieces))
@@ -260,6 +263,12 @@ class HttpProtocol(HttpToolsProtocol):
             UNMATCHED_ROUTE, error.status, error.code, seconds, bytes_out=bytes_out
         )
         record_request(self.server_state.telemetry, UNKNOWN_METHOD, record)
+
+
+def _has_run_out_of_memory() -> bool:
+    """Returns True if the parser stopped because a callback of it could not allocate memory."""
+    error = sys.exception()
+    return error is not None and isinstance(error.__context__, MemoryError)
 
 
 def _head_too_large(size: int) -> BadRequest:

@@ -2,9 +2,13 @@ import asyncio
 import threading
 
 import cv2
+import numpy as np
 import pytest
 
+from silhouette_seg.errors import OutOfMemory
 from silhouette_seg.runtime.thread_pool import ThreadPool
+
+PIXEL = np.zeros((1, 1, 3), np.uint8)
 
 
 @pytest.fixture
@@ -22,6 +26,23 @@ async def test_pool_runs_call_in_another_thread(pool):
 async def test_pool_raises_error_of_the_call(pool):
     with pytest.raises(ZeroDivisionError):
         await pool.run_in_thread(divmod, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [lambda: np.empty(2**62, np.uint8), lambda: cv2.copyMakeBorder(PIXEL, 2**30, 2**30, 0, 0, 0)],
+    ids=["numpy", "cv2"],
+)
+async def test_failed_allocation_in_pool_raises_out_of_memory(pool, allocate):
+    with pytest.raises(OutOfMemory):
+        await pool.run_in_thread(allocate)
+
+
+async def test_pool_has_all_threads_before_first_call():
+    before = threading.active_count()
+    pool = ThreadPool(3)
+    assert threading.active_count() == before + 3
+    pool.close()
 
 
 async def test_pool_runs_no_more_calls_than_threads(pool):

@@ -1,19 +1,18 @@
-"""ASGI middleware that turns unexpected exceptions into 500 responses."""
+"""ASGI middleware that turns unexpected exceptions into 500 and 503 responses."""
 
-import logging
 from collections.abc import Callable
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from silhouette_seg.api.problem_details import INTERNAL_DETAIL
-from silhouette_seg.errors import InternalError, ServiceError
-
-log = logging.getLogger(__name__)
+from silhouette_seg.api.problem_details import MAX_PATH_CHARS, to_service_error
+from silhouette_seg.errors import ServiceError
 
 
 class UnhandledErrorMiddleware:
     """ASGI middleware that logs an unexpected exception and answers 500 without details.
+
+    The answer to a failed allocation is 503.
 
     `respond` makes the response. If a response has already started, the exception is raised
     again, and the server cuts the connection.
@@ -33,9 +32,9 @@ class UnhandledErrorMiddleware:
 
         try:
             await self._app(scope, receive, send_and_note)
-        except Exception:
+        except Exception as error:
             if has_started or scope["type"] != "http":
                 raise
-            log.exception("unexpected failure of %s %.200r", scope["method"], scope["path"])
-            response = self._respond(scope, InternalError(INTERNAL_DETAIL))
+            subject = f"{scope['method']} {scope['path'][:MAX_PATH_CHARS]!r}"
+            response = self._respond(scope, to_service_error(error, subject))
             await response(scope, receive, send)

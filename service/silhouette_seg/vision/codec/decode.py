@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ from silhouette_seg.vision.codec.jpeg_end import (
     describe_truncation,
     has_all_scans,
 )
+from silhouette_seg.vision.codec.memory import decode_with_memory
 from silhouette_seg.vision.codec.pillow import decode_pillow
 from silhouette_seg.vision.codec.png_data import check_png_data
 from silhouette_seg.vision.codec.stored import StoredPixels, as_u8
@@ -113,9 +115,13 @@ def decode(
     sRGB by the file's profile. Transparency is flattened on white, and `opacity` keeps it. With
     `min_size` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size. Both upright sides then stay at
     least as long as `min_size` (height, width). Raises UndecodableImage for an image that does not
-    decode completely.
+    decode completely, and OutOfMemory or MemoryError if there is not enough memory for it.
     """
-    stored = _decode_stored(data, header, min_size)
+    is_jpeg = header.format is InputFormat.JPEG
+    reduction = _jpeg_reduction(header, min_size) if is_jpeg else 1
+    stored = decode_with_memory(
+        partial(_decode_stored, data, header, reduction), header.pixels // reduction**2
+    )
     rgb, note = to_srgb(stored.pixels, header.colour, convert=convert_colours, in_place=True)
     opacity = None
     if stored.alpha is not None and cv2.minMaxLoc(stored.alpha)[0] < OPAQUE:
@@ -124,14 +130,15 @@ def decode(
     return Frame(_upright(rgb, header.turn), header.upright_hw, note, opacity, stored.warning)
 
 
-def _decode_stored(
-    data: bytes | memoryview, header: ImageHeader, min_size: Size | None
-) -> StoredPixels:
-    """Decodes an image file with the decoder of its format, before the orientation is applied."""
+def _decode_stored(data: bytes | memoryview, header: ImageHeader, reduction: int) -> StoredPixels:
+    """Decodes an image file with the decoder of its format, before the orientation is applied.
+
+    The sides of a JPEG are divided by `reduction`.
+    """
     stored_hw = (header.height, header.width)
     match header.format:
         case InputFormat.JPEG:
-            return _decode_jpeg(data, header, _jpeg_reduction(header, min_size))
+            return _decode_jpeg(data, header, reduction)
         case InputFormat.HEIC:
             return decode_heic(data, header)
         case InputFormat.AVIF | InputFormat.TIFF | InputFormat.GIF:

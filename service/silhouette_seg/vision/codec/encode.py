@@ -13,8 +13,9 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 from PIL import Image
 
-from silhouette_seg.errors import InternalError, NotAcceptable
+from silhouette_seg.errors import NotAcceptable
 from silhouette_seg.vision.codec.header import ImageFormat
+from silhouette_seg.vision.codec.memory import encoding_error
 from silhouette_seg.vision.codec.metadata import (
     NO_METADATA,
     PrintMetadata,
@@ -76,7 +77,7 @@ def encode(
     """Encodes an image, uint8 grey [H,W], RGB [H,W,3] or RGBA [H,W,4], as the bytes of a file.
 
     PNG, grey in WebP and AVIF, and the alpha of both are lossless. Raises NotAcceptable for JPEG of
-    RGBA and for a side longer than the format allows. Raises InternalError if the codec fails.
+    RGBA and for a side longer than the format allows. Raises `encoding_error` if the codec fails.
     The file holds `metadata` as EXIF, and its resolution also as JFIF or pHYs.
     """
     limit = MAX_SIDES.get(format)
@@ -162,23 +163,26 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
         raise NotAcceptable("JPEG has no transparency; request png, webp or avif.")
     grey = image.ndim == 2
     pixels = np.ascontiguousarray(image[..., None] if grey else image)
-    encoded = simplejpeg.encode_jpeg(
-        pixels, LOSSY_QUALITY, "GRAY" if grey else "RGB", "Gray" if grey else "420"
-    )
+    try:
+        encoded = simplejpeg.encode_jpeg(
+            pixels, LOSSY_QUALITY, "GRAY" if grey else "RGB", "Gray" if grey else "420"
+        )
+    except ValueError as error:
+        raise encoding_error() from error
     return bytes(encoded)
 
 
 def _pillow(image: NDArray[np.uint8], format: ImageFormat, options: Mapping[str, Any]) -> bytes:
     """Encodes an image, uint8 [H,W], [H,W,3] or [H,W,4], as the bytes of a WebP or AVIF file.
 
-    cv2 has no option for the method of libwebp, nor for the alpha of libavif. Raises InternalError
-    if Pillow fails.
+    cv2 has no option for the method of libwebp, nor for the alpha of libavif. Raises
+    `encoding_error` if Pillow fails.
     """
     file = io.BytesIO()
     try:
         Image.fromarray(image).save(file, format.value, **options)
     except (OSError, ValueError, RuntimeError) as error:
-        raise InternalError("The result could not be encoded.") from error
+        raise encoding_error() from error
     return file.getvalue()
 
 
@@ -189,7 +193,7 @@ def _encode_cv2(extension: str, image: MatLike, parameters: list[int]) -> bytes:
     try:
         written, encoded = cv2.imencode(extension, image, parameters)
     except cv2.error as error:
-        raise InternalError("The result could not be encoded.") from error
+        raise encoding_error() from error
     if not written:
-        raise InternalError("The result could not be encoded.")
+        raise encoding_error()
     return encoded.tobytes()
