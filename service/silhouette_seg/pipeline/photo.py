@@ -5,7 +5,7 @@ from math import ceil
 
 from silhouette_seg.errors import ForegroundMissing
 from silhouette_seg.pipeline.faces import Domain, DomainDecision
-from silhouette_seg.pipeline.options import PersonSelection, Refinement, RenderOptions
+from silhouette_seg.pipeline.options import Refinement, RenderOptions
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.pipeline.timings import Stopwatch
@@ -51,11 +51,6 @@ class PhotoJob:
     """Distance domain to use for the photo; None lets the face detector decide."""
     keep_metadata: bool = False
     """True: the result keeps the resolution, artist and copyright of the photo."""
-
-    @property
-    def find_face(self) -> bool:
-        """True if the dominant face of the photo is needed to select the dominant person."""
-        return self.options.person is PersonSelection.DOMINANT
 
     @property
     def pixels(self) -> int:
@@ -140,7 +135,7 @@ async def segment_photo(job: PhotoJob, segmenter: Segmenter) -> RenderedImage:
     Cancelling the call cancels the stages that have not begun. Raises errors.ServiceError if the
     photo does not decode or an engine fails.
     """
-    return await segmenter.run(PhotoTask(job), domain=job.domain, find_face=job.find_face)
+    return await segmenter.run(PhotoTask(job), domain=job.domain, find_faces=job.options.uses_faces)
 
 
 def _mask_decode_size(job: PhotoJob, min_size: Size) -> Size:

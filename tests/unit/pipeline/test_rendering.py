@@ -40,7 +40,8 @@ def photo(*people: Box, hw=HW) -> tuple[Frame, NDArray[np.uint8]]:
 
 
 def matte(alpha, face: Face | None = None) -> Matte:
-    decision = DomainDecision(Domain.HALF_BODY, face, detector_ran=True)
+    faces = () if face is None else (face,)
+    decision = DomainDecision(Domain.HALF_BODY, faces, detector_ran=True)
     return Matte(alpha, measure_quality(alpha), decision, Timings(0, 0, 0, 0, 0))
 
 
@@ -62,7 +63,7 @@ LEFT, RIGHT = Box(20, 10, 90, 60), Box(50, 140, 60, 30)
 @pytest.mark.parametrize("people", [(), (LEFT,), (LEFT, RIGHT)])
 def test_image_has_the_photos_size_for_any_options(options, output, people):
     frame, alpha = photo(*people)
-    channels = {Output.MASK: (), Output.CUTOUT: (4,), Output.COMPOSITE: (3,)}[output]
+    channels = {Output.CUTOUT: (4,), Output.COMPOSITE: (3,)}.get(output, ())
     composition = render_image(replace(options, output=output), frame, None, matte(alpha))
     assert composition.image.shape == (*HW, *channels)
     assert composition.image.dtype == np.uint8
