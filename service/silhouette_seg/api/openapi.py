@@ -25,6 +25,8 @@ RESPONSE_HEADERS = {
     "with a domain input and with `person=dominant`.",
     "X-Face-Ratio": "Share of the photo that its dominant face covers, 0..1, if the domain "
     "was derived from it; 0 without a face.",
+    "X-Faces-Blurred": "Number of faces that `background=blur_faces` blurred; 0 if none was found. "
+    "Absent otherwise.",
     "X-Foreground": "`present` if the photo shows a person, else `none`.",
     "X-Foreground-Doubtful": "`true` if the person may be an animal or an object, as its outline "
     "is uncertain. Absent otherwise.",
@@ -135,7 +137,7 @@ REQUEST: dict[str, Any] = {
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The mask, cut-out or composite, or a report that contains it.",
+        "description": "The mask, trimap, cut-out or composite, or a report that contains it.",
         "model": Report,
         "headers": {
             name: {"description": text, "schema": {"type": "string"}}

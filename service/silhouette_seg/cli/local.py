@@ -53,10 +53,10 @@ class CliOptions:
     def format(self) -> ImageFormat:
         """Image format of the results, PNG by default.
 
-        Raises NotAcceptable for a cut-out in JPEG, which has no transparency.
+        Raises NotAcceptable for an output that JPEG cannot hold.
         """
-        render = self.options.render
-        return negotiate(None, explicit=self.options.format, transparent=render.transparent).image
+        output = self.options.render.output
+        return negotiate(None, explicit=self.options.format, output=output).image
 
 
 def with_patience(settings: Settings) -> Settings:

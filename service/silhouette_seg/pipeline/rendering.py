@@ -126,7 +126,8 @@ def _select_people(
     if options.person is PersonSelection.ALL:
         return alpha, ()
     face = matte.decision.face if matte.decision else None
-    return select_dominant(alpha, face and face.box((alpha.shape[0], alpha.shape[1])))
+    photo_hw = alpha.shape[0], alpha.shape[1]
+    return select_dominant(alpha, None if face is None else face.box(photo_hw))
 
 
 def _refine_mask(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:
@@ -231,7 +232,7 @@ def _make_background(
     """Returns the background of a composite, uint8 [H,W,3]: a colour, a blur or an image.
 
     `excluded` is the mask from `occluded`. Raises ValueError if the options name a background image
-    and `background` is None. The photo with blurred faces has no other background.
+    and `background` is None, and for blurred faces, which are no background.
     """
     size_hw = (rgb.shape[0], rgb.shape[1])
     match options.background:
@@ -244,4 +245,4 @@ def _make_background(
                 raise ValueError("the options name a background image, and none was given")
             return blend.resize_to_cover(background.rgb, size_hw)
         case BlurredFaces():
-            return rgb
+            raise ValueError("a photo with blurred faces has no other background")
