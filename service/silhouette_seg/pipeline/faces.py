@@ -68,6 +68,12 @@ class Face:
         """Share of the photo's area that the box covers, 0..1."""
         return self.height * self.width
 
+    def contains_centre(self, other: "Face") -> bool:
+        """Returns whether the centre of another face lies inside this box."""
+        row = other.top + other.height / 2 - self.top
+        column = other.left + other.width / 2 - self.left
+        return 0 <= row <= self.height and 0 <= column <= self.width
+
     def box(self, photo_hw: Size) -> Box:
         """Returns the box in pixels of a photo of (height, width) `photo_hw`."""
         height, width = photo_hw
@@ -85,7 +91,7 @@ class DomainDecision:
 
     domain: Domain
     faces: tuple[Face, ...]
-    """Faces of the photo, highest score first; empty if the face detector did not run."""
+    """Distinct faces of the photo, highest score first; empty if the detector did not run."""
     detector_ran: bool
     """True if the face detector ran; False if the domain was fixed without it."""
 
@@ -122,9 +128,22 @@ def decide_domain(
 
     The arguments are those of `find_faces`.
     """
-    faces = tuple(find_faces(output, placement, min_score=min_score))
+    faces = distinct_faces(find_faces(output, placement, min_score=min_score))
     face = dominant_face(faces)
     return DomainDecision(domain_of(face.ratio if face else 0.0), faces, detector_ran=True)
+
+
+def distinct_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
+    """Returns the faces, in order, without those whose centre lies inside a larger one.
+
+    The detector sometimes frames a head and, in a much smaller box, a part of it. `NMS_IOU` does
+    not join such boxes.
+    """
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.ratio):
+        if not any(larger.contains_centre(face) for larger in kept):
+            kept.append(face)
+    return tuple(face for face in faces if face in kept)
 
 
 def dominant_face(faces: Sequence[Face]) -> Face | None:

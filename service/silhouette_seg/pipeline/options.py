@@ -137,6 +137,11 @@ class RenderOptions:
         return self.output in (Output.MASK, Output.TRIMAP)
 
     @property
+    def has_report(self) -> bool:
+        """True if facts are requested that the JSON report alone can hold."""
+        return self.masks is not None or self.faces
+
+    @property
     def requires_faces(self) -> bool:
         """True if there is no result without a face detector."""
         return self.faces or isinstance(self.background, BlurredFaces)

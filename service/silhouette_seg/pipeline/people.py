@@ -109,4 +109,5 @@ def _reason(people: list[Person], matte: Matte) -> str | None:
     crowds = [len(person.faces) for person in people if person.is_crowd]
     if not crowds:
         return None
-    return f"{sum(crowds)} faces are on {len(crowds)} connected bodies, as their people touch."
+    bodies = "one connected body" if len(crowds) == 1 else f"{len(crowds)} connected bodies"
+    return f"{sum(crowds)} faces are on {bodies}: people touch and cannot be separated."

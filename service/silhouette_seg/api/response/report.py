@@ -24,6 +24,9 @@ from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask import person_selection, quality
 
+REQUEST_FIELDS = ("request_id", "timings_ms", "image")
+"""Members of the report that are no facts about the photo."""
+
 
 def report_json(
     rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter, request_id: str
@@ -33,6 +36,15 @@ def report_json(
     It is slow for large images: call it in a thread.
     """
     return _report(rendered, options, segmenter, request_id).model_dump_json().encode()
+
+
+def facts_json(rendered: RenderedImage, options: RenderOptions, segmenter: Segmenter) -> bytes:
+    """Returns the facts about a segmented photo as JSON in UTF-8.
+
+    They are those of the report, without the image and the parts that belong to a request.
+    """
+    report = _report(rendered, options, segmenter, request_id="")
+    return report.model_dump_json(exclude=set(REQUEST_FIELDS), indent=2).encode()
 
 
 def _report(

@@ -84,10 +84,10 @@ def compress(lengths: NDArray[np.int64]) -> str:
 def to_polygons(part: NDArray[np.uint8], box: Box) -> list[Polygon]:
     """Returns polygons along the pixel edges of a mask, one for each 8-connected component.
 
-    The arguments are those of `encode_rle`. COCO's polygons have no holes. So each polygon leads
-    from its outer edge to every hole and back, over a line of no width. Filled by the even-odd
-    rule, as pycocotools does, they show the mask; `TOLERANCE` is the share that may differ. Raises
-    UnprocessableImage for more than `MAX_RUNS` or `MAX_HOLES`.
+    The largest comes first. The arguments are those of `encode_rle`. COCO's polygons have no holes.
+    So each polygon leads from its outer edge to every hole and back, over a line of no width.
+    Filled by the even-odd rule, as pycocotools does, they show the mask. `TOLERANCE` is the share
+    that may differ. Raises UnprocessableImage for more than `MAX_RUNS` or `MAX_HOLES`.
     """
     height, width = part.shape
     scale = min(1.0, MAX_TRACED_SIDE / max(height, width))
@@ -99,10 +99,15 @@ def to_polygons(part: NDArray[np.uint8], box: Box) -> list[Polygon]:
     corners = [_simplify(loop, tolerance) for loop in loops]
     factors = np.array([width / traced[1], height / traced[0]])
     offset = np.array([box.left, box.top])
+    outer = [
+        index
+        for index, corner in enumerate(corners)
+        if hierarchy[index, _PARENT] < 0 and len(corner) > 2
+    ]
+    outer.sort(key=lambda index: -cv2.contourArea(corners[index]))
     return [
         np.round(_with_holes(corners, hierarchy, index) * factors + offset, 2).ravel().tolist()
-        for index in range(len(loops))
-        if hierarchy[index, _PARENT] < 0 and len(corners[index]) > 2
+        for index in outer
     ]
 
 

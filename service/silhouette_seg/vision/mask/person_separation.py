@@ -27,7 +27,7 @@ from silhouette_seg.vision.mask.person_selection import (
 )
 from silhouette_seg.vision.mask.quality import Box
 
-MAX_PEOPLE = 255
+MAX_PEOPLE = 64
 """Maximum number of people; further components belong to the nearest person."""
 
 
