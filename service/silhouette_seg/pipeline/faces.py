@@ -134,7 +134,7 @@ def decide_domain(
 
 
 def distinct_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
-    """Returns the faces, in order, without those whose centre lies inside a larger one.
+    """Returns the faces, in order, without those that have their centre inside a larger one.
 
     The detector sometimes frames a head and, in a much smaller box, a part of it. `NMS_IOU` does
     not join such boxes.

@@ -177,8 +177,8 @@ class RenderOptions:
             "light_wrap": self.light_wrap,
             "require_foreground": self.require_foreground,
         }
-        # Later options appear only if they have an effect, so that all other ETags stay the same.
-        if self.output is Output.TRIMAP:
+        # Later options appear only if they are set, so that all other ETags stay as they are.
+        if self.trimap_band != PHOTO_DEFAULTS.trimap_band:
             values["trimap_band"] = self.trimap_band
         if self.masks is not None:
             values["masks"] = self.masks.value

@@ -19,7 +19,7 @@ NO_DETECTOR = "There is no face detector, so only gaps separate people."
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One person of a photo, or several who touch in the mask."""
+    """One person of a photo, or several people that touch in the mask."""
 
     box: quality.Box
     """Bounding box in pixels of the photo."""

@@ -1,8 +1,12 @@
 """Separates the people of a mask by their faces and by the gaps between their bodies.
 
-The rules are those of `vision.mask.person_selection`, applied to each person in turn. A component
-that holds a face is a person. Of the others, the largest first, one near a person or in line with
-them belongs to them, and a larger one is a person too. Specks belong to the nearest person.
+The rules are those of `vision.mask.person_selection`, applied to each person in turn.
+
+1. A component that holds a face is a person.
+2. Of the others, the largest first, one that is near a person, or in line with them, is a part of
+   that person. A component that is neither is another person.
+3. Specks belong to the nearest person.
+
 People that touch in the mask are one component. Their faces show that they are several.
 """
 
