@@ -40,6 +40,9 @@ def notices(warning: str | None, blurred_faces: int | None) -> list[str]:
     faces that were blurred; None if none were to be blurred.
     """
     found = [] if warning is None else [warning]
-    if blurred_faces is not None:
-        found.append(f"{blurred_faces} faces were found and blurred")
+    if blurred_faces == 0:
+        found.append("no face was found, so none is blurred")
+    elif blurred_faces is not None:
+        faces = "1 face was" if blurred_faces == 1 else f"{blurred_faces} faces were"
+        found.append(f"{faces} found and blurred")
     return found

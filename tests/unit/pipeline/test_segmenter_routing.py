@@ -120,6 +120,14 @@ async def test_given_domain_skips_the_detector(segmenter, detector):
     assert detector.batch_sizes == []
 
 
+async def test_given_domain_keeps_the_faces_that_are_asked_for(segmenter):
+    matte = await segmenter.segment(photo(51, (16, 16)), domain=Domain.FAR_SHOT, find_faces=True)
+    assert matte.decision is not None
+    assert matte.decision.domain is Domain.FAR_SHOT
+    assert matte.decision.face_ratio == pytest.approx(0.2, abs=1e-6)
+    assert (matte.alpha == 64 ^ Domain.FAR_SHOT).all()
+
+
 async def test_missing_detector_gives_the_domain_no_face(workers):
     segmenter = Segmenter(FakeEngine(SPEC), workers)
     matte = await segmenter.segment(photo(200))

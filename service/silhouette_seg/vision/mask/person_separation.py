@@ -3,8 +3,8 @@
 The rules are those of `vision.mask.person_selection`, applied to each person in turn.
 
 1. A component that holds a face is a person.
-2. Of the others, the largest first, one that is near a person, or in line with them, is a part of
-   that person. A component that is neither is another person.
+2. The others follow, the largest first. One near a person, or in line with them, is a part of that
+   person. A component that is neither is another person.
 3. Specks belong to the nearest person.
 
 People that touch in the mask are one component. Their faces show that they are several.

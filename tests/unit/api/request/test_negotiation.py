@@ -64,6 +64,14 @@ def test_negotiate_without_acceptable_type_raises(accept):
         negotiate(accept, explicit=None, output=Output.MASK)
 
 
+def test_negotiate_never_encodes_a_trimap_as_jpeg():
+    assert negotiate("image/*", explicit=None, output=Output.TRIMAP).image is PNG
+    assert negotiate("image/jpeg, */*;q=0.1", explicit=None, output=Output.TRIMAP).image is PNG
+    for accept, explicit in (("image/jpeg", None), (None, JPEG)):
+        with pytest.raises(NotAcceptable, match="three exact levels"):
+            negotiate(accept, explicit=explicit, output=Output.TRIMAP)
+
+
 def test_negotiate_never_encodes_transparency_as_jpeg():
     assert negotiate("image/jpeg, image/*;q=0.1", explicit=None, output=Output.CUTOUT).image is PNG
     assert (
