@@ -151,7 +151,7 @@ class Report(JsonModel):
     mask: MaskMeasures
     domain: str | None = Field(
         description="Distance of the person, from `far_shot` to `head_shot`, or `no_face`; null "
-        "for a model without a domain input, unless `person` is `dominant`."
+        "for a model without a domain input, unless the request searches for faces."
     )
     face_ratio: float | None = Field(
         description="Share of the photo that its dominant face covers, 0..1; null if no face "

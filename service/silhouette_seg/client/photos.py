@@ -60,7 +60,7 @@ class Segmented:
     domain: str | None
     """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
 
-    None for a model without a domain input, unless `person` is `dominant`.
+    None for a model without a domain input, unless the request searches for faces.
     """
     timings_s: dict[str, float]
     """Seconds that the service spent in each stage, such as `decode` and `infer`, by name."""

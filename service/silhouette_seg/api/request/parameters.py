@@ -338,7 +338,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "trimap_band": Parameter(
         number_between(0, MAX_TRIMAP_BAND_PERCENT),
-        _range_schema("number", 0, MAX_TRIMAP_BAND_PERCENT, PHOTO_DEFAULTS.trimap_band),
+        _range_schema("number", 0, MAX_TRIMAP_BAND_PERCENT, 1),
         "Reach of the unknown band of a trimap, beyond uncertain pixels and to either side of the "
         "edge, in percent of the short side.",
     ),
