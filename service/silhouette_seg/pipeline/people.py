@@ -14,6 +14,8 @@ from silhouette_seg.vision.mask import quality
 from silhouette_seg.vision.mask.coco import Polygon, encode_rle, to_polygons
 from silhouette_seg.vision.mask.person_separation import Separation, separate_people
 
+MIN_CONFIDENCE = 0.5
+"""Confidence of an outline that is no better than chance."""
 NO_DETECTOR = "There is no face detector, so only gaps separate people."
 
 
@@ -97,10 +99,13 @@ def _confidences(matte: Matte, separation: Separation) -> list[float]:
     """Returns the confidence of each person, at the size at which the model's mask was measured."""
     size_hw = matte.quality.size_hw
     alpha, owners = resize(matte.alpha, size_hw), _resize_owners(separation, size_hw)
-    return [
-        quality.measure_quality(np.where(owners == number, alpha, np.uint8(0))).confidence
-        for number in range(1, len(separation.faces) + 1)
+    numbers = range(1, len(separation.faces) + 1)
+    measured = [
+        quality.measure_quality(np.where(owners == number, alpha, np.uint8(0)))
+        for number in numbers
     ]
+    # A person that grew out of uncertain pixels has no outline there, and so no certainty.
+    return [one.confidence if one.islands else MIN_CONFIDENCE for one in measured]
 
 
 def _reason(people: list[Person], matte: Matte) -> str | None:
