@@ -77,6 +77,7 @@ def describe_people(mask: NDArray[np.uint8], matte: Matte, encoding: MaskEncodin
             confidence=confidences[number - 1],
         )
         people.append(person)
+    people.sort(key=lambda person: -person.area)
     return People(tuple(people), _reason(people, matte))
 
 
