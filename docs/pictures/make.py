@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import sync_playwright
 from skimage import data
 
@@ -48,6 +49,9 @@ def main() -> None:
         save_jpeg(
             strip(asyncio.run(parameter_pictures(encode_png(photos()["portrait"]), url))),
             "asked_for",
+        )
+        save_jpeg(
+            strip(asyncio.run(kind_pictures(encode_png(photos()["astronaut"]), url))), "kinds"
         )
         save_jpeg(screenshot_page(url), "page")
 
@@ -98,6 +102,34 @@ async def parameter_pictures(png: bytes, url: str) -> list[Image.Image]:
         ]
     *composites, without = (Image.open(BytesIO(each.body)) for each in made)
     return [*composites, Image.alpha_composite(checkerboard(without.size), without)]
+
+
+async def kind_pictures(png: bytes, url: str) -> list[Image.Image]:
+    """Returns mask, trimap, polygons and blurred faces of a photo, in the order of docs/api.md."""
+    async with Client(url) as client:
+        polygons = await client.segment(png, masks="polygon", faces=True)
+        trimap = await client.segment(png, output="trimap")
+        faces = await client.segment(png, output="composite", background="blur_faces")
+    assert polygons.report is not None
+    mask, levels, blurred = (
+        Image.open(BytesIO(body)) for body in (polygons.body, trimap.body, faces.body)
+    )
+    return [mask, levels, outlined(png, polygons.report), blurred]
+
+
+def outlined(png: bytes, report: dict[str, Any]) -> Image.Image:
+    """Draws the polygons of the people, and the boxes of the faces, of a report on its photo."""
+    photo = Image.open(BytesIO(png)).convert("RGB")
+    draw = ImageDraw.Draw(photo)
+    for person in report["people"]:
+        for polygon in person["segmentation"]:
+            draw.polygon(polygon, outline="#00ff66", width=3)
+    for face in report["faces"]:
+        top, left, width, height = (
+            face["box"][side] for side in ("top", "left", "width", "height")
+        )
+        draw.rectangle((left, top, left + width, top + height), outline="#ffcc00", width=3)
+    return photo
 
 
 def checkerboard(size: tuple[int, int]) -> Image.Image:

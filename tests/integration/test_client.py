@@ -41,6 +41,17 @@ async def test_photo_is_segmented_with_its_properties(client, tmp_path):
     assert 0 < segmented.coverage < 1
 
 
+async def test_batch_with_masks_has_a_report_for_each_photo(client):
+    first, refused, last = await client.segment_batch([PHOTO, TEXT, PHOTO], masks="rle")
+    assert isinstance(refused, Refused)
+    for segmented in (first, last):
+        assert isinstance(segmented, Segmented)
+        assert segmented.media_type == "image/png"
+        assert segmented.report is not None
+        size = segmented.report["people"][0]["segmentation"]["size"]
+        assert pixels(segmented.body).shape == tuple(size)
+
+
 async def test_rejected_photo_raises_refused(client):
     with pytest.raises(Refused) as refused:
         await client.segment(TEXT)

@@ -22,9 +22,11 @@ RESPONSE_HEADERS = {
     "X-Model-Digest": "`sha256:` and the hash of the model file.",
     "X-Backend": "Execution provider that ran the model.",
     "X-Domain": "Distance of the person, from `far_shot` to `head_shot`, or `no_face`, for models "
-    "with a domain input and with `person=dominant`.",
+    "with a domain input, and for requests that search for faces.",
     "X-Face-Ratio": "Share of the photo that its dominant face covers, 0..1, if the domain "
     "was derived from it; 0 without a face.",
+    "X-Faces-Blurred": "Number of faces that `background=blur_faces` blurred; 0 if none was found. "
+    "Absent otherwise.",
     "X-Foreground": "`present` if the photo shows a person, else `none`.",
     "X-Foreground-Doubtful": "`true` if the person may be an animal or an object, as its outline "
     "is uncertain. Absent otherwise.",
@@ -135,7 +137,7 @@ REQUEST: dict[str, Any] = {
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The mask, cut-out or composite, or a report that contains it.",
+        "description": "The mask, trimap, cut-out or composite, or a report that contains it.",
         "model": Report,
         "headers": {
             name: {"description": text, "schema": {"type": "string"}}

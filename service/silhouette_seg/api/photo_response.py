@@ -52,13 +52,15 @@ def resolve(
     """Parses the parameters of a request, and selects its model and the format of its response.
 
     `parameters` has their text by name, and `accept` is the `Accept` header. Raises the errors of
-    `parse_parameters`, `select_model` and `negotiate`.
+    `parse_parameters`, `select_model` and `negotiate`. Raises BadParameter for facts of a JSON
+    report if the response is an image.
     """
     options = parse_parameters(parameters, has_background_image=has_background_image)
     segmenter = select_model(options, gateway.registry)
-    representation = negotiate(
-        accept, explicit=options.format, transparent=options.render.transparent
-    )
+    representation = negotiate(accept, explicit=options.format, output=options.render.output)
+    for name in ("masks", "faces"):
+        if getattr(options.render, name) and not representation.report:
+            raise BadParameter(f"{name}: is for the JSON report; send Accept: application/json")
     return ResolvedRequest(options, segmenter, representation)
 
 
@@ -146,6 +148,8 @@ def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str,
         headers["X-Domain"] = rendered.decision.domain.label
         if rendered.decision.face_ratio is not None:
             headers["X-Face-Ratio"] = f"{rendered.decision.face_ratio:.4f}"
+    if rendered.blurred_faces is not None:
+        headers["X-Faces-Blurred"] = str(rendered.blurred_faces)
     if rendered.warning is not None:
         headers["X-Input-Warning"] = rendered.warning
     if rendered.box is not None:

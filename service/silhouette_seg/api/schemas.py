@@ -65,6 +65,40 @@ class Piece(JsonModel):
     reason: str = Field(description="For example `dominant` or `near the dominant person`.")
 
 
+class DetectedFace(JsonModel):
+    """A face in the photo."""
+
+    box: Box
+    score: float = Field(description="Score of the face detector, 0..1; at least 0.4.")
+
+
+class RunLengths(JsonModel):
+    """A mask as run lengths of COCO, as pycocotools reads them."""
+
+    size: tuple[int, int] = Field(description="Height and width of the photo in pixels.")
+    counts: str = Field(description="Run lengths column by column, in the compressed form.")
+
+
+class PersonAnnotation(JsonModel):
+    """One person, with the fields of an annotation of COCO."""
+
+    segmentation: RunLengths | list[list[float]] = Field(
+        description="Run lengths, or polygons x1, y1, x2, y2, ... along the edges of the pixels. "
+        "A polygon leads to a hole and back over a line of no width."
+    )
+    bbox: tuple[int, int, int, int] = Field(
+        description="Left edge, top edge, width and height in pixels of the upright photo."
+    )
+    area: int = Field(description="Number of pixels of the mask.")
+    iscrowd: Literal[0, 1] = Field(
+        description="1 if the body has several faces: its people touch and are one entry."
+    )
+    faces: list[DetectedFace] = Field(description="Faces on this body.")
+    confidence: float = Field(
+        description="Expected share of correct pixels along the outline, 0..1."
+    )
+
+
 class Foreground(JsonModel):
     """Presence and position of the person in the photo."""
 
@@ -100,7 +134,7 @@ class Photo(PictureSize):
 
 
 class ResultImage(PictureSize):
-    """The mask, cut-out or composite as an image file."""
+    """The mask, trimap, cut-out or composite as an image file."""
 
     media_type: str
     data: str = Field(description="The image file, base64.")
@@ -117,7 +151,7 @@ class Report(JsonModel):
     mask: MaskMeasures
     domain: str | None = Field(
         description="Distance of the person, from `far_shot` to `head_shot`, or `no_face`; null "
-        "for a model without a domain input, unless `person` is `dominant`."
+        "for a model without a domain input, unless the request searches for faces."
     )
     face_ratio: float | None = Field(
         description="Share of the photo that its dominant face covers, 0..1; null if no face "
@@ -126,6 +160,27 @@ class Report(JsonModel):
     looks: int = Field(
         description="Number of passes through the model: two for a person who is small in the "
         "photo."
+    )
+    faces: list[DetectedFace] | None = Field(
+        default=None, description="With `faces=true` the faces that were found; otherwise null."
+    )
+    faces_blurred: int | None = Field(
+        default=None,
+        description="With `background=blur_faces` the number of faces that were blurred; "
+        "otherwise null.",
+    )
+    people: list[PersonAnnotation] | None = Field(
+        default=None,
+        description="With `masks` each person, the largest first; otherwise null. The masks are "
+        "those of the whole photo, before `invert`, `crop` and `layout`.",
+    )
+    people_separated: bool | None = Field(
+        default=None,
+        description="With `masks`: false if faces show that an entry has several people, or if no "
+        "face detector is served.",
+    )
+    people_reason: str | None = Field(
+        default=None, description="Sentence on why people are not separated; otherwise null."
     )
     timings_ms: dict[str, float]
     image: ResultImage

@@ -29,6 +29,7 @@ EXPOSED_HEADERS = (
     "X-Backend",
     "X-Domain",
     "X-Face-Ratio",
+    "X-Faces-Blurred",
     "X-Foreground",
     "X-Foreground-Doubtful",
     "X-Foreground-Height",

@@ -32,6 +32,11 @@ def write_result(path: Path, body: bytes) -> None:
         raise CannotWrite(f"{name} cannot be written: {error.strerror}.") from error
 
 
+def report_path(result: Path) -> Path:
+    """Returns the path of the JSON file with the facts about a photo, beside its result."""
+    return result.with_name(f"{result.name}.json")
+
+
 def is_written(result: Path) -> bool:
     """Returns whether a result exists. Results are written completely or not at all.
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from silhouette_seg.api.request.negotiation import negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, select_model
+from silhouette_seg.api.response.report import facts_json
 from silhouette_seg.assembly import LoadedModels, load_models
-from silhouette_seg.cli.files import read_source, write_result
-from silhouette_seg.cli.outcome import Failure
+from silhouette_seg.cli.files import read_source, report_path, write_result
+from silhouette_seg.cli.outcome import Failure, notices
 from silhouette_seg.cli.progress import OnDone, OnNotice, OnVideoProgress
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.errors import ServiceError
@@ -53,10 +54,10 @@ class CliOptions:
     def format(self) -> ImageFormat:
         """Image format of the results, PNG by default.
 
-        Raises NotAcceptable for a cut-out in JPEG, which has no transparency.
+        Raises NotAcceptable for an output that JPEG cannot hold.
         """
-        render = self.options.render
-        return negotiate(None, explicit=self.options.format, transparent=render.transparent).image
+        output = self.options.render.output
+        return negotiate(None, explicit=self.options.format, output=output).image
 
 
 def with_patience(settings: Settings) -> Settings:
@@ -105,8 +106,8 @@ class LocalRunner:
     async def segment_photo(self, task: FileTask, on_notice: OnNotice) -> Failure | None:
         """Segments one photo file and writes the result file.
 
-        `on_notice` receives a fault of a file that costs no pixel. Returns None, or the reason of
-        the failure if a file or the photo cannot be processed.
+        `on_notice` receives the sentences of `notices`. Returns None, or the reason of the failure
+        if a file or the photo cannot be processed.
         """
         pool, options = self.models.pool, self.options.options
         try:
@@ -120,9 +121,14 @@ class LocalRunner:
                 options.keep_metadata,
             )
             rendered = await segment_photo(job, self.segmenter)
+            if options.render.has_report:  # before the result, whose existence ends the task
+                facts = await pool.run_in_thread(
+                    facts_json, rendered, options.render, self.segmenter
+                )
+                await pool.run_in_thread(write_result, report_path(task.result), facts)
             await pool.run_in_thread(write_result, task.result, rendered.body)
-            if rendered.warning is not None:
-                on_notice(task.source, rendered.warning)
+            for notice in notices(rendered.warning, rendered.blurred_faces):
+                on_notice(task.source, notice)
         except ServiceError as error:
             return Failure(task.source, error.detail)
         except OSError as error:

@@ -22,13 +22,16 @@ FLAGS = {
     "crop": ("--crop", "true"),
     "invert": ("--invert", "true"),
     "keep_metadata": ("--keep-metadata", "true"),
+    "faces": ("--faces", "true"),
 }
 """Options without a value: for each parameter, the option and the value that it sets."""
 HELP = {
     "model": "Name of a model; `silhouette models` lists them.",
     "background": "Background of a composite: #rrggbb, a CSS colour name such as teal, "
-    "blur:<percent>, or a picture file.",
-    "format": "Format of pictures. JPEG cannot hold a cut-out.",
+    "blur:<percent>, or a picture file. blur_faces shows the photo with blurred faces.",
+    "format": "Format of pictures. JPEG cannot hold a cut-out or trimap.",
+    "masks": "Write <result>.json with the mask of each person as in COCO's annotations.",
+    "faces": "Write <result>.json with the boxes and scores of the faces.",
     "decontaminate": "Leave the old background's colour in the edge.",
     "smoothing": "Temporal smoothing of videos.",
 }

@@ -1,4 +1,4 @@
-"""Outcomes of files that got no result."""
+"""Outcomes of files, and sentences about them."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -31,3 +31,18 @@ def count_kinds(skipped: Iterable[SkippedFile]) -> str:
     """
     counts = Counter(one.kind for one in skipped)
     return ", ".join(f"{kind} ({count})" for kind, count in counts.most_common())
+
+
+def notices(warning: str | None, blurred_faces: int | None) -> list[str]:
+    """Returns the sentences to print about a photo that was segmented.
+
+    `warning` is a fault of its file that costs no pixel, or None. `blurred_faces` is the number of
+    faces that were blurred; None if none were to be blurred.
+    """
+    found = [] if warning is None else [warning]
+    if blurred_faces == 0:
+        found.append("no face was found, so none is blurred")
+    elif blurred_faces is not None:
+        faces = "1 face was" if blurred_faces == 1 else f"{blurred_faces} faces were"
+        found.append(f"{faces} found and blurred")
+    return found

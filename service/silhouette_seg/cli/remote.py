@@ -1,13 +1,16 @@
 """Segments photo files by sending them to a running service over HTTP."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from silhouette_seg.cli.files import read_source, write_result
+from silhouette_seg.api.response.report import REQUEST_FIELDS
+from silhouette_seg.cli.files import read_source, report_path, write_result
 from silhouette_seg.cli.local import run_all
-from silhouette_seg.cli.outcome import Failure
+from silhouette_seg.cli.outcome import Failure, notices
 from silhouette_seg.cli.progress import OnDone, OnNotice
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.client import Client, ClientError, Refused, Retries
@@ -51,7 +54,7 @@ async def segment_remote(
 ) -> None:
     """Sends photo files to a service and writes the results, a few at a time.
 
-    Calls `on_done` after each photo, and `on_notice` for a fault of a file that costs no pixel.
+    Calls `on_done` after each photo, and `on_notice` with the sentences of `notices`.
     Before it sends a photo it raises ClientError if the service cannot be reached or rejects the
     key, UnknownModel for a model that is not served, and OSError for an unreadable background file.
     """
@@ -69,9 +72,12 @@ async def segment_remote(
             segmented = await client.segment(
                 photo, background_image=background, **dict(options.parameters)
             )
+            if segmented.report is not None:  # before the result, whose existence ends the task
+                facts = _facts(segmented.report)
+                await asyncio.to_thread(write_result, report_path(task.result), facts)
             await asyncio.to_thread(write_result, task.result, segmented.body)
-            if segmented.warning is not None:
-                on_notice(task.source, segmented.warning)
+            for notice in notices(segmented.warning, segmented.blurred_faces):
+                on_notice(task.source, notice)
         except ClientError as error:
             return Failure(task.source, str(error))
         except OSError as error:
@@ -79,3 +85,9 @@ async def segment_remote(
         return None
 
     await run_all(tasks, segment, CONCURRENT_REQUESTS, on_done)
+
+
+def _facts(report: Mapping[str, Any]) -> bytes:
+    """Returns the facts of a JSON report, as `facts_json` does for a photo segmented here."""
+    facts = {name: value for name, value in report.items() if name not in REQUEST_FIELDS}
+    return json.dumps(facts, indent=2, ensure_ascii=False).encode()

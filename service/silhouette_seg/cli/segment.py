@@ -168,6 +168,8 @@ def _plan(command: FileCommand, options: CliOptions) -> Plan:
         names_file=command.names_file,
     )
     check_videos(plan.tasks, options.options)
+    if command.to == STANDARD_STREAM and options.options.render.has_report:
+        fail("--masks and --faces write a file beside the result; name a file for it")
     if chosen is not None:
         if plan.tasks and not plan.has_videos:
             fail("--video-format: has no effect on photos")

@@ -13,7 +13,7 @@ from silhouette_seg.cli.media_kind import VIDEO_SUFFIXES, MediaKind, kind_by_suf
 from silhouette_seg.cli.outcome import Failure, SkippedFile
 from silhouette_seg.cli.result_names import name_results, usual_name
 from silhouette_seg.errors import BadParameter, NotAcceptable
-from silhouette_seg.pipeline.options import PersonSelection
+from silhouette_seg.pipeline.options import BlurredFaces, Output, PersonSelection
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 
@@ -189,8 +189,8 @@ def _check_suffix(noun: str, to: Path, suffixes: Iterable[str]) -> None:
 def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
     """Checks that the options suit the videos among the tasks.
 
-    Raises BadParameter for an option that videos do not have, such as `crop`, and NotAcceptable for
-    a cut-out in MP4, which has no transparency.
+    Raises BadParameter for an option that videos do not have, such as `crop`. Raises NotAcceptable
+    for a cut-out in MP4, which has no transparency, and for a trimap in a video file.
     """
     if not any(task.is_video for task in tasks):
         return
@@ -203,8 +203,17 @@ def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
         raise BadParameter("layout: has no effect on a video")
     if options.keep_metadata:
         raise BadParameter("keep_metadata: has no effect on a video")
+    if render.has_report:
+        raise BadParameter(f"{'faces' if render.faces else 'masks'}: has no effect on a video")
+    if isinstance(render.background, BlurredFaces):
+        raise BadParameter("background: blur_faces is for photos; faces of videos are not found")
     if options.domain is not None:
         raise BadParameter("domain: has no effect on a video; each frame has its own domain")
+    suffixes = {task.result.suffix.lower() for task in tasks if task.is_video}
+    if render.output is Output.TRIMAP and suffixes.intersection(VIDEO_RESULT_SUFFIXES):
+        raise NotAcceptable(
+            "Videos do not keep the levels of a trimap: name a folder for the frames as pictures."
+        )
     mp4 = VideoFormat.MP4.suffix
     if render.transparent and any(task.result.suffix.lower() == mp4 for task in tasks):
         raise NotAcceptable(

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from base64 import b64decode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from silhouette_seg.client.stream import Option, Stream, Value, open_stream
 
 _PHOTO_HEADERS = {"Content-Type": "image/*"}
 """Request headers of a photo of any format; the service detects the format from the bytes."""
+_JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,17 @@ class Segmented:
     domain: str | None
     """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
 
-    None for a model without a domain input, unless `person` is `dominant`.
+    None for a model without a domain input, unless the request searches for faces.
     """
     timings_s: dict[str, float]
     """Seconds that the service spent in each stage, such as `decode` and `infer`, by name."""
     request_id: str
     warning: str | None = None
     """A sentence on a fault of an input file that costs no pixel; None without one."""
+    blurred_faces: int | None = None
+    """Number of faces that `background="blur_faces"` blurred; None for any other background."""
+    report: dict[str, Any] | None = None
+    """JSON report of the service if `masks` or `faces` is set, for example its list `people`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,8 @@ class Client:
     ) -> Segmented:
         """Segments one photo, an image file or its path, and returns the result image.
 
-        `parameters` are those of `POST /v1/segment`, such as `output="cutout"`. After a retryable
+        `parameters` are those of `POST /v1/segment`, such as `output="cutout"`. With `masks` or
+        `faces` the result has the JSON report too. After a retryable
         error the request is repeated, as `retries` allows. Raises Refused for an error of the
         service, Unreachable without a valid answer, and OSError for a file that cannot be read.
         """
@@ -167,6 +174,7 @@ class Client:
                 "background_image": await _read_file(background_image),
             }
             sent = {"files": files}
+        sent["headers"] = sent.get("headers", {}) | _accept(parameters)
         return _parse_segmented(await self._request("POST", "/v1/segment", params=query, **sent))
 
     async def segment_batch(
@@ -186,7 +194,9 @@ class Client:
         files = [("image", (_file_name(photo), await _read_file(photo))) for photo in photos]
         if background_image is not None:
             files.append(("background_image", ("background", await _read_file(background_image))))
-        response = await self._request("POST", "/v1/segment/batch", params=query, files=files)
+        response = await self._request(
+            "POST", "/v1/segment/batch", params=query, files=files, headers=_accept(parameters)
+        )
         return [
             _parse_segmented(part) if part.is_success else _parse_refused(part)
             for part in split_responses(response)
@@ -236,11 +246,20 @@ def _to_query(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _accept(parameters: Mapping[str, Value]) -> dict[str, str]:
+    """Returns the header that asks for a JSON report if a parameter needs one, else none."""
+    return {"Accept": _JSON} if {"masks", "faces"} & parameters.keys() else {}
+
+
 def _parse_segmented(response: httpx.Response) -> Segmented:
     headers = response.headers
+    media_type, body, report = headers["content-type"], response.content, None
+    if media_type == _JSON:
+        report = response.json()
+        media_type, body = report["image"]["media_type"], b64decode(report["image"]["data"])
     return Segmented(
-        body=response.content,
-        media_type=headers["content-type"],
+        body=body,
+        media_type=media_type,
         model=headers["x-model"],
         digest=headers["x-model-digest"],
         backend=headers["x-backend"],
@@ -253,7 +272,13 @@ def _parse_segmented(response: httpx.Response) -> Segmented:
         timings_s=_parse_timings(headers["server-timing"]),
         request_id=headers["x-request-id"],
         warning=headers.get("x-input-warning"),
+        blurred_faces=_parse_count(headers.get("x-faces-blurred")),
+        report=report,
     )
+
+
+def _parse_count(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _parse_refused(response: httpx.Response) -> Refused:

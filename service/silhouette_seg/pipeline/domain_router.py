@@ -4,6 +4,7 @@ The domain tells how near the person is, and some models take it as an input.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Engine
-from silhouette_seg.pipeline.faces import DomainDecision, decide_domain
+from silhouette_seg.pipeline.faces import Domain, DomainDecision, decide_domain
 from silhouette_seg.pipeline.model_input import fit_photo
 from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.runtime.thread_pool import ThreadPool
@@ -61,6 +62,30 @@ class FixedDomain:
 
     async def _decide(self) -> DomainDecision | None:
         return self._decision
+
+
+class FacesOfDomain:
+    """Domain router that finds the faces of a photo and returns them with a given domain."""
+
+    def __init__(self, faces: "FaceRouter", domain: Domain) -> None:
+        self._faces = faces
+        self._domain = domain
+
+    @property
+    def min_size(self) -> Size:
+        """(height, width) of the face detector's input, in pixels."""
+        return self._faces.min_size
+
+    def prepare(self, frame: Frame) -> PendingDecision:
+        """Resizes a photo to the face detector's input and returns the async function that runs it.
+
+        Slow: call it in a worker thread.
+        """
+        return partial(self._decide, self._faces.prepare(frame))
+
+    async def _decide(self, find_faces: PendingDecision) -> DomainDecision | None:
+        decision = await find_faces()
+        return decision and replace(decision, domain=self._domain)
 
 
 class FaceRouter(ServedModel):

@@ -3,6 +3,7 @@
 The domain is one of six classes of how near the person is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.vision.geometry import Placement
+from silhouette_seg.vision.geometry import Placement, Size
+from silhouette_seg.vision.mask.quality import Box
 
 
 class Domain(IntEnum):
@@ -66,15 +68,37 @@ class Face:
         """Share of the photo's area that the box covers, 0..1."""
         return self.height * self.width
 
+    def contains_centre(self, other: "Face") -> bool:
+        """Returns whether the centre of another face lies inside this box."""
+        row = other.top + other.height / 2 - self.top
+        column = other.left + other.width / 2 - self.left
+        return 0 <= row <= self.height and 0 <= column <= self.width
+
+    def box(self, photo_hw: Size) -> Box:
+        """Returns the box in pixels of a photo of (height, width) `photo_hw`."""
+        height, width = photo_hw
+        return Box(
+            top=round(self.top * height),
+            left=round(self.left * width),
+            height=max(1, round(self.height * height)),
+            width=max(1, round(self.width * width)),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DomainDecision:
-    """The distance domain of a photo, and the largest face, which decided it, if there is one."""
+    """The distance domain of a photo, and its faces, of which the largest decides the domain."""
 
     domain: Domain
-    face: Face | None
+    faces: tuple[Face, ...]
+    """Distinct faces of the photo, highest score first; empty if the detector did not run."""
     detector_ran: bool
     """True if the face detector ran; False if the domain was fixed without it."""
+
+    @property
+    def face(self) -> Face | None:
+        """The largest face; None if there is none."""
+        return dominant_face(self.faces)
 
     @property
     def face_ratio(self) -> float | None:
@@ -104,12 +128,26 @@ def decide_domain(
 
     The arguments are those of `find_faces`.
     """
-    face = dominant_face(find_faces(output, placement, min_score=min_score))
-    return DomainDecision(domain_of(face.ratio if face else 0.0), face, detector_ran=True)
+    faces = distinct_faces(find_faces(output, placement, min_score=min_score))
+    face = dominant_face(faces)
+    return DomainDecision(domain_of(face.ratio if face else 0.0), faces, detector_ran=True)
 
 
-def dominant_face(faces: list[Face]) -> Face | None:
-    """Returns the face with the largest box; None if the list is empty."""
+def distinct_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
+    """Returns the faces, in order, without those that have their centre inside a larger one.
+
+    The detector sometimes frames a head and, in a much smaller box, a part of it. `NMS_IOU` does
+    not join such boxes.
+    """
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.ratio):
+        if not any(larger.contains_centre(face) for larger in kept):
+            kept.append(face)
+    return tuple(face for face in faces if face in kept)
+
+
+def dominant_face(faces: Sequence[Face]) -> Face | None:
+    """Returns the face with the largest box; None if there is no face."""
     return max(faces, key=lambda face: face.ratio, default=None)
 
 

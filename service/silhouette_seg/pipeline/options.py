@@ -15,6 +15,17 @@ class Output(StrEnum):
     """RGBA: the person on a transparent background."""
     COMPOSITE = "composite"
     """RGB: the person on a background."""
+    TRIMAP = "trimap"
+    """8-bit grey image for matting tools: 0 background, 128 unknown, 255 person."""
+
+
+class MaskEncoding(StrEnum):
+    """Encoding of the people's masks in the JSON report, by the conventions of COCO."""
+
+    POLYGON = "polygon"
+    """Flat lists x1, y1, x2, y2, ... of the outlines."""
+    RLE = "rle"
+    """Run lengths in the compressed form of pycocotools."""
 
 
 class PersonSelection(StrEnum):
@@ -66,12 +77,20 @@ class BackgroundImage:
         return "picture"
 
 
-Background = Colour | Blur | BackgroundImage
+@dataclass(frozen=True, slots=True)
+class BlurredFaces:
+    """The photo as it is, people included, with its faces made unrecognisable."""
+
+    def __str__(self) -> str:
+        return "blur_faces"
+
+
+Background = Colour | Blur | BackgroundImage | BlurredFaces
 
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """Edits of the mask, and the image to render with it.
+    """Edits of the mask, the image to render with it, and the facts to report.
 
     They apply in this order: person, refine, threshold, grow, feather, invert, then the image.
     """
@@ -98,8 +117,14 @@ class RenderOptions:
     """Copies of the person, moved, scaled or mirrored; None leaves the person in place."""
     light_wrap: float = 0.0
     """Percent, 0..100, of the new background's light that is added to the person's edge."""
+    trimap_band: float = 1.0
+    """Reach of a trimap's unknown band beyond uncertain pixels, in percent of the short side."""
     require_foreground: bool = False
     """True: a photo without a person raises errors.ForegroundMissing."""
+    masks: MaskEncoding | None = None
+    """Encoding of the mask of each person in the JSON report; None leaves people out."""
+    faces: bool = False
+    """True: the JSON report lists the faces."""
 
     @property
     def transparent(self) -> bool:
@@ -108,8 +133,24 @@ class RenderOptions:
 
     @property
     def only_mask(self) -> bool:
-        """True if the rendered image is the mask, which needs no colours of the photo."""
-        return self.output is Output.MASK
+        """True if the rendered image shows the mask alone, which needs no colours of the photo."""
+        return self.output in (Output.MASK, Output.TRIMAP)
+
+    @property
+    def has_report(self) -> bool:
+        """True if facts are requested that the JSON report alone can hold."""
+        return self.masks is not None or self.faces
+
+    @property
+    def requires_faces(self) -> bool:
+        """True if there is no result without a face detector."""
+        return self.faces or isinstance(self.background, BlurredFaces)
+
+    @property
+    def uses_faces(self) -> bool:
+        """True if the result depends on the faces of the photo, where there is a face detector."""
+        selects = self.person is PersonSelection.DOMINANT
+        return self.requires_faces or selects or self.masks is not None
 
     def wire_values(self) -> dict[str, str | float | bool | None]:
         """Returns the options as a dictionary by parameter name of the API.
@@ -120,7 +161,7 @@ class RenderOptions:
         background = str(self.background)
         if isinstance(self.background, Blur):
             background = f"blur:{self.background.radius_percent!r}"  # `str` rounds to six digits
-        return {
+        values: dict[str, str | float | bool | None] = {
             "output": self.output.value,
             "background": background,
             "person": self.person.value,
@@ -136,6 +177,14 @@ class RenderOptions:
             "light_wrap": self.light_wrap,
             "require_foreground": self.require_foreground,
         }
+        # Later options appear only if they are set, so that all other ETags stay as they are.
+        if self.trimap_band != PHOTO_DEFAULTS.trimap_band:
+            values["trimap_band"] = self.trimap_band
+        if self.masks is not None:
+            values["masks"] = self.masks.value
+        if self.faces:
+            values["faces"] = True
+        return values
 
 
 PHOTO_DEFAULTS = RenderOptions(refine=Refinement.GUIDED, decontaminate=True)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from silhouette_seg.errors import ForegroundMissing
-from silhouette_seg.pipeline.faces import Domain, DomainDecision
-from silhouette_seg.pipeline.options import PersonSelection, Refinement, RenderOptions
+from silhouette_seg.pipeline.faces import Domain, DomainDecision, Face
+from silhouette_seg.pipeline.options import Refinement, RenderOptions
+from silhouette_seg.pipeline.people import People, describe_people
 from silhouette_seg.pipeline.rendering import render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.pipeline.timings import Stopwatch
@@ -53,11 +54,6 @@ class PhotoJob:
     """True: the result keeps the resolution, artist and copyright of the photo."""
 
     @property
-    def find_face(self) -> bool:
-        """True if the dominant face of the photo is needed to select the dominant person."""
-        return self.options.person is PersonSelection.DOMINANT
-
-    @property
     def pixels(self) -> int:
         """Memory of the job in pixels, each of which stands for eight or nine bytes.
 
@@ -91,10 +87,19 @@ class RenderedImage:
     """
     passes: int
     """Number of predictions: 2 if a small person was predicted again on a crop, else 1."""
+    blurred_faces: int | None
+    """Number of faces that were blurred; None unless the options request it."""
+    people: People | None
+    """The people of the photo; None unless the options request their masks."""
     stages: dict[str, float]
     """Stage name -> seconds, in order, with the names of metrics and of `Server-Timing`."""
     warning: str | None = None
     """A sentence on a fault of an input file that costs no pixel; None without one."""
+
+    @property
+    def faces(self) -> tuple[Face, ...]:
+        """Faces of the photo, highest score first; empty if no face was searched for."""
+        return self.decision.faces if self.decision else ()
 
 
 class PhotoTask:
@@ -140,7 +145,7 @@ async def segment_photo(job: PhotoJob, segmenter: Segmenter) -> RenderedImage:
     Cancelling the call cancels the stages that have not begun. Raises errors.ServiceError if the
     photo does not decode or an engine fails.
     """
-    return await segmenter.run(PhotoTask(job), domain=job.domain, find_face=job.find_face)
+    return await segmenter.run(PhotoTask(job), domain=job.domain, find_faces=job.options.uses_faces)
 
 
 def _mask_decode_size(job: PhotoJob, min_size: Size) -> Size:
@@ -174,6 +179,7 @@ def render_file(
     if options.require_foreground and not matte.quality.foreground:
         raise ForegroundMissing
     composition = render_image(options, photo, background, matte)
+    people = describe_people(composition.mask, matte, options.masks) if options.masks else None
     render_s = watch.lap()
     image = composition.image
     warnings = (photo.warning, background and background.warning, metadata.warning)
@@ -190,5 +196,7 @@ def render_file(
         decision=matte.decision,
         passes=matte.passes,
         stages=matte.timings.response_stages(render_s, encode_s=watch.lap()),
+        blurred_faces=composition.blurred_faces,
+        people=people,
         warning=" ".join(warning for warning in warnings if warning) or None,
     )

@@ -35,7 +35,7 @@ training/RESULTS.md has the reasons.
 FACE_DETECTOR = "face_detector"
 """Name and folder of the face detector.
 
-It decides the distance domain of photos and cannot be requested.
+It finds faces, decides the distance domain of photos, and cannot be requested.
 """
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from silhouette_seg.pipeline.faces import Face
 from silhouette_seg.pipeline.options import (
     BackgroundImage,
     Blur,
+    BlurredFaces,
     Colour,
     Output,
     PersonSelection,
@@ -18,12 +19,14 @@ from silhouette_seg.pipeline.options import (
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.compose import blend, layout
+from silhouette_seg.vision.compose.face_blur import blur_faces
 from silhouette_seg.vision.compose.foreground import estimate_foreground
 from silhouette_seg.vision.geometry import Size, resize
 from silhouette_seg.vision.mask import quality
 from silhouette_seg.vision.mask.guided_filter import refine_edges
 from silhouette_seg.vision.mask.opacity import limit_to_opacity, visible_share
 from silhouette_seg.vision.mask.person_selection import Piece, select_dominant
+from silhouette_seg.vision.mask.trimap import BACKGROUND, make_trimap
 
 CropSlices = tuple[slice, slice]
 """Slices of the rows and columns of a photo that the rendered image shows."""
@@ -34,11 +37,16 @@ class Composition:
     """A rendered image, not yet encoded, with the facts about the person in it."""
 
     image: NDArray[np.uint8]
-    """uint8 grey [h,w] for a mask, RGBA [h,w,4] for a cut-out, RGB [h,w,3] for a composite."""
+    """uint8: grey [h,w] for a mask or trimap, RGBA [h,w,4] for a cut-out, RGB [h,w,3] else."""
+    mask: NDArray[np.uint8]
+    """The person's mask, uint8 [H,W] at the size of the photo, before inversion, crop and layout.
+    """
     box: quality.Box | None
     """Bounding box of the person in pixels of the photo; None without a person."""
     pieces: tuple[Piece, ...]
     """Connected pieces of the mask, kept and rejected, if one person was selected; else empty."""
+    blurred_faces: int | None = None
+    """Number of faces that were blurred; None unless the options request it."""
 
 
 def render_image(
@@ -48,8 +56,8 @@ def render_image(
 
     Returns it with the person's bounding box and the pieces of the mask. `background` is the
     decoded background image, or None. Raises ValueError if the options name a background image and
-    it is None. The pixels of `photo` may be overwritten. Only for mask output may it be decoded at
-    a reduced size.
+    it is None, or if they request blurred faces and no face detector ran. The pixels of `photo`
+    may be overwritten. Only for masks and trimaps may it be decoded at a reduced size.
     """
     share, pieces = _select_people(matte, options)
     if options.refine is Refinement.GUIDED and not matte.cut_out:
@@ -58,8 +66,15 @@ def render_image(
     if opacity is not None:
         opacity = resize(opacity, (share.shape[0], share.shape[1]))
         share = visible_share(share, opacity)
-    edited, box = apply_edits(share, options, opacity)
-    return Composition(_compose(options, photo, background, share, edited, box), box, pieces)
+    edited, person = apply_edits(share, options, opacity)
+    box = quality.bounding_box(person)
+    if isinstance(options.background, BlurredFaces):
+        faces = _found_faces(matte)
+        blur_faces(photo.rgb, (face.box(photo.photo_hw) for face in faces))
+        image = np.ascontiguousarray(photo.rgb[_crop_slices(box, photo.photo_hw, options)])
+        return Composition(image, person, box, pieces, len(faces))
+    image = _compose(options, photo, background, share, edited, box)
+    return Composition(image, person, box, pieces)
 
 
 def person_mask(matte: Matte) -> NDArray[np.uint8]:
@@ -72,12 +87,12 @@ def person_mask(matte: Matte) -> NDArray[np.uint8]:
 
 def apply_edits(
     alpha: NDArray[np.uint8], options: RenderOptions, opacity: NDArray[np.uint8] | None = None
-) -> tuple[NDArray[np.uint8], quality.Box | None]:
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Applies the options threshold, grow, feather and invert to a mask, uint8 [H,W].
 
-    Returns the edited mask, and the person's bounding box before inversion; None without a person.
-    `opacity`, uint8 [H,W], is that of a transparent photo. The mask is then its visible share, and
-    the result is nowhere above the opacity.
+    Returns the edited mask, and the person's mask before inversion, uint8 [H,W] each. `opacity`,
+    uint8 [H,W], is that of a transparent photo. The mask is then its visible share, and the result
+    is nowhere above the opacity.
     """
     if options.threshold is not None:
         alpha = quality.binarise(alpha, options.threshold)
@@ -86,11 +101,11 @@ def apply_edits(
     if options.feather:
         alpha = quality.feather(alpha, options.feather)
     if opacity is None:
-        return _inverted(alpha, options), quality.bounding_box(alpha)
+        return _inverted(alpha, options), alpha
     shown = limit_to_opacity(_inverted(alpha, options), opacity)
     # A photo that is translucent everywhere has no pixel over 127, but may have a person.
     visible = limit_to_opacity(alpha, opacity)
-    return shown, quality.bounding_box(visible) or quality.bounding_box(alpha)
+    return shown, visible if quality.bounding_box(visible) else alpha
 
 
 def occluded(
@@ -111,17 +126,8 @@ def _select_people(
     if options.person is PersonSelection.ALL:
         return alpha, ()
     face = matte.decision.face if matte.decision else None
-    return select_dominant(alpha, _face_box(face, alpha.shape) if face else None)
-
-
-def _face_box(face: Face, photo_hw: tuple[int, ...]) -> quality.Box:
-    height, width = photo_hw
-    return quality.Box(
-        top=round(face.top * height),
-        left=round(face.left * width),
-        height=round(face.height * height),
-        width=round(face.width * width),
-    )
+    photo_hw = alpha.shape[0], alpha.shape[1]
+    return select_dominant(alpha, None if face is None else face.box(photo_hw))
 
 
 def _refine_mask(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:
@@ -151,9 +157,11 @@ def _compose(
     `edited` is the mask to show, and `box` the person's bounding box or None.
     """
     window = _crop_slices(box, photo.photo_hw, options)
-    if options.output is Output.MASK:
+    if options.only_mask:
         if options.layout is not None:
-            return layout.place_person_mask(edited, box, options.layout, photo.photo_hw)
+            edited = layout.place_person_mask(edited, box, options.layout, photo.photo_hw)
+        if options.output is Output.TRIMAP:
+            edited = _trimap(edited, options, photo.opacity)
         return np.ascontiguousarray(edited[window])
     rgb, alpha = (np.ascontiguousarray(part[window]) for part in (photo.rgb, edited))
     soft = np.ascontiguousarray(soft[window])
@@ -173,6 +181,23 @@ def _compose(
         return blend.cutout(*shown)
     lit = blend.light_wrap(*shown, scene, options.light_wrap)
     return blend.composite(lit, shown.alpha, scene, in_place=True)
+
+
+def _trimap(
+    alpha: NDArray[np.uint8], options: RenderOptions, opacity: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    """Returns the trimap of a mask, uint8 [H,W]; clear pixels of the photo are background."""
+    trimap = make_trimap(alpha, options.trimap_band)
+    if opacity is not None:
+        trimap[resize(opacity, (alpha.shape[0], alpha.shape[1])) == 0] = BACKGROUND
+    return trimap
+
+
+def _found_faces(matte: Matte) -> tuple[Face, ...]:
+    """Returns the faces of a photo. Raises ValueError if no face detector ran."""
+    if matte.decision is None or not matte.decision.detector_ran:
+        raise ValueError("the options request blurred faces, and no face detector ran")
+    return matte.decision.faces
 
 
 def _crop_slices(box: quality.Box | None, photo_hw: Size, options: RenderOptions) -> CropSlices:
@@ -207,7 +232,7 @@ def _make_background(
     """Returns the background of a composite, uint8 [H,W,3]: a colour, a blur or an image.
 
     `excluded` is the mask from `occluded`. Raises ValueError if the options name a background image
-    and `background` is None.
+    and `background` is None, and for blurred faces, which are no background.
     """
     size_hw = (rgb.shape[0], rgb.shape[1])
     match options.background:
@@ -219,3 +244,5 @@ def _make_background(
             if background is None:
                 raise ValueError("the options name a background image, and none was given")
             return blend.resize_to_cover(background.rgb, size_hw)
+        case BlurredFaces():
+            raise ValueError("a photo with blurred faces has no other background")

@@ -16,6 +16,7 @@ from silhouette_seg.engine.base import Engine, Tensors
 from silhouette_seg.pipeline.domain_router import (
     DomainRouter,
     FaceRouter,
+    FacesOfDomain,
     FixedDomain,
     PendingDecision,
 )
@@ -191,39 +192,41 @@ class Segmenter(ServedModel):
         """Returns a segmenter of the same engine that works in the threads of `workers`."""
         return type(self)(self._engine, workers, self._face_router)
 
-    def face_router(self, *, find_face: bool) -> FaceRouter | None:
-        """Returns the face router if `run` uses it for a photo without a fixed domain, else None.
+    def face_router(self, *, find_faces: bool) -> FaceRouter | None:
+        """Returns the face router if `run` uses it for a photo without a given domain, else None.
 
-        `find_face` has the meaning that it has in `run`.
+        `find_faces` has the meaning that it has in `run`.
         """
-        return self._face_router if self.takes_domain or find_face else None
+        return self._face_router if self.takes_domain or find_faces else None
 
     async def segment(
         self,
         frame: Frame,
         *,
         domain: Domain | None = None,
-        find_face: bool = False,
+        find_faces: bool = False,
         context: TemporalContext | None = None,
     ) -> Matte:
         """Returns the mask of an image that is already decoded.
 
         Options and errors are those of `run`.
         """
-        return await self.run(MatteTask(frame), domain=domain, find_face=find_face, context=context)
+        return await self.run(
+            MatteTask(frame), domain=domain, find_faces=find_faces, context=context
+        )
 
     async def run(
         self,
         task: FrameTask[T],
         *,
         domain: Domain | None = None,
-        find_face: bool = False,
+        find_faces: bool = False,
         context: TemporalContext | None = None,
     ) -> T:
         """Decodes a task's image, predicts its mask, and returns the result that the task renders.
 
-        A `domain` replaces the decision of the face router, which then does not run. With
-        `find_face` the face router also runs for a model that takes no domain. With a
+        A `domain` replaces the decision of the face router. With `find_faces` the face router also
+        runs for a model that takes no domain, and for a photo with a given domain. With a
         `context` the image is the next frame of a stream: frames of one context run one at a time,
         and none is predicted twice. Decoding runs in the same thread call as the resize, rendering
         as the postprocessing, because each change of thread costs a wait.
@@ -233,7 +236,7 @@ class Segmenter(ServedModel):
         """
         if domain is not None and not self.takes_domain:
             raise ValueError(f"{self.spec.name} takes no domain")
-        router = self._select_router(domain, find_face=find_face)
+        router = self._select_router(domain, find_faces=find_faces)
         min_size = self._min_size(router, factor=ZOOM_FACTOR if context is None else 1)
         prediction = await self._predict(
             partial(task.decode, min_size), router, context or NoContext()
@@ -270,18 +273,20 @@ class Segmenter(ServedModel):
             _postprocess_zoomed, task, first, second, zoomed.box
         )
 
-    def _select_router(self, domain: Domain | None, *, find_face: bool) -> DomainRouter:
-        if domain is not None:
-            return self._fixed_domain(domain)
-        face_router = self.face_router(find_face=find_face)
-        return face_router or self._fixed_domain(Domain.NO_FACE)
+    def _select_router(self, domain: Domain | None, *, find_faces: bool) -> DomainRouter:
+        face_router = self.face_router(find_faces=find_faces)
+        if domain is None:
+            return face_router or self._fixed_domain(Domain.NO_FACE)
+        if find_faces and face_router is not None:
+            return FacesOfDomain(face_router, domain)
+        return self._fixed_domain(domain)
 
     def _fixed_domain(self, domain: Domain) -> DomainRouter:
         """Returns a domain router that decides for `domain` without running the face detector.
 
         Its decision is None if the model takes no domain.
         """
-        decision = DomainDecision(domain, None, detector_ran=False) if self.takes_domain else None
+        decision = DomainDecision(domain, (), detector_ran=False) if self.takes_domain else None
         return FixedDomain(decision)
 
     def _min_size(self, router: DomainRouter, factor: int) -> Size:

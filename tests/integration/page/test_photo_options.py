@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from tests.integration.conftest import on_socket
 from tests.integration.page.browser import BROWSER_MARKS
 from tests.integration.page.photos import (
     BLUE,
@@ -19,6 +20,7 @@ from tests.integration.page.photos import (
     soft_pixels,
 )
 from tests.support.images import make, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 pytestmark = BROWSER_MARKS
 
@@ -193,11 +195,13 @@ def test_crop_and_placement_exclude_each_other(demo):
 def test_controls_without_effect_are_hidden(demo):
     spill, wrap = (demo.page.get_by_label(name) for name in ("Remove colour spill", "Light wrap"))
     shown = {}
-    for output in ("cutout", "composite", "mask"):
+    for output in ("cutout", "composite", "trimap", "mask"):
         demo.select("output", output)
         shown[output] = spill.is_visible(), wrap.is_visible()
 
-    assert shown == {"cutout": (True, False), "composite": (True, True), "mask": (False, False)}
+    assert shown == {"cutout": (True, False), "composite": (True, True)} | dict.fromkeys(
+        ("mask", "trimap"), (False, False)
+    )
     demo.choose_photo(make("PNG", quadrants()))
     demo.wait_for_result()
     assert demo.last_request() == {}
@@ -213,3 +217,35 @@ def test_mask_is_hardened_and_inverted(demo):
     result = demo.result()
     assert set(np.unique(result[..., 0])) == {0, 255}
     assert [result[y, x, 0] for x, y in (RED, GREEN, BLUE, WHITE)] == [0, 255, 255, 0]
+
+
+def test_trimap_has_a_band_and_no_placement(demo):
+    demo.choose_photo(make("PNG", one_person()))
+    demo.wait_for_result()
+    demo.change(lambda: demo.select("output", "trimap"))
+    assert demo.last_request() == {"output": "trimap"}
+    demo.set_slider("Unknown band", 5)
+
+    assert demo.last_request() == {"output": "trimap", "trimap_band": "5"}
+    assert set(np.unique(demo.result()[..., 0])) == {0, 128, 255}
+    assert not demo.page.get_by_text("Placement", exact=True).is_visible()
+    assert demo.page.locator("[name=format][value=jpeg]").is_disabled()
+
+
+def test_blurred_faces_hide_options_of_the_mask(open_demo, live_settings, tmp_path):
+    for name in ("connectnet", "face_detector"):
+        write_tiny_model(tmp_path, tiny_spec(name))
+    photo = one_person()
+    with on_socket(live_settings(model_repository=tmp_path)) as running:
+        demo = open_demo(running.url)
+        demo.choose_photo(make("PNG", photo))
+        demo.wait_for_result()
+        demo.set_slider("Grow", 10)
+        demo.change(lambda: demo.select("output", "composite"))
+        demo.change(lambda: demo.select("background", "faces"))
+
+        assert demo.last_request() == {"output": "composite", "background": "blur_faces"}
+        assert not demo.page.get_by_role("slider", name="Grow").is_visible()
+        facts = demo.page.inner_text("#facts")
+        assert re.search(r"Faces\s+No face was found, so none is blurred", facts)
+        assert (demo.result()[..., :3] == photo).all()

@@ -33,6 +33,7 @@ HEADERS = {
     "server-timing": "decode;dur=1.50, infer;dur=6.00",
     "x-request-id": "r1",
 }
+JSON = {"content-type": "application/json"}
 SEGMENTED = httpx.Response(200, headers=HEADERS, content=b"a picture")
 
 
@@ -127,6 +128,31 @@ async def test_parameters_are_the_query_and_photo_the_body():
     }
     assert request.content == PHOTO
     assert request.headers["content-type"].startswith("image/")
+
+
+@pytest.mark.parametrize("parameters", [{"masks": "rle"}, {"faces": True}], ids=str)
+async def test_facts_are_requested_and_read_from_the_report(parameters):
+    report = {"people": [], "image": {"media_type": "image/png", "data": "YSBwaWN0dXJl"}}
+    service = Service([httpx.Response(200, headers=HEADERS | JSON, content=json.dumps(report))])
+    segmented = await segment(service, **parameters)
+    assert service.requests[0].headers["accept"] == "application/json"
+    assert (segmented.body, segmented.media_type) == (b"a picture", "image/png")
+    assert segmented.report == report
+    assert segmented.box is not None
+
+
+async def test_image_without_facts_has_no_report():
+    service = Service([SEGMENTED])
+    segmented = await segment(service)
+    assert service.requests[0].headers["accept"] == "*/*"
+    assert (segmented.report, segmented.blurred_faces) == (None, None)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_number_of_blurred_faces_is_a_field(count):
+    headers = HEADERS | {"x-faces-blurred": str(count)}
+    segmented = await segment(Service([httpx.Response(200, headers=headers, content=b"photo")]))
+    assert segmented.blurred_faces == count
 
 
 async def test_background_image_is_sent_in_a_form(tmp_path):

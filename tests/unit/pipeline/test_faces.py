@@ -11,12 +11,14 @@ from silhouette_seg.pipeline.faces import (
     Domain,
     Face,
     decide_domain,
+    distinct_faces,
     domain_of,
     dominant_face,
     find_faces,
 )
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.geometry import Placement, place
+from silhouette_seg.vision.mask.quality import Box
 
 WHOLE = place((256, 256), (256, 256), ResizeRule.LETTERBOX)
 LANDSCAPE = place((300, 600), (256, 256), ResizeRule.LETTERBOX)
@@ -165,3 +167,25 @@ class TestDecideDomain:
         # The face covers a tenth of the input, and the photo covers half of it.
         decision = decide_domain(detector_output((0.9, 0.4, 0.3, 0.2, 0.5)), LANDSCAPE)
         assert decision.face_ratio == pytest.approx(0.2)
+
+    def test_smaller_faces_are_kept_beside_the_largest(self):
+        rows = detector_output((0.95, 0.1, 0.1, 0.1, 0.1), (0.6, 0.4, 0.4, 0.4, 0.5))
+        scores = [face.score for face in decide_domain(rows, WHOLE).faces]
+        assert scores == pytest.approx([0.95, 0.6])
+
+
+class TestDistinctFaces:
+    HEAD = Face(0.2, 0.2, 0.3, 0.3, 0.5)
+
+    @pytest.mark.parametrize("score", [0.4, 0.9])
+    def test_box_inside_a_larger_face_is_dropped(self, score):
+        nose = Face(0.3, 0.3, 0.08, 0.08, score)
+        assert distinct_faces([nose, self.HEAD]) == (self.HEAD,)
+
+    def test_face_beside_another_is_kept_in_order(self):
+        neighbour = Face(0.2, 0.45, 0.3, 0.3, 0.9)
+        assert distinct_faces([neighbour, self.HEAD]) == (neighbour, self.HEAD)
+
+    def test_face_has_a_box_in_pixels(self):
+        assert self.HEAD.box((100, 200)) == Box(20, 40, 30, 60)
+        assert Face(0, 0, 0.001, 0.001, 1).box((10, 10)) == Box(0, 0, 1, 1)

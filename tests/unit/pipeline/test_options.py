@@ -5,7 +5,9 @@ import pytest
 from silhouette_seg.pipeline.options import (
     BackgroundImage,
     Blur,
+    BlurredFaces,
     Colour,
+    MaskEncoding,
     Output,
     PersonSelection,
     Refinement,
@@ -30,6 +32,11 @@ CHANGES = [
     {"layout": parse_layout("x:0.5")},
     {"light_wrap": 1.0},
     {"require_foreground": True},
+    {"output": Output.TRIMAP},
+    {"background": BlurredFaces()},
+    {"trimap_band": 2.0},
+    {"masks": MaskEncoding.POLYGON},
+    {"faces": True},
 ]
 
 
@@ -75,4 +82,5 @@ def test_wire_values_differ_when_an_option_differs(change):
 def test_wire_values_hold_every_option():
     changed = {name for change in CHANGES for name in change}
     names = {field.name for field in fields(RenderOptions)}
-    assert changed == names == set(RenderOptions().wire_values())
+    later = RenderOptions(trimap_band=2, masks=MaskEncoding.RLE, faces=True)
+    assert changed == names == set(later.wire_values())

@@ -176,9 +176,9 @@ class TestFaceDetector:
         assert served(registry) == ["connectnet", "md_trisenet", "face_detector"]
         assert registry.names == ("connectnet", "md_trisenet")
         md_trisenet, connectnet = registry.get("md_trisenet"), registry.get("connectnet")
-        assert md_trisenet.face_router(find_face=False) is registry.models[-1]
-        assert connectnet.face_router(find_face=True) is registry.models[-1]
-        assert connectnet.face_router(find_face=False) is None
+        assert md_trisenet.face_router(find_faces=False) is registry.models[-1]
+        assert connectnet.face_router(find_faces=True) is registry.models[-1]
+        assert connectnet.face_router(find_faces=False) is None
         assert caplog.text == ""
 
     @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from silhouette_seg.pipeline.faces import Domain, DomainDecision, Face
 from silhouette_seg.pipeline.options import (
     BackgroundImage,
     Blur,
+    BlurredFaces,
     Colour,
     Output,
     PersonSelection,
@@ -40,7 +41,8 @@ def photo(*people: Box, hw=HW) -> tuple[Frame, NDArray[np.uint8]]:
 
 
 def matte(alpha, face: Face | None = None) -> Matte:
-    decision = DomainDecision(Domain.HALF_BODY, face, detector_ran=True)
+    faces = () if face is None else (face,)
+    decision = DomainDecision(Domain.HALF_BODY, faces, detector_ran=True)
     return Matte(alpha, measure_quality(alpha), decision, Timings(0, 0, 0, 0, 0))
 
 
@@ -62,7 +64,7 @@ LEFT, RIGHT = Box(20, 10, 90, 60), Box(50, 140, 60, 30)
 @pytest.mark.parametrize("people", [(), (LEFT,), (LEFT, RIGHT)])
 def test_image_has_the_photos_size_for_any_options(options, output, people):
     frame, alpha = photo(*people)
-    channels = {Output.MASK: (), Output.CUTOUT: (4,), Output.COMPOSITE: (3,)}[output]
+    channels = {Output.CUTOUT: (4,), Output.COMPOSITE: (3,)}.get(output, ())
     composition = render_image(replace(options, output=output), frame, None, matte(alpha))
     assert composition.image.shape == (*HW, *channels)
     assert composition.image.dtype == np.uint8
@@ -207,3 +209,78 @@ def test_crop_is_the_persons_box_with_margin():
     image = render_image(options, frame, None, matte(alpha)).image
     assert image.shape == (100, 60, 4)  # clipped at the lower edge
     assert tuple(image[40, 30]) == (*RED, 255)
+
+
+@pytest.mark.parametrize("invert", [False, True])
+def test_trimap_has_a_band_around_the_outline(invert):
+    frame, alpha = photo(LEFT)
+    options = RenderOptions(output=Output.TRIMAP, trimap_band=2.5, invert=invert)
+    composition = render_image(options, frame, None, matte(alpha))
+    row = composition.image[60]
+    assert row[[40, 150]].tolist() == ([0, 255] if invert else [255, 0])
+    assert (row[67:73] == 128).all()
+    assert row[[66, 73]].tolist() == ([0, 255] if invert else [255, 0])
+    assert composition.box == LEFT
+
+
+def test_cropped_trimap_is_a_part_of_the_whole_one():
+    frame, alpha = photo(LEFT)
+    options = RenderOptions(output=Output.TRIMAP, trimap_band=5)
+    whole = render_image(options, frame, None, matte(alpha)).image
+    part = render_image(replace(options, crop=True), frame, None, matte(alpha)).image
+    assert (part == whole[20:110, 10:70]).all()
+
+
+def test_clear_pixels_are_background_in_a_trimap():
+    frame, alpha = photo(LEFT)
+    opacity = np.full(HW, 255, np.uint8)
+    opacity[:, 70:] = 0
+    frame = replace(frame, opacity=opacity)
+    image = render_image(
+        RenderOptions(output=Output.TRIMAP, trimap_band=5), frame, None, matte(alpha)
+    ).image
+    assert (image[:, 70:] == 0).all()
+    assert (image[60, 64:70] == 128).all()
+
+
+def test_empty_mask_has_a_trimap_of_background():
+    frame, alpha = photo()
+    composition = render_image(RenderOptions(output=Output.TRIMAP), frame, None, matte(alpha))
+    assert not composition.image.any()
+
+
+FACES = RenderOptions(output=Output.COMPOSITE, background=BlurredFaces())
+
+
+def test_blurred_faces_leave_the_rest_of_the_photo():
+    frame, alpha = photo(LEFT)
+    stripes = np.arange(200) % 4 < 2
+    frame.rgb[:, stripes] = 255
+    before = frame.rgb.copy()
+    face = Face(top=30 / 120, left=20 / 200, height=20 / 120, width=20 / 200, score=1)
+    composition = render_image(FACES, frame, None, matte(alpha, face))
+    assert composition.blurred_faces == 1
+    assert composition.image[30:50, 20:40].std() < before[30:50, 20:40].std() / 2
+    changed = (composition.image != before).any(axis=2)
+    assert not changed[:, 50:].any()
+    assert not changed[60:].any()
+
+
+@pytest.mark.parametrize("crop", [False, True])
+def test_photo_without_a_face_is_shown_and_counts_zero(crop):
+    frame, alpha = photo(LEFT)
+    before = frame.rgb.copy()
+    composition = render_image(replace(FACES, crop=crop), frame, None, matte(alpha))
+    assert composition.blurred_faces == 0
+    assert (composition.image == (before[20:110, 10:70] if crop else before)).all()
+
+
+def test_faces_are_not_blurred_without_a_detector():
+    frame, alpha = photo(LEFT)
+    with pytest.raises(ValueError, match="no face detector"):
+        render_image(FACES, frame, None, replace(matte(alpha), decision=None))
+
+
+def test_mask_has_no_count_of_faces():
+    frame, alpha = photo(LEFT)
+    assert render_image(RenderOptions(), frame, None, matte(alpha)).blurred_faces is None

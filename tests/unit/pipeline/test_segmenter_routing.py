@@ -97,7 +97,7 @@ async def test_decision_holds_the_dominant_face(segmenter):
 
 async def test_photo_without_a_face_has_ratio_zero(segmenter):
     matte = await segmenter.segment(photo(0))
-    assert matte.decision == DomainDecision(Domain.NO_FACE, None, detector_ran=True)
+    assert matte.decision == DomainDecision(Domain.NO_FACE, (), detector_ran=True)
     assert matte.decision.face_ratio == 0
 
 
@@ -114,16 +114,24 @@ async def test_concurrent_photos_get_their_own_domains(workers):
 
 async def test_given_domain_skips_the_detector(segmenter, detector):
     matte = await segmenter.segment(photo(200), domain=Domain.FAR_SHOT)
-    assert matte.decision == DomainDecision(Domain.FAR_SHOT, None, detector_ran=False)
+    assert matte.decision == DomainDecision(Domain.FAR_SHOT, (), detector_ran=False)
     assert matte.decision.face_ratio is None
     assert (matte.alpha == 64 ^ Domain.FAR_SHOT).all()
     assert detector.batch_sizes == []
 
 
+async def test_given_domain_keeps_the_faces_that_are_asked_for(segmenter):
+    matte = await segmenter.segment(photo(51, (16, 16)), domain=Domain.FAR_SHOT, find_faces=True)
+    assert matte.decision is not None
+    assert matte.decision.domain is Domain.FAR_SHOT
+    assert matte.decision.face_ratio == pytest.approx(0.2, abs=1e-6)
+    assert (matte.alpha == 64 ^ Domain.FAR_SHOT).all()
+
+
 async def test_missing_detector_gives_the_domain_no_face(workers):
     segmenter = Segmenter(FakeEngine(SPEC), workers)
     matte = await segmenter.segment(photo(200))
-    assert matte.decision == DomainDecision(Domain.NO_FACE, None, detector_ran=False)
+    assert matte.decision == DomainDecision(Domain.NO_FACE, (), detector_ran=False)
     assert (matte.alpha == 64 ^ Domain.NO_FACE).all()
 
 
@@ -137,7 +145,7 @@ async def test_model_without_domain_runs_no_detector(workers, detector):
 
 async def test_model_without_domain_finds_the_face_that_is_asked_for(workers, detector):
     segmenter = Segmenter(FakeEngine(tiny_spec()), workers, FaceRouter(detector, workers))
-    matte = await segmenter.segment(photo(51, (16, 16)), find_face=True)
+    matte = await segmenter.segment(photo(51, (16, 16)), find_faces=True)
     assert matte.decision is not None
     assert matte.decision.face is not None
     assert matte.decision.face.width == pytest.approx(0.2, abs=1e-6)

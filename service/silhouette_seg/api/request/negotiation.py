@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 from silhouette_seg.api.media_types import JSON
 from silhouette_seg.errors import NotAcceptable
+from silhouette_seg.pipeline.options import Output
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-TRANSPARENT_JPEG = (
-    "A cut-out is transparent and JPEG has no transparency; ask for png, webp or avif, or for "
-    "output=composite."
-)
+NO_JPEG = {
+    Output.CUTOUT: "A cut-out is transparent and JPEG has no transparency; ask for png, webp or "
+    "avif, or for output=composite.",
+    Output.TRIMAP: "A trimap has three exact levels and JPEG changes them; ask for png, webp or "
+    "avif.",
+}
+"""Sentence for each output that JPEG cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +48,17 @@ class MediaRange:
 
 
 def negotiate(
-    accept: str | None, *, explicit: ImageFormat | None, transparent: bool
+    accept: str | None, *, explicit: ImageFormat | None, output: Output
 ) -> Representation:
     """Chooses the format of a response from the `Accept` header and the parameter `format`.
 
     The highest q-value wins, then the most specific entry, then the order PNG, WebP, JPEG, AVIF,
     JSON. `explicit`, the parameter, takes precedence; `Accept` then only decides between image and
-    report. `transparent` excludes JPEG. Raises NotAcceptable if no format remains.
+    report. `output` may exclude JPEG, as `NO_JPEG` says. Raises NotAcceptable if no format remains.
     """
-    if explicit is ImageFormat.JPEG and transparent:
-        raise NotAcceptable(TRANSPARENT_JPEG)
-    formats = [f for f in _DEFAULT_ORDER if not (transparent and f is ImageFormat.JPEG)]
+    if explicit is ImageFormat.JPEG and output in NO_JPEG:
+        raise NotAcceptable(NO_JPEG[output])
+    formats = [f for f in _DEFAULT_ORDER if f is not ImageFormat.JPEG or output not in NO_JPEG]
     ranges = _parse(accept)
     offers = [image_format.media_type for image_format in formats] + [JSON]
     best = _best(ranges, offers)
@@ -62,7 +66,7 @@ def negotiate(
         wants_report = best == JSON and not _accepts_as_much(ranges, explicit.media_type)
         return Representation(explicit, report=wants_report)
     if best is None:
-        raise _not_acceptable(ranges, offers, transparent=transparent)
+        raise _not_acceptable(ranges, offers, output)
     if best == JSON:
         return Representation(formats[0], report=True)
     return Representation(ImageFormat(best.removeprefix("image/")))
@@ -121,8 +125,8 @@ def _accepts_as_much(ranges: Sequence[MediaRange], media_type: str) -> bool:
 
 
 def _not_acceptable(
-    ranges: Sequence[MediaRange], offers: Sequence[str], *, transparent: bool
+    ranges: Sequence[MediaRange], offers: Sequence[str], output: Output
 ) -> NotAcceptable:
-    if transparent and _rank(ranges, ImageFormat.JPEG.media_type)[0] > 0:
-        return NotAcceptable(TRANSPARENT_JPEG)
+    if output in NO_JPEG and _rank(ranges, ImageFormat.JPEG.media_type)[0] > 0:
+        return NotAcceptable(NO_JPEG[output])
     return NotAcceptable(f"Accept allows none of {', '.join(offers)}.")

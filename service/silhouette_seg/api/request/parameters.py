@@ -7,6 +7,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any, TypeVar
 
+from silhouette_seg.api.request.combinations import check_combination
 from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
 from silhouette_seg.errors import BadParameter, UnknownParameter
 from silhouette_seg.pipeline.faces import Domain
@@ -15,23 +16,25 @@ from silhouette_seg.pipeline.options import (
     Background,
     BackgroundImage,
     Blur,
+    BlurredFaces,
     Colour,
+    MaskEncoding,
     Output,
     PersonSelection,
     Refinement,
     RenderOptions,
 )
-from silhouette_seg.pipeline.registry import AUTO, ModelRegistry
+from silhouette_seg.pipeline.registry import AUTO, FACE_DETECTOR, ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.codec.css_colour import parse_colour
 from silhouette_seg.vision.codec.decode import ImageFormat
 from silhouette_seg.vision.compose.layout import parse_layout
 
-DEFAULT_BACKGROUND = PHOTO_DEFAULTS.background
 DOMAINS = {domain.label: domain for domain in Domain}
 MAX_EDGE_PIXELS = 100
 MAX_MARGIN_PERCENT = 100
 MAX_BLUR_PERCENT = 25
+MAX_TRIMAP_BAND_PERCENT = 10
 
 URL_FIELDS = ("image_url", "url")
 """Names under which other services take the address of a photo."""
@@ -106,7 +109,7 @@ def parse_parameters(
     BadParameter for an invalid value, or for one that has no effect in this combination.
     """
     values = {name: _parse_value(name, text) for name, text in parameters.items()}
-    _check_combination(values, has_background_image=has_background_image)
+    check_combination(values, has_background_image=has_background_image)
     if has_background_image:
         values["background"] = BackgroundImage()
     return SegmentOptions(
@@ -119,7 +122,7 @@ def select_model(options: SegmentOptions, registry: ModelRegistry) -> Segmenter:
     """Returns the segmentation model that `options.model` names, or the default for `auto`.
 
     Raises UnknownModel for another name. Raises BadParameter if `options.domain` is set and the
-    model has no domain input.
+    model has no domain input, and for options that require a face detector without one.
     """
     segmenter = registry.get(options.model)
     if options.domain is not None and not segmenter.takes_domain:
@@ -127,6 +130,9 @@ def select_model(options: SegmentOptions, registry: ModelRegistry) -> Segmenter:
         raise BadParameter(
             f"domain: has no effect on {segmenter.spec.name}; models that take one: {names}"
         )
+    if options.render.requires_faces and segmenter.face_router(find_faces=True) is None:
+        name = "faces" if options.render.faces else "background"
+        raise BadParameter(f"{name}: needs the model {FACE_DETECTOR}, which is not served")
     return segmenter
 
 
@@ -135,23 +141,6 @@ def _parse_value(name: str, text: str) -> object:
         return PARAMETERS[name].parse(text)
     except ValueError as error:
         raise BadParameter(f"{name}: {error}") from None
-
-
-def _check_combination(values: Mapping[str, object], *, has_background_image: bool) -> None:
-    sets_background = values.get("background", DEFAULT_BACKGROUND) != DEFAULT_BACKGROUND
-    if has_background_image and sets_background:
-        raise BadParameter("background: is given twice, as a value and as background_image")
-    composite = values.get("output") is Output.COMPOSITE
-    if not composite and (has_background_image or sets_background):
-        raise BadParameter("background: needs output=composite")
-    if not composite and values.get("light_wrap"):
-        raise BadParameter("light_wrap: needs output=composite")
-    if "layout" in values and values.get("crop"):
-        raise BadParameter("crop: has no effect with a layout, which places the person")
-    if "layout" in values and values.get("invert"):
-        raise BadParameter("layout: places the person, and invert=true removes them")
-    if values.get("crop_margin") and not values.get("crop"):
-        raise BadParameter("crop_margin: needs crop=true")
 
 
 def _one_of(kind: type[E]) -> Callable[[str], E]:
@@ -211,12 +200,16 @@ def number_between(low: float, high: float) -> Callable[[str], float]:
 def _background(text: str) -> Background:
     if (rgb := parse_colour(text)) is not None:
         return Colour(rgb)
+    if text == str(BlurredFaces()):
+        return BlurredFaces()
     kind, colon, radius = text.partition(":")
     if kind == "blur" and colon and _DECIMAL.fullmatch(radius):
         if 0 < float(radius) <= MAX_BLUR_PERCENT:
             return Blur(float(radius))
         raise ValueError(f"the blur must be more than 0 and at most {MAX_BLUR_PERCENT}")
-    raise ValueError("must be #rrggbb, #rgb, a CSS colour or blur:<percent of the short side>")
+    raise ValueError(
+        "must be #rrggbb, #rgb, a CSS colour, blur:<percent of the short side> or blur_faces"
+    )
 
 
 def _domain(text: str) -> Domain:
@@ -256,25 +249,27 @@ PARAMETERS: dict[str, Parameter] = {
     "output": Parameter(
         _one_of(Output),
         _enum_schema(*Output, default=Output.MASK),
-        "`mask` is 8-bit grey alpha, `cutout` RGBA, `composite` RGB on a background.",
+        "`mask` is 8-bit grey alpha, `cutout` RGBA, `composite` RGB on a background. `trimap` is "
+        "grey for matting tools: 0 background, 128 unknown, 255 person.",
     ),
     "background": Parameter(
         _background,
         {
             "type": "string",
-            "pattern": r"^(#([0-9a-fA-F]{3}){1,2}|[a-zA-Z]+|blur:[0-9.]+)$",
+            "pattern": r"^(#([0-9a-fA-F]{3}){1,2}|[a-zA-Z]+|blur:[0-9.]+|blur_faces)$",
             "default": "blur:3",
         },
         "Background of a composite: `#rrggbb`, `#rgb`, a CSS colour, or `blur:` and the radius in "
         "percent of the short side. Or send an image as the form part `background_image`, which is "
-        "scaled to cover.",
+        "scaled to cover. `blur_faces` shows the photo as it is, with the faces that are found "
+        "made unrecognisable; `X-Faces-Blurred` is their number.",
     ),
     "format": Parameter(
         _image_format,
         _enum_schema(*ImageFormat, "jpg"),
         "Encoding of the result. It overrides `Accept`; without both the result is png. "
-        "JPEG cannot encode a cut-out (406). Masks, and the alpha of cut-outs, are exact in png, "
-        "webp and avif.",
+        "JPEG cannot encode a cut-out or trimap (406). Masks, trimaps and the alpha of cut-outs "
+        "are exact in png, webp and avif.",
     ),
     "person": Parameter(
         _one_of(PersonSelection),
@@ -340,6 +335,23 @@ PARAMETERS: dict[str, Parameter] = {
         _range_schema("number", 0, 100, 0),
         "Light of the new background that spills over the person's edge, in percent. It applies to "
         "composites only.",
+    ),
+    "trimap_band": Parameter(
+        number_between(0, MAX_TRIMAP_BAND_PERCENT),
+        _range_schema("number", 0, MAX_TRIMAP_BAND_PERCENT, 1),
+        "Reach of the unknown band of a trimap, beyond uncertain pixels and to either side of the "
+        "edge, in percent of the short side.",
+    ),
+    "masks": Parameter(
+        _one_of(MaskEncoding),
+        _enum_schema(*MaskEncoding),
+        "Lists each person in the JSON report with a mask as in annotations of COCO: `polygon`, or "
+        "`rle` in the compressed form of pycocotools.",
+    ),
+    "faces": Parameter(
+        parse_boolean,
+        _boolean_schema(False),
+        "Lists the faces in the JSON report, with boxes and scores.",
     ),
     "keep_metadata": Parameter(
         parse_boolean,

@@ -16,7 +16,7 @@ from silhouette_seg.api.request.parameters import (
     number_between,
 )
 from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
-from silhouette_seg.pipeline.options import BackgroundImage, Output, RenderOptions
+from silhouette_seg.pipeline.options import BackgroundImage, BlurredFaces, Output, RenderOptions
 from silhouette_seg.pipeline.registry import AUTO, STREAM_PREFERENCE, ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
@@ -33,6 +33,9 @@ from silhouette_seg.vision.codec.decode import (
 from silhouette_seg.vision.geometry import resize
 
 BACKGROUND_IMAGE = "background_image"
+STREAM_OUTPUTS = (Output.MASK, Output.CUTOUT, Output.COMPOSITE)
+"""Outputs of streams: all but the trimap, which is for still photos."""
+STREAM_BACKGROUND_PATTERN = r"^(#([0-9a-fA-F]{3}){1,2}|[a-zA-Z]+|blur:[0-9.]+)$"
 MIN_RESULT_SIDE_PX = 64
 """Smallest value of the parameter `size`, the longer side of a result in pixels."""
 MAX_RESULT_SIDE_PX = 4096
@@ -48,6 +51,17 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
     for name in ("model", "output", "background", "format", "threshold", "grow", "feather")
 } | {
     "invert": PARAMETERS["invert"],
+    "output": replace(
+        PARAMETERS["output"],
+        schema=PARAMETERS["output"].schema | {"enum": [one.value for one in STREAM_OUTPUTS]},
+        description="`mask` is 8-bit grey alpha, `cutout` RGBA, `composite` RGB on a background.",
+    ),
+    "background": replace(
+        PARAMETERS["background"],
+        schema=PARAMETERS["background"].schema | {"pattern": STREAM_BACKGROUND_PATTERN},
+        description="Background of a composite: `#rrggbb`, `#rgb`, a CSS colour, or `blur:` and "
+        "the radius in percent of the short side.",
+    ),
     "size": Parameter(
         integer_between(MIN_RESULT_SIDE_PX, MAX_RESULT_SIDE_PX),
         {"type": "integer", "minimum": MIN_RESULT_SIDE_PX, "maximum": MAX_RESULT_SIDE_PX},
@@ -163,6 +177,10 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
 
 
 def _check_combination(parameters: Mapping[str, object], options: StreamOptions) -> None:
+    if options.render.output not in STREAM_OUTPUTS:
+        raise BadParameter(f"output: must be one of {', '.join(STREAM_OUTPUTS)} in a stream")
+    if isinstance(options.render.background, BlurredFaces):
+        raise BadParameter("background: blur_faces is for photos; faces of streams are not found")
     is_default = options.render.background == RenderOptions().background
     sets_background = parameters.get("background") is not None and not is_default
     if (

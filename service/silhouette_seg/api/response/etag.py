@@ -5,7 +5,6 @@ import json
 
 from silhouette_seg.api.photo_response import ResolvedRequest
 from silhouette_seg.api.request.uploads import PhotoUpload
-from silhouette_seg.pipeline.options import PersonSelection
 
 
 def photo_etag(version: str, upload: PhotoUpload, resolved: ResolvedRequest) -> str:
@@ -15,7 +14,7 @@ def photo_etag(version: str, upload: PhotoUpload, resolved: ResolvedRequest) -> 
     """
     options, segmenter = resolved.options, resolved.segmenter
     background = upload.background
-    face_router = segmenter.face_router(find_face=options.render.person is PersonSelection.DOMINANT)
+    face_router = segmenter.face_router(find_faces=options.render.uses_faces)
     key = options.render.wire_values() | {
         "version": version,
         "image": upload.image.digest,

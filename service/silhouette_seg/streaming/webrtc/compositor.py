@@ -5,7 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.pipeline.options import Background, BackgroundImage, Blur, Colour, Output
+from silhouette_seg.pipeline.options import (
+    Background,
+    BackgroundImage,
+    Blur,
+    BlurredFaces,
+    Colour,
+    Output,
+)
 from silhouette_seg.pipeline.rendering import apply_edits, occluded, person_mask
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.streaming.session import StreamOptions
@@ -30,7 +37,7 @@ class Compositor:
         """Returns the result of one frame, as `options` say: its mask in grey, or the composite.
 
         `photo` has the planes of the frame, and `matte` its mask. The result has the size of
-        `photo`. Raises ValueError for a cut-out, because video has no transparency.
+        `photo`. Raises ValueError for an output that video cannot hold.
         """
         soft = person_mask(matte)
         alpha, _ = apply_edits(soft, options.render)
@@ -42,6 +49,8 @@ class Compositor:
                 return yuv.composite(photo, alpha, self._background_for(options, photo, covered))
             case Output.CUTOUT:
                 raise ValueError("video has no transparency")
+            case Output.TRIMAP:
+                raise ValueError("video does not keep the levels of a trimap")
 
     def _background_for(
         self, options: StreamOptions, photo: Planes, covered: NDArray[np.uint8]
@@ -55,6 +64,8 @@ class Compositor:
                 return yuv.blurred(photo, radius_percent, covered)
             case Colour(rgb):
                 return self._cached(photo.size_hw, options, lambda hw: yuv.solid(hw, rgb))
+            case BlurredFaces():
+                raise ValueError("faces of streams are not blurred")
             case BackgroundImage():
                 image = options.background
                 if image is None:

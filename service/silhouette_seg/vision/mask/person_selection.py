@@ -27,14 +27,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.vision.geometry import Size, resize
-from silhouette_seg.vision.mask.quality import Box, person_pixels
+from silhouette_seg.vision.mask.components import (
+    Components,
+    covered_shares,
+    enclosing_box,
+    find_components,
+    gaps_to,
+    nearest_component,
+    scale_box,
+)
+from silhouette_seg.vision.mask.quality import Box
 
-MAX_SIDE = 384
-"""Longer side, in pixels, of the reduced mask in which pieces are found.
-
-Gaps narrower than one of its pixels may close.
-"""
 MAX_REPORTED = 16
 """Maximum number of pieces in a report. Pieces that are not reported are kept or rejected too."""
 
@@ -101,39 +104,12 @@ class Piece:
     """A value of `PieceReason`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Components:
-    """The K connected components of a reduced mask.
-
-    The arrays have one value for each component, in the order of labels 1 to K. Areas, boxes and
-    centres are in pixels of the reduced mask.
-    """
-
-    labels: NDArray[np.int32]
-    """Label of the component at each pixel [h,w]; 0 outside of all components."""
-    areas: NDArray[np.int64]
-    tops: NDArray[np.int64]
-    lefts: NDArray[np.int64]
-    heights: NDArray[np.int64]
-    widths: NDArray[np.int64]
-    centres: NDArray[np.float64]
-    """Centres of mass [K,2] as (row, column)."""
-
-    def __len__(self) -> int:
-        return len(self.areas)
-
-    @property
-    def size_hw(self) -> Size:
-        """(height, width) of the reduced mask in pixels."""
-        return self.labels.shape[0], self.labels.shape[1]
-
-
 def find_pieces(alpha: NDArray[np.uint8]) -> tuple[Piece, ...]:
     """Returns the largest pieces of a mask, uint8 [H,W], largest first and all kept.
 
     There are at most MAX_REPORTED.
     """
-    components = _find_components(alpha)
+    components = find_components(alpha)
     return _report(components, [PieceReason.EVERYONE] * len(components), alpha.shape)
 
 
@@ -146,73 +122,53 @@ def select_dominant(
     mask, or None. The report has at most MAX_REPORTED pieces, largest first, with the reason for
     each. If no piece is rejected, the returned mask is the same array.
     """
-    components = _find_components(alpha)
+    components = find_components(alpha)
     if not len(components):
         return alpha, ()
-    small_face = face and _scale_box(face, alpha.shape, components.size_hw)
+    small_face = face and scale_box(face, alpha.shape, components.size_hw)
     dominant = _dominant_index(components, small_face)
-    reasons = _classify(components, dominant, has_face=face is not None)
+    gaps = gaps_to(components, dominant)
+    reasons = classify(components, dominant, gaps, has_face=face is not None)
     kept = np.array([reason in KEPT_REASONS for reason in reasons])
     pieces = _report(components, reasons, alpha.shape)
     return (alpha if kept.all() else _empty_rejected(alpha, components.labels, kept)), pieces
 
 
-def _find_components(alpha: NDArray[np.uint8]) -> _Components:
-    height, width = alpha.shape
-    scale = min(1.0, MAX_SIDE / max(height, width))
-    small = resize(alpha, (max(1, round(height * scale)), max(1, round(width * scale))))
-    _, labels, stats, centres = cv2.connectedComponentsWithStats(
-        person_pixels(small), connectivity=8, ltype=cv2.CV_32S
-    )
-    columns = np.asarray(stats[1:], np.int64).T
-    return _Components(
-        labels=np.asarray(labels, np.int32),
-        areas=columns[cv2.CC_STAT_AREA],
-        tops=columns[cv2.CC_STAT_TOP],
-        lefts=columns[cv2.CC_STAT_LEFT],
-        heights=columns[cv2.CC_STAT_HEIGHT],
-        widths=columns[cv2.CC_STAT_WIDTH],
-        centres=np.asarray(centres[1:, ::-1], np.float64),
-    )
-
-
-def _dominant_index(components: _Components, face: Box | None) -> int:
+def _dominant_index(components: Components, face: Box | None) -> int:
     """Returns the index, from 0, of the component of the dominant person.
 
     `face` is the dominant face in pixels of the reduced mask, or None. The component covers it, or
     is large and near the middle.
     """
-    if face is not None:
-        chest_top = face.top + face.height
-        chest_left = face.left - face.width * (CHEST_FACES - 1) // 2
-        chest = Box(chest_top, chest_left, CHEST_FACES * face.height, CHEST_FACES * face.width)
-        covered = _covered_shares(components, face) + _covered_shares(components, chest)
-        if covered.max() >= MIN_COVERED:
-            return int(covered.argmax())
+    if face is not None and (owner := face_owner(components, face)) is not None:
+        return owner
     half = np.array(components.size_hw) / 2
     distance = np.hypot(*((components.centres + 0.5 - half) / half).T) / np.sqrt(2)
     return int((components.areas * (1 - (1 - CORNER_WEIGHT) * distance)).argmax())
 
 
-def _covered_shares(components: _Components, box: Box) -> NDArray[np.float64]:
-    """Returns the share of a box that each component covers, float64 [K], 0..1.
+def face_owner(components: Components, face: Box) -> int | None:
+    """Returns the index, from 0, of the component that covers most of a face and its chest.
 
-    The box is in pixels of the reduced mask. Only its part inside the mask counts.
+    The face is in pixels of the reduced mask. Returns None if no component covers enough.
     """
-    rows = slice(max(0, box.top), max(0, box.top + box.height))
-    columns = slice(max(0, box.left), max(0, box.left + box.width))
-    inside = components.labels[rows, columns].ravel()
-    return np.bincount(inside, minlength=len(components) + 1)[1:] / max(1, inside.size)
+    chest_top = face.top + face.height
+    chest_left = face.left - face.width * (CHEST_FACES - 1) // 2
+    chest = Box(chest_top, chest_left, CHEST_FACES * face.height, CHEST_FACES * face.width)
+    covered = covered_shares(components, face) + covered_shares(components, chest)
+    return int(covered.argmax()) if covered.max() >= MIN_COVERED else None
 
 
-def _classify(components: _Components, dominant: int, *, has_face: bool) -> list[PieceReason]:
+def classify(
+    components: Components, dominant: int, gaps: NDArray[np.float32], *, has_face: bool
+) -> list[PieceReason]:
     """Returns the reason for keeping or rejecting each component, in their order.
 
-    `dominant` is the index of the dominant component. `has_face` is true if a dominant face is
-    known.
+    `dominant` is the index of the dominant component, and `gaps` [K] are those of `gaps_to` it.
+    `has_face` is true if a dominant face is known.
     """
     areas = components.areas / components.areas[dominant]
-    gaps = _gaps_to(components, dominant) / np.sqrt(components.areas[dominant])
+    gaps = gaps / np.sqrt(components.areas[dominant])
     in_line = _in_line(components, dominant, above=not has_face)
     reasons = np.select(
         [
@@ -226,16 +182,7 @@ def _classify(components: _Components, dominant: int, *, has_face: bool) -> list
     return [PieceReason(reason) for reason in reasons.tolist()]
 
 
-def _gaps_to(components: _Components, dominant: int) -> NDArray[np.float32]:
-    """Returns the distance, float32 [K] in pixels, from each component to the dominant one."""
-    others = (components.labels != dominant + 1).astype(np.uint8)
-    distances = cv2.distanceTransform(others, cv2.DIST_L2, 5)
-    gaps = np.full(len(components) + 1, np.inf, np.float32)
-    np.minimum.at(gaps, components.labels.ravel(), distances.ravel())
-    return gaps[1:]
-
-
-def _in_line(components: _Components, dominant: int, *, above: bool) -> NDArray[np.bool_]:
+def _in_line(components: Components, dominant: int, *, above: bool) -> NDArray[np.bool_]:
     """Returns, for each component [K], whether it lies directly below the dominant one's centre.
 
     Directly means that MIN_OVERLAP of its width overlaps the dominant one's. With `above` a
@@ -258,28 +205,24 @@ def _empty_rejected(
     The mask is uint8 [H,W], and `labels` [h,w] are those of the reduced mask. `kept` [K] is indexed
     by component. Returns a new mask.
     """
-    empty = (labels == 0).astype(np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(
-        empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
-    )
-    # OpenCV labels the same components again, in an order of its own.
-    kept_level = np.zeros(int(nearest.max()) + 1, np.uint8)
-    kept_level[nearest[labels > 0]] = np.where(kept, 255, 0)[labels[labels > 0] - 1]
+    kept_level = np.where(kept, 255, 0).astype(np.uint8)
     height, width = alpha.shape
-    window = cv2.resize(kept_level[nearest], (width, height), interpolation=cv2.INTER_LINEAR)
+    window = cv2.resize(
+        kept_level[nearest_component(labels)], (width, height), interpolation=cv2.INTER_LINEAR
+    )
     window = cv2.threshold(window, 127, 255, cv2.THRESH_BINARY, dst=window)[1]
     return np.asarray(cv2.bitwise_and(alpha, window, dst=window), np.uint8)
 
 
 def _report(
-    components: _Components, reasons: list[PieceReason], photo_hw: tuple[int, ...]
+    components: Components, reasons: list[PieceReason], photo_hw: tuple[int, ...]
 ) -> tuple[Piece, ...]:
     """Returns the MAX_REPORTED largest components as pieces, with boxes in pixels of the photo."""
     total = components.areas.sum()
     rows, columns = (side / small for side, small in zip(photo_hw, components.size_hw, strict=True))
     return tuple(
         Piece(
-            box=_enclosing_box(
+            box=enclosing_box(
                 *(components.tops[index] * rows, components.lefts[index] * columns),
                 *(components.heights[index] * rows, components.widths[index] * columns),
             ),
@@ -289,20 +232,3 @@ def _report(
         )
         for index in np.argsort(-components.areas, kind="stable")[:MAX_REPORTED]
     )
-
-
-def _scale_box(face: Box, photo_hw: tuple[int, ...], size_hw: Size) -> Box:
-    rows, columns = (small / side for side, small in zip(photo_hw, size_hw, strict=True))
-    return _enclosing_box(
-        face.top * rows, face.left * columns, face.height * rows, face.width * columns
-    )
-
-
-def _enclosing_box(top: float, left: float, height: float, width: float) -> Box:
-    """Returns the smallest box of whole pixels that contains a box of fractional pixels.
-
-    Its sides are at least one pixel.
-    """
-    first = int(np.floor(round(top, 6))), int(np.floor(round(left, 6)))
-    last = int(np.ceil(round(top + height, 6))), int(np.ceil(round(left + width, 6)))
-    return Box(*first, max(1, last[0] - first[0]), max(1, last[1] - first[1]))

@@ -1,6 +1,6 @@
 """Edits an alpha mask, uint8 [H,W] with 255 = person, and measures its quality."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silhouette_seg.vision.blur import gaussian
-from silhouette_seg.vision.geometry import resize
+from silhouette_seg.vision.geometry import Size, resize
 
 MASK_THRESHOLD = 127
 """Alpha of 0..255 above which a pixel counts as person."""
@@ -106,6 +106,9 @@ class MaskQuality:
     The band is the pixels within BOUNDARY_RADIUS of the outline. If there is no outline it is the
     mean over the whole mask. A hard mask has 1, a mask that is mid-grey everywhere has 0.
     """
+
+    size_hw: Size = field(default=(0, 0), compare=False)
+    """(height, width) of the measured mask in pixels."""
 
     @property
     def confidence(self) -> float:
@@ -212,6 +215,7 @@ def measure_quality(alpha: NDArray[np.uint8]) -> MaskQuality:
         islands=len(areas),
         holes=_count_holes(person),
         boundary_certainty=_mean_certainty(alpha, boundary_band(person)),
+        size_hw=(alpha.shape[0], alpha.shape[1]),
     )
 
 

@@ -3,33 +3,56 @@
 import { initSwatches, showValues } from "../ui/controls.js";
 import { layoutParameter, placementSummary, readPlacement } from "./placement.js";
 
+/** Options of the mask and of its placement that change nothing. */
+const NO_EDITS = {
+  person: "all", lightWrap: 0, refine: true, decontaminate: true, threshold: null, grow: 0, feather: 0,
+  invert: false, layout: null,
+};
+
 /** Returns the values of the form as an object with one member per option. */
 export function readOptions(form) {
   const fields = form.elements;
   return {
     model: fields.model.value,
     output: fields.output.value,
-    person: fields.person.value,
+    trimapBand: Number(fields.trimap_band.value),
     background: fields.background.value,
     blur: Number(fields.blur.value),
     colour: fields.colour.value,
     backgroundImage: fields.background_image.files[0] ?? null,
-    lightWrap: Number(fields.light_wrap.value),
     format: fields.format.value,
+    margin: fields.crop.checked ? Number(fields.margin.value) : null,
+    ...(blursFaces(fields) ? NO_EDITS : readEdits(fields)),
+  };
+}
+
+function readEdits(fields) {
+  return {
+    person: fields.person.value,
+    lightWrap: Number(fields.light_wrap.value),
     refine: fields.refine.checked,
     decontaminate: fields.decontaminate.checked,
     threshold: fields.hard.checked ? Number(fields.threshold.value) : null,
     grow: Number(fields.grow.value),
     feather: Number(fields.feather.value),
-    margin: fields.crop.checked ? Number(fields.margin.value) : null,
     invert: fields.invert.checked,
     layout: excludesPlacement(fields) ? null : layoutParameter(readPlacement(fields)),
   };
 }
 
-/** Returns true if the service would reject a placement: with a crop or an inverted mask. */
+/** Returns true if the result is the photo with blurred faces, for which the mask has no effect. */
+function blursFaces(fields) {
+  return fields.output.value === "composite" && fields.background.value === "faces";
+}
+
+/** Returns true if the service would reject a placement: with a crop, an inverted mask or a trimap. */
 function excludesPlacement(fields) {
-  return fields.crop.checked || fields.invert.checked;
+  return fields.crop.checked || fields.invert.checked || fields.output.value === "trimap";
+}
+
+/** Returns true for an output that shows no colours of the photo. */
+function showsMask(output) {
+  return output === "mask" || output === "trimap";
 }
 
 /** @returns {boolean} false while the background image is selected but no file is chosen */
@@ -46,12 +69,13 @@ export function isComplete(options) {
 export function requestParameters(options) {
   return [
     ["output", options.output, "mask"],
+    ["trimap_band", options.output === "trimap" ? options.trimapBand : 1, 1],
     ...(options.output === "composite" ? [backgroundParameter(options), ["light_wrap", options.lightWrap, 0]] : []),
     ["format", options.format, "png"],
     ["model", options.model, "auto"],
     ["person", options.person, "all"],
     ["refine", options.refine ? "guided" : "none", "guided"],
-    ["decontaminate", options.output === "mask" || options.decontaminate, true],
+    ["decontaminate", showsMask(options.output) || options.decontaminate, true],
     ["threshold", options.threshold, null],
     ["grow", options.grow, 0],
     ["feather", options.feather, 0],
@@ -66,6 +90,7 @@ export function requestParameters(options) {
 
 function backgroundParameter({ background, blur, colour, backgroundImage }) {
   if (background === "image") return ["background_image", backgroundImage, null];
+  if (background === "faces") return ["background", "blur_faces", null];
   return ["background", background === "blur" ? `blur:${blur}` : colour, "blur:3"];
 }
 
@@ -97,17 +122,20 @@ function updateControls(form) {
   for (const detail of form.querySelectorAll("[data-background]")) {
     detail.hidden = detail.dataset.background !== fields.background.value;
   }
+  for (const control of form.querySelectorAll("[data-mask]")) control.hidden = blursFaces(fields);
+  form.querySelector("#placement").hidden = blursFaces(fields) || fields.output.value === "trimap";
+  form.querySelector("#trimap-detail").hidden = fields.output.value !== "trimap";
   form.querySelector("#person-note").hidden = fields.person.value !== "dominant";
-  form.querySelector("#spill").hidden = fields.output.value === "mask";
+  form.querySelector("#spill").hidden = showsMask(fields.output.value);
   form.querySelector("#threshold-detail").hidden = !fields.hard.checked;
   form.querySelector("#crop-detail").hidden = !fields.crop.checked;
   updatePlacementControls(form);
 
-  const transparent = fields.output.value === "cutout";
+  const withoutJpeg = fields.output.value === "cutout" || fields.output.value === "trimap";
   const jpeg = form.querySelector("[name=format][value=jpeg]");
-  jpeg.disabled = transparent;
-  form.querySelector("#jpeg-note").hidden = !transparent;
-  if (transparent && jpeg.checked) fields.format.value = "png";
+  jpeg.disabled = withoutJpeg;
+  form.querySelector("#jpeg-note").hidden = !withoutJpeg;
+  if (withoutJpeg && jpeg.checked) fields.format.value = "png";
 
   showValues(form);
   form.querySelector("#background-image-name").textContent = fields.background_image.files[0]?.name ?? "None yet";
@@ -121,7 +149,7 @@ function updatePlacementControls(form) {
   const fields = form.elements;
   const placement = readPlacement(fields);
   const excluded = excludesPlacement(fields);
-  const placed = !excluded && layoutParameter(placement) !== null;
+  const placed = !excluded && !blursFaces(fields) && layoutParameter(placement) !== null;
   form.querySelector("#placement-controls").hidden = excluded;
   form.querySelector("#placement-note").hidden = !excluded;
   form.querySelector("#placement-state").textContent = excluded ? "" : placementSummary(placement);

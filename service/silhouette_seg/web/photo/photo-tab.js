@@ -10,14 +10,14 @@ import { resultName } from "./file-name.js";
 import { watchPhotoInputs } from "./photo-input.js";
 import { initPhotoOptions, isComplete, readOptions, requestParameters } from "./photo-options.js";
 import { setPlacementFromBox } from "./placement.js";
-import { foregroundOf, resultFacts } from "./result-facts.js";
+import { facesLabel, foregroundOf, resultFacts } from "./result-facts.js";
 import { photoStage } from "./stage.js";
 import { formatMs, parseServerTiming, showTimings } from "./timings.js";
 
 /** Milliseconds for which a slider must rest before a request is sent. */
 const SLIDER_DEBOUNCE_MS = 180;
 const COPIED_MS = 1600;
-const OUTPUT_LABELS = { mask: "Mask", cutout: "Cut-out", composite: "Composite" };
+const OUTPUT_LABELS = { mask: "Mask", cutout: "Cut-out", composite: "Composite", trimap: "Trimap" };
 
 const byId = (id) => document.getElementById(id);
 const main = byId("main");
@@ -107,6 +107,8 @@ async function showResult({ blob, headers, roundTripMs }, options, signal) {
 
 function summary(headers, roundTripMs) {
   const { found, doubtful, coverage } = foregroundOf(headers);
+  const faces = facesLabel(headers);
+  if (faces) return `${faces}. Done in ${formatMs(roundTripMs)}.`;
   if (!found) return "No person was found in this photo, so the mask is empty.";
   const size = coverage === null ? "" : `, ${percent(coverage)} of the photo`;
   const result = doubtful ? "Perhaps a person" : "Person found";

@@ -16,6 +16,14 @@ export function foregroundOf(headers) {
   };
 }
 
+/** Formats the header `X-Faces-Blurred`: `2` -> `2 faces blurred`; empty without the header. */
+export function facesLabel(headers) {
+  const count = headers.get("X-Faces-Blurred");
+  if (count === null) return "";
+  if (count === "0") return "No face was found, so none is blurred";
+  return count === "1" ? "1 face blurred" : `${count} faces blurred`;
+}
+
 /**
  * Lists the facts about a result.
  *
@@ -31,6 +39,7 @@ export function resultFacts(headers, { width, height, bytes, type, dominantOnly 
   const before = dominantOnly ? ", before the main person was selected" : "";
   return [
     ["Person", personLabel(found, doubtful, dominantOnly)],
+    ["Faces", facesLabel(headers)],
     ["Coverage", coverage === null ? "" : percent(coverage), `Share of the photo that the person covers${before}`],
     ["Edge confidence", found && confidence !== null ? percent(confidence) : "", "Expected share of correct pixels along the outline; 50 % is chance"],
     ["Pieces", found ? piecesLabel(headers.get("X-Mask-Connectivity")) : "", `Separate parts of the mask, and the share of the largest${before}`],

@@ -2,6 +2,7 @@ import pytest
 
 from silhouette_seg.api.request.negotiation import Representation, negotiate
 from silhouette_seg.errors import NotAcceptable
+from silhouette_seg.pipeline.options import Output
 from silhouette_seg.vision.codec.decode import ImageFormat
 
 PNG, WEBP, JPEG, AVIF = ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG, ImageFormat.AVIF
@@ -37,7 +38,7 @@ BROWSER = "text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8"
     ],
 )
 def test_negotiate_without_format_follows_accept(accept, image, report):
-    chosen = negotiate(accept, explicit=None, transparent=False)
+    chosen = negotiate(accept, explicit=None, output=Output.MASK)
     assert chosen == Representation(image, report)
 
 
@@ -53,20 +54,30 @@ def test_negotiate_without_format_follows_accept(accept, image, report):
     ],
 )
 def test_negotiate_with_format_uses_accept_for_the_report(accept, report):
-    chosen = negotiate(accept, explicit=WEBP, transparent=True)
+    chosen = negotiate(accept, explicit=WEBP, output=Output.CUTOUT)
     assert chosen == Representation(WEBP, report)
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "image/jxl", "x", "/", ";;,,"])
 def test_negotiate_without_acceptable_type_raises(accept):
     with pytest.raises(NotAcceptable, match="image/png"):
-        negotiate(accept, explicit=None, transparent=False)
+        negotiate(accept, explicit=None, output=Output.MASK)
+
+
+def test_negotiate_never_encodes_a_trimap_as_jpeg():
+    assert negotiate("image/*", explicit=None, output=Output.TRIMAP).image is PNG
+    assert negotiate("image/jpeg, */*;q=0.1", explicit=None, output=Output.TRIMAP).image is PNG
+    for accept, explicit in (("image/jpeg", None), (None, JPEG)):
+        with pytest.raises(NotAcceptable, match="three exact levels"):
+            negotiate(accept, explicit=explicit, output=Output.TRIMAP)
 
 
 def test_negotiate_never_encodes_transparency_as_jpeg():
-    assert negotiate("image/jpeg, image/*;q=0.1", explicit=None, transparent=True).image is PNG
-    assert negotiate("image/jpeg, image/avif;q=0.1", explicit=None, transparent=True).image is AVIF
+    assert negotiate("image/jpeg, image/*;q=0.1", explicit=None, output=Output.CUTOUT).image is PNG
+    assert (
+        negotiate("image/jpeg, image/avif;q=0.1", explicit=None, output=Output.CUTOUT).image is AVIF
+    )
     with pytest.raises(NotAcceptable, match="no transparency"):
-        negotiate("image/jpeg", explicit=None, transparent=True)
+        negotiate("image/jpeg", explicit=None, output=Output.CUTOUT)
     with pytest.raises(NotAcceptable, match="no transparency"):
-        negotiate("application/json", explicit=JPEG, transparent=True)
+        negotiate("application/json", explicit=JPEG, output=Output.CUTOUT)

@@ -10,7 +10,7 @@ from silhouette_seg.api.response.etag import photo_etag
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.faces import Domain
-from silhouette_seg.pipeline.options import Output, RenderOptions
+from silhouette_seg.pipeline.options import MaskEncoding, Output, RenderOptions
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import ImageFormat
@@ -58,6 +58,9 @@ def test_etag_differs_when_anything_differs(request_of_defaults, workers):
         replace(resolved, options=replace(options, render=RenderOptions(Output.CUTOUT))),
         replace(resolved, options=replace(options, domain=Domain.FAR_SHOT)),
         replace(resolved, options=replace(options, keep_metadata=True)),
+        replace(resolved, options=replace(options, render=RenderOptions(Output.TRIMAP))),
+        replace(resolved, options=replace(options, render=RenderOptions(faces=True))),
+        replace(resolved, options=replace(options, render=RenderOptions(masks=MaskEncoding.RLE))),
         replace(resolved, representation=Representation(ImageFormat.WEBP)),
         replace(resolved, representation=Representation(ImageFormat.PNG, report=True)),
         replace(resolved, segmenter=segmenter(workers, digest="0f" * 32)),
