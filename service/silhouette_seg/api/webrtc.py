@@ -12,7 +12,14 @@ from starlette.responses import JSONResponse, Response
 
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.media_types import JSON, SDP
-from silhouette_seg.api.openapi import problem_responses, query_parameters, schema_properties
+from silhouette_seg.api.openapi import (
+    object_schema,
+    problem_responses,
+    query_parameters,
+    request_body,
+    schema_properties,
+    schema_ref,
+)
 from silhouette_seg.api.request.body import read_body
 from silhouette_seg.api.request.credentials import read_credentials
 from silhouette_seg.api.request.parameters import unique_values
@@ -20,6 +27,7 @@ from silhouette_seg.api.request.stream_parameters import (
     BACKGROUND_IMAGE,
     STREAM_PARAMETERS,
     effective_options,
+    effective_schemas,
 )
 from silhouette_seg.errors import (
     DeadlineExceeded,
@@ -73,26 +81,20 @@ STREAM_REQUEST: dict[str, Any] = {
     ]
 }
 CHANGE_REQUEST: dict[str, Any] = STREAM_REQUEST | {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "properties": schema_properties(PARAMETERS),
-                    "additionalProperties": False,
-                }
-            }
-        },
-    }
+    "requestBody": request_body({JSON: schema_ref("StreamChanges")})
 }
 CHANGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "All options that apply from the next frame on.",
-        "content": {JSON: {"schema": {"type": "object"}}},
+        "content": {JSON: {"schema": schema_ref("VideoOptions")}},
     },
     **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503),
 }
+SCHEMAS = {
+    "StreamChanges": object_schema([], schema_properties(PARAMETERS)),
+    "VideoOptions": object_schema(list(QUERY_PARAMETERS), effective_schemas(QUERY_PARAMETERS)),
+}
+"""JSON schemas by name: the options that a client changes, and all options in effect."""
 
 router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"])
 
