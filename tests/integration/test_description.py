@@ -30,7 +30,7 @@ async def document(service) -> dict[str, Any]:
     ("path", "body", "result"),
     [
         ("/v1/segment", {FORM_DATA}, IMAGES),
-        ("/v1/segment/raw", {OCTET_STREAM, "image/*"}, IMAGES),
+        ("/v1/segment/binary", {OCTET_STREAM, "image/*"}, IMAGES),
         ("/v1/segment/json", {JSON}, {JSON}),
         ("/v1/segment/report", {FORM_DATA}, {JSON}),
         ("/v1/segment/batch", {FORM_DATA}, {MULTIPART_MIXED}),
@@ -68,7 +68,7 @@ async def test_openapi_body_has_the_schema_of_every_parameter(document, path):
 
 
 async def test_openapi_query_has_the_schema_of_every_parameter(document):
-    parameters = document["paths"]["/v1/segment/raw"]["post"]["parameters"]
+    parameters = document["paths"]["/v1/segment/binary"]["post"]["parameters"]
     assert {parameter["name"]: parameter["schema"] for parameter in parameters} == {
         name: parameter.schema for name, parameter in PARAMETERS.items()
     }

@@ -17,7 +17,7 @@ _DIGEST = "sha256:701f399d2e8cc5b1f2b2a2ce9a5aeb8b59c76ea4bb4f0a1c1ea1d1e9d3ad5f
 
 COMMANDS = {
     "segment": f"curl {SERVICE}/v1/segment -F image=@photo.jpg -F output=cutout -o cutout.png",
-    "segment_raw": f"curl '{SERVICE}/v1/segment/raw?output=composite&background=blur:4' "
+    "segment_binary": f"curl '{SERVICE}/v1/segment/binary?output=composite&background=blur:4' "
     "-H 'Content-Type: image/jpeg' --data-binary @photo.jpg -o blurred.png",
     "segment_json": f"curl {SERVICE}/v1/segment/json -H 'Content-Type: application/json' "
     f'-d \'{{"image": "{PNG_BASE64}"}}\'',
@@ -158,7 +158,6 @@ _OUTPUT = {"name": "alpha", "datatype": "UINT8", "shape": [1, 1, 1], "data": [25
 
 REQUESTS: dict[str, Any] = {
     "segment_json": {"image": PNG_BASE64, "output": "cutout"},
-    "removebg": {"image_file_b64": PNG_BASE64, "size": "auto"},
     "change_stream": {"background": "blur:4", "smoothing": 0.5},
     "repository_index": {"ready": True},
     "infer": {"inputs": [_INPUT]},

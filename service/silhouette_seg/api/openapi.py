@@ -1,7 +1,8 @@
 """OpenAPI descriptions of the routes for photos, and functions that describe other routes.
 
 Every operation takes one kind of body, returns one kind of result, and declares each parameter
-once. Generators of clients rely on that. Names, defaults and ranges come from the parameters' table.
+once. Generators of clients rely on that. Names, defaults and ranges come from the table of the
+parameters.
 """
 
 from collections.abc import Mapping
@@ -217,7 +218,7 @@ IMAGE_CONTENT = {image_format.media_type: {"schema": BINARY} for image_format in
 FORM_REQUEST = {"requestBody": request_body({FORM_DATA: schema_ref("SegmentForm")})}
 BATCH_REQUEST = {"requestBody": request_body({FORM_DATA: schema_ref("BatchForm")})}
 JSON_REQUEST = {"requestBody": request_body({JSON: schema_ref("SegmentObject")})}
-RAW_REQUEST = {
+BINARY_REQUEST = {
     "parameters": query_parameters(PARAMETERS),
     "requestBody": request_body({OCTET_STREAM: BINARY, "image/*": BINARY}),
 }

@@ -65,26 +65,26 @@ async def segment(request: Request) -> Response:
     a person is not an error: the mask is empty and `X-Foreground` is `none`. The request changes
     nothing on the server and can be repeated.
 
-    The path also takes the bodies of `POST /v1/segment/raw` and `POST /v1/segment/json`, and
+    The path also takes the bodies of `POST /v1/segment/binary` and `POST /v1/segment/json`, and
     parameters in the query. A parameter that has two different values is rejected.
     """
     return await _segment(request, accept=request.headers.get("accept"))
 
 
 @router.post(
-    "/v1/segment/raw",
+    "/v1/segment/binary",
     summary="Segment a photo that is the whole body",
     responses=openapi.IMAGE_RESPONSES,
-    openapi_extra=openapi.RAW_REQUEST,
+    openapi_extra=openapi.BINARY_REQUEST,
     response_class=Response,
 )
-async def segment_raw(request: Request) -> Response:
+async def segment_binary(request: Request) -> Response:
     """Finds the person in a photo, as `POST /v1/segment` does.
 
     Send the bytes of the photo as the body, and parameters in the query. The Content-Type may be
     that of any image: the content decides.
     """
-    return await _segment(request, only=BodyKind.RAW, accept=request.headers.get("accept"))
+    return await _segment(request, only=BodyKind.BINARY, accept=request.headers.get("accept"))
 
 
 @router.post(

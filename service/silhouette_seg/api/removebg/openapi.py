@@ -3,7 +3,7 @@
 from typing import Any
 
 from silhouette_seg.api import openapi
-from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
+from silhouette_seg.api.media_types import FORM_DATA, JSON
 from silhouette_seg.api.removebg.parameters import FIELDS
 from silhouette_seg.api.removebg.rendering import ZIP_MEDIA_TYPE
 from silhouette_seg.api.removebg.request import BACKGROUND_FILE, IMAGE_BASE64, IMAGE_FILE
@@ -56,7 +56,6 @@ def _schemas() -> dict[str, dict[str, Any]]:
     errors = {"type": "array", "items": openapi.object_schema(list(texts), texts)}
     return {
         "RemoveBgForm": openapi.object_schema([], files | encoded | fields),
-        "RemoveBgFields": openapi.object_schema([IMAGE_BASE64], encoded | fields),
         "RemoveBgResult": openapi.object_schema(["data"], {"data": data}),
         "RemoveBgErrors": openapi.object_schema(["errors"], {"errors": errors}),
     }
@@ -92,13 +91,5 @@ def _responses() -> dict[int | str, dict[str, Any]]:
 
 SCHEMAS = _schemas()
 """JSON schemas of bodies by their names in the OpenAPI document."""
-REQUEST = {
-    "requestBody": openapi.request_body(
-        {
-            FORM_DATA: openapi.schema_ref("RemoveBgForm"),
-            JSON: openapi.schema_ref("RemoveBgFields"),
-            URLENCODED: openapi.schema_ref("RemoveBgFields"),
-        }
-    )
-}
+REQUEST = {"requestBody": openapi.request_body({FORM_DATA: openapi.schema_ref("RemoveBgForm")})}
 RESPONSES = _responses()

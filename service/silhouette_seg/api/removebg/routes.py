@@ -103,7 +103,8 @@ class RemovalJob:
 async def removebg(request: Request) -> Response:
     """Removes the background of a photo of a person.
 
-    The parameters, headers and error codes are those of remove.bg. Requests for another type of
+    The parameters, headers and error codes are those of remove.bg. The fields of the form may also
+    be a JSON object or urlencoded, with the photo in base64. Requests for another type of
     foreground, for an image by its URL or for a shadow are rejected. The photo is segmented by the
     default model, with refined edges.
     """

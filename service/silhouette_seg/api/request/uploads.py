@@ -57,7 +57,7 @@ class BodyKind(Enum):
 
     FORM = "a form, multipart/form-data, with the photo as the field `image`"
     JSON = "a JSON object, application/json, with the photo in base64 as the member `image`"
-    RAW = "the bytes of the photo, with a Content-Type of images or application/octet-stream"
+    BINARY = "the bytes of the photo, with a Content-Type of images or application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ async def read_photo_upload(
     match kind:
         case BodyKind.JSON:
             return await _read_json(request, limits, reserve, pool)
-        case BodyKind.RAW:
+        case BodyKind.BINARY:
             return PhotoUpload(await _read_image(request, limits, reserve))
         case BodyKind.FORM:
             return await _read_photo_form(request, limits, reserve)
@@ -248,7 +248,7 @@ def _body_kind(content_type: str) -> BodyKind:
         raise MalformedBody(f"{FORM_DATA} is the only multipart type that is supported.")
     if not media_type.startswith("image/") and media_type not in UNDECLARED_TYPES:
         raise UnsupportedImageType(f"Content-Type is {media_type or 'missing'!r}. {HOW_TO_SEND}")
-    return BodyKind.RAW
+    return BodyKind.BINARY
 
 
 async def _read_json(
