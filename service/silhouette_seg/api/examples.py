@@ -1,6 +1,7 @@
 """Examples of the OpenAPI document by the id of their operation: commands, requests and results.
 
-tests/integration/test_description.py runs the commands, and checks bodies against their schemas.
+tests/integration/test_openapi_commands.py runs the commands, and test_description.py beside it
+checks bodies against their schemas.
 """
 
 from typing import Any
