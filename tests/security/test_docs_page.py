@@ -55,8 +55,8 @@ def operation(demo: DemoPage, name: str) -> Any:
 
 
 def execute(demo: DemoPage, block: Any) -> Any:
-    """Presses Execute, and returns the response."""
-    with demo.page.expect_response(lambda response: response.request.method != "OPTIONS") as sent:
+    """Presses Execute, and returns the response. Images of results are blobs, not responses."""
+    with demo.page.expect_response(f"{demo.origin}/**") as sent:
         block.get_by_role("button", name="Execute").click()
     return sent.value
 
