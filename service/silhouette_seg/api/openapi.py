@@ -256,6 +256,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         {
             "type": "array",
             "items": BINARY,
+            "minItems": 1,
             "description": "The photos, in order. `image_file` and `file` are accepted, too.",
         }
     ),

@@ -79,7 +79,9 @@ PARAMETERS = {
     "af": Parameter(integer_between(0, 255), _LEVEL, "Ignored: there are no thresholds."),
     "ab": Parameter(integer_between(0, 255), _LEVEL, "Ignored: there are no thresholds."),
     "ae": Parameter(
-        integer_between(0, MAX_EROSION), {"type": "integer", "minimum": 0}, "Ignored, as `af`."
+        integer_between(0, MAX_EROSION),
+        {"type": "integer", "minimum": 0, "maximum": MAX_EROSION},
+        "Ignored, as `af`.",
     ),
     "ppm": Parameter(parse_boolean, _BOOLEAN, "Ignored: masks are always postprocessed."),
     "vm": Parameter(parse_boolean, _BOOLEAN, "Ignored: edges are always refined."),

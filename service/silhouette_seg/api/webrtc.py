@@ -4,6 +4,7 @@ The conventions are those of WHIP (RFC 9725), except that the server sends video
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -44,7 +45,15 @@ MAX_JSON_BYTES = 64 * 1024
 """Largest JSON body of a PATCH request in bytes, without the background image."""
 NO_CUTOUT = "Video can be a composite or a mask. It has no transparency for a cut-out."
 
-PARAMETERS = {name: p for name, p in STREAM_PARAMETERS.items() if name != "format"}
+DEFAULT_OUTPUT = Output.COMPOSITE
+VIDEO_OUTPUTS = (DEFAULT_OUTPUT, Output.MASK)
+PARAMETERS = {name: p for name, p in STREAM_PARAMETERS.items() if name != "format"} | {
+    "output": replace(
+        STREAM_PARAMETERS["output"],
+        schema={"type": "string", "enum": list(VIDEO_OUTPUTS), "default": DEFAULT_OUTPUT},
+        description="`composite` on a background, or `mask` as grey video.",
+    )
+}
 QUERY_PARAMETERS = {name: p for name, p in PARAMETERS.items() if name != BACKGROUND_IMAGE}
 
 OFFER_REQUEST: dict[str, Any] = {
@@ -204,9 +213,9 @@ async def _parse_options(
         names = ", ".join(QUERY_PARAMETERS)
         raise UnknownParameter(f"format is not a parameter of video; there are {names}.")
     if parameters.get("output") is None and (current is None or "output" in parameters):
-        parameters = parameters | {"output": Output.COMPOSITE.value}  # the default for video
+        parameters = parameters | {"output": DEFAULT_OUTPUT.value}
     options = await gateway.stream_options.parse(parameters, current)
-    if options.render.output is Output.CUTOUT:
+    if options.render.output not in VIDEO_OUTPUTS:
         raise NotAcceptable(NO_CUTOUT)
     return options
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from silhouette_seg.api import openapi
 from silhouette_seg.api.media_types import FORM_DATA, JSON
+from silhouette_seg.api.removebg.errors import codes_of_status
 from silhouette_seg.api.removebg.parameters import FIELDS
 from silhouette_seg.api.removebg.rendering import ZIP_MEDIA_TYPE
 from silhouette_seg.api.removebg.request import BACKGROUND_FILE, IMAGE_BASE64, IMAGE_FILE
@@ -26,17 +27,7 @@ HEADERS = {
     "X-Credits-Charged": "Credits that the request cost, always 0.",
 }
 _TEXT = {"type": "string"}
-_ERROR_DESCRIPTIONS = {
-    400: "`invalid_<parameter>`, `missing_source`, `multiple_sources`, `file_too_large`, "
-    "`invalid_file_type`, `failed_to_read_image`, `resolution_too_high`, `unknown_foreground`...",
-    403: "`auth_failed`",
-    408: "`body_too_slow`",
-    415: "`unsupported_media_type`",
-    429: "`rate_limit_exceeded`: the service is full",
-    500: "`internal`",
-    503: "`draining`, `warming_up`, `engine_failed`, `engine_down`",
-    504: "`deadline_exceeded`",
-}
+_ERROR_STATUSES = (400, 403, 408, 415, 429, 500, 503, 504)
 
 
 def _schemas() -> dict[str, dict[str, Any]]:
@@ -62,10 +53,14 @@ def _schemas() -> dict[str, dict[str, Any]]:
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the OpenAPI error responses of a route by HTTP status, in the format of remove.bg."""
+    """Returns the OpenAPI error responses of a route by HTTP status, in the format of remove.bg.
+
+    Each lists the error codes of its status.
+    """
+    kinds = openapi.error_classes()
     return {
         status: {
-            "description": _ERROR_DESCRIPTIONS[status],
+            "description": ", ".join(f"`{code}`" for code in codes_of_status(kinds, status)),
             "content": {JSON: {"schema": openapi.schema_ref("RemoveBgErrors")}},
         }
         for status in statuses
@@ -85,7 +80,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
                 JSON: {"schema": openapi.schema_ref("RemoveBgResult")},
             },
         },
-        **error_responses(*_ERROR_DESCRIPTIONS),
+        **error_responses(*_ERROR_STATUSES),
     }
 
 
