@@ -92,7 +92,7 @@ def test_chosen_file_and_execute_succeed(docs, name, media_type):
     assert (response.status, response.headers["content-type"].split(";")[0]) == (200, media_type)
     if name in ("segment", "segment_binary"):
         plain = httpx.post(f"{docs.origin}/v1/segment", files={"image": file["buffer"]})
-        assert response.body() == plain.content
+        assert response.headers["etag"] == plain.headers["etag"]  # no parameter differs
     block.locator(".live-responses-table .response-col_status", has_text="200").first.wait_for()
     docs.errors[:] = [text for text in docs.errors if text != LIST_OF_FILES]
     assert docs.errors == []
