@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="measure memory with the models of model_repository/ instead of a tiny one",
     )
+    parser.addoption(
+        "--generators",
+        action="store_true",
+        help="generate clients with openapi-generator and openapi-typescript, which are downloaded",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from tests.support.metrics import exposition
 
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"
-EXTERNAL_COMMANDS = {"docker", "kubectl", "pip"}
+EXTERNAL_COMMANDS = {"docker", "kubectl", "npx", "openapi-python-client", "pip", "uvx"}
 """Commands that these tests cannot run. The files that they name must exist."""
 
 

@@ -1,13 +1,14 @@
 """Builds the ASGI application of the service from its settings: middleware, routes and errors."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
 
 from silhouette_seg import __version__
 from silhouette_seg.api import (
+    asyncapi,
     batch,
     health,
     models,
@@ -26,9 +27,11 @@ from silhouette_seg.api.middleware.security_headers import SecurityHeadersMiddle
 from silhouette_seg.api.middleware.unhandled_errors import UnhandledErrorMiddleware
 from silhouette_seg.api.open_inference import errors as inference_errors
 from silhouette_seg.api.open_inference import extensions as inference_extensions
+from silhouette_seg.api.open_inference import openapi as inference_openapi
 from silhouette_seg.api.open_inference import routes as inference
 from silhouette_seg.api.removebg import account as removebg_account
 from silhouette_seg.api.removebg import errors as removebg_errors
+from silhouette_seg.api.removebg import openapi as removebg_openapi
 from silhouette_seg.api.removebg import routes as removebg
 from silhouette_seg.assembly import create_gateway
 from silhouette_seg.lifecycle import lifespan
@@ -49,6 +52,9 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=openapi.operation_id,
         version=__version__,
         docs_url=None,  # `page` serves the documentation, without scripts of other hosts
         redoc_url=None,
@@ -108,14 +114,14 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(health.router)
     app.include_router(page.router)
     app.mount("/web", page.PageFiles(), name="web")
-    app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]
+    app.include_router(asyncapi.router)
+    requires_key = app.state.gateway.keyring.requires_key
+    generate = partial(_openapi, app.openapi, requires_key=requires_key)
+    app.openapi = cache(generate)  # type: ignore[method-assign]
 
 
-def _openapi(generate: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Returns the OpenAPI document from FastAPI's `generate`, plus schemas that no route declares.
-
-    Responses refer to these schemas, which are in `openapi.SCHEMAS`.
-    """
-    document = generate()
-    document["components"]["schemas"].update(openapi.SCHEMAS)
-    return document
+def _openapi(generate: Callable[[], dict[str, Any]], *, requires_key: bool) -> dict[str, Any]:
+    """Returns the OpenAPI document from FastAPI's `generate`, completed."""
+    schemas = openapi.SCHEMAS | rembg.SCHEMAS | webrtc.SCHEMAS
+    schemas |= removebg_openapi.SCHEMAS | inference_openapi.SCHEMAS
+    return openapi.complete(generate(), schemas, requires_key=requires_key)

@@ -24,6 +24,7 @@ from tests.integration.conftest import in_process
 from tests.integration.pictures import pixels, refusal
 from tests.support.bad_images import BAD_IMAGES
 from tests.support.images import TEXT, make_jpeg, make_png, make_webp, quadrants
+from tests.support.openapi import resolved
 
 SINGLE_ONLY = {"etag", "vary", "content-length", "server-timing", "x-request-id"}
 """Headers of a single response that a part lacks, or has with another value."""
@@ -265,7 +266,7 @@ async def test_batch_needs_a_key(settings_with):
 async def test_openapi_describes_the_batch_route(service):
     document = (await service.client.get("/openapi.json")).json()
     operation = document["paths"][PATH]["post"]
-    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    form = resolved(document, operation["requestBody"]["content"]["multipart/form-data"]["schema"])
     assert form["properties"]["image"]["type"] == "array"
     assert operation["responses"]["200"]["content"].keys() == {"multipart/mixed"}
     limits = (await service.client.get("/v1/capabilities")).json()["limits"]

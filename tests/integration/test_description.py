@@ -1,50 +1,121 @@
 """Self-description of the service: OpenAPI, models, capabilities and the page."""
 
 import re
+from typing import Any
 
 import pytest
 
+from silhouette_seg.api.media_types import FORM_DATA, JSON, MULTIPART_MIXED, OCTET_STREAM
 from silhouette_seg.api.openapi import error_classes
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.errors import InternalError
 from tests.integration.conftest import in_process
 from tests.integration.pictures import refusal
 from tests.support.images import make_jpeg
+from tests.support.openapi import check_value, operations, resolved
 
 BINARY = {"type": "string", "format": "binary"}
+IMAGES = {"image/png", "image/webp", "image/jpeg", "image/avif"}
+ERROR_SCHEMAS = [
+    {"$ref": f"#/components/schemas/{name}"} for name in ("InferenceError", "RemoveBgErrors")
+]
 
 
 @pytest.fixture
-async def operation(service):
-    document = (await service.client.get("/openapi.json")).json()
-    return document["paths"]["/v1/segment"]["post"]
+async def document(service) -> dict[str, Any]:
+    return (await service.client.get("/openapi.json")).json()
 
 
-async def test_openapi_describes_binary_requests_and_responses(operation):
-    body = operation["requestBody"]["content"]
-    assert {media_type for media_type in body if body[media_type]["schema"] == BINARY} == {
-        "image/jpeg",
-        "image/png",
-        "image/webp",
-        "image/avif",
-    }
-    for kind in ("multipart/form-data", "application/json"):
-        schema = body[kind]["schema"]
-        assert schema["required"] == ["image"]
-        assert schema["properties"].keys() == PARAMETERS.keys() | {"image", "background_image"}
+@pytest.mark.parametrize(
+    ("path", "body", "result"),
+    [
+        ("/v1/segment", {FORM_DATA}, IMAGES),
+        ("/v1/segment/binary", {OCTET_STREAM, "image/*"}, IMAGES),
+        ("/v1/segment/json", {JSON}, {JSON}),
+        ("/v1/segment/report", {FORM_DATA}, {JSON}),
+        ("/v1/segment/batch", {FORM_DATA}, {MULTIPART_MIXED}),
+    ],
+)
+async def test_photo_operation_has_one_kind_of_body_and_result(document, path, body, result):
+    operation = document["paths"][path]["post"]
+    assert operation["requestBody"]["content"].keys() == body
     answer = operation["responses"]["200"]["content"]
-    images = {"image/png", "image/webp", "image/jpeg", "image/avif"}
-    assert answer.keys() == images | {"application/json"}
-    assert answer["image/png"]["schema"] == BINARY
-    assert answer["application/json"]["schema"] == {"$ref": "#/components/schemas/Report"}
+    assert answer.keys() == result
+    if result == {JSON}:
+        assert answer[JSON]["schema"] == {"$ref": "#/components/schemas/Report"}
+    else:
+        assert [content["schema"] for content in answer.values()] == [BINARY] * len(result)
 
 
-async def test_openapi_describes_every_parameter(operation):
-    assert {parameter["name"] for parameter in operation["parameters"]} == PARAMETERS.keys()
+async def test_openapi_declares_each_parameter_once(document):
+    for path, operation in operations(document):
+        names = [parameter["name"] for parameter in operation.get("parameters", ())]
+        bodies = operation.get("requestBody", {"content": {}})["content"].values()
+        for schema in [resolved(document, body["schema"]) for body in bodies] or [{}]:
+            declared = names + list(schema.get("properties", ()))
+            assert len(declared) == len(set(declared)), path
 
 
-async def test_openapi_describes_every_error_code(service):
-    document = (await service.client.get("/openapi.json")).json()
+@pytest.mark.parametrize("path", ["/v1/segment", "/v1/segment/json", "/v1/segment/batch"])
+async def test_openapi_body_has_the_schema_of_every_parameter(document, path):
+    (content,) = document["paths"][path]["post"]["requestBody"]["content"].values()
+    schema = resolved(document, content["schema"])
+    assert schema["required"] == ["image"]
+    assert schema["properties"].keys() == PARAMETERS.keys() | {"image", "background_image"}
+    for name, parameter in PARAMETERS.items():
+        described = {"description": parameter.description}
+        assert schema["properties"][name] == parameter.schema | described
+
+
+async def test_openapi_query_has_the_schema_of_every_parameter(document):
+    parameters = document["paths"]["/v1/segment/binary"]["post"]["parameters"]
+    assert {parameter["name"]: parameter["schema"] for parameter in parameters} == {
+        name: parameter.schema for name, parameter in PARAMETERS.items()
+    }
+
+
+async def test_openapi_operation_has_prose_and_examples(document):
+    for path, operation in operations(document):
+        text, _, command = operation["description"].partition("\n\n```sh\n")
+        assert text.endswith("."), path
+        assert command.startswith("curl "), path
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in (body.get("content", {}).get(JSON) for body in bodies):
+            if content:
+                assert "example" in content or content["schema"] in ERROR_SCHEMAS, path
+
+
+async def test_openapi_examples_conform_to_their_schemas(document):
+    checked = 0
+    for _, operation in operations(document):
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        contents = [content for body in bodies for content in body.get("content", {}).values()]
+        for content in contents:
+            if "example" in content:
+                check_value(document, content["schema"], content["example"])
+                checked += 1
+    assert checked >= 20
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for name, example in document["components"]["examples"].items():
+        check_value(document, problem, example["value"])
+        assert example["value"]["code"] == name
+
+
+async def test_openapi_operation_ids_are_unique_identifiers(document):
+    ids = [operation["operationId"] for _, operation in operations(document)]
+    assert len(ids) == len(set(ids))
+    assert all(id.isidentifier() for id in ids)
+
+
+@pytest.mark.parametrize(("keys", "described"), [((), False), (("sesame",), True)])
+async def test_openapi_requires_a_key_only_if_the_service_does(settings_with, keys, described):
+    async with in_process(settings_with(api_keys=keys)) as service:
+        document = (await service.client.get("/openapi.json")).json()
+        assert ("security" in document["paths"]["/v1/segment"]["post"]) is described
+        assert ("securitySchemes" in document["components"]) is described
+
+
+async def test_openapi_describes_every_error_code(document):
     described: dict[int, set[str]] = {}
     for path, item in document["paths"].items():
         if path.startswith(("/v1.0", "/v2")):

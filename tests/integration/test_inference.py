@@ -19,6 +19,7 @@ from tests.integration.inference import IMAGE, INFER_PATH, check_idle, infer
 from tests.integration.test_server import connect, receive_all
 from tests.support.fake_triton import FakeTriton, serve_triton
 from tests.support.malformed_tensors import MALFORMED
+from tests.support.openapi import check_value, resolved
 from tests.support.tensors import (
     DATATYPES,
     LENGTH_HEADER,
@@ -371,21 +372,10 @@ async def test_openapi_schemas_fit_real_messages(default_service):
     operation = document["paths"]["/v2/models/{model}/infer"]["post"]
     request = json.loads(json_request(IMAGE, id="x", outputs=[{"name": "alpha"}]))
     answer = (await infer(default_service, json_request(IMAGE, id="x"))).json()
-    check_schema(request, operation["requestBody"]["content"][JSON]["schema"])
-    check_schema(answer, operation["responses"]["200"]["content"][JSON]["schema"])
-
-
-def check_schema(value, schema):
-    """Asserts the part of JSON schema that these schemas use: types, enums and members."""
-    types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
-    if "type" not in schema:
-        return
-    assert isinstance(value, types[schema["type"]])
-    assert value in schema.get("enum", [value])
-    if isinstance(value, dict):
-        assert set(schema.get("required", ())) <= value.keys() <= schema["properties"].keys()
-        for name, item in value.items():
-            check_schema(item, schema["properties"][name])
-    if isinstance(value, list):
-        for item in value:
-            check_schema(item, schema["items"])
+    for value, described in (
+        (request, operation["requestBody"]),
+        (answer, operation["responses"]["200"]),
+    ):
+        schema = described["content"][JSON]["schema"]
+        check_value(document, schema, value)
+        assert value.keys() <= resolved(document, schema)["properties"].keys()

@@ -113,7 +113,8 @@ async def test_requests_with_keys_leave_no_secret(settings, caplog, monkeypatch)
                     peer.send(config(key=key, nonsense=1))
                     responses.append(str(await peer.end()))
         valid = {"x-api-key": KEY}
-        for path in ("/metrics", "/v1/models", "/v1/capabilities", "/openapi.json", "/", "/docs"):
+        documents = ("/openapi.json", "/asyncapi.json", "/v1/models", "/v1/capabilities")
+        for path in (*documents, "/metrics", "/", "/models", "/docs"):
             responses.append((await service.client.get(path, headers=valid)).text)
         refusal(await service.client.get("/metrics"), 401, "unauthorized")
         gateway = service.gateway

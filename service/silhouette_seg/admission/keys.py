@@ -16,6 +16,11 @@ class Keyring:
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = tuple(_digest(key.encode()) for key in keys)
 
+    @property
+    def requires_key(self) -> bool:
+        """True if keys are configured, so that callers without one are rejected."""
+        return bool(self._digests)
+
     def authenticate(self, bearer: str | None, api_key: str | None) -> None:
         """Checks the key of a bearer token and the key of `X-Api-Key`; None is an absent key.
 

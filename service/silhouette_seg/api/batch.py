@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
-from silhouette_seg.api.media_types import FORM_DATA, PROBLEM_JSON
+from silhouette_seg.api.media_types import MULTIPART_MIXED, PROBLEM_JSON
 from silhouette_seg.api.photo_response import (
     PhotoResponse,
     ResolvedRequest,
@@ -47,22 +47,6 @@ FILE_SUFFIXES = {
 router = APIRouter(tags=["segment"])
 
 
-def _request_openapi() -> dict[str, Any]:
-    """Returns the OpenAPI description of the request: the form of `POST /v1/segment`, many photos.
-
-    Its field `image` is an array of files.
-    """
-    form = openapi.REQUEST["requestBody"]["content"][FORM_DATA]["schema"]
-    images = {
-        "type": "array",
-        "items": openapi.BINARY,
-        "description": "The photos, in order. `image_file` and `file` are accepted, too.",
-    }
-    schema = form | {"properties": form["properties"] | {"image": images}}
-    body = {"required": True, "content": {FORM_DATA: {"schema": schema}}}
-    return openapi.REQUEST | {"requestBody": body}
-
-
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "One part for each photo, in order. A part is an image, or a report where "
@@ -70,7 +54,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "`X-Status`, the status of a request with this photo alone, `X-Index`, counted from 0, "
         "`Content-Disposition` with a name derived from the uploaded one, and the headers of "
         "`POST /v1/segment` except `ETag`.",
-        "content": {"multipart/mixed": {"schema": {"type": "array", "items": openapi.BINARY}}},
+        "content": {MULTIPART_MIXED: {"schema": openapi.BINARY}},
     },
     **openapi.problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503),
 }
@@ -80,7 +64,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "/v1/segment/batch",
     summary="Segment many photos",
     responses=RESPONSES,
-    openapi_extra=_request_openapi(),
+    openapi_extra=openapi.BATCH_REQUEST,
     response_class=Response,
 )
 async def segment_batch(request: Request) -> Response:

@@ -16,6 +16,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/livez", summary="The process answers")
 async def livez() -> Health:
+    """Answers 200 while the process runs, also before the models are ready."""
     return Health(status="ok")
 
 
@@ -41,5 +42,6 @@ async def readyz(request: Request) -> Health:
     responses={200: {"content": {"text/plain": {}}}, **problem_responses(401)},
 )
 async def metrics(request: Request) -> Response:
+    """Returns counts and times of requests, images, queues and models as Prometheus reads them."""
     encode = gateway_of(request).telemetry.snapshot()
     return Response(await asyncio.to_thread(encode), media_type=METRICS_CONTENT_TYPE)

@@ -3,6 +3,7 @@
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 FORM_DATA = "multipart/form-data"
+MULTIPART_MIXED = "multipart/mixed"
 URLENCODED = "application/x-www-form-urlencoded"
 OCTET_STREAM = "application/octet-stream"
 SDP = "application/sdp"

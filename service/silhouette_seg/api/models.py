@@ -39,6 +39,7 @@ async def list_models(request: Request) -> Models:
     "/capabilities", summary="Limits, formats and parameters", responses=problem_responses(401)
 )
 async def capabilities(request: Request) -> Capabilities:
+    """Returns the limits in force, the image formats, and the JSON schema of every parameter."""
     gateway = gateway_of(request)
     return Capabilities(
         version=gateway.version,

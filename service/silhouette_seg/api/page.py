@@ -1,4 +1,4 @@
-"""Serves the demo page at `/`, its files at `/web/`, and the API documentation at `/docs`."""
+"""Serves the demo page at `/`, its files at `/web/`, the page `/models`, and `/docs`."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -48,6 +48,12 @@ router = APIRouter()
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
     return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+
+
+@router.get("/models", include_in_schema=False)
+async def models() -> Response:
+    """Returns the page of the models. Its script reads `GET /v1/models`, with a key if needed."""
+    return FileResponse(WEB / "models.html", headers=PAGE_HEADERS)
 
 
 @router.get("/docs", include_in_schema=False)

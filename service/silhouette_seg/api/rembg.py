@@ -79,7 +79,9 @@ PARAMETERS = {
     "af": Parameter(integer_between(0, 255), _LEVEL, "Ignored: there are no thresholds."),
     "ab": Parameter(integer_between(0, 255), _LEVEL, "Ignored: there are no thresholds."),
     "ae": Parameter(
-        integer_between(0, MAX_EROSION), {"type": "integer", "minimum": 0}, "Ignored, as `af`."
+        integer_between(0, MAX_EROSION),
+        {"type": "integer", "minimum": 0, "maximum": MAX_EROSION},
+        "Ignored, as `af`.",
     ),
     "ppm": Parameter(parse_boolean, _BOOLEAN, "Ignored: masks are always postprocessed."),
     "vm": Parameter(parse_boolean, _BOOLEAN, "Ignored: edges are always refined."),
@@ -92,18 +94,12 @@ IGNORED = ("af", "ab", "ae", "ppm", "vm", "extras")
 router = APIRouter(tags=["rembg"])
 
 
-def _request_schema() -> dict[str, Any]:
-    photo = {"file": openapi.BINARY | {"description": "The photo."}}
-    form = {
-        "type": "object",
-        "required": ["file"],
-        "properties": photo | openapi.schema_properties(PARAMETERS),
-        "additionalProperties": False,
-    }
-    return {
-        "parameters": openapi.query_parameters(PARAMETERS),
-        "requestBody": {"required": True, "content": {FORM_DATA: {"schema": form}}},
-    }
+_PHOTO = {"file": openapi.BINARY | {"description": "The photo."}}
+SCHEMAS = {
+    "RembgForm": openapi.object_schema(["file"], _PHOTO | openapi.schema_properties(PARAMETERS))
+}
+"""JSON schema of the form by its name in the OpenAPI document."""
+_REQUEST = {"requestBody": openapi.request_body({FORM_DATA: openapi.schema_ref("RembgForm")})}
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
@@ -112,10 +108,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     return {
         200: {
             "description": "The cut-out, its mask, or the person on a colour.",
-            "headers": {
-                name: {"description": text, "schema": {"type": "string"}}
-                for name, text in (headers | ignored).items()
-            },
+            "headers": openapi.described_headers(headers | ignored),
             "content": {ImageFormat.PNG.media_type: {"schema": openapi.BINARY}},
         },
         **openapi.problem_responses(400, 401, 408, 413, 415, 422, 500, 503, 504),
@@ -126,14 +119,15 @@ def _responses() -> dict[int | str, dict[str, Any]]:
     "/api/remove",
     summary="Remove the background with the API of rembg",
     responses=_responses(),
-    openapi_extra=_request_schema(),
+    openapi_extra=_REQUEST,
     response_class=Response,
 )
 async def remove(request: Request) -> Response:
     """Cuts the person out of a photo, as the server of rembg does.
 
-    The photo is the field `file` of a form, and the response is a PNG. Parameters of rembg without
-    a meaning here are accepted, and the header `X-Ignored-Parameters` lists them.
+    The photo is the field `file` of a form, and the response is a PNG. Parameters may be in the
+    query, too. Those of rembg without a meaning here are accepted, and the header
+    `X-Ignored-Parameters` lists them.
     """
     arrived = perf_counter()
     gateway = gateway_of(request)
@@ -162,6 +156,7 @@ async def remove(request: Request) -> Response:
 @router.get(
     "/api/remove",
     summary="Reject the URL of a photo",
+    status_code=400,
     responses=openapi.problem_responses(400, 401),
     response_class=Response,
 )

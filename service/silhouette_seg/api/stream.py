@@ -22,7 +22,7 @@ from silhouette_seg.errors import (
     Unauthorized,
     Unavailable,
 )
-from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode
+from silhouette_seg.streaming.protocol import SUBPROTOCOL, CloseCode, TextType
 from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
 from silhouette_seg.streaming.websocket import (
     INTERNAL_REASON,
@@ -35,6 +35,7 @@ from silhouette_seg.streaming.websocket import (
 )
 from silhouette_seg.telemetry import IDENTITY, read_identity
 
+PATH = "/v1/stream"
 CONFIG_TIMEOUT_S = 5.0
 """Seconds from the handshake until the first message, `config`, must have arrived."""
 
@@ -58,7 +59,7 @@ router = APIRouter()
 log = logging.getLogger(__name__)
 
 
-@router.websocket("/v1/stream")
+@router.websocket(PATH)
 async def stream(socket: WebSocket) -> None:
     """Serves one video stream over a WebSocket until it ends, and closes it with the reason.
 
@@ -145,7 +146,7 @@ class _StreamHandler:
         if not isinstance(message, str):
             raise StreamEnd(CloseCode.BAD_CONFIG, "the first message must be a config")
         kind, values = read_text_message(message)
-        if kind != "config":
+        if kind != TextType.CONFIG:
             raise StreamEnd(CloseCode.BAD_CONFIG, "the first message must be a config")
         return values
 

@@ -4,6 +4,7 @@ The conventions are those of WHIP (RFC 9725), except that the server sends video
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,7 +13,14 @@ from starlette.responses import JSONResponse, Response
 
 from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.media_types import JSON, SDP
-from silhouette_seg.api.openapi import problem_responses, query_parameters, schema_properties
+from silhouette_seg.api.openapi import (
+    object_schema,
+    problem_responses,
+    query_parameters,
+    request_body,
+    schema_properties,
+    schema_ref,
+)
 from silhouette_seg.api.request.body import read_body
 from silhouette_seg.api.request.credentials import read_credentials
 from silhouette_seg.api.request.parameters import unique_values
@@ -20,6 +28,7 @@ from silhouette_seg.api.request.stream_parameters import (
     BACKGROUND_IMAGE,
     STREAM_PARAMETERS,
     effective_options,
+    effective_schemas,
 )
 from silhouette_seg.errors import (
     DeadlineExceeded,
@@ -36,7 +45,15 @@ MAX_JSON_BYTES = 64 * 1024
 """Largest JSON body of a PATCH request in bytes, without the background image."""
 NO_CUTOUT = "Video can be a composite or a mask. It has no transparency for a cut-out."
 
-PARAMETERS = {name: p for name, p in STREAM_PARAMETERS.items() if name != "format"}
+DEFAULT_OUTPUT = Output.COMPOSITE
+VIDEO_OUTPUTS = (DEFAULT_OUTPUT, Output.MASK)
+PARAMETERS = {name: p for name, p in STREAM_PARAMETERS.items() if name != "format"} | {
+    "output": replace(
+        STREAM_PARAMETERS["output"],
+        schema={"type": "string", "enum": list(VIDEO_OUTPUTS), "default": DEFAULT_OUTPUT},
+        description="`composite` on a background, or `mask` as grey video.",
+    )
+}
 QUERY_PARAMETERS = {name: p for name, p in PARAMETERS.items() if name != BACKGROUND_IMAGE}
 
 OFFER_REQUEST: dict[str, Any] = {
@@ -73,26 +90,20 @@ STREAM_REQUEST: dict[str, Any] = {
     ]
 }
 CHANGE_REQUEST: dict[str, Any] = STREAM_REQUEST | {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "properties": schema_properties(PARAMETERS),
-                    "additionalProperties": False,
-                }
-            }
-        },
-    }
+    "requestBody": request_body({JSON: schema_ref("StreamChanges")})
 }
 CHANGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "All options that apply from the next frame on.",
-        "content": {JSON: {"schema": {"type": "object"}}},
+        "content": {JSON: {"schema": schema_ref("VideoOptions")}},
     },
     **problem_responses(400, 401, 404, 406, 408, 413, 415, 422, 500, 503),
 }
+SCHEMAS = {
+    "StreamChanges": object_schema([], schema_properties(PARAMETERS)),
+    "VideoOptions": object_schema(list(QUERY_PARAMETERS), effective_schemas(QUERY_PARAMETERS)),
+}
+"""JSON schemas by name: the options that a client changes, and all options in effect."""
 
 router = APIRouter(prefix="/v1/webrtc", tags=["webrtc"])
 
@@ -202,9 +213,9 @@ async def _parse_options(
         names = ", ".join(QUERY_PARAMETERS)
         raise UnknownParameter(f"format is not a parameter of video; there are {names}.")
     if parameters.get("output") is None and (current is None or "output" in parameters):
-        parameters = parameters | {"output": Output.COMPOSITE.value}  # the default for video
+        parameters = parameters | {"output": DEFAULT_OUTPUT.value}
     options = await gateway.stream_options.parse(parameters, current)
-    if options.render.output is Output.CUTOUT:
+    if options.render.output not in VIDEO_OUTPUTS:
         raise NotAcceptable(NO_CUTOUT)
     return options
 

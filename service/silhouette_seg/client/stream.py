@@ -152,10 +152,10 @@ class Stream:
         """
         async with self._configuring:
             sent = {name: _to_json(value) for name, value in options.items()}
-            await self._send(protocol.text_message("config", sent))
+            await self._send(protocol.text_message(protocol.TextType.CONFIG, sent))
             await self._wait_for(lambda: bool(self._replies))
             reply = self._replies.popleft()
-        if reply["type"] != "ready":
+        if reply["type"] != protocol.TextType.READY:
             raise Refused(
                 str(reply.get("code", "")),
                 str(reply.get("detail", "")),
@@ -168,7 +168,7 @@ class Stream:
 
     async def reset(self) -> None:
         """Makes the service forget the previous frames, so that the next mask is not smoothed."""
-        await self._send(protocol.text_message("reset", {}))
+        await self._send(protocol.text_message(protocol.TextType.RESET, {}))
 
     async def send(self, picture: bytes) -> int:
         """Sends a frame, an image file, and returns its sequence number, 0..2**32-1.
@@ -240,7 +240,7 @@ class Stream:
             self._answers.append(_parse_answer(message))
             return
         reply = protocol.parse_text_message(message)
-        if reply["type"] == "warning":
+        if reply["type"] == protocol.TextType.WARNING:
             self.warnings.append(str(reply["detail"]))
         else:
             self._replies.append(reply)

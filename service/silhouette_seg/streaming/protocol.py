@@ -21,9 +21,9 @@ a `type`.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import STRICT, IntEnum, IntFlag
+from enum import STRICT, IntEnum, IntFlag, StrEnum
 from struct import Struct
-from typing import Any
+from typing import Any, Self
 
 SUBPROTOCOL = "silhouette.v1"
 MAGIC = b"SILH"
@@ -31,8 +31,19 @@ VERSION = 1
 FRAME_CREDITS = 2
 """Maximum number of unanswered frames of one client."""
 
-_HEADER = Struct("<4sBBHIQ")
-_RESULT_HEADER = Struct("<HHII")
+HEADER_FIELDS = {
+    "magic": "4s",
+    "version": "B",
+    "kind": "B",
+    "flags": "H",
+    "seq": "I",
+    "timestamp": "Q",
+}
+"""Fields of the header in order, each with its code of `struct`."""
+RESULT_FIELDS = {"width": "H", "height": "H", "skipped": "I", "server_us": "I"}
+"""Fields before the image of a RESULT in order, each with its code of `struct`."""
+_HEADER = Struct("<" + "".join(HEADER_FIELDS.values()))
+_RESULT_HEADER = Struct("<" + "".join(RESULT_FIELDS.values()))
 _UINT32_MAX = 2**32 - 1
 
 MAX_JSON_VALUES = 256
@@ -41,6 +52,16 @@ MAX_JSON_VALUES = 256
 A parser needs forty times the memory of small values and blocks all other threads meanwhile. One
 value may be long: a background image in base64.
 """
+
+
+class TextType(StrEnum):
+    """Values of `type` in text messages. The service sends the last three."""
+
+    CONFIG = "config"
+    RESET = "reset"
+    READY = "ready"
+    ERROR = "error"
+    WARNING = "warning"
 
 
 class MessageKind(IntEnum):
@@ -57,29 +78,33 @@ class MessageFlags(IntFlag, boundary=STRICT):
 
 
 class CloseCode(IntEnum):
-    """WebSocket close codes with which the service ends a stream.
+    """WebSocket close codes with which the service ends a stream, each with its reason.
 
     Codes below 4000 are standard ones of the IANA registry for RFC 6455.
     """
 
-    NORMAL = 1000
-    GOING_AWAY = 1001
-    WRONG_TYPE = 1003
-    """A text message is no JSON object with a `type`."""
-    BAD_FRAMES = 1007
-    """Too many consecutive frames are no valid images."""
-    POLICY = 1008
-    """The origin of the page is not allowed, or the client did not offer the subprotocol."""
-    TOO_BIG = 1009
-    INTERNAL = 1011
-    RESTART = 1012
-    OVERLOADED = 1013
-    BAD_CONFIG = 4400
-    """The first message is no valid `config`, or a binary message breaks the protocol."""
-    UNAUTHORIZED = 4401
-    CONFIG_TIMEOUT = 4408
-    IDLE = 4410
-    TOO_MANY_STREAMS = 4429
+    description: str
+
+    def __new__(cls, code: int, description: str = "") -> Self:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.description = description
+        return member
+
+    NORMAL = 1000, "The client closed the stream."
+    GOING_AWAY = 1001, "The stream reached its maximum duration."
+    WRONG_TYPE = 1003, "A text message is no JSON object with a `type`, or has too many values."
+    BAD_FRAMES = 1007, "Too many consecutive frames are no valid images."
+    POLICY = 1008, "The page's origin is not allowed, or the subprotocol was not offered."
+    TOO_BIG = 1009, "A message has too many bytes."
+    INTERNAL = 1011, "The service failed, or the client did not answer pings."
+    RESTART = 1012, "The service is shutting down."
+    OVERLOADED = 1013, "The service is full or warming up."
+    BAD_CONFIG = 4400, "The first message is no valid `config`, or a binary message is invalid."
+    UNAUTHORIZED = 4401, "The service requires a key, and none was valid."
+    CONFIG_TIMEOUT = 4408, "No `config` arrived in time."
+    IDLE = 4410, "No frame arrived in time."
+    TOO_MANY_STREAMS = 4429, "The caller has its maximum number of streams."
 
 
 class ProtocolError(ValueError):

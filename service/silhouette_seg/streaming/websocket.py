@@ -35,6 +35,7 @@ from silhouette_seg.streaming.protocol import (
     MessageKind,
     ProtocolError,
     ResultHeader,
+    TextType,
     pack,
     pack_result,
     parse_text_message,
@@ -224,9 +225,9 @@ class WebSocketStream:
 
     async def _on_text(self, text: str) -> None:
         kind, values = read_text_message(text)
-        if kind == "config":
+        if kind == TextType.CONFIG:
             await self._configure(values)
-        elif kind == "reset":
+        elif kind == TextType.RESET:
             self._resets += 1
         else:
             await self._send_error(BadRequest(f"Unknown message type {kind[:40]!r}."))
@@ -251,10 +252,10 @@ class WebSocketStream:
             "from_seq": from_seq,
             "options": self._environment.describe_options(self._options),
         }
-        await self._socket.send(text_message("ready", values))
+        await self._socket.send(text_message(TextType.READY, values))
 
     async def _send_error(self, error: ServiceError) -> None:
-        await self._socket.send(text_message("error", _error_payload(error)))
+        await self._socket.send(text_message(TextType.ERROR, _error_payload(error)))
 
     async def _on_frame(self, message: bytes) -> None:
         """Unpacks a binary message and queues its frame.
@@ -324,7 +325,8 @@ class WebSocketStream:
         """Sends the warning of a frame, unless the stream already had it: frames repeat faults."""
         if warning is not None and warning not in self._warnings:
             self._warnings.add(warning)
-            await self._socket.send(text_message("warning", {"seq": seq, "detail": warning}))
+            values = {"seq": seq, "detail": warning}
+            await self._socket.send(text_message(TextType.WARNING, values))
 
     async def _process(self, body: memoryview) -> RenderedImage:
         async with frame_deadline(self._environment.limits.frame_timeout_s):

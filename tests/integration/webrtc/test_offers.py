@@ -9,6 +9,7 @@ from tests.integration.conftest import in_process, until
 from tests.integration.pictures import problem, refusal
 from tests.integration.webrtc.conftest import post
 from tests.integration.webrtc_client import WebRTCClient
+from tests.support.openapi import resolved
 from tests.support.sdp import OPUS, VP8, VP9, damaged, offer, section, video
 
 
@@ -130,7 +131,8 @@ async def test_allowed_origins_may_read_the_location(serving):
 
 
 async def test_openapi_describes_the_webrtc_routes(service):
-    paths = (await service.client.get("/openapi.json")).json()["paths"]
+    document = (await service.client.get("/openapi.json")).json()
+    paths = document["paths"]
     begin, change, end = (
         paths["/v1/webrtc"]["post"],
         paths["/v1/webrtc/{id}"]["patch"],
@@ -140,7 +142,7 @@ async def test_openapi_describes_the_webrtc_routes(service):
     assert begin["responses"]["201"]["content"].keys() == {"application/sdp"}
     assert begin["responses"]["201"]["headers"].keys() == {"Location"}
     names = {parameter["name"] for parameter in begin["parameters"]}
-    schema = change["requestBody"]["content"]["application/json"]["schema"]
+    schema = resolved(document, change["requestBody"]["content"]["application/json"]["schema"])
     assert schema["properties"].keys() == names | {"background_image"}
     assert "format" not in names
     assert "unprocessable_offer" in begin["responses"]["422"]["description"]

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from silhouette_seg.api.media_types import JSON, OCTET_STREAM
 from silhouette_seg.api.open_inference.codec import BINARY_DATA, BINARY_DATA_OUTPUT, BINARY_SIZE
-from silhouette_seg.api.openapi import BINARY, error_classes
+from silhouette_seg.api.openapi import BINARY, error_classes, request_body, schema_ref
 from silhouette_seg.api.schemas import JsonModel
 from silhouette_seg.spec import DATATYPES
 
@@ -136,28 +136,35 @@ def _flags(name: str, description: str) -> dict[str, Any]:
 
 
 _TENSOR = {"name": _NAME, "datatype": _DATATYPE, "shape": _SHAPE, "data": _DATA}
-_INPUT = _object(["name", "datatype", "shape"], _TENSOR | {"parameters": _SIZED})
-_OUTPUT = _object(
-    ["name"], {"name": _NAME, "parameters": _flags(BINARY_DATA, "Send this output in binary.")}
-)
-_REQUEST = _object(
-    ["inputs"],
-    {
-        "id": {"type": "string", "description": "Returned in the response."},
-        "parameters": _flags(BINARY_DATA_OUTPUT, "Send outputs in binary by default."),
-        "inputs": {"type": "array", "items": _INPUT},
-        "outputs": {"type": "array", "items": _OUTPUT, "description": "Every output if absent."},
-    },
-)
-_RESPONSE = _object(
-    ["model_name", "model_version", "outputs"],
-    {
-        "id": {"type": "string"},
-        "model_name": _NAME,
-        "model_version": {"type": "string"},
-        "outputs": {"type": "array", "items": _INPUT},
-    },
-)
+SCHEMAS = {
+    "InferTensor": _object(["name", "datatype", "shape"], _TENSOR | {"parameters": _SIZED}),
+    "InferOutput": _object(
+        ["name"], {"name": _NAME, "parameters": _flags(BINARY_DATA, "Send this output in binary.")}
+    ),
+    "InferRequest": _object(
+        ["inputs"],
+        {
+            "id": {"type": "string", "description": "Returned in the response."},
+            "parameters": _flags(BINARY_DATA_OUTPUT, "Send outputs in binary by default."),
+            "inputs": {"type": "array", "items": schema_ref("InferTensor")},
+            "outputs": {
+                "type": "array",
+                "items": schema_ref("InferOutput"),
+                "description": "Every output if absent.",
+            },
+        },
+    ),
+    "InferResponse": _object(
+        ["model_name", "model_version", "outputs"],
+        {
+            "id": {"type": "string"},
+            "model_name": _NAME,
+            "model_version": {"type": "string"},
+            "outputs": {"type": "array", "items": schema_ref("InferTensor")},
+        },
+    ),
+}
+"""JSON schemas of tensors and bodies by their names in the OpenAPI document."""
 
 
 def describe_infer(*names: str) -> dict[str, Any]:
@@ -168,10 +175,7 @@ def describe_infer(*names: str) -> dict[str, Any]:
     header = {"name": HEADER_LENGTH, "in": "header", "required": False, **_HEADER}
     return {
         "parameters": [*path_parameters(*names)["parameters"], header],
-        "requestBody": {
-            "required": True,
-            "content": {JSON: {"schema": _REQUEST}, OCTET_STREAM: {"schema": BINARY}},
-        },
+        "requestBody": request_body({JSON: schema_ref("InferRequest"), OCTET_STREAM: BINARY}),
     }
 
 
@@ -179,7 +183,10 @@ INFER_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The outputs as JSON, followed by the binary tensors that were requested.",
         "headers": {HEADER_LENGTH: _HEADER},
-        "content": {JSON: {"schema": _RESPONSE}, OCTET_STREAM: {"schema": BINARY}},
+        "content": {
+            JSON: {"schema": schema_ref("InferResponse")},
+            OCTET_STREAM: {"schema": BINARY},
+        },
     },
     **error_responses(400, 401, 404, 408, 413, 415, 500, 503, 504),
 }

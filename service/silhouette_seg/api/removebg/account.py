@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import Field
 
-from silhouette_seg.api.removebg.routes import error_responses
+from silhouette_seg.api.removebg.openapi import error_responses
 from silhouette_seg.api.schemas import JsonModel
 
 CREDITS = 1000

@@ -1,6 +1,7 @@
 """Translates the errors of the service to the status codes, error codes and body of remove.bg."""
 
 import json
+from collections.abc import Iterable
 
 from silhouette_seg.api.problem_details import detail_with_limit
 from silhouette_seg.api.removebg.parameters import FIELDS
@@ -43,6 +44,7 @@ _ERROR_CODES: dict[type[ServiceError], tuple[int, str]] = {
 An error of a class without an entry keeps its own status and code.
 """
 
+UNKNOWN_PARAMETER = "invalid_parameter"
 _PARAMETER_CODES = {
     "bg": "multiple_bg_sources",
     "image_file_b64": "failed_to_read_image",
@@ -61,12 +63,24 @@ def error_body(error: ServiceError) -> tuple[int, str]:
     return status, json.dumps({"errors": [entry]})
 
 
+def status_and_code(kind: type[ServiceError]) -> tuple[int, str]:
+    """Returns the HTTP status and the code of a class of error, except those of BadParameter."""
+    mapped = (_ERROR_CODES[cls] for cls in kind.__mro__ if cls in _ERROR_CODES)
+    return next(mapped, (kind.status, kind.code))
+
+
+def codes_of_status(kinds: Iterable[type[ServiceError]], status: int) -> list[str]:
+    """Returns the codes in remove.bg's format that these classes of errors have with a status."""
+    pairs = {status_and_code(kind) for kind in kinds if not issubclass(kind, BadParameter)}
+    codes = {code for code_status, code in pairs if code_status == status}
+    if status == BadParameter.status:
+        codes |= {"invalid_<parameter>", UNKNOWN_PARAMETER, *_PARAMETER_CODES.values()}
+    return sorted(codes)
+
+
 def _status_code_title(error: ServiceError) -> tuple[int, str, str]:
-    if isinstance(error, BadParameter):
-        name = error.detail.partition(":")[0]
-        default = f"invalid_{name}" if name in FIELDS else "invalid_parameter"
-        return error.status, _PARAMETER_CODES.get(name, default), error.detail
-    for kind in type(error).__mro__:
-        if kind in _ERROR_CODES:
-            return *_ERROR_CODES[kind], error.title
-    return error.status, error.code, error.title
+    if not isinstance(error, BadParameter):
+        return *status_and_code(type(error)), error.title
+    name = error.detail.partition(":")[0]
+    default = f"invalid_{name}" if name in FIELDS else UNKNOWN_PARAMETER
+    return error.status, _PARAMETER_CODES.get(name, default), error.detail

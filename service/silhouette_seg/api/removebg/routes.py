@@ -8,20 +8,18 @@ import json
 from dataclasses import dataclass, replace
 from math import prod
 from time import perf_counter
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from silhouette_seg.admission.photo_queue import Workload
-from silhouette_seg.api import openapi
 from silhouette_seg.api.gateway import Gateway, gateway_of
-from silhouette_seg.api.media_types import FORM_DATA, JSON, URLENCODED
+from silhouette_seg.api.media_types import JSON
 from silhouette_seg.api.photo_response import read_image_file
-from silhouette_seg.api.removebg.parameters import FIELDS, Parameters, parse_fields
+from silhouette_seg.api.removebg.openapi import BOX_SIDES, REQUEST, RESPONSES
+from silhouette_seg.api.removebg.parameters import Parameters, parse_fields
 from silhouette_seg.api.removebg.rendering import (
-    ZIP_MEDIA_TYPE,
     RemovalResult,
     cropped_size,
     downscaled,
@@ -29,12 +27,7 @@ from silhouette_seg.api.removebg.rendering import (
     render_result,
     result_size,
 )
-from silhouette_seg.api.removebg.request import (
-    BACKGROUND_FILE,
-    IMAGE_BASE64,
-    IMAGE_FILE,
-    read_removebg_upload,
-)
+from silhouette_seg.api.removebg.request import read_removebg_upload
 from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.api.request.parameters import parse_parameters
 from silhouette_seg.api.request.uploads import UploadedImage
@@ -45,7 +38,7 @@ from silhouette_seg.pipeline.photo import ImageFile
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
 from silhouette_seg.pipeline.timings import Stopwatch
 from silhouette_seg.telemetry import server_timing
-from silhouette_seg.vision.codec.decode import Frame, ImageFormat, decode
+from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.geometry import Size
 
 EXPOSED_HEADERS = (
@@ -60,21 +53,6 @@ EXPOSED_HEADERS = (
 
 Those of `POST /v1/segment` are exposed as well.
 """
-
-HEADERS = {
-    "X-Type": "Type of the foreground, always `person`.",
-    "X-Width": "Width of the result in pixels.",
-    "X-Height": "Height of the result in pixels.",
-    "X-Max-Width": "Width of the result at `size=full`, before it is cropped.",
-    "X-Max-Height": "Height of the result at `size=full`, before it is cropped.",
-    "X-Foreground-Top": "Top edge of the person in the result in pixels, before it is cropped or "
-    "the person is moved.",
-    "X-Foreground-Left": "Left edge of the person in pixels, as for `X-Foreground-Top`.",
-    "X-Foreground-Width": "Width of the person in pixels, before it is scaled.",
-    "X-Foreground-Height": "Height of the person in pixels, before it is scaled.",
-    "X-Input-Warning": "Fault of an input file that costs no pixel, as for `POST /v1/segment`.",
-    "X-Credits-Charged": "Credits that the request cost, always 0.",
-}
 
 router = APIRouter(tags=["remove.bg"])
 
@@ -115,84 +93,18 @@ class RemovalJob:
         return result_size(self.photo_hw, self.parameters.max_pixels)
 
 
-def _request_schema() -> dict[str, Any]:
-    fields = {
-        name: {"type": "string", "default": field.default, "description": field.description}
-        for name, field in FIELDS.items()
-    }
-    encoded = {IMAGE_BASE64: {"type": "string", "description": "The photo in base64."}}
-    files = {
-        IMAGE_FILE: openapi.BINARY | {"description": "The photo."},
-        BACKGROUND_FILE: openapi.BINARY | {"description": "The background, scaled to cover."},
-    }
-    text = {"type": "object", "properties": encoded | fields, "additionalProperties": False}
-    form = text | {"properties": files | encoded | fields}
-    content = {FORM_DATA: form, JSON: text, URLENCODED: text}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {kind: {"schema": schema} for kind, schema in content.items()},
-        }
-    }
-
-
-def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the OpenAPI error responses of a route by HTTP status, in the format of remove.bg."""
-    error = {"type": "object", "properties": dict.fromkeys(("title", "code", "detail"), _TEXT)}
-    errors = {"type": "object", "properties": {"errors": {"type": "array", "items": error}}}
-    return {
-        status: {
-            "description": _ERROR_DESCRIPTIONS[status],
-            "content": {JSON: {"schema": errors}},
-        }
-        for status in statuses
-    }
-
-
-def _responses() -> dict[int | str, dict[str, Any]]:
-    formats = (ImageFormat.JPEG, ImageFormat.PNG, ImageFormat.WEBP)
-    images = (format.media_type for format in formats)
-    return {
-        200: {
-            "description": "The picture, or JSON that contains it as base64 if `Accept` is "
-            "`application/json` alone.",
-            "headers": {
-                name: {"description": text, "schema": _TEXT} for name, text in HEADERS.items()
-            },
-            "content": {
-                **{kind: {"schema": openapi.BINARY} for kind in (*images, ZIP_MEDIA_TYPE)},
-                JSON: {"schema": {"type": "object"}},
-            },
-        },
-        **error_responses(*_ERROR_DESCRIPTIONS),
-    }
-
-
-_TEXT = {"type": "string"}
-_ERROR_DESCRIPTIONS = {
-    400: "`invalid_<parameter>`, `missing_source`, `multiple_sources`, `file_too_large`, "
-    "`invalid_file_type`, `failed_to_read_image`, `resolution_too_high`, `unknown_foreground`...",
-    403: "`auth_failed`",
-    408: "`body_too_slow`",
-    415: "`unsupported_media_type`",
-    429: "`rate_limit_exceeded`: the service is full",
-    500: "`internal`",
-    503: "`draining`, `warming_up`, `engine_failed`, `engine_down`",
-    504: "`deadline_exceeded`",
-}
-
-
 @router.post(
     "/v1.0/removebg",
     summary="Remove the background with the API of remove.bg",
-    responses=_responses(),
-    openapi_extra=_request_schema(),
+    responses=RESPONSES,
+    openapi_extra=REQUEST,
     response_class=Response,
 )
 async def removebg(request: Request) -> Response:
     """Removes the background of a photo of a person.
 
-    The parameters, headers and error codes are those of remove.bg. Requests for another type of
+    The parameters, headers and error codes are those of remove.bg. The fields of the form may also
+    be a JSON object or urlencoded, with the photo in base64. Requests for another type of
     foreground, for an image by its URL or for a shadow are rejected. The photo is segmented by the
     default model, with refined edges.
     """
@@ -326,8 +238,7 @@ def _headers(segmenter: Segmenter, job: RemovalJob, result: RemovalResult) -> di
 
 
 def _box_sides(result: RemovalResult) -> dict[str, int]:
-    box = result.box
-    return {"top": box.top, "left": box.left, "width": box.width, "height": box.height}
+    return {side: getattr(result.box, side) for side in BOX_SIDES}
 
 
 def _json_document(result: RemovalResult) -> bytes:

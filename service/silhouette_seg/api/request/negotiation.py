@@ -6,7 +6,7 @@ The parameter `format` and the `Accept` header decide.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from silhouette_seg.api.media_types import JSON
+from silhouette_seg.api.media_types import JSON, PROBLEM_JSON, media_type_of
 from silhouette_seg.errors import NotAcceptable
 from silhouette_seg.pipeline.options import Output
 from silhouette_seg.vision.codec.decode import ImageFormat
@@ -58,7 +58,7 @@ def negotiate(
     """
     if explicit is ImageFormat.JPEG and output in NO_JPEG:
         raise NotAcceptable(NO_JPEG[output])
-    formats = [f for f in _DEFAULT_ORDER if f is not ImageFormat.JPEG or output not in NO_JPEG]
+    formats = [f for f in DEFAULT_ORDER if f is not ImageFormat.JPEG or output not in NO_JPEG]
     ranges = _parse(accept)
     offers = [image_format.media_type for image_format in formats] + [JSON]
     best = _best(ranges, offers)
@@ -72,14 +72,24 @@ def negotiate(
     return Representation(ImageFormat(best.removeprefix("image/")))
 
 
-_DEFAULT_ORDER = (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG, ImageFormat.AVIF)
+DEFAULT_ORDER = (ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.JPEG, ImageFormat.AVIF)
 """Order of formats that a client accepts equally. AVIF is last, as its encoder is the slowest."""
 
 
 def _parse(accept: str | None) -> list[MediaRange]:
-    if accept is None or not accept.strip():
+    """Returns the media ranges of an `Accept` header that choose the format of a result.
+
+    `application/problem+json` names the format of errors. A header with nothing else accepts every
+    result, as no header does.
+    """
+    entries = [
+        entry
+        for entry in (accept or "").split(",")
+        if entry.strip() and media_type_of(entry) != PROBLEM_JSON
+    ]
+    if not entries:
         return [MediaRange("*", "*", 1.0)]
-    ranges = map(_media_range, accept.split(","))
+    ranges = map(_media_range, entries)
     return [media_range for media_range in ranges if media_range is not None]
 
 

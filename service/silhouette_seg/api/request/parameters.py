@@ -258,6 +258,7 @@ PARAMETERS: dict[str, Parameter] = {
             "type": "string",
             "pattern": r"^(#([0-9a-fA-F]{3}){1,2}|[a-zA-Z]+|blur:[0-9.]+|blur_faces)$",
             "default": "blur:3",
+            "examples": ["#20639b", "white", "blur:4"],
         },
         "Background of a composite: `#rrggbb`, `#rgb`, a CSS colour, or `blur:` and the radius in "
         "percent of the short side. Or send an image as the form part `background_image`, which is "
@@ -325,7 +326,11 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "layout": Parameter(
         parse_layout,
-        {"type": "string", "pattern": f"^{_LAYOUT_COPY}(;{_LAYOUT_COPY}){{0,7}}$"},
+        {
+            "type": "string",
+            "pattern": f"^{_LAYOUT_COPY}(;{_LAYOUT_COPY}){{0,7}}$",
+            "examples": ["x:0.3,y:1,scale:0.6", "x:0.3,scale:0.6;x:0.72,scale:0.6,flip:true"],
+        },
         "Places the person: `x:0.3,y:1,scale:0.6,flip:true` puts the middle of their lower edge at "
         "that share of the width and height, scaled and mirrored. Omitted keys leave the person "
         "as in the photo. Up to 8 copies, separated by `;`; later copies are in front.",

@@ -80,6 +80,8 @@ STREAM_PARAMETERS: dict[str, Parameter] = {
         "Image behind the person, as base64, only in JSON. It is scaled to cover.",
     ),
 }
+_UNLIMITED = frozenset({"size", "threshold"})
+"""Options that may be null in effect: frames keep their size, and masks stay soft."""
 _RENDER_FIELDS = {field.name for field in fields(RenderOptions)}
 _DEFAULTS: dict[str, object] = {
     "model": AUTO,
@@ -174,6 +176,19 @@ def effective_options(options: StreamOptions) -> dict[str, object]:
         "feather": render.feather,
         "invert": render.invert,
     }
+
+
+def effective_schemas(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Returns the JSON schemas of those values of `effective_options` that `parameters` names."""
+    kept = ("type", "enum", "minimum", "maximum")
+    schemas = {
+        name: {key: parameter.schema[key] for key in kept if key in parameter.schema}
+        for name, parameter in parameters.items()
+        if name != BACKGROUND_IMAGE
+    }
+    for name in _UNLIMITED.intersection(schemas):
+        schemas[name]["type"] = [schemas[name]["type"], "null"]
+    return schemas
 
 
 def _check_combination(parameters: Mapping[str, object], options: StreamOptions) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -49,6 +50,14 @@ UNDECLARED_TYPES = ("", OCTET_STREAM, URLENCODED)
 
 HTTP libraries send them for raw bytes, and curl's `--data-binary` sends that of a form.
 """
+
+
+class BodyKind(Enum):
+    """Ways to send a photo; each value says how, for error messages."""
+
+    FORM = "a form, multipart/form-data, with the photo as the field `image`"
+    JSON = "a JSON object, application/json, with the photo in base64 as the member `image`"
+    BINARY = "the bytes of the photo, with a Content-Type of images or application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +135,37 @@ class BatchLimits:
 
 
 async def read_photo_upload(
-    request: Request, limits: UploadLimits, reserve: Reserve, pool: ThreadPool
+    request: Request,
+    limits: UploadLimits,
+    reserve: Reserve,
+    pool: ThreadPool,
+    *,
+    only: BodyKind | None = None,
 ) -> PhotoUpload:
     """Reads and returns the photo of a request: the whole body, a file of a form, or JSON.
 
-    The base64 of a JSON body is decoded in `pool`. Raises MissingImage without a photo,
+    The base64 of a JSON body is decoded in `pool`. `only` is the kind of body that the route takes;
+    None takes all. Raises UnsupportedMediaType for another kind, MissingImage without a photo,
     AmbiguousSource for several, and UnsupportedImageType for a Content-Type that is neither form
     nor JSON nor image. Raises MalformedBody for an invalid form or JSON, BadParameter for an
     invalid text field, and the errors of `consume_body`.
     """
     _require_body(request.headers)
-    content_type = request.headers.get("content-type", "")
-    if media_type_of(content_type) == JSON:
-        return await _read_json(request, limits, reserve, pool)
-    if not _is_form(content_type):
-        image = await _read_image(request, limits, reserve)
-        _require_image_bytes(image, media_type_of(content_type))
-        return PhotoUpload(image)
+    kind = _body_kind(request.headers.get("content-type", ""))
+    if only not in (None, kind):
+        raise UnsupportedMediaType(f"The body must be {only.value}.")
+    match kind:
+        case BodyKind.JSON:
+            return await _read_json(request, limits, reserve, pool)
+        case BodyKind.BINARY:
+            return PhotoUpload(await _read_image(request, limits, reserve))
+        case BodyKind.FORM:
+            return await _read_photo_form(request, limits, reserve)
+
+
+async def _read_photo_form(request: Request, limits: UploadLimits, reserve: Reserve) -> PhotoUpload:
     form = MultipartReader(
-        content_type,
+        request.headers["content-type"],
         max_file_bytes=dict.fromkeys(FILE_FIELDS, limits.image_bytes),
         on_part=lambda parts: reject_misnamed_file(parts, PARAMETERS, IMAGE_FIELDS[0]),
     )
@@ -212,19 +233,22 @@ def _require_body(headers: Headers) -> None:
         raise MissingImage(f"The body is empty. {HOW_TO_SEND}")
 
 
-def _is_form(content_type: str) -> bool:
-    """Returns True for the Content-Type of a form, and False for one that an image may have.
+def _body_kind(content_type: str) -> BodyKind:
+    """Returns the kind of body that a Content-Type names.
 
-    Raises MalformedBody for another multipart type, and UnsupportedImageType for all others.
+    Raises MalformedBody for a multipart type that is no form, and UnsupportedImageType for a type
+    that neither a form nor JSON nor an image has.
     """
     media_type = media_type_of(content_type)
     if media_type == FORM_DATA:
-        return True
+        return BodyKind.FORM
+    if media_type == JSON:
+        return BodyKind.JSON
     if media_type.startswith("multipart/"):
         raise MalformedBody(f"{FORM_DATA} is the only multipart type that is supported.")
     if not media_type.startswith("image/") and media_type not in UNDECLARED_TYPES:
         raise UnsupportedImageType(f"Content-Type is {media_type or 'missing'!r}. {HOW_TO_SEND}")
-    return False
+    return BodyKind.BINARY
 
 
 async def _read_json(
@@ -266,9 +290,11 @@ def parse_json_upload(body: bytes, image_bytes: int) -> PhotoUpload:
 
 
 async def _read_image(request: Request, limits: UploadLimits, reserve: Reserve) -> UploadedImage:
-    """Returns the image that is the whole body of a request. Raises MissingImage if it is empty.
+    """Returns the image that is the whole body of a request.
 
-    The image is hashed while it arrives: at the end the hash would stall the event loop.
+    The image is hashed while it arrives: at the end the hash would stall the event loop. Raises
+    MissingImage if the body is empty, and UnsupportedImageType for a body of an undeclared type
+    that is not an image.
     """
     chunks: list[bytes] = []
     sha256 = hashlib.sha256()
@@ -287,15 +313,16 @@ async def _read_image(request: Request, limits: UploadLimits, reserve: Reserve) 
     data = b"".join(chunks)
     if not data:
         raise MissingImage(f"The body is empty. {HOW_TO_SEND}")
+    _require_image_bytes(data, media_type_of(request.headers.get("content-type", "")))
     return UploadedImage(data, sha256.hexdigest())
 
 
-def _require_image_bytes(image: UploadedImage, media_type: str) -> None:
+def _require_image_bytes(data: bytes, media_type: str) -> None:
     """Raises UnsupportedImageType for a body of an undeclared type that is not an image."""
     if media_type not in UNDECLARED_TYPES:
         return
     try:
-        read_header(image.data)
+        read_header(data)
     except UnsupportedImageType:
         raise UnsupportedImageType(
             f"Content-Type is {media_type or 'missing'!r}, and the body is not an image. "

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from silhouette_seg.api.media_types import MULTIPART_MIXED
 from silhouette_seg.api.problem_details import CODE_KEY
 
 CHUNK_BYTES = 2**16
@@ -44,7 +45,7 @@ class MixedResponse(StreamingResponse):
         self._chunks = encode_parts(parts, boundary)
         self._write_timeout_s = write_timeout_s
         self._resources = resources
-        super().__init__(self._chunks, media_type=f"multipart/mixed; boundary={boundary}")
+        super().__init__(self._chunks, media_type=f"{MULTIPART_MIXED}; boundary={boundary}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._resources:

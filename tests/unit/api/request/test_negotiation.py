@@ -35,6 +35,9 @@ BROWSER = "text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8"
         ("application/json, image/png", PNG, False),
         ("application/json;q=0.5, image/webp;q=0.4", PNG, True),
         ("application/*", PNG, True),
+        ("application/problem+json", PNG, False),
+        ("application/problem+json, image/webp", WEBP, False),
+        ("application/json, application/problem+json", PNG, True),
     ],
 )
 def test_negotiate_without_format_follows_accept(accept, image, report):
