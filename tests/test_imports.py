@@ -44,7 +44,8 @@ LOADTESTS = "cv2 gevent locust matplotlib numpy skimage uvloop websockets"
 ROWS = [
     Row("cli __main__", "silhouette_seg", "pydantic rich typer"),
     Row("server", "server app lifecycle settings api errors telemetry", "starlette uvicorn"),
-    Row("app assembly", f"__version__ assembly lifecycle settings engine {API}", "fastapi"),
+    Row("app assembly", f"__version__ assembly lifecycle loading settings engine {API}", "fastapi"),
+    Row("loading", f"settings engine pipeline {BASE}"),
     Row("api lifecycle", API, WEB),
     Row("video", f"video streaming {PIXELS}", "av cv2 numpy"),
     Row("streaming", f"admission streaming {PIXELS}", "numpy starlette"),

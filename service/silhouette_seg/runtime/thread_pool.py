@@ -1,16 +1,49 @@
-"""Threads for pixel work, which keeps the event loop free."""
+"""Threads for pixel work: a pool, which keeps the event loop free, or the thread of the caller."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import cv2
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Workers(Protocol):
+    """Runs the pixel work of the pipeline."""
+
+    async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `call` with its arguments and returns its result; raises its exception."""
+        ...
+
+
+class CallerThread:
+    """Workers that run each call in the thread of the caller, at once.
+
+    A coroutine that works with it alone never suspends, so that `run_without_loop` can run it.
+    """
+
+    async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return call(*args, **kwargs)
+
+
+def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine that never suspends to its end and returns its result.
+
+    It needs no event loop, and works where one is running. Raises the errors of the coroutine, and
+    RuntimeError if it suspends.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine suspended that was to run without an event loop")
 
 
 class ThreadPool:

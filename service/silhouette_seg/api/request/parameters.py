@@ -7,7 +7,6 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any, TypeVar
 
-from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
 from silhouette_seg.errors import BadParameter, UnknownParameter
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.options import (
@@ -29,6 +28,8 @@ from silhouette_seg.vision.compose.layout import parse_layout
 
 DEFAULT_BACKGROUND = PHOTO_DEFAULTS.background
 DOMAINS = {domain.label: domain for domain in Domain}
+MAX_NAME_CHARS = 80
+"""Number of characters after which an error message cuts a parameter or part name."""
 MAX_EDGE_PIXELS = 100
 MAX_MARGIN_PERCENT = 100
 MAX_BLUR_PERCENT = 25
