@@ -59,11 +59,13 @@ ROWS = [
     Row("telemetry", "telemetry", "prometheus_client"),
     # The one module that imports OpenTelemetry's SDK; it is loaded when tracing is configured.
     Row("telemetry.otel", "telemetry", "opentelemetry"),
-    Row("spec settings", "errors", "pydantic pydantic_settings"),
-    # The package exports the client, which is loaded on first use.
-    Row("silhouette_seg", "client"),
-    Row("client", "client streaming.protocol", "httpx websockets"),
-    Row("runtime streaming.smoothing", "", "cv2 numpy"),
+    Row("spec settings", "errors spec", "pydantic pydantic_settings"),
+    Row("library", f"library api.request engine {PIXELS}", "PIL cv2 numpy rich"),
+    # The package exports the library and the clients, which are loaded on first use.
+    Row("silhouette_seg", "client errors library"),
+    Row("client", "client errors runtime streaming.protocol", "httpx tenacity websockets"),
+    Row("runtime", "errors runtime", "cv2"),
+    Row("streaming.smoothing", "", "cv2 numpy"),
     # The client shares the bytes of the stream protocol.
     Row("errors streaming.protocol"),
     Row("training", f"training engine streaming {PIXELS}", TRAINING),
@@ -161,6 +163,8 @@ def test_module_imports_only_allowed_modules(module, path):
         ("silhouette_seg.streaming.protocol", "import numpy"),
         ("silhouette_seg.telemetry.tracing", "import opentelemetry"),
         ("silhouette_seg", "import httpx"),
+        ("silhouette_seg.client.calls", "from silhouette_seg.pipeline import photo"),
+        ("silhouette_seg.library.session", "from silhouette_seg.settings import Settings"),
         ("training.benchmark.model", "import torch"),
         ("loadtests.compare.servers.lit", "from loadtests.compare import masks"),
     ],

@@ -1,6 +1,5 @@
 """Engine that loads its model at the first inference."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Engine, Tensors
 from silhouette_seg.errors import EngineFailed
+from silhouette_seg.runtime.load_lock import LOAD_LOCK
 from silhouette_seg.spec import ModelSpec
 
 NOT_LOADED = "not loaded"
@@ -24,7 +24,6 @@ class LazyEngine:
     def __init__(self, spec: ModelSpec, open_engine: Callable[[], Engine]) -> None:
         self._spec = spec
         self._open_engine = open_engine
-        self._opening = threading.Lock()
         self._engine: Engine | None = None
         self._closed = False
 
@@ -43,7 +42,7 @@ class LazyEngine:
         Raises the errors of opening it, and errors.EngineFailed after `close`.
         """
         if self._engine is None:
-            with self._opening:
+            with LOAD_LOCK:
                 if self._closed:
                     raise EngineFailed("The inference engine is closed")
                 if self._engine is None:
@@ -60,7 +59,7 @@ class LazyEngine:
 
     async def close(self) -> None:
         """Closes the engine if it is open. Later inferences fail."""
-        with self._opening:
+        with LOAD_LOCK:
             self._closed = True
         if self._engine is not None:
             await self._engine.close()

@@ -1,4 +1,4 @@
-"""Decodes AVIF, TIFF and GIF files with Pillow."""
+"""Decodes AVIF, TIFF and GIF files with Pillow, and converts its images."""
 
 import io
 import struct
@@ -35,7 +35,7 @@ def decode_pillow(data: bytes | memoryview, header: ImageHeader) -> StoredPixels
         if image.size != (header.width, header.height):
             raise UndecodableImage("The image declares two sizes.")
         image.load()
-        return _stored(_cropped(image, header))
+        return stored_pixels(_cropped(image, header))
     except _PILLOW_ERRORS as error:
         raise UndecodableImage("The image cannot be decoded.") from error
 
@@ -59,8 +59,11 @@ def _cropped(image: Image.Image, header: ImageHeader) -> Image.Image:
     return image.crop((crop.x, crop.y, crop.x + crop.width, crop.y + crop.height))
 
 
-def _stored(image: Image.Image) -> StoredPixels:
-    """Converts an image of any mode to RGB or CMYK, and to alpha if it has transparency."""
+def stored_pixels(image: Image.Image) -> StoredPixels:
+    """Converts an image to RGB or CMYK, and to alpha if it has transparency.
+
+    16 bits become 8. Raises ValueError for a mode that Pillow does not convert, such as LAB.
+    """
     if image.mode.startswith("I;16"):
         grey = cv2.convertScaleAbs(np.asarray(image), alpha=1 / 257)
         return StoredPixels(as_u8(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)))
