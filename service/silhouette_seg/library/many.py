@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
-from typing import Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from silhouette_seg.errors import InvalidArgument, ServiceError
-from silhouette_seg.runtime.cpu_quota import available_cpus
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -51,6 +52,8 @@ def map_photos(
     raised, and ends the iteration. With `return_errors` it takes the place of its result instead.
     Raises InvalidArgument for a number of threads below 1.
     """
+    from silhouette_seg.runtime.cpu_quota import available_cpus
+
     count = available_cpus() if threads is None else threads
     if count < 1:
         raise InvalidArgument("threads", f"must be at least 1, not {threads}")
@@ -67,6 +70,8 @@ def _results(
     *,
     return_errors: bool,
 ) -> Iterator[R | PhotoError]:
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool, bar as advance:
         pending = deque(pool.submit(function, photo) for photo in islice(photos, 2 * threads))
         try:
@@ -80,7 +85,7 @@ def _results(
                 future.cancel()
 
 
-def _outcome(future: Future[R], *, return_errors: bool) -> R | PhotoError:
+def _outcome(future: "Future[R]", *, return_errors: bool) -> R | PhotoError:
     try:
         return future.result()
     except (InvalidArgument, ServiceError, OSError) as error:

@@ -15,7 +15,7 @@ from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.lazy import LazyEngine
 from silhouette_seg.errors import BadParameter, ForegroundMissing, InvalidArgument, UnknownModel
 from silhouette_seg.library.images import FilePhoto, PhotoSource, open_photo
-from silhouette_seg.library.options import ParsedOptions
+from silhouette_seg.library.parsing import ParsedOptions
 from silhouette_seg.pipeline.options import PersonSelection, RenderOptions
 from silhouette_seg.pipeline.registry import load_registry
 from silhouette_seg.pipeline.rendering import Composition, render_image

@@ -7,14 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, Unpack, cast, get_args, overload
 
 from silhouette_seg.errors import InvalidArgument
-from silhouette_seg.library.options import (
-    Kind,
-    Options,
-    check_names,
-    inherited,
-    parse_options,
-)
-from silhouette_seg.runtime.extras import require
+from silhouette_seg.library.options import Kind, Options, check_names
 from silhouette_seg.runtime.load_lock import LOAD_LOCK
 
 if TYPE_CHECKING:
@@ -149,6 +142,8 @@ class Session:
         if output not in ("mask", "cutout", "composite"):
             raise InvalidArgument("output", f"must be mask, cutout or composite, not {output!r}")
         segmenter = self._opened()
+        from silhouette_seg.library.parsing import inherited, parse_options
+
         given = inherited(self._options, output, "numpy") | options
         return segmenter.segment(photo, parse_options(output, "numpy", given))[0]
 
@@ -177,6 +172,7 @@ class Session:
             raise InvalidArgument("as_", f"must be one of {names}, not {as_!r}")
         segmenter = self._opened()
         from silhouette_seg.library.images import kind_of, to_kind
+        from silhouette_seg.library.parsing import inherited, parse_options
 
         kind = as_ or kind_of(photo)
         parsed = parse_options(output, kind, inherited(self._options, output, kind) | options)
@@ -192,6 +188,8 @@ class Session:
             return self._segmenter
 
     def _open(self) -> "PhotoSegmenter":
+        from silhouette_seg.runtime.extras import require
+
         require("cv2", "Photos in this process", "cpu", "gpu")
         from silhouette_seg.library.segmentation import PhotoSegmenter
         from silhouette_seg.spec import find_model_repository
