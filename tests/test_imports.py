@@ -64,7 +64,7 @@ ROWS = [
     # The package exports the library and the clients, which are loaded on first use.
     Row("silhouette_seg", "client errors library"),
     Row("client", "client errors runtime streaming.protocol", "httpx tenacity websockets"),
-    Row("runtime", "errors runtime", "cv2"),
+    Row("runtime", "errors runtime", "PIL cv2"),
     Row("streaming.smoothing", "", "cv2 numpy"),
     # The client shares the bytes of the stream protocol.
     Row("errors streaming.protocol"),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import cv2
+from PIL import AvifImagePlugin, Image
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,14 +48,15 @@ def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class ThreadPool:
-    """A pool of `count` threads for work on pixels.
+    """A pool of `count` threads for work on pixels, in a process that belongs to this project.
 
-    Its queue is unbounded: the limit on concurrent requests bounds the work before it.
+    It sets defaults of OpenCV and Pillow that apply to the whole process. The library, which works
+    in the processes of others, has no pool and leaves them alone. The queue of the pool is
+    unbounded: the limit on concurrent requests bounds the work before it.
     """
 
     def __init__(self, count: int) -> None:
-        # One call uses one thread: parallelism comes from this pool alone.
-        cv2.setNumThreads(1)
+        _set_process_defaults()
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="pixels")
 
     async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -76,6 +78,16 @@ class ThreadPool:
     def close(self) -> None:
         """Drops the calls that have not started and waits for those that are running."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _set_process_defaults() -> None:
+    # One call uses one thread: parallelism comes from the pools alone.
+    cv2.setNumThreads(1)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    # Untrusted bytes must not fill the log with codec warnings.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    # The limits of the service are stricter, and they are checked before.
+    Image.MAX_IMAGE_PIXELS = None
 
 
 async def _wait_done(done: asyncio.Future[T]) -> None:

@@ -280,6 +280,24 @@ def test_functions_share_one_session():
     assert isinstance(shared.pop(), Session)
 
 
+def test_photo_changes_no_default_of_the_process(repository):
+    code = f"""
+import cv2
+from PIL import AvifImagePlugin, Image
+from silhouette_seg import Session
+
+def defaults():
+    threads, log = cv2.getNumThreads(), cv2.utils.logging.getLogLevel()
+    return threads, log, Image.MAX_IMAGE_PIXELS, AvifImagePlugin.DEFAULT_MAX_THREADS
+
+before = defaults()
+Session(model_repository={str(repository)!r}).cut_out(Image.new("RGB", (64, 64)))
+assert defaults() == before, defaults()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_import_of_the_functions_loads_no_image_library():
     code = (
         "import sys; from silhouette_seg import Session, composite, cut_out, map_photos, segment;"

@@ -3,6 +3,7 @@ import threading
 
 import cv2
 import pytest
+from PIL import Image
 
 from silhouette_seg.runtime.thread_pool import CallerThread, ThreadPool, run_without_loop
 
@@ -73,6 +74,8 @@ async def test_cancelling_running_call_waits_for_its_end(pool):
 
 def test_pool_limits_opencv_to_one_thread(pool):
     assert cv2.getNumThreads() == 1
+    assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_ERROR
+    assert Image.MAX_IMAGE_PIXELS is None
 
 
 def test_caller_thread_runs_call_without_event_loop():

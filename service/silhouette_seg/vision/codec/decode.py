@@ -73,9 +73,6 @@ _REDUCED_FLAGS = {
 The flags named after grey set the size alone; those named after colour also set BGR.
 """
 
-# Untrusted bytes must not fill the log with codec warnings.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-
 
 @dataclass(frozen=True, slots=True)
 class Frame:

@@ -18,11 +18,6 @@ from silhouette_seg.vision.codec.stored import StoredPixels, as_u8
 _STRIP_ROWS = 64
 """Rows of pixels that are converted at a time. Pillow holds four bytes for each pixel beside."""
 
-# The service runs a thread for each image, so further ones would only compete with them.
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-# The limits of the service are stricter, and they are checked before.
-Image.MAX_IMAGE_PIXELS = None
-
 
 def decode_pillow(data: bytes | memoryview, header: ImageHeader) -> StoredPixels:
     """Decodes an AVIF or TIFF file, or the first frame of a GIF, as stored.
