@@ -74,7 +74,7 @@ class InvalidArgument(ValueError):
         self.actual = actual
 
     def __str__(self) -> str:
-        sizes = "" if self.limit is None else f" The limit is {self.limit}, not {self.actual}."
+        sizes = "" if self.actual is None else f" The limit is {self.limit}, not {self.actual}."
         return f"{self.argument}: {self.reason}{sizes}"
 
     @classmethod

@@ -26,6 +26,8 @@ from silhouette_seg.vision.geometry import Size
 Photo = FileSource | Image.Image | NDArray[Any]
 """An image file, a PIL image, or a numpy array, see `_array_pixels`."""
 
+MAX_FILE_BYTES = 2**30
+"""Largest image file, in bytes. 64 megapixels of 16 bits, uncompressed, are half of it."""
 _PIL_MODES_WITHOUT_RANGE = ("F", "I", "I;32", "I;32B")
 """Modes of PIL that state no range of values."""
 
@@ -115,7 +117,7 @@ def open_photo(photo: object, argument: str, limits: ImageLimits) -> PhotoSource
             kind = type(photo).__name__
             expected = "a path, bytes, an open file, a PIL image or a numpy array"
             raise InvalidArgument(argument, f"must be {expected}, not {kind}")
-        data = read_file_source(photo, argument)
+        data = read_file_source(photo, argument, MAX_FILE_BYTES)
         if not data:
             raise InvalidArgument(argument, "has no bytes")
         header = read_header(data)

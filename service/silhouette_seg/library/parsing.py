@@ -45,7 +45,7 @@ def parse_options(output: str, kind: Kind, options: Mapping[str, Any]) -> Parsed
     """
     check_names(options)
     given = {name: value for name, value in options.items() if value is not None}
-    for name in FILE_OPTIONS & given.keys():
+    for name in sorted(FILE_OPTIONS & given.keys()):
         if kind != "bytes" and given[name]:
             raise InvalidArgument(name, "has an effect on results in bytes alone")
     background = None if isinstance(given.get("background"), str) else given.pop("background", None)

@@ -57,7 +57,7 @@ def test_package_import_loads_no_other_module():
 
 def test_client_export_loads_no_service_package():
     loaded = modules_after("from silhouette_seg import Client")
-    assert "silhouette_seg.client.photos" in loaded
+    assert "silhouette_seg.client.clients" in loaded
     assert not loaded & (SERVICE_PACKAGES - {"httpx"})
 
 

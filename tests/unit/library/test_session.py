@@ -1,10 +1,12 @@
 """Sessions: kinds of photos and results, options, close, threads and forks."""
 
+import gc
 import io
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import silhouette_seg
 from silhouette_seg import Session
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.errors import EngineFailed, ForegroundMissing, InvalidArgument
+from silhouette_seg.library import images
 from silhouette_seg.library.options import Options
 from tests.support.images import make_jpeg, make_png, quadrants
 from tests.support.tiny_model import tiny_spec, write_tiny_model
@@ -136,6 +139,13 @@ def test_photo_that_cannot_be_used_raises_error_with_its_argument(session, name)
         session.composite(RGB, background=background)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no endless file")
+def test_endless_file_is_not_read_whole(session, monkeypatch):
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 1000)
+    with pytest.raises(InvalidArgument, match=r"^photo: has more than 1000 bytes$"):
+        session.segment("/dev/zero")
+
+
 def test_error_of_a_size_has_limit_and_actual_value(session):
     with pytest.raises(InvalidArgument, match=r"limit is 64000000, not 100000000") as invalid:
         session.segment(BAD_PHOTOS["huge"])
@@ -238,6 +248,15 @@ def test_metadata_of_a_file_is_kept_on_request(session):
     body = session.cut_out(photo, keep_metadata=True)
     assert round(Image.open(io.BytesIO(body)).info["dpi"][0]) == 300
     assert "dpi" not in Image.open(io.BytesIO(session.cut_out(photo))).info
+
+
+def test_close_releases_the_models(repository):
+    session = Session(model_repository=repository)
+    session.segment(RGB)
+    segmenter = weakref.ref(session._segmenter)
+    session.close()
+    gc.collect()
+    assert segmenter() is None
 
 
 def test_closed_session_raises_runtime_error(repository):
