@@ -70,7 +70,11 @@ ROWS = [
     Row("errors streaming.protocol"),
     Row("training", f"training engine streaming {PIXELS}", TRAINING),
     # Compares the pipeline below HTTP with a running server; it needs no torch.
-    Row("training.benchmark", f"training.benchmark engine streaming.protocol {PIXELS}", BENCHMARK),
+    Row(
+        "training.benchmark",
+        f"training.benchmark engine library streaming.protocol {PIXELS}",
+        BENCHMARK,
+    ),
     Row("loadtests", "loadtests", LOADTESTS),
     # Competing servers, which run in environments of their own.
     Row("loadtests.compare.servers", "", "PIL cv2 fastapi litserve mediapipe numpy onnxruntime"),
