@@ -1,4 +1,4 @@
-"""Measures the service over HTTP against the pipeline and the library in process, and its memory."""
+"""Measures the service over HTTP against pipeline and library in process, and its memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
