@@ -44,7 +44,8 @@ LOADTESTS = "cv2 gevent locust matplotlib numpy skimage uvloop websockets"
 ROWS = [
     Row("cli __main__", "silhouette_seg", "pydantic rich typer"),
     Row("server", "server app lifecycle settings api errors telemetry", "starlette uvicorn"),
-    Row("app assembly", f"__version__ assembly lifecycle settings engine {API}", "fastapi"),
+    Row("app assembly", f"__version__ assembly lifecycle loading settings engine {API}", "fastapi"),
+    Row("loading", f"settings engine pipeline {BASE}"),
     Row("api lifecycle", API, WEB),
     Row("video", f"video streaming {PIXELS}", "av cv2 numpy"),
     Row("streaming", f"admission streaming {PIXELS}", "numpy starlette"),
@@ -58,17 +59,22 @@ ROWS = [
     Row("telemetry", "telemetry", "prometheus_client"),
     # The one module that imports OpenTelemetry's SDK; it is loaded when tracing is configured.
     Row("telemetry.otel", "telemetry", "opentelemetry"),
-    Row("spec settings", "errors", "pydantic pydantic_settings"),
-    # The package exports the client, which is loaded on first use.
-    Row("silhouette_seg", "client"),
-    Row("client", "client streaming.protocol", "httpx websockets"),
+    Row("spec settings", "errors spec", "pydantic pydantic_settings"),
+    Row("library", f"library api.request engine {PIXELS}", "PIL cv2 numpy rich"),
+    # The package exports the library and the clients, which are loaded on first use.
+    Row("silhouette_seg", "client errors library"),
+    Row("client", "client errors runtime streaming.protocol", "httpx tenacity websockets"),
+    Row("runtime", "errors runtime", "PIL cv2 numpy"),
     Row("streaming.smoothing", "", "cv2 numpy"),
-    Row("runtime", "errors runtime", "cv2 numpy"),
     # The client shares the bytes of the stream protocol.
     Row("errors streaming.protocol"),
     Row("training", f"training engine streaming {PIXELS}", TRAINING),
     # Compares the pipeline below HTTP with a running server; it needs no torch.
-    Row("training.benchmark", f"training.benchmark engine streaming.protocol {PIXELS}", BENCHMARK),
+    Row(
+        "training.benchmark",
+        f"training.benchmark engine library streaming.protocol {PIXELS}",
+        BENCHMARK,
+    ),
     Row("loadtests", "loadtests", LOADTESTS),
     # Competing servers, which run in environments of their own.
     Row("loadtests.compare.servers", "", "PIL cv2 fastapi litserve mediapipe numpy onnxruntime"),
@@ -161,6 +167,8 @@ def test_module_imports_only_allowed_modules(module, path):
         ("silhouette_seg.streaming.protocol", "import numpy"),
         ("silhouette_seg.telemetry.tracing", "import opentelemetry"),
         ("silhouette_seg", "import httpx"),
+        ("silhouette_seg.client.calls", "from silhouette_seg.pipeline import photo"),
+        ("silhouette_seg.library.session", "from silhouette_seg.settings import Settings"),
         ("training.benchmark.model", "import torch"),
         ("loadtests.compare.servers.lit", "from loadtests.compare import masks"),
     ],

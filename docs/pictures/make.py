@@ -7,7 +7,6 @@ The photos are free ones of scikit-image that show a person. They are the astron
 (SpaceX, public domain). Needs the extra `dev`, and chromium for the picture of the page.
 """
 
-import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
@@ -44,15 +43,11 @@ Pixels = NDArray[np.uint8]
 def main() -> None:
     with run_server() as url:
         for name, pixels in photos().items():
-            pictures = asyncio.run(photo_pictures(encode_png(pixels), url))
+            pictures = photo_pictures(encode_png(pixels), url)
             save_jpeg(strip(pictures), name)
-        save_jpeg(
-            strip(asyncio.run(parameter_pictures(encode_png(photos()["portrait"]), url))),
-            "asked_for",
-        )
-        save_jpeg(
-            strip(asyncio.run(kind_pictures(encode_png(photos()["astronaut"]), url))), "kinds"
-        )
+        asked_for = parameter_pictures(encode_png(photos()["portrait"]), url)
+        save_jpeg(strip(asked_for), "asked_for")
+        save_jpeg(strip(kind_pictures(encode_png(photos()["astronaut"]), url)), "kinds")
         save_jpeg(screenshot_page(url), "page")
 
 
@@ -76,12 +71,12 @@ def run_server() -> Iterator[str]:
             thread.join(STOP_TIMEOUT_S)
 
 
-async def photo_pictures(png: bytes, url: str) -> list[Image.Image]:
+def photo_pictures(png: bytes, url: str) -> list[Image.Image]:
     """Returns the photo, its mask, its cut-out on a checkerboard, and its person on blue."""
-    async with Client(url) as client:
-        mask = await client.segment(png)
-        cutout = await client.segment(png, output="cutout")
-        blue = await client.segment(png, output="composite", background=BLUE)
+    with Client(url) as client:
+        mask = client.segment(png)
+        cutout = client.segment(png, output="cutout")
+        blue = client.segment(png, output="composite", background=BLUE)
     print(f"{mask.model}, domain {mask.domain}, confidence {mask.confidence:.2f}")
     photo, alpha, person, composite = (
         Image.open(BytesIO(body)) for body in (png, mask.body, cutout.body, blue.body)
@@ -89,27 +84,27 @@ async def photo_pictures(png: bytes, url: str) -> list[Image.Image]:
     return [photo, alpha, Image.alpha_composite(checkerboard(person.size), person), composite]
 
 
-async def parameter_pictures(png: bytes, url: str) -> list[Image.Image]:
+def parameter_pictures(png: bytes, url: str) -> list[Image.Image]:
     """Returns renderings of a photo for some parameters, in the order of docs/api.md."""
     rocket = encode_png(np.asarray(data.rocket()))  # type: ignore[no-untyped-call]
     twins = "x:0.3,scale:0.6;x:0.72,scale:0.6,flip:true"
-    async with Client(url) as client:
+    with Client(url) as client:
         made = [
-            await client.segment(png, output="composite", background="blur:6"),
-            await client.segment(png, output="composite", background_image=rocket),
-            await client.segment(png, output="composite", background_image=rocket, layout=twins),
-            await client.segment(png, output="cutout", invert=True),
+            client.segment(png, output="composite", background="blur:6"),
+            client.segment(png, output="composite", background_image=rocket),
+            client.segment(png, output="composite", background_image=rocket, layout=twins),
+            client.segment(png, output="cutout", invert=True),
         ]
     *composites, without = (Image.open(BytesIO(each.body)) for each in made)
     return [*composites, Image.alpha_composite(checkerboard(without.size), without)]
 
 
-async def kind_pictures(png: bytes, url: str) -> list[Image.Image]:
+def kind_pictures(png: bytes, url: str) -> list[Image.Image]:
     """Returns mask, trimap, polygons and blurred faces of a photo, in the order of docs/api.md."""
-    async with Client(url) as client:
-        polygons = await client.segment(png, masks="polygon", faces=True)
-        trimap = await client.segment(png, output="trimap")
-        faces = await client.segment(png, output="composite", background="blur_faces")
+    with Client(url) as client:
+        polygons = client.segment(png, masks="polygon", faces=True)
+        trimap = client.segment(png, output="trimap")
+        faces = client.segment(png, output="composite", background="blur_faces")
     assert polygons.report is not None
     mask, levels, blurred = (
         Image.open(BytesIO(body)) for body in (polygons.body, trimap.body, faces.body)

@@ -1,8 +1,9 @@
-"""Portrait segmentation service: turns photos and video into masks, cut-outs and composites.
+"""Portrait segmentation: turns photos and video into masks, cut-outs and composites.
 
-    from silhouette_seg import Client
+    from silhouette_seg import cut_out      # in this process
+    from silhouette_seg import Client       # by a running service
 
-The import itself loads nothing else; `Client` and `__version__` are loaded on first use.
+The import itself loads nothing else; each name is loaded on first use.
 """
 
 import os
@@ -12,26 +13,49 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from silhouette_seg.client import Client
+    from silhouette_seg.client import AsyncClient, Client
+    from silhouette_seg.errors import InvalidArgument
+    from silhouette_seg.library import Session, composite, cut_out, map_photos, segment
 
     __version__: str
 
-__all__ = ["Client", "__version__"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "InvalidArgument",
+    "Session",
+    "__version__",
+    "composite",
+    "cut_out",
+    "map_photos",
+    "segment",
+]
+
+_MODULES = {
+    "silhouette_seg.client": ("AsyncClient", "Client"),
+    "silhouette_seg.errors": ("InvalidArgument",),
+    "silhouette_seg.library": ("Session", "composite", "cut_out", "map_photos", "segment"),
+}
+"""Module -> names that the package exports from it."""
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Returns `Client` or `__version__`, loaded on first use (PEP 562).
+        """Returns an exported name, loaded on first use (PEP 562).
 
         Raises AttributeError for any other name.
         """
-        if name == "Client":
-            from silhouette_seg.client import Client
+        from importlib import import_module
 
-            return Client
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(module), name)
         if name == "__version__":
             return _installed_version()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return __all__
 
 
 def _installed_version() -> str:

@@ -1,8 +1,6 @@
 """Builds the running service from its settings: models, limits and telemetry."""
 
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from silhouette_seg import __version__
@@ -13,14 +11,13 @@ from silhouette_seg.admission.request_limit import RequestLimiter
 from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
 from silhouette_seg.api.gateway import Gateway, Timeouts
 from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
-from silhouette_seg.engine import INFERENCE_SERVERS, open_engine, open_inference_server
-from silhouette_seg.engine.base import DEVICES, Engine, InferenceServer, TritonConfig, is_degraded
-from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.engine import INFERENCE_SERVERS
+from silhouette_seg.engine.base import Engine, is_degraded
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.instrumented import InstrumentedEngine
 from silhouette_seg.engine.statistics import BatchCountingEngine, ModelStatistics
-from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
+from silhouette_seg.loading import LoadedModels, create_batcher, create_remote, load_engine
+from silhouette_seg.pipeline.registry import load_registry
 from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.settings import Settings
@@ -31,9 +28,6 @@ from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
 
-log = logging.getLogger(__name__)
-
-
 MAX_REQUESTS = 1024
 """Largest number of HTTP requests in progress, including those with a body that is still arriving.
 
@@ -41,23 +35,6 @@ MAX_REQUESTS = 1024
 """
 MAX_BODIES_IN_MEMORY = 16
 """Number of request bodies of the largest size that may be in memory together."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModels:
-    """The loaded models, and the threads and engines that run them."""
-
-    registry: ModelRegistry
-    pool: ThreadPool
-    """Threads for decoding, rendering, and the pixel work before and after a model."""
-    threads: int
-    """Number of threads in `pool`."""
-    remote: InferenceServer | None
-    """Client of the inference server that runs the models; None if they run in this process."""
-    engines: tuple[HealthCheckedEngine, ...] = ()
-    """The engine of each model, including the face detector's."""
-    statistics: Mapping[str, ModelStatistics] = field(default_factory=dict)
-    """Statistics of each model by its name."""
 
 
 def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
@@ -74,7 +51,9 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
     def load(spec: ModelSpec) -> Engine:
         own = statistics[spec.name] = ModelStatistics()
         if remote is None:
-            engine: Engine = load_batched_engine(spec, settings, threads, telemetry, own)
+            counted = BatchCountingEngine(load_engine(spec, settings, threads), own)
+            on_batch = partial(telemetry.engines.observe_batch, spec.name)
+            engine: Engine = create_batcher(counted, settings, threads, on_batch)
         else:
             engine = remote.open_engine(spec)
         checked.append(HealthCheckedEngine(engine))
@@ -90,24 +69,6 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
 
     registry = load_registry(settings.model_repository, settings.models, pool, load)
     return LoadedModels(registry, pool, threads, remote, tuple(checked), statistics)
-
-
-def create_remote(settings: Settings, workers: int) -> InferenceServer:
-    """Returns a client of the inference server at `settings.triton_url`.
-
-    `workers` is the number of threads, from which the limit of concurrent requests follows. The
-    server forms batches itself, so no `Batcher` is used here.
-    """
-    assert settings.triton_url is not None  # Settings requires it with this engine
-    config = TritonConfig(
-        url=settings.triton_url,
-        device=settings.device,
-        allow_degraded=settings.allow_degraded,
-        request_timeout_s=settings.request_timeout_s,
-        queue_timeout_s=settings.queue_timeout_s,
-        max_in_flight=settings.queue_size_for(workers),
-    )
-    return open_inference_server(settings.engine, config)
 
 
 def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
@@ -213,43 +174,3 @@ def webrtc_config(settings: Settings) -> WebRTCConfig:
         max_frame_pixels=min(settings.max_pixels, MAX_FRAME_PIXELS),
         low_latency=settings.webrtc_low_latency,
     )
-
-
-def load_batched_engine(
-    spec: ModelSpec,
-    settings: Settings,
-    workers: int,
-    telemetry: Telemetry,
-    statistics: ModelStatistics,
-) -> Batcher:
-    """Loads one model into this process and returns it wrapped in a `Batcher`.
-
-    The batcher joins waiting images into batches, and runs up to `workers` batches at a time. No
-    other part of the service forms batches for this model. They are added to `statistics`. Raises
-    EngineFailed as `load_engine` does.
-    """
-    return Batcher(
-        BatchCountingEngine(load_engine(spec, settings, workers), statistics),
-        max_batch=settings.max_batch,
-        max_queue=settings.queue_size_for(workers),
-        queue_timeout_s=settings.queue_timeout_s,
-        concurrency=workers,
-        on_batch=partial(telemetry.engines.observe_batch, spec.name),
-    )
-
-
-def load_engine(spec: ModelSpec, settings: Settings, workers: int) -> Engine:
-    """Loads one model on the configured device and returns the engine that runs it.
-
-    With `allow_degraded` it falls back to the fastest slower device that works, and logs a
-    warning. Raises EngineFailed if no allowed device works.
-    """
-    load = partial(open_engine, settings.engine, spec, settings.model_repository, workers=workers)
-    slower = DEVICES[: DEVICES.index(settings.device)] if settings.allow_degraded else ()
-    *preferred, last = (settings.device, *reversed(slower))
-    for device in preferred:
-        try:
-            return load(device=device)
-        except EngineFailed as error:
-            log.warning("degraded: %s", error.detail)
-    return load(device=last)

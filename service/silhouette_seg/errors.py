@@ -17,7 +17,7 @@ ServiceError
 """
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 MAX_ECHOED_CHARACTERS = 64
 """Number of characters after which an error message cuts a name that the caller sent."""
@@ -49,6 +49,38 @@ class ServiceError(Exception):
         self.limit = limit
         self.actual = actual
         self.retry_after_s = retry_after_s
+
+
+class InvalidArgument(ValueError):
+    """An argument of a function of the library, or of a client's, has a value that it cannot use.
+
+    The message begins with the name of the argument. `limit` and `actual` are those of the error
+    of the service for the same fault, and `code` is its code, such as `too_many_pixels`.
+    """
+
+    def __init__(
+        self,
+        argument: str,
+        reason: str,
+        code: str = "invalid_argument",
+        limit: float | None = None,
+        actual: float | None = None,
+    ) -> None:
+        super().__init__(argument, reason, code, limit, actual)  # as pickle needs them
+        self.argument = argument
+        self.reason = reason
+        self.code = code
+        self.limit = limit
+        self.actual = actual
+
+    def __str__(self) -> str:
+        sizes = "" if self.actual is None else f" The limit is {self.limit}, not {self.actual}."
+        return f"{self.argument}: {self.reason}{sizes}"
+
+    @classmethod
+    def from_error(cls, argument: str, error: ServiceError) -> Self:
+        """Returns the error of an argument with the reason and the fields of another error."""
+        return cls(argument, error.detail, error.code, error.limit, error.actual)
 
 
 class InternalError(ServiceError):

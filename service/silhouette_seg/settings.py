@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from silhouette_seg.spec import find_model_repository
+
 PREFIX = "SILHOUETTE_"
 CLIENT_KEY_VARIABLE = f"{PREFIX}CLIENT_KEY"
 """Environment variable with the API key that `silhouette segment --server` sends.
@@ -24,13 +26,6 @@ PIXELS_PER_WORKER = 25_000_000
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-def find_model_repository() -> Path:
-    """Returns the folder of the models: inside the installed package, else in the checkout."""
-    package = Path(__file__).resolve().parent
-    installed = package / "model_repository"
-    return installed if installed.is_dir() else package.parents[1] / "model_repository"
 
 
 class Settings(BaseSettings):

@@ -34,6 +34,13 @@ class ModelTask(StrEnum):
     """
 
 
+def find_model_repository() -> Path:
+    """Returns the folder of the models: inside the installed package, else in the checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "model_repository"
+    return installed if installed.is_dir() else package.parents[1] / "model_repository"
+
+
 DATATYPES = {"uint8": "UINT8", "int64": "INT64", "float32": "FP32"}
 """Name in the Open Inference Protocol, which Triton implements, of each numpy dtype."""
 

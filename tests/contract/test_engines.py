@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from silhouette_seg.engine import open_engine, open_inference_server
 from silhouette_seg.engine.base import Engine, TritonConfig
 from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.engine.lazy import LazyEngine
 from silhouette_seg.errors import EngineFailed, Unavailable
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, load_spec
 from tests.support.tiny_model import tiny_spec, write_tiny_model
@@ -23,6 +25,14 @@ OpenEngine = Callable[[ModelSpec, Path], Engine]
 
 def plain(name: str) -> OpenEngine:
     return lambda spec, repository: open_engine(name, spec, repository, workers=2)
+
+
+def in_caller_thread(name: str) -> OpenEngine:
+    return lambda spec, repository: open_engine(name, spec, repository, workers=None)
+
+
+def lazy(name: str) -> OpenEngine:
+    return lambda spec, repository: LazyEngine(spec, partial(plain(name), spec, repository))
 
 
 def batched(name: str) -> OpenEngine:
@@ -38,6 +48,8 @@ def batched(name: str) -> OpenEngine:
 ENGINES = {
     "fake": plain("fake"),
     "onnx": plain("onnx"),
+    "onnx in the thread of the caller": in_caller_thread("onnx"),
+    "lazy onnx": lazy("onnx"),
     "batched fake": batched("fake"),
     "batched onnx": batched("onnx"),
 }

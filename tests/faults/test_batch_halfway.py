@@ -4,7 +4,7 @@ import httpx
 import numpy as np
 import pytest
 
-from silhouette_seg.client import Client, Refused, Segmented
+from silhouette_seg.client import AsyncClient, Refused, Segmented
 from silhouette_seg.engine.health import FAILURE_THRESHOLD
 from silhouette_seg.errors import EngineFailed
 from tests.faults.metrics import Metrics
@@ -34,7 +34,7 @@ async def test_batch_keeps_results_from_before_an_engine_fault(settings_with, ga
             return alpha if len(gated[0].batch_sizes) - before <= SUCCESSES else fault(alpha)
 
         gated[0].transform_output = fail_later
-        async with Client(
+        async with AsyncClient(
             "http://silhouette", transport=httpx.ASGITransport(service.app)
         ) as client:
             answers = await client.segment_batch([make_png(person(40, width)) for width in WIDTHS])

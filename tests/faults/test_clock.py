@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from silhouette_seg.client import Client, Result
+from silhouette_seg.client import AsyncClient, Result
 from tests.faults.metrics import metric_value
 from tests.integration.conftest import on_socket
 from tests.integration.pictures import pixels
@@ -83,7 +83,7 @@ async def test_photos_and_streams_survive_clock_jumps(settings_with, tmp_path, j
     write_tiny_model(tmp_path, tiny_spec("rcrnet"))
     photo = make_jpeg(quadrants())
     with on_socket(settings_with(model_repository=tmp_path)) as service:
-        async with Client(service.url) as client:
+        async with AsyncClient(service.url) as client:
             results = [await client.segment(photo) for _ in range(3)]
             async with client.stream(format="png", smoothing=0) as stream:
                 frames = []

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from silhouette_seg.client import Client, Failed, Result
+from silhouette_seg.client import AsyncClient, Failed, Result
 from tests.faults.process import ServerProcess, serving
 from tests.integration.batch_client import parts_of, problem_of
 from tests.integration.pictures import picture, refusal
@@ -130,7 +130,7 @@ def test_removebg_without_memory_is_503_in_its_format(server):
 async def test_stream_without_memory_fails_frame_and_goes_on(server):
     # The C library keeps freed blocks of up to 32 MiB; these pixels take 48 MB.
     frame = cv2.imencode(".png", np.full((2_000, 4_000, 3), 20_000, np.uint16))[1].tobytes()
-    async with Client(server.url) as client, client.stream() as stream:
+    async with AsyncClient(server.url) as client, client.stream() as stream:
         with short_of_memory(server):
             await stream.send(frame)
             failed = await anext(stream)

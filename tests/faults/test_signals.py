@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from silhouette_seg.client import Client, Result, Retries, StreamClosed
+from silhouette_seg.client import AsyncClient, Result, Retries, StreamClosed
 from tests.faults.process import PATIENCE_S, ServerProcess, http_client, serving
 from tests.integration.pictures import picture, pixels, refusal
 from tests.support.images import make_jpeg, make_png, quadrants
@@ -138,7 +138,7 @@ async def test_client_retries_survive_sigkill_and_restart(repository, tmp_path):
     with serving(tmp_path / "first", repository, **PATIENT) as first:
         async with (
             asyncio.timeout(2 * PATIENCE_S),
-            Client(first.url, timeout_s=PATIENCE_S, retries=retries) as client,
+            AsyncClient(first.url, timeout_s=PATIENCE_S, retries=retries) as client,
         ):
             async with client.stream() as stream:
                 await stream.send(JPEG)

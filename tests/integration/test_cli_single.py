@@ -12,6 +12,7 @@ from silhouette_seg.cli.main import app
 from tests.integration.conftest import on_socket
 from tests.integration.pictures import pixels
 from tests.support.images import TEXT, make_jpeg, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 JPEG = make_jpeg(quadrants())
 OPAQUE_RED = [255, 0, 0, 255]
@@ -185,3 +186,18 @@ def test_piped_photo_is_segmented_like_the_file(silhouette, tmp_path):
     silhouette("segment", "a.jpg", "-o", "out.png")
     assert piped.stdout_bytes == (tmp_path / "out.png").read_bytes()
     assert np.ptp(pixels(piped.stdout_bytes)) > 200
+
+
+def test_photo_needs_no_other_model_than_its_own(silhouette, monkeypatch, tmp_path):
+    for name in ("connectnet", "rcrnet"):
+        write_tiny_model(tmp_path / "models", tiny_spec(name))
+    (tmp_path / "models/rcrnet/1/model.onnx").write_bytes(b"damaged")
+    monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(tmp_path / "models"))
+    result = silhouette("segment", "a.jpg", "-o", "good.png", "--model", "connectnet")
+    assert result.exit_code == 0, result.output
+
+    result = silhouette("segment", "a.jpg", "a.jpg", "-o", "bad", "--model", "rcrnet")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "error: The weights of rcrnet do not match the digest in its spec"
+    ]

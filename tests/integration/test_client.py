@@ -1,11 +1,21 @@
-"""The Python client with a real service."""
+"""Both Python clients with a real service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from silhouette_seg.client import Client, Failed, Refused, Result, Segmented, Skipped, StreamClosed
+from silhouette_seg.client import (
+    AsyncClient,
+    Client,
+    Failed,
+    Refused,
+    Result,
+    Segmented,
+    Skipped,
+    StreamClosed,
+)
 from silhouette_seg.streaming import protocol
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.pictures import pixels
@@ -22,8 +32,8 @@ def served(settings_with) -> Iterator[OnSocket]:
 
 
 @pytest.fixture
-async def client(served) -> AsyncIterator[Client]:
-    async with asyncio.timeout(PATIENCE_S), Client(served.url) as client:
+async def client(served) -> AsyncIterator[AsyncClient]:
+    async with asyncio.timeout(PATIENCE_S), AsyncClient(served.url) as client:
         yield client
 
 
@@ -50,6 +60,25 @@ async def test_batch_with_masks_has_a_report_for_each_photo(client):
         assert segmented.report is not None
         size = segmented.report["people"][0]["segmentation"]["size"]
         assert pixels(segmented.body).shape == tuple(size)
+
+
+async def test_synchronous_client_returns_the_same_result(client, served, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(PHOTO)
+    options = {"output": "composite", "background_image": PHOTO, "format": "webp"}
+    expected = await client.segment(PHOTO, **options)
+    with Client(served.url) as blocking, (tmp_path / "photo.jpg").open("rb") as file:
+        assert blocking.models() == await client.models()
+        assert blocking.segment(file, **options).body == expected.body
+        good, bad = blocking.segment_batch([str(tmp_path / "photo.jpg"), TEXT], **options)
+    assert isinstance(good, Segmented)
+    assert good.body == expected.body
+    assert isinstance(bad, Refused)
+
+
+def test_threads_share_a_synchronous_client(served):
+    with Client(served.url) as client, ThreadPoolExecutor(4) as pool:
+        bodies = {one.body for one in pool.map(client.segment, [PHOTO] * 8)}
+    assert len(bodies) == 1
 
 
 async def test_rejected_photo_raises_refused(client):

@@ -3,7 +3,7 @@
 import asyncio
 
 from silhouette_seg.admission import stream_limit
-from silhouette_seg.client import Client, Retries, Segmented
+from silhouette_seg.client import AsyncClient, Retries, Segmented
 from tests.integration.conftest import PATIENCE_S, on_socket
 from tests.support.images import make_jpeg, quadrants
 from tests.support.tiny_model import write_tiny_model
@@ -20,7 +20,7 @@ async def test_streams_leave_photos_a_share_of_the_model(settings_with, tmp_path
     write_tiny_model(tmp_path, inversions=INVERSIONS)
     settings = settings_with(model_repository=tmp_path, queue_timeout_s=5, request_timeout_s=60)
     with on_socket(settings) as service:
-        async with Client(service.url, timeout_s=60, retries=Retries(tries=1)) as client:
+        async with AsyncClient(service.url, timeout_s=60, retries=Retries(tries=1)) as client:
             streaming = [asyncio.Event() for _ in range(STREAMS)]
             streams = [asyncio.create_task(stream_frames(client, event)) for event in streaming]
             async with asyncio.timeout(PATIENCE_S):
@@ -34,7 +34,7 @@ async def test_streams_leave_photos_a_share_of_the_model(settings_with, tmp_path
     assert all(isinstance(result, Segmented) for result in results)
 
 
-async def stream_frames(client: Client, streaming: asyncio.Event) -> None:
+async def stream_frames(client: AsyncClient, streaming: asyncio.Event) -> None:
     """Sends frame after frame, and sets `streaming` at the first result."""
     async with client.stream() as stream:
         while True:

@@ -36,6 +36,13 @@ def test_client_imports_without_serve():
     assert "silhouette_seg.client" in result.stdout
 
 
+def test_library_without_serve_names_the_extras():
+    result = run_without(OF_SERVE, "from silhouette_seg import segment; segment('photo.jpg')")
+    assert result.returncode == 1
+    assert "Photos in this process need cv2" in result.stderr
+    assert "pip install 'silhouette-seg[cpu]'" in result.stderr
+
+
 def test_command_without_serve_names_the_extras():
     result = run_without(OF_SERVE, "from silhouette_seg.__main__ import main; main()")
     assert result.returncode == 1

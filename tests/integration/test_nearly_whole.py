@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from silhouette_seg.cli.main import app
-from silhouette_seg.client import Client, Result, Segmented
+from silhouette_seg.client import AsyncClient, Result, Segmented
 from tests.integration.batch_client import parts_of, send
 from tests.integration.conftest import in_process, on_socket
 from tests.integration.pictures import picture, refusal
@@ -83,7 +83,7 @@ async def test_stream_frame_without_end_marker_is_segmented(service):
 
 async def test_client_has_the_warnings_of_photos_and_streams(settings_with):
     with on_socket(settings_with()) as running:
-        async with Client(running.url) as client:
+        async with AsyncClient(running.url) as client:
             assert (await client.segment(NEARLY_WHOLE)).warning == WARNING
             assert (await client.segment(WHOLE)).warning is None
             parts = await client.segment_batch([WHOLE, NEARLY_WHOLE])

@@ -11,7 +11,7 @@ from contextlib import closing
 import httpx
 import pytest
 
-from silhouette_seg.client import Client, Result, StreamClosed
+from silhouette_seg.client import AsyncClient, Result, StreamClosed
 from silhouette_seg.client.stream import Stream
 from silhouette_seg.server import http_protocol, server
 from silhouette_seg.streaming.protocol import CloseCode
@@ -125,7 +125,7 @@ async def test_stop_sends_result_of_frame_in_work_to_stream(settings_with, gated
     with on_socket(settings_with(engine="gated")) as service:
         async with (
             asyncio.timeout(PATIENCE_S),
-            Client(service.url) as client,
+            AsyncClient(service.url) as client,
             client.stream() as stream,
         ):
             gated[0].gate.clear()

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from itertools import repeat
 from pathlib import Path
 
-from silhouette_seg.client import Client, Refused
+from silhouette_seg.client import AsyncClient, Refused
 from tests.support.images import TEXT, make_jpeg, person
 from training.benchmark.server import rss_mb
 
@@ -30,7 +30,7 @@ async def main(url: str, requests: int, leak: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
         photo.write_bytes(BODY)
-        async with Client(url, timeout_s=PATIENCE_S) as client:
+        async with AsyncClient(url, timeout_s=PATIENCE_S) as client:
             await use(client, photo, WARM_UP_REQUESTS)
             marks = [resident_mb()]
             for _ in range(4):
@@ -41,7 +41,7 @@ async def main(url: str, requests: int, leak: int) -> list[float]:
     return marks
 
 
-async def use(client: Client, photo: Path, requests: int) -> None:
+async def use(client: AsyncClient, photo: Path, requests: int) -> None:
     """Sends photos in every supported form, rejected bodies, batches, and sometimes a stream."""
     for number in range(requests):
         match number % 10:
@@ -59,7 +59,7 @@ async def use(client: Client, photo: Path, requests: int) -> None:
             await stream(client)
 
 
-async def post_text(client: Client) -> None:
+async def post_text(client: AsyncClient) -> None:
     try:
         await client.segment(TEXT)
     except Refused:
@@ -67,7 +67,7 @@ async def post_text(client: Client) -> None:
     raise AssertionError("the service accepted text as a photo")
 
 
-async def stream(client: Client) -> None:
+async def stream(client: AsyncClient) -> None:
     async def frames() -> AsyncIterator[bytes]:
         for body in repeat(BODY, FRAMES):
             yield body

@@ -11,8 +11,7 @@ import cv2
 import httpx
 import numpy as np
 
-from silhouette_seg.client import Client, Result
-from silhouette_seg.client.photos import Segmented
+from silhouette_seg.client import AsyncClient, Result, Segmented
 from silhouette_seg.vision.geometry import Size
 from tests.support.images import TEXT, make_bomb, make_jpeg, make_png, make_webp, person
 from training.benchmark.wire import HOST, Connection, ExpectedRequest, get, post
@@ -37,7 +36,7 @@ class User:
 
     port: int
     connection: Connection
-    client: Client
+    client: AsyncClient
 
 
 Task = Callable[[User], Awaitable[None]]
@@ -51,7 +50,7 @@ async def run_tasks(port: int, tasks: Iterable[Task]) -> None:
     async def user() -> None:
         async with AsyncExitStack() as stack:
             connection = await stack.enter_async_context(Connection(port))
-            client = await stack.enter_async_context(Client(url, timeout_s=PATIENCE_S))
+            client = await stack.enter_async_context(AsyncClient(url, timeout_s=PATIENCE_S))
             for task in queue:
                 await task(User(port, connection, client))
 

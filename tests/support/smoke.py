@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from silhouette_seg.client import Client, Result
+from silhouette_seg.client import AsyncClient, Result
 
 PNG = b"\x89PNG\r\n"
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -21,7 +21,7 @@ URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 async def use(url: str, photo: bytes) -> None:
     """Segments the photo in both ways. Raises AssertionError for a wrong answer."""
-    async with Client(url) as client:
+    async with AsyncClient(url) as client:
         done = await client.segment(photo, output="cutout")
         assert done.body.startswith(PNG)
         assert done.foreground

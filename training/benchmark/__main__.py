@@ -96,14 +96,14 @@ def http_command(
         int, typer.Option(help="Number of connections, and of concurrent tasks in process.")
     ] = 8,
     starts: Annotated[int, typer.Option(help="Number of timed server starts.")] = 3,
-    rounds: Annotated[int, typer.Option(help="Number of rounds of both sides in turn.")] = 7,
+    rounds: Annotated[int, typer.Option(help="Number of rounds of the sides in turn.")] = 7,
     requests: Annotated[
         int, typer.Option(help="Number of requests of each side in each round.")
     ] = 400,
     mixed: Annotated[int, typer.Option(help="Number of requests for the memory figures.")] = 2000,
     json: Json = None,
 ) -> None:
-    """Measures start-up, throughput against the same pipeline in process, and memory."""
+    """Measures start-up, throughput against pipeline and library in process, and memory."""
     plan = HttpPlan(
         repository, workers or available_cpus(), clients, starts, rounds, requests, mixed
     )

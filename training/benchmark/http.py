@@ -1,4 +1,4 @@
-"""Measures the service over HTTP against the same pipeline called in process, and its memory."""
+"""Measures the service over HTTP against pipeline and library in process, and its memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +13,7 @@ from time import perf_counter, process_time
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.base import Engine
 from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.library import Session
 from silhouette_seg.pipeline.options import Refinement, RenderOptions
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
@@ -36,9 +37,12 @@ PHOTO_OPTIONS = RenderOptions(refine=Refinement.GUIDED)
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """The pipeline below HTTP, assembled as in the application."""
+    """The pipeline below HTTP, assembled as in the application, and the library."""
 
     registry: ModelRegistry
+    session: Session
+    threads: int
+    """Number of threads that call the library."""
 
     async def segment(self, data: bytes) -> bytes:
         """Returns the mask of a JPEG as PNG."""
@@ -57,7 +61,8 @@ async def open_pipeline(repository: Path, *, workers: int) -> AsyncIterator[InPr
     )
     try:
         await registry.warm_up()
-        yield InProcess(registry)
+        with Session(model_repository=repository, model=MODEL) as session:
+            yield InProcess(registry, session, workers)
     finally:
         await registry.close()
         pool.close()
@@ -90,16 +95,22 @@ async def measure_start_times(repository: Path, *, workers: int, starts: int) ->
 async def measure_throughput(
     server: ServerProcess, pipeline: InProcess, *, rounds: int, requests: int, clients: int
 ) -> list[Figures]:
-    """Measures rounds of both sides in turn, each after a short round that is not counted."""
+    """Measures rounds of the three sides in turn, each after a short round that is not counted.
+
+    The ratios are those of the throughput in process and of the library to that over HTTP.
+    """
     rows: list[Figures] = []
     for number in range(-1, rounds):
         count = requests if number >= 0 else 2 * clients
         over_http = await _call_over_http(server, requests=count, clients=clients)
         in_process_row = await _call_in_process(pipeline, requests=count, clients=clients)
+        library_row = await _call_library(pipeline, requests=count)
         if number >= 0:
-            ratio = in_process_row["ms"] / over_http["ms"]
-            rows.append({"round": number + 1, "side": "http"} | over_http | {"ratio": ratio})
-            rows.append({"round": number + 1, "side": "in process"} | in_process_row)
+            sides = {"http": over_http, "in process": in_process_row, "library": library_row}
+            rows += [
+                {"round": number + 1, "side": side} | row | {"ratio": over_http["ms"] / row["ms"]}
+                for side, row in sides.items()
+            ]
     return rows
 
 
@@ -109,14 +120,18 @@ def summarise_throughput(rows: list[Figures]) -> Figures:
     `cpu_ratio` leaves the client out. It is the expected ratio with the client on its own machine
     and all processors busy.
     """
-    http_rows = [row for row in rows if row["side"] == "http"]
-    in_process_rows = [row for row in rows if row["side"] == "in process"]
+    http_rows, in_process_rows, library_rows = (
+        [row for row in rows if row["side"] == side] for side in ("http", "in process", "library")
+    )
     http_cpu_ms = median(row["cpu_ms"] for row in http_rows)
     in_process_cpu_ms = median(row["cpu_ms"] for row in in_process_rows)
     return {
         "http_per_s": 1000 / median(row["ms"] for row in http_rows),
         "in_process_per_s": 1000 / median(row["ms"] for row in in_process_rows),
-        "ratio": median(row["ratio"] for row in http_rows),
+        "ratio": 1 / median(row["ratio"] for row in in_process_rows),
+        "library_per_s": 1000 / median(row["ms"] for row in library_rows),
+        "library_ratio": median(row["ratio"] for row in library_rows),
+        "library_cpu_ms": median(row["cpu_ms"] for row in library_rows),
         "http_p50_ms": median(row["latency_p50_ms"] for row in http_rows),
         "http_p95_ms": median(row["latency_p95_ms"] for row in http_rows),
         "http_cpu_ms": http_cpu_ms,
@@ -162,6 +177,21 @@ async def _call_in_process(pipeline: InProcess, *, requests: int, clients: int) 
         "latency_p50_ms": 1000 * median(seconds),
         "latency_p95_ms": 1000 * p95(seconds),
     }
+
+
+async def _call_library(pipeline: InProcess, *, requests: int) -> Figures:
+    """Calls the library from as many threads as the service has workers."""
+    photo = encoded(PHOTO)
+    remaining = iter(range(requests))
+
+    def caller() -> None:
+        for _ in remaining:
+            pipeline.session.segment(photo)
+
+    cpu, wall = process_time(), perf_counter()
+    await asyncio.gather(*(asyncio.to_thread(caller) for _ in range(pipeline.threads)))
+    wall_s, cpu_s = perf_counter() - wall, process_time() - cpu
+    return {"ms": 1000 * wall_s / requests, "cpu_ms": 1000 * cpu_s / requests}
 
 
 async def measure_memory(server: ServerProcess, *, requests: int, clients: int) -> list[Figures]:

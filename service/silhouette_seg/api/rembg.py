@@ -18,8 +18,8 @@ from silhouette_seg.api.gateway import gateway_of
 from silhouette_seg.api.media_types import FORM_DATA
 from silhouette_seg.api.photo_response import build_job, read_image_file, resolve, respond
 from silhouette_seg.api.request.disconnect import run_until_disconnect
-from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
 from silhouette_seg.api.request.parameters import (
+    MAX_NAME_CHARS,
     NO_URLS,
     URL_FIELDS,
     Parameter,

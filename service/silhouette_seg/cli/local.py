@@ -10,19 +10,18 @@ from pathlib import Path
 from silhouette_seg.api.request.negotiation import negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.api.response.report import facts_json
-from silhouette_seg.assembly import LoadedModels, load_models
 from silhouette_seg.cli.files import read_source, report_path, write_result
 from silhouette_seg.cli.outcome import Failure, notices
 from silhouette_seg.cli.progress import OnDone, OnNotice, OnVideoProgress
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.errors import ServiceError
+from silhouette_seg.loading import LoadedModels, open_models
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
 from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.extras import is_installed, missing_module
 from silhouette_seg.settings import Settings
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING, StreamOptions
-from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import (
     ImageFormat,
     ImageLimits,
@@ -69,14 +68,16 @@ def with_patience(settings: Settings) -> Settings:
 
 @asynccontextmanager
 async def open_runner(options: CliOptions, settings: Settings) -> AsyncIterator["LocalRunner"]:
-    """Loads the models and the background file, and yields a runner that segments files.
+    """Loads the model for photos and the background file, and yields a runner that segments files.
 
-    The models are closed when the block ends. Raises the errors of `load_models` and
-    `select_model`, and OSError or ServiceError for an unusable background file.
+    Other models are loaded when they are used. All are closed when the block ends. Raises the
+    errors of `open_models`, `select_model` and `load_engine`, and OSError or ServiceError for an
+    unusable background file.
     """
-    models = load_models(with_patience(settings), Telemetry())
+    models = open_models(with_patience(settings))
     try:
         segmenter = select_model(options.options, models.registry)
+        models.load(segmenter.spec.name)
         limits = _image_limits(settings)
         background = None
         if options.background:

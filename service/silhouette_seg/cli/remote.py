@@ -13,28 +13,13 @@ from silhouette_seg.cli.local import run_all
 from silhouette_seg.cli.outcome import Failure, notices
 from silhouette_seg.cli.progress import OnDone, OnNotice
 from silhouette_seg.cli.tasks import FileTask
-from silhouette_seg.client import Client, ClientError, Refused, Retries
+from silhouette_seg.client import AsyncClient, ClientError, Retries
 from silhouette_seg.errors import UnknownModel
 
 CONCURRENT_REQUESTS = 4
 """Number of photos that are sent to the service at the same time."""
-MAX_BUSY_S = 600
-"""Time for which a photo is sent again to a service that is busy, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class PatientRetries(Retries):
-    """Retries that wait while the service is busy, as a folder of photos keeps it so."""
-
-    def wait_s(self, tried: int, spent_s: float, error: ClientError) -> float | None:
-        """Returns the seconds to wait before the next try, or None if there is none.
-
-        A service that answers with a retryable error gets more tries than one that is unreachable.
-        """
-        if not isinstance(error, Refused) or not error.retryable:
-            return Retries.wait_s(self, tried, spent_s, error)
-        wait_s = self.first_s if error.retry_after_s is None else error.retry_after_s
-        return wait_s if spent_s + wait_s <= MAX_BUSY_S else None
+PATIENT_RETRIES = Retries(busy_s=600)
+"""Retries that wait while the service is busy, as a folder of photos keeps it so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +33,7 @@ class RemoteOptions:
 async def segment_remote(
     tasks: Sequence[FileTask],
     options: RemoteOptions,
-    client: Client,
+    client: AsyncClient,
     on_done: OnDone,
     on_notice: OnNotice,
 ) -> None:

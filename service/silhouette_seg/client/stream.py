@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from silhouette_seg.client.calls import Value
 from silhouette_seg.client.errors import (
     ABNORMAL_CLOSURE,
     ClientError,
@@ -27,8 +28,6 @@ from silhouette_seg.client.errors import (
 )
 from silhouette_seg.streaming import protocol
 
-Value = str | int | float | bool
-"""Type of the value of a request parameter."""
 Option = Value | bytes | None
 """Type of the value of a stream option. Bytes are an image file; None restores the default."""
 

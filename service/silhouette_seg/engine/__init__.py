@@ -27,14 +27,15 @@ Such a server batches by itself: its engines need no Batcher.
 
 
 def open_engine(
-    name: str, spec: ModelSpec, repository: Path, *, device: str = "cpu", workers: int = 1
+    name: str, spec: ModelSpec, repository: Path, *, device: str = "cpu", workers: int | None = 1
 ) -> Engine:
     """Opens the model of `spec` in a model repository on the engine called `name`.
 
-    `device` is one of `DEVICES`, and the engine runs up to `workers` batches at once. Blocks while
-    the weights load. Raises ValueError for a name that is not in `ENGINES`, and errors.EngineFailed
-    for a model that does not load. Raises InstallationError for `onnx` if ONNX Runtime is missing
-    or is installed by several distributions.
+    `device` is one of `DEVICES`, and the engine runs up to `workers` batches at once. If `workers`
+    is None it runs each batch in the thread of its caller. Blocks while the weights load. Raises
+    ValueError for a name that is not in `ENGINES`, and errors.EngineFailed for a model that does
+    not load. Raises InstallationError for `onnx` if ONNX Runtime is missing or is installed by
+    several distributions.
     """
     if name not in ENGINES:
         available = ", ".join(ENGINES | INFERENCE_SERVERS)

@@ -40,18 +40,23 @@ _FATAL_ONLY = 4
 """Log severity of ONNX Runtime in a run; other errors reach the caller as exceptions."""
 
 
-def open_engine(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> "OnnxEngine":
+def open_engine(
+    spec: ModelSpec, repository: Path, *, device: str, workers: int | None
+) -> "OnnxEngine":
     return OnnxEngine(spec, spec.model_file(repository), device=device, workers=workers)
 
 
 class OnnxEngine:
     """Runs a model in one ONNX Runtime session, with up to `workers` batches at once.
 
-    A session per thread measured no faster with one thread each, and it would hold the weights once
+    Without `workers` each batch runs in the thread of its caller, and `infer` never suspends. A
+    session per thread measured no faster with one thread each, and it would hold the weights once
     more per thread.
     """
 
-    def __init__(self, spec: ModelSpec, model_file: Path, *, device: str, workers: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, model_file: Path, *, device: str, workers: int | None
+    ) -> None:
         """Loads the weights in `model_file` on a device, a key of `PROVIDERS`.
 
         Raises errors.EngineFailed when their digest differs from the spec, or when the device
@@ -60,7 +65,9 @@ class OnnxEngine:
         """
         self._spec = spec
         self._session = _open_session(_read_weights(spec, model_file), device)
-        self._pool = started_executor(workers, f"onnx-{spec.name}")
+        self._pool = None
+        if workers is not None:
+            self._pool = started_executor(workers, f"onnx-{spec.name}")
         self._closed = False
 
     @property
@@ -82,6 +89,8 @@ class OnnxEngine:
             raise EngineFailed("The inference engine is closed")
         options = onnxruntime.RunOptions()
         options.log_severity_level = _FATAL_ONLY
+        if self._pool is None:
+            return self._run_session(inputs, rows, options)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, self._run_session, inputs, rows, options)
@@ -92,7 +101,8 @@ class OnnxEngine:
     async def close(self) -> None:
         """Waits for running batches and stops the threads. Later calls fail."""
         self._closed = True
-        await asyncio.to_thread(self._pool.shutdown)
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown)
 
     def _run_session(
         self, inputs: Tensors, rows: int, options: onnxruntime.RunOptions

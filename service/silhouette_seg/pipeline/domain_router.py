@@ -15,7 +15,7 @@ from silhouette_seg.engine.base import Engine
 from silhouette_seg.pipeline.faces import Domain, DomainDecision, decide_domain
 from silhouette_seg.pipeline.model_input import fit_photo
 from silhouette_seg.pipeline.served_model import ServedModel
-from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size
 
@@ -91,7 +91,7 @@ class FacesOfDomain:
 class FaceRouter(ServedModel):
     """Domain router that decides by the largest face that the face detector finds in a photo."""
 
-    def __init__(self, engine: Engine, workers: ThreadPool) -> None:
+    def __init__(self, engine: Engine, workers: Workers) -> None:
         super().__init__(engine)
         self._workers = workers
 

@@ -113,19 +113,9 @@ class PhotoTask:
         self._background: Frame | None = None
 
     def decode(self, min_size: Size) -> Frame:
-        """Decodes the files of the job and returns the photo.
-
-        For mask output the photo may be decoded at a reduced size, no smaller than `min_size`
-        (height, width), without converting its colours. Raises UndecodableImage for a file that
-        does not decode.
-        """
-        job, mask_only = self._job, self._job.options.only_mask
-        photo = decode(
-            job.photo.data,
-            job.photo.header,
-            min_size=_mask_decode_size(job, min_size) if mask_only else None,
-            convert_colours=not mask_only,
-        )
+        """Decodes the files of the job and returns the photo; see `decode_photo`."""
+        job = self._job
+        photo = decode_photo(job.photo, job.options, min_size)
         if job.background is not None:
             self._background = decode(job.background.data, job.background.header)
         return photo
@@ -148,14 +138,26 @@ async def segment_photo(job: PhotoJob, segmenter: Segmenter) -> RenderedImage:
     return await segmenter.run(PhotoTask(job), domain=job.domain, find_faces=job.options.uses_faces)
 
 
-def _mask_decode_size(job: PhotoJob, min_size: Size) -> Size:
+def decode_photo(photo: ImageFile, options: RenderOptions, min_size: Size) -> Frame:
+    """Decodes a photo as far as the rendered image needs it.
+
+    For mask output it may be decoded at a reduced size, no smaller than `min_size` (height, width),
+    without converting its colours. Raises UndecodableImage for a file that does not decode.
+    """
+    if not options.only_mask:
+        return decode(photo.data, photo.header)
+    enough = _mask_decode_size(photo.header.upright_hw, options.refine, min_size)
+    return decode(photo.data, photo.header, min_size=enough, convert_colours=False)
+
+
+def _mask_decode_size(photo_hw: Size, refine: Refinement, min_size: Size) -> Size:
     """Returns the smallest (height, width) of a decoded photo that suffices for its mask.
 
     It is at least `min_size`. Guided refinement also needs MIN_GUIDE_SIDE on the longer side.
     """
-    if job.options.refine is Refinement.NONE:
+    if refine is Refinement.NONE:
         return min_size
-    height, width = job.photo.header.upright_hw
+    height, width = photo_hw
     share = min(1.0, MIN_GUIDE_SIDE / max(height, width))
     return max(min_size[0], ceil(height * share)), max(min_size[1], ceil(width * share))
 

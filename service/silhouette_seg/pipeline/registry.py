@@ -13,7 +13,7 @@ from silhouette_seg.errors import UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.pipeline.served_model import ServedModel
-from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
 from silhouette_seg.vision.codec.decode import Frame, decode
 from silhouette_seg.vision.codec.encode import encode
@@ -50,7 +50,7 @@ class ModelRegistry:
     def __init__(
         self,
         segmenters: list[Segmenter],
-        workers: ThreadPool,
+        workers: Workers,
         face_router: FaceRouter | None = None,
     ) -> None:
         self._by_name = {segmenter.spec.name: segmenter for segmenter in segmenters}
@@ -107,7 +107,7 @@ class ModelRegistry:
 def load_registry(
     repository: Path,
     models: tuple[str, ...] | None,
-    workers: ThreadPool,
+    workers: Workers,
     open_engine: Callable[[ModelSpec], Engine],
 ) -> ModelRegistry:
     """Opens an engine for each model that `read_specs` selects, and returns their registry.

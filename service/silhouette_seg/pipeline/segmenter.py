@@ -33,7 +33,7 @@ from silhouette_seg.pipeline.zoom import (
     fuse_log_odds,
     scale_box,
 )
-from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.runtime.thread_pool import Workers
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.geometry import Placement, Size, inside, resize, unfit
 from silhouette_seg.vision.mask.opacity import VisibleMask
@@ -177,7 +177,7 @@ class Segmenter(ServedModel):
     """
 
     def __init__(
-        self, engine: Engine, workers: ThreadPool, face_router: FaceRouter | None = None
+        self, engine: Engine, workers: Workers, face_router: FaceRouter | None = None
     ) -> None:
         super().__init__(engine)
         self._workers = workers
@@ -188,7 +188,7 @@ class Segmenter(ServedModel):
         """True if the model has the distance domain of the photo as an input."""
         return self.spec.has_input("domain")
 
-    def with_pool(self, workers: ThreadPool) -> Self:
+    def with_pool(self, workers: Workers) -> Self:
         """Returns a segmenter of the same engine that works in the threads of `workers`."""
         return type(self)(self._engine, workers, self._face_router)
 

@@ -1,12 +1,13 @@
-"""Threads for pixel work, which keeps the event loop free."""
+"""Threads for pixel work: a pool, which keeps the event loop free, or the thread of the caller."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import cv2
+from PIL import AvifImagePlugin, Image
 
 from silhouette_seg.errors import OutOfMemory
 from silhouette_seg.runtime.executor import started_executor
@@ -16,15 +17,52 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class ThreadPool:
-    """A pool of `count` threads for work on pixels.
+class Workers(Protocol):
+    """Runs the pixel work of the pipeline."""
 
-    Its queue is unbounded: the limit on concurrent requests bounds the work before it.
+    async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `call` with its arguments and returns its result.
+
+        Raises the exception of the call, and OutOfMemory for a failed allocation.
+        """
+        ...
+
+
+class CallerThread:
+    """Workers that run each call in the thread of the caller, at once.
+
+    A coroutine that works with it alone never suspends, so that `run_without_loop` can run it.
+    """
+
+    async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return _run(call, *args, **kwargs)
+
+
+def run_without_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine that never suspends to its end and returns its result.
+
+    It needs no event loop, and works where one is running. Raises the errors of the coroutine, and
+    RuntimeError if it suspends.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine suspended that was to run without an event loop")
+
+
+class ThreadPool:
+    """A pool of `count` threads for work on pixels, in a process that belongs to this project.
+
+    It sets defaults of OpenCV and Pillow that apply to the whole process. The library, which works
+    in the processes of others, has no pool and leaves them alone. The queue of the pool is
+    unbounded: the limit on concurrent requests bounds the work before it.
     """
 
     def __init__(self, count: int) -> None:
-        # One call uses one thread: parallelism comes from this pool alone.
-        cv2.setNumThreads(1)
+        _set_process_defaults()
         self._executor = started_executor(count, "pixels")
 
     async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -34,7 +72,7 @@ class ThreadPool:
         cancelled before it starts never runs. A running call cannot be stopped: cancelling waits
         for its end, because until then it holds its thread and its memory.
         """
-        running = self._executor.submit(partial(call, *args, **kwargs))
+        running = self._executor.submit(partial(_run, call, *args, **kwargs))
         done = asyncio.wrap_future(running)
         try:
             return await asyncio.shield(done)
@@ -42,14 +80,30 @@ class ThreadPool:
             if not running.cancel():
                 await _wait_done(done)
             raise
-        except Exception as error:
-            if is_lack_of_memory(error):
-                raise OutOfMemory from error
-            raise
 
     def close(self) -> None:
         """Drops the calls that have not started and waits for those that are running."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _run(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Returns the result of a call. Raises OutOfMemory for an allocation in it that failed."""
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        if is_lack_of_memory(error):
+            raise OutOfMemory from error
+        raise
+
+
+def _set_process_defaults() -> None:
+    # One call uses one thread: parallelism comes from the pools alone.
+    cv2.setNumThreads(1)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    # Untrusted bytes must not fill the log with codec warnings.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    # The limits of the service are stricter, and they are checked before.
+    Image.MAX_IMAGE_PIXELS = None
 
 
 async def _wait_done(done: asyncio.Future[T]) -> None:

@@ -57,7 +57,7 @@ def test_package_import_loads_no_other_module():
 
 def test_client_export_loads_no_service_package():
     loaded = modules_after("from silhouette_seg import Client")
-    assert "silhouette_seg.client.photos" in loaded
+    assert "silhouette_seg.client.clients" in loaded
     assert not loaded & (SERVICE_PACKAGES - {"httpx"})
 
 
@@ -67,3 +67,9 @@ def test_commands_load_neither_client_nor_libav():
     assert "av" not in loaded
     packages = ("silhouette_seg.client", "silhouette_seg.video")
     assert not [name for name in loaded if name.startswith(packages)]
+
+
+def test_segment_command_loads_no_package_of_the_server():
+    loaded = modules_after("import silhouette_seg.cli.segment, silhouette_seg.cli.local")
+    packages = {"fastapi", "httpx", "onnxruntime", "prometheus_client", "python_multipart"}
+    assert not loaded & (packages | {"starlette", "uvicorn"})

@@ -5,7 +5,8 @@ import pytest
 
 from silhouette_seg.client import Refused, Segmented, Unreachable
 from silhouette_seg.client.batch import split_responses
-from tests.unit.client.test_photos import HEADERS, Service, problem
+from silhouette_seg.errors import InvalidArgument
+from tests.unit.client.test_photos import HEADERS, problem
 
 BOUNDARY = "multipart/mixed; boundary=edge"
 PICTURE = b"a\r\n--edg\r\n\r\npicture"
@@ -57,13 +58,13 @@ def test_damaged_response_raises_unreachable(damaged):
         split_responses(damaged)
 
 
-async def test_batch_sends_one_form_and_returns_results_in_order(tmp_path):
+async def test_batch_sends_one_form_and_returns_results_in_order(service, tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"another")
-    service = Service([mixed(*PARTS)])
-    async with service.client() as client:
-        first, second, third = await client.segment_batch(
-            [b"a photo", tmp_path / "b.jpg", b""], background_image=b"sky", output="composite"
-        )
+    service.answers = [mixed(*PARTS)]
+    photos = [b"a photo", tmp_path / "b.jpg", b""]
+    first, second, third = await service.call(
+        "segment_batch", photos, background_image=b"sky", output="composite"
+    )
 
     assert isinstance(first, Segmented)
     assert (first.body, first.model, first.request_id) == (PICTURE, "connectnet", "r1")
@@ -78,10 +79,15 @@ async def test_batch_sends_one_form_and_returns_results_in_order(tmp_path):
     assert positions == sorted(positions)
 
 
-async def test_rejected_batch_is_retried_then_raised():
-    service = Service([problem(), problem(413, "too_many_images", after=None)])
-    async with service.client() as client:
-        with pytest.raises(Refused) as refused:
-            await client.segment_batch([b"a photo"])
+async def test_rejected_batch_is_retried_then_raised(service):
+    service.answers = [problem(), problem(413, "too_many_images", after=None)]
+    with pytest.raises(Refused) as refused:
+        await service.call("segment_batch", [b"a photo"])
     assert refused.value.code == "too_many_images"
     assert len(service.requests) == 2
+
+
+async def test_photo_of_wrong_type_is_named_by_its_index(service):
+    with pytest.raises(InvalidArgument, match=r"^photos\[1\]: must be a path") as invalid:
+        await service.call("segment_batch", [b"a photo", 3])
+    assert invalid.value.argument == "photos[1]"

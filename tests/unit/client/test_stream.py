@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from silhouette_seg.client import (
-    Client,
+    AsyncClient,
     Failed,
     Refused,
     Result,
@@ -26,12 +26,12 @@ Talk = Callable[[ServerConnection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def served(talk: Talk, **options) -> AsyncIterator[Client]:
+async def served(talk: Talk, **options) -> AsyncIterator[AsyncClient]:
     """Serves `talk` on a free port and yields a client of it."""
     async with (
         asyncio.timeout(PATIENCE_S),
         serve(talk, "127.0.0.1", 0, subprotocols=[protocol.SUBPROTOCOL], **options) as server,
-        Client(url_of(server), "secret") as client,
+        AsyncClient(url_of(server), "secret") as client,
     ):
         yield client
 
@@ -292,7 +292,7 @@ async def test_rejected_handshake_raises_refused():
 async def test_unreachable_service_raises_unreachable():
     async with serve(echo, "127.0.0.1", 0) as server:
         url = url_of(server)
-    async with Client(url) as client:
+    async with AsyncClient(url) as client:
         with pytest.raises(Unreachable, match="cannot be reached"):
             async with client.stream():
                 raise AssertionError("the stream opened")

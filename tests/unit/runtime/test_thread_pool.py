@@ -4,9 +4,10 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from silhouette_seg.errors import OutOfMemory
-from silhouette_seg.runtime.thread_pool import ThreadPool
+from silhouette_seg.runtime.thread_pool import CallerThread, ThreadPool, run_without_loop
 
 PIXEL = np.zeros((1, 1, 3), np.uint8)
 
@@ -94,3 +95,34 @@ async def test_cancelling_running_call_waits_for_its_end(pool):
 
 def test_pool_limits_opencv_to_one_thread(pool):
     assert cv2.getNumThreads() == 1
+    assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_ERROR
+    assert Image.MAX_IMAGE_PIXELS is None
+
+
+def test_caller_thread_runs_call_without_event_loop():
+    assert run_without_loop(CallerThread().run_in_thread(threading.get_ident)) == (
+        threading.get_ident()
+    )
+
+
+async def test_coroutine_without_suspension_runs_inside_a_running_loop():
+    assert run_without_loop(CallerThread().run_in_thread(int, "ff", base=16)) == 255
+
+
+def test_error_of_a_coroutine_is_raised_without_event_loop():
+    with pytest.raises(ZeroDivisionError):
+        run_without_loop(CallerThread().run_in_thread(divmod, 1, 0))
+
+
+def test_suspended_coroutine_is_closed_and_raises_runtime_error():
+    ended = []
+
+    async def suspend() -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            ended.append(True)
+
+    with pytest.raises(RuntimeError, match="suspended"):
+        run_without_loop(suspend())
+    assert ended == [True]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import parse_qsl
 
-from silhouette_seg.api.request.multipart import MAX_NAME_CHARS, MAX_TEXT_BYTES
-from silhouette_seg.api.request.parameters import NO_URLS, unique_values
+from silhouette_seg.api.request.multipart import MAX_TEXT_BYTES
+from silhouette_seg.api.request.parameters import MAX_NAME_CHARS, NO_URLS, unique_values
 from silhouette_seg.errors import BadParameter, BodyTooLarge, MalformedBody
 
 MAX_BYTES_WITHOUT_PHOTO = 64 * 1024

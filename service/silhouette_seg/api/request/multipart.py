@@ -11,12 +11,11 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from silhouette_seg.api.request.parameters import MAX_NAME_CHARS
 from silhouette_seg.errors import BadParameter, BodyTooLarge, MalformedBody
 
 MAX_PARTS = 32
 MAX_TEXT_BYTES = 4096
-MAX_NAME_CHARS = 80
-"""Number of characters after which an error message cuts a parameter or part name."""
 
 
 @dataclass(slots=True)

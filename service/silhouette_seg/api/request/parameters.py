@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from silhouette_seg.api.request.combinations import check_combination
-from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
 from silhouette_seg.errors import BadParameter, UnknownParameter
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.options import (
@@ -31,6 +30,8 @@ from silhouette_seg.vision.codec.decode import ImageFormat
 from silhouette_seg.vision.compose.layout import parse_layout
 
 DOMAINS = {domain.label: domain for domain in Domain}
+MAX_NAME_CHARS = 80
+"""Number of characters after which an error message cuts a parameter or part name."""
 MAX_EDGE_PIXELS = 100
 MAX_MARGIN_PERCENT = 100
 MAX_BLUR_PERCENT = 25

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from silhouette_seg.api.request.multipart import MAX_NAME_CHARS
 from silhouette_seg.api.request.parameters import (
+    MAX_NAME_CHARS,
     PARAMETERS,
     Parameter,
     integer_between,

@@ -19,13 +19,12 @@ from silhouette_seg.api.media_types import (
 from silhouette_seg.api.request.base64_bodies import decode_base64, max_encoded_bytes, parse_json
 from silhouette_seg.api.request.body import consume_body, read_body, read_form
 from silhouette_seg.api.request.multipart import (
-    MAX_NAME_CHARS,
     MAX_PARTS,
     MAX_TEXT_BYTES,
     MultipartReader,
     Part,
 )
-from silhouette_seg.api.request.parameters import NO_URLS, PARAMETERS, URL_FIELDS
+from silhouette_seg.api.request.parameters import MAX_NAME_CHARS, NO_URLS, PARAMETERS, URL_FIELDS
 from silhouette_seg.errors import (
     AmbiguousSource,
     BadParameter,

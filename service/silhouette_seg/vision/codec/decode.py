@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.errors import UndecodableImage
 from silhouette_seg.vision.codec.colour import SRGB, ColourNote, to_srgb
+from silhouette_seg.vision.codec.colour_tag import UNTAGGED, ColourTag
 from silhouette_seg.vision.codec.formats import read_header
 from silhouette_seg.vision.codec.formats.jpeg import count_scans
 from silhouette_seg.vision.codec.header import (
@@ -43,6 +44,7 @@ __all__ = [
     "InputFormat",
     "check_limits",
     "decode",
+    "frame_of",
     "read_header",
 ]
 
@@ -72,9 +74,6 @@ _REDUCED_FLAGS = {
 
 The flags named after grey set the size alone; those named after colour also set BGR.
 """
-
-# Untrusted bytes must not fill the log with codec warnings.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +121,31 @@ def decode(
     stored = decode_with_memory(
         partial(_decode_stored, data, header, reduction), header.pixels // reduction**2
     )
-    rgb, note = to_srgb(stored.pixels, header.colour, convert=convert_colours, in_place=True)
+    return frame_of(
+        stored, header.upright_hw, header.colour, header.turn, convert_colours=convert_colours
+    )
+
+
+def frame_of(
+    stored: StoredPixels,
+    photo_hw: Size,
+    colour: ColourTag = UNTAGGED,
+    turn: int = 1,
+    *,
+    convert_colours: bool = True,
+) -> Frame:
+    """Returns stored pixels as an image: in sRGB, flattened on white, and turned upright.
+
+    `photo_hw` is the upright (height, width), `colour` the colour tag of the pixels, and `turn`
+    their orientation, 1..8. Only with `convert_colours` the tag has an effect. RGB pixels of
+    `stored` may be overwritten.
+    """
+    rgb, note = to_srgb(stored.pixels, colour, convert=convert_colours, in_place=True)
     opacity = None
     if stored.alpha is not None and cv2.minMaxLoc(stored.alpha)[0] < OPAQUE:
         rgb = flatten(rgb, stored.alpha)
-        opacity = _upright(stored.alpha, header.turn)
-    return Frame(_upright(rgb, header.turn), header.upright_hw, note, opacity, stored.warning)
+        opacity = _upright(stored.alpha, turn)
+    return Frame(_upright(rgb, turn), photo_hw, note, opacity, stored.warning)
 
 
 def _decode_stored(data: bytes | memoryview, header: ImageHeader, reduction: int) -> StoredPixels:

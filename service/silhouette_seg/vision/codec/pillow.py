@@ -1,4 +1,4 @@
-"""Decodes AVIF, TIFF and GIF files with Pillow."""
+"""Decodes AVIF, TIFF and GIF files with Pillow, and converts its images."""
 
 import io
 import struct
@@ -18,11 +18,6 @@ from silhouette_seg.vision.codec.stored import StoredPixels, as_u8
 _STRIP_ROWS = 64
 """Rows of pixels that are converted at a time. Pillow holds four bytes for each pixel beside."""
 
-# The service runs a thread for each image, so further ones would only compete with them.
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-# The limits of the service are stricter, and they are checked before.
-Image.MAX_IMAGE_PIXELS = None
-
 
 def decode_pillow(data: bytes | memoryview, header: ImageHeader) -> StoredPixels:
     """Decodes an AVIF or TIFF file, or the first frame of a GIF, as stored.
@@ -35,7 +30,7 @@ def decode_pillow(data: bytes | memoryview, header: ImageHeader) -> StoredPixels
         if image.size != (header.width, header.height):
             raise UndecodableImage("The image declares two sizes.")
         image.load()
-        return _stored(_cropped(image, header))
+        return stored_pixels(_cropped(image, header))
     except _PILLOW_ERRORS as error:
         raise UndecodableImage("The image cannot be decoded.") from error
 
@@ -59,8 +54,11 @@ def _cropped(image: Image.Image, header: ImageHeader) -> Image.Image:
     return image.crop((crop.x, crop.y, crop.x + crop.width, crop.y + crop.height))
 
 
-def _stored(image: Image.Image) -> StoredPixels:
-    """Converts an image of any mode to RGB or CMYK, and to alpha if it has transparency."""
+def stored_pixels(image: Image.Image) -> StoredPixels:
+    """Converts an image to RGB or CMYK, and to alpha if it has transparency.
+
+    16 bits become 8. Raises ValueError for a mode that Pillow does not convert, such as LAB.
+    """
     if image.mode.startswith("I;16"):
         grey = cv2.convertScaleAbs(np.asarray(image), alpha=1 / 257)
         return StoredPixels(as_u8(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)))

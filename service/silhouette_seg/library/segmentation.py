@@ -1,0 +1,170 @@
+"""Segments one photo in the thread of the caller, with models that are loaded at first use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silhouette_seg.api.request.parameters import select_model
+from silhouette_seg.engine import open_engine
+from silhouette_seg.engine.base import Engine
+from silhouette_seg.engine.health import HealthCheckedEngine
+from silhouette_seg.engine.lazy import LazyEngine
+from silhouette_seg.errors import BadParameter, ForegroundMissing, InvalidArgument, UnknownModel
+from silhouette_seg.library.images import FilePhoto, PhotoSource, open_photo
+from silhouette_seg.library.parsing import ParsedOptions
+from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.registry import load_registry
+from silhouette_seg.pipeline.rendering import Composition, render_image
+from silhouette_seg.pipeline.segmenter import Matte, Segmenter
+from silhouette_seg.runtime.thread_pool import CallerThread, run_without_loop
+from silhouette_seg.spec import ModelSpec
+from silhouette_seg.vision.codec.decode import Frame
+from silhouette_seg.vision.codec.encode import encode
+from silhouette_seg.vision.codec.header import ImageLimits
+from silhouette_seg.vision.codec.metadata import NO_METADATA, PrintMetadata, read_metadata
+from silhouette_seg.vision.geometry import Size
+from silhouette_seg.vision.mask.quality import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """Result of one photo: the image, and facts about the person. The fields are the API's."""
+
+    image: NDArray[np.uint8]
+    """Mask or trimap uint8 [H,W], cut-out RGBA [H,W,4] or composite RGB [H,W,3]; upright."""
+    model: str
+    foreground: bool
+    """True if the photo shows a person."""
+    doubtful: bool
+    """True if that person may be an animal or an object."""
+    box: Box | None
+    """Bounding box of the person, in pixels of the upright photo; None without a person."""
+    coverage: float
+    """Share of the photo that the person covers, 0..1."""
+    confidence: float
+    """Expected share of correct pixels along the outline, 0..1."""
+    domain: str | None
+    """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
+
+    None for a model without a domain input, unless the call searches for faces.
+    """
+    warning: str | None
+    """A sentence on a fault of an input file that costs no pixel; None without one."""
+    blurred_faces: int | None
+    """Number of faces that `background="blur_faces"` blurred; None for any other background."""
+
+
+class _Task:
+    """Frame task of one call: decodes the photo and the background, and renders the result."""
+
+    def __init__(
+        self, photo: PhotoSource, background: PhotoSource | None, options: RenderOptions
+    ) -> None:
+        self._photo = photo
+        self._background = background
+        self._scene: Frame | None = None
+        self._options = options
+
+    def decode(self, min_size: Size) -> Frame:
+        """Decodes the images of the call and returns the photo."""
+        photo = self._photo.decode(self._options, min_size)
+        if self._background is not None:
+            self._scene = self._background.decode_whole()
+        return photo
+
+    def render(self, frame: Frame, matte: Matte) -> tuple[Composition, Matte, str | None]:
+        """Returns the rendered image, the mask with its measures, and the warnings of the files.
+
+        Raises errors.ForegroundMissing if the options require a person and there is none.
+        """
+        if self._options.require_foreground and not matte.quality.foreground:
+            raise ForegroundMissing
+        composition = render_image(self._options, frame, self._scene, matte)
+        warnings = [image.warning for image in (frame, self._scene) if image and image.warning]
+        return composition, matte, " ".join(warnings) or None
+
+
+class PhotoSegmenter:
+    """Segments photos of any kind with the models of a session. Several threads may share it."""
+
+    def __init__(self, repository: Path, device: str, limits: ImageLimits) -> None:
+        """Reads the descriptions of the models; no model is loaded.
+
+        Raises ValueError or OSError for an invalid repository.
+        """
+        self._limits = limits
+        # No threads: each call works in the thread of its caller, and no coroutine suspends.
+        load = partial(open_engine, "onnx", repository=repository, device=device, workers=None)
+
+        def open_lazily(spec: ModelSpec) -> Engine:
+            open_model: Callable[[], Engine] = partial(load, spec=spec)
+            return HealthCheckedEngine(LazyEngine(spec, open_model))
+
+        self._registry = load_registry(repository, None, CallerThread(), open_lazily)
+
+    def segment(
+        self, photo: object, options: ParsedOptions
+    ) -> tuple[Segmentation, Callable[[], bytes]]:
+        """Segments a photo of any kind, and returns the result and a function that encodes it.
+
+        Raises InvalidArgument for a photo, a background or a model that cannot be used, OSError
+        for a file that cannot be read, and errors.ServiceError if a model fails.
+        """
+        segmenter = self._select(options)
+        source = open_photo(photo, "photo", self._limits)
+        background = None
+        if options.background is not None:
+            background = open_photo(options.background, "background", self._limits)
+        metadata = _metadata(source) if options.segment.keep_metadata else NO_METADATA
+        render = options.segment.render
+        run = segmenter.run(
+            _Task(source, background, render),
+            domain=options.segment.domain,
+            find_faces=render.uses_faces,
+        )
+        composition, matte, warning = run_without_loop(run)
+        result = _result(segmenter, composition, matte, warning)
+        return result, partial(encode, composition.image, options.format, metadata)
+
+    def close(self) -> None:
+        """Closes all models. Later calls fail."""
+        for model in self._registry.models:
+            run_without_loop(model.close())
+
+    def _select(self, options: ParsedOptions) -> Segmenter:
+        try:
+            return select_model(options.segment, self._registry)
+        except UnknownModel as error:
+            raise InvalidArgument.from_error("model", error) from None
+        except BadParameter as error:
+            name, _, reason = error.detail.partition(": ")
+            raise InvalidArgument(name, reason) from None
+
+
+def _metadata(source: PhotoSource) -> PrintMetadata:
+    """Returns the metadata of a photo file. Raises InvalidArgument for pixels, which have none."""
+    if not isinstance(source, FilePhoto):
+        raise InvalidArgument("keep_metadata", "needs a photo file, and not its pixels")
+    return read_metadata(source.file.header)
+
+
+def _result(
+    segmenter: Segmenter, composition: Composition, matte: Matte, warning: str | None
+) -> Segmentation:
+    quality, decision = matte.quality, matte.decision
+    return Segmentation(
+        image=composition.image,
+        model=segmenter.spec.name,
+        foreground=quality.foreground,
+        doubtful=quality.doubtful,
+        box=composition.box,
+        coverage=quality.coverage,
+        confidence=quality.confidence,
+        domain=decision.domain.label if decision else None,
+        warning=warning,
+        blurred_faces=composition.blurred_faces,
+    )

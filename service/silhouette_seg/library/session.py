@@ -1,0 +1,207 @@
+"""Session: options and loaded models for many photos. The functions share one session."""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, Unpack, cast, get_args, overload
+
+from silhouette_seg.errors import InvalidArgument
+from silhouette_seg.library.options import Kind, Options, Output, check_names
+from silhouette_seg.runtime.load_lock import LOAD_LOCK
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from silhouette_seg.library.images import Photo
+    from silhouette_seg.library.segmentation import PhotoSegmenter, Segmentation
+    from silhouette_seg.runtime.sources import FileSource
+
+    Result = bytes | Image.Image | NDArray[np.uint8]
+
+Device = Literal["cpu", "cuda", "tensorrt"]
+"""Devices that run the models."""
+
+
+class ImageFunction(Protocol):
+    """Function from a photo to an image of the same kind, or of the kind `as_`."""
+
+    @overload
+    def __call__(
+        self, photo: "FileSource", *, as_: None = None, **options: Unpack[Options]
+    ) -> bytes: ...
+    @overload
+    def __call__(
+        self, photo: "Image.Image", *, as_: None = None, **options: Unpack[Options]
+    ) -> "Image.Image": ...
+    @overload
+    def __call__(
+        self, photo: "NDArray[Any]", *, as_: None = None, **options: Unpack[Options]
+    ) -> "NDArray[np.uint8]": ...
+    @overload
+    def __call__(
+        self, photo: "Photo", *, as_: Literal["bytes"], **options: Unpack[Options]
+    ) -> bytes: ...
+    @overload
+    def __call__(
+        self, photo: "Photo", *, as_: Literal["pil"], **options: Unpack[Options]
+    ) -> "Image.Image": ...
+    @overload
+    def __call__(
+        self, photo: "Photo", *, as_: Literal["numpy"], **options: Unpack[Options]
+    ) -> "NDArray[np.uint8]": ...
+
+
+def _image_function(method: Callable[..., "Result"]) -> ImageFunction:
+    """Declares a method of Session, once bound, to have the signatures of ImageFunction."""
+    return cast(ImageFunction, method)
+
+
+class Session:
+    """Segments photos in this process, with options and models that all its calls share.
+
+    A model is loaded at the first photo that needs it. Several threads may call one session, and
+    each works in its own thread. `close`, or the end of a `with` block, releases the models.
+    `options` are the defaults of every call, which has precedence. `background`, `light_wrap`,
+    `format` and `keep_metadata` apply only to results that have them.
+    """
+
+    def __init__(
+        self,
+        *,
+        model_repository: str | os.PathLike[str] | None = None,
+        device: Device = "cpu",
+        max_pixels: int = 64_000_000,
+        **options: Unpack[Options],
+    ) -> None:
+        """Prepares a session; nothing is loaded.
+
+        `model_repository` is the folder of the models, by default the installed one. `device` runs
+        them, without a fallback. `max_pixels` is the largest photo and background, in pixels.
+        Raises InvalidArgument for an option that does not exist.
+        """
+        check_names(options)
+        if device not in get_args(Device):
+            names = ", ".join(get_args(Device))
+            raise InvalidArgument("device", f"must be one of {names}, not {device!r}")
+        if not isinstance(max_pixels, int) or max_pixels < 1:
+            raise InvalidArgument("max_pixels", f"must be a positive integer, not {max_pixels!r}")
+        self._repository = None if model_repository is None else Path(model_repository)
+        self._device = device
+        self._max_pixels = max_pixels
+        self._options: dict[str, Any] = dict(options)
+        self._segmenter: PhotoSegmenter | None = None
+        self._closed = False
+
+    @_image_function
+    def segment(
+        self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
+    ) -> "Result":
+        """Returns the mask of the people in a photo: grey, uint8 [H,W], 255 = person.
+
+        `photo` is a path, bytes or an open file, a PIL image or a numpy array. The result is an
+        image of the same kind, or of the kind `as_`; for a file it is the bytes of a PNG. Raises
+        InvalidArgument for an argument that cannot be used, and OSError for a file that cannot be
+        read. Raises errors.ServiceError if a model fails, and RuntimeError after `close`.
+        """
+        return self._render("mask", photo, as_, options)
+
+    @_image_function
+    def cut_out(
+        self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
+    ) -> "Result":
+        """Returns the people in a photo on a transparent background: RGBA, uint8 [H,W,4].
+
+        Arguments, kinds and errors are those of `segment`.
+        """
+        return self._render("cutout", photo, as_, options)
+
+    @_image_function
+    def composite(
+        self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
+    ) -> "Result":
+        """Returns the people in a photo on another background: RGB, uint8 [H,W,3].
+
+        `background` is a colour such as `#20639b`, a blur such as `blur:3`, or an image. Other
+        arguments, kinds and errors are those of `segment`.
+        """
+        return self._render("composite", photo, as_, options)
+
+    def run(
+        self,
+        photo: "Photo",
+        output: Output = "mask",
+        **options: Unpack[Options],
+    ) -> "Segmentation":
+        """Returns the image of a photo as an array, with facts such as the person's box.
+
+        Options and errors are those of `segment`.
+        """
+        if output not in get_args(Output):
+            names = ", ".join(get_args(Output))
+            raise InvalidArgument("output", f"must be one of {names}, not {output!r}")
+        segmenter = self._opened()
+        from silhouette_seg.library.parsing import inherited, parse_options
+
+        given = inherited(self._options, output, "numpy") | options
+        return segmenter.segment(photo, parse_options(output, "numpy", given))[0]
+
+    def close(self) -> None:
+        """Releases the models. Later calls raise RuntimeError; a second close has no effect."""
+        with LOAD_LOCK:
+            self._closed = True
+            segmenter, self._segmenter = self._segmenter, None
+        if segmenter is not None:
+            segmenter.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _render(self, output: str, photo: object, as_: Kind | None, options: Options) -> "Result":
+        if as_ is not None and as_ not in get_args(Kind):
+            names = ", ".join(get_args(Kind))
+            raise InvalidArgument("as_", f"must be one of {names}, not {as_!r}")
+        segmenter = self._opened()
+        from silhouette_seg.library.images import kind_of, to_kind
+        from silhouette_seg.library.parsing import inherited, parse_options
+
+        kind = as_ or kind_of(photo)
+        parsed = parse_options(output, kind, inherited(self._options, output, kind) | options)
+        result, encoded = segmenter.segment(photo, parsed)
+        if result.blurred_faces == 0:
+            warnings.warn("No face was found, so no face was blurred.", stacklevel=3)
+        return encoded() if kind == "bytes" else to_kind(result.image, kind)
+
+    def _opened(self) -> "PhotoSegmenter":
+        with LOAD_LOCK:
+            if self._closed:
+                raise RuntimeError("the session is closed")
+            if self._segmenter is None:
+                self._segmenter = self._open()
+            return self._segmenter
+
+    def _open(self) -> "PhotoSegmenter":
+        from silhouette_seg.runtime.extras import require
+
+        require("cv2", "Photos in this process", "cpu", "gpu")
+        from silhouette_seg.library.segmentation import PhotoSegmenter
+        from silhouette_seg.spec import find_model_repository
+        from silhouette_seg.vision.codec.header import ImageLimits
+
+        repository = self._repository or find_model_repository()
+        try:
+            limits = ImageLimits(pixels=self._max_pixels)
+            return PhotoSegmenter(repository, self._device, limits)
+        except (OSError, ValueError) as error:
+            raise InvalidArgument("model_repository", str(error)) from error
