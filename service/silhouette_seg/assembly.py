@@ -84,12 +84,20 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
         engines, name, device = telemetry.engines, spec.name, settings.device
         engines.track_queue_depth(name, lambda: instrumented.queued)
         engines.track_degraded(name, lambda: is_degraded(instrumented.provider, device))
-        engines.track_failing(name, checked[-1].is_failing)
         engines.track_model(name, spec.sha256, lambda: instrumented.provider)
         return instrumented
 
     registry = load_registry(settings.model_repository, settings.models, pool, load)
+    for engine in checked:
+        telemetry.engines.track_failing(engine.spec.name, partial(_is_failing, engine, registry))
+    for name in registry.failures:
+        telemetry.engines.track_failing(name, lambda: True)
     return LoadedModels(registry, pool, threads, remote, tuple(checked), statistics)
+
+
+def _is_failing(engine: HealthCheckedEngine, registry: ModelRegistry) -> bool:
+    """Returns True if a model fails repeatedly, or failed its warm-up."""
+    return engine.is_failing() or engine.spec.name in registry.failures
 
 
 def create_remote(settings: Settings, workers: int) -> InferenceServer:

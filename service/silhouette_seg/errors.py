@@ -10,7 +10,8 @@ ServiceError
 ├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
 │                           TooManyFrames, ForegroundMissing
 ├── UnprocessableOffer 422             ├── TooManyStreams 429
-├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed, EngineDown
+├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineDown,
+│                    EngineFailed: DeviceMissing
 ├── DeadlineExceeded 504
 ├── NotInstalled 501
 └── InternalError 500
@@ -234,6 +235,10 @@ class WarmingUp(Unavailable):
 class EngineFailed(Unavailable):
     code = "engine_failed"
     title = "The inference engine is not working"
+
+
+class DeviceMissing(EngineFailed):
+    """The configured device cannot run any model: a fault of the machine, not of a model."""
 
 
 class EngineDown(Unavailable):

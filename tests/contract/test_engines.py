@@ -12,11 +12,11 @@ import pytest
 from silhouette_seg.engine import open_engine, open_inference_server
 from silhouette_seg.engine.base import Engine, TritonConfig
 from silhouette_seg.engine.batcher import Batcher
+from silhouette_seg.engine.triton.config_pbtxt import write_configs
 from silhouette_seg.errors import EngineFailed, Unavailable
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, load_spec
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from tests.triton.server import missing_requirement, run_triton
-from training.export.triton_config import write_configs
 
 OpenEngine = Callable[[ModelSpec, Path], Engine]
 

@@ -1,5 +1,7 @@
 """`GET /v1/models` and `GET /v1/capabilities`: models, limits, formats and parameters."""
 
+import asyncio
+
 from fastapi import APIRouter
 from starlette.requests import Request
 
@@ -7,9 +9,16 @@ from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.openapi import problem_responses
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
-from silhouette_seg.api.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard, Models
+from silhouette_seg.api.schemas import (
+    Capabilities,
+    FailedModel,
+    Formats,
+    Limits,
+    LiveLimits,
+    ModelCard,
+    Models,
+)
 from silhouette_seg.errors import Unavailable
-from silhouette_seg.pipeline.registry import AUTO
 from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.streaming.webrtc.registry import IS_INSTALLED
 from silhouette_seg.vision.codec.decode import ImageFormat, InputFormat
@@ -22,16 +31,18 @@ router = APIRouter(prefix="/v1", tags=["models"])
 
 @router.get("/models", summary="Served models", responses=problem_responses(401))
 async def list_models(request: Request) -> Models:
-    """Lists the models. All are `ready` while photos can be processed.
+    """Lists the models. One is `ready` while photos can be processed with it.
 
-    If an inference server runs the models, it must be ready as well.
+    If an inference server runs the models, it must be ready as well. `failed` has the models that
+    did not load or did not pass their first picture, and those that fail repeatedly.
     """
     gateway = gateway_of(request)
-    registry = gateway.registry
-    ready = registry.ready and await _engines_available(gateway)
+    models = gateway.registry.models
+    ready = await asyncio.gather(*(is_ready(gateway, model.spec.name) for model in models))
     return Models(
-        auto=registry.get(AUTO).spec.name,
-        models=[model_card(model, ready=ready) for model in registry.models],
+        auto=gateway.registry.auto,
+        models=[model_card(*each) for each in zip(models, ready, strict=True)],
+        failed=failed_models(gateway),
     )
 
 
@@ -52,16 +63,22 @@ async def capabilities(request: Request) -> Capabilities:
     )
 
 
-async def _engines_available(gateway: Gateway) -> bool:
-    """Returns True if every model can run: the check of engines that `/readyz` makes, too."""
+async def is_ready(gateway: Gateway, name: str) -> bool:
+    """Returns True if the model of that name works now."""
     try:
-        await gateway.check_engines()
+        await gateway.check_models([name])
     except Unavailable:
         return False
     return True
 
 
-def model_card(model: ServedModel, *, ready: bool) -> ModelCard:
+def failed_models(gateway: Gateway) -> list[FailedModel]:
+    """Returns the models that do not serve, with the reason of each, by their names."""
+    failures = sorted(gateway.failures.items())
+    return [FailedModel(name=name, reason=reason) for name, reason in failures]
+
+
+def model_card(model: ServedModel, ready: bool) -> ModelCard:
     """Returns the entry of one model in `GET /v1/models`: input size, digest, scores, licence.
 
     `ready` becomes its field of that name.

@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Tensors, check_inputs, check_output
-from silhouette_seg.errors import EngineFailed
+from silhouette_seg.errors import DeviceMissing, EngineFailed
 from silhouette_seg.spec import ModelSpec
 
 PROVIDERS = {
@@ -36,6 +36,8 @@ _DEFAULT_SIZE = -1
 """Size in `OrtArenaCfg` that selects ONNX Runtime's own default."""
 _UNLIMITED = 0
 """Memory limit in `OrtArenaCfg` for a memory arena without a bound."""
+_ORT_TYPES = {"uint8": "tensor(uint8)", "int64": "tensor(int64)", "float32": "tensor(float)"}
+"""Name in ONNX Runtime of each numpy dtype."""
 _FATAL_ONLY = 4
 """Log severity of ONNX Runtime in a run; other errors reach the caller as exceptions."""
 
@@ -54,12 +56,13 @@ class OnnxEngine:
     def __init__(self, spec: ModelSpec, model_file: Path, *, device: str, workers: int) -> None:
         """Loads the weights in `model_file` on a device, a key of `PROVIDERS`.
 
-        Raises errors.EngineFailed when their digest differs from the spec, or when the device
-        cannot run them: there is no fallback to another device. Raises ValueError for an unknown
-        device.
+        Raises errors.EngineFailed when their digest or their tensors differ from the spec, or when
+        they do not load. Raises errors.DeviceMissing when the device does not work: there is no
+        fallback to another device. Raises ValueError for an unknown device.
         """
         self._spec = spec
         self._session = _open_session(_read_weights(spec, model_file), device)
+        _check_signature(spec, self._session)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=f"onnx-{spec.name}")
         self._closed = False
 
@@ -117,7 +120,7 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     requested = PROVIDERS[device]
     missing = set(requested) - set(onnxruntime.get_available_providers())
     if missing:
-        raise EngineFailed(f"This ONNX Runtime was built without {', '.join(sorted(missing))}")
+        raise DeviceMissing(f"This ONNX Runtime was built without {', '.join(sorted(missing))}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -132,11 +135,38 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     session.disable_fallback()
     actual = session.get_providers()[0]
     if actual != requested[0]:
-        raise EngineFailed(
+        raise DeviceMissing(
             f"ONNX Runtime runs the model on {actual} instead of {requested[0]}."
             " Its own output, above, names the missing driver or library."
         )
     return session
+
+
+def _check_signature(spec: ModelSpec, session: onnxruntime.InferenceSession) -> None:
+    """Raises errors.EngineFailed unless the graph has the tensors of the spec.
+
+    A side that the graph leaves open fits any.
+    """
+    tensors = {tensor.name: tensor for tensor in (*spec.inputs, spec.output)}
+    found = [*session.get_inputs(), *session.get_outputs()]
+    if missing := tensors.keys() - {value.name for value in found}:
+        raise EngineFailed(f"The graph of {spec.name} has no tensor {', '.join(sorted(missing))}")
+    for value in found:
+        expected = tensors.get(value.name)
+        sides = [side if isinstance(side, int) else -1 for side in value.shape]
+        if expected is None:
+            raise EngineFailed(
+                f"The graph of {spec.name} has a tensor {value.name} beside its spec"
+            )
+        fits = len(sides) == len(expected.shape) and all(
+            -1 in (side, wanted) or side == wanted
+            for side, wanted in zip(sides, expected.shape, strict=True)
+        )
+        if value.type != _ORT_TYPES[expected.dtype] or not fits:
+            raise EngineFailed(
+                f"The graph of {spec.name} has {value.name} {value.type} {sides},"
+                f" its spec says {expected.dtype} {list(expected.shape)}"
+            )
 
 
 @cache
