@@ -118,8 +118,5 @@ def load_spec(model_dir: Path) -> ModelSpec:
 
 def _describe(error: ValidationError) -> str:
     """Returns the faults of a spec, each after the name of its field."""
-    fields = (".".join(map(str, fault["loc"])) for fault in error.errors())
-    faults = zip(fields, error.errors(), strict=True)
-    return "; ".join(
-        f"{field}: {fault['msg']}" if field else fault["msg"] for field, fault in faults
-    )
+    faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+    return "; ".join(f"{field}: {text}" if field else text for field, text in faults)
