@@ -10,8 +10,7 @@ ServiceError
 ├── UnprocessableImage 422: UndecodableImage, TooManyPixels, SideTooLong, AspectTooExtreme,
 │                           TooManyFrames, ForegroundMissing
 ├── UnprocessableOffer 422             ├── TooManyStreams 429
-├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineDown,
-│                    EngineFailed: DeviceMissing
+├── Unavailable 503: Overloaded, Draining, WarmingUp, EngineFailed, EngineDown
 ├── DeadlineExceeded 504
 ├── NotInstalled 501
 └── InternalError 500
@@ -233,12 +232,11 @@ class WarmingUp(Unavailable):
 
 
 class EngineFailed(Unavailable):
+    """A model gave no result. `of_device` is True if the device can run no model at all."""
+
     code = "engine_failed"
     title = "The inference engine is not working"
-
-
-class DeviceMissing(EngineFailed):
-    """The configured device cannot run any model: a fault of the machine, not of a model."""
+    of_device = False
 
 
 class EngineDown(Unavailable):

@@ -11,9 +11,9 @@ from silhouette_seg.model_import.presets import PRESETS, Preset
 from silhouette_seg.model_import.processing import (
     Activation,
     ColourOrder,
-    Layout,
     Processing,
     Scale,
+    TensorLayout,
     Triple,
 )
 from silhouette_seg.runtime.extras import InstallationError, check_runtime, require
@@ -48,7 +48,8 @@ def import_command(
         str | None, typer.Option(help="Standard deviation of red, green and blue, 0..1.")
     ] = None,
     layout: Annotated[
-        Layout | None, typer.Option(help="Axes of the network; by default as its input shows.")
+        TensorLayout | None,
+        typer.Option(help="Axes of the network; by default its own."),
     ] = None,
     order: Annotated[ColourOrder | None, typer.Option(help="Colours of the input.")] = None,
     scale: Annotated[

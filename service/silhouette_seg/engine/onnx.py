@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from silhouette_seg.engine.base import Tensors, check_inputs, check_output
-from silhouette_seg.errors import DeviceMissing, EngineFailed
+from silhouette_seg.errors import EngineFailed
 from silhouette_seg.spec import ModelSpec
 
 PROVIDERS = {
@@ -57,7 +57,7 @@ class OnnxEngine:
         """Loads the weights in `model_file` on a device, a key of `PROVIDERS`.
 
         Raises errors.EngineFailed when their digest or their tensors differ from the spec, or when
-        they do not load. Raises errors.DeviceMissing when the device does not work: there is no
+        they do not load. Raises it with `of_device` when the device does not work: there is no
         fallback to another device. Raises ValueError for an unknown device.
         """
         self._spec = spec
@@ -120,7 +120,7 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     requested = PROVIDERS[device]
     missing = set(requested) - set(onnxruntime.get_available_providers())
     if missing:
-        raise DeviceMissing(f"This ONNX Runtime was built without {', '.join(sorted(missing))}")
+        raise _device_error(f"This ONNX Runtime was built without {', '.join(sorted(missing))}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -135,11 +135,18 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     session.disable_fallback()
     actual = session.get_providers()[0]
     if actual != requested[0]:
-        raise DeviceMissing(
+        raise _device_error(
             f"ONNX Runtime runs the model on {actual} instead of {requested[0]}."
             " Its own output, above, names the missing driver or library."
         )
     return session
+
+
+def _device_error(detail: str) -> EngineFailed:
+    """Returns the error of a device that can run no model."""
+    error = EngineFailed(detail)
+    error.of_device = True
+    return error
 
 
 def _check_signature(spec: ModelSpec, session: onnxruntime.InferenceSession) -> None:

@@ -9,9 +9,9 @@ from silhouette_seg.model_import.foreign_graph import ForeignGraph, ForeignTenso
 from silhouette_seg.model_import.processing import (
     Activation,
     ColourOrder,
-    Layout,
     Processing,
     Scale,
+    TensorLayout,
 )
 
 PREFIX = "network/"
@@ -111,7 +111,7 @@ def _preprocess(steps: _Steps, foreign: ForeignGraph, processing: Processing) ->
         pixels = steps.add("Gather", pixels, steps.constant(np.array([2, 1, 0])), axis=3)
         mean, std = mean[::-1], std[::-1]
     per_channel = (1, 1, 1, 3)
-    if processing.layout is Layout.NCHW:
+    if processing.layout is TensorLayout.NCHW:
         pixels = steps.add("Transpose", pixels, perm=[0, 3, 1, 2])
         per_channel = (1, 3, 1, 1)
     values = steps.cast(pixels, TensorProto.FLOAT)
@@ -136,7 +136,7 @@ def _postprocess(steps: _Steps, output: ForeignTensor, processing: Processing) -
     values = PREFIX + output.name
     if output.element_type != TensorProto.FLOAT:
         values = steps.cast(values, TensorProto.FLOAT)
-    channels = 1 if processing.layout is Layout.NCHW else len(output.sides) - 1
+    channels = 1 if processing.layout is TensorLayout.NCHW else len(output.sides) - 1
     if processing.activation is Activation.SOFTMAX:
         # The operator Softmax means another axis before opset 13.
         largest = steps.reduce("ReduceMax", values, [channels])

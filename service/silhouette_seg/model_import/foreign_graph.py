@@ -11,7 +11,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from silhouette_seg.model_import.errors import ModelRejected
-from silhouette_seg.model_import.processing import Layout
+from silhouette_seg.model_import.processing import TensorLayout
 from silhouette_seg.vision.geometry import Size
 
 MAX_FILE_BYTES = 2**31 - 1
@@ -57,16 +57,16 @@ class ForeignGraph:
         return self.input.sides[0] == -1
 
     @property
-    def layout(self) -> Layout | None:
-        """Layout that the input's shape shows: where the side of 3 is; None if it is not clear."""
+    def layout(self) -> TensorLayout | None:
+        """Layout that the shape of the input shows, by its side of 3; None if it is not clear."""
         _, second, _, fourth = self.input.sides
         if (second == 3) == (fourth == 3):
             return None
-        return Layout.NCHW if second == 3 else Layout.NHWC
+        return TensorLayout.NCHW if second == 3 else TensorLayout.NHWC
 
-    def size_hw(self, layout: Layout) -> Size:
+    def size_hw(self, layout: TensorLayout) -> Size:
         """Returns (height, width) of the input; a side that the graph leaves open is -1."""
-        sides = self.input.sides[2:] if layout is Layout.NCHW else self.input.sides[1:3]
+        sides = self.input.sides[2:] if layout is TensorLayout.NCHW else self.input.sides[1:3]
         return sides[0], sides[1]
 
 

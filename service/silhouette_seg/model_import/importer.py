@@ -19,7 +19,7 @@ from silhouette_seg.model_import.foreign_graph import (
     open_foreign,
 )
 from silhouette_seg.model_import.presets import Preset
-from silhouette_seg.model_import.processing import Layout, Processing
+from silhouette_seg.model_import.processing import Processing, TensorLayout
 from silhouette_seg.model_import.verification import Verification, verify
 from silhouette_seg.pipeline.model_folders import AUTO, FACE_DETECTOR
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec
@@ -41,8 +41,8 @@ class ImportRequest:
     """Name of the model, and of its folder."""
     licence: str
     processing: Processing
-    layout: Layout | None = None
-    """Layout that the user chose; None: as the graph shows it, else that of `processing`."""
+    layout: TensorLayout | None = None
+    """TensorLayout that the user chose; None: as the graph shows it, else that of `processing`."""
     size_hw: Size | None = None
     """Size that the user chose; None: as the graph has it, else that of `processing`."""
     output: str | None = None

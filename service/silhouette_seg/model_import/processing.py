@@ -10,7 +10,7 @@ Triple = tuple[float, float, float]
 """One number for each channel: red, green and blue."""
 
 
-class Layout(StrEnum):
+class TensorLayout(StrEnum):
     """Order of the axes of a network's input and output."""
 
     NCHW = "nchw"
@@ -60,7 +60,7 @@ class Processing:
     mean: Triple
     std: Triple
     activation: Activation
-    layout: Layout = Layout.NCHW
+    layout: TensorLayout = TensorLayout.NCHW
     order: ColourOrder = ColourOrder.RGB
     scale: Scale = Scale.BYTE
     channel: int = 0

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from silhouette_seg.model_import.processing import (
     Activation,
     ColourOrder,
-    Layout,
     Processing,
     Scale,
+    TensorLayout,
 )
 
 Floats = NDArray[np.floating]
@@ -31,7 +31,7 @@ def preprocess(images: NDArray[np.uint8], processing: Processing) -> NDArray[np.
     values = (pixels - mean) / std
     if processing.order is ColourOrder.BGR:
         values = values[..., ::-1]
-    if processing.layout is Layout.NCHW:
+    if processing.layout is TensorLayout.NCHW:
         values = values.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(values)
 
@@ -41,7 +41,7 @@ def person_values(output: Floats, processing: Processing) -> Floats:
 
     For a softmax it is the result of that, because it needs all channels.
     """
-    channels = 1 if processing.layout is Layout.NCHW else output.ndim - 1
+    channels = 1 if processing.layout is TensorLayout.NCHW else output.ndim - 1
     if processing.activation is Activation.SOFTMAX:
         powers = np.exp(output - output.max(channels, keepdims=True))
         output = powers / powers.sum(channels, keepdims=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from silhouette_seg.engine.base import Engine
 from silhouette_seg.errors import (
-    DeviceMissing,
     Draining,
     EngineFailed,
     ServiceError,
@@ -203,7 +202,7 @@ def load_registry(
 
     `repository` is the folder of models, and `models` their names, or None for all. A model that
     does not load is in the registry's `failures`. Blocks while weights load. Raises the errors of
-    `read_folders`, and errors.DeviceMissing, which is no fault of a model.
+    `read_folders`, and errors.EngineFailed for a device that can run no model.
     """
     folders = read_folders(repository, models)
     failures = dict(folders.failures)
@@ -211,9 +210,9 @@ def load_registry(
     for spec in folders.specs:
         try:
             engines[spec.name] = open_engine(spec)
-        except DeviceMissing:
-            raise
         except EngineFailed as error:
+            if error.of_device:
+                raise
             log.error("%s is not available: %s (%r)", spec.name, error.detail, error.__cause__)
             failures[spec.name] = _reason(error)
     detector = engines.pop(FACE_DETECTOR, None)

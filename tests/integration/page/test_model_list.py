@@ -13,7 +13,7 @@ def test_failed_model_is_shown_and_cannot_be_selected(open_demo, live_settings, 
         write_tiny_model(tmp_path, tiny_spec(name))
     (tmp_path / "imported" / "spec.json").write_text("{}")
     with on_socket(live_settings(model_repository=tmp_path)) as server:
-        demo = open_demo(server)
+        demo = open_demo(server.url)
         option = demo.page.locator("#options [name=model] option[value=imported]")
         option.wait_for(state="attached")
         assert option.text_content() == "imported (unavailable)"

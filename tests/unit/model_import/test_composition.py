@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto
 
 from silhouette_seg.model_import.presets import PRESETS
-from silhouette_seg.model_import.processing import Activation, ColourOrder, Layout, Scale
+from silhouette_seg.model_import.processing import Activation, ColourOrder, Scale, TensorLayout
 from silhouette_seg.pipeline.model_folders import read_spec
 from tests.support.foreign_graphs import PUBLISHED, Graph
 
@@ -167,7 +167,7 @@ def test_open_batch_that_mixes_its_rows_becomes_one(import_preset, tmp_path):
 def test_layout_is_that_of_the_input(import_preset, tmp_path):
     file = Graph(input=(1, 32, 32, 3), output=(1, 32, 32, 1), ending="Identity").write(tmp_path)
     model = import_preset(file)
-    assert f"{Layout.NHWC}, rgb" in (model.folder / "CARD.md").read_text()
+    assert f"{TensorLayout.NHWC}, rgb" in (model.folder / "CARD.md").read_text()
 
 
 def test_black_photo_has_a_mask(import_preset, tmp_path):

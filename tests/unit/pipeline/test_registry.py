@@ -6,7 +6,7 @@ import pytest
 
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.errors import DeviceMissing, EngineFailed, UnknownModel
+from silhouette_seg.errors import EngineFailed, UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import PHOTO_PREFERENCE, ModelRegistry, load_registry
 from silhouette_seg.pipeline.segmenter import Segmenter
@@ -159,9 +159,11 @@ class TestRepository:
 
     def test_missing_device_is_no_fault_of_a_model(self, repository, workers):
         def open_engine_on_missing_device(spec):
-            raise DeviceMissing
+            error = EngineFailed("no GPU")
+            error.of_device = True
+            raise error
 
-        with pytest.raises(DeviceMissing):
+        with pytest.raises(EngineFailed, match="no GPU"):
             load_registry(repository, None, workers, open_engine_on_missing_device)
 
 
