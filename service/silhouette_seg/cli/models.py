@@ -18,7 +18,10 @@ app.command("import")(import_command)
 
 @app.callback(invoke_without_command=True)
 def list_models(context: typer.Context) -> None:
-    """List the models of the repository. Its commands import and check models."""
+    """List the models of the repository. Its commands import and check models.
+
+    The exit code is 1 if one is not available.
+    """
     if context.invoked_subcommand is not None:
         return
     settings = load_settings()
@@ -35,7 +38,9 @@ def list_models(context: typer.Context) -> None:
     for spec in folders.specs:
         print_line(out, f"{spec.name}: {spec.licence}")
     for name, reason in folders.failures.items():
-        print_line(out, f"{name}: not available: {reason}")
+        print_line(err, f"{name}: not available: {reason}")
+    if folders.failures:
+        raise typer.Exit(1)
 
 
 @app.command()

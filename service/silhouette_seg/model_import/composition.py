@@ -22,6 +22,8 @@ SMALLEST_RANGE = 1e-6
 """Least divisor of `Scale.MAXIMUM` and `Activation.MINMAX`: a black photo has the maximum 0."""
 REDUCTION_AXES_ARE_INPUTS = {"ReduceSum": 13, "ReduceMax": 18, "ReduceMin": 18}
 """Opset from which the axes of a reduction are an input instead of an attribute."""
+CLIP_BOUNDS_ARE_INPUTS = 11
+"""Opset from which the bounds of Clip are inputs instead of attributes."""
 
 
 def compose_graph(
@@ -73,7 +75,7 @@ class _Steps:
         self.constants: list[onnx.TensorProto] = []
 
     def add(
-        self, operator: str, *inputs: str, output: str = "", **attributes: int | list[int]
+        self, operator: str, *inputs: str, output: str = "", **attributes: float | list[int]
     ) -> str:
         """Adds a node. Its output has that name, or a new one."""
         output = output or f"step/{len(self.nodes)}"
@@ -95,6 +97,11 @@ class _Steps:
         if self._opset < REDUCTION_AXES_ARE_INPUTS[operator]:
             return self.add(operator, tensor, axes=axes)
         return self.add(operator, tensor, self.constant(np.array(axes)))
+
+    def clip(self, tensor: str, smallest: float, largest: float) -> str:
+        if self._opset < CLIP_BOUNDS_ARE_INPUTS:
+            return self.add("Clip", tensor, min=float(smallest), max=float(largest))
+        return self.add("Clip", tensor, self.number(smallest), self.number(largest))
 
     def cast(self, tensor: str, kind: int, output: str = "") -> str:
         return self.add("Cast", tensor, output=output, to=kind)
@@ -123,12 +130,10 @@ def _preprocess(steps: _Steps, foreign: ForeignGraph, processing: Processing) ->
         factor = factor / np.float32(255)
     values = steps.add("Mul", values, steps.constant(factor))
     offset = (-mean / std).reshape(per_channel)
-    network_input = PREFIX + foreign.input.name
-    if foreign.input.element_type == TensorProto.FLOAT:
-        steps.add("Add", values, steps.constant(offset), output=network_input)
-    else:
+    if offset.any():
         values = steps.add("Add", values, steps.constant(offset))
-        steps.cast(values, foreign.input.element_type, network_input)
+    # Casts to the type that a tensor has already are free: ONNX Runtime leaves them out.
+    steps.cast(values, foreign.input.element_type, PREFIX + foreign.input.name)
 
 
 def _postprocess(steps: _Steps, output: ForeignTensor, processing: Processing) -> None:
@@ -149,12 +154,11 @@ def _postprocess(steps: _Steps, output: ForeignTensor, processing: Processing) -
         values = steps.add("Sigmoid", values)
     elif processing.activation is Activation.MINMAX:
         values = _stretch(steps, values)
-    elif processing.activation is Activation.NONE:
-        values = steps.add("Max", values, steps.number(0))
-        values = steps.add("Min", values, steps.number(1))
     # A cast cuts the fraction off, so that adding one half rounds.
     levels = steps.add("Mul", values, steps.number(255))
     levels = steps.add("Add", levels, steps.number(0.5))
+    if processing.activation is Activation.NONE:
+        levels = steps.clip(levels, 0, 255)
     steps.cast(levels, TensorProto.UINT8, "alpha")
 
 

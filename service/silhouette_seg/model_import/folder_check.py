@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from silhouette_seg.engine import open_engine
-from silhouette_seg.engine.base import black_input, check_output
+from silhouette_seg.engine.base import Tensors, black_input, check_output
 from silhouette_seg.engine.triton.config_pbtxt import CPU_INSTANCES, GPU_INSTANCES, model_config
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.model_import.errors import ModelRejected
@@ -81,8 +81,22 @@ def _run(spec: ModelSpec, repository: Path) -> None:
         inputs = {name: np.repeat(value, rows, axis=0) for name, value in one.items()}
         output = session.run(spec.output.name, inputs)
         check_output(spec, output, rows)
-        if not np.isfinite(output).all():
-            raise ModelRejected(f"{spec.output.name} contains NaN or infinity")
+    if can_examine():
+        _check_finite(spec, repository, one)
+
+
+def _check_finite(spec: ModelSpec, repository: Path, inputs: Tensors) -> None:
+    """Raises ModelRejected for NaN in the last float tensors: a mask of bytes cannot show it."""
+    from silhouette_seg.model_import.foreign_graph import read_model
+    from silhouette_seg.model_import.last_tensors import expose_last_tensors
+
+    model = read_model(spec.model_file(repository))
+    names = expose_last_tensors(model, spec.output.name)
+    session = GraphSession(model.SerializeToString())
+    for name in names:
+        value = session.run(name, inputs)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ModelRejected(f"the tensor {name} contains NaN or infinity in a drawn portrait")
 
 
 def _config_faults(spec: ModelSpec, folder: Path) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Runs a graph in ONNX Runtime with a time limit, and says why it fails."""
 
+import re
 from collections.abc import Mapping
 from threading import Timer
 from typing import Any
@@ -14,6 +15,8 @@ TIME_LIMIT_S = 300.0
 """Longest run of a graph, in seconds. A run that takes longer is ended."""
 QUIET = 4
 """Log severity of ONNX Runtime at which only fatal errors are written."""
+PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+"""Prefix of ONNX Runtime's errors."""
 MAX_REASON_CHARACTERS = 300
 """Number of characters after which a reason of ONNX Runtime is cut."""
 
@@ -54,4 +57,4 @@ class GraphSession:
 def runtime_reason(error: Exception) -> str:
     """Returns the first line of an error of ONNX Runtime, without its prefix."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rpartition(" : ")[2].strip()[:MAX_REASON_CHARACTERS]
+    return PREFIX.sub("", lines[0])[:MAX_REASON_CHARACTERS].rstrip(". ")

@@ -1,6 +1,7 @@
 """Imported models: the commands that import and check them, and a service with one."""
 
 import asyncio
+from hashlib import sha256
 
 import numpy as np
 import onnx
@@ -149,7 +150,36 @@ def test_check_explains_each_broken_model(silhouette, models, monkeypatch):
         assert "connectnet: model.onnx is not an ONNX file" in result.stderr
     (models / "connectnet" / "spec.json").write_text("{}")
     assert "spec.json is invalid: name: Field required" in silhouette("models", "check").stderr
-    assert "connectnet: not available: spec.json is invalid" in silhouette("models").stdout
+    listed = silhouette("models")
+    assert listed.exit_code == 1
+    assert "connectnet: not available: spec.json is invalid" in listed.stderr
+
+
+def test_check_finds_nan_behind_a_mask_of_bytes(import_selfie, silhouette, models):
+    assert import_selfie(*PRESET).exit_code == 0
+    folder = models / "selfie"
+    spec = load_spec(folder)
+    file = spec.model_file(models)
+    model = onnx.load(file)
+    pixels = next(node for node in model.graph.node if node.op_type == "Mul")
+    # The logarithm of its negative square is NaN.
+    nodes = [
+        onnx.helper.make_node("Mul", [pixels.output[0], pixels.output[0]], ["square"]),
+        onnx.helper.make_node("Neg", ["square"], ["negative"]),
+        onnx.helper.make_node("Log", ["negative"], ["nan"]),
+    ]
+    position = list(model.graph.node).index(pixels) + 1
+    rest = list(model.graph.node)[position:]
+    rest[0].input[0] = "nan"
+    first = list(model.graph.node)[:position]
+    del model.graph.node[:]
+    model.graph.node.extend([*first, *nodes, *rest])
+    onnx.save(model, file)
+    edited = spec.model_copy(update={"sha256": sha256(file.read_bytes()).hexdigest()})
+    (folder / "spec.json").write_text(edited.model_dump_json())
+    result = silhouette("models", "check", folder)
+    assert result.exit_code == 1
+    assert "contains NaN or infinity in a drawn portrait" in result.stderr
 
 
 def test_check_tells_files_that_can_be_imported(silhouette, tmp_path):
