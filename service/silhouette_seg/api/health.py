@@ -35,7 +35,7 @@ async def readyz(request: Request) -> Readiness:
     """
     gateway = gateway_of(request)
     await gateway.check_ready()
-    return Readiness(status="ready", failed=failed_models(gateway) or None)
+    return Readiness(status="ready", failed=failed_models(gateway.failures) or None)
 
 
 @router.get(

@@ -1,6 +1,7 @@
 """`GET /v1/models` and `GET /v1/capabilities`: models, limits, formats and parameters."""
 
 import asyncio
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from silhouette_seg.api.schemas import (
     ModelCard,
     Models,
 )
-from silhouette_seg.errors import Unavailable
+from silhouette_seg.errors import Draining, Unavailable, WarmingUp
 from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.streaming.webrtc.registry import IS_INSTALLED
 from silhouette_seg.vision.codec.decode import ImageFormat, InputFormat
@@ -34,15 +35,22 @@ async def list_models(request: Request) -> Models:
     """Lists the models. One is `ready` while photos can be processed with it.
 
     If an inference server runs the models, it must be ready as well. `failed` has the models that
-    did not load or did not pass their first picture, and those that fail repeatedly.
+    did not load or did not pass their first picture, and those that do not work now.
     """
     gateway = gateway_of(request)
     models = gateway.registry.models
-    ready = await asyncio.gather(*(is_ready(gateway, model.spec.name) for model in models))
+    faults = await asyncio.gather(*(_fault(gateway, model.spec.name) for model in models))
+    failures = gateway.failures
+    for model, fault in zip(models, faults, strict=True):
+        if fault is not None and not isinstance(fault, WarmingUp | Draining):
+            failures.setdefault(model.spec.name, fault.detail)
     return Models(
         auto=gateway.registry.auto,
-        models=[model_card(*each) for each in zip(models, ready, strict=True)],
-        failed=failed_models(gateway),
+        models=[
+            model_card(model, ready=fault is None)
+            for model, fault in zip(models, faults, strict=True)
+        ],
+        failed=failed_models(failures),
     )
 
 
@@ -63,22 +71,21 @@ async def capabilities(request: Request) -> Capabilities:
     )
 
 
-async def is_ready(gateway: Gateway, name: str) -> bool:
-    """Returns True if the model of that name works now."""
+async def _fault(gateway: Gateway, name: str) -> Unavailable | None:
+    """Returns the reason why the model of that name does not work now, or None."""
     try:
         await gateway.check_models([name])
-    except Unavailable:
-        return False
-    return True
+    except Unavailable as error:
+        return error
+    return None
 
 
-def failed_models(gateway: Gateway) -> list[FailedModel]:
-    """Returns the models that do not serve, with the reason of each, by their names."""
-    failures = sorted(gateway.failures.items())
-    return [FailedModel(name=name, reason=reason) for name, reason in failures]
+def failed_models(failures: Mapping[str, str]) -> list[FailedModel]:
+    """Returns the failed models in the order of their names; `failures` has the reason of each."""
+    return [FailedModel(name=name, reason=reason) for name, reason in sorted(failures.items())]
 
 
-def model_card(model: ServedModel, ready: bool) -> ModelCard:
+def model_card(model: ServedModel, *, ready: bool) -> ModelCard:
     """Returns the entry of one model in `GET /v1/models`: input size, digest, scores, licence.
 
     `ready` becomes its field of that name.

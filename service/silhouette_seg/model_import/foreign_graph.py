@@ -84,7 +84,7 @@ def open_foreign(file: Path) -> ForeignGraph:
         raise ModelRejected(f"{_describe(image)}; it must be a float tensor of four axes")
     if image.sides[0] not in (-1, 1):
         raise ModelRejected(f"{_describe(image)}; its batch must be open or 1")
-    return ForeignGraph(model, image, tuple(_tensor(value) for value in model.graph.output))
+    return ForeignGraph(model, image, _outputs(model))
 
 
 def read_model(file: Path) -> onnx.ModelProto:
@@ -203,6 +203,14 @@ def _is_known(node: onnx.NodeProto) -> bool:
     if node.domain in STANDARD_DOMAINS:
         return bool(onnx.defs.has(node.op_type))
     return node.domain in RUNTIME_DOMAINS
+
+
+def _outputs(model: onnx.ModelProto) -> tuple[ForeignTensor, ...]:
+    """Returns the outputs of a graph; shapes that it does not declare are inferred."""
+    values = model.graph.output
+    if not all(value.type.tensor_type.HasField("shape") for value in values):
+        values = onnx.shape_inference.infer_shapes(model).graph.output
+    return tuple(_tensor(value) for value in values)
 
 
 def _tensor(value: onnx.ValueInfoProto) -> ForeignTensor:

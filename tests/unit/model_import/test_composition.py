@@ -170,6 +170,13 @@ def test_layout_is_that_of_the_input(import_preset, tmp_path):
     assert f"{TensorLayout.NHWC}, rgb" in (model.folder / "CARD.md").read_text()
 
 
+def test_shape_of_an_output_may_be_undeclared(import_preset, tmp_path):
+    graph = Graph(ending="Identity").build()
+    graph.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(graph, tmp_path / "shapeless.onnx")
+    assert import_preset(tmp_path / "shapeless.onnx").verification.steps_difference <= 1
+
+
 def test_black_photo_has_a_mask(import_preset, tmp_path):
     model = import_preset(PUBLISHED["u2net"].write(tmp_path), "u2net")
     assert mask_of(model, np.zeros((1, 320, 320, 3), np.uint8)).max() == 0
