@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 WARM_UP_RETRY_S = 1.0
-"""Seconds between warm-up attempts while a remote inference server is unavailable."""
+"""Seconds between warm-up attempts while a model is unavailable."""
 
 
 async def drain(gateway: Gateway, timeout_s: float) -> None:
@@ -92,22 +92,23 @@ async def _warm_up(gateway: Gateway) -> None:
 
 
 async def _warm_up_models(gateway: Gateway, names: Collection[str]) -> None:
-    """Runs one image through each model of `names`.
+    """Runs one image through each model of `names`, until none of them is cold.
 
-    With a remote inference server it retries until they work. Otherwise a failure is final.
+    With a remote inference server it retries until they work. Otherwise a failure is final, unless
+    other requests fill the queue of the model.
     """
     reported: dict[str, str] = {}
     retry = gateway.remote is not None
     while errors := await gateway.registry.warm_up(names, retry=retry):
+        cold = gateway.registry.cold
         for name, error in errors.items():
-            if not retry:
+            if name not in cold:
                 log.error("%s failed its warm-up", name, exc_info=error)
             elif reported.get(name) != str(error):
                 log.warning("%s is not ready: %s (%r)", name, error, error.__cause__)
                 reported[name] = str(error)
-        if not retry:
-            return
-        await asyncio.sleep(WARM_UP_RETRY_S)
+        if errors.keys() & set(cold):
+            await asyncio.sleep(WARM_UP_RETRY_S)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -9,6 +9,7 @@ from silhouette_seg.engine.base import Engine
 from silhouette_seg.errors import (
     Draining,
     EngineFailed,
+    Overloaded,
     ServiceError,
     UnknownModel,
 )
@@ -140,7 +141,8 @@ class ModelRegistry:
         """Runs a drawn portrait through the cold models of `names`, from the resize to the mask.
 
         All models are tried if `names` is None. Returns the error of each that failed. Such a model
-        is in `failures` from then on; with `retry` it stays cold. Raises errors.Draining.
+        is in `failures` from then on. With `retry`, or if its queue is full, it stays cold. Raises
+        errors.Draining.
         """
         errors: dict[str, Exception] = {}
         cold = [name for name in self.cold if names is None or name in names]
@@ -154,7 +156,7 @@ class ModelRegistry:
                 raise
             except Exception as error:  # any error means that the model does not work
                 errors[name] = error
-                if not retry:
+                if not (retry or isinstance(error, Overloaded)):
                     self.fail(name, _reason(error))
             else:
                 self._warm.add(name)

@@ -6,7 +6,7 @@ import pytest
 
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.errors import EngineFailed, UnknownModel
+from silhouette_seg.errors import EngineFailed, Overloaded, UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import PHOTO_PREFERENCE, ModelRegistry, load_registry
 from silhouette_seg.pipeline.segmenter import Segmenter
@@ -94,6 +94,16 @@ async def test_registry_is_not_ready_if_a_model_fails(workers):
     assert registry.tried
     with pytest.raises(EngineFailed, match="connectnet is not available: broken"):
         registry.get()
+
+
+async def test_model_with_a_full_queue_stays_cold(workers):
+    engine = FakeEngine(tiny_spec())
+    engine.fail_next(Overloaded("Too many images are waiting"))
+    registry = ModelRegistry([Segmenter(engine, workers)], workers)
+    assert list(await registry.warm_up()) == ["connectnet"]
+    assert (registry.cold, registry.failures) == (("connectnet",), {})
+    assert await registry.warm_up() == {}
+    assert registry.ready
 
 
 async def test_registry_close_closes_every_engine(workers):
