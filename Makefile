@@ -109,7 +109,7 @@ $(DEV)/installed: pyproject.toml
 	@$(@D)/bin/pip uninstall --quiet --yes silhouette 2>/dev/null # the distribution before 0.2.0
 	$(@D)/bin/pip install --disable-pip-version-check $(TORCH)
 	$(@D)/bin/pip install --disable-pip-version-check \
-		--editable '.[cpu,live,video,triton,otel,training,loadtests,dev]'
+		--editable '.[cpu,live,video,triton,otel,import,training,loadtests,dev]'
 	$(@D)/bin/pip install --disable-pip-version-check --no-deps $(TRITON) \
 		|| echo "no Triton server for this machine: its tests will be skipped"
 	touch $@

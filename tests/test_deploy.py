@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from silhouette_seg.engine.base import is_degraded
+from silhouette_seg.engine.triton.config_pbtxt import CACHE_VOLUME, TRITON_RELEASE
 from silhouette_seg.engine.triton.model_config import provider_of
 from silhouette_seg.settings import PREFIX, Settings
 from tests.support.config_lint import parse
@@ -28,7 +29,6 @@ from tests.support.deployment import (
     TRITON_EXIT_S,
     environment_of,
 )
-from training.export.triton_config import CACHE_VOLUME, TRITON_RELEASE
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

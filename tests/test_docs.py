@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from inspect import signature
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,8 +12,10 @@ import pytest
 from silhouette_seg.api.openapi import RESPONSE_HEADERS, error_classes
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
+from silhouette_seg.cli.import_model import import_command
+from silhouette_seg.model_import.presets import PRESETS
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, PREFIX, Settings
-from silhouette_seg.spec import load_spec
+from silhouette_seg.spec import ModelSpec, load_spec
 from silhouette_seg.streaming.protocol import CloseCode
 from silhouette_seg.telemetry import Telemetry
 from tests.support.documents import (
@@ -30,6 +33,7 @@ from tests.support.metrics import exposition
 
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"
+IMPORTED = DOCS / "imported-models.md"
 EXTERNAL_COMMANDS = {"docker", "kubectl", "npx", "openapi-python-client", "pip", "uvx"}
 """Commands that these tests cannot run. The files that they name must exist."""
 
@@ -125,6 +129,31 @@ def test_model_table_lists_the_repository():
         height, width = spec.size_hw
         assert size.startswith(f"{height}x{width}")
         assert mb == f"{spec.model_file(repository).stat().st_size / 1e6:.1f} MB"
+
+
+def test_spec_table_lists_every_field():
+    documented = [code_spans(name)[0] for name, _ in table_rows(IMPORTED, "field")]
+    assert documented == list(ModelSpec.model_fields)
+
+
+def test_preset_table_matches_the_presets():
+    documented = {code_spans(name)[0]: cells for name, *cells in table_rows(IMPORTED, "preset")}
+    assert list(documented) == list(PRESETS)
+    for name, (size, activation, reference, tested) in documented.items():
+        preset = PRESETS[name]
+        height, width = preset.processing.size_hw
+        assert size == f"{height}x{width}"
+        assert activation == preset.processing.activation
+        assert reference in preset.reference
+        assert tested == ("yes" if preset.tested else "no")
+
+
+def test_import_option_table_lists_every_option():
+    documented = [
+        option for names, _ in table_rows(IMPORTED, "option") for option in code_spans(names)
+    ]
+    parameters = set(signature(import_command).parameters) - {"file"}
+    assert sorted(documented) == sorted(f"--{name.replace('_', '-')}" for name in parameters)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

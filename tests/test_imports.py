@@ -51,6 +51,8 @@ ROWS = [
     Row("streaming", f"admission streaming {PIXELS}", "numpy starlette"),
     Row("streaming.webrtc", f"admission streaming {PIXELS}", "aioice aiortc av cv2 numpy"),
     Row("pipeline", PIXELS, "cv2 numpy"),
+    # The extra `import` brings onnx; the commands load the package when they are used.
+    Row("model_import", f"model_import engine {PIXELS}", "numpy onnx onnxruntime"),
     Row("admission", "errors telemetry"),
     Row("engine", f"engine {BASE}", "numpy"),
     Row("engine.onnx", "engine.base errors runtime spec", "numpy onnxruntime"),

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from silhouette_seg.assembly import MAX_BODIES_IN_MEMORY
+from silhouette_seg.engine.triton.config_pbtxt import CACHE_VOLUME
 from silhouette_seg.settings import PREFIX, Settings
 from tests.support.deployment import (
     DEPLOY,
@@ -23,7 +24,6 @@ from tests.support.deployment import (
     identity,
     pod_spec,
 )
-from training.export.triton_config import CACHE_VOLUME
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: "-".join(identity(manifest)))

@@ -17,7 +17,7 @@ from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.instrumented import InstrumentedEngine
 from silhouette_seg.engine.statistics import BatchCountingEngine, ModelStatistics
 from silhouette_seg.loading import LoadedModels, create_batcher, create_remote, load_engine
-from silhouette_seg.pipeline.registry import load_registry
+from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
 from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.settings import Settings
@@ -63,12 +63,20 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
         engines, name, device = telemetry.engines, spec.name, settings.device
         engines.track_queue_depth(name, lambda: instrumented.queued)
         engines.track_degraded(name, lambda: is_degraded(instrumented.provider, device))
-        engines.track_failing(name, checked[-1].is_failing)
         engines.track_model(name, spec.sha256, lambda: instrumented.provider)
         return instrumented
 
     registry = load_registry(settings.model_repository, settings.models, pool, load)
+    for engine in checked:
+        telemetry.engines.track_failing(engine.spec.name, partial(_is_failing, engine, registry))
+    for name in registry.failures:
+        telemetry.engines.track_failing(name, lambda: True)
     return LoadedModels(registry, pool, threads, remote, tuple(checked), statistics)
+
+
+def _is_failing(engine: HealthCheckedEngine, registry: ModelRegistry) -> bool:
+    """Returns True if a model fails repeatedly, or failed its warm-up."""
+    return engine.is_failing() or engine.spec.name in registry.failures
 
 
 def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:

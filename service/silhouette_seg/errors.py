@@ -271,8 +271,11 @@ class OutOfMemory(Unavailable):
 
 
 class EngineFailed(Unavailable):
+    """A model gave no result. `of_device` is True if the device can run no model at all."""
+
     code = "engine_failed"
     title = "The inference engine is not working"
+    of_device = False
 
 
 class EngineDown(Unavailable):

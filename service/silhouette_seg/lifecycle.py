@@ -2,21 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
 from silhouette_seg.api.gateway import Gateway
 from silhouette_seg.engine.base import InferenceServer
-from silhouette_seg.errors import Draining, EngineFailed, ServiceError, Unavailable
+from silhouette_seg.errors import Draining, EngineFailed, Unavailable
 from silhouette_seg.telemetry import monitor_loop_lag
 
 log = logging.getLogger(__name__)
 
 
 WARM_UP_RETRY_S = 1.0
-"""Seconds between warm-up attempts while a remote inference server is unavailable."""
+"""Seconds between warm-up attempts while a model is unavailable."""
 
 
 async def drain(gateway: Gateway, timeout_s: float) -> None:
@@ -44,7 +44,7 @@ async def lifespan(
     """Starts warm-up and monitoring in the background; on exit drains and closes the service.
 
     `drain_timeout_s` is the time for running work to finish, in seconds. Raises EngineFailed if
-    the models of a remote inference server differ from their `spec.json`.
+    required models of a remote inference server differ from their `spec.json`.
     """
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, gateway.telemetry.tracing.close)
@@ -52,20 +52,20 @@ async def lifespan(
         stack.callback(gateway.stream_pool.close)
         stack.push_async_callback(drain, gateway, drain_timeout_s)
         if gateway.remote is not None:
-            await _check_remote(gateway.remote)
+            await _check_remote(gateway, gateway.remote)
         for task in (_warm_up(gateway), monitor_loop_lag(gateway.telemetry.observe_loop_lag)):
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         yield
 
 
-async def _check_remote(remote: InferenceServer) -> None:
-    """Checks the models of a remote inference server when the service starts.
+async def _check_remote(gateway: Gateway, remote: InferenceServer) -> None:
+    """Checks the required models of a remote inference server when the service starts.
 
     Raises EngineFailed if they differ from their `spec.json`. If the server is unavailable it only
     logs a warning, because the server may start later.
     """
     try:
-        await remote.check_ready()
+        await remote.check_ready(gateway.registry.required)
     except EngineFailed as error:
         log.error("refusing to start: %s", error.detail)
         raise
@@ -74,36 +74,41 @@ async def _check_remote(remote: InferenceServer) -> None:
 
 
 async def _warm_up(gateway: Gateway) -> None:
-    """Runs one image through every model, then prepares WebRTC.
+    """Runs one image through the required models, prepares WebRTC, then runs the other models.
 
-    It runs in the background, so that `/livez` and `/readyz` answer meanwhile. With a remote
-    inference server it retries until the models work. Otherwise the first failure is final: it
-    sets `gateway.warm_up_failed`. A shutdown ends the warm-up, which is no failure.
+    It runs in the background, so that `/livez` and `/readyz` answer meanwhile. Photos are served
+    from the end of the first step: no other model can delay them. A shutdown ends the warm-up,
+    which is no failure.
     """
-    last_warning = ""
-    while not gateway.registry.ready:
-        try:
-            await gateway.registry.warm_up()
-        except Draining:
-            return
-        except ServiceError as error:
-            if gateway.remote is None:
-                _mark_warm_up_failed(gateway)
-                return
-            if last_warning != error.detail:
-                log.warning("not ready: %s (%r)", error.detail, error.__cause__)
-                last_warning = error.detail
+    registry = gateway.registry
+    try:
+        await _warm_up_models(gateway, registry.required)
+        if registry.ready:
+            log.info("ready: %s", ", ".join(registry.names))
+        await gateway.webrtc.warm_up()
+        await _warm_up_models(gateway, registry.cold)
+    except Draining:
+        return
+
+
+async def _warm_up_models(gateway: Gateway, names: Collection[str]) -> None:
+    """Runs one image through each model of `names`, until none of them is cold.
+
+    With a remote inference server it retries until they work. Otherwise a failure is final, unless
+    other requests fill the queue of the model.
+    """
+    reported: dict[str, str] = {}
+    retry = gateway.remote is not None
+    while errors := await gateway.registry.warm_up(names, retry=retry):
+        cold = gateway.registry.cold
+        for name, error in errors.items():
+            if name not in cold:
+                log.error("%s failed its warm-up", name, exc_info=error)
+            elif reported.get(name) != str(error):
+                log.warning("%s is not ready: %s (%r)", name, error, error.__cause__)
+                reported[name] = str(error)
+        if errors.keys() & set(cold):
             await asyncio.sleep(WARM_UP_RETRY_S)
-        except Exception:
-            _mark_warm_up_failed(gateway)
-            return
-    log.info("ready: %s", ", ".join(gateway.registry.names))
-    await gateway.webrtc.warm_up()
-
-
-def _mark_warm_up_failed(gateway: Gateway) -> None:
-    gateway.warm_up_failed = True
-    log.exception("a model failed its warm-up; the service does not become ready")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

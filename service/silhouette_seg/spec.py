@@ -1,13 +1,14 @@
-"""Description of an exported model in `spec.json`: tensors, input size, resize rule, digest.
+"""Description of a model in `spec.json`: tensors, input size, resize rule, digest.
 
-The export of training writes the file. The service and the evaluation read it.
+The export of training and the import of other models write the file. The service and the
+evaluation read it. docs/models.md describes each field.
 """
 
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SPEC_FILE = "spec.json"
 MODEL_FILE = "model.onnx"
@@ -51,7 +52,7 @@ class TensorSpec(BaseModel):
     The first side of `shape` is -1: the batch axis, of any length.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     dtype: Literal["uint8", "int64", "float32"]
@@ -80,7 +81,7 @@ class ModelSpec(BaseModel):
     distance of the person, a value of `silhouette_seg.pipeline.faces.Domain`.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     version: int = 1
@@ -92,7 +93,7 @@ class ModelSpec(BaseModel):
     precision: str
     sha256: str
     run: str
-    """Name of the training run that produced the weights."""
+    """Name of the training run that produced the weights, or the import that brought them."""
     metrics: dict[str, dict[str, float]] = {}
     """Scores on the validation split by data set: {"eg1800": {"miou_image_mean": ...}}."""
     licence: str
@@ -114,6 +115,15 @@ class ModelSpec(BaseModel):
 def load_spec(model_dir: Path) -> ModelSpec:
     """Reads and returns the `spec.json` in the folder of one model.
 
-    Raises OSError if the file cannot be read, and pydantic.ValidationError if it is invalid.
+    Raises OSError if the file cannot be read, and ValueError with its faults if it is invalid.
     """
-    return ModelSpec.model_validate_json((model_dir / SPEC_FILE).read_bytes())
+    try:
+        return ModelSpec.model_validate_json((model_dir / SPEC_FILE).read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{SPEC_FILE} is invalid: {_describe(error)}") from error
+
+
+def _describe(error: ValidationError) -> str:
+    """Returns the faults of a spec, each after the name of its field."""
+    faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+    return "; ".join(f"{field}: {text}" if field else text for field, text in faults)

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -14,11 +15,11 @@ from silhouette_seg.engine import open_engine, open_inference_server
 from silhouette_seg.engine.base import Engine, TritonConfig
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.lazy import LazyEngine
+from silhouette_seg.engine.triton.config_pbtxt import write_configs
 from silhouette_seg.errors import EngineFailed, Unavailable
-from silhouette_seg.spec import SPEC_FILE, ModelSpec, load_spec
+from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec, load_spec
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from tests.triton.server import missing_requirement, run_triton
-from training.export.triton_config import write_configs
 
 OpenEngine = Callable[[ModelSpec, Path], Engine]
 
@@ -270,6 +271,31 @@ async def test_second_close_has_no_effect(engine):
     await engine.close()
 
 
+def write_open_model(repository: Path, spec: ModelSpec | None = None) -> ModelSpec:
+    """Writes a tiny model with a graph that leaves all sides of its tensors open."""
+    spec = write_tiny_model(repository, spec)
+    file = spec.model_file(repository)
+    model = onnx.load(file)
+    for value in (*model.graph.input, *model.graph.output):
+        for number, side in enumerate(value.type.tensor_type.shape.dim):
+            side.dim_param = f"{value.name}{number}"
+    onnx.save(model, file)
+    return spec.model_copy(update={"sha256": sha256(file.read_bytes()).hexdigest()})
+
+
+def tensor(name: str, dtype: str, *sides: int) -> TensorSpec:
+    return TensorSpec(name=name, dtype=dtype, shape=(-1, *sides))
+
+
+OTHER_TENSORS = [
+    pytest.param({"inputs": (tensor("image", "uint8", 8, 8, 3),)}, id="size"),
+    pytest.param({"inputs": (tensor("image", "float32", 24, 32, 3),)}, id="dtype"),
+    pytest.param({"inputs": (tensor("photo", "uint8", 24, 32, 3),)}, id="name"),
+    pytest.param({"output": tensor("alpha", "uint8", 24)}, id="rank"),
+]
+"""Fields of a spec that contradict the tiny graph."""
+
+
 class TestOnnx:
     """Behaviour of the ONNX Runtime engine alone."""
 
@@ -313,18 +339,27 @@ class TestOnnx:
         with pytest.raises(EngineFailed, match="cannot load"):
             self.open(tmp_path)
 
-    async def test_graph_with_other_input_shape_fails_without_engine_text(self, tmp_path):
-        written = write_tiny_model(tmp_path)
-        other = tiny_spec(size_hw=(8, 8), digest=written.sha256)
-        engine = open_engine("onnx", other, tmp_path)
+    @pytest.mark.parametrize("changes", OTHER_TENSORS)
+    def test_graph_with_other_tensors_than_its_spec_is_engine_failed(self, tmp_path, changes):
+        spec = write_tiny_model(tmp_path)
+        with pytest.raises(EngineFailed, match="of connectnet") as caught:
+            open_engine("onnx", spec.model_copy(update=changes), tmp_path)
+        assert str(tmp_path) not in caught.value.detail
+
+    async def test_run_that_fails_hides_the_engine_text(self, tmp_path):
+        spec = write_open_model(tmp_path, tiny_spec("rcrnet"))
+        image, prior = spec.inputs
+        other = prior.model_copy(update={"shape": (-1, 7, 7)})
+        spec = spec.model_copy(update={"inputs": (image, other)})
+        engine = open_engine("onnx", spec, tmp_path)
         with pytest.raises(EngineFailed) as caught:
-            await engine.infer({"image": images(other, 1)})
+            await engine.infer({"image": images(spec, 1), "prior": np.zeros((1, 7, 7), np.uint8)})
         assert caught.value.detail == "The inference engine failed"
         assert caught.value.__cause__ is not None
         await engine.close()
 
     async def test_output_with_other_shape_is_engine_failed(self, tmp_path):
-        spec = write_tiny_model(tmp_path)
+        spec = write_open_model(tmp_path)
         mask = spec.output.model_copy(update={"shape": (-1, 8, 8)})
         engine = open_engine("onnx", spec.model_copy(update={"output": mask}), tmp_path)
         with pytest.raises(EngineFailed):

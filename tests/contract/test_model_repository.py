@@ -6,13 +6,18 @@ import onnx
 import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
-from silhouette_seg.engine.triton.model_config import DIGEST_PARAMETER, config_differences
+from silhouette_seg.engine.triton.config_pbtxt import (
+    DIGEST_PARAMETER,
+    tensorrt_options,
+    write_configs,
+)
+from silhouette_seg.engine.triton.model_config import config_differences
 from silhouette_seg.spec import SPEC_FILE, load_spec
 from tests.support.config_lint import config_errors, parse
 from tests.support.published import REPOSITORY, assert_published
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 from training.export.model_card import card_text
-from training.export.triton_config import main, tensorrt_options, write_configs
+from training.export.triton_config import main
 
 MODELS = sorted(
     {file.parent.parent for file in REPOSITORY.glob("*/*/model.onnx")}

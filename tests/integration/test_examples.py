@@ -25,6 +25,7 @@ from silhouette_seg.settings import Settings
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.page.browser import launched_chromium, needs_browser, started_playwright
 from tests.support.documents import Block, all_blocks
+from tests.support.foreign_graphs import PUBLISHED, Graph
 from tests.support.images import make
 from tests.support.videos import make_video
 
@@ -89,6 +90,8 @@ def folder(tmp_path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(photo)
     make_video(tmp_path / "talk.mp4", sound=True)
+    PUBLISHED["isnet"].write(tmp_path, "isnet.onnx")
+    Graph(ending="Identity").write(tmp_path, "logits.onnx")
     (tmp_path / "takes").mkdir()
     shutil.copy(tmp_path / "talk.mp4", tmp_path / "takes" / "1.mp4")
     return tmp_path

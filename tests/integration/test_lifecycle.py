@@ -58,8 +58,10 @@ async def test_service_with_failed_warm_up_never_becomes_ready(settings_with, ga
     settings = settings_with(engine="gated")
     async with in_process(settings, ready=False) as service:
         gated[0].fail_next(RuntimeError("weights of straw"))
-        await until(lambda: service.gateway.warm_up_failed)
-        refusal(await service.client.get("/readyz"), 503, "engine_failed")
+        await until(lambda: service.gateway.registry.tried)
+        document = refusal(await service.client.get("/readyz"), 503, "engine_failed")
+        assert "connectnet is not available: it failed on its first picture" in document["detail"]
+        refusal(await service.segment(JPEG), 503, "engine_failed")
     assert "weights of straw" in caplog.text
 
 

@@ -11,6 +11,7 @@ from tests.integration.conftest import PATIENCE_S, in_process
 from tests.integration.pictures import refusal
 from tests.support.fake_triton import FakeTriton, serve_triton
 from tests.support.images import make_jpeg
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 JPEG = make_jpeg()
 
@@ -66,6 +67,9 @@ async def test_model_is_not_ready_while_triton_reports_unready(settings_at, trit
     async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         triton.ready = False
         assert not (await card(service))["ready"]
+        failed = (await service.client.get("/v1/models")).json()["failed"]
+        reason = "The inference server is not ready for connectnet"
+        assert failed == [{"name": "connectnet", "reason": reason}]
         triton.ready = True
         assert (await card(service))["ready"]
 
@@ -82,3 +86,21 @@ async def test_model_is_not_ready_while_triton_is_silent(settings_at, triton):
     async with serve_triton(triton) as port, in_process(settings_at(port)) as service:
         triton.gate.clear()
         assert not (await card(service))["ready"]
+
+
+async def test_other_model_that_triton_lacks_leaves_the_service_ready(settings_with, tmp_path):
+    specs = [write_tiny_model(tmp_path, tiny_spec(name)) for name in ("connectnet", "rcrnet")]
+    triton = FakeTriton(specs[1:])
+    async with serve_triton(triton) as port:
+        settings = settings_with(
+            model_repository=tmp_path, engine="triton", triton_url=f"127.0.0.1:{port}"
+        )
+        async with in_process(settings) as service:
+            assert (await service.client.get("/readyz")).status_code == 200
+            assert (await service.segment(JPEG)).headers["x-model"] == "rcrnet"
+            listed = (await service.client.get("/v1/models")).json()
+    assert {card["name"]: card["ready"] for card in listed["models"]} == {
+        "connectnet": False,
+        "rcrnet": True,
+    }
+    assert [failed["name"] for failed in listed["failed"]] == ["connectnet"]

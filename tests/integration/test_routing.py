@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from silhouette_seg.pipeline.faces import Domain
-from tests.integration.conftest import in_process
+from tests.integration.conftest import in_process, until
 from tests.integration.pictures import picture, refusal
 from tests.support.images import make_jpeg, make_png
 from tests.support.tiny_model import tiny_spec, write_tiny_model
@@ -143,6 +143,7 @@ async def test_reduced_decode_has_the_photos_domain(service):
 
 
 async def test_face_detector_is_listed_but_cannot_be_requested(service):
+    await until(lambda: not service.gateway.registry.cold)
     listed = (await service.client.get("/v1/models")).json()
     tasks = {model["name"]: model["task"] for model in listed["models"]}
     assert tasks == {name: "segmentation" for name in NAMES} | {"face_detector": "faces"}
@@ -170,7 +171,9 @@ async def test_missing_detector_gives_no_face_ratio(tmp_path, settings_with):
 
 
 async def test_service_is_not_ready_before_the_detector_is(four, gated):
-    async with in_process(four(engine="gated"), ready=False) as service:
+    """A required model that takes a domain requires the detector too."""
+    settings = four(engine="gated", models=("md_trisenet",))
+    async with in_process(settings, ready=False) as service:
         (detector,) = (engine for engine in gated if engine.spec.name == "face_detector")
         detector.gate.clear()
         await detector.wait_for_batches(1)

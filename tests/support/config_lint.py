@@ -15,8 +15,8 @@ from google.protobuf import text_format
 from onnx import TensorProto
 from tritonclient.grpc import model_config_pb2 as schema
 
+from silhouette_seg.engine.triton.config_pbtxt import DIGEST_PARAMETER
 from silhouette_seg.spec import SPEC_FILE
-from training.export.triton_config import DIGEST_PARAMETER
 
 # Source: onnxruntime_backend r26.06. The project uses the first nine.
 TENSORRT_KEYS = frozenset(  # one key per line would fill a screen

@@ -12,9 +12,9 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
 from silhouette_seg.engine.fake import FakeEngine
+from silhouette_seg.engine.triton.config_pbtxt import CPU_INSTANCES, GPU_INSTANCES, model_config
 from silhouette_seg.spec import ModelSpec
 from tests.support.tensors import DATATYPES, DTYPES
-from training.export.triton_config import CPU_INSTANCES, GPU_INSTANCES, model_config
 
 TIMEOUT_S = 20
 Failure = tuple[grpc.StatusCode, str]

@@ -6,9 +6,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
+from silhouette_seg.engine.triton.config_pbtxt import CPU_INSTANCES, GPU_INSTANCES, model_config
 from silhouette_seg.spec import TensorSpec, load_spec
 from tests.support.config_lint import config_errors
-from training.export.triton_config import CPU_INSTANCES, GPU_INSTANCES, model_config
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 

@@ -13,10 +13,10 @@ from shutil import copy
 import numpy as np
 from google.protobuf import text_format
 
+from silhouette_seg.engine.triton.config_pbtxt import CPU_INSTANCES, model_config
 from silhouette_seg.spec import SPEC_FILE, ModelSpec
 from tests.support.config_lint import parse
 from tests.support.tiny_model import tiny_spec
-from training.export.triton_config import CPU_INSTANCES, model_config
 
 MODEL = Path(__file__).parent / "fault_model.py"
 QUEUE_SIZE = 2

@@ -20,7 +20,7 @@ async def engines(fault_server, fault_models):
     config = TritonConfig(fault_server.grpc, queue_timeout_s=60, request_timeout_s=60)
     server = open_inference_server("triton", config)
     engines = {name: server.open_engine(model.spec) for name, model in fault_models.items()}
-    await server.check_ready()
+    await server.check_ready(engines)
     yield engines
     for engine in engines.values():
         await engine.close()

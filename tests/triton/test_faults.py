@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from silhouette_seg.engine.triton.config_pbtxt import write_configs
 from tests.support.tiny_model import write_tiny_model
 from tests.triton.client import infer, wait_until_queued
 from tests.triton.faults import QUEUE_SIZE, TIMEOUT_S, Fault
 from tests.triton.server import StartFailed, run_triton
-from training.export.triton_config import write_configs
 
 UNAVAILABLE = "StatusCode.UNAVAILABLE"
 LIVE, PHOTO = 1, 2

@@ -25,6 +25,7 @@ def settings(fault_server, fault_models):
     return {
         "triton_url": fault_server.grpc,
         "model_repository": fault_models["batching"].folder.parent,
+        "models": ",".join(fault_models),  # all are required for readiness
     }
 
 

@@ -47,6 +47,7 @@ def gateway(site):
         "triton_url": f"127.0.0.1:{site.ports[1]}",
         "model_repository": site.folder / "repository",
         "request_timeout_s": 20,
+        "models": "batching,one_by_one",  # both are required for readiness
     }
     with run_gateway(site.folder, **settings) as running:
         yield running

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.base import Engine, Tensors
-from silhouette_seg.pipeline.registry import find_models, read_spec
+from silhouette_seg.pipeline.model_folders import find_models, read_spec
 from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.spec import ModelSpec, TensorSpec
 from silhouette_seg.vision.geometry import fit

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from silhouette_seg.engine.triton.config_pbtxt import write_configs
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec
 from silhouette_seg.vision.geometry import Size
 from training.data.dataset import read_backgrounds, read_portraits
@@ -29,7 +30,6 @@ from training.export.parity import (
     check_parity,
 )
 from training.export.storage import KERNEL_NDIM, store_kernels_as_float16
-from training.export.triton_config import write_configs
 from training.models import build_model, deploy_form, extra_input
 from training.models.checkpoint import read_average
 from training.models.deployed import build_deployed

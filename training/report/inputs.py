@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import typer
 
-from silhouette_seg.pipeline.registry import FACE_DETECTOR
+from silhouette_seg.pipeline.model_folders import FACE_DETECTOR
 from silhouette_seg.spec import ModelSpec, ModelTask
 from training.data.dataset import Portrait, read_backgrounds, read_portraits
 from training.evaluation.faces import DetectFaces, detector_from_model

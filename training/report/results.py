@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from silhouette_seg.pipeline.registry import FACE_DETECTOR
+from silhouette_seg.pipeline.model_folders import FACE_DETECTOR
 from silhouette_seg.spec import ModelTask
 from training.benchmark.measure import Figures
 from training.evaluation.faces import FaceReport, detector_from_cascade, measure_faces

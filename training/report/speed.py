@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from silhouette_seg.pipeline.registry import FACE_DETECTOR
+from silhouette_seg.pipeline.model_folders import FACE_DETECTOR
 from training.evaluation.metrics import estimate_metrics
 from training.report.markdown import table
 from training.report.plots import TradeoffPoint, plot_tradeoff

@@ -1,6 +1,6 @@
 """Models, queues, limits and metrics of a running service, which all routes share."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Annotated
@@ -20,12 +20,15 @@ from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine.base import InferenceServer
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.statistics import ModelStatistics
-from silhouette_seg.errors import EngineFailed, WarmingUp
+from silhouette_seg.errors import WarmingUp
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
 from silhouette_seg.vision.codec.decode import ImageLimits
+
+FAILING = "it fails repeatedly"
+"""Reason of a model with several failed inferences in a row, until one succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,18 @@ class Gateway:
     engines: tuple[HealthCheckedEngine, ...] = ()
     statistics: Mapping[str, ModelStatistics] = field(default_factory=dict)
     """Statistics of each model by its name."""
-    warm_up_failed: bool = False
 
     @property
     def is_healthy(self) -> bool:
-        """True if every model is warmed up and none fails repeatedly now."""
-        return self.registry.ready and not any(engine.is_failing() for engine in self.engines)
+        """True if every required model is warmed up and none of them fails repeatedly now."""
+        required = self._engines_of(self.registry.required)
+        return self.registry.ready and not any(engine.is_failing() for engine in required)
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Reason of each model that does not serve now, by its name; no model is asked."""
+        failing = {engine.spec.name: FAILING for engine in self.engines if engine.is_failing()}
+        return failing | self.registry.failures
 
     @property
     def stream_options(self) -> StreamOptionsParser:
@@ -107,38 +116,49 @@ class Gateway:
         """
         return self.keyring.identify(credentials.bearer, credentials.api_key, credentials.address)
 
-    async def check_engines(self) -> None:
-        """Checks that every model can run, here or on the inference server.
+    async def check_models(self, names: Collection[str]) -> None:
+        """Checks that each model of `names` works, here or on the inference server.
 
-        Raises EngineDown or EngineFailed while a model cannot run. While the service drains it
-        raises Draining first: an engine that is being closed must not be probed or restarted.
+        Raises EngineFailed with the reason for a model that has failed, and EngineDown or
+        EngineFailed for one that cannot run now. Raises WarmingUp before the warm-up of one. While
+        the service drains it raises Draining first: an engine that is being closed must not be
+        probed or restarted.
         """
         self.requests.check()
+        for name in sorted(names):
+            self.registry.check(name)
         if self.remote is not None:
-            await self.remote.check_ready()
-        for engine in self.engines:
+            await self.remote.check_ready(names)
+        for engine in self._engines_of(names):
             await engine.check_health()
+        if not all(self.registry.is_warm(name) for name in names):
+            raise WarmingUp
 
-    def check_ready(self) -> None:
-        """Checks that the service processes photos.
+    async def check_ready(self) -> None:
+        """Checks that every required model works; raises the errors of `check_models`."""
+        await self.check_models(self.registry.required)
 
-        Raises Draining during shutdown, Overloaded if too many requests are in progress, WarmingUp
-        before the warm-up has ended, and EngineFailed if it failed.
+    def check_started(self) -> None:
+        """Checks that the service processes photos. A model that has failed may still be named.
+
+        Raises Draining during shutdown, Overloaded if too many requests are in progress, and
+        WarmingUp before the required models are warm or have failed.
         """
         self.requests.check()
-        if self.warm_up_failed:
-            raise EngineFailed("A model failed its warm-up.")
-        if not self.registry.ready:
+        if not self.registry.tried:
             raise WarmingUp
 
     def check_capacity(self) -> None:
         """Checks that the service can accept another photo. Routes call it before they read a body.
 
-        Raises the errors of `check_ready`, and Overloaded if the photo queue is full or its wait
+        Raises the errors of `check_started`, and Overloaded if the photo queue is full or its wait
         too long.
         """
-        self.check_ready()
+        self.check_started()
         self.photo_queue.check()
+
+    def _engines_of(self, names: Collection[str]) -> list[HealthCheckedEngine]:
+        return [engine for engine in self.engines if engine.spec.name in names]
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from silhouette_seg.api.gateway import gateway_of, require_key
+from silhouette_seg.api.models import failed_models
 from silhouette_seg.api.openapi import problem_responses
-from silhouette_seg.api.schemas import Health
+from silhouette_seg.api.schemas import Health, Readiness
 from silhouette_seg.telemetry import METRICS_CONTENT_TYPE
 
 router = APIRouter(tags=["health"])
@@ -20,18 +21,22 @@ async def livez() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Photos can be processed", responses=problem_responses(503))
-async def readyz(request: Request) -> Health:
-    """Answers 200 while photos can be processed.
+@router.get(
+    "/readyz",
+    summary="Photos can be processed",
+    responses=problem_responses(503),
+    response_model_exclude_none=True,
+)
+async def readyz(request: Request) -> Readiness:
+    """Answers 200 while the model of `auto` and every model in `SILHOUETTE_MODELS` serve.
 
-    The response is 503 until an image has passed through every model, and while the service
-    shuts down. It is also 503 while the inference server is not ready for every model, or while a
-    model in this process fails repeatedly.
+    The response is 503 until an image has passed through these models, and while the service
+    shuts down. It is also 503, with the reason, while one of them does not work, in this process or
+    on the inference server. Other models that do not work are in `failed`.
     """
     gateway = gateway_of(request)
-    await gateway.check_engines()
-    gateway.check_ready()
-    return Health(status="ready")
+    await gateway.check_ready()
+    return Readiness(status="ready", failed=failed_models(gateway.failures) or None)
 
 
 @router.get(

@@ -1,5 +1,8 @@
 """`GET /v1/models` and `GET /v1/capabilities`: models, limits, formats and parameters."""
 
+import asyncio
+from collections.abc import Mapping
+
 from fastapi import APIRouter
 from starlette.requests import Request
 
@@ -7,9 +10,16 @@ from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.openapi import problem_responses
 from silhouette_seg.api.request.parameters import PARAMETERS
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
-from silhouette_seg.api.schemas import Capabilities, Formats, Limits, LiveLimits, ModelCard, Models
-from silhouette_seg.errors import Unavailable
-from silhouette_seg.pipeline.registry import AUTO
+from silhouette_seg.api.schemas import (
+    Capabilities,
+    FailedModel,
+    Formats,
+    Limits,
+    LiveLimits,
+    ModelCard,
+    Models,
+)
+from silhouette_seg.errors import Draining, Unavailable, WarmingUp
 from silhouette_seg.pipeline.served_model import ServedModel
 from silhouette_seg.streaming.webrtc.registry import IS_INSTALLED
 from silhouette_seg.vision.codec.decode import ImageFormat, InputFormat
@@ -22,16 +32,25 @@ router = APIRouter(prefix="/v1", tags=["models"])
 
 @router.get("/models", summary="Served models", responses=problem_responses(401))
 async def list_models(request: Request) -> Models:
-    """Lists the models. All are `ready` while photos can be processed.
+    """Lists the models. One is `ready` while photos can be processed with it.
 
-    If an inference server runs the models, it must be ready as well.
+    If an inference server runs the models, it must be ready as well. `failed` has the models that
+    did not load or did not pass their first picture, and those that do not work now.
     """
     gateway = gateway_of(request)
-    registry = gateway.registry
-    ready = registry.ready and await _engines_available(gateway)
+    models = gateway.registry.models
+    faults = await asyncio.gather(*(_fault(gateway, model.spec.name) for model in models))
+    failures = gateway.failures
+    for model, fault in zip(models, faults, strict=True):
+        if fault is not None and not isinstance(fault, WarmingUp | Draining):
+            failures.setdefault(model.spec.name, fault.detail)
     return Models(
-        auto=registry.get(AUTO).spec.name,
-        models=[model_card(model, ready=ready) for model in registry.models],
+        auto=gateway.registry.auto,
+        models=[
+            model_card(model, ready=fault is None)
+            for model, fault in zip(models, faults, strict=True)
+        ],
+        failed=failed_models(failures),
     )
 
 
@@ -53,13 +72,18 @@ async def capabilities(request: Request) -> Capabilities:
     )
 
 
-async def _engines_available(gateway: Gateway) -> bool:
-    """Returns True if every model can run: the check of engines that `/readyz` makes, too."""
+async def _fault(gateway: Gateway, name: str) -> Unavailable | None:
+    """Returns the reason why the model of that name does not work now, or None."""
     try:
-        await gateway.check_engines()
-    except Unavailable:
-        return False
-    return True
+        await gateway.check_models([name])
+    except Unavailable as error:
+        return error
+    return None
+
+
+def failed_models(failures: Mapping[str, str]) -> list[FailedModel]:
+    """Returns the failed models in the order of their names; `failures` has the reason of each."""
+    return [FailedModel(name=name, reason=reason) for name, reason in sorted(failures.items())]
 
 
 def model_card(model: ServedModel, *, ready: bool) -> ModelCard:

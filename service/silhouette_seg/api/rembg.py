@@ -141,7 +141,8 @@ async def remove(request: Request) -> Response:
         if upload.background is not None:
             raise UnknownParameter("'background_image' is not a parameter of rembg.")
         values = parse_parameters(query, upload.fields)
-        parameters, ignored = translate(values, gateway.registry.names)
+        known = (*gateway.registry.names, *gateway.registry.failures)
+        parameters, ignored = translate(values, known)
         resolved = resolve(parameters, gateway, accept=None, has_background_image=False)
         photo = read_image_file(upload.image, gateway.image_limits)
         result = await run_until_disconnect(

@@ -203,9 +203,16 @@ class ModelCard(JsonModel):
     max_batch: int
     metrics: dict[str, dict[str, float]]
     licence: str
-    run: str = Field(description="Training run that produced the weights.")
+    run: str = Field(description="Training run or import that the weights come from.")
     provider: str = Field(description="Execution provider that runs the model.")
     ready: bool
+
+
+class FailedModel(JsonModel):
+    """A model that does not serve, and the reason."""
+
+    name: str
+    reason: str = Field(description="One sentence; `silhouette models check` says more.")
 
 
 class Models(JsonModel):
@@ -213,6 +220,9 @@ class Models(JsonModel):
 
     auto: str = Field(description="Model that `model=auto` selects.")
     models: list[ModelCard]
+    failed: list[FailedModel] = Field(
+        default=[], description="Models of the repository that do not serve."
+    )
 
 
 class Limits(JsonModel):
@@ -266,6 +276,16 @@ class Capabilities(JsonModel):
 
 
 class Health(JsonModel):
-    """Response of `/livez` and `/readyz`."""
+    """Response of `/livez`."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok"]
+
+
+class Readiness(JsonModel):
+    """Response of `/readyz`."""
+
+    status: Literal["ready"]
+    failed: list[FailedModel] | None = Field(
+        default=None,
+        description="Models that do not serve and are not required; absent if all serve.",
+    )

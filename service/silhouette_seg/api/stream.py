@@ -108,7 +108,7 @@ class _StreamHandler:
             caller = gateway.identify(read_credentials(self._socket, config.pop("key", None)))
             own = place.enter_context(gateway.streams.acquire(caller))
             place.enter_context(gateway.telemetry.track_stream(TRANSPORT))
-            gateway.check_ready()
+            gateway.check_started()
             environment = _environment(gateway, own)
             options = await environment.parse_options(config, None)
             self._stream = WebSocketStream(self.peer, StreamSession(options), environment)

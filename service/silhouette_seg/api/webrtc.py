@@ -124,7 +124,7 @@ async def begin_stream(request: Request) -> Response:
     some seconds without a frame.
     """
     gateway = gateway_of(request)
-    gateway.check_ready()
+    gateway.check_started()
     caller = gateway.identify(read_credentials(request))
     options = await _parse_options(_query(request), gateway, None)
     with gateway.requests.admit(), gateway.body_memory.reservation() as reserve:

@@ -17,7 +17,6 @@ from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.errors import ServiceError
 from silhouette_seg.loading import LoadedModels, open_models
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, segment_photo
-from silhouette_seg.pipeline.registry import STREAM_PREFERENCE
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.extras import is_installed, missing_module
 from silhouette_seg.settings import Settings
@@ -169,7 +168,7 @@ class LocalRunner:
     def _stream_options(self) -> StreamOptions:
         background, options = self.background, self.options.options
         return StreamOptions(
-            segmenter=self.models.registry.get(options.model, preference=STREAM_PREFERENCE),
+            segmenter=self.models.registry.get_for_stream(options.model),
             render=options.render,
             smoothing=self.options.smoothing,
             background=decode(background.data, background.header) if background else None,

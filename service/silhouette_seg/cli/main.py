@@ -5,15 +5,12 @@ Commands import the service when they run, so that `--help` and `--version` are 
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 import silhouette_seg
-
-if TYPE_CHECKING:
-    from silhouette_seg.spec import ModelSpec
 
 app = typer.Typer(
     name="silhouette",
@@ -101,40 +98,6 @@ def serve(
         fail(str(error))
 
 
-@app.command()
+@app.command(cls=_loaded_from("silhouette_seg.cli.models"))
 def models() -> None:
-    """List the models of the repository."""
-    from rich.table import Table
-
-    from silhouette_seg.cli.console import fail, load_settings, out, print_line
-    from silhouette_seg.pipeline.registry import read_specs
-
-    settings = load_settings()
-    table = Table(title=f"Models in {settings.model_repository}")
-    for heading in ("name", "task", "input", "run", "sha256", "mIoU"):
-        table.add_column(heading, overflow="fold")
-    try:
-        specs = read_specs(settings.model_repository, settings.models)
-    except (OSError, ValueError) as error:
-        fail(str(error))
-    for spec in specs:
-        table.add_row(*_model_row(spec))
-    out.print(table)
-    for spec in specs:
-        print_line(out, f"{spec.name}: {spec.licence}")
-
-
-def _model_row(spec: "ModelSpec") -> tuple[str, ...]:
-    """Returns the table cells of a model: name, task, input size, run, digest and mIoU in percent.
-
-    The mIoU covers all data sets of the validation split, and is `-` if the spec has none.
-    """
-    miou = spec.metrics.get("all", {}).get("miou_image_mean")
-    return (
-        spec.name,
-        spec.task,
-        f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}",
-        spec.run,
-        spec.sha256[:12],
-        "-" if miou is None else f"{miou:.2f}",
-    )
+    """List the models of the repository, import others, and check them."""

@@ -1,6 +1,6 @@
 """Interface between image processing and the runtime that executes a network."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import IntEnum
@@ -130,8 +130,8 @@ class InferenceServer(Protocol):
         """
         ...
 
-    async def check_ready(self) -> None:
-        """Returns when every opened model exists, matches its spec and works.
+    async def check_ready(self, names: Collection[str]) -> None:
+        """Returns when each opened model of `names` exists, matches its spec and works.
 
         Raises errors.EngineDown for a condition that may pass by itself, and errors.EngineFailed
         for any other.

@@ -12,7 +12,9 @@ from silhouette_seg.errors import DeadlineExceeded, EngineFailed, ServiceError
 FAILURE_THRESHOLD = 3
 """Number of consecutive calls without a result after which a health check probes the model."""
 PROBE_TIMEOUT_S = 2.0
-"""Timeout of the health probe, in seconds."""
+"""Shortest timeout of the health probe, in seconds."""
+PROBE_TIMEOUT_IMAGES = 3
+"""Timeout of the health probe of a slow model, in multiples of its fastest inference."""
 PROBE_INTERVAL_S = 1.0
 """Minimum seconds between two health probes.
 
@@ -85,7 +87,7 @@ class HealthCheckedEngine(EngineWrapper):
         """
         token = PRIORITY.set(Priority.LIVE)
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
+            async with asyncio.timeout(max(PROBE_TIMEOUT_S, PROBE_TIMEOUT_IMAGES * self.image_s)):
                 await self.infer(black_input(self.spec))
         except Exception:  # any error means that there is no result
             self._record_failure(FAILURE_THRESHOLD)

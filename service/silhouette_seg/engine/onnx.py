@@ -36,6 +36,8 @@ _DEFAULT_SIZE = -1
 """Size in `OrtArenaCfg` that selects ONNX Runtime's own default."""
 _UNLIMITED = 0
 """Memory limit in `OrtArenaCfg` for a memory arena without a bound."""
+_ORT_TYPES = {"uint8": "tensor(uint8)", "int64": "tensor(int64)", "float32": "tensor(float)"}
+"""Name in ONNX Runtime of each numpy dtype."""
 _FATAL_ONLY = 4
 """Log severity of ONNX Runtime in a run; other errors reach the caller as exceptions."""
 
@@ -59,12 +61,13 @@ class OnnxEngine:
     ) -> None:
         """Loads the weights in `model_file` on a device, a key of `PROVIDERS`.
 
-        Raises errors.EngineFailed when their digest differs from the spec, or when the device
-        cannot run them: there is no fallback to another device. Raises ValueError for an unknown
-        device.
+        Raises errors.EngineFailed when their digest or their tensors differ from the spec, or when
+        they do not load. Raises it with `of_device` when the device does not work: there is no
+        fallback to another device. Raises ValueError for an unknown device.
         """
         self._spec = spec
         self._session = _open_session(_read_weights(spec, model_file), device)
+        _check_signature(spec, self._session)
         self._pool = None
         if workers is not None:
             self._pool = started_executor(workers, f"onnx-{spec.name}")
@@ -127,7 +130,7 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     requested = PROVIDERS[device]
     missing = set(requested) - set(onnxruntime.get_available_providers())
     if missing:
-        raise EngineFailed(f"This ONNX Runtime was built without {', '.join(sorted(missing))}")
+        raise _device_error(f"This ONNX Runtime was built without {', '.join(sorted(missing))}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -142,11 +145,45 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     session.disable_fallback()
     actual = session.get_providers()[0]
     if actual != requested[0]:
-        raise EngineFailed(
+        raise _device_error(
             f"ONNX Runtime runs the model on {actual} instead of {requested[0]}."
             " Its own output, above, names the missing driver or library."
         )
     return session
+
+
+def _device_error(detail: str) -> EngineFailed:
+    """Returns the error of a device that can run no model."""
+    error = EngineFailed(detail)
+    error.of_device = True
+    return error
+
+
+def _check_signature(spec: ModelSpec, session: onnxruntime.InferenceSession) -> None:
+    """Raises errors.EngineFailed unless the graph has the tensors of the spec.
+
+    A side that the graph leaves open fits any.
+    """
+    tensors = {tensor.name: tensor for tensor in (*spec.inputs, spec.output)}
+    found = [*session.get_inputs(), *session.get_outputs()]
+    if missing := tensors.keys() - {value.name for value in found}:
+        raise EngineFailed(f"The graph of {spec.name} has no tensor {', '.join(sorted(missing))}")
+    for value in found:
+        expected = tensors.get(value.name)
+        sides = [side if isinstance(side, int) else -1 for side in value.shape]
+        if expected is None:
+            raise EngineFailed(
+                f"The graph of {spec.name} has a tensor {value.name} beside its spec"
+            )
+        fits = len(sides) == len(expected.shape) and all(
+            -1 in (side, wanted) or side == wanted
+            for side, wanted in zip(sides, expected.shape, strict=True)
+        )
+        if value.type != _ORT_TYPES[expected.dtype] or not fits:
+            raise EngineFailed(
+                f"The graph of {spec.name} has {value.name} {value.type} {sides},"
+                f" its spec says {expected.dtype} {list(expected.shape)}"
+            )
 
 
 @cache

@@ -1,50 +1,49 @@
-"""Registry of the models that this process serves, and the choice that the name `auto` makes."""
+"""Registry of the models of this process: the served, the failed, and the choice of `auto`."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from silhouette_seg.engine.base import Engine
-from silhouette_seg.errors import UnknownModel
+from silhouette_seg.errors import (
+    Draining,
+    EngineFailed,
+    Overloaded,
+    ServiceError,
+    UnknownModel,
+)
 from silhouette_seg.pipeline.domain_router import FaceRouter
+from silhouette_seg.pipeline.model_folders import AUTO, FACE_DETECTOR, read_folders
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.pipeline.served_model import ServedModel
+from silhouette_seg.pipeline.warm_up import warm_up_frame
 from silhouette_seg.runtime.thread_pool import Workers
-from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
-from silhouette_seg.vision.codec.decode import Frame, decode
-from silhouette_seg.vision.codec.encode import encode
-from silhouette_seg.vision.codec.formats import read_header
-from silhouette_seg.vision.codec.header import ImageFormat
+from silhouette_seg.spec import ModelSpec
+from silhouette_seg.vision.codec.decode import Frame
 
-AUTO = "auto"
 PHOTO_PREFERENCE = ("unet", "rcrnet", "md_trisenet", "connectnet")
 """Model names in the order in which `auto` prefers them for photos.
 
-The first that is served is used, else the first model. The order is that of person IoU on data
-sources without training photos, see docs/models.md.
+The order is that of person IoU on data sources without training photos, see docs/models.md.
 """
 STREAM_PREFERENCE = ("connectnet", "rcrnet", "unet", "md_trisenet")
 """Model names in the order in which `auto` prefers them for frames of a stream.
 
 training/RESULTS.md has the reasons.
 """
-FACE_DETECTOR = "face_detector"
-"""Name and folder of the face detector.
-
-It finds faces, decides the distance domain of photos, and cannot be requested.
-"""
+WARM_UP_FAILED = "it failed on its first picture"
+"""Reason of a model after an error in its warm-up that is not one of the service."""
 
 log = logging.getLogger(__name__)
 
 
 class ModelRegistry:
-    """The served models: at least one segmentation model, and perhaps the face detector.
+    """The models of a repository: at least one segmentation model, and perhaps the face detector.
 
-    `ready` is False until `warm_up` has returned.
+    `failures` has the reason of each model that does not serve. `required` are the names without
+    which the service is not ready: the model of `auto`, those in `named`, and the face detector if
+    one of them takes a domain. A model is warm once `warm_up` has run it.
     """
 
     def __init__(
@@ -52,56 +51,147 @@ class ModelRegistry:
         segmenters: list[Segmenter],
         workers: Workers,
         face_router: FaceRouter | None = None,
+        *,
+        failures: Mapping[str, str] | None = None,
+        named: Collection[str] = (),
     ) -> None:
         self._by_name = {segmenter.spec.name: segmenter for segmenter in segmenters}
         self._face_router = face_router
         self._workers = workers
-        self.ready = False
+        self._warm: set[str] = set()
+        self.failures = dict(failures or {})
+        """Reason, a sentence without paths, by the name of each model that does not serve."""
+        self.auto = self._select_auto()
+        """Name of the model that `auto` selects for photos, even if that model has failed."""
+        self.required = self._find_required(named)
+        """Names of the models without which the service is not ready."""
 
     def __iter__(self) -> Iterator[Segmenter]:
-        return iter(self._by_name.values())
+        return (model for name, model in self._by_name.items() if name not in self.failures)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the served segmentation models."""
-        return tuple(self._by_name)
+        return tuple(segmenter.spec.name for segmenter in self)
 
     @property
     def models(self) -> tuple[ServedModel, ...]:
-        """Models that `GET /v1/models` lists: segmentation models, then the face detector."""
-        return (*self, self._face_router) if self._face_router else tuple(self)
+        """Models that `GET /v1/models` lists as served: segmenters, then the face detector."""
+        if self._face_router is None or FACE_DETECTOR in self.failures:
+            return tuple(self)
+        return (*self, self._face_router)
 
-    def get(self, name: str = AUTO, *, preference: tuple[str, ...] = PHOTO_PREFERENCE) -> Segmenter:
-        """Returns the segmentation model of that name.
+    @property
+    def cold(self) -> tuple[str, ...]:
+        """Names of the models that are neither warm nor failed, the required ones first."""
+        opened = [FACE_DETECTOR] if self._face_router else []
+        waiting = set(opened + list(self._by_name)) - self._warm - self.failures.keys()
+        return tuple(sorted(waiting, key=lambda name: (name not in self.required, name)))
 
-        `auto` selects the first name of `preference` that is served, else the first model. Raises
-        errors.UnknownModel for a name that is not served.
+    @property
+    def tried(self) -> bool:
+        """True once every required model is warm or has failed: other models serve from then on."""
+        return self.required <= self._warm | self.failures.keys()
+
+    @property
+    def ready(self) -> bool:
+        """True while every required model is warm."""
+        return self.required <= self._warm - self.failures.keys()
+
+    def is_warm(self, name: str) -> bool:
+        """Returns True once the warm-up of a model has succeeded."""
+        return name in self._warm
+
+    def get(self, name: str = AUTO) -> Segmenter:
+        """Returns the segmentation model of that name; `auto` is the preferred one for photos.
+
+        Raises errors.UnknownModel for a name that the repository does not have, and
+        errors.EngineFailed with the reason for a model that has failed.
         """
-        if name == AUTO:
-            served = (preferred for preferred in preference if preferred in self._by_name)
-            name = next(served, self.names[0])
+        name = self.auto if name == AUTO else name
+        self.check(name)
         segmenter = self._by_name.get(name)
         if segmenter is None:
             raise UnknownModel(name, self.names)
         return segmenter
 
-    async def warm_up(self) -> None:
-        """Runs a drawn portrait through every model, from the resize to the mask, and sets `ready`.
+    def get_for_stream(self, name: str = AUTO) -> Segmenter:
+        """Returns the segmentation model of that name; `auto` is the preferred one for frames.
 
-        Raises errors.ServiceError if a model fails.
+        `auto` passes over models that have failed. Raises the errors of `get`.
         """
-        frame = await self._workers.run_in_thread(_warm_up_frame)
-        if self._face_router:
-            pending = await self._workers.run_in_thread(self._face_router.prepare, frame)
-            await pending()
-        for segmenter in self:
-            await segmenter.segment(frame)
-        self.ready = True
+        if name == AUTO:
+            preferred = (name for name in STREAM_PREFERENCE if name in self.names)
+            name = next(preferred, self.auto)
+        return self.get(name)
+
+    def check(self, name: str) -> None:
+        """Raises errors.EngineFailed with the reason if the model of that name has failed."""
+        if name in self.failures:
+            raise EngineFailed(f"{name} is not available: {self.failures[name]}.")
+
+    def fail(self, name: str, reason: str) -> None:
+        """Takes a model out of service. `reason` is a sentence without paths and full stop."""
+        log.error("%s is not available: %s", name, reason)
+        self.failures[name] = reason
+
+    async def warm_up(
+        self, names: Collection[str] | None = None, *, retry: bool = False
+    ) -> Mapping[str, Exception]:
+        """Runs a drawn portrait through the cold models of `names`, from the resize to the mask.
+
+        All models are tried if `names` is None. Returns the error of each that failed. Such a model
+        is in `failures` from then on. With `retry`, or if its queue is full, it stays cold. Raises
+        errors.Draining.
+        """
+        errors: dict[str, Exception] = {}
+        cold = [name for name in self.cold if names is None or name in names]
+        if not cold:
+            return errors
+        frame = await self._workers.run_in_thread(warm_up_frame)
+        for name in cold:
+            try:
+                await self._run(name, frame)
+            except Draining:
+                raise
+            except Exception as error:  # any error means that the model does not work
+                errors[name] = error
+                if not (retry or isinstance(error, Overloaded)):
+                    self.fail(name, _reason(error))
+            else:
+                self._warm.add(name)
+        return errors
 
     async def close(self) -> None:
-        """Closes the engines of all models."""
-        self.ready = False
-        await asyncio.gather(*(model.close() for model in self.models))
+        """Closes the engines of all models, the failed included."""
+        self._warm.clear()
+        opened = [*self._by_name.values(), *filter(None, [self._face_router])]
+        await asyncio.gather(*(model.close() for model in opened))
+
+    async def _run(self, name: str, frame: Frame) -> None:
+        if name == FACE_DETECTOR and self._face_router:
+            await (await self._workers.run_in_thread(self._face_router.prepare, frame))()
+        else:
+            await self._by_name[name].segment(frame)
+
+    def _select_auto(self) -> str:
+        """Returns the first preferred name, else the first model, else the first that failed."""
+        known = [*self._by_name, *self.failures]
+        segmenters = [name for name in known if name != FACE_DETECTOR] or known
+        preferred = (name for name in PHOTO_PREFERENCE if name in segmenters)
+        return next(preferred, segmenters[0])
+
+    def _find_required(self, named: Collection[str]) -> frozenset[str]:
+        required = {self.auto, *named}
+        takes_domain = any(model.takes_domain for model in self if model.spec.name in required)
+        if takes_domain and (self._face_router or FACE_DETECTOR in self.failures):
+            required.add(FACE_DETECTOR)
+        return frozenset(required)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the public detail of an error of the service, or WARM_UP_FAILED."""
+    return error.detail.rstrip(".") if isinstance(error, ServiceError) else WARM_UP_FAILED
 
 
 def load_registry(
@@ -110,20 +200,26 @@ def load_registry(
     workers: Workers,
     open_engine: Callable[[ModelSpec], Engine],
 ) -> ModelRegistry:
-    """Opens an engine for each model that `read_specs` selects, and returns their registry.
+    """Opens an engine for each model that `read_folders` selects, and returns their registry.
 
-    `repository` is the folder of models, and `models` their names, or None for all. Blocks while
-    weights load. Raises ValueError or OSError for an invalid repository, and errors.EngineFailed
-    for a model that does not load.
+    `repository` is the folder of models, and `models` their names, or None for all. A model that
+    does not load is in the registry's `failures`. Blocks while weights load. Raises the errors of
+    `read_folders`, and errors.EngineFailed for a device that can run no model.
     """
-    specs = read_specs(repository, models)
-    detectors = [spec for spec in specs if spec.task is ModelTask.FACES]
-    face_router = FaceRouter(open_engine(detectors[0]), workers) if detectors else None
-    segmenters = [
-        Segmenter(open_engine(spec), workers, face_router)
-        for spec in specs
-        if spec.task is ModelTask.SEGMENTATION
-    ]
+    folders = read_folders(repository, models)
+    failures = dict(folders.failures)
+    engines: dict[str, Engine] = {}
+    for spec in folders.specs:
+        try:
+            engines[spec.name] = open_engine(spec)
+        except EngineFailed as error:
+            if error.of_device:
+                raise
+            log.error("%s is not available: %s (%r)", spec.name, error.detail, error.__cause__)
+            failures[spec.name] = _reason(error)
+    detector = engines.pop(FACE_DETECTOR, None)
+    face_router = FaceRouter(detector, workers) if detector else None
+    segmenters = [Segmenter(engine, workers, face_router) for engine in engines.values()]
     for segmenter in segmenters:
         if segmenter.takes_domain and not face_router:
             log.warning(
@@ -131,63 +227,4 @@ def load_registry(
                 segmenter.spec.name,
                 FACE_DETECTOR,
             )
-    return ModelRegistry(segmenters, workers, face_router)
-
-
-def read_specs(repository: Path, models: tuple[str, ...] | None) -> list[ModelSpec]:
-    """Returns the specs of the named `models`, or of all models of the repository.
-
-    All are read, in the order of their names, if `models` is None. The face detector is added for a
-    model that takes a domain, if the repository has one. Raises OSError for a spec that cannot be
-    read. Raises ValueError for one that is invalid, and if no segmentation model is selected.
-    """
-    specs = [read_spec(repository, name) for name in models or find_models(repository)]
-    if not any(spec.task is ModelTask.SEGMENTATION for spec in specs):
-        raise ValueError(f"no segmentation model among {', '.join(s.name for s in specs)}")
-    missing = FACE_DETECTOR not in (spec.name for spec in specs)
-    if missing and any(spec.has_input("domain") for spec in specs):
-        available = set(find_models(repository)) & {FACE_DETECTOR}
-        specs += [read_spec(repository, name) for name in available]
-    return specs
-
-
-def find_models(repository: Path) -> tuple[str, ...]:
-    """Returns the sorted names of the folders in the repository that contain a `spec.json`.
-
-    Raises ValueError if there is none.
-    """
-    names = tuple(sorted(path.parent.name for path in repository.glob(f"*/{SPEC_FILE}")))
-    if not names:
-        raise ValueError(f"{repository} contains no model")
-    return names
-
-
-def read_spec(repository: Path, name: str) -> ModelSpec:
-    """Returns the spec of the model called `name` in the repository.
-
-    Raises OSError if it cannot be read. Raises ValueError if it is invalid, has another name or the
-    name `auto`. Raises ValueError too unless the face detector, and no other model, outputs faces.
-    """
-    spec = load_spec(repository / name)
-    if spec.name != name:
-        raise ValueError(f"{repository / name / SPEC_FILE} describes the model {spec.name!r}")
-    if name == AUTO:
-        raise ValueError(f"a model cannot be named {AUTO!r}")
-    if (spec.task is ModelTask.FACES) != (name == FACE_DETECTOR):
-        raise ValueError(f"{name} outputs {spec.output.name}: {FACE_DETECTOR} alone has faces")
-    return spec
-
-
-def _warm_up_frame() -> Frame:
-    """Returns a drawing of head and shoulders, encoded as JPEG and decoded again like a request."""
-    jpeg = encode(_portrait((480, 360)), ImageFormat.JPEG)
-    return decode(jpeg, read_header(jpeg))
-
-
-def _portrait(hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Draws head and shoulders in plain colours and returns uint8 [*hw,3]."""
-    y, x = np.mgrid[-1 : 1 : hw[0] * 1j, -1 : 1 : hw[1] * 1j]
-    rgb = np.stack([60 + 40 * y, 90 + 30 * x, 140 - 40 * y], axis=-1)
-    rgb[x**2 / 0.6 + (y - 1.1) ** 2 < 0.7] = 40, 50, 110
-    rgb[x**2 / 0.5 + (y + 0.2) ** 2 < 0.16] = 205, 160, 135
-    return rgb.astype(np.uint8)
+    return ModelRegistry(segmenters, workers, face_router, failures=failures, named=models or ())

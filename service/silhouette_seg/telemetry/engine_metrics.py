@@ -44,7 +44,7 @@ class EngineMetrics:
         )
         self._failing = Gauge(
             "silhouette_engine_failing",
-            "1 while the model fails repeatedly; `/readyz` fails with it.",
+            "1 while the model does not serve: it did not load, or it fails repeatedly.",
             ("model",),
             registry=registry,
         )

@@ -14,10 +14,10 @@ const key = keyForm({ form: byId("key-form"), input: byId("key"), hint: byId("ke
 
 async function loadChoices() {
   try {
-    const { auto, models } = await fetchModels(key.value);
+    const { auto, models, failed } = await fetchModels(key.value);
     const { streams } = await fetchCapabilities(key.value);
-    showModels(byId("options"), { auto, models });
-    showModels(byId("live-options"), { models });
+    showModels(byId("options"), { auto, models, failed });
+    showModels(byId("live-options"), { models, failed });
     showTransports(byId("live-options"), byId("transport-note"), streams);
   } catch (error) {
     if (error.status === 401) key.prompt();

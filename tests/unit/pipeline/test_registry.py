@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.errors import EngineFailed, UnknownModel
+from silhouette_seg.errors import EngineFailed, Overloaded, UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import PHOTO_PREFERENCE, ModelRegistry, load_registry
 from silhouette_seg.pipeline.segmenter import Segmenter
@@ -68,14 +69,14 @@ async def test_warm_up_runs_the_detector_and_the_model(workers):
     assert detector.batch_sizes == [1, 1]
 
 
-async def test_registry_is_not_ready_if_the_detector_fails(workers):
+@pytest.mark.parametrize(("names", "ready"), [((), True), (("connectnet", "face_detector"), False)])
+async def test_registry_needs_the_detector_only_if_named(workers, names, ready):
     detector = FakeEngine(tiny_spec("face_detector"))
     detector.fail_next(EngineFailed("broken"))
     segmenters = [Segmenter(FakeEngine(tiny_spec()), workers)]
-    registry = ModelRegistry(segmenters, workers, FaceRouter(detector, workers))
-    with pytest.raises(EngineFailed):
-        await registry.warm_up()
-    assert not registry.ready
+    registry = ModelRegistry(segmenters, workers, FaceRouter(detector, workers), named=names)
+    assert list(await registry.warm_up()) == ["face_detector"]
+    assert registry.ready is ready
 
 
 async def test_warm_up_photo_is_not_uniform(workers):
@@ -88,9 +89,21 @@ async def test_registry_is_not_ready_if_a_model_fails(workers):
     engine = FakeEngine(tiny_spec())
     engine.fail_next(EngineFailed("broken"))
     registry = ModelRegistry([Segmenter(engine, workers)], workers)
-    with pytest.raises(EngineFailed):
-        await registry.warm_up()
+    await registry.warm_up()
     assert not registry.ready
+    assert registry.tried
+    with pytest.raises(EngineFailed, match="connectnet is not available: broken"):
+        registry.get()
+
+
+async def test_model_with_a_full_queue_stays_cold(workers):
+    engine = FakeEngine(tiny_spec())
+    engine.fail_next(Overloaded("Too many images are waiting"))
+    registry = ModelRegistry([Segmenter(engine, workers)], workers)
+    assert list(await registry.warm_up()) == ["connectnet"]
+    assert (registry.cold, registry.failures) == (("connectnet",), {})
+    assert await registry.warm_up() == {}
+    assert registry.ready
 
 
 async def test_registry_close_closes_every_engine(workers):
@@ -136,21 +149,45 @@ class TestRepository:
         with pytest.raises(ValueError, match="no model"):
             load_registry(tmp_path, None, workers, FakeEngine)
 
-    def test_spec_of_another_model_raises_a_value_error(self, repository, opened):
-        (repository / "rcrnet").rename(repository / "moved")
-        with pytest.raises(ValueError, match="rcrnet"):
-            opened(("moved",))
+    def test_models_that_load_are_served_without_the_broken(self, repository, opened):
+        (repository / "rcrnet" / "1" / "model.onnx").write_bytes(b"no graph")
+        registry = opened()
+        assert registry.names == ("connectnet",)
+        assert "digest" in registry.failures["rcrnet"]
+        assert registry.required == {"rcrnet"}
 
-    @pytest.mark.parametrize("text", ["{}", "not json"])
-    def test_invalid_spec_raises_a_value_error(self, repository, opened, text):
-        (repository / "rcrnet" / "spec.json").write_text(text)
-        with pytest.raises(ValueError, match="ModelSpec"):
-            opened()
+    async def test_broken_model_that_is_not_required_leaves_the_registry_ready(
+        self, repository, opened
+    ):
+        (repository / "connectnet" / "spec.json").unlink()
+        registry = opened()
+        await registry.warm_up()
+        assert registry.ready
+        assert registry.failures == {"connectnet": "spec.json is missing"}
+        assert registry.get_for_stream().spec.name == "rcrnet"
+        await registry.close()
 
-    def test_model_named_auto_raises_a_value_error(self, tmp_path, workers):
-        write_tiny_model(tmp_path, tiny_spec("auto"))
-        with pytest.raises(ValueError, match="auto"):
-            load_registry(tmp_path, None, workers, FakeEngine)
+    def test_missing_device_is_no_fault_of_a_model(self, repository, workers):
+        def open_engine_on_missing_device(spec):
+            error = EngineFailed("no GPU")
+            error.of_device = True
+            raise error
+
+        with pytest.raises(EngineFailed, match="no GPU"):
+            load_registry(repository, None, workers, open_engine_on_missing_device)
+
+
+async def test_stuck_model_that_is_not_required_delays_no_other(workers):
+    engines = {name: FakeEngine(tiny_spec(name)) for name in ("connectnet", "stuck")}
+    engines["stuck"].gate.clear()
+    registry = ModelRegistry([Segmenter(engine, workers) for engine in engines.values()], workers)
+    warm_up = asyncio.create_task(registry.warm_up())
+    await engines["stuck"].wait_for_batches(1)
+    assert registry.ready
+    assert registry.cold == ("stuck",)
+    engines["stuck"].gate.set()
+    await warm_up
+    assert registry.cold == ()
 
 
 class TestFaceDetector:
@@ -205,11 +242,16 @@ class TestFaceDetector:
         assert "md_trisenet takes a domain and there is no face_detector" in record.getMessage()
 
     @pytest.mark.parametrize("swap", [("face_detector", "other"), ("other", "face_detector")])
-    def test_face_output_of_another_model_raises_a_value_error(self, tmp_path, opened, swap):
+    def test_face_output_of_another_model_is_a_failure(self, tmp_path, opened, swap):
         kind, name = swap
         write_tiny_model(tmp_path, tiny_spec(kind).model_copy(update={"name": name}))
-        with pytest.raises(ValueError, match="face_detector alone has faces"):
-            opened(tmp_path)
+        assert "face_detector alone has faces" in opened(tmp_path).failures[name]
+
+    def test_broken_detector_is_required_by_a_required_model_with_domain(self, repository, opened):
+        (repository / "face_detector" / "spec.json").write_text("{}")
+        registry = opened(repository)
+        assert registry.auto == "md_trisenet"
+        assert registry.required == {"md_trisenet", "face_detector"}
 
 
 def served(registry: ModelRegistry) -> list[str]:

@@ -3,6 +3,7 @@
 Source: the extensions of the Open Inference Protocol in the documentation of Triton.
 """
 
+import asyncio
 import json
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 
-from silhouette_seg.api.gateway import gateway_of
+from silhouette_seg.api.gateway import Gateway, gateway_of
 from silhouette_seg.api.media_types import JSON
 from silhouette_seg.api.open_inference.openapi import error_responses, path_parameters
 from silhouette_seg.api.open_inference.routes import (
@@ -18,7 +19,6 @@ from silhouette_seg.api.open_inference.routes import (
     MODEL_VERSION_PATH,
     PLATFORM,
     REQUIRES_KEY,
-    check_ready,
     find_model,
 )
 from silhouette_seg.api.request.body import read_body
@@ -109,10 +109,10 @@ class StatisticsDocument(JsonModel):
 
 
 class RepositoryEntry(JsonModel):
-    """A served model in the index of the repository."""
+    """A model in the index of the repository."""
 
     name: str
-    version: str
+    version: str = Field(description="Version; empty for a model that did not load.")
     state: Literal["READY", "UNAVAILABLE"]
     reason: str = Field(description="Reason of the state UNAVAILABLE, else empty.")
 
@@ -120,13 +120,13 @@ class RepositoryEntry(JsonModel):
 @router.get(
     f"{MODEL_PATH}/config",
     summary="Model configuration",
-    responses=error_responses(401, 404),
+    responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model"),
 )
 @router.get(
     f"{MODEL_VERSION_PATH}/config",
     summary="Model configuration",
-    responses=error_responses(401, 404),
+    responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model", "version"),
 )
 async def model_config(request: Request) -> ModelConfiguration:
@@ -160,14 +160,14 @@ async def all_statistics(request: Request) -> StatisticsDocument:
 @router.get(
     f"{MODEL_PATH}/stats",
     summary="Statistics of a model",
-    responses=error_responses(401, 404),
+    responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model"),
     response_model_exclude_none=True,
 )
 @router.get(
     f"{MODEL_VERSION_PATH}/stats",
     summary="Statistics of a model",
-    responses=error_responses(401, 404),
+    responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model", "version"),
     response_model_exclude_none=True,
 )
@@ -189,7 +189,7 @@ async def model_statistics(request: Request) -> StatisticsDocument:
     },
 )
 async def repository_index(request: Request) -> list[RepositoryEntry]:
-    """Lists the served models with their state; with `{"ready": true}` only those that are ready.
+    """Lists the models with their state; with `{"ready": true}` only those that are ready.
 
     Models cannot be loaded or unloaded.
     """
@@ -203,20 +203,25 @@ async def repository_index(request: Request) -> list[RepositoryEntry]:
             reserve=reserve,
         )
     only_ready = _wants_ready_models(body)
-    state: Literal["READY", "UNAVAILABLE"] = "READY"
-    reason = ""
-    try:
-        await check_ready(gateway)
-    except Unavailable as error:
-        state, reason = "UNAVAILABLE", error.detail
-    if only_ready and reason:
-        return []
-    return [
-        RepositoryEntry(
-            name=model.spec.name, version=str(model.spec.version), state=state, reason=reason
-        )
-        for model in gateway.registry.models
+    served = [_index_entry(gateway, model.spec) for model in gateway.registry.models]
+    entries = await asyncio.gather(*served)
+    if only_ready:
+        return [entry for entry in entries if entry.state == "READY"]
+    return entries + [
+        RepositoryEntry(name=name, version="", state="UNAVAILABLE", reason=reason)
+        for name, reason in gateway.registry.failures.items()
     ]
+
+
+async def _index_entry(gateway: Gateway, spec: ModelSpec) -> RepositoryEntry:
+    try:
+        await gateway.check_models([spec.name])
+    except Unavailable as error:
+        reason = error.detail
+    else:
+        reason = ""
+    state: Literal["READY", "UNAVAILABLE"] = "UNAVAILABLE" if reason else "READY"
+    return RepositoryEntry(name=spec.name, version=str(spec.version), state=state, reason=reason)
 
 
 def _tensor_configuration(tensor: TensorSpec) -> TensorConfiguration:

@@ -64,21 +64,21 @@ async def live() -> ServerLive:
 @router.get("/health/ready", summary="Readiness of the server", responses=error_responses(503))
 async def ready(request: Request) -> ServerReady:
     """Returns 200 while `/readyz` answers 200, else 503."""
-    await check_ready(gateway_of(request))
+    await gateway_of(request).check_ready()
     return ServerReady(ready=True)
 
 
 @router.get(
     MODEL_PATH,
     summary="Model metadata",
-    responses=error_responses(401, 404),
+    responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model"),
     dependencies=REQUIRES_KEY,
 )
 @router.get(
     MODEL_VERSION_PATH,
     summary="Model metadata",
-    responses=error_responses(401, 404),
+    responses=error_responses(401, 404, 503),
     openapi_extra=path_parameters("model", "version"),
     dependencies=REQUIRES_KEY,
 )
@@ -109,12 +109,9 @@ async def model_metadata(request: Request) -> ModelMetadata:
     dependencies=REQUIRES_KEY,
 )
 async def model_ready(request: Request) -> ModelReady:
-    """Returns 200 while the model is ready, else 503.
-
-    All models become ready together.
-    """
+    """Returns 200 while the model is ready, else 503 with the reason."""
     model = find_model(request)
-    await check_ready(gateway_of(request))
+    await gateway_of(request).check_models([model.spec.name])
     return ModelReady(name=model.spec.name, ready=True)
 
 
@@ -203,9 +200,11 @@ def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
 def find_model(request: Request) -> ServedModel:
     """Returns the model that the path of the request names.
 
-    Raises UnknownModel if no model of that name, or version, is served.
+    Raises UnknownModel if no model of that name, or version, is served. Raises EngineFailed with
+    the reason for a model that has failed.
     """
     name, version = request.path_params["model"], request.path_params.get("version")
+    gateway_of(request).registry.check(name)
     served = {model.spec.name: model for model in gateway_of(request).registry.models}
     if name not in served:
         raise UnknownModel(name, served)
@@ -218,9 +217,3 @@ def find_model(request: Request) -> ServedModel:
 def _header_length(request: Request) -> int | None:
     text = request.headers.get(HEADER_LENGTH)
     return None if text is None else parse_byte_count(HEADER_LENGTH, text)
-
-
-async def check_ready(gateway: Gateway) -> None:
-    """Checks that every model can answer; raises Unavailable otherwise."""
-    await gateway.check_engines()
-    gateway.check_ready()

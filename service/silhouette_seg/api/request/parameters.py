@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from silhouette_seg.api.request.combinations import check_combination
 from silhouette_seg.errors import BadParameter, UnknownParameter
 from silhouette_seg.pipeline.faces import Domain
+from silhouette_seg.pipeline.model_folders import AUTO, FACE_DETECTOR
 from silhouette_seg.pipeline.options import (
     PHOTO_DEFAULTS,
     Background,
@@ -23,7 +24,7 @@ from silhouette_seg.pipeline.options import (
     Refinement,
     RenderOptions,
 )
-from silhouette_seg.pipeline.registry import AUTO, FACE_DETECTOR, ModelRegistry
+from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.codec.css_colour import parse_colour
 from silhouette_seg.vision.codec.decode import ImageFormat

@@ -16,8 +16,9 @@ from silhouette_seg.api.request.parameters import (
     number_between,
 )
 from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
+from silhouette_seg.pipeline.model_folders import AUTO
 from silhouette_seg.pipeline.options import BackgroundImage, BlurredFaces, Output, RenderOptions
-from silhouette_seg.pipeline.registry import AUTO, STREAM_PREFERENCE, ModelRegistry
+from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.image_frame import scale_to_fit
@@ -148,7 +149,7 @@ class StreamOptionsParser:
         return replace(options, render=render, background=image)
 
     def _segmenter(self, name: str) -> Segmenter:
-        return self.registry.get(name, preference=STREAM_PREFERENCE).with_pool(self.pool)
+        return self.registry.get_for_stream(name).with_pool(self.pool)
 
     def _decode_background(self, value: object) -> Frame:
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any
@@ -94,8 +94,9 @@ class TritonServer:
         self._engines.add(engine)
         return engine
 
-    async def check_ready(self) -> None:
-        await asyncio.gather(*(engine.check_ready() for engine in self._engines))
+    async def check_ready(self, names: Collection[str]) -> None:
+        engines = [engine for engine in self._engines if engine.spec.name in names]
+        await asyncio.gather(*(engine.check_ready() for engine in engines))
 
     async def release(self, engine: "TritonEngine") -> None:
         """Removes a closed engine from the server, and closes the channel with the last engine."""

@@ -5,10 +5,8 @@ from typing import Any
 
 from tritonclient.grpc import model_config_pb2
 
+from silhouette_seg.engine.triton.config_pbtxt import DIGEST_PARAMETER
 from silhouette_seg.spec import ModelSpec, TensorSpec
-
-DIGEST_PARAMETER = "sha256"
-"""Name of an optional parameter in a Triton model configuration: the sha256 of its weights."""
 
 ModelConfig = Any
 """Triton's message `ModelConfig`.

@@ -6,7 +6,10 @@ import { problemFrom, unreachable } from "./problem.js";
 export const SEGMENT_PATH = "v1/segment";
 const WEBRTC_PATH = "v1/webrtc";
 
-/** @returns {Promise<{auto: string, models: {name: string, task: string}[]}>} */
+/**
+ * @returns {Promise<{auto: string, models: {name: string, task: string}[],
+ *   failed: {name: string, reason: string}[]}>}
+ */
 export async function fetchModels(key) {
   const response = await call("v1/models", { headers: keyHeader(key) });
   return response.json();

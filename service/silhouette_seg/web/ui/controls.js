@@ -28,14 +28,23 @@ export function showValues(form) {
 
 /**
  * Fills the model list of the form from the answer of `/v1/models`: segmentation models only. The
- * selected model stays selected if it is still available.
+ * selected model stays selected if it is still available. Failed models cannot be selected.
  */
-export function showModels(form, { auto, models }) {
+export function showModels(form, { auto, models, failed = [] }) {
   const select = form.elements.model;
   const selected = select.value;
   const names = models.filter(({ task }) => task === "segmentation").map(({ name }) => name);
   const automatic = new Option(auto ? `Automatic (${auto})` : "Automatic", "auto");
-  select.replaceChildren(automatic, ...names.map((name) => new Option(name, name)));
+  const served = names.map((name) => new Option(name, name));
+  const unavailable = failed
+    .filter(({ name }) => !names.includes(name) && name !== "face_detector")
+    .map(({ name, reason }) => {
+      const option = new Option(`${name} (unavailable)`, name);
+      option.disabled = true;
+      option.title = reason;
+      return option;
+    });
+  select.replaceChildren(automatic, ...served, ...unavailable);
   select.value = names.includes(selected) ? selected : "auto";
 }
 

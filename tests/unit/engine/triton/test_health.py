@@ -177,7 +177,7 @@ class TestConnection:
     async def test_channel_is_shared_until_the_last_model_closes(self, port):
         server = open_inference_server("triton", TritonConfig(f"127.0.0.1:{port}"))
         engines = [server.open_engine(spec) for spec in SPECS]
-        await server.check_ready()
+        await server.check_ready([spec.name for spec in SPECS])
         channel = server._channel
         for engine in engines[:-1]:
             await engine.close()

@@ -1,0 +1,117 @@
+"""The commands `silhouette models`: lists the models of the repository, imports and checks them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from silhouette_seg.cli.console import err, fail, load_settings, out, print_line
+from silhouette_seg.cli.import_model import import_command
+from silhouette_seg.pipeline.model_folders import find_models, read_folders
+from silhouette_seg.runtime.extras import InstallationError, check_runtime, missing_module, require
+from silhouette_seg.spec import ModelSpec
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command("import")(import_command)
+
+
+@app.callback(invoke_without_command=True)
+def list_models(context: typer.Context) -> None:
+    """List the models of the repository. Its commands import and check models.
+
+    The exit code is 1 if one is not available.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings = load_settings()
+    table = Table(title=f"Models in {settings.model_repository}")
+    for heading in ("name", "task", "input", "run", "sha256", "mIoU"):
+        table.add_column(heading, overflow="fold")
+    try:
+        folders = read_folders(settings.model_repository, settings.models)
+    except (OSError, ValueError) as error:
+        fail(str(error))
+    for spec in folders.specs:
+        table.add_row(*_model_row(spec))
+    out.print(table)
+    for spec in folders.specs:
+        print_line(out, f"{spec.name}: {spec.licence}")
+    for name, reason in folders.failures.items():
+        print_line(err, f"{name}: not available: {reason}")
+    if folders.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Names of models in the repository, folders of models, or ONNX files to import. "
+            "Without any, every model of the repository."
+        ),
+    ] = None,
+) -> None:
+    """Explain why a model cannot be served, or an ONNX file cannot be imported.
+
+    Each model runs once on a drawn portrait. The exit code is 1 if one has a fault.
+    """
+    try:
+        check_runtime()
+        paths = _paths(models)
+        if any(path.suffix == ".onnx" for path in paths):
+            require("onnx", "Checks of ONNX files", "import")
+    except (InstallationError, ValueError) as error:
+        fail(str(error))
+    faulty = [path for path in paths if not _report(path)]
+    _tell_missing_onnx()
+    if faulty:
+        raise typer.Exit(1)
+
+
+def _paths(models: list[str] | None) -> list[Path]:
+    """Returns the folder or file of each argument; names are those of the repository."""
+    if models and all("/" in model or Path(model).exists() for model in models):
+        return [Path(model).resolve() for model in models]
+    repository = load_settings().model_repository
+    if not models:
+        return [repository / name for name in find_models(repository)]
+    return [
+        Path(model).resolve() if Path(model).exists() else repository / model for model in models
+    ]
+
+
+def _report(path: Path) -> bool:
+    """Prints the faults of a folder or file, and returns whether it has none."""
+    from silhouette_seg.model_import.folder_check import check_file, check_folder
+
+    is_file = path.suffix == ".onnx" and not path.is_dir()
+    faults = check_file(path) if is_file else check_folder(path)
+    ok = "can be imported" if is_file else "ok"
+    for fault in faults or [ok]:
+        print_line(err if faults else out, f"{path.name}: {fault}")
+    return not faults
+
+
+def _tell_missing_onnx() -> None:
+    from silhouette_seg.model_import.folder_check import can_examine
+
+    if not can_examine():
+        print_line(err, missing_module("onnx", "Checks of weights and operators", "import"))
+
+
+def _model_row(spec: ModelSpec) -> tuple[str, ...]:
+    """Returns the table cells of a model: name, task, input size, run, digest and mIoU in percent.
+
+    The mIoU covers all data sets of the validation split, and is `-` if the spec has none.
+    """
+    miou = spec.metrics.get("all", {}).get("miou_image_mean")
+    return (
+        spec.name,
+        spec.task,
+        f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}",
+        spec.run,
+        spec.sha256[:12],
+        "-" if miou is None else f"{miou:.2f}",
+    )
