@@ -56,7 +56,7 @@ requirements: $(DEV)/installed ## Resolves the image's requirements again: the n
 	$(DEV)/bin/uv pip compile --quiet $(PIN) --extra cpu --extra live --extra video --extra triton \
 		--extra otel pyproject.toml --output-file deploy/requirements.txt
 	$(DEV)/bin/python -c "import tomllib; \
-		print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
+		print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], 'cyclonedx-bom', sep='\n')" \
 		| $(DEV)/bin/uv pip compile --quiet $(PIN) - --output-file deploy/requirements-build.txt
 
 # Asks a database on the network. A package that the database does not know fails the audit too.

@@ -77,7 +77,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind; 0 picks a free one.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads for pixels and inference.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, tensorrt, coreml, directml or rocm.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, tensorrt, coreml, directml or rocm.")
+    ] = None,
     model_repository: Annotated[Path | None, typer.Option(help="Folder of models.")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
 ) -> None:
@@ -106,10 +108,10 @@ def models() -> None:
     """List the models of the repository."""
     from rich.table import Table
 
-    from silhouette_seg.cli.console import fail, load_settings, out, print_line
+    from silhouette_seg.cli.console import LOOPBACK, fail, load_settings, out, print_line
     from silhouette_seg.pipeline.registry import read_specs
 
-    settings = load_settings()
+    settings = load_settings(host=LOOPBACK)
     table = Table(title=f"Models in {settings.model_repository}")
     for heading in ("name", "task", "input", "run", "sha256", "mIoU"):
         table.add_column(heading, overflow="fold")

@@ -139,15 +139,20 @@ def read_specs(repository: Path, models: tuple[str, ...] | None) -> list[ModelSp
 
     All are read, in the order of their names, if `models` is None. The face detector is added for a
     model that takes a domain, if the repository has one. Raises OSError for a spec that cannot be
-    read. Raises ValueError for one that is invalid, and if no segmentation model is selected.
+    read. Raises ValueError for one that is invalid, for an unknown name, and if no segmentation
+    model is selected.
     """
-    specs = [read_spec(repository, name) for name in models or find_models(repository)]
+    available = find_models(repository)
+    if unknown := sorted(set(models or ()) - set(available)):
+        raise ValueError(
+            f"{repository} has no model {', '.join(unknown)}; available: {', '.join(available)}"
+        )
+    specs = [read_spec(repository, name) for name in models or available]
     if not any(spec.task is ModelTask.SEGMENTATION for spec in specs):
         raise ValueError(f"no segmentation model among {', '.join(s.name for s in specs)}")
     missing = FACE_DETECTOR not in (spec.name for spec in specs)
     if missing and any(spec.has_input("domain") for spec in specs):
-        available = set(find_models(repository)) & {FACE_DETECTOR}
-        specs += [read_spec(repository, name) for name in available]
+        specs += [read_spec(repository, name) for name in available if name == FACE_DETECTOR]
     return specs
 
 
