@@ -27,7 +27,6 @@ def model_components(repository: Path) -> list[Component]:
     return [_model_component(json.loads(file.read_text())) for file in files]
 
 
-
 def _model_component(spec: dict[str, Any]) -> Component:
     licence = {"name": "LicenseRef-Silhouette-Weights", "text": {"content": spec["licence"]}}
     return {
@@ -67,7 +66,9 @@ def state_licence(component: Component) -> Component:
     if component.get("licenses"):
         return component
     if component["name"] not in LICENCES:
-        raise ValueError(f"the metadata of {component['name']} states no licence; add it to LICENCES")
+        raise ValueError(
+            f"the metadata of {component['name']} states no licence; add it to LICENCES"
+        )
     return {**component, "licenses": [{"license": {"id": LICENCES[component["name"]]}}]}
 
 

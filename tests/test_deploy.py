@@ -287,7 +287,11 @@ def test_triton_has_gpu_and_slow_start_healthcheck():
 
 @pytest.mark.parametrize(
     "file",
-    ["docker-compose.yml", "deploy/triton-cpu.yml", "deploy/kubernetes/overlays/gpu/kustomization.yaml"],
+    [
+        "docker-compose.yml",
+        "deploy/triton-cpu.yml",
+        "deploy/kubernetes/overlays/gpu/kustomization.yaml",
+    ],
 )
 def test_triton_release_matches_generated_configurations(file):
     text = (ROOT / file).read_text()

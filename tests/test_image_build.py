@@ -111,7 +111,9 @@ def test_missing_lapack_ends_the_build(packages, tmp_path):
 
 
 def test_build_imports_modules_after_removing_files():
-    steps = [DOCKERFILE.index(name) for name in ("RUN python slim_packages", "check_packages.py \\")]
+    steps = [
+        DOCKERFILE.index(name) for name in ("RUN python slim_packages", "check_packages.py \\")
+    ]
     assert steps == sorted(steps)
 
 

@@ -1,4 +1,4 @@
-"""Reads the Kubernetes manifests and scripts of the image, and the times that a stop of each server takes."""
+"""Reads manifests and scripts of `deploy/`, and the times that a stop of each server takes."""
 
 import importlib.util
 from pathlib import Path
@@ -28,7 +28,9 @@ def load_script(name: str) -> ModuleType:
 
 def kustomization(folder: str) -> dict[str, Any]:
     """Returns the kustomization of a folder below `deploy/kubernetes`."""
-    loaded: dict[str, Any] = yaml.safe_load((KUBERNETES / folder / "kustomization.yaml").read_text())
+    loaded: dict[str, Any] = yaml.safe_load(
+        (KUBERNETES / folder / "kustomization.yaml").read_text()
+    )
     return loaded
 
 
