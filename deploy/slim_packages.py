@@ -2,9 +2,8 @@
 
     python slim_packages.py /opt/silhouette/lib/python3.11/site-packages
 
-It removes files that no request uses, strips symbols, and removes what OpenCV's
-wheel has twice.
-`check_packages.py` then imports every extension module.
+It removes files that no request uses, strips symbols, and replaces large libraries of OpenCV's
+wheel. `check_packages.py` then imports every extension module.
 """
 
 import shutil
