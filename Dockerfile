@@ -4,6 +4,11 @@ ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
+# The version of Debian selects those of its packages.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends binutils liblapack3 \
+    && rm -rf /var/lib/apt/lists/*
 # Dependencies come before sources: they change less often, and their layer takes longest.
 COPY deploy/requirements.txt deploy/requirements-build.txt ./
 RUN pip install --no-deps --only-binary :all: --require-hashes --requirement requirements-build.txt \
@@ -16,23 +21,17 @@ COPY model_repository model_repository
 COPY service service
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && pip --python /opt/silhouette install --no-deps dist/*.whl
-# Removes files that no request uses: ONNX Runtime's converters and its second library for C
-# programs, the tests of packages, type stubs, C headers, and a second documentation page. The
-# wheel's models are removed too, because the image serves those in /models.
-RUN packages="$(echo /opt/silhouette/lib/python3*/site-packages)" \
-    && rm -rf "$packages"/silhouette_seg/model_repository \
-        "$packages"/onnxruntime/tools "$packages"/onnxruntime/transformers \
-        "$packages"/onnxruntime/quantization "$packages"/onnxruntime/datasets \
-        "$packages"/onnxruntime/capi/libonnxruntime.so.* \
-        "$packages"/numpy/f2py "$packages"/numpy/_core/include "$packages"/numpy/_core/lib \
-        "$packages"/fastapi_offline/static/redoc.standalone.js \
-    && find "$packages" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
-    && find "$packages" -name '*.pyi' -delete \
+COPY deploy/slim_packages.py deploy/check_packages.py deploy/check_models.py deploy/sbom.py ./
+RUN python slim_packages.py "$(echo /opt/silhouette/lib/python3*/site-packages)" \
+    && /opt/silhouette/bin/python check_packages.py \
     && find /opt/silhouette/bin -type f ! -name silhouette -delete
 COPY model_repository /models
-COPY deploy/check_models.py ./
 RUN python check_models.py /models \
     && SILHOUETTE_MODEL_REPOSITORY=/models /opt/silhouette/bin/silhouette models
+# The bill of materials lists the Python packages, the models and the libraries from Debian.
+RUN cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+        --output-file packages.cdx.json /opt/silhouette/bin/python \
+    && python sbom.py packages.cdx.json /models /opt/silhouette/sbom.cdx.json
 
 FROM ${BASE}
 ARG VERSION=0.2.0

@@ -7,6 +7,8 @@ PORT ?= 8000
 TORCH ?= torch==2.13.0
 # A whole Triton server, for the tests: linux on x86-64 alone.
 TRITON ?= nvidia-pytriton==0.7.0
+# The schema of KServe's API, for the tests. Its files are read, and its dependencies not needed.
+KSERVE ?= kserve==0.21.0
 # Two processes take two thirds of the time of one. The tests of a file share servers and models,
 # so they stay in one process. PYTEST="" runs a single process.
 PYTEST ?= --numprocesses 2 --dist loadfile
@@ -56,7 +58,7 @@ requirements: $(DEV)/installed ## Resolves the image's requirements again: the n
 	$(DEV)/bin/uv pip compile --quiet $(PIN) --extra cpu --extra live --extra video --extra triton \
 		--extra otel pyproject.toml --output-file deploy/requirements.txt
 	$(DEV)/bin/python -c "import tomllib; \
-		print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
+		print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], 'cyclonedx-bom', sep='\n')" \
 		| $(DEV)/bin/uv pip compile --quiet $(PIN) - --output-file deploy/requirements-build.txt
 
 # Asks a database on the network. A package that the database does not know fails the audit too.
@@ -112,6 +114,7 @@ $(DEV)/installed: pyproject.toml
 		--editable '.[cpu,live,video,triton,otel,import,training,loadtests,dev]'
 	$(@D)/bin/pip install --disable-pip-version-check --no-deps $(TRITON) \
 		|| echo "no Triton server for this machine: its tests will be skipped"
+	$(@D)/bin/pip install --disable-pip-version-check --no-deps $(KSERVE)
 	touch $@
 
 clean: ## Deletes the environments.

@@ -1,6 +1,5 @@
 """Checks the Dockerfile, the compose files and the monitoring, without running them."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -24,10 +23,12 @@ from tests.support.config_lint import parse
 from tests.support.deployment import (
     DEPLOY,
     DRAIN_S,
-    KUSTOMIZATION,
+    OVERLAYS,
     ROOT,
     TRITON_EXIT_S,
-    environment_of,
+    gpu_environment,
+    kustomization,
+    load_script,
 )
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -167,8 +168,10 @@ def test_image_version_matches_the_project():
     assert re.findall(r"^ARG VERSION=(.+)$", DOCKERFILE, re.MULTILINE) == [PROJECT["version"]]
     own = {tag for name in SERVICES for tag in [SERVICES[name]["image"]] if "silhouette:" in tag}
     assert own == {f"silhouette:{PROJECT['version']}"}
-    tags = {image["name"]: image["newTag"] for image in KUSTOMIZATION["images"]}
-    assert tags["silhouette"] == PROJECT["version"]
+    for overlay in OVERLAYS:
+        images = kustomization(f"overlays/{overlay}")["images"]
+        tags = {image["name"]: image["newTag"] for image in images}
+        assert tags["silhouette"] == PROJECT["version"]
 
 
 def test_image_licence_matches_the_project():
@@ -195,10 +198,7 @@ def test_wheel_holds_types_and_published_models():
 @pytest.fixture
 def check_models():
     """Function `check` of deploy/check_models.py, which the image build runs."""
-    spec = importlib.util.spec_from_file_location("check_models", DEPLOY / "check_models.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.check
+    return load_script("check_models").check
 
 
 def test_repository_weights_match_their_specs(check_models):
@@ -287,7 +287,11 @@ def test_triton_has_gpu_and_slow_start_healthcheck():
 
 @pytest.mark.parametrize(
     "file",
-    ["docker-compose.yml", "deploy/triton-cpu.yml", "deploy/kubernetes/kustomization.yaml"],
+    [
+        "docker-compose.yml",
+        "deploy/triton-cpu.yml",
+        "deploy/kubernetes/overlays/gpu/kustomization.yaml",
+    ],
 )
 def test_triton_release_matches_generated_configurations(file):
     text = (ROOT / file).read_text()
@@ -325,7 +329,7 @@ def test_gpu_env_switches_gateway_to_tensorrt():
     ("environment", "device", "file"),
     [
         (read_gpu_env(), "tensorrt", "config.pbtxt"),
-        (environment_of("gateway"), "tensorrt", "config.pbtxt"),
+        (gpu_environment(), "tensorrt", "config.pbtxt"),
         (TRITON_CPU["gateway"]["environment"], "cpu", "configs/cpu.pbtxt"),
     ],
     ids=["gpu.env", "kubernetes", "triton-cpu.yml"],
@@ -337,7 +341,7 @@ def test_gateway_device_matches_triton_configuration(environment, device, file):
 
 
 @pytest.mark.parametrize(
-    "environment", [read_gpu_env(), environment_of("gateway")], ids=["gpu.env", "kubernetes"]
+    "environment", [read_gpu_env(), gpu_environment()], ids=["gpu.env", "kubernetes"]
 )
 def test_gpu_deployment_allows_no_degraded_engine(environment):
     assert is_degraded("triton:cpu", environment["SILHOUETTE_DEVICE"])

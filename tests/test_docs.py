@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import tomllib
 from inspect import signature
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,7 +35,9 @@ from tests.support.metrics import exposition
 DOCS = ROOT / "docs"
 API, STREAMING = DOCS / "api.md", DOCS / "streaming.md"
 IMPORTED = DOCS / "imported-models.md"
-EXTERNAL_COMMANDS = {"docker", "kubectl", "npx", "openapi-python-client", "pip", "uvx"}
+EXTERNAL_COMMANDS = {
+    *("docker", "kubectl", "npx", "openapi-python-client", "pip", "pipx", "uv", "uvx"),
+}
 """Commands that these tests cannot run. The files that they name must exist."""
 
 
@@ -238,3 +241,18 @@ def test_documented_command_is_valid(words):
     for word in rest:
         if word.startswith(("deploy/", "training/", "docs/", "model_repository/")):
             assert (ROOT / word).exists(), word
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_document_names_only_known_extras(document):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"(?:['\"]\.|silhouette-seg)\[([a-z,]+)\]", document.read_text())
+    extras = {extra for names in named for extra in names.split(",")}
+    assert extras <= project["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_document_names_the_image_of_this_version(document):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    tags = re.findall(r"\bsilhouette:(\d[\w.]*\d)", document.read_text())
+    assert set(tags) <= {project["version"]}

@@ -16,38 +16,72 @@ from silhouette_seg.settings import PREFIX, Settings
 from tests.support.deployment import (
     DEPLOY,
     DRAIN_S,
-    KUSTOMIZATION,
+    GATEWAY_PATCH,
+    KUBERNETES,
     MANIFESTS,
+    OVERLAYS,
     TRITON_EXIT_S,
-    environment_of,
     find_manifest,
+    gpu_environment,
     identity,
+    kustomization,
+    manifests_of,
     pod_spec,
+    read_manifests,
 )
+from tests.support.kserve_schema import MISSING_SCHEMA, schema_errors
+
+KUBERNETES_VERSION = "1.33"
+[INGRESS] = read_manifests(KUBERNETES / "examples/ingress.yaml")
+[INFERENCE_SERVICE] = read_manifests(KUBERNETES / "examples/kserve.yaml")
+PREDICTOR = INFERENCE_SERVICE["spec"]["predictor"]
 
 
-@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: "-".join(identity(manifest)))
+@pytest.mark.parametrize(
+    "manifest", [*MANIFESTS, INGRESS], ids=lambda manifest: "-".join(identity(manifest))
+)
 def test_manifest_is_valid_for_kubernetes(manifest):
-    kubernetes_validate.validate(manifest, "1.33", strict=True)
+    kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
 
 
-def test_kustomization_lists_every_manifest():
-    files = {path.name for path in (DEPLOY / "kubernetes").iterdir()}
-    assert files - {"kustomization.yaml", "prometheus-adapter.yaml"} == {
-        *KUSTOMIZATION["resources"]
-    }
+@pytest.mark.parametrize("folder", ["base", *(f"overlays/{name}" for name in OVERLAYS)])
+def test_kustomization_lists_every_manifest(folder):
+    content = kustomization(folder)
+    patches = [patch["path"] for patch in content.get("patches", ())]
+    listed = {name for name in (*content["resources"], *patches) if name.endswith(".yaml")}
+    files = {path.name for path in (KUBERNETES / folder).iterdir()}
+    assert listed == files - {"kustomization.yaml"}
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-def test_kustomize_renders_every_manifest():
-    folder = DEPLOY / "kubernetes"
-    result = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, check=True)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kustomize_renders_every_manifest(overlay):
+    folder = f"overlays/{overlay}"
+    command = ["kubectl", "kustomize", KUBERNETES / folder]
+    result = subprocess.run(command, capture_output=True, check=True)
     rendered = list(yaml.safe_load_all(result.stdout))
-    assert sorted(map(identity, rendered)) == sorted(map(identity, MANIFESTS))
+    assert sorted(map(identity, rendered)) == sorted(map(identity, manifests_of(folder)))
     for manifest in rendered:
-        kubernetes_validate.validate(manifest, "1.33", strict=True)
-    tagged = {f"{image['name']}:{image['newTag']}" for image in KUSTOMIZATION["images"]}
+        kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+    tagged = {f"{image['name']}:{image['newTag']}" for image in kustomization(folder)["images"]}
     assert set(re.findall(rb"image: (\S+)", result.stdout)) == {image.encode() for image in tagged}
+
+
+def test_cpu_overlay_has_no_triton_and_no_egress():
+    manifests = manifests_of("overlays/cpu")
+    assert "triton" not in {name for _, name in map(identity, manifests)}
+    [policy] = [each for each in manifests if each["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["egress"] == []
+    [container] = pod_spec("gateway")["containers"]
+    names = {variable["name"] for variable in container["env"]}
+    assert names.isdisjoint({"SILHOUETTE_ENGINE", "SILHOUETTE_DEVICE", "SILHOUETTE_TRITON_URL"})
+
+
+def test_gpu_patch_names_the_container_of_the_gateway():
+    [patched] = GATEWAY_PATCH["spec"]["template"]["spec"]["containers"]
+    [container] = pod_spec("gateway")["containers"]
+    assert identity(GATEWAY_PATCH) == ("Deployment", "gateway")
+    assert patched["name"] == container["name"]
 
 
 def test_kustomization_tags_every_image():
@@ -58,7 +92,7 @@ def test_kustomization_tags_every_image():
             pod_spec(name)["containers"], pod_spec(name).get("initContainers", ())
         )
     }
-    assert images == {image["name"] for image in KUSTOMIZATION["images"]}
+    assert images == {image["name"] for image in kustomization("overlays/gpu")["images"]}
 
 
 @pytest.mark.parametrize("name", ["gateway", "triton"])
@@ -115,7 +149,7 @@ def test_pod_selectors_match_the_deployment(name):
 
 def test_triton_service_exposes_single_replicas():
     assert find_manifest("Service", "triton")["spec"]["clusterIP"] == "None"
-    environment = environment_of("gateway")
+    environment = gpu_environment()
     assert environment["SILHOUETTE_TRITON_URL"] == "triton:8001"
     assert environment.keys() <= {PREFIX + name.upper() for name in Settings.model_fields}
 
@@ -129,7 +163,93 @@ def test_pod_volume_holds_the_engine_cache():
 
 
 def test_triton_scales_by_metric_of_the_adapter():
-    rules = yaml.safe_load((DEPLOY / "kubernetes/prometheus-adapter.yaml").read_text())["rules"]
+    rules = yaml.safe_load((KUBERNETES / "examples/prometheus-adapter.yaml").read_text())["rules"]
     names = {rule["name"]["as"] for rule in rules["custom"]}
     [metric] = find_manifest("HorizontalPodAutoscaler", "triton")["spec"]["metrics"]
     assert metric["pods"]["metric"]["name"] in names
+
+
+# Ingress
+
+
+def test_ingress_forwards_to_the_port_of_the_gateway():
+    [rule] = INGRESS["spec"]["rules"]
+    [path] = rule["http"]["paths"]
+    service = find_manifest("Service", path["backend"]["service"]["name"])
+    ports = {port["name"] for port in service["spec"]["ports"]}
+    assert path["backend"]["service"]["port"]["name"] in ports
+    assert INGRESS["spec"]["tls"][0]["hosts"] == [rule["host"]]
+
+
+@pytest.mark.parametrize("controller", ["nginx.org", "nginx.ingress.kubernetes.io"])
+def test_ingress_has_the_values_of_the_nginx_example(controller):
+    directives = dict(
+        re.findall(r"^ +(\w+) +(\S+);$", (DEPLOY / "proxies/nginx.conf").read_text(), re.MULTILINE)
+    )
+    off = {"nginx.org": "false"}.get(controller, "off")
+    expected = {
+        "body-size": directives["client_max_body_size"],
+        "buffering": directives["proxy_buffering"].replace("off", off),
+        "read-timeout": directives["proxy_read_timeout"],
+        "send-timeout": directives["proxy_send_timeout"],
+    }
+    annotations = {
+        name.partition("/")[2]: value
+        for name, value in INGRESS["metadata"]["annotations"].items()
+        if name.startswith(f"{controller}/")
+    }
+    for suffix, value in expected.items():
+        [found] = [annotations[name] for name in annotations if name.endswith(f"-{suffix}")][:1]
+        assert found.removesuffix("s") == value.removesuffix("s"), suffix
+
+
+def test_ingress_names_the_service_with_websockets():
+    annotations = INGRESS["metadata"]["annotations"]
+    assert annotations["nginx.org/websocket-services"] == "gateway"
+    assert find_manifest("Service", "gateway")
+
+
+# KServe
+
+
+@pytest.mark.skipif(bool(MISSING_SCHEMA), reason=MISSING_SCHEMA or "the schema is installed")
+def test_inference_service_is_valid_for_kserve():
+    assert schema_errors(INFERENCE_SERVICE, "V1beta1InferenceService") == []
+
+
+@pytest.mark.skipif(bool(MISSING_SCHEMA), reason=MISSING_SCHEMA or "the schema is installed")
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"minReplica": 1}, "spec.predictor.minReplica is unknown"),
+        ({"minReplicas": "one"}, "spec.predictor.minReplicas is no int"),
+        ({"containers": {}}, "spec.predictor.containers is no list"),
+        ({"logger": {"urls": ""}}, "spec.predictor.logger.urls is unknown"),
+    ],
+    ids=["unknown", "text", "mapping", "nested"],
+)
+def test_wrong_field_is_invalid_for_kserve(change, error):
+    spec = {"predictor": {**PREDICTOR, **change}}
+    assert schema_errors({**INFERENCE_SERVICE, "spec": spec}, "V1beta1InferenceService") == [error]
+
+
+def test_predictor_has_the_pod_of_the_gateway():
+    """KServe copies the predictor's fields of a pod, which its own schema does not describe."""
+    own = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget"}
+    pod = {name: value for name, value in PREDICTOR.items() if name not in own}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": pod}
+    kubernetes_validate.validate(manifest, KUBERNETES_VERSION, strict=True)
+    gateway = pod_spec("gateway")
+    for name in ("automountServiceAccountToken", "enableServiceLinks", "securityContext"):
+        assert pod[name] == gateway[name]
+    for name in ("envFrom", "resources", "securityContext"):
+        assert pod["containers"][0][name] == gateway["containers"][0][name]
+
+
+def test_predictor_serves_open_inference_protocol():
+    [container] = PREDICTOR["containers"]
+    assert container["name"] == "kserve-container"
+    assert container["ports"][0]["containerPort"] == Settings.model_fields["port"].default
+    assert container["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
+    assert PREDICTOR["terminationGracePeriodSeconds"] > DRAIN_S

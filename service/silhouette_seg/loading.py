@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from silhouette_seg.engine import INFERENCE_SERVERS, open_engine, open_inference_server
-from silhouette_seg.engine.base import DEVICES, Engine, InferenceServer, TritonConfig
+from silhouette_seg.engine.base import SLOWER_DEVICES, Engine, InferenceServer, TritonConfig
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.lazy import LazyEngine
@@ -114,8 +114,8 @@ def load_engine(spec: ModelSpec, settings: Settings, workers: int) -> Engine:
     warning. Raises EngineFailed if no allowed device works.
     """
     load = partial(open_engine, settings.engine, spec, settings.model_repository, workers=workers)
-    slower = DEVICES[: DEVICES.index(settings.device)] if settings.allow_degraded else ()
-    *preferred, last = (settings.device, *reversed(slower))
+    slower = SLOWER_DEVICES[settings.device] if settings.allow_degraded else ()
+    *preferred, last = (settings.device, *slower)
     for device in preferred:
         try:
             return load(device=device)

@@ -23,6 +23,8 @@ STREAMS_PER_WORKER = 8
 """Default of the setting `max_streams` per worker, in streams."""
 PIXELS_PER_WORKER = 25_000_000
 """Default of the setting `max_pixels_in_flight` per worker, in pixels."""
+TRITON_DEVICES = ("cpu", "cuda", "tensorrt")
+"""Values of the setting `device` that a configuration of Triton can name."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -54,8 +56,11 @@ class Settings(BaseSettings):
     """Names of the models to serve. Unset serves every model in the repository."""
     engine: str = "onnx"
     """Inference engine: `onnx` runs models in this process, `triton` on a Triton server."""
-    device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
-    """Device that runs the models. Without `allow_degraded` there is no fallback to another."""
+    device: Literal["cpu", "cuda", "tensorrt", "coreml", "directml", "rocm"] = "cpu"
+    """Device that runs the models. Without `allow_degraded` there is no fallback to another.
+
+    `coreml`, `directml` and `rocm` run models in this process only, and were not tested.
+    """
     allow_degraded: bool = False
     """Allow a slower device if `device` is missing; `silhouette_engine_degraded` reports it."""
     triton_url: str | None = None
@@ -253,6 +258,15 @@ class Settings(BaseSettings):
     def _require_triton_url(self) -> Self:
         if self.engine == "triton" and self.triton_url is None:
             raise ValueError(f"the engine triton requires {PREFIX}TRITON_URL")
+        return self
+
+    @model_validator(mode="after")
+    def _require_device_of_triton(self) -> Self:
+        if self.engine == "triton" and self.device not in TRITON_DEVICES:
+            raise ValueError(
+                f"the engine triton runs models on {', '.join(TRITON_DEVICES)},"
+                f" not on {self.device}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -187,3 +187,9 @@ def test_triton_url_with_scheme_or_without_port_is_rejected(error_of, url):
 
 def test_triton_engine_requires_its_url(error_of):
     assert "SILHOUETTE_TRITON_URL" in error_of(ENGINE="triton")
+
+
+@pytest.mark.parametrize("device", ["coreml", "directml", "rocm"])
+def test_triton_rejects_devices_of_its_gateway(error_of, device):
+    message = error_of(ENGINE="triton", TRITON_URL="triton:8001", DEVICE=device)
+    assert f"cpu, cuda, tensorrt, not on {device}" in message

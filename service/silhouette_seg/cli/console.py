@@ -28,6 +28,13 @@ def fail(*lines: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+LOOPBACK = "127.0.0.1"
+"""Setting `host` of commands that bind no address.
+
+The image sets an address that requires keys of a server.
+"""
+
+
 def load_settings(**options: object) -> Settings:
     """Returns the settings from the environment; `options` that are not None take precedence.
 

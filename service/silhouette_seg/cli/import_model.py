@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from silhouette_seg.cli.console import err, fail, load_settings, out, print_line
+from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, out, print_line
 from silhouette_seg.model_import.presets import PRESETS, Preset
 from silhouette_seg.model_import.processing import (
     Activation,
@@ -126,7 +126,7 @@ def import_command(
 
 def _default_repository() -> Path:
     """Returns the folder of the setting `model_repository`."""
-    return load_settings().model_repository
+    return load_settings(host=LOOPBACK).model_repository
 
 
 def _find_preset(name: str | None) -> Preset | None:

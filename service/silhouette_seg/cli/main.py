@@ -74,7 +74,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind; 0 picks a free one.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads for pixels and inference.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or tensorrt.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, tensorrt, coreml, directml or rocm.")
+    ] = None,
     model_repository: Annotated[Path | None, typer.Option(help="Folder of models.")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from silhouette_seg.cli.console import err, fail, load_settings, out, print_line
+from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, out, print_line
 from silhouette_seg.cli.import_model import import_command
 from silhouette_seg.pipeline.model_folders import find_models, read_folders
 from silhouette_seg.runtime.extras import InstallationError, check_runtime, missing_module, require
@@ -24,7 +24,7 @@ def list_models(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    settings = load_settings()
+    settings = load_settings(host=LOOPBACK)
     table = Table(title=f"Models in {settings.model_repository}")
     for heading in ("name", "task", "input", "run", "sha256", "mIoU"):
         table.add_column(heading, overflow="fold")
@@ -74,7 +74,7 @@ def _paths(models: list[str] | None) -> list[Path]:
     """Returns the folder or file of each argument; names are those of the repository."""
     if models and all("/" in model or Path(model).exists() for model in models):
         return [Path(model).resolve() for model in models]
-    repository = load_settings().model_repository
+    repository = load_settings(host=LOOPBACK).model_repository
     if not models:
         return [repository / name for name in find_models(repository)]
     return [

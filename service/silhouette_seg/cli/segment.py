@@ -10,7 +10,7 @@ import typer
 
 from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
-from silhouette_seg.cli.console import err, fail, load_settings, print_line
+from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, print_line
 from silhouette_seg.cli.files import STANDARD_STREAM
 from silhouette_seg.cli.interrupt import Interrupted, run
 from silhouette_seg.cli.local import CliOptions, open_runner, run_all
@@ -135,7 +135,7 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
         if not (plan.tasks or plan.failures):
             pass  # neither a model nor a service is needed
         elif command.server is None:
-            run(_segment_local(plan.tasks, options, load_settings(), progress))
+            run(_segment_local(plan.tasks, options, load_settings(host=LOOPBACK), progress))
         elif plan.tasks:
             parameters = given | {"format": options.format.value}
             run(_segment_remote(plan.tasks, parameters, background, command, progress))

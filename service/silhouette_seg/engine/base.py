@@ -35,8 +35,24 @@ class Priority(IntEnum):
 PRIORITY: ContextVar[Priority] = ContextVar("priority", default=Priority.PHOTO)
 """Priority of the inference that the current task requests. The queue of an engine reads it."""
 
-DEVICES = ("cpu", "cuda", "tensorrt")
-"""Devices that can run a model, slowest first: CPU, CUDA, and TensorRT on a GPU."""
+SLOWER_DEVICES: Mapping[str, tuple[str, ...]] = {
+    "cpu": (),
+    "cuda": ("cpu",),
+    "tensorrt": ("cuda", "cpu"),
+    "coreml": ("cpu",),
+    "directml": ("cpu",),
+    "rocm": ("cpu",),
+}
+"""Device that can run a model -> slower devices that can run the same model, fastest first."""
+
+_PROVIDER_DEVICES = {
+    "tensorrt": "tensorrt",
+    "cuda": "cuda",
+    "coreml": "coreml",
+    "dml": "directml",
+    "migraphx": "rocm",
+}
+"""Part of a provider's name in lower case -> its device."""
 
 
 class Engine(Protocol):
@@ -142,10 +158,11 @@ class InferenceServer(Protocol):
 def is_degraded(provider: str, device: str) -> bool:
     """Returns whether an execution provider runs on a slower device than `device`.
 
-    `provider` is its name, which contains that of its device; `device` is one of `DEVICES`.
+    `provider` is its name. A provider without a known device counts as the CPU's. `device` is a key
+    of `SLOWER_DEVICES`.
     """
-    ranks = (rank for rank, name in enumerate(DEVICES) if name in provider.lower())
-    return max(ranks, default=0) < DEVICES.index(device)
+    parts = (part for part in _PROVIDER_DEVICES if part in provider.lower())
+    return _PROVIDER_DEVICES.get(next(parts, ""), "cpu") in SLOWER_DEVICES[device]
 
 
 def queue_timeout_error(retry_after_s: int = 1) -> Overloaded:

@@ -21,11 +21,24 @@ PROVIDERS = {
     "cpu": ["CPUExecutionProvider"],
     "cuda": ["CUDAExecutionProvider"],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
+    "coreml": ["CoreMLExecutionProvider"],
+    "directml": ["DmlExecutionProvider"],
+    # ONNX Runtime 1.23 removed the provider that was named after ROCm.
+    "rocm": ["MIGraphXExecutionProvider"],
 }
 """Device -> ONNX Runtime execution providers.
 
 The first is required; the others run operators that it lacks.
 """
+DISTRIBUTIONS = {
+    "cpu": "onnxruntime",
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu",
+    "coreml": "onnxruntime for macOS",
+    "directml": "onnxruntime-directml for Windows",
+    "rocm": "onnxruntime-migraphx for Linux",
+}
+"""Device -> distribution of ONNX Runtime that has its execution provider."""
 
 _SAME_AS_REQUESTED = 1
 """Value of ONNX Runtime's `arena_extend_strategy`: allocate no more than the requested size.
@@ -70,7 +83,7 @@ class OnnxEngine:
         _check_signature(spec, self._session)
         self._pool = None
         if workers is not None:
-            self._pool = started_executor(workers, f"onnx-{spec.name}")
+            self._pool = started_executor(max_runs(device, workers), f"onnx-{spec.name}")
         self._closed = False
 
     @property
@@ -130,14 +143,14 @@ def _open_session(weights: bytes, device: str) -> onnxruntime.InferenceSession:
     requested = PROVIDERS[device]
     missing = set(requested) - set(onnxruntime.get_available_providers())
     if missing:
-        raise _device_error(f"This ONNX Runtime was built without {', '.join(sorted(missing))}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
+        raise _device_error(
+            f"This ONNX Runtime was built without {', '.join(sorted(missing))}."
+            f" The device {device} needs the distribution {DISTRIBUTIONS[device]}"
+        )
+    options = session_options(device)
     if device == "cpu":
         _share_arena()
-        options.add_session_config_entry("session.use_env_allocators", "1")
-    else:
+    elif "CUDAExecutionProvider" in requested:
         # The extra gpu installs CUDA and cuDNN as packages, where the loader does not look.
         onnxruntime.preload_dlls()
     with _as_engine_failed(f"ONNX Runtime cannot load the model on {device}"):
@@ -184,6 +197,26 @@ def _check_signature(spec: ModelSpec, session: onnxruntime.InferenceSession) -> 
                 f"The graph of {spec.name} has {value.name} {value.type} {sides},"
                 f" its spec says {expected.dtype} {list(expected.shape)}"
             )
+
+
+def session_options(device: str) -> onnxruntime.SessionOptions:
+    """Returns the options of a session on a device: one thread, and its demands on memory."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    if device == "cpu":
+        options.add_session_config_entry("session.use_env_allocators", "1")
+    # DirectML does not support memory patterns, by the documentation of its provider.
+    options.enable_mem_pattern = device != "directml"
+    return options
+
+
+def max_runs(device: str, workers: int) -> int:
+    """Returns how many of `workers` threads may run a session on a device at once.
+
+    A session of DirectML allows one run at a time, by the documentation of its provider.
+    """
+    return 1 if device == "directml" else workers
 
 
 @cache

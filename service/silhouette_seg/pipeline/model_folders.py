@@ -28,13 +28,14 @@ def read_folders(repository: Path, models: tuple[str, ...] | None) -> ModelFolde
     """Reads the specs of the named `models`, or of all models of the repository.
 
     All are read, in the order of their names, if `models` is None. The face detector is added for a
-    model that takes a domain, if the repository has one. Raises OSError if a named model has no
-    folder. Raises ValueError if the repository is empty, or if no segmentation model is selected.
+    model that takes a domain, if the repository has one. Raises ValueError if a named model has no
+    folder, if the repository is empty, or if no segmentation model is selected.
     """
     available = find_models(repository)
-    for name in models or ():
-        if not (repository / name).is_dir():
-            raise FileNotFoundError(f"there is no model folder {repository / name}")
+    if unknown := sorted(name for name in models or () if not (repository / name).is_dir()):
+        raise ValueError(
+            f"{repository} has no model {', '.join(unknown)}; available: {', '.join(available)}"
+        )
     folders = _read_specs(repository, models or available)
     takes_domain = any(spec.has_input("domain") for spec in folders.specs)
     if models and takes_domain and FACE_DETECTOR in set(available) - set(models):

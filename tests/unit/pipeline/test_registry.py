@@ -141,8 +141,8 @@ class TestRepository:
     def test_repository_serves_only_the_selected_models(self, opened):
         assert opened(("rcrnet",)).names == ("rcrnet",)
 
-    def test_missing_model_raises_an_os_error(self, opened):
-        with pytest.raises(OSError, match="missing"):
+    def test_unknown_model_names_the_known_ones(self, opened):
+        with pytest.raises(ValueError, match="no model missing; available: connectnet, rcrnet"):
             opened(("connectnet", "missing"))
 
     def test_empty_repository_raises_a_value_error(self, tmp_path, workers):

@@ -137,6 +137,12 @@ class TestDevice:
             ("triton:cpu", "cuda", True),
             ("triton", "cuda", True),
             ("triton", "cpu", False),
+            ("CoreMLExecutionProvider", "coreml", False),
+            ("DmlExecutionProvider", "directml", False),
+            ("MIGraphXExecutionProvider", "rocm", False),
+            ("CPUExecutionProvider", "coreml", True),
+            ("CPUExecutionProvider", "directml", True),
+            ("CPUExecutionProvider", "rocm", True),
         ],
     )
     def test_provider_slower_than_device_is_degraded(self, provider, device, degraded):
