@@ -122,6 +122,12 @@ class DemoPage:
         assert len(logged) == times
         self.errors[:] = [text for text in self.errors if text not in logged]
 
+    def expect_refused_connections(self) -> None:
+        """Expects and removes the console messages of requests to a server that has stopped."""
+        logged = [text for text in self.errors if "ERR_CONNECTION_REFUSED" in text]
+        assert logged
+        self.errors[:] = [text for text in self.errors if text not in logged]
+
     def _record_console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
             self.errors.append(message.text)

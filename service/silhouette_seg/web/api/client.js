@@ -18,12 +18,12 @@ export async function fetchCapabilities(key) {
   return response.json();
 }
 
-/** @returns {Promise<boolean>} whether the service accepts requests now */
-export async function isReady() {
+/** @returns {Promise<"ready" | "waiting" | "unreachable">} "waiting": it accepts no requests yet */
+export async function fetchHealth() {
   try {
-    return (await fetch("readyz")).ok;
+    return (await fetch("readyz", { cache: "no-store" })).ok ? "ready" : "waiting";
   } catch {
-    return false;
+    return "unreachable";
   }
 }
 
