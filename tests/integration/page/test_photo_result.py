@@ -148,6 +148,35 @@ def test_download_has_shown_image_and_derived_name(demo):
         assert (image.format, image.size, image.mode) == ("WEBP", (96, 64), "RGBA")
 
 
+def test_result_of_earlier_options_is_not_downloadable(demo):
+    """The request for the new options is held until the test has looked at the page."""
+    held: list[Any] = []
+    demo.choose_photo(make("PNG", quadrants()))
+    demo.wait_for_result()
+    assert demo.page.get_attribute("#download", "href")
+    demo.page.route("**/v1/segment", lambda route: held.append(route), times=1)
+    with demo.page.expect_request("**/v1/segment"):
+        demo.select("output", "mask")
+
+    assert demo.page.get_attribute("#download", "href") is None
+    assert demo.page.get_attribute("#download", "aria-disabled") == "true"
+    demo.change(lambda: held[0].continue_())
+    assert demo.page.get_attribute("#download", "download") == "portrait-mask.png"
+    assert demo.page.get_attribute("#download", "href")
+
+
+def test_result_disappears_while_a_background_image_is_missing(demo):
+    demo.choose_photo(make("PNG", quadrants()))
+    demo.wait_for_result()
+    demo.change(lambda: demo.select("output", "composite"))
+    demo.select("background", "image")
+    demo.page.wait_for_selector("main[data-state=waiting]")
+
+    assert not demo.page.is_visible("#download")
+    assert not demo.page.is_visible("#report")
+    assert demo.page.get_attribute("#frame", "data-shows") == "photo"
+
+
 def test_photo_without_person_is_reported(demo):
     demo.choose_photo(make("PNG", np.zeros((64, 96, 3), np.uint8)))
     demo.wait_for_result()

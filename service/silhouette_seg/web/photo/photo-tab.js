@@ -57,13 +57,27 @@ async function choosePhoto(file) {
   if (photo === file) main.classList.toggle("has-photo", shown);
 }
 
-/** Aborts an earlier request, sends the photo with the current options, and shows the result. */
-async function send() {
+/** Aborts the request, and disables the download: the result on display has earlier options. */
+function withdrawResult() {
   clearTimeout(debounce);
   request?.abort();
+  const download = byId("download");
+  download.removeAttribute("href");
+  download.setAttribute("aria-disabled", "true");
+}
+
+function hideResult() {
+  byId("actions").hidden = byId("report").hidden = true;
+  stage.clearResult();
+}
+
+/** Aborts an earlier request, sends the photo with the current options, and shows the result. */
+async function send() {
+  withdrawResult();
   if (!photo) return;
   const options = readOptions(form);
   if (!isComplete(options)) {
+    hideResult();
     setState("waiting", "Choose a background image.");
     return;
   }
@@ -100,6 +114,7 @@ async function showResult({ blob, headers, roundTripMs }, options, signal) {
   const download = byId("download");
   download.href = shown.url;
   download.download = resultName(photo.name, options);
+  download.removeAttribute("aria-disabled");
   card.hide();
   byId("actions").hidden = byId("report").hidden = false;
   setState("done", summary(headers, roundTripMs));
@@ -117,8 +132,7 @@ function summary(headers, roundTripMs) {
 
 function showProblem(error) {
   const problem = asProblem(error);
-  byId("actions").hidden = byId("report").hidden = true;
-  stage.clearResult();
+  hideResult();
   setState("failed", "There is no result for this photo.");
   if (problem.status === 401) {
     card.hide();
@@ -168,7 +182,7 @@ export function photoTab(apiKey, onPhoto) {
   });
   initPhotoOptions(form, ({ settled }) => {
     showCurl();
-    clearTimeout(debounce);
+    withdrawResult();
     if (settled) send();
     else debounce = setTimeout(send, SLIDER_DEBOUNCE_MS);
   });
