@@ -211,7 +211,7 @@ def test_newer_request_aborts_the_previous(demo):
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
 def test_photo_is_accepted_by_paste_and_drop(kind, demo):
-    demo.transfer_photo(kind, make("PNG", quadrants()), "photo.png")
+    demo.transfer_files(kind, {"photo.png": make("PNG", quadrants())})
     demo.wait_for_result()
 
     assert demo.page.get_attribute("#download", "download") == "photo-cutout.png"
