@@ -96,6 +96,10 @@ class DemoPage:
         action()
         self.page.wait_for_function(_NEW_RESULT, arg=before)
 
+    def open_folds(self) -> None:
+        """Opens all folded groups of options."""
+        self.page.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true; })")
+
     def select(self, name: str, value: str) -> None:
         """Selects a radio button by a click on its label."""
         self.page.locator(f"label:has([name={name}][value={value}])").click()

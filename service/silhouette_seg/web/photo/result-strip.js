@@ -1,7 +1,9 @@
 /** The strip below the stage: one button per photo of a batch, with its result as a thumbnail. */
 
+import { foregroundOf } from "./result-facts.js";
+
 const THUMBNAIL_HEIGHT = 96; // in pixels of the canvas, twice those of the page
-const STATE_LABELS = { waiting: "Waiting", working: "Processing", done: "Done", failed: "No result" };
+const STATE_LABELS = { waiting: "Waiting", working: "Processing", failed: "No result" };
 
 /**
  * @param {{card: HTMLElement, list: HTMLElement, status: HTMLElement, download: HTMLButtonElement}} elements
@@ -32,13 +34,19 @@ export function resultStrip({ card, list, status, download }, onSelect) {
       if (card.hidden) return;
       const button = buttons.get(entry);
       button.dataset.state = entry.state;
-      button.querySelector(".thumb-state").textContent = STATE_LABELS[entry.state];
+      button.querySelector(".thumb-state").textContent = STATE_LABELS[entry.state] ?? resultLabel(entry.result);
       button.title = entry.problem ? entry.problem.title : entry.photo.name;
       if (entry.result) drawThumbnail(button.querySelector("canvas"), entry.result.blob);
       for (const [other, otherButton] of buttons) otherButton.setAttribute("aria-pressed", String(other === batch.current));
       showCounts(batch);
     },
   };
+}
+
+function resultLabel({ headers }) {
+  const { found, doubtful } = foregroundOf(headers);
+  if (!found) return "No person";
+  return doubtful ? "Perhaps a person" : "Done";
 }
 
 function entryButton(entry, onSelect) {
