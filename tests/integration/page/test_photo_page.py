@@ -78,6 +78,25 @@ def test_photo_that_browser_cannot_show_gets_its_result(demo):
     assert demo.page.is_visible("#download")
 
 
+@pytest.mark.parametrize(
+    ("sample", "size"),
+    [("portrait of an astronaut", (270, 270)), ("camera operator", (512, 512))],
+)
+def test_sample_photo_gets_its_result(sample, size, demo):
+    demo.page.get_by_role("button", name=sample).click()
+    demo.wait_for_result()
+
+    assert demo.result().shape[:2] == size
+
+
+def test_sample_photo_of_stopped_server_is_reported(demo):
+    demo.page.route("**/samples/*.jpg", lambda route: route.abort())
+    demo.page.get_by_role("button", name="camera operator").click()
+
+    assert "The server cannot be reached" in demo.page.get_by_role("alert").inner_text()
+    demo.errors.clear()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone_layout_fits_the_width(scheme, open_demo, running):
     demo = open_demo(running.url, viewport=PHONE, color_scheme=scheme)

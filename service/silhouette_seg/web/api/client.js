@@ -76,6 +76,12 @@ export async function closeWebRTC(id, key) {
   await fetch(`${WEBRTC_PATH}/${id}`, request).catch(() => {});
 }
 
+/** @returns {Promise<File>} a file of the page, such as a sample photo */
+export async function fetchFile(path) {
+  const blob = await readBlob(await call(path, {}));
+  return new File([blob], path.split("/").pop(), { type: blob.type });
+}
+
 async function call(path, request) {
   let response;
   try {

@@ -12,6 +12,7 @@ import { initPhotoOptions, isComplete, readOptions } from "./photo-options.js";
 import { setPlacementFromBox } from "./placement.js";
 import { facesLabel, foregroundOf, resultFacts } from "./result-facts.js";
 import { resultStrip } from "./result-strip.js";
+import { watchSamples } from "./samples.js";
 import { saveBlob } from "./save-blob.js";
 import { photoStage } from "./stage.js";
 import { formatMs, parseServerTiming, showTimings } from "./timings.js";
@@ -207,6 +208,7 @@ export function photoTab(apiKey, onPhoto) {
     onPhoto();
     chooseFiles(files);
   });
+  watchSamples(byId("samples"), { onFiles: chooseFiles, onProblem: (error) => card.show(asProblem(error)) });
   initPhotoOptions(form, ({ settled }) => {
     showCurl();
     withdrawResult();
