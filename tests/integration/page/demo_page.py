@@ -96,6 +96,10 @@ class DemoPage:
         action()
         self.page.wait_for_function(_NEW_RESULT, arg=before)
 
+    def toggle_fold(self, name: str) -> None:
+        """Opens or closes a group of options by a click on its name."""
+        self.page.locator("summary").get_by_text(name, exact=True).click()
+
     def open_folds(self) -> None:
         """Opens all folded groups of options."""
         self.page.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true; })")

@@ -102,7 +102,7 @@ def test_phone_layout_fits_the_width(scheme, open_demo, running):
     demo = open_demo(running.url, viewport=PHONE, color_scheme=scheme)
     demo.choose_photo(make("PNG", astronaut()))
     demo.wait_for_result()
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.set_slider("Copies", 6)
     demo.change(lambda: demo.page.get_by_label("Move the person").check())
     demo.change(lambda: demo.select("output", "composite"))

@@ -25,6 +25,7 @@ pytestmark = BROWSER_MARKS
 
 
 def test_cutout_has_alpha_of_the_model(demo):
+    demo.toggle_fold("Edges")
     demo.page.get_by_label("Refine edges").uncheck()
     demo.page.get_by_label("Remove colour spill").uncheck()
     demo.choose_photo(make("PNG", astronaut()), "astronaut.png")
@@ -223,8 +224,9 @@ def test_curl_command_produces_the_same_file(demo, tmp_path):
     demo.choose_photo(make("PNG", quadrants()), name)
     demo.wait_for_result()
     demo.change(lambda: demo.select("output", "composite"))
+    demo.toggle_fold("Edges")
     demo.change(lambda: demo.page.get_by_label("Hard edge").check())
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.set_slider("Copies", 2)
     with demo.page.expect_download() as saved:
         demo.page.click("#download")

@@ -1,6 +1,7 @@
 /** The live tab: streams the camera to the service and shows the results. */
 
 import { showFacts } from "../ui/fact-list.js";
+import { rememberForm } from "../ui/form-memory.js";
 import { asProblem, problemCard } from "../ui/problem-card.js";
 import { cameraEnded, closeCamera, listCameras, openCamera } from "./camera.js";
 import { initLiveOptions, readLiveOptions } from "./live-options.js";
@@ -160,6 +161,7 @@ function restartFor(name) {
 export function liveTab(apiKey) {
   key = apiKey;
   const turnOff = () => stop("The camera is off.");
+  rememberForm(form);
   initLiveOptions(form, () => { if (stream) configure(); });
   form.addEventListener("change", (event) => restartFor(event.target.name));
   byId("live-start").addEventListener("click", start);

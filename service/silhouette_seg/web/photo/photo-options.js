@@ -26,6 +26,15 @@ export function readOptions(form) {
   };
 }
 
+/** Returns the options of the edges as a short text, such as `Refined, grown 3 px`. */
+function edgesSummary({ refine, threshold, grow, feather }) {
+  const parts = [
+    refine ? "Refined" : "Not refined", threshold !== null && "hard",
+    grow !== 0 && `${grow > 0 ? "grown" : "shrunk"} ${Math.abs(grow)}\u00a0px`, feather > 0 && `feathered ${feather}\u00a0px`,
+  ];
+  return parts.filter(Boolean).join(", ");
+}
+
 function readEdits(fields) {
   return {
     person: fields.person.value,
@@ -128,6 +137,7 @@ function updateControls(form) {
   form.querySelector("#person-note").hidden = fields.person.value !== "dominant";
   form.querySelector("#spill").hidden = showsMask(fields.output.value);
   form.querySelector("#threshold-detail").hidden = !fields.hard.checked;
+  form.querySelector("#edges-state").textContent = edgesSummary(readEdits(fields));
   form.querySelector("#crop-detail").hidden = !fields.crop.checked;
   updatePlacementControls(form);
 

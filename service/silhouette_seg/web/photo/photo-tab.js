@@ -2,13 +2,16 @@
 
 import { Problem } from "../api/problem.js";
 import { percent, showFacts } from "../ui/fact-list.js";
+import { rememberForm } from "../ui/form-memory.js";
 import { asProblem, problemCard } from "../ui/problem-card.js";
+import { canCopyImages, copyImage } from "./copy-image.js";
 import { visibleRegion } from "./crop-geometry.js";
 import { curlCard } from "./curl-card.js";
 import { resultName } from "./file-name.js";
 import { PhotoBatch } from "./photo-batch.js";
 import { selectPhotos, watchPhotoInputs } from "./photo-input.js";
 import { initPhotoOptions, isComplete, readOptions } from "./photo-options.js";
+import { keepPhotos, keptPhotos } from "./photo-store.js";
 import { setPlacementFromBox } from "./placement.js";
 import { facesLabel, foregroundOf, resultFacts } from "./result-facts.js";
 import { resultStrip } from "./result-strip.js";
@@ -27,6 +30,7 @@ const main = byId("main");
 const form = byId("options");
 const stage = photoStage({
   frame: byId("frame"), before: byId("before"), after: byId("after"), tag: byId("after-tag"), slider: byId("slider"),
+  zoom: byId("zoom"),
 });
 const card = problemCard({
   card: byId("problem"), title: byId("problem-title"), detail: byId("problem-detail"),
@@ -59,6 +63,7 @@ function chooseFiles(files) {
     batch?.discardResults();
     const chosen = (batch = new PhotoBatch(photos, (entry) => { if (batch === chosen) showState(entry); }));
     strip.show(batch);
+    keepPhotos(photos);
     showPhoto();
     send();
   }
@@ -105,6 +110,7 @@ function withdrawResult() {
   const download = byId("download");
   download.removeAttribute("href");
   download.setAttribute("aria-disabled", "true");
+  byId("copy-image").disabled = true;
 }
 
 function hideResult() {
@@ -141,6 +147,7 @@ async function showResult({ photo, result }) {
   download.href = shown.url;
   download.download = resultName(photo.name, options);
   download.removeAttribute("aria-disabled");
+  byId("copy-image").disabled = false;
   byId("actions").hidden = byId("report").hidden = false;
   setState("done", summary(headers, roundTripMs));
 }
@@ -192,6 +199,21 @@ async function saveAll() {
   }
 }
 
+async function copyResult() {
+  try {
+    await copyImage(batch.current.result.blob);
+    byId("status").textContent = "The image is on the clipboard.";
+  } catch (error) {
+    card.show(new Problem({ title: "The image could not be copied", detail: String(error.message) }));
+  }
+}
+
+/** Shows the photos of this tab again after a reload, unless others were chosen meanwhile. */
+async function restorePhotos() {
+  const photos = await keptPhotos();
+  if (photos.length && !batch) chooseFiles(photos);
+}
+
 function showCurl() {
   curl.show(batch?.current.photo.name ?? "photo.jpg", readOptions(form), Boolean(key.value));
 }
@@ -209,6 +231,7 @@ export function photoTab(apiKey, onPhoto) {
     chooseFiles(files);
   });
   watchSamples(byId("samples"), { onFiles: chooseFiles, onProblem: (error) => card.show(asProblem(error)) });
+  rememberForm(form);
   initPhotoOptions(form, ({ settled }) => {
     showCurl();
     withdrawResult();
@@ -217,6 +240,9 @@ export function photoTab(apiKey, onPhoto) {
   });
   byId("retry").addEventListener("click", retry);
   byId("download-all").addEventListener("click", saveAll);
+  byId("copy-image").addEventListener("click", copyResult);
+  byId("copy-image").hidden = !canCopyImages();
   key.onSubmit(() => { showCurl(); send(); });
   showCurl();
+  restorePhotos();
 }
