@@ -59,6 +59,12 @@ function excludesPlacement(fields) {
   return fields.crop.checked || fields.invert.checked || fields.output.value === "trimap";
 }
 
+/** Returns true while the person can be moved to any position. */
+export function isMovable(form) {
+  const fields = form.elements;
+  return fields.move.checked && !excludesPlacement(fields) && !blursFaces(fields);
+}
+
 /** Returns true for an output that shows no colours of the photo. */
 function showsMask(output) {
   return output === "mask" || output === "trimap";

@@ -10,9 +10,10 @@ import { curlCard } from "./curl-card.js";
 import { resultName } from "./file-name.js";
 import { PhotoBatch } from "./photo-batch.js";
 import { selectPhotos, watchPhotoInputs } from "./photo-input.js";
-import { initPhotoOptions, isComplete, readOptions } from "./photo-options.js";
+import { initPhotoOptions, isComplete, isMovable, readOptions } from "./photo-options.js";
 import { keepPhotos, keptPhotos } from "./photo-store.js";
-import { setPlacementFromBox } from "./placement.js";
+import { personSizeFromBox, setPlacementFromBox } from "./placement.js";
+import { placementDrag } from "./placement-drag.js";
 import { facesLabel, foregroundOf, resultFacts } from "./result-facts.js";
 import { resultStrip } from "./result-strip.js";
 import { watchSamples } from "./samples.js";
@@ -44,6 +45,7 @@ const curl = curlCard({ code: byId("curl"), copy: byId("copy") });
 let batch = null; // the chosen photos
 let key = null; // see keyForm
 let debounce = 0;
+let personSize = { width: 0, height: 0 }; // in the current photo, as shares of its sides
 
 /**
  * Sets the state of the tab, and shows a message.
@@ -140,6 +142,7 @@ async function showResult({ photo, result }) {
   if (isStale()) return;
   if (!shown) throw new Problem({ title: "This browser cannot show the result" });
 
+  personSize = personSizeFromBox(headers, shown.photo);
   if (!form.elements.move.checked) setPlacementFromBox(form.elements, headers, shown.photo);
   showReport(result, shown);
   main.classList.add("has-photo");
@@ -235,9 +238,12 @@ export function photoTab(apiKey, onPhoto) {
   initPhotoOptions(form, ({ settled }) => {
     showCurl();
     withdrawResult();
+    stage.setPlacing(isMovable(form));
     if (settled) send();
     else debounce = setTimeout(send, SLIDER_DEBOUNCE_MS);
   });
+  stage.setPlacing(isMovable(form));
+  placementDrag({ frame: byId("frame"), outline: byId("outline"), form }, () => personSize);
   byId("retry").addEventListener("click", retry);
   byId("download-all").addEventListener("click", saveAll);
   byId("copy-image").addEventListener("click", copyResult);

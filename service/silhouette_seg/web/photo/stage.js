@@ -11,10 +11,13 @@ import { zoomView } from "./zoom-view.js";
  */
 export function photoStage({ frame, before, after, tag, slider, zoom }) {
   const compare = compareSlider(frame, slider);
-  const view = zoomView({ frame, picture: after, button: zoom }, () => {
-    frame.dataset.drag = frame.classList.contains("zoomed") ? "pan" : "compare";
-  });
+  const showDragMode = () => {
+    if (frame.classList.contains("zoomed")) frame.dataset.drag = "pan";
+    else frame.dataset.drag = isPlacing ? "place" : "compare";
+  };
+  const view = zoomView({ frame, picture: after, button: zoom }, showDragMode);
   let isFirstResult = true; // of this photo
+  let isPlacing = false;
   let loadingPhoto = Promise.resolve(false);
 
   const showWholePhoto = () => {
@@ -36,6 +39,12 @@ export function photoStage({ frame, before, after, tag, slider, zoom }) {
       frame.dataset.shows = "photo";
       loadingPhoto = load(before, file, isStale).then((shown) => { if (shown) showWholePhoto(); return shown; });
       return loadingPhoto;
+    },
+
+    /** Chooses whether a drag of the frame places the person, or compares. */
+    setPlacing(placing) {
+      isPlacing = placing;
+      showDragMode();
     },
 
     /** Removes the result and shows the photo alone. */
