@@ -6,7 +6,7 @@ from silhouette_seg.api.middleware.security_headers import CSP_HEADER, DENY_ALL_
 from tests.integration.conftest import in_process
 from tests.support.images import make_jpeg, quadrants
 
-PAGES = ("/", "/docs")
+PAGES = ("/", "/live", "/docs")
 FILES = ("/web/app.js", "/web/style.css", "/web/icon.svg", "/docs/swagger-ui-bundle.js")
 API_PATHS = ("/livez", "/metrics", "/openapi.json", "/v1/models", "/v2", "/nothing", "/v1/segment")
 PNG = b"\x89PNG"

@@ -1,4 +1,4 @@
-"""Serves the demo page at `/`, its files at `/web/`, and the API documentation at `/docs`."""
+"""Serves the pages `/`, `/live` and `/docs`, and their files below `/web/`."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -48,6 +48,12 @@ router = APIRouter()
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
     return FileResponse(WEB / "index.html", headers=PAGE_HEADERS)
+
+
+@router.get("/live", include_in_schema=False)
+async def live_page() -> Response:
+    """Returns the page that shows live video without controls. Its scripts read the query."""
+    return FileResponse(WEB / "live.html", headers=PAGE_HEADERS)
 
 
 @router.get("/docs", include_in_schema=False)

@@ -27,7 +27,7 @@ _READ_CLIPBOARD = """async () => {
 
 
 def stripes(width: int, height: int) -> np.ndarray:
-    """Returns a picture whose green rises from 0 at the left to 255 at the right."""
+    """Returns a white picture. Its green rises from 0 at the left to 255 at the right."""
     columns = np.linspace(0, 255, width).astype(np.uint8)
     image = np.full((height, width, 3), 255, np.uint8)
     image[..., 1] = columns
