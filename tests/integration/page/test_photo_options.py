@@ -168,7 +168,7 @@ def test_person_is_scaled_and_mirrored_in_place(demo):
     assert horizontal_centre(half) == pytest.approx(horizontal_centre(whole), abs=3)
     assert lower_edge(half) == pytest.approx(lower_edge(whole), abs=3)
     assert half[230, 90, 2] < 50
-    demo.change(lambda: demo.page.get_by_label("Mirror").check())
+    demo.change(lambda: demo.page.get_by_label("Mirror", exact=True).check())
     assert demo.last_request()["layout"] == "scale:0.5,flip:true"
     assert demo.result()[230, 90, 2] > 200
     assert demo.page.inner_text("#placement-state") == "50\u00a0%, mirrored"

@@ -36,7 +36,7 @@ export function resultStrip({ card, list, status, download }, onSelect) {
       button.dataset.state = entry.state;
       button.querySelector(".thumb-state").textContent = STATE_LABELS[entry.state] ?? resultLabel(entry.result);
       button.title = entry.problem ? entry.problem.title : entry.photo.name;
-      if (entry.result) drawThumbnail(button.querySelector("canvas"), entry.result.blob);
+      if (entry.result) drawThumbnail(button.querySelector("canvas"), entry);
       for (const [other, otherButton] of buttons) otherButton.setAttribute("aria-pressed", String(other === batch.current));
       showCounts(batch);
     },
@@ -67,10 +67,12 @@ function listItem(button) {
   return item;
 }
 
-async function drawThumbnail(canvas, blob) {
+async function drawThumbnail(canvas, entry) {
+  const { result } = entry;
   const options = { resizeHeight: THUMBNAIL_HEIGHT, resizeQuality: "medium" };
-  const bitmap = await createImageBitmap(blob, options).catch(() => null);
-  if (!bitmap) return; // a format that this browser cannot show
+  const bitmap = await createImageBitmap(result.blob, options).catch(() => null);
+  // Null: this browser cannot show the format. Another result: the options changed meanwhile.
+  if (!bitmap || entry.result !== result) return;
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
