@@ -36,6 +36,18 @@ def test_text_file_shows_the_problem(demo):
     demo.expect_http_error(415)
 
 
+def test_photo_deleted_from_the_disk_is_reported(demo, tmp_path):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(make("PNG", quadrants()))
+    demo.page.set_input_files("#photo", photo)
+    demo.wait_for_result()
+    photo.unlink()
+    demo.select("output", "mask")
+
+    assert "photo.png cannot be read" in demo.page.get_by_role("alert").inner_text()
+    demo.errors.clear()  # the browser logs that the file is missing
+
+
 def test_valid_photo_clears_previous_problem(demo):
     demo.choose_photo(b"not a picture at all", "note.txt")
     demo.page.get_by_role("alert").wait_for()

@@ -1,6 +1,6 @@
 /** Functions that call the HTTP API of the service. */
 
-import { problemFrom, unreachable } from "./problem.js";
+import { problemFrom, unreachable, unreadable } from "./problem.js";
 
 /** Paths of the API. They are relative to the page, so that a proxy can serve it below a prefix. */
 export const SEGMENT_PATH = "v1/segment";
@@ -41,7 +41,8 @@ export async function segment(photo, parameters, { key, signal }) {
   for (const [name, value] of parameters) body.append(name, value);
 
   const started = performance.now();
-  const response = await call(SEGMENT_PATH, { method: "POST", body, signal, headers: keyHeader(key) });
+  const response = await call(SEGMENT_PATH, { method: "POST", body, signal, headers: keyHeader(key) })
+    .catch(async (error) => { throw await isReadable(photo) ? error : unreadable(photo); });
   const blob = await readBlob(response);
   return { blob, headers: response.headers, roundTripMs: performance.now() - started };
 }
@@ -80,6 +81,11 @@ export async function closeWebRTC(id, key) {
 export async function fetchFile(path) {
   const blob = await readBlob(await call(path, {}));
   return new File([blob], path.split("/").pop(), { type: blob.type });
+}
+
+/** Returns false for a folder, and for a file that was deleted or changed: fetch() fails with them. */
+function isReadable(file) {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
 async function call(path, request) {
