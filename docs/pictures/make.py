@@ -1,4 +1,4 @@
-"""Renders the pictures of the documents with the current service and its defaults.
+"""Renders the pictures of the documents with the current service, and the samples of the page.
 
     python docs/pictures/make.py
 
@@ -26,6 +26,8 @@ from silhouette_seg.server.server import Server, bind
 from silhouette_seg.settings import Settings
 
 FOLDER = Path(__file__).resolve().parent
+SAMPLES = FOLDER.parents[1] / "service/silhouette_seg/web/samples"
+"""Folder of the sample photos of the page."""
 PORTRAIT_CROP = slice(0, 270), slice(95, 365)
 """Rows and columns of the astronaut's head and shoulders."""
 BLUE = "#20639b"
@@ -41,6 +43,8 @@ Pixels = NDArray[np.uint8]
 
 
 def main() -> None:
+    for name, pixels in photos().items():
+        save_jpeg(Image.fromarray(pixels).convert("RGB"), name, SAMPLES)
     with run_server() as url:
         for name, pixels in photos().items():
             pictures = photo_pictures(encode_png(pixels), url)
@@ -167,8 +171,8 @@ def screenshot_page(url: str) -> Image.Image:
     return Image.open(BytesIO(shot)).convert("RGB")
 
 
-def save_jpeg(image: Image.Image, name: str) -> None:
-    image.save(FOLDER / f"{name}.jpg", quality=85, optimize=True, progressive=True)
+def save_jpeg(image: Image.Image, name: str, folder: Path = FOLDER) -> None:
+    image.save(folder / f"{name}.jpg", quality=85, optimize=True, progressive=True)
 
 
 def encode_png(pixels: Pixels) -> bytes:

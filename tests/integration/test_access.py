@@ -66,7 +66,7 @@ async def test_protected_path_needs_a_key(service_with_keys, path):
     ).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/", "/web/app.js", "/docs"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/", "/live", "/web/app.js", "/docs"])
 async def test_public_path_needs_no_key(service_with_keys, path):
     assert (await service_with_keys.client.get(path)).status_code == 200
 

@@ -6,7 +6,7 @@ from silhouette_seg.api.middleware.security_headers import CSP_HEADER, DENY_ALL_
 from tests.integration.conftest import in_process
 from tests.support.images import make_jpeg, quadrants
 
-PAGES = ("/", "/models", "/docs")
+PAGES = ("/", "/live", "/models", "/docs")
 FILES = ("/web/app.js", "/web/style.css", "/web/icon.svg", "/docs/swagger-ui-bundle.js")
 DOCUMENTS = ("/openapi.json", "/asyncapi.json")
 API_PATHS = (*DOCUMENTS, "/livez", "/metrics", "/v1/models", "/v2", "/nothing", "/v1/segment")

@@ -1,4 +1,4 @@
-"""Serves the demo page at `/`, its files at `/web/`, the page `/models`, and `/docs`."""
+"""Serves the pages `/`, `/live`, `/models` and `/docs`, and their files below `/web/`."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -54,6 +54,12 @@ async def page() -> Response:
 async def models() -> Response:
     """Returns the page of the models. Its script reads `GET /v1/models`, with a key if needed."""
     return FileResponse(WEB / "models.html", headers=PAGE_HEADERS)
+
+
+@router.get("/live", include_in_schema=False)
+async def live_page() -> Response:
+    """Returns the page that shows live video without controls. Its scripts read the query."""
+    return FileResponse(WEB / "live.html", headers=PAGE_HEADERS)
 
 
 @router.get("/docs", include_in_schema=False)

@@ -5,7 +5,7 @@ import { showTransports } from "./live/live-options.js";
 import { liveTab } from "./live/live-tab.js";
 import { photoTab } from "./photo/photo-tab.js";
 import { showModels } from "./ui/controls.js";
-import { showHealth } from "./ui/health.js";
+import { watchHealth } from "./ui/health.js";
 import { keyForm } from "./ui/key-form.js";
 import { tabList } from "./ui/tabs.js";
 
@@ -30,4 +30,4 @@ const tabs = tabList(byId("tabs"), (name) => { if (name !== "live") live.leave()
 photoTab(key, () => tabs.select("photo"));
 key.onSubmit(loadChoices);
 loadChoices();
-showHealth(byId("health"));
+watchHealth(byId("health"));

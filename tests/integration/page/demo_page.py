@@ -25,9 +25,10 @@ _READ_PIXELS = """async image => {
   });
   return { width: canvas.width, height: canvas.height, base64: url.split(',')[1] };
 }"""
-_TRANSFER_FILE = """([kind, name, bytes]) => {
+_TRANSFER_FILES = """([kind, files]) => {
   const transfer = new DataTransfer();
-  transfer.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
+  for (const [name, bytes] of files)
+    transfer.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/png' }));
   const event = kind === 'paste'
     ? new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true })
     : new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true });
@@ -71,9 +72,19 @@ class DemoPage:
         file = {"name": name, "mimeType": "image/png", "buffer": content}
         self.page.set_input_files("#photo", file)
 
-    def transfer_photo(self, kind: Literal["paste", "drop"], content: bytes, name: str) -> None:
-        """Pastes or drops a photo."""
-        self.page.evaluate(_TRANSFER_FILE, [kind, name, list(content)])
+    def transfer_files(self, kind: Literal["paste", "drop"], files: dict[str, bytes]) -> None:
+        """Pastes or drops files, which are bytes by name."""
+        self.page.evaluate(_TRANSFER_FILES, [kind, [[n, list(b)] for n, b in files.items()]])
+
+    def choose_photos(self, files: dict[str, bytes]) -> None:
+        """Chooses several files, which are bytes by name."""
+        self.page.set_input_files(
+            "#photo", [{"name": n, "mimeType": "image/png", "buffer": b} for n, b in files.items()]
+        )
+
+    def wait_for_batch(self) -> None:
+        """Waits until every photo of the batch has a result or a problem."""
+        self.page.wait_for_selector("#batch[data-state=done]")
 
     def wait_for_result(self) -> None:
         """Waits until the newest request has a result."""
@@ -84,6 +95,14 @@ class DemoPage:
         before = self.page.get_attribute("#after", "src")
         action()
         self.page.wait_for_function(_NEW_RESULT, arg=before)
+
+    def toggle_fold(self, name: str) -> None:
+        """Opens or closes a group of options by a click on its name."""
+        self.page.locator("summary").get_by_text(name, exact=True).click()
+
+    def open_folds(self) -> None:
+        """Opens all folded groups of options."""
+        self.page.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true; })")
 
     def select(self, name: str, value: str) -> None:
         """Selects a radio button by a click on its label."""
@@ -120,6 +139,12 @@ class DemoPage:
         """Expects and removes the console messages of responses with an error status."""
         logged = [text for text in self.errors if f"status of {status}" in text]
         assert len(logged) == times
+        self.errors[:] = [text for text in self.errors if text not in logged]
+
+    def expect_refused_connections(self) -> None:
+        """Expects and removes the console messages of requests to a server that has stopped."""
+        logged = [text for text in self.errors if "ERR_CONNECTION_REFUSED" in text]
+        assert logged
         self.errors[:] = [text for text in self.errors if text not in logged]
 
     def _record_console(self, message: Any) -> None:

@@ -56,8 +56,9 @@ def test_request_leaves_out_defaults(demo):
     demo.wait_for_result()
 
     assert demo.last_request() == {"output": "cutout"}
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.set_slider("Size", 60)
+    demo.toggle_fold("Edges")
     demo.change(lambda: demo.page.get_by_label("Refine edges").uncheck())
     demo.change(lambda: demo.page.get_by_role("button", name="Reset options").click())
     assert demo.last_request() == {"output": "cutout"}
@@ -84,6 +85,7 @@ def test_refinement_narrows_edges_unless_switched_off(demo):
     demo.choose_photo(make("PNG", one_person()))
     demo.wait_for_result()
     refined = demo.result()[..., 3]
+    demo.toggle_fold("Edges")
     demo.change(lambda: demo.page.get_by_label("Refine edges").uncheck())
 
     assert demo.last_request() == {"output": "cutout", "refine": "none"}
@@ -96,6 +98,7 @@ def test_decontamination_changes_edge_colours_only(demo):
     demo.choose_photo(make("PNG", astronaut()))
     demo.wait_for_result()
     clean = demo.result()
+    demo.toggle_fold("Edges")
     demo.change(lambda: demo.page.get_by_label("Remove colour spill").uncheck())
 
     assert demo.last_request() == {"output": "cutout", "decontaminate": "false"}
@@ -121,11 +124,25 @@ def test_light_wrap_brightens_edges_only(demo):
     assert brighter[200, 100] < 20
 
 
+def test_folded_options_are_named_in_their_summaries(demo):
+    demo.page.wait_for_selector("#model option[value=connectnet]", state="attached")
+    assert demo.page.inner_text("#edges-state") == "Refined"
+    assert demo.page.inner_text("output[for=model]").startswith("Automatic")
+    demo.open_folds()
+    demo.page.get_by_label("Refine edges").uncheck()
+    demo.page.get_by_label("Hard edge").check()
+    demo.page.get_by_role("slider", name="Grow").fill("-4")
+    demo.page.locator("#model").select_option("connectnet")
+
+    assert demo.page.inner_text("#edges-state") == "Not refined, hard, shrunk 4\u00a0px"
+    assert demo.page.inner_text("output[for=model]") == "connectnet"
+
+
 def test_placement_starts_at_the_person(demo):
     demo.choose_photo(make("PNG", one_person()))
     demo.wait_for_result()
     before = demo.result()[..., 3].astype(int)
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.change(lambda: demo.page.get_by_label("Move the person").check())
     moved = demo.result()[..., 3].astype(int)
     demo.set_slider("From the left", 70)
@@ -142,7 +159,7 @@ def test_person_is_scaled_and_mirrored_in_place(demo):
     demo.choose_photo(make("PNG", one_person()))
     demo.wait_for_result()
     whole = demo.result()
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.set_slider("Size", 50)
 
     assert demo.last_request() == {"output": "cutout", "layout": "scale:0.5"}
@@ -151,7 +168,7 @@ def test_person_is_scaled_and_mirrored_in_place(demo):
     assert horizontal_centre(half) == pytest.approx(horizontal_centre(whole), abs=3)
     assert lower_edge(half) == pytest.approx(lower_edge(whole), abs=3)
     assert half[230, 90, 2] < 50
-    demo.change(lambda: demo.page.get_by_label("Mirror").check())
+    demo.change(lambda: demo.page.get_by_label("Mirror", exact=True).check())
     assert demo.last_request()["layout"] == "scale:0.5,flip:true"
     assert demo.result()[230, 90, 2] > 200
     assert demo.page.inner_text("#placement-state") == "50\u00a0%, mirrored"
@@ -160,7 +177,7 @@ def test_person_is_scaled_and_mirrored_in_place(demo):
 def test_copies_are_spaced_evenly(demo):
     demo.choose_photo(make("PNG", one_person()))
     demo.wait_for_result()
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.set_slider("Size", 40)
     demo.set_slider("Copies", 3)
     demo.set_slider("Spacing", 30)
@@ -180,7 +197,7 @@ def test_crop_and_placement_exclude_each_other(demo):
     )
     demo.choose_photo(make("PNG", one_person()))
     demo.wait_for_result()
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.set_slider("Size", 50)
     assert crop.is_disabled()
     assert invert.is_disabled()
@@ -194,6 +211,7 @@ def test_crop_and_placement_exclude_each_other(demo):
 
 def test_controls_without_effect_are_hidden(demo):
     spill, wrap = (demo.page.get_by_label(name) for name in ("Remove colour spill", "Light wrap"))
+    demo.toggle_fold("Edges")
     shown = {}
     for output in ("cutout", "composite", "trimap", "mask"):
         demo.select("output", output)
@@ -211,6 +229,7 @@ def test_mask_is_hardened_and_inverted(demo):
     demo.choose_photo(make("PNG", quadrants()))
     demo.wait_for_result()
     demo.change(lambda: demo.select("output", "mask"))
+    demo.toggle_fold("Edges")
     demo.change(lambda: demo.page.get_by_label("Hard edge").check())
     demo.change(lambda: demo.page.get_by_label("Keep the background instead").check())
 
@@ -240,6 +259,7 @@ def test_blurred_faces_hide_options_of_the_mask(open_demo, live_settings, tmp_pa
         demo = open_demo(running.url)
         demo.choose_photo(make("PNG", photo))
         demo.wait_for_result()
+        demo.toggle_fold("Edges")
         demo.set_slider("Grow", 10)
         demo.change(lambda: demo.select("output", "composite"))
         demo.change(lambda: demo.select("background", "faces"))

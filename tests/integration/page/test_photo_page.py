@@ -36,6 +36,18 @@ def test_text_file_shows_the_problem(demo):
     demo.expect_http_error(415)
 
 
+def test_photo_deleted_from_the_disk_is_reported(demo, tmp_path):
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(make("PNG", quadrants()))
+    demo.page.set_input_files("#photo", photo)
+    demo.wait_for_result()
+    photo.unlink()
+    demo.select("output", "mask")
+
+    assert "photo.png cannot be read" in demo.page.get_by_role("alert").inner_text()
+    demo.errors.clear()  # the browser logs that the file is missing
+
+
 def test_valid_photo_clears_previous_problem(demo):
     demo.choose_photo(b"not a picture at all", "note.txt")
     demo.page.get_by_role("alert").wait_for()
@@ -78,12 +90,31 @@ def test_photo_that_browser_cannot_show_gets_its_result(demo):
     assert demo.page.is_visible("#download")
 
 
+@pytest.mark.parametrize(
+    ("sample", "size"),
+    [("portrait of an astronaut", (270, 270)), ("camera operator", (512, 512))],
+)
+def test_sample_photo_gets_its_result(sample, size, demo):
+    demo.page.get_by_role("button", name=sample).click()
+    demo.wait_for_result()
+
+    assert demo.result().shape[:2] == size
+
+
+def test_sample_photo_of_stopped_server_is_reported(demo):
+    demo.page.route("**/samples/*.jpg", lambda route: route.abort())
+    demo.page.get_by_role("button", name="camera operator").click()
+
+    assert "The server cannot be reached" in demo.page.get_by_role("alert").inner_text()
+    demo.errors.clear()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone_layout_fits_the_width(scheme, open_demo, running):
     demo = open_demo(running.url, viewport=PHONE, color_scheme=scheme)
     demo.choose_photo(make("PNG", astronaut()))
     demo.wait_for_result()
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.set_slider("Copies", 6)
     demo.change(lambda: demo.page.get_by_label("Move the person").check())
     demo.change(lambda: demo.select("output", "composite"))

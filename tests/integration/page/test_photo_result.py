@@ -25,6 +25,7 @@ pytestmark = BROWSER_MARKS
 
 
 def test_cutout_has_alpha_of_the_model(demo):
+    demo.toggle_fold("Edges")
     demo.page.get_by_label("Refine edges").uncheck()
     demo.page.get_by_label("Remove colour spill").uncheck()
     demo.choose_photo(make("PNG", astronaut()), "astronaut.png")
@@ -148,6 +149,35 @@ def test_download_has_shown_image_and_derived_name(demo):
         assert (image.format, image.size, image.mode) == ("WEBP", (96, 64), "RGBA")
 
 
+def test_result_of_earlier_options_is_not_downloadable(demo):
+    """The request for the new options is held until the test has looked at the page."""
+    held: list[Any] = []
+    demo.choose_photo(make("PNG", quadrants()))
+    demo.wait_for_result()
+    assert demo.page.get_attribute("#download", "href")
+    demo.page.route("**/v1/segment", lambda route: held.append(route), times=1)
+    with demo.page.expect_request("**/v1/segment"):
+        demo.select("output", "mask")
+
+    assert demo.page.get_attribute("#download", "href") is None
+    assert demo.page.get_attribute("#download", "aria-disabled") == "true"
+    demo.change(lambda: held[0].continue_())
+    assert demo.page.get_attribute("#download", "download") == "portrait-mask.png"
+    assert demo.page.get_attribute("#download", "href")
+
+
+def test_result_disappears_while_a_background_image_is_missing(demo):
+    demo.choose_photo(make("PNG", quadrants()))
+    demo.wait_for_result()
+    demo.change(lambda: demo.select("output", "composite"))
+    demo.select("background", "image")
+    demo.page.wait_for_selector("main[data-state=waiting]")
+
+    assert not demo.page.is_visible("#download")
+    assert not demo.page.is_visible("#report")
+    assert demo.page.get_attribute("#frame", "data-shows") == "photo"
+
+
 def test_photo_without_person_is_reported(demo):
     demo.choose_photo(make("PNG", np.zeros((64, 96, 3), np.uint8)))
     demo.wait_for_result()
@@ -182,7 +212,7 @@ def test_newer_request_aborts_the_previous(demo):
 
 @pytest.mark.parametrize("kind", ["paste", "drop"])
 def test_photo_is_accepted_by_paste_and_drop(kind, demo):
-    demo.transfer_photo(kind, make("PNG", quadrants()), "photo.png")
+    demo.transfer_files(kind, {"photo.png": make("PNG", quadrants())})
     demo.wait_for_result()
 
     assert demo.page.get_attribute("#download", "download") == "photo-cutout.png"
@@ -194,8 +224,9 @@ def test_curl_command_produces_the_same_file(demo, tmp_path):
     demo.choose_photo(make("PNG", quadrants()), name)
     demo.wait_for_result()
     demo.change(lambda: demo.select("output", "composite"))
+    demo.toggle_fold("Edges")
     demo.change(lambda: demo.page.get_by_label("Hard edge").check())
-    demo.page.get_by_text("Placement", exact=True).click()
+    demo.toggle_fold("Placement")
     demo.set_slider("Copies", 2)
     with demo.page.expect_download() as saved:
         demo.page.click("#download")

@@ -1,6 +1,6 @@
 /** Functions that call the HTTP API of the service. */
 
-import { problemFrom, unreachable } from "./problem.js";
+import { problemFrom, unreachable, unreadable } from "./problem.js";
 
 /** Paths of the API. They are relative to the page, so that a proxy can serve it below a prefix. */
 export const SEGMENT_PATH = "v1/segment";
@@ -21,12 +21,12 @@ export async function fetchCapabilities(key) {
   return response.json();
 }
 
-/** @returns {Promise<boolean>} whether the service accepts requests now */
-export async function isReady() {
+/** @returns {Promise<"ready" | "waiting" | "unreachable">} "waiting": it accepts no requests yet */
+export async function fetchHealth() {
   try {
-    return (await fetch("readyz")).ok;
+    return (await fetch("readyz", { cache: "no-store" })).ok ? "ready" : "waiting";
   } catch {
-    return false;
+    return "unreachable";
   }
 }
 
@@ -44,7 +44,8 @@ export async function segment(photo, parameters, { key, signal }) {
   for (const [name, value] of parameters) body.append(name, value);
 
   const started = performance.now();
-  const response = await call(SEGMENT_PATH, { method: "POST", body, signal, headers: keyHeader(key) });
+  const response = await call(SEGMENT_PATH, { method: "POST", body, signal, headers: keyHeader(key) })
+    .catch(async (error) => { throw await isReadable(photo) ? error : unreadable(photo); });
   const blob = await readBlob(response);
   return { blob, headers: response.headers, roundTripMs: performance.now() - started };
 }
@@ -77,6 +78,17 @@ export async function configureWebRTC(id, options, key) {
 export async function closeWebRTC(id, key) {
   const request = { method: "DELETE", keepalive: true, headers: keyHeader(key) };
   await fetch(`${WEBRTC_PATH}/${id}`, request).catch(() => {});
+}
+
+/** @returns {Promise<File>} a file of the page, such as a sample photo */
+export async function fetchFile(path) {
+  const blob = await readBlob(await call(path, {}));
+  return new File([blob], path.split("/").pop(), { type: blob.type });
+}
+
+/** Returns false for a folder, and for a file that was deleted or changed: fetch() fails with them. */
+function isReadable(file) {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
 async function call(path, request) {

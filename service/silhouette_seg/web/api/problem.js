@@ -47,6 +47,14 @@ export function unreachable() {
   });
 }
 
+/** Returns the error for a file that the browser cannot read. */
+export function unreadable(file) {
+  return new Problem({
+    title: `${file.name} cannot be read`,
+    detail: "It is a folder, or it was changed or deleted. Choose the photo again.",
+  });
+}
+
 function formatNumber(value) {
   return Number(value).toLocaleString("en-GB");
 }

@@ -36,6 +36,22 @@ export async function openCamera(id) {
   }
 }
 
+/**
+ * Opens the first camera whose name contains `name`, or the browser's default for an empty name.
+ *
+ * @throws {Problem}
+ */
+export async function openNamedCamera(name) {
+  const first = await openCamera("");
+  if (!name) return first;
+  closeCamera(first); // it was opened for the permission: without it, cameras have no names
+  const cameras = await listCameras();
+  const named = cameras.find(({ label }) => label.toLowerCase().includes(name.toLowerCase()));
+  if (named) return openCamera(named.deviceId);
+  const labels = cameras.map(({ label }) => label).join(", ");
+  throw new Problem({ title: `No camera is named ${name}`, detail: `There are: ${labels}.` });
+}
+
 /** Returns the error to show for a camera that stops while it is used. */
 export function cameraEnded() {
   return new Problem({

@@ -1,10 +1,13 @@
 /** The live tab: streams the camera to the service and shows the results. */
 
 import { showFacts } from "../ui/fact-list.js";
+import { rememberForm } from "../ui/form-memory.js";
 import { asProblem, problemCard } from "../ui/problem-card.js";
+import { saveBlob } from "../ui/save-blob.js";
 import { cameraEnded, closeCamera, listCameras, openCamera } from "./camera.js";
 import { initLiveOptions, readLiveOptions } from "./live-options.js";
 import { statsRows } from "./live-stats.js";
+import { snapshot } from "./snapshot.js";
 import { WebRTCStream } from "./webrtc-stream.js";
 import { WebSocketStream } from "./websocket-stream.js";
 
@@ -36,7 +39,8 @@ let startAfterKey = false;
 function setState(state, message) {
   live.dataset.state = state;
   byId("live-start").disabled = state === "starting";
-  byId("live-stop").hidden = state === "off";
+  byId("live-actions").hidden = state === "off";
+  byId("live-snapshot").disabled = byId("live-fullscreen").disabled = state !== "live";
   byId("live-stage").setAttribute("aria-busy", String(state === "starting"));
   byId("live-status").textContent = message;
 }
@@ -146,6 +150,15 @@ function fail(error) {
   else card.show(problem);
 }
 
+/** Saves the newest result as a picture, as it is shown. */
+async function saveSnapshot() {
+  saveBlob(await snapshot(stream.view, form.elements.mirror.checked), "silhouette-live.png");
+}
+
+function showMirrored() {
+  live.classList.toggle("mirrored", form.elements.mirror.checked);
+}
+
 /** Restarts a running stream if the changed form field `name` is its transport or camera. */
 function restartFor(name) {
   if (stream && ["transport", "camera"].includes(name)) start();
@@ -160,7 +173,12 @@ function restartFor(name) {
 export function liveTab(apiKey) {
   key = apiKey;
   const turnOff = () => stop("The camera is off.");
-  initLiveOptions(form, () => { if (stream) configure(); });
+  rememberForm(form);
+  initLiveOptions(form, () => {
+    showMirrored();
+    if (stream) configure();
+  });
+  showMirrored();
   form.addEventListener("change", (event) => restartFor(event.target.name));
   byId("live-start").addEventListener("click", start);
   byId("live-retry").addEventListener("click", start);
@@ -168,6 +186,9 @@ export function liveTab(apiKey) {
     turnOff();
     byId("live-start").focus({ preventScroll: true });
   });
+  byId("live-snapshot").addEventListener("click", saveSnapshot);
+  byId("live-fullscreen").addEventListener("click", () => byId("live-screen").requestFullscreen());
+  byId("live-fullscreen").hidden = !document.fullscreenEnabled;
   addEventListener("pagehide", turnOff);
   // A stream that is still starting has the key of before.
   key.onSubmit(() => { if (startAfterKey || live.dataset.state === "starting") start(); });

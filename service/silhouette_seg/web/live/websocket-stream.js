@@ -152,7 +152,9 @@ export class WebSocketStream {
     if (seq <= this.#lastDrawnSeq) return bitmap.close(); // a newer result was decoded first
     this.#lastDrawnSeq = seq;
     if (this.view.width !== width || this.view.height !== height) Object.assign(this.view, { width, height });
-    this.view.getContext("2d").drawImage(bitmap, 0, 0);
+    const context = this.view.getContext("2d");
+    context.globalCompositeOperation = "copy"; // transparent pixels replace those of the last result
+    context.drawImage(bitmap, 0, 0);
     bitmap.close();
     this.#sizes.receivedSize = { width, height };
     this.#counts.shown += 1;

@@ -1,7 +1,10 @@
+import { watchDrag } from "../ui/drag.js";
+
 /**
  * Slider that compares a photo with its result: left of it the photo is visible, right of it the
- * result. A native range input provides keyboard and screen reader support; the whole frame can be
- * dragged. The CSS variable `--cut` is the visible share of the photo.
+ * result. A native range input provides keyboard and screen reader support. The whole frame can be
+ * dragged, or the grip alone while a drag of the frame has another effect (`data-drag`). The CSS
+ * variable `--cut` is the visible share of the photo.
  */
 export function compareSlider(frame, input) {
   const apply = () => {
@@ -15,16 +18,13 @@ export function compareSlider(frame, input) {
   };
 
   input.addEventListener("input", () => { frame.classList.remove("sweeping"); apply(); });
-  frame.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    event.preventDefault();
-    input.focus({ preventScroll: true, focusVisible: false });
-    frame.classList.remove("sweeping");
-    frame.setPointerCapture(event.pointerId);
-    followPointer(event);
-  });
-  frame.addEventListener("pointermove", (event) => {
-    if (frame.hasPointerCapture(event.pointerId)) followPointer(event);
+  watchDrag(frame, {
+    accepts: ({ target }) => frame.dataset.drag === "compare" || target.closest(".grip") !== null,
+    onMove: (event) => {
+      input.focus({ preventScroll: true, focusVisible: false });
+      frame.classList.remove("sweeping");
+      followPointer(event);
+    },
   });
   apply();
 

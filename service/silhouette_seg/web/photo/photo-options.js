@@ -26,6 +26,15 @@ export function readOptions(form) {
   };
 }
 
+/** Returns the options of the edges as a short text, such as `Refined, grown 3 px`. */
+function edgesSummary({ refine, threshold, grow, feather }) {
+  const parts = [
+    refine ? "Refined" : "Not refined", threshold !== null && "hard",
+    grow !== 0 && `${grow > 0 ? "grown" : "shrunk"} ${Math.abs(grow)}\u00a0px`, feather > 0 && `feathered ${feather}\u00a0px`,
+  ];
+  return parts.filter(Boolean).join(", ");
+}
+
 function readEdits(fields) {
   return {
     person: fields.person.value,
@@ -48,6 +57,12 @@ function blursFaces(fields) {
 /** Returns true if the service would reject a placement: with a crop, an inverted mask or a trimap. */
 function excludesPlacement(fields) {
   return fields.crop.checked || fields.invert.checked || fields.output.value === "trimap";
+}
+
+/** Returns true while the person can be moved to any position. */
+export function isMovable(form) {
+  const fields = form.elements;
+  return fields.move.checked && !excludesPlacement(fields) && !blursFaces(fields);
 }
 
 /** Returns true for an output that shows no colours of the photo. */
@@ -128,6 +143,7 @@ function updateControls(form) {
   form.querySelector("#person-note").hidden = fields.person.value !== "dominant";
   form.querySelector("#spill").hidden = showsMask(fields.output.value);
   form.querySelector("#threshold-detail").hidden = !fields.hard.checked;
+  form.querySelector("#edges-state").textContent = edgesSummary(readEdits(fields));
   form.querySelector("#crop-detail").hidden = !fields.crop.checked;
   updatePlacementControls(form);
 

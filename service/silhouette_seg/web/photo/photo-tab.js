@@ -1,22 +1,29 @@
-/** The photo tab: sends a photo with the selected options and shows the result. */
+/** The photo tab: sends photos with the selected options and shows their results. */
 
-import { segment, SEGMENT_PATH } from "../api/client.js";
-import { curlCommand } from "../api/curl.js";
 import { Problem } from "../api/problem.js";
 import { percent, showFacts } from "../ui/fact-list.js";
+import { rememberForm } from "../ui/form-memory.js";
 import { asProblem, problemCard } from "../ui/problem-card.js";
+import { saveBlob } from "../ui/save-blob.js";
+import { canCopyImages, copyImage } from "./copy-image.js";
 import { visibleRegion } from "./crop-geometry.js";
+import { curlCard } from "./curl-card.js";
 import { resultName } from "./file-name.js";
-import { watchPhotoInputs } from "./photo-input.js";
-import { initPhotoOptions, isComplete, readOptions, requestParameters } from "./photo-options.js";
-import { setPlacementFromBox } from "./placement.js";
+import { PhotoBatch } from "./photo-batch.js";
+import { selectPhotos, watchPhotoInputs } from "./photo-input.js";
+import { initPhotoOptions, isComplete, isMovable, readOptions } from "./photo-options.js";
+import { keepPhotos, keptPhotos } from "./photo-store.js";
+import { personSizeFromBox, setPlacementFromBox } from "./placement.js";
+import { placementDrag } from "./placement-drag.js";
 import { facesLabel, foregroundOf, resultFacts } from "./result-facts.js";
+import { resultStrip } from "./result-strip.js";
+import { watchSamples } from "./samples.js";
 import { photoStage } from "./stage.js";
 import { formatMs, parseServerTiming, showTimings } from "./timings.js";
+import { uniqueNames, zipFile } from "./zip-file.js";
 
 /** Milliseconds for which a slider must rest before a request is sent. */
 const SLIDER_DEBOUNCE_MS = 180;
-const COPIED_MS = 1600;
 const OUTPUT_LABELS = { mask: "Mask", cutout: "Cut-out", composite: "Composite", trimap: "Trimap" };
 
 const byId = (id) => document.getElementById(id);
@@ -24,16 +31,21 @@ const main = byId("main");
 const form = byId("options");
 const stage = photoStage({
   frame: byId("frame"), before: byId("before"), after: byId("after"), tag: byId("after-tag"), slider: byId("slider"),
+  zoom: byId("zoom"),
 });
 const card = problemCard({
   card: byId("problem"), title: byId("problem-title"), detail: byId("problem-detail"),
   meta: byId("problem-meta"), retry: byId("retry"),
 });
+const strip = resultStrip({
+  card: byId("batch"), list: byId("batch-list"), status: byId("batch-status"), download: byId("download-all"),
+}, selectEntry);
+const curl = curlCard({ code: byId("curl"), copy: byId("copy") });
 
-let photo = null;
+let batch = null; // the chosen photos
 let key = null; // see keyForm
-let request = null; // the AbortController of the newest request
 let debounce = 0;
+let personSize = { width: 0, height: 0 }; // in the current photo, as shares of its sides
 
 /**
  * Sets the state of the tab, and shows a message.
@@ -46,63 +58,110 @@ function setState(state, message) {
   byId("status").textContent = message;
 }
 
-async function choosePhoto(file) {
-  photo = file;
+/** Starts a batch with the photos of `files`. Other files are reported, and change nothing. */
+function chooseFiles(files) {
+  const { photos, problem } = selectPhotos(files);
+  if (photos.length) {
+    batch?.discardResults();
+    const chosen = (batch = new PhotoBatch(photos, (entry) => { if (batch === chosen) showState(entry); }));
+    strip.show(batch);
+    keepPhotos(photos);
+    showPhoto();
+    send();
+  }
+  if (problem) card.show(problem);
+}
+
+/** Shows the current photo without its result. */
+async function showPhoto() {
+  const { current } = batch;
+  const isStale = () => batch.current !== current;
   card.hide();
-  byId("actions").hidden = byId("report").hidden = true;
+  hideResult();
   showCurl();
-  const preview = stage.showPhoto(file, () => photo !== file);
-  send();
-  const shown = await preview;
-  if (photo === file) main.classList.toggle("has-photo", shown);
+  const shown = await stage.showPhoto(current.photo, isStale);
+  if (!isStale()) main.classList.toggle("has-photo", shown);
 }
 
-/** Aborts an earlier request, sends the photo with the current options, and shows the result. */
-async function send() {
-  clearTimeout(debounce);
-  request?.abort();
-  if (!photo) return;
+function selectEntry(entry) {
+  const previous = batch.current;
+  batch.current = entry;
+  strip.update(batch, previous);
+  showPhoto();
+  showState(entry);
+}
+
+/** Sends all photos with the current options, and discards the results of earlier options. */
+function send() {
+  withdrawResult();
+  if (!batch) return;
   const options = readOptions(form);
-  if (!isComplete(options)) {
+  card.hide();
+  if (isComplete(options)) {
+    batch.send(options, key.value);
+  } else {
+    hideResult();
     setState("waiting", "Choose a background image.");
-    return;
-  }
-  request = new AbortController();
-  const { signal } = request;
-  setState("working", "Processing…");
-  try {
-    const response = await segment(photo, requestParameters(options), { key: key.value, signal });
-    if (!signal.aborted) await showResult(response, options, signal);
-  } catch (error) {
-    if (!signal.aborted) showProblem(error);
   }
 }
 
-async function showResult({ blob, headers, roundTripMs }, options, signal) {
+/** Aborts the requests, and disables the download: the result on display has earlier options. */
+function withdrawResult() {
+  clearTimeout(debounce);
+  batch?.discardResults();
+  const download = byId("download");
+  download.removeAttribute("href");
+  download.setAttribute("aria-disabled", "true");
+  byId("copy-image").disabled = true;
+}
+
+function hideResult() {
+  byId("actions").hidden = byId("report").hidden = true;
+  stage.clearResult();
+}
+
+/** Shows the state of an entry in the strip. That of the current one is shown on the stage, too. */
+async function showState(entry) {
+  strip.update(batch, entry);
+  if (entry !== batch.current) return;
+  if (entry.state === "working") setState("working", "Processing…");
+  if (entry.state === "failed") showProblem(entry.problem);
+  if (entry.state === "done") await showResult(entry).catch(showProblem);
+}
+
+async function showResult({ photo, result }) {
+  const { blob, headers, roundTripMs, options } = result;
+  const isStale = () => batch.current.result !== result;
   const label = OUTPUT_LABELS[options.output];
   const shown = await stage.showResult(blob, {
     label,
     alt: `${label} of ${photo.name}`,
     regionOf: (photoSize, resultSize) => visibleRegion(headers, photoSize, resultSize, options.margin ?? 0),
-    isStale: () => signal.aborted,
+    isStale,
   });
-  if (signal.aborted) return;
+  if (isStale()) return;
   if (!shown) throw new Problem({ title: "This browser cannot show the result" });
 
+  personSize = personSizeFromBox(headers, shown.photo);
   if (!form.elements.move.checked) setPlacementFromBox(form.elements, headers, shown.photo);
+  showReport(result, shown);
+  main.classList.add("has-photo");
+  const download = byId("download");
+  download.href = shown.url;
+  download.download = resultName(photo.name, options);
+  download.removeAttribute("aria-disabled");
+  byId("copy-image").disabled = false;
+  byId("actions").hidden = byId("report").hidden = false;
+  setState("done", summary(headers, roundTripMs));
+}
+
+function showReport({ blob, headers, roundTripMs, options }, shown) {
   const dominantOnly = options.person === "dominant";
   showFacts(byId("facts"), resultFacts(headers, { ...shown, bytes: blob.size, type: blob.type, dominantOnly }));
   showTimings(
     { timeline: byId("timeline"), list: byId("timing"), total: byId("timing-total") },
     parseServerTiming(headers.get("Server-Timing")), roundTripMs,
   );
-  main.classList.add("has-photo");
-  const download = byId("download");
-  download.href = shown.url;
-  download.download = resultName(photo.name, options);
-  card.hide();
-  byId("actions").hidden = byId("report").hidden = false;
-  setState("done", summary(headers, roundTripMs));
 }
 
 function summary(headers, roundTripMs) {
@@ -117,8 +176,7 @@ function summary(headers, roundTripMs) {
 
 function showProblem(error) {
   const problem = asProblem(error);
-  byId("actions").hidden = byId("report").hidden = true;
-  stage.clearResult();
+  hideResult();
   setState("failed", "There is no result for this photo.");
   if (problem.status === 401) {
     card.hide();
@@ -128,52 +186,69 @@ function showProblem(error) {
   }
 }
 
-function showCurl() {
-  const options = readOptions(form);
-  const photoName = photo?.name ?? "photo.jpg";
-  const placeholder = { ...options, backgroundImage: new File([], "background.jpg") };
-  byId("curl").textContent = curlCommand({
-    url: new URL(SEGMENT_PATH, document.baseURI).href,
-    photoName,
-    parameters: requestParameters(isComplete(options) ? options : placeholder),
-    resultName: resultName(photoName, options),
-    withKey: Boolean(key.value),
-  });
+function retry() {
+  card.hide();
+  batch.retry(readOptions(form), key.value);
 }
 
-async function copyCurl() {
-  const button = byId("copy");
+/** Saves the results of all photos as one ZIP file. */
+async function saveAll() {
+  const done = batch.entries.filter(({ result }) => result);
+  const names = uniqueNames(done.map(({ photo, result }) => resultName(photo.name, result.options)));
   try {
-    await navigator.clipboard.writeText(byId("curl").textContent);
-    button.textContent = "Copied";
-  } catch {
-    // No clipboard without a secure context: select the text, so that Ctrl+C copies it.
-    getSelection().selectAllChildren(byId("curl"));
-    button.textContent = "Selected";
+    saveBlob(await zipFile(done.map(({ result }, index) => ({ name: names[index], blob: result.blob }))), "silhouette.zip");
+  } catch (error) {
+    card.show(asProblem(error));
   }
-  setTimeout(() => { button.textContent = "Copy"; }, COPIED_MS);
+}
+
+async function copyResult() {
+  try {
+    await copyImage(batch.current.result.blob);
+    byId("status").textContent = "The image is on the clipboard.";
+  } catch (error) {
+    card.show(new Problem({ title: "The image could not be copied", detail: String(error.message) }));
+  }
+}
+
+/** Shows the photos of this tab again after a reload, unless others were chosen meanwhile. */
+async function restorePhotos() {
+  const photos = await keptPhotos();
+  if (photos.length && !batch) chooseFiles(photos);
+}
+
+function showCurl() {
+  curl.show(batch?.current.photo.name ?? "photo.jpg", readOptions(form), Boolean(key.value));
 }
 
 /**
  * Starts the photo tab.
  *
  * @param {import("../ui/key-form.js").ApiKey} apiKey
- * @param {() => void} onPhoto  called for each photo that is chosen, dropped or pasted on the page
+ * @param {() => void} onPhoto  called when files are chosen, dropped or pasted on the page
  */
 export function photoTab(apiKey, onPhoto) {
   key = apiKey;
-  watchPhotoInputs({ input: byId("photo"), page: document.documentElement }, (file) => {
+  watchPhotoInputs({ input: byId("photo"), page: document.documentElement }, (files) => {
     onPhoto();
-    choosePhoto(file);
+    chooseFiles(files);
   });
+  watchSamples(byId("samples"), { onFiles: chooseFiles, onProblem: (error) => card.show(asProblem(error)) });
+  rememberForm(form);
   initPhotoOptions(form, ({ settled }) => {
     showCurl();
-    clearTimeout(debounce);
+    withdrawResult();
+    stage.setPlacing(isMovable(form));
     if (settled) send();
     else debounce = setTimeout(send, SLIDER_DEBOUNCE_MS);
   });
-  byId("retry").addEventListener("click", send);
-  byId("copy").addEventListener("click", copyCurl);
+  stage.setPlacing(isMovable(form));
+  placementDrag({ frame: byId("frame"), outline: byId("outline"), form }, () => personSize);
+  byId("retry").addEventListener("click", retry);
+  byId("download-all").addEventListener("click", saveAll);
+  byId("copy-image").addEventListener("click", copyResult);
+  byId("copy-image").hidden = !canCopyImages();
   key.onSubmit(() => { showCurl(); send(); });
   showCurl();
+  restorePhotos();
 }

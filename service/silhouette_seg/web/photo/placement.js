@@ -58,6 +58,14 @@ export function setPlacementFromBox(fields, headers, photo) {
   fields.top.value = String(Math.round((100 * (top + height)) / photo.height));
 }
 
+/** Returns the size of the person in the photo, as shares of the photo's sides: 0..1. */
+export function personSizeFromBox(headers, photo) {
+  return {
+    width: Number(headers.get("X-Foreground-Width")) / photo.width,
+    height: Number(headers.get("X-Foreground-Height")) / photo.height,
+  };
+}
+
 /** Converts a percentage to a share: 62.5 -> 0.625. */
 function share(percent) {
   return Number((percent / 100).toFixed(4));

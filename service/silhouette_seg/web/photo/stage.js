@@ -1,6 +1,7 @@
 /** The part of the page that shows a photo and its result, one over the other. */
 
 import { compareSlider } from "./compare-slider.js";
+import { zoomView } from "./zoom-view.js";
 
 /**
  * Manages the two images of the frame: their object URLs, sizes and positions.
@@ -8,9 +9,15 @@ import { compareSlider } from "./compare-slider.js";
  * @typedef {{width: number, height: number}} Size
  * @typedef {{left: number, top: number, width: number, height: number}} Region
  */
-export function photoStage({ frame, before, after, tag, slider }) {
+export function photoStage({ frame, before, after, tag, slider, zoom }) {
   const compare = compareSlider(frame, slider);
+  const showDragMode = () => {
+    if (frame.classList.contains("zoomed")) frame.dataset.drag = "pan";
+    else frame.dataset.drag = isPlacing ? "place" : "compare";
+  };
+  const view = zoomView({ frame, picture: after, button: zoom }, showDragMode);
   let isFirstResult = true; // of this photo
+  let isPlacing = false;
   let loadingPhoto = Promise.resolve(false);
 
   const showWholePhoto = () => {
@@ -26,6 +33,7 @@ export function photoStage({ frame, before, after, tag, slider }) {
      */
     showPhoto(file, isStale) {
       isFirstResult = true;
+      view.reset();
       release(after);
       release(before);
       frame.dataset.shows = "photo";
@@ -33,9 +41,16 @@ export function photoStage({ frame, before, after, tag, slider }) {
       return loadingPhoto;
     },
 
+    /** Chooses whether a drag of the frame places the person, or compares. */
+    setPlacing(placing) {
+      isPlacing = placing;
+      showDragMode();
+    },
+
     /** Removes the result and shows the photo alone. */
     clearResult() {
       isFirstResult = true;
+      view.reset();
       release(after);
       if (before.src) showWholePhoto();
     },
@@ -55,6 +70,7 @@ export function photoStage({ frame, before, after, tag, slider }) {
       if (region) fitRegion(before, region);
       frame.dataset.shows = region ? "both" : "result";
       slider.disabled = region === null;
+      view.update();
       if (isFirstResult && region) compare.reveal();
       isFirstResult = false;
       return { ...sizeOf(after), url: after.src, photo: sizeOf(before) };

@@ -1,10 +1,12 @@
 /** Controls of the photo form and the live form: sliders with values, colour swatches, model list. */
 
-/** Makes a click on a colour swatch set the colour field of the form, and then call `onChange`. */
+const SWATCHES = {
+  White: "#ffffff", Mist: "#dfe7e4", Apricot: "#f2c9a8", Blue: "#2f6f8f", Green: "#0b6e60", Ink: "#15191a",
+};
+
+/** Adds colour swatches to the form. A click sets the colour field, and then calls `onChange`. */
 export function initSwatches(form, onChange) {
-  for (const swatch of form.querySelectorAll("[data-colour]")) {
-    swatch.style.backgroundColor = swatch.dataset.colour;
-  }
+  form.querySelector(".swatches").append(...Object.entries(SWATCHES).map(swatchButton));
   form.addEventListener("click", (event) => {
     const colour = event.target.dataset.colour;
     if (!colour) return;
@@ -13,11 +15,24 @@ export function initSwatches(form, onChange) {
   });
 }
 
-/** Shows the value of each slider of the form beside it, and marks the selected swatch. */
+function swatchButton([name, colour]) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.colour = colour;
+  button.setAttribute("aria-label", name);
+  button.style.backgroundColor = colour;
+  return button;
+}
+
+/** Shows the value of each slider and model list of the form beside it, and marks the selected swatch. */
 export function showValues(form) {
   const fields = form.elements;
   for (const output of form.querySelectorAll("output")) {
     const input = fields[output.htmlFor.value];
+    if (input instanceof HTMLSelectElement) {
+      output.value = input.selectedOptions[0].text;
+      continue;
+    }
     output.value = `${input.value.replace("-", "−")}${input.dataset.unit ?? ""}`;
     fillTrack(input);
   }
@@ -46,6 +61,7 @@ export function showModels(form, { auto, models, failed = [] }) {
     });
   select.replaceChildren(automatic, ...served, ...unavailable);
   select.value = names.includes(selected) ? selected : "auto";
+  showValues(form);
 }
 
 /** Colours a slider's track from zero, or from its minimum if that is positive, to its value. */
