@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from silhouette_seg.engine import open_engine, open_inference_server
 from silhouette_seg.engine.base import Engine, TritonConfig
 from silhouette_seg.engine.batcher import Batcher
 from silhouette_seg.engine.lazy import LazyEngine
-from silhouette_seg.engine.onnx import PROVIDERS, max_runs, session_options
 from silhouette_seg.engine.triton.config_pbtxt import write_configs
 from silhouette_seg.errors import EngineFailed, Unavailable
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec, load_spec
@@ -305,42 +303,6 @@ class TestOnnx:
 
     def test_provider_is_the_one_of_the_session(self, repository):
         assert self.open(repository).provider == "CPUExecutionProvider"
-
-    @pytest.mark.parametrize(
-        ("device", "distribution"),
-        [
-            ("cuda", "onnxruntime-gpu"),
-            ("tensorrt", "onnxruntime-gpu"),
-            ("coreml", "onnxruntime for macOS"),
-            ("directml", "onnxruntime-directml for Windows"),
-            ("rocm", "onnxruntime-migraphx for Linux"),
-        ],
-    )
-    def test_missing_device_raises_and_names_distribution(self, repository, device, distribution):
-        if PROVIDERS[device][0] in onnxruntime.get_available_providers():
-            pytest.skip("this ONNX Runtime has the provider")
-        with pytest.raises(EngineFailed, match=f"without .*{PROVIDERS[device][0]}") as caught:
-            self.open(repository, device)
-        assert caught.value.detail.endswith(
-            f"The device {device} needs the distribution {distribution}"
-        )
-
-    def test_providers_are_names_of_onnx_runtime(self):
-        named = {name for names in PROVIDERS.values() for name in names}
-        assert named <= set(onnxruntime.get_all_providers())
-
-    def test_directml_runs_one_batch_without_memory_pattern(self):
-        assert max_runs("directml", 4) == 1
-        assert session_options("directml").enable_mem_pattern is False
-
-    def test_other_devices_run_as_many_batches_as_threads(self):
-        for device in PROVIDERS.keys() - {"directml"}:
-            assert max_runs(device, 4) == 4
-            assert session_options(device).enable_mem_pattern is True
-
-    def test_unknown_device_raises_value_error(self, repository):
-        with pytest.raises(ValueError, match="abacus"):
-            self.open(repository, "abacus")
 
     def test_weights_with_another_digest_are_engine_failed(self, tmp_path):
         spec = write_tiny_model(tmp_path)

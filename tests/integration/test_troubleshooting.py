@@ -34,7 +34,7 @@ WRONG_SETTINGS = {
     "the engine triton runs": {"ENGINE": "triton", "TRITON_URL": "triton:8001", "DEVICE": "rocm"},
 }
 """Beginning of a message -> settings that cause it, without their prefix."""
-OTHER_CAUSES = {"Port 8000", "The weights", "Models need", "onnxruntime and onnxruntime-gpu"}
+OTHER_CAUSES = {"Port 8000", "Models need", "onnxruntime and onnxruntime-gpu"}
 """Beginnings of the messages that no setting causes."""
 
 
@@ -76,12 +76,6 @@ def test_taken_port_prints_the_documented_message(start):
         assert start(PORT=port).replace(port, "8000") == documented("Port 8000")
 
 
-def test_changed_weights_print_the_documented_message(start, tmp_path):
-    weights = write_tiny_model(tmp_path).model_file(tmp_path)
-    weights.write_bytes(weights.read_bytes() + b"\0")
-    assert start(MODEL_REPOSITORY=str(tmp_path)) == documented("The weights")
-
-
 def test_missing_runtime_prints_the_documented_message(start, monkeypatch):
     monkeypatch.setattr(extras, "is_installed", lambda name: name != "onnxruntime")
     assert start() == documented("Models need")
@@ -106,7 +100,7 @@ REFUSALS = {
 
 
 def test_page_lists_details_that_are_tested():
-    tested = {*REFUSALS, "warming_up", "engine_down", "not_installed"}
+    tested = {*REFUSALS, "warming_up", "engine_failed", "engine_down", "not_installed"}
     assert DETAILS.keys() == {*tested, str(int(CloseCode.POLICY))}
 
 
@@ -116,6 +110,14 @@ async def test_refused_photo_has_the_documented_detail(settings_with, code):
     async with in_process(settings_with(**settings)) as service:
         problem = (await service.segment(body, query)).json()
     assert (problem["code"], problem["detail"]) == (code, DETAILS[code])
+
+
+async def test_changed_weights_have_the_documented_detail(settings_with, tmp_path):
+    weights = write_tiny_model(tmp_path).model_file(tmp_path)
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    async with in_process(settings_with(model_repository=tmp_path), ready=False) as service:
+        problem = (await service.segment(JPEG)).json()
+    assert (problem["code"], problem["detail"]) == ("engine_failed", DETAILS["engine_failed"])
 
 
 async def test_unreachable_triton_has_the_documented_details(settings_with):

@@ -125,6 +125,8 @@ def batch_call(
 
     Raises the errors of `segment_call`.
     """
+    if isinstance(photos, str | bytes | bytearray) or not photos:
+        raise InvalidArgument("photos", "must be a sequence of at least one photo")
     files = [
         ("image", (source_name(photo) or "photo", read_file_source(photo, f"photos[{index}]")))
         for index, photo in enumerate(photos)

@@ -50,10 +50,12 @@ def map_photos(
     processed at a time, by default one for each processor. At most twice as many photos and results
     are in memory. With `progress` a bar on stderr shows their number. The error of a photo is
     raised, and ends the iteration. With `return_errors` it takes the place of its result instead.
-    Raises InvalidArgument for a number of threads below 1.
+    Raises InvalidArgument for a number of threads below 1, and for one photo instead of several.
     """
     from silhouette_seg.runtime.cpu_quota import available_cpus
 
+    if isinstance(photos, str | bytes | bytearray):
+        raise InvalidArgument("photos", "must be several photos, such as a list, not one")
     count = available_cpus() if threads is None else threads
     if count < 1:
         raise InvalidArgument("threads", f"must be at least 1, not {threads}")

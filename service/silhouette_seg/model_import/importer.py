@@ -22,10 +22,13 @@ from silhouette_seg.model_import.presets import Preset
 from silhouette_seg.model_import.processing import Processing, TensorLayout
 from silhouette_seg.model_import.verification import Verification, verify
 from silhouette_seg.pipeline.model_folders import AUTO, FACE_DETECTOR
+from silhouette_seg.pipeline.registry import PHOTO_PREFERENCE
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec
 from silhouette_seg.vision.geometry import Size
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+RESERVED_NAMES = (AUTO, FACE_DETECTOR, *PHOTO_PREFERENCE)
+"""Names that an imported model may not have: `auto` would prefer it to the others."""
 MAX_BATCH = 16
 """Largest batch of an imported model."""
 MAX_BATCH_PIXELS = 4 * 1024 * 1024
@@ -106,12 +109,19 @@ def _move(written: Path, folder: Path, replaced: Path) -> None:
 
 
 def _checked_name(name: str) -> str:
-    if not NAME.fullmatch(name) or name in (AUTO, FACE_DETECTOR):
+    """Returns the name of a model. Raises ModelRejected for one with a meaning to the service."""
+    if not NAME.fullmatch(name) or name in RESERVED_NAMES:
         raise ModelRejected(
-            f"{name!r} is no name for a model: use letters, digits, dots, - and _, and neither"
-            f" {AUTO} nor {FACE_DETECTOR}"
+            f"{name!r} is no name for an imported model: use letters, digits, dots, - and _, and"
+            f" none of {', '.join(RESERVED_NAMES)}"
         )
     return name
+
+
+def _checked_licence(licence: str) -> str:
+    if not licence.strip():
+        raise ModelRejected("the licence is empty: name that of the weights, or 'unknown'")
+    return licence
 
 
 def _select_output(foreign: ForeignGraph, name: str | None) -> ForeignTensor:
@@ -174,5 +184,5 @@ def _build_spec(
         precision=str(FLOAT_TYPES[foreign.input.element_type]),
         sha256=sha256(graph).hexdigest(),
         run=f"import of {request.file.name}{preset}",
-        licence=request.licence,
+        licence=_checked_licence(request.licence),
     )

@@ -17,6 +17,7 @@ from silhouette_seg.vision.mask.person_separation import Separation, separate_pe
 MIN_CONFIDENCE = 0.5
 """Confidence of an outline that is no better than chance."""
 NO_DETECTOR = "There is no face detector, so only gaps separate people."
+FACELESS = "A body has no visible face, so it may be several people."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,6 @@ def _reason(people: list[Person], matte: Matte) -> str | None:
         return NO_DETECTOR
     crowds = [len(person.faces) for person in people if person.is_crowd]
     if not crowds:
-        return None
+        return FACELESS if any(not person.faces for person in people) else None
     bodies = "one connected body" if len(crowds) == 1 else f"{len(crowds)} connected bodies"
     return f"{sum(crowds)} faces are on {bodies}: people touch and cannot be separated."

@@ -294,3 +294,11 @@ async def test_photo_may_be_a_path_bytes_or_an_open_file(service, tmp_path):
 async def test_missing_file_raises_os_error(service, tmp_path):
     with pytest.raises(FileNotFoundError):
         await service.segment(tmp_path / "absent.jpg")
+
+
+@pytest.mark.parametrize("photos", ["photo.jpg", b"photo", []], ids=["str", "bytes", "none"])
+async def test_batch_of_one_photo_or_none_is_rejected(service, photos):
+    service.answers = [SEGMENTED]
+    with pytest.raises(InvalidArgument, match=r"^photos: must be a sequence"):
+        await service.call("segment_batch", photos)
+    assert service.requests == []

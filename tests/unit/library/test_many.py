@@ -80,3 +80,9 @@ def test_progress_bar_counts_photos_on_stderr(capsys):
 def test_number_of_threads_below_one_raises_invalid_argument(threads):
     with pytest.raises(InvalidArgument, match=r"^threads: "):
         map_photos(double, [], threads=threads)
+
+
+@pytest.mark.parametrize("photos", ["photo.jpg", b"photo"], ids=["str", "bytes"])
+def test_single_photo_instead_of_several_is_rejected(session, photos):
+    with pytest.raises(InvalidArgument, match=r"^photos: must be several photos"):
+        map_photos(session.segment, photos)

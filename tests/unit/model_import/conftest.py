@@ -17,14 +17,13 @@ def import_preset(repository):
     """Imports a file with a preset. Keywords are fields of the request or of its processing."""
 
     def run(file: Path, preset: str = "birefnet", **changes) -> ImportedModel:
-        fields = {"name", "layout", "size_hw", "output", "max_batch"}
+        fields = {"name", "licence", "layout", "size_hw", "output", "max_batch"}
         request = {name: changes.pop(name) for name in list(changes) if name in fields}
         processing = replace(PRESETS[preset].processing, **changes)
-        request = {"name": preset} | request
+        request = {"name": preset, "licence": "MIT"} | request
         return import_model(
             ImportRequest(
                 file,
-                licence="MIT",
                 processing=processing,
                 preset_name=preset,
                 preset=PRESETS[preset],

@@ -137,8 +137,14 @@ RUNS = [
         "leaves the size of its input open",
         id="open size",
     ),
-    pytest.param(LOGITS.write, {"name": "auto"}, "is no name for a model", id="name auto"),
-    pytest.param(LOGITS.write, {"name": "../up"}, "is no name for a model", id="name of a path"),
+    pytest.param(LOGITS.write, {"name": "auto"}, "is no name for an imported", id="name auto"),
+    pytest.param(
+        LOGITS.write, {"name": "unet"}, "none of auto, face_detector, unet", id="own name"
+    ),
+    pytest.param(LOGITS.write, {"licence": " "}, "the licence is empty", id="no licence"),
+    pytest.param(
+        LOGITS.write, {"name": "../up"}, "is no name for an imported", id="name of a path"
+    ),
 ]
 
 
