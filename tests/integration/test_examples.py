@@ -131,8 +131,9 @@ COMMANDS = [
     line
     for block in all_blocks("sh")
     for line in block.code.splitlines()
-    if line.startswith("silhouette ")
+    if line.startswith("silhouette ") and line != "silhouette serve"
 ]
+"""Commands of the documents, without the one that ends with the server alone."""
 
 
 @pytest.mark.parametrize("line", COMMANDS)
