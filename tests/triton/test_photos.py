@@ -56,7 +56,10 @@ QUERIES = (
     "require_foreground=true",
     "layout=x:0.25,scale:0.5;x:0.75,scale:0.5,flip:true",
     f"{COMPOSITE}&background=%23ffffff&light_wrap=60",
+    "output=trimap&trimap_band=3",
 )
+REPORT_QUERIES = ("masks=rle", "masks=polygon", "faces=true")
+"""Queries that add facts to the JSON report."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,10 @@ async def both(urls) -> AsyncIterator[Both]:
 
 def test_queries_cover_every_parameter():
     assert {
-        pair.partition("=")[0] for query in QUERIES for pair in query.split("&") if pair
+        pair.partition("=")[0]
+        for query in (*QUERIES, *REPORT_QUERIES)
+        for pair in query.split("&")
+        if pair
     } == set(PARAMETERS)
 
 
@@ -118,6 +124,15 @@ async def test_response_is_the_same_with_both_engines(both, query):
     assert onnx.headers["etag"] == triton.headers["etag"]
     image_format = ImageFormat(onnx.headers["content-type"].removeprefix("image/"))
     assert picture(onnx, image_format.media_type).any()
+
+
+@pytest.mark.parametrize("query", REPORT_QUERIES)
+async def test_report_is_the_same_with_both_engines(both, query):
+    headers = {"content-type": "image/jpeg", "accept": "application/json"}
+    onnx, triton = await both.post(f"/v1/segment?{query}", content=PHOTO, headers=headers)
+    facts = ("foreground", "people", "people_separated", "people_reason", "faces", "image")
+    assert onnx.status_code == 200, onnx.text
+    assert [onnx.json()[name] for name in facts] == [triton.json()[name] for name in facts]
 
 
 async def test_background_image_is_the_same_with_both_engines(both):
