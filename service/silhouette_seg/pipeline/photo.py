@@ -181,7 +181,9 @@ def render_file(
     if options.require_foreground and not matte.quality.foreground:
         raise ForegroundMissing
     composition = render_image(options, photo, background, matte)
-    people = describe_people(composition.mask, matte, options.masks) if options.masks else None
+    people = None
+    if composition.mask is not None and options.masks:
+        people = describe_people(composition.mask, matte, options.masks)
     render_s = watch.lap()
     image = composition.image
     warnings = (photo.warning, background and background.warning, metadata.warning)

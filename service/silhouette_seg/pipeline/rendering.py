@@ -38,8 +38,10 @@ class Composition:
 
     image: NDArray[np.uint8]
     """uint8: grey [h,w] for a mask or trimap, RGBA [h,w,4] for a cut-out, RGB [h,w,3] else."""
-    mask: NDArray[np.uint8]
+    mask: NDArray[np.uint8] | None
     """The person's mask, uint8 [H,W] at the size of the photo, before inversion, crop and layout.
+
+    It is None unless the options request the masks of people: it would take a byte a pixel.
     """
     box: quality.Box | None
     """Bounding box of the person in pixels of the photo; None without a person."""
@@ -68,13 +70,14 @@ def render_image(
         share = visible_share(share, opacity)
     edited, person = apply_edits(share, options, opacity)
     box = quality.bounding_box(person)
+    mask = person if options.masks else None
     if isinstance(options.background, BlurredFaces):
         faces = _found_faces(matte)
         blur_faces(photo.rgb, (face.box(photo.photo_hw) for face in faces))
         image = np.ascontiguousarray(photo.rgb[_crop_slices(box, photo.photo_hw, options)])
-        return Composition(image, person, box, pieces, len(faces))
+        return Composition(image, mask, box, pieces, len(faces))
     image = _compose(options, photo, background, share, edited, box)
-    return Composition(image, person, box, pieces)
+    return Composition(image, mask, box, pieces)
 
 
 def person_mask(matte: Matte) -> NDArray[np.uint8]:
