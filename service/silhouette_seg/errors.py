@@ -82,6 +82,12 @@ class InvalidArgument(ValueError):
         """Returns the error of an argument with the reason and the fields of another error."""
         return cls(argument, error.detail, error.code, error.limit, error.actual)
 
+    @classmethod
+    def from_parameter(cls, error: "BadParameter") -> Self:
+        """Returns the error of the argument that the detail of `error` begins with."""
+        argument, _, reason = error.detail.partition(": ")
+        return cls(argument, reason)
+
 
 class InternalError(ServiceError):
     """Failure of the service itself; the log has the cause under the id of the request."""

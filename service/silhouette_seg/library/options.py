@@ -1,7 +1,7 @@
 """Types and names of the options of functions and sessions."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from silhouette_seg.errors import InvalidArgument
 
@@ -47,3 +47,10 @@ def check_names(options: Mapping[str, Any]) -> None:
         if name not in Options.__annotations__:
             names = ", ".join(Options.__annotations__)
             raise InvalidArgument(name, f"is not an option; there are {names}")
+
+
+def check_choice(argument: str, value: object, choices: object) -> None:
+    """Raises InvalidArgument unless the value of an argument is one of a Literal's `choices`."""
+    if value not in get_args(choices):
+        names = ", ".join(get_args(choices))
+        raise InvalidArgument(argument, f"must be one of {names}, not {value!r}")

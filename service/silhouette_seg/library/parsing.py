@@ -59,8 +59,7 @@ def parse_options(output: str, kind: Kind, options: Mapping[str, Any]) -> Parsed
             {"output": output, **texts}, has_background_image=background is not None
         )
     except BadParameter as error:
-        name, _, reason = error.detail.partition(": ")
-        raise InvalidArgument(name, reason) from None
+        raise InvalidArgument.from_parameter(error) from None
     try:
         chosen = negotiate(None, explicit=parsed.format, output=parsed.render.output)
     except NotAcceptable as error:

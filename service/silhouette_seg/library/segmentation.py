@@ -141,8 +141,7 @@ class PhotoSegmenter:
         except UnknownModel as error:
             raise InvalidArgument.from_error("model", error) from None
         except BadParameter as error:
-            name, _, reason = error.detail.partition(": ")
-            raise InvalidArgument(name, reason) from None
+            raise InvalidArgument.from_parameter(error) from None
 
 
 def _metadata(source: PhotoSource) -> PrintMetadata:

@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, Unpack, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, Unpack, cast, overload
 
 from silhouette_seg.errors import InvalidArgument
-from silhouette_seg.library.options import Kind, Options, Output, check_names
+from silhouette_seg.library.options import Kind, Options, Output, check_choice, check_names
 from silhouette_seg.runtime.load_lock import LOAD_LOCK
 
 if TYPE_CHECKING:
@@ -84,9 +84,7 @@ class Session:
         Raises InvalidArgument for an option that does not exist.
         """
         check_names(options)
-        if device not in get_args(Device):
-            names = ", ".join(get_args(Device))
-            raise InvalidArgument("device", f"must be one of {names}, not {device!r}")
+        check_choice("device", device, Device)
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise InvalidArgument("max_pixels", f"must be a positive integer, not {max_pixels!r}")
         self._repository = None if model_repository is None else Path(model_repository)
@@ -140,9 +138,7 @@ class Session:
 
         Options and errors are those of `segment`.
         """
-        if output not in get_args(Output):
-            names = ", ".join(get_args(Output))
-            raise InvalidArgument("output", f"must be one of {names}, not {output!r}")
+        check_choice("output", output, Output)
         segmenter = self._opened()
         from silhouette_seg.library.parsing import inherited, parse_options
 
@@ -169,9 +165,8 @@ class Session:
         self.close()
 
     def _render(self, output: str, photo: object, as_: Kind | None, options: Options) -> "Result":
-        if as_ is not None and as_ not in get_args(Kind):
-            names = ", ".join(get_args(Kind))
-            raise InvalidArgument("as_", f"must be one of {names}, not {as_!r}")
+        if as_ is not None:
+            check_choice("as_", as_, Kind)
         segmenter = self._opened()
         from silhouette_seg.library.images import kind_of, to_kind
         from silhouette_seg.library.parsing import inherited, parse_options

@@ -4,6 +4,7 @@ Some codecs report a failed allocation like a damaged file. Where the address sp
 trial allocation tells the two apart. Elsewhere allocations do not fail.
 """
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ def can_allocations_fail() -> bool:
     """
     if resource is not None and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         return True
+    return _never_overcommits()
+
+
+@cache
+def _never_overcommits() -> bool:
+    """Returns True if Linux runs without overcommit. Read once: every photo asks for it."""
     try:
         return Path("/proc/sys/vm/overcommit_memory").read_text().strip() == _NEVER_OVERCOMMIT
     except OSError:
