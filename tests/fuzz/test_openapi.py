@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -42,6 +42,18 @@ schemathesis.openapi.format("binary", st.sampled_from(FILES))
 @schemathesis.serializer("application/sdp")
 def as_sdp(context: Any, value: Any) -> Any:
     return {"data": str(value).encode("utf-8", "replace")}
+
+
+@st.composite
+def cases(draw: st.DrawFn, operation: Any, mode: GenerationMode) -> Case:
+    """Draws a request of an operation, without those that schemathesis cannot make."""
+    try:
+        return draw(operation.as_strategy(generation_mode=mode))
+    except ValueError as error:
+        # schemathesis 4.32.5 checks some bodies by a validator that refuses its own type of file.
+        if "Unsupported type: 'Binary'" not in str(error):
+            raise
+        reject()
 
 
 def openapi_document() -> dict[str, Any]:
@@ -88,7 +100,7 @@ def test_openapi_describes_every_response(server, operation, mode, mutations):
         return
     seen: Counter[int] = Counter()
 
-    @given(operation.as_strategy(generation_mode=mode))
+    @given(cases(operation, mode))
     @settings(
         max_examples=max(4, mutations // 400),
         derandomize=True,

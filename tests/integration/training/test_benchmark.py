@@ -70,7 +70,7 @@ def test_http_benchmark_compares_server_and_pipeline_and_measures_memory(figures
     options = [text for name, count in counts.items() for text in (f"--{name}", str(count))]
     found = figures("http", "--repository", str(repository), *options)
     assert found["start"]["starts"] == 1
-    assert [row["side"] for row in found["rounds"]] == 2 * ["http", "in process"]
+    assert [row["side"] for row in found["rounds"]] == 2 * ["http", "in process", "library"]
     assert all(row.get("unexpected", 0) == 0 for row in found["rounds"])
     assert found["summary"]["ratio"] > 0
     memory = found["memory"]
