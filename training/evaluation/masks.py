@@ -2,9 +2,12 @@
 
     python -m training.evaluation.masks model_repository/connectnet --data DATA
     python -m training.evaluation.masks model_repository/connectnet --data DATA --url URL
+    python -m training.evaluation.masks model_repository/connectnet --data DATA --url URL \
+        --person dominant
 
 The second command requests the masks from a running service at URL, such as http://127.0.0.1:8000.
-Both commands must give the same figures.
+The first two commands must give the same figures. The third measures the main person alone, as
+photos need whose labels leave out people in the background.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -110,15 +113,16 @@ def segmenter_from_model(
     return segment
 
 
-def segmenter_from_service(url: str, model: str) -> Segment:
+def segmenter_from_service(url: str, model: str, person: str = "all") -> Segment:
     """Returns a function that requests masks from a running service over HTTP.
 
-    The function raises urllib.error.URLError.
+    `person` is the parameter of the service: `all` or `dominant`. The function raises
+    urllib.error.URLError.
     """
 
     def segment(portrait: Portrait) -> NDArray[np.uint8]:
         request = Request(
-            f"{url}/v1/segment?model={model}&output=mask&format=png",
+            f"{url}/v1/segment?model={model}&person={person}&output=mask&format=png",
             data=portrait.image.read_bytes(),
             headers={"Content-Type": "image/jpeg"},
         )
@@ -149,13 +153,18 @@ def main(
     data: DataPack,
     split: Annotated[str, typer.Option(help="Split of the data pack: train or val.")] = "val",
     url: Annotated[str, typer.Option(help="URL of a service that predicts the masks.")] = "",
+    person: Annotated[
+        str, typer.Option(help="People in a mask of the service: all or dominant.")
+    ] = "all",
 ) -> None:
     """Evaluates an exported model, in process or as served."""
+    if person != "all" and not url:
+        raise typer.BadParameter("A choice of people needs --url.", param_hint="--person")
     spec = load_spec(model_dir)
     chosen_split: Split = "train" if split == "train" else "val"
     extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
     if url:
-        segment = segmenter_from_service(url.rstrip("/"), spec.name)
+        segment = segmenter_from_service(url.rstrip("/"), spec.name, person)
     else:
         predict = open_onnx(spec.model_file(model_dir.parent))
         segment = segmenter_from_model(
