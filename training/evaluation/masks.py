@@ -6,8 +6,8 @@
         --person dominant
 
 The second command requests the masks from a running service at URL, such as http://127.0.0.1:8000.
-The first two commands must give the same figures. The third measures the main person alone, as
-photos need whose labels leave out people in the background.
+The first two commands must give the same figures. The third measures the main person alone. The
+labels of some sources leave out people in the background.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
