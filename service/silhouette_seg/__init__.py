@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from silhouette_seg import client, errors, library
     from silhouette_seg.client import AsyncClient, Client
     from silhouette_seg.errors import InvalidArgument
     from silhouette_seg.library import Session, composite, cut_out, map_photos, segment
@@ -25,8 +26,11 @@ __all__ = [
     "InvalidArgument",
     "Session",
     "__version__",
+    "client",
     "composite",
     "cut_out",
+    "errors",
+    "library",
     "map_photos",
     "segment",
 ]
@@ -37,6 +41,8 @@ _MODULES = {
     "silhouette_seg.library": ("Session", "composite", "cut_out", "map_photos", "segment"),
 }
 """Module -> names that the package exports from it."""
+_SUBMODULES = ("client", "errors", "library")
+"""Modules that are attributes of the package without an import of their own."""
 
 if not TYPE_CHECKING:
 
@@ -50,6 +56,8 @@ if not TYPE_CHECKING:
         for module, names in _MODULES.items():
             if name in names:
                 return getattr(import_module(module), name)
+        if name in _SUBMODULES:
+            return import_module(f"{__name__}.{name}")
         if name == "__version__":
             return _installed_version()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -89,6 +89,13 @@ class InvalidArgument(ValueError):
         return cls(argument, reason)
 
 
+class InstallationError(ValueError):
+    """The installation lacks a package, or has packages that exclude each other.
+
+    The message names the packages and the command that helps.
+    """
+
+
 class InternalError(ServiceError):
     """Failure of the service itself; the log has the cause under the id of the request."""
 

@@ -88,7 +88,7 @@ def test_client_key_is_no_setting_of_the_service(monkeypatch, repository):
     [
         ({"key": "wrong"}, "key"),
         ({"key": None}, "key"),
-        ({"server": "nowhere"}, "is not like http://host:port"),
+        ({"server": "nowhere"}, "--server: has no scheme; write http://nowhere"),
     ],
 )
 def test_rejected_connection_is_one_error(silhouette, album, tmp_path, options, reason):

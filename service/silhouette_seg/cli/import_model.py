@@ -16,7 +16,8 @@ from silhouette_seg.model_import.processing import (
     TensorLayout,
     Triple,
 )
-from silhouette_seg.runtime.extras import InstallationError, check_runtime, require
+from silhouette_seg.errors import InstallationError
+from silhouette_seg.runtime.extras import check_runtime, require
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.geometry import Size
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from silhouette_seg.api.response.report import REQUEST_FIELDS
+from silhouette_seg.cli.console import fail
 from silhouette_seg.cli.files import read_source, report_path, write_result
 from silhouette_seg.cli.local import run_all
 from silhouette_seg.cli.outcome import Failure, notices
 from silhouette_seg.cli.progress import OnDone, OnNotice
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.client import AsyncClient, ClientError, Retries
-from silhouette_seg.errors import UnknownModel
+from silhouette_seg.errors import InvalidArgument, UnknownModel
 
 CONCURRENT_REQUESTS = 4
 """Number of photos that are sent to the service at the same time."""
@@ -28,6 +29,14 @@ class RemoteOptions:
 
     parameters: Mapping[str, str]
     background: Path | None = None
+
+
+def open_client(server: str, key: str | None) -> AsyncClient:
+    """Returns a client of the service at the URL `server`; a wrong URL ends the command."""
+    try:
+        return AsyncClient(server, key, retries=PATIENT_RETRIES)
+    except InvalidArgument as error:
+        fail(f"--server: {error.reason}")
 
 
 async def segment_remote(

@@ -204,12 +204,12 @@ async def _segment_remote(
     command: FileCommand,
     progress: RunProgress,
 ) -> None:
-    from silhouette_seg.cli.remote import PATIENT_RETRIES, RemoteOptions, segment_remote
-    from silhouette_seg.client import AsyncClient, ClientError
+    from silhouette_seg.cli.remote import RemoteOptions, open_client, segment_remote
+    from silhouette_seg.client import ClientError
 
     assert command.server is not None
     try:
-        async with AsyncClient(command.server, command.key, retries=PATIENT_RETRIES) as client:
+        async with open_client(command.server, command.key) as client:
             with progress.photos(len(tasks)) as on_done:
                 options = RemoteOptions(parameters, background)
                 await segment_remote(tasks, options, client, on_done, print_notice)

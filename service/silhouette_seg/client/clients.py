@@ -4,6 +4,7 @@ Both send the calls of `client.calls`, and repeat them as `client.retries` says.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -22,17 +23,22 @@ from silhouette_seg.client.calls import (
 from silhouette_seg.client.errors import Refused, translate_http_errors
 from silhouette_seg.client.retries import Retries
 from silhouette_seg.client.stream import Option, Stream, open_stream
+from silhouette_seg.errors import InvalidArgument
 from silhouette_seg.runtime.sources import FileSource
 
 T = TypeVar("T")
+
+EXAMPLE_URL = "http://localhost:8000"
+_WITHOUT_SCHEME = re.compile(r"(?!\w+:/)[\w\[][\w.:\[\]-]*(/[^\s:]*)?")
+"""Host, port and path of a URL that lacks `http://`."""
 
 
 class Client:
     """Client of the service at `url`, as a context manager.
 
     `key` is an API key, and `timeout_s` bounds each try in seconds. `transport` replaces httpx's
-    transport. Several threads may share a client. Raises ValueError unless the URL is http or https
-    with a host.
+    transport. Several threads may share a client. Raises InvalidArgument for a URL that is not like
+    `http://localhost:8000`.
     """
 
     def __init__(
@@ -200,9 +206,18 @@ class AsyncClient:
 
 
 def _parse_url(text: str) -> httpx.URL:
-    url = httpx.URL(text)
+    """Returns the URL of a service. Raises InvalidArgument unless it is http or https."""
+    if not isinstance(text, str):
+        kind = type(text).__name__
+        raise InvalidArgument("url", f"must be text such as {EXAMPLE_URL}, not {kind}")
+    if _WITHOUT_SCHEME.fullmatch(text):
+        raise InvalidArgument("url", f"has no scheme; write http://{text} or https://{text}")
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise InvalidArgument("url", f"{text!r} is not a URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"{text!r} is not like http://host:port")
+        raise InvalidArgument("url", f"must be like {EXAMPLE_URL}, not {text!r}")
     return url
 
 

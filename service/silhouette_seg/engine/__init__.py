@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from silhouette_seg.engine.base import Engine, InferenceServer, TritonConfig
-from silhouette_seg.runtime.extras import InstallationError, check_runtime, missing_module
+from silhouette_seg.errors import InstallationError
+from silhouette_seg.runtime.extras import check_runtime, missing_module
 from silhouette_seg.spec import ModelSpec
 
 ENGINES = {

@@ -3,6 +3,8 @@
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from silhouette_seg.errors import InstallationError
+
 RUNTIMES = (
     "onnxruntime",
     "onnxruntime-directml",
@@ -17,13 +19,6 @@ RUNTIMES = (
 
 Two of them overwrite each other's files.
 """
-
-
-class InstallationError(ValueError):
-    """The installation lacks a package, or has packages that exclude each other.
-
-    The message names the packages and the command that helps.
-    """
 
 
 def is_installed(module: str) -> bool:

@@ -55,6 +55,12 @@ def test_package_import_loads_no_other_module():
     assert not loaded & SERVICE_PACKAGES
 
 
+@pytest.mark.parametrize("name", ["errors.InvalidArgument", "client.Refused", "library.Session"])
+def test_submodule_is_an_attribute_of_the_package(name):
+    modules_after(f"import silhouette_seg; silhouette_seg.{name}")
+    assert name.partition(".")[0] in dir(silhouette_seg)
+
+
 def test_client_export_loads_no_service_package():
     loaded = modules_after("from silhouette_seg import Client")
     assert "silhouette_seg.client.clients" in loaded

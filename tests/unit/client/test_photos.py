@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import dataclass, field
 
 import httpx
@@ -257,9 +258,24 @@ async def test_models_lists_segmentation_models_only(service):
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
-@pytest.mark.parametrize("url", ["service:8000", "ftp://service", "http://", ""])
-def test_invalid_url_raises_value_error(client, url):
-    with pytest.raises(ValueError, match="http://host:port"):
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("localhost:8000", "write http://localhost:8000 or https://localhost:8000"),
+        ("10.1.2.3", "write http://10.1.2.3 or"),
+        ("[::1]:8000", "write http://[::1]:8000 or"),
+        ("host/below", "write http://host/below or"),
+        ("ftp://service", "must be like http://localhost:8000"),
+        ("http:/service", "must be like http://localhost:8000"),
+        ("http://", "must be like http://localhost:8000"),
+        ("", "must be like http://localhost:8000"),
+        ("http://a:b", "is not a URL"),
+        (b"http://service", "must be text such as http://localhost:8000, not bytes"),
+        (None, "must be text such as http://localhost:8000, not NoneType"),
+    ],
+)
+def test_invalid_url_raises_error_with_advice(client, url, hint):
+    with pytest.raises(InvalidArgument, match=f"^url: .*{re.escape(hint)}"):
         client(url)
 
 

@@ -1,7 +1,8 @@
 import pytest
 
 from silhouette_seg.runtime import extras
-from silhouette_seg.runtime.extras import InstallationError, check_runtime, require
+from silhouette_seg.errors import InstallationError
+from silhouette_seg.runtime.extras import check_runtime, require
 
 
 def test_missing_module_names_the_extra_to_install():
