@@ -16,19 +16,38 @@ ServiceError
 └── InternalError 500
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 MAX_ECHOED_CHARACTERS = 64
 """Number of characters after which an error message cuts a name that the caller sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A parameter that an error mentions, with a value or without, as text of the API.
+
+    `str` returns the spelling of the HTTP API. The library and the command line have their own.
+    """
+
+    name: str
+    value: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value}"
+
+
+Spelling = Callable[[Setting], str]
+"""Function that spells a parameter as the callers of one interface know it."""
+
+
 class ServiceError(Exception):
     """Base of every error that the service reports to a caller.
 
-    `detail` is the public explanation: it never holds engine text, paths or tracebacks. By default
-    it is the title of the class. `limit` and `actual` become fields of the response if a limit was
-    exceeded. `retry_after_s` becomes the header `Retry-After`, in seconds.
+    `detail` is the public explanation: it never holds engine text, paths or tracebacks. It consists
+    of `parts`, by default the title of the class. `limit` and `actual` become fields of the
+    response if a limit was exceeded. `retry_after_s` becomes the header `Retry-After`, in seconds.
     """
 
     status: ClassVar[int] = 500
@@ -38,17 +57,29 @@ class ServiceError(Exception):
 
     def __init__(
         self,
-        detail: str | None = None,
-        *,
+        *parts: str | Setting,
         limit: float | None = None,
         actual: float | None = None,
         retry_after_s: int | None = None,
     ) -> None:
-        self.detail = f"{self.title}." if detail is None else detail
+        self._parts = parts or (f"{self.title}.",)
+        self.detail = self.spelled(str)
         super().__init__(self.detail)
         self.limit = limit
         self.actual = actual
         self.retry_after_s = retry_after_s
+
+    def spelled(self, spell: Spelling) -> str:
+        """Returns the detail with its parameters spelled by `spell`."""
+        return "".join(part if isinstance(part, str) else spell(part) for part in self._parts)
+
+
+def with_limit(detail: str, limit: float | None, actual: float | None) -> str:
+    """Returns an explanation, with a limit and the actual value in parentheses unless None."""
+    if limit is None:
+        return detail
+    got = "" if actual is None else f", got {actual:.15g}"
+    return f"{detail.rstrip('.')} (limit {limit:.15g}{got})."
 
 
 class InvalidArgument(ValueError):
@@ -78,14 +109,17 @@ class InvalidArgument(ValueError):
         return f"{self.argument}: {self.reason}{sizes}"
 
     @classmethod
-    def from_error(cls, argument: str, error: ServiceError) -> Self:
-        """Returns the error of an argument with the reason and the fields of another error."""
-        return cls(argument, error.detail, error.code, error.limit, error.actual)
+    def from_error(cls, argument: str, error: ServiceError, spell: Spelling = str) -> Self:
+        """Returns the error of an argument with the reason and the fields of another error.
+
+        `spell` spells the parameters of the reason.
+        """
+        return cls(argument, error.spelled(spell), error.code, error.limit, error.actual)
 
     @classmethod
-    def from_parameter(cls, error: "BadParameter") -> Self:
+    def from_parameter(cls, error: "BadParameter", spell: Spelling) -> Self:
         """Returns the error of the argument that the detail of `error` begins with."""
-        argument, _, reason = error.detail.partition(": ")
+        argument, _, reason = error.spelled(spell).partition(": ")
         return cls(argument, reason)
 
 
@@ -124,6 +158,11 @@ class AmbiguousSource(BadRequest):
 class BadParameter(BadRequest):
     code = "bad_parameter"
     title = "A parameter has a value that is not allowed"
+
+    @classmethod
+    def about(cls, name: str, *reason: str | Setting) -> Self:
+        """Returns the error of one parameter, whose detail is its name and the reason."""
+        return cls(Setting(name), ": ", *reason)
 
 
 class UnknownParameter(BadRequest):

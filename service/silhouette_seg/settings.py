@@ -228,7 +228,7 @@ class Settings(BaseSettings):
     @classmethod
     def _require_folder(cls, path: Path) -> Path:
         if not path.is_dir():
-            raise ValueError(f"{path} is not a folder; set {PREFIX}MODEL_REPOSITORY")
+            raise ValueError(f"{path} is not a folder")
         return path
 
     @model_validator(mode="after")

@@ -70,7 +70,7 @@ def test_existing_folder_with_a_picture_suffix_stays_a_folder(silhouette, tmp_pa
             "pictures are written as .jpeg or .jpg or .png or .webp or .avif",
         ),
         (("a.jpg", "-o", "out.mp4"), "out.mp4 is one video: name a folder"),
-        (("a.jpg", "-o", "out.png", "--format", "webp"), "format: webp does not match"),
+        (("a.jpg", "-o", "out.png", "--format", "webp"), "--format: webp does not match"),
         (("a.jpg", "-o", "out.jpg", "--output", "cutout"), "JPEG has no transparency"),
         (("a.jpg", "-o", "a.jpg"), "would overwrite a photo"),
     ],

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from silhouette_seg.app import create_app
 from silhouette_seg.cli import local
 from silhouette_seg.cli.main import app
-from silhouette_seg.runtime import extras
 from silhouette_seg.errors import InstallationError
+from silhouette_seg.runtime import extras
 from tests.support.videos import make_video, uneven_times
 
 OF_SERVE = {"cv2", "fastapi", "isal", "numpy", "PIL", "pydantic", "rich", "starlette", "typer"}

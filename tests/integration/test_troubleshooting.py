@@ -26,8 +26,8 @@ DETAILS = {
 WRONG_SETTINGS = {
     "0.0.0.0 is reachable": {"HOST": "0.0.0.0"},
     "unknown settings": {"PORT2": "8001"},
-    "workers": {"WORKERS": "many"},
-    "model_repository": {"MODEL_REPOSITORY": "/nowhere"},
+    "SILHOUETTE_WORKERS": {"WORKERS": "many"},
+    "SILHOUETTE_MODEL_REPOSITORY": {"MODEL_REPOSITORY": "/nowhere"},
     "/models has no model": {"MODELS": "unett"},
     "This ONNX Runtime": {"DEVICE": "directml"},
     "the engine triton requires": {"ENGINE": "triton"},

@@ -17,6 +17,7 @@ from silhouette_seg.errors import (
     ServiceError,
     Unauthorized,
     Unavailable,
+    with_limit,
 )
 from silhouette_seg.telemetry import IDENTITY
 
@@ -88,10 +89,7 @@ def detail_with_limit(error: ServiceError) -> str:
 
     Other APIs need it, because their error bodies have no fields for the two numbers.
     """
-    if error.limit is None:
-        return error.detail
-    actual = "" if error.actual is None else f", got {error.actual:.15g}"
-    return f"{error.detail.rstrip('.')} (limit {error.limit:.15g}{actual})."
+    return with_limit(error.detail, error.limit, error.actual)
 
 
 def log_server_error(error: ServiceError) -> None:

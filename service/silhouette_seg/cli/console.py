@@ -1,12 +1,13 @@
 """Console output and the loading of settings, shared by all commands."""
 
+from collections.abc import Container
 from typing import NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from silhouette_seg.settings import Settings
+from silhouette_seg.settings import PREFIX, Settings
 
 out = Console()
 err = Console(stderr=True)
@@ -44,9 +45,14 @@ def load_settings(**options: object) -> Settings:
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        fail(*(_describe(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()))
+        fail(*(_describe(item["loc"], item["msg"], given) for item in error.errors()))
 
 
-def _describe(setting: str, message: str) -> str:
+def _describe(place: tuple[int | str, ...], message: str, given: Container[str]) -> str:
+    """Returns the message of an invalid setting, after the option or variable that set it."""
     message = message.removeprefix("Value error, ")  # pydantic's prefix of our own messages
-    return f"{setting}: {message}" if setting else message
+    if not place:
+        return message
+    name = str(place[0])
+    option, variable = f"--{name.replace('_', '-')}", f"{PREFIX}{name.upper()}"
+    return f"{option if name in given else variable}: {message}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, out, print_line
+from silhouette_seg.errors import InstallationError
 from silhouette_seg.model_import.presets import PRESETS, Preset
 from silhouette_seg.model_import.processing import (
     Activation,
@@ -16,7 +17,6 @@ from silhouette_seg.model_import.processing import (
     TensorLayout,
     Triple,
 )
-from silhouette_seg.errors import InstallationError
 from silhouette_seg.runtime.extras import check_runtime, require
 from silhouette_seg.spec import ResizeRule
 from silhouette_seg.vision.geometry import Size

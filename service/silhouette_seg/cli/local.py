@@ -11,7 +11,7 @@ from silhouette_seg.api.request.negotiation import negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.api.response.report import facts_json
 from silhouette_seg.cli.files import read_source, report_path, write_result
-from silhouette_seg.cli.outcome import Failure, notices
+from silhouette_seg.cli.outcome import Failure, explain, notices
 from silhouette_seg.cli.progress import OnDone, OnNotice, OnVideoProgress
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.errors import ServiceError
@@ -130,7 +130,7 @@ class LocalRunner:
             for notice in notices(rendered.warning, rendered.blurred_faces):
                 on_notice(task.source, notice)
         except ServiceError as error:
-            return Failure(task.source, error.detail)
+            return Failure(task.source, explain(error))
         except OSError as error:
             return Failure(task.source, error.strerror or str(error))
         return None
@@ -158,7 +158,7 @@ class LocalRunner:
             notify = partial(on_notice, task.source)
             await segment_video(task.source, writer, options, self.limits, on_progress, notify)
         except ServiceError as error:
-            return Failure(task.source, error.detail)
+            return Failure(task.source, explain(error))
         except VideoError as error:
             return Failure(task.source, str(error))
         except OSError as error:

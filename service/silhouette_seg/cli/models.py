@@ -8,8 +8,8 @@ from rich.table import Table
 
 from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, out, print_line
 from silhouette_seg.cli.import_model import import_command
-from silhouette_seg.pipeline.model_folders import find_models, read_folders
 from silhouette_seg.errors import InstallationError
+from silhouette_seg.pipeline.model_folders import find_models, read_folders
 from silhouette_seg.runtime.extras import check_runtime, missing_module, require
 from silhouette_seg.spec import ModelSpec
 

@@ -7,35 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
+from silhouette_seg.api.request.parameter_table import PHOTO_PARAMETERS
 from silhouette_seg.api.request.parameters import PARAMETERS, Parameter
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
+from silhouette_seg.errors import Setting
+from silhouette_seg.runtime.parameter_text import parameter_text
 
-CLI_PARAMETERS: Mapping[str, Parameter] = {
-    name: parameter for name, parameter in PARAMETERS.items() if name != "require_foreground"
-} | {"smoothing": STREAM_PARAMETERS["smoothing"]}
-"""Parameters of the API, by name, that are options of `silhouette segment`.
-
-`require_foreground` is left out: it chooses a status code, which only HTTP has.
-"""
-FLAGS = {
-    "decontaminate": ("--keep-spill", "false"),
-    "crop": ("--crop", "true"),
-    "invert": ("--invert", "true"),
-    "keep_metadata": ("--keep-metadata", "true"),
-    "faces": ("--faces", "true"),
-}
-"""Options without a value: for each parameter, the option and the value that it sets."""
-HELP = {
+CLI_PARAMETERS: Mapping[str, Parameter] = PARAMETERS | {"smoothing": STREAM_PARAMETERS["smoothing"]}
+"""Parameters of the API, by name, that are options of `silhouette segment`."""
+HELP = {name: text.description for name, text in PHOTO_PARAMETERS.items()} | {
     "model": "Name of a model; `silhouette models` lists them.",
     "background": "Background of a composite: #rrggbb, a CSS colour name such as teal, "
-    "blur:<percent>, or a picture file. blur_faces shows the photo with blurred faces.",
-    "format": "Format of pictures. JPEG cannot hold a cut-out or trimap.",
+    "blur:<percent>, or an image file. blur_faces shows the photo with blurred faces.",
     "masks": "Write <result>.json with the mask of each person as in COCO's annotations.",
     "faces": "Write <result>.json with the boxes and scores of the faces.",
-    "decontaminate": "Leave the old background's colour in the edge.",
     "smoothing": "Temporal smoothing of videos.",
 }
-"""Help texts, by parameter, that differ from the description of the parameter in the API."""
+"""Help text of each option by parameter."""
 DEFAULTS = {"format": "png"}
 """Defaults of every command, by parameter, that the API derives from the `Accept` header."""
 
@@ -63,31 +51,39 @@ def with_parameter_options(
 def given_parameters(options: Mapping[str, str | bool | None]) -> dict[str, str]:
     """Returns the API parameters that the command line sets, as text by name.
 
-    `options` are the values from typer: None and False mean that an option is absent.
+    `options` are the values from typer: None means that an option is absent.
     """
-    return {
-        name: FLAGS[name][1] if isinstance(value, bool) else value
-        for name, value in options.items()
-        if value is not None and value is not False
-    }
+    return {name: parameter_text(value) for name, value in options.items() if value is not None}
+
+
+def spell_option(setting: Setting) -> str:
+    """Returns the spelling of a parameter on the command line, such as `--output cutout`."""
+    if setting.name == "background_image":
+        return "the path of a file"
+    option = f"--{setting.name.replace('_', '-')}"
+    match setting.value:
+        case None | "true":
+            return option
+        case "false":
+            return f"--no-{option.removeprefix('--')}"
+    return f"{option} {setting.value}"
 
 
 def _option(name: str, parameter: Parameter, default: object) -> inspect.Parameter:
     """Returns the option of a parameter; `--help` shows `default` unless it is None."""
-    text = HELP.get(name, parameter.description)
-    if name in FLAGS:
-        annotation: object = Annotated[bool, typer.Option(FLAGS[name][0], help=text)]
-    else:
-        option = typer.Option(
-            f"--{name.replace('_', '-')}",
-            help=text,
-            metavar=_metavar(parameter.schema),
-            show_default=False if default is None else str(default),
-        )
-        annotation = Annotated[str | None, option]
-    absent = False if name in FLAGS else None
+    is_flag = parameter.schema["type"] == "boolean"
+    option = f"--{name.replace('_', '-')}"
+    declared = typer.Option(
+        f"{option}/--no-{option.removeprefix('--')}" if is_flag else option,
+        help=HELP[name],
+        metavar=None if is_flag else _metavar(parameter.schema),
+        show_default=False if default is None else parameter_text(default),
+    )
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=absent, annotation=annotation
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[bool | None if is_flag else str | None, declared],
     )
 
 

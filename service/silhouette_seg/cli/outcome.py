@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from silhouette_seg.cli.options import spell_option
+from silhouette_seg.errors import ServiceError, with_limit
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -31,6 +34,11 @@ def count_kinds(skipped: Iterable[SkippedFile]) -> str:
     """
     counts = Counter(one.kind for one in skipped)
     return ", ".join(f"{kind} ({count})" for kind, count in counts.most_common())
+
+
+def explain(error: ServiceError) -> str:
+    """Returns the sentence of an error, with the options of the command line and the limit."""
+    return with_limit(error.spelled(spell_option), error.limit, error.actual)
 
 
 def notices(warning: str | None, blurred_faces: int | None) -> list[str]:

@@ -8,10 +8,21 @@ import typer
 
 from silhouette_seg.cli.files import STANDARD_STREAM
 from silhouette_seg.cli.options import given_parameters, with_parameter_options
-from silhouette_seg.cli.segment import FileCommand, KeyOption, ServerOption, run_command
+from silhouette_seg.cli.segment import (
+    DeviceOption,
+    FileCommand,
+    KeyOption,
+    ModelRepositoryOption,
+    ServerOption,
+    run_command,
+)
 from silhouette_seg.pipeline.options import Output
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its columns cut the names of long options at 80 characters
+)
 
 
 @app.command()
@@ -33,9 +44,20 @@ def remove_background(
     ] = False,
     server: ServerOption = None,
     key: KeyOption = None,
+    device: DeviceOption = None,
+    model_repository: ModelRepositoryOption = None,
     **parameters: str | bool | None,
 ) -> None:
     """Remove the background of one photo, as rembg's command `i` does."""
     output = Output.MASK if only_mask else Output.CUTOUT
     given = {"output": output.value} | given_parameters(parameters)
-    run_command(FileCommand([photo], to, server, key, names_file=True), given)
+    command = FileCommand(
+        [photo],
+        to,
+        server,
+        key,
+        device=device,
+        model_repository=model_repository,
+        names_file=True,
+    )
+    run_command(command, given)

@@ -3,19 +3,20 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters
+from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters, parse_value
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
 from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, print_line
 from silhouette_seg.cli.files import STANDARD_STREAM
 from silhouette_seg.cli.interrupt import Interrupted, run
 from silhouette_seg.cli.local import CliOptions, open_runner, run_all
 from silhouette_seg.cli.options import given_parameters, with_parameter_options
-from silhouette_seg.cli.outcome import Failure
+from silhouette_seg.cli.outcome import Failure, explain
 from silhouette_seg.cli.progress import RunProgress
 from silhouette_seg.cli.summary import (
     check_success,
@@ -32,11 +33,15 @@ from silhouette_seg.cli.tasks import (
     result_format,
     without_videos,
 )
-from silhouette_seg.errors import ServiceError
+from silhouette_seg.errors import MAX_ECHOED_CHARACTERS, BadParameter, ServiceError
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its columns cut the names of long options at 80 characters
+)
 
 ServerOption = Annotated[
     str | None,
@@ -45,6 +50,10 @@ ServerOption = Annotated[
 KeyOption = Annotated[
     str | None, typer.Option(help="API key for --server.", envvar=CLIENT_KEY_VARIABLE)
 ]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="cpu, cuda, tensorrt, coreml, directml or rocm.")
+]
+ModelRepositoryOption = Annotated[Path | None, typer.Option(help="Folder of models.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class FileCommand:
     overwrite: bool = False
     video_format: VideoFormat | None = None
     """Format of videos; None: by the suffix of `to`, or the default."""
+    device: str | None = None
+    model_repository: Path | None = None
     names_file: bool = False
     """True: `to` names the result itself, even without a suffix, unless it is a folder."""
 
@@ -81,6 +92,8 @@ def segment(
     ],
     server: ServerOption = None,
     key: KeyOption = None,
+    device: DeviceOption = None,
+    model_repository: ModelRepositoryOption = None,
     skip_existing: Annotated[
         bool,
         typer.Option("--skip-existing", help="Leave out files with a result, to resume a run."),
@@ -107,7 +120,17 @@ def segment(
     """
     if skip_existing and overwrite:
         fail("--skip-existing and --overwrite exclude each other")
-    command = FileCommand(inputs, to, server, key, skip_existing, overwrite, video_format)
+    command = FileCommand(
+        inputs,
+        to,
+        server,
+        key,
+        skip_existing,
+        overwrite,
+        video_format,
+        device=device,
+        model_repository=model_repository,
+    )
     run_command(command, given_parameters(parameters))
 
 
@@ -118,6 +141,7 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
     that fails, end the process with code 1.
     """
     _check_terminals(command)
+    _check_server(command)
     smoothing = given.pop("smoothing", None)
     background = _background_file(given)
     options = CliOptions(
@@ -130,16 +154,18 @@ def run_command(command: FileCommand, given: dict[str, str]) -> None:
     try:
         plan = _plan(command, options)
         if smoothing is not None and not plan.has_videos:
-            fail("smoothing: has no effect on photos")
+            fail("--smoothing: has no effect on photos")
         print_renamed(plan)
         if not (plan.tasks or plan.failures):
             pass  # neither a model nor a service is needed
         elif command.server is None:
-            run(_segment_local(plan.tasks, options, load_settings(host=LOOPBACK), progress))
+            run(_segment_local(plan.tasks, options, _settings(command), progress))
         elif plan.tasks:
             parameters = given | {"format": options.format.value}
             run(_segment_remote(plan.tasks, parameters, background, command, progress))
-    except (ServiceError, OSError, ValueError) as error:
+    except ServiceError as error:
+        fail(explain(error))
+    except (OSError, ValueError) as error:
         fail(str(error))
     except Interrupted as stop:
         print_summary(plan, progress, command.to)
@@ -225,16 +251,33 @@ def _check_terminals(command: FileCommand) -> None:
         fail("standard output is a terminal; name a file, or redirect the output to one")
 
 
+def _check_server(command: FileCommand) -> None:
+    """Ends the command with an error for an option without effect on a service."""
+    for option in ("device", "model_repository"):
+        if command.server is not None and getattr(command, option) is not None:
+            fail(f"--{option.replace('_', '-')}: has no effect with --server")
+
+
+def _settings(command: FileCommand) -> Settings:
+    device, repository = command.device, command.model_repository
+    return load_settings(host=LOOPBACK, device=device, model_repository=repository)
+
+
 def _background_file(given: dict[str, str]) -> Path | None:
     """Removes `background` from the parameters and returns it if it is the path of a file.
 
-    Returns None, and leaves the parameters unchanged, if it is absent or a colour or blur.
+    Returns None, and leaves the parameters unchanged, if it is absent or a colour or blur, which
+    have precedence over a file of that name. Any other text ends the command with an error.
     """
-    path = Path(given.get("background", ""))
-    if not path.is_file():
-        return None
-    del given["background"]
-    return path
+    text = given.get("background", "")
+    try:
+        if text:
+            parse_value("background", text)
+    except BadParameter as error:
+        if not isfile(text):
+            fail(f"{explain(error)}, and there is no file {text[:MAX_ECHOED_CHARACTERS]!r}")
+        return Path(given.pop("background"))
+    return None
 
 
 def _parse_options(
@@ -246,9 +289,9 @@ def _parse_options(
     try:
         options = parse_parameters({**implied, **given}, has_background_image=has_background_image)
     except ServiceError as error:
-        fail(error.detail)
+        fail(explain(error))
     if by_suffix not in (None, options.format):
-        fail(f"format: {options.format} does not match the suffix of {to}")
+        fail(f"--format: {options.format} does not match the suffix of {to}")
     return options
 
 
@@ -258,4 +301,4 @@ def _parse_smoothing(text: str | None) -> float:
     try:
         return float(str(STREAM_PARAMETERS["smoothing"].parse(text)))
     except ValueError as error:
-        fail(f"smoothing: {error}")
+        fail(f"--smoothing: {error}")

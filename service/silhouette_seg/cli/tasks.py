@@ -196,19 +196,27 @@ def check_videos(tasks: Sequence[FileTask], options: SegmentOptions) -> None:
         return
     render = options.render
     if render.crop:
-        raise BadParameter("crop: the frames of a video must have one size")
+        raise BadParameter.about("crop", "the frames of a video must have one size")
     if render.person is not PersonSelection.ALL:
-        raise BadParameter("person: the selection could change between the frames of a video")
+        raise BadParameter.about(
+            "person", "the selection could change between the frames of a video"
+        )
     if render.layout is not None:
-        raise BadParameter("layout: has no effect on a video")
+        raise BadParameter.about("layout", "has no effect on a video")
+    if render.require_foreground:
+        raise BadParameter.about("require_foreground", "has no effect on a video")
     if options.keep_metadata:
-        raise BadParameter("keep_metadata: has no effect on a video")
+        raise BadParameter.about("keep_metadata", "has no effect on a video")
     if render.has_report:
-        raise BadParameter(f"{'faces' if render.faces else 'masks'}: has no effect on a video")
+        raise BadParameter.about("faces" if render.faces else "masks", "has no effect on a video")
     if isinstance(render.background, BlurredFaces):
-        raise BadParameter("background: blur_faces is for photos; faces of videos are not found")
+        raise BadParameter.about(
+            "background", "blur_faces is for photos; faces of videos are not found"
+        )
     if options.domain is not None:
-        raise BadParameter("domain: has no effect on a video; each frame has its own domain")
+        raise BadParameter.about(
+            "domain", "has no effect on a video; each frame has its own domain"
+        )
     suffixes = {task.result.suffix.lower() for task in tasks if task.is_video}
     if render.output is Output.TRIMAP and suffixes.intersection(VIDEO_RESULT_SUFFIXES):
         raise NotAcceptable(

@@ -8,11 +8,11 @@ The import loads no model and no image library; both are loaded at the first pho
 """
 
 from silhouette_seg.library.many import map_photos
-from silhouette_seg.library.session import Session
+from silhouette_seg.library.session import Session, SharedSession
 
 __all__ = ["Session", "composite", "cut_out", "map_photos", "segment"]
 
-_shared = Session()
+_shared = SharedSession()
 segment = _shared.segment
 cut_out = _shared.cut_out
 composite = _shared.composite

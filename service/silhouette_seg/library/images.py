@@ -116,6 +116,8 @@ def open_photo(photo: object, argument: str, limits: ImageLimits) -> PhotoSource
         if not is_file_source(photo):
             kind = type(photo).__name__
             expected = "a path, bytes, an open file, a PIL image or a numpy array"
+            if argument == "background":
+                expected = f"text such as '#20639b', {expected}"
             raise InvalidArgument(argument, f"must be {expected}, not {kind}")
         data = read_file_source(photo, argument, MAX_FILE_BYTES)
         if not data:
@@ -123,6 +125,17 @@ def open_photo(photo: object, argument: str, limits: ImageLimits) -> PhotoSource
         header = read_header(data)
         check_limits(header, limits)
         return FilePhoto(argument, ImageFile(data, header))
+
+
+def keep_photo(photo: object, argument: str, limits: ImageLimits) -> object:
+    """Returns a photo that can be opened often: the bytes of a file, or the photo itself.
+
+    Raises the errors of `open_photo`.
+    """
+    if is_file_source(photo):
+        photo = read_file_source(photo, argument, MAX_FILE_BYTES)
+    open_photo(photo, argument, limits)
+    return photo
 
 
 def to_kind(image: NDArray[np.uint8], kind: Kind) -> NDArray[np.uint8] | Image.Image:

@@ -1,9 +1,10 @@
 """Types and names of the options of functions and sessions."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, get_args
 
 from silhouette_seg.errors import InvalidArgument
+from silhouette_seg.runtime.photo_options import PhotoOptions
 
 if TYPE_CHECKING:
     from silhouette_seg.library.images import Photo
@@ -15,35 +16,32 @@ Output = Literal["mask", "trimap", "cutout", "composite"]
 """Images that `Session.run` makes, named as in the API."""
 
 
-class Options(TypedDict, total=False):
-    """Options of a photo, with the names, values and defaults of the API; None leaves one out."""
+class SessionOptions(PhotoOptions, total=False):
+    """Options of a session besides its model."""
 
-    model: str
-    format: Literal["png", "jpeg", "jpg", "webp", "avif"] | None
-    """Format of the image file, if the result is bytes."""
     background: "str | Photo | None"
     """Text as in the API, such as `#20639b`, or an image of any kind but a path as str."""
-    person: Literal["all", "dominant"]
-    refine: Literal["guided", "none"]
-    decontaminate: bool
-    grow: int
-    feather: float
-    crop: bool
-    crop_margin: float
-    invert: bool
-    threshold: float | None
-    trimap_band: float
-    """Half the width of a trimap's unknown band; `Session.run` returns trimaps."""
-    domain: str | None
-    layout: str | None
-    light_wrap: float
-    keep_metadata: bool
-    require_foreground: bool
 
 
-def check_names(options: Mapping[str, Any]) -> None:
+class Options(SessionOptions, total=False):
+    """Options of a photo."""
+
+    model: str | None
+
+
+COMPOSITE_OPTIONS = frozenset({"background", "light_wrap"})
+"""Options that only composites have. Those of a session apply to its composites alone."""
+TRIMAP_OPTIONS = frozenset({"trimap_band"})
+"""Options that only trimaps have. Those of a session apply to its trimaps alone."""
+FILE_OPTIONS = frozenset({"format", "keep_metadata"})
+"""Options that only results in bytes have. Those of a session apply to such results alone."""
+
+
+def check_names(options: Iterable[str]) -> None:
     """Raises InvalidArgument for the name of an option that does not exist."""
     for name in options:
+        if name == "background_image":
+            raise InvalidArgument(name, "is not an option; background takes images and colours")
         if name not in Options.__annotations__:
             names = ", ".join(Options.__annotations__)
             raise InvalidArgument(name, f"is not an option; there are {names}")

@@ -1,22 +1,36 @@
 """Parses the options of a call by the table of the API's parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from silhouette_seg.api.request.negotiation import negotiate
-from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters
-from silhouette_seg.errors import BadParameter, InvalidArgument, NotAcceptable
-from silhouette_seg.library.options import Kind, check_names
+from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters, parse_value
+from silhouette_seg.errors import (
+    BadParameter,
+    InvalidArgument,
+    NotAcceptable,
+    Setting,
+    UnknownModel,
+)
+from silhouette_seg.library.options import (
+    COMPOSITE_OPTIONS,
+    FILE_OPTIONS,
+    TRIMAP_OPTIONS,
+    Kind,
+    check_names,
+)
 from silhouette_seg.runtime.parameter_text import parameter_text
 from silhouette_seg.vision.codec.header import ImageFormat
 
-COMPOSITE_OPTIONS = frozenset({"background", "light_wrap"})
-"""Options that only `composite` has. Those of a session apply to its composites alone."""
-TRIMAP_OPTIONS = frozenset({"trimap_band"})
-"""Options that only trimaps have. Those of a session apply to its trimaps alone."""
-FILE_OPTIONS = frozenset({"format", "keep_metadata"})
-"""Options that only results in bytes have. Those of a session apply to such results alone."""
+CALLS = {
+    "mask": "segment()",
+    "cutout": "cut_out()",
+    "composite": "composite()",
+    "trimap": 'Session.run(photo, "trimap")',
+}
+"""Call that makes each output, for error messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +62,66 @@ def parse_options(output: str, kind: Kind, options: Mapping[str, Any]) -> Parsed
     Raises InvalidArgument for an unknown name, an invalid value, or an option without effect.
     """
     check_names(options)
-    given = {name: value for name, value in options.items() if value is not None}
+    given = _without_none(options)
     for name in sorted(FILE_OPTIONS & given.keys()):
         if kind != "bytes" and given[name]:
             raise InvalidArgument(name, "has an effect on results in bytes alone")
     background = None if isinstance(given.get("background"), str) else given.pop("background", None)
     texts = {name: _to_text(name, value) for name, value in given.items()}
-    try:
+    with named_parameters():
         parsed = parse_parameters(
             {"output": output, **texts}, has_background_image=background is not None
         )
-    except BadParameter as error:
-        raise InvalidArgument.from_parameter(error) from None
     try:
         chosen = negotiate(None, explicit=parsed.format, output=parsed.render.output)
     except NotAcceptable as error:
-        raise InvalidArgument.from_error("format", error) from None
+        raise InvalidArgument.from_error("format", error, spell_argument) from None
     return ParsedOptions(parsed, chosen.image, background)
+
+
+def check_values(options: Mapping[str, Any]) -> SegmentOptions:
+    """Checks each option of a session by itself, and returns those that select its model.
+
+    Raises InvalidArgument for an unknown name or an invalid value.
+    """
+    check_names(options)
+    given = _without_none(options)
+    if not isinstance(given.get("background", ""), str):
+        del given["background"]
+    texts = {name: _to_text(name, value) for name, value in given.items()}
+    with named_parameters():
+        values = {name: parse_value(name, text) for name, text in texts.items()}
+    selecting = {name: values[name] for name in ("model", "domain") if name in values}
+    return SegmentOptions(**selecting)  # type: ignore[arg-type]  # by name
+
+
+@contextmanager
+def named_parameters() -> Iterator[None]:
+    """Context manager that raises InvalidArgument, in the spelling of Python, for a parameter."""
+    try:
+        yield
+    except UnknownModel as error:
+        raise InvalidArgument.from_error("model", error) from None
+    except BadParameter as error:
+        raise InvalidArgument.from_parameter(error, spell_argument) from None
+
+
+def spell_argument(setting: Setting) -> str:
+    """Returns the Python spelling of a parameter, such as `crop=True`. An output is its call."""
+    match setting.name, setting.value:
+        case "background_image", _:
+            return "a pathlib.Path, bytes, an open file, a PIL image or an array"
+        case name, None:
+            return name
+        case "output", str(value):
+            return CALLS[value]
+        case name, ("true" | "false") as value:
+            return f"{name}={value.title()}"
+    return f"{setting.name}={setting.value!r}"
+
+
+def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _to_text(name: str, value: object) -> str:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.api.request.parameters import select_model
+from silhouette_seg.api.request.parameters import SegmentOptions, select_model
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.base import Engine
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.lazy import LazyEngine
-from silhouette_seg.errors import BadParameter, ForegroundMissing, InvalidArgument, UnknownModel
-from silhouette_seg.library.images import FilePhoto, PhotoSource, open_photo
-from silhouette_seg.library.parsing import ParsedOptions
+from silhouette_seg.errors import ForegroundMissing, InvalidArgument, NotAcceptable
+from silhouette_seg.library.images import FilePhoto, PhotoSource, keep_photo, open_photo
+from silhouette_seg.library.parsing import ParsedOptions, named_parameters
 from silhouette_seg.pipeline.options import RenderOptions
 from silhouette_seg.pipeline.registry import load_registry
 from silhouette_seg.pipeline.rendering import Composition, render_image
@@ -24,7 +24,7 @@ from silhouette_seg.runtime.thread_pool import CallerThread, run_without_loop
 from silhouette_seg.spec import ModelSpec
 from silhouette_seg.vision.codec.decode import Frame
 from silhouette_seg.vision.codec.encode import encode
-from silhouette_seg.vision.codec.header import ImageLimits
+from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
 from silhouette_seg.vision.codec.metadata import NO_METADATA, PrintMetadata, read_metadata
 from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.quality import Box
@@ -114,7 +114,7 @@ class PhotoSegmenter:
         Raises InvalidArgument for a photo, a background or a model that cannot be used, OSError
         for a file that cannot be read, and errors.ServiceError if a model fails.
         """
-        segmenter = self._select(options)
+        segmenter = self.select(options.segment)
         source = open_photo(photo, "photo", self._limits)
         background = None
         if options.background is not None:
@@ -128,20 +128,29 @@ class PhotoSegmenter:
         )
         composition, matte, warning = run_without_loop(run)
         result = _result(segmenter, composition, matte, warning)
-        return result, partial(encode, composition.image, options.format, metadata)
+        return result, partial(_encode, composition.image, options.format, metadata)
 
     def close(self) -> None:
         """Closes all models. Later calls fail."""
         for model in self._registry.models:
             run_without_loop(model.close())
 
-    def _select(self, options: ParsedOptions) -> Segmenter:
-        try:
-            return select_model(options.segment, self._registry)
-        except UnknownModel as error:
-            raise InvalidArgument.from_error("model", error) from None
-        except BadParameter as error:
-            raise InvalidArgument.from_parameter(error) from None
+    def keep_background(self, background: object) -> object:
+        """Returns a background that can be used often; see `keep_photo`."""
+        return keep_photo(background, "background", self._limits)
+
+    def select(self, options: SegmentOptions) -> Segmenter:
+        """Returns the model that the options select. Raises InvalidArgument if there is none."""
+        with named_parameters():
+            return select_model(options, self._registry)
+
+
+def _encode(image: NDArray[np.uint8], format: ImageFormat, metadata: PrintMetadata) -> bytes:
+    """Returns an image file. Raises InvalidArgument for an image that the format cannot hold."""
+    try:
+        return encode(image, format, metadata)
+    except NotAcceptable as error:
+        raise InvalidArgument.from_error("format", error) from None
 
 
 def _metadata(source: PhotoSource) -> PrintMetadata:

@@ -7,8 +7,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, Unpack, cast, overload
 
+from silhouette_seg.api.request.signatures import with_options
 from silhouette_seg.errors import InvalidArgument
-from silhouette_seg.library.options import Kind, Options, Output, check_choice, check_names
+from silhouette_seg.library.options import (
+    COMPOSITE_OPTIONS,
+    TRIMAP_OPTIONS,
+    Kind,
+    Options,
+    Output,
+    SessionOptions,
+    check_choice,
+)
 from silhouette_seg.runtime.load_lock import LOAD_LOCK
 
 if TYPE_CHECKING:
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 """Devices that run the models."""
+_TYPES = Options.__annotations__
 
 
 class ImageFunction(Protocol):
@@ -63,38 +73,45 @@ def _image_function(method: Callable[..., "Result"]) -> ImageFunction:
 class Session:
     """Segments photos in this process, with options and models that all its calls share.
 
-    A model is loaded at the first photo that needs it. Several threads may call one session, and
-    each works in its own thread. `close`, or the end of a `with` block, releases the models.
-    `options` are the defaults of every call, which has precedence. `background`, `light_wrap`,
+    A model is loaded at the first photo that needs it, and its weights are then checked. Several
+    threads may call one session, and each works in its own thread. `close`, or the end of a `with`
+    block, releases the models.
+
+    Its options are the defaults of every call, which has precedence. `background`, `light_wrap`,
     `format` and `keep_metadata` apply only to results that have them.
     """
 
+    @with_options(SessionOptions.__annotations__)
     def __init__(
         self,
+        model: str | None = None,
         *,
         model_repository: str | os.PathLike[str] | None = None,
         device: Device = "cpu",
         max_pixels: int = 64_000_000,
-        **options: Unpack[Options],
+        **options: Unpack[SessionOptions],
     ) -> None:
-        """Prepares a session; nothing is loaded.
+        """Checks the arguments and reads the descriptions of the models; no model is loaded.
 
-        `model_repository` is the folder of the models, by default the installed one. `device` runs
-        them, without a fallback. `max_pixels` is the largest photo and background, in pixels.
-        Raises InvalidArgument for an option that does not exist.
+        `model` is the name of a model, by default that of `auto`. `model_repository` is the folder
+        of the models, by default the installed one. `device` runs them, without a fallback.
+        `max_pixels` is the largest photo and background, in pixels. Raises InvalidArgument for an
+        argument or option that cannot be used, OSError for a background file that cannot be read,
+        and errors.EngineFailed for a broken model.
         """
-        check_names(options)
         check_choice("device", device, Device)
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise InvalidArgument("max_pixels", f"must be a positive integer, not {max_pixels!r}")
-        self._repository = None if model_repository is None else Path(model_repository)
+        self._repository = model_repository
         self._device = device
         self._max_pixels = max_pixels
-        self._options: dict[str, Any] = dict(options)
+        self._options: dict[str, Any] = {"model": model, **options}
         self._segmenter: PhotoSegmenter | None = None
         self._closed = False
+        self._check()
 
     @_image_function
+    @with_options(_TYPES, without=COMPOSITE_OPTIONS | TRIMAP_OPTIONS)
     def segment(
         self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
     ) -> "Result":
@@ -108,6 +125,7 @@ class Session:
         return self._render("mask", photo, as_, options)
 
     @_image_function
+    @with_options(_TYPES, without=COMPOSITE_OPTIONS | TRIMAP_OPTIONS)
     def cut_out(
         self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
     ) -> "Result":
@@ -118,6 +136,7 @@ class Session:
         return self._render("cutout", photo, as_, options)
 
     @_image_function
+    @with_options(_TYPES, without=TRIMAP_OPTIONS)
     def composite(
         self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
     ) -> "Result":
@@ -128,6 +147,7 @@ class Session:
         """
         return self._render("composite", photo, as_, options)
 
+    @with_options(_TYPES)
     def run(
         self,
         photo: "Photo",
@@ -178,6 +198,17 @@ class Session:
             warnings.warn("No face was found, so no face was blurred.", stacklevel=3)
         return encoded() if kind == "bytes" else to_kind(result.image, kind)
 
+    def _check(self) -> None:
+        """Reads the descriptions of the models, and checks the options of the session."""
+        from silhouette_seg.library.parsing import check_values
+
+        selecting = check_values(self._options)
+        segmenter = self._opened()
+        segmenter.select(selecting)
+        background = self._options.get("background")
+        if not isinstance(background, str | None):
+            self._options["background"] = segmenter.keep_background(background)
+
     def _opened(self) -> "PhotoSegmenter":
         with LOAD_LOCK:
             if self._closed:
@@ -191,12 +222,35 @@ class Session:
 
         require("cv2", "Photos in this process", "cpu", "gpu")
         from silhouette_seg.library.segmentation import PhotoSegmenter
-        from silhouette_seg.spec import find_model_repository
         from silhouette_seg.vision.codec.header import ImageLimits
 
-        repository = self._repository or find_model_repository()
+        repository = self._repository_folder()
         try:
-            limits = ImageLimits(pixels=self._max_pixels)
-            return PhotoSegmenter(repository, self._device, limits)
+            return PhotoSegmenter(repository, self._device, ImageLimits(pixels=self._max_pixels))
         except (OSError, ValueError) as error:
             raise InvalidArgument("model_repository", str(error)) from error
+
+    def _repository_folder(self) -> Path:
+        """Returns the folder of the models. Raises InvalidArgument if it is none."""
+        from silhouette_seg.spec import SPEC_FILE, find_model_repository
+
+        given = self._repository
+        if not isinstance(given, str | os.PathLike | None):
+            raise InvalidArgument("model_repository", f"must be a path, not {type(given).__name__}")
+        folder = find_model_repository() if given is None else Path(given)
+        if not folder.is_dir():
+            raise InvalidArgument("model_repository", f"{folder} is not a folder")
+        if (folder / SPEC_FILE).is_file():
+            reason = f"{folder} is the folder of one model; name the folder that contains it"
+            raise InvalidArgument("model_repository", reason)
+        return folder
+
+
+class SharedSession(Session):
+    """Session of the functions, which have no arguments to check before their first photo.
+
+    It opens at the first photo, so that the import of the functions loads nothing.
+    """
+
+    def _check(self) -> None:
+        """Checks nothing."""

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from silhouette_seg.vision.compose.layout import Layout
+if TYPE_CHECKING:  # it imports OpenCV, and this module none of the packages for pixels
+    from silhouette_seg.vision.compose.layout import Layout
 
 
 class Output(StrEnum):
@@ -113,7 +115,7 @@ class RenderOptions:
     """True crops the image to the person's bounding box and its margin."""
     crop_margin: float = 0.0
     """Margin on each side of the crop, in percent of the person's height and width."""
-    layout: Layout | None = None
+    layout: "Layout | None" = None
     """Copies of the person, moved, scaled or mirrored; None leaves the person in place."""
     light_wrap: float = 0.0
     """Percent, 0..100, of the new background's light that is added to the person's edge."""

@@ -1,7 +1,7 @@
 import pytest
 
-from silhouette_seg.runtime import extras
 from silhouette_seg.errors import InstallationError
+from silhouette_seg.runtime import extras
 from silhouette_seg.runtime.extras import check_runtime, require
 
 

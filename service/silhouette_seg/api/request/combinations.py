@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from silhouette_seg.errors import BadParameter
+from silhouette_seg.errors import BadParameter, Setting
 from silhouette_seg.pipeline.options import PHOTO_DEFAULTS, BlurredFaces, Output
 
 WITHOUT_EFFECT_ON_FACES = (
@@ -17,6 +17,7 @@ WITHOUT_EFFECT_ON_FACES = (
     "light_wrap",
 )
 """Parameters without effect on a photo with blurred faces, which shows everyone as they are."""
+COMPOSITE = Setting("output", Output.COMPOSITE.value)
 
 
 def check_combination(values: Mapping[str, object], *, has_background_image: bool) -> None:
@@ -27,11 +28,16 @@ def check_combination(values: Mapping[str, object], *, has_background_image: boo
     """
     _check_background(values, has_background_image=has_background_image)
     if "layout" in values and values.get("crop"):
-        raise BadParameter("crop: has no effect with a layout, which places the person")
+        raise BadParameter.about("crop", "has no effect with a layout, which places the person")
     if "layout" in values and values.get("invert"):
-        raise BadParameter("layout: places the person, and invert=true removes them")
+        raise BadParameter.about(
+            "layout",
+            "places the person, and ",
+            Setting("invert", "true"),
+            " removes them",
+        )
     if values.get("crop_margin") and not values.get("crop"):
-        raise BadParameter("crop_margin: needs crop=true")
+        raise _needs("crop_margin", Setting("crop", "true"))
     _check_trimap(values)
 
 
@@ -39,22 +45,33 @@ def _check_background(values: Mapping[str, object], *, has_background_image: boo
     background = values.get("background", PHOTO_DEFAULTS.background)
     sets_background = background != PHOTO_DEFAULTS.background
     if has_background_image and sets_background:
-        raise BadParameter("background: is given twice, as a value and as background_image")
+        raise BadParameter.about(
+            "background",
+            "is given twice, as a value and as ",
+            Setting("background_image"),
+        )
     composite = values.get("output") is Output.COMPOSITE
     if not composite and (has_background_image or sets_background):
-        raise BadParameter("background: needs output=composite")
+        raise _needs("background", COMPOSITE)
     if not composite and values.get("light_wrap"):
-        raise BadParameter("light_wrap: needs output=composite")
+        raise _needs("light_wrap", COMPOSITE)
     if isinstance(background, BlurredFaces):
         for name in WITHOUT_EFFECT_ON_FACES:
             if values.get(name, default := getattr(PHOTO_DEFAULTS, name)) != default:
-                raise BadParameter(f"{name}: has no effect with background=blur_faces")
+                faces = Setting("background", "blur_faces")
+                raise BadParameter.about(name, "has no effect with ", faces)
 
 
 def _check_trimap(values: Mapping[str, object]) -> None:
     trimap = values.get("output") is Output.TRIMAP
     sets_band = values.get("trimap_band", PHOTO_DEFAULTS.trimap_band) != PHOTO_DEFAULTS.trimap_band
     if sets_band and not trimap:
-        raise BadParameter("trimap_band: needs output=trimap")
+        raise _needs("trimap_band", Setting("output", "trimap"))
     if trimap and "layout" in values:
-        raise BadParameter("layout: a trimap is that of the photo, where the person stays in place")
+        raise BadParameter.about(
+            "layout", "a trimap is that of the photo, where the person stays in place"
+        )
+
+
+def _needs(name: str, other: Setting) -> BadParameter:
+    return BadParameter.about(name, "needs ", other)

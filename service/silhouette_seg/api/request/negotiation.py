@@ -3,21 +3,25 @@
 The parameter `format` and the `Accept` header decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from silhouette_seg.api.media_types import JSON, PROBLEM_JSON, media_type_of
-from silhouette_seg.errors import NotAcceptable
+from silhouette_seg.errors import NotAcceptable, Setting
 from silhouette_seg.pipeline.options import Output
 from silhouette_seg.vision.codec.decode import ImageFormat
 
-NO_JPEG = {
-    Output.CUTOUT: "A cut-out is transparent and JPEG has no transparency; ask for png, webp or "
-    "avif, or for output=composite.",
-    Output.TRIMAP: "A trimap has three exact levels and JPEG changes them; ask for png, webp or "
-    "avif.",
+NO_JPEG: Mapping[Output, tuple[str | Setting, ...]] = {
+    Output.CUTOUT: (
+        "A cut-out is transparent and JPEG has no transparency; ask for png, webp or avif, or for ",
+        Setting("output", Output.COMPOSITE.value),
+        ".",
+    ),
+    Output.TRIMAP: (
+        "A trimap has three exact levels and JPEG changes them; ask for png, webp or avif.",
+    ),
 }
-"""Sentence for each output that JPEG cannot hold."""
+"""Sentence, as the parts of an error, for each output that JPEG cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def negotiate(
     report. `output` may exclude JPEG, as `NO_JPEG` says. Raises NotAcceptable if no format remains.
     """
     if explicit is ImageFormat.JPEG and output in NO_JPEG:
-        raise NotAcceptable(NO_JPEG[output])
+        raise NotAcceptable(*NO_JPEG[output])
     formats = [f for f in DEFAULT_ORDER if f is not ImageFormat.JPEG or output not in NO_JPEG]
     ranges = _parse(accept)
     offers = [image_format.media_type for image_format in formats] + [JSON]
@@ -138,5 +142,5 @@ def _not_acceptable(
     ranges: Sequence[MediaRange], offers: Sequence[str], output: Output
 ) -> NotAcceptable:
     if output in NO_JPEG and _rank(ranges, ImageFormat.JPEG.media_type)[0] > 0:
-        return NotAcceptable(NO_JPEG[output])
+        return NotAcceptable(*NO_JPEG[output])
     return NotAcceptable(f"Accept allows none of {', '.join(offers)}.")

@@ -219,7 +219,7 @@ def _parse_value(name: str, value: object) -> object:
     try:
         return parameter.parse(_as_text(value))
     except ValueError as error:
-        raise BadParameter(f"{name}: {error}") from None
+        raise BadParameter.about(name, *error.args) from None
 
 
 def _as_text(value: object) -> str:
