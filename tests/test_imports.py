@@ -65,10 +65,14 @@ ROWS = [
     Row("library", f"library api.request engine {PIXELS}", "PIL cv2 numpy rich"),
     # The package exports the library and the clients, which are loaded on first use.
     Row("silhouette_seg", "client errors library"),
-    Row("client", "client errors runtime streaming.protocol", "httpx tenacity websockets"),
+    Row(
+        "client",
+        "client errors runtime streaming.protocol api.request.signatures",
+        "httpx tenacity websockets",
+    ),
     Row("runtime", "errors runtime", "PIL cv2 numpy"),
     Row("streaming.smoothing", "", "cv2 numpy"),
-    # The client shares the bytes of the stream protocol.
+    # The client shares the bytes of the stream protocol. Both modules import no other package.
     Row("errors streaming.protocol"),
     Row("training", f"training engine streaming {PIXELS}", TRAINING),
     # Compares the pipeline below HTTP with a running server; it needs no torch.

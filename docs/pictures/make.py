@@ -95,8 +95,8 @@ def parameter_pictures(png: bytes, url: str) -> list[Image.Image]:
     with Client(url) as client:
         made = [
             client.segment(png, output="composite", background="blur:6"),
-            client.segment(png, output="composite", background_image=rocket),
-            client.segment(png, output="composite", background_image=rocket, layout=twins),
+            client.segment(png, output="composite", background=rocket),
+            client.segment(png, output="composite", background=rocket, layout=twins),
             client.segment(png, output="cutout", invert=True),
         ]
     *composites, without = (Image.open(BytesIO(each.body)) for each in made)

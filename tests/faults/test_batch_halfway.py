@@ -37,7 +37,8 @@ async def test_batch_keeps_results_from_before_an_engine_fault(settings_with, ga
         async with AsyncClient(
             "http://silhouette", transport=httpx.ASGITransport(service.app)
         ) as client:
-            answers = await client.segment_batch([make_png(person(40, width)) for width in WIDTHS])
+            photos = [make_png(person(40, width)) for width in WIDTHS]
+            answers = [answer async for answer in client.segment_batch(photos)]
 
         done = {n: answer for n, answer in enumerate(answers) if isinstance(answer, Segmented)}
         failed = [answer for answer in answers if isinstance(answer, Refused)]

@@ -56,7 +56,7 @@ def session() -> Iterator[Session]:
 
 def of_server(served: OnSocket, output: str, photo: bytes, scene=None, **options) -> bytes:
     with Client(served.url) as client:
-        return client.segment(photo, background_image=scene, output=output, **options).body
+        return client.segment(photo, background=scene, output=output, **options).body
 
 
 @pytest.mark.parametrize("name", FILES)

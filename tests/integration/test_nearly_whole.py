@@ -86,7 +86,7 @@ async def test_client_has_the_warnings_of_photos_and_streams(settings_with):
         async with AsyncClient(running.url) as client:
             assert (await client.segment(NEARLY_WHOLE)).warning == WARNING
             assert (await client.segment(WHOLE)).warning is None
-            parts = await client.segment_batch([WHOLE, NEARLY_WHOLE])
+            parts = [part async for part in client.segment_batch([WHOLE, NEARLY_WHOLE])]
             assert [part.warning for part in parts if isinstance(part, Segmented)] == [
                 None,
                 WARNING,

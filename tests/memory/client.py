@@ -48,9 +48,9 @@ async def use(client: AsyncClient, photo: Path, requests: int) -> None:
             case 0:
                 await client.segment(photo, output="cutout", crop=True)
             case 1:
-                await client.segment(BODY, output="composite", background_image=photo)
+                await client.segment(BODY, output="composite", background=photo)
             case 2:
-                await client.segment_batch([photo, BODY, TEXT], format="webp")
+                [_ async for _ in client.segment_batch([photo, BODY, TEXT], format="webp")]
             case 3:
                 await post_text(client)
             case _:

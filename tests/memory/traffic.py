@@ -143,7 +143,8 @@ def abandoned(request: bytes, *, share: float) -> Task:
 
 def batch(*photos: bytes) -> Task:
     async def task(user: User) -> None:
-        results = await user.client.segment_batch(photos, output="cutout")
+        batch = user.client.segment_batch(photos, output="cutout")
+        results = [result async for result in batch]
         segmented = [isinstance(result, Segmented) for result in results]
         assert segmented == [photo is not TEXT for photo in photos]
 

@@ -29,6 +29,7 @@ def check_errors(path: Path) -> None:
     segment(3)  # type: ignore[call-overload]
     segment(path, as_="PIL")  # type: ignore[call-overload]
     segment(path, treshold=0.5)  # type: ignore[call-overload]
+    Session("unet", threshold=0.5)
     Session(treshold=0.5)  # type: ignore[call-arg]
 
 
@@ -41,4 +42,6 @@ def check_many(paths: list[Path], images: list[Image]) -> None:
 
 async def check_clients(client: Client, other: AsyncClient) -> None:
     assert_type(client.segment("photo.jpg", crop=True), Segmented)
-    assert_type(await other.segment_batch([b"photo"]), list[Segmented | Refused])
+    async for answer in other.segment_batch([b"photo"], background=b"wall"):
+        assert_type(answer, Segmented | Refused)
+    client.segment("photo.jpg", treshold=0.5)  # type: ignore[call-arg]

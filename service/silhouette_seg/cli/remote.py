@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from silhouette_seg.api.response.report import REQUEST_FIELDS
 from silhouette_seg.cli.console import fail
@@ -14,8 +14,9 @@ from silhouette_seg.cli.local import run_all
 from silhouette_seg.cli.outcome import Failure, notices
 from silhouette_seg.cli.progress import OnDone, OnNotice
 from silhouette_seg.cli.tasks import FileTask
-from silhouette_seg.client import AsyncClient, ClientError, Retries
-from silhouette_seg.errors import InvalidArgument, UnknownModel
+from silhouette_seg.client import AsyncClient, ClientError, Refused, Retries
+from silhouette_seg.client.parameters import Parameters
+from silhouette_seg.errors import InvalidArgument, UnknownModel, with_limit
 
 CONCURRENT_REQUESTS = 4
 """Number of photos that are sent to the service at the same time."""
@@ -56,22 +57,22 @@ async def segment_remote(
     model = options.parameters.get("model", "auto")
     if model not in ("auto", *models):
         raise UnknownModel(model, models)
-    background = None
+    parameters = cast(Parameters, dict(options.parameters))
     if options.background:
-        background = await asyncio.to_thread(options.background.read_bytes)
+        parameters["background"] = await asyncio.to_thread(options.background.read_bytes)
 
     async def segment(task: FileTask) -> Failure | None:
         try:
             photo = await asyncio.to_thread(read_source, task.source)
-            segmented = await client.segment(
-                photo, background_image=background, **dict(options.parameters)
-            )
+            segmented = await client.segment(photo, **parameters)
             if segmented.report is not None:  # before the result, whose existence ends the task
                 facts = _facts(segmented.report)
                 await asyncio.to_thread(write_result, report_path(task.result), facts)
             await asyncio.to_thread(write_result, task.result, segmented.body)
             for notice in notices(segmented.warning, segmented.blurred_faces):
                 on_notice(task.source, notice)
+        except Refused as error:
+            return Failure(task.source, with_limit(error.detail, error.limit, error.actual))
         except ClientError as error:
             return Failure(task.source, str(error))
         except OSError as error:

@@ -1,13 +1,74 @@
-"""Splits the `multipart/mixed` response to a batch of photos into one response per photo."""
+"""Splits photos into batches, and the response to a batch into one response per photo."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from email.message import Message
 
 import httpx
 
 from silhouette_seg.client.errors import Unreachable
+from silhouette_seg.runtime.sources import FileSource, read_file_source, source_name
 
 STATUS_HEADER = "X-Status"
 """Name of the header that holds the HTTP status of a part."""
+PART_BYTES = 1024
+"""Bytes of a form that a part adds to its file: at most the boundary, headers and a file name."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """Limits of the service for one batch."""
+
+    images: int
+    """Number of photos."""
+    image_bytes: int
+    """Bytes of one photo."""
+    body_bytes: int
+    """Bytes of the whole body."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPhoto:
+    """The bytes of an image file, and its name."""
+
+    name: str
+    data: bytes
+
+
+def read_photos(photos: Iterable[FileSource]) -> Iterator[NamedPhoto]:
+    """Reads photos as they are taken.
+
+    Raises InvalidArgument, with the index of the photo, and OSError for a file that cannot be read.
+    """
+    for index, photo in enumerate(photos):
+        data = read_file_source(photo, f"photos[{index}]")
+        yield NamedPhoto(source_name(photo) or "photo", data)
+
+
+def split_photos(
+    photos: Iterable[NamedPhoto], limits: BatchLimits, form_bytes: int
+) -> Iterator[list[NamedPhoto]]:
+    """Splits photos, in order, into batches that the service accepts.
+
+    `form_bytes` is the size of each form without photos. A photo that is too large for the service
+    is a batch of its own, so that its error is not that of others. One batch is in memory.
+    """
+    batch: list[NamedPhoto] = []
+    size = form_bytes
+    for photo in photos:
+        added = len(photo.data) + PART_BYTES
+        is_alone = len(photo.data) > limits.image_bytes
+        is_full = len(batch) == limits.images or size + added > limits.body_bytes
+        if batch and (is_full or is_alone):
+            yield batch
+            batch, size = [], form_bytes
+        batch.append(photo)
+        size += added
+        if is_alone:
+            yield batch
+            batch, size = [], form_bytes
+    if batch:
+        yield batch
 
 
 def split_responses(response: httpx.Response) -> list[httpx.Response]:

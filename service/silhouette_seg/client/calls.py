@@ -4,22 +4,20 @@ They are the same for both clients. A call does no input and output, apart from 
 """
 
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import httpx
 
-from silhouette_seg.client.batch import split_responses
+from silhouette_seg.client.batch import PART_BYTES, BatchLimits, NamedPhoto, split_responses
 from silhouette_seg.client.errors import Refused, refused_from_response
+from silhouette_seg.client.parameters import query_of, split_background
 from silhouette_seg.errors import InvalidArgument
-from silhouette_seg.runtime.parameter_text import parameter_text
-from silhouette_seg.runtime.sources import FileSource, read_file_source, source_name
+from silhouette_seg.runtime.sources import FileSource, read_file_source
 
 T = TypeVar("T")
 
-Value = str | int | float | bool
-"""Type of the value of a request parameter."""
 _PHOTO_HEADERS = {"Content-Type": "image/*"}
 """Request headers of a photo of any format; the service detects the format from the bytes."""
 _JSON = "application/json"
@@ -98,64 +96,89 @@ def models_call() -> Call[tuple[str, ...]]:
     return Call("GET", "/v1/models", _parse_models, {})
 
 
-def segment_call(
-    photo: FileSource, background: FileSource | None, parameters: Mapping[str, Value]
-) -> Call[Segmented]:
+def batch_limits_call() -> Call[BatchLimits]:
+    """Returns the call for the limits of a batch."""
+    return Call("GET", "/v1/capabilities", _parse_batch_limits, {})
+
+
+def segment_call(photo: FileSource, parameters: Mapping[str, Any]) -> Call[Segmented]:
     """Reads the files of one photo and returns the call that segments it.
 
     Raises InvalidArgument for a file or a parameter of another type, and OSError for a file that
     cannot be read.
     """
+    texts, background = split_background(parameters)
     image = read_file_source(photo, "photo")
-    headers = _accept(parameters)
-    arguments: dict[str, Any] = {"params": _query(parameters)}
+    headers = _accept(texts)
+    arguments: dict[str, Any] = {"params": query_of(texts)}
     if background is None:
         arguments |= {"content": image, "headers": _PHOTO_HEADERS | headers}
     else:
-        scene = read_file_source(background, "background_image")
-        files = {"image": image, "background_image": scene}
+        files = {"image": image, "background_image": background}
         arguments |= {"files": files, "headers": headers}
     return Call("POST", "/v1/segment", _parse_segmented, arguments)
 
 
-def batch_call(
-    photos: Sequence[FileSource], background: FileSource | None, parameters: Mapping[str, Value]
-) -> Call[list[Segmented | Refused]]:
-    """Reads the files of several photos and returns the call that segments them together.
+@dataclass(frozen=True, slots=True)
+class BatchForm:
+    """Parameters and background that all batches of one call share."""
 
-    Raises the errors of `segment_call`.
+    query: Mapping[str, str]
+    background: bytes | None
+    headers: Mapping[str, str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body of a batch, apart from its photos."""
+        return PART_BYTES + len(self.background or b"")
+
+    def call(self, photos: Sequence[NamedPhoto]) -> Call[list[Segmented | Refused]]:
+        """Returns the call that segments the photos of one batch together."""
+        files = [("image", (photo.name, photo.data)) for photo in photos]
+        if self.background is not None:
+            files.append(("background_image", ("background", self.background)))
+        arguments = {"params": self.query, "files": files, "headers": self.headers}
+        return Call("POST", "/v1/segment/batch", _parse_batch, arguments)
+
+
+def refused_photo(photos: Sequence[NamedPhoto], error: Refused) -> list[Segmented | Refused]:
+    """Returns the error of a batch as that of its only photo, if the photo is too large.
+
+    Raises the error itself otherwise.
     """
-    if isinstance(photos, str | bytes | bytearray) or not photos:
+    if len(photos) == 1 and error.code == "body_too_large":
+        return [error]
+    raise error
+
+
+def batch_form(photos: object, parameters: Mapping[str, Any]) -> BatchForm:
+    """Checks the arguments of a call for several photos, and reads its background.
+
+    Raises InvalidArgument for a single photo or an empty sequence, and the errors of
+    `segment_call` for a parameter or the background.
+    """
+    is_one = isinstance(photos, str | bytes | bytearray | memoryview)
+    is_empty = isinstance(photos, Sized) and not len(photos)
+    if is_one or is_empty or not isinstance(photos, Iterable):
         raise InvalidArgument("photos", "must be a sequence of at least one photo")
-    files = [
-        ("image", (source_name(photo) or "photo", read_file_source(photo, f"photos[{index}]")))
-        for index, photo in enumerate(photos)
-    ]
-    if background is not None:
-        scene = read_file_source(background, "background_image")
-        files.append(("background_image", ("background", scene)))
-    arguments = {"params": _query(parameters), "files": files, "headers": _accept(parameters)}
-    return Call("POST", "/v1/segment/batch", _parse_batch, arguments)
+    texts, background = split_background(parameters)
+    return BatchForm(query_of(texts), background, _accept(texts))
 
 
-def _query(parameters: Mapping[str, Value]) -> dict[str, str]:
-    query = {}
-    for name, value in parameters.items():
-        try:
-            query[name] = parameter_text(value)
-        except TypeError as error:
-            raise InvalidArgument(name, str(error)) from None
-    return query
-
-
-def _accept(parameters: Mapping[str, Value]) -> dict[str, str]:
+def _accept(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Returns the header that asks for a JSON report if a parameter needs one, else none."""
-    return {"Accept": _JSON} if {"masks", "faces"} & parameters.keys() else {}
+    needs_report = any(parameters.get(name) for name in ("masks", "faces"))
+    return {"Accept": _JSON} if needs_report else {}
 
 
 def _parse_models(response: httpx.Response) -> tuple[str, ...]:
     cards = response.json()["models"]
     return tuple(card["name"] for card in cards if card["task"] == "segmentation")
+
+
+def _parse_batch_limits(response: httpx.Response) -> BatchLimits:
+    limits = response.json()["limits"]
+    return BatchLimits(limits["batch_images"], limits["image_bytes"], limits["batch_body_bytes"])
 
 
 def _parse_batch(response: httpx.Response) -> list[Segmented | Refused]:

@@ -5,24 +5,29 @@ Both send the calls of `client.calls`, and repeat them as `client.retries` says.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import httpx
 
+from silhouette_seg.api.request.signatures import with_options
+from silhouette_seg.client.batch import BatchLimits, read_photos, split_photos
 from silhouette_seg.client.calls import (
+    BatchForm,
     Call,
     Segmented,
-    Value,
-    batch_call,
+    batch_form,
+    batch_limits_call,
     models_call,
+    refused_photo,
     segment_call,
 )
 from silhouette_seg.client.errors import Refused, translate_http_errors
+from silhouette_seg.client.parameters import Parameters, StreamParameters
 from silhouette_seg.client.retries import Retries
-from silhouette_seg.client.stream import Option, Stream, open_stream
+from silhouette_seg.client.stream import Stream, open_stream
 from silhouette_seg.errors import InvalidArgument
 from silhouette_seg.runtime.sources import FileSource
 
@@ -52,6 +57,7 @@ class Client:
     ) -> None:
         self._url = _parse_url(url)
         self._retries = retries or Retries()
+        self._batch_limits: BatchLimits | None = None
         self._http = httpx.Client(
             base_url=self._url, headers=_key_headers(key), timeout=timeout_s, transport=transport
         )
@@ -79,37 +85,42 @@ class Client:
         """
         return self._send(models_call())
 
-    def segment(
-        self,
-        photo: FileSource,
-        *,
-        background_image: FileSource | None = None,
-        **parameters: Value,
-    ) -> Segmented:
+    @with_options(Parameters.__annotations__)
+    def segment(self, photo: FileSource, **parameters: Unpack[Parameters]) -> Segmented:
         """Segments one photo, and returns the result image.
 
-        The photo is a path, the bytes of an image file, or a binary file that is open.
-        `parameters` are those of `POST /v1/segment`, such as `output="cutout"`. After a retryable
-        error the request is repeated, as `retries` allows. Raises Refused for an error of the
-        service, and Unreachable without a valid answer. Raises InvalidArgument for an argument of
-        another type, and OSError for a file that cannot be read.
+        The photo is a path, the bytes of an image file, or a binary file that is open. After a
+        retryable error the request is repeated, as `retries` allows. Raises Refused for an error of
+        the service, and Unreachable without a valid answer. Raises InvalidArgument for an argument
+        of another type, and OSError for a file that cannot be read.
         """
-        return self._send(segment_call(photo, background_image, parameters))
+        return self._send(segment_call(photo, parameters))
 
+    @with_options(Parameters.__annotations__)
     def segment_batch(
-        self,
-        photos: Sequence[FileSource],
-        *,
-        background_image: FileSource | None = None,
-        **parameters: Value,
-    ) -> list[Segmented | Refused]:
-        """Segments several photos with one `POST /v1/segment/batch`.
+        self, photos: Iterable[FileSource], **parameters: Unpack[Parameters]
+    ) -> Iterator[Segmented | Refused]:
+        """Segments several photos, as many at a time as the service takes in one request.
 
-        Returns the result or the error of each photo, in order. Parameters and background apply to
-        every photo. Raises Refused if the service rejects the whole batch, and the other errors of
-        `segment`.
+        Yields the result or the error of each photo, in order. A photo is read shortly before it is
+        sent, so the photos may be an endless iterator. Parameters and background apply to every
+        photo. Raises Refused if the service rejects a whole request, and the other errors of
+        `segment`; the results of earlier requests were yielded by then.
         """
-        return self._send(batch_call(photos, background_image, parameters))
+        form = batch_form(photos, parameters)
+        return self._segment_batches(photos, form)
+
+    def _segment_batches(
+        self, photos: Iterable[FileSource], form: BatchForm
+    ) -> Iterator[Segmented | Refused]:
+        if self._batch_limits is None:
+            self._batch_limits = self._send(batch_limits_call())
+        for batch in split_photos(read_photos(photos), self._batch_limits, form.size):
+            try:
+                results = self._send(form.call(batch))
+            except Refused as error:
+                results = refused_photo(batch, error)
+            yield from results
 
     def _send(self, call: Call[T]) -> T:
         def attempt() -> T:
@@ -139,6 +150,7 @@ class AsyncClient:
         self._headers = _key_headers(key)
         self._timeout_s = timeout_s
         self._retries = retries or Retries()
+        self._batch_limits: BatchLimits | None = None
         self._http = httpx.AsyncClient(
             base_url=self._url, headers=self._headers, timeout=timeout_s, transport=transport
         )
@@ -163,34 +175,39 @@ class AsyncClient:
         """Returns the names of the segmentation models; see `Client.models`."""
         return await self._send(models_call())
 
-    async def segment(
-        self,
-        photo: FileSource,
-        *,
-        background_image: FileSource | None = None,
-        **parameters: Value,
-    ) -> Segmented:
+    @with_options(Parameters.__annotations__)
+    async def segment(self, photo: FileSource, **parameters: Unpack[Parameters]) -> Segmented:
         """Segments one photo; see `Client.segment`. Files are read in a thread."""
-        call = await asyncio.to_thread(segment_call, photo, background_image, parameters)
-        return await self._send(call)
+        return await self._send(await asyncio.to_thread(segment_call, photo, parameters))
 
-    async def segment_batch(
-        self,
-        photos: Sequence[FileSource],
-        *,
-        background_image: FileSource | None = None,
-        **parameters: Value,
-    ) -> list[Segmented | Refused]:
+    @with_options(Parameters.__annotations__)
+    def segment_batch(
+        self, photos: Iterable[FileSource], **parameters: Unpack[Parameters]
+    ) -> AsyncGenerator[Segmented | Refused, None]:
         """Segments several photos; see `Client.segment_batch`. Files are read in a thread."""
-        call = await asyncio.to_thread(batch_call, photos, background_image, parameters)
-        return await self._send(call)
+        return self._segment_batches(photos, parameters)
+
+    async def _segment_batches(
+        self, photos: Iterable[FileSource], parameters: Parameters
+    ) -> AsyncGenerator[Segmented | Refused, None]:
+        form = await asyncio.to_thread(batch_form, photos, parameters)
+        if self._batch_limits is None:
+            self._batch_limits = await self._send(batch_limits_call())
+        batches = split_photos(read_photos(photos), self._batch_limits, form.size)
+        while batch := await asyncio.to_thread(next, batches, None):
+            try:
+                results = await self._send(form.call(batch))
+            except Refused as error:
+                results = refused_photo(batch, error)
+            for result in results:
+                yield result
 
     @asynccontextmanager
-    async def stream(self, **options: Option) -> AsyncIterator[Stream]:
+    async def stream(self, **options: Unpack[StreamParameters]) -> AsyncIterator[Stream]:
         """Opens a WebSocket stream for video frames, and yields it until the block ends.
 
-        `options` are those of its `config` message, such as `output="mask"`. Raises Refused if the
-        service rejects the handshake or an option, StreamClosed if it closes the stream, and
+        The options are those of its `config` message, such as `output="mask"`. Raises Refused if
+        the service rejects the handshake or an option, StreamClosed if it closes the stream, and
         Unreachable if it cannot be reached.
         """
         async with open_stream(self._url, self._headers, self._timeout_s, options) as stream:
@@ -205,7 +222,7 @@ class AsyncClient:
         return await self._retries.run_async(attempt)
 
 
-def _parse_url(text: str) -> httpx.URL:
+def _parse_url(text: object) -> httpx.URL:
     """Returns the URL of a service. Raises InvalidArgument unless it is http or https."""
     if not isinstance(text, str):
         kind = type(text).__name__

@@ -11,14 +11,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from json import JSONDecodeError, loads
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from silhouette_seg.client.calls import Value
 from silhouette_seg.client.errors import (
     ABNORMAL_CLOSURE,
     ClientError,
@@ -26,10 +25,8 @@ from silhouette_seg.client.errors import (
     StreamClosed,
     translate_handshake_errors,
 )
+from silhouette_seg.client.parameters import StreamParameters, split_background
 from silhouette_seg.streaming import protocol
-
-Option = Value | bytes | None
-"""Type of the value of a stream option. Bytes are an image file; None restores the default."""
 
 MAX_RESULT_BYTES = 128 * 2**20
 """Maximum bytes of a message that the client accepts from the service."""
@@ -83,7 +80,7 @@ Answer = Result | Skipped | Failed
 
 @asynccontextmanager
 async def open_stream(
-    url: httpx.URL, headers: Mapping[str, str], timeout_s: float, options: Mapping[str, Option]
+    url: httpx.URL, headers: Mapping[str, str], timeout_s: float, options: StreamParameters
 ) -> AsyncIterator["Stream"]:
     """Opens a WebSocket stream at the service `url`, sends `options`, and yields the stream.
 
@@ -144,13 +141,14 @@ class Stream:
         self._error: ClientError | None = None
         self._changed = asyncio.Event()
 
-    async def configure(self, **options: Option) -> None:
+    async def configure(self, **options: Unpack[StreamParameters]) -> None:
         """Changes the named options from the next frame on, and waits for the service's reply.
 
-        Raises Refused for an invalid option; the service then changes none.
+        Raises Refused for an invalid option; the service then changes none. Raises InvalidArgument
+        for a background of another type, and OSError for a file that cannot be read.
         """
+        sent = await asyncio.to_thread(_to_json, options)
         async with self._configuring:
-            sent = {name: _to_json(value) for name, value in options.items()}
             await self._send(protocol.text_message(protocol.TextType.CONFIG, sent))
             await self._wait_for(lambda: bool(self._replies))
             reply = self._replies.popleft()
@@ -302,8 +300,12 @@ def _parse_answer(message: bytes) -> Answer:
     raise protocol.ProtocolError(f"the service must not send {header.kind.name}")
 
 
-def _to_json(value: Option) -> Value | None:
-    return b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+def _to_json(options: StreamParameters) -> dict[str, Any]:
+    """Returns the members of a `config` message; a background image is in base64."""
+    members, background = split_background(options)
+    if background is not None:
+        members["background_image"] = b64encode(background).decode("ascii")
+    return members
 
 
 def _now_us() -> int:

@@ -23,6 +23,9 @@ def mixed(*parts: bytes, content_type: str = BOUNDARY, end: bytes = b"--edge--\r
     )
 
 
+LIMITS = httpx.Response(
+    200, json={"limits": {"batch_images": 3, "image_bytes": 2000, "batch_body_bytes": 5000}}
+)
 REFUSED = problem(422, "undecodable_image", after=None)
 PARTS = (
     part(200, HEADERS, PICTURE),
@@ -60,10 +63,10 @@ def test_damaged_response_raises_unreachable(damaged):
 
 async def test_batch_sends_one_form_and_returns_results_in_order(service, tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"another")
-    service.answers = [mixed(*PARTS)]
+    service.answers = [LIMITS, mixed(*PARTS)]
     photos = [b"a photo", tmp_path / "b.jpg", b""]
     first, second, third = await service.call(
-        "segment_batch", photos, background_image=b"sky", output="composite"
+        "segment_batch", photos, background=b"sky", output="composite"
     )
 
     assert isinstance(first, Segmented)
@@ -71,7 +74,8 @@ async def test_batch_sends_one_form_and_returns_results_in_order(service, tmp_pa
     assert isinstance(second, Refused)
     assert (second.code, second.status) == ("undecodable_image", 422)
     assert isinstance(third, Segmented)
-    (request,) = service.requests
+    limits, request = service.requests
+    assert limits.url.path == "/below/v1/capabilities"
     assert request.url.path == "/below/v1/segment/batch"
     assert dict(request.url.params) == {"output": "composite"}
     sent = request.content
@@ -80,14 +84,28 @@ async def test_batch_sends_one_form_and_returns_results_in_order(service, tmp_pa
 
 
 async def test_rejected_batch_is_retried_then_raised(service):
-    service.answers = [problem(), problem(413, "too_many_images", after=None)]
+    service.answers = [LIMITS, problem(), problem(413, "too_many_images", after=None)]
     with pytest.raises(Refused) as refused:
         await service.call("segment_batch", [b"a photo"])
     assert refused.value.code == "too_many_images"
-    assert len(service.requests) == 2
+    assert len(service.requests) == 3
+
+
+async def test_photos_beyond_the_limits_are_sent_in_several_batches(service):
+    ok = part(200, HEADERS, b"")
+    too_large = problem(413, "body_too_large", after=None)
+    service.answers = [LIMITS, mixed(ok, ok, ok), mixed(ok), too_large, mixed(ok, ok), mixed(ok)]
+    photos = [b"1", b"2", b"3", b"4", b"5" * 2001, b"6" * 900, b"7" * 900, b"8" * 900]
+    results = await service.call("segment_batch", photos)
+    refused = [isinstance(result, Refused) for result in results]
+    assert refused == [False] * 4 + [True] + [False] * 3
+    bodies = [request.content for request in service.requests[1:]]
+    assert [body.count(b'name="image"') for body in bodies] == [3, 1, 1, 2, 1]
+    assert max(map(len, bodies)) <= 5000
 
 
 async def test_photo_of_wrong_type_is_named_by_its_index(service):
+    service.answers = [LIMITS]
     with pytest.raises(InvalidArgument, match=r"^photos\[1\]: must be a path") as invalid:
         await service.call("segment_batch", [b"a photo", 3])
     assert invalid.value.argument == "photos[1]"

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 import httpx
@@ -69,12 +70,16 @@ class Service:
         if self.client is Client:
             retries = Retries(sleep=self.waits.append)
             with Client("http://service/below", key, retries=retries, transport=transport) as one:
-                return getattr(one, method)(*arguments, **named)
+                result = getattr(one, method)(*arguments, **named)
+                return list(result) if isinstance(result, Iterator) else result
         retries = Retries(sleep=self.sleep)
         async with AsyncClient(
             "http://service/below", key, retries=retries, transport=transport
         ) as one:
-            return await getattr(one, method)(*arguments, **named)
+            result = getattr(one, method)(*arguments, **named)
+            if isinstance(result, AsyncIterator):
+                return [part async for part in result]
+            return await result
 
     async def segment(self, photo: FileSource = PHOTO, **named):
         return await self.call("segment", photo, **named)
@@ -164,7 +169,7 @@ async def test_background_image_is_sent_in_a_form(service, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
     service.answers = [SEGMENTED]
     wall = io.BytesIO(b"a wall")
-    await service.segment(tmp_path / "photo.jpg", background_image=wall, output="composite")
+    await service.segment(tmp_path / "photo.jpg", background=wall, output="composite")
     (request,) = service.requests
     assert request.headers["content-type"].startswith("multipart/form-data")
     assert PHOTO in request.content
@@ -285,10 +290,12 @@ def test_invalid_url_raises_error_with_advice(client, url, hint):
         ({"photo": 3}, "photo"),
         ({"photo": io.StringIO("text")}, "photo"),
         ({"photo": "http://elsewhere/photo.jpg"}, "photo"),
-        ({"photo": PHOTO, "background_image": ["a wall"]}, "background_image"),
-        ({"photo": PHOTO, "crop": None}, "crop"),
+        ({"photo": PHOTO, "background": ["a wall"]}, "background"),
+        ({"photo": PHOTO, "background": "wall.jpg"}, "background"),
+        ({"photo": PHOTO, "background_image": PHOTO}, "background_image"),
+        ({"photo": PHOTO, "crop": [True]}, "crop"),
     ],
-    ids=["number", "open text", "URL", "background", "parameter"],
+    ids=["number", "open text", "URL", "background", "path", "name of the API", "parameter"],
 )
 async def test_argument_of_wrong_type_is_named_and_not_sent(service, given, argument):
     with pytest.raises(InvalidArgument, match=f"^{argument}: ") as invalid:
