@@ -73,6 +73,22 @@ def test_background_option_accepts_a_file(silhouette, album, tmp_path):
     assert pixels((tmp_path / "out" / "a.png").read_bytes())[16, 72].tolist() == [1, 2, 3]
 
 
+def test_colour_has_precedence_over_a_file_of_its_name(silhouette, album, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "blue").write_bytes(make_png(np.zeros((10, 10, 3), np.uint8)))
+    blue = ("--output", "composite", "--background", "blue")
+    assert silhouette("segment", album / "a.jpg", "-o", "out", *blue).exit_code == 0
+    assert pixels((tmp_path / "out/a.png").read_bytes())[16, 72, 2] > 240
+
+
+def test_required_foreground_makes_a_photo_without_person_a_failure(silhouette, tmp_path):
+    (tmp_path / "empty.png").write_bytes(make_png(np.zeros((64, 64, 3), np.uint8)))
+    options = ("-o", tmp_path / "out", "--require-foreground")
+    result = silhouette("segment", tmp_path / "empty.png", *options)
+    assert result.exit_code == 1
+    assert "empty.png: No person was found." in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -80,7 +96,12 @@ def test_background_option_accepts_a_file(silhouette, album, tmp_path):
         (("--grow", "much"), "--grow: must be a whole number"),
         (("--background", "#ffffff"), "--background: needs --output composite"),
         (("--output", "cutout", "--format", "jpeg"), "JPEG has no transparency"),
+        (("--output", "composite", "--background", "x.jpg"), "there is no file 'x.jpg'"),
+        (("--output", "composite", "--background", "b" * 5000), "path of a file, and there is no"),
         (("--model", "unknown"), "Unknown model"),
+        (("--device", "gpu"), "--device: Input should be 'cpu'"),
+        (("--model-repository", "/absent"), "--model-repository: /absent is not a folder"),
+        (("--device", "cpu", "--server", "http://a"), "--device: has no effect with --server"),
     ],
 )
 def test_bad_option_is_an_error_and_writes_nothing(silhouette, album, tmp_path, options, reason):
@@ -223,6 +244,16 @@ def test_models_command_lists_name_and_input(silhouette, repository):
     assert result.exit_code == 0
     assert "connectnet" in result.stdout
     assert "32x24 letterbox" in result.stdout
+
+
+def test_models_command_prints_a_line_for_each_model(silhouette, monkeypatch, tmp_path):
+    name = "model_with_a_name_that_is_longer_than_eighty_characters" + "_and_longer" * 3
+    write_tiny_model(tmp_path, tiny_spec(name))
+    monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(tmp_path))
+    _, heading, row, licence = silhouette("models").stdout.splitlines()
+    assert heading.split() == ["name", "task", "input", "mIoU", "sha256"]
+    assert row.split()[:4] == [name, "segmentation", "32x24", "letterbox"]
+    assert licence.startswith(f"{name}: from ")
 
 
 def test_models_command_lists_tasks_and_the_face_detector(silhouette, monkeypatch, tmp_path):

@@ -103,9 +103,9 @@ def test_single_result_file_has_its_facts_beside_it(silhouette, photos, tmp_path
     ("options", "reason"),
     [
         (("--output", "trimap", "--format", "jpeg"), "three exact levels"),
-        (("--trimap-band", "2"), "trimap_band: needs output=trimap"),
-        (("--masks", "coco"), "masks: must be one of polygon, rle"),
-        ((*BLURRED, "--invert"), "invert: has no effect with background=blur_faces"),
+        (("--trimap-band", "2"), "--trimap-band: needs --output trimap"),
+        (("--masks", "coco"), "--masks: must be one of polygon, rle"),
+        ((*BLURRED, "--invert"), "--invert: has no effect with --background blur_faces"),
     ],
 )
 def test_bad_combination_is_an_error(silhouette, photos, tmp_path, options, reason):
@@ -124,8 +124,9 @@ def test_facts_cannot_go_to_standard_output(silhouette, photos):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--masks", "rle"), "masks: has no effect on a video"),
-        (("--faces",), "faces: has no effect on a video"),
+        (("--masks", "rle"), "--masks: has no effect on a video"),
+        (("--faces",), "--faces: has no effect on a video"),
+        (("--require-foreground",), "--require-foreground: has no effect on a video"),
         (BLURRED, "blur_faces is for photos"),
         (("--output", "trimap"), "do not keep the levels of a trimap"),
     ],

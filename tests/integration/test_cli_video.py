@@ -261,7 +261,7 @@ def test_folder_may_hold_photos_and_videos(silhouette, tmp_path):
         (("-o", "out.png"), "out.png is one picture: name a folder"),
         (("-o", "-"), "standard output takes the result of one photo"),
         (("-o", "out.mp4", "--crop"), "--crop: the frames of a video"),
-        (("-o", "out.mp4", "--domain", "half_body"), "domain: has no effect on a video"),
+        (("-o", "out.mp4", "--domain", "half_body"), "--domain: has no effect on a video"),
         (("-o", "out.mp4", "--smoothing", "2"), "--smoothing: must be a number from 0 to 1"),
         (("-o", "out.mp4", "--model", "unknown"), "Unknown model"),
     ],

@@ -1,9 +1,11 @@
 """The commands `silhouette models`: lists the models of the repository, imports and checks them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, out, print_line
@@ -12,6 +14,9 @@ from silhouette_seg.errors import InstallationError
 from silhouette_seg.pipeline.model_folders import find_models, read_folders
 from silhouette_seg.runtime.extras import check_runtime, missing_module, require
 from silhouette_seg.spec import ModelSpec
+
+MAX_LINE = 10_000
+"""Characters of the longest line that is printed to a file or a pipe."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command("import")(import_command)
@@ -26,18 +31,14 @@ def list_models(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     settings = load_settings(host=LOOPBACK)
-    table = Table(title=f"Models in {settings.model_repository}")
-    for heading in ("name", "task", "input", "run", "sha256", "mIoU"):
-        table.add_column(heading, overflow="fold")
     try:
         folders = read_folders(settings.model_repository, settings.models)
     except (OSError, ValueError) as error:
         fail(str(error))
+    print_line(out, f"Models in {settings.model_repository}")
+    _print_table(folders.specs)
     for spec in folders.specs:
-        table.add_row(*_model_row(spec))
-    out.print(table)
-    for spec in folders.specs:
-        print_line(out, f"{spec.name}: {spec.licence}")
+        print_line(out, f"{spec.name}: from {spec.run}; {spec.licence}")
     for name, reason in folders.failures.items():
         print_line(err, f"{name}: not available: {reason}")
     if folders.failures:
@@ -102,8 +103,18 @@ def _tell_missing_onnx() -> None:
         print_line(err, missing_module("onnx", "Checks of weights and operators", "import"))
 
 
+def _print_table(specs: Iterable[ModelSpec]) -> None:
+    """Prints a line for each model. Only a terminal folds names that are too long for it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("name", "task", "input", "mIoU", "sha256"):
+        table.add_column(heading, overflow="fold")
+    for spec in specs:
+        table.add_row(*_model_row(spec))
+    Console(width=None if out.is_terminal else MAX_LINE).print(table)
+
+
 def _model_row(spec: ModelSpec) -> tuple[str, ...]:
-    """Returns the table cells of a model: name, task, input size, run, digest and mIoU in percent.
+    """Returns the table cells of a model: name, task, input size, mIoU in percent, and digest.
 
     The mIoU covers all data sets of the validation split, and is `-` if the spec has none.
     """
@@ -112,7 +123,6 @@ def _model_row(spec: ModelSpec) -> tuple[str, ...]:
         spec.name,
         spec.task,
         f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}",
-        spec.run,
-        spec.sha256[:12],
         "-" if miou is None else f"{miou:.2f}",
+        spec.sha256[:12],
     )
