@@ -117,6 +117,16 @@ async def test_second_image_field_is_ambiguous(service, second):
     refusal(await service.form(("image", JPEG), (second, JPEG)), 400, "ambiguous_source")
 
 
+async def test_background_under_the_wrong_name_has_an_error_with_advice(service):
+    composite = ("output", "composite")
+    as_text = await service.form(("image", JPEG), composite, ("background_image", b"teal"))
+    problem = refusal(as_text, 415, "unsupported_image_type")
+    assert "a colour or blur is the parameter background" in problem["detail"]
+    as_file = {"image": JPEG, "background": ("beach.jpg", JPEG)}
+    answer = await service.client.post("/v1/segment?output=composite", files=as_file)
+    assert "background_image" in refusal(answer, 400, "bad_parameter")["detail"]
+
+
 async def test_second_background_is_rejected(service):
     both = await service.form(
         ("image", JPEG), ("background_image", JPEG), ("background_image", JPEG)

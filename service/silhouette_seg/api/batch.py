@@ -19,6 +19,7 @@ from silhouette_seg.api.photo_response import (
     PhotoResponse,
     ResolvedRequest,
     build_job,
+    read_background_file,
     read_image_file,
     resolve,
     respond,
@@ -146,7 +147,7 @@ def _build_jobs(
 
     Raises UnsupportedImageType or UnprocessableImage if the background image is invalid.
     """
-    background = read_image_file(upload.background, limits) if upload.background else None
+    background = read_background_file(upload.background, limits)
     return [_build_job(image, resolved, background, limits) for image in upload.images]
 
 

@@ -14,8 +14,7 @@ from silhouette_seg.api.examples import add_examples
 from silhouette_seg.api.media_types import FORM_DATA, JSON, OCTET_STREAM, PROBLEM_JSON
 from silhouette_seg.api.problem_details import TYPE_PREFIX
 from silhouette_seg.api.request.negotiation import DEFAULT_ORDER
-from silhouette_seg.api.request.parameters import PARAMETERS, Parameter
-from silhouette_seg.api.request.uploads import BACKGROUND_FIELD
+from silhouette_seg.api.request.parameters import BACKGROUND_IMAGE, PARAMETERS, Parameter
 from silhouette_seg.api.schemas import Problem, Report
 from silhouette_seg.errors import ServiceError
 
@@ -180,7 +179,7 @@ def described_headers(texts: Mapping[str, str]) -> dict[str, Any]:
 def _form(image: dict[str, Any]) -> dict[str, Any]:
     """Returns the schema of a form with `image`, which is one photo or many."""
     background = BINARY | {"description": "Background of a composite."}
-    files = {"image": image, BACKGROUND_FIELD: background}
+    files = {"image": image, BACKGROUND_IMAGE: background}
     return object_schema(["image"], files | schema_properties(PARAMETERS))
 
 
@@ -188,7 +187,7 @@ def _json_object() -> dict[str, Any]:
     encoded = {"type": "string", "contentEncoding": "base64"}
     images = {
         "image": encoded | {"description": "The photo in base64, or as a data URL."},
-        BACKGROUND_FIELD: encoded | {"description": "Background of a composite."},
+        BACKGROUND_IMAGE: encoded | {"description": "Background of a composite."},
     }
     return object_schema(["image"], images | schema_properties(PARAMETERS))
 

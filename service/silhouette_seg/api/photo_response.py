@@ -7,7 +7,12 @@ from silhouette_seg.admission.photo_queue import Workload
 from silhouette_seg.api.gateway import Gateway
 from silhouette_seg.api.media_types import JSON
 from silhouette_seg.api.request.negotiation import Representation, negotiate
-from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters, select_model
+from silhouette_seg.api.request.parameters import (
+    SegmentOptions,
+    parse_parameters,
+    read_background_header,
+    select_model,
+)
 from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.api.response.report import report_json
 from silhouette_seg.errors import BadParameter
@@ -73,6 +78,16 @@ def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
     header = read_header(upload.data)
     check_limits(header, limits)
     return ImageFile(upload.data, header)
+
+
+def read_background_file(upload: UploadedImage | None, limits: ImageLimits) -> ImageFile | None:
+    """Reads the header of the background image as `read_image_file` does; None without one.
+
+    Its errors name the parameter.
+    """
+    if upload is None:
+        return None
+    return ImageFile(upload.data, read_background_header(upload.data, limits))
 
 
 def build_job(

@@ -14,6 +14,7 @@ from silhouette_seg.api.gateway import gateway_of
 from silhouette_seg.api.media_types import JSON
 from silhouette_seg.api.photo_response import (
     build_job,
+    read_background_file,
     read_image_file,
     resolve,
     respond,
@@ -146,9 +147,7 @@ async def _segment(
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         photo = read_image_file(upload.image, gateway.image_limits)
-        background = (
-            read_image_file(upload.background, gateway.image_limits) if upload.background else None
-        )
+        background = read_background_file(upload.background, gateway.image_limits)
         job = build_job(resolved, photo, background)
         result = await run_until_disconnect(
             request,

@@ -23,9 +23,8 @@ from silhouette_seg.api.openapi import (
 )
 from silhouette_seg.api.request.body import read_body
 from silhouette_seg.api.request.credentials import read_credentials
-from silhouette_seg.api.request.parameters import unique_values
+from silhouette_seg.api.request.parameters import BACKGROUND_IMAGE, unique_values
 from silhouette_seg.api.request.stream_parameters import (
-    BACKGROUND_IMAGE,
     STREAM_PARAMETERS,
     effective_options,
     effective_schemas,

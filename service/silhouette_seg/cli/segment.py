@@ -36,6 +36,7 @@ from silhouette_seg.cli.tasks import (
 from silhouette_seg.errors import MAX_ECHOED_CHARACTERS, BadParameter, ServiceError
 from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
 from silhouette_seg.streaming.session import DEFAULT_SMOOTHING
+from silhouette_seg.vision.codec.decode import read_header
 
 app = typer.Typer(
     add_completion=False,
@@ -276,8 +277,20 @@ def _background_file(given: dict[str, str]) -> Path | None:
     except BadParameter as error:
         if not isfile(text):
             fail(f"{explain(error)}, and there is no file {text[:MAX_ECHOED_CHARACTERS]!r}")
-        return Path(given.pop("background"))
+        path = Path(given.pop("background"))
+        _check_image(path)
+        return path
     return None
+
+
+def _check_image(path: Path) -> None:
+    """Ends the command with an error for a background file that is not an image."""
+    try:
+        read_header(path.read_bytes())
+    except ServiceError as error:
+        fail(f"--background: {path}: {explain(error)}")
+    except OSError as error:
+        fail(f"--background: {path}: {error.strerror}")
 
 
 def _parse_options(

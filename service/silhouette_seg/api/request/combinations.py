@@ -45,11 +45,7 @@ def _check_background(values: Mapping[str, object], *, has_background_image: boo
     background = values.get("background", PHOTO_DEFAULTS.background)
     sets_background = background != PHOTO_DEFAULTS.background
     if has_background_image and sets_background:
-        raise BadParameter.about(
-            "background",
-            "is given twice, as a value and as ",
-            Setting("background_image"),
-        )
+        raise given_twice()
     composite = values.get("output") is Output.COMPOSITE
     if not composite and (has_background_image or sets_background):
         raise _needs("background", COMPOSITE)
@@ -60,6 +56,12 @@ def _check_background(values: Mapping[str, object], *, has_background_image: boo
             if values.get(name, default := getattr(PHOTO_DEFAULTS, name)) != default:
                 faces = Setting("background", "blur_faces")
                 raise BadParameter.about(name, "has no effect with ", faces)
+
+
+def given_twice() -> BadParameter:
+    """Returns the error of a request with two backgrounds."""
+    image = Setting("background_image")
+    return BadParameter.about("background", "is given twice, as a value and as ", image)
 
 
 def _check_trimap(values: Mapping[str, object]) -> None:

@@ -29,6 +29,8 @@ class Part:
     is_file: bool
     filename: str | None
     max_bytes: int
+    advice: str = ""
+    """End of the error of a text field that looks like a file, with the fields of files."""
     chunks: list[bytes] = field(default_factory=list)
     size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
@@ -55,13 +57,13 @@ class Part:
         try:
             return self.data().decode()
         except UnicodeDecodeError:
-            raise BadParameter(f"{self.name[:MAX_NAME_CHARS]}: is not UTF-8 text") from None
+            reason = f"is not UTF-8 text{self.advice}"
+            raise BadParameter(f"{self.name[:MAX_NAME_CHARS]}: {reason}") from None
 
     def _too_large(self) -> BodyTooLarge | BadParameter:
         if not self.is_file:
-            return BadParameter(
-                f"{self.name[:MAX_NAME_CHARS]}: has more than {self.max_bytes} bytes"
-            )
+            reason = f"has more than {self.max_bytes} bytes{self.advice}"
+            return BadParameter(f"{self.name[:MAX_NAME_CHARS]}: {reason}")
         return BodyTooLarge(
             f"{self.name} has more than {self.max_bytes} bytes",
             limit=self.max_bytes,
@@ -157,7 +159,9 @@ class MultipartReader:
 
     def _new_part(self, name: str, filename: str | None) -> Part:
         is_file = name in self._max_file_bytes
-        return Part(name, is_file, filename, self._max_file_bytes.get(name, MAX_TEXT_BYTES))
+        max_bytes = self._max_file_bytes.get(name, MAX_TEXT_BYTES)
+        advice = f"; fields of files are {', '.join(self._max_file_bytes)}" if filename else ""
+        return Part(name, is_file, filename, max_bytes, advice)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._parts[-1].append(data[start:end])

@@ -13,7 +13,7 @@ from silhouette_seg.api.request.parameter_table import (
     PHOTO_PARAMETERS,
     Schema,
 )
-from silhouette_seg.errors import BadParameter, Setting, UnknownParameter
+from silhouette_seg.errors import BadParameter, Setting, UnknownParameter, UnsupportedImageType
 from silhouette_seg.pipeline.faces import Domain
 from silhouette_seg.pipeline.model_folders import AUTO, FACE_DETECTOR
 from silhouette_seg.pipeline.options import (
@@ -32,7 +32,8 @@ from silhouette_seg.pipeline.options import (
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.vision.codec.css_colour import parse_colour
-from silhouette_seg.vision.codec.decode import ImageFormat
+from silhouette_seg.vision.codec.decode import ImageFormat, ImageLimits, check_limits, read_header
+from silhouette_seg.vision.codec.header import ImageHeader
 from silhouette_seg.vision.compose.layout import parse_layout
 
 DOMAINS = {domain.label: domain for domain in Domain}
@@ -41,6 +42,9 @@ MAX_NAME_CHARS = 80
 
 URL_FIELDS = ("image_url", "url")
 """Names under which other services take the address of a photo."""
+BACKGROUND_IMAGE = "background_image"
+"""Name of the background as a file; `background` is a colour or blur as text."""
+BACKGROUND_TEXT = "a colour or blur is the parameter background"
 NO_URLS = "the service fetches nothing from the network; send the file itself"
 
 E = TypeVar("E", bound=StrEnum)
@@ -86,6 +90,8 @@ def merge_parameters(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, _ in pairs:
         if name in URL_FIELDS:
             raise UnknownParameter(f"{name}: {NO_URLS}")
+        if name == BACKGROUND_IMAGE:
+            raise UnknownParameter(f"{name}: is a file and not text; {BACKGROUND_TEXT}.")
         if name not in PARAMETERS:
             raise UnknownParameter(
                 f"{name[:MAX_NAME_CHARS]!r} is not a parameter; there are {_NAMES}."
@@ -121,6 +127,20 @@ def parse_parameters(
         **{name: values[name] for name in _REQUEST_FIELDS if name in values},  # type: ignore[arg-type]
         render=replace(PHOTO_DEFAULTS, **{k: values[k] for k in _RENDER_FIELDS if k in values}),  # type: ignore[arg-type]
     )
+
+
+def read_background_header(data: bytes, limits: ImageLimits) -> ImageHeader:
+    """Reads the header of a background image, checks its size, and returns it.
+
+    Raises UnsupportedImageType and UnprocessableImage, with the name of the parameter.
+    """
+    try:
+        header = read_header(data)
+        check_limits(header, limits)
+    except UnsupportedImageType as error:
+        reason = f"{error.detail.rstrip('.')}; {BACKGROUND_TEXT}."
+        raise UnsupportedImageType(f"{BACKGROUND_IMAGE}: {reason}") from None
+    return header
 
 
 def select_model(options: SegmentOptions, registry: ModelRegistry) -> Segmenter:
@@ -215,7 +235,7 @@ def _background(text: str) -> Background:
     raise ValueError(
         "must be #rrggbb, #rgb, a CSS colour, blur:<percent of the short side> or blur_faces; "
         "an image is given as ",
-        Setting("background_image"),
+        Setting(BACKGROUND_IMAGE),
     )
 
 

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from silhouette_seg.api.request.combinations import COMPOSITE, given_twice
 from silhouette_seg.api.request.parameters import (
+    BACKGROUND_IMAGE,
     MAX_NAME_CHARS,
     PARAMETERS,
     Parameter,
     integer_between,
     number_between,
+    read_background_header,
 )
 from silhouette_seg.errors import BadParameter, NotAcceptable, UnknownParameter
 from silhouette_seg.pipeline.model_folders import AUTO
@@ -27,13 +30,10 @@ from silhouette_seg.vision.codec.decode import (
     Frame,
     ImageFormat,
     ImageLimits,
-    check_limits,
     decode,
-    read_header,
 )
 from silhouette_seg.vision.geometry import resize
 
-BACKGROUND_IMAGE = "background_image"
 STREAM_OUTPUTS = (Output.MASK, Output.CUTOUT, Output.COMPOSITE)
 """Outputs of streams: all but the trimap, which is for still photos."""
 STREAM_BACKGROUND_PATTERN = r"^(#([0-9a-fA-F]{3}){1,2}|[a-zA-Z]+|blur:[0-9.]+)$"
@@ -143,7 +143,7 @@ class StreamOptionsParser:
         if BACKGROUND_IMAGE not in parameters:
             return replace(options, background=None) if "background" in parameters else options
         if "background" in parameters:
-            raise BadParameter(f"background: is given twice, as a value and as {BACKGROUND_IMAGE}")
+            raise given_twice()
         image = await self.pool.run_in_thread(self._decode_background, parameters[BACKGROUND_IMAGE])
         render = replace(options.render, background=BackgroundImage())
         return replace(options, render=render, background=image)
@@ -156,8 +156,7 @@ class StreamOptionsParser:
             data = base64.b64decode(_as_text(value), validate=True)
         except ValueError:
             raise BadParameter(f"{BACKGROUND_IMAGE}: is not base64") from None
-        header = read_header(data)
-        check_limits(header, self.image_limits)
+        header = read_background_header(data, self.image_limits)
         stored_hw = scale_to_fit(header.upright_hw, MAX_BACKGROUND_SIDE_PX)
         return Frame(resize(decode(data, header, min_size=stored_hw).rgb, stored_hw), stored_hw)
 
@@ -202,7 +201,7 @@ def _check_combination(parameters: Mapping[str, object], options: StreamOptions)
     if (
         sets_background or BACKGROUND_IMAGE in parameters
     ) and options.render.output is not Output.COMPOSITE:
-        raise BadParameter("background: needs output=composite")
+        raise BadParameter.about("background", "needs ", COMPOSITE)
     if options.render.transparent and options.format is ImageFormat.JPEG:
         raise NotAcceptable("JPEG cannot hold transparency; ask for png, webp or avif.")
 

@@ -24,7 +24,13 @@ from silhouette_seg.api.request.multipart import (
     MultipartReader,
     Part,
 )
-from silhouette_seg.api.request.parameters import MAX_NAME_CHARS, NO_URLS, PARAMETERS, URL_FIELDS
+from silhouette_seg.api.request.parameters import (
+    BACKGROUND_IMAGE,
+    MAX_NAME_CHARS,
+    NO_URLS,
+    PARAMETERS,
+    URL_FIELDS,
+)
 from silhouette_seg.errors import (
     AmbiguousSource,
     BadParameter,
@@ -38,8 +44,7 @@ from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.vision.codec.decode import read_header
 
 IMAGE_FIELDS = ("image", "image_file", "file")
-BACKGROUND_FIELD = "background_image"
-FILE_FIELDS = (*IMAGE_FIELDS, BACKGROUND_FIELD)
+FILE_FIELDS = (*IMAGE_FIELDS, BACKGROUND_IMAGE)
 HOW_TO_SEND = (
     "Send the image as the body with a Content-Type of images, such as image/jpeg, as the field "
     "`image` of multipart/form-data, or in base64 as the member `image` of application/json."
@@ -284,7 +289,7 @@ def parse_json_upload(body: bytes, image_bytes: int) -> PhotoUpload:
         return UploadedImage(data, hashlib.sha256(data).hexdigest())
 
     image = decode(names[0])
-    background = decode(BACKGROUND_FIELD) if BACKGROUND_FIELD in text.photos else None
+    background = decode(BACKGROUND_IMAGE) if BACKGROUND_IMAGE in text.photos else None
     return PhotoUpload(image, background, tuple(text.fields.items()))
 
 
@@ -364,7 +369,7 @@ def _files(parts: Sequence[Part], names: Sequence[str]) -> list[Part]:
 
 
 def _background(parts: Sequence[Part]) -> UploadedImage | None:
-    return _single(_files(parts, (BACKGROUND_FIELD,)), BACKGROUND_FIELD)
+    return _single(_files(parts, (BACKGROUND_IMAGE,)), BACKGROUND_IMAGE)
 
 
 def _text_fields(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:

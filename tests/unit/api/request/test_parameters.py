@@ -157,6 +157,13 @@ def test_merge_parameters_explains_that_urls_are_not_fetched(name):
         merge_parameters([(name, "https://example.com/a.jpg")])
 
 
+def test_merge_parameters_names_the_parameter_of_a_background_as_text():
+    with pytest.raises(UnknownParameter, match="a colour or blur is the parameter background"):
+        merge_parameters([("background_image", "teal")])
+    with pytest.raises(BadParameter, match=r"an image is given as background_image$"):
+        parse_parameters({"output": "composite", "background": "beach.jpg"})
+
+
 def test_merge_parameters_leaves_out_empty_values():
     assert merge_parameters((name, "") for name in PARAMETERS) == {}
     with pytest.raises(UnknownParameter):
