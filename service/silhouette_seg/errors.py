@@ -161,7 +161,7 @@ class BadParameter(BadRequest):
 
     @classmethod
     def about(cls, name: str, *reason: str | Setting) -> Self:
-        """Returns the error of one parameter, whose detail is its name and the reason."""
+        """Returns the error of one parameter. Its detail is the name and the reason."""
         return cls(Setting(name), ": ", *reason)
 
 

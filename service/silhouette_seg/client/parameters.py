@@ -20,8 +20,6 @@ class Parameters(PhotoOptions, total=False):
     output: Literal["mask", "cutout", "composite", "trimap"] | None
     background: str | FileSource | None
     """Text such as `#20639b` or `blur:4`, or an image file of any kind but a path as str."""
-    masks: Literal["polygon", "rle"] | None
-    faces: bool | None
 
 
 class StreamParameters(TypedDict, total=False):

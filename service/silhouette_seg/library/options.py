@@ -36,6 +36,9 @@ TRIMAP_OPTIONS = frozenset({"trimap_band"})
 FILE_OPTIONS = frozenset({"format", "keep_metadata"})
 """Options that only results in bytes have. Those of a session apply to such results alone."""
 
+FACT_OPTIONS = frozenset({"masks", "faces"})
+"""Options that only `Session.run` has. Those of a session apply to it alone."""
+
 
 def check_names(options: Iterable[str]) -> None:
     """Raises InvalidArgument for the name of an option that does not exist."""

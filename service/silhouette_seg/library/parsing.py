@@ -16,6 +16,7 @@ from silhouette_seg.errors import (
 )
 from silhouette_seg.library.options import (
     COMPOSITE_OPTIONS,
+    FACT_OPTIONS,
     FILE_OPTIONS,
     TRIMAP_OPTIONS,
     Kind,
@@ -44,9 +45,14 @@ class ParsedOptions:
     """Image to put behind the person, of any kind of photo; None without one."""
 
 
-def inherited(options: Mapping[str, Any], output: str, kind: Kind) -> dict[str, Any]:
-    """Returns the options of a session that have an effect on one call."""
-    left_out: frozenset[str] = frozenset()
+def inherited(
+    options: Mapping[str, Any], output: str, kind: Kind, *, facts: bool
+) -> dict[str, Any]:
+    """Returns the options of a session that have an effect on one call.
+
+    `facts` is true for a call that returns facts about the photo.
+    """
+    left_out: frozenset[str] = frozenset() if facts else FACT_OPTIONS
     if output != "composite":
         left_out |= COMPOSITE_OPTIONS
     if output != "trimap":
@@ -56,9 +62,12 @@ def inherited(options: Mapping[str, Any], output: str, kind: Kind) -> dict[str, 
     return {name: value for name, value in options.items() if name not in left_out}
 
 
-def parse_options(output: str, kind: Kind, options: Mapping[str, Any]) -> ParsedOptions:
+def parse_options(
+    output: str, kind: Kind, options: Mapping[str, Any], *, facts: bool
+) -> ParsedOptions:
     """Parses the options of a call for an output such as `mask`.
 
+    `facts` is true for a call that returns facts about the photo.
     Raises InvalidArgument for an unknown name, an invalid value, or an option without effect.
     """
     check_names(options)
@@ -66,6 +75,9 @@ def parse_options(output: str, kind: Kind, options: Mapping[str, Any]) -> Parsed
     for name in sorted(FILE_OPTIONS & given.keys()):
         if kind != "bytes" and given[name]:
             raise InvalidArgument(name, "has an effect on results in bytes alone")
+    for name in sorted(FACT_OPTIONS & given.keys()):
+        if not facts and given[name]:
+            raise InvalidArgument(name, "has an effect on Session.run alone")
     background = None if isinstance(given.get("background"), str) else given.pop("background", None)
     texts = {name: _to_text(name, value) for name, value in given.items()}
     with named_parameters():

@@ -1,6 +1,6 @@
 """Segments one photo in the thread of the caller, with models that are loaded at first use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,17 @@ from silhouette_seg.engine.base import Engine
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.lazy import LazyEngine
 from silhouette_seg.errors import ForegroundMissing, InvalidArgument, NotAcceptable
-from silhouette_seg.library.images import FilePhoto, PhotoSource, keep_photo, open_photo
+from silhouette_seg.library.images import (
+    FilePhoto,
+    PhotoSource,
+    keep_photo,
+    named_errors,
+    open_photo,
+)
 from silhouette_seg.library.parsing import ParsedOptions, named_parameters
+from silhouette_seg.pipeline.faces import Face
 from silhouette_seg.pipeline.options import RenderOptions
+from silhouette_seg.pipeline.people import People, Person, describe_people
 from silhouette_seg.pipeline.registry import load_registry
 from silhouette_seg.pipeline.rendering import Composition, render_image
 from silhouette_seg.pipeline.segmenter import Matte, Segmenter
@@ -27,7 +35,34 @@ from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.codec.header import ImageFormat, ImageLimits
 from silhouette_seg.vision.codec.metadata import NO_METADATA, PrintMetadata, read_metadata
 from silhouette_seg.vision.geometry import Size
+from silhouette_seg.vision.mask.coco import Polygon
 from silhouette_seg.vision.mask.quality import Box
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedFace:
+    """A face in a photo."""
+
+    box: Box
+    """Box in pixels of the upright photo."""
+    score: float
+    """Score of the face detector, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedPerson:
+    """A person of a photo, or several people that touch."""
+
+    box: Box
+    """Bounding box in pixels of the upright photo."""
+    area: int
+    """Number of pixels of the mask."""
+    segmentation: str | list[Polygon]
+    """Mask of the whole photo, as in COCO: compressed run lengths, or polygons x1, y1, x2, y2."""
+    faces: tuple[LocatedFace, ...]
+    """Faces on this body; several if it is several people."""
+    confidence: float
+    """Expected share of correct pixels along the outline, 0.5..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +91,23 @@ class Segmentation:
     """A sentence on a fault of an input file that costs no pixel; None without one."""
     blurred_faces: int | None
     """Number of faces that `background="blur_faces"` blurred; None for any other background."""
+    faces: tuple[LocatedFace, ...] | None
+    """Faces of the photo, the highest score first; None without the option `faces`."""
+    people: tuple[LocatedPerson, ...] | None
+    """People of the photo, the largest first; None without the option `masks`."""
+    people_reason: str | None
+    """A sentence on why people are not separated; None if they are, or without `masks`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """Result of a task, before it is described."""
+
+    composition: Composition
+    matte: Matte
+    people: People | None
+    photo_hw: Size
+    warning: str | None
 
 
 class _Task:
@@ -76,16 +128,21 @@ class _Task:
             self._scene = self._background.decode_whole()
         return photo
 
-    def render(self, frame: Frame, matte: Matte) -> tuple[Composition, Matte, str | None]:
+    def render(self, frame: Frame, matte: Matte) -> _Rendered:
         """Returns the rendered image, the mask with its measures, and the warnings of the files.
 
-        Raises errors.ForegroundMissing if the options require a person and there is none.
+        Raises errors.ForegroundMissing if the options require a person and there is none, and
+        InvalidArgument for a mask with too many edges to list.
         """
         if self._options.require_foreground and not matte.quality.foreground:
             raise ForegroundMissing
         composition = render_image(self._options, frame, self._scene, matte)
+        people = None
+        if composition.mask is not None and self._options.masks is not None:
+            with named_errors("photo"):
+                people = describe_people(composition.mask, matte, self._options.masks)
         warnings = [image.warning for image in (frame, self._scene) if image and image.warning]
-        return composition, matte, " ".join(warnings) or None
+        return _Rendered(composition, matte, people, frame.photo_hw, " ".join(warnings) or None)
 
 
 class PhotoSegmenter:
@@ -126,9 +183,9 @@ class PhotoSegmenter:
             domain=options.segment.domain,
             find_faces=render.uses_faces,
         )
-        composition, matte, warning = run_without_loop(run)
-        result = _result(segmenter, composition, matte, warning)
-        return result, partial(_encode, composition.image, options.format, metadata)
+        rendered = run_without_loop(run)
+        result = _result(segmenter, rendered, render)
+        return result, partial(_encode, result.image, options.format, metadata)
 
     def close(self) -> None:
         """Closes all models. Later calls fail."""
@@ -160,10 +217,10 @@ def _metadata(source: PhotoSource) -> PrintMetadata:
     return read_metadata(source.file.header)
 
 
-def _result(
-    segmenter: Segmenter, composition: Composition, matte: Matte, warning: str | None
-) -> Segmentation:
-    quality, decision = matte.quality, matte.decision
+def _result(segmenter: Segmenter, rendered: _Rendered, options: RenderOptions) -> Segmentation:
+    composition, people, photo_hw = rendered.composition, rendered.people, rendered.photo_hw
+    quality, decision = rendered.matte.quality, rendered.matte.decision
+    faces = decision.faces if decision else ()
     return Segmentation(
         image=composition.image,
         model=segmenter.spec.name,
@@ -173,6 +230,18 @@ def _result(
         coverage=quality.coverage,
         confidence=quality.confidence,
         domain=decision.domain.label if decision else None,
-        warning=warning,
+        warning=rendered.warning,
         blurred_faces=composition.blurred_faces,
+        faces=_located(faces, photo_hw) if options.faces else None,
+        people=tuple(_person(one, photo_hw) for one in people.people) if people else None,
+        people_reason=people.reason if people else None,
     )
+
+
+def _person(person: Person, photo_hw: Size) -> LocatedPerson:
+    faces = _located(person.faces, photo_hw)
+    return LocatedPerson(person.box, person.area, person.segmentation, faces, person.confidence)
+
+
+def _located(faces: Iterable[Face], photo_hw: Size) -> tuple[LocatedFace, ...]:
+    return tuple(LocatedFace(face.box(photo_hw), face.score) for face in faces)

@@ -11,6 +11,7 @@ from silhouette_seg.api.request.signatures import with_options
 from silhouette_seg.errors import InvalidArgument
 from silhouette_seg.library.options import (
     COMPOSITE_OPTIONS,
+    FACT_OPTIONS,
     TRIMAP_OPTIONS,
     Kind,
     Options,
@@ -78,7 +79,7 @@ class Session:
     block, releases the models.
 
     Its options are the defaults of every call, which has precedence. `background`, `light_wrap`,
-    `format` and `keep_metadata` apply only to results that have them.
+    `format`, `keep_metadata`, `masks` and `faces` apply only to results that have them.
     """
 
     @with_options(SessionOptions.__annotations__)
@@ -111,7 +112,7 @@ class Session:
         self._check()
 
     @_image_function
-    @with_options(_TYPES, without=COMPOSITE_OPTIONS | TRIMAP_OPTIONS)
+    @with_options(_TYPES, without=COMPOSITE_OPTIONS | TRIMAP_OPTIONS | FACT_OPTIONS)
     def segment(
         self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
     ) -> "Result":
@@ -125,7 +126,7 @@ class Session:
         return self._render("mask", photo, as_, options)
 
     @_image_function
-    @with_options(_TYPES, without=COMPOSITE_OPTIONS | TRIMAP_OPTIONS)
+    @with_options(_TYPES, without=COMPOSITE_OPTIONS | TRIMAP_OPTIONS | FACT_OPTIONS)
     def cut_out(
         self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
     ) -> "Result":
@@ -136,7 +137,7 @@ class Session:
         return self._render("cutout", photo, as_, options)
 
     @_image_function
-    @with_options(_TYPES, without=TRIMAP_OPTIONS)
+    @with_options(_TYPES, without=TRIMAP_OPTIONS | FACT_OPTIONS)
     def composite(
         self, photo: "Photo", *, as_: Kind | None = None, **options: Unpack[Options]
     ) -> "Result":
@@ -162,8 +163,8 @@ class Session:
         segmenter = self._opened()
         from silhouette_seg.library.parsing import inherited, parse_options
 
-        given = inherited(self._options, output, "numpy") | options
-        return segmenter.segment(photo, parse_options(output, "numpy", given))[0]
+        given = inherited(self._options, output, "numpy", facts=True) | options
+        return segmenter.segment(photo, parse_options(output, "numpy", given, facts=True))[0]
 
     def close(self) -> None:
         """Releases the models. Later calls raise RuntimeError; a second close has no effect."""
@@ -192,7 +193,8 @@ class Session:
         from silhouette_seg.library.parsing import inherited, parse_options
 
         kind = as_ or kind_of(photo)
-        parsed = parse_options(output, kind, inherited(self._options, output, kind) | options)
+        given = inherited(self._options, output, kind, facts=False) | options
+        parsed = parse_options(output, kind, given, facts=False)
         result, encoded = segmenter.segment(photo, parsed)
         if result.blurred_faces == 0:
             warnings.warn("No face was found, so no face was blurred.", stacklevel=3)

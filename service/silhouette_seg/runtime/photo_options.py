@@ -23,5 +23,7 @@ class PhotoOptions(TypedDict, total=False):
     layout: str | None
     light_wrap: float | None
     trimap_band: float | None
+    masks: Literal["polygon", "rle"] | None
+    faces: bool | None
     keep_metadata: bool | None
     require_foreground: bool | None

@@ -91,6 +91,7 @@ def test_wrong_background_has_an_error_with_advice(session, background, hint):
             "invert: has no effect with background='blur_faces'",
         ),
         ("cut_out", {"as_": "bytes", "format": "jpeg"}, "webp or avif, or for composite()."),
+        ("segment", {"faces": True}, "faces: has an effect on Session.run alone"),
     ],
 )
 def test_error_spells_options_as_python_does(session, call, options, message):
@@ -98,10 +99,19 @@ def test_error_spells_options_as_python_does(session, call, options, message):
         getattr(session, call)(RGB, **options)
 
 
+def test_run_lists_people_and_faces_on_request(session):
+    result = session.run(RGB, masks="rle", faces=True)
+    assert sum(person.area for person in result.people) == (result.image > 127).sum()
+    assert {type(person.segmentation) for person in result.people} == {str}
+    assert 0 < result.faces[0].score <= 1
+    assert 0 < result.faces[0].box.height <= 64
+    assert (session.run(RGB).people, session.run(RGB).faces) == (None, None)
+
+
 def test_help_of_a_function_lists_its_options():
     absent = {"segment": {"background", "light_wrap", "trimap_band"}, "composite": {"trimap_band"}}
     for name, without in (absent | {"cut_out": absent["segment"]}).items():
         function = getattr(silhouette_seg, name)
         shown = set(inspect.signature(function).parameters)
-        assert shown == {"photo", "as_", *Options.__annotations__} - without
+        assert shown == {"photo", "as_", *Options.__annotations__} - without - {"masks", "faces"}
         assert "grow (-100 to 100; by default 0): Moves the edge outwards" in function.__doc__
