@@ -252,7 +252,7 @@ def test_models_command_prints_a_line_for_each_model(silhouette, monkeypatch, tm
     write_tiny_model(tmp_path, tiny_spec(name))
     monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(tmp_path))
     _, heading, row, licence = silhouette("models").stdout.splitlines()
-    assert heading.split() == ["name", "task", "input", "mIoU", "sha256"]
+    assert heading.split() == ["name", "task", "input", "mIoU"]
     assert row.split()[:4] == [name, "segmentation", "32x24", "letterbox"]
     assert licence.startswith(f"{name}: from ")
 

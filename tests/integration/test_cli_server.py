@@ -86,8 +86,8 @@ def test_client_key_is_no_setting_of_the_service(monkeypatch, repository):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"key": "wrong"}, "key"),
-        ({"key": None}, "key"),
+        ({"key": "wrong"}, "--key: the service requires a valid key"),
+        ({"key": None}, "--key: the service requires a valid key"),
         ({"server": "nowhere"}, "--server: has no scheme; write http://nowhere"),
     ],
 )

@@ -1,7 +1,8 @@
 """Console output and the loading of settings, shared by all commands."""
 
 from collections.abc import Container
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -46,6 +47,10 @@ def load_settings(**options: object) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         fail(*(_describe(item["loc"], item["msg"], given) for item in error.errors()))
+
+
+ModelRepositoryOption = Annotated[Path | None, typer.Option(help="Folder of models.")]
+"""Option `--model-repository` of the commands that read models; None: the setting of that name."""
 
 
 def _describe(place: tuple[int | str, ...], message: str, given: Container[str]) -> str:

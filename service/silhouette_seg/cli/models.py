@@ -38,7 +38,7 @@ def list_models(context: typer.Context) -> None:
     print_line(out, f"Models in {settings.model_repository}")
     _print_table(folders.specs)
     for spec in folders.specs:
-        print_line(out, f"{spec.name}: from {spec.run}; {spec.licence}")
+        print_line(out, f"{spec.name}: from {spec.run}, sha256 {spec.sha256[:12]}; {spec.licence}")
     for name, reason in folders.failures.items():
         print_line(err, f"{name}: not available: {reason}")
     if folders.failures:
@@ -106,7 +106,7 @@ def _tell_missing_onnx() -> None:
 def _print_table(specs: Iterable[ModelSpec]) -> None:
     """Prints a line for each model. Only a terminal folds names that are too long for it."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("name", "task", "input", "mIoU", "sha256"):
+    for heading in ("name", "task", "input", "mIoU"):
         table.add_column(heading, overflow="fold")
     for spec in specs:
         table.add_row(*_model_row(spec))
@@ -114,7 +114,7 @@ def _print_table(specs: Iterable[ModelSpec]) -> None:
 
 
 def _model_row(spec: ModelSpec) -> tuple[str, ...]:
-    """Returns the table cells of a model: name, task, input size, mIoU in percent, and digest.
+    """Returns the table cells of a model: name, task, input size, and mIoU in percent.
 
     The mIoU covers all data sets of the validation split, and is `-` if the spec has none.
     """
@@ -124,5 +124,4 @@ def _model_row(spec: ModelSpec) -> tuple[str, ...]:
         spec.task,
         f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}",
         "-" if miou is None else f"{miou:.2f}",
-        spec.sha256[:12],
     )

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
+from silhouette_seg.cli.console import ModelRepositoryOption
 from silhouette_seg.cli.files import STANDARD_STREAM
 from silhouette_seg.cli.options import given_parameters, with_parameter_options
 from silhouette_seg.cli.segment import (
     DeviceOption,
     FileCommand,
     KeyOption,
-    ModelRepositoryOption,
     ServerOption,
     run_command,
 )

@@ -15,7 +15,7 @@ from silhouette_seg.cli.outcome import Failure, notices
 from silhouette_seg.cli.progress import OnDone, OnNotice
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.client import AsyncClient, ClientError, Refused, Retries
-from silhouette_seg.client.parameters import Parameters
+from silhouette_seg.client.parameters import PhotoParameters
 from silhouette_seg.errors import InvalidArgument, UnknownModel, with_limit
 
 CONCURRENT_REQUESTS = 4
@@ -57,7 +57,7 @@ async def segment_remote(
     model = options.parameters.get("model", "auto")
     if model not in ("auto", *models):
         raise UnknownModel(model, models)
-    parameters = cast(Parameters, dict(options.parameters))
+    parameters = cast(PhotoParameters, dict(options.parameters))
     if options.background:
         parameters["background"] = await asyncio.to_thread(options.background.read_bytes)
 

@@ -11,7 +11,14 @@ import typer
 
 from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters, parse_value
 from silhouette_seg.api.request.stream_parameters import STREAM_PARAMETERS
-from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, print_line
+from silhouette_seg.cli.console import (
+    LOOPBACK,
+    ModelRepositoryOption,
+    err,
+    fail,
+    load_settings,
+    print_line,
+)
 from silhouette_seg.cli.files import STANDARD_STREAM
 from silhouette_seg.cli.interrupt import Interrupted, run
 from silhouette_seg.cli.local import CliOptions, open_runner, run_all
@@ -54,7 +61,6 @@ KeyOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(help="cpu, cuda, tensorrt, coreml, directml or rocm.")
 ]
-ModelRepositoryOption = Annotated[Path | None, typer.Option(help="Folder of models.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +238,7 @@ async def _segment_remote(
     progress: RunProgress,
 ) -> None:
     from silhouette_seg.cli.remote import RemoteOptions, open_client, segment_remote
-    from silhouette_seg.client import ClientError
+    from silhouette_seg.client import ClientError, Refused
 
     assert command.server is not None
     try:
@@ -240,6 +246,9 @@ async def _segment_remote(
             with progress.photos(len(tasks)) as on_done:
                 options = RemoteOptions(parameters, background)
                 await segment_remote(tasks, options, client, on_done, print_notice)
+    except Refused as error:
+        is_key = error.code == "unauthorized"
+        fail("--key: the service requires a valid key" if is_key else str(error))
     except ClientError as error:
         fail(str(error))
 

@@ -16,7 +16,7 @@ PART_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class BatchLimits:
+class ServiceLimits:
     """Limits of the service for one batch."""
 
     images: int
@@ -46,7 +46,7 @@ def read_photos(photos: Iterable[FileSource]) -> Iterator[NamedPhoto]:
 
 
 def split_photos(
-    photos: Iterable[NamedPhoto], limits: BatchLimits, form_bytes: int
+    photos: Iterable[NamedPhoto], limits: ServiceLimits, form_bytes: int
 ) -> Iterator[list[NamedPhoto]]:
     """Splits photos, in order, into batches that the service accepts.
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from silhouette_seg.client.batch import PART_BYTES, BatchLimits, NamedPhoto, split_responses
+from silhouette_seg.client.batch import PART_BYTES, NamedPhoto, ServiceLimits, split_responses
 from silhouette_seg.client.errors import Refused, refused_from_response
 from silhouette_seg.client.parameters import query_of, split_background
 from silhouette_seg.errors import InvalidArgument
@@ -96,7 +96,7 @@ def models_call() -> Call[tuple[str, ...]]:
     return Call("GET", "/v1/models", _parse_models, {})
 
 
-def batch_limits_call() -> Call[BatchLimits]:
+def batch_limits_call() -> Call[ServiceLimits]:
     """Returns the call for the limits of a batch."""
     return Call("GET", "/v1/capabilities", _parse_batch_limits, {})
 
@@ -176,9 +176,9 @@ def _parse_models(response: httpx.Response) -> tuple[str, ...]:
     return tuple(card["name"] for card in cards if card["task"] == "segmentation")
 
 
-def _parse_batch_limits(response: httpx.Response) -> BatchLimits:
+def _parse_batch_limits(response: httpx.Response) -> ServiceLimits:
     limits = response.json()["limits"]
-    return BatchLimits(limits["batch_images"], limits["image_bytes"], limits["batch_body_bytes"])
+    return ServiceLimits(limits["batch_images"], limits["image_bytes"], limits["batch_body_bytes"])
 
 
 def _parse_batch(response: httpx.Response) -> list[Segmented | Refused]:

@@ -13,7 +13,7 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from silhouette_seg.api.request.signatures import with_options
-from silhouette_seg.client.batch import BatchLimits, read_photos, split_photos
+from silhouette_seg.client.batch import ServiceLimits, read_photos, split_photos
 from silhouette_seg.client.calls import (
     BatchForm,
     Call,
@@ -25,7 +25,7 @@ from silhouette_seg.client.calls import (
     segment_call,
 )
 from silhouette_seg.client.errors import Refused, translate_http_errors
-from silhouette_seg.client.parameters import Parameters, StreamParameters
+from silhouette_seg.client.parameters import PhotoParameters, StreamParameters
 from silhouette_seg.client.retries import Retries
 from silhouette_seg.client.stream import Stream, open_stream
 from silhouette_seg.errors import InvalidArgument
@@ -57,7 +57,7 @@ class Client:
     ) -> None:
         self._url = _parse_url(url)
         self._retries = retries or Retries()
-        self._batch_limits: BatchLimits | None = None
+        self._batch_limits: ServiceLimits | None = None
         self._http = httpx.Client(
             base_url=self._url, headers=_key_headers(key), timeout=timeout_s, transport=transport
         )
@@ -85,8 +85,8 @@ class Client:
         """
         return self._send(models_call())
 
-    @with_options(Parameters.__annotations__)
-    def segment(self, photo: FileSource, **parameters: Unpack[Parameters]) -> Segmented:
+    @with_options(PhotoParameters.__annotations__)
+    def segment(self, photo: FileSource, **parameters: Unpack[PhotoParameters]) -> Segmented:
         """Segments one photo, and returns the result image.
 
         The photo is a path, the bytes of an image file, or a binary file that is open. After a
@@ -96,9 +96,9 @@ class Client:
         """
         return self._send(segment_call(photo, parameters))
 
-    @with_options(Parameters.__annotations__)
+    @with_options(PhotoParameters.__annotations__)
     def segment_batch(
-        self, photos: Iterable[FileSource], **parameters: Unpack[Parameters]
+        self, photos: Iterable[FileSource], **parameters: Unpack[PhotoParameters]
     ) -> Iterator[Segmented | Refused]:
         """Segments several photos, as many at a time as the service takes in one request.
 
@@ -150,7 +150,7 @@ class AsyncClient:
         self._headers = _key_headers(key)
         self._timeout_s = timeout_s
         self._retries = retries or Retries()
-        self._batch_limits: BatchLimits | None = None
+        self._batch_limits: ServiceLimits | None = None
         self._http = httpx.AsyncClient(
             base_url=self._url, headers=self._headers, timeout=timeout_s, transport=transport
         )
@@ -175,20 +175,20 @@ class AsyncClient:
         """Returns the names of the segmentation models; see `Client.models`."""
         return await self._send(models_call())
 
-    @with_options(Parameters.__annotations__)
-    async def segment(self, photo: FileSource, **parameters: Unpack[Parameters]) -> Segmented:
+    @with_options(PhotoParameters.__annotations__)
+    async def segment(self, photo: FileSource, **parameters: Unpack[PhotoParameters]) -> Segmented:
         """Segments one photo; see `Client.segment`. Files are read in a thread."""
         return await self._send(await asyncio.to_thread(segment_call, photo, parameters))
 
-    @with_options(Parameters.__annotations__)
+    @with_options(PhotoParameters.__annotations__)
     def segment_batch(
-        self, photos: Iterable[FileSource], **parameters: Unpack[Parameters]
+        self, photos: Iterable[FileSource], **parameters: Unpack[PhotoParameters]
     ) -> AsyncGenerator[Segmented | Refused, None]:
         """Segments several photos; see `Client.segment_batch`. Files are read in a thread."""
         return self._segment_batches(photos, parameters)
 
     async def _segment_batches(
-        self, photos: Iterable[FileSource], parameters: Parameters
+        self, photos: Iterable[FileSource], parameters: PhotoParameters
     ) -> AsyncGenerator[Segmented | Refused, None]:
         form = await asyncio.to_thread(batch_form, photos, parameters)
         if self._batch_limits is None:

@@ -13,7 +13,7 @@ _LIKE_A_PATH = re.compile(r".*[/\\].*|.*\.[A-Za-z]\w*", re.DOTALL)
 """Pattern of a text that is the path of a file, and neither a colour nor a blur."""
 
 
-class Parameters(PhotoOptions, total=False):
+class PhotoParameters(PhotoOptions, total=False):
     """Parameters of `POST /v1/segment`; None leaves one out."""
 
     model: str | None

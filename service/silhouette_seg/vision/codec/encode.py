@@ -160,7 +160,7 @@ def _png_cv2(image: NDArray[np.uint8]) -> bytes:
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
     if image.ndim == 3 and image.shape[2] == 4:
-        raise NotAcceptable("JPEG has no transparency; request png, webp or avif.")
+        raise NotAcceptable("JPEG has no transparency; png, webp and avif have.")
     grey = image.ndim == 2
     pixels = np.ascontiguousarray(image[..., None] if grey else image)
     try:

@@ -143,7 +143,7 @@ def check_limits(header: ImageHeader, limits: ImageLimits) -> None:
     long, short = max(header.upright_hw), min(header.upright_hw)
     if header.frames > 1:
         raise TooManyFrames(
-            "The image is animated; send a still image.", limit=1, actual=header.frames
+            "The image is animated; a still image is needed.", limit=1, actual=header.frames
         )
     if stored_side > limits.side:
         raise SideTooLong("A side has too many pixels.", limit=limits.side, actual=stored_side)

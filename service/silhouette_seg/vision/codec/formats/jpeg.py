@@ -124,10 +124,10 @@ def _jfif_dpi(segment: memoryview) -> Dpi | None:
 def _check_coding(marker: int, segment: memoryview) -> None:
     """Raises UnsupportedImageType for the frame header of a coding that is not decoded."""
     if coding := _UNSUPPORTED_CODINGS.get(marker):
-        raise UnsupportedImageType(f"{coding} is not supported; send baseline or progressive JPEG.")
+        raise UnsupportedImageType(f"{coding} is not supported; baseline and progressive JPEG are.")
     if marker in FRAME_HEADERS and segment[0] != _BITS:
         raise UnsupportedImageType(
-            f"JPEG of {segment[0]} bits is not supported; send one of {_BITS} bits."
+            f"JPEG of {segment[0]} bits is not supported; it must have {_BITS} bits."
         )
 
 
