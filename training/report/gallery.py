@@ -219,7 +219,7 @@ def _caption(frame: Frame, matte: Matte, segmenter: Segmenter) -> str:
     face = f"face {100 * decision.face.ratio:.1f} %, " if decision and decision.face else ""
     return (
         f"{width}x{height}  {segmenter.spec.name} {domain}{face}"
-        f"coverage {100 * quality.coverage:.0f} %, pieces {quality.islands}, "
+        f"coverage {100 * quality.coverage:.0f} %, pieces {quality.piece_count}, "
         f"confidence {100 * quality.confidence:.0f} %"
     )
 

@@ -154,7 +154,7 @@ def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str,
         "X-Backend": segmenter.provider,
         "X-Foreground": "present" if quality.foreground else "none",
         "X-Mask-Coverage": f"{quality.coverage:.4f}",
-        "X-Mask-Connectivity": f"{quality.connectivity:.4f};islands={quality.islands}",
+        "X-Mask-Connectivity": f"{quality.connectivity:.4f};islands={quality.piece_count}",
         "X-Mask-Confidence": f"{quality.confidence:.4f}",
     }
     if quality.doubtful:

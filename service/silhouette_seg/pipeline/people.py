@@ -107,7 +107,7 @@ def _confidences(matte: Matte, separation: Separation) -> list[float]:
         for number in numbers
     ]
     # A person that grew out of uncertain pixels has no outline there, and so no certainty.
-    return [one.confidence if one.islands else MIN_CONFIDENCE for one in measured]
+    return [one.confidence if one.piece_count else MIN_CONFIDENCE for one in measured]
 
 
 def _reason(people: list[Person], matte: Matte) -> str | None:

@@ -74,7 +74,7 @@ def _report(
         mask=MaskMeasures(
             coverage=measured.coverage,
             connectivity=measured.connectivity,
-            islands=measured.islands,
+            islands=measured.piece_count,
             holes=measured.holes,
             confidence=measured.confidence,
         ),

@@ -92,7 +92,7 @@ class MaskQuality:
     """Share of the mask's pixels with an alpha over 127, 0..1."""
     connectivity: float
     """Share of the pixels over 127 in their largest 8-connected component; 0 if there are none."""
-    islands: int
+    piece_count: int
     """Number of 8-connected components of the pixels over 127, specks included."""
     holes: int
     """Number of 4-connected parts of the background that the person encloses.
@@ -212,7 +212,7 @@ def measure_quality(alpha: NDArray[np.uint8]) -> MaskQuality:
     return MaskQuality(
         coverage=total / alpha.size,
         connectivity=largest / total if total else 0.0,
-        islands=len(areas),
+        piece_count=len(areas),
         holes=_count_holes(person),
         boundary_certainty=_mean_certainty(alpha, boundary_band(person)),
         size_hw=(alpha.shape[0], alpha.shape[1]),

@@ -125,12 +125,12 @@ def test_quality_counts_islands_and_their_largest_share():
     alpha = square(100, 100, 10, 10, 30)
     alpha[80:90, 80:90] = 200
     measured = measure_quality(alpha)
-    assert (measured.islands, measured.coverage) == (2, 0.1)
+    assert (measured.piece_count, measured.coverage) == (2, 0.1)
     assert measured.connectivity == pytest.approx(0.9)
 
 
 def test_quality_joins_pixels_touching_at_a_corner():
-    assert measure_quality(np.eye(8, dtype=np.uint8) * 255).islands == 1
+    assert measure_quality(np.eye(8, dtype=np.uint8) * 255).piece_count == 1
 
 
 def test_quality_counts_enclosed_holes_without_specks():
@@ -181,7 +181,7 @@ def test_quality_treats_a_speck_as_noise():
     alpha = np.zeros((192, 192), np.uint8)
     alpha[10:14, 10:14] = 255
     measured = measure_quality(alpha)
-    assert (measured.islands, measured.foreground) == (1, False)
+    assert (measured.piece_count, measured.foreground) == (1, False)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_quality_of_any_mask_is_in_range(alpha):
     for share in (measured.coverage, measured.connectivity, measured.boundary_certainty):
         assert 0 <= share <= 1
     assert 0.5 <= measured.confidence <= 1
-    assert measured.islands >= 0
+    assert measured.piece_count >= 0
 
 
 @pytest.mark.parametrize("side", [510, 512, 514])
@@ -244,5 +244,5 @@ def test_quality_counts_the_maximum_number_of_islands(side):
     alpha = np.zeros((side, side), np.uint8)
     alpha[::2, ::2] = 255
     measured = measure_quality(alpha)
-    assert measured.islands == (side // 2) ** 2
-    assert measured.connectivity == pytest.approx(1 / measured.islands)
+    assert measured.piece_count == (side // 2) ** 2
+    assert measured.connectivity == pytest.approx(1 / measured.piece_count)
