@@ -54,9 +54,9 @@ def session() -> Iterator[Session]:
         yield session
 
 
-def of_server(served: OnSocket, output: str, photo: bytes, scene=None, **options) -> bytes:
+def of_server(served: OnSocket, output: str, photo: bytes, **options) -> bytes:
     with Client(served.url) as client:
-        return client.segment(photo, background=scene, output=output, **options).body
+        return client.segment(photo, output=output, **options).body
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -86,7 +86,7 @@ def test_background_equals_that_of_the_server(served, session):
     photo, scene = FILES["jpeg"], make_png(person(100, 80)[::-1])
     coloured = of_server(served, "composite", photo, background="teal", light_wrap=20)
     assert session.composite(photo, background="teal", light_wrap=20) == coloured
-    shown = of_server(served, "composite", photo, scene)
+    shown = of_server(served, "composite", photo, background=scene)
     for background in (scene, io.BytesIO(scene), np.asarray(Image.open(io.BytesIO(scene)))):
         assert session.composite(photo, background=background) == shown
 
