@@ -14,13 +14,15 @@ from silhouette_seg.client.batch import PART_BYTES, NamedPhoto, ServiceLimits, s
 from silhouette_seg.client.errors import Refused, refused_from_response
 from silhouette_seg.client.parameters import query_of, split_background
 from silhouette_seg.errors import InvalidArgument
-from silhouette_seg.runtime.sources import FileSource, read_file_source
+from silhouette_seg.runtime.sources import FileSource, is_file_source, read_file_source
 
 T = TypeVar("T")
 
 _PHOTO_HEADERS = {"Content-Type": "image/*"}
 """Request headers of a photo of any format; the service detects the format from the bytes."""
 _JSON = "application/json"
+_ABSENT = (None, False, "false")
+"""Values of a parameter for facts that ask for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +159,8 @@ def batch_form(photos: object, parameters: Mapping[str, Any]) -> BatchForm:
     Raises InvalidArgument for a single photo or an empty sequence, and the errors of
     `segment_call` for a parameter or the background.
     """
-    is_one = isinstance(photos, str | bytes | bytearray | memoryview)
     is_empty = isinstance(photos, Sized) and not len(photos)
-    if is_one or is_empty or not isinstance(photos, Iterable):
+    if is_file_source(photos) or is_empty or not isinstance(photos, Iterable):
         raise InvalidArgument("photos", "must be a sequence of at least one photo")
     texts, background = split_background(parameters)
     return BatchForm(query_of(texts), background, _accept(texts))
@@ -167,7 +168,7 @@ def batch_form(photos: object, parameters: Mapping[str, Any]) -> BatchForm:
 
 def _accept(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Returns the header that asks for a JSON report if a parameter needs one, else none."""
-    needs_report = any(parameters.get(name) for name in ("masks", "faces"))
+    needs_report = any(parameters.get(name) not in _ABSENT for name in ("masks", "faces"))
     return {"Accept": _JSON} if needs_report else {}
 
 

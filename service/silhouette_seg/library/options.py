@@ -35,7 +35,6 @@ TRIMAP_OPTIONS = frozenset({"trimap_band"})
 """Options that only trimaps have. Those of a session apply to its trimaps alone."""
 FILE_OPTIONS = frozenset({"format", "keep_metadata"})
 """Options that only results in bytes have. Those of a session apply to such results alone."""
-
 FACT_OPTIONS = frozenset({"masks", "faces"})
 """Options that only `Session.run` has. Those of a session apply to it alone."""
 

@@ -319,7 +319,11 @@ async def test_missing_file_raises_os_error(service, tmp_path):
         await service.segment(tmp_path / "absent.jpg")
 
 
-@pytest.mark.parametrize("photos", ["photo.jpg", b"photo", []], ids=["str", "bytes", "none"])
+@pytest.mark.parametrize(
+    "photos",
+    ["photo.jpg", b"photo", io.BytesIO(b"photo"), []],
+    ids=["str", "bytes", "open file", "none"],
+)
 async def test_batch_of_one_photo_or_none_is_rejected(service, photos):
     service.answers = [SEGMENTED]
     with pytest.raises(InvalidArgument, match=r"^photos: must be a sequence"):
