@@ -1,6 +1,6 @@
 """Values and texts of the parameters of a photo, for the API, `--help` and docstrings alike.
 
-The module imports no other package, so that the library and the clients can read it at once.
+It imports no third-party package, so that the library and the clients can read it at once.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,6 @@ MAX_EDGE_PIXELS = 100
 MAX_MARGIN_PERCENT = 100
 MAX_BLUR_PERCENT = 25
 MAX_TRIMAP_BAND_PERCENT = 10
-BACKGROUND_PATTERN = r"^(#([0-9a-fA-F]{3}){1,2}|[a-zA-Z]+|blur:[0-9.]+|blur_faces)$"
 
 Schema = dict[str, Any]
 
@@ -97,7 +96,7 @@ PHOTO_PARAMETERS: dict[str, ParameterText] = {
     "background": ParameterText(
         {
             "type": "string",
-            "pattern": BACKGROUND_PATTERN,
+            "pattern": r"^(#([0-9a-fA-F]{3}){1,2}|[a-zA-Z]+|blur:[0-9.]+|blur_faces)$",
             "default": "blur:3",
             "examples": ["#20639b", "white", "blur:4"],
         },

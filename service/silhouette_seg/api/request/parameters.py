@@ -132,7 +132,7 @@ def parse_parameters(
 def read_background_header(data: bytes, limits: ImageLimits) -> ImageHeader:
     """Reads the header of a background image, checks its size, and returns it.
 
-    Raises UnsupportedImageType and UnprocessableImage, with the name of the parameter.
+    Raises UnsupportedImageType, with the name of the parameter, and UnprocessableImage.
     """
     try:
         header = read_header(data)
