@@ -18,6 +18,7 @@ from silhouette_seg.vision.codec.decode import (
 from silhouette_seg.vision.codec.encode import encode
 from silhouette_seg.vision.compose import blend
 from silhouette_seg.vision.geometry import Size, fit, inside, place, unfit
+from silhouette_seg.vision.mask.guided_filter import refine_edges
 from silhouette_seg.vision.mask.quality import measure_quality
 from training.benchmark.measure import Cost, Figures, cost_row, measure_cost
 from training.benchmark.photos import encoded, photo, soft_mask
@@ -69,6 +70,7 @@ def _steps(size_hw: Size, model_hw: Size, rule: ResizeRule) -> Iterator[Step]:
     yield "fit after the decode for a mask", lambda: fit(reduced.rgb, model_hw, rule)
     yield "unfit", lambda: unfit(mask, placement, size_hw)
     yield "quality", lambda: measure_quality(mask[inside(placement)])
+    yield "guided edges", lambda: refine_edges(photo(size_hw), alpha)
     yield "encode mask PNG", lambda: encode(alpha, ImageFormat.PNG)
     yield SERVICE_STEP, lambda: _run_service(data, mask, model_hw, rule)
     yield NAIVE_STEP, lambda: _run_naive(data, mask, model_hw)

@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 
 from silhouette_seg.vision.geometry import Size, resize
 
-TILE_PIXELS = 384
-"""Approximate side of a tile, in pixels.
+TILE_HEIGHT, MAX_TILE_WIDTH = 56, 512
+"""Approximate height and largest width of a tile, in pixels.
 
-Small tiles stay in the cache. But every call on a tile releases the interpreter lock and waits
-for it again. With two photos in work, a cut-out of 1280x720 took 58 ms of processor time at 96
-pixels. At 384 it took 47 ms.
+The C library returns the memory of larger tiles to the system after each step. Its pages must then
+be made again: 1,800 for the edges of 1280x720 with tiles of 112x1024, and 8 with these. Smaller
+tiles make more calls, each of which releases the interpreter lock and waits for it again.
 """
 MIN_TILE_CELLS = 8
-"""Minimum side of a tile, in cells. Smaller tiles would compute too much twice at their borders."""
+"""Minimum height of a tile, in cells.
+
+Lower tiles would compute too much twice at their borders.
+"""
+MAX_GAP_CELLS = 8
+"""Largest number of columns far from the outline, in cells, that a tile spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +100,46 @@ def pad_cells(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def tiles_near(grid: Grid, marked: NDArray[np.uint8]) -> Iterator[Tile]:
-    """Yields the tiles that contain a marked cell, or touch one at a side or corner.
+    """Yields tiles that together contain each marked cell and each cell that touches one.
 
-    A cell is a square of `grid.factor` pixels, and a tile is a block of cells.
-    `marked` is [*grid.size_hw], with a value other than 0 in marked cells.
+    Cells touch at a side or a corner, and no two tiles overlap. `marked` is uint8 [*grid.size_hw],
+    with a value other than 0 in marked cells.
     """
-    near = pad_cells(marked)
-    across = list(_spans(grid.size_hw[1], grid.photo_hw[1], grid.factor))
-    for rows, pixel_rows in _spans(grid.size_hw[0], grid.photo_hw[0], grid.factor):
-        if near[rows].any():
-            for columns, pixel_columns in across:
-                if near[rows, columns].any():
-                    yield Tile(grid, (rows, columns), (pixel_rows, pixel_columns))
+    near = np.asarray(cv2.dilate(marked, np.ones((3, 3), np.uint8)), np.uint8)
+    (height, width), factor = grid.size_hw, grid.factor
+    step = max(MIN_TILE_CELLS, TILE_HEIGHT // factor)
+    max_width = max(MIN_TILE_CELLS, MAX_TILE_WIDTH // factor)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        rows, pixel_rows = _span(top, bottom, height, grid.photo_hw[0], factor)
+        columns = np.flatnonzero(cv2.reduce(near[top:bottom], 0, cv2.REDUCE_MAX)).tolist()
+        for left, right in _runs(columns, max_width):
+            across, pixel_columns = _span(left, right, width, grid.photo_hw[1], factor)
+            yield Tile(grid, (rows, across), (pixel_rows, pixel_columns))
 
 
-def _spans(cells: int, pixels: int, factor: int) -> Iterator[tuple[slice, slice]]:
-    """Yields the tiles along one side of the photo, as slices of padded cells and slices of pixels.
+def _runs(columns: list[int], max_width: int) -> Iterator[tuple[int, int]]:
+    """Yields the runs, [start, stop), of ascending columns, at most `max_width` wide.
 
-    `cells` and `pixels` are the lengths of that side, and `factor` is the pixels of a cell.
+    A run ends before a gap of over MAX_GAP_CELLS.
     """
-    step = max(MIN_TILE_CELLS, TILE_PIXELS // factor)
-    for start in range(0, cells, step):
-        stop = min(start + step, cells)
-        end = pixels if stop == cells else stop * factor
-        yield slice(start, stop + 2 + (stop == cells)), slice(start * factor, end)
+    if not columns:
+        return
+    start = last = columns[0]
+    for column in columns:
+        if column - last > MAX_GAP_CELLS + 1 or column - start >= max_width:
+            yield start, last + 1
+            start = column
+        last = column
+    yield start, last + 1
+
+
+def _span(start: int, stop: int, cells: int, pixels: int, factor: int) -> tuple[slice, slice]:
+    """Returns a range of cells along one side of the photo, [start, stop), as two slices.
+
+    They are of padded cells, with a margin of one cell, and of pixels. `cells` and `pixels` are the
+    lengths of that side, and `factor` is the pixels of a cell.
+    """
+    is_last = stop == cells
+    end = pixels if is_last else stop * factor
+    return slice(start, stop + 2 + is_last), slice(start * factor, end)

@@ -14,7 +14,6 @@ its result is stretched about the middle. A regression that explains a part of t
 only a part of the contrast.
 """
 
-from collections.abc import Sequence
 from itertools import combinations_with_replacement
 
 import cv2
@@ -22,6 +21,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
+from silhouette_seg.vision.geometry import Size
 from silhouette_seg.vision.mask.boundary_tiles import make_grid, pad_cells, tiles_near
 
 SOLVE_CELLS = 192
@@ -39,12 +39,14 @@ error that the whole photo removes. Other sizes: 2048 removes 91 %, 1024 75 %, 7
 """
 RADIUS_CELLS = 3
 """Radius, in cells, of the square over which one linear function is fitted."""
-NOISE_VARIANCE = 2e-4
-"""Variance of a colour channel (0..1) that counts as noise: the filter's regularisation."""
+NOISE_VARIANCE = 13.0
+"""Variance of a colour channel (0..255) that counts as noise: the filter's regularisation."""
 FULL_WEIGHT_SHARE = 0.5
 """Share of the mask's variance that colours must explain for the filter to have full weight."""
 CONTRAST_GAIN = 2.5
 """Factor by which the filter's result, 0..1, is stretched about one half."""
+GREY_SHARES = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in cv2.COLOR_RGB2GRAY, its fastest sum of three channels."""
 MIN_UNCERTAIN, MAX_UNCERTAIN = 8, 247
 """First and last level of a mask, 0..255, that counts as uncertain."""
 
@@ -62,31 +64,58 @@ def refine_edges(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np
     grid = make_grid((height, width), SOLVE_CELLS)
     small = grid.downsample(alpha)
     refined = alpha.copy()
-    uncertain = cv2.inRange(small, MIN_UNCERTAIN, MAX_UNCERTAIN)
+    uncertain = np.asarray(cv2.inRange(small, MIN_UNCERTAIN, MAX_UNCERTAIN), np.uint8)
     if not cv2.hasNonZero(uncertain):
         return refined
-    lines, weight = _solve_lines(grid.downsample(rgb), small)
-    near = cv2.dilate(uncertain, np.ones((3, 3), np.uint8))
-    weight = np.asarray(cv2.blur(cv2.copyTo(weight, near), (3, 3)), np.float32)
-    padded = [pad_cells(plane) for plane in (*lines, weight)]
-    for tile in tiles_near(grid, (weight > 0).astype(np.uint8)):
-        *line, share = (tile.upsample(plane) for plane in padded)
-        refined[tile.pixels] = _apply_lines(line, share, rgb[tile.pixels], alpha[tile.pixels])
+    part = _surroundings(uncertain)
+    solved = _solve_lines(grid.downsample(rgb)[part], small[part], uncertain[part])
+    planes = [_paste(values, part, grid.size_hw) for values in solved]
+    padded = [pad_cells(plane) for plane in planes]
+    for tile in tiles_near(grid, (planes[-1] > 0).astype(np.uint8)):
+        slopes, constant, weight = (tile.upsample(plane) for plane in padded)
+        refined[tile.pixels] = _apply_lines(
+            slopes, constant, weight, rgb[tile.pixels], alpha[tile.pixels]
+        )
     return refined
 
 
-def _solve_lines(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> tuple[list[Plane], Plane]:
+def _surroundings(uncertain: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Returns the slices of the rows and columns of cells that decide the refined pixels.
+
+    `uncertain` is uint8 [h,w], not 0 in uncertain cells, of which there must be one.
+    """
+    left, top, width, height = cv2.boundingRect(uncertain)
+    # Two cells around an uncertain one have a weight. Their lines are two averages, of a radius
+    # each, and pixels lie between cells.
+    margin = 2 + 2 * RADIUS_CELLS + 1
+    return (
+        slice(max(0, top - margin), top + height + margin),
+        slice(max(0, left - margin), left + width + margin),
+    )
+
+
+def _paste(values: Plane, part: tuple[slice, slice], size_hw: Size) -> Plane:
+    """Returns float32 [*size_hw] or [*size_hw,c] with `values` at the slices `part`, else 0."""
+    whole = np.zeros((*size_hw, *values.shape[2:]), np.float32)
+    whole[part] = values
+    return whole
+
+
+def _solve_lines(
+    rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], uncertain: NDArray[np.uint8]
+) -> tuple[Plane, Plane, Plane]:
     """Fits, for each cell, the linear function from the colours around it to the mask.
 
-    The photo is uint8 [h,w,3] and the mask uint8 [h,w], with one value per cell. Returns four
-    float32 planes [h,w]: the factors of red, green and blue and the constant. They map colours
-    0..255 to mask levels. Also returns the weight of the function, float32 [h,w], 0..1.
+    The photo is uint8 [h,w,3] and the mask uint8 [h,w], with one value per cell. `uncertain`, uint8
+    [h,w], is not 0 in uncertain cells. The function maps colours 0..255 to mask levels. Returns, in
+    float32, the factors of red, green and blue [h,w,3], the constant [h,w], and the weight of the
+    function [h,w], 0..1. The factors are divided by GREY_SHARES. The weight is 0 away from
+    uncertain cells.
     """
-    planes = [np.asarray(each, np.float32) for each in cv2.split(rgb)] + [alpha.astype(np.float32)]
-    planes = [plane * np.float32(1 / 255) for plane in planes]
-    means = [_box_mean(plane) for plane in planes]
+    channels = [channel.astype(np.uint16) for channel in (*cv2.split(rgb), alpha)]
+    means = [_box_mean(channel) for channel in channels]
     rr, rg, rb, ra, gg, gb, ga, bb, ba, aa = (
-        _box_mean(planes[i] * planes[j]) - means[i] * means[j]
+        _box_mean(channels[i] * channels[j]) - means[i] * means[j]
         for i, j in combinations_with_replacement(range(4), 2)
     )
     # LDL decomposition of the colours' covariance, for every cell at once.
@@ -104,25 +133,36 @@ def _solve_lines(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> tuple[list
     constant = means[3] - red * means[0] - green * means[1] - blue * means[2]
     explained = (red * ra + green * ga + blue * ba) / np.maximum(aa, NOISE_VARIANCE)
     weight = np.clip(explained / FULL_WEIGHT_SHARE, 0, 1).astype(np.float32, copy=False)
-    stretched = 255 * (CONTRAST_GAIN * _box_mean(constant) + (1 - CONTRAST_GAIN) / 2)
-    return [*(CONTRAST_GAIN * _box_mean(slope) for slope in (red, green, blue)), stretched], weight
+    stretched = CONTRAST_GAIN * _box_mean(constant) + np.float32(255 * (1 - CONTRAST_GAIN) / 2)
+    near = cv2.dilate(uncertain, np.ones((3, 3), np.uint8))
+    weight = np.asarray(cv2.blur(cv2.copyTo(weight, near), (3, 3)), np.float32)
+    slopes = [
+        CONTRAST_GAIN / share * _box_mean(slope)
+        for slope, share in zip((red, green, blue), GREY_SHARES, strict=True)
+    ]
+    return np.asarray(cv2.merge(slopes), np.float32), stretched, weight
 
 
-def _box_mean(plane: MatLike) -> Plane:
+def _box_mean(values: MatLike) -> Plane:
     side = 2 * RADIUS_CELLS + 1
-    return np.asarray(cv2.blur(plane, (side, side)), np.float32)
+    return np.asarray(cv2.boxFilter(values, cv2.CV_32F, (side, side)), np.float32)
 
 
 def _apply_lines(
-    line: Sequence[Plane], share: Plane, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]
+    slopes: Plane, constant: Plane, weight: Plane, rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]
 ) -> MatLike:
     """Moves a tile of the mask, uint8 [h,w], towards the value of a linear function of its colours.
 
-    `line` has four planes [h,w]: factors of red, green and blue and the constant. `share` [h,w],
-    0..1, is the weight of the function. Returns uint8 [h,w].
+    `slopes` [h,w,3], `constant` [h,w] and `weight` [h,w] are those of `_solve_lines`, for each
+    pixel. Returns uint8 [h,w].
     """
-    by_red, by_green, by_blue, constant = line
-    red, green, blue = cv2.split(rgb.astype(np.float32))
-    partly = cv2.add(cv2.add(constant, cv2.multiply(by_red, red)), cv2.multiply(by_green, green))
-    level = cv2.add(partly, cv2.multiply(by_blue, blue), dtype=cv2.CV_8U)
-    return cv2.blendLinear(level, alpha, share, 1 - share)
+    terms = rgb.astype(np.float32)
+    cv2.multiply(terms, slopes, dst=terms)
+    change = np.asarray(cv2.cvtColor(terms, cv2.COLOR_RGB2GRAY), np.float32)
+    cv2.add(change, constant, dst=change)
+    cv2.threshold(change, 255, 0, cv2.THRESH_TRUNC, dst=change)
+    cv2.threshold(change, 0, 0, cv2.THRESH_TOZERO, dst=change)
+    level = alpha.astype(np.float32)
+    cv2.subtract(change, level, dst=change)
+    cv2.accumulateProduct(change, weight, level)
+    return cv2.convertScaleAbs(level)

@@ -96,7 +96,8 @@ def test_single_faint_pixel_does_not_become_black():
 def test_tiles_match_estimate_of_whole_photo(monkeypatch):
     photo, alpha = person(611, 907), soft_disc((611, 907))
     tiled = estimate_foreground(photo, alpha)
-    monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE_PIXELS", 10_000)
+    for limit in ("TILE_HEIGHT", "MAX_TILE_WIDTH", "MAX_GAP_CELLS"):
+        monkeypatch.setattr(f"silhouette_seg.vision.mask.boundary_tiles.{limit}", 10_000)
     shown = alpha > 0
     difference = tiled[shown].astype(int) - estimate_foreground(photo, alpha)[shown]
     # cv2 may round the last bit differently in blocks of another size.

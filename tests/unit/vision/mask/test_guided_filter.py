@@ -102,7 +102,8 @@ def test_tiled_refinement_equals_the_untiled_one(hw, monkeypatch):
     truth = disc(hw, radius=min(hw) // 3)
     photo, soft = scene(truth), predicted(truth)
     tiled = refine_edges(photo, soft)
-    monkeypatch.setattr("silhouette_seg.vision.mask.boundary_tiles.TILE_PIXELS", 10_000)
+    for limit in ("TILE_HEIGHT", "MAX_TILE_WIDTH", "MAX_GAP_CELLS"):
+        monkeypatch.setattr(f"silhouette_seg.vision.mask.boundary_tiles.{limit}", 10_000)
     # Tiles may round the last bit of a float differently.
     assert np.abs(tiled.astype(int) - refine_edges(photo, soft)).max() <= 1
 
