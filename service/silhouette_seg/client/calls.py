@@ -98,6 +98,11 @@ def models_call() -> Call[tuple[str, ...]]:
     return Call("GET", "/v1/models", _parse_models, {})
 
 
+def failed_models_call() -> Call[dict[str, str]]:
+    """Returns the call for the reason of each model that does not serve, by its name."""
+    return Call("GET", "/v1/models", _parse_failed_models, {})
+
+
 def segment_call(
     photo: FileSource, background: FileSource | None, parameters: Mapping[str, Value]
 ) -> Call[Segmented]:
@@ -156,6 +161,10 @@ def _accept(parameters: Mapping[str, Value]) -> dict[str, str]:
 def _parse_models(response: httpx.Response) -> tuple[str, ...]:
     cards = response.json()["models"]
     return tuple(card["name"] for card in cards if card["task"] == "segmentation")
+
+
+def _parse_failed_models(response: httpx.Response) -> dict[str, str]:
+    return {model["name"]: model["reason"] for model in response.json().get("failed", [])}
 
 
 def _parse_batch(response: httpx.Response) -> list[Segmented | Refused]:

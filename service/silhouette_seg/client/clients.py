@@ -16,6 +16,7 @@ from silhouette_seg.client.calls import (
     Segmented,
     Value,
     batch_call,
+    failed_models_call,
     models_call,
     segment_call,
 )
@@ -72,6 +73,13 @@ class Client:
         Raises Refused for an error of the service, and Unreachable without a valid answer.
         """
         return self._send(models_call())
+
+    def failed_models(self) -> dict[str, str]:
+        """Returns the reason of each model that the service has and cannot run, by its name.
+
+        Raises the errors of `models`.
+        """
+        return self._send(failed_models_call())
 
     def segment(
         self,
@@ -156,6 +164,10 @@ class AsyncClient:
     async def models(self) -> tuple[str, ...]:
         """Returns the names of the segmentation models; see `Client.models`."""
         return await self._send(models_call())
+
+    async def failed_models(self) -> dict[str, str]:
+        """Returns the reasons of models that do not serve; see `Client.failed_models`."""
+        return await self._send(failed_models_call())
 
     async def segment(
         self,

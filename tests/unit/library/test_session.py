@@ -16,7 +16,7 @@ from PIL import Image
 import silhouette_seg
 from silhouette_seg import Session
 from silhouette_seg.api.request.parameters import PARAMETERS
-from silhouette_seg.errors import EngineFailed, ForegroundMissing, InvalidArgument
+from silhouette_seg.errors import EngineFailed, ForegroundMissing, InvalidArgument, ModelFailed
 from silhouette_seg.library import images
 from silhouette_seg.library.options import Options
 from tests.support.images import make_jpeg, make_png, quadrants
@@ -283,6 +283,16 @@ def test_damaged_model_raises_engine_failed(tmp_path):
     spec = write_tiny_model(tmp_path, tiny_spec())
     spec.model_file(tmp_path).write_bytes(b"damaged")
     with Session(model_repository=tmp_path) as session, pytest.raises(EngineFailed):
+        session.segment(RGB)
+
+
+def test_model_without_a_spec_raises_its_reason(tmp_path):
+    write_tiny_model(tmp_path, tiny_spec())
+    (tmp_path / "connectnet" / "spec.json").unlink()
+    with (
+        Session(model_repository=tmp_path) as session,
+        pytest.raises(ModelFailed, match=r"^connectnet is not available: spec\.json is missing"),
+    ):
         session.segment(RGB)
 
 
