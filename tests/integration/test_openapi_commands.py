@@ -42,7 +42,7 @@ def published(settings_with) -> Iterator[OnSocket]:
 
 
 def run(command: str, url: str, folder: Path, *, expected: int = 0) -> str:
-    """Pastes a command into a shell, whose curl fails for an error status; returns its output."""
+    """Pastes a command into a shell and returns its output; curl fails for an error status."""
     (folder / ".curlrc").write_text("fail\nsilent\nshow-error\n")
     result = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command.replace(SERVICE, url)],

@@ -201,7 +201,10 @@ class ModelCard(JsonModel):
     inputs: list[str] = Field(description="`image`, and `prior` or `domain` if the model has it.")
     precision: str
     max_batch: int
-    metrics: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, float]] = Field(
+        description="Scores on the validation split by source of the photos, and under `all`. "
+        "`photos` is their number; scores of different photos cannot be compared."
+    )
     licence: str
     run: str = Field(description="Training run or import that the weights come from.")
     provider: str = Field(description="Execution provider that runs the model.")

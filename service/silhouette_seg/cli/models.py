@@ -26,7 +26,7 @@ def list_models(context: typer.Context) -> None:
         return
     settings = load_settings(host=LOOPBACK)
     table = Table(title=f"Models in {settings.model_repository}")
-    for heading in ("name", "task", "input", "run", "sha256", "mIoU"):
+    for heading in ("name", "task", "input", "run", "sha256", "accuracy"):
         table.add_column(heading, overflow="fold")
     try:
         folders = read_folders(settings.model_repository, settings.models)
@@ -35,6 +35,8 @@ def list_models(context: typer.Context) -> None:
     for spec in folders.specs:
         table.add_row(*_model_row(spec))
     out.print(table)
+    if len({_photo_set(spec) for spec in folders.specs if _miou(spec) is not None}) > 1:
+        print_line(out, "The models were measured on different photos: do not compare their mIoU.")
     for spec in folders.specs:
         print_line(out, f"{spec.name}: {spec.licence}")
     for name, reason in folders.failures.items():
@@ -102,16 +104,26 @@ def _tell_missing_onnx() -> None:
 
 
 def _model_row(spec: ModelSpec) -> tuple[str, ...]:
-    """Returns the table cells of a model: name, task, input size, run, digest and mIoU in percent.
+    """Returns the table cells of a model: name, task, input size, run, digest and accuracy.
 
-    The mIoU covers all data sets of the validation split, and is `-` if the spec has none.
+    The accuracy is the mIoU in percent over all photos of the validation split, with their number.
+    It is `-` if the spec has none.
     """
-    miou = spec.metrics.get("all", {}).get("miou_image_mean")
+    miou, photos = _miou(spec), spec.metrics.get("all", {}).get("photos", 0)
     return (
         spec.name,
         spec.task,
         f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}",
         spec.run,
         spec.sha256[:12],
-        "-" if miou is None else f"{miou:.2f}",
+        "-" if miou is None else f"mIoU {miou:.2f} % of {photos:.0f} photos",
     )
+
+
+def _miou(spec: ModelSpec) -> float | None:
+    return spec.metrics.get("all", {}).get("miou_image_mean")
+
+
+def _photo_set(spec: ModelSpec) -> frozenset[tuple[str, float]]:
+    """Returns the sources of the photos that a model was measured on, each with their number."""
+    return frozenset((source, row.get("photos", 0)) for source, row in spec.metrics.items())

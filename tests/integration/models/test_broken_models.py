@@ -179,9 +179,7 @@ async def test_broken_model_is_refused_with_its_reason_on_every_route(settings_w
     assert (closed.value.code, closed.value.reason) == (4400, f"model_failed: {detail}")
 
 
-async def test_broken_auto_model_is_refused_with_its_reason_in_the_shape_of_removebg(
-    settings_with, models
-):
+async def test_removebg_refuses_a_broken_auto_model_with_its_reason(settings_with, models):
     (models / AUTO / "spec.json").unlink()
     async with in_process(settings_with(model_repository=models), ready=False) as service:
         await until(lambda: service.gateway.registry.tried)
