@@ -1,6 +1,7 @@
 """Console output and the loading of settings, shared by all commands."""
 
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -45,6 +46,15 @@ def load_settings(**options: object) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         fail(*(_describe(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()))
+
+
+ModelRepositoryOption = Annotated[Path | None, typer.Option(help="Folder of models.")]
+"""Option `--model-repository` of the commands that read models; None: the setting of that name."""
+
+
+def load_repository(model_repository: Path | None) -> Path:
+    """Returns the folder of an option, or that of the setting `model_repository`."""
+    return model_repository or load_settings(host=LOOPBACK).model_repository
 
 
 def _describe(setting: str, message: str) -> str:

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, out, print_line
+from silhouette_seg.cli.console import (
+    LOOPBACK,
+    ModelRepositoryOption,
+    err,
+    fail,
+    load_repository,
+    load_settings,
+    out,
+    print_line,
+)
 from silhouette_seg.cli.import_model import import_command
 from silhouette_seg.pipeline.model_folders import find_models, read_folders
 from silhouette_seg.runtime.extras import InstallationError, check_runtime, missing_module, require
@@ -17,14 +26,16 @@ app.command("import")(import_command)
 
 
 @app.callback(invoke_without_command=True)
-def list_models(context: typer.Context) -> None:
+def list_models(context: typer.Context, model_repository: ModelRepositoryOption = None) -> None:
     """List the models of the repository. Its commands import and check models.
 
     The exit code is 1 if one is not available.
     """
     if context.invoked_subcommand is not None:
+        if model_repository:
+            fail(f"--model-repository goes behind the command {context.invoked_subcommand}")
         return
-    settings = load_settings(host=LOOPBACK)
+    settings = load_settings(host=LOOPBACK, model_repository=model_repository)
     table = Table(title=f"Models in {settings.model_repository}")
     for heading in ("name", "task", "input", "run", "sha256", "accuracy"):
         table.add_column(heading, overflow="fold")
@@ -54,6 +65,7 @@ def check(
             "Without any, every model of the repository."
         ),
     ] = None,
+    model_repository: ModelRepositoryOption = None,
 ) -> None:
     """Explain why a model cannot be served, or an ONNX file cannot be imported.
 
@@ -61,7 +73,7 @@ def check(
     """
     try:
         check_runtime()
-        paths = _paths(models)
+        paths = _paths(models or [], load_repository(model_repository))
         if any(path.suffix == ".onnx" for path in paths):
             require("onnx", "Checks of ONNX files", "import")
     except (InstallationError, ValueError) as error:
@@ -72,16 +84,24 @@ def check(
         raise typer.Exit(1)
 
 
-def _paths(models: list[str] | None) -> list[Path]:
-    """Returns the folder or file of each argument; names are those of the repository."""
-    if models and all("/" in model or Path(model).exists() for model in models):
-        return [Path(model).resolve() for model in models]
-    repository = load_settings(host=LOOPBACK).model_repository
+def _paths(models: list[str], repository: Path) -> list[Path]:
+    """Returns the folder or file of each argument, or all models of the repository without any.
+
+    Raises ValueError for a name that the repository does not have.
+    """
     if not models:
         return [repository / name for name in find_models(repository)]
-    return [
-        Path(model).resolve() if Path(model).exists() else repository / model for model in models
-    ]
+    return [_path(model, repository) for model in models]
+
+
+def _path(model: str, repository: Path) -> Path:
+    path = Path(model)
+    if path.exists() or "/" in model or path.suffix == ".onnx":
+        return path.resolve()
+    if not (repository / model).is_dir():
+        names = ", ".join(find_models(repository))
+        raise ValueError(f"{repository} has no model {model}; available: {names}")
+    return repository / model
 
 
 def _report(path: Path) -> bool:
