@@ -115,12 +115,16 @@ async def test_person_with_an_uncertain_mask_is_reported_as_doubtful(service, le
 
 
 async def test_photo_without_person_returns_an_empty_mask(service):
-    answer = await service.segment(make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
+    empty = make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    answer = await service.segment(empty)
 
     assert not picture(answer).any()
     assert answer.headers["x-foreground"] == "none"
     assert "x-foreground-doubtful" not in answer.headers
     assert "x-foreground-top" not in answer.headers
+    assert "x-mask-confidence" not in answer.headers
+    report = (await service.segment(empty, accept="application/json")).json()
+    assert report["mask"]["confidence"] is None
 
 
 async def test_require_foreground_rejects_a_photo_without_person(service, photo):

@@ -140,8 +140,9 @@ def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str,
         "X-Foreground": "present" if quality.foreground else "none",
         "X-Mask-Coverage": f"{quality.coverage:.4f}",
         "X-Mask-Connectivity": f"{quality.connectivity:.4f};islands={quality.islands}",
-        "X-Mask-Confidence": f"{quality.confidence:.4f}",
     }
+    if quality.confidence is not None:
+        headers["X-Mask-Confidence"] = f"{quality.confidence:.4f}"
     if quality.doubtful:
         headers["X-Foreground-Doubtful"] = "true"
     if rendered.decision is not None:

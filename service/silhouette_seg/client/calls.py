@@ -54,8 +54,8 @@ class Segmented:
     """Bounding box of the person; None without a person."""
     coverage: float
     """Share of the photo that the person covers, 0..1."""
-    confidence: float
-    """Expected share of correct pixels along the outline, 0..1."""
+    confidence: float | None
+    """Expected share of correct pixels along the outline, 0..1; None for a mask without one."""
     domain: str | None
     """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
 
@@ -190,7 +190,7 @@ def _parse_segmented(response: httpx.Response) -> Segmented:
         doubtful=headers.get("x-foreground-doubtful") == "true",
         box=_parse_box(headers),
         coverage=float(headers["x-mask-coverage"]),
-        confidence=float(headers["x-mask-confidence"]),
+        confidence=_parse_number(headers.get("x-mask-confidence")),
         domain=headers.get("x-domain"),
         timings_s=_parse_timings(headers["server-timing"]),
         request_id=headers["x-request-id"],
@@ -198,6 +198,10 @@ def _parse_segmented(response: httpx.Response) -> Segmented:
         blurred_faces=_parse_count(headers.get("x-faces-blurred")),
         report=report,
     )
+
+
+def _parse_number(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _parse_count(text: str | None) -> int | None:

@@ -45,8 +45,8 @@ class Segmentation:
     """Bounding box of the person, in pixels of the upright photo; None without a person."""
     coverage: float
     """Share of the photo that the person covers, 0..1."""
-    confidence: float
-    """Expected share of correct pixels along the outline, 0..1."""
+    confidence: float | None
+    """Expected share of correct pixels along the outline, 0..1; None for a mask without one."""
     domain: str | None
     """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
 
