@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from silhouette_seg.errors import EngineFailed
+from silhouette_seg.pipeline.rendering import NO_FACES
+from tests.integration.batch_client import parts_of, send
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, pixels, refusal
 from tests.support.images import (
@@ -125,6 +127,17 @@ async def test_photo_without_person_returns_an_empty_mask(service):
     assert "x-mask-confidence" not in answer.headers
     report = (await service.segment(empty, accept="application/json")).json()
     assert report["mask"]["confidence"] is None
+
+
+async def test_dominant_person_without_face_detector_has_a_warning(service, photo):
+    query = "?person=dominant"
+    answer = await service.segment(photo, query)
+    assert answer.headers["x-input-warning"] == NO_FACES
+    report = await service.segment(photo, query, accept="application/json")
+    assert (report.headers["x-input-warning"], report.json()["warning"]) == (NO_FACES, NO_FACES)
+    (part,) = parts_of(await send(service, photo, query=query))
+    assert part.headers["x-input-warning"] == NO_FACES
+    assert "x-input-warning" not in (await service.segment(photo)).headers
 
 
 async def test_require_foreground_rejects_a_photo_without_person(service, photo):

@@ -184,6 +184,9 @@ class Report(JsonModel):
     people_reason: str | None = Field(
         default=None, description="Sentence on why people are not separated; otherwise null."
     )
+    warning: str | None = Field(
+        default=None, description="Sentences of the header `X-Input-Warning`; otherwise null."
+    )
     timings_ms: dict[str, float]
     image: ResultImage
 

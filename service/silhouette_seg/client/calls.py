@@ -65,7 +65,8 @@ class Segmented:
     """Seconds that the service spent in each stage, such as `decode` and `infer`, by name."""
     request_id: str
     warning: str | None = None
-    """A sentence on a fault of an input file that costs no pixel; None without one."""
+    """Sentences on a fault of an input file that costs no pixel, or on `person="dominant"` without
+    a face detector; None without one."""
     blurred_faces: int | None = None
     """Number of faces that `background="blur_faces"` blurred; None for any other background."""
     report: dict[str, Any] | None = None

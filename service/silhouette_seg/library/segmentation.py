@@ -53,7 +53,8 @@ class Segmentation:
     None for a model without a domain input, unless the call searches for faces.
     """
     warning: str | None
-    """A sentence on a fault of an input file that costs no pixel; None without one."""
+    """Sentences on a fault of an input file that costs no pixel, or on `person="dominant"` without
+    a face detector; None without one."""
     blurred_faces: int | None
     """Number of faces that `background="blur_faces"` blurred; None for any other background."""
 
@@ -84,7 +85,8 @@ class _Task:
         if self._options.require_foreground and not matte.quality.foreground:
             raise ForegroundMissing
         composition = render_image(self._options, frame, self._scene, matte)
-        warnings = [image.warning for image in (frame, self._scene) if image and image.warning]
+        sources = (frame, self._scene, composition)
+        warnings = [source.warning for source in sources if source and source.warning]
         return composition, matte, " ".join(warnings) or None
 
 

@@ -94,7 +94,7 @@ class RenderedImage:
     stages: dict[str, float]
     """Stage name -> seconds, in order, with the names of metrics and of `Server-Timing`."""
     warning: str | None = None
-    """A sentence on a fault of an input file that costs no pixel; None without one."""
+    """Sentences on faults of the input files that cost no pixel, and of `Composition`; or None."""
 
     @property
     def faces(self) -> tuple[Face, ...]:
@@ -186,7 +186,10 @@ def render_file(
         people = describe_people(composition.mask, matte, options.masks)
     render_s = watch.lap()
     image = composition.image
-    warnings = (photo.warning, background and background.warning, metadata.warning)
+    warnings = (
+        *(photo.warning, background and background.warning, metadata.warning),
+        composition.warning,
+    )
     body = encode(image, format, metadata)
     return RenderedImage(
         body=body,

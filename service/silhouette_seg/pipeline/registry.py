@@ -221,6 +221,8 @@ def load_registry(
     detector = engines.pop(FACE_DETECTOR, None)
     face_router = FaceRouter(detector, workers) if detector else None
     segmenters = [Segmenter(engine, workers, face_router) for engine in engines.values()]
+    if not face_router:
+        log.info("there is no %s: person=dominant goes by size and place", FACE_DETECTOR)
     for segmenter in segmenters:
         if segmenter.takes_domain and not face_router:
             log.warning(
