@@ -10,7 +10,7 @@ from silhouette_seg.api.request.negotiation import Representation, negotiate
 from silhouette_seg.api.request.parameters import SegmentOptions, parse_parameters, select_model
 from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.api.response.report import report_json
-from silhouette_seg.errors import BadParameter
+from silhouette_seg.errors import BadParameter, UnsupportedImageType
 from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, RenderedImage, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
@@ -70,7 +70,14 @@ def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
     No pixel is decoded. Raises UnsupportedImageType unless it has a supported format, and
     UnprocessableImage for a malformed header or a size beyond `limits`.
     """
-    header = read_header(upload.data)
+    try:
+        header = read_header(upload.data)
+    except UnsupportedImageType:
+        if name := upload.text_field:
+            raise UnsupportedImageType(
+                f"The field {name} holds a text, not a file: with curl, write -F {name}=@FILE."
+            ) from None
+        raise
     check_limits(header, limits)
     return ImageFile(upload.data, header)
 

@@ -62,8 +62,9 @@ class Part:
             return BadParameter(
                 f"{self.name[:MAX_NAME_CHARS]}: has more than {self.max_bytes} bytes"
             )
+        file = f" ({self.filename[:MAX_NAME_CHARS]})" if self.filename else ""
         return BodyTooLarge(
-            f"{self.name} has more than {self.max_bytes} bytes",
+            f"{self.name}{file} has more than {self.max_bytes} bytes",
             limit=self.max_bytes,
             actual=self.size,
         )
