@@ -137,6 +137,8 @@ async def test_file_name_sent_as_text_is_explained(service, path, field):
         fields |= {"image": ("a.jpg", JPEG), "output": (None, "composite")}
     answer = await service.client.post(path, files=fields)
     assert f"holds a text, not a file: with curl, write -F {field}=@FILE." in answer.text
+    bytes_of_a_file = await service.client.post(path, files=fields | {field: (None, b"%PDF\xff")})
+    assert "Allowed types are JPEG" in bytes_of_a_file.text
 
 
 async def test_second_background_is_rejected(service):

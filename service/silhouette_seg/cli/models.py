@@ -73,7 +73,7 @@ def check(
     """
     try:
         check_runtime()
-        paths = _paths(models or [], load_repository(model_repository))
+        paths = _paths(models or [], model_repository)
         if any(path.suffix == ".onnx" for path in paths):
             require("onnx", "Checks of ONNX files", "import")
     except (InstallationError, ValueError) as error:
@@ -84,20 +84,22 @@ def check(
         raise typer.Exit(1)
 
 
-def _paths(models: list[str], repository: Path) -> list[Path]:
+def _paths(models: list[str], model_repository: Path | None) -> list[Path]:
     """Returns the folder or file of each argument, or all models of the repository without any.
 
     Raises ValueError for a name that the repository does not have.
     """
     if not models:
+        repository = load_repository(model_repository)
         return [repository / name for name in find_models(repository)]
-    return [_path(model, repository) for model in models]
+    return [_path(model, model_repository) for model in models]
 
 
-def _path(model: str, repository: Path) -> Path:
+def _path(model: str, model_repository: Path | None) -> Path:
     path = Path(model)
     if path.exists() or "/" in model or path.suffix == ".onnx":
         return path.resolve()
+    repository = load_repository(model_repository)
     if not (repository / model).is_dir():
         names = ", ".join(find_models(repository))
         raise ValueError(f"{repository} has no model {model}; available: {names}")

@@ -220,7 +220,8 @@ def test_check_of_an_unknown_name_lists_the_known_ones(silhouette, models):
     assert result.stderr == f"error: {models} has no model nix; available: connectnet\n"
 
 
-def test_check_tells_files_that_can_be_imported(silhouette, tmp_path):
+def test_check_tells_files_that_can_be_imported(silhouette, tmp_path, monkeypatch):
+    monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", "none")  # a file needs no repository
     file = SELFIE.write(tmp_path)
     assert silhouette("models", "check", file).stdout == "network.onnx: can be imported\n"
     flat = Graph(input=(1, 3), output=(1, 3)).write(tmp_path, "flat.onnx")

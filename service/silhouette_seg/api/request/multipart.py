@@ -57,6 +57,16 @@ class Part:
         except UnicodeDecodeError:
             raise BadParameter(f"{self.name[:MAX_NAME_CHARS]}: is not UTF-8 text") from None
 
+    def is_sent_as_text(self) -> bool:
+        """Returns whether the part has no file name, and is UTF-8 as short as a text field."""
+        if self.filename is not None or self.size > MAX_TEXT_BYTES:
+            return False
+        try:
+            self.data().decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
     def _too_large(self) -> BodyTooLarge | BadParameter:
         if not self.is_file:
             return BadParameter(

@@ -69,7 +69,7 @@ class UploadedImage:
     filename: str = ""
     """File name that the client sent, unchecked; empty if it sent none."""
     text_field: str = ""
-    """Name of the form field if it was sent like a text, without a file name, else empty."""
+    """Name of the form field if it is a short text without a file name, else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,5 +394,5 @@ def _single(parts: Sequence[Part], label: str) -> UploadedImage | None:
 
 def uploaded(part: Part) -> UploadedImage:
     """Returns the file of a part of a form."""
-    text_field = part.name if part.filename is None else ""
+    text_field = part.name if part.is_sent_as_text() else ""
     return UploadedImage(part.data(), part.hash.hexdigest(), part.filename or "", text_field)
