@@ -251,6 +251,18 @@ def test_document_names_only_known_extras(document):
     assert extras <= project["optional-dependencies"].keys()
 
 
+def test_installation_has_one_table_of_all_extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = list(project["optional-dependencies"])
+    tables = {
+        document.name: rows
+        for document in DOCUMENTS
+        if len(rows := re.findall(rf"^\| `({'|'.join(extras)})` \|", document.read_text(), re.M))
+        > 2
+    }
+    assert {name: sorted(rows) for name, rows in tables.items()} == {"install.md": sorted(extras)}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_document_names_the_image_of_this_version(document):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -13,7 +13,7 @@ ServiceError
 ├── Unavailable 503: Overloaded, Draining, WarmingUp, OutOfMemory, EngineFailed, EngineDown
 ├── DeadlineExceeded 504
 ├── NotInstalled 501
-└── InternalError 500
+└── InternalError 500                  └── ModelFailed 500
 """
 
 from collections.abc import Callable, Iterable
@@ -132,6 +132,19 @@ class InstallationError(ValueError):
 
 class InternalError(ServiceError):
     """Failure of the service itself; the log has the cause under the id of the request."""
+
+
+class ModelFailed(ServiceError):
+    """The requested model did not load, or failed on its first picture.
+
+    It stays out of service until the process starts again, so a retry does not help.
+    """
+
+    code = "model_failed"
+    title = "The model is broken"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} is not available: {reason}.")
 
 
 class BadRequest(ServiceError):

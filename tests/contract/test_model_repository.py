@@ -12,7 +12,7 @@ from silhouette_seg.engine.triton.config_pbtxt import (
     write_configs,
 )
 from silhouette_seg.engine.triton.model_config import config_differences
-from silhouette_seg.spec import SPEC_FILE, load_spec
+from silhouette_seg.spec import SPEC_FILE, ModelTask, load_spec
 from tests.support.config_lint import config_errors, parse
 from tests.support.published import REPOSITORY, assert_published
 from tests.support.tiny_model import tiny_spec, write_tiny_model
@@ -32,6 +32,17 @@ MODELS = sorted(
 )
 def test_committed_model_has_consistent_files(folder):
     assert_published(folder)
+
+
+def test_published_models_were_measured_on_the_same_photos():
+    specs = [load_spec(folder) for folder in MODELS]
+    photo_sets = {
+        spec.name: {source: row["photos"] for source, row in spec.metrics.items()}
+        for spec in specs
+        if spec.task is ModelTask.SEGMENTATION
+    }
+    first = next(iter(photo_sets.values()))
+    assert all(photos == first for photos in photo_sets.values()), photo_sets
 
 
 NAMES = ("connectnet", "rcrnet", "md_trisenet", "face_detector")

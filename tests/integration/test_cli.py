@@ -252,7 +252,7 @@ def test_models_command_prints_a_line_for_each_model(silhouette, monkeypatch, tm
     write_tiny_model(tmp_path, tiny_spec(name))
     monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(tmp_path))
     _, heading, row, licence = silhouette("models").stdout.splitlines()
-    assert heading.split() == ["name", "task", "input", "mIoU"]
+    assert heading.split() == ["name", "task", "input", "accuracy"]
     assert row.split()[:4] == [name, "segmentation", "32x24", "letterbox"]
     assert licence.startswith(f"{name}: from ")
 
@@ -267,6 +267,21 @@ def test_models_command_lists_tasks_and_the_face_detector(silhouette, monkeypatc
     assert re.search(r"md_trisenet\W+segmentation", result.stdout)
     assert re.search(r"face_detector\W+faces", result.stdout)
     assert "connectnet" not in result.stdout
+
+
+def test_models_command_names_the_photos_of_each_accuracy(silhouette, monkeypatch, tmp_path):
+    for name, photos in (("connectnet", 760.0), ("rcrnet", 313.0), ("md_trisenet", None)):
+        all_photos = {"photos": photos, "miou_image_mean": 81.93}
+        metrics = {"all": all_photos} if photos else {}
+        write_tiny_model(tmp_path, tiny_spec(name).model_copy(update={"metrics": metrics}))
+    monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", str(tmp_path))
+    listed = silhouette("models").stdout
+    assert "mIoU 81.93 % of 760 photos" in listed
+    assert "mIoU 81.93 % of 313 photos" in listed
+    warning = "measured on different photos"
+    assert warning in listed
+    monkeypatch.setenv("SILHOUETTE_MODELS", "connectnet,md_trisenet")
+    assert warning not in silhouette("models").stdout
 
 
 def test_domain_option_needs_a_model_with_domains(silhouette, monkeypatch, album, tmp_path):

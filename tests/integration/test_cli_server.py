@@ -12,6 +12,7 @@ from silhouette_seg.settings import CLIENT_KEY_VARIABLE, Settings
 from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.pictures import pixels
 from tests.support.images import TEXT, make_jpeg, make_png, quadrants
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 KEY = "a key of the tests"
 VIDEO = b"\0\0\0\x18ftypisom\0\0\2\0"
@@ -115,6 +116,20 @@ def test_model_option_is_checked_by_the_service(silhouette, album, tmp_path):
     assert "Unknown model 'unknown'; available: connectnet" in result.stderr
     command = (album / "a.jpg", "-o", tmp_path / "out", "--model", "connectnet")
     assert silhouette(*command).exit_code == 0
+
+
+def test_broken_model_of_the_service_is_named_with_its_reason(
+    silhouette, settings_with, album, tmp_path
+):
+    models = tmp_path / "models"
+    write_tiny_model(models, tiny_spec("rcrnet"))
+    write_tiny_model(models).model_file(models).unlink()
+    with on_socket(settings_with(model_repository=models)) as broken:
+        command = (album / "a.jpg", "-o", tmp_path / "out", "--model", "connectnet")
+        result = silhouette(*command, server=broken.url)
+    assert result.exit_code == 1
+    reason = "The weights of connectnet cannot be read"
+    assert f"error: connectnet is not available: {reason}" in result.stderr
 
 
 def test_photo_beyond_service_limits_is_a_failure(silhouette, tmp_path):

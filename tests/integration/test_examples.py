@@ -27,6 +27,7 @@ from tests.integration.page.browser import launched_chromium, needs_browser, sta
 from tests.support.documents import Block, all_blocks
 from tests.support.foreign_graphs import PUBLISHED, Graph
 from tests.support.images import make
+from tests.support.tiny_model import tiny_spec, write_tiny_model
 from tests.support.videos import make_video
 
 ADDRESS = "127.0.0.1:8000"
@@ -93,6 +94,7 @@ def folder(tmp_path) -> Path:
     PUBLISHED["isnet"].write(tmp_path, "isnet.onnx")
     Graph(ending="Identity").write(tmp_path, "logits.onnx")
     (tmp_path / "takes").mkdir()
+    write_tiny_model(tmp_path / "my_models", tiny_spec("rcrnet"))
     shutil.copy(tmp_path / "talk.mp4", tmp_path / "takes" / "1.mp4")
     return tmp_path
 

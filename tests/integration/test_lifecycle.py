@@ -61,7 +61,7 @@ async def test_service_with_failed_warm_up_never_becomes_ready(settings_with, ga
         await until(lambda: service.gateway.registry.tried)
         document = refusal(await service.client.get("/readyz"), 503, "engine_failed")
         assert "connectnet is not available: it failed on its first picture" in document["detail"]
-        refusal(await service.segment(JPEG), 503, "engine_failed")
+        refusal(await service.segment(JPEG), 500, "model_failed")
     assert "weights of straw" in caplog.text
 
 

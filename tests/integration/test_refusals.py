@@ -114,7 +114,31 @@ async def test_body_without_image_is_missing_image(service):
 
 @pytest.mark.parametrize("second", ["image", "image_file", "file"])
 async def test_second_image_field_is_ambiguous(service, second):
-    refusal(await service.form(("image", JPEG), (second, JPEG)), 400, "ambiguous_source")
+    answer = await service.form(("image", JPEG), (second, JPEG))
+    fields = "image" if second == "image" else f"image, {second}"
+    expected = f"Send exactly one image; there are 2, as {fields}. /v1/segment/batch takes many."
+    assert refusal(answer, 400, "ambiguous_source")["detail"] == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/segment", "image"),
+        ("/v1/segment", "background_image"),
+        ("/v1/segment/batch", "image"),
+        ("/api/remove", "file"),
+        ("/v1.0/removebg", "image_file"),
+    ],
+)
+async def test_file_name_sent_as_text_is_explained(service, path, field):
+    """`curl -F image=photo.jpg`, without the @ in front of the name, sends a text."""
+    fields = {field: (None, "photo.jpg")}
+    if field == "background_image":
+        fields |= {"image": ("a.jpg", JPEG), "output": (None, "composite")}
+    answer = await service.client.post(path, files=fields)
+    assert f"holds a text, not a file: with curl, write -F {field}=@FILE." in answer.text
+    bytes_of_a_file = await service.client.post(path, files=fields | {field: (None, b"%PDF\xff")})
+    assert "Allowed types are JPEG" in bytes_of_a_file.text
 
 
 async def test_background_under_the_wrong_name_has_an_error_with_advice(service):

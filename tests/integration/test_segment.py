@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from silhouette_seg.errors import EngineFailed
+from silhouette_seg.pipeline.rendering import NO_FACES
+from tests.integration.batch_client import parts_of, send
 from tests.integration.conftest import in_process
 from tests.integration.pictures import picture, pixels, refusal
 from tests.support.images import (
@@ -115,12 +117,27 @@ async def test_person_with_an_uncertain_mask_is_reported_as_doubtful(service, le
 
 
 async def test_photo_without_person_returns_an_empty_mask(service):
-    answer = await service.segment(make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8)))
+    empty = make_png(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    answer = await service.segment(empty)
 
     assert not picture(answer).any()
     assert answer.headers["x-foreground"] == "none"
     assert "x-foreground-doubtful" not in answer.headers
     assert "x-foreground-top" not in answer.headers
+    assert "x-mask-confidence" not in answer.headers
+    report = (await service.segment(empty, accept="application/json")).json()
+    assert report["mask"]["confidence"] is None
+
+
+async def test_dominant_person_without_face_detector_has_a_warning(service, photo):
+    query = "?person=dominant"
+    answer = await service.segment(photo, query)
+    assert answer.headers["x-input-warning"] == NO_FACES
+    report = await service.segment(photo, query, accept="application/json")
+    assert (report.headers["x-input-warning"], report.json()["warning"]) == (NO_FACES, NO_FACES)
+    (part,) = parts_of(await send(service, photo, query=query))
+    assert part.headers["x-input-warning"] == NO_FACES
+    assert "x-input-warning" not in (await service.segment(photo)).headers
 
 
 async def test_require_foreground_rejects_a_photo_without_person(service, photo):

@@ -100,7 +100,7 @@ REFUSALS = {
 
 
 def test_page_lists_details_that_are_tested():
-    tested = {*REFUSALS, "warming_up", "engine_failed", "engine_down", "not_installed"}
+    tested = {*REFUSALS, "warming_up", "model_failed", "engine_down", "not_installed"}
     assert DETAILS.keys() == {*tested, str(int(CloseCode.POLICY))}
 
 
@@ -117,7 +117,7 @@ async def test_changed_weights_have_the_documented_detail(settings_with, tmp_pat
     weights.write_bytes(weights.read_bytes() + b"\0")
     async with in_process(settings_with(model_repository=tmp_path), ready=False) as service:
         problem = (await service.segment(JPEG)).json()
-    assert (problem["code"], problem["detail"]) == ("engine_failed", DETAILS["engine_failed"])
+    assert (problem["code"], problem["detail"]) == ("model_failed", DETAILS["model_failed"])
 
 
 async def test_unreachable_triton_has_the_documented_details(settings_with):

@@ -13,16 +13,12 @@ import onnx
 import torch
 import typer
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from silhouette_seg.engine.triton.config_pbtxt import write_configs
-from silhouette_seg.spec import SPEC_FILE, ModelSpec, TensorSpec
+from silhouette_seg.spec import ModelSpec, TensorSpec
 from silhouette_seg.vision.geometry import Size
-from training.data.dataset import read_backgrounds, read_portraits
-from training.evaluation.faces import detector_from_model, measure_faces, summary_table
-from training.evaluation.masks import evaluate_masks, metrics_table, segmenter_from_model
-from training.evaluation.onnx_model import open_onnx
+from training.export.measurement import measure, write_spec
 from training.export.model_card import write_card
 from training.export.parity import (
     MAX_DIFFERENCE_LEVELS,
@@ -40,9 +36,6 @@ from training.recipe import Recipe, check_recipe, read_recipe
 OPSET = 18
 MAX_BATCH = 16
 WEIGHTS_FOLDER = Path("training/weights")
-
-MetricsByGroup = dict[str, dict[str, float]]
-"""Metrics by source, or by domain for the face detector."""
 
 LICENCE = (
     "Weights Apache-2.0 as far as they are ours to license; trained on photographs whose owners "
@@ -136,29 +129,13 @@ def output_spec(model: nn.Module, size_hw: Size) -> TensorSpec:
     return TensorSpec(name="alpha", dtype="uint8", shape=(-1, *size_hw))
 
 
-def measure_export(
-    model: nn.Module, file: Path, recipe: Recipe, size_hw: Size, data: Path
-) -> tuple[MetricsByGroup, Table]:
-    """Measures the exported file on the validation split."""
-    predict, portraits = open_onnx(file), read_portraits(data, "val")
-    if isinstance(model, FaceDetector):
-        detect_faces = detector_from_model(predict, size_hw=size_hw, resize=recipe.resize)
-        report = measure_faces(detect_faces, portraits, read_backgrounds(data, "val"))
-        return report.spec_metrics(), summary_table({recipe.name: report})
-    extras = [tensor.name for tensor in input_specs(model, size_hw)[1:]]
-    segment = segmenter_from_model(predict, size_hw=size_hw, resize=recipe.resize, extras=extras)
-    summaries = evaluate_masks(segment, portraits)
-    return summaries, metrics_table(summaries)
-
-
 def build_spec(
     recipe: Recipe,
     inputs: tuple[TensorSpec, ...],
     output: TensorSpec,
     file: Path,
-    summaries: MetricsByGroup,
 ) -> ModelSpec:
-    """Builds the spec of an exported file; metrics are rounded to four decimals."""
+    """Builds the spec of an exported file, still without metrics."""
     size_hw = inputs[0].shape[1], inputs[0].shape[2]
     return ModelSpec(
         name=recipe.model,
@@ -170,10 +147,6 @@ def build_spec(
         precision="float32",
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         run=recipe.name,
-        metrics={
-            source: {name: round(value, 4) for name, value in row.items()}
-            for source, row in summaries.items()
-        },
         licence=LICENCE,
     )
 
@@ -213,14 +186,13 @@ def main(
         export_onnx(deploy_form(model), size_hw, candidate, float16_kernels=float16_kernels)
         allowed = MAX_FLOAT16_DIFFERENCE_LEVELS if float16_kernels else MAX_DIFFERENCE_LEVELS
         check_parity(model, candidate, size_hw, allowed=allowed)
-        summaries, table = measure_export(model, candidate, loaded_recipe, size_hw, data)
         inputs, output = input_specs(model, size_hw), output_spec(model, size_hw)
-        spec = build_spec(loaded_recipe, inputs, output, candidate, summaries)
+        spec, table = measure(build_spec(loaded_recipe, inputs, output, candidate), candidate, data)
         candidate.replace(spec.model_file(repository))
     finally:
         candidate.unlink(missing_ok=True)
     save_weights(model, weights / f"{loaded_recipe.model}.pt")
-    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    write_spec(spec, folder)
     write_configs(spec, folder)
     write_card(spec, folder, run / "curve.png")
     Console(width=140).print(table)

@@ -25,9 +25,12 @@ NOTES = "NOTES.md"
 It contains comparisons, limits and history."""
 
 
-def write_card(spec: ModelSpec, folder: Path, curve: Path) -> None:
-    """Writes the card from the spec, with the training curve and the hand-written notes."""
-    if curve.exists():
+def write_card(spec: ModelSpec, folder: Path, curve: Path | None = None) -> None:
+    """Writes the card from the spec, with the training curve and the hand-written notes.
+
+    Without a `curve`, the picture of the training curve in the folder stays as it is.
+    """
+    if curve and curve.exists():
         shutil.copy(curve, folder / "curve.png")
     notes = folder / NOTES
     text = card_text(spec) + ("\n" + notes.read_text() if notes.exists() else "")

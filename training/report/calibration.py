@@ -15,7 +15,7 @@ from silhouette_seg.vision.mask.quality import (
     MIN_PERSON_SHARE,
     PERSON_CERTAINTY,
     PERSON_SHARE,
-    MaskQuality,
+    expected_accuracy,
 )
 from training.calibrate import USEFUL_IOU, Observation, observe
 from training.data.dataset import Portrait
@@ -123,7 +123,7 @@ def measure_reliability(model: str, observations: Iterable[Observation]) -> Reli
         for observation in observations
         if observation.boundary_accuracy is not None
     ]
-    pairs = [(quality.confidence, accuracy) for quality, accuracy in measured]
+    pairs = [(expected_accuracy(mask.boundary_certainty), accuracy) for mask, accuracy in measured]
     predicted, observed = np.array(pairs).reshape(-1, 2).T
     has_spread = len(pairs) > 1 and predicted.std() > 0 and observed.std() > 0
     return ReliabilityFigures(
@@ -280,7 +280,7 @@ def _lost_counts(missed: MissedPeople) -> tuple[int, int, int]:
 
 def _threshold_confidence() -> float:
     """Returns the confidence of a mask at the certainty threshold of the no-person rule."""
-    return MaskQuality(0.0, 0.0, 0, 0, PERSON_CERTAINTY).confidence
+    return expected_accuracy(PERSON_CERTAINTY)
 
 
 def _group_cell(model: PresenceFigures, group: str) -> str:

@@ -216,11 +216,12 @@ def _caption(frame: Frame, matte: Matte, segmenter: Segmenter) -> str:
     height, width = frame.photo_hw
     quality, decision = matte.quality, matte.decision
     domain = f"as {decision.domain.label}, " if decision else ""
+    confidence = quality.confidence
+    certainty = "" if confidence is None else f", confidence {100 * confidence:.0f} %"
     face = f"face {100 * decision.face.ratio:.1f} %, " if decision and decision.face else ""
     return (
         f"{width}x{height}  {segmenter.spec.name} {domain}{face}"
-        f"coverage {100 * quality.coverage:.0f} %, pieces {quality.piece_count}, "
-        f"confidence {100 * quality.confidence:.0f} %"
+        f"coverage {100 * quality.coverage:.0f} %, pieces {quality.piece_count}{certainty}"
     )
 
 

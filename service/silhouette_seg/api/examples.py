@@ -16,6 +16,45 @@ PNG_BASE64 = (
 """A grey image of 16x16 pixels."""
 _DIGEST = "sha256:701f399d2e8cc5b1f2b2a2ce9a5aeb8b59c76ea4bb4f0a1c1ea1d1e9d3ad5f10"
 
+OFFER = """\
+v=0
+o=- 1 1 IN IP4 127.0.0.1
+s=-
+t=0 0
+m=video 9 UDP/TLS/RTP/SAVPF 96
+c=IN IP4 127.0.0.1
+a=mid:0
+a=sendrecv
+a=rtcp-mux
+a=rtpmap:96 VP8/90000
+a=ice-ufrag:abcd
+a=ice-pwd:abcdefghijklmnopqrstuv
+a=setup:actpass
+a=fingerprint:sha-256 {fingerprint}
+""".format(fingerprint=":".join(["00"] * 32))
+"""Smallest SDP offer of a camera. Its peer never connects, so that the stream ends by itself."""
+
+_INFER_SCRIPT = """\
+import json, math, sys
+inputs = json.load(sys.stdin)["inputs"]
+for tensor in inputs:
+    tensor["shape"][0] = 1  # one row
+    tensor["data"] = [0] * math.prod(tensor["shape"])
+print(json.dumps({"inputs": inputs}))
+"""
+
+
+def _infer_command(model: str) -> str:
+    """Returns the command that runs a model on zeros, with the shapes of its own metadata.
+
+    Tensors have the size of the model, so that they do not fit into a document.
+    """
+    return (
+        f"curl {SERVICE}/v2/models/{model} | python3 -c '{_INFER_SCRIPT}' | \\\n"
+        f"curl {SERVICE}/v2/models/{model}/infer -H 'Content-Type: application/json' -d @-"
+    )
+
+
 COMMANDS = {
     "segment": f"curl {SERVICE}/v1/segment -F image=@photo.jpg -F output=cutout -o cutout.png",
     "segment_binary": f"curl '{SERVICE}/v1/segment/binary?output=composite&background=blur:4' "
@@ -31,7 +70,7 @@ COMMANDS = {
     "list_models": f"curl {SERVICE}/v1/models",
     "capabilities": f"curl {SERVICE}/v1/capabilities",
     "begin_stream": f"curl '{SERVICE}/v1/webrtc?output=composite' "
-    "-H 'Content-Type: application/sdp' --data-binary @offer.sdp",
+    f"-i -H 'Content-Type: application/sdp' --data-binary '{OFFER}'",
     "change_stream": f"curl -X PATCH {SERVICE}/v1/webrtc/STREAM "
     "-H 'Content-Type: application/json' -d '{\"background\": \"blur:4\"}'",
     "end_stream": f"curl -X DELETE {SERVICE}/v1/webrtc/STREAM",
@@ -48,15 +87,16 @@ COMMANDS = {
     "model_statistics": f"curl {SERVICE}/v2/models/connectnet/stats",
     "model_statistics_of_version": f"curl {SERVICE}/v2/models/connectnet/versions/1/stats",
     "repository_index": f"curl -X POST {SERVICE}/v2/repository/index",
-    "infer": f"curl {SERVICE}/v2/models/connectnet/infer -H 'Content-Type: application/json' "
-    "-d @tensors.json",
-    "infer_of_version": f"curl {SERVICE}/v2/models/connectnet/versions/1/infer "
-    "-H 'Content-Type: application/json' -d @tensors.json",
+    "infer": _infer_command("connectnet"),
+    "infer_of_version": _infer_command("connectnet/versions/1"),
     "livez": f"curl {SERVICE}/livez",
     "readyz": f"curl {SERVICE}/readyz",
     "metrics": f"curl {SERVICE}/metrics",
 }
-"""Command of curl for each operation. `photo.jpg` and the like are files of the reader."""
+"""Command of curl for each operation.
+
+`photo.jpg` and the like are photos of the reader. STREAM is the id in the `Location` of a stream.
+"""
 
 _REPORT = {
     "request_id": "11b2e5feb3241c673471cc3801bfbb2c",
@@ -154,16 +194,13 @@ _STATISTICS = {
         }
     ]
 }
-_INPUT = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [24, 120, 96]}
-_OUTPUT = {"name": "alpha", "datatype": "UINT8", "shape": [1, 1, 1], "data": [255]}
 
 REQUESTS: dict[str, Any] = {
     "segment_json": {"image": PNG_BASE64, "output": "cutout"},
     "change_stream": {"background": "blur:4", "smoothing": 0.5},
     "repository_index": {"ready": True},
-    "infer": {"inputs": [_INPUT]},
 }
-"""JSON request of each operation that takes one."""
+"""JSON request of each operation that takes one, except inference: its tensors are too large."""
 
 RESPONSES: dict[str, Any] = {
     "segment_json": _REPORT,
@@ -229,11 +266,10 @@ RESPONSES: dict[str, Any] = {
     "repository_index": [
         {"name": "connectnet", "version": "1", "state": "READY", "reason": ""},
     ],
-    "infer": {"model_name": "connectnet", "model_version": "1", "outputs": [_OUTPUT]},
     "livez": {"status": "ok"},
     "readyz": {"status": "ready"},
 }
-"""JSON result of each operation that has one."""
+"""JSON result of each operation that has one, except inference."""
 
 
 def add_examples(operation: dict[str, Any]) -> None:
@@ -242,8 +278,8 @@ def add_examples(operation: dict[str, Any]) -> None:
     operation["description"] += f"\n\n```sh\n{COMMANDS[name]}\n```"
     base = name.removesuffix("_of_version")
     request = operation.get("requestBody", {}).get("content", {})
-    if JSON in request:
+    if JSON in request and base in REQUESTS:
         request[JSON]["example"] = REQUESTS[base]
     for status, response in operation["responses"].items():
-        if status.startswith("2") and JSON in response.get("content", {}):
+        if status.startswith("2") and JSON in response.get("content", {}) and base in RESPONSES:
             response["content"][JSON]["example"] = RESPONSES[base]

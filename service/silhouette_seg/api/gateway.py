@@ -20,7 +20,7 @@ from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine.base import InferenceServer
 from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.statistics import ModelStatistics
-from silhouette_seg.errors import WarmingUp
+from silhouette_seg.errors import EngineFailed, ModelFailed, WarmingUp
 from silhouette_seg.pipeline.registry import ModelRegistry
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.webrtc.registry import PeerRegistry
@@ -126,7 +126,10 @@ class Gateway:
         """
         self.requests.check()
         for name in sorted(names):
-            self.registry.check(name)
+            try:
+                self.registry.check(name)
+            except ModelFailed as error:  # probes of readiness expect a 503
+                raise EngineFailed(error.detail) from None
         if self.remote is not None:
             await self.remote.check_ready(names)
         for engine in self._engines_of(names):

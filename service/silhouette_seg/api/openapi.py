@@ -63,10 +63,11 @@ RESPONSE_HEADERS = {
     "the mask of the model, before parameters change it.",
     "X-Mask-Connectivity": "Share of the person in the largest connected piece, 0..1, and the "
     "number of pieces: `0.9931;islands=2`.",
-    "X-Mask-Confidence": "Expected share of correct pixels along the outline, 0..1.",
+    "X-Mask-Confidence": "Expected share of correct pixels along the outline, 0..1. Absent for a "
+    "mask without an outline, such as an empty one.",
     "X-Input-Warning": "Fault of the photo or background file that costs no pixel, such as a JPEG "
-    "without its end marker, or metadata that is too long to keep. It is absent for a faultless "
-    "file.",
+    "without its end marker, or metadata that is too long to keep. It also says if "
+    "`person=dominant` had no face detector. It is absent otherwise.",
     "ETag": "Hash of content, parameters and model, for If-None-Match.",
 }
 

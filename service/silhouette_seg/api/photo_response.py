@@ -15,7 +15,7 @@ from silhouette_seg.api.request.parameters import (
 )
 from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.api.response.report import report_json
-from silhouette_seg.errors import BadParameter
+from silhouette_seg.errors import BadParameter, UnsupportedImageType
 from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.photo import ImageFile, PhotoJob, RenderedImage, segment_photo
 from silhouette_seg.pipeline.segmenter import Segmenter
@@ -75,7 +75,14 @@ def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
     No pixel is decoded. Raises UnsupportedImageType unless it has a supported format, and
     UnprocessableImage for a malformed header or a size beyond `limits`.
     """
-    header = read_header(upload.data)
+    try:
+        header = read_header(upload.data)
+    except UnsupportedImageType:
+        if name := upload.text_field:
+            raise UnsupportedImageType(
+                f"The field {name} holds a text, not a file: with curl, write -F {name}=@FILE."
+            ) from None
+        raise
     check_limits(header, limits)
     return ImageFile(upload.data, header)
 
@@ -155,8 +162,9 @@ def response_headers(segmenter: Segmenter, rendered: RenderedImage) -> dict[str,
         "X-Foreground": "present" if quality.foreground else "none",
         "X-Mask-Coverage": f"{quality.coverage:.4f}",
         "X-Mask-Connectivity": f"{quality.connectivity:.4f};islands={quality.piece_count}",
-        "X-Mask-Confidence": f"{quality.confidence:.4f}",
     }
+    if quality.confidence is not None:
+        headers["X-Mask-Confidence"] = f"{quality.confidence:.4f}"
     if quality.doubtful:
         headers["X-Foreground-Doubtful"] = "true"
     if rendered.decision is not None:

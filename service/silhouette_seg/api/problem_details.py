@@ -13,6 +13,7 @@ from silhouette_seg.errors import (
     BodyTooSlow,
     Draining,
     InternalError,
+    ModelFailed,
     OutOfMemory,
     ServiceError,
     Unauthorized,
@@ -96,8 +97,10 @@ def log_server_error(error: ServiceError) -> None:
     """Logs an error of status 500 or above; the request log has all others.
 
     An error that is not retryable is logged with its traceback. A retryable one is logged as a
-    warning if another exception caused it.
+    warning if another exception caused it. The failure of a model was logged when it happened.
     """
+    if isinstance(error, ModelFailed):
+        return
     if error.status >= 500 and not error.retryable:
         log.error("%s", error.detail, exc_info=error)
     elif error.status >= 500 and error.__cause__ is not None:

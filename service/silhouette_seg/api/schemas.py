@@ -50,9 +50,10 @@ class MaskMeasures(JsonModel):
     connectivity: float = Field(description="Share of the person in the largest piece, 0..1.")
     islands: int = Field(description="Number of separate pieces of the person.")
     holes: int = Field(description="Number of background regions that the person encloses.")
-    confidence: float = Field(
+    confidence: float | None = Field(
         description="Expected share of correct pixels along the outline, 0..1, calibrated on "
-        "photos with known masks; see training/RESULTS.md."
+        "photos with known masks; see training/RESULTS.md. Null for a mask without an outline, "
+        "such as an empty one."
     )
 
 
@@ -94,8 +95,9 @@ class PersonAnnotation(JsonModel):
         description="1 if the body has several faces: its people touch and are one entry."
     )
     faces: list[DetectedFace] = Field(description="Faces on this body.")
-    confidence: float = Field(
-        description="Expected share of correct pixels along the outline, 0..1."
+    confidence: float | None = Field(
+        description="Expected share of correct pixels along the outline, 0..1. Null if the person "
+        "has no outline in the model's mask."
     )
 
 
@@ -182,6 +184,9 @@ class Report(JsonModel):
     people_reason: str | None = Field(
         default=None, description="Sentence on why people are not separated; otherwise null."
     )
+    warning: str | None = Field(
+        default=None, description="Sentences of the header `X-Input-Warning`; otherwise null."
+    )
     timings_ms: dict[str, float]
     image: ResultImage
 
@@ -201,7 +206,10 @@ class ModelCard(JsonModel):
     inputs: list[str] = Field(description="`image`, and `prior` or `domain` if the model has it.")
     precision: str
     max_batch: int
-    metrics: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, float]] = Field(
+        description="Scores on the validation split by source of the photos, and under `all`. "
+        "`photos` is their number; scores of different photos cannot be compared."
+    )
     licence: str
     run: str = Field(description="Training run or import that the weights come from.")
     provider: str = Field(description="Execution provider that runs the model.")

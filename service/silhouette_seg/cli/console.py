@@ -53,6 +53,11 @@ ModelRepositoryOption = Annotated[Path | None, typer.Option(help="Folder of mode
 """Option `--model-repository` of the commands that read models; None: the setting of that name."""
 
 
+def load_repository(model_repository: Path | None) -> Path:
+    """Returns the folder of an option, or that of the setting `model_repository`."""
+    return model_repository or load_settings(host=LOOPBACK).model_repository
+
+
 def _describe(place: tuple[int | str, ...], message: str, given: Container[str]) -> str:
     """Returns the message of an invalid setting, after the option or variable that set it."""
     message = message.removeprefix("Value error, ")  # pydantic's prefix of our own messages

@@ -1,12 +1,13 @@
 """The command `silhouette models import`: makes a model of the service of an ONNX file."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, out, print_line
+from silhouette_seg.cli.console import err, fail, load_repository, out, print_line
 from silhouette_seg.errors import InstallationError
 from silhouette_seg.model_import.presets import PRESETS, Preset
 from silhouette_seg.model_import.processing import (
@@ -66,7 +67,7 @@ def import_command(
         ResizeRule | None, typer.Option(help="Fit of a photo to the input size.")
     ] = None,
     output: Annotated[
-        str | None, typer.Option(help="Output with the mask; by default the first.")
+        str | None, typer.Option(help="Output with the mask; by default the first that can be one.")
     ] = None,
     max_batch: Annotated[
         int | None, typer.Option(min=1, help="Largest batch, if the graph allows batches.")
@@ -114,20 +115,18 @@ def import_command(
             preset_name=preset,
             preset=known,
         )
-        print_line(out, f"{file.name}: comparing the imported graph with the original")
+        comparing = f"{file.name}: comparing the imported graph with the original"
         imported = import_model(
-            request, model_repository or _default_repository(), overwrite=overwrite
+            request,
+            load_repository(model_repository),
+            overwrite=overwrite,
+            on_compare=partial(print_line, out, comparing),
         )
     except InstallationError as error:
         fail(str(error))
     except (OSError, ValueError) as error:
         fail(f"{file.name}: {error}")
     _print_result(imported, processing, known)
-
-
-def _default_repository() -> Path:
-    """Returns the folder of the setting `model_repository`."""
-    return load_settings(host=LOOPBACK).model_repository
 
 
 def _find_preset(name: str | None) -> Preset | None:

@@ -8,7 +8,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from silhouette_seg.cli.console import LOOPBACK, err, fail, load_settings, out, print_line
+from silhouette_seg.cli.console import (
+    LOOPBACK,
+    ModelRepositoryOption,
+    err,
+    fail,
+    load_repository,
+    load_settings,
+    out,
+    print_line,
+)
 from silhouette_seg.cli.import_model import import_command
 from silhouette_seg.errors import InstallationError
 from silhouette_seg.pipeline.model_folders import find_models, read_folders
@@ -23,20 +32,24 @@ app.command("import")(import_command)
 
 
 @app.callback(invoke_without_command=True)
-def list_models(context: typer.Context) -> None:
+def list_models(context: typer.Context, model_repository: ModelRepositoryOption = None) -> None:
     """List the models of the repository. Its commands import and check models.
 
     The exit code is 1 if one is not available.
     """
     if context.invoked_subcommand is not None:
+        if model_repository:
+            fail(f"--model-repository goes behind the command {context.invoked_subcommand}")
         return
-    settings = load_settings(host=LOOPBACK)
+    settings = load_settings(host=LOOPBACK, model_repository=model_repository)
     try:
         folders = read_folders(settings.model_repository, settings.models)
     except (OSError, ValueError) as error:
         fail(str(error))
     print_line(out, f"Models in {settings.model_repository}")
     _print_table(folders.specs)
+    if len({_photo_set(spec) for spec in folders.specs if _miou(spec) is not None}) > 1:
+        print_line(out, "The models were measured on different photos: do not compare their mIoU.")
     for spec in folders.specs:
         print_line(out, f"{spec.name}: from {spec.run}, sha256 {spec.sha256[:12]}; {spec.licence}")
     for name, reason in folders.failures.items():
@@ -54,6 +67,7 @@ def check(
             "Without any, every model of the repository."
         ),
     ] = None,
+    model_repository: ModelRepositoryOption = None,
 ) -> None:
     """Explain why a model cannot be served, or an ONNX file cannot be imported.
 
@@ -61,7 +75,7 @@ def check(
     """
     try:
         check_runtime()
-        paths = _paths(models)
+        paths = _paths(models or [], model_repository)
         if any(path.suffix == ".onnx" for path in paths):
             require("onnx", "Checks of ONNX files", "import")
     except (InstallationError, ValueError) as error:
@@ -72,16 +86,26 @@ def check(
         raise typer.Exit(1)
 
 
-def _paths(models: list[str] | None) -> list[Path]:
-    """Returns the folder or file of each argument; names are those of the repository."""
-    if models and all("/" in model or Path(model).exists() for model in models):
-        return [Path(model).resolve() for model in models]
-    repository = load_settings(host=LOOPBACK).model_repository
+def _paths(models: list[str], model_repository: Path | None) -> list[Path]:
+    """Returns the folder or file of each argument, or all models of the repository without any.
+
+    Raises ValueError for a name that the repository does not have.
+    """
     if not models:
+        repository = load_repository(model_repository)
         return [repository / name for name in find_models(repository)]
-    return [
-        Path(model).resolve() if Path(model).exists() else repository / model for model in models
-    ]
+    return [_path(model, model_repository) for model in models]
+
+
+def _path(model: str, model_repository: Path | None) -> Path:
+    path = Path(model)
+    if path.exists() or "/" in model or path.suffix == ".onnx":
+        return path.resolve()
+    repository = load_repository(model_repository)
+    if not (repository / model).is_dir():
+        names = ", ".join(find_models(repository))
+        raise ValueError(f"{repository} has no model {model}; available: {names}")
+    return repository / model
 
 
 def _report(path: Path) -> bool:
@@ -106,7 +130,7 @@ def _tell_missing_onnx() -> None:
 def _print_table(specs: Iterable[ModelSpec]) -> None:
     """Prints a line for each model. Only a terminal folds names that are too long for it."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("name", "task", "input", "mIoU"):
+    for heading in ("name", "task", "input", "accuracy"):
         table.add_column(heading, overflow="fold")
     for spec in specs:
         table.add_row(*_model_row(spec))
@@ -114,14 +138,24 @@ def _print_table(specs: Iterable[ModelSpec]) -> None:
 
 
 def _model_row(spec: ModelSpec) -> tuple[str, ...]:
-    """Returns the table cells of a model: name, task, input size, and mIoU in percent.
+    """Returns the table cells of a model: name, task, input size and accuracy.
 
-    The mIoU covers all data sets of the validation split, and is `-` if the spec has none.
+    The accuracy is the mIoU in percent over all photos of the validation split, with their number.
+    It is `-` if the spec has none.
     """
-    miou = spec.metrics.get("all", {}).get("miou_image_mean")
+    miou, photos = _miou(spec), spec.metrics.get("all", {}).get("photos", 0)
     return (
         spec.name,
         spec.task,
         f"{spec.size_hw[1]}x{spec.size_hw[0]} {spec.resize}",
-        "-" if miou is None else f"{miou:.2f}",
+        "-" if miou is None else f"mIoU {miou:.2f} % of {photos:.0f} photos",
     )
+
+
+def _miou(spec: ModelSpec) -> float | None:
+    return spec.metrics.get("all", {}).get("miou_image_mean")
+
+
+def _photo_set(spec: ModelSpec) -> frozenset[tuple[str, float]]:
+    """Returns the sources of the photos that a model was measured on, each with their number."""
+    return frozenset((source, row.get("photos", 0)) for source, row in spec.metrics.items())

@@ -16,7 +16,8 @@ from silhouette_seg.cli.progress import OnDone, OnNotice
 from silhouette_seg.cli.tasks import FileTask
 from silhouette_seg.client import AsyncClient, ClientError, Refused, Retries
 from silhouette_seg.client.parameters import PhotoParameters
-from silhouette_seg.errors import InvalidArgument, UnknownModel, with_limit
+from silhouette_seg.errors import InvalidArgument, ModelFailed, UnknownModel, with_limit
+from silhouette_seg.pipeline.model_folders import AUTO
 
 CONCURRENT_REQUESTS = 4
 """Number of photos that are sent to the service at the same time."""
@@ -51,12 +52,10 @@ async def segment_remote(
 
     Calls `on_done` after each photo, and `on_notice` with the sentences of `notices`.
     Before it sends a photo it raises ClientError if the service cannot be reached or rejects the
-    key, UnknownModel for a model that is not served, and OSError for an unreadable background file.
+    key, UnknownModel or ModelFailed for a model that is not served, and OSError for an unreadable
+    background file.
     """
-    models = await client.models()
-    model = options.parameters.get("model", "auto")
-    if model not in ("auto", *models):
-        raise UnknownModel(model, models)
+    await _check_model(client, options.parameters.get("model", AUTO))
     parameters = cast(PhotoParameters, dict(options.parameters))
     if options.background:
         parameters["background"] = await asyncio.to_thread(options.background.read_bytes)
@@ -80,6 +79,17 @@ async def segment_remote(
         return None
 
     await run_all(tasks, segment, CONCURRENT_REQUESTS, on_done)
+
+
+async def _check_model(client: AsyncClient, model: str) -> None:
+    """Raises UnknownModel or ModelFailed, with the reason, for a model that is not served."""
+    models = await client.models()
+    if model in (AUTO, *models):
+        return
+    failures = await client.failed_models()
+    if model in failures:
+        raise ModelFailed(model, failures[model])
+    raise UnknownModel(model, models)
 
 
 def _facts(report: Mapping[str, Any]) -> bytes:

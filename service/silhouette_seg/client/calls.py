@@ -54,8 +54,8 @@ class Segmented:
     """Bounding box of the person; None without a person."""
     coverage: float
     """Share of the photo that the person covers, 0..1."""
-    confidence: float
-    """Expected share of correct pixels along the outline, 0..1."""
+    confidence: float | None
+    """Expected share of correct pixels along the outline, 0..1; None for a mask without one."""
     domain: str | None
     """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
 
@@ -65,7 +65,8 @@ class Segmented:
     """Seconds that the service spent in each stage, such as `decode` and `infer`, by name."""
     request_id: str
     warning: str | None = None
-    """A sentence on a fault of an input file that costs no pixel; None without one."""
+    """Sentences on a fault of an input file that costs no pixel, or on `person="dominant"` without
+    a face detector; None without one."""
     blurred_faces: int | None = None
     """Number of faces that `background="blur_faces"` blurred; None for any other background."""
     report: dict[str, Any] | None = None
@@ -101,6 +102,11 @@ def models_call() -> Call[tuple[str, ...]]:
 def batch_limits_call() -> Call[ServiceLimits]:
     """Returns the call for the limits of a batch."""
     return Call("GET", "/v1/capabilities", _parse_batch_limits, {})
+
+
+def failed_models_call() -> Call[dict[str, str]]:
+    """Returns the call for the reason of each model that does not serve, by its name."""
+    return Call("GET", "/v1/models", _parse_failed_models, {})
 
 
 def segment_call(photo: FileSource, parameters: Mapping[str, Any]) -> Call[Segmented]:
@@ -182,6 +188,10 @@ def _parse_batch_limits(response: httpx.Response) -> ServiceLimits:
     return ServiceLimits(limits["batch_images"], limits["image_bytes"], limits["batch_body_bytes"])
 
 
+def _parse_failed_models(response: httpx.Response) -> dict[str, str]:
+    return {model["name"]: model["reason"] for model in response.json().get("failed", [])}
+
+
 def _parse_batch(response: httpx.Response) -> list[Segmented | Refused]:
     return [
         _parse_segmented(part) if part.is_success else _parse_refused(part)
@@ -205,7 +215,7 @@ def _parse_segmented(response: httpx.Response) -> Segmented:
         doubtful=headers.get("x-foreground-doubtful") == "true",
         box=_parse_box(headers),
         coverage=float(headers["x-mask-coverage"]),
-        confidence=float(headers["x-mask-confidence"]),
+        confidence=_parse_number(headers.get("x-mask-confidence")),
         domain=headers.get("x-domain"),
         timings_s=_parse_timings(headers["server-timing"]),
         request_id=headers["x-request-id"],
@@ -213,6 +223,10 @@ def _parse_segmented(response: httpx.Response) -> Segmented:
         blurred_faces=_parse_count(headers.get("x-faces-blurred")),
         report=report,
     )
+
+
+def _parse_number(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _parse_count(text: str | None) -> int | None:

@@ -20,6 +20,7 @@ from silhouette_seg.client.calls import (
     Segmented,
     batch_form,
     batch_limits_call,
+    failed_models_call,
     models_call,
     refused_photo,
     segment_call,
@@ -84,6 +85,13 @@ class Client:
         Raises Refused for an error of the service, and Unreachable without a valid answer.
         """
         return self._send(models_call())
+
+    def failed_models(self) -> dict[str, str]:
+        """Returns the reason of each model that the service has and cannot run, by its name.
+
+        Raises the errors of `models`.
+        """
+        return self._send(failed_models_call())
 
     @with_options(PhotoParameters.__annotations__)
     def segment(self, photo: FileSource, **parameters: Unpack[PhotoParameters]) -> Segmented:
@@ -174,6 +182,10 @@ class AsyncClient:
     async def models(self) -> tuple[str, ...]:
         """Returns the names of the segmentation models; see `Client.models`."""
         return await self._send(models_call())
+
+    async def failed_models(self) -> dict[str, str]:
+        """Returns the reasons of models that do not serve; see `Client.failed_models`."""
+        return await self._send(failed_models_call())
 
     @with_options(PhotoParameters.__annotations__)
     async def segment(self, photo: FileSource, **parameters: Unpack[PhotoParameters]) -> Segmented:

@@ -61,8 +61,8 @@ class LocatedPerson:
     """Mask of the whole photo, as in COCO: compressed run lengths, or polygons x1, y1, x2, y2."""
     faces: tuple[LocatedFace, ...]
     """Faces on this body; several if it is several people."""
-    confidence: float
-    """Expected share of correct pixels along the outline, 0.5..1."""
+    confidence: float | None
+    """Expected share of correct pixels along the outline, 0.5..1; None without an outline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,16 @@ class Segmentation:
     """Bounding box of the person, in pixels of the upright photo; None without a person."""
     coverage: float
     """Share of the photo that the person covers, 0..1."""
-    confidence: float
-    """Expected share of correct pixels along the outline, 0..1."""
+    confidence: float | None
+    """Expected share of correct pixels along the outline, 0..1; None for a mask without one."""
     domain: str | None
     """Distance of the person, from `far_shot` to `head_shot`, or `no_face`.
 
     None for a model without a domain input, unless the call searches for faces.
     """
     warning: str | None
-    """A sentence on a fault of an input file that costs no pixel; None without one."""
+    """Sentences on a fault of an input file that costs no pixel, or on `person="dominant"` without
+    a face detector; None without one."""
     blurred_faces: int | None
     """Number of faces that `background="blur_faces"` blurred; None for any other background."""
     faces: tuple[LocatedFace, ...] | None
@@ -141,7 +142,8 @@ class _Task:
         if composition.mask is not None and self._options.masks is not None:
             with named_errors("photo"):
                 people = describe_people(composition.mask, matte, self._options.masks)
-        warnings = [image.warning for image in (frame, self._scene) if image and image.warning]
+        sources = (frame, self._scene, composition)
+        warnings = [source.warning for source in sources if source and source.warning]
         return _Rendered(composition, matte, people, frame.photo_hw, " ".join(warnings) or None)
 
 

@@ -11,6 +11,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from silhouette_seg.model_import.errors import ModelRejected
+from silhouette_seg.model_import.graph_session import GraphSession
 from silhouette_seg.model_import.processing import TensorLayout
 from silhouette_seg.vision.geometry import Size
 
@@ -27,6 +28,11 @@ FLOAT_TYPES: dict[int, np.dtype[Any]] = {
 MIN_OPSET = 9
 """Oldest opset with the operators of the steps around the network."""
 IMAGE_RANK = 4
+COLOURS = 3
+"""Channels of an input: red, green and blue."""
+COLOUR_AXES = {TensorLayout.NCHW: 1, TensorLayout.NHWC: 3}
+MAX_SIDE = 4096
+"""Longest side of an input, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +43,26 @@ class ForeignTensor:
     element_type: int
     sides: tuple[int, ...]
 
+    def __str__(self) -> str:
+        kind = TensorProto.DataType.Name(self.element_type).lower()
+        return f"{self.name} is {kind} {list(self.sides)}"
+
+    @property
+    def can_be_mask(self) -> bool:
+        """True for a float tensor of three or four axes."""
+        return self.element_type in FLOAT_TYPES and len(self.sides) in (3, 4)
+
+    def takes_colours(self, layout: TensorLayout) -> bool:
+        """Returns whether the axis of the colours in a layout has three channels, or is open."""
+        return self.sides[COLOUR_AXES[layout]] in (-1, COLOURS)
+
 
 @dataclass(frozen=True, slots=True)
 class ForeignGraph:
-    """A graph that passed every check: one image in, at least one tensor out."""
+    """A graph that passed every check: one image in, at least one tensor out that can be a mask."""
 
     model: onnx.ModelProto
+    session: GraphSession
     input: ForeignTensor
     outputs: tuple[ForeignTensor, ...]
 
@@ -60,20 +80,43 @@ class ForeignGraph:
     def layout(self) -> TensorLayout | None:
         """Layout that the shape of the input shows, by its side of 3; None if it is not clear."""
         _, second, _, fourth = self.input.sides
-        if (second == 3) == (fourth == 3):
+        if (second == COLOURS) == (fourth == COLOURS):
             return None
-        return TensorLayout.NCHW if second == 3 else TensorLayout.NHWC
+        return TensorLayout.NCHW if second == COLOURS else TensorLayout.NHWC
 
     def size_hw(self, layout: TensorLayout) -> Size:
         """Returns (height, width) of the input; a side that the graph leaves open is -1."""
         sides = self.input.sides[2:] if layout is TensorLayout.NCHW else self.input.sides[1:3]
         return sides[0], sides[1]
 
+    def select_output(self, name: str | None) -> ForeignTensor:
+        """Returns the output with the mask; None names the first that can be one.
+
+        Raises ModelRejected for a name without an output, or with one that cannot be a mask.
+        """
+        outputs = {tensor.name: tensor for tensor in self.outputs}
+        if name is None:
+            return next(tensor for tensor in self.outputs if tensor.can_be_mask)
+        if name not in outputs:
+            raise ModelRejected(f"the graph has no output {name}; it has {', '.join(outputs)}")
+        if not outputs[name].can_be_mask:
+            raise ModelRejected(f"the output {outputs[name]}; {MASK_RULE}")
+        return outputs[name]
+
+
+MASK_RULE = "it must be a float tensor of three or four axes"
+
 
 def open_foreign(file: Path) -> ForeignGraph:
-    """Reads an ONNX file and checks it; raises ModelRejected."""
+    """Reads an ONNX file, checks it and loads it into ONNX Runtime; raises ModelRejected."""
     model = read_model(file)
     check_model(model)
+    image, outputs = _check_input(model), _check_outputs(model)
+    return ForeignGraph(model, GraphSession(model.SerializeToString()), image, outputs)
+
+
+def _check_input(model: onnx.ModelProto) -> ForeignTensor:
+    """Returns the only input; raises ModelRejected unless it is one image."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [_tensor(value) for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
@@ -81,10 +124,24 @@ def open_foreign(file: Path) -> ForeignGraph:
         raise ModelRejected(f"the graph has {len(inputs)} inputs ({names}); it must have one")
     image = inputs[0]
     if len(image.sides) != IMAGE_RANK or image.element_type not in FLOAT_TYPES:
-        raise ModelRejected(f"{_describe(image)}; it must be a float tensor of four axes")
+        raise ModelRejected(f"the input {image}; it must be a float tensor of four axes")
     if image.sides[0] not in (-1, 1):
-        raise ModelRejected(f"{_describe(image)}; its batch must be open or 1")
-    return ForeignGraph(model, image, _outputs(model))
+        raise ModelRejected(f"the input {image}; its batch must be open or 1")
+    if not any(image.takes_colours(layout) for layout in TensorLayout):
+        raise ModelRejected(f"the input {image}; its second or last axis must be {COLOURS} colours")
+    if 0 in image.sides or max(image.sides) > MAX_SIDE:
+        raise ModelRejected(f"the input {image}; a side must be 1 to {MAX_SIDE} pixels, or open")
+    return image
+
+
+def _check_outputs(model: onnx.ModelProto) -> tuple[ForeignTensor, ...]:
+    """Returns the outputs; raises ModelRejected if none of them can be a mask."""
+    outputs = _outputs(model)
+    if not outputs:
+        raise ModelRejected("the graph has no output")
+    if not any(tensor.can_be_mask for tensor in outputs):
+        raise ModelRejected(f"the output {outputs[0]}; {MASK_RULE}")
+    return outputs
 
 
 def read_model(file: Path) -> onnx.ModelProto:
@@ -217,8 +274,3 @@ def _tensor(value: onnx.ValueInfoProto) -> ForeignTensor:
     shape = value.type.tensor_type.shape
     sides = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in shape.dim)
     return ForeignTensor(value.name, value.type.tensor_type.elem_type, sides)
-
-
-def _describe(tensor: ForeignTensor) -> str:
-    kind = TensorProto.DataType.Name(tensor.element_type).lower()
-    return f"the input {tensor.name} is {kind} {list(tensor.sides)}"

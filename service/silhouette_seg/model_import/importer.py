@@ -1,12 +1,12 @@
 """Imports an ONNX file into a model repository: all files of the model's folder, or none."""
 
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from onnx import TensorProto
 
 from silhouette_seg.engine.triton.config_pbtxt import write_configs
 from silhouette_seg.model_import.card import card_text
@@ -15,7 +15,6 @@ from silhouette_seg.model_import.errors import ModelRejected
 from silhouette_seg.model_import.foreign_graph import (
     FLOAT_TYPES,
     ForeignGraph,
-    ForeignTensor,
     open_foreign,
 )
 from silhouette_seg.model_import.presets import Preset
@@ -65,19 +64,28 @@ class ImportedModel:
 
 
 def import_model(
-    request: ImportRequest, repository: Path, *, overwrite: bool = False
+    request: ImportRequest,
+    repository: Path,
+    *,
+    overwrite: bool = False,
+    on_compare: Callable[[], None] = lambda: None,
 ) -> ImportedModel:
     """Imports a file into `repository`, which is created if it does not exist.
 
-    The folder appears at once, when everything in it has been verified. Raises ModelRejected for a
-    file that cannot be served and FileExistsError if the folder exists, unless `overwrite` is set.
+    `on_compare` is called after all checks of the request and the file, before the graphs run. The
+    folder appears at once, when everything in it has been verified. Raises ModelRejected for a file
+    that cannot be served, FileExistsError if the folder exists, unless `overwrite` is set, and
+    OSError for a repository that cannot be written.
     """
     folder = repository / _checked_name(request.name)
+    _check_licence(request.licence)
     if folder.exists() and not overwrite:
         raise FileExistsError(f"{folder} exists; --overwrite replaces it")
+    _check_writable(repository)
     foreign = open_foreign(request.file)
-    output = _select_output(foreign, request.output)
+    output = foreign.select_output(request.output)
     processing = _fit(foreign, request)
+    on_compare()
     graph = compose_graph(foreign, output, processing).SerializeToString()
     verification = verify(foreign, output, processing, graph)
     spec = _build_spec(request, processing, foreign, graph, batches=verification.batches)
@@ -93,6 +101,15 @@ def import_model(
         (written / "CARD.md").write_text(card)
         _move(written, folder, Path(temporary) / "replaced")
     return ImportedModel(spec, folder, verification)
+
+
+def _check_writable(repository: Path) -> None:
+    """Raises OSError if `repository` is no folder, or cannot be written or created."""
+    nearest = next(path for path in (repository, *repository.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{nearest} is not a folder")
+    if not os.access(nearest, os.W_OK):
+        raise PermissionError(f"{nearest} cannot be written")
 
 
 def _move(written: Path, folder: Path, replaced: Path) -> None:
@@ -118,25 +135,10 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _checked_licence(licence: str) -> str:
+def _check_licence(licence: str) -> None:
+    """Raises ModelRejected for a licence without a word."""
     if not licence.strip():
         raise ModelRejected("the licence is empty: name that of the weights, or 'unknown'")
-    return licence
-
-
-def _select_output(foreign: ForeignGraph, name: str | None) -> ForeignTensor:
-    """Returns the output with the mask; raises ModelRejected if it cannot be one."""
-    outputs = {tensor.name: tensor for tensor in foreign.outputs}
-    if name is not None and name not in outputs:
-        raise ModelRejected(f"the graph has no output {name}; it has {', '.join(outputs)}")
-    output = outputs[name] if name is not None else foreign.outputs[0]
-    if output.element_type not in FLOAT_TYPES or len(output.sides) not in (3, 4):
-        kind = TensorProto.DataType.Name(output.element_type).lower()
-        raise ModelRejected(
-            f"the output {output.name} is {kind} {list(output.sides)};"
-            " it must be a float tensor of three or four axes"
-        )
-    return output
 
 
 def _fit(foreign: ForeignGraph, request: ImportRequest) -> Processing:
@@ -146,6 +148,8 @@ def _fit(foreign: ForeignGraph, request: ImportRequest) -> Processing:
     """
     processing = request.processing
     layout = request.layout or foreign.layout or processing.layout
+    if not foreign.input.takes_colours(layout):
+        raise ModelRejected(f"the input {foreign.input}, which is not in the layout {layout}")
     fixed = foreign.size_hw(layout)
     size = request.size_hw or (fixed if -1 not in fixed else processing.size_hw)
     if any(side not in (-1, wanted) for side, wanted in zip(fixed, size, strict=True)):
@@ -184,5 +188,5 @@ def _build_spec(
         precision=str(FLOAT_TYPES[foreign.input.element_type]),
         sha256=sha256(graph).hexdigest(),
         run=f"import of {request.file.name}{preset}",
-        licence=_checked_licence(request.licence),
+        licence=request.licence,
     )

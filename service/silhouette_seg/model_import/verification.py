@@ -11,7 +11,7 @@ from silhouette_seg.model_import.composition import PREFIX, compose_preprocessin
 from silhouette_seg.model_import.errors import ModelRejected
 from silhouette_seg.model_import.foreign_graph import FLOAT_TYPES, ForeignGraph, ForeignTensor
 from silhouette_seg.model_import.graph_session import GraphSession
-from silhouette_seg.model_import.processing import Activation, Processing
+from silhouette_seg.model_import.processing import Activation, Processing, TensorLayout
 from silhouette_seg.model_import.reference import person_values, postprocess, preprocess
 from silhouette_seg.pipeline.warm_up import drawn_portrait
 
@@ -71,6 +71,22 @@ def verify(
     return Verification(_difference(masks, references), steps_difference, batches, image_s)
 
 
+def check_run(foreign: ForeignGraph) -> None:
+    """Runs a graph with a fixed input size on a drawn portrait, without the steps of a preset.
+
+    Raises ModelRejected if it fails, or if its output is not one mask of the size of its input.
+    """
+    layout = foreign.layout or TensorLayout.NCHW
+    size = foreign.size_hw(layout)
+    if -1 in size:
+        return
+    processing = Processing(size, (0, 0, 0), (1, 1, 1), Activation.MINMAX, layout=layout)
+    dtype = FLOAT_TYPES[foreign.input.element_type]
+    pixels = preprocess(drawn_portrait(size)[None], processing).astype(dtype)
+    output = foreign.select_output(None)
+    _check_mask(foreign.session.run(output.name, {foreign.input.name: pixels}), processing)
+
+
 def _run_foreign(
     foreign: ForeignGraph,
     output: ForeignTensor,
@@ -81,7 +97,6 @@ def _run_foreign(
 
     Both are uint8 [N,H,W].
     """
-    network = GraphSession(foreign.model.SerializeToString())
     steps = GraphSession(compose_preprocessing(foreign, processing).SerializeToString())
     dtype = FLOAT_TYPES[foreign.input.element_type]
     masks: list[list[NDArray[np.uint8]]] = [[], []]
@@ -92,8 +107,9 @@ def _run_foreign(
         if ours.shape != reference.shape or not np.allclose(ours, reference, atol=INPUT_TOLERANCE):
             raise ModelRejected("the composed steps give the network another input")
         for value, results in zip((reference, ours), masks, strict=True):
-            raw = network.run(output.name, {foreign.input.name: value})
-            _check_output(raw, processing)
+            raw = foreign.session.run(output.name, {foreign.input.name: value})
+            _check_mask(raw, processing)
+            _check_range(raw, processing)
             results.append(postprocess(raw, processing))
             values = person_values(raw, processing)
             extremes += [float(values.min()), float(values.max())]
@@ -127,11 +143,15 @@ def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
     return int(np.abs(one.astype(np.int16) - other).max())
 
 
-def _check_output(raw: NDArray[Any], processing: Processing) -> None:
+def _check_mask(raw: NDArray[Any], processing: Processing) -> None:
     """Raises ModelRejected unless a network's output is one mask of the size of its input."""
     _check_shape(raw, processing)
     if not np.isfinite(raw).all():
         raise ModelRejected("the output of the graph contains NaN or infinity")
+
+
+def _check_range(raw: NDArray[Any], processing: Processing) -> None:
+    """Raises ModelRejected unless the values of a network's output fit its activation."""
     smallest, largest = float(raw.min()), float(raw.max())
     is_share = smallest >= -RANGE_TOLERANCE and largest <= 1 + RANGE_TOLERANCE
     found = f"the output of the graph has values from {smallest:.3g} to {largest:.3g}"

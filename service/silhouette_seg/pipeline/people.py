@@ -14,8 +14,6 @@ from silhouette_seg.vision.mask import quality
 from silhouette_seg.vision.mask.coco import Polygon, encode_rle, to_polygons
 from silhouette_seg.vision.mask.person_separation import Separation, separate_people
 
-MIN_CONFIDENCE = 0.5
-"""Confidence of an outline that is no better than chance."""
 NO_DETECTOR = "There is no face detector, so only gaps separate people."
 FACELESS = "A body has no visible face, so it may be several people."
 
@@ -32,8 +30,11 @@ class Person:
     """Mask of the whole photo: compressed run lengths or polygons, see `vision.mask.coco`."""
     faces: tuple[Face, ...]
     """Faces that belong to the body, highest score first."""
-    confidence: float
-    """Expected share of correct pixels along the outline of the model's mask, 0.5..1."""
+    confidence: float | None
+    """Expected share of correct pixels along the outline of the model's mask, 0.5..1.
+
+    None if the person has no outline there.
+    """
 
     @property
     def is_crowd(self) -> bool:
@@ -97,17 +98,18 @@ def _resize_owners(separation: Separation, size_hw: Size) -> NDArray[np.uint8]:
     return np.asarray(owners, np.uint8)
 
 
-def _confidences(matte: Matte, separation: Separation) -> list[float]:
-    """Returns the confidence of each person, at the size at which the model's mask was measured."""
+def _confidences(matte: Matte, separation: Separation) -> list[float | None]:
+    """Returns the confidence of each person, at the size at which the model's mask was measured.
+
+    A person that grew out of uncertain pixels has no outline there, and so no confidence.
+    """
     size_hw = matte.quality.size_hw
     alpha, owners = resize(matte.alpha, size_hw), _resize_owners(separation, size_hw)
     numbers = range(1, len(separation.faces) + 1)
-    measured = [
-        quality.measure_quality(np.where(owners == number, alpha, np.uint8(0)))
+    return [
+        quality.measure_quality(np.where(owners == number, alpha, np.uint8(0))).confidence
         for number in numbers
     ]
-    # A person that grew out of uncertain pixels has no outline there, and so no certainty.
-    return [one.confidence if one.piece_count else MIN_CONFIDENCE for one in measured]
 
 
 def _reason(people: list[Person], matte: Matte) -> str | None:

@@ -94,7 +94,7 @@ class RenderedImage:
     stages: dict[str, float]
     """Stage name -> seconds, in order, with the names of metrics and of `Server-Timing`."""
     warning: str | None = None
-    """A sentence on a fault of an input file that costs no pixel; None without one."""
+    """Sentences on faults of the input files that cost no pixel, and of `Composition`; or None."""
 
     @property
     def faces(self) -> tuple[Face, ...]:
@@ -186,7 +186,8 @@ def render_file(
         people = describe_people(composition.mask, matte, options.masks)
     render_s = watch.lap()
     image = composition.image
-    warnings = (photo.warning, background and background.warning, metadata.warning)
+    sources = (photo, background, metadata, composition)
+    warnings = [source.warning for source in sources if source and source.warning]
     body = encode(image, format, metadata)
     return RenderedImage(
         body=body,
@@ -202,5 +203,5 @@ def render_file(
         stages=matte.timings.response_stages(render_s, encode_s=watch.lap()),
         blurred_faces=composition.blurred_faces,
         people=people,
-        warning=" ".join(warning for warning in warnings if warning) or None,
+        warning=" ".join(warnings) or None,
     )

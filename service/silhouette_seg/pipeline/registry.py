@@ -9,6 +9,7 @@ from silhouette_seg.engine.base import Engine
 from silhouette_seg.errors import (
     Draining,
     EngineFailed,
+    ModelFailed,
     Overloaded,
     ServiceError,
     UnknownModel,
@@ -106,7 +107,7 @@ class ModelRegistry:
         """Returns the segmentation model of that name; `auto` is the preferred one for photos.
 
         Raises errors.UnknownModel for a name that the repository does not have, and
-        errors.EngineFailed with the reason for a model that has failed.
+        errors.ModelFailed with the reason for a model that has failed.
         """
         name = self.auto if name == AUTO else name
         self.check(name)
@@ -126,9 +127,9 @@ class ModelRegistry:
         return self.get(name)
 
     def check(self, name: str) -> None:
-        """Raises errors.EngineFailed with the reason if the model of that name has failed."""
+        """Raises errors.ModelFailed with the reason if the model of that name has failed."""
         if name in self.failures:
-            raise EngineFailed(f"{name} is not available: {self.failures[name]}.")
+            raise ModelFailed(name, self.failures[name])
 
     def fail(self, name: str, reason: str) -> None:
         """Takes a model out of service. `reason` is a sentence without paths and full stop."""
@@ -220,6 +221,8 @@ def load_registry(
     detector = engines.pop(FACE_DETECTOR, None)
     face_router = FaceRouter(detector, workers) if detector else None
     segmenters = [Segmenter(engine, workers, face_router) for engine in engines.values()]
+    if not face_router:
+        log.info("there is no %s: person=dominant goes by size and place", FACE_DETECTOR)
     for segmenter in segmenters:
         if segmenter.takes_domain and not face_router:
             log.warning(

@@ -32,6 +32,10 @@ CropSlices = tuple[slice, slice]
 """Slices of the rows and columns of a photo that the rendered image shows."""
 
 
+NO_FACES = "No face detector ran, so the largest and most central person is kept."
+"""Warning of `person=dominant`, which otherwise keeps the person with the largest face."""
+
+
 @dataclass(frozen=True, slots=True)
 class Composition:
     """A rendered image, not yet encoded, with the facts about the person in it."""
@@ -49,6 +53,8 @@ class Composition:
     """Connected pieces of the mask, kept and rejected, if one person was selected; else empty."""
     blurred_faces: int | None = None
     """Number of faces that were blurred; None unless the options request it."""
+    warning: str | None = None
+    """`NO_FACES` if one person was selected without a face detector, else None."""
 
 
 def render_image(
@@ -62,6 +68,8 @@ def render_image(
     may be overwritten. Only for masks and trimaps may it be decoded at a reduced size.
     """
     share, pieces = _select_people(matte, options)
+    selects = options.person is PersonSelection.DOMINANT
+    warning = NO_FACES if selects and not _detector_ran(matte) else None
     if options.refine is Refinement.GUIDED and not matte.cut_out:
         share = _refine_mask(share, photo)
     opacity = photo.opacity
@@ -77,7 +85,7 @@ def render_image(
         image = np.ascontiguousarray(photo.rgb[_crop_slices(box, photo.photo_hw, options)])
         return Composition(image, mask, box, pieces, len(faces))
     image = _compose(options, photo, background, share, edited, box)
-    return Composition(image, mask, box, pieces)
+    return Composition(image, mask, box, pieces, warning=warning)
 
 
 def person_mask(matte: Matte) -> NDArray[np.uint8]:
@@ -131,6 +139,10 @@ def _select_people(
     face = matte.decision.face if matte.decision else None
     photo_hw = alpha.shape[0], alpha.shape[1]
     return select_dominant(alpha, None if face is None else face.box(photo_hw))
+
+
+def _detector_ran(matte: Matte) -> bool:
+    return matte.decision is not None and matte.decision.detector_ran
 
 
 def _refine_mask(alpha: NDArray[np.uint8], photo: Frame) -> NDArray[np.uint8]:

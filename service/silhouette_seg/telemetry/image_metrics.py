@@ -30,8 +30,8 @@ class MaskMeasurements:
     """Share of the image that the person covers."""
     connectivity: float
     """Share of the person's pixels in the largest connected piece."""
-    confidence: float
-    """Expected share of correct pixels along the outline."""
+    confidence: float | None
+    """Expected share of correct pixels along the outline; None without an outline."""
     domain: str | None = None
     """Distance of the person, such as `half_body`; None for a model without a domain input."""
     passes: int = 1
@@ -117,7 +117,8 @@ class ImageMetrics:
             metrics.none.inc()
             return
         metrics.present.inc()
-        metrics.confidence.observe(mask.confidence)
+        if mask.confidence is not None:
+            metrics.confidence.observe(mask.confidence)
         metrics.coverage.observe(mask.coverage)
         metrics.connectivity.observe(mask.connectivity)
 

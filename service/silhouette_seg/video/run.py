@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from silhouette_seg.pipeline.rendering import render_image
+from silhouette_seg.pipeline.options import PersonSelection
+from silhouette_seg.pipeline.rendering import NO_FACES, render_image
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions, StreamSession
@@ -58,10 +59,10 @@ async def segment_video(
     """Segments every frame of the video `source` in order and writes the results.
 
     Each frame uses the temporal state of the one before. `on_notice` is called if the result is in
-    SDR but the source is not, if frames are fitted into the size of the first one, and for the
-    notices of the writer. If the run is cancelled or fails, no partial result is left. Raises
-    VideoError or OSError if the video cannot be read or written. Raises errors.ServiceError for a
-    frame over the limits and for a failing engine.
+    SDR but the source is not, if frames are fitted into the size of the first one, if one person is
+    selected without faces, and for the notices of the writer. If the run is cancelled or fails, no
+    partial result is left. Raises VideoError or OSError if the video cannot be read or written.
+    Raises errors.ServiceError for a frame over the limits and for a failing engine.
     """
     with ExitStack() as stack:
         stack.callback(writer.discard)
@@ -112,6 +113,9 @@ async def _segment(
     """
     now_s, tick_s = 0.0, 0.0
     session = StreamSession(options, lambda: now_s)
+    selects = options.render.person is PersonSelection.DOMINANT
+    if selects and options.segmenter.face_router(find_faces=False) is None:
+        on_notice(NO_FACES)
     last: FrameShape | None = None
     is_fitted = False
     while (item := await sources.get()) is not None:

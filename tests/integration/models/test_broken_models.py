@@ -11,7 +11,10 @@ from silhouette_seg.errors import EngineFailed
 from tests.faults.metrics import Metrics
 from tests.integration.conftest import in_process, until
 from tests.integration.pictures import picture, refusal
+from tests.integration.stream_client import ClosedByServer, streaming
+from tests.integration.webrtc_client import SDP
 from tests.support.images import make_jpeg, quadrants
+from tests.support.sdp import offer, video
 from tests.support.tiny_model import tiny_spec, write_tiny_model
 
 JPEG = make_jpeg(quadrants())
@@ -80,8 +83,10 @@ async def test_broken_model_is_listed_and_others_serve(settings_with, models, da
     assert [(model["name"], model["ready"]) for model in listed["models"]] == [(AUTO, True)]
     picture(answer)
     assert answer.headers["x-model"].startswith(AUTO)
-    document = refusal(refused, 503, "engine_failed")
+    document = refusal(refused, 500, "model_failed")
     assert failed["reason"] in document["detail"]
+    assert document["retryable"] is False
+    assert "retry-after" not in refused.headers
 
 
 @pytest.mark.parametrize(("damage", "reason"), FAULTS)
@@ -92,7 +97,7 @@ async def test_broken_auto_model_makes_the_service_unready(settings_with, models
         document = refusal(await service.client.get("/readyz"), 503, "engine_failed")
         await until(lambda: service.gateway.registry.is_warm(OTHER))
         picture(await service.segment(JPEG, f"?model={OTHER}"))
-        refusal(await service.segment(JPEG), 503, "engine_failed")
+        refusal(await service.segment(JPEG), 500, "model_failed")
         listed = (await service.client.get("/v1/models")).json()
         assert await Metrics(service.client).value("silhouette_ready") == 0
     assert re.search(reason, document["detail"])
@@ -139,9 +144,9 @@ async def test_broken_model_is_unavailable_in_open_inference_protocol(settings_w
         get = service.client.get
         assert (await get("/v2/health/ready")).status_code == 200
         assert (await get(f"/v2/models/{AUTO}/ready")).status_code == 200
-        for path in (f"/v2/models/{OTHER}", f"/v2/models/{OTHER}/ready"):
+        for path, status in ((f"/v2/models/{OTHER}", 500), (f"/v2/models/{OTHER}/ready", 503)):
             answer = await get(path)
-            assert answer.status_code == 503
+            assert answer.status_code == status
             assert "spec.json is invalid" in answer.json()["error"]
         index = (await service.client.post("/v2/repository/index")).json()
         ready = await service.client.post("/v2/repository/index", json={"ready": True})
@@ -151,6 +156,37 @@ async def test_broken_model_is_unavailable_in_open_inference_protocol(settings_w
     ]
     assert "spec.json is invalid" in index[1]["reason"]
     assert [entry["name"] for entry in ready.json()] == [AUTO]
+
+
+async def test_broken_model_is_refused_with_its_reason_on_every_route(settings_with, models):
+    (models / OTHER / "spec.json").unlink()
+    detail = f"{OTHER} is not available: spec.json is missing."
+    async with in_process(settings_with(model_repository=models)) as service:
+        post = service.client.post
+        photo = {"image": ("a.jpg", JPEG)}
+        refused = [
+            await post(f"/v1/segment/batch?model={OTHER}", files=photo),
+            await post(f"/api/remove?model={OTHER}", files={"file": ("a.jpg", JPEG)}),
+            await post(f"/v1/webrtc?model={OTHER}", content=offer(video()), headers=SDP),
+        ]
+        for answer in refused:
+            assert refusal(answer, 500, "model_failed")["detail"] == detail
+        inferred = await post(f"/v2/models/{OTHER}/infer", json={"inputs": []})
+        assert (inferred.status_code, inferred.json()) == (500, {"error": detail})
+        with pytest.raises(ClosedByServer) as closed:
+            async with streaming(service.app, model=OTHER):
+                pass
+    assert (closed.value.code, closed.value.reason) == (4400, f"model_failed: {detail}")
+
+
+async def test_removebg_refuses_a_broken_auto_model_with_its_reason(settings_with, models):
+    (models / AUTO / "spec.json").unlink()
+    async with in_process(settings_with(model_repository=models), ready=False) as service:
+        await until(lambda: service.gateway.registry.tried)
+        answer = await service.client.post("/v1.0/removebg", files={"image_file": ("a.jpg", JPEG)})
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["code"]) == (500, "model_failed")
+    assert error["detail"] == f"{AUTO} is not available: spec.json is missing."
 
 
 async def test_repeated_failure_of_other_model_leaves_the_service_ready(

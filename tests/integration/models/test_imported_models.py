@@ -1,6 +1,7 @@
 """Imported models: the commands that import and check them, and a service with one."""
 
 import asyncio
+import contextlib
 from hashlib import sha256
 
 import numpy as np
@@ -182,7 +183,45 @@ def test_check_finds_nan_behind_a_mask_of_bytes(import_selfie, silhouette, model
     assert "contains NaN or infinity in a drawn portrait" in result.stderr
 
 
-def test_check_tells_files_that_can_be_imported(silhouette, tmp_path):
+@pytest.mark.parametrize(
+    ("file", "options"),
+    [
+        ("none.onnx", ()),
+        ("network.onnx", ("--licence", " ")),
+        ("network.onnx", ("--size", "64x64")),
+        ("network.onnx", ("--output", "none")),
+        ("network.onnx", ("--model-repository", "network.onnx")),
+    ],
+)
+def test_failed_check_of_an_import_precedes_its_progress(silhouette, tmp_path, file, options):
+    SELFIE.write(tmp_path)
+    with contextlib.chdir(tmp_path):
+        words = ("--licence", "MIT", "--model-repository", "models", *PRESET)
+        result = silhouette("models", "import", file, *words, *options)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("error: ")
+        assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
+
+
+def test_models_commands_take_a_repository(silhouette, models):
+    write_tiny_model(models)
+    option = ("--model-repository", models)
+    assert "connectnet" in silhouette("models", *option).stdout
+    assert silhouette("models", "check", *option).stdout == "connectnet: ok\n"
+    assert silhouette("models", "check", "connectnet", *option).stdout == "connectnet: ok\n"
+    misplaced = silhouette("models", *option, "check")
+    assert misplaced.stderr == "error: --model-repository goes behind the command check\n"
+
+
+def test_check_of_an_unknown_name_lists_the_known_ones(silhouette, models):
+    write_tiny_model(models)
+    result = silhouette("models", "check", "nix", "--model-repository", models)
+    assert result.exit_code == 1
+    assert result.stderr == f"error: {models} has no model nix; available: connectnet\n"
+
+
+def test_check_tells_files_that_can_be_imported(silhouette, tmp_path, monkeypatch):
+    monkeypatch.setenv("SILHOUETTE_MODEL_REPOSITORY", "none")  # a file needs no repository
     file = SELFIE.write(tmp_path)
     assert silhouette("models", "check", file).stdout == "network.onnx: can be imported\n"
     flat = Graph(input=(1, 3), output=(1, 3)).write(tmp_path, "flat.onnx")

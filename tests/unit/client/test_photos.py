@@ -88,6 +88,13 @@ class Service:
         self.waits.append(seconds)
 
 
+async def test_photo_without_a_person_has_no_confidence(service):
+    headers = {name: value for name, value in HEADERS.items() if name != "x-mask-confidence"}
+    service.answers = [httpx.Response(200, headers=headers | {"x-foreground": "none"})]
+    segmented = await service.segment()
+    assert (segmented.foreground, segmented.confidence) == (False, None)
+
+
 async def test_response_headers_become_typed_fields(service):
     service.answers = [SEGMENTED]
     segmented = await service.segment()

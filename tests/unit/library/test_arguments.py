@@ -9,7 +9,7 @@ import pytest
 
 import silhouette_seg
 from silhouette_seg import Session
-from silhouette_seg.errors import EngineFailed, InvalidArgument
+from silhouette_seg.errors import InvalidArgument, ModelFailed
 from silhouette_seg.library.options import Options
 from tests.support.images import make_png, quadrants
 
@@ -44,7 +44,7 @@ def test_folder_without_models_fails_when_the_session_is_made(tmp_path, reposito
             Session(model_repository=folder)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged/spec.json").write_text("{}")
-    with pytest.raises(EngineFailed, match="damaged is not available"):
+    with pytest.raises(ModelFailed, match="damaged is not available"):
         Session("damaged", model_repository=tmp_path)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import silhouette_seg
 from silhouette_seg import Session
-from silhouette_seg.errors import EngineFailed, ForegroundMissing, InvalidArgument
+from silhouette_seg.errors import EngineFailed, ForegroundMissing, InvalidArgument, ModelFailed
 from silhouette_seg.library import images
 from tests.support.images import make_jpeg, make_png, quadrants
 from tests.support.tiny_model import tiny_spec, write_tiny_model
@@ -262,6 +262,13 @@ def test_damaged_model_raises_engine_failed(tmp_path):
     spec.model_file(tmp_path).write_bytes(b"damaged")
     with Session(model_repository=tmp_path) as session, pytest.raises(EngineFailed):
         session.segment(RGB)
+
+
+def test_model_without_a_spec_raises_its_reason(tmp_path):
+    write_tiny_model(tmp_path, tiny_spec())
+    (tmp_path / "connectnet" / "spec.json").unlink()
+    with pytest.raises(ModelFailed, match=r"^connectnet is not available: spec\.json is missing"):
+        Session(model_repository=tmp_path)
 
 
 def test_session_opens_only_the_models_it_uses(tmp_path):

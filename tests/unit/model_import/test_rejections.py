@@ -55,6 +55,43 @@ def with_two_inputs(folder):
     return saved(folder, model)
 
 
+def with_labels(folder):
+    """Writes a graph with the number of the class of each pixel, as segmenters export it."""
+    model = Graph(ending="Softmax", output=(1, 1, 32, 32)).build()
+    model.graph.node[-1].CopyFrom(helper.make_node("ArgMax", ["both"], ["output"], axis=1))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    return saved(folder, model)
+
+
+def with_half_size(folder):
+    model = LOGITS.build()
+    pool = helper.make_node(
+        "AveragePool", ["value"], ["output"], kernel_shape=[2, 2], strides=[2, 2]
+    )
+    model.graph.node[-1].CopyFrom(pool)
+    shape = [1, 1, 16, 16]
+    model.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)
+    )
+    return saved(folder, model)
+
+
+def without_output(folder):
+    model = LOGITS.build()
+    del model.graph.output[:]
+    return saved(folder, model)
+
+
+def with_infinite_gain(folder):
+    """Writes a graph with infinity in a type of weights that is no type of a network's edges."""
+    model = LOGITS.build()
+    gain = numpy_helper.from_array(np.array(np.inf), "gain64")
+    model.graph.initializer[0].CopyFrom(gain)
+    cast = helper.make_node("Cast", ["gain64"], ["gain"], to=TensorProto.FLOAT)
+    model.graph.node.insert(0, cast)
+    return saved(folder, model)
+
+
 def of_two_gigabytes(folder):
     with (folder / "huge.onnx").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)  # a sparse file, which takes no space
@@ -97,6 +134,16 @@ FILES = [
         Graph(input=(1, 3, 32), output=(1, 3, 32)).write, "four axes", id="rank of the input"
     ),
     pytest.param(Graph(input=(4, 3, 32, 32)).write, "batch must be open or 1", id="batch of 4"),
+    pytest.param(Graph(input=(1, 1, 32, 32)).write, "must be 3 colours", id="grey input"),
+    pytest.param(Graph(input=(1, 4, 32, 32)).write, "must be 3 colours", id="four channels"),
+    pytest.param(Graph(input=(1, 3, 0, 32)).write, "must be 1 to 4096 pixels", id="no pixel"),
+    pytest.param(Graph(input=(1, 3, 32, 5000)).write, "must be 1 to 4096 pixels", id="too wide"),
+    pytest.param(with_labels, r"output is int64 .*; it must be a float tensor", id="labels"),
+    pytest.param(without_output, "the graph has no output", id="no output"),
+    pytest.param(
+        with_half_size, r"shape \[1, 1, 16, 16\] for an input of 32x32", id="mask of another size"
+    ),
+    pytest.param(with_infinite_gain, "output of the graph contains NaN", id="infinite output"),
 ]
 
 
@@ -127,6 +174,7 @@ RUNS = [
     pytest.param(with_constant_output, {}, "is -2 for every picture", id="constant output"),
     pytest.param(LOGITS.write, {"channel": 1}, "has 1 channels; there is no 1", id="channel"),
     pytest.param(LOGITS.write, {"output": "mask"}, "no output mask; it has output", id="output"),
+    pytest.param(LOGITS.write, {"layout": "nhwc"}, "not in the layout nhwc", id="layout"),
     pytest.param(LOGITS.write, {"size_hw": (64, 64)}, "is 32x32 .* not 64x64", id="other size"),
     pytest.param(
         Graph(input=(1, 3, 40, 40), ending="Identity").write, {}, "multiples of 32", id="multiple"
@@ -154,18 +202,6 @@ def test_unusable_network_is_rejected(tmp_path, import_preset, write, changes, s
     with pytest.raises(ModelRejected, match=sentence):
         import_preset(file, **changes)
     assert not (tmp_path / "models").exists()
-
-
-def test_output_of_another_size_is_rejected(tmp_path, import_preset):
-    model = LOGITS.build()
-    model.graph.node[-1].CopyFrom(
-        helper.make_node("AveragePool", ["value"], ["output"], kernel_shape=[2, 2], strides=[2, 2])
-    )
-    del model.graph.output[0].type.tensor_type.shape.dim[:]
-    for side in (1, 1, 16, 16):
-        model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = side
-    with pytest.raises(ModelRejected, match=r"shape \[1, 1, 16, 16\] for an input of 32x32"):
-        import_preset(saved(tmp_path, model))
 
 
 def test_network_that_never_ends_is_rejected(tmp_path, import_preset, monkeypatch):
@@ -196,6 +232,20 @@ def endless() -> onnx.ModelProto:
         helper.make_node("Loop", ["turns", "", "value"], ["output"], body=body)
     )
     return model
+
+
+def test_first_output_that_can_be_a_mask_is_taken(tmp_path, import_preset):
+    model = LOGITS.build()
+    model.graph.node.append(helper.make_node("Cast", ["value"], ["labels"], to=TensorProto.INT64))
+    labels = helper.make_tensor_value_info("labels", TensorProto.INT64, [1, 1, 32, 32])
+    outputs = [labels, *model.graph.output]
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    file = saved(tmp_path, model)
+    assert check_file(file) == []
+    assert import_preset(file).spec.size_hw == (32, 32)
+    with pytest.raises(ModelRejected, match="the output labels is int64"):
+        import_preset(file, output="labels", name="other")
 
 
 class TestFolder:

@@ -86,11 +86,11 @@ def test_confidence_is_that_of_the_predicted_outline():
     assert right.confidence == 1
 
 
-def test_person_of_uncertain_pixels_has_the_lowest_confidence():
+def test_person_of_uncertain_pixels_has_no_confidence():
     """A threshold below one half makes a person where the model sees none."""
     faint = np.where(two_people() > 0, np.uint8(100), np.uint8(0))
     found = describe_people(two_people(), matte(faint), MaskEncoding.RLE)
-    assert [person.confidence for person in found.people] == [0.5, 0.5]
+    assert [person.confidence for person in found.people] == [None, None]
 
 
 def test_empty_mask_has_nobody():

@@ -6,7 +6,7 @@ import pytest
 
 from silhouette_seg.engine import open_engine
 from silhouette_seg.engine.fake import FakeEngine
-from silhouette_seg.errors import EngineFailed, Overloaded, UnknownModel
+from silhouette_seg.errors import EngineFailed, ModelFailed, Overloaded, UnknownModel
 from silhouette_seg.pipeline.domain_router import FaceRouter
 from silhouette_seg.pipeline.registry import PHOTO_PREFERENCE, ModelRegistry, load_registry
 from silhouette_seg.pipeline.segmenter import Segmenter
@@ -92,7 +92,7 @@ async def test_registry_is_not_ready_if_a_model_fails(workers):
     await registry.warm_up()
     assert not registry.ready
     assert registry.tried
-    with pytest.raises(EngineFailed, match="connectnet is not available: broken"):
+    with pytest.raises(ModelFailed, match="connectnet is not available: broken"):
         registry.get()
 
 

@@ -18,7 +18,7 @@ from silhouette_seg.pipeline.options import (
     Refinement,
     RenderOptions,
 )
-from silhouette_seg.pipeline.rendering import render_image
+from silhouette_seg.pipeline.rendering import NO_FACES, render_image
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.pipeline.timings import Timings
 from silhouette_seg.vision.codec.decode import Frame
@@ -80,13 +80,14 @@ def test_mask_with_default_options_is_the_alpha():
 
 def test_dominant_person_is_kept_and_the_other_reported():
     frame, alpha = photo(LEFT, RIGHT)
-    composition = render_image(
-        RenderOptions(person=PersonSelection.DOMINANT), frame, None, matte(alpha)
-    )
+    without_detector = replace(matte(alpha), decision=None)
+    options = RenderOptions(person=PersonSelection.DOMINANT)
+    composition = render_image(options, frame, None, without_detector)
     _, expected = photo(LEFT)
     assert (composition.image == expected).all()
     assert composition.box == LEFT
     assert [piece.kept for piece in composition.pieces] == [True, False]
+    assert composition.warning == NO_FACES
 
 
 def test_dominant_face_selects_its_person():
@@ -95,7 +96,7 @@ def test_dominant_face_selects_its_person():
     composition = render_image(
         RenderOptions(person=PersonSelection.DOMINANT), frame, None, matte(alpha, face)
     )
-    assert composition.box == RIGHT
+    assert (composition.box, composition.warning) == (RIGHT, None)
 
 
 def test_rejected_person_is_part_of_the_blurred_background():

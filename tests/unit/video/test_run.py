@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.errors import EngineFailed
-from silhouette_seg.pipeline.options import Colour, Output, RenderOptions
+from silhouette_seg.pipeline.options import Colour, Output, PersonSelection, RenderOptions
+from silhouette_seg.pipeline.rendering import NO_FACES
 from silhouette_seg.pipeline.segmenter import Segmenter
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.session import StreamOptions
@@ -216,6 +217,13 @@ async def test_turned_frames_share_no_prior_and_are_reported_once(tmp_path, work
         "The frame size changes; later frames are fitted into 64x48.",
         "The writer has a notice.",
     ]
+
+
+async def test_dominant_person_of_a_video_without_faces_is_reported(tmp_path, workers):
+    make_video(tmp_path / "a.mp4", [0, 3000])
+    chosen = options(workers, person=PersonSelection.DOMINANT)
+    notices = await run(tmp_path / "a.mp4", RecordingWriter(), chosen)
+    assert notices == [NO_FACES, "The writer has a notice."]
 
 
 class KeepingWriter(RecordingWriter):

@@ -120,13 +120,13 @@ class RepositoryEntry(JsonModel):
 @router.get(
     f"{MODEL_PATH}/config",
     summary="Model configuration",
-    responses=error_responses(401, 404, 503),
+    responses=error_responses(401, 404, 500),
     openapi_extra=path_parameters("model"),
 )
 @router.get(
     f"{MODEL_VERSION_PATH}/config",
     summary="Model configuration",
-    responses=error_responses(401, 404, 503),
+    responses=error_responses(401, 404, 500),
     openapi_extra=path_parameters("model", "version"),
 )
 async def model_config(request: Request) -> ModelConfiguration:
@@ -160,14 +160,14 @@ async def all_statistics(request: Request) -> StatisticsDocument:
 @router.get(
     f"{MODEL_PATH}/stats",
     summary="Statistics of a model",
-    responses=error_responses(401, 404, 503),
+    responses=error_responses(401, 404, 500),
     openapi_extra=path_parameters("model"),
     response_model_exclude_none=True,
 )
 @router.get(
     f"{MODEL_VERSION_PATH}/stats",
     summary="Statistics of a model",
-    responses=error_responses(401, 404, 503),
+    responses=error_responses(401, 404, 500),
     openapi_extra=path_parameters("model", "version"),
     response_model_exclude_none=True,
 )

@@ -71,14 +71,14 @@ async def ready(request: Request) -> ServerReady:
 @router.get(
     MODEL_PATH,
     summary="Model metadata",
-    responses=error_responses(401, 404, 503),
+    responses=error_responses(401, 404, 500),
     openapi_extra=path_parameters("model"),
     dependencies=REQUIRES_KEY,
 )
 @router.get(
     MODEL_VERSION_PATH,
     summary="Model metadata",
-    responses=error_responses(401, 404, 503),
+    responses=error_responses(401, 404, 500),
     openapi_extra=path_parameters("model", "version"),
     dependencies=REQUIRES_KEY,
 )
@@ -110,9 +110,11 @@ async def model_metadata(request: Request) -> ModelMetadata:
 )
 async def model_ready(request: Request) -> ModelReady:
     """Returns 200 while the model is ready, else 503 with the reason."""
-    model = find_model(request)
-    await gateway_of(request).check_models([model.spec.name])
-    return ModelReady(name=model.spec.name, ready=True)
+    gateway, name = gateway_of(request), request.path_params["model"]
+    if name not in gateway.registry.failures:
+        name = find_model(request).spec.name
+    await gateway.check_models([name])
+    return ModelReady(name=name, ready=True)
 
 
 @router.post(
@@ -200,7 +202,7 @@ def _tensor_metadata(tensor: TensorSpec) -> TensorMetadata:
 def find_model(request: Request) -> ServedModel:
     """Returns the model that the path of the request names.
 
-    Raises UnknownModel if no model of that name, or version, is served. Raises EngineFailed with
+    Raises UnknownModel if no model of that name, or version, is served. Raises ModelFailed with
     the reason for a model that has failed.
     """
     name, version = request.path_params["model"], request.path_params.get("version")

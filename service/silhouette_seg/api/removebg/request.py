@@ -18,9 +18,11 @@ from silhouette_seg.api.request.body import read_body, read_form
 from silhouette_seg.api.request.multipart import MultipartReader, Part
 from silhouette_seg.api.request.parameters import unique_values
 from silhouette_seg.api.request.uploads import (
+    UploadedImage,
     UploadLimits,
     is_empty_file_input,
     reject_misnamed_file,
+    uploaded,
 )
 from silhouette_seg.errors import AmbiguousSource, BadParameter, MissingImage, UnsupportedMediaType
 from silhouette_seg.runtime.thread_pool import ThreadPool
@@ -36,9 +38,9 @@ FILE_FIELDS = (IMAGE_FILE, BACKGROUND_FILE, IMAGE_BASE64)
 class RemovebgUpload:
     """Photo, background image and text fields of one request."""
 
-    image: bytes
+    image: UploadedImage
     """The photo as it was sent; empty if `image_url` takes its place."""
-    background: bytes | None
+    background: UploadedImage | None
     fields: dict[str, str]
 
 
@@ -98,7 +100,7 @@ def parse_multipart(parts: Sequence[Part], image_bytes: int) -> RemovebgUpload:
         raise BadParameter(f"{IMAGE_BASE64}: is given twice")
     return _select_source(
         images,
-        backgrounds[0].data() if backgrounds else None,
+        uploaded(backgrounds[0]) if backgrounds else None,
         encoded[0].data() if encoded else b"",
         fields,
         image_bytes,
@@ -127,7 +129,7 @@ async def _read_multipart(request: Request, limits: UploadLimits, reserve: Reser
 
 def _select_source(
     images: Sequence[Part],
-    background: bytes | None,
+    background: UploadedImage | None,
     encoded: bytes,
     fields: dict[str, str],
     image_bytes: int,
@@ -140,10 +142,11 @@ def _select_source(
     if len(images) + bool(encoded) + has_url > 1:
         raise AmbiguousSource(f"Send one of {IMAGE_FILE}, {IMAGE_BASE64} and image_url.")
     if encoded:
-        return RemovebgUpload(decode_base64(IMAGE_BASE64, encoded, image_bytes), background, fields)
+        photo = decode_base64(IMAGE_BASE64, encoded, image_bytes)
+        return RemovebgUpload(UploadedImage(photo, digest=""), background, fields)
     if not images and not has_url:
         raise MissingImage(f"Send the image as {IMAGE_FILE} or {IMAGE_BASE64}.")
-    image = images[0].data() if images else b""
-    if images and not image:
+    image = uploaded(images[0]) if images else UploadedImage(b"", digest="")
+    if images and not image.data:
         raise MissingImage(f"{IMAGE_FILE} is empty.")
     return RemovebgUpload(image, background, fields)

@@ -30,7 +30,6 @@ from silhouette_seg.api.removebg.rendering import (
 from silhouette_seg.api.removebg.request import read_removebg_upload
 from silhouette_seg.api.request.disconnect import run_until_disconnect
 from silhouette_seg.api.request.parameters import parse_parameters
-from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.errors import UnknownParameter
 from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.options import RenderOptions
@@ -117,11 +116,11 @@ async def removebg(request: Request) -> Response:
         upload = await read_removebg_upload(
             request, gateway.upload_limits, reserve, gateway.photo_pool
         )
-        background = upload.background
+        background, limits = upload.background, gateway.image_limits
         parameters = parse_fields(upload.fields, has_background_file=background is not None)
         job = RemovalJob(
-            photo=_read_source(gateway, upload.image),
-            background=None if background is None else _read_source(gateway, background),
+            photo=read_image_file(upload.image, limits),
+            background=None if background is None else read_image_file(background, limits),
             parameters=parameters,
             options=parse_parameters({"output": "cutout"}).render,
             max_pixels=gateway.image_limits.pixels,
@@ -140,10 +139,6 @@ def accepts_json_only(accept: str | None) -> bool:
     """
     kinds = [entry.partition(";")[0].strip().lower() for entry in (accept or "").split(",")]
     return kinds == [JSON]
-
-
-def _read_source(gateway: Gateway, data: bytes) -> ImageFile:
-    return read_image_file(UploadedImage(data, digest=""), gateway.image_limits)
 
 
 async def _respond(gateway: Gateway, job: RemovalJob, *, as_json: bool) -> Response:

@@ -60,12 +60,23 @@ class Part:
             reason = f"is not UTF-8 text{self.advice}"
             raise BadParameter(f"{self.name[:MAX_NAME_CHARS]}: {reason}") from None
 
+    def is_sent_as_text(self) -> bool:
+        """Returns whether the part has no file name, and is UTF-8 as short as a text field."""
+        if self.filename is not None or self.size > MAX_TEXT_BYTES:
+            return False
+        try:
+            self.data().decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
     def _too_large(self) -> BodyTooLarge | BadParameter:
         if not self.is_file:
             reason = f"has more than {self.max_bytes} bytes{self.advice}"
             return BadParameter(f"{self.name[:MAX_NAME_CHARS]}: {reason}")
+        file = f" ({self.filename[:MAX_NAME_CHARS]})" if self.filename else ""
         return BodyTooLarge(
-            f"{self.name} has more than {self.max_bytes} bytes",
+            f"{self.name}{file} has more than {self.max_bytes} bytes",
             limit=self.max_bytes,
             actual=self.size,
         )

@@ -73,6 +73,8 @@ class UploadedImage:
     """SHA-256 of `data` in hexadecimal digits."""
     filename: str = ""
     """File name that the client sent, unchecked; empty if it sent none."""
+    text_field: str = ""
+    """Name of the form field if it is a short text without a file name, else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +353,7 @@ def _to_photo_upload(parts: Sequence[Part]) -> PhotoUpload:
 
 
 def _to_batch_upload(parts: Sequence[Part]) -> BatchUpload:
-    images = tuple(_uploaded(part) for part in _files(parts, IMAGE_FIELDS))
+    images = tuple(uploaded(part) for part in _files(parts, IMAGE_FIELDS))
     if not images:
         raise MissingImage(_no_image(part.name for part in parts))
     return BatchUpload(images, _background(parts), _text_fields(parts))
@@ -379,18 +381,19 @@ def _text_fields(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
 def _single(parts: Sequence[Part], label: str) -> UploadedImage | None:
     """Returns the image of the only part, or None without parts.
 
-    Raises AmbiguousSource for several parts, with `label` in the message, and MissingImage for an
-    empty one.
+    Raises AmbiguousSource, with `label` in the message, for several parts; MissingImage if empty.
     """
     if len(parts) > 1:
-        names = ", ".join(part.name for part in parts)
-        raise AmbiguousSource(f"Send exactly one {label}; there are {len(parts)}: {names}.")
-    if not parts:
-        return None
-    if not parts[0].size:
+        fields = ", ".join(dict.fromkeys(part.name for part in parts))
+        many = "" if label == BACKGROUND_IMAGE else " /v1/segment/batch takes many."
+        count = f"there are {len(parts)}, as {fields}"
+        raise AmbiguousSource(f"Send exactly one {label}; {count}.{many}")
+    if parts and not parts[0].size:
         raise MissingImage(f"{parts[0].name} is empty.")
-    return _uploaded(parts[0])
+    return uploaded(parts[0]) if parts else None
 
 
-def _uploaded(part: Part) -> UploadedImage:
-    return UploadedImage(part.data(), part.hash.hexdigest(), part.filename or "")
+def uploaded(part: Part) -> UploadedImage:
+    """Returns the file of a part of a form."""
+    text_field = part.name if part.is_sent_as_text() else ""
+    return UploadedImage(part.data(), part.hash.hexdigest(), part.filename or "", text_field)

@@ -86,6 +86,7 @@ def _report(
         people=[_person(one, rendered.photo_hw) for one in people.people] if people else None,
         people_separated=people.reason is None if people else None,
         people_reason=people.reason if people else None,
+        warning=rendered.warning,
         timings_ms={stage: round(1000 * s, 3) for stage, s in rendered.stages.items()},
         image=_image(rendered),
     )

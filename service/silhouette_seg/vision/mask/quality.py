@@ -111,17 +111,20 @@ class MaskQuality:
     """(height, width) of the measured mask in pixels."""
 
     @property
-    def confidence(self) -> float:
-        """Expected share of correct pixels in the boundary band, 0.5..1.
+    def has_outline(self) -> bool:
+        """True if the mask has pixels on either side of an alpha of 127.5."""
+        return 0 < self.coverage < 1
+
+    @property
+    def confidence(self) -> float | None:
+        """Expected share of correct pixels in the boundary band, 0.5..1; None without an outline.
 
         The band is the pixels within 2 of the outline, at the size at which the mask was measured.
         An outline drawn at random has one half of its band correct, so 0.5 is chance. An outline
         that is a pixel off everywhere has three quarters correct. The value says nothing about an
-        overlooked person, nor about an object mistaken for one with certainty. Without an outline
-        the certainty of the whole mask is used instead.
+        overlooked person, nor about an object mistaken for one with certainty.
         """
-        intercept, slope = CALIBRATION
-        return min(1.0, max(0.5, intercept + slope * self.boundary_certainty))
+        return expected_accuracy(self.boundary_certainty) if self.has_outline else None
 
     @property
     def largest_share(self) -> float:
@@ -135,8 +138,17 @@ class MaskQuality:
 
     @property
     def doubtful(self) -> bool:
-        """True if a person was found with a confidence under `DOUBTFUL_CONFIDENCE`."""
-        return self.foreground and self.confidence < DOUBTFUL_CONFIDENCE
+        """True if a person was found with a confidence under `DOUBTFUL_CONFIDENCE`.
+
+        For a person that fills the mask, the certainty of the whole mask counts.
+        """
+        return self.foreground and expected_accuracy(self.boundary_certainty) < DOUBTFUL_CONFIDENCE
+
+
+def expected_accuracy(boundary_certainty: float) -> float:
+    """Returns the confidence, 0.5..1, that belongs to a boundary certainty, 0..1."""
+    intercept, slope = CALIBRATION
+    return min(1.0, max(0.5, intercept + slope * boundary_certainty))
 
 
 def binarise(alpha: NDArray[np.uint8], threshold: float) -> NDArray[np.uint8]:

@@ -42,6 +42,7 @@ export function resultFacts(headers, { width, height, bytes, type, dominantOnly 
     ["Faces", facesLabel(headers)],
     ["Coverage", coverage === null ? "" : percent(coverage), `Share of the photo that the person covers${before}`],
     ["Edge confidence", found && confidence !== null ? percent(confidence) : "", "Expected share of correct pixels along the outline; 50 % is chance"],
+    ["Warning", headers.get("X-Input-Warning") ?? ""],
     ["Pieces", found ? piecesLabel(headers.get("X-Mask-Connectivity")) : "", `Separate parts of the mask, and the share of the largest${before}`],
     ["Distance", distanceLabel(headers.get("X-Domain")), distanceReason(headers.get("X-Face-Ratio"))],
     ["Model", headers.get("X-Model") ?? "", digest && `sha256 ${digest}`],

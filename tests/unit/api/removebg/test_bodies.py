@@ -13,6 +13,7 @@ from silhouette_seg.api.removebg.parameters import MAX_ECHOED_NAME_CHARS
 from silhouette_seg.api.removebg.request import RemovebgUpload, parse_text_body
 from silhouette_seg.api.request.base64_bodies import MAX_BYTES_WITHOUT_PHOTO, MAX_FIELDS
 from silhouette_seg.api.request.multipart import MAX_TEXT_BYTES
+from silhouette_seg.api.request.uploads import UploadedImage
 from silhouette_seg.errors import (
     AmbiguousSource,
     BadParameter,
@@ -63,7 +64,9 @@ def parse(kind: str, body: str | bytes, max_bytes: int = MAX_PHOTO_BYTES) -> Rem
     ],
 )
 def test_photo_is_parsed_in_every_spelling(kind, body):
-    assert parse(kind, body) == RemovebgUpload(PHOTO, None, {"size": "full"})
+    assert parse(kind, body) == RemovebgUpload(
+        UploadedImage(PHOTO, digest=""), None, {"size": "full"}
+    )
 
 
 def test_json_values_become_texts():
@@ -173,7 +176,7 @@ def test_large_photo_takes_little_more_memory_than_itself(kind, body):
     assert type(error) is BodyTooLarge
     assert error.limit == MAX_PHOTO_BYTES
     assert error.actual > MAX_PHOTO_BYTES
-    assert len(parse(kind, body, max_bytes=HOSTILE_BYTES).image) == error.actual
+    assert len(parse(kind, body, max_bytes=HOSTILE_BYTES).image.data) == error.actual
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,10 @@ def test_confidence_grows_with_certainty_within_its_range(inner, outer):
     certainty = (abs(2 * inner - 255) + abs(2 * outer - 255)) / 510
     assert measured.boundary_certainty == pytest.approx(certainty)
     expected = CALIBRATION[0] + CALIBRATION[1] * certainty
-    assert measured.confidence == pytest.approx(min(1, max(0.5, expected)))
+    if (inner > 127) == (outer > 127):
+        assert measured.confidence is None
+    else:
+        assert measured.confidence == pytest.approx(min(1, max(0.5, expected)))
 
 
 @given(masks)
@@ -235,7 +238,8 @@ def test_quality_of_any_mask_is_in_range(alpha):
     measured = measure_quality(alpha)
     for share in (measured.coverage, measured.connectivity, measured.boundary_certainty):
         assert 0 <= share <= 1
-    assert 0.5 <= measured.confidence <= 1
+    assert (measured.confidence is None) == (len(np.unique(alpha > 127)) == 1)
+    assert measured.confidence is None or 0.5 <= measured.confidence <= 1
     assert measured.piece_count >= 0
 
 
