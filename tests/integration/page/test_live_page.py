@@ -37,8 +37,8 @@ def test_tabs_follow_keyboard_and_survive_reload(open_live, running):
     assert not live.page.is_visible("#live")
     live.page.keyboard.press("ArrowRight")
     live.page.reload()
+    live.page.locator("#live").wait_for()
 
-    assert live.page.is_visible("#live")
     assert live.page.get_by_role("tab", selected=True).inner_text() == "Live"
 
 
