@@ -124,6 +124,7 @@ def test_docs_page_follows_the_colour_scheme(open_docs):
 @pytest.mark.parametrize("width", [320, 1280])
 def test_docs_page_fits_its_window_and_leads_back(open_docs, width):
     demo = open_docs(viewport={"width": width, "height": 800})
+    operation(demo, "segment")
     assert demo.page.evaluate("document.documentElement.scrollWidth") <= width
     demo.page.get_by_role("link", name="Back to the page").click()
     demo.page.get_by_role("heading", name="A photo in").wait_for()
