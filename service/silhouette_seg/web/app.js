@@ -36,12 +36,13 @@ async function loadLiveTab() {
     const { liveTab } = await import("./live/live-tab.js"); // its elements have to be there
     const tab = liveTab(key);
     if (choices) tab.showChoices(choices);
-    view.inert = false;
     return tab;
   } catch (error) {
     live = null; // the next selection tries again
     view.textContent = asProblem(error).title;
     return null;
+  } finally {
+    view.inert = false;
   }
 }
 
