@@ -18,6 +18,8 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
+from silhouette_seg.streaming.webrtc.video_frame import HALF_TICK
+
 BITS, BLOCK = 16, 16
 """Bits and pixels per bit of the frame number: black and white blocks along the top.
 
@@ -50,10 +52,13 @@ class NumberingCamera(VideoStreamTrack):
     """
 
     left = (250, 120, 40)
+    ticks = 3000
+    """Ticks of the RTP clock from one frame to the next."""
 
-    def __init__(self, size_hw: tuple[int, int] = (192, 256)) -> None:
+    def __init__(self, size_hw: tuple[int, int] = (192, 256), first_timestamp: int = 0) -> None:
         super().__init__()
         self.size_hw = size_hw
+        self.first_timestamp = first_timestamp
         self.sent = 0
         self._filming = asyncio.Event()
         self._filming.set()
@@ -62,14 +67,15 @@ class NumberingCamera(VideoStreamTrack):
         self._filming.clear()
 
     async def recv(self) -> VideoFrame:
-        pts, time_base = await self.next_timestamp()
+        pts, _ = await self.next_timestamp()
         await self._filming.wait()
         rgb = np.full((*self.size_hw, 3), (0, 60, 200), np.uint8)
         rgb[:, : rgb.shape[1] // 2] = self.left
         draw_number(rgb, self.sent)
         self.sent += 1
         frame = VideoFrame.from_ndarray(rgb, format="rgb24")
-        frame.pts, frame.time_base = pts, time_base
+        # The middle of a tick: aiortc rounds down.
+        frame.pts, frame.time_base = 2 * (self.first_timestamp + pts) + 1, HALF_TICK
         return frame
 
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.integration.conftest import on_socket
+from tests.integration.page.axe import NO_VIOLATIONS, needs_axe, violations
 from tests.integration.page.browser import (
     BROWSER_MARKS,
     demo_pages,
@@ -24,17 +25,21 @@ LIST_OF_FILES = "Could not find component: JsonSchema_string_binary"
 
 @pytest.fixture(scope="module")
 def open_docs(settings_with) -> Iterator[Callable[..., DemoPage]]:
-    """Opens `/docs`, and checks at the end that no page logged an error or left its host."""
+    """Opens `/docs`, and checks at the end that no page logged an error or left its host.
+
+    With `keyed`, the server requires the key `sesame`.
+    """
     with (
         on_socket(settings_with()) as server,
+        on_socket(settings_with(api_keys=("sesame",))) as keyed_server,
         started_playwright() as playwright,
         launched_chromium(playwright) as chromium,
         demo_pages(chromium) as open_demo,
     ):
 
-        def open_page(**context: Any) -> DemoPage:
-            demo = open_demo(server.url, **context)
-            demo.page.goto(f"{server.url}/docs")
+        def open_page(*, keyed: bool = False, **context: Any) -> DemoPage:
+            demo = open_demo((keyed_server if keyed else server).url, **context)
+            demo.page.goto(f"{demo.origin}/docs")
             demo.page.get_by_text("Photos in; portrait masks").wait_for()
             return demo
 
@@ -119,7 +124,31 @@ def test_docs_page_follows_the_colour_scheme(open_docs):
 @pytest.mark.parametrize("width", [320, 1280])
 def test_docs_page_fits_its_window_and_leads_back(open_docs, width):
     demo = open_docs(viewport={"width": width, "height": 800})
+    operation(demo, "segment")
     assert demo.page.evaluate("document.documentElement.scrollWidth") <= width
     demo.page.get_by_role("link", name="Back to the page").click()
     demo.page.get_by_role("heading", name="A photo in").wait_for()
     assert demo.page.url == f"{demo.origin}/"
+
+
+@needs_axe
+def test_axe_finds_no_violations_in_swagger_ui(open_docs):
+    demo = open_docs(keyed=True)
+    found = {"collapsed": violations(demo.page)}
+    demo.page.get_by_role("button", name="Authorize").click()
+    dialog = demo.page.locator(".dialog-ux")
+    found["dialog"] = violations(demo.page)
+    dialog.locator("input").first.fill("sesame")
+    dialog.get_by_role("button", name="Apply credentials").first.click()
+    dialog.get_by_role("button", name="Close").first.click()
+    for name in ("segment", "change_stream", "end_stream"):
+        operation(demo, name)
+    models = operation(demo, "list_models")
+    response = execute(demo, models)
+    models.locator(".live-responses-table").get_by_text('"auto": "connectnet"').wait_for()
+    demo.page.get_by_role("button", name="Expand all").first.click()
+    found["opened"] = violations(demo.page)
+
+    assert response.status == 200
+    assert found == dict.fromkeys(found, NO_VIOLATIONS)
+    demo.errors[:] = [text for text in demo.errors if "401" not in text and text != LIST_OF_FILES]

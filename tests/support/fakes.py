@@ -1,5 +1,6 @@
-"""Fake engines: one with a gate, `engine="gated"`, and one that records its calls."""
+"""Fake engines: with a gate, `engine="gated"`; slow, `engine="slow"`; and with records of calls."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from silhouette_seg.engine.base import PRIORITY, Priority, Tensors
 from silhouette_seg.engine.fake import FakeEngine
 from silhouette_seg.spec import ModelSpec
 
+SLOW_S = 0.3
+"""Time of a batch in `SlowEngine`, in seconds."""
 OPENED: list[FakeEngine] = []
 """Every engine that `open_gated` created, newest last."""
 
@@ -24,6 +27,18 @@ def open_stuck(spec: ModelSpec, repository: Path, *, device: str, workers: int) 
     engine = open_gated(spec, repository, device=device, workers=workers)
     engine.gate.clear()
     return engine
+
+
+class SlowEngine(FakeEngine):
+    """Takes SLOW_S seconds for each batch."""
+
+    async def infer(self, inputs: Tensors) -> NDArray[np.uint8]:
+        await asyncio.sleep(SLOW_S)
+        return await super().infer(inputs)
+
+
+def open_slow(spec: ModelSpec, repository: Path, *, device: str, workers: int) -> FakeEngine:
+    return SlowEngine(spec)
 
 
 class RecordingEngine(FakeEngine):

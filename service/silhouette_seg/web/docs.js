@@ -1,5 +1,7 @@
 // API reference with Swagger UI. The validator is disabled: it would send the schema to another host.
 
+import { linksAsText, mendAccessibility } from "./docs-accessibility.js";
+
 /**
  * A plugin that leaves the fields of a form empty if they have no default. Swagger UI invents a
  * value for each and sends it: text that matches a pattern, or the first value of a list. Files and
@@ -31,5 +33,7 @@ window.SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,
-  plugins: [emptyFields],
+  syntaxHighlight: { theme: "tomorrow-night" }, // the default has numbers of little contrast
+  plugins: [emptyFields, linksAsText],
 });
+mendAccessibility(document.getElementById("swagger-ui"));

@@ -37,8 +37,8 @@ def test_tabs_follow_keyboard_and_survive_reload(open_live, running):
     assert not live.page.is_visible("#live")
     live.page.keyboard.press("ArrowRight")
     live.page.reload()
+    live.page.locator("#live").wait_for()
 
-    assert live.page.is_visible("#live")
     assert live.page.get_by_role("tab", selected=True).inner_text() == "Live"
 
 
@@ -88,3 +88,15 @@ def test_percentile_uses_nearest_rank(values, share, expected, open_live, runnin
         [values, share],
     )
     assert seen == expected
+
+
+def test_live_tab_after_a_failed_load_is_loaded_again(demo):
+    demo.page.route("**/live-view.html", lambda route: route.fulfill(status=503), times=1)
+    demo.page.get_by_role("tab", name="Live").click()
+    demo.page.wait_for_function("document.querySelector('#live-view').textContent.trim() !== ''")
+    assert not demo.page.get_by_role("button", name="Start the camera").is_visible()
+    demo.page.get_by_role("tab", name="Photo").click()
+    demo.page.get_by_role("tab", name="Live").click()
+
+    demo.page.get_by_role("button", name="Start the camera").wait_for()
+    demo.expect_http_error(503)

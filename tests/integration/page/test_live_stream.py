@@ -1,17 +1,22 @@
 """Streams of the live tab: results, restarts and ends."""
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from tests.integration.conftest import on_socket
+from silhouette_seg.engine import ENGINES
+from tests.integration.conftest import OnSocket, on_socket
 from tests.integration.page.browser import BROWSER_MARKS, DESKTOP, PHONE, launched_chromium
 from tests.integration.page.camera import CHEST, CORNER, FIGURE, ROOM
 from tests.integration.page.live_page import TRANSPORTS
+from tests.support.fakes import SLOW_S
 from tests.support.images import make
 
 pytestmark = BROWSER_MARKS
+
+ROUND_TRIP = r"Round trip p50\s+([\d.]+)\s+ms"
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -60,6 +65,31 @@ def test_statistics_show_rates_and_times(open_live, running):
         assert re.search(rf"{label}\s+[\d.]+\s{unit}", statistics), statistics
     assert re.search(r"Received\s+640...480", statistics), statistics
     assert "aria-live" not in live.page.eval_on_selector("#live-stats", "card => card.outerHTML")
+
+
+@pytest.fixture(scope="module")
+def slow(live_settings) -> Iterator[OnSocket]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ENGINES, "slow", "tests.support.fakes:open_slow")
+        with on_socket(live_settings(engine="slow")) as running:
+            yield running
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_round_trip_includes_the_time_of_the_model(transport, open_live, slow):
+    live = open_live(slow)
+    live.select("transport", transport)
+    live.start()
+    live.page.wait_for_function(
+        "pattern => RegExp(pattern).test(document.querySelector('#live-stats-list').innerText)",
+        arg=ROUND_TRIP,
+    )
+
+    shown = re.search(ROUND_TRIP, live.page.inner_text("#live-stats-list"))
+    assert float(shown[1]) >= 1000 * SLOW_S
+    assert "from grabbing the camera frame" in live.page.inner_text("#round-trip-note")
+    live.page.get_by_role("button", name="Stop").click()
+    live.wait_off()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

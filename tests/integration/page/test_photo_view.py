@@ -13,6 +13,19 @@ from tests.support.images import make, quadrants
 
 pytestmark = BROWSER_MARKS
 
+_KEPT = """() => new Promise(resolve => {
+  const opening = indexedDB.open('silhouette');
+  opening.onsuccess = async () => {
+    const reading = opening.result.transaction('photos').objectStore('photos').getAll();
+    reading.onsuccess = async () => {
+      opening.result.close();
+      const blobs = reading.result.flat().map(({ content }) => content.data);
+      const bytes = blobs.map(async blob => [...new Uint8Array(await blob.arrayBuffer())]);
+      resolve(await Promise.all(bytes));
+    };
+  };
+})"""
+"""Returns the bytes of all kept photos as the browser stores them."""
 CLIPBOARD = ("clipboard-read", "clipboard-write")
 MARGIN_PX = 20
 """Width of the shadow of the slider's line, which covers the edge of the frame."""
@@ -138,3 +151,21 @@ def test_new_tab_has_no_photo_of_another_tab(demo):
     other.locator("#health[data-health=ready]").wait_for()
 
     assert other.get_attribute("main", "data-state") == "empty"
+
+
+def test_photos_are_kept_encrypted_until_their_tab_is_closed(demo):
+    photo = make("PNG", quadrants())
+    demo.choose_photo(photo)
+    demo.wait_for_result()
+    demo.page.wait_for_function(f"async () => (await ({_KEPT})()).length === 1")
+    (kept,) = demo.page.evaluate(_KEPT)
+    assert len(kept) > len(photo)
+    assert photo[:8] not in bytes(kept)
+
+    other = demo.page.context.new_page()
+    other.goto(f"{demo.origin}/")
+    other.locator("#health[data-health=ready]").wait_for()
+    assert len(other.evaluate(_KEPT)) == 1
+    demo.page.close()
+    other.reload()
+    other.wait_for_function(f"async () => (await ({_KEPT})()).length === 0")

@@ -11,10 +11,11 @@ from aiortc import AudioStreamTrack
 from silhouette_seg.errors import EngineFailed
 from tests.integration.conftest import InProcess, on_socket, until
 from tests.integration.pictures import refusal
-from tests.integration.webrtc_client import WebRTCClient
+from tests.integration.webrtc_client import NumberingCamera, WebRTCClient
 from tests.support.images import make_png
 
 BLUE = "?background=%231040c0"
+UINT32 = 2**32
 TOLERANCE_LEVELS = 14
 """Largest error of VP8 in a static area, in levels of 0..255."""
 
@@ -37,16 +38,21 @@ async def until_seen(client: WebRTCClient, colour: tuple[int, int, int], at=(0.5
 
 
 @pytest.mark.parametrize("codecs", [("video/H264", "video/VP8"), ("video/H264",)])
-async def test_processed_frames_return_in_camera_time(serving, codecs):
+async def test_results_have_the_rtp_timestamps_of_their_camera_frames(serving, codecs):
     """The model segments red: the left half of the camera's image is kept."""
-    async with serving() as service, WebRTCClient(service.client, BLUE, codecs=codecs) as client:
+    camera = NumberingCamera(first_timestamp=UINT32 - 10 * NumberingCamera.ticks)
+    async with (
+        serving() as service,
+        WebRTCClient(service.client, BLUE, camera, codecs=codecs) as client,
+    ):
         frames = await client.receive_frames(15)
         numbers = np.array([frame.number for frame in frames])
         assert (np.diff(numbers) > 0).all()
         assert numbers[-1] < client.camera.sent
-        # Each frame has the time of its camera frame, up to rounding of the clock.
-        pts = np.array([frame.pts for frame in frames])
-        np.testing.assert_allclose(pts - pts[0], 3000 * (numbers - numbers[0]), atol=4)
+        # The timestamps begin again at 0 during the test.
+        timestamps = np.array([frame.pts for frame in frames]) % UINT32
+        expected = (camera.first_timestamp + camera.ticks * numbers) % UINT32
+        np.testing.assert_array_equal(timestamps, expected)
         assert is_near(frames[-1].at(0.5, 0.25), client.camera.left)
         assert is_near(frames[-1].at(0.5, 0.75), (0x10, 0x40, 0xC0))
         sent = client.answer.partition("m=video")[2]

@@ -1,12 +1,17 @@
 """Converts between video frames of PyAV and their I420 planes as arrays."""
 
+from fractions import Fraction
+
 import numpy as np
+from aiortc.mediastreams import VIDEO_CLOCK_RATE
 from av import VideoFrame
 from numpy.typing import NDArray
 
 from silhouette_seg.vision.compose.yuv import Planes
 
 I420 = "yuv420p"
+HALF_TICK = Fraction(1, 2 * VIDEO_CLOCK_RATE)
+"""Half a tick of the clock of RTP video, in seconds."""
 
 
 def to_planes(frame: VideoFrame) -> Planes:
@@ -20,12 +25,17 @@ def to_planes(frame: VideoFrame) -> Planes:
 
 
 def from_planes(planes: Planes, like: VideoFrame) -> VideoFrame:
-    """Copies I420 planes into a new video frame with the presentation time of the frame `like`."""
+    """Copies I420 planes into a new video frame, half a tick later than the camera frame `like`.
+
+    For VP8 aiortc converts the time to microseconds and back, and rounds down. Without the half
+    tick, the RTP timestamp of a result would often be one less than that of its frame.
+    """
     height, width = planes.size_hw
     frame = VideoFrame(width, height, I420)
     for rows, plane in zip(_plane_arrays(frame), planes, strict=True):
         rows[:] = plane
-    frame.pts, frame.time_base = like.pts, like.time_base
+    assert like.pts is not None, "every frame of a camera has a time"
+    frame.pts, frame.time_base = 2 * like.pts + 1, HALF_TICK
     return frame
 
 

@@ -4,6 +4,7 @@ import { problemFrom, unreachable, unreadable } from "./problem.js";
 
 /** Paths of the API. They are relative to the page, so that a proxy can serve it below a prefix. */
 export const SEGMENT_PATH = "v1/segment";
+const REPORT_PATH = "v1/segment/report";
 const WEBRTC_PATH = "v1/webrtc";
 
 /**
@@ -39,15 +40,15 @@ export async function fetchHealth() {
  * @throws {import("./problem.js").Problem} or an AbortError
  */
 export async function segment(photo, parameters, { key, signal }) {
-  const body = new FormData();
-  body.append("image", photo, photo.name);
-  for (const [name, value] of parameters) body.append(name, value);
-
   const started = performance.now();
-  const response = await call(SEGMENT_PATH, { method: "POST", body, signal, headers: keyHeader(key) })
-    .catch(async (error) => { throw await isReadable(photo) ? error : unreadable(photo); });
+  const response = await postPhoto(SEGMENT_PATH, photo, parameters, { key, signal });
   const blob = await readBlob(response);
   return { blob, headers: response.headers, roundTripMs: performance.now() - started };
+}
+
+/** @returns {Promise<Blob>} the JSON report of a photo; its arguments are those of `segment` */
+export async function fetchReport(photo, parameters, key) {
+  return readBlob(await postPhoto(REPORT_PATH, photo, parameters, { key }));
 }
 
 /**
@@ -84,6 +85,14 @@ export async function closeWebRTC(id, key) {
 export async function fetchFile(path) {
   const blob = await readBlob(await call(path, {}));
   return new File([blob], path.split("/").pop(), { type: blob.type });
+}
+
+async function postPhoto(path, photo, parameters, { key, signal }) {
+  const body = new FormData();
+  body.append("image", photo, photo.name);
+  for (const [name, value] of parameters) body.append(name, value);
+  return call(path, { method: "POST", body, signal, headers: keyHeader(key) })
+    .catch(async (error) => { throw await isReadable(photo) ? error : unreadable(photo); });
 }
 
 /** Returns false for a folder, and for a file that was deleted or changed: fetch() fails with them. */

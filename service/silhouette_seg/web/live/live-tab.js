@@ -1,11 +1,12 @@
 /** The live tab: streams the camera to the service and shows the results. */
 
+import { showModels } from "../ui/controls.js";
 import { showFacts } from "../ui/fact-list.js";
 import { rememberForm } from "../ui/form-memory.js";
 import { asProblem, problemCard } from "../ui/problem-card.js";
 import { saveBlob } from "../ui/save-blob.js";
 import { cameraEnded, closeCamera, listCameras, openCamera } from "./camera.js";
-import { initLiveOptions, readLiveOptions } from "./live-options.js";
+import { initLiveOptions, readLiveOptions, showTransports } from "./live-options.js";
 import { statsRows } from "./live-stats.js";
 import { snapshot } from "./snapshot.js";
 import { WebRTCStream } from "./webrtc-stream.js";
@@ -165,10 +166,12 @@ function restartFor(name) {
 }
 
 /**
- * Starts the live tab.
+ * Starts the live tab, whose elements are those of live-view.html.
  *
  * @param {import("../ui/key-form.js").ApiKey} apiKey
- * @returns {{leave: () => void}} `leave` stops the camera; call it when another tab is selected
+ * @returns {{leave: () => void, showChoices: (choices: object) => void}}
+ *   `leave` stops the camera; call it when another tab is selected. `showChoices` gets the models and
+ *   transports of the server.
  */
 export function liveTab(apiKey) {
   key = apiKey;
@@ -193,6 +196,10 @@ export function liveTab(apiKey) {
   // A stream that is still starting has the key of before.
   key.onSubmit(() => { if (startAfterKey || live.dataset.state === "starting") start(); });
   return {
+    showChoices({ models, failed, streams }) {
+      showModels(form, { models, failed });
+      showTransports(form, byId("transport-note"), streams);
+    },
     leave() {
       startAfterKey = false;
       card.hide();

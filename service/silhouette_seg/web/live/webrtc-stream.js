@@ -3,16 +3,17 @@
 import { closeWebRTC, configureWebRTC, openWebRTC } from "../api/client.js";
 import { Problem } from "../api/problem.js";
 import { changedOptions } from "./live-options.js";
-import { RingBuffer } from "./ring-buffer.js";
+import { canMeasureRoundTrips, RoundTrips } from "./round-trips.js";
 
 /** Milliseconds to gather ICE candidates; those found later are left out of the offer. */
 const GATHERING_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 15_000;
-const RECENT_SAMPLES = 60;
 
 /** A video stream over WebRTC. Its public members are those of WebSocketStream. */
 export class WebRTCStream {
-  roundTripNote = "Round trip: of the network only, as the browser measures it, without segmentation and video coding.";
+  roundTripNote = canMeasureRoundTrips
+    ? "Round trip: from grabbing the camera frame to drawing its result, including video coding."
+    : "This browser cannot measure the round trip over WebRTC.";
   view = Object.assign(document.createElement("video"), { muted: true, playsInline: true, autoplay: true });
   onframe = () => {};
   onnotice = () => {};
@@ -24,7 +25,7 @@ export class WebRTCStream {
   #options = {};
   #stopped = false;
   #configured = Promise.resolve();
-  #roundTripsMs = new RingBuffer(RECENT_SAMPLES);
+  #roundTrips = null; // null where they cannot be measured
 
   constructor(key) { this.#key = key; }
 
@@ -58,6 +59,7 @@ export class WebRTCStream {
     if (this.#stopped) return;
     this.#stopped = true;
     this.view.srcObject = null;
+    this.#roundTrips?.stop();
     // DELETE first: after the connection is closed the server no longer has the stream.
     const deleted = this.#id ? closeWebRTC(this.#id, this.#key) : Promise.resolve();
     deleted.then(() => this.#connection?.close());
@@ -68,13 +70,12 @@ export class WebRTCStream {
     const report = await this.#connection.getStats();
     const sent = statsOfType(report, "outbound-rtp");
     const received = statsOfType(report, "inbound-rtp");
-    const pair = report.get(statsOfType(report, "transport").selectedCandidatePairId);
-    if (pair?.currentRoundTripTime !== undefined) this.#roundTripsMs.push(1000 * pair.currentRoundTripTime);
+    const encodingMs = 1000 * (sent.totalEncodeTime ?? 0) / (sent.framesEncoded || 1); // mean of a frame
     return {
       shown: received.framesDecoded ?? 0,
       sentBytes: sent.bytesSent ?? 0, receivedBytes: received.bytesReceived ?? 0,
       sentSize: sizeOf(sent), receivedSize: sizeOf(received),
-      roundTripsMs: this.#roundTripsMs.values, serverMs: [],
+      roundTripsMs: (this.#roundTrips?.values ?? []).map((ms) => encodingMs + ms), serverMs: [],
       dropped: null,
       skipped: Math.max(0, (sent.framesSent ?? 0) - (received.framesReceived ?? 0)),
     };
@@ -84,6 +85,7 @@ export class WebRTCStream {
     const [track] = camera.getVideoTracks();
     const { sender, receiver } = this.#connection.addTransceiver(track, { direction: "sendrecv", streams: [camera] });
     if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    if (canMeasureRoundTrips) this.#roundTrips = new RoundTrips(sender);
     try {
       await sender.setParameters({ ...sender.getParameters(), degradationPreference: "maintain-resolution" });
     } catch {
@@ -131,8 +133,9 @@ export class WebRTCStream {
 
   #show(track) {
     this.view.srcObject = new MediaStream([track]);
-    const handleFrame = () => {
+    const handleFrame = (_, { rtpTimestamp }) => {
       if (this.#stopped) return;
+      this.#roundTrips?.addResult(rtpTimestamp);
       this.onframe();
       requestFrame();
     };

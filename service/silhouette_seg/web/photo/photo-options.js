@@ -21,6 +21,9 @@ export function readOptions(form) {
     colour: fields.colour.value,
     backgroundImage: fields.background_image.files[0] ?? null,
     format: fields.format.value,
+    keepMetadata: fields.keep_metadata.checked,
+    masks: fields.masks.value || null,
+    faces: fields.faces.checked,
     margin: fields.crop.checked ? Number(fields.margin.value) : null,
     ...(blursFaces(fields) ? NO_EDITS : readEdits(fields)),
   };
@@ -98,9 +101,22 @@ export function requestParameters(options) {
     ["crop_margin", options.margin ?? 0, 0],
     ["invert", options.invert, false],
     ["layout", options.layout, null],
-  ]
-    .filter(([, value, standard]) => value !== standard)
-    .map(([name, value]) => [name, value instanceof File ? value : String(value)]);
+    ["keep_metadata", options.keepMetadata, false],
+  ].filter(isChanged).map(asParameter);
+}
+
+/** Converts options into request parameters of `POST /v1/segment/report`. */
+export function reportParameters(options) {
+  const lists = [["masks", options.masks, null], ["faces", options.faces, false]];
+  return [...requestParameters(options), ...lists.filter(isChanged).map(asParameter)];
+}
+
+function isChanged([, value, standard]) {
+  return value !== standard;
+}
+
+function asParameter([name, value]) {
+  return [name, value instanceof File ? value : String(value)];
 }
 
 function backgroundParameter({ background, blur, colour, backgroundImage }) {
@@ -117,6 +133,7 @@ function backgroundParameter({ background, blur, colour, backgroundImage }) {
 export function initPhotoOptions(form, onChange) {
   const update = () => updateControls(form);
   form.addEventListener("input", (event) => {
+    if (event.target.closest("[data-report]")) return; // the picture stays the same
     update();
     onChange({ settled: event.target.type !== "range" && event.target.type !== "color" });
   });

@@ -1,5 +1,6 @@
 /** The photo tab: sends photos with the selected options and shows their results. */
 
+import { fetchReport } from "../api/client.js";
 import { Problem } from "../api/problem.js";
 import { percent, showFacts } from "../ui/fact-list.js";
 import { rememberForm } from "../ui/form-memory.js";
@@ -8,10 +9,10 @@ import { saveBlob } from "../ui/save-blob.js";
 import { canCopyImages, copyImage } from "./copy-image.js";
 import { visibleRegion } from "./crop-geometry.js";
 import { curlCard } from "./curl-card.js";
-import { resultName } from "./file-name.js";
+import { reportName, resultName } from "./file-name.js";
 import { PhotoBatch } from "./photo-batch.js";
 import { selectPhotos, watchPhotoInputs } from "./photo-input.js";
-import { initPhotoOptions, isComplete, isMovable, readOptions } from "./photo-options.js";
+import { initPhotoOptions, isComplete, isMovable, readOptions, reportParameters } from "./photo-options.js";
 import { keepPhotos, keptPhotos } from "./photo-store.js";
 import { personSizeFromBox, setPlacementFromBox } from "./placement.js";
 import { placementDrag } from "./placement-drag.js";
@@ -112,7 +113,7 @@ function withdrawResult() {
   const download = byId("download");
   download.removeAttribute("href");
   download.setAttribute("aria-disabled", "true");
-  byId("copy-image").disabled = true;
+  byId("copy-image").disabled = byId("save-report").disabled = true;
 }
 
 function hideResult() {
@@ -150,7 +151,7 @@ async function showResult({ photo, result }) {
   download.href = shown.url;
   download.download = resultName(photo.name, options);
   download.removeAttribute("aria-disabled");
-  byId("copy-image").disabled = false;
+  byId("copy-image").disabled = byId("save-report").disabled = false;
   byId("actions").hidden = byId("report").hidden = false;
   setState("done", summary(headers, roundTripMs));
 }
@@ -211,6 +212,15 @@ async function copyResult() {
   }
 }
 
+async function saveReport() {
+  const { photo } = batch.current;
+  try {
+    saveBlob(await fetchReport(photo, reportParameters(readOptions(form)), key.value), reportName(photo.name));
+  } catch (error) {
+    card.show(asProblem(error));
+  }
+}
+
 /** Shows the photos of this tab again after a reload, unless others were chosen meanwhile. */
 async function restorePhotos() {
   const photos = await keptPhotos();
@@ -246,6 +256,7 @@ export function photoTab(apiKey, onPhoto) {
   placementDrag({ frame: byId("frame"), outline: byId("outline"), form }, () => personSize);
   byId("retry").addEventListener("click", retry);
   byId("download-all").addEventListener("click", saveAll);
+  byId("save-report").addEventListener("click", saveReport);
   byId("copy-image").addEventListener("click", copyResult);
   byId("copy-image").hidden = !canCopyImages();
   key.onSubmit(() => { showCurl(); send(); });
