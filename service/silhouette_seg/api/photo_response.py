@@ -77,12 +77,8 @@ def read_image_file(upload: UploadedImage, limits: ImageLimits) -> ImageFile:
     """
     try:
         header = read_header(upload.data)
-    except UnsupportedImageType:
-        if name := upload.text_field:
-            raise UnsupportedImageType(
-                f"The field {name} holds a text, not a file: with curl, write -F {name}=@FILE."
-            ) from None
-        raise
+    except UnsupportedImageType as error:
+        raise _sent_as_text(upload) or error from None
     check_limits(header, limits)
     return ImageFile(upload.data, header)
 
@@ -94,7 +90,20 @@ def read_background_file(upload: UploadedImage | None, limits: ImageLimits) -> I
     """
     if upload is None:
         return None
-    return ImageFile(upload.data, read_background_header(upload.data, limits))
+    try:
+        header = read_background_header(upload.data, limits)
+    except UnsupportedImageType as error:
+        raise _sent_as_text(upload) or error from None
+    return ImageFile(upload.data, header)
+
+
+def _sent_as_text(upload: UploadedImage) -> UnsupportedImageType | None:
+    """Returns the error for a field that holds a text in place of a file, else None."""
+    if not (name := upload.text_field):
+        return None
+    return UnsupportedImageType(
+        f"The field {name} holds a text, not a file: with curl, write -F {name}=@FILE."
+    )
 
 
 def build_job(
