@@ -43,22 +43,28 @@ LOADTESTS = "cv2 gevent locust matplotlib numpy skimage uvloop websockets"
 # the drawing.
 ROWS = [
     Row("cli __main__", "silhouette_seg", "pydantic rich typer"),
-    Row("server", "server app lifecycle settings api errors telemetry", "starlette uvicorn"),
+    Row(
+        "server",
+        "server app lifecycle settings api errors runtime telemetry",
+        "numpy starlette uvicorn",
+    ),
     Row("app assembly", f"__version__ assembly lifecycle loading settings engine {API}", "fastapi"),
     Row("loading", f"settings engine pipeline {BASE}"),
     Row("api lifecycle", API, WEB),
+    # Reaches the other processes of the server.
+    Row("api.forwarding", API, "httpx starlette"),
     Row("video", f"video streaming {PIXELS}", "av cv2 numpy"),
     Row("streaming", f"admission streaming {PIXELS}", "numpy starlette"),
     Row("streaming.webrtc", f"admission streaming {PIXELS}", "aioice aiortc av cv2 numpy"),
     Row("pipeline", PIXELS, "cv2 numpy"),
     # The extra `import` brings onnx; the commands load the package when they are used.
     Row("model_import", f"model_import engine {PIXELS}", "numpy onnx onnxruntime"),
-    Row("admission", "errors telemetry"),
+    Row("admission", "errors runtime telemetry", "numpy"),
     Row("engine", f"engine {BASE}", "numpy"),
     Row("engine.onnx", "engine.base errors runtime spec", "numpy onnxruntime"),
     Row("engine.triton", f"engine {BASE}", "grpc numpy tritonclient"),
     Row("vision", "vision errors runtime spec", VISION, but="asyncio"),
-    Row("telemetry", "telemetry", "prometheus_client"),
+    Row("telemetry", "runtime telemetry", "prometheus_client"),
     # The one module that imports OpenTelemetry's SDK; it is loaded when tracing is configured.
     Row("telemetry.otel", "telemetry", "opentelemetry"),
     Row("spec settings", "errors spec", "pydantic pydantic_settings"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -35,20 +36,32 @@ from silhouette_seg.api.removebg import openapi as removebg_openapi
 from silhouette_seg.api.removebg import routes as removebg
 from silhouette_seg.assembly import create_gateway
 from silhouette_seg.lifecycle import lifespan
+from silhouette_seg.runtime.process_group import ProcessGroup
 from silhouette_seg.settings import Settings
 from silhouette_seg.telemetry import Telemetry, open_tracing
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(
+    settings: Settings,
+    group: ProcessGroup | None = None,
+    shared_folder: Path | None = None,
+) -> FastAPI:
     """Loads the models and returns the FastAPI application that serves them.
 
     `app.state.gateway` is the `Gateway`: models, limits, queues and metrics, shared by all routes.
     The application closes it when it stops. Raises the errors of `create_gateway`.
+
+    A server with several processes creates it once, and forks before it starts. `group` are its
+    processes, and `shared_folder` is the folder of their counters and sockets.
     """
-    telemetry = Telemetry(open_tracing(settings.otel_endpoint, __version__))
-    gateway = create_gateway(settings, telemetry)
+    group = group or ProcessGroup()
+    tracing = open_tracing(settings.otel_endpoint, __version__)
+    telemetry = Telemetry(tracing, group, shared_folder)
+    gateway = create_gateway(settings, telemetry, group, shared_folder)
     telemetry.set_version(__version__)
-    telemetry.track_ready(lambda: gateway.is_healthy and not gateway.streams.draining.is_set())
+    telemetry.track_ready(lambda: gateway.is_ready)
+    health = gateway.process_health
+    telemetry.track_processes(lambda: health.ready_count, lambda: health.pids)
     app = FastAPI(
         title="Silhouette",
         summary="Photos in; portrait masks, cut-outs and composites out.",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from silhouette_seg import __version__
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
@@ -9,6 +10,7 @@ from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import PhotoQueue
 from silhouette_seg.admission.request_limit import RequestLimiter
 from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
+from silhouette_seg.api.forwarding import Forwarder
 from silhouette_seg.api.gateway import Gateway, Timeouts
 from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
 from silhouette_seg.engine import INFERENCE_SERVERS
@@ -17,8 +19,9 @@ from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.instrumented import InstrumentedEngine
 from silhouette_seg.engine.statistics import BatchCountingEngine, ModelStatistics
 from silhouette_seg.loading import LoadedModels, create_batcher, create_remote, load_engine
-from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
+from silhouette_seg.pipeline.registry import load_registry
 from silhouette_seg.runtime.cpu_quota import available_cpus
+from silhouette_seg.runtime.process_group import ProcessGroup
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.settings import Settings
 from silhouette_seg.spec import ModelSpec
@@ -37,23 +40,27 @@ MAX_BODIES_IN_MEMORY = 16
 """Number of request bodies of the largest size that may be in memory together."""
 
 
-def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
+def load_models(
+    settings: Settings, telemetry: Telemetry, group: ProcessGroup | None = None
+) -> LoadedModels:
     """Loads the configured models into this process, or opens them on an inference server.
 
-    Registers their metrics in `telemetry`. Raises the errors of `load_registry`.
+    Registers their metrics in `telemetry`. No thread starts yet, so that the process can fork.
+    Raises the errors of `load_registry`, and those of `Settings.workers_for`.
     """
-    threads = settings.workers or available_cpus()
-    pool = ThreadPool(threads)
+    group = group or ProcessGroup()
+    threads = settings.workers_for(available_cpus()) // group.count
+    pool = ThreadPool(threads, start=False)
     remote = create_remote(settings, threads) if settings.engine in INFERENCE_SERVERS else None
     checked: list[HealthCheckedEngine] = []
     statistics: dict[str, ModelStatistics] = {}
 
     def load(spec: ModelSpec) -> Engine:
-        own = statistics[spec.name] = ModelStatistics()
+        own = statistics[spec.name] = ModelStatistics(spec, group)
         if remote is None:
             counted = BatchCountingEngine(load_engine(spec, settings, threads), own)
             on_batch = partial(telemetry.engines.observe_batch, spec.name)
-            engine: Engine = create_batcher(counted, settings, threads, on_batch)
+            engine: Engine = create_batcher(counted, settings, threads, on_batch, group)
         else:
             engine = remote.open_engine(spec)
         checked.append(HealthCheckedEngine(engine))
@@ -67,38 +74,35 @@ def load_models(settings: Settings, telemetry: Telemetry) -> LoadedModels:
         return instrumented
 
     registry = load_registry(settings.model_repository, settings.models, pool, load)
-    for engine in checked:
-        telemetry.engines.track_failing(engine.spec.name, partial(_is_failing, engine, registry))
-    for name in registry.failures:
-        telemetry.engines.track_failing(name, lambda: True)
     return LoadedModels(registry, pool, threads, remote, tuple(checked), statistics)
 
 
-def _is_failing(engine: HealthCheckedEngine, registry: ModelRegistry) -> bool:
-    """Returns True if a model fails repeatedly, or failed its warm-up."""
-    return engine.is_failing() or engine.spec.name in registry.failures
-
-
-def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
+def create_gateway(
+    settings: Settings, telemetry: Telemetry, group: ProcessGroup, shared_folder: Path | None
+) -> Gateway:
     """Builds the running service: models, queues, limits and metrics, as one `Gateway`.
+
+    Several processes find the sockets of one another in `shared_folder`.
 
     Raises the errors of `load_registry`, and ValueError for a malformed ICE server in the settings.
     """
-    models = load_models(settings, telemetry)
-    requests = RequestLimiter(max_requests=MAX_REQUESTS)
+    models = load_models(settings, telemetry, group)
+    workers = group.count * models.threads
+    requests = RequestLimiter(max_requests=MAX_REQUESTS, group=group)
     telemetry.requests_in_flight.set_function(lambda: requests.count)
-    photo_queue = create_photo_queue(settings, models.threads)
+    photo_queue = create_photo_queue(settings, workers, group)
     telemetry.photo_queue.track(
         queued=lambda: photo_queue.queued,
         running=lambda: photo_queue.running,
         running_pixels=lambda: photo_queue.running_pixels,
         estimated_wait_s=lambda: photo_queue.estimated_wait_s,
     )
-    max_streams = settings.max_streams_for(models.threads)
+    max_streams = settings.max_streams_for(workers)
     streams = StreamLimiter(
         max_streams=max_streams,
         max_per_caller=settings.max_streams_per_caller or max_streams,
-        workers=models.threads,
+        workers=workers,
+        group=group,
     )
     image_limits = ImageLimits(
         bytes=settings.max_body_bytes,
@@ -106,19 +110,20 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
         side=settings.max_side,
         aspect=settings.max_aspect,
     )
-    return Gateway(
+    gateway = Gateway(
         version=__version__,
         registry=models.registry,
+        group=group,
         remote=models.remote,
         engines=models.engines,
         statistics=models.statistics,
         photo_pool=models.pool,
-        stream_pool=ThreadPool(models.threads),
+        stream_pool=ThreadPool(models.threads, start=False),
         requests=requests,
         streams=streams,
-        webrtc=PeerRegistry(webrtc_config(settings), streams, telemetry),
+        webrtc=PeerRegistry(webrtc_config(settings), streams, telemetry, group),
         photo_queue=photo_queue,
-        body_memory=BodyMemoryBudget(MAX_BODIES_IN_MEMORY * settings.max_body_bytes),
+        body_memory=BodyMemoryBudget(MAX_BODIES_IN_MEMORY * settings.max_body_bytes, group),
         telemetry=telemetry,
         keyring=Keyring(key.get_secret_value() for key in settings.api_keys),
         image_limits=image_limits,
@@ -134,10 +139,17 @@ def create_gateway(settings: Settings, telemetry: Telemetry) -> Gateway:
         frame_limits=replace(image_limits, pixels=min(settings.max_pixels, MAX_FRAME_PIXELS)),
         allowed_origins=settings.cors_origins,
     )
+    if shared_folder is not None:
+        gateway.forwarder = Forwarder(
+            group, gateway.process_health, shared_folder, settings.request_timeout_s
+        )
+    for name in gateway.process_health.models:
+        telemetry.engines.track_failing(name, partial(gateway.is_failing, name))
+    return gateway
 
 
-def create_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
-    """Returns the queue of photos with the limits for `workers` threads.
+def create_photo_queue(settings: Settings, workers: int, group: ProcessGroup) -> PhotoQueue:
+    """Returns the queue of photos with the limits for `workers` threads of all processes.
 
     Frames of video streams do not pass through it.
     """
@@ -146,6 +158,7 @@ def create_photo_queue(settings: Settings, workers: int) -> PhotoQueue:
         max_pixels=settings.max_pixels_in_flight_for(workers),
         max_queued=settings.queue_size_for(workers),
         max_wait_s=settings.queue_timeout_s,
+        group=group,
     )
 
 

@@ -15,6 +15,13 @@ from silhouette_seg.telemetry import monitor_loop_lag
 log = logging.getLogger(__name__)
 
 
+HEALTH_INTERVAL_S = 0.1
+"""Seconds between two reports of a process to the others of its server."""
+PROBE_INTERVAL_S = 1.0
+"""Seconds between two checks of the models of a server with several processes.
+
+No request of `/readyz` may reach the process that has a failing model.
+"""
 WARM_UP_RETRY_S = 1.0
 """Seconds between warm-up attempts while a model is unavailable."""
 
@@ -32,7 +39,7 @@ async def drain(gateway: Gateway, timeout_s: float) -> None:
             await gateway.requests.wait_idle()
             await gateway.streams.wait_idle()
     except TimeoutError:
-        unfinished = gateway.requests.count, gateway.streams.count
+        unfinished = gateway.requests.own_count, gateway.streams.own_count
         log.warning("%d requests and %d streams did not finish in time", *unfinished)
     await gateway.registry.close()
 
@@ -43,19 +50,49 @@ async def lifespan(
 ) -> AsyncIterator[None]:
     """Starts warm-up and monitoring in the background; on exit drains and closes the service.
 
-    `drain_timeout_s` is the time for running work to finish, in seconds. Raises EngineFailed if
-    required models of a remote inference server differ from their `spec.json`.
+    `drain_timeout_s` is the time for running work to finish, in seconds. A process that was
+    restarted yields after its warm-up, so that no other process of the server is less ready than
+    it. Raises EngineFailed if required models of a remote inference server differ from their
+    `spec.json`.
     """
+    gateway.photo_pool.start()
+    gateway.stream_pool.start()
     async with AsyncExitStack() as stack:
+        stack.enter_context(gateway.group.listening())
         stack.push_async_callback(asyncio.to_thread, gateway.telemetry.tracing.close)
         stack.callback(gateway.photo_pool.close)
         stack.callback(gateway.stream_pool.close)
         stack.push_async_callback(drain, gateway, drain_timeout_s)
         if gateway.remote is not None:
             await _check_remote(gateway, gateway.remote)
-        for task in (_warm_up(gateway), monitor_loop_lag(gateway.telemetry.observe_loop_lag)):
+        if gateway.group.restarted:
+            await _warm_up_models(gateway, gateway.registry.required)
+        tasks = [
+            _warm_up(gateway),
+            monitor_loop_lag(gateway.telemetry.observe_loop_lag),
+            _report_health(gateway),
+        ]
+        if gateway.group.count > 1:
+            tasks.append(_probe_models(gateway))
+        for task in tasks:
             stack.push_async_callback(_cancel, asyncio.create_task(task))
         yield
+
+
+async def _report_health(gateway: Gateway) -> None:
+    """Tells the other processes the state of this one, until it is cancelled."""
+    while True:
+        gateway.report_health()
+        await asyncio.sleep(HEALTH_INTERVAL_S)
+
+
+async def _probe_models(gateway: Gateway) -> None:
+    """Checks the models of this process, so that one that works again is noticed."""
+    while True:
+        await asyncio.sleep(PROBE_INTERVAL_S)
+        for engine in gateway.engines:
+            with suppress(EngineFailed):
+                await engine.check_health()
 
 
 async def _check_remote(gateway: Gateway, remote: InferenceServer) -> None:

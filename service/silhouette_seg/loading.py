@@ -14,6 +14,7 @@ from silhouette_seg.engine.statistics import ModelStatistics
 from silhouette_seg.errors import EngineFailed
 from silhouette_seg.pipeline.registry import ModelRegistry, load_registry
 from silhouette_seg.runtime.cpu_quota import available_cpus
+from silhouette_seg.runtime.process_group import ProcessGroup
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.settings import Settings
 from silhouette_seg.spec import ModelSpec
@@ -90,20 +91,22 @@ def create_batcher(
     settings: Settings,
     workers: int,
     on_batch: Callable[[int], object] | None = None,
+    group: ProcessGroup | None = None,
 ) -> Batcher:
     """Returns an engine of this process wrapped in a `Batcher`.
 
     The batcher joins waiting images into batches, and runs up to `workers` batches at a time. No
     other part of the process forms batches for this model. `on_batch` receives the number of rows
-    of each batch.
+    of each batch. `workers` is of this process, and the size of the queue of all in `group`.
     """
     return Batcher(
         engine,
         max_batch=settings.max_batch,
-        max_queue=settings.queue_size_for(workers),
+        max_queue=settings.queue_size_for(workers * (group.count if group else 1)),
         queue_timeout_s=settings.queue_timeout_s,
         concurrency=workers,
         on_batch=on_batch,
+        group=group,
     )
 
 

@@ -69,11 +69,17 @@ class Settings(BaseSettings):
     A host name that resolves to several addresses stands for as many replicas of Triton.
     """
 
+    processes: PositiveInt = 1
+    """Number of server processes behind the port; each runs its share of the workers.
+
+    More than one requires an engine of this process and the device `cpu`.
+    """
     workers: PositiveInt | None = None
     """Number of threads that decode and render images, and again as many that run models.
 
     Unset uses one for each processor that the affinity mask and the cgroup quota grant. Defaults
-    "for each worker" are multiples of this number.
+    "for each worker" are multiples of this number. It is of all processes together, a multiple of
+    their number.
     """
     max_batch: PositiveInt = 1
     """Largest number of images in one run of a model. On a CPU batches save no time per image."""
@@ -174,6 +180,19 @@ class Settings(BaseSettings):
     Unset disables tracing. It requires the extra `otel`.
     """
 
+    def workers_for(self, cpus: int) -> int:
+        """Returns the setting `workers`, or its default for this number of usable processors.
+
+        Raises ValueError if it is not a multiple of `processes`.
+        """
+        workers = self.workers or cpus
+        if workers % self.processes:
+            raise ValueError(
+                f"{PREFIX}WORKERS is {workers}, and must be a multiple of {PREFIX}PROCESSES,"
+                f" which is {self.processes}"
+            )
+        return workers
+
     def queue_size_for(self, workers: int) -> int:
         """Returns the setting `queue_size`, or its default for this number of workers."""
         return QUEUE_PER_WORKER * workers if self.queue_size is None else self.queue_size
@@ -266,6 +285,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"the engine triton runs models on {', '.join(TRITON_DEVICES)},"
                 f" not on {self.device}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _require_models_on_cpu_for_processes(self) -> Self:
+        if self.processes > 1 and (self.engine == "triton" or self.device != "cpu"):
+            raise ValueError(
+                f"{PREFIX}PROCESSES is {self.processes}, and must be 1 with the engine triton"
+                " or a device other than cpu"
             )
         return self
 

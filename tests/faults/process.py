@@ -99,7 +99,9 @@ def starting(
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.held", "serve", "--port", str(port)],
             cwd=ROOT,
-            env=os.environ | {f"SILHOUETTE_{key.upper()}": str(values[key]) for key in values},
+            env=os.environ
+            | {"TMPDIR": str(folder)}  # a supervisor that is killed leaves its files there
+            | {f"SILHOUETTE_{key.upper()}": str(values[key]) for key in values},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ import sys
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from silhouette_seg.__main__ import main
-from silhouette_seg.server import server
+from silhouette_seg.server import serve, server
 from silhouette_seg.settings import Settings
 
 
@@ -34,5 +34,5 @@ class LeakingServer(server.Server):
 
 if __name__ == "__main__":
     LeakingServer.size = int(sys.argv.pop(1))
-    server.Server = LeakingServer  # type: ignore[misc]
+    serve.Server = LeakingServer  # type: ignore[misc]
     main()

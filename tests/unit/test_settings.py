@@ -193,3 +193,19 @@ def test_triton_engine_requires_its_url(error_of):
 def test_triton_rejects_devices_of_its_gateway(error_of, device):
     message = error_of(ENGINE="triton", TRITON_URL="triton:8001", DEVICE=device)
     assert f"cpu, cuda, tensorrt, not on {device}" in message
+
+
+@pytest.mark.parametrize(
+    "other", [{"engine": "triton", "triton_url": "localhost:8001"}, {"device": "cuda"}]
+)
+def test_several_processes_require_models_on_the_cpu(other):
+    with pytest.raises(ValidationError, match="PROCESSES is 2, and must be 1"):
+        Settings(processes=2, **other)
+    assert Settings(**other).processes == 1
+
+
+def test_workers_are_a_multiple_of_the_processes():
+    assert Settings(processes=2).workers_for(4) == 4
+    assert Settings(processes=2, workers=6).workers_for(4) == 6
+    with pytest.raises(ValueError, match=r"WORKERS is 3, and must be a multiple of .* is 2"):
+        Settings(processes=2).workers_for(3)

@@ -1,4 +1,4 @@
-"""Benchmark commands: pixels, model, http, triton, streams and webrtc.
+"""Benchmark commands: pixels, model, http, processes, triton, streams and webrtc.
 
     python -m training.benchmark pixels [--json FILE]
 
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from silhouette_seg.runtime.cpu_quota import available_cpus
 from silhouette_seg.spec import ResizeRule
-from training.benchmark import http, model, pixels, streams, triton, webrtc
+from training.benchmark import http, model, pixels, processes, streams, triton, webrtc
 from training.benchmark.measure import Figures, describe_machine, print_table, write_json
 from training.benchmark.photos import SIZES
 from training.benchmark.server import run_server
@@ -132,6 +132,37 @@ async def _http(plan: HttpPlan) -> Figures:
         memory = await http.measure_memory(server, requests=plan.mixed, clients=plan.clients)
     print_table("Memory over mixed requests", memory, out)
     return {"start": start, "rounds": rounds, "summary": summary, "memory": memory}
+
+
+@app.command("processes")
+def processes_command(
+    repository: Repository = REPOSITORY,
+    workers: Workers = None,
+    counts: Annotated[
+        str, typer.Option(help="Numbers of server processes, separated by commas.")
+    ] = "1,2",
+    clients: Annotated[int, typer.Option(help="Number of keep-alive connections.")] = 8,
+    rounds: Annotated[int, typer.Option(help="Number of rounds of the servers in turn.")] = 5,
+    requests: Annotated[
+        int, typer.Option(help="Number of requests to each server in each round.")
+    ] = 400,
+    json: Json = None,
+) -> None:
+    """Measures servers with different numbers of processes: throughput, processor time, memory."""
+    context = describe_machine()
+    run = processes.measure_rounds(
+        repository,
+        processes=[int(count) for count in counts.split(",")],
+        workers=workers or available_cpus(),
+        clients=clients,
+        rounds=rounds,
+        requests=requests,
+    )
+    measured = asyncio.run(run)
+    print_table("1280x720 JPEG to mask PNG, refine=none", measured, out)
+    summary = processes.summarise_rounds(measured)
+    print_table("Medians", summary, out)
+    write_json({"machine": context, "rounds": measured, "summary": summary}, json)
 
 
 @app.command("triton")

@@ -82,9 +82,21 @@ def cpu_s(pid: int) -> float:
 
 def cpu_s_with_children(pid: int) -> float:
     """Returns the processor time of a process and of its running children, in seconds."""
+    return sum(map(cpu_s, (pid, *_children(pid))))
+
+
+def pss_mb_with_children(pid: int) -> float:
+    """Returns the resident memory of a process and its running children, in MB (10^6 bytes).
+
+    A page that several of them share counts once.
+    """
+    pids = [pid, *_children(pid)]
+    return sum(_kib(_read_field("Pss", process, "smaps_rollup")) for process in pids)
+
+
+def _children(pid: int) -> list[int]:
     processes = Path("/proc").glob("[0-9]*")
-    children = [int(process.name) for process in processes if _parent(process) == pid]
-    return sum(map(cpu_s, (pid, *children)))
+    return [int(process.name) for process in processes if _parent(process) == pid]
 
 
 def _parent(process: Path) -> int | None:

@@ -5,27 +5,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from silhouette_seg.errors import Draining, Overloaded
+from silhouette_seg.runtime.process_group import REQUESTS, ProcessGroup
 
 
 class RequestLimiter:
     """Bounds the HTTP requests in progress, including those with a body that is still arriving.
 
-    An instance is not thread-safe: it belongs to one event loop.
+    The limit is of all processes of `group` together. An instance is not thread-safe: it belongs to
+    one event loop.
     """
 
-    def __init__(self, *, max_requests: int) -> None:
+    def __init__(self, *, max_requests: int, group: ProcessGroup | None = None) -> None:
         self._max_requests = max_requests
+        self._group = group or ProcessGroup()
+        self._requests = self._group.counter(REQUESTS)
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self.count = 0
-        """Number of requests in progress now."""
+
+    @property
+    def count(self) -> int:
+        """Number of requests in progress now, in all processes."""
+        return self._requests.total
+
+    @property
+    def own_count(self) -> int:
+        """Number of requests in progress now, in this process."""
+        return self._requests.own
 
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Counts one request as in progress until the block ends. Raises the errors of `check`."""
-        self.check()
-        self._add(1)
+        with self._group.lock():
+            self.check()
+            self._add(1)
         try:
             yield
         finally:
@@ -48,12 +61,12 @@ class RequestLimiter:
         self._draining = True
 
     async def wait_idle(self) -> None:
-        """Returns once no request is in progress."""
+        """Returns once no request is in progress in this process."""
         await self._idle.wait()
 
     def _add(self, requests: int) -> None:
-        self.count += requests
-        if self.count:
+        self._requests.add(requests)
+        if self._requests.own:
             self._idle.clear()
         else:
             self._idle.set()

@@ -4,14 +4,17 @@ A stream beyond a limit is rejected at once; it never waits.
 """
 
 import asyncio
+import hashlib
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
+
 from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
+from silhouette_seg.runtime.process_group import ProcessGroup
 from silhouette_seg.telemetry import Transport, log_fields
 
 MAX_PENDING_HANDSHAKES = 64
@@ -26,6 +29,10 @@ MIN_FRAME_RATE = 5.0
 """Frames a second that each admitted stream must be able to get."""
 LIVE_SHARE = 0.75
 """Share of the workers' time that frames of streams may take; photos have the rest."""
+ROUNDING = 1e-9
+"""Sum of loads that is the rounding error of a difference, and not a load."""
+_PLACE = np.dtype([("caller", np.uint64), ("load", np.float64)])
+"""Place of one stream: the number of its caller, 0 for a free place, and the load of its model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +53,40 @@ class StreamLimiter:
     """Bounds the open video streams, WebSocket and WebRTC together.
 
     At most `max_streams` are open in total, and `max_per_caller` of one caller. The models of all
-    streams together must reach `MIN_FRAME_RATE` with `LIVE_SHARE` of `workers` threads. An instance
-    is not thread-safe: it belongs to one event loop.
+    streams together must reach `MIN_FRAME_RATE` with `LIVE_SHARE` of `workers` threads. Limits and
+    `workers` are of all processes of `group` together. An instance is not thread-safe: it belongs
+    to one event loop.
     """
 
-    def __init__(self, *, max_streams: int, max_per_caller: int, workers: float = inf) -> None:
+    def __init__(
+        self,
+        *,
+        max_streams: int,
+        max_per_caller: int,
+        workers: float = inf,
+        group: ProcessGroup | None = None,
+    ) -> None:
         self.max_streams = max_streams
         self.max_per_caller = max_per_caller
         self.draining = asyncio.Event()
         """Event that is set when the service stops; every open stream then ends itself."""
-        self._handshakes = 0
-        self._callers: Counter[str] = Counter()
+        self._group = group or ProcessGroup()
+        self._handshakes = self._group.counter("handshakes")
+        places = np.dtype((_PLACE, (max_streams,)))
+        self._places = self._group.table("stream places", [("places", places)])["places"]
         self._capacity = LIVE_SHARE * workers
-        self._loads: dict[StreamPlace, float] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def count(self) -> int:
-        """Number of open streams."""
-        return self._callers.total()
+        """Number of open streams, in all processes."""
+        return int(np.count_nonzero(self._places["caller"]))
+
+    @property
+    def own_count(self) -> int:
+        """Number of open streams of this process."""
+        return int(np.count_nonzero(self._places[self._group.index]["caller"]))
 
     @contextmanager
     def handshake(self) -> Iterator[None]:
@@ -75,18 +96,20 @@ class StreamLimiter:
         whichever is larger.
         """
         limit = max(MAX_PENDING_HANDSHAKES, self.max_streams)
-        if self._handshakes >= limit:
-            raise Overloaded(
-                "Too many connections have not started a stream yet.",
-                limit=limit,
-                actual=self._handshakes + 1,
-                retry_after_s=1,
-            )
-        self._handshakes += 1
+        with self._group.lock():
+            pending = self._handshakes.total
+            if pending >= limit:
+                raise Overloaded(
+                    "Too many connections have not started a stream yet.",
+                    limit=limit,
+                    actual=pending + 1,
+                    retry_after_s=1,
+                )
+            self._handshakes.add(1)
         try:
             yield
         finally:
-            self._handshakes -= 1
+            self._handshakes.add(-1)
 
     @contextmanager
     def acquire(self, caller: str) -> Iterator["StreamPlace"]:
@@ -98,67 +121,83 @@ class StreamLimiter:
         """
         if self.draining.is_set():
             raise Draining
-        if self.count >= self.max_streams:
+        own = self._places[self._group.index]
+        with self._group.lock():
+            number = _caller_number(caller)
+            self._check(number)
+            (free,) = np.nonzero(own["caller"] == 0)
+            slot = int(free[0])
+            own[slot] = number, 0.0
+        self._idle.clear()
+        try:
+            yield StreamPlace(self, slot)
+        finally:
+            own[slot] = 0, 0.0
+            if not self.own_count:
+                self._idle.set()
+
+    def _check(self, caller: int) -> None:
+        """Raises Overloaded or TooManyStreams if the caller may open no further stream."""
+        total, of_caller = self.count, int((self._places["caller"] == caller).sum())
+        if total >= self.max_streams:
             raise Overloaded(
                 "Too many streams are open.",
                 limit=self.max_streams,
-                actual=self.count + 1,
+                actual=total + 1,
                 retry_after_s=1,
             )
-        if self._callers[caller] >= self.max_per_caller:
+        if of_caller >= self.max_per_caller:
             raise TooManyStreams(
                 "Too many streams of this caller are open.",
                 limit=self.max_per_caller,
-                actual=self._callers[caller] + 1,
+                actual=of_caller + 1,
                 retry_after_s=1,
             )
-        self._callers[caller] += 1
-        self._idle.clear()
-        place = StreamPlace(self)
-        try:
-            yield place
-        finally:
-            self._loads.pop(place, None)
-            self._callers[caller] -= 1
-            self._callers += Counter()  # drops callers without a stream
-            if not self.count:
-                self._idle.set()
 
-    def set_load(self, place: "StreamPlace", frame_s: float) -> None:
+    def set_load(self, slot: int, frame_s: float) -> None:
         """Sets the cost of a stream's model, `frame_s` in seconds per frame.
 
-        A single stream may have any cost. Raises Overloaded if the streams would need more than
-        their share of the workers.
+        `slot` is the number of the stream in this process. A single stream may have any cost.
+        Raises Overloaded if the streams would need more than their share of the workers.
         """
         load = MIN_FRAME_RATE * frame_s
-        others = sum(other for owner, other in self._loads.items() if owner is not place)
-        if others and others + load > self._capacity:
-            raise Overloaded(
-                "The open streams leave too little processor time for this model.",
-                limit=round(self._capacity, 3),
-                actual=round(others + load, 3),
-                retry_after_s=1,
-            )
-        self._loads[place] = load
+        own = self._places[self._group.index]
+        with self._group.lock():
+            others = float(self._places["load"].sum() - own[slot]["load"])
+            if others > ROUNDING and others + load > self._capacity:
+                raise Overloaded(
+                    "The open streams leave too little processor time for this model.",
+                    limit=round(self._capacity, 3),
+                    actual=round(others + load, 3),
+                    retry_after_s=1,
+                )
+            own[slot] = own[slot]["caller"], load
 
     def start_draining(self) -> None:
         """Rejects new streams, and sets `draining` so that the open ones end."""
         self.draining.set()
 
     async def wait_idle(self) -> None:
-        """Returns once no stream is open."""
+        """Returns once no stream of this process is open."""
         await self._idle.wait()
 
 
 class StreamPlace:
     """Place of one open stream in a `StreamLimiter`."""
 
-    def __init__(self, limiter: StreamLimiter) -> None:
+    def __init__(self, limiter: StreamLimiter, slot: int) -> None:
         self._limiter = limiter
+        self._slot = slot
 
     def set_frame_seconds(self, frame_s: float) -> None:
         """Sets the seconds per frame of the stream's model. Raises as `StreamLimiter.set_load`."""
-        self._limiter.set_load(self, frame_s)
+        self._limiter.set_load(self._slot, frame_s)
+
+
+def _caller_number(caller: str) -> int:
+    """Returns a hash of a caller's id with 64 bits, which is never 0: the mark of a free place."""
+    digest = hashlib.blake2b(caller.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) or 1
 
 
 def log_stream_end(

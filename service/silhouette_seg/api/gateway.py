@@ -14,6 +14,8 @@ from silhouette_seg.admission.keys import Keyring
 from silhouette_seg.admission.photo_queue import PhotoQueue
 from silhouette_seg.admission.request_limit import RequestLimiter
 from silhouette_seg.admission.stream_limit import StreamLimiter, StreamLimits
+from silhouette_seg.api.forwarding import Forwarder
+from silhouette_seg.api.process_health import ModelState, ProcessHealth
 from silhouette_seg.api.request.credentials import API_KEY_HEADER, Credentials, read_credentials
 from silhouette_seg.api.request.stream_parameters import StreamOptionsParser
 from silhouette_seg.api.request.uploads import BatchLimits, UploadLimits
@@ -22,6 +24,7 @@ from silhouette_seg.engine.health import HealthCheckedEngine
 from silhouette_seg.engine.statistics import ModelStatistics
 from silhouette_seg.errors import EngineFailed, ModelFailed, WarmingUp
 from silhouette_seg.pipeline.registry import ModelRegistry
+from silhouette_seg.runtime.process_group import ProcessGroup
 from silhouette_seg.runtime.thread_pool import ThreadPool
 from silhouette_seg.streaming.webrtc.registry import PeerRegistry
 from silhouette_seg.telemetry import Telemetry
@@ -77,11 +80,30 @@ class Gateway:
     """Size limits of one frame of a video stream."""
     allowed_origins: tuple[str, ...] = ()
     """Origins of the pages that may call the API from a browser; `*` allows all."""
+    group: ProcessGroup = field(default_factory=ProcessGroup)
+    """The processes of the server, of which this is one."""
+    process_health: ProcessHealth = field(init=False)
+    forwarder: Forwarder | None = None
+    """Reaches the other processes of the server; None if there are none."""
     remote: InferenceServer | None = None
     """Client of the inference server that runs the models; None if they run in this process."""
     engines: tuple[HealthCheckedEngine, ...] = ()
     statistics: Mapping[str, ModelStatistics] = field(default_factory=dict)
     """Statistics of each model by its name."""
+
+    def __post_init__(self) -> None:
+        loaded = {engine.spec.name for engine in self.engines}
+        names = sorted(loaded | self.registry.required | self.registry.failures.keys())
+        self.process_health = ProcessHealth(self.group, names)
+
+    @property
+    def is_ready(self) -> bool:
+        """True if every process of the server is healthy, and this one does not drain."""
+        return self._is_own_ready and self.process_health.others_ready
+
+    @property
+    def _is_own_ready(self) -> bool:
+        return self.is_healthy and not self.streams.draining.is_set()
 
     @property
     def is_healthy(self) -> bool:
@@ -92,8 +114,16 @@ class Gateway:
     @property
     def failures(self) -> dict[str, str]:
         """Reason of each model that does not serve now, by its name; no model is asked."""
-        failing = {engine.spec.name: FAILING for engine in self.engines if engine.is_failing()}
+        failing = {name: FAILING for name in self.process_health.models if self.is_failing(name)}
         return failing | self.registry.failures
+
+    def is_failing(self, name: str) -> bool:
+        """Returns True if a model fails repeatedly or failed its warm-up, in any process."""
+        return (
+            name in self.registry.failures
+            or any(engine.is_failing() for engine in self._engines_of([name]))
+            or self.process_health.worst_of_others(name) is ModelState.FAILING
+        )
 
     @property
     def stream_options(self) -> StreamOptionsParser:
@@ -134,8 +164,24 @@ class Gateway:
             await self.remote.check_ready(names)
         for engine in self._engines_of(names):
             await engine.check_health()
-        if not all(self.registry.is_warm(name) for name in names):
+        others = [self.process_health.worst_of_others(name) for name in sorted(names)]
+        for name, state in zip(sorted(names), others, strict=True):
+            if state is ModelState.FAILING:
+                raise EngineFailed(f"{name} is not working in a process", retry_after_s=1)
+        if ModelState.COLD in others or not all(self.registry.is_warm(name) for name in names):
             raise WarmingUp
+
+    def report_health(self) -> None:
+        """Tells the other processes of the server the state of this one and of its models."""
+        states = dict.fromkeys(self.registry.failures, ModelState.FAILING)
+        for engine in self.engines:
+            name = engine.spec.name
+            if engine.is_failing():
+                states[name] = ModelState.FAILING
+            elif name not in states:
+                warm = self.registry.is_warm(name)
+                states[name] = ModelState.WORKING if warm else ModelState.COLD
+        self.process_health.report(ready=self._is_own_ready, states=states)
 
     async def check_ready(self) -> None:
         """Checks that every required model works; raises the errors of `check_models`."""

@@ -156,8 +156,11 @@ async def change_stream(request: Request) -> Response:
 
     A background image is base64. The response has all options in effect.
     """
-    gateway = gateway_of(request)
-    session = gateway.webrtc.get(request.path_params["id"])
+    gateway, id = gateway_of(request), request.path_params["id"]
+    forwarder = gateway.forwarder
+    owner = forwarder.owner_of(id) if forwarder else None
+    if owner is None:
+        session = gateway.webrtc.get(id)
     with gateway.body_memory.reservation() as reserve:
         body = await read_body(
             request,
@@ -166,13 +169,15 @@ async def change_stream(request: Request) -> Response:
             timeout_s=gateway.upload_limits.read_timeout_s,
             reserve=reserve,
         )
+        if forwarder and owner is not None:
+            return await forwarder.forward(request, owner, body)
         changes = await gateway.stream_pool.run_in_thread(_parse_object, body)
         while True:
             current = session.options
             options = await _parse_options(changes, gateway, current)
             if session.options is current:  # no other request changed them meanwhile
                 break
-    gateway.webrtc.configure(request.path_params["id"], options)
+    gateway.webrtc.configure(id, options)
     return JSONResponse(_described(options))
 
 
@@ -180,7 +185,7 @@ async def change_stream(request: Request) -> Response:
     "/{id}",
     summary="End a stream",
     status_code=204,
-    responses=problem_responses(401, 404, 500),
+    responses=problem_responses(401, 404, 500, 503),
     openapi_extra=STREAM_REQUEST,
     response_class=Response,
 )
@@ -189,7 +194,10 @@ async def end_stream(request: Request) -> Response:
 
     Pages send the request with `keepalive` when they unload.
     """
-    await gateway_of(request).webrtc.end(request.path_params["id"])
+    gateway, id = gateway_of(request), request.path_params["id"]
+    if gateway.forwarder and (owner := gateway.forwarder.owner_of(id)) is not None:
+        return await gateway.forwarder.forward(request, owner)
+    await gateway.webrtc.end(id)
     return Response(status_code=204)
 
 

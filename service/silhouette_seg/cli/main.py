@@ -73,6 +73,7 @@ def i() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind; 0 picks a free one.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Server processes behind the port.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads for pixels and inference.")] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, tensorrt, coreml, directml or rocm.")
@@ -83,12 +84,13 @@ def serve(
     """Serve over HTTP. Every setting is also a SILHOUETTE_ variable; options take precedence."""
     from silhouette_seg.cli.console import fail, load_settings
     from silhouette_seg.errors import ServiceError
+    from silhouette_seg.server.serve import serve as run_server
     from silhouette_seg.server.server import CannotListen
-    from silhouette_seg.server.server import serve as run_server
 
     settings = load_settings(
         host=host,
         port=port,
+        processes=processes,
         workers=workers,
         device=device,
         model_repository=model_repository,

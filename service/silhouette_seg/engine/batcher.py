@@ -24,6 +24,7 @@ from silhouette_seg.engine.base import (
 )
 from silhouette_seg.engine.wrapper import EngineWrapper
 from silhouette_seg.errors import Draining, EngineFailed, Overloaded
+from silhouette_seg.runtime.process_group import ProcessGroup
 
 T = TypeVar("T")
 
@@ -54,15 +55,33 @@ class BatchQueue(Generic[T]):
 
     Live frames precede photos, except that photos begin one batch after `MAX_OVERTAKING_BATCHES`.
     Entries of equal priority are served in order of arrival. Each priority has its own bound, so
-    that photos never use up the places of live frames.
+    that photos never use up the places of live frames. The bounds are of the queues of all
+    processes of `group` together, which have the same `name`.
     """
 
-    def __init__(self, *, max_batch: int, max_queue: int) -> None:
+    def __init__(
+        self,
+        *,
+        max_batch: int,
+        max_queue: int,
+        group: ProcessGroup | None = None,
+        name: str = "",
+    ) -> None:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._entries: deque[QueueEntry[T]] = deque()
         self._overtaking = 0
         """Number of batches in a row that live frames began while a photo waited."""
+        self._group = group or ProcessGroup()
+        self._counts = {
+            priority: self._group.counter(f"{priority.name} images for {name}")
+            for priority in Priority
+        }
+
+    @property
+    def total(self) -> int:
+        """Number of entries in the queues of all processes."""
+        return sum(count.total for count in self._counts.values())
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -72,20 +91,23 @@ class BatchQueue(Generic[T]):
 
         Raises errors.Overloaded when `max_queue` entries of the same priority are queued.
         """
-        queued = self._count(entry.priority)
-        if queued >= self._max_queue:
-            raise Overloaded(
-                "Too many images are waiting",
-                limit=self._max_queue,
-                actual=queued + 1,
-                retry_after_s=1,
-            )
-        self._entries.append(entry)
+        with self._group.lock():
+            queued = self._counts[entry.priority].total
+            if queued >= self._max_queue:
+                raise Overloaded(
+                    "Too many images are waiting",
+                    limit=self._max_queue,
+                    actual=queued + 1,
+                    retry_after_s=1,
+                )
+            self._entries.append(entry)
+            self._publish()
 
     def discard(self, entry: QueueEntry[T]) -> None:
         """Removes an entry if it is queued."""
         if entry in self._entries:
             self._entries.remove(entry)
+            self._publish()
 
     def pop(self, now: float) -> list[QueueEntry[T]]:
         """Removes and returns the next batch of entries.
@@ -108,6 +130,7 @@ class BatchQueue(Generic[T]):
                 if entry.key == batch[0].key:
                     room = 0  # nothing overtakes within a key
         self._entries = rest
+        self._publish()
         if batch and batch[0].priority is Priority.LIVE and self._count(Priority.PHOTO):
             self._overtaking += 1
         else:
@@ -124,7 +147,13 @@ class BatchQueue(Generic[T]):
     def clear(self) -> list[QueueEntry[T]]:
         """Removes and returns all entries, in order of arrival."""
         entries, self._entries = list(self._entries), deque()
+        self._publish()
         return entries
+
+    def _publish(self) -> None:
+        """Tells the other processes the number of entries of this queue."""
+        for priority, count in self._counts.items():
+            count.set(self._count(priority))
 
     def _count(self, priority: Priority) -> int:
         return sum(entry.priority is priority for entry in self._entries)
@@ -161,7 +190,8 @@ class Batcher(EngineWrapper):
     Up to `concurrency` batches run at once. A request starts at once while fewer run: batches form
     only from requests that arrived in the meantime. A caller gets errors.Overloaded when the queue
     is full or after `queue_timeout_s` seconds in it. A failed batch fails its own callers only; a
-    batch without callers is cancelled. `on_batch` receives the number of rows of each batch.
+    batch without callers is cancelled. `on_batch` receives the number of rows of each batch. The
+    bound of the queue is of all processes of `group` together.
     """
 
     def __init__(
@@ -173,10 +203,14 @@ class Batcher(EngineWrapper):
         queue_timeout_s: float,
         concurrency: int,
         on_batch: Callable[[int], object] | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         super().__init__(engine)
         self._queue: BatchQueue[_PendingRequest] = BatchQueue(
-            max_batch=min(max_batch, engine.spec.max_batch), max_queue=max_queue
+            max_batch=min(max_batch, engine.spec.max_batch),
+            max_queue=max_queue,
+            group=group,
+            name=engine.spec.name,
         )
         self._queue_timeout_s = queue_timeout_s
         self._concurrency = concurrency
@@ -189,8 +223,8 @@ class Batcher(EngineWrapper):
 
     @property
     def queued(self) -> int:
-        """Number of callers that wait in the queue."""
-        return len(self._queue)
+        """Number of callers that wait in the queue, in all processes of the group."""
+        return self._queue.total
 
     @property
     def image_s(self) -> float:

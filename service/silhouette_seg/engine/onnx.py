@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
@@ -64,7 +65,8 @@ def open_engine(
 class OnnxEngine:
     """Runs a model in one ONNX Runtime session, with up to `workers` batches at once.
 
-    Without `workers` each batch runs in the thread of its caller, and `infer` never suspends. A
+    Without `workers` each batch runs in the thread of its caller, and `infer` never suspends. The
+    threads start with the first batch. A
     session per thread measured no faster with one thread each, and it would hold the weights once
     more per thread.
     """
@@ -81,9 +83,8 @@ class OnnxEngine:
         self._spec = spec
         self._session = _open_session(_read_weights(spec, model_file), device)
         _check_signature(spec, self._session)
-        self._pool = None
-        if workers is not None:
-            self._pool = started_executor(max_runs(device, workers), f"onnx-{spec.name}")
+        self._threads = None if workers is None else max_runs(device, workers)
+        self._pool: ThreadPoolExecutor | None = None
         self._closed = False
 
     @property
@@ -105,8 +106,11 @@ class OnnxEngine:
             raise EngineFailed("The inference engine is closed")
         options = onnxruntime.RunOptions()
         options.log_severity_level = _FATAL_ONLY
-        if self._pool is None:
+        if self._threads is None:
             return self._run_session(inputs, rows, options)
+        if self._pool is None:
+            # Not before: a server loads its models, and then forks its processes.
+            self._pool = started_executor(self._threads, f"onnx-{self._spec.name}")
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, self._run_session, inputs, rows, options)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -58,12 +59,22 @@ class ThreadPool:
 
     It sets defaults of OpenCV and Pillow that apply to the whole process. The library, which works
     in the processes of others, has no pool and leaves them alone. The queue of the pool is
-    unbounded: the limit on concurrent requests bounds the work before it.
+    unbounded: the limit on concurrent requests bounds the work before it. With `start=False` the
+    threads start with `start` or the first call: threads do not survive the fork of a process.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, start: bool = True) -> None:
         _set_process_defaults()
-        self._executor = started_executor(count, "pixels")
+        self._count = count
+        self._executor: ThreadPoolExecutor | None = None
+        if start:
+            self.start()
+
+    def start(self) -> ThreadPoolExecutor:
+        """Starts all threads, unless they run, and returns their executor."""
+        if self._executor is None:
+            self._executor = started_executor(self._count, "pixels")
+        return self._executor
 
     async def run_in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `call` with its arguments in a thread of the pool and returns its result.
@@ -72,7 +83,7 @@ class ThreadPool:
         cancelled before it starts never runs. A running call cannot be stopped: cancelling waits
         for its end, because until then it holds its thread and its memory.
         """
-        running = self._executor.submit(partial(_run, call, *args, **kwargs))
+        running = self.start().submit(partial(_run, call, *args, **kwargs))
         done = asyncio.wrap_future(running)
         try:
             return await asyncio.shield(done)
@@ -83,7 +94,8 @@ class ThreadPool:
 
     def close(self) -> None:
         """Drops the calls that have not started and waits for those that are running."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _run(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -77,6 +77,8 @@ class HttpProtocol(HttpToolsProtocol):
     """Bytes received since the parser last completed a head, a chunk of a body, or a request."""
     _parse_error: ServiceError | None = None
     """Error for which this class stopped the parser; None if the parser found one itself."""
+    _is_shedding: bool = False
+    """True once the connection closes after its request, in favour of another process."""
     _head_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
     _probe_timer: asyncio.TimerHandle | None = None
@@ -88,7 +90,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
+        self._end_shedding()
         super().connection_lost(exc)
+        if self.server_state.port is not None:
+            self.server_state.port.report(len(self.server_state.connections))
 
     def data_received(self, data: bytes) -> None:
         self._unparsed_bytes += len(data)
@@ -118,6 +123,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._cancel_timers()
+        self._end_shedding()
         super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
@@ -146,7 +152,7 @@ class HttpProtocol(HttpToolsProtocol):
                 )
             )
         super().on_headers_complete()
-        if self.server_state.draining and self.cycle is not None:
+        if self.cycle is not None and (self.server_state.draining or self._sheds()):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -171,6 +177,18 @@ class HttpProtocol(HttpToolsProtocol):
         """Answers a request that the parser rejected; called while its exception is handled."""
         error = self._parse_error or BadRequest("The request is not valid HTTP/1.1.")
         self._send_error(OutOfMemory() if _has_run_out_of_memory() else error)
+
+    def _sheds(self) -> bool:
+        """Returns True if the connection closes because other processes have fewer."""
+        port = self.server_state.port
+        if port is not None and not self._is_shedding:
+            self._is_shedding = port.begin_shedding()
+        return self._is_shedding
+
+    def _end_shedding(self) -> None:
+        if self._is_shedding and self.server_state.port is not None:
+            self._is_shedding = False
+            self.server_state.port.end_shedding()
 
     def _count_head(self, *pieces: bytes) -> None:
         self._head_bytes += sum(map(len, pieces))

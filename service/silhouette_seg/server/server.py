@@ -1,27 +1,27 @@
-"""Runs the service in uvicorn: binds the port, loads the models, serves, and shuts down."""
+"""The uvicorn server of the service: loads the models, serves, and shuts down in order."""
 
 import asyncio
 import errno
 import logging
-import logging.config
-import resource
+import signal
 import socket
 from contextlib import suppress
 from math import ceil
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from silhouette_seg.app import create_app
 from silhouette_seg.lifecycle import drain
+from silhouette_seg.runtime.process_group import ProcessGroup
 from silhouette_seg.server.accept_queue import accept_all
 from silhouette_seg.server.forwarded import ForwardedMiddleware
 from silhouette_seg.server.http_protocol import KEEP_ALIVE_TIMEOUT_S, HttpProtocol
-from silhouette_seg.server.malloc import limit_malloc_arenas
+from silhouette_seg.server.shared_port import SharedPort
 from silhouette_seg.server.state import SharedState
 from silhouette_seg.server.websocket_protocol import WebSocketProtocol
 from silhouette_seg.settings import Settings
-from silhouette_seg.telemetry import logging_config
 
 CLOSE_TIMEOUT_S = 2
 """Least seconds for connections to close after the running requests have finished.
@@ -51,10 +51,17 @@ class Server(uvicorn.Server):
     a connection reset. Each response is then the last of its connection.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.app = create_app(settings)
+    def __init__(
+        self,
+        settings: Settings,
+        group: ProcessGroup | None = None,
+        shared_folder: Path | None = None,
+    ) -> None:
+        self.app = create_app(settings, group, shared_folder)
         self._drain_timeout_s = settings.drain_timeout_s
         self._draining: asyncio.Task[None] | None = None
+        self._supervisor: int | None = None
+        self._port = SharedPort(group) if group and group.count > 1 else None
         super().__init__(
             uvicorn.Config(
                 ForwardedMiddleware(
@@ -76,7 +83,35 @@ class Server(uvicorn.Server):
             )
         )
 
-        self.server_state: SharedState = SharedState(self.app.state.gateway.telemetry)
+        self.server_state: SharedState = SharedState(self.app.state.gateway.telemetry, self._port)
+
+    def stop_at_end_of(self, supervisor: int) -> None:
+        """Makes the server stop in order if the other end of the pipe `supervisor` is closed."""
+        self._supervisor = supervisor
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._supervisor is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._supervisor, self._on_supervisor_lost, self._supervisor)
+        if self._port is None or not sockets:
+            await super().startup(sockets)
+            return
+        shared, *own = sockets
+        await super().startup(own)
+        self._port.start(shared, self._create_protocol)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._port is not None:
+            self._port.report(len(self.server_state.connections))
+        return await super().on_tick(counter)
+
+    def _create_protocol(self) -> HttpProtocol:
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
+
+    def _on_supervisor_lost(self, supervisor: int) -> None:
+        asyncio.get_running_loop().remove_reader(supervisor)
+        log.error("the supervisor has ended; this process stops")
+        self.handle_exit(signal.SIGTERM, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops the server: running requests and streams end, then responses are read.
@@ -95,6 +130,8 @@ class Server(uvicorn.Server):
             await self._draining
         for listener in sockets or ():
             await accept_all(listener)
+        if self._port is not None:
+            self._port.close()
         self.config.timeout_graceful_shutdown = max(CLOSE_TIMEOUT_S, ceil(deadline - clock()))
         await super().shutdown(sockets)
 
@@ -117,31 +154,3 @@ def bind(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise CannotListen(f"Port {port} on {host} is taken by another program.") from error
         raise CannotListen(f"Cannot listen on {host} port {port}: {error.strerror}.") from error
-
-
-def disable_core_dumps() -> None:
-    """Sets this process's limit for core dumps to 0: they would write photos and keys to disk.
-
-    A program that the kernel pipes dumps to receives the limit and is expected to respect it.
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def listener_url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def serve(settings: Settings) -> None:
-    """Runs the service until a stop signal, and returns after a clean shutdown.
-
-    uvicorn then raises the signal again. Raises CannotListen if the address cannot be bound, and
-    the errors of `create_app`.
-    """
-    limit_malloc_arenas()
-    disable_core_dumps()
-    with bind(settings.host, settings.port) as listener:
-        server = Server(settings)
-        logging.config.dictConfig(logging_config(settings.log_format))
-        log.info("listening on %s", listener_url(listener))
-        server.run(sockets=[listener])

@@ -10,6 +10,7 @@ from silhouette_seg.telemetry.metrics import (
     Transport,
     server_timing,
 )
+from silhouette_seg.telemetry.process_metrics import SUPERVISOR, share_counters
 from silhouette_seg.telemetry.request_id import IDENTITY, Identity, parse_trace_id, read_identity
 from silhouette_seg.telemetry.setup import open_tracing
 from silhouette_seg.telemetry.tracing import NoOpTracing, Tracing
@@ -17,6 +18,7 @@ from silhouette_seg.telemetry.tracing import NoOpTracing, Tracing
 __all__ = [
     "IDENTITY",
     "METRICS_CONTENT_TYPE",
+    "SUPERVISOR",
     "Identity",
     "JsonFormatter",
     "MaskMeasurements",
@@ -33,4 +35,5 @@ __all__ = [
     "parse_trace_id",
     "read_identity",
     "server_timing",
+    "share_counters",
 ]

@@ -29,11 +29,13 @@ class TextFormatter(_UtcFormatter):
     """Formats a log record as one line of text, followed by its traceback if it has one.
 
     The form is `2026-01-31T12:00:00.123+00:00 INFO silhouette_seg [request id] message`. A line
-    break in the message is written as `\\n`.
+    break in the message is written as `\\n`. With `process_ids` the system id of the process comes
+    before the logger.
     """
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s%(tag)s %(message)s")
+    def __init__(self, *, process_ids: bool = False) -> None:
+        process = " %(process)d" if process_ids else ""
+        super().__init__(f"%(asctime)s %(levelname)s{process} %(name)s%(tag)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
         identity = IDENTITY.get()
@@ -48,8 +50,12 @@ class JsonFormatter(_UtcFormatter):
     """Formats a log record as one JSON object on one line.
 
     Its fields are time, level, logger, message, ids, and the values of `log_fields`. These never
-    replace a standard field.
+    replace a standard field. With `process_ids` one of the ids is that of the process.
     """
+
+    def __init__(self, *, process_ids: bool = False) -> None:
+        super().__init__()
+        self._process_ids = process_ids
 
     def format(self, record: logging.LogRecord) -> str:
         identity = IDENTITY.get()
@@ -59,6 +65,8 @@ class JsonFormatter(_UtcFormatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._process_ids:
+            event["process"] = record.process
         if identity:
             event["request_id"] = identity.request_id
             if identity.trace_id:
@@ -82,15 +90,18 @@ def _escape_control_characters(text: str) -> str:
 _FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
 
 
-def logging_config(log_format: Literal["text", "json"]) -> dict[str, Any]:
+def logging_config(
+    log_format: Literal["text", "json"], *, process_ids: bool = False
+) -> dict[str, Any]:
     """Returns a configuration for `logging.config.dictConfig` that writes to stderr from INFO on.
 
-    It is also a valid `log_config` of uvicorn.
+    With `process_ids` each line has the system id of its process. It is also a valid `log_config`
+    of uvicorn.
     """
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": _FORMATTERS[log_format]}},
+        "formatters": {"line": {"()": _FORMATTERS[log_format], "process_ids": process_ids}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"level": "INFO", "handlers": ["stderr"]},
     }

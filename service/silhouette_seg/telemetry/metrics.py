@@ -1,9 +1,11 @@
 """Prometheus metrics of the service. docs/metrics.md explains each."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -21,8 +23,10 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from silhouette_seg.runtime.process_group import ProcessGroup
 from silhouette_seg.telemetry.engine_metrics import EngineMetrics
 from silhouette_seg.telemetry.image_metrics import ImageKind, ImageMetrics, MaskMeasurements
+from silhouette_seg.telemetry.process_metrics import ServerProcessCollector, merge_processes
 from silhouette_seg.telemetry.queue_metrics import QueueMetrics
 from silhouette_seg.telemetry.tracing import InferenceSpan, NoOpTracing, Tracing
 
@@ -67,13 +71,25 @@ class Telemetry:
 
     The metrics are in a registry of their own. No metric or trace contains a pixel, a name, a key
     or an address.
+
+    With several processes, `shared_folder` is the folder of `share_counters`. The metrics are then
+    those of the whole server.
     """
 
-    def __init__(self, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self,
+        tracing: Tracing | None = None,
+        group: ProcessGroup | None = None,
+        shared_folder: Path | None = None,
+    ) -> None:
         self.registry = CollectorRegistry()
         self.tracing = tracing or NoOpTracing()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
+        self._group = group or ProcessGroup()
+        self._shared_folder = shared_folder
+        PlatformCollector(registry=self.registry)
+        if shared_folder is None:
+            ProcessCollector(registry=self.registry)
+            GCCollector(registry=self.registry)
         self._images = ImageMetrics(self.registry)
         self.engines = EngineMetrics(self.registry)
         self.photo_queue = QueueMetrics(self.registry)
@@ -135,8 +151,12 @@ class Telemetry:
             ("transport", "reason"),
             registry=self.registry,
         )
-        for transport in get_args(Transport):
-            self._streams.labels(transport)  # exports 0 before the first stream
+        self._open_streams = {
+            transport: self._group.counter(f"streams {transport}")
+            for transport in get_args(Transport)
+        }
+        for transport, count in self._open_streams.items():
+            self._streams.labels(transport).set_function(partial(getattr, count, "total"))
         self._frames = Counter(
             "silhouette_frames",
             "Frames of streams; `outcome` is result, skipped or error.",
@@ -165,6 +185,15 @@ class Telemetry:
             registry=self.registry,
         )
 
+        self._processes = Gauge(
+            "silhouette_processes", "Server processes that are ready.", registry=self.registry
+        )
+        self._restarts = Counter(
+            "silhouette_process_restarts",
+            "Restarts of server processes that ended unexpectedly.",
+            registry=self.registry,
+        )
+
     def set_version(self, version: str) -> None:
         self._info.info({"version": version})
 
@@ -181,8 +210,11 @@ class Telemetry:
     @contextmanager
     def track_stream(self, transport: Transport) -> Iterator[None]:
         """Counts a video stream as open until the block ends."""
-        with self._streams.labels(transport).track_inprogress():
+        self._open_streams[transport].add(1)
+        try:
             yield
+        finally:
+            self._open_streams[transport].add(-1)
 
     def count_stream_end(self, transport: Transport, reason: str) -> None:
         """Counts the end of a video stream by transport and reason.
@@ -235,13 +267,29 @@ class Telemetry:
         """Sets the function that returns the value of the metric `silhouette_ready` per scrape."""
         self._ready.set_function(is_ready)
 
+    def track_processes(self, ready: Callable[[], int], pids: Callable[[], list[int]]) -> None:
+        """Sets the functions that return the number of ready processes, and their system ids.
+
+        It is called in the supervisor, if there is one.
+        """
+        self._processes.set_function(ready)
+        if self._shared_folder is not None:
+            self.registry.register(ServerProcessCollector(os.getpid(), pids))
+
+    def count_restart(self) -> None:
+        self._restarts.inc()
+
     def snapshot(self) -> Callable[[], bytes]:
         """Reads all metrics, and returns a function that formats them as text for `GET /metrics`.
 
         Formatting takes twice as long as reading. Call the function in a thread, so that the event
         loop stays free.
         """
-        return partial(generate_latest, _Snapshot(tuple(self.registry.collect())))
+        own = tuple(self.registry.collect())
+        if self._shared_folder is None:
+            return partial(generate_latest, _Snapshot(own))
+        folder = self._shared_folder
+        return lambda: generate_latest(_Snapshot(tuple(merge_processes(own, folder))))
 
 
 @dataclass(frozen=True, slots=True)

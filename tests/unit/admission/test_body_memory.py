@@ -1,4 +1,4 @@
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 from hypothesis import given
@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from silhouette_seg.admission.body_memory import BodyMemoryBudget
 from silhouette_seg.errors import Overloaded
+from silhouette_seg.runtime.process_group import ProcessGroup
 
 
 def test_body_memory_is_released_at_the_end_of_a_reservation():
@@ -68,3 +69,15 @@ def test_body_memory_is_the_sum_of_successful_reservations(steps):
                 held[request] += size
             assert budget.reserved == sum(held)
     assert budget.reserved == 0
+
+
+def test_budget_applies_to_all_processes():
+    with closing(ProcessGroup(2)) as group:
+        first, second = (BodyMemoryBudget(100, group.member(index)) for index in range(2))
+        with first.reservation() as one, second.reservation() as other:
+            one(60)
+            other(40)
+            with pytest.raises(Overloaded):
+                other(1)
+            assert first.reserved == second.reserved == 100
+        assert first.reserved == 0

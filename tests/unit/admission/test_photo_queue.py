@@ -1,6 +1,8 @@
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle
 
 import pytest
 from hypothesis import given
@@ -15,14 +17,41 @@ from silhouette_seg.admission.photo_queue import (
     Workload,
 )
 from silhouette_seg.errors import Overloaded
+from silhouette_seg.runtime.process_group import ProcessGroup
 
 LONG_S = 1000.0
 
 
-def make_queue(**limits):
-    return PhotoQueue(
-        **{"max_running": 2, "max_pixels": 100, "max_queued": 8, "max_wait_s": LONG_S, **limits}
-    )
+class ProcessQueues:
+    """The queue of a server with several processes. Each photo arrives at the next process."""
+
+    def __init__(self, processes: int, stack: ExitStack, **limits) -> None:
+        group = ProcessGroup(processes)
+        stack.callback(group.close)
+        defaults = {"max_running": 2, "max_pixels": 100, "max_queued": 8, "max_wait_s": LONG_S}
+        members = [group.member(index) for index in range(processes)]
+        self.of_process = [PhotoQueue(**{**defaults, **limits}, group=own) for own in members]
+        for member in members:
+            stack.enter_context(member.listening())
+        self._turns = cycle(self.of_process)
+
+    def __getattr__(self, name: str):
+        """Reads the state of the whole queue in the process that has the first photo."""
+        return getattr(self.of_process[0], name)
+
+    def slot(self, work: Workload, **options):
+        return next(self._turns).slot(work, **options)
+
+
+@pytest.fixture(params=[1, 2], ids=["one process", "two processes"])
+def processes(request) -> int:
+    return request.param
+
+
+@pytest.fixture
+async def make_queue(processes):
+    with ExitStack() as stack:
+        yield partial(ProcessQueues, processes, stack)
 
 
 @dataclass
@@ -70,7 +99,7 @@ def clock(monkeypatch):
     return now
 
 
-async def test_photo_with_free_slot_starts_at_once():
+async def test_photo_with_free_slot_starts_at_once(make_queue):
     queue = make_queue()
     async with submitted(queue, 10, 20) as (_, tasks):
         assert (queue.running, queue.queued, queue.running_pixels) == (2, 0, 30)
@@ -78,7 +107,7 @@ async def test_photo_with_free_slot_starts_at_once():
     assert (queue.running, queue.queued, queue.running_pixels) == (0, 0, 0)
 
 
-async def test_queued_photos_start_in_order_of_arrival(clock):
+async def test_queued_photos_start_in_order_of_arrival(make_queue, clock):
     queue = make_queue(max_running=1)
     async with submitted(queue, 1, 2, 3) as (photos, tasks):
         assert (queue.running, queue.queued) == (1, 2)
@@ -93,7 +122,7 @@ async def test_queued_photos_start_in_order_of_arrival(clock):
         assert [await task for task in tasks] == [0.0, 5.0, 7.0]
 
 
-async def test_photo_over_pixel_limit_blocks_those_behind_it():
+async def test_photo_over_pixel_limit_blocks_those_behind_it(make_queue):
     queue = make_queue(max_running=4)
     async with submitted(queue, 60, 50, 10) as (photos, _):
         assert [photo.running.is_set() for photo in photos] == [True, False, False]
@@ -102,7 +131,7 @@ async def test_photo_over_pixel_limit_blocks_those_behind_it():
         assert queue.running_pixels == 60
 
 
-async def test_photo_larger_than_pixel_limit_runs_alone():
+async def test_photo_larger_than_pixel_limit_runs_alone(make_queue):
     queue = make_queue(max_running=4)
     async with submitted(queue, 1000, 1) as (photos, _):
         assert [photo.running.is_set() for photo in photos] == [True, False]
@@ -110,7 +139,7 @@ async def test_photo_larger_than_pixel_limit_runs_alone():
         await photos[1].running.wait()
 
 
-async def test_full_queue_rejects_photo_with_numbers():
+async def test_full_queue_rejects_photo_with_numbers(make_queue):
     queue = make_queue(max_running=1, max_queued=2)
     async with submitted(queue, 1, 1, 1, 1) as (_, tasks):
         with pytest.raises(Overloaded) as caught:
@@ -120,7 +149,7 @@ async def test_full_queue_rejects_photo_with_numbers():
         assert queue.queued == 2
 
 
-async def test_photo_with_long_estimated_wait_is_rejected_with_retry_after(clock):
+async def test_photo_with_long_estimated_wait_is_rejected_with_retry_after(make_queue, clock):
     queue = make_queue(max_running=2, max_wait_s=1.3)
     for _ in range(100):
         async with queue.slot(Workload("mask", 0)):
@@ -138,22 +167,23 @@ async def test_photo_with_long_estimated_wait_is_rejected_with_retry_after(clock
         assert not any(task.done() for task in tasks)
 
 
-async def test_estimated_wait_with_free_slot_is_zero(clock):
+async def test_estimated_wait_with_free_slot_is_zero(make_queue, clock):
     queue = make_queue(max_running=2)
     async with submitted(queue, 90):
         assert queue.estimated_wait_s == 0.0
 
 
-async def test_estimated_wait_behind_overdue_photo_is_zero(clock):
+async def test_estimated_wait_behind_overdue_photo_is_zero(make_queue, clock):
     queue = make_queue(max_running=1)
     async with submitted(queue, 1):
         clock[0] += 1000
         assert queue.estimated_wait_s == 0.0
 
 
-async def test_photo_admitted_on_wrong_estimate_is_rejected_after_overrun():
+async def test_photo_admitted_on_wrong_estimate_is_rejected_after_overrun(make_queue):
     queue = make_queue(max_running=1, max_wait_s=0.02)
-    queue._service_times.update(Workload("mask", 1), 1e-9)
+    for own in queue.of_process:
+        own._service_times.update(Workload("mask", 1), 1e-9)
     async with submitted(queue, 1, 1) as (_, tasks):
         with pytest.raises(Overloaded) as caught:
             await tasks[1]
@@ -161,7 +191,7 @@ async def test_photo_admitted_on_wrong_estimate_is_rejected_after_overrun():
         assert (queue.running, queue.queued) == (1, 0)
 
 
-async def test_photo_without_max_wait_waits_behind_full_queue():
+async def test_photo_without_max_wait_waits_behind_full_queue(make_queue):
     queue = make_queue(max_running=1, max_queued=1, max_wait_s=0.001)
     async with (
         submitted(queue, 1) as (first, _),
@@ -175,7 +205,7 @@ async def test_photo_without_max_wait_waits_behind_full_queue():
         await photos[1].running.wait()
 
 
-async def test_cancelled_photo_leaves_the_queue():
+async def test_cancelled_photo_leaves_the_queue(make_queue):
     queue = make_queue(max_running=1)
     async with submitted(queue, 1, 2, 3) as (photos, tasks):
         tasks[1].cancel()
@@ -185,7 +215,8 @@ async def test_cancelled_photo_leaves_the_queue():
         await photos[2].running.wait()
 
 
-async def test_photo_cancelled_when_started_passes_its_slot_on():
+@pytest.mark.parametrize("processes", [1])  # between two, the event loop takes longer
+async def test_photo_cancelled_when_started_passes_its_slot_on(make_queue):
     queue = make_queue(max_running=1)
     async with submitted(queue, 1, 2, 3) as (photos, tasks):
         photos[0].end.set()
@@ -197,7 +228,7 @@ async def test_photo_cancelled_when_started_passes_its_slot_on():
         assert queue.running == 1
 
 
-async def test_failed_photo_does_not_update_the_estimate(clock):
+async def test_failed_photo_does_not_update_the_estimate(make_queue, clock):
     queue = make_queue(max_running=1)
 
     async def fail():
@@ -211,7 +242,8 @@ async def test_failed_photo_does_not_update_the_estimate(clock):
         assert queue.estimated_wait_s == pytest.approx(INITIAL_ESTIMATE_S)
 
 
-async def test_photo_that_gives_up_in_its_slot_raises_the_estimate(clock):
+@pytest.mark.parametrize("processes", [1])  # each process learns its own times
+async def test_photo_that_gives_up_in_its_slot_raises_the_estimate(make_queue, clock):
     """A model's queue may time out: the photos behind would have waited as long."""
     queue = make_queue(max_running=1)
 
@@ -224,6 +256,42 @@ async def test_photo_that_gives_up_in_its_slot_raises_the_estimate(clock):
         await give_up()
     async with submitted(queue, 0):
         assert queue.estimated_wait_s == pytest.approx(2.0)
+
+
+async def test_process_at_its_share_is_passed_over():
+    with ExitStack() as stack:
+        queue = ProcessQueues(2, stack, max_running=2)
+        first, second = queue.of_process
+        async with (
+            submitted(first, 1, 2) as (busy, _),
+            submitted(second, 3) as (idle, _),
+        ):
+            assert [photo.running.is_set() for photo in (*busy, *idle)] == [True, False, True]
+
+
+async def test_wait_in_process_above_its_share_is_longer(clock):
+    with ExitStack() as stack:
+        first, second = ProcessQueues(2, stack, max_running=2, max_wait_s=0.35).of_process
+        async with submitted(first, 0, 0, 0, 0):
+            assert first.estimated_wait_s == second.estimated_wait_s == pytest.approx(0.2)
+            with pytest.raises(Overloaded) as caught:
+                first.check()
+            assert caught.value.actual == pytest.approx(0.4)
+            second.check()
+
+
+async def test_death_of_a_process_frees_its_places():
+    with ExitStack() as stack:
+        group = ProcessGroup(2)
+        stack.callback(group.close)
+        limits = {"max_running": 1, "max_pixels": 100, "max_queued": 1, "max_wait_s": LONG_S}
+        dead, other = (PhotoQueue(**limits, group=group.member(index)) for index in range(2))
+        stack.enter_context(other._group.listening())
+        async with submitted(dead, 1), submitted(other, 1) as (photos, _):
+            assert (other.running, other.queued) == (1, 1)
+            group.forget(0)
+            await photos[0].running.wait()
+            assert (other.running, other.queued) == (1, 0)
 
 
 def test_estimator_separates_kinds_and_scales_with_pixels():
@@ -250,14 +318,19 @@ def test_estimator_converges_to_recent_service_times():
             st.tuples(st.sampled_from(["end", "cancel"]), st.integers(0, 11)),
         ),
         max_size=30,
-    )
+    ),
+    st.integers(1, 3),
 )
-def test_queue_stays_within_limits_and_starves_no_photo(events):
-    asyncio.run(_play(events))
+def test_queue_stays_within_limits_and_starves_no_photo(events, processes):
+    asyncio.run(_play(events, processes))
 
 
-async def _play(events):
-    queue = make_queue(max_running=3, max_queued=4)
+async def _play(events, processes):
+    with ExitStack() as stack:
+        await _play_on(ProcessQueues(processes, stack, max_running=3, max_queued=4), events)
+
+
+async def _play_on(queue, events):
     photos: list[Photo] = []
     tasks: list[asyncio.Task[float]] = []
     for event, value in events:

@@ -1,9 +1,11 @@
 import asyncio
+from contextlib import closing
 
 import pytest
 
 from silhouette_seg.admission.request_limit import RequestLimiter
 from silhouette_seg.errors import Draining, Overloaded
+from silhouette_seg.runtime.process_group import ProcessGroup
 
 
 def test_request_limiter_counts_requests_in_progress():
@@ -57,3 +59,16 @@ async def test_draining_limiter_rejects_new_requests_and_waits_for_running_ones(
 
 async def test_limiter_without_requests_is_idle():
     await RequestLimiter(max_requests=3).wait_idle()
+
+
+def test_limit_applies_to_all_processes_and_idle_to_each():
+    with closing(ProcessGroup(2)) as group:
+        first, second = (
+            RequestLimiter(max_requests=2, group=group.member(index)) for index in range(2)
+        )
+        with first.admit(), second.admit():
+            assert (first.count, first.own_count) == (2, 1)
+            with pytest.raises(Overloaded) as caught:
+                second.check()
+            assert (caught.value.limit, caught.value.actual) == (2, 3)
+        second.check()

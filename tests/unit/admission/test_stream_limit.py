@@ -1,5 +1,5 @@
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 from hypothesis import given
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from silhouette_seg.admission.stream_limit import StreamLimiter
 from silhouette_seg.errors import Draining, Overloaded, TooManyStreams
+from silhouette_seg.runtime.process_group import ProcessGroup
 
 
 def error_of_acquire(limiter: StreamLimiter, caller: str) -> type[Exception] | None:
@@ -60,7 +61,7 @@ def test_stream_limiter_forgets_callers_without_stream():
     for number in range(100):
         with limiter.acquire(f"caller {number}"):
             pass
-    assert not limiter._callers
+    assert not limiter._places["caller"].any()
 
 
 async def test_draining_limiter_signals_open_streams_and_rejects_new_ones():
@@ -133,3 +134,23 @@ def test_single_stream_may_have_any_cost():
         first.set_frame_seconds(4.0)
         with pytest.raises(Overloaded):
             second.set_frame_seconds(0.001)
+
+
+def test_limits_and_time_of_the_workers_apply_to_all_processes():
+    with closing(ProcessGroup(2)) as group:
+        first, second = (
+            StreamLimiter(max_streams=3, max_per_caller=2, workers=2, group=group.member(index))
+            for index in range(2)
+        )
+        with first.acquire("a") as place, second.acquire("a") as other:
+            assert (first.count, first.own_count) == (2, 1)
+            assert error_of_acquire(first, "a") is TooManyStreams
+            place.set_frame_seconds(0.2)
+            with pytest.raises(Overloaded) as caught:
+                other.set_frame_seconds(0.2)
+            assert (caught.value.limit, caught.value.actual) == (1.5, 2.0)
+            with second.acquire("b"):
+                assert error_of_acquire(first, "c") is Overloaded
+            group.forget(0)  # the first process has died
+            assert second.count == 1
+            other.set_frame_seconds(0.2)

@@ -7,6 +7,7 @@ from time import perf_counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from silhouette_seg.api.forwarding import is_forwarded
 from silhouette_seg.api.problem_details import CODE_KEY
 from silhouette_seg.telemetry import (
     IDENTITY,
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 class RequestLogMiddleware:
     """ASGI middleware that adds `X-Request-Id` to each response, and counts and logs it.
 
-    It also passes HEAD on as GET; the server around it still sees HEAD and sends no body.
+    It also passes HEAD on as GET; the server around it still sees HEAD and sends no body. A request
+    that another process has forwarded is counted and logged there.
     """
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
@@ -39,6 +41,13 @@ class RequestLogMiddleware:
             return
         headers = Headers(scope=scope)
         identity = read_identity(headers.get("x-request-id"), headers.get("traceparent"))
+        if is_forwarded(scope):
+            token = IDENTITY.set(identity)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                IDENTITY.reset(token)
+            return
         inner = dict(scope)
         if inner["method"] == "HEAD":
             inner["method"] = "GET"

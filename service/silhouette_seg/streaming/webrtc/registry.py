@@ -13,6 +13,7 @@ from silhouette_seg.errors import NotFound, NotInstalled, Unavailable
 from silhouette_seg.pipeline.measurements import measurements_of
 from silhouette_seg.pipeline.segmenter import Matte
 from silhouette_seg.runtime.extras import is_installed, missing_module
+from silhouette_seg.runtime.process_group import ProcessGroup
 from silhouette_seg.streaming.session import FRAME_OUTCOMES, StreamOptions, StreamSession
 from silhouette_seg.streaming.webrtc.config import WebRTCConfig
 from silhouette_seg.streaming.webrtc.end_reason import EndReason
@@ -26,17 +27,28 @@ TRANSPORT: Final = "webrtc"
 IS_INSTALLED = is_installed("aiortc")
 """True if aiortc, the library for WebRTC, is installed by the extra `live`."""
 
+NO_SUCH_STREAM = "There is no such stream, or it has ended."
+_PEER_MODULE = "silhouette_seg.streaming.webrtc.peer"
+
 log = logging.getLogger(__name__)
 
 
 class PeerRegistry:
     """Registry of the WebRTC connections: creates them, finds them by id, and ends them.
 
-    It belongs to one event loop. aiortc is imported in a thread on first use.
+    It belongs to one event loop. aiortc is imported in a thread on first use. The id of a stream
+    names its process in `group`.
     """
 
-    def __init__(self, config: WebRTCConfig, streams: StreamLimiter, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        config: WebRTCConfig,
+        streams: StreamLimiter,
+        telemetry: Telemetry,
+        group: ProcessGroup | None = None,
+    ) -> None:
         self._config = config
+        self._group = group or ProcessGroup()
         self._streams = streams
         self._telemetry = telemetry
         self._peers: dict[str, Peer] = {}
@@ -44,6 +56,12 @@ class PeerRegistry:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._load_lock = asyncio.Lock()
         self._loaded = False
+
+    @staticmethod
+    def preload() -> None:
+        """Imports aiortc if it is installed, so that processes forked later share its memory."""
+        if IS_INSTALLED:
+            import_module(_PEER_MODULE)
 
     def get(self, id: str) -> StreamSession:
         """Returns the session of the stream with this id. Raises NotFound if there is none."""
@@ -74,6 +92,7 @@ class PeerRegistry:
             from silhouette_seg.streaming.webrtc.peer import Peer
 
             session = StreamSession(options)
+            session.id = self._group.own_id(session.id)
             outcomes: Counter[str] = Counter()
 
             def count(outcome: str) -> None:
@@ -122,7 +141,7 @@ class PeerRegistry:
     def _get(self, id: str) -> "Peer":
         peer = self._peers.get(id)
         if peer is None:
-            raise NotFound("There is no such stream, or it has ended.")
+            raise NotFound(NO_SUCH_STREAM)
         return peer
 
     async def _serve(self, peer: "Peer", outcomes: Counter[str], release: AsyncExitStack) -> None:
@@ -155,7 +174,7 @@ class PeerRegistry:
         async with self._load_lock:
             if self._loaded:
                 return
-            await asyncio.to_thread(import_module, "silhouette_seg.streaming.webrtc.peer")
+            await asyncio.to_thread(import_module, _PEER_MODULE)
             from silhouette_seg.streaming.webrtc import aiortc_defaults, low_latency
 
             aiortc_defaults.apply(self._config.hosts)
