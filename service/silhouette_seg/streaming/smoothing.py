@@ -26,11 +26,11 @@ MAX_CARRY_OVER = 0.9
 
 It is below 1, so that an error fades within a second at every strength.
 """
-PRIOR_GAIN = 0.5
+PRIOR_GAIN = 0.125
 """Factor 0..1 for the previous mask before a model receives it as its input `prior`.
 
 The model was trained on correct masks alone. With the whole mask it mistakes its own errors for the
-person, and they grow from frame to frame.
+person, and they grow from frame to frame. RCRNet's card has the figures of other factors.
 """
 
 

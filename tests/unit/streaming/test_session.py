@@ -55,13 +55,10 @@ def priors(engine: RecordingEngine) -> list[int]:
     return [int(row[0, 0]) for inputs in engine.inputs for row in inputs["prior"]]
 
 
-async def test_prior_is_half_of_previous_mask(session, engine):
-    assert [await segment_level(session, red) for red in (100, 102, 104)] == [
-        100,
-        102 ^ 50,
-        104 ^ 42,
-    ]
-    assert priors(engine) == [0, 50, (102 ^ 50) // 2]
+async def test_prior_is_an_eighth_of_previous_mask(session, engine):
+    shown = [await segment_level(session, red) for red in (96, 68, 112)]
+    assert shown == [96, 68 ^ 12, 112 ^ 9]
+    assert priors(engine) == [0, 12, 9]
 
 
 async def test_prior_has_model_size_and_all_pixels(session, engine):
@@ -75,40 +72,40 @@ async def test_prior_has_model_size_and_all_pixels(session, engine):
 
 
 async def test_reset_clears_prior(session, engine):
-    await segment_level(session, 100)
+    await segment_level(session, 104)
     session.reset()
-    await segment_level(session, 100)
-    await segment_level(session, 100)
-    assert priors(engine) == [0, 0, 50]
+    await segment_level(session, 104)
+    await segment_level(session, 104)
+    assert priors(engine) == [0, 0, 13]
 
 
 async def test_change_of_frame_size_clears_prior(session, engine):
-    await segment_level(session, 100)
-    await segment_level(session, 100, (48, 64))
-    await segment_level(session, 100, (48, 64))
-    assert priors(engine) == [0, 0, 50]
+    await segment_level(session, 104)
+    await segment_level(session, 104, (48, 64))
+    await segment_level(session, 104, (48, 64))
+    assert priors(engine) == [0, 0, 13]
 
 
 async def test_long_gap_clears_prior(options, engine):
     now = 0.0
     session = StreamSession(options, clock=lambda: now)
-    await segment_level(session, 100)
+    await segment_level(session, 104)
     now = MAX_FRAME_GAP_S + 1
-    await segment_level(session, 100)
+    await segment_level(session, 104)
     assert priors(engine) == [0, 0]
 
 
 async def test_failed_frame_does_not_become_prior(session, engine):
-    await segment_level(session, 100)
+    await segment_level(session, 104)
     engine.fail_next(EngineFailed("broken"))
     with pytest.raises(EngineFailed):
         await segment_level(session, 107)
     await segment_level(session, 101)
-    assert priors(engine) == [0, 50, 50]
+    assert priors(engine) == [0, 13, 13]
 
 
 async def test_another_model_starts_without_prior(session, options, workers, engine):
-    await segment_level(session, 100)
+    await segment_level(session, 104)
     other = RecordingEngine(tiny_spec("connectnet", size_hw=SIZE_HW))
     session.configure(replace(options, segmenter=Segmenter(other, workers)))
     assert await segment_level(session, 101) == 101
@@ -118,7 +115,7 @@ async def test_another_model_starts_without_prior(session, options, workers, eng
 
 
 async def test_change_of_rendering_keeps_prior(session, options, engine):
-    await segment_level(session, 100)
+    await segment_level(session, 104)
     changed = replace(
         options,
         segmenter=options.segmenter.with_pool(options.segmenter._workers),
@@ -127,15 +124,14 @@ async def test_change_of_rendering_keeps_prior(session, options, engine):
     )
     session.configure(changed)
     await segment_level(session, 101)
-    assert priors(engine) == [0, 50]
+    assert priors(engine) == [0, 13]
 
 
 async def test_smoothed_mask_lies_between_both_masks(options):
     session = StreamSession(replace(options, smoothing=0.5), clock=lambda: 0.0)
-    assert await segment_level(session, 100) == 100
-    assert (
-        101 ^ 50 < await segment_level(session, 101) < 100
-    )  # the left side is the mask from the model
+    assert await segment_level(session, 104) == 104
+    # The left side is the mask from the model.
+    assert 109 ^ 13 < await segment_level(session, 109) < 104
 
 
 async def test_frames_have_priority_over_photos(session, engine):
@@ -149,7 +145,7 @@ async def test_sessions_share_batches_but_no_state(engine, workers):
     options = StreamOptions(Segmenter(batcher, workers), smoothing=0.0)
     sessions = [StreamSession(options, clock=lambda: 0.0) for _ in range(3)]
     for number, session in enumerate(sessions):
-        await segment_level(session, 100 + 2 * number)
+        await segment_level(session, 104 + 8 * number)
     engine.gate.clear()
     # Occupies the only slot, so that the frames of all three sessions wait together.
     first = asyncio.create_task(segment_level(StreamSession(options), 9))
@@ -160,9 +156,9 @@ async def test_sessions_share_batches_but_no_state(engine, workers):
             await asyncio.sleep(0.001)
     engine.gate.set()
     await first
-    assert [await task for task in shown] == [64 ^ 50, 64 ^ 51, 64 ^ 52]
+    assert [await task for task in shown] == [64 ^ 13, 64 ^ 14, 64 ^ 15]
     assert engine.batch_sizes[-1] == 3
-    assert sorted(priors(engine)[-3:]) == [50, 51, 52]
+    assert sorted(priors(engine)[-3:]) == [13, 14, 15]
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,9 @@ def test_higher_strength_stays_nearer_to_previous_mask(moment, one, other):
     assert (distance(high) <= distance(low)).all()
 
 
-def test_damped_prior_is_half_of_the_mask():
-    alpha = np.array([[0, 1, 100, 255]], np.uint8)
-    assert damped_prior(alpha).tolist() == [[0, 0, 50, 128]]
+def test_damped_prior_is_an_eighth_of_the_mask():
+    alpha = np.array([[0, 1, 104, 255]], np.uint8)
+    assert damped_prior(alpha).tolist() == [[0, 0, 13, 32]]
 
 
 def test_brightness_change_is_a_share_of_white():

@@ -49,7 +49,7 @@ def test_first_frame_has_zero_prior(context):
 
 
 def test_prior_is_previous_mask(context):
-    assert [step(context, level).max() for level in (10, 20, 30)] == [0, 10, 20]
+    assert [step(context, level).max() for level in (8, 16, 24)] == [0, 8, 16]
 
 
 def test_prior_is_mask_before_smoothing(clock):
@@ -75,52 +75,52 @@ def test_prior_is_mask_before_smoothing(clock):
     ],
 )
 def test_context_is_reset_by_event(context, clock, event, is_reset):
-    step(context, 50)
+    step(context, 48)
     clock.now += {"short pause": MAX_FRAME_GAP_S, "gap": MAX_FRAME_GAP_S + 0.01}.get(event, 0.03)
     if event == "reset":
         context.reset()
     photo_hw = {"size": (240, 320), "rotation": (640, 480)}.get(event, PHOTO_HW)
     level = {"cut": 200, "a little darker": 80}.get(event, 100)
-    assert step(context, 60, of=level, photo_hw=photo_hw).any() == (not is_reset)
-    assert step(context, 70, of=level, photo_hw=photo_hw).max() == 60
+    assert step(context, 56, of=level, photo_hw=photo_hw).any() == (not is_reset)
+    assert step(context, 64, of=level, photo_hw=photo_hw).max() == 56
 
 
 def test_reset_during_a_frame_discards_that_frame(context):
     context.prior(image(), PHOTO_HW)
     context.reset()
-    context.update(mask(50))
-    assert not step(context, 60).any()
-    assert step(context, 70).max() == 60
+    context.update(mask(48))
+    assert not step(context, 56).any()
+    assert step(context, 64).max() == 56
 
 
 class TestFailedFrame:
     """A frame that asked for its prior and got no mask."""
 
     def test_failed_frame_leaves_previous_mask_valid(self, context):
-        step(context, 50)
+        step(context, 48)
         context.prior(image(), PHOTO_HW)
-        assert step(context, 60).max() == 50
+        assert step(context, 56).max() == 48
 
     def test_failed_frames_do_not_extend_maximum_gap(self, context, clock):
-        step(context, 50)
+        step(context, 48)
         for _ in range(4):
             clock.now += MAX_FRAME_GAP_S / 2
             context.prior(image(), PHOTO_HW)
-        assert not step(context, 60).any()
+        assert not step(context, 56).any()
 
     def test_failed_frame_of_another_size_hides_no_size_change(self, context):
-        step(context, 50)
+        step(context, 48)
         context.prior(image(), (240, 320))
-        assert not step(context, 60, photo_hw=(240, 320)).any()
+        assert not step(context, 56, photo_hw=(240, 320)).any()
 
 
 def test_contexts_share_no_state(clock):
     one, other = StreamContext(clock=clock), StreamContext(clock=clock)
-    step(one, 10)
-    step(other, 20)
+    step(one, 8)
+    step(other, 16)
     one.reset()
-    assert not step(one, 30).any()
-    assert step(other, 40).max() == 20
+    assert not step(one, 24).any()
+    assert step(other, 32).max() == 16
 
 
 def test_update_without_prior_raises(context):
