@@ -174,11 +174,14 @@ def chromium() -> Iterator[Any]:
 
 @pytest.mark.browser
 @needs_browser
-@examples("js", "")
+@examples("js", ADDRESS)
 def test_javascript_example_shows_its_result(
     block: Block, localise, folder, chromium, page_folder, page_origin
 ):
-    """The page has the elements of the document, and another origin than the service."""
+    """The page has the elements of the document, and another origin than the service.
+
+    A block without the address is part of an example. Tests of the page run the same steps.
+    """
     elements = re.findall(r"<(?:input|img|video|canvas)[^>]*>", block.document.read_text())
     page = f"{''.join(elements)}<script type=module>{localise(block.code)}</script>"
     (page_folder / "index.html").write_text(f"<!doctype html><meta charset=utf-8>{page}")
