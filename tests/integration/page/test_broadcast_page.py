@@ -30,6 +30,8 @@ def broadcast(chromium, running) -> Iterator[Callable[..., DemoPage]]:
 
         def open_live(query: str, origin: str = running.url) -> DemoPage:
             demo = open_page(origin, permissions=("camera",))
+            # Leaving `/` earlier may cancel its request for the list of models.
+            demo.page.wait_for_load_state("networkidle")
             demo.page.goto(f"{origin}/live{query}")
             return demo
 
