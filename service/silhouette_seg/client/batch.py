@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.message import Message
+from math import inf
 
 import httpx
 
@@ -54,19 +55,15 @@ def split_photos(
     is a batch of its own, so that its error is not that of others. One batch is in memory.
     """
     batch: list[NamedPhoto] = []
-    size = form_bytes
+    size: float = form_bytes
     for photo in photos:
-        added = len(photo.data) + PART_BYTES
         is_alone = len(photo.data) > limits.image_bytes
-        is_full = len(batch) == limits.images or size + added > limits.body_bytes
-        if batch and (is_full or is_alone):
+        added = inf if is_alone else len(photo.data) + PART_BYTES
+        if batch and (len(batch) == limits.images or size + added > limits.body_bytes):
             yield batch
             batch, size = [], form_bytes
         batch.append(photo)
         size += added
-        if is_alone:
-            yield batch
-            batch, size = [], form_bytes
     if batch:
         yield batch
 

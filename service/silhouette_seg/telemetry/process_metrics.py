@@ -59,7 +59,8 @@ class ServerProcessCollector(Collector):
         totals: dict[str, float] = {}
         started: list[float] = []
         documents: dict[str, str] = {}
-        for pid in (self._supervisor, *self._pids()):
+        pids = (self._supervisor, *self._pids())
+        for pid in pids:
             for family in ProcessCollector(pid=partial(int, pid), registry=None).collect():
                 documents[family.name] = family.documentation
                 value = family.samples[0].value
@@ -67,21 +68,22 @@ class ServerProcessCollector(Collector):
                     started.append(value)
                 else:
                     totals[family.name] = totals.get(family.name, 0.0) + value
-        totals["process_resident_memory_bytes"] = self._sum(_proportional_memory)
-        cpu_s = self._sum(_cpu_seconds)
+        totals["process_resident_memory_bytes"] = _sum(_proportional_memory, pids)
+        totals["process_cpu_seconds"] = _sum(_cpu_seconds, pids)
         totals["process_start_time_seconds"] = min(started, default=0.0)
         for name, value in totals.items():
-            if name == "process_cpu_seconds":
-                yield CounterMetricFamily(name, documents[name], value=cpu_s)
-            elif name in documents:
-                yield GaugeMetricFamily(name, documents[name], value=value)
+            if name in documents:
+                is_counter = name == "process_cpu_seconds"
+                family_of = CounterMetricFamily if is_counter else GaugeMetricFamily
+                yield family_of(name, documents[name], value=value)
 
-    def _sum(self, read: Callable[[int], float]) -> float:
-        total = 0.0
-        for pid in (self._supervisor, *self._pids()):
-            with suppress(OSError):  # the process has just ended
-                total += read(pid)
-        return total
+
+def _sum(read: Callable[[int], float], pids: Iterable[int]) -> float:
+    total = 0.0
+    for pid in pids:
+        with suppress(OSError):  # the process has just ended
+            total += read(pid)
+    return total
 
 
 def _cpu_seconds(pid: int) -> float:

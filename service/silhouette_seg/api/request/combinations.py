@@ -37,7 +37,7 @@ def check_combination(values: Mapping[str, object], *, has_background_image: boo
             " removes them",
         )
     if values.get("crop_margin") and not values.get("crop"):
-        raise _needs("crop_margin", Setting("crop", "true"))
+        raise needs("crop_margin", Setting("crop", "true"))
     _check_trimap(values)
 
 
@@ -48,9 +48,9 @@ def _check_background(values: Mapping[str, object], *, has_background_image: boo
         raise given_twice()
     composite = values.get("output") is Output.COMPOSITE
     if not composite and (has_background_image or sets_background):
-        raise _needs("background", COMPOSITE)
+        raise needs("background", COMPOSITE)
     if not composite and values.get("light_wrap"):
-        raise _needs("light_wrap", COMPOSITE)
+        raise needs("light_wrap", COMPOSITE)
     if isinstance(background, BlurredFaces):
         for name in WITHOUT_EFFECT_ON_FACES:
             if values.get(name, default := getattr(PHOTO_DEFAULTS, name)) != default:
@@ -68,12 +68,13 @@ def _check_trimap(values: Mapping[str, object]) -> None:
     trimap = values.get("output") is Output.TRIMAP
     sets_band = values.get("trimap_band", PHOTO_DEFAULTS.trimap_band) != PHOTO_DEFAULTS.trimap_band
     if sets_band and not trimap:
-        raise _needs("trimap_band", Setting("output", "trimap"))
+        raise needs("trimap_band", Setting("output", "trimap"))
     if trimap and "layout" in values:
         raise BadParameter.about(
             "layout", "a trimap is that of the photo, where the person stays in place"
         )
 
 
-def _needs(name: str, other: Setting) -> BadParameter:
+def needs(name: str, other: Setting) -> BadParameter:
+    """Returns the error of a parameter without the other one that it needs."""
     return BadParameter.about(name, "needs ", other)

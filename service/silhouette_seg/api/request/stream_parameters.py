@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from silhouette_seg.api.request.combinations import COMPOSITE, given_twice
+from silhouette_seg.api.request.combinations import COMPOSITE, given_twice, needs
 from silhouette_seg.api.request.parameters import (
     BACKGROUND_IMAGE,
     MAX_NAME_CHARS,
@@ -201,7 +201,7 @@ def _check_combination(parameters: Mapping[str, object], options: StreamOptions)
     if (
         sets_background or BACKGROUND_IMAGE in parameters
     ) and options.render.output is not Output.COMPOSITE:
-        raise BadParameter.about("background", "needs ", COMPOSITE)
+        raise needs("background", COMPOSITE)
     if options.render.transparent and options.format is ImageFormat.JPEG:
         raise NotAcceptable("JPEG cannot hold transparency; ask for png, webp or avif.")
 
