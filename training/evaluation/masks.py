@@ -26,7 +26,7 @@ from rich.table import Table
 from torch import nn
 
 from silhouette_seg.pipeline.faces import Domain
-from silhouette_seg.spec import ResizeRule, load_spec
+from silhouette_seg.spec import ModelSpec, ResizeRule, load_spec
 from silhouette_seg.vision.geometry import Size, fit, inside, unfit
 from silhouette_seg.vision.mask.quality import empty_if_noise, measure_quality
 from training.data.dataset import Portrait, Split, read_portraits
@@ -113,6 +113,17 @@ def segmenter_from_model(
     return segment
 
 
+def segmenter_from_spec(spec: ModelSpec, model_file: Path) -> Segment:
+    """Returns a function that segments photos with the exported model in `model_file`.
+
+    Raises OSError without the file.
+    """
+    extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
+    return segmenter_from_model(
+        open_onnx(model_file), size_hw=spec.size_hw, resize=spec.resize, extras=extras
+    )
+
+
 def segmenter_from_service(url: str, model: str, person: str = "all") -> Segment:
     """Returns a function that requests masks from a running service over HTTP.
 
@@ -162,14 +173,10 @@ def main(
         raise typer.BadParameter("A choice of people needs --url.", param_hint="--person")
     spec = load_spec(model_dir)
     chosen_split: Split = "train" if split == "train" else "val"
-    extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
     if url:
         segment = segmenter_from_service(url.rstrip("/"), spec.name, person)
     else:
-        predict = open_onnx(spec.model_file(model_dir.parent))
-        segment = segmenter_from_model(
-            predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras
-        )
+        segment = segmenter_from_spec(spec, spec.model_file(model_dir.parent))
     Console(width=140).print(
         metrics_table(evaluate_masks(segment, read_portraits(data, chosen_split)))
     )

@@ -26,9 +26,8 @@ from rich.table import Table
 from silhouette_seg.spec import load_spec
 from training.data.dataset import Portrait, read_backgrounds, read_portraits, read_rows
 from training.data.pack_check import VALIDATION_ONLY_SOURCES
-from training.evaluation.masks import Segment, segmenter_from_model, segmenter_from_network
+from training.evaluation.masks import Segment, segmenter_from_network, segmenter_from_spec
 from training.evaluation.metrics import MIN_INTERVAL_PHOTOS, mask_iou
-from training.evaluation.onnx_model import open_onnx
 from training.models import build_model
 from training.models.checkpoint import read_average
 from training.options import DataPack
@@ -75,12 +74,7 @@ def load_network(argument: str) -> tuple[str, Segment]:
     recipe_file, _, checkpoint = argument.partition("=")
     if not checkpoint:
         spec = load_spec(Path(argument))
-        extras = [tensor.name for tensor in spec.inputs if tensor.name != "image"]
-        predict = open_onnx(spec.model_file(Path(argument).parent))
-        segment = segmenter_from_model(
-            predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras
-        )
-        return spec.name, segment
+        return spec.name, segmenter_from_spec(spec, spec.model_file(Path(argument).parent))
     recipe = read_recipe(Path(recipe_file))
     model = build_model(recipe.model, recipe.options)
     model.load_state_dict(read_average(Path(checkpoint)))

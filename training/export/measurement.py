@@ -16,7 +16,7 @@ from rich.table import Table
 from silhouette_seg.spec import SPEC_FILE, ModelSpec, ModelTask, load_spec
 from training.data.dataset import read_backgrounds, read_portraits
 from training.evaluation.faces import detector_from_model, measure_faces, summary_table
-from training.evaluation.masks import evaluate_masks, metrics_table, segmenter_from_model
+from training.evaluation.masks import evaluate_masks, metrics_table, segmenter_from_spec
 from training.evaluation.onnx_model import open_onnx
 from training.export.model_card import write_card
 from training.options import DataPack
@@ -27,14 +27,13 @@ def measure(spec: ModelSpec, file: Path, data: Path) -> tuple[ModelSpec, Table]:
 
     Metrics are rounded to four decimals.
     """
-    predict, portraits = open_onnx(file), read_portraits(data, "val")
+    portraits = read_portraits(data, "val")
     if spec.task is ModelTask.FACES:
+        predict = open_onnx(file)
         detect_faces = detector_from_model(predict, size_hw=spec.size_hw, resize=spec.resize)
         report = measure_faces(detect_faces, portraits, read_backgrounds(data, "val"))
         return _with_metrics(spec, report.spec_metrics()), summary_table({spec.run: report})
-    extras = [tensor.name for tensor in spec.inputs[1:]]
-    segment = segmenter_from_model(predict, size_hw=spec.size_hw, resize=spec.resize, extras=extras)
-    summaries = evaluate_masks(segment, portraits)
+    summaries = evaluate_masks(segmenter_from_spec(spec, file), portraits)
     return _with_metrics(spec, summaries), metrics_table(summaries)
 
 
